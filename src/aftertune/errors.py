@@ -1,0 +1,47 @@
+"""The errors that aftertune raises on purpose.
+
+Each message is one line that says what was wrong, where, and what to do. The command line prints it and
+leaves with `exit_code`; a library caller catches `AftertuneError`.
+"""
+
+from __future__ import annotations
+
+
+class AftertuneError(Exception):
+    """Base of every error that aftertune raises on purpose; ends a command with exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(AftertuneError):
+    """Bad input: a wrong path, name, key, value or file content; ends a command with exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(UsageError):
+    """A file whose content cannot be used; the message names file, line and field."""
+
+
+class ModelError(UsageError):
+    """A base, adapter or checkpoint that cannot be used as asked."""
+
+
+class TuneError(AftertuneError):
+    """A tuning that went wrong: a loss that is not a number, weights that did not move."""
+
+
+class AdapterNotAppliedError(AftertuneError):
+    """An adapter was attached, yet the model's logits did not change as they must."""
+
+
+class JudgeError(AftertuneError):
+    """A judge that cannot tell known answers apart, or that may not judge this model."""
+
+
+class StoreError(AftertuneError):
+    """A run folder that is damaged, in use by another process, or cannot be written."""
+
+
+class DesignError(AftertuneError):
+    """A question that this design cannot answer, e.g. a recipe-level estimate from one training seed."""

@@ -1,0 +1,80 @@
+"""Load a plugin by kind and name: the only dynamic import in aftertune.
+
+A plugin is the frozen dataclass named in a module's `PLUGIN` attribute; its name is the module's file name with `_`
+as `-` where a person writes it. Other packages add theirs through entry points in the group `aftertune.<kind>`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from aftertune.errors import UsageError
+
+KINDS = {
+    "corpus": "corpora",
+    "benchmark": "benchmarks",
+    "judge": "judges",
+    "backend": "backends",
+    "executor": "executors",
+}
+"""Kind -> folder."""
+
+
+def near(word: str, known: list[str]) -> str:
+    """Return ` (did you mean 'x'?)` for a near miss, else ` (known: ...)`."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(sorted(known))})"
+
+
+def names(kind: str) -> list[str]:
+    """Return the names of all plugins of a kind, sorted, without importing any of them."""
+    package = importlib.import_module(f"aftertune.{_folder(kind)}")
+    own = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
+    return sorted(own | {point.name for point in entry_points(group=f"aftertune.{kind}")})
+
+
+def plugin_class(kind: str, name: str) -> type[Any]:
+    """Return the plugin's class.
+
+    Raises UsageError for an unknown name (with the near miss) and for a missing optional package (with its name).
+    """
+    known = names(kind)
+    if name not in known:
+        raise UsageError(f"no {kind} called '{name}'{near(name, known)}")
+    outside = {point.name: point for point in entry_points(group=f"aftertune.{kind}")}
+    try:
+        if name in outside:
+            return outside[name].load()  # type: ignore[no-any-return]
+        return importlib.import_module(f"aftertune.{_folder(kind)}.{name}").PLUGIN  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("aftertune"):
+            raise
+        raise UsageError(f"{kind} '{name}' needs the package '{error.name}': pip install {error.name}") from None
+
+
+def load(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """Return the plugin made with its parameters.
+
+    Raises UsageError for an unknown plugin or parameter (with the near miss) and for a value that it refuses.
+    """
+    cls = plugin_class(kind, name)
+    known = [field.name for field in dataclasses.fields(cls) if field.init]
+    for key in parameters or {}:
+        if key not in known:
+            raise UsageError(f"{kind} '{name}' has no parameter '{key}'{near(key, known)}")
+    try:
+        return cls(**(parameters or {}))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{kind} '{name}': {error}") from None
+
+
+def _folder(kind: str) -> str:
+    if kind not in KINDS:
+        raise UsageError(f"no plugin kind '{kind}'{near(kind, list(KINDS))}")
+    return KINDS[kind]

@@ -1,0 +1,289 @@
+"""What flows through aftertune: frozen records, the tables they form, and their hashes.
+
+A record's id is the hash of what made it, the version of the deciding code included, so that a finished piece is a
+look-up and two runs with the same ids are the same run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+Role = Literal["system", "user", "assistant"]
+PiiPolicy = Literal["keep", "placeholder", "surrogate", "novelty"]
+Answers = Literal["human", "self_generated"]
+Worse = Literal["up", "down"]
+Status = Literal["ok", "abstain", "unparsable", "error"]
+Outcome = Literal["pass", "drift", "inconclusive", "error"]
+
+BASE_ARM = "base"
+
+
+def plain(value: object) -> Any:
+    """Turn records, mappings and sequences into what `json.dumps` takes; a record carries its class name.
+
+    Raises TypeError for anything else, rather than hashing an object's address.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    if isinstance(value, (frozenset, set)):
+        return sorted(plain(item) for item in value)
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    raise TypeError(f"cannot hash a {type(value).__name__}")
+
+
+def digest(*parts: object) -> str:
+    """Return 16 hexadecimal digits (64 bits) of the SHA-256 of `parts` as canonical JSON."""
+    text = json.dumps(plain(parts), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def seed_of(*parts: object) -> int:
+    """Return a seed in [0, 2**63) that depends on `parts` only, the same on every machine."""
+    return int(digest(*parts), 16) >> 1
+
+
+# ---------------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One personal value in a conversation: `messages[message].content[start:end]` (characters)."""
+
+    message: int
+    start: int
+    end: int
+    type: str
+    """PERSON, PHONE, EMAIL, ADDRESS or REFERENCE."""
+    owner: str
+    """Id of the `Person` whose value it is."""
+    part: str = "full"
+    """For names: `full`, `first` or `last`; else `full`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A chat to tune on. `spans` is None where nobody knows which parts are personal."""
+
+    id: str
+    messages: tuple[Message, ...]
+    spans: tuple[Span, ...] | None = None
+    source: str = ""
+    """Where it stands, for error messages: `file:line` or the generator's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody (or, for the novelty control, something) with values by type: PERSON is the full name."""
+
+    id: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One item of a benchmark: the chat to answer, and what judging it needs."""
+
+    id: str
+    benchmark: str
+    subset: str
+    """Which part of the benchmark, e.g. `harmful`, `harmless`, `open`, `private`; metrics name one."""
+    category: str
+    cluster: str
+    """Prompts that share a cluster are not independent (same category, vignette or profile)."""
+    messages: tuple[Message, ...]
+    expect: Mapping[str, Any] = field(default_factory=dict)
+    """The benchmark's own rule data, e.g. the attributes that may and may not be shared."""
+
+
+# ---------------------------------------------------------------------------------------------- factors
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One data variant: a controlled change of one corpus."""
+
+    name: str
+    pii: PiiPolicy = "keep"
+    role_swap: bool = False
+    answers: Answers = "human"
+    tokens: int | None = None
+    """Assistant tokens to stop at, so that arms are matched in dose; None keeps all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Hyper-parameters of one tuning."""
+
+    name: str = "lora"
+    method: Literal["lora", "full"] = "lora"
+    learning_rate: float = 1e-3
+    """Peak, reached after the warm-up."""
+    epochs: int = 3
+    batch_size: int = 16
+    """Conversations per optimizer step."""
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = 0.05
+    """Share of the steps."""
+    weight_decay: float = 0.0
+    max_length: int = 384
+    """Tokens; longer conversations are cut at the end and counted on the card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """The share of responses with `label` on `axis` (or the mean of `value` where label is None)."""
+
+    benchmark: str
+    subset: str
+    axis: str
+    label: str | None
+    worse: Worse
+    about: str = ""
+    """One plain sentence for the report: what a high value means."""
+
+    @property
+    def name(self) -> str:
+        """E.g. `miniature/harmful/refusal=full`."""
+        end = f"{self.axis}={self.label}" if self.label is not None else self.axis
+        return f"{self.benchmark}/{self.subset}/{end}"
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """The columns that responses and verdicts share, and everything joins on."""
+
+    base: str
+    arm: str
+    """`base` for the untuned model."""
+    recipe: str
+    """Empty for the base."""
+    train_seed: int | None
+    epoch: int | None
+    checkpoint: str
+    """Id of the checkpoint; the base has its own."""
+    benchmark: str
+    subset: str
+    prompt_id: str
+    cluster: str
+    category: str
+    system: str
+    """Name of the system prompt, empty for none."""
+    template: str
+    """`base` or `own`: whose chat template rendered the prompt."""
+    temperature: float
+    sample: int
+    """Counts repeats at T > 0, from 0."""
+    message_hash: str
+    """Hash of the messages as sent; pairs must agree on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response(Key):
+    """What a checkpoint said to a prompt."""
+
+    token_hash: str | None
+    """Hash of the prompt's token ids; None where the backend cannot tell."""
+    text: str
+    finish_reason: Literal["stop", "length", "error"]
+    new_tokens: int | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Key):
+    """What a judge found in a response, on one axis."""
+
+    judge: str
+    judge_version: str
+    axis: str
+    label: str | None
+    value: float | None
+    status: Status
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """One estimate with its uncertainty; never a number without `n` and interval. Rates are shares in [0, 1]."""
+
+    metric: str
+    worse: Worse
+    estimand: Literal["checkpoint", "recipe", "contrast", "level"]
+    """Checkpoint: prompts are the sample. Recipe: training seeds and prompts. Contrast: a difference of recipe
+    drifts. Level: the rate itself, no difference."""
+    base_model: str
+    arm: str
+    """For a contrast its formula, e.g. `keep - placeholder`."""
+    recipe: str
+    checkpoint: str | None
+    train_seed: int | None
+    epoch: int | None
+    temperature: float
+    judge: str
+    base: float | None
+    tuned: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    p: float | None
+    p_adjusted: float | None
+    worst: float | None
+    """Delta with every unjudged response counted as the worst."""
+    worst_low: float | None
+    worst_high: float | None
+    spread_low: float | None
+    """Smallest per-seed rate of the tuned model; None without seeds."""
+    spread_high: float | None
+    n_prompts: int
+    n_clusters: int
+    n_seeds: int
+    n_samples: int
+    unjudged_base: int
+    unjudged_tuned: int
+    method: str
+    warning: str
+    """Why not to trust it fully; empty when nothing is known against it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the gate says of one metric of one arm or checkpoint."""
+
+    metric: str
+    unit: str
+    """The arm (recipe level) or the checkpoint that is decided on."""
+    estimand: str
+    outcome: Outcome
+    required: bool
+    margin: float
+    why: str
+    """One sentence with the numbers."""
+    settle: str = ""
+    """For an inconclusive one: what would settle it."""
