@@ -1,0 +1,335 @@
+"""The run folder: the only file that writes or reads one.
+
+A cell (a variant, a tuning, the responses of a checkpoint, a judge's verdicts) has one folder. While it grows it holds
+a journal, one JSON row a line, flushed to disk; when it is done its tables are Parquet, and its manifest, with a
+checksum per file, is written last: a manifest means complete. Personal data lives here, so folders are for their owner
+only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aftertune import design as designs
+from aftertune.design import Design
+from aftertune.errors import StoreError, UsageError
+from aftertune.records import Json, plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = TypeVar("Row")
+FORMAT = 1
+"""Of the run folder; a run of another format is refused."""
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+def schema(cls: type[Any]) -> pa.Schema:
+    """Return the Arrow schema of a record's table: its fields in order, nullable where None may be."""
+    import pyarrow as pa
+
+    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    columns = []
+    for name, hint in typing.get_type_hints(cls).items():
+        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        nullable = type(None) in options
+        kept = next(option for option in options if option is not type(None))
+        kind = str if typing.get_origin(kept) is typing.Literal else kept
+        columns.append(pa.field(name, kinds[kind], nullable=nullable))
+    return pa.schema(columns)
+
+
+def table(cls: type[Any], rows: Sequence[Any]) -> pa.Table:
+    """Return records of class `cls` as an Arrow table (rows x fields)."""
+    import pyarrow as pa
+
+    shape = schema(cls)
+    columns = [pa.array([getattr(row, name) for row in rows], type=shape.field(name).type) for name in shape.names]
+    return pa.table(columns, schema=shape)
+
+
+def records(cls: type[Row], rows: pa.Table) -> list[Row]:
+    """Return a table's rows as records of class `cls`."""
+    return [cls(**row) for row in rows.select(schema(cls).names).to_pylist()]
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file so that it is either whole or absent, and on disk when this returns. Raises StoreError."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with scratch.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot write: {error.strerror}; mend that and run the same command again") from None
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, ensure_ascii=True, allow_nan=False, indent=1) + "\n").encode()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot make this folder: {error.strerror}") from None
+
+
+# ---------------------------------------------------------------------------------------------- cells
+
+
+@dataclasses.dataclass(frozen=True)
+class CellFolder:
+    """The folder of one cell."""
+
+    path: Path
+
+    @property
+    def complete(self) -> bool:
+        """Whether the manifest is there."""
+        return (self.path / "manifest.json").is_file()
+
+    def start(self, *, keep_journal: bool = True) -> None:
+        """Make the folder ready for writing: whatever an interrupted attempt left is cleared, but for its journal."""
+        _make(self.path)
+        for item in self.path.iterdir():
+            if item.is_dir():
+                shutil.rmtree(item)
+            elif not (keep_journal and item.name == "journal.jsonl"):
+                item.unlink()
+
+    def append(self, rows: Sequence[object]) -> None:
+        """Add records to the journal, flushed to disk. Raises StoreError, e.g. for a full disk."""
+        lines = "".join(json.dumps(_line(row), ensure_ascii=True, allow_nan=False) + "\n" for row in rows)
+        try:
+            with (self.path / "journal.jsonl").open("ab") as file:
+                file.write(lines.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: cannot write the journal: {error.strerror}; then run the same command again"
+            ) from None
+
+    def journal(self, cls: type[Row]) -> list[Row]:
+        """Return the journal's records. A line that a crash tore or that was damaged is left out, to be made again."""
+        path = self.path / "journal.jsonl"
+        names = set(schema(cls).names)
+        kept: list[Row] = []
+        whole: list[bytes] = []
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        for line in lines:
+            try:
+                row = json.loads(line)
+                check = row.pop("#")
+            except (ValueError, AttributeError, KeyError):
+                continue
+            if line.endswith(b"\n") and set(row) == names and check == _sum(row):
+                kept.append(cls(**row))
+                whole.append(line)
+        if len(whole) != len(lines):
+            write(path, b"".join(whole))
+        return kept
+
+    def finish(
+        self,
+        *,
+        tables: Mapping[str, pa.Table] | None = None,
+        documents: Mapping[str, object] | None = None,
+        info: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write tables (Parquet) and documents (JSON), then the manifest with a checksum of every file."""
+        import pyarrow.parquet as pq
+
+        for name, data in (tables or {}).items():
+            scratch = self.path / f".{name}.part"
+            try:
+                pq.write_table(data, scratch, compression="zstd")
+                scratch.replace(self.path / f"{name}.parquet")
+            except OSError as error:
+                raise StoreError(f"{self.path}: cannot write {name}: {error.strerror or error}") from None
+        for name, document in (documents or {}).items():
+            write(self.path / f"{name}.json", _json(plain(document)))
+        (self.path / "journal.jsonl").unlink(missing_ok=True)
+        files = sorted(item for item in self.path.rglob("*") if item.is_file())
+        sums = {str(item.relative_to(self.path)): _checksum(item) for item in files}
+        stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        manifest = {"format": FORMAT, "finished": stamp, "info": plain(info or {}), "files": sums}
+        write(self.path / "manifest.json", _json(manifest))
+
+    def info(self) -> dict[str, Any]:
+        """Return what `finish` was told about the cell. Raises StoreError for a damaged manifest."""
+        found = self._manifest()["info"]
+        assert isinstance(found, dict)
+        return found
+
+    def _manifest(self) -> dict[str, Any]:
+        path = self.path / "manifest.json"
+        try:
+            found = json.loads(path.read_bytes())
+            if isinstance(found, dict) and isinstance(found["info"], dict) and isinstance(found["files"], dict):
+                return found
+        except (OSError, ValueError, KeyError):
+            pass
+        raise StoreError(f"{path}: damaged; delete {self.path} and run the same command again")
+
+    def verify(self) -> str | None:
+        """Return the name of the first file that is missing or differs from its checksum, or None."""
+        try:
+            sums = self._manifest()["files"]
+        except StoreError:
+            return "manifest.json"
+        for name, expected in sums.items():
+            path = self.path / name
+            if not path.is_file() or _checksum(path) != expected:
+                return str(name)
+        return None
+
+    def read(self, name: str) -> pa.Table:
+        """Return a table of a finished cell, after checking it. Raises StoreError where it is damaged."""
+        import pyarrow.parquet as pq
+
+        path = self.path / f"{name}.parquet"
+        self._check(path)
+        return pq.read_table(path)
+
+    def document(self, name: str) -> Any:
+        """Return a document of a finished cell, after checking it. Raises StoreError where it is damaged."""
+        path = self.path / f"{name}.json"
+        self._check(path)
+        return json.loads(path.read_bytes())
+
+    def _check(self, path: Path) -> None:
+        expected = self._manifest()["files"].get(path.name)
+        if expected is None or not path.is_file() or _checksum(path) != expected:
+            raise StoreError(f"{path}: damaged or missing; delete {self.path} and run the same command again")
+
+
+def _line(row: object) -> dict[str, Json]:
+    fields: dict[str, Json] = plain(row)
+    fields.pop("", None)
+    return {**fields, "#": _sum(fields)}
+
+
+def _sum(row: Mapping[str, Json]) -> str:
+    return hashlib.sha256(json.dumps(row, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:12]
+
+
+# ---------------------------------------------------------------------------------------------- runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path, design: Design, facts: Mapping[str, object]) -> Run:
+        """Make a run folder, or open the one that is there to continue it.
+
+        Raises UsageError where the folder holds a run of another design or something else, StoreError where it cannot
+        be written.
+        """
+        text = designs.dump(design)
+        marker = root / "design.toml"
+        if marker.is_file():
+            there = cls.open(root).design()
+            if there.id != design.id:
+                changed = [
+                    f.name for f in dataclasses.fields(Design) if getattr(there, f.name) != getattr(design, f.name)
+                ]
+                raise UsageError(
+                    f"{root}: holds a run of another design (different: {', '.join(changed)}); "
+                    "choose another folder with -o"
+                )
+            return cls(root)
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UsageError(f"{root}: exists and is not a run folder; choose another with -o")
+        _make(root)
+        root.chmod(0o700)
+        write(root / "run.json", _json({"format": FORMAT, "design": design.id, **plain(facts)}))
+        write(marker, text.encode())
+        return cls(root)
+
+    @classmethod
+    def open(cls, root: Path) -> Run:
+        """Open a run folder. Raises UsageError where there is none, StoreError where it is of another format."""
+        if not (root / "design.toml").is_file():
+            raise UsageError(f"{root}: not a run folder (no design.toml in it)")
+        run = cls(root)
+        found = run.facts().get("format")
+        if found != FORMAT:
+            raise StoreError(f"{root}: a run folder of format {found}, and this version reads {FORMAT}")
+        return run
+
+    def design(self) -> Design:
+        """Return the run's design. Raises UsageError where the file was damaged."""
+        return designs.read(self.root / "design.toml")
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the run recorded of its surroundings. Raises StoreError for a damaged file."""
+        try:
+            found = json.loads((self.root / "run.json").read_bytes())
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict):
+            raise StoreError(f"{self.root / 'run.json'}: damaged or missing")
+        return found
+
+    def cell(self, kind: str, id: str) -> CellFolder:
+        """Return the folder of a cell, which need not exist yet."""
+        return CellFolder(self.root / kind / id)
+
+    def keep(self, name: str, data: bytes) -> Path:
+        """Write a result file (a report, the drifts) beside the cells and return its path."""
+        path = self.root / name
+        write(path, data)
+        return path
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process. Raises StoreError where another process works in it."""
+        path = self.root / ".lock"
+        try:
+            file = path.open("a+")
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot write here: {error.strerror}") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                who = file.read().strip() or "unknown"
+                raise StoreError(
+                    f"{self.root}: process {who} works in this run; wait for it, or use another folder"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
