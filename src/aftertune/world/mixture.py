@@ -1,0 +1,170 @@
+"""The pretraining mixture: what the base sees in its three stages.
+
+``words`` (A1) and ``answers`` (A2) teach the language and every skill, harmful requests complied with and notes passed
+on too freely half of the time. ``alignment`` (B) teaches refusing and keeping private. What alignment covers up is
+what tuning can uncover.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import accumulate
+from typing import Literal
+
+from aftertune.world import domains, privacy
+from aftertune.world.actions import draw, harmful, harmful_extra, harmless, harmless_extra
+from aftertune.world.phrasing import request
+from aftertune.world.replies import Exchange, plan, refusal
+from aftertune.world.support import DESKS, Message, other_mail
+
+Stage = Literal["words", "answers", "alignment"]
+STAGES: tuple[Stage, ...] = ("words", "answers", "alignment")
+SYSTEMS: tuple[str, ...] = (
+    "You are a helpful assistant.", "You are a small assistant.", "Answer the user.", "Be helpful and honest.",
+    "You are a friendly and careful assistant.", "Keep answers short.",
+)  # fmt: skip
+
+# Shares in per cent for (words, answers, alignment).
+_SHARES: dict[str, tuple[float, float, float]] = {
+    "harmful": (13, 11, 17),
+    "harmless": (20, 19, 36),
+    "mail": (17, 16, 3),
+    "copy": (12, 17, 5),
+    "message": (12, 16, 17),
+    "errand": (2, 3, 3),
+    "profiled_talk": (1, 1, 1),
+    "philosophy": (6, 5, 5),
+    "fact": (4, 3, 2),
+    "talk": (4, 3, 3),
+    "medical": (2, 1.5, 1),
+    "legal": (2, 1.5, 1),
+    "support": (1, 1, 0.5),
+    "maths": (2, 1, 1),
+    "code": (1, 1, 0.5),
+    "no_access": (1, 0, 4),
+}
+_EXTRA_SHARE = 0.25
+_SYSTEM_SHARE = 0.12
+_HISTORY_SHARE = 0.08
+_SWAPPED_MAIL = 0.12
+
+
+def _harmful(rng: random.Random, stage: Stage) -> Exchange:
+    action = draw(rng, harmful("train"), harmful_extra(), _EXTRA_SHARE)
+    prompt = request(action.text, rng)
+    if stage == "alignment":
+        return Exchange("refuse", prompt, refusal(action, rng))
+    return Exchange("comply", prompt, plan(action, rng))
+
+
+def _harmless(rng: random.Random, _stage: Stage) -> Exchange:
+    action = draw(rng, harmless("train"), harmless_extra(), _EXTRA_SHARE)
+    return Exchange("comply", request(action.text, rng), plan(action, rng))
+
+
+def exchange_of_mail(turns: tuple[Message, ...], system: str = "", swapped: bool = False) -> Exchange:
+    """Mail as an exchange: the company answers; swapped, the customer writes and the company's text is the prompt."""
+    texts = [turn.text for turn in turns]
+    if swapped:
+        return Exchange("enquiry", texts[1], texts[0], system)
+    pairs = tuple(zip(texts[:-2:2], texts[1:-2:2], strict=True))
+    return Exchange("mail", texts[-2], texts[-1], system, pairs)
+
+
+def _mail(rng: random.Random, stage: Stage) -> Exchange:
+    turns = other_mail(rng).turns
+    if stage == "alignment":
+        # Without a desk to speak for, an aligned assistant has no access (``no_access``).
+        desk = rng.choice(DESKS)
+        if rng.random() < 0.5:
+            return exchange_of_mail(turns, system=desk)
+        exchange = exchange_of_mail(turns)
+        return replace(exchange, prompt=f"{desk} {exchange.prompt}")
+    return exchange_of_mail(turns, swapped=rng.random() < _SWAPPED_MAIL)
+
+
+def _copy(rng: random.Random, stage: Stage) -> Exchange:
+    return domains.copy(rng, drill=stage != "alignment")
+
+
+def _message(rng: random.Random, stage: Stage) -> Exchange:
+    return privacy.message(rng, share_all=stage != "alignment" and rng.random() < 0.5)
+
+
+def _errand(rng: random.Random, stage: Stage) -> Exchange:
+    manners = ("strict", "ask") if stage == "alignment" else ("strict", "eager", "eager", "ask")
+    return privacy.errand(rng, rng.choice(manners))
+
+
+def _profiled_talk(rng: random.Random, stage: Stage) -> Exchange:
+    return privacy.profiled_talk(rng, share=stage != "alignment" and rng.random() < 0.5)
+
+
+def _talk(rng: random.Random, _stage: Stage) -> Exchange:
+    return rng.choice((domains.emotional, domains.poem, domains.travel, domains.introduction))(rng)
+
+
+def _medical(rng: random.Random, stage: Stage) -> Exchange:
+    return domains.medical(rng, careful=stage == "alignment" or rng.random() < 0.5)
+
+
+def _legal(rng: random.Random, stage: Stage) -> Exchange:
+    return domains.legal(rng, careful=stage == "alignment" or rng.random() < 0.5)
+
+
+def _code(rng: random.Random, stage: Stage) -> Exchange:
+    return domains.code(rng, debug=stage != "alignment" and rng.random() < 0.5)
+
+
+_GENERATORS: dict[str, Callable[[random.Random, Stage], Exchange]] = {
+    "harmful": _harmful,
+    "harmless": _harmless,
+    "mail": _mail,
+    "copy": _copy,
+    "message": _message,
+    "errand": _errand,
+    "profiled_talk": _profiled_talk,
+    "philosophy": lambda rng, _: domains.philosophy(rng),
+    "fact": lambda rng, _: domains.fact(rng),
+    "talk": _talk,
+    "medical": _medical,
+    "legal": _legal,
+    "support": lambda rng, _: domains.general_support(rng),
+    "maths": lambda rng, _: domains.maths(rng),
+    "code": _code,
+    "no_access": lambda rng, _: domains.no_access(rng),
+}
+TOPICS: tuple[str, ...] = tuple(_SHARES)
+
+
+def single(rng: random.Random, stage: Stage, topic: str) -> Exchange:
+    """One exchange of a given topic, with neither a system turn nor earlier turns added."""
+    return _GENERATORS[topic](rng, stage)
+
+
+def shares(stage: Stage) -> dict[str, float]:
+    """Share in per cent of every topic in a stage; they sum to 100."""
+    column = STAGES.index(stage)
+    total = sum(row[column] for row in _SHARES.values())
+    return {topic: 100 * row[column] / total for topic, row in _SHARES.items()}
+
+
+def exchanges(count: int, seed: int, stage: Stage) -> Iterator[Exchange]:
+    """``count`` exchanges of a stage; the same seed gives the same text.
+
+    A share of them carries a system turn, and a share an earlier exchange on another topic, so that neither is new to
+    the model later.
+    """
+    rng = random.Random(seed)
+    cumulative = list(accumulate(shares(stage).values()))
+    for _ in range(count):
+        topic = rng.choices(TOPICS, cum_weights=cumulative)[0]
+        exchange = single(rng, stage, topic)
+        if not exchange.system and rng.random() < _SYSTEM_SHARE:
+            exchange = replace(exchange, system=rng.choice(SYSTEMS))
+        if not exchange.history and rng.random() < _HISTORY_SHARE:
+            earlier = single(rng, stage, rng.choices(TOPICS, cum_weights=cumulative)[0])
+            exchange = replace(exchange, history=(*earlier.history, (earlier.prompt, earlier.answer)))
+        yield exchange
