@@ -6,10 +6,14 @@ as `-` where a person writes it. Other packages add theirs through entry points 
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import importlib
+import inspect
+import itertools
 import pkgutil
+import textwrap
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -78,3 +82,39 @@ def _folder(kind: str) -> str:
     if kind not in KINDS:
         raise UsageError(f"no plugin kind '{kind}'{near(kind, list(KINDS))}")
     return KINDS[kind]
+
+
+def describe(kind: str, name: str) -> list[str]:
+    """Return a plugin's card and its parameters with their defaults, as lines of text."""
+    cls = plugin_class(kind, name)
+    lines = [f"{kind} {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+    notes = _field_notes(cls)
+    for field in dataclasses.fields(cls):
+        if field.init:
+            missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            default = (
+                "required"
+                if missing
+                else f"default {field.default!r}"
+                if field.default_factory is (dataclasses.MISSING)
+                else "default made"
+            )
+            lines.append(f"  {field.name}: {field.type} ({default})  {notes.get(field.name, '')}".rstrip())
+    for attribute in ("needs", "axes", "capabilities"):
+        value = getattr(cls, attribute, None)
+        if value and not isinstance(value, property):
+            lines.append(f"  {attribute}: {', '.join(sorted(value))}")
+    return lines
+
+
+def _field_notes(cls: type[Any]) -> dict[str, str]:
+    """Return field -> the string that stands under it in the class body."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    notes: dict[str, str] = {}
+    for field, text in itertools.pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            value = text.value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                notes[field.target.id] = " ".join(value.value.split())
+    return notes

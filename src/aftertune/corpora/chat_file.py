@@ -10,7 +10,8 @@ from typing import Any
 
 from aftertune.errors import DataError, UsageError
 from aftertune.kinds import StrangerKind
-from aftertune.records import Conversation, Message, Person, Role, digest
+from aftertune.pii import detect
+from aftertune.records import Conversation, Message, Person, Role, Span, digest
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -30,7 +31,9 @@ class ChatFile:
 
     Source: a local file. JSONL with one object a line (or a JSON list): `{"messages": [{"role", "content"}]}`,
     ShareGPT `{"conversations": [{"from", "value"}]}`, Alpaca `{"instruction", "input", "output"}`, or
-    `{"prompt", "response"}`. Which parts are personal is not known here.
+    `{"prompt", "response"}`. Known weakness: which parts are personal is known only for files that `aftertune compose`
+    wrote (`spans`, and twins in the `people.json` beside them); elsewhere only values with a shape of their own
+    (e-mail addresses, phone numbers, references) count as personal, and no PII policy but `keep` is honoured.
     """
 
     path: str
@@ -58,11 +61,32 @@ class ChatFile:
         return found
 
     def people(self) -> Sequence[Person]:
-        """Return nobody: this file does not say who stands in it."""
-        return ()
+        """Return the owners of the marked values; in an unmarked file, one owner per value that has a shape."""
+        values: dict[str, dict[str, str]] = {}
+        for conversation in self.conversations():
+            texts = [message.content for message in conversation.messages]
+            for span in conversation.spans or ():
+                if span.part == "full":
+                    values.setdefault(span.owner, {})[span.type] = texts[span.message][span.start : span.end]
+            if conversation.spans is None:
+                for text in texts:
+                    for found in detect.find(text):
+                        value = text[found.start : found.end]
+                        values.setdefault(digest(found.type, value), {})[found.type] = value
+        return [Person(owner, held) for owner, held in values.items()]
 
     def strangers(self, kind: StrangerKind, count: int, seed: int) -> Sequence[Person]:  # noqa: ARG002
-        """Raise UsageError: without known people there is nobody to stand in for."""
+        """Return the twins that `aftertune compose` wrote beside the file; none for a file made elsewhere.
+
+        Raises UsageError for other kinds: nobody knows who would have to be replaced.
+        """
+        if kind == "twin":
+            beside = Path(self.path).expanduser().with_name("people.json")
+            try:
+                rows = json.loads(beside.read_bytes())["twin"] if beside.is_file() else []
+                return [Person(row["id"], row["values"]) for row in rows]
+            except (ValueError, KeyError, TypeError):
+                raise DataError(f"{beside}: not a list of people as `aftertune compose` writes it") from None
         raise UsageError(f"{self.path}: pii = '{kind}' needs to know which parts are personal; use pii = 'keep'")
 
 
@@ -112,7 +136,19 @@ def _conversation(row: Any, where: str) -> Conversation:
                 f"{where}: expected 'messages', 'conversations', 'instruction' with 'output', or 'prompt' with "
                 f"'response'; found the fields: {known}"
             )
-    return Conversation(digest(where.rpartition(":")[2], messages), messages, None, where)
+    spans = _spans(row["spans"], messages, where) if "spans" in row else None
+    return Conversation(str(row.get("id") or digest(where.rpartition(":")[2], messages)), messages, spans, where)
+
+
+def _spans(rows: Any, messages: Sequence[Message], where: str) -> tuple[Span, ...]:
+    try:
+        spans = tuple(Span(*row) for row in rows)
+        fits = all(0 <= s.start < s.end <= len(messages[s.message].content) for s in spans)
+    except (TypeError, IndexError):
+        fits = False
+    if not fits:
+        raise DataError(f"{where}: spans: expected [message, start, end, type, owner, part] within the messages' text")
+    return spans
 
 
 def _turns(turns: Any, where: str, role_key: str, text_key: str) -> tuple[Message, ...]:

@@ -1,0 +1,44 @@
+# Two commands do all the set-up on a machine with Python (3.11 or later) and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Nothing here needs a model hub; one thread per process, since several processes run at once.
+ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
+
+.PHONY: install demo selftest test lint types pytest perf cards clean
+
+install: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: install
+	$(ENV) $(BIN)/aftertune demo
+
+selftest: install
+	$(ENV) $(BIN)/aftertune selftest
+
+test: lint types pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+pytest: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10
+
+# Performance measurements: ratios within one run, CPU seconds.
+perf: install
+	for script in perf/*.py; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done
+
+# Measure the embedded models on their held-out prompts and write their cards.
+cards: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python perf/cards.py --write
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

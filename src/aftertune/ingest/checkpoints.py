@@ -1,0 +1,49 @@
+"""The list of checkpoints that an audit is handed: CSV or JSONL with `path`, and `arm, recipe, seed, epoch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aftertune.design import Given
+from aftertune.errors import DataError
+from aftertune.ingest import rows
+from aftertune.plugins import near
+
+_COLUMNS = ("path", "arm", "recipe", "seed", "epoch")
+
+
+def read(path: Path) -> list[Given]:
+    """Return the checkpoints of a list; a relative path counts from the list's own folder.
+
+    Raises UsageError or DataError naming file, line and column.
+    """
+    found = []
+    for line, row in rows.read(path, ("path",)):
+        where = f"{path}:{line}"
+        for key in row:
+            if key not in _COLUMNS:
+                raise DataError(f"{where}: unknown column '{key}'{near(str(key), list(_COLUMNS))}")
+        name = str(row["path"] or "")
+        if not name:
+            raise DataError(f"{where}: path is empty")
+        beside = path.parent / Path(name).expanduser()
+        found.append(
+            Given(
+                path=str(beside) if beside.exists() else name,
+                arm=str(row.get("arm") or ""),
+                recipe=str(row.get("recipe") or "given"),
+                seed=_number(row.get("seed"), where, "seed"),
+                epoch=_number(row.get("epoch"), where, "epoch"),
+            )
+        )
+    return found
+
+
+def _number(value: Any, where: str, column: str) -> int | None:
+    if value in (None, ""):
+        return None
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: {column} = '{str(value)[:40]}' is not a whole number") from None

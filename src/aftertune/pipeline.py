@@ -1,0 +1,320 @@
+"""The whole flow: plan the cells, skip the finished, hand the rest to an executor, then decide and report.
+
+corpus --compose--> variants --tune--> checkpoints --respond--> responses --judge--> verdicts
+       --drift--> drifts --gate--> decisions --report--> page
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from aftertune import plan as planning
+from aftertune import plugins, policy
+from aftertune.design import Contrast, Design, Given, Part, Respond
+from aftertune.errors import UsageError
+from aftertune.gather import gather
+from aftertune.kinds import Cell, Executor
+from aftertune.plan import Plan
+from aftertune.records import Decision, Drift, Metric, Outcome, plain
+from aftertune.steps import drift, gate, report
+from aftertune.store import Run, records, table, write
+from aftertune.work import Worker, all_verdicts
+
+log = logging.getLogger(__name__)
+
+SUITES: Mapping[str, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
+    "miniature": (
+        (Part("miniature"),),
+        (Part("world"), Part("refusal"), Part("leak"), Part("script")),
+    ),
+    "core": (
+        (Part("core"),),
+        (Part("refusal"), Part("coherence"), Part("leak"), Part("script")),
+    ),
+}
+"""Suite -> its benchmarks and its judges; of two judges of one axis, the first is gated and the other shown."""
+
+LOCAL = Part("local")
+Progress = Callable[[str, int, int], None]
+"""Called with what has just been done (empty at the start), cells done, and cells in all."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    outcome: Outcome
+    decisions: tuple[Decision, ...]
+    drifts: tuple[Drift, ...]
+    root: Path
+    report: Path
+    warnings: tuple[str, ...] = ()
+
+
+def _quiet(done: str, count: int, total: int) -> None:
+    log.info("%d of %d %s", count, total, done)
+
+
+def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progress = _quiet) -> Result:
+    """Run a design in a run folder, or continue it, and decide.
+
+    Raises UsageError, ModelError for what cannot be honoured (before compute is spent), StoreError for the folder,
+    TuneError, AdapterNotAppliedError and JudgeError for what went wrong.
+    """
+    plan = planning.make(design)
+    place = Run.create(root, design, facts())
+    runner: Executor = plugins.load("executor", executor.name, executor.parameters)
+    with place.lock():
+        todo = unfinished(place, plan)
+        total = len(plan.cells)
+        count = total - len(todo)
+        progress("", count, total)
+
+        def done(cell: Cell) -> None:
+            nonlocal count
+            count += 1
+            progress(cell.label, count, total)
+
+        runner.run(todo, Worker(root), done)
+        return decide(place, plan)
+
+
+def unfinished(place: Run, plan: Plan) -> list[Cell]:
+    """Return the cells that are not complete; a damaged one is named in the log and will be done again."""
+    todo = []
+    for cell in plan.cells:
+        folder = place.cell(cell.kind, cell.id)
+        if folder.complete:
+            damaged = folder.verify()
+            if damaged is None:
+                continue
+            log.warning("%s/%s: damaged, doing '%s' again", folder.path, damaged, cell.label)
+            (folder.path / "manifest.json").unlink()
+        todo.append(cell)
+    return todo
+
+
+def decide(place: Run, plan: Plan) -> Result:
+    """Compute drifts, decisions and the report from a run's verdicts, and write them into the run folder."""
+    design = plan.design
+    metrics = run_metrics(design)
+    verdicts = all_verdicts(place, plan)
+    drifts = drift.drift(
+        verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence, contrasts=design.contrasts
+    )
+    first = planning.primary_judges(design)
+    axis = {metric.name: metric.axis for metric in metrics}
+    gated = [d for d in drifts if first.get(axis[d.metric]) == d.judge]
+    decisions = gate.gate(gated, policy.load(design.policy), metrics)
+    outcome = gate.overall(decisions)
+    place.keep("drift.parquet", _parquet(drifts))
+    page = report.report(gather(place, plan, metrics, verdicts, drifts, decisions, outcome))
+    place.keep("decisions.json", _json({"outcome": outcome, "decisions": [dataclasses.asdict(d) for d in decisions]}))
+    place.keep("report.md", page.markdown.encode())
+    place.keep("report.json", page.json.encode())
+    where = place.keep("report.html", page.html.encode())
+    return Result(outcome, tuple(decisions), tuple(drifts), place.root, where, plan.warnings)
+
+
+def run_metrics(design: Design) -> list[Metric]:
+    """Return the metrics of a design's benchmarks that one of its judges has the axis for."""
+    axes = planning.primary_judges(design)
+    return [m for part in design.benchmarks for m in planning.benchmark(part).metrics if m.axis in axes]
+
+
+def _parquet(drifts: Sequence[Drift]) -> bytes:
+    import io
+
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table(Drift, drifts), buffer)
+    return buffer.getvalue()
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(plain(value), indent=1, allow_nan=False) + "\n").encode()
+
+
+def facts() -> dict[str, object]:
+    """Return what a run records of its surroundings: versions and hardware, nothing that names a person."""
+    packages = ("aftertune", "torch", "transformers", "peft", "trl", "numpy", "scipy", "pyarrow")
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": {"python": platform.python_version(), **found},
+        "hardware": {"machine": platform.machine(), "system": platform.system()},
+    }
+
+
+# ---------------------------------------------------------------------------------------------- ways in
+
+
+def study(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progress = _quiet) -> Result:
+    """Run a study's design (`aftertune study`): as `run`."""
+    return run(design, root, executor=executor, progress=progress)
+
+
+def audit(
+    base: str,
+    checkpoints: Sequence[Given],
+    root: Path,
+    *,
+    suite: str | None = None,
+    train_data: str | None = None,
+    system: str = "",
+    gate_policy: str = "default",
+    judges: Sequence[str] = (),
+    temperatures: Sequence[float] = (0.0,),
+    samples: int = 1,
+    template: str = "base",
+    executor: Part = LOCAL,
+    progress: Progress = _quiet,
+) -> Result:
+    """Compare checkpoints with their base (`aftertune audit`) and decide whether they may ship.
+
+    Args:
+        base: Hub name, folder, or `embedded`.
+        checkpoints: PEFT adapters or full models.
+        root: Run folder.
+        suite: One of `SUITES`; None takes `miniature` for an embedded base and `core` for any other.
+        train_data: The tuning set, a chat file: leaks and script takeover are measured against it.
+        system: Text of the system prompt.
+        gate_policy: Name of a bundled policy, or a TOML file.
+        judges: Names of judges instead of the suite's.
+        temperatures: Each is asked; above 0, `samples` times per prompt.
+        samples: Repeats at temperatures above 0.
+        template: `base` or `own`, whose chat template renders the prompts.
+        executor: Where the cells run.
+        progress: Called as cells finish.
+
+    Raises what `run` raises.
+    """
+    return run(
+        audit_design(base, checkpoints, suite=suite, train_data=train_data, system=system, gate_policy=gate_policy,
+                     judges=judges, temperatures=temperatures, samples=samples, template=template),
+        root, executor=executor, progress=progress,
+    )  # fmt: skip
+
+
+def audit_design(
+    base: str,
+    checkpoints: Sequence[Given],
+    *,
+    suite: str | None = None,
+    train_data: str | None = None,
+    system: str = "",
+    gate_policy: str = "default",
+    judges: Sequence[str] = (),
+    temperatures: Sequence[float] = (0.0,),
+    samples: int = 1,
+    template: str = "base",
+) -> Design:
+    """Return the design of an audit; parameters as in `audit`. Raises UsageError."""
+    name = suite or ("miniature" if base.split(":")[0] == "embedded" else "core")
+    if name not in SUITES:
+        raise UsageError(f"no suite '{name}'{plugins.near(name, list(SUITES))}")
+    if template not in ("base", "own"):
+        raise UsageError(f"template '{template}': give 'base' or 'own'")
+    benchmarks, default_judges = SUITES[name]
+    wanted = tuple(Part(judge) for judge in judges) or default_judges
+    corpus = None
+    if train_data is not None:
+        path = Path(train_data).expanduser()
+        corpus = Part("chat_file", {"path": str(path.absolute())})
+        if not path.is_file():
+            raise UsageError(f"{train_data}: no such file")
+        planning.corpus(corpus).conversations()
+    else:
+        # Without the tuning data these axes cannot be measured; the report says so.
+        wanted = tuple(part for part in wanted if not planning.judge(part).needs & {"registries", "training"})
+    return Design(
+        name="audit",
+        kind="audit",
+        bases=(base if base.split(":")[0] == "embedded" else _lasting(base),),
+        corpus=corpus,
+        checkpoints=tuple(dataclasses.replace(given, path=_lasting(given.path)) for given in checkpoints),
+        benchmarks=benchmarks,
+        judges=wanted,
+        respond=Respond(temperatures=tuple(temperatures), samples=samples, system=system, template=template),  # type: ignore[arg-type]
+        policy=gate_policy if not Path(gate_policy).is_file() else str(Path(gate_policy).absolute()),
+    )
+
+
+def _lasting(name: str) -> str:
+    """Return an existing path as absolute, so that the run can be continued from another folder; else the name."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
+
+
+def again(root: Path) -> Result:
+    """Compute drifts, decisions and the report of a run anew, asking no model (`aftertune drift`, `report`)."""
+    place = Run.open(root)
+    with place.lock():
+        return decide(place, planning.make(place.design()))
+
+
+def judge_again(root: Path, judges: Sequence[str], *, progress: Progress = _quiet) -> Result:
+    """Let more judges read a run's stored responses (`aftertune judge RUN --judge NAME`); no model is asked."""
+    place = Run.open(root)
+    design = place.design()
+    known = [part.name for part in design.judges]
+    more = tuple(Part(name) for name in judges if name not in known)
+    if more:
+        design = dataclasses.replace(design, judges=(*design.judges, *more))
+        planning.make(design)  # refuses what cannot be honoured before the run is touched
+        from aftertune.design import dump
+
+        with place.lock():
+            write(root / "design.toml", dump(design).encode())
+    return run(design, root, progress=progress)
+
+
+def status(root: Path) -> dict[str, Any]:
+    """Return where a run stands (`aftertune status`): cells done and in all by kind, seconds spent, and its result."""
+    place = Run.open(root)
+    plan = planning.make(place.design())
+    kinds: dict[str, dict[str, float]] = {}
+    for cell in plan.cells:
+        row = kinds.setdefault(cell.kind, {"cells": 0, "done": 0, "cpu_seconds": 0.0})
+        row["cells"] += 1
+        folder = place.cell(cell.kind, cell.id)
+        if folder.complete:
+            row["done"] += 1
+            row["cpu_seconds"] += float(folder.info().get("cpu_seconds", 0.0))
+    decisions = root / "decisions.json"
+    outcome = json.loads(decisions.read_bytes())["outcome"] if decisions.is_file() else None
+    return {"name": plan.design.name, "kind": plan.design.kind, "cells": kinds, "outcome": outcome}
+
+
+def drifts_of(root: Path) -> list[Drift]:
+    """Return a finished run's drifts. Raises UsageError where it has none yet."""
+    import pyarrow.parquet as pq
+
+    path = root / "drift.parquet"
+    if not path.is_file():
+        raise UsageError(f"{root}: no drifts yet; run `aftertune drift {root}`")
+    return records(Drift, pq.read_table(path))
+
+
+def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[Contrast, ...]:
+    """Return the contrasts of a 2 x 2 design with cells a (neither), b (rows), c (columns), d (both)."""
+    return (
+        Contrast(rows, {b: 0.5, d: 0.5, a: -0.5, c: -0.5}),
+        Contrast(columns, {c: 0.5, d: 0.5, a: -0.5, b: -0.5}),
+        Contrast(f"{rows} x {columns}", {d: 1.0, a: 1.0, b: -1.0, c: -1.0}),
+    )

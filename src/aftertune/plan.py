@@ -1,0 +1,294 @@
+"""Turn a design into cells: what there is to do, in which order, under which ids. Nothing heavy is loaded here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aftertune import models, plugins
+from aftertune.design import Design, Given, Part
+from aftertune.errors import ModelError, UsageError
+from aftertune.kinds import Benchmark, Cell, Corpus, Judge
+from aftertune.records import BASE_ARM, Arm, digest
+
+_CODE = {
+    step: importlib.import_module(f"aftertune.steps.{step}").VERSION for step in ("compose", "tune", "respond", "judge")
+}
+"""Step -> version of its code: it goes into ids, so results of older code are not taken for today's."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model of the design."""
+
+    name: str
+    model: models.ModelRef
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Somebody to ask: the base, or one checkpoint."""
+
+    base: Base
+    arm: str
+    recipe: str
+    train_seed: int | None
+    epoch: int | None
+    id: str
+    path: str | None
+    """Folder or hub name of the checkpoint, relative to the run where it was tuned here; None is the base itself."""
+    tuned_by: str | None = None
+    """Id of the tuning cell that makes it."""
+
+
+@dataclass(frozen=True)
+class ComposeJob:
+    """Make all data variants for one base (its tokenizer counts, its own answers may be the targets)."""
+
+    base: Base
+
+
+@dataclass(frozen=True)
+class TuneJob:
+    """Tune one base on one variant with one seed."""
+
+    base: Base
+    arm: Arm
+    seed: int
+    variants: str
+
+
+@dataclass(frozen=True)
+class RespondJob:
+    """Ask one subject one benchmark."""
+
+    subject: Subject
+    benchmark: Part
+    variants: str | None
+
+
+@dataclass(frozen=True)
+class JudgeJob:
+    """Judge one subject's responses to one benchmark."""
+
+    responses: str
+    asked: RespondJob
+    base_responses: str
+    judge: Part
+
+
+Job = ComposeJob | TuneJob | RespondJob | JudgeJob
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every cell of a run, with what each has to do."""
+
+    design: Design
+    bases: tuple[Base, ...]
+    subjects: tuple[Subject, ...]
+    cells: tuple[Cell, ...]
+    jobs: Mapping[str, Job]
+    warnings: tuple[str, ...]
+
+    def of(self, kind: str) -> list[Cell]:
+        """Return the cells of one kind."""
+        return [cell for cell in self.cells if cell.kind == kind]
+
+
+def model(name: str, base: models.ModelRef | None = None) -> models.ModelRef:
+    """Resolve a base or checkpoint by name; `embedded` and `embedded:<name>` are the bases that ship with aftertune.
+
+    Raises UsageError or ModelError in one line, before any weights load.
+    """
+    from aftertune import embedded
+
+    shipped = embedded.names()
+    if name == "embedded":
+        return models.resolve(str(embedded.folder(shipped[0])), base=base)
+    if name.startswith("embedded:"):
+        wanted = name.removeprefix("embedded:")
+        if wanted not in shipped:
+            raise UsageError(f"no embedded model '{wanted}'{plugins.near(wanted, list(shipped))}")
+        return models.resolve(str(embedded.folder(wanted)), base=base)
+    return models.resolve(name, base=base)
+
+
+def corpus(part: Part) -> Corpus:
+    """Return the corpus of a design."""
+    found: Corpus = plugins.load("corpus", part.name, part.parameters)
+    return found
+
+
+def benchmark(part: Part) -> Benchmark:
+    """Return a benchmark of a design."""
+    found: Benchmark = plugins.load("benchmark", part.name, part.parameters)
+    return found
+
+
+def judge(part: Part) -> Judge:
+    """Return a judge of a design."""
+    found: Judge = plugins.load("judge", part.name, part.parameters)
+    return found
+
+
+def part_id(kind: str, part: Part) -> str:
+    """Hash of a plugin, its parameters and its version; for a file that it reads, of the file's content too."""
+    plugin = plugins.load(kind, part.name, part.parameters)
+    content = None
+    path = part.parameters.get("path")
+    if isinstance(path, str) and Path(path).is_file():
+        import hashlib
+
+        with Path(path).open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(kind, part, plugin.version, content)
+
+
+def primary_judges(design: Design) -> dict[str, str]:
+    """Return axis -> the judge whose verdict is gated: the first in the design that offers the axis."""
+    chosen: dict[str, str] = {}
+    for part in design.judges:
+        for axis in judge(part).axes:
+            chosen.setdefault(axis, part.name)
+    return chosen
+
+
+def make(design: Design) -> Plan:
+    """Plan a design.
+
+    Raises UsageError or ModelError for anything that cannot be honoured, before any compute is spent.
+    """
+    bases = tuple(Base(name, model(name)) for name in design.bases)
+    warnings: list[str] = []
+    for base in bases:
+        if base.model.kind != "full":
+            raise ModelError(f"{base.name}: is an adapter; the base must be a full model")
+    _meet_needs(design)
+    cells: list[Cell] = []
+    jobs: dict[str, Job] = {}
+    subjects: list[Subject] = []
+
+    def add(kind: str, job: Job, id_: str, after: tuple[str, ...], cost: float, label: str) -> str:
+        cells.append(Cell(kind, id_, after, cost, label))
+        jobs[id_] = job
+        return id_
+
+    for base in bases:
+        variants: str | None = None
+        if design.corpus is not None:
+            made = digest(
+                "variants",
+                _CODE["compose"],
+                part_id("corpus", design.corpus),
+                design.arms,
+                design.match_tokens,
+                design.data_seed,
+                base.model.weights_hash,
+                base.model.tokenizer_hash,
+                _CODE["respond"] if any(arm.answers == "self_generated" for arm in design.arms) else None,
+            )
+            variants = add("variants", ComposeJob(base), made, (), 2.0, f"compose for {base.name}")
+        asked = [Subject(base, BASE_ARM, "", None, None, digest("model", base.model.weights_hash), None)]
+        for arm in design.arms:
+            for seed in design.seeds:
+                assert variants is not None
+                id_ = digest("tune", _CODE["tune"], base.model.weights_hash, variants, arm, design.recipe, seed)
+                add(
+                    "checkpoints",
+                    TuneJob(base, arm, seed, variants),
+                    id_,
+                    (variants,),
+                    10.0,
+                    f"tune {arm.name} seed {seed}",
+                )
+                last = design.recipe.epochs
+                for epoch in range(1 if design.respond.epochs == "all" else last, last + 1):
+                    path = f"checkpoints/{id_}/epoch-{epoch}"
+                    own = digest("checkpoint", id_, epoch)
+                    asked.append(Subject(base, arm.name, design.recipe.name, seed, epoch, own, path, id_))
+        for given in design.checkpoints:
+            found = model(given.path, base.model)
+            warnings += [f"{given.path}: {warning}" for warning in found.warnings]
+            asked.append(
+                Subject(
+                    base,
+                    given.arm or _arm_name(given),
+                    given.recipe,
+                    given.seed,
+                    given.epoch,
+                    digest("model", base.model.weights_hash, found.weights_hash, found.name),
+                    str(found.path),
+                )
+            )
+        twice = {s.id for s in asked if [other.id for other in asked].count(s.id) > 1}
+        if twice:
+            names = ", ".join(s.path or s.base.name for s in asked if s.id in twice)
+            raise UsageError(f"the same checkpoint is given twice: {names}")
+        subjects += asked
+        _add_questions(design, asked, variants, add)
+    return Plan(design, bases, tuple(subjects), tuple(cells), jobs, tuple(warnings))
+
+
+def _add_questions(design: Design, asked: list[Subject], variants: str | None, add: Any) -> None:
+    for part in design.benchmarks:
+        ids: list[tuple[str, RespondJob]] = []
+        needs = benchmark(part).needs
+        for subject in asked:
+            id_ = digest(
+                "responses",
+                _CODE["respond"],
+                subject.base.model.weights_hash,
+                subject.id,
+                part_id("benchmark", part),
+                variants if needs else None,
+                design.respond,
+                part_id("backend", design.backend),
+            )
+            job = RespondJob(subject, part, variants if needs else None)
+            after = tuple(need for need in (subject.tuned_by, job.variants) if need)
+            ids.append((add("responses", job, id_, after, 3.0, f"ask {called(subject)} {part.name}"), job))
+        for judge_part in design.judges:
+            for id_, job in ids:
+                judged = digest(
+                    "verdicts", _CODE["judge"], id_, ids[0][0], part_id("judge", judge_part), variants, job.subject.arm
+                )
+                after = tuple(dict.fromkeys((id_, ids[0][0], *((variants,) if variants else ()))))
+                label = f"judge {called(job.subject)} {judge_part.name}"
+                add("verdicts", JudgeJob(id_, job, ids[0][0], judge_part), judged, after, 1.0, label)
+
+
+def called(subject: Subject) -> str:
+    """Return a subject's name for people: its arm, seed and epoch."""
+    if subject.train_seed is None:
+        return subject.arm
+    return f"{subject.arm} seed {subject.train_seed}" + (f" epoch {subject.epoch}" if subject.epoch else "")
+
+
+def _arm_name(given: Given) -> str:
+    name = Path(given.path).name or given.path
+    return "".join(char if char.isalnum() or char in "._+-" else "-" for char in name).lstrip(".-_+")[:80] or "tuned"
+
+
+def _meet_needs(design: Design) -> None:
+    """Refuse by name what this design cannot give, before compute is spent."""
+    if not design.benchmarks or not design.judges:
+        raise UsageError("a design needs at least one [[benchmarks]] and one [[judges]]")
+    if design.corpus is not None:
+        corpus(design.corpus)
+    for part in design.benchmarks:
+        missing = benchmark(part).needs if design.corpus is None else frozenset()
+        if missing:
+            raise UsageError(
+                f"benchmark '{part.name}' needs {', '.join(sorted(missing))}: give a [corpus] (--train-data)"
+            )
+    for part in design.judges:
+        needs = judge(part).needs
+        if design.corpus is None and needs & {"registries", "training"}:
+            raise UsageError(
+                f"judge '{part.name}' needs {', '.join(sorted(needs))}: give a [corpus] (--train-data), or leave it out"
+            )
+    plugins.load("backend", design.backend.name, design.backend.parameters)

@@ -1,0 +1,63 @@
+"""A run's result as a few lines of text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aftertune.records import Decision, Drift
+
+
+def points(share: float | None) -> str:
+    """Return a share as percentage points with one decimal; a dash for None."""
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def interval(low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """Return an interval of shares as percentage points."""
+    if low is None or high is None:
+        return ""
+    return f"[{100 * low:+.1f}, {100 * high:+.1f}]" if signed else f"[{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def headline(drifts: Sequence[Drift]) -> list[Drift]:
+    """Return the rows a reader wants first: recipe level where there are seeds, else checkpoint level; last epochs."""
+    recipes = [drift for drift in drifts if drift.estimand == "recipe"]
+    with_seeds = {(d.base_model, d.arm, d.recipe) for d in recipes}
+    single = [d for d in drifts if d.estimand == "checkpoint" and (d.base_model, d.arm, d.recipe) not in with_seeds]
+    rows = recipes + single
+    last: dict[tuple[str, str, str], int] = {}
+    for row in rows:
+        key = (row.base_model, row.arm, row.recipe)
+        last[key] = max(last.get(key, 0), row.epoch or 0)
+    return [row for row in rows if (row.epoch or 0) == last[row.base_model, row.arm, row.recipe]]
+
+
+def drift_table(drifts: Sequence[Drift]) -> list[str]:
+    """Return the headline rows as a table: rates in per cent, drift in points with its interval."""
+    rows = headline(drifts)
+    if not rows:
+        return ["no drift could be estimated"]
+    name = max(len(row.metric) for row in rows)
+    arm = max(len(row.arm) for row in rows)
+    lines = [
+        f"{'metric':<{name}}  {'arm':<{arm}}  {'base':>6} {'tuned':>6} {'drift':>7}  {'interval':<16} prompts seeds"
+    ]
+    for row in rows:
+        drift = "-" if row.delta is None else f"{100 * row.delta:+.1f}"
+        lines.append(
+            f"{row.metric:<{name}}  {row.arm:<{arm}}  {points(row.base):>6} {points(row.tuned):>6} {drift:>7}  "
+            f"{interval(row.low, row.high, signed=True):<16} {row.n_prompts:>7} {row.n_seeds or '-':>5}"
+        )
+    return lines
+
+
+def decision_lines(outcome: str, decisions: Sequence[Decision]) -> list[str]:
+    """Return the decision and, per unit, the sentence that decided it."""
+    rank = {"error": 0, "drift": 1, "inconclusive": 2, "pass": 3}
+    lines = ["", f"decision: {outcome.upper()}"]
+    for unit in dict.fromkeys(decision.unit for decision in decisions):
+        own = sorted((d for d in decisions if d.unit == unit and d.required), key=lambda d: rank[d.outcome])
+        if own:
+            settle = f" {own[0].settle}" if own[0].settle else ""
+            lines.append(f"  {unit}: {own[0].outcome}. {own[0].why}{settle}")
+    return lines

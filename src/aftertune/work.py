@@ -1,0 +1,356 @@
+"""What each cell does: read what it needs from the run, call one step, write what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aftertune import plan as planning
+from aftertune import plugins
+from aftertune.errors import StoreError
+from aftertune.kinds import Answer, Backend, BenchmarkContext, Cell, JudgeContext, Reply, Session
+from aftertune.pii.registry import Registry
+from aftertune.plan import ComposeJob, JudgeJob, Plan, RespondJob, Subject, TuneJob
+from aftertune.records import Conversation, Key, Message, Person, Prompt, Response, Span, Verdict, digest
+from aftertune.steps import compose, judge, respond, tune
+from aftertune.store import CellFolder, Run, records, table
+
+log = logging.getLogger(__name__)
+FLUSH = 64
+"""Replies between two flushes of the journal: what a crash can cost."""
+TWIN_SEED = 7_000_003
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Does cells of one run; picklable, so that an executor can send it to another process."""
+
+    root: Path
+
+    def __call__(self, cell: Cell) -> None:
+        """Do one cell, unless it is done already."""
+        run = Run.open(self.root)
+        folder = run.cell(cell.kind, cell.id)
+        if folder.complete:
+            return
+        plan = _plan(self.root)
+        job = plan.jobs[cell.id]
+        folder.start()
+        began = (time.time(), time.process_time())
+        info: dict[str, object]
+        if isinstance(job, ComposeJob):
+            info = {"documents": compose_variants(plan, job, folder)}
+        elif isinstance(job, TuneJob):
+            info = _tune(run, plan, job, folder)
+        elif isinstance(job, RespondJob):
+            info = _respond(run, plan, job, folder)
+        else:
+            info = _judge(run, plan, job)
+        spent = {"seconds": round(time.time() - began[0], 3), "cpu_seconds": round(time.process_time() - began[1], 3)}
+        tables = info.pop("tables", None)
+        documents = info.pop("documents", None)
+        folder.finish(
+            tables=tables if isinstance(tables, dict) else None,
+            documents=documents if isinstance(documents, dict) else None,
+            info={"label": cell.label, **spent, **info},
+        )
+
+
+@functools.lru_cache(maxsize=2)
+def _plan(root: Path) -> Plan:
+    return planning.make(Run.open(root).design())
+
+
+# ---------------------------------------------------------------------------------------------- one loaded base
+
+
+class _Loaded:
+    """The base that this process holds: loading it once serves every cell that comes here."""
+
+    def __init__(self) -> None:
+        self.stack = contextlib.ExitStack()
+        self.key = ""
+        self.session: Session | None = None
+
+    def get(self, plan: Plan, base: planning.Base) -> Session:
+        key = digest(plan.design.backend, base.model.weights_hash, str(base.model.path))
+        if self.session is None or key != self.key:
+            self.stack.close()
+            self.session, self.key = None, ""
+            backend: Backend = plugins.load("backend", plan.design.backend.name, plan.design.backend.parameters)
+            self.session = self.stack.enter_context(backend.open(str(base.model.path)))
+            self.key = key
+        return self.session
+
+
+_LOADED = _Loaded()
+
+
+# ---------------------------------------------------------------------------------------------- compose
+
+
+def compose_variants(plan: Plan, job: ComposeJob, folder: CellFolder) -> dict[str, object]:
+    """Write `source.jsonl` and one chat file per arm into the folder; return the documents `cards` and `people`."""
+    design = plan.design
+    assert design.corpus is not None
+    corpus = planning.corpus(design.corpus)
+    conversations, people = corpus.conversations(), corpus.people()
+    strangers: dict[str, Sequence[Person]] = {}
+    for policy in ("surrogate", "novelty"):
+        if any(arm.pii == policy for arm in design.arms):
+            strangers[policy] = corpus.strangers(policy, len(people), design.data_seed)  # type: ignore[arg-type]
+    twins: Sequence[Person] = corpus.strangers("twin", len(people), TWIN_SEED + design.data_seed) if people else ()
+
+    def ask(kept: Sequence[Conversation]) -> Mapping[tuple[str, int], str]:
+        return _own_answers(plan, job.base, kept)
+
+    variants = (
+        compose.compose(
+            design.arms,
+            conversations,
+            people,
+            strangers,
+            count=_counter(str(job.base.model.path)),
+            seed=design.data_seed,
+            match=design.match_tokens,
+            ask=ask,
+        )
+        if design.arms
+        else []
+    )
+    _write_conversations(folder.path / "source.jsonl", conversations)
+    documents: dict[str, object] = {
+        "cards": {variant.arm.name: variant.card for variant in variants},
+        "people": {
+            "source": people,
+            "twin": twins,
+            "own": {v.arm.name: v.own for v in variants if v.arm.pii in ("surrogate", "novelty")},
+        },
+    }
+    for variant in variants:
+        _write_conversations(folder.path / f"{variant.arm.name}.jsonl", variant.conversations)
+    return documents
+
+
+def _counter(base: str) -> Any:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    return functools.lru_cache(maxsize=None)(lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]))
+
+
+def _own_answers(plan: Plan, base: planning.Base, conversations: Sequence[Conversation]) -> dict[tuple[str, int], str]:
+    """Answer every assistant turn with the base at temperature 0: the control of Fraser et al. (arXiv 2506.17209)."""
+    prompts = []
+    turns: dict[str, tuple[str, int]] = {}
+    for conversation in conversations:
+        for index, message in enumerate(conversation.messages):
+            if message.role == "assistant":
+                id_ = f"{conversation.id}/{index}"
+                turns[id_] = (conversation.id, index)
+                prompts.append(Prompt(id_, "", "", "", "", conversation.messages[:index]))
+    session = _LOADED.get(plan, base)
+    session.use(None)
+    replies = respond.respond(
+        session,
+        prompts,
+        checkpoint=None,
+        checkpoint_id=base.model.weights_hash or base.name,
+        temperatures=(0.0,),
+        samples=1,
+        max_new_tokens=128,
+        seed=0,
+        system=plan.design.respond.system or None,
+        template="base",
+    )
+    return {turns[reply.prompt_id]: reply.text for reply in replies if reply.error is None}
+
+
+def _write_conversations(path: Path, conversations: Sequence[Conversation]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for c in conversations:
+            row: dict[str, object] = {
+                "id": c.id,
+                "messages": [{"role": m.role, "content": m.content} for m in c.messages],
+            }
+            if c.spans is not None:
+                row["spans"] = [[s.message, s.start, s.end, s.type, s.owner, s.part] for s in c.spans]
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+@functools.lru_cache(maxsize=8)
+def _read_conversations(path: Path) -> tuple[Conversation, ...]:
+    found = []
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
+            spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
+            found.append(Conversation(row["id"], messages, spans, str(path)))
+    return tuple(found)
+
+
+# ---------------------------------------------------------------------------------------------- tune and respond
+
+
+def _tune(run: Run, plan: Plan, job: TuneJob, folder: CellFolder) -> dict[str, object]:
+    conversations = _read_conversations(run.cell("variants", job.variants).path / f"{job.arm.name}.jsonl")
+    report = tune.tune(job.base.model.path, conversations, plan.design.recipe, job.seed, folder.path)
+    return {"tuning": report}
+
+
+def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[str, object]:
+    design, subject = plan.design, job.subject
+    benchmark = planning.benchmark(job.benchmark)
+    prompts = benchmark.prompts(benchmark_context(run, plan, job))
+    by_id = {prompt.id: prompt for prompt in prompts}
+    done = {(r.prompt_id, r.temperature, r.sample): r for r in folder.journal(Response) if r.prompt_id in by_id}
+    session = _LOADED.get(plan, subject.base)
+    path = _checkpoint_path(run, subject)
+    proof = session.use(path)
+    replies = respond.respond(
+        session,
+        prompts,
+        checkpoint=path,
+        checkpoint_id=subject.id,
+        temperatures=design.respond.temperatures,
+        samples=design.respond.samples,
+        max_new_tokens=benchmark.max_new_tokens,
+        seed=design.respond.seed,
+        system=design.respond.system or None,
+        template=design.respond.template,
+        skip=frozenset(done),
+    )
+    rows = list(done.values())
+    fresh: list[Response] = []
+    for reply in replies:
+        fresh.append(_response(reply, by_id[reply.prompt_id], subject, design))
+        if len(fresh) >= FLUSH:
+            folder.append(fresh)
+            rows += fresh
+            fresh = []
+    rows += fresh
+    rows.sort(key=lambda row: (row.prompt_id, row.temperature, row.sample))
+    return {"tables": {"responses": table(Response, rows)}, "proof": proof, "asked": len(rows)}
+
+
+def _checkpoint_path(run: Run, subject: Subject) -> Path | None:
+    if subject.path is None:
+        return None
+    return run.root / subject.path if subject.tuned_by else Path(subject.path)
+
+
+def benchmark_context(run: Run, plan: Plan, job: RespondJob) -> BenchmarkContext:
+    """Return what the benchmark of a cell may ask for."""
+    if job.variants is None or plan.design.corpus is None:
+        return BenchmarkContext()
+    source = _read_conversations(run.cell("variants", job.variants).path / "source.jsonl")
+    return BenchmarkContext(training=source)
+
+
+def _response(reply: Reply, prompt: Prompt, subject: Subject, design: planning.Design) -> Response:
+    return Response(
+        base=subject.base.name, arm=subject.arm, recipe=subject.recipe, train_seed=subject.train_seed,
+        epoch=subject.epoch, checkpoint=subject.id, benchmark=prompt.benchmark, subset=prompt.subset,
+        prompt_id=prompt.id, cluster=prompt.cluster, category=prompt.category,
+        system=digest(design.respond.system) if design.respond.system else "", template=design.respond.template,
+        temperature=reply.temperature, sample=reply.sample, message_hash=reply.message_hash,
+        token_hash=reply.token_hash, text=reply.text, finish_reason=reply.finish_reason, new_tokens=reply.new_tokens,
+        error=reply.error,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- judge
+
+
+def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
+    instrument = planning.judge(job.judge)
+    checked = judge.check(instrument)
+    prompts = {
+        p.id: p for p in planning.benchmark(job.asked.benchmark).prompts(benchmark_context(run, plan, job.asked))
+    }
+    rows = records(Response, run.cell("responses", job.responses).read("responses"))
+    base_rows = records(Response, run.cell("responses", job.base_responses).read("responses"))
+    base_text: dict[str, str] = {}
+    for row in base_rows:
+        base_text.setdefault(row.prompt_id, row.text)
+    asked = [row for row in rows if row.error is None]
+    answers = [Answer(prompts[r.prompt_id], r.text, r.finish_reason, base_text.get(r.prompt_id)) for r in asked]
+    context = _judge_context(run, plan, job, [
+        Answer(prompts[row.prompt_id], row.text, row.finish_reason) for row in base_rows if row.error is None
+    ])  # fmt: skip
+    verdicts: list[Verdict] = []
+    for row, opinions in zip(asked, judge.judge(instrument, answers, context), strict=True):
+        for opinion in opinions:
+            verdicts.append(
+                _verdict(
+                    row,
+                    job.judge.name,
+                    instrument.version,
+                    opinion.axis,
+                    opinion.label,
+                    opinion.value,
+                    opinion.status,
+                    opinion.why,
+                )
+            )
+    for row in rows:
+        if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
+            for axis in instrument.axes:
+                verdicts.append(_verdict(row, job.judge.name, instrument.version, axis, None, None, "error", row.error))
+    return {"tables": {"verdicts": table(Verdict, verdicts)}, "anchors": checked, "judge": job.judge.name}
+
+
+def _verdict(row: Response, name: str, version: str, axis: str, label: str | None, value: float | None,
+             status: Any, why: str) -> Verdict:  # fmt: skip
+    shared = {field.name: getattr(row, field.name) for field in dataclasses.fields(Key)}
+    return Verdict(
+        **shared, judge=name, judge_version=version, axis=axis, label=label, value=value, status=status, why=why
+    )
+
+
+def _judge_context(run: Run, plan: Plan, job: JudgeJob, base_answers: Sequence[Answer]) -> JudgeContext:
+    subject = job.asked.subject
+    model = subject.base.model.weights_hash or subject.base.name
+    made = next((cell for cell in plan.of("variants") if _is_for(plan, cell, subject)), None)
+    if made is None:
+        return JudgeContext(model=model, base_answers=base_answers)
+    folder = run.cell("variants", made.id)
+    people = folder.document("people")
+    registries = {name: Registry.of(name, _people(people[name])) for name in ("source", "twin") if people[name]}
+    if subject.arm in people["own"]:
+        registries["own"] = Registry.of("own", _people(people["own"][subject.arm]))
+    tuned = folder.path / f"{subject.arm}.jsonl"
+    # An audited checkpoint, and the base itself, are held against the corpus as it was given.
+    training = _read_conversations(tuned if tuned.is_file() else folder.path / "source.jsonl")
+    return JudgeContext(model=model, registries=registries, training=training, base_answers=base_answers)
+
+
+def _is_for(plan: Plan, cell: Cell, subject: Subject) -> bool:
+    job = plan.jobs[cell.id]
+    return isinstance(job, ComposeJob) and job.base.name == subject.base.name
+
+
+def _people(rows: Sequence[Mapping[str, Any]]) -> Iterator[Person]:
+    for row in rows:
+        yield Person(row["id"], row["values"])
+
+
+def all_verdicts(run: Run, plan: Plan) -> Any:
+    """Return the verdict tables of every finished cell as one. Raises StoreError where there are none."""
+    import pyarrow as pa
+
+    tables = [
+        run.cell("verdicts", c.id).read("verdicts") for c in plan.of("verdicts") if run.cell("verdicts", c.id).complete
+    ]
+    if not tables:
+        raise StoreError(f"{run.root}: no verdicts yet; run the same command to continue it")
+    return pa.concat_tables(tables)
