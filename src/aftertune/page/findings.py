@@ -1,0 +1,113 @@
+"""What a report is made from, and what it comes out as: frozen records, no rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aftertune.kinds import Proof
+from aftertune.records import Decision, Drift, Json, Metric, Outcome
+
+
+def unmasked(text: str) -> str:
+    """Return `text` as it is: the mask of a run that holds no personal data."""
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A prompt whose label changed between the base and one tuned checkpoint. Texts are raw: the page masks them."""
+
+    metric: str
+    arm: str
+    prompt: str
+    base_text: str
+    tuned_text: str
+    base_label: str
+    tuned_label: str
+    category: str
+    prompt_id: str = ""
+    train_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryRow:
+    """What one category of prompts did in one arm. Rates and differences are shares in [0, 1]."""
+
+    metric: str
+    arm: str
+    category: str
+    base: float | None
+    tuned: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    n_prompts: int
+    worse_flips: int
+    """Pairs (prompt x seed) that moved in the direction that is worse."""
+    better_flips: int
+    n_pairs: int
+    """Pairs that both sides judged: prompts x seeds x samples."""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contradiction:
+    """Metrics of one arm or checkpoint that really moved in opposite directions."""
+
+    unit: str
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+    n: int
+    """Metrics that were compared."""
+    why: str = ""
+    """One sentence with the numbers, the rate expected from noise included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All that a report shows. Whatever is empty is left out of the page, never shown as zero."""
+
+    title: str
+    kind: Literal["demo", "audit", "study"]
+    outcome: Outcome
+    """Over the whole run: error > drift > inconclusive > pass."""
+    decisions: Sequence[Decision] = ()
+    drifts: Sequence[Drift] = ()
+    metrics: Sequence[Metric] = ()
+    """In the order in which they are shown; gated ones come first whatever their place."""
+    cards: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Arm -> its data card. Text in it is masked."""
+    proofs: Sequence[Proof] = ()
+    judges: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Judge -> what is known of it. `anchors`, where measured, is a list of mappings with the keys `axis, label,
+    sensitivity, sensitivity_low, sensitivity_high, n_positive, specificity, specificity_low, specificity_high,
+    n_negative`; every other key is shown as it is."""
+    flips: Sequence[Flip] = ()
+    categories: Sequence[CategoryRow] = ()
+    contradictions: Sequence[Contradiction] = ()
+    contrast_names: Mapping[str, str] = field(default_factory=dict)
+    """Formula of a contrast (`keep - placeholder`) -> what it measures (`PII in the data`)."""
+    methods: Mapping[str, Json] = field(default_factory=dict)
+    """Group (versions, hardware, design, hashes) -> parameter -> value, as deep as it needs to be."""
+    caveats: Sequence[str] = ()
+    """What this report cannot show, one sentence each."""
+    warnings: Sequence[str] = ()
+    """Of the run as a whole; warnings of one number stand in its `Drift`."""
+    mask: Callable[[str], str] = unmasked
+    """Replaces personal values; applied to every text of a model or a data set, before it is cut."""
+    link: str = "report.html"
+    """Where the Markdown points for the full page: a relative path or an http(s) address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One report in three shapes."""
+
+    html: str
+    """A self-contained document; loads nothing, runs no script."""
+    markdown: str
+    """Short, for a pull request."""
+    json: str
+    """Everything, for machines; the keys are documented in `page/machine.py`."""

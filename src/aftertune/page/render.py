@@ -1,0 +1,127 @@
+"""One self-contained HTML document out of the findings: everything escaped, nothing loaded, no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from aftertune.page import details, tables, view
+from aftertune.page.rows import Index, phrase
+from aftertune.page.sentences import decision_sentence, how_sure, tally, word
+from aftertune.page.words import clean
+
+KINDS = {"demo": "demo on the embedded model", "audit": "audit", "study": "study"}
+HEADINGS = {
+    "epoch": ("Over epochs", ""),
+    "temperature": ("Over sampling temperatures", " at the same temperature"),
+}
+
+
+def _final(value: object) -> object:
+    """Clean whatever a template prints, so that no string reaches the page unread; escaping comes after."""
+    return value if isinstance(value, Markup) else clean(str(value))
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates' environment: escapes everything, refuses an unknown name."""
+    return Environment(
+        loader=PackageLoader("aftertune", "page"),
+        autoescape=True,
+        finalize=_final,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def html(index: Index) -> str:
+    """Return the page. The same findings give the same bytes."""
+    env = environment()
+    style, _, _ = env.loader.get_source(env, "style.css") if env.loader else ("", None, None)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    context = {**_context(index), "style": Markup(style), "style_hash": Markup(digest)}
+    return env.get_template("report.html").render(context).strip() + "\n"
+
+
+def _context(index: Index) -> dict[str, Any]:
+    findings = index.findings
+    gated = [row for row in index.headline if row.metric in index.gated] or index.headline
+    others = [row for row in index.headline if row not in gated]
+    leaks = tables.leak_rows(index)
+    levels = sorted({round(100 * row.confidence, 1) for row in gated})
+    curves = [
+        {"over": over, "heading": heading, "against": against, "curves": found}
+        for over, (heading, against) in HEADINGS.items()
+        if (found := view.curves(index, over))
+    ]
+    return {
+        "title": findings.title,
+        "kind": KINDS[findings.kind],
+        "word": word(findings),
+        "tone": "none" if word(findings) == "Not gated" else findings.outcome,
+        "sentence": decision_sentence(index),
+        "tally": tally(findings),
+        "facts": how_sure(index),
+        "warnings": findings.warnings,
+        "confidence": " and ".join(f"{level:g}" for level in levels),
+        "gated_forests": view.forests(index, gated),
+        "other_forests": view.forests(index, others) if others else [],
+        "unmeasured": view.unmeasured(index),
+        "checks": _checks(index),
+        "contrasts": view.contrasts(index),
+        "seed_plots": view.seed_plots(index),
+        "curves": curves,
+        "contradictions": findings.contradictions,
+        "leaks": tables.drift_table(index, leaks, "Leaks, per arm") if leaks else None,
+        "categories": details.category_tables(index),
+        "flips": details.flip_groups(index),
+        "tables": _tables(index),
+        "unjudged": tables.unjudged_table(index),
+        "anchors": details.anchor_table(findings),
+        "judges": details.judge_lists(findings),
+        "proofs": details.proof_table(findings),
+        "cards": tables.side_by_side("Data cards of the arms", "Property", findings.cards, findings.mask)
+        if findings.cards
+        else None,
+        "methods": details.method_lists(findings),
+        "caveats": findings.caveats,
+    }
+
+
+def _checks(index: Index) -> list[dict[str, object]]:
+    return [
+        {
+            "unit": decision.unit,
+            "metric": phrase(index.metric(decision.metric)),
+            "outcome": decision.outcome,
+            "required": decision.required,
+            "why": decision.why,
+            "settle": decision.settle,
+        }
+        for decision in index.findings.decisions
+    ]
+
+
+def _tables(index: Index) -> list[tuple[str, tables.Table, bool]]:
+    """Return (title, table, open?) per level: recipes, contrasts, checkpoints, levels."""
+    kinds = (
+        ("recipe", "Recipes: training seeds and prompts are the sample"),
+        ("contrast", "Contrasts: differences between the drifts of arms"),
+        ("checkpoint", "Checkpoints: prompts are the sample"),
+    )
+    found = []
+    for estimand, title in kinds:
+        rows = index.order(row for row in index.findings.drifts if row.estimand == estimand)
+        if rows:
+            found.append((title, tables.drift_table(index, rows, title), False))
+    rows = index.order(row for row in index.findings.drifts if row.estimand == "level")
+    if rows:
+        made = tables.level_table(index, rows)
+        found.append((made.caption, made, False))
+    return found

@@ -1,0 +1,19 @@
+"""findings -> page: the report as HTML for people, Markdown for a pull request, JSON for machines."""
+
+from __future__ import annotations
+
+from aftertune.page.findings import Findings, Page
+from aftertune.page.machine import machine
+from aftertune.page.markdown import markdown
+from aftertune.page.render import html
+from aftertune.page.rows import Index
+
+
+def report(findings: Findings) -> Page:
+    """Return the report on `findings` as three strings; the same findings give the same bytes.
+
+    Every text of a model or a data set is cleaned, masked with `findings.mask`, cut, and escaped for its format.
+    Writes nothing. Raises TypeError for findings that hold what JSON cannot.
+    """
+    index = Index(findings)
+    return Page(html=html(index), markdown=markdown(index), json=machine(index))
