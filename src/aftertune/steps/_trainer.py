@@ -1,0 +1,195 @@
+"""The trainer behind `tune`: TRL's SFTTrainer without what a small run pays for and never reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from aftertune.chat import IGNORED, TrainingExample
+from aftertune.errors import TuneError
+from aftertune.records import Recipe
+
+BUCKET = 8
+"""Batches per bucket: conversations are shuffled, then sorted by length within this many batches."""
+
+
+class LengthBuckets(torch.utils.data.Sampler[int]):
+    """Order the examples so that each batch holds similar lengths, batches in random order, anew in each epoch."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        """Take the lengths (tokens) of all examples."""
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of epoch `epoch`, counted from 0."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        order: list[int] = torch.randperm(len(self._lengths), generator=generator).tolist()
+        size = self._batch_size * BUCKET
+        order = [i for at in range(0, len(order), size) for i in sorted(order[at : at + size], key=self._length)]
+        batches = [order[at : at + self._batch_size] for at in range(0, len(order), self._batch_size)]
+        # A batch that is not full must stay last, or it would shift the borders of those after it.
+        last = [batches.pop()] if len(batches[-1]) < self._batch_size else []
+        for batch in torch.randperm(len(batches), generator=generator).tolist():
+            yield from batches[batch]
+        for batch in last:
+            yield from batch
+
+    def _length(self, index: int) -> int:
+        return self._lengths[index]
+
+
+class Trainer(SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer that stops at a loss that is not a number, and hands over each epoch's weights.
+
+    Its loss is SFTTrainer's (mean over the labelled tokens of a batch), with the output layer computed on those tokens
+    only; its batches are bucketed by length; it counts no operations and sends no telemetry.
+    """
+
+    on_step: Callable[[int, int, float], None] | None = None
+    on_epoch: Callable[[int, Any], None] | None = None
+
+    def __init__(self, *, lengths: Sequence[int], **arguments: Any) -> None:
+        """Take the examples' lengths (tokens) beside SFTTrainer's own arguments."""
+        self._lengths = lengths
+        self._sums: list[tuple[float, int]] = []
+        self.epoch_losses: list[float] = []
+        super().__init__(callbacks=[_Epochs(self)], **arguments)
+
+    def _send_telemetry(self) -> None:
+        """Send nothing: the base class reports to the hub where it can."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthBuckets:  # noqa: ARG002
+        return LengthBuckets(self._lengths, self.args.per_device_train_batch_size, self.args.seed)
+
+    def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002
+        """Count nothing: nobody reads it, and walking over all modules at each step is not free."""
+        return 0
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Say nothing: the report carries the losses."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the mean negative log-likelihood per labelled token, in nats."""
+        if self.aux_loss_enabled:  # mixtures of experts: the router's loss is the base class's business
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        # The token after position t is predicted at t: mark the positions whose successor carries loss.
+        labels = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
+        kept = labels != IGNORED
+        logits = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            use_cache=False,
+            logits_to_keep=kept,
+        ).logits
+        if logits.shape[:-1] != (int(kept.sum()),):
+            raise TuneError(f"{type(self._base_model()).__name__} cannot compute logits at chosen positions only")
+        total = torch.nn.functional.cross_entropy(logits.float(), labels[kept], reduction="sum")
+        return total / kept.sum().clamp(min=1)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Do one forward and backward pass. Raises TuneError where the loss is not a finite number."""
+        tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        value = float(loss)
+        step = self.state.global_step + 1
+        if not math.isfinite(value):
+            raise TuneError(
+                f"the loss became {value} at step {step} of {self.state.max_steps} (epoch "
+                f"{len(self.epoch_losses) + 1}): lower learning_rate ({self.args.learning_rate})"
+            )
+        self._sums.append((value * tokens, tokens))
+        if self.on_step is not None:
+            self.on_step(step, self.state.max_steps, value)
+        return loss
+
+    def end_epoch(self) -> None:
+        """Close the epoch's mean loss and hand over the weights."""
+        self.epoch_losses.append(sum(loss for loss, _ in self._sums) / max(1, sum(n for _, n in self._sums)))
+        self._sums.clear()
+        if self.on_epoch is not None:
+            self.on_epoch(len(self.epoch_losses), self.model)
+
+    def _base_model(self) -> Any:
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+
+class _Epochs(TrainerCallback):
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def on_epoch_end(self, *_: Any, **__: Any) -> None:
+        self._trainer.end_epoch()
+
+
+def make_trainer(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[TrainingExample],
+    recipe: Recipe,
+    seed: int,
+    scratch: Path,
+    *,
+    bf16: bool,
+) -> Trainer:
+    """Return a trainer for `recipe` that writes nothing but to `scratch`; LoRA goes on all linear layers."""
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so which token it is does not matter
+    columns = {"input_ids": [e.input_ids for e in examples], "labels": [e.labels for e in examples]}
+    lora = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    settings = SFTConfig(
+        output_dir=str(scratch),
+        seed=seed % 2**32,
+        data_seed=seed % 2**32,
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
+        warmup_steps=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        optim="adamw_torch_fused",
+        bf16=bf16,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        activation_checkpointing=False,
+        save_strategy="no",
+        eval_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=False,
+        log_level="error",
+    )
+    return Trainer(
+        lengths=[len(example.input_ids) for example in examples],
+        model=model,
+        args=settings,
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=tokenizer,
+        peft_config=lora if recipe.method == "lora" else None,
+    )
