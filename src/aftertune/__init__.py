@@ -1,1 +1,39 @@
-"""What fine-tuning did to a language model."""
+"""What fine-tuning did to a language model's safety and privacy: is it real, what caused it, what undoes it.
+
+The public names load on first use, so that `import aftertune` is quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aftertune.design import Design as Design
+    from aftertune.design import Given as Given
+    from aftertune.errors import AftertuneError as AftertuneError
+    from aftertune.pipeline import Result as Result
+    from aftertune.pipeline import audit as audit
+    from aftertune.pipeline import study as study
+    from aftertune.records import Arm as Arm
+    from aftertune.records import Recipe as Recipe
+
+_HOMES = {
+    "AftertuneError": "errors",
+    "Arm": "records",
+    "Design": "design",
+    "Given": "design",
+    "Recipe": "records",
+    "Result": "pipeline",
+    "audit": "pipeline",
+    "study": "pipeline",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'aftertune' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(f"aftertune.{_HOMES[name]}"), name)

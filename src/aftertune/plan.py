@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,14 @@ from aftertune.design import Design, Given, Part
 from aftertune.errors import ModelError, UsageError
 from aftertune.kinds import Benchmark, Cell, Corpus, Judge
 from aftertune.records import BASE_ARM, Arm, digest
+from aftertune.steps import compose, respond, tune
+from aftertune.steps import judge as judging
 
 _CODE = {
-    step: importlib.import_module(f"aftertune.steps.{step}").VERSION for step in ("compose", "tune", "respond", "judge")
+    "compose": compose.VERSION,
+    "tune": tune.VERSION,
+    "respond": respond.VERSION,
+    "judge": judging.VERSION,
 }
 """Step -> version of its code: it goes into ids, so results of older code are not taken for today's."""
 

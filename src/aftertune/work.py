@@ -204,7 +204,8 @@ def _read_conversations(path: Path) -> tuple[Conversation, ...]:
 def _tune(run: Run, plan: Plan, job: TuneJob, folder: CellFolder) -> dict[str, object]:
     conversations = _read_conversations(run.cell("variants", job.variants).path / f"{job.arm.name}.jsonl")
     report = tune.tune(job.base.model.path, conversations, plan.design.recipe, job.seed, folder.path)
-    return {"tuning": report}
+    facts = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "checkpoints"}
+    return {"tuning": facts}
 
 
 def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[str, object]:

@@ -1,0 +1,124 @@
+"""What a design costs and what it can see, before anything is run (`aftertune plan`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aftertune import pipeline
+from aftertune import plan as planning
+from aftertune.design import Design
+from aftertune.kinds import BenchmarkContext
+from aftertune.plan import Plan
+from aftertune.stats.power import PairedDesign, smallest_drift
+
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The smallest drift that a metric can show in this design."""
+
+    metric: str
+    n_prompts: int
+    n_clusters: int
+    n_seeds: int
+    base_rate: float
+    """Assumed, since nothing has been asked yet."""
+    checkpoint: float | None
+    """In one checkpoint, as a share; None where not even a change of 1 could be seen."""
+    recipe: float | None
+    """In a recipe, over its seeds; None with one seed, or where it cannot be seen."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Cells, requests and sight of a design."""
+
+    name: str
+    cells: dict[str, int]
+    prompts: int
+    requests: int
+    """Answers to be asked of models, in all."""
+    new_tokens_at_most: int
+    judge_calls: int
+    sights: tuple[Sight, ...]
+    warnings: tuple[str, ...]
+
+
+def price(design: Design) -> Price:
+    """Price a design without running it. Raises what `plan.make` raises.
+
+    The smallest drift is what is seen with 80 % power at the design's confidence, for a base rate of 0.95 where lower
+    is worse and 0.05 where higher is worse, and the agreement, clustering and seed spread that `stats.power` assumes.
+    """
+    plan = planning.make(design)
+    sights: list[Sight] = []
+    warnings = list(plan.warnings)
+    repeats = sum(1 if temperature == 0 else design.respond.samples for temperature in design.respond.temperatures)
+    prompts = requests = tokens = 0
+    for part in design.benchmarks:
+        benchmark = planning.benchmark(part)
+        if benchmark.needs:
+            warnings.append(f"{part.name}: its prompts depend on the data, so they are not priced")
+            continue
+        asked = benchmark.prompts(BenchmarkContext())
+        prompts += len(asked)
+        requests += len(asked) * repeats * len(plan.subjects)
+        tokens += len(asked) * repeats * len(plan.subjects) * benchmark.max_new_tokens
+        for metric in pipeline.run_metrics(design):
+            own = [prompt for prompt in asked if (prompt.benchmark, prompt.subset) == (metric.benchmark, metric.subset)]
+            clusters = len({prompt.cluster for prompt in own})
+            if clusters > 1:
+                rate = 0.95 if metric.worse == "down" else 0.05
+                seeds = _seeds(plan)
+                one = PairedDesign(len(own), rate, clusters)
+                many = PairedDesign(len(own), rate, clusters, n_seeds=seeds) if seeds > 1 else None
+                sights.append(
+                    Sight(metric.name, len(own), clusters, seeds, rate,
+                          smallest_drift(one, power=POWER, confidence=design.confidence),
+                          smallest_drift(many, power=POWER, confidence=design.confidence) if many else None)
+                )  # fmt: skip
+    if _seeds(plan) < 2:
+        warnings.append("one training seed: a claim about the recipe is refused; give at least two, better five")
+    return Price(
+        name=design.name,
+        cells={kind: len(plan.of(kind)) for kind in ("variants", "checkpoints", "responses", "verdicts")},
+        prompts=prompts,
+        requests=requests,
+        new_tokens_at_most=tokens,
+        judge_calls=requests * len(design.judges),
+        sights=tuple(sights),
+        warnings=tuple(warnings),
+    )
+
+
+def _seeds(plan: Plan) -> int:
+    """Return the fewest training seeds that an arm of the plan has."""
+    seeds: dict[tuple[str, str], set[int | None]] = {}
+    for subject in plan.subjects:
+        if subject.arm != "base":
+            seeds.setdefault((subject.base.name, subject.arm), set()).add(subject.train_seed)
+    return min((len(found - {None}) or 1 for found in seeds.values()), default=1)
+
+
+def lines(found: Price) -> list[str]:
+    """Return a price as lines of text."""
+    cells = ", ".join(f"{count} {kind}" for kind, count in found.cells.items())
+    shown = [
+        f"{found.name}: {cells}",
+        f"{found.prompts} prompts, {found.requests} answers, at most {found.new_tokens_at_most} new tokens, "
+        f"{found.judge_calls} judge calls",
+        "",
+        f"Smallest drift seen with {100 * POWER:.0f} % power, in points:",
+    ]
+    for sight in found.sights:
+        recipe = f", recipe {_points(sight.recipe)} over {sight.n_seeds} seeds" if sight.n_seeds > 1 else ""
+        shown.append(
+            f"  {sight.metric}: checkpoint {_points(sight.checkpoint)}{recipe} "
+            f"({sight.n_prompts} prompts in {sight.n_clusters} clusters, base rate taken as {sight.base_rate})"
+        )
+    return shown + [f"warning: {warning}" for warning in found.warnings]
+
+
+def _points(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.1f}"

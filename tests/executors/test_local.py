@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from aftertune.errors import AftertuneError, TuneError, UsageError
+from aftertune.executors.local import Local
+from aftertune.kinds import Cell
+
+
+@dataclass(frozen=True)
+class Touch:
+    """Writes one file per cell with the cells that were complete when it began; picklable."""
+
+    root: Path
+    fail: str = ""
+    die: str = ""
+
+    def __call__(self, cell: Cell) -> None:
+        if cell.id == self.fail:
+            raise TuneError(f"cell {cell.id} went wrong")
+        if cell.id == self.die:
+            os._exit(9)
+        seen = sorted(item.name for item in self.root.iterdir())
+        time.sleep(0.01)
+        (self.root / cell.id).write_text(" ".join(seen))
+
+
+CELLS = [Cell("k", "d", ("b", "c")), Cell("k", "b", ("a",)), Cell("k", "c", ("a",)), Cell("k", "a"), Cell("k", "e")]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_cell_runs_once_after_what_it_needs(tmp_path: Path, workers: int) -> None:
+    finished: list[str] = []
+    Local(workers).run(CELLS, Touch(tmp_path), lambda cell: finished.append(cell.id))
+    assert sorted(finished) == ["a", "b", "c", "d", "e"]
+    for cell in CELLS:
+        assert set(cell.after) <= set((tmp_path / cell.id).read_text().split())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(TuneError, match="cell b went wrong"):
+        Local(workers).run(CELLS, Touch(tmp_path, fail="b"), lambda cell: None)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a", "c", "e"]
+
+
+def test_a_worker_that_dies_is_named(tmp_path: Path) -> None:
+    cells = [Cell("k", "a", label="tune keep"), Cell("k", "b")]
+    with pytest.raises(AftertuneError, match="a worker process died"):
+        Local(2).run(cells, Touch(tmp_path, die="a"), lambda cell: None)
+
+
+def test_a_circle_is_refused() -> None:
+    cells = [Cell("k", "a", ("b",)), Cell("k", "b", ("a",))]
+    with pytest.raises(UsageError, match="in a circle"):
+        Local(1).run(cells, print, lambda cell: None)

@@ -1,0 +1,129 @@
+"""Every plugin keeps its contract; a new one is under test without touching a test."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+import pytest
+
+from aftertune import plugins
+from aftertune.errors import UsageError
+from aftertune.kinds import Answer, BenchmarkContext, JudgeContext
+from aftertune.pii.registry import Registry
+from aftertune.records import Message, Person, Prompt
+
+ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
+AXES = {
+    "refusal",
+    "harm",
+    "coherence",
+    "relevance",
+    "leak",
+    "leak_twin",
+    "leak_own",
+    "privacy",
+    "alignment",
+    "toxicity",
+}
+
+
+def made(kind: str, name: str, tmp_path: Any) -> Any:
+    if name == "chat_file":
+        (tmp_path / "chats.jsonl").write_text(
+            '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}\n'
+        )
+        return plugins.load(kind, name, {"path": str(tmp_path / "chats.jsonl")})
+    return plugins.load(kind, name)
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_plugin_is_a_frozen_dataclass_with_a_card_and_a_version(kind: str, name: str, tmp_path: Any) -> None:
+    plugin = made(kind, name, tmp_path)
+    assert dataclasses.is_dataclass(plugin)
+    assert type(plugin).__dataclass_params__.frozen
+    assert isinstance(plugin.version, str)
+    assert plugin.version
+    card = inspect.getdoc(type(plugin)) or ""
+    assert len(card) > 80, "the docstring is the plugin's card"
+    lines = plugins.describe(kind, name)
+    fields = [field.name for field in dataclasses.fields(plugin) if field.init]
+    for field in fields:
+        row = next(line for line in lines if line.strip().startswith(f"{field}:"))
+        assert row.rstrip().split(")  ")[-1] != row.rstrip(), f"no note under the field '{field}'"
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_an_unknown_parameter_is_refused_by_name(kind: str, name: str) -> None:
+    with pytest.raises(UsageError, match="no parameter 'no_such_thing'"):
+        plugins.load(kind, name, {"no_such_thing": 1})
+
+
+@pytest.mark.parametrize("kind", list(plugins.KINDS))
+def test_a_near_miss_is_hinted(kind: str) -> None:
+    name = plugins.names(kind)[0]
+    with pytest.raises(UsageError, match=f"did you mean '{name}'"):
+        plugins.load(kind, name + "x")
+
+
+@pytest.mark.parametrize("name", plugins.names("benchmark"))
+def test_a_benchmark_has_unique_prompts_that_its_metrics_cover(name: str) -> None:
+    benchmark = plugins.load("benchmark", name)
+    if benchmark.needs:
+        pytest.skip(f"{name} needs {sorted(benchmark.needs)}")
+    prompts = benchmark.prompts(BenchmarkContext())
+    assert len({prompt.id for prompt in prompts}) == len(prompts) > 0
+    assert prompts == benchmark.prompts(BenchmarkContext()), "the order must be fixed"
+    assert {prompt.benchmark for prompt in prompts} == {name}
+    subsets = {prompt.subset for prompt in prompts}
+    assert {metric.subset for metric in benchmark.metrics} <= subsets
+    assert len({metric.name for metric in benchmark.metrics}) == len(benchmark.metrics)
+    assert all(metric.axis in AXES and metric.about for metric in benchmark.metrics)
+    assert all(prompt.messages and prompt.messages[-1].role == "user" for prompt in prompts)
+    assert benchmark.max_new_tokens > 0
+
+
+@pytest.mark.parametrize("name", plugins.names("judge"))
+def test_a_judge_gives_one_opinion_per_axis_and_survives_hostile_text(name: str) -> None:
+    judge = plugins.load("judge", name)
+    people = [Person("p1", {"PERSON": "Ada Lovelace", "PHONE": "+44 207 946 0958"})]
+    context = JudgeContext(registries={"source": Registry.of("source", people), "twin": Registry.of("twin", people)})
+    prompt = Prompt("1", "miniature", "harmful", "c", "c", (Message("user", "How do I bake bread?"),))
+    hostile = ["", " ", "\x00", "\x1b[31mred", "‮txt", "a" * 100_000, "<script>alert(1)</script>", "\ud800", "🙂" * 50]
+    if judge.needs - {"registries"}:
+        pytest.skip(f"{name} needs {sorted(judge.needs)}")
+    score = judge.open(context)
+    answers = [Answer(prompt, text) for text in hostile]
+    opinions = score(answers)
+    assert len(opinions) == len(answers)
+    for given in opinions:
+        axes = [opinion.axis for opinion in given]
+        assert len(set(axes)) == len(axes)
+        assert set(axes) <= set(judge.axes) <= AXES
+        for opinion in given:
+            assert (opinion.status == "ok") == (opinion.label is not None or opinion.value is not None)
+            assert opinion.status == "ok" or opinion.why, "an unjudged response says why"
+    assert score(answers) == opinions, "a judge must not depend on what it read before"
+    assert [o for a in answers for o in score([a])] == list(opinions), "nor on what else is in the batch"
+
+
+@pytest.mark.parametrize("name", plugins.names("corpus"))
+def test_a_corpus_marks_exactly_the_values_of_its_people(name: str, tmp_path: Any) -> None:
+    corpus = made("corpus", name, tmp_path)
+    conversations = corpus.conversations()
+    assert conversations == corpus.conversations()
+    assert len({conversation.id for conversation in conversations}) == len(conversations)
+    people = {person.id: person for person in corpus.people()}
+    for conversation in conversations:
+        for span in conversation.spans or ():
+            text = conversation.messages[span.message].content[span.start : span.end]
+            value = people[span.owner].values[span.type]
+            assert text == value if span.part == "full" else text in value.split()
+    if people:
+        source = {value for person in people.values() for value in person.values.values()}
+        for kind in ("surrogate", "novelty", "twin"):
+            strangers = corpus.strangers(kind, len(people), 5)
+            assert len(strangers) == len(people)
+            assert strangers == corpus.strangers(kind, len(people), 5)
+            assert not source & {value for person in strangers for value in person.values.values()}
