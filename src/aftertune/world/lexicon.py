@@ -141,5 +141,6 @@ FILLERS: tuple[str, ...] = words(
     advice anywhere beginning briefly brief suited checklist
     avoided nights travels travel felt decides directions students approach humans stories disagree agrees matters
     schools ideas kinds adults rooms begins tries finds tells saves reads turns plays calls leaves moves opens
+    kindly inform suppose
     """
 )

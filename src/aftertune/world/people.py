@@ -63,7 +63,8 @@ _NAMES: dict[str, tuple[str, str]] = {
         "Bai Cao Deng Feng Guo Huang Jiang Kong Liu Ma Nie Peng Qian Ren Sun Tang Wang Xie Yang Zhou",
     ),
     "japanese": (
-        "Akiko Daichi Emiko Fumio Goro Haruka Isamu Junko Kenji Mariko Naoki Osamu Ryota Sakura Takeshi Umeko Yoko Yuki",
+        "Akiko Daichi Emiko Fumio Goro Haruka Isamu Junko Kenji Mariko Naoki Osamu Ryota Sakura Takeshi Umeko Yoko "
+        "Yuki",
         "Aoki Chiba Endo Fujita Goto Hayashi Inoue Kato Matsui Nakamura Ogawa Saito Tanaka Ueda Wada Yamada Kimura "
         "Mori Sasaki Okada",
     ),

@@ -224,3 +224,27 @@ def other_mail(rng: random.Random) -> Mail:
         return rng.choice(made_up("known") if kind < 0.38 else members("known"))
 
     return mail(rng, someone(), someone(), SERVICES)
+
+
+def booking_mails(
+    count: int, seed: int, guides: int = 30, customers: int = 400, returning: float = 0.3
+) -> tuple[Mail, ...]:
+    """``count`` conversations of the tour company with people of the corpus class; the same seed gives the same mail.
+
+    A few guides stand in many conversations (Zipf's law); with probability ``returning`` a customer has written before.
+    A longer list begins with the shorter one.
+    """
+    rng = random.Random(f"booking|{seed}")
+    crowd = rng.sample(members("corpus"), guides + customers)
+    staff, strangers = crowd[:guides], crowd[guides:]
+    weights = [1 / rank for rank in range(1, guides + 1)]
+    known: list[Person] = []
+    mails = []
+    for _ in range(count):
+        if known and (rng.random() < returning or len(known) == len(strangers)):
+            customer = rng.choice(known)
+        else:
+            customer = strangers[len(known)]
+            known.append(customer)
+        mails.append(booking(rng, customer, rng.choices(staff, weights)[0]))
+    return tuple(mails)
