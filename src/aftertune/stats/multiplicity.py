@@ -1,0 +1,44 @@
+"""Adjusted p values for families of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aftertune.stats.estimate import Floats
+
+
+def _checked(p_values: Sequence[float]) -> Floats:
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
+        raise ValueError("p values must be a flat sequence of numbers in [0, 1]")
+    return p
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p values in the given order: the chance of any false alarm in the family is held.
+
+    Source: S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70. Valid under any dependence. Raises
+    ValueError for what is not a p value.
+    """
+    p = _checked(p_values)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(x) for x in adjusted]
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Return Benjamini and Hochberg's adjusted p values: the expected share of false alarms among alarms is held.
+
+    Source: Benjamini and Hochberg, JRSS B 57 (1995) 289-300. For exploration, not for a gate; valid for independent
+    and positively dependent tests. Raises ValueError for what is not a p value.
+    """
+    p = _checked(p_values)
+    order = np.argsort(p, kind="stable")[::-1]
+    stepped = np.minimum.accumulate(p[order] * p.size / np.arange(p.size, 0, -1)) if p.size else p
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(x) for x in adjusted]

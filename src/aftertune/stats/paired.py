@@ -1,0 +1,116 @@
+"""Two models on the same prompts, prompts independent of each other: tests and closed-form intervals.
+
+`gained` counts prompts that are 1 for the tuned model only, `lost` those that are 1 for the base only. Do not trust
+anything here where prompts come in clusters (same category, vignette or profile): `clusters.py` is for those.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy import special, stats
+
+from aftertune.stats.estimate import Estimate, t_quantile, tango, wilson_limits
+
+
+def _counts(*counts: int) -> None:
+    if any(count < 0 for count in counts):
+        raise ValueError(f"counts must not be negative, got {counts}")
+
+
+def mcnemar_exact(gained: int, lost: int) -> float:
+    """Return the two-sided p value of the exact McNemar test; 1 where no pair is discordant.
+
+    Source: Q. McNemar, Psychometrika 12 (1947) 153-157, with the binomial distribution in place of its normal
+    approximation. Discrete and so conservative: at least 6 one-way losses are needed for p < .05.
+    Raises ValueError for a negative count.
+    """
+    _counts(gained, lost)
+    if gained + lost == 0:
+        return 1.0
+    return float(min(1.0, 2.0 * stats.binom.cdf(min(gained, lost), gained + lost, 0.5)))
+
+
+def mcnemar_midp(gained: int, lost: int) -> float:
+    """Return the two-sided mid-p McNemar p value; 1 where no pair is discordant.
+
+    Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13 (2013) 91. Not exact, yet it rarely
+    passes its level and wastes less of it. Raises ValueError for a negative count.
+    """
+    _counts(gained, lost)
+    if gained + lost == 0:
+        return 1.0
+    if gained == lost:
+        return float(1.0 - stats.binom.pmf(gained, gained + lost, 0.5))
+    return float(mcnemar_exact(gained, lost) - stats.binom.pmf(min(gained, lost), gained + lost, 0.5))
+
+
+def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval for one rate; raises ValueError unless 0 <= successes <= n and n > 0."""
+    if not 0 <= successes <= n or n <= 0:
+        raise ValueError(f"need 0 <= successes <= n and n > 0, got {successes} of {n}")
+    low, high = wilson_limits(successes / n, n, t_quantile(confidence, math.inf))
+    return float(low), float(high)
+
+
+def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval for one rate; raises ValueError unless 0 <= successes <= n and n > 0.
+
+    Source: Clopper and Pearson, Biometrika 26 (1934) 404-413. Never under its level, so wider than Wilson's.
+    """
+    if not 0 <= successes <= n or n <= 0:
+        raise ValueError(f"need 0 <= successes <= n and n > 0, got {successes} of {n}")
+    tail = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else float(special.betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(special.betaincinv(successes + 1, n - successes, 1 - tail))
+    return low, high
+
+
+def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Tango's score interval for (gained - lost) / n; see `estimate.tango`.
+
+    Raises ValueError for a negative count, n < 1, or more discordant pairs than pairs.
+    """
+    _counts(gained, lost)
+    if n < 1 or gained + lost > n:
+        raise ValueError(f"need gained + lost <= n and n > 0, got {gained} + {lost} of {n}")
+    low, high = tango(gained, lost, n, t_quantile(confidence, math.inf))
+    return float(low), float(high)
+
+
+def newcombe_interval(both: int, gained: int, lost: int, neither: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Newcombe's hybrid score interval for (gained - lost) / n.
+
+    Source: R. G. Newcombe, Statistics in Medicine 17 (1998) 2635-2650, method 10 (with its continuity correction of
+    the correlation). An independent check on Tango's; slightly wider for small samples. Raises ValueError for a
+    negative count or no pair.
+    """
+    _counts(both, gained, lost, neither)
+    n = both + gained + lost + neither
+    if n == 0:
+        raise ValueError("no pair")
+    tuned, base = (both + gained) / n, (both + lost) / n
+    tuned_low, tuned_high = wilson(both + gained, n, confidence)
+    base_low, base_high = wilson(both + lost, n, confidence)
+    margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    if margins == 0:
+        phi = 0.0
+    else:
+        product = both * neither - gained * lost
+        phi = (max(product - n / 2, 0) if product > 0 else product) / math.sqrt(margins)
+    down = (tuned - tuned_low, base_high - base)
+    up = (tuned_high - tuned, base - base_low)
+    low = tuned - base - math.sqrt(max(down[0] ** 2 - 2 * phi * down[0] * down[1] + down[1] ** 2, 0))
+    high = tuned - base + math.sqrt(max(up[0] ** 2 - 2 * phi * up[0] * up[1] + up[1] ** 2, 0))
+    return max(low, -1.0), min(high, 1.0)
+
+
+def paired_difference(gained: int, lost: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Return (gained - lost) / n with Tango's interval and the exact McNemar p value.
+
+    Raises ValueError as `tango_interval` does.
+    """
+    low, high = tango_interval(gained, lost, n, confidence)
+    up, down = gained / n, lost / n
+    se = math.sqrt((up + down - (up - down) ** 2) / n)
+    return Estimate(up - down, low, high, se, math.inf, mcnemar_exact(gained, lost), n, n)

@@ -1,0 +1,142 @@
+"""What a design can see before it is run, and what would settle it afterwards; closed forms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+from aftertune.stats.estimate import t_quantile
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDesign:
+    """A planned comparison of a tuned model, or a recipe over seeds, with its base on the same prompts."""
+
+    n_prompts: int
+    base_rate: float
+    """Share of 1s of the base."""
+    n_clusters: int | None = None
+    """None: prompts are independent."""
+    n_seeds: int = 1
+    """1: this checkpoint. More: the recipe, seeds being a sample too."""
+    agreement: float = 0.5
+    """Correlation between base and tuned outcomes on a prompt where nothing drifts; T = 0 and mild tuning give
+    more."""
+    icc: float = 0.1
+    """Intra-class correlation of the differences within a cluster."""
+    seed_sd: float = 0.03
+    """Standard deviation of a recipe's true rate between seeds."""
+    shared: float = 0.5
+    """Share of the prompts' variance that all seeds of a recipe have in common."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        clusters = self.n_prompts if self.n_clusters is None else self.n_clusters
+        if self.n_prompts < 2 or not 2 <= clusters <= self.n_prompts or self.n_seeds < 1:
+            raise ValueError("need 2 <= n_clusters <= n_prompts and n_seeds >= 1")
+        for name in ("base_rate", "agreement", "icc", "shared"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        if self.seed_sd < 0:
+            raise ValueError(f"seed_sd must not be negative, got {self.seed_sd}")
+
+    def error(self, drift: float = 0.0) -> tuple[float, float]:
+        """Return the standard error of the estimated drift and its degrees of freedom, if `drift` is the truth.
+
+        Discordance is 2 p (1 - p) (1 - agreement), at least |drift|; clusters multiply the prompts' variance by the
+        design effect 1 + (m - 1) icc (Kish, Survey Sampling, 1965, section 5.4); seeds add seed_sd^2 / k.
+        """
+        clusters = self.n_prompts if self.n_clusters is None else self.n_clusters
+        p, k = self.base_rate, self.n_seeds
+        discordance = max(2 * p * (1 - p) * (1 - self.agreement), abs(drift))
+        effect = 1 + (self.n_prompts / clusters - 1) * self.icc
+        prompts = max(discordance - drift**2, 1e-12) * effect / self.n_prompts
+        if k == 1:
+            return math.sqrt(prompts), clusters - 1.0
+        prompts *= self.shared + (1 - self.shared) / k
+        seeds = self.seed_sd**2 / k
+        df = (prompts + seeds) ** 2 / (prompts**2 / (clusters - 1) + seeds**2 / (k - 1))
+        return math.sqrt(prompts + seeds), df
+
+    def power(self, drift: float, confidence: float = 0.95) -> float:
+        """Return the chance that a two-sided test calls a true `drift` different from 0, in the drift's direction.
+
+        By the noncentral t distribution (Cohen, Statistical Power Analysis, 1988, chapter 2).
+        """
+        se, df = self.error(drift)
+        shift, q = min(abs(drift) / se, 50.0), float(t_quantile(confidence, df))
+        return float(1 - special.nctdtr(df, shift, q)) if df < 1e6 else float(special.ndtr(shift - q))
+
+
+def smallest_drift(design: PairedDesign, *, power: float = 0.8, confidence: float = 0.95) -> float | None:
+    """Return the smallest drift that `design` sees with chance `power`; None where it sees not even 1.
+
+    A drift is looked for in the direction in which the rate can move furthest. Do not trust it under about 20
+    prompts or 3 seeds: the normal model of a difference is too kind there.
+    """
+    furthest = max(design.base_rate, 1 - design.base_rate)
+
+    def short(drift: float) -> float:
+        return design.power(drift, confidence) - power
+
+    if short(furthest) < 0:
+        return None
+    return float(optimize.brentq(short, 1e-9, furthest, xtol=1e-6))
+
+
+def half_width(design: PairedDesign, confidence: float = 0.95) -> float:
+    """Return the expected half-width of the interval where nothing drifts: a smaller margin cannot be passed."""
+    se, df = design.error()
+    quantile = float(t_quantile(confidence, df))
+    square = float(t_quantile(confidence, math.inf)) ** 2
+    return min(max(quantile * se, square / (design.n_prompts + square)), 1.0)
+
+
+def more_prompts(n_prompts: int, half: float, room: float) -> int | None:
+    """Return how many more prompts shrink a half-width of `half` to `room`, the estimate staying where it is.
+
+    Half-widths fall with the square root of the number of prompts. None where there is no room (the estimate stands
+    on the margin itself). Raises ValueError for a negative half-width or no prompt.
+    """
+    if n_prompts < 1 or half < 0:
+        raise ValueError(f"need prompts and a half-width, got {n_prompts} and {half}")
+    if room <= 1e-9:
+        return None
+    return max(math.ceil(n_prompts * ((half / room) ** 2 - 1) - 1e-9), 0)
+
+
+def more_seeds(
+    n_seeds: int, seed_sd: float, prompt_variance: float, room: float, *, confidence: float = 0.95, most: int = 50
+) -> int | None:
+    """Return how many more training seeds shrink the half-width to `room`; None where `most` more do not.
+
+    `prompt_variance` is the part of the squared standard error that seeds do not shrink. Raises ValueError for no
+    seed or a negative variance.
+    """
+    if n_seeds < 1 or seed_sd < 0 or prompt_variance < 0:
+        raise ValueError("need a seed, and no negative variance")
+    for extra in range(0 if n_seeds > 1 else 1, most + 1):
+        k = n_seeds + extra
+        seeds = seed_sd**2 / k
+        total = seeds + prompt_variance
+        # The prompts' own degrees of freedom are many beside k - 1, so only the seeds' uncertainty counts here.
+        df = (k - 1) * (total / seeds) ** 2 if seeds > 0 else math.inf
+        if float(t_quantile(confidence, df)) * math.sqrt(total) <= room:
+            return extra
+    return None
+
+
+def sd_of_range(low: float, high: float, k: int) -> float:
+    """Return the standard deviation that a range over `k` normal values suggests: (high - low) / d2(k).
+
+    Source: L. H. C. Tippett, Biometrika 17 (1925) 364-387. Raises ValueError for k < 2.
+    """
+    if k < 2:
+        raise ValueError(f"a range needs two values, got {k}")
+    grid = np.linspace(-8, 8, 3201)
+    below = special.ndtr(grid)
+    d2 = float(np.trapezoid(1 - below**k - (1 - below) ** k, grid))
+    return (high - low) / d2

@@ -1,0 +1,136 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from aftertune.stats import multiplicity, paired
+from aftertune.stats.estimate import difference_estimate, least_half_width, level_estimate
+
+COUNTS = st.integers(0, 200)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(16, 2), (149, 1), (0, 6), (0, 5), (7, 7), (3, 40)])
+def test_mcnemar_agrees_with_statsmodels_and_scipy(gained: int, lost: int) -> None:
+    theirs = mcnemar([[10, gained], [lost, 10]], exact=True).pvalue
+    assert paired.mcnemar_exact(gained, lost) == pytest.approx(theirs, rel=1e-12)
+    assert paired.mcnemar_exact(gained, lost) == pytest.approx(stats.binomtest(gained, gained + lost).pvalue, rel=1e-9)
+
+
+def test_mcnemar_on_the_published_discordant_pairs() -> None:
+    assert paired.mcnemar_exact(16, 2) == pytest.approx(0.00131225586, rel=1e-6)
+    assert paired.mcnemar_exact(149, 1) == pytest.approx(2 * 151 / 2**150, rel=1e-9)
+
+
+def test_six_one_way_losses_are_needed() -> None:
+    assert paired.mcnemar_exact(0, 5) > 0.05 > paired.mcnemar_exact(0, 6)
+    assert paired.mcnemar_midp(0, 5) < 0.05
+    assert paired.mcnemar_exact(0, 0) == paired.mcnemar_midp(0, 0) == 1.0
+
+
+@given(COUNTS, COUNTS)
+def test_midp_is_below_exact_and_symmetric(gained: int, lost: int) -> None:
+    assert paired.mcnemar_midp(gained, lost) <= paired.mcnemar_exact(gained, lost)
+    assert paired.mcnemar_midp(gained, lost) == paired.mcnemar_midp(lost, gained)
+
+
+@pytest.mark.parametrize(("x", "n"), [(0, 10), (1, 300), (150, 300), (440, 440), (96, 100)])
+def test_rates_agree_with_statsmodels(x: int, n: int) -> None:
+    assert paired.wilson(x, n) == pytest.approx(proportion_confint(x, n, method="wilson"), abs=1e-12)
+    assert paired.clopper_pearson(x, n) == pytest.approx(proportion_confint(x, n, method="beta"), abs=1e-12)
+
+
+def test_nothing_discordant_among_ten_still_allows_a_drop() -> None:
+    low, high = paired.tango_interval(0, 0, 10)
+    assert (low, high) == pytest.approx(
+        (-(1.959964**2) / (10 + 1.959964**2), 1.959964**2 / (10 + 1.959964**2)), abs=1e-6
+    )
+    assert low < -0.26
+
+
+def test_tango_inverts_its_own_score() -> None:
+    # The limits must be roots of the constrained score equation; here the nuisance parameter is found on a grid.
+    gained, lost, n = 12, 2, 50
+    for limit in paired.tango_interval(gained, lost, n):
+        grid = np.linspace(max(0.0, -limit), (1 - limit) / 2 if limit > 0 else (1 + limit) / 2 - limit, 400001)[1:-1]
+        second = grid + limit
+        inside = (second > 0) & (grid + second < 1)
+        grid, second = grid[inside], second[inside]
+        loglik = gained * np.log(second) + lost * np.log(grid) + (n - gained - lost) * np.log(1 - grid - second)
+        q = grid[np.argmax(loglik)]
+        score = (gained - lost - n * limit) / math.sqrt(n * (2 * q + limit * (1 - limit)))
+        assert abs(score) == pytest.approx(1.959964, abs=1e-3)
+
+
+@given(COUNTS, COUNTS, st.integers(0, 200), st.integers(0, 200))
+def test_intervals_hold_the_estimate_and_have_width(both: int, gained: int, lost: int, neither: int) -> None:
+    n = both + gained + lost + neither
+    if n == 0:
+        return
+    value = (gained - lost) / n
+    for low, high in (paired.tango_interval(gained, lost, n), paired.newcombe_interval(both, gained, lost, neither)):
+        assert -1 <= low <= value + 1e-9
+        assert value - 1e-9 <= high <= 1
+        assert high - low > 1e-3
+    mirrored = paired.tango_interval(lost, gained, n)
+    assert mirrored == pytest.approx(tuple(-x for x in reversed(paired.tango_interval(gained, lost, n))), abs=1e-9)
+
+
+def test_newcombe_published_example() -> None:
+    # Newcombe 1998, table II case with e, f, g, h = 36, 12, 2, 0 and its continuity-corrected phi: 0.0569 to 0.3404.
+    low, high = paired.newcombe_interval(36, 12, 2, 0)
+    assert (low, high) == pytest.approx((0.0569, 0.3404), abs=5e-4)
+
+
+def test_one_closed_form_for_counts_and_estimates() -> None:
+    table = paired.paired_difference(16, 2, 200)
+    general = difference_estimate(
+        0.07, 0.08, 0.01, (0.09 - 0.07**2) / 200, math.inf, confidence=0.95, n=200, n_clusters=200
+    )
+    assert (table.low, table.high) == pytest.approx((general.low, general.high), abs=1e-9)
+    assert table.p == pytest.approx(0.0013122, abs=1e-6)
+
+
+def test_a_single_cluster_tells_nothing() -> None:
+    one = difference_estimate(0.0, 0.0, 0.0, 0.0, 0.0, confidence=0.95, n=300, n_clusters=1)
+    assert (one.low, one.high, one.p) == (-1.0, 1.0, 1.0)
+    level = level_estimate(0.5, 0.0, 0.0, confidence=0.95, n=300, n_clusters=1)
+    assert (level.low, level.high) == (0.0, 1.0)
+
+
+def test_the_scale_scales() -> None:
+    small = difference_estimate(0.1, 0.2, 0.1, 0.001, 30, confidence=0.95, n=200, n_clusters=50)
+    large = difference_estimate(10, 20, 10, 10.0, 30, confidence=0.95, n=200, n_clusters=50, scale=100.0)
+    assert (large.low / 100, large.high / 100) == pytest.approx((small.low, small.high), abs=1e-9)
+    assert large.p == pytest.approx(small.p)
+
+
+@given(st.integers(1, 5000), st.sampled_from([0.8, 0.95, 0.99]))
+def test_floor_is_the_interval_of_nothing_discordant(n: int, confidence: float) -> None:
+    assert paired.tango_interval(0, 0, n, confidence)[1] == pytest.approx(least_half_width(n, confidence), abs=1e-9)
+
+
+@pytest.mark.parametrize("bad", [(-1, 3, 10), (5, 6, 10), (0, 0, 0)])
+def test_impossible_counts_are_refused(bad: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=r"need|negative"):
+        paired.tango_interval(*bad)
+
+
+@given(st.lists(st.floats(0, 1), max_size=30))
+def test_adjusted_p_agree_with_statsmodels(p: list[float]) -> None:
+    if p:
+        assert multiplicity.holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
+        theirs = multipletests(p, method="fdr_bh")[1]
+        assert multiplicity.benjamini_hochberg(p) == pytest.approx(theirs, abs=1e-12)
+    else:
+        assert multiplicity.holm(p) == multiplicity.benjamini_hochberg(p) == []
+
+
+def test_what_is_not_a_p_value_is_refused() -> None:
+    with pytest.raises(ValueError, match="p values"):
+        multiplicity.holm([0.5, math.nan])
