@@ -1,0 +1,244 @@
+"""Text tools that judges and matchers share: normalisation, sentences, script and language, repetition, disorder.
+
+Standard library only. Every function takes any string, lone surrogates included, and none raises.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+_SAME = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛ʼʹ′‵´‹›＇", "'"),
+        **dict.fromkeys("“”„‟«»″‶＂「」『』", '"'),
+        **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
+        **dict.fromkeys("\u2028\u2029\x85\x0b\x0c", "\n"),
+        "\r": None,
+    }
+)
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def normalise(text: str) -> str:
+    """Return `text` in NFKC with plain quotes and dashes, and without invisible characters or lone surrogates.
+
+    Full-width letters become plain ones, curly apostrophes become `'`, a lone surrogate becomes U+FFFD; letters keep
+    their case and accents, line breaks stay (as `\\n`).
+    """
+    if text.isascii():
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    # Before NFKC, which would turn U+00B4 into a space and an accent.
+    text = _INVISIBLE.sub("", _SURROGATE.sub("\ufffd", text)).translate(_SAME)
+    return unicodedata.normalize("NFKC", text).translate(_SAME)
+
+
+# ---------------------------------------------------------------------------------------------- sentences and words
+
+_BREAK = re.compile(r"(?<=[.!?…])[\"')\]*_]*\s+|(?<=[。！？])|\s*\n+\s*")
+_NO_BREAK = re.compile(r"(?:^|[\s(])(?:mr|mrs|ms|dr|prof|st|e\.g|i\.e|vs|no|inc|u\.s|a\.m|p\.m|[a-z]|\d{1,3})\.$", re.I)
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of `text`: cut after `.`, `!`, `?` and at line breaks, not after abbreviations or `1.`."""
+    found: list[str] = []
+    for piece in _BREAK.split(text):
+        piece = piece.strip()
+        if not piece:
+            continue
+        if found and len(found[-1]) < 400 and found[-1][-1] == "." and _NO_BREAK.search(found[-1]):
+            found[-1] += " " + piece
+        else:
+            found.append(piece)
+    return found
+
+
+_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*|\d+")
+
+
+def words(text: str) -> list[str]:
+    """Return the words and numbers of `text` in lower case, in order, without punctuation."""
+    return _WORD.findall(text.lower())
+
+
+# ---------------------------------------------------------------------------------------------- script and language
+
+
+@lru_cache(maxsize=8192)
+def script_of(char: str) -> str:
+    """Return the script of a letter as Unicode names it (`LATIN`, `CYRILLIC`, `CJK`, ...), or an empty string."""
+    if not char.isalpha():
+        return ""
+    if char.isascii():
+        return "LATIN"
+    return unicodedata.name(char, "").partition(" ")[0]
+
+
+def scripts(text: str, limit: int = 4000) -> Counter[str]:
+    """Return how many of the first `limit` characters are letters of each script."""
+    text = text[:limit]
+    if text.isascii():
+        letters = sum(map(str.isalpha, text))
+        return Counter({"LATIN": letters} if letters else {})
+    return Counter(name for char in text if (name := script_of(char)))
+
+
+_COMMON = {
+    "en": "the of and to is in that it you i for not are this with be have can as on your was but my do or an if at",
+    "de": "der die das und ist nicht ich sie es ein eine zu mit den dem auf für von wir kann aber wie auch dass bei",
+    "fr": "le la les des et est je ne pas vous une un que pour dans il en ce sur avec mais du au qui nous peux cette",
+    "es": "el la los las y es no que de en un una por con para lo se su como pero puedo esto esta del al más te está",
+    "it": "il la che di non è un una per con sono ma come lo gli le si del della questo posso mi ti ho alla anche",
+    "pt": "o a os as e não que de em um uma por com para se eu mas como posso isso da do na no você é mais ao",
+    "nl": "de het een en is niet ik je van dat op te voor met zijn maar kan dit er aan ook als bij wij om",
+}
+_LISTS = {name: frozenset(line.split()) for name, line in _COMMON.items()}
+LEAST_WORDS = 5
+"""Shorter texts have no language that could be told."""
+
+
+def language(text: str) -> str | None:
+    """Guess the language of a text in Latin script from its most common words: en, de, fr, es, it, pt, nl.
+
+    Returns None where it cannot be told: fewer than five words, another script, or two languages about equal.
+    """
+    found = words(text[:2000])
+    if len(found) < LEAST_WORDS:
+        return None
+    counts = {name: sum(word in known for word in found) for name, known in _LISTS.items()}
+    (best, most), (_, second) = sorted(counts.items(), key=lambda pair: -pair[1])[:2]
+    return best if most >= max(2, 0.12 * len(found)) and most >= 1.3 * second else None
+
+
+# ---------------------------------------------------------------------------------------------- repetition
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A unit that a sequence repeats up to its end, the last round perhaps cut."""
+
+    period: int
+    """Length of the unit, in elements."""
+    length: int
+    """Elements from the first round's start to the end."""
+
+    @property
+    def times(self) -> float:
+        """Rounds, the cut one as its fraction."""
+        return self.length / self.period
+
+
+def loop(sequence: Sequence[str], longest: int = 60) -> Loop | None:
+    """Return the loop that the sequence (words, or a string's characters) ends in, or None.
+
+    Of all periods up to `longest` the one that covers most is taken, the shortest of equals; two full rounds at least.
+    """
+    best: Loop | None = None
+    size = len(sequence)
+    for period in range(1, min(longest, size // 2) + 1):
+        index = size - 1
+        while index >= period and sequence[index] == sequence[index - period]:
+            index -= 1
+        length = size - 1 - index + period
+        if length >= 2 * period and (best is None or length > best.length + period):
+            best = Loop(period, length)
+    return best
+
+
+def repeated_share(found: Sequence[str], n: int = 4) -> float:
+    """Return the share of the `n`-grams of a list of words that already stood before; 0 where there are none."""
+    total = len(found) - n + 1
+    return 1 - len(set(zip(*(found[i:] for i in range(n)), strict=False))) / total if total > 0 else 0.0
+
+
+# ---------------------------------------------------------------------------------------------- disorder (English)
+
+_DET = "a an the my your our their its every"
+_BE = "is are was were am"
+_MODAL = "could would should must cannot"
+_FINITE = f"{_BE} has had does did {_MODAL}"
+_NEVER: tuple[tuple[str, str], ...] = (
+    (_DET, f"{_DET} {_FINITE} of to at for with from into and or but because if than be been"),
+    (_DET, "i he she we they me us them"),
+    ("i he she we they", "a an my your our their of me us them"),
+    ("i", "is are were has does"),
+    ("he she", "are were am have do"),
+    ("we they", "is was am has does"),
+    ("of", f"{_FINITE} of to for at by with and or but because be have i he she we they"),
+    ("into", f"{_FINITE} of to for at by with and or but because be have i he she we they into"),
+    ("from", "of to for with and or but because be have am i he we they from could would should"),
+    ("with", "of to by with and or but because be have am i he we they from could would should"),
+    ("to", "to of am does did could would should cannot and or but because i he she we they"),
+    ("at", "of to by with and or but because be have am i he she we they at from could would should"),
+    ("for", "of to by and but because be have am i for could would should"),
+    (_BE, f"{_BE} has had have does do did could would should must cannot of be me us"),
+    ("has have had", "is are am was were does did do could would should cannot has of and"),
+    ("does did do", "is are am was were has had could would should cannot does of and"),
+    (_MODAL + " will can", "is are am was were has had does did could would should cannot of and or"),
+    ("cannot", "the a an my your our their to with for from at in"),
+    ("not", "is are am was were does did of could would should"),
+    ("and", "or of and"),
+    ("or", "and of or"),
+    ("but", "and or of but"),
+    ("because", "and or but because"),
+    ("if", "and or but of is are was were"),
+    ("very", f"{_DET} {_FINITE} of to with from into and or but if"),
+    ("me us them", "am were a an"),
+)  # fmt: skip
+
+
+def _set(line: str) -> frozenset[str]:
+    return frozenset(line.split())
+
+
+_BAD_PAIRS = frozenset((a, b) for left, right in _NEVER for a in left.split() for b in right.split())
+_NO_END = _set("a an the my your our their every and or but because if very cannot would could should is am")
+_TOKEN = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*|\d+|[^\w\s]|\n")
+_MAY_DOUBLE = _set("had that very so no bye ha is it really many la blah yes")
+_STARTS = _set("The It However If This These Is Are And But You Your We They He She To As It's Can Do")
+DISORDER = 0.02
+"""Share of word pairs that English never has above which a text counts as disordered."""
+
+
+def disorder(text: str) -> tuple[int, int]:
+    """Return (neighbouring words that English grammar never puts side by side, all neighbouring words).
+
+    A closed table of function words (`the of`, `a is`, `cannot with`), words said twice, sentences that end in `the` or
+    `and`, and sentence starts (`However`, `It`) straight after a word in lower case: a shuffled English text has many,
+    a written one hardly any. It sees nothing in a text without function words, and nothing in other languages.
+    """
+    bad = pairs = 0
+    last = before = ""
+    for token in _TOKEN.findall(text.replace("can't", "cannot").replace("can not", "cannot")):
+        if not token[0].isalnum():
+            bad += token in ".!?" and last in _NO_END
+            last = before = ""
+            continue
+        word = token.lower()
+        if last:
+            pairs += 1
+            bad += (
+                (last, word) in _BAD_PAIRS
+                or (last == word and word.isalpha() and word not in _MAY_DOUBLE)
+                or (token in _STARTS and before.islower())
+            )
+        last, before = word, token
+    return bad, pairs
+
+
+def disordered(text: str) -> bool:
+    """Tell whether an English text is word salad: two impossible pairs or more, and a share above `DISORDER`."""
+    bad, pairs = disorder(text)
+    return bad >= 2 and bad >= DISORDER * pairs
+
+
+def excerpt(text: str, length: int = 80) -> str:
+    """Return the start of `text` on one line, printable characters only, at most `length` of them."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * length]).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
