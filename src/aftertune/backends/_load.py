@@ -1,0 +1,65 @@
+"""Load weights and tokenizers that `models.resolve` has checked, without a word on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aftertune.errors import ModelError
+from aftertune.models import ModelRef
+
+
+def load_model(reference: ModelRef, dtype: str, device: str) -> Any:
+    """Return the model in evaluation mode, without gradients; `device` `auto` is a GPU where there is one.
+
+    Raises ModelError where transformers cannot load it, or would have to invent weights that its files do not hold.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    loader: Any = AutoModelForCausalLM
+    with _quiet():
+        try:
+            model, info = loader.from_pretrained(
+                reference.path, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
+            )
+        except (ValueError, OSError, KeyError, RuntimeError) as error:
+            raise ModelError(f"{reference.name}: cannot be loaded: {first_line(error)}") from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelError(f"{reference.name}: {len(missing)} weights are not in its files, e.g. {missing[0]}")
+    return model.to(device).eval().requires_grad_(False)
+
+
+def load_tokenizer(reference: ModelRef) -> Any:
+    """Return the tokenizer in the model's folder. Raises ModelError where there is none that loads."""
+    from transformers import AutoTokenizer
+
+    loader: Any = AutoTokenizer
+    try:
+        return loader.from_pretrained(reference.path, local_files_only=True)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelError(f"{reference.name}: its tokenizer cannot be loaded: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the loading bar for the while."""
+    from transformers.utils import logging
+
+    quiet: Any = logging
+    bars = quiet.is_progress_bar_enabled()
+    quiet.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars:
+            quiet.enable_progress_bar()

@@ -1,0 +1,327 @@
+"""Backend on this machine: a base and its checkpoints in Hugging Face transformers and PEFT, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from aftertune.backends._decode import Decoded, Row, decode
+from aftertune.backends._direct import PROBES, logits, merged_by_hand
+from aftertune.backends._load import first_line, load_model, load_tokenizer
+from aftertune.chat import encode, end_of_turn, message_hash, render_text
+from aftertune.errors import AdapterNotAppliedError, AftertuneError, ModelError
+from aftertune.kinds import Proof, Reply, Request
+from aftertune.models import ModelRef, resolve
+from aftertune.records import digest
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
+"""How far the logits may be from the direct forward pass, as a share of the base's largest logit."""
+
+
+@dataclass(frozen=True)
+class Transformers:
+    """Answers with models on this machine, through Hugging Face transformers and PEFT (both Apache-2.0).
+
+    The base is loaded once. A LoRA checkpoint is attached to it by PEFT; a full checkpoint is loaded beside it. Nothing
+    is merged in place and nothing is written. Every setting of the decoding is ours: the checkpoint's own
+    generation_config (temperature, top_p, repetition penalty) gives its end-of-turn tokens and nothing else.
+    Weaknesses: in bfloat16, and on a GPU, the last digits of the logits depend on the batch, so a near-tie between two
+    tokens may fall either way.
+    """
+
+    batch_size: int = 64
+    """Requests decoded together; a batch that does not fit in memory is halved."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of weights and products."""
+    device: str = "auto"
+    """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+    adapters: Literal["auto", "merged", "unmerged"] = "auto"
+    """`merged`: W + BA in a copy of the base (fast; twice the memory; float32 only). `unmerged`: beside the base's
+    weights. `auto`: merged in float32, unmerged in bfloat16, where the sum would round the update away, and for
+    adapters on a tied output layer."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be honoured. Raises ValueError."""
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size = {self.batch_size}: it must be 1 or more")
+        for name, known in (("dtype", tuple(TOLERANCE)), ("adapters", ("auto", "merged", "unmerged"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} = {getattr(self, name)!r} (known: {', '.join(known)})")
+        if self.adapters == "merged" and self.dtype != "float32":
+            raise ValueError("adapters = 'merged' needs dtype = 'float32': a sum in bfloat16 rounds the update away")
+
+    @property
+    def version(self) -> str:
+        """Goes into ids."""
+        return "1"
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """All there are."""
+        return frozenset({"tokens", "logits", "adapters", "weights", "seeds"})
+
+    @contextmanager
+    def open(self, base: str) -> Iterator[TransformersSession]:
+        """Load the base (a folder or a hub name) and give the session; the memory is free again afterwards.
+
+        Raises ModelError, before any weights load, for a base that cannot be used.
+        """
+        reference = resolve(base)
+        if reference.kind != "full":
+            raise ModelError(f"{base} is an adapter: the base must be a full model")
+        session = TransformersSession(self, reference)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+PLUGIN = Transformers
+
+
+class TransformersSession:
+    """A loaded base, answering as itself or as one of its checkpoints."""
+
+    def __init__(self, backend: Transformers, base: ModelRef) -> None:
+        """Load the base's weights and tokenizer."""
+        self._backend = backend
+        self._base_ref = base
+        self._base = load_model(base, backend.dtype, backend.device)
+        self._base_tokenizer = load_tokenizer(base)
+        self._probes = [encode(self._base_tokenizer, text) for text in PROBES]
+        self._base_logits = logits(self._base, self._probes)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._key: object = None
+        self._model = self._base
+        self._ref = self._base_ref
+        self._own_tokenizer: Any = None
+        self._attached: Any = None
+        self._proof = Proof(self._base_ref.name, 0.0, 0.0, 0)
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        self._base = self._model = self._attached = None
+
+    def use(self, checkpoint: Path | None) -> Proof:
+        """Switch to a checkpoint (None: the base itself) and prove from logits that it answers.
+
+        The proof: on probe prompts the logits differ from the base's, and agree with a forward pass whose weights were
+        put together by hand from the files. A full model whose weights equal the base's is the base: no change is
+        expected of it. A checkpoint that is in use already is kept.
+        Raises AdapterNotAppliedError, ModelError as in `Session.use`.
+        """
+        if checkpoint is None:
+            self._leave()
+            return self._proof
+        reference = resolve(checkpoint, base=self._base_ref)
+        key = (
+            str(reference.path.resolve()),
+            [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in reference.files],
+        )
+        if key != self._key:
+            self._leave()
+            proof = self._use_adapter(reference) if reference.kind == "adapter" else self._use_full(reference)
+            own = reference.tokenizer_hash, reference.template_hash
+            if reference.tokenizer_hash and own != (self._base_ref.tokenizer_hash, self._base_ref.template_hash):
+                self._own_tokenizer = load_tokenizer(reference)
+            self._key, self._ref, self._proof = key, reference, proof
+        return self._proof
+
+    def respond(
+        self, requests: Sequence[Request], *, system: str | None, template: Literal["base", "own"]
+    ) -> Iterator[Reply]:
+        """Answer each request once; longest prompts first, each reply as soon as its row is finished.
+
+        `template` says whose chat template writes the prompt: the base's, or the checkpoint's own where it has one. The
+        text becomes tokens by the tokenizer that the model was tuned with. A request that fails, or whose prompt leaves
+        no room in the model's context, gives a reply with its error; the others go on.
+        """
+        if template not in ("base", "own"):
+            raise ModelError(f"template = {template!r} (known: base, own)")
+        own = self._own_tokenizer or self._base_tokenizer
+        writer = own if template == "own" else self._base_tokenizer
+        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        ready: list[tuple[Request, list[int]]] = []
+        seen: dict[str, list[int] | str] = {}
+        for request in requests:
+            if request.prompt.id not in seen:
+                seen[request.prompt.id] = _prompt_ids(writer, own, request, system, context)
+            ids = seen[request.prompt.id]
+            if isinstance(ids, str):
+                yield _failed(request, system, ids)
+            else:
+                ready.append((request, ids))
+        ready.sort(key=lambda item: -len(item[1]))
+        stop = self._stop_ids(own, writer)
+        for at in range(0, len(ready), self._backend.batch_size):
+            yield from self._answer(ready[at : at + self._backend.batch_size], own, stop, system, context)
+
+    # ------------------------------------------------------------------------------------------ answering
+
+    def _answer(
+        self,
+        batch: Sequence[tuple[Request, list[int]]],
+        tokenizer: Any,
+        stop: frozenset[int],
+        system: str | None,
+        context: int | None,
+    ) -> Iterator[Reply]:
+        rows = [
+            Row(
+                ids,
+                min(request.max_new_tokens, context - len(ids)) if context else request.max_new_tokens,
+                request.temperature,
+                request.seed,
+            )
+            for request, ids in batch
+        ]
+        done: set[int] = set()
+        try:
+            for decoded in decode(self._model, rows, tokenizer.pad_token_id or 0, stop):
+                done.add(decoded.row)
+                yield _reply(*batch[decoded.row], decoded, tokenizer, system)
+        except Exception as error:  # noqa: BLE001 - one request must not take the others with it
+            left = [item for at, item in enumerate(batch) if at not in done]
+            if len(left) == 1:
+                yield _failed(left[0][0], system, f"{type(error).__name__}: {first_line(error)}", left[0][1])
+                return
+            log.info("a batch of %d failed (%s): halved", len(left), type(error).__name__)
+            middle = len(left) // 2
+            for half in (left[:middle], left[middle:]):
+                yield from self._answer(half, tokenizer, stop, system, context)
+
+    def _stop_ids(self, own: Any, writer: Any) -> frozenset[int]:
+        """Return the tokens that end an answer: the model's, its tokenizer's, and the template's end of turn."""
+        given = getattr(self._model.generation_config, "eos_token_id", None)
+        found = set(given) if isinstance(given, list) else {given}
+        found |= {own.eos_token_id, end_of_turn(own)}
+        if writer is not own:
+            turn = end_of_turn(writer)
+            found.add(None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn)))
+        return frozenset(id_ for id_ in found if isinstance(id_, int)) - {own.unk_token_id}
+
+    # ------------------------------------------------------------------------------------------ switching
+
+    def _leave(self) -> None:
+        if self._attached is not None:
+            self._attached.unload()
+        self._reset()
+
+    def _use_adapter(self, reference: ModelRef) -> Proof:
+        direct, moved = merged_by_hand(self._base, reference)
+        if moved == 0:
+            raise AdapterNotAppliedError(f"{reference.name}: the adapter is zero (B A = 0): nothing was tuned into it")
+        expected = logits(self._base, self._probes, direct)
+        how = self._backend.adapters
+        if how == "auto":
+            tied = any("embed" in name or "lm_head" in name for name in direct)
+            how = "merged" if self._backend.dtype == "float32" and not tied else "unmerged"
+        del direct
+        self._model = self._attach(reference, merged=how == "merged")
+        return self._prove(reference, expected, moved)
+
+    def _attach(self, reference: ModelRef, *, merged: bool) -> Any:
+        """Attach an adapter by PEFT: to a copy of the base and merged there, or beside the base's own weights."""
+        from peft import PeftModel
+
+        if merged:
+            tuned = PeftModel.from_pretrained(copy.deepcopy(self._base), str(reference.path)).merge_and_unload()
+        else:
+            self._attached = tuned = PeftModel.from_pretrained(self._base, str(reference.path))
+        return tuned.eval()
+
+    def _use_full(self, reference: ModelRef) -> Proof:
+        from safetensors.torch import load_file
+
+        if reference.weights_hash == self._base_ref.weights_hash:
+            return Proof(reference.name, 0.0, 0.0, 0)
+        self._model = load_model(reference, self._backend.dtype, self._backend.device)
+        own = dict(self._model.named_parameters(remove_duplicate=False))
+        files = {key: value for file in reference.files for key, value in load_file(file).items() if key in own}
+        direct = {key: value.to(own[key]) for key, value in files.items()}
+        base = dict(self._base.named_parameters(remove_duplicate=False))
+        moved = sum(
+            int((value != base[key]).sum()) if key in base and base[key].shape == value.shape else value.numel()
+            for key, value in direct.items()
+        )
+        vocabulary = min(self._base.get_input_embeddings().weight.shape[0], *_rows(self._model))
+        probes = [[id_ % vocabulary for id_ in probe] for probe in self._probes]
+        return self._prove(reference, logits(self._model, probes, direct), moved, probes)
+
+    def _prove(
+        self, reference: ModelRef, expected: Any, moved: int, probes: Sequence[Sequence[int]] | None = None
+    ) -> Proof:
+        got = logits(self._model, probes or self._probes)
+        width = min(got.shape[-1], self._base_logits.shape[-1])
+        scale = float(self._base_logits.abs().max())
+        change = float((got[:, :width] - self._base_logits[:, :width]).abs().max())
+        apart = float((got - expected).abs().max())
+        tolerance = TOLERANCE[self._backend.dtype] * max(scale, float(expected.abs().max()))
+        wrong = ""
+        if moved and not change > 0:
+            wrong = "the logits are the base's"
+        elif not apart <= tolerance or (moved and apart > 0.5 * change):
+            wrong = f"the logits are {apart:.2g} away from a direct forward pass (they moved by {change:.2g})"
+        if wrong:
+            self._leave()
+            raise AdapterNotAppliedError(f"{reference.name}: not applied: {wrong}; {moved:,} weights should have moved")
+        return Proof(reference.name, change, apart, moved)
+
+
+def _rows(model: Any) -> tuple[int, int]:
+    """Return the rows of the input and output embeddings."""
+    out = model.get_output_embeddings()
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    return rows, int(out.weight.shape[0]) if out is not None else rows
+
+
+def _prompt_ids(
+    writer: Any, tokenizer: Any, request: Request, system: str | None, context: int | None
+) -> list[int] | str:
+    """Return the prompt's tokens, or why it cannot be asked."""
+    try:
+        ids = encode(tokenizer, render_text(writer, request.prompt.messages, system, True))
+    except AftertuneError as error:
+        return str(error)
+    if context is not None and len(ids) >= context:
+        return f"the prompt's {len(ids)} tokens leave no room in the model's context of {context}"
+    return ids or "the prompt is empty"
+
+
+def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, system: str | None) -> Reply:
+    if decoded.finish == "error":
+        return _failed(request, system, "the model's logits are not numbers", ids)
+    tokens = decoded.tokens[:-1] if decoded.finish == "stop" else decoded.tokens
+    return Reply(
+        request.prompt.id,
+        request.temperature,
+        request.sample,
+        tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+        decoded.finish,
+        len(decoded.tokens),
+        message_hash(request.prompt.messages, system),
+        digest(ids),
+    )
+
+
+def _failed(request: Request, system: str | None, why: str, ids: list[int] | None = None) -> Reply:
+    return Reply(
+        request.prompt.id,
+        request.temperature,
+        request.sample,
+        "",
+        "error",
+        None,
+        message_hash(request.prompt.messages, system),
+        digest(ids) if ids is not None else None,
+        why,
+    )
