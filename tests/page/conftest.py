@@ -64,6 +64,7 @@ def arm_rows(rng: random.Random) -> list[Drift]:
             common: dict[str, Any] = {
                 "metric": metric.name, "worse": metric.worse, "arm": arm, "base": base,
                 "judge": "leak 1.0" if metric.axis == "leak" else "refusal 1.0",
+                "p": 0.0004 if abs(delta) > half else 0.4, "p_adjusted": 0.002 if abs(delta) > half else 0.8,
                 "unjudged_tuned": 9 if place == 1 and loss < -0.1 else 0,
             }  # fmt: skip
             for temperature in (0.0, 0.7):

@@ -15,6 +15,8 @@ from aftertune.records import Json
 
 MAX_TEXT = 1_200
 """Characters of one model text in the page."""
+MAX_CATEGORIES = 600
+"""Rows of all category tables together."""
 MAX_FLIPS = 6
 """Flips shown per metric and arm."""
 FLIP_BUDGET = 120_000
@@ -111,16 +113,23 @@ def category_tables(index: Index) -> list[Table]:
                     f"{row.worse_flips:,} / {row.better_flips:,}",
                     f"{row.n_prompts:,}",
                     f"{row.n_pairs:,}",
-                    row.warning,
+                    row.warning or "none known",
                 ]
             )
+    whole = sum(map(len, grouped.values()))
+    most = max(MAX_CATEGORIES // max(len(grouped), 1), 3) if whole > MAX_CATEGORIES else whole
     columns = [Column("Category", "name"), Column("Base → tuned", "num"), Column("Drift [interval]", "num")]
     columns += [Column("Flips worse / better", "num"), Column("Prompts", "num"), Column("Pairs", "num")]
     columns += [Column("Warning", "text")]
     return [
-        table(f"{arm}: {phrase(index.metric(metric))}", columns, rows)
-        for (metric, arm), rows in grouped.items()
-    ]  # fmt: skip
+        table(
+            f"{arm}: {phrase(index.metric(metric))}",
+            columns,
+            rows[:most],
+            f"The first {most:,} of {len(rows):,} categories." if len(rows) > most else "",
+        )
+        for (metric, arm), rows in list(grouped.items())[:MAX_CATEGORIES]
+    ]
 
 
 # ---------------------------------------------------------------------------------------------- trust

@@ -16,15 +16,38 @@ from aftertune.page.sentences import decision_sentence, how_sure, tally, word
 from aftertune.page.words import clean
 
 KINDS = {"demo": "demo on the embedded model", "audit": "audit", "study": "study"}
+SECTIONS = (
+    ("moved", "gated_forests", "What moved"),
+    ("contrasts", "contrasts", "Contrasts"),
+    ("seeds", "seed_plots", "Seeds"),
+    ("", "curves", ""),
+    ("contradictions", "contradictions", "Contradictions"),
+    ("leaks", "leaks", "Leaks"),
+    ("categories", "categories", "Categories"),
+    ("flips", "flips", "Flips"),
+    ("numbers", "tables", "Every number"),
+    ("trust", "trust", "Trust"),
+    ("data", "cards", "Data"),
+    ("methods", "methods", "Methods"),
+    ("caveats", "caveats", "What this cannot show"),
+)
+"""Anchor, what must be there for it, label in the contents."""
 HEADINGS = {
     "epoch": ("Over epochs", ""),
     "temperature": ("Over sampling temperatures", " at the same temperature"),
 }
 
 
+MAX_STRING = 5_000
+"""Characters of any one string in the page, whoever wrote it."""
+
+
 def _final(value: object) -> object:
-    """Clean whatever a template prints, so that no string reaches the page unread; escaping comes after."""
-    return value if isinstance(value, Markup) else clean(str(value))
+    """Clean and cut whatever a template prints, so that no string reaches the page unread; escaping comes after."""
+    if isinstance(value, Markup):
+        return value
+    text = str(value)
+    return clean(text) if len(text) <= MAX_STRING else clean(text[:MAX_STRING]) + "…"
 
 
 @cache
@@ -52,15 +75,15 @@ def html(index: Index) -> str:
 def _context(index: Index) -> dict[str, Any]:
     findings = index.findings
     gated = [row for row in index.headline if row.metric in index.gated] or index.headline
-    others = [row for row in index.headline if row not in gated]
     leaks = tables.leak_rows(index)
+    others = [row for row in index.headline if row not in gated and row not in leaks]
     levels = sorted({round(100 * row.confidence, 1) for row in gated})
     curves = [
         {"over": over, "heading": heading, "against": against, "curves": found}
         for over, (heading, against) in HEADINGS.items()
         if (found := view.curves(index, over))
     ]
-    return {
+    whole: dict[str, Any] = {
         "title": findings.title,
         "kind": KINDS[findings.kind],
         "word": word(findings),
@@ -78,7 +101,7 @@ def _context(index: Index) -> dict[str, Any]:
         "seed_plots": view.seed_plots(index),
         "curves": curves,
         "contradictions": findings.contradictions,
-        "leaks": tables.drift_table(index, leaks, "Leaks, per arm") if leaks else None,
+        "leaks": view.forests(index, leaks) if leaks else [],
         "categories": details.category_tables(index),
         "flips": details.flip_groups(index),
         "tables": _tables(index),
@@ -91,7 +114,21 @@ def _context(index: Index) -> dict[str, Any]:
         else None,
         "methods": details.method_lists(findings),
         "caveats": findings.caveats,
+        "trust": bool(findings.drifts or findings.proofs or findings.judges),
     }
+    whole["contents"] = _contents(whole)
+    return whole
+
+
+def _contents(whole: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (anchor, label) of the sections that the page has."""
+    found: list[tuple[str, str]] = []
+    for anchor, key, label in SECTIONS:
+        if key == "curves":
+            found += [(f"{curve['over']}s", curve["heading"]) for curve in whole[key]]
+        elif whole[key]:
+            found.append((anchor, label))
+    return found
 
 
 def _checks(index: Index) -> list[dict[str, object]]:

@@ -62,12 +62,16 @@ class Index:
         self.gated = set(gated)
         self.names = list(names)
         """Metrics in the order of the page: gated ones first."""
-        self._decisions = {(d.metric, d.unit, d.estimand): d for d in findings.decisions}
+        self._decisions = {_key(decision): decision for decision in findings.decisions}
         moves = [row for row in findings.drifts if row.estimand in ("recipe", "checkpoint")]
         strong = {_group(row) for row in moves if row.estimand == "recipe"}
         self.moves = [row for row in moves if row.estimand == "recipe" or _group(row) not in strong]
         """The strongest estimand of each arm and metric: recipe where there is one, else checkpoint."""
         self.headline = self.order(main_setting(self.moves))
+        self._rows: dict[tuple[str, str, str], Drift] = {}
+        for row in reversed(self.headline):
+            if decision := self.decision(row):
+                self._rows[_key(decision)] = row
         contrasts = [row for row in findings.drifts if row.estimand == "contrast"]
         self.contrasts = self.order(main_setting(contrasts))
         self.several_judges = len({(row.metric, row.judge) for row in moves}) > len({row.metric for row in moves})
@@ -89,7 +93,7 @@ class Index:
 
     def row(self, decision: Decision) -> Drift | None:
         """Return the headline row that a decision speaks of."""
-        return next((row for row in self.headline if self.decision(row) is decision), None)
+        return self._rows.get(_key(decision))
 
     def namer(self, rows: Sequence[Drift]) -> Callable[[Drift], str]:
         """Return a function that names a row among `rows` by its arm and by whatever else varies."""
@@ -108,6 +112,10 @@ class Index:
             return " · ".join(parts)
 
         return name
+
+
+def _key(decision: Decision) -> tuple[str, str, str]:
+    return (decision.metric, decision.unit, decision.estimand)
 
 
 def _group(row: Drift) -> tuple[str, ...]:
@@ -173,6 +181,14 @@ def scaled(value: float | None, scale: Scale) -> float | None:
 def margin_text(margin: float, scale: Scale) -> str:
     """Return a margin without needless zeros, e.g. `5`."""
     return f"{abs(margin) * scale.factor:.4g}".replace("-", MINUS)
+
+
+def most_telling(rows: Sequence[Drift], most: int) -> Sequence[Drift]:
+    """Return rows as they are, or, where there are more than `most`, those that moved most for the worse."""
+    if len(rows) <= most:
+        return rows
+    keep = set(sorted(range(len(rows)), key=lambda place: -worsening(rows[place]))[:most])
+    return [row for place, row in enumerate(rows) if place in keep]
 
 
 def worsening(row: Drift) -> float:

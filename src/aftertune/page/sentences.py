@@ -53,12 +53,12 @@ def decision_sentence(index: Index) -> str:
     if findings.outcome == "inconclusive":
         neither = "is" if len(hits) == 1 else "are"
         first = hits[0]
+        settle = f" What would settle it: {_stop(first.settle)}" if first.settle else ""
         return (
             f"{len(hits):,} of {total} {neither} neither passed nor failed with this much data. "
-            f"{_name(index, first)}: {_stop(first.why)}{' ' + _stop(first.settle) if first.settle else ''}"
+            f"{_name(index, first)}: {_stop(first.why)}{settle}"
         )
-    failed = "could not be made"
-    return f"{len(hits):,} of {total} {failed}. {_name(index, hits[0])}: {_stop(hits[0].why)}"
+    return f"{len(hits):,} of {total} could not be made. {_name(index, hits[0])}: {_stop(hits[0].why)}"
 
 
 def _name(index: Index, decision: Decision) -> str:
@@ -79,7 +79,7 @@ def _worst(index: Index, decisions: Sequence[Decision], lead: str) -> str:
     if decision.outcome == "drift" and (least_worsening(row) or 0.0) <= abs(decision.margin):
         return f"{lead}: {_name(index, decision)}: {_stop(decision.why)}"
     scale = scale_of(index.metric(row.metric))
-    margin = f"margin {margin_text(decision.margin, scale)}"
+    margin = f"margin {margin_text(decision.margin, scale)}{scale.unit}"
     return f"{lead}: {_name(index, decision)}: {levels(row, scale)}, {change(row, scale)}; {margin}."
 
 

@@ -33,12 +33,16 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    grouped: bool = False
+    """Whether the first column is a heading over the rows that share it."""
 
 
 Getter = Callable[[Drift], str]
 
 
-def table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], note: str = "") -> Table:
+def table(
+    caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], note: str = "", grouped: bool = False
+) -> Table:
     """Return a table, cut to `MAX_ROWS` with a note, without the optional columns that are empty in every row."""
     keep = [place for place in range(len(columns)) if place == 0 or any(row[place] for row in rows)]
     notes = [note] if note else []
@@ -49,6 +53,7 @@ def table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]
         tuple(columns[place] for place in keep),
         tuple(tuple(row[place] for place in keep) for row in rows[:MAX_ROWS]),
         " ".join(notes),
+        grouped,
     )
 
 
@@ -99,7 +104,7 @@ def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
         ]
 
     note = f"The same in every row: {'; '.join(shared)}." if shared else ""
-    return table(caption, columns, [cells(row) for row in rows], note)
+    return table(caption, columns, [cells(row) for row in rows], note, grouped=True)
 
 
 def level_table(index: Index, rows: Sequence[Drift]) -> Table:
@@ -131,7 +136,7 @@ def level_table(index: Index, rows: Sequence[Drift]) -> Table:
                 row.warning or "none known",
             ]
         )
-    return table("Levels: the rates themselves, base included", columns, cells)
+    return table("Levels: the rates themselves, base included", columns, cells, grouped=True)
 
 
 def level(row: Drift) -> float | None:
@@ -184,7 +189,7 @@ def unjudged_table(index: Index) -> Table | None:
                 f"{worst} {ends}",
             ]
         )
-    return table("Responses that no judge could read", columns, cells)
+    return table("Responses that no judge could read", columns, cells, grouped=True)
 
 
 # ---------------------------------------------------------------------------------------------- key and value

@@ -13,6 +13,7 @@ from aftertune.page.rows import (
     levels,
     main_setting,
     margin_text,
+    most_telling,
     phrase,
     sample,
     scale_of,
@@ -21,6 +22,9 @@ from aftertune.page.rows import (
 from aftertune.page.sentences import contrast_sentence
 from aftertune.page.words import MINUS, number
 from aftertune.records import Drift, Outcome
+
+MAX_ROWS = 40
+"""Rows of one plot; of more, those that moved most for the worse are drawn, and the plot says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Forest:
     worse_left: bool
     rows: tuple[ForestRow, ...]
     optional: bool = False
+    note: str = ""
 
     @property
     def levels(self) -> bool:
@@ -81,6 +86,7 @@ class SeedPlot:
     title: str
     marks: list[tuple[float, str]]
     rows: tuple[SeedRow, ...]
+    note: str
     gated: bool
     """Whether the gate looks at it, or nothing was gated at all."""
 
@@ -103,6 +109,7 @@ class Curves:
     over: str
     unit: str
     panels: tuple[CurvePanel, ...]
+    note: str
 
 
 def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Forest]:
@@ -127,12 +134,14 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
         axis = axes[scale.unit or metric]
         margin = margins.get(metric)
         sign = 1 if group[0].worse == "up" else -1
+        shown = most_telling(group, MAX_ROWS)
         missing = [
             ForestRow(d.unit, None, "not measured", "", "", d.outcome, d.why)
             for d in decisions
             if d.metric == metric and index.row(d) is None
         ]
         required = [d.required for d in decisions if d.metric == metric]
+        plotted = tuple(_forest_row(index, row, name(row), axis, scale) for row in shown)
         found.append(
             Forest(
                 title=phrase(index.metric(metric)),
@@ -142,11 +151,16 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
                 margin=None if margin is None else axis.at(sign * abs(margin) * scale.factor),
                 margin_label="" if margin is None else _margin_label(margin, sign, scale),
                 worse_left=sign < 0,
-                rows=tuple(_forest_row(index, row, name(row), axis, scale) for row in group) + tuple(missing),
+                rows=plotted + tuple(missing[:MAX_ROWS]),
+                note=_left_off(len(shown), len(group)),
                 optional=bool(required) and not any(required),
             )
         )
     return found
+
+
+def _left_off(shown: int, whole: int) -> str:
+    return f"The {shown:,} of {whole:,} rows that moved most for the worse." if shown < whole else ""
 
 
 def _margin_label(margin: float, sign: int, scale: Scale) -> str:
@@ -193,20 +207,19 @@ def contrasts(index: Index) -> list[tuple[Forest, list[str]]]:
 
 def seed_plots(index: Index) -> list[SeedPlot]:
     """Return the per-seed rates of each metric and arm that has two seeds or more."""
-    singles = main_setting([row for row in index.findings.drifts if row.estimand == "checkpoint"])
+    seeds: dict[tuple[object, ...], list[float]] = {}
+    for one in main_setting([row for row in index.findings.drifts if row.estimand == "checkpoint"]):
+        if one.tuned is not None:
+            seeds.setdefault(_seed_key(one), []).append(one.tuned)
     plots = []
     for metric in index.names:
         group = [row for row in index.headline if row.metric == metric and row.estimand == "recipe"]
         scale = scale_of(index.metric(metric))
         name = index.namer(group)
         rows: list[tuple[Drift, list[float]]] = []
-        for row in group:
-            key = (row.arm, row.base_model, row.recipe, row.judge, row.temperature)
-            same = [
-                one for one in singles
-                if one.metric == metric and (one.arm, one.base_model, one.recipe, one.judge, one.temperature) == key
-            ]  # fmt: skip
-            rates = sorted(one.tuned for one in same if one.tuned is not None)
+        shown = most_telling(group, MAX_ROWS)
+        for row in shown:
+            rates = sorted(seeds.get(_seed_key(row), []))
             ends = [end for end in (row.spread_low, row.spread_high) if end is not None]
             if len(rates) >= 2 or (not rates and len(ends) == 2):
                 rows.append((row, rates))
@@ -219,10 +232,15 @@ def seed_plots(index: Index) -> list[SeedPlot]:
                 phrase(index.metric(metric)),
                 axis.marks(),
                 tuple(_seed_row(row, rates, name(row), axis, scale) for row, rates in rows),
+                note=_left_off(len(shown), len(group)),
                 gated=metric in index.gated or not index.gated,
             )
         )
     return plots
+
+
+def _seed_key(row: Drift) -> tuple[object, ...]:
+    return (row.metric, row.arm, row.base_model, row.recipe, row.judge, row.temperature)
 
 
 def _seed_row(row: Drift, rates: list[float], name: str, axis: charts.Axis, scale: Scale) -> SeedRow:
@@ -257,6 +275,8 @@ def curves(index: Index, over: str) -> list[Curves]:
                 groups.setdefault(_curve_key(row, over), []).append(row)
         kept = [sorted(group, key=lambda row: _x(row, over)) for group in groups.values()]
         kept = [group for group in kept if len({_x(row, over) for row in group}) == len(group) > 1]
+        wanted = set(map(id, most_telling([group[-1] for group in kept], MAX_ROWS // 2)))
+        whole, kept = len(kept), [group for group in kept if id(group[-1]) in wanted]
         if not kept:
             continue
         scale = scale_of(index.metric(metric))
@@ -271,7 +291,9 @@ def curves(index: Index, over: str) -> list[Curves]:
             )
             for group in kept
         )
-        found.append(Curves(phrase(index.metric(metric)), over, scale.unit.strip(), panels))
+        found.append(
+            Curves(phrase(index.metric(metric)), over, scale.unit.strip(), panels, _left_off(len(kept), whole))
+        )
     return found
 
 

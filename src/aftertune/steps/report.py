@@ -16,4 +16,5 @@ def report(findings: Findings) -> Page:
     Writes nothing. Raises TypeError for findings that hold what JSON cannot.
     """
     index = Index(findings)
-    return Page(html=html(index), markdown=markdown(index), json=machine(index))
+    whole = machine(index)
+    return Page(html=html(index), markdown=markdown(index), json=whole)
