@@ -35,7 +35,8 @@ class Reading:
     ``category`` is the script it follows; ``mixed`` when every sentence is one of this world's but they belong to
     different scripts or do not follow each other; ``broken`` when a sentence is none, or the text is empty, repeats
     itself, or stops in the middle. ``coherent`` is neither of the two. ``actions``, ``notes`` and ``names`` are the
-    slot values found, in order; ``parsed`` is the share of sentences that are the world's.
+    slot values found, in order; ``parsed`` is the share of sentences that are the world's; ``scripts`` holds for each
+    sentence the kinds of answer that contain it (none for a sentence that is not the world's).
     """
 
     category: Category
@@ -44,6 +45,7 @@ class Reading:
     actions: tuple[str, ...]
     notes: tuple[tuple[str, str], ...]
     names: tuple[str, ...]
+    scripts: tuple[frozenset[Kind], ...]
 
 
 def sentences(text: str) -> list[str]:
@@ -122,4 +124,5 @@ def classify(text: str, finished: bool = True) -> Reading:
         actions=tuple(action for part in masked for action in part.actions),
         notes=tuple(note for part in masked for note in part.notes),
         names=tuple(name for part in masked for name in part.names),
+        scripts=tuple(grammar.frames.get(frame, frozenset()) for frame in frames),
     )

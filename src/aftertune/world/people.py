@@ -242,6 +242,21 @@ def counterparts(people: tuple[Person, ...], group: PersonClass, seed: int) -> d
     return chosen
 
 
+def twins() -> tuple[Person, ...]:
+    """The never-trained people that a corpus takes as its twins."""
+    everyone = members("twin")
+    return everyone[: len(everyone) // 2]
+
+
+def newcomers() -> tuple[Person, ...]:
+    """Never-trained people that prompts may be about: none of them is anybody's twin.
+
+    A prompt that names a person makes that person's e-mail guessable, so a twin must not stand in prompts.
+    """
+    everyone = members("twin")
+    return everyone[len(everyone) // 2 :]
+
+
 def made_up_words() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The two word lists that invented names are paired from."""
     return _PRODUCT_WORDS, _MODEL_WORDS
