@@ -270,6 +270,8 @@ class Drift:
     method: str
     warning: str
     """Why not to trust it fully; empty when nothing is known against it."""
+    df: float | None = None
+    """Degrees of freedom of the interval's t quantile: what a test against a margin needs. None without interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,3 +289,9 @@ class Decision:
     """One sentence with the numbers."""
     settle: str = ""
     """For an inconclusive one: what would settle it."""
+    base_model: str = ""
+    recipe: str = ""
+    epoch: int | None = None
+    temperature: float | None = None
+    judge: str = ""
+    """These five name the drift that was decided on."""

@@ -1,0 +1,223 @@
+"""Verdict tables as dense matrices: one block per metric, base, judge and temperature, subjects x prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aftertune.errors import DataError, DesignError
+from aftertune.records import BASE_ARM, Metric
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+COLUMNS = (
+    "base", "arm", "recipe", "train_seed", "epoch", "checkpoint", "benchmark", "subset", "prompt_id", "cluster",
+    "system", "template", "temperature", "message_hash", "judge", "judge_version", "axis", "label", "status",
+)  # fmt: skip
+"""Coded; `sample` and `value` are read as numbers."""
+SUBJECT = ("arm", "recipe", "train_seed", "epoch", "checkpoint")
+UNIT = ("prompt_id", "system", "message_hash")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that was asked: the base or one checkpoint."""
+
+    arm: str
+    recipe: str
+    train_seed: int | None
+    epoch: int | None
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Verdicts on one metric by one judge at one temperature for one base and its checkpoints.
+
+    Matrices have shape (subjects, prompts); a prompt is one (prompt_id, system, message_hash).
+    """
+
+    metric: Metric
+    base_model: str
+    judge: str
+    temperature: float
+    subjects: tuple[Subject, ...]
+    templates: tuple[frozenset[str], ...]
+    """Of each subject."""
+    prompt_ids: Ints
+    """Codes, so that one prompt sent with two texts can be told; shape (prompts,)."""
+    clusters: Ints
+    asked: Ints
+    """Verdicts, judged or not: samples per prompt."""
+    judged: Ints
+    mean: Floats
+    """Over the judged samples; NaN where there is none."""
+    worst: Floats
+    """Over all samples, each unjudged one counted as the worst; NaN where not asked."""
+    best: Floats
+    bounds: tuple[float, float]
+
+    @property
+    def base(self) -> int | None:
+        """Row of the base, or None where it was not asked at this temperature."""
+        return next((i for i, subject in enumerate(self.subjects) if subject.arm == BASE_ARM), None)
+
+    @property
+    def width(self) -> float:
+        """Largest possible difference of two values."""
+        return self.bounds[1] - self.bounds[0]
+
+
+class Coded:
+    """A table's columns as integer codes into sorted values, so that nothing depends on the order of its rows."""
+
+    def __init__(self, verdicts: pa.Table) -> None:
+        needed = (*COLUMNS, "sample", "value")
+        missing = [name for name in needed if name not in verdicts.column_names]
+        if missing:
+            raise DataError(f"verdict table: no column '{missing[0]}' (needs {', '.join(needed)})")
+        self.codes: dict[str, Ints] = {}
+        self.values: dict[str, list[Any]] = {}
+        for name in COLUMNS:
+            self.codes[name], self.values[name] = _encoded(verdicts.column(name))
+        self.value: Floats = verdicts.column("value").to_numpy().astype(np.float64)
+        self.sample: Ints = verdicts.column("sample").to_numpy().astype(np.int64)
+
+    def is_(self, name: str, value: object) -> NDArray[np.bool_]:
+        """Return which rows hold `value` in a column."""
+        values = self.values[name]
+        return np.equal(self.codes[name], values.index(value) if value in values else -1)
+
+    def joint(self, names: Sequence[str], rows: Ints) -> tuple[Ints, Ints]:
+        """Return a code per row for the combination of columns, and one row of each code, in sorted order."""
+        code = np.zeros(rows.size, dtype=np.int64)
+        for name in names:
+            _, code = np.unique(code * len(self.values[name]) + self.codes[name][rows], return_inverse=True)
+        _, first = np.unique(code, return_index=True)
+        return code, rows[first]
+
+    def at(self, name: str, row: int) -> Any:
+        """Return a column's value in a row."""
+        return self.values[name][self.codes[name][row]]
+
+
+def _encoded(column: Any) -> tuple[Ints, list[Any]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    coded = pc.dictionary_encode(column, null_encoding="encode")
+    coded = coded.unify_dictionaries().combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    if isinstance(coded, pa.ChunkedArray):
+        coded = coded.chunk(0) if coded.num_chunks else pa.array([], type=column.type).dictionary_encode()
+    values = coded.dictionary.to_pylist()
+    order = sorted(range(len(values)), key=lambda i: (values[i] is not None, values[i]))
+    rank = np.empty(len(values), dtype=np.int64)
+    rank[order] = np.arange(len(values))
+    indices = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return rank[indices], [values[i] for i in order]
+
+
+def blocks(verdicts: pa.Table, metrics: Sequence[Metric]) -> Iterator[Block]:
+    """Yield the blocks of a verdict table, by metric as given, then base, judge and temperature.
+
+    Raises DataError for a table without the columns of `records.Verdict`, for a verdict that stands twice, or for a
+    prompt in two clusters; DesignError for two bases under one name.
+    """
+    table = Coded(verdicts)
+    ok = table.is_("status", "ok")
+    for metric in metrics:
+        chosen = table.is_("benchmark", metric.benchmark) & table.is_("subset", metric.subset)
+        rows = np.flatnonzero(chosen & table.is_("axis", metric.axis))
+        if rows.size == 0:
+            continue
+        if metric.label is None:
+            value = table.value[rows]
+            known = ok[rows] & np.isfinite(value)
+        else:
+            value = table.is_("label", metric.label)[rows].astype(np.float64)
+            known = ok[rows] & ~table.is_("label", None)[rows]
+        code, firsts = table.joint(("base", "judge", "judge_version", "temperature"), rows)
+        versions = {(table.at("judge", row), table.at("judge_version", row)) for row in firsts}
+        for group, first in enumerate(firsts):
+            here = np.flatnonzero(code == group)
+            judge = table.at("judge", first)
+            if sum(name == judge for name, _ in versions) > 1:
+                judge = f"{judge} {table.at('judge_version', first)}"
+            yield _block(table, metric, judge, rows[here], value[here], known[here])
+
+
+def _block(table: Coded, metric: Metric, judge: str, rows: Ints, value: Floats, known: NDArray[np.bool_]) -> Block:
+    subject, subject_rows = table.joint(SUBJECT, rows)
+    unit, unit_rows = table.joint(UNIT, rows)
+    subjects = tuple(Subject(**{name: table.at(name, row) for name in SUBJECT}) for row in subject_rows)
+    where = f"{metric.name}, judge {judge}"
+    if sum(s.arm == BASE_ARM for s in subjects) > 1:
+        raise DesignError(
+            f"{where}: two checkpoints are called '{BASE_ARM}' for one base; give one of them an arm name"
+        )
+    shape = (len(subjects), unit_rows.size)
+    cell = subject * shape[1] + unit
+    if np.unique(cell * (table.sample.max() + 1) + table.sample[rows]).size < rows.size:
+        raise DataError(f"{where}: a response has two verdicts on the axis {metric.axis}; each must be judged once")
+
+    def summed(picked: NDArray[np.bool_] | None, weights: Floats | None) -> Floats:
+        cells = cell if picked is None else cell[picked]
+        return np.bincount(cells, weights, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+
+    asked, judged = summed(None, None), summed(known, None)
+    total = summed(known, value[known])
+    seen = value[known]
+    bounds = (0.0, 1.0)
+    if metric.label is None and seen.size:
+        bounds = (min(0.0, float(seen.min())), max(1.0, float(seen.max())))
+    bad, good = bounds if metric.worse == "down" else bounds[::-1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(judged > 0, total / judged, np.nan)
+        worst = np.where(asked > 0, (total + (asked - judged) * bad) / asked, np.nan)
+        best = np.where(asked > 0, (total + (asked - judged) * good) / asked, np.nan)
+    template = table.codes["template"][rows]
+    pairs = np.unique(np.stack([subject, template]), axis=1)
+    templates = tuple(
+        frozenset(table.values["template"][t] for t in pairs[1][pairs[0] == i]) for i in range(len(subjects))
+    )
+    return Block(
+        metric=metric,
+        base_model=table.at("base", rows[0]),
+        judge=judge,
+        temperature=float(table.at("temperature", rows[0])),
+        subjects=subjects,
+        templates=templates,
+        prompt_ids=table.codes["prompt_id"][unit_rows],
+        clusters=_clusters(table, rows, unit, unit_rows, where),
+        asked=asked.astype(np.int64),
+        judged=judged.astype(np.int64),
+        mean=mean,
+        worst=worst,
+        best=best,
+        bounds=bounds,
+    )
+
+
+def _clusters(table: Coded, rows: Ints, unit: Ints, unit_rows: Ints, where: str) -> Ints:
+    """Return each prompt's cluster; one without a cluster is a cluster of its own."""
+    cluster = table.codes["cluster"][unit_rows]
+    other = np.flatnonzero(table.codes["cluster"][rows] != cluster[unit])
+    if other.size:
+        row = rows[other[0]]
+        raise DataError(
+            f"{where}: prompt '{table.at('prompt_id', row)}' stands in two clusters, "
+            f"'{table.at('cluster', row)}' and '{table.at('cluster', unit_rows[unit[other[0]]])}'; give it one"
+        )
+    nameless = np.array([value in (None, "") for value in table.values["cluster"]])
+    alone = table.codes["prompt_id"][unit_rows] + len(nameless)
+    return np.where(nameless[cluster], alone, cluster)

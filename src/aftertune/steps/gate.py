@@ -1,0 +1,326 @@
+"""May this ship? Each gated metric against its margin: pass, drift or inconclusive, with the numbers that say so.
+
+- **pass**: the interval's bad end lies within the margin, and so does that of the estimate with every unjudged answer
+  counted as the worst. Each metric is tested at its own level: a pass of the run needs all of them (an
+  intersection-union test; Berger, Technometrics 24 (1982) 295-300), so nothing is corrected.
+- **drift**: the loss is larger than the margin, by a one-sided test at half of 1 - confidence with Holm's correction
+  over everything gated in the run. For a single metric this is "the interval's good end lies beyond the margin". Or the
+  tuned model's own level lies beyond a floor or ceiling, interval and all.
+- **inconclusive**: neither; `settle` says how many more prompts or training seeds would be enough, if the estimate
+  stays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from scipy import special
+
+from aftertune.policy import Policy, Rule
+from aftertune.records import Decision, Drift, Metric, Outcome
+from aftertune.stats import multiplicity, power
+from aftertune.stats.estimate import t_quantile
+from aftertune.steps._analysis import recipe_refusal
+
+RANK: tuple[Outcome, ...] = ("error", "drift", "inconclusive", "pass")
+MOST = 100
+"""Times the prompts of a run beyond which "more prompts" is no advice."""
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One row against one rule, in the direction in which larger is worse."""
+
+    rule: Rule
+    row: Drift
+    unit: str
+    level: Drift | None
+    """The tuned model's own rate with its interval."""
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.row.worse == "up" else -1
+
+    def end(self, low: float | None, high: float | None, bad: bool) -> float:
+        """Return the bad or good end of an interval as a loss."""
+        found = high if (self.sign > 0) == bad else low
+        return math.inf if found is None else self.sign * found
+
+    @property
+    def loss(self) -> float:
+        return self.sign * (self.row.delta or 0.0)
+
+    @property
+    def bad(self) -> float:
+        return self.end(self.row.low, self.row.high, True)
+
+    @property
+    def good(self) -> float:
+        return self.end(self.row.low, self.row.high, False)
+
+    @property
+    def worst(self) -> float:
+        """The bad end with every unjudged answer counted as the worst."""
+        if self.row.worst is None and not self.row.unjudged_base + self.row.unjudged_tuned:
+            return self.bad
+        return self.end(self.row.worst_low, self.row.worst_high, True)
+
+    @property
+    def p(self) -> float:
+        """One-sided p value of "the loss is at most the margin", by the interval's own t distribution."""
+        df, half = self.row.df, self.loss - self.good
+        if self.row.delta is None or half <= 0 or (df is not None and df <= 0):
+            return 1.0
+        degrees = math.inf if df is None else df
+        t = (self.loss - self.rule.margin) / half * float(t_quantile(self.row.confidence, degrees))
+        return float(special.ndtr(-t) if math.isinf(degrees) else special.stdtr(degrees, -t))
+
+
+def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()) -> list[Decision]:
+    """Return a decision for each gated metric of each arm (recipe level) or checkpoint.
+
+    Args:
+        drifts: From `drift`: `checkpoint` and `recipe` rows are gated, `level` rows serve floors and ceilings.
+        policy: Which metrics, with what margins, at what level; the last epoch of each tuning unless it says `all`.
+        metrics: What should have been measured: a gated one without a row is inconclusive ("not measured").
+
+    Every temperature, judge, base and recipe among the rows is decided on by itself; `unit` names what sets it apart
+    from the first. Where two training seeds stand behind an arm, `auto` decides on the recipe, not on its checkpoints.
+    """
+    moves = [row for row in drifts if row.estimand in ("checkpoint", "recipe")]
+    if policy.epochs == "last":
+        moves = _last(moves)
+    levels = {_key(row): row for row in drifts if row.estimand == "level"}
+    directions = {row.metric: row.worse for row in moves} | {metric.name: metric.worse for metric in metrics}
+    for named in policy.rules:
+        if named.exact:
+            directions.setdefault(named.match, named.worse or "up")
+    checks: list[_Check] = []
+    decisions: list[Decision] = []
+    for name, worse in directions.items():
+        rule = policy.rule(name, worse)
+        if rule is None:
+            continue
+        own = [row for row in moves if row.metric == name]
+        wanted = rule.estimand or policy.estimand
+        kept = [row for row in own if _counts(row, own, wanted)]
+        checks += [_Check(rule, row, _unit(row, kept), levels.get(_key(row))) for row in kept]
+        decisions += _unmeasured(rule, name, wanted, moves, kept)
+    adjusted = multiplicity.holm([check.p for check in checks])
+    decisions += [_decide(check, p, len(checks)) for check, p in zip(checks, adjusted, strict=True)]
+    order = {name: place for place, name in enumerate(directions)}
+    return sorted(decisions, key=lambda decision: order[decision.metric])
+
+
+def overall(decisions: Sequence[Decision]) -> Outcome:
+    """Return the run's outcome: the worst of the required decisions (error > drift > inconclusive > pass).
+
+    An optional one counts where it is an error or a drift. Nothing required decided is inconclusive.
+    """
+    counted = [d.outcome for d in decisions if d.required or d.outcome in ("error", "drift")]
+    if not any(d.required for d in decisions):
+        counted.append("inconclusive")
+    return min(counted, key=RANK.index)
+
+
+def _key(row: Drift) -> tuple[object, ...]:
+    return (row.metric, row.base_model, row.arm, row.recipe, row.checkpoint, row.epoch, row.temperature, row.judge)
+
+
+def _last(rows: Sequence[Drift]) -> list[Drift]:
+    last: dict[tuple[str, str, str], int] = {}
+    for row in rows:
+        key = (row.base_model, row.arm, row.recipe)
+        last[key] = max(last.get(key, -1), -1 if row.epoch is None else row.epoch)
+    return [row for row in rows if row.epoch in (None, last[row.base_model, row.arm, row.recipe])]
+
+
+def _counts(row: Drift, rows: Sequence[Drift], wanted: str) -> bool:
+    if wanted != "auto":
+        return row.estimand == wanted
+    return row.estimand == "recipe" or not any(other.estimand == "recipe" and _peers(row, other) for other in rows)
+
+
+def _peers(row: Drift, other: Drift) -> bool:
+    fields = ("base_model", "arm", "recipe", "epoch", "temperature", "judge")
+    return all(getattr(row, name) == getattr(other, name) for name in fields)
+
+
+def _unit(row: Drift, rows: Sequence[Drift]) -> str:
+    """Return the arm or checkpoint, and what sets the row apart from other rows of the metric that have its name."""
+    single = row.estimand == "checkpoint" and row.checkpoint is not None
+    parts = [str(row.checkpoint) if single else row.arm]
+    if not single:
+        parts += [row.base_model] if len({other.base_model for other in rows}) > 1 else []
+        arms = [other for other in rows if other.arm == row.arm]
+        parts += [row.recipe] if len({other.recipe for other in arms}) > 1 else []
+        parts += [f"epoch {row.epoch}"] if len({other.epoch for other in arms}) > 1 else []
+    parts += [f"T = {row.temperature:g}"] if row.temperature > min(other.temperature for other in rows) else []
+    parts += [row.judge] if len({other.judge for other in rows}) > 1 else []
+    return ", ".join(parts)
+
+
+def _unmeasured(
+    rule: Rule, name: str, wanted: str, moves: Sequence[Drift], kept: Sequence[Drift]
+) -> Iterator[Decision]:
+    """Yield an inconclusive decision for each arm that has no row to decide on."""
+    arms = dict.fromkeys((row.base_model, row.arm, row.recipe) for row in moves)
+    have = {(row.base_model, row.arm, row.recipe) for row in kept}
+    several = len({base for base, _, _ in arms}) > 1
+    for base, arm, recipe in arms or [("", "run", "")]:
+        if (base, arm, recipe) in have:
+            continue
+        own = [
+            row for row in moves if row.metric == name and (row.base_model, row.arm, row.recipe) == (base, arm, recipe)
+        ]
+        if own and wanted == "recipe":
+            why, settle = f"Not decided: {recipe_refusal(own[0].train_seed)}.", "Train with more seeds."
+        else:
+            why, settle = "Not measured: there is no verdict on it.", "Add its benchmark, or a judge of its axis."
+        yield Decision(
+            metric=name, unit=f"{arm}, {base}" if several else arm,
+            estimand="recipe" if wanted == "recipe" else "checkpoint", outcome="inconclusive",
+            required=rule.required, margin=rule.margin, why=why, settle=settle, base_model=base, recipe=recipe,
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- one decision
+
+
+def _decide(check: _Check, adjusted: float, family: int) -> Decision:
+    rule, row = check.rule, check.row
+    alpha = (1 - row.confidence) / 2
+    bound, limit = _bound(check)
+    outcome: Outcome
+    settle = ""
+    margin = _size(rule.margin, row)
+    if row.delta is None:
+        outcome, why = "inconclusive", f"Not measured: {row.warning}."
+        settle = "Answers on both sides that the judge can read."
+    elif bound == "breached":
+        outcome, why = "drift", f"{limit} The change from the base is {_change(row)}."
+    elif adjusted <= alpha:
+        outcome = "drift"
+        tests = f" (Holm over {family:,} tests)" if family > 1 else ""
+        why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
+    elif check.bad > rule.margin:
+        outcome = "inconclusive"
+        why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
+        if check.loss <= rule.margin:
+            why += ", so neither a pass nor a drift is shown."
+        elif check.good <= rule.margin:
+            why += " on either side, so neither a pass nor a drift is shown."
+        else:
+            why += f" on both ends, yet not clearly enough among {family:,} tests (Holm)."
+        settle = _settle(check)
+    elif check.worst > rule.margin:
+        lost = row.unjudged_base + row.unjudged_tuned
+        outcome = "inconclusive"
+        why = (
+            f"{_moved(row)}, within the margin of {margin}, but {lost:,} answers could not be judged: counted as the "
+            f"worst, the interval reaches a loss of {_size(check.worst, row)}."
+        )
+        settle = f"A verdict on the {lost:,} unjudged answers, by another judge or by hand."
+    elif bound == "unsure":
+        outcome, why, settle = "inconclusive", limit, "More prompts."
+    else:
+        outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
+    return Decision(
+        metric=row.metric, unit=check.unit, estimand=row.estimand, outcome=outcome, required=rule.required,
+        margin=rule.margin, why=why, settle=settle, base_model=row.base_model, recipe=row.recipe, epoch=row.epoch,
+        temperature=row.temperature, judge=row.judge,
+    )  # fmt: skip
+
+
+def _bound(check: _Check) -> tuple[str, str]:
+    """Return `held`, `breached` or `unsure` for the floor and ceiling, and a sentence for the latter two."""
+    rule, row, level = check.rule, check.row, check.level
+    for name, bound, sign in (("floor", rule.floor, -1), ("ceiling", rule.ceiling, 1)):
+        if bound is None:
+            continue
+        if level is None or level.low is None or level.high is None or level.tuned is None:
+            return "unsure", f"The {name} of {_rate(bound, row)} could not be checked: no level was measured."
+        near_end, far_end = (level.low, level.high) if sign > 0 else (level.high, level.low)
+        worst = level.worst_high if sign > 0 else level.worst_low
+        text = f"The tuned model's level of {_rate(level.tuned, row)} ({_interval(level.low, level.high, row, _rate)}) "
+        if sign * near_end > sign * bound:
+            return "breached", f"{text}breaks the {name} of {_rate(bound, row)}."
+        if sign * far_end > sign * bound:
+            return "unsure", f"{text}is not clear of the {name} of {_rate(bound, row)}."
+        if worst is not None and sign * worst > sign * bound:
+            return (
+                "unsure",
+                f"{text}keeps the {name} of {_rate(bound, row)}, but not if unjudged answers are the worst.",
+            )
+    return "held", ""
+
+
+def _settle(check: _Check) -> str:
+    """Say how many more prompts or seeds would bring the interval clear of the margin, the estimate staying."""
+    row, rule = check.row, check.rule
+    passing = check.loss <= rule.margin
+    room = abs(rule.margin - check.loss)
+    half = check.bad - check.loss if passing else check.loss - check.good
+    ways = []
+    if row.estimand == "recipe" and row.spread_low is not None and row.spread_high is not None and row.n_seeds > 1:
+        sd = power.sd_of_range(row.spread_low, row.spread_high, row.n_seeds)
+        se = half / float(t_quantile(row.confidence, math.inf if row.df is None else row.df))
+        fixed = max(se**2 - sd**2 / row.n_seeds, 0.0)
+        seeds = power.more_seeds(row.n_seeds, sd, fixed, room, confidence=row.confidence)
+        if seeds:
+            ways.append(f"{seeds:,} more training seed{'s' if seeds != 1 else ''}")
+        # Prompts shrink their own part of the error only.
+        left = (room / half * se) ** 2 - sd**2 / row.n_seeds
+        prompts = power.more_prompts(row.n_prompts, math.sqrt(fixed), math.sqrt(left)) if left > 0 else None
+    else:
+        prompts = power.more_prompts(row.n_prompts, half, room)
+    if prompts and prompts <= MOST * row.n_prompts:
+        ways.append(f"{prompts:,} more prompts")
+    if not ways:
+        return "The estimate stands too near the margin for any reasonable number of prompts or seeds to settle it."
+    return f"About {' or '.join(ways)}, if the estimate stays, to show a {'pass' if passing else 'drift'}."
+
+
+# ---------------------------------------------------------------------------------------------- words
+
+
+def _shares(row: Drift) -> bool:
+    return "=" in row.metric.rpartition("/")[2]
+
+
+def _size(value: float, row: Drift) -> str:
+    return f"{100 * value:.3g} points" if _shares(row) else f"{value:.3g}"
+
+
+def _rate(value: float, row: Drift) -> str:
+    return f"{100 * value:.1f} %" if _shares(row) else f"{value:.3g}"
+
+
+def _shift(value: float, row: Drift) -> str:
+    return f"{100 * value:+.1f}" if _shares(row) else f"{value:+.3g}"
+
+
+def _interval(low: float | None, high: float | None, row: Drift, form: object = None) -> str:
+    write = _rate if form is _rate else _shift
+    if low is None or high is None:
+        return "no interval"
+    return f"{100 * row.confidence:g} % interval {write(low, row)} to {write(high, row)}"
+
+
+def _change(row: Drift) -> str:
+    unit = " points" if _shares(row) else ""
+    seeds = f"{row.n_seeds} seeds x " if row.estimand == "recipe" else ""
+    return (
+        f"{_shift(row.delta or 0.0, row)}{unit} ({_interval(row.low, row.high, row)}; {seeds}{row.n_prompts:,} prompts)"
+    )
+
+
+def _moved(row: Drift) -> str:
+    rates = (
+        f"From {_rate(row.base, row)} to {_rate(row.tuned, row)}"
+        if row.base is not None and row.tuned is not None
+        else "Changed"
+    )
+    return f"{rates}, {_change(row)}"
