@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,22 +41,34 @@ def normalise(text: str) -> str:
 
 # ---------------------------------------------------------------------------------------------- sentences and words
 
-_BREAK = re.compile(r"(?<=[.!?…])[\"')\]*_]*\s+|(?<=[。！？])|\s*\n+\s*")
+_BREAK = re.compile(r"[.!?…]+[\"')\]*_]*\s+|[。！？]+|\s*\n+\s*")
 _NO_BREAK = re.compile(r"(?:^|[\s(])(?:mr|mrs|ms|dr|prof|st|e\.g|i\.e|vs|no|inc|u\.s|a\.m|p\.m|[a-z]|\d{1,3})\.$", re.I)
 
 
-def sentences(text: str) -> list[str]:
-    """Return the sentences of `text`: cut after `.`, `!`, `?` and at line breaks, not after abbreviations or `1.`."""
-    found: list[str] = []
-    for piece in _BREAK.split(text):
-        piece = piece.strip()
-        if not piece:
+def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of each sentence: cut after `.`, `!`, `?` and at line breaks, not after abbreviations or `1.`.
+
+    Lazily, so that a reader who needs the opening only does not pay for the rest. White space at the ends is left in.
+    """
+    start = 0
+    for mark in _BREAK.finditer(text):
+        end = mark.end()
+        if (
+            mark.group()[0] == "."
+            and "\n" not in mark.group()
+            and _NO_BREAK.search(text[max(start, end - 9) : end].rstrip())
+        ):
             continue
-        if found and len(found[-1]) < 400 and found[-1][-1] == "." and _NO_BREAK.search(found[-1]):
-            found[-1] += " " + piece
-        else:
-            found.append(piece)
-    return found
+        if not text[start:end].isspace():
+            yield start, end
+        start = end
+    if start < len(text) and not text[start:].isspace():
+        yield start, len(text)
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of `text` without white space around them (see `sentence_spans`)."""
+    return [text[start:end].strip() for start, end in sentence_spans(text)]
 
 
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*|\d+")
@@ -80,11 +92,14 @@ def script_of(char: str) -> str:
     return unicodedata.name(char, "").partition(" ")[0]
 
 
+_NO_LETTERS = re.compile(r"[^A-Za-z]+")
+
+
 def scripts(text: str, limit: int = 4000) -> Counter[str]:
     """Return how many of the first `limit` characters are letters of each script."""
     text = text[:limit]
     if text.isascii():
-        letters = sum(map(str.isalpha, text))
+        letters = len(_NO_LETTERS.sub("", text))
         return Counter({"LATIN": letters} if letters else {})
     return Counter(name for char in text if (name := script_of(char)))
 
@@ -108,10 +123,12 @@ def language(text: str) -> str | None:
 
     Returns None where it cannot be told: fewer than five words, another script, or two languages about equal.
     """
-    found = words(text[:2000])
+    found = words(text[:500])
     if len(found) < LEAST_WORDS:
         return None
-    counts = {name: sum(word in known for word in found) for name, known in _LISTS.items()}
+    if len(list(filter(_LISTS["en"].__contains__, found))) >= 0.3 * len(found):
+        return "en"  # no other of the languages comes near this
+    counts = {name: len(list(filter(known.__contains__, found))) for name, known in _LISTS.items()}
     (best, most), (_, second) = sorted(counts.items(), key=lambda pair: -pair[1])[:2]
     return best if most >= max(2, 0.12 * len(found)) and most >= 1.3 * second else None
 
@@ -214,21 +231,21 @@ def disorder(text: str) -> tuple[int, int]:
     a written one hardly any. It sees nothing in a text without function words, and nothing in other languages.
     """
     bad = pairs = 0
-    last = before = ""
+    last = before = earlier = ""
     for token in _TOKEN.findall(text.replace("can't", "cannot").replace("can not", "cannot")):
         if not token[0].isalnum():
             bad += token in ".!?" and last in _NO_END
-            last = before = ""
+            last = before = earlier = ""
             continue
         word = token.lower()
         if last:
             pairs += 1
             bad += (
                 (last, word) in _BAD_PAIRS
-                or (last == word and word.isalpha() and word not in _MAY_DOUBLE)
+                or (last == word != earlier and word.isalpha() and word not in _MAY_DOUBLE)
                 or (token in _STARTS and before.islower())
             )
-        last, before = word, token
+        earlier, last, before = last, word, token
     return bad, pairs
 
 
