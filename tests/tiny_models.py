@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -147,11 +148,15 @@ def save_adapter(base: Path, folder: Path, *, seed: int = 1, scale: float = 0.1,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tuned = get_peft_model(model, lora)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*is_gradient_checkpointing.* is deprecated", FutureWarning)
+            tuned: Any = get_peft_model(model, lora)
         for name, weights in tuned.named_parameters():
             if "lora_" in name:
                 torch.nn.init.normal_(weights, std=scale)
-    tuned.save_pretrained(folder)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Setting `save_embedding_layers`", UserWarning)
+        tuned.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     return folder
 

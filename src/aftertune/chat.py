@@ -67,7 +67,7 @@ def render(tokenizer: Any, messages: Sequence[Message], system: str | None, add_
 
 def encode(tokenizer: Any, text: str) -> list[int]:
     """Return the token ids of a text that a chat template wrote: its special tokens are read, none is added."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     return ids
 
 
@@ -91,7 +91,7 @@ def training_example(tokenizer: Any, messages: Sequence[Message], max_length: in
         messages = _folded(messages)
     text = _apply(tokenizer, messages, False)
     try:
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     except NotImplementedError:
         raise ModelError("this tokenizer cannot map tokens to text: save it as a fast one (tokenizer.json)") from None
     ids, offsets = list(encoded["input_ids"]), list(encoded["offset_mapping"])

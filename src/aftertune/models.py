@@ -190,7 +190,7 @@ def _check_lora(
         if found:
             pairs.setdefault(strip_prefix(found["module"]), {})[found["part"][-1]] = shape
         elif "lora_" not in key:
-            whole[strip_prefix(key)] = shape
+            whole[strip_prefix(key).replace(".base_layer.", ".")] = shape
     if not pairs:
         raise ModelError(f"{name}: no lora_A and lora_B tensors in the adapter's weights")
     index = WeightIndex(known) if known is not None else None

@@ -57,31 +57,31 @@ def merged_by_hand(model: Any, adapter: ModelRef) -> tuple[dict[str, Any], int]:
     changed: dict[str, Any] = {}
     moved = 0
     with torch.inference_mode():
+        for key in (key for key in tensors if "lora_" not in key):  # whole tensors, stored beside the adapter
+            name = _parameter(index, key.replace(".base_layer.", ".").removesuffix(".weight"), key, adapter)
+            changed[name] = tensors[key].to(own[name])
+            moved += int((changed[name] != own[name]).sum())
         for key, b in tensors.items():
             found = re.fullmatch(r"(.+)\.lora_(embedding_)?B(\.weight)?", key)
             if found is None:
-                if "lora_" not in key:  # a whole tensor, trained beside the adapter
-                    name = _parameter(index, key.removesuffix(".weight"), key, adapter)
-                    changed[name] = tensors[key].to(own[name])
-                    moved += int((changed[name] != own[name]).sum())
-                elif not re.search(r"\.lora_((embedding_)?A|magnitude_vector)(\.weight)?$", key):
+                if not re.search(r"\.lora_((embedding_)?A|magnitude_vector)(\.weight)?$", key) and "lora_" in key:
                     raise ModelError(f"{adapter.name}: {key}: this variant of LoRA is not supported")
                 continue
             module, embedding, end = found[1], found[2] or "", found[3] or ""
             a = tensors[f"{module}.lora_{embedding}A{end}"]
             name = _parameter(index, module, key, adapter)
-            weight = own[name].float()
+            weight: Any = changed.get(name, own[name])
             update = _scale(config, module, a.shape[0]) * (b.float() @ a.float()).to(weight.device)
             if embedding or config.get("fan_in_fan_out"):
                 update = update.T
             moved += int((update != 0).sum())
+            merged = weight.float() + update
             magnitude = tensors.get(
-                f"{module}.lora_magnitude_vector", tensors.get(f"{module}.lora_magnitude_vector.weight")
+                f"{module}.lora_magnitude_vector{end}", tensors.get(f"{module}.lora_magnitude_vector")
             )
-            merged = weight + update
             if magnitude is not None:
                 merged = merged * (magnitude.to(merged) / merged.norm(dim=1)).unsqueeze(1)
-            changed[name] = merged.to(own[name].dtype)
+            changed[name] = merged.to(weight.dtype)
     return changed, moved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,7 @@ def load_model(reference: ModelRef, dtype: str, device: str) -> Any:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     loader: Any = AutoModelForCausalLM
-    with _quiet():
+    with quiet():
         try:
             model, info = loader.from_pretrained(
                 reference.path, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
@@ -51,15 +52,17 @@ def first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the loading bar for the while."""
+def quiet() -> Iterator[None]:
+    """Hide the loading bar, and a notice that PEFT's use of transformers calls forth, for the while."""
     from transformers.utils import logging
 
-    quiet: Any = logging
-    bars = quiet.is_progress_bar_enabled()
-    quiet.disable_progress_bar()
+    library: Any = logging
+    bars = library.is_progress_bar_enabled()
+    library.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*is_gradient_checkpointing.* is deprecated", FutureWarning)
+            yield
     finally:
         if bars:
-            quiet.enable_progress_bar()
+            library.enable_progress_bar()

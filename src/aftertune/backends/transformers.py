@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from aftertune.backends._decode import Decoded, Row, decode
 from aftertune.backends._direct import PROBES, logits, merged_by_hand
-from aftertune.backends._load import first_line, load_model, load_tokenizer
+from aftertune.backends._load import first_line, load_model, load_tokenizer, quiet
 from aftertune.chat import encode, end_of_turn, message_hash, render_text
 from aftertune.errors import AdapterNotAppliedError, AftertuneError, ModelError
 from aftertune.kinds import Proof, Reply, Request
 from aftertune.models import ModelRef, resolve
 from aftertune.records import digest
+from aftertune.weights import shapes_of
 
 log = logging.getLogger(__name__)
 
@@ -233,11 +234,12 @@ class TransformersSession:
         """Attach an adapter by PEFT: to a copy of the base and merged there, or beside the base's own weights."""
         from peft import PeftModel
 
-        if merged:
-            tuned = PeftModel.from_pretrained(copy.deepcopy(self._base), str(reference.path)).merge_and_unload()
-        else:
-            self._attached = tuned = PeftModel.from_pretrained(self._base, str(reference.path))
-        return tuned.eval()
+        # Whole tensors in an adapter's files would overwrite the base's own.
+        own = not merged and all("lora_" in key for key in shapes_of(reference.files))
+        with quiet():
+            tuned = PeftModel.from_pretrained(self._base if own else copy.deepcopy(self._base), str(reference.path))
+        self._attached = tuned if own else None
+        return (tuned.merge_and_unload() if merged else tuned).eval()
 
     def _use_full(self, reference: ModelRef) -> Proof:
         from safetensors.torch import load_file

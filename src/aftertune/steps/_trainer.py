@@ -173,6 +173,7 @@ def make_trainer(
         weight_decay=recipe.weight_decay,
         optim="adamw_torch_fused",
         bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         activation_checkpointing=False,

@@ -157,7 +157,10 @@ def _run(
     before = _fingerprint(trainer.model)
     trainer.train()
     if _fingerprint(trainer.model) == before:
-        raise TuneError(f"the weights did not move in {trainer.state.global_step} steps: is the learning rate too low?")
+        raise TuneError(
+            f"the weights did not move in {trainer.state.global_step} steps: raise learning_rate "
+            f"({recipe.learning_rate}), or lower warmup ({recipe.warmup}) where the steps are few"
+        )
     return TuneReport(
         base=base.name,
         base_hash=base.weights_hash,

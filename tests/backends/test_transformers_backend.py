@@ -1,0 +1,338 @@
+"""The transformers backend: what is in use is proved, and no text depends on its neighbours."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import tiny_models
+from tests.tiny_models import FAMILIES, Family
+
+from aftertune.backends import transformers as backend
+from aftertune.backends._decode import Row, _pick, decode
+from aftertune.backends.transformers import Transformers, TransformersSession
+from aftertune.chat import render
+from aftertune.errors import AdapterNotAppliedError, ModelError, UsageError
+from aftertune.kinds import Backend, Reply, Request
+from aftertune.plugins import load
+from aftertune.records import Message, Prompt, digest
+
+TEXTS = (
+    "Good morning",
+    "How do I repair a bicycle tyre?",
+    "Where would you like to go, and with how many people? Answer shortly.",
+    "No",
+    "I would like to change my booking to the second of May, please.",
+    "Is there anything else?",
+    "Help",
+)
+PROMPTS = tuple(Prompt(f"p{at}", "test", "s", "c", "k", (Message("user", text),)) for at, text in enumerate(TEXTS))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for family in FAMILIES:
+        tiny_models.save(family, folder / family / "base")
+        tiny_models.save(family, folder / family / "full", seed=9)
+        tiny_models.save_adapter(folder / family / "base", folder / family / "adapter", scale=0.2)
+    return folder
+
+
+@pytest.fixture
+def llama(made: Path) -> Iterator[TransformersSession]:
+    with Transformers(batch_size=5).open(str(made / "llama" / "base")) as session:
+        yield session
+
+
+def asked(*temperatures: float, samples: int = 1, limit: int = 12) -> list[Request]:
+    return [
+        Request(prompt, t, sample, 1000 * at + 10 * sample + int(t * 7), limit)
+        for at, prompt in enumerate(PROMPTS)
+        for t in temperatures
+        for sample in range(samples)
+    ]
+
+
+def said(session: TransformersSession, requests: list[Request], **how: Any) -> dict[tuple[str, float, int], Reply]:
+    settings: dict[str, Any] = {"system": None, "template": "base", **how}
+    replies = list(session.respond(requests, **settings))
+    found = {(r.prompt_id, r.temperature, r.sample): r for r in replies}
+    assert len(found) == len(replies) == len(requests)
+    return found
+
+
+def test_it_is_a_backend() -> None:
+    plugin: Backend = load("backend", "transformers", {"batch_size": 3})
+    assert plugin.capabilities == {"tokens", "logits", "adapters", "weights", "seeds"}
+    for wrong in ({"dtype": "int8"}, {"batch_size": 0}, {"adapters": "x"}, {"adapters": "merged", "dtype": "bfloat16"}):
+        with pytest.raises(UsageError):
+            load("backend", "transformers", wrong)
+
+
+@pytest.mark.parametrize("adapters", ["merged", "unmerged"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_answers_as_base_adapter_and_full_model(family: Family, adapters: Any, made: Path) -> None:
+    with Transformers(adapters=adapters).open(str(made / family / "base")) as session:
+        answers = []
+        for name in (None, "adapter", "full", None, "adapter"):
+            proof = session.use(None if name is None else made / family / name)
+            if name is None:
+                assert (proof.max_logit_change, proof.moved_weights) == (0, 0)
+            else:
+                assert proof.max_logit_change is not None
+                assert proof.max_logit_change > 0.1
+                assert proof.matches_direct is not None
+                assert proof.matches_direct < 1e-3
+                assert proof.moved_weights
+            answers.append(said(session, asked(0.0), template="own", system="Be kind."))
+        assert answers[0] == answers[3], "leaving a checkpoint must bring the base back"
+        assert answers[1] == answers[4]
+        texts = [[reply.text for reply in answer.values()] for answer in answers]
+        assert texts[0] != texts[1] != texts[2] != texts[0]
+
+
+def test_merged_and_unmerged_say_the_same(made: Path) -> None:
+    answers = []
+    for adapters in ("merged", "unmerged"):
+        with Transformers(adapters=adapters).open(str(made / "qwen" / "base")) as session:
+            session.use(made / "qwen" / "adapter")
+            answers.append(said(session, asked(0.0)))
+    assert answers[0] == answers[1]
+
+
+def test_greedy_text_is_what_generate_says(llama: TransformersSession, made: Path) -> None:
+    import torch
+
+    llama.use(made / "llama" / "adapter")
+    tokenizer = llama._base_tokenizer
+    for (id_, _, _), reply in said(llama, asked(0.0, limit=10)).items():
+        prompt = next(prompt for prompt in PROMPTS if prompt.id == id_)
+        ids = render(tokenizer, prompt.messages, None, True)
+        assert reply.token_hash == digest(ids)
+        out = llama._model.generate(
+            torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            max_new_tokens=10,
+            do_sample=False,
+            eos_token_id=tokenizer.convert_tokens_to_ids("<|eot_id|>"),
+            pad_token_id=0,
+        )
+        assert reply.text == tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)
+        assert reply.new_tokens == len(out[0]) - len(ids)
+
+
+@pytest.mark.parametrize("family", ["gemma", "mistral"])
+def test_text_does_not_depend_on_the_batch(family: Family, made: Path) -> None:
+    with Transformers(batch_size=4).open(str(made / family / "base")) as session:
+        session.use(made / family / "adapter")
+        together = said(session, asked(0.0, 0.8, samples=2))
+        assert said(session, list(reversed(asked(0.0, 0.8, samples=2)))) == together
+        alone: dict[tuple[str, float, int], Reply] = {}
+        for request in asked(0.0, 0.8, samples=2):
+            alone |= said(session, [request])
+        assert alone == together
+    with Transformers(batch_size=64).open(str(made / family / "base")) as session:
+        session.use(made / family / "adapter")
+        assert said(session, asked(0.0, 0.8, samples=2)) == together
+
+
+def test_seeds_are_not_ignored(llama: TransformersSession) -> None:
+    first = said(llama, asked(1.0, samples=3))
+    assert said(llama, asked(1.0, samples=3)) == first
+    texts = {prompt.id: {reply.text for (id_, _, _), reply in first.items() if id_ == prompt.id} for prompt in PROMPTS}
+    assert all(len(found) == 3 for found in texts.values())
+    other = [Request(r.prompt, r.temperature, r.sample, r.seed + 1, r.max_new_tokens) for r in asked(1.0, samples=3)]
+    assert all(reply.text != first[key].text for key, reply in said(llama, other).items())
+
+
+def test_draws_follow_the_softmax() -> None:
+    import torch
+
+    logits = torch.tensor([[0.0, 1.0, 2.0, -math.inf, 0.5]])
+    count = 4000
+    draws = [(at + 0.5) / count for at in range(count)]
+    for temperature in (0.5, 1.0, 2.0):
+        picked, broken = _pick(logits.expand(count, -1), [temperature] * count, draws)
+        shares = Counter(picked.tolist())
+        expected = torch.softmax(logits[0] / temperature, 0)
+        assert not any(broken)
+        for token in range(5):
+            assert shares[token] / count == pytest.approx(float(expected[token]), abs=2 / count)
+    picked, _ = _pick(logits.expand(3, -1), [0.0, 1.0, 0.0], [0.0, 1 - 1e-12, 0.0])
+    assert picked.tolist() == [2, 4, 2], "greedy rows and drawn ones in one batch; the last token is reachable"
+
+
+def test_the_checkpoints_own_generation_settings_do_not_leak_in(made: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(made / "llama" / "base", tmp_path / "base"))
+    settings = {"do_sample": True, "temperature": 3.0, "top_k": 1, "repetition_penalty": 9.0, "max_length": 3}
+    tiny_models.edit_json(base / "generation_config.json", **settings)
+    answers = []
+    for folder in (made / "llama" / "base", base):
+        with Transformers().open(str(folder)) as session:
+            answers.append(said(session, asked(0.0, 0.8)))
+    assert answers[0] == answers[1]
+
+
+def test_every_end_token_ends_an_answer(made: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(made / "gemma" / "base", tmp_path / "base"))
+    with Transformers().open(str(base)) as session:
+        before = said(session, asked(0.0))
+        tokenizer = session._base_tokenizer
+        stop = session._stop_ids(tokenizer, tokenizer)
+        assert stop == set(tokenizer.convert_tokens_to_ids(["<eos>", "<end_of_turn>"]))
+        spoken = next(reply for reply in before.values() if reply.finish_reason == "length")
+        third = tokenizer(spoken.text, add_special_tokens=False)["input_ids"][2]
+    tiny_models.edit_json(base / "generation_config.json", eos_token_id=[1, third])
+    with Transformers().open(str(base)) as session:
+        after = said(session, asked(0.0))[spoken.prompt_id, 0.0, 0]
+        assert third in session._stop_ids(tokenizer, tokenizer)
+    assert after.finish_reason == "stop"
+    assert after.new_tokens is not None
+    assert after.new_tokens <= 3
+    assert spoken.text.startswith(after.text)
+    assert spoken.new_tokens == 12
+
+
+def test_an_adapter_that_peft_does_not_apply_is_caught(
+    llama: TransformersSession, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = said(llama, asked(0.0))
+    monkeypatch.setattr(TransformersSession, "_attach", lambda self, reference, merged: self._base)
+    with pytest.raises(AdapterNotAppliedError, match="the logits are the base's"):
+        llama.use(made / "llama" / "adapter")
+    assert said(llama, asked(0.0)) == before
+
+
+@pytest.mark.parametrize("share", [0.5, 1.5, -1.0])
+def test_an_adapter_applied_at_another_strength_is_caught(
+    share: float, llama: TransformersSession, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft.tuners.lora import Linear
+
+    original = Linear.get_delta_weight
+    monkeypatch.setattr(Linear, "get_delta_weight", lambda self, name: share * original(self, name))
+    with pytest.raises(AdapterNotAppliedError, match="away from a direct forward pass"):
+        llama.use(made / "llama" / "adapter")
+
+
+def test_a_zero_adapter_is_caught(llama: TransformersSession, made: Path, tmp_path: Path) -> None:
+    tiny_models.save_adapter(made / "llama" / "base", tmp_path / "zero", scale=0.0)
+    with pytest.raises(AdapterNotAppliedError, match="the adapter is zero"):
+        llama.use(tmp_path / "zero")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"use_rslora": True},
+        {"use_dora": True},
+        {"alpha_pattern": {"q_proj": 64}, "rank_pattern": {"v_proj": 2}},
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    ],
+    ids=lambda config: "-".join(config),
+)
+def test_variants_of_lora_match_the_hand_made_ones(
+    config: dict[str, Any], llama: TransformersSession, made: Path, tmp_path: Path
+) -> None:
+    tiny_models.save_adapter(made / "llama" / "base", tmp_path / "variant", scale=0.2, **config)
+    proof = llama.use(tmp_path / "variant")
+    assert proof.max_logit_change is not None
+    assert proof.max_logit_change > 0.01
+
+
+def test_the_base_given_as_a_checkpoint_is_the_base(llama: TransformersSession, made: Path) -> None:
+    proof = llama.use(made / "llama" / "base")
+    assert (proof.max_logit_change, proof.moved_weights) == (0, 0)
+
+
+def test_a_full_model_with_its_own_tokenizer(made: Path, tmp_path: Path) -> None:
+    full = Path(shutil.copytree(made / "llama" / "full", tmp_path / "full"))
+    template = (full / "chat_template.jinja").read_text()
+    (full / "chat_template.jinja").write_text(template.replace("m['role'] +", "m['role'] | upper +"))
+    with Transformers().open(str(made / "llama" / "base")) as session:
+        session.use(full)
+        own, base = (said(session, asked(0.0), template=whose) for whose in ("own", "base"))
+    assert all(own[key].token_hash != base[key].token_hash for key in own)
+    assert all(own[key].message_hash == base[key].message_hash for key in own)
+
+
+def test_one_bad_request_does_not_take_the_others(llama: TransformersSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = Prompt("long", "test", "s", "c", "k", (Message("user", "no " * 600),))
+    good = asked(0.0)
+    replies = said(llama, [*good, Request(long, 0.0, 0, 1, 5)])
+    bad = replies.pop(("long", 0.0, 0))
+    assert bad.finish_reason == "error"
+    assert "leave no room in the model's context of 512" in str(bad.error)
+    assert replies == said(llama, good)
+
+    def fails(model: Any, rows: Any, pad: int, stop: frozenset[int]) -> Any:
+        if any(row.limit == 7 for row in rows):
+            raise RuntimeError("out of memory\nin detail")
+        return decode(model, rows, pad, stop)
+
+    monkeypatch.setattr(backend, "decode", fails)
+    replies = said(llama, [*good, Request(PROMPTS[0], 0.5, 3, 1, 7)])
+    bad = replies.pop(("p0", 0.5, 3))
+    assert (bad.finish_reason, bad.error, bad.text) == ("error", "RuntimeError: out of memory", "")
+    assert bad.message_hash == replies["p0", 0.0, 0].message_hash
+    assert replies == said(llama, good)
+
+
+def test_an_answer_stops_at_the_end_of_the_context(llama: TransformersSession) -> None:
+    long = Prompt("long", "test", "s", "c", "k", (Message("user", "no " * 155),))
+    length = len(render(llama._base_tokenizer, long.messages, None, True))
+    assert 480 < length < 512
+    reply = said(llama, [Request(long, 0.0, 0, 1, 400)])["long", 0.0, 0]
+    assert reply.finish_reason in ("length", "stop")
+    assert reply.new_tokens is not None
+    assert reply.new_tokens <= 512 - length
+
+
+def test_logits_that_are_not_numbers_are_an_error(llama: TransformersSession) -> None:
+    import torch
+
+    with torch.no_grad():
+        llama._base.model.norm.weight.fill_(math.nan)
+    reply = said(llama, [Request(PROMPTS[0], 1.0, 0, 1, 5)])["p0", 1.0, 0]
+    assert (reply.finish_reason, reply.error) == ("error", "the model's logits are not numbers")
+
+
+def test_rows_leave_the_batch(llama: TransformersSession) -> None:
+    rows = [Row([5, 6, 7, 8], limit, 0.0, 0) for limit in (1, 2, 3, 9)]
+    sizes: list[int] = []
+    handle = llama._base.register_forward_hook(lambda module, args, out: sizes.append(out.logits.shape[0]))
+    found = list(decode(llama._base, rows, 0, frozenset()))
+    handle.remove()
+    assert [len(row.tokens) for row in sorted(found, key=lambda row: row.row)] == [1, 2, 3, 9]
+    assert sizes == [4, 4, 2, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_generator_that_waits_leaves_no_mode_behind(llama: TransformersSession) -> None:
+    import torch
+
+    replies = llama.respond(asked(0.0), system=None, template="base")
+    next(replies)
+    assert not torch.is_inference_mode_enabled()
+    assert torch.is_grad_enabled()
+
+
+def test_what_cannot_be_opened_is_one_line(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is an adapter"), Transformers().open(str(made / "llama" / "adapter")):
+        pass
+    with pytest.raises(ModelError, match="no such model folder"), Transformers().open(str(tmp_path / "none")):
+        pass
+    strange = Path(shutil.copytree(made / "llama" / "base", tmp_path / "strange"))
+    config = json.loads((strange / "config.json").read_text())
+    (strange / "config.json").write_text(json.dumps(config | {"model_type": "unheard"}))
+    with pytest.raises(ModelError) as caught, Transformers().open(str(strange)):
+        pass
+    assert "\n" not in str(caught.value)
