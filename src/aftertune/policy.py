@@ -17,6 +17,7 @@ from aftertune.records import Metric, Worse
 
 Estimands = Literal["auto", "checkpoint", "recipe"]
 Epochs = Literal["last", "all"]
+Required = Literal["always", "measured", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,9 @@ class Rule:
     """The tuned model's own level must not lie under it."""
     ceiling: float | None = None
     """The tuned model's own level must not lie over it."""
-    required: bool = True
-    """Whether a pass of the run needs it. An optional one is listed, and counts only when it has drifted."""
+    required: Required = "always"
+    """Whether a pass of the run needs it: `always`; only where this run has `measured` it (leaks need the training
+    data); or `never`: it is listed, and counts only when it has drifted."""
     estimand: Estimands | None = None
     """`auto`: the recipe where there are two training seeds, else the checkpoint. None takes the policy's."""
 
@@ -138,15 +140,12 @@ def _rule(where: str, table: Mapping[str, Any]) -> Rule:
     margin = _number(where, "margin", table["margin"])
     if margin is None or margin < 0:
         raise UsageError(f"{where}: margin = {table['margin']!r} must not be negative: how much worse is allowed")
-    required = table.get("required", True)
-    if not isinstance(required, bool):
-        raise UsageError(f"{where}: required = {required!r} must be true or false")
-    optional = {"worse": get_args(Worse), "estimand": get_args(Estimands)}
-    chosen: dict[str, Any] = {k: _choice(where, k, table[k], values) for k, values in optional.items() if k in table}
+    words = {"worse": get_args(Worse), "estimand": get_args(Estimands), "required": get_args(Required)}
+    chosen: dict[str, Any] = {k: _choice(where, k, table[k], values) for k, values in words.items() if k in table}
     floor, ceiling = (_number(where, key, table.get(key)) for key in ("floor", "ceiling"))
     if floor is not None and ceiling is not None and floor > ceiling:
         raise UsageError(f"{where}: floor {floor:g} lies over ceiling {ceiling:g}")
-    return Rule(match=match, margin=margin, floor=floor, ceiling=ceiling, required=required, **chosen)
+    return Rule(match=match, margin=margin, floor=floor, ceiling=ceiling, **chosen)
 
 
 def _number(where: str, key: str, value: object) -> float | None:

@@ -16,13 +16,10 @@ from aftertune.records import BASE_ARM, Drift, seed_of
 from aftertune.stats import clusters, contrasts, paired, seeds
 from aftertune.stats.estimate import Estimate
 from aftertune.steps._blocks import Block, Floats, Subject
+from aftertune.steps._warnings import recipe_refusal, said, sizes, unjudged_share
 
 OVERLAP = 0.9
 """Least share of either arm's prompts that must be paired."""
-FEW_PROMPTS, FEW_CLUSTERS, FEW_SEEDS = 100, 10, 5
-"""Below these a row carries a warning."""
-UNJUDGED = 0.05
-"""Share of unjudged answers of an arm above which a row carries a warning."""
 
 PAIRED = "paired by prompt; Tango score interval, cluster-robust (CR2)"
 CROSSED = "seeds x prompts crossed; Tango score interval, t between Satterthwaite and Cochran"
@@ -38,13 +35,6 @@ def formula(contrast: Contrast) -> str:
     terms = sorted(((arm, w) for arm, w in contrast.weights.items() if w), key=lambda term: term[1] < 0)
     parts = [f"{'-' if w < 0 else '+'} {'' if abs(w) == 1 else f'{abs(w):g} '}{arm}" for arm, w in terms]
     return " ".join(parts).removeprefix("+ ")
-
-
-def recipe_refusal(train_seed: int | None) -> str:
-    """Return why nothing is said about a recipe of which one checkpoint is known."""
-    if train_seed is None:
-        return "its training seed is unknown: says nothing about the recipe"
-    return "one training seed: says nothing about the recipe, which needs at least two"
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,7 @@ class Analysis:
                 continue
             row = self._difference("checkpoint", subject, [i])
             if len(groups.get((subject.arm, subject.recipe, subject.epoch), ())) < 2 and row.delta is not None:
-                row = dataclasses.replace(row, warning=_said([row.warning, recipe_refusal(subject.train_seed)]))
+                row = dataclasses.replace(row, warning=said([row.warning, recipe_refusal(subject.train_seed)]))
             rows.append(row)
         return rows
 
@@ -127,7 +117,7 @@ class Analysis:
 
         found = estimate(block.mean[members])
         lost = int((block.asked - block.judged)[members].sum())
-        warnings = _sizes(found) + _unjudged(lost, int(block.asked[members].sum()), subject.arm)
+        warnings = sizes(found) + unjudged_share(lost, int(block.asked[members].sum()), subject.arm)
         if found is None:
             warnings.insert(0, "a seed has no judged answer" if many else "no answer could be judged")
         return self._row(
@@ -162,9 +152,9 @@ class Analysis:
         lost = block.asked - block.judged
         base_lost, tuned_lost = int((lost[base] * pairs.any(axis=0)).sum()), int((lost[members] * pairs).sum())
         base_asked = int((block.asked[base] * pairs.any(axis=0)).sum())
-        warnings += _sizes(found)
-        warnings += _unjudged(tuned_lost, int((block.asked[members] * pairs).sum()), subject.arm)
-        warnings += _unjudged(base_lost, base_asked, BASE_ARM)
+        warnings += sizes(found)
+        warnings += unjudged_share(tuned_lost, int((block.asked[members] * pairs).sum()), subject.arm)
+        warnings += unjudged_share(base_lost, base_asked, BASE_ARM)
         common: Any = {
             "n_seeds": len(members) if recipe else int(subject.train_seed is not None),
             "n_samples": max(samples, int(block.asked[base].max())),
@@ -234,16 +224,16 @@ class Analysis:
                 f"{int(tuned.sum()):,} of '{block.subjects[i].arm}' only {both:,} are paired{why}; ask both the same "
                 "prompts, or allow partial overlap"
             )
-        said = []
+        dropped = []
         if changed:
-            said.append(f"{changed:,} prompts dropped: sent with other messages to the two sides (message_hash)")
+            dropped.append(f"{changed:,} prompts dropped: sent with other messages to the two sides (message_hash)")
         only = int((tuned ^ own).sum()) - 2 * changed
         if only > 0:
-            said.append(f"{only:,} prompts dropped: asked of one side only")
+            dropped.append(f"{only:,} prompts dropped: asked of one side only")
         if block.templates[i] != block.templates[base]:
             names = ["/".join(sorted(block.templates[j])) for j in (base, i)]
-            said.append(f"chat template differs: base '{names[0]}', tuned '{names[1]}'")
-        return said
+            dropped.append(f"chat template differs: base '{names[0]}', tuned '{names[1]}'")
+        return dropped
 
     def _contrast(self, subject: Subject, weights: Mapping[str, float], by_seed: list[dict[int | None, int]]) -> Drift:
         block, base = self.block, self.block.base
@@ -280,7 +270,7 @@ class Analysis:
             return self._row("contrast", subject, None, worst, warnings=[reason], **common)
         found = self._estimate(values, scale)
         dropped = int(asked.any(axis=0).sum()) - found.n
-        warnings = _sizes(found) + ([f"{dropped:,} prompts dropped: not judged in all arms"] if dropped else [])
+        warnings = sizes(found) + ([f"{dropped:,} prompts dropped: not judged in all arms"] if dropped else [])
         return self._row(
             "contrast", subject, found, worst, p=found.p, method=f"contrast of arms, {CROSSED}; t test",
             warnings=warnings, **common,
@@ -336,29 +326,6 @@ class Analysis:
             unjudged_base=unjudged[0],
             unjudged_tuned=unjudged[1],
             method=method if found else "none",
-            warning=_said(warnings),
+            warning=said(warnings),
             df=found.df if found else None,
         )
-
-
-def _sizes(found: Estimate | None) -> list[str]:
-    """Return what is too few behind an estimate."""
-    if found is None:
-        return []
-    said = [f"only {found.n} prompts"] if found.n < FEW_PROMPTS else []
-    if found.n_clusters == 1 < found.n:
-        said.append("one cluster: how clusters differ cannot be known, so every value is possible")
-    elif found.n_clusters < min(FEW_CLUSTERS, found.n):
-        said.append(f"only {found.n_clusters} clusters")
-    if 1 < found.n_seeds < FEW_SEEDS:
-        said.append(f"only {found.n_seeds} training seeds")
-    return said
-
-
-def _unjudged(unjudged: int, asked: int, arm: str) -> list[str]:
-    said = f"{unjudged:,} of {asked:,} answers of '{arm}' could not be judged"
-    return [said] if unjudged > UNJUDGED * asked else []
-
-
-def _said(warnings: Sequence[str]) -> str:
-    return "; ".join(dict.fromkeys(text for text in warnings if text))

@@ -88,7 +88,7 @@ class Coded:
         self.values: dict[str, list[Any]] = {}
         for name in COLUMNS:
             self.codes[name], self.values[name] = _encoded(verdicts.column(name))
-        self.value: Floats = verdicts.column("value").to_numpy().astype(np.float64)
+        self.value: Floats = verdicts.column("value").cast("float64").to_numpy()
         self.sample: Ints = verdicts.column("sample").to_numpy().astype(np.int64)
 
     def is_(self, name: str, value: object) -> NDArray[np.bool_]:
@@ -109,22 +109,24 @@ class Coded:
         return self.values[name][self.codes[name][row]]
 
 
-def _encoded(column: Any) -> tuple[Ints, list[Any]]:
+def _encoded(column: pa.ChunkedArray) -> tuple[Ints, list[Any]]:
+    """Return codes into the sorted values of a column, None first where it occurs."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
-    coded = pc.dictionary_encode(column, null_encoding="encode")
-    coded = coded.unify_dictionaries().combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    if isinstance(coded, pa.ChunkedArray):
-        coded = coded.chunk(0) if coded.num_chunks else pa.array([], type=column.type).dictionary_encode()
-    values = coded.dictionary.to_pylist()
-    order = sorted(range(len(values)), key=lambda i: (values[i] is not None, values[i]))
-    rank = np.empty(len(values), dtype=np.int64)
-    rank[order] = np.arange(len(values))
-    indices = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return rank[indices], [values[i] for i in order]
+    chunks = column.dictionary_encode().unify_dictionaries().chunks
+    if not chunks:
+        return np.empty(0, dtype=np.int64), []
+    values = chunks[0].dictionary.to_pylist()
+    order = sorted(range(len(values)), key=values.__getitem__)
+    shift = int(column.null_count > 0)
+    rank = np.zeros(len(values) + 1, dtype=np.int64)
+    rank[order] = np.arange(len(values)) + shift
+    # The last entry is where a null's index of -1 leads: code 0.
+    codes = [pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False) for chunk in chunks]
+    return rank[np.concatenate(codes)], [None] * shift + [values[i] for i in order]
 
 
 def blocks(verdicts: pa.Table, metrics: Sequence[Metric]) -> Iterator[Block]:

@@ -18,13 +18,13 @@ from aftertune.errors import UsageError
 from aftertune.plugins import near
 from aftertune.records import Drift, Metric
 from aftertune.stats import multiplicity
-from aftertune.steps._analysis import Analysis, formula, recipe_refusal
+from aftertune.steps._analysis import Analysis, formula
 from aftertune.steps._blocks import blocks
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Contrast", "drift", "formula", "recipe_refusal"]
+__all__ = ["Contrast", "drift", "formula"]
 
 
 def drift(
@@ -53,8 +53,8 @@ def drift(
     a `checkpoint` row for each checkpoint; a `recipe` row for each (arm, recipe, epoch) with two seeds or more; a
     `contrast` row for each contrast. `delta` is tuned - base. `p` is two-sided for no difference: exact McNemar where
     prompts are independent, outcomes 0/1 and single; label swaps within clusters else; the t test of the crossed
-    layout for recipes and contrasts. `p_adjusted` is Holm's within a family: all gated rows of one estimand, base,
-    judge and temperature, the last epochs together and each earlier epoch on its own.
+    layout for recipes and contrasts. `p_adjusted` is Holm's over the metrics (judges and temperatures) of one arm,
+    checkpoint or contrast; each has its own family, so among many of them some false alarms are to be expected.
 
     Raises DataError for a broken table, DesignError ("overlap") where too few prompts can be paired, UsageError for a
     contrast of unknown arms.
@@ -82,16 +82,11 @@ def _known_arms(verdicts: pa.Table, contrasts: Sequence[Contrast]) -> None:
 
 
 def _adjusted(rows: list[Drift], family: Callable[[str], bool] | None) -> list[Drift]:
-    last: dict[tuple[str, ...], int] = {}
-    for row in rows:
-        key = (row.base_model, row.arm, row.recipe)
-        last[key] = max(last.get(key, -1), -1 if row.epoch is None else row.epoch)
     families: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if row.p is not None and (family is None or family(row.metric)):
-            final = row.epoch is None or row.epoch == last[row.base_model, row.arm, row.recipe]
-            key_ = (row.estimand, row.base_model, row.judge, row.temperature, "last" if final else row.epoch)
-            families[key_].append(i)
+            key = (row.estimand, row.base_model, row.arm, row.recipe, row.checkpoint, row.train_seed, row.epoch)
+            families[key].append(i)
     for members in families.values():
         adjusted = multiplicity.holm([rows[i].p or 0.0 for i in members])
         for i, p in zip(members, adjusted, strict=True):

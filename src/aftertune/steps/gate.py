@@ -4,8 +4,10 @@
   counted as the worst. Each metric is tested at its own level: a pass of the run needs all of them (an
   intersection-union test; Berger, Technometrics 24 (1982) 295-300), so nothing is corrected.
 - **drift**: the loss is larger than the margin, by a one-sided test at half of 1 - confidence with Holm's correction
-  over everything gated in the run. For a single metric this is "the interval's good end lies beyond the margin". Or the
-  tuned model's own level lies beyond a floor or ceiling, interval and all.
+  over the gated metrics of the same arm or checkpoint (its temperatures included, metrics that are never required
+  apart). For a single metric this is "the interval's good end lies beyond the margin". Or the tuned model's own level
+  lies beyond a floor or ceiling, interval and all. With many arms or checkpoints, some false alarms are to be expected
+  among them: each has its own family.
 - **inconclusive**: neither; `settle` says how many more prompts or training seeds would be enough, if the estimate
   stays.
 """
@@ -13,6 +15,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +25,7 @@ from aftertune.policy import Policy, Rule
 from aftertune.records import Decision, Drift, Metric, Outcome
 from aftertune.stats import multiplicity, power
 from aftertune.stats.estimate import t_quantile
-from aftertune.steps._analysis import recipe_refusal
+from aftertune.steps._warnings import recipe_refusal
 
 RANK: tuple[Outcome, ...] = ("error", "drift", "inconclusive", "pass")
 MOST = 100
@@ -47,6 +50,20 @@ class _Check:
         """Return the bad or good end of an interval as a loss."""
         found = high if (self.sign > 0) == bad else low
         return math.inf if found is None else self.sign * found
+
+    @property
+    def family(self) -> tuple[object, ...]:
+        """What shares a Holm correction: the gated metrics of one arm or checkpoint, the optional ones apart."""
+        row = self.row
+        return (
+            row.estimand,
+            row.base_model,
+            row.arm,
+            row.recipe,
+            row.checkpoint,
+            row.epoch,
+            self.rule.required == "never",
+        )
 
     @property
     def loss(self) -> float:
@@ -108,8 +125,12 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
         kept = [row for row in own if _counts(row, own, wanted)]
         checks += [_Check(rule, row, _unit(row, kept), levels.get(_key(row))) for row in kept]
         decisions += _unmeasured(rule, name, wanted, moves, kept)
-    adjusted = multiplicity.holm([check.p for check in checks])
-    decisions += [_decide(check, p, len(checks)) for check, p in zip(checks, adjusted, strict=True)]
+    families: dict[tuple[object, ...], list[_Check]] = defaultdict(list)
+    for check in checks:
+        families[check.family].append(check)
+    for family in families.values():
+        adjusted = multiplicity.holm([check.p for check in family])
+        decisions += [_decide(check, p, len(family)) for check, p in zip(family, adjusted, strict=True)]
     order = {name: place for place, name in enumerate(directions)}
     return sorted(decisions, key=lambda decision: order[decision.metric])
 
@@ -182,7 +203,8 @@ def _unmeasured(
         yield Decision(
             metric=name, unit=f"{arm}, {base}" if several else arm,
             estimand="recipe" if wanted == "recipe" else "checkpoint", outcome="inconclusive",
-            required=rule.required, margin=rule.margin, why=why, settle=settle, base_model=base, recipe=recipe,
+            required=rule.required == "always", margin=rule.margin, why=why, settle=settle, base_model=base,
+            recipe=recipe,
         )  # fmt: skip
 
 
@@ -203,7 +225,7 @@ def _decide(check: _Check, adjusted: float, family: int) -> Decision:
         outcome, why = "drift", f"{limit} The change from the base is {_change(row)}."
     elif adjusted <= alpha:
         outcome = "drift"
-        tests = f" (Holm over {family:,} tests)" if family > 1 else ""
+        tests = f" (Holm over {family:,} metrics)" if family > 1 else ""
         why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
     elif check.bad > rule.margin:
         outcome = "inconclusive"
@@ -213,7 +235,7 @@ def _decide(check: _Check, adjusted: float, family: int) -> Decision:
         elif check.good <= rule.margin:
             why += " on either side, so neither a pass nor a drift is shown."
         else:
-            why += f" on both ends, yet not clearly enough among {family:,} tests (Holm)."
+            why += f" on both ends, yet not clearly enough among {family:,} metrics (Holm)."
         settle = _settle(check)
     elif check.worst > rule.margin:
         lost = row.unjudged_base + row.unjudged_tuned
@@ -228,7 +250,7 @@ def _decide(check: _Check, adjusted: float, family: int) -> Decision:
     else:
         outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
     return Decision(
-        metric=row.metric, unit=check.unit, estimand=row.estimand, outcome=outcome, required=rule.required,
+        metric=row.metric, unit=check.unit, estimand=row.estimand, outcome=outcome, required=rule.required != "never",
         margin=rule.margin, why=why, settle=settle, base_model=row.base_model, recipe=row.recipe, epoch=row.epoch,
         temperature=row.temperature, judge=row.judge,
     )  # fmt: skip
