@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -27,6 +27,7 @@ def moments(sizes: list[int], truth: Floats) -> tuple[float, float, float]:
     return float(np.trace(product)), float(2 * np.trace(product @ product)), float(truth.mean())
 
 
+@settings(deadline=None, max_examples=50)
 @given(SIZES)
 def test_cr2_is_unbiased_for_independent_prompts_and_df_match_its_moments(sizes: list[int]) -> None:
     n = sum(sizes)
@@ -78,6 +79,7 @@ def test_swap_test_never_gives_zero_and_knows_few_clusters() -> None:
     assert clusters.swap_test(np.zeros(40), alone(40), rng) == 1.0
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), st.integers(0, 5)), min_size=1, max_size=60),
     st.randoms(use_true_random=False),

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
@@ -33,6 +33,7 @@ def test_six_one_way_losses_are_needed() -> None:
     assert paired.mcnemar_exact(0, 0) == paired.mcnemar_midp(0, 0) == 1.0
 
 
+@settings(deadline=None, max_examples=50)
 @given(COUNTS, COUNTS)
 def test_midp_is_below_exact_and_symmetric(gained: int, lost: int) -> None:
     assert paired.mcnemar_midp(gained, lost) <= paired.mcnemar_exact(gained, lost)
@@ -67,6 +68,7 @@ def test_tango_inverts_its_own_score() -> None:
         assert abs(score) == pytest.approx(1.959964, abs=1e-3)
 
 
+@settings(deadline=None, max_examples=50)
 @given(COUNTS, COUNTS, st.integers(0, 200), st.integers(0, 200))
 def test_intervals_hold_the_estimate_and_have_width(both: int, gained: int, lost: int, neither: int) -> None:
     n = both + gained + lost + neither
@@ -110,6 +112,7 @@ def test_the_scale_scales() -> None:
     assert large.p == pytest.approx(small.p)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, 5000), st.sampled_from([0.8, 0.95, 0.99]))
 def test_floor_is_the_interval_of_nothing_discordant(n: int, confidence: float) -> None:
     assert paired.tango_interval(0, 0, n, confidence)[1] == pytest.approx(least_half_width(n, confidence), abs=1e-9)
@@ -121,6 +124,7 @@ def test_impossible_counts_are_refused(bad: tuple[int, int, int]) -> None:
         paired.tango_interval(*bad)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), max_size=30))
 def test_adjusted_p_agree_with_statsmodels(p: list[float]) -> None:
     if p:
