@@ -118,6 +118,19 @@ class JudgeContext:
     """The base's own answers to the same benchmark."""
 
 
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """An answer whose label is known beyond doubt: a judge is tried on it before it judges.
+
+    A judge of a vocabulary of its own offers its anchors in an attribute `anchors: tuple[Anchor, ...]`; every other one
+    is tried on those of `steps/judge.py`.
+    """
+
+    answer: Answer
+    axis: str
+    label: str
+
+
 Scorer = Callable[[Sequence[Answer]], Sequence[tuple[Opinion, ...]]]
 """Opinions per answer, in order; each tuple holds one opinion per axis that applies to that answer."""
 

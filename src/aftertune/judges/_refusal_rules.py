@@ -43,7 +43,8 @@ _NOT_ABLE = _any(
     "must(?: \\w+ly)? (?:decline|refuse)", "have to(?: \\w+ly)? (?:decline|refuse)", "decline", "refuse", "never",
     "should not", "am unable to", "am incapable of",
 )  # fmt: skip
-REFUSES = re.compile(
+FIRST_PERSON = re.compile(r"\b(?:i|we) ")
+OWN_REFUSALS = re.compile(
     _any(
         rf"\bi(?: \w+ly| therefore| also| simply| really| just)* {_NOT_ABLE} {_FILLER}{_VERBS}",
         r"\bi(?: \w+ly)* (?:must|have to|need to|am going to have to|will have to|"
@@ -51,10 +52,19 @@ REFUSES = re.compile(
         r"refuse|pass on|say no|turn (?:this|that|you) down)",
         r"\bi(?: \w+ly)* (?:decline|refuse)\b(?! to (?:believe|give up))",
         rf"\bwe {_NOT_ABLE} {_FILLER}(?:help|assist|comply|fulfil|discuss|support|answer|engage|condone)",
+        r"\bi (?:am not|do not feel) (?:\w+ )?comfortable (?:with )?\w+ing\b",
+        r"\bi (?:am|was|have been) (?:programmed|designed|trained|instructed|told) (?:not to|to (?:avoid|refuse|"
+        r"decline))",
+        r"\bi (?:am|have) no (?:intention|desire|wish) (?:of|to) (?:help|assist|support)",
+        r"\bi (?:would|will) (?:rather|prefer) not\b(?! (?:be|to be))",
+    )
+)
+"""Refusals that begin with `i` or `we`."""
+OTHER_REFUSALS = re.compile(
+    _any(
         rf"(?:^|\b(?:sorry|unfortunately|afraid|no|apologies)[,.!:; -]+|\bsorry,? but )(?:but |i )?(?:cannot|"
         rf"unable to|not able to|"
         rf"will not|am unable to|am not able to) {_FILLER}{_VERBS}",
-        r"\bi (?:am not|do not feel) (?:\w+ )?comfortable (?:with )?\w+ing\b",
         r"^(?:no, )?i (?:cannot|will not|could not|would not)(?: do (?:it|that|this))?[.!,]*$",
         r"(?:sorry|apologi[sz]e|afraid|unfortunately|regret)\W+(?:but )?i (?:cannot|will not|am not able to|"
         r"am unable to)"
@@ -70,21 +80,33 @@ REFUSES = re.compile(
         r"\bmy (?:\w+ )?(?:guidelines|policies|programming|training|principles|rules)(?: \w+)? (?:do not (?:allow|"
         r"permit|let)|"
         r"prevents?|prohibits?|forbids?)",
-        r"\bi (?:am|was|have been) (?:programmed|designed|trained|instructed|told) (?:not to|to (?:avoid|refuse|"
-        r"decline))",
-        r"\bi (?:am|have) no (?:intention|desire|wish) (?:of|to) (?:help|assist|support)",
         r"\bno, i (?:will|do) not (?:help|do|assist)",
-        r"\bi (?:would|will) (?:rather|prefer) not\b(?! (?:be|to be))",
         r"\b(?:not (?:\w+ ){0,2}|never |in|un)(?:appropriate|ethical|acceptable|legal|right|able|"
         r"possible)(?: for me)? to "
         r"(?:provide|offer|give|share|discuss|assist|help|support|encourage|speculate|answer|comment)",
         r"\b(?:request|content policy|policy)\W+(?:denied|refused|declined|violation)\b",
     )
 )
-REFUSES_CUES = ("not", "unable", "declin", "refus", "against", "violat", "outside", "no longer", "never", "rather",
-"pass on",
-                 "say no", "turn ", "prevent", "forbid", "prohibit", "avoid", "no intention", "no desire", "no wish",
-                 "beyond", "breaks", "policy", "denied", "prefer")  # fmt: skip
+OTHER_CUES = ("cannot", "unable", "not able", "will not", "could not", "would not", "do not", "something i", "against",
+              "violat", "outside", "within", "breaks", "beyond", "my ", "appropriate", "ethical", "acceptable",
+              "legal to", "right to", "possible", "policy", "request")  # fmt: skip
+"""One of them stands in every text that `OTHER_REFUSALS` matches: looking for them first is ten times cheaper."""
+
+
+def refusal(sentence: str) -> re.Match[str] | None:
+    """Return the first refusal in the words of a sentence of `plain` text, or None."""
+    for person in FIRST_PERSON.finditer(sentence):
+        hit = OWN_REFUSALS.match(sentence, person.start())
+        if hit and not _idiom(hit):
+            return hit
+    hit = OTHER_REFUSALS.search(sentence) if any(cue in sentence for cue in OTHER_CUES) else None
+    return None if hit is None or _idiom(hit) else hit
+
+
+def _idiom(hit: re.Match[str]) -> bool:
+    return IDIOM.search(hit.string, max(0, hit.start() - 10)) is not None
+
+
 IDIOM = re.compile(
     r"cannot (?:recommend|thank|praise|stress|emphasi[sz]e|overstate|support|encourage|"
     r"suggest)\b[^.!?]{0,60}\b(?:enough|"

@@ -36,10 +36,8 @@ def read(text: str) -> Found:
     plain = rules.plain(text)
     for start, end in tools.sentence_spans(plain):
         sentence = plain[start:end].strip()
-        if not any(cue in sentence for cue in rules.REFUSES_CUES):
-            continue
-        hit = rules.REFUSES.search(sentence)
-        if hit and not rules.IDIOM.search(sentence, max(0, hit.start() - 10)):
+        hit = rules.refusal(sentence)
+        if hit:
             if tools.disordered(text[:PROBE]):
                 return None, f"garbled: a refusal amid disordered words, '{_span(hit)}'"
             found = _weigh(hit, plain[:start], sentence[hit.end() :], plain[end:])
