@@ -5,8 +5,10 @@ Code that comes with a checkpoint is never run, and pickled weights are never re
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "chat_template.jinja",
 )
+SMALL = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,28 @@ class ModelRef:
         Computed on first use (about 1 s per 1.5 GB). Shards are hashed one by one, in the order of their names.
         """
         return hash_files(self.files)
+
+    @cached_property
+    def parameters(self) -> int:
+        """How many numbers the weight files hold; tied ones count once."""
+        return sum(math.prod(shape) for shape in shapes_of(self.files).values())
+
+
+@contextmanager
+def suited_threads(model: ModelRef) -> Iterator[None]:
+    """Give PyTorch one thread for the while if `model` is small (under 20 million parameters).
+
+    Small matrices are slower on several threads, and sums do not depend on how many cores the machine has.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if model.parameters < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def is_path_like(name: str) -> bool:

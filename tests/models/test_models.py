@@ -227,6 +227,21 @@ def test_a_larger_vocabulary_is_a_warning(made: Path, tmp_path: Path) -> None:
     assert any("the vocabulary has 430 rows" in warning for warning in found.warnings)
 
 
+def test_a_small_model_runs_on_one_thread(made: Path) -> None:
+    import torch
+
+    from aftertune.models import SMALL, suited_threads
+
+    model = resolve(made / "base")
+    assert model.parameters == 45_472 < SMALL
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with suited_threads(model):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
 def test_errors_are_model_errors(made: Path) -> None:
     with pytest.raises(ModelError):
         resolve("")

@@ -16,7 +16,7 @@ from aftertune.backends._load import first_line, load_model, load_tokenizer, qui
 from aftertune.chat import encode, end_of_turn, message_hash, render_text
 from aftertune.errors import AdapterNotAppliedError, AftertuneError, ModelError
 from aftertune.kinds import Proof, Reply, Request
-from aftertune.models import ModelRef, resolve
+from aftertune.models import ModelRef, resolve, suited_threads
 from aftertune.records import digest
 from aftertune.weights import shapes_of
 
@@ -77,11 +77,12 @@ class Transformers:
         reference = resolve(base)
         if reference.kind != "full":
             raise ModelError(f"{base} is an adapter: the base must be a full model")
-        session = TransformersSession(self, reference)
-        try:
-            yield session
-        finally:
-            session.close()
+        with suited_threads(reference):
+            session = TransformersSession(self, reference)
+            try:
+                yield session
+            finally:
+                session.close()
 
 
 PLUGIN = Transformers

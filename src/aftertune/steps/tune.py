@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from aftertune.chat import IGNORED, TrainingExample, training_example
 from aftertune.errors import DataError, TuneError, UsageError
-from aftertune.models import TOKENIZER_FILES, ModelRef, resolve
+from aftertune.models import TOKENIZER_FILES, ModelRef, resolve, suited_threads
 from aftertune.records import Conversation, Recipe
 
 VERSION = "1"
@@ -90,7 +90,12 @@ def tune(
     reference = resolve(base)
     if reference.kind != "full":
         raise UsageError(f"{base} is an adapter: tuning starts from a full model")
-    with _quiet(), _random_state(), tempfile.TemporaryDirectory(prefix="aftertune-") as scratch:
+    with (
+        _quiet(),
+        _random_state(),
+        suited_threads(reference),
+        tempfile.TemporaryDirectory(prefix="aftertune-") as scratch,
+    ):
         return _run(reference, conversations, recipe, seed, out, precision, on_step, Path(scratch))
 
 
