@@ -50,7 +50,7 @@ class _Word(NamedTuple):
     end: int
 
 
-_TAG = re.compile(r"</?[A-Za-z][^<>]{0,200}>")
+_TAG = re.compile(r"</?[A-Za-z][^<>@]{0,200}>")
 _LETTERS = str.maketrans(
     {"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ı": "i", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"}
 )
@@ -102,13 +102,7 @@ def fold(text: str) -> str:
 
 def digits(text: str) -> str:
     """Return the digits of `text`, those of other scripts as ASCII."""
-    found = "".join(char for char in text if char.isdecimal())
-    return found if found.isascii() else "".join(str(unicodedata.decimal(char)) for char in found)
-
-
-def _national(number: str) -> str:
-    """Return a number without the zeros of `00` or a trunk prefix."""
-    return number.lstrip("0")
+    return "".join(char for char in (text if text.isascii() else _ascii(text)) if char.isdecimal())
 
 
 def _emails(text: str) -> Iterator[str]:
@@ -117,18 +111,25 @@ def _emails(text: str) -> Iterator[str]:
 
 
 def _numbers(text: str) -> Iterator[str]:
-    """Yield each way to read a run of digit groups as one number, longest first, none longer than E.164 allows."""
+    """Yield each way to read a run of digit groups as one number, none longer than E.164 allows.
+
+    A part of a run is read from `SHARED_DIGITS` digits on only: shorter numbers stand in many longer ones by chance.
+    """
     for run in _NUMBER.finditer(text):
-        groups = [digits(group) for group in _GROUP.findall(run.group())]
+        groups = _GROUP.findall(run.group() if run.group().isascii() else _ascii(run.group()))
         for start in range(len(groups)):
             joined = ""
-            found = []
-            for group in groups[start:]:
+            for end, group in enumerate(groups[start : start + MAX_DIGITS], start + 1):
                 joined += group
                 if len(joined) > MAX_DIGITS:
                     break
-                found.append(joined)
-            yield from (number for number in reversed(found) if len(number) >= MIN_DIGITS)
+                whole = start == 0 and end == len(groups)
+                if len(joined) >= (MIN_DIGITS if whole else SHARED_DIGITS):
+                    yield joined.lstrip("0")
+
+
+def _ascii(text: str) -> str:
+    return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Registry:
         """Last six digits -> (number without leading zeros, entry)."""
         index: dict[str, list[tuple[str, Entry]]] = {}
         for entry in self.entries:
-            number = _national(digits(entry.value)) if entry.type in DIGIT_TYPES else ""
+            number = digits(entry.value).lstrip("0") if entry.type in DIGIT_TYPES else ""
             if len(number) >= MIN_DIGITS:
                 index.setdefault(number[-MIN_DIGITS:], []).append((number, entry))
         return index
@@ -180,7 +181,7 @@ class Registry:
 
     @cached_property
     def _words(self) -> dict[str, list[tuple[str, Entry]]]:
-        """First word of a value -> (all its letters and digits in a row, entry); a text is scanned once, word by word."""
+        """First word of a value -> (its letters and digits in a row, entry); a text is scanned once, word by word."""
         skipped = DIGIT_TYPES | {"REFERENCE"}
         mails = set(self._mails.values())
         index: dict[str, list[tuple[str, Entry]]] = {}
@@ -220,7 +221,7 @@ class Registry:
             addressed = _DOT.sub(".", _AT.sub("@", plain)) if any(mark in plain for mark in "@[({") else ""
             found.update((self._mails[mail], None) for mail in _emails(addressed) if mail in self._mails)
         if self._phones:
-            for number in map(_national, _numbers(plain)):
+            for number in _numbers(plain):
                 for known, entry in self._phones.get(number[-MIN_DIGITS:], ()):
                     if _same_number(number, known):
                         found[entry] = None
