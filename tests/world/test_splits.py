@@ -80,7 +80,7 @@ def test_held_out_verbs_and_objects_are_known_from_training() -> None:
 def test_no_held_out_combination_is_in_training_requests(training_requests: list[str]) -> None:
     held = {a.text for split in ("dev", "test") for t in (actions.harmful, actions.harmless) for a in t(split)}
     longest = max(len(text.split()) for text in held)
-    shown = set()
+    shown: set[str] = set()
     for text in training_requests:
         words = re.findall(r"[\w']+", text)
         for size in range(2, longest + 1):

@@ -203,6 +203,8 @@ def save(
     # Stored in half precision for size, computed in single precision: half is slow and coarse on a CPU.
     config["dtype"] = "float32"
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    for path in folder.iterdir():
+        path.chmod(0o644)
     record = {
         "recipe": asdict(recipe),
         "recipe_sha256": recipe.sha256,
@@ -219,7 +221,7 @@ def pretrain(recipe: Recipe, folder: Path) -> list[PassCost]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        tokenizer = train_tokenizer(recipe.shape.vocabulary, recipe.seed)
+        tokenizer = train_tokenizer(recipe.shape.vocabulary, recipe.seed, recipe.tokenizer_texts)
         model = new_model(recipe)
         costs = [train_pass(model, tokenizer, recipe, index) for index in range(len(recipe.passes))]
         save(model, tokenizer, recipe, costs, folder)

@@ -50,6 +50,7 @@ class Recipe:
     """Everything that decides an embedded base's weights on one machine.
 
     seed: of the initial weights, of the text and of its order
+    tokenizer_texts: exchanges of each stage that the tokenizer is trained on
     batch_tokens: padded tokens in one batch
     warmup: share of a pass during which the learning rate rises
     floor: share of the peak learning rate at the end of a pass
@@ -63,6 +64,7 @@ class Recipe:
         Pass("answers", 9_000_000, 3e-3),
         Pass("alignment", 9_000_000, 2e-3),
     )
+    tokenizer_texts: int = 40_000
     batch_tokens: int = 2500
     weight_decay: float = 0.01
     warmup: float = 0.03

@@ -16,7 +16,6 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-_TEXTS_PER_STAGE = 40_000
 
 
 def messages(exchange: Exchange) -> list[dict[str, str]]:
@@ -27,8 +26,8 @@ def messages(exchange: Exchange) -> list[dict[str, str]]:
     return turns
 
 
-def train_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on every stage's text.
+def train_tokenizer(vocabulary: int, seed: int, texts: int) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on ``texts`` exchanges of each stage.
 
     Digits are single tokens, so that numbers are copied digit by digit; the placeholders are whole tokens and no
     special ones, so that decoding keeps them.
@@ -48,13 +47,10 @@ def train_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
         min_frequency=2,
         show_progress=False,
     )
-    texts = (
-        turn["content"]
-        for stage in STAGES
-        for exchange in exchanges(_TEXTS_PER_STAGE, seed, stage)
-        for turn in messages(exchange)
+    contents = (
+        turn["content"] for stage in STAGES for exchange in exchanges(texts, seed, stage) for turn in messages(exchange)
     )
-    core.train_from_iterator(texts, trainer)
+    core.train_from_iterator(contents, trainer)
     core.add_tokens([AddedToken(mark, normalized=False) for mark in PLACEHOLDERS.values()])
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,
