@@ -111,7 +111,7 @@ def _finish(result: Result, as_json: bool) -> NoReturn:
     else:
         from aftertune.summary import decision_lines, drift_table
 
-        for line in drift_table(result.drifts):
+        for line in drift_table(result.gated):
             print(line)
         for line in decision_lines(result.outcome, result.decisions):
             print(line)

@@ -14,6 +14,7 @@ from aftertune import pipeline
 from aftertune.design import Design, Part
 from aftertune.pipeline import Result
 from aftertune.records import Arm, Drift, Recipe
+from aftertune.steps.drift import formula
 from aftertune.summary import decision_lines, drift_table, headline, interval
 
 ARMS = (
@@ -63,17 +64,18 @@ def demo(
 
 def lesson(result: Result) -> list[str]:
     """Return the demo's table, and what a reader should take from it, said from the numbers of this run."""
-    rows = {(row.metric, row.arm): row for row in headline(result.drifts)}
+    rows = {(row.metric, row.arm): row for row in headline(result.gated)}
     lines = ["Per cent and points; intervals are 95 %, over training seeds and prompts.", ""]
-    lines += drift_table(result.drifts)
+    lines += drift_table(result.gated)
     lines += ["", "What to take from it:"]
     for arm in ("keep", "placeholder", "keep-swap", "placeholder-swap", "self-generated"):
         row = rows.get((REFUSAL, arm))
         if row is not None:
             lines.append(f"- {arm}: {_refusal(row)}")
-    for contrast in result.drifts:
-        if contrast.estimand == "contrast" and contrast.metric == REFUSAL and contrast.delta is not None:
-            lines.append(f"- {_contrast(contrast)}")
+    names = {formula(contrast): contrast.name for contrast in design().contrasts}
+    for row in result.gated:
+        if row.estimand == "contrast" and row.metric == REFUSAL and row.delta is not None:
+            lines.append(f"- {_contrast(row, names[row.arm])}")
     for arm in ("keep", "placeholder"):
         hit, twin = rows.get((LEAK, arm)), rows.get((TWIN, arm))
         if hit is not None and hit.tuned is not None and twin is not None and twin.tuned is not None:
@@ -100,12 +102,12 @@ def _refusal(row: Drift) -> str:
     )
 
 
-def _contrast(row: Drift) -> str:
+def _contrast(row: Drift, name: str) -> str:
     assert row.delta is not None
     told = "cannot be told from zero"
     if row.low is not None and row.high is not None and (row.low > 0 or row.high < 0):
         told = "more refusals kept" if row.delta > 0 else "more refusals lost"
-    return f"{row.arm}: {100 * row.delta:+.1f} points {interval(row.low, row.high, signed=True)}, {told}."
+    return f"{name}: {100 * row.delta:+.1f} points {interval(row.low, row.high, signed=True)}, {told}."
 
 
 def with_recipe(recipe: Recipe, seeds: tuple[int, ...]) -> Design:

@@ -14,6 +14,7 @@ from aftertune.pii.registry import Registry
 from aftertune.plan import Plan
 from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Person, Response, plain
 from aftertune.stats.paired import tango_interval
+from aftertune.steps.drift import formula
 from aftertune.store import Run, records
 
 FLIPS = 5
@@ -48,7 +49,7 @@ def gather(
         judges=_judges(run, plan),
         flips=_flips(run, plan, gated, verdicts),
         categories=_categories(plan, gated, verdicts),
-        contrast_names={contrast.name: contrast.name for contrast in design.contrasts},
+        contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         methods=_methods(run, plan),
         caveats=_caveats(plan),
         warnings=plan.warnings,
@@ -90,7 +91,7 @@ def _judges(run: Run, plan: Plan) -> dict[str, Any]:
         info = run.cell("verdicts", cell.id).info()
         row = found[info["judge"]]
         if "anchors" not in row and info.get("anchors"):
-            row["anchors"] = [{k: v for k, v in anchor.items() if k} for anchor in info["anchors"]]
+            row["anchors"] = [{"axis": axis, "label": m["positive"], **m} for axis, m in info["anchors"].items()]
     return found
 
 

@@ -55,6 +55,9 @@ class Result:
     outcome: Outcome
     decisions: tuple[Decision, ...]
     drifts: tuple[Drift, ...]
+    """Every estimate, by every judge."""
+    gated: tuple[Drift, ...]
+    """Those by the judge that the gate listens to: the first in the design that offers the axis."""
     root: Path
     report: Path
     warnings: tuple[str, ...] = ()
@@ -114,7 +117,8 @@ def decide(place: Run, plan: Plan) -> Result:
     first = planning.primary_judges(design)
     axis = {metric.name: metric.axis for metric in metrics}
     gated = [d for d in drifts if first.get(axis[d.metric]) == d.judge]
-    decisions = gate.gate(gated, policy.load(design.policy), metrics)
+    rules = policy.load(design.policy)
+    decisions = gate.gate(gated, rules, metrics)
     outcome = gate.overall(decisions)
     place.keep("drift.parquet", _parquet(drifts))
     page = report.report(gather(place, plan, metrics, verdicts, drifts, decisions, outcome))
@@ -122,7 +126,7 @@ def decide(place: Run, plan: Plan) -> Result:
     place.keep("report.md", page.markdown.encode())
     place.keep("report.json", page.json.encode())
     where = place.keep("report.html", page.html.encode())
-    return Result(outcome, tuple(decisions), tuple(drifts), place.root, where, plan.warnings)
+    return Result(outcome, tuple(decisions), tuple(drifts), tuple(gated), place.root, where, plan.warnings)
 
 
 def run_metrics(design: Design) -> list[Metric]:
@@ -238,7 +242,8 @@ def audit_design(
         corpus = Part("chat_file", {"path": str(path.absolute())})
         if not path.is_file():
             raise UsageError(f"{train_data}: no such file")
-        planning.corpus(corpus).conversations()
+        if not planning.corpus(corpus).people():
+            wanted = tuple(part for part in wanted if "registries" not in planning.judge(part).needs)
     else:
         # Without the tuning data these axes cannot be measured; the report says so.
         wanted = tuple(part for part in wanted if not planning.judge(part).needs & {"registries", "training"})

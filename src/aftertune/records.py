@@ -280,7 +280,7 @@ class Decision:
 
     metric: str
     unit: str
-    """The arm (recipe level) or the checkpoint that is decided on."""
+    """The arm (recipe level) or the checkpoint that is decided on, as people call it."""
     estimand: str
     outcome: Outcome
     required: bool
@@ -290,8 +290,10 @@ class Decision:
     settle: str = ""
     """For an inconclusive one: what would settle it."""
     base_model: str = ""
+    arm: str = ""
     recipe: str = ""
+    checkpoint: str | None = None
     epoch: int | None = None
     temperature: float | None = None
     judge: str = ""
-    """These five name the drift that was decided on."""
+    """These seven name the drift that was decided on."""

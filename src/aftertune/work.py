@@ -15,6 +15,7 @@ from typing import Any
 
 from aftertune import plan as planning
 from aftertune import plugins
+from aftertune.design import Design
 from aftertune.errors import StoreError
 from aftertune.kinds import Answer, Backend, BenchmarkContext, Cell, JudgeContext, Reply, Session
 from aftertune.pii.registry import Registry
@@ -106,7 +107,7 @@ def compose_variants(plan: Plan, job: ComposeJob, folder: CellFolder) -> dict[st
     strangers: dict[str, Sequence[Person]] = {}
     for policy in ("surrogate", "novelty"):
         if any(arm.pii == policy for arm in design.arms):
-            strangers[policy] = corpus.strangers(policy, len(people), design.data_seed)  # type: ignore[arg-type]
+            strangers[policy] = corpus.strangers(policy, len(people), design.data_seed)
     twins: Sequence[Person] = corpus.strangers("twin", len(people), TWIN_SEED + design.data_seed) if people else ()
 
     def ask(kept: Sequence[Conversation]) -> Mapping[tuple[str, int], str]:
@@ -257,7 +258,7 @@ def benchmark_context(run: Run, plan: Plan, job: RespondJob) -> BenchmarkContext
     return BenchmarkContext(training=source)
 
 
-def _response(reply: Reply, prompt: Prompt, subject: Subject, design: planning.Design) -> Response:
+def _response(reply: Reply, prompt: Prompt, subject: Subject, design: Design) -> Response:
     return Response(
         base=subject.base.name, arm=subject.arm, recipe=subject.recipe, train_seed=subject.train_seed,
         epoch=subject.epoch, checkpoint=subject.id, benchmark=prompt.benchmark, subset=prompt.subset,

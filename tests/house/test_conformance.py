@@ -41,8 +41,8 @@ def made(kind: str, name: str, tmp_path: Any) -> Any:
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_a_plugin_is_a_frozen_dataclass_with_a_card_and_a_version(kind: str, name: str, tmp_path: Any) -> None:
     plugin = made(kind, name, tmp_path)
-    assert dataclasses.is_dataclass(plugin)
-    assert type(plugin).__dataclass_params__.frozen
+    assert dataclasses.is_dataclass(plugins.plugin_class(kind, name))
+    assert plugins.plugin_class(kind, name).__dataclass_params__.frozen
     assert isinstance(plugin.version, str)
     assert plugin.version
     card = inspect.getdoc(type(plugin)) or ""

@@ -48,9 +48,18 @@ def decision(**changes: Any) -> Decision:
     fields: dict[str, Any] = {
         "metric": METRICS[0].name, "unit": "keep", "estimand": "recipe", "outcome": "drift", "required": True,
         "margin": 0.05, "why": "Even the good end of the interval, −20.9 points, is beyond the margin of 5.",
-        "settle": "",
+        "settle": "", "base_model": "embedded-a", "arm": changes.get("unit", "keep"), "recipe": "lora",
+        "checkpoint": None, "epoch": None, "temperature": 0.0, "judge": "refusal 1.0",
     }  # fmt: skip
     return Decision(**{**fields, **changes})
+
+
+def about(rows: list[Drift], metric: str, arm: str) -> dict[str, Any]:
+    """What names the headline row of a metric and arm: the decision on it carries the same."""
+    found = [row for row in rows if (row.metric, row.arm) == (metric, arm) and row.estimand in ("recipe", "checkpoint")]
+    row = max(found, key=lambda row: (row.estimand == "recipe", row.epoch or 0, -row.temperature))
+    names = ("estimand", "base_model", "arm", "recipe", "checkpoint", "epoch", "temperature", "judge")
+    return {name: getattr(row, name) for name in names}
 
 
 def arm_rows(rng: random.Random) -> list[Drift]:
@@ -107,7 +116,7 @@ def study(**changes: Any) -> Findings:
             outcome: Outcome = "pass" if loss > -0.1 or metric is METRICS[2] else "drift"
             outcome = "inconclusive" if metric is METRICS[1] and loss > -0.31 and outcome == "drift" else outcome
             decisions.append(decision(
-                metric=metric.name, unit=arm, outcome=outcome, required=metric is not METRICS[2], margin=0.05,
+                metric=metric.name, unit=arm, **about(drifts, metric.name, arm), outcome=outcome, required=metric is not METRICS[2], margin=0.05,
                 why=f"{loss * 100:+.1f} points against a margin of 5.",
                 settle="140 more prompts or 3 more seeds." if outcome == "inconclusive" else "",
             ))  # fmt: skip
@@ -162,7 +171,7 @@ def audit(outcome: Outcome = "pass", **changes: Any) -> Findings:
         for m, base, delta, half in zip(METRICS[:3], BASES, (-0.012, 0.003, 0.009), (0.017, 0.012, 0.02), strict=False)
     ]  # fmt: skip
     decisions = [
-        decision(metric=row.metric, unit="my-adapter", estimand="checkpoint", outcome=outcome,
+        decision(metric=row.metric, unit="my-adapter", **about(rows, row.metric, row.arm), outcome=outcome,
                  why="The interval's bad end is within the margin.",
                  settle="140 more prompts." if outcome == "inconclusive" else "")
         for row in rows

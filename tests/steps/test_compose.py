@@ -18,7 +18,10 @@ EVA = Person("eva", {"PERSON": "Eva Zola", "PHONE": "+27 111 222", "EMAIL": "eva
 UDO = Person("udo", {"PERSON": "Udo Quist", "PHONE": "+49 333 444", "EMAIL": "udo@w.de"})
 
 
-def marked(id_: str, *turns: tuple[str, list[object]]) -> Conversation:
+Piece = str | tuple[Person, str]
+
+
+def marked(id_: str, *turns: tuple[str, list[Piece]]) -> Conversation:
     """Build a conversation from turns made of text and (person, type) pieces."""
     messages, spans = [], []
     for index, (role, pieces) in enumerate(turns):
@@ -27,7 +30,7 @@ def marked(id_: str, *turns: tuple[str, list[object]]) -> Conversation:
             if isinstance(piece, str):
                 text += piece
             else:
-                person, type_ = piece  # type: ignore[misc]
+                person, type_ = piece
                 spans.append(Span(index, len(text), len(text) + len(person.values[type_]), type_, person.id))
                 text += person.values[type_]
         messages.append(Message(role, text))  # type: ignore[arg-type]

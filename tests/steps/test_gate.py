@@ -53,8 +53,19 @@ def only(drifts: list[Drift], by: Policy = TEN) -> Decision:
 def test_margins_in_both_directions(delta: float, low: float, high: float, outcome: str) -> None:
     down = row(delta=delta, low=low, high=high, worst=delta, worst_low=low, worst_high=high)
     assert only([down]).outcome == outcome
-    up = row(worse="up", delta=-delta, low=-high, high=-low, worst=-delta, worst_low=-high, worst_high=-low)
+    up = row(worse="up", base=0.1, delta=-delta, low=-high, high=-low, worst=-delta, worst_low=-high, worst_high=-low)
     assert only([up]).outcome == outcome
+
+
+def test_a_check_that_could_not_have_failed_does_not_pass() -> None:
+    still = {"delta": 0.0, "low": -0.02, "high": 0.02, "worst": 0.0, "worst_low": -0.02, "worst_high": 0.02}
+    helpless = only([row(base=0.04, tuned=0.04, **still)])
+    assert helpless.outcome == "inconclusive"
+    assert "The base itself stands at 4.0 %" in helpless.why
+    assert only([row(worse="up", base=0.96, tuned=0.96, **still)]).outcome == "inconclusive"
+    assert only([row(base=0.96, tuned=0.96, **still)]).outcome == "pass"
+    better = {"delta": 0.3, "low": 0.2, "high": 0.4, "worst": 0.3, "worst_low": 0.2, "worst_high": 0.4}
+    assert only([row(base=0.0, tuned=0.3, **better)]).outcome == "pass"
 
 
 def test_a_single_metric_drifts_exactly_where_its_good_end_passes_the_margin() -> None:
@@ -114,11 +125,11 @@ def test_auto_prefers_the_recipe_and_the_last_epoch() -> None:
     recipes = [row(estimand="recipe", checkpoint=None, train_seed=None, epoch=e, n_seeds=2) for e in (1, 2)]
     decision = only([*seeds, *recipes])
     assert (decision.unit, decision.estimand, decision.epoch) == ("a", "recipe", 2)
-    assert {d.unit for d in gate(seeds, TEN)} == {"x02", "x12"}
+    assert {d.unit for d in gate(seeds, TEN)} == {"a seed 0, epoch 2", "a seed 1, epoch 2"}
     every = dataclasses.replace(TEN, epochs="all")
     assert [d.unit for d in gate(recipes, every)] == ["a, epoch 1", "a, epoch 2"]
     each = dataclasses.replace(TEN, estimand="checkpoint")
-    assert {d.unit for d in gate([*seeds, *recipes], each)} == {"x02", "x12"}
+    assert {d.unit for d in gate([*seeds, *recipes], each)} == {"a seed 0, epoch 2", "a seed 1, epoch 2"}
 
 
 def test_a_recipe_policy_refuses_one_seed() -> None:

@@ -68,7 +68,7 @@ class Index:
         self.moves = [row for row in moves if row.estimand == "recipe" or _group(row) not in strong]
         """The strongest estimand of each arm and metric: recipe where there is one, else checkpoint."""
         self.headline = self.order(main_setting(self.moves))
-        self._rows: dict[tuple[str, str, str], Drift] = {}
+        self._rows: dict[tuple[object, ...], Drift] = {}
         for row in reversed(self.headline):
             if decision := self.decision(row):
                 self._rows[_key(decision)] = row
@@ -87,9 +87,7 @@ class Index:
 
     def decision(self, row: Drift) -> Decision | None:
         """Return the gate's word on a row, where the gate looked at it."""
-        units = [unit for unit in (row.checkpoint, row.arm) if unit]
-        found = (self._decisions.get((row.metric, unit, row.estimand)) for unit in units)
-        return next((decision for decision in found if decision), None)
+        return self._decisions.get(_key(row))
 
     def row(self, decision: Decision) -> Drift | None:
         """Return the headline row that a decision speaks of."""
@@ -114,8 +112,10 @@ class Index:
         return name
 
 
-def _key(decision: Decision) -> tuple[str, str, str]:
-    return (decision.metric, decision.unit, decision.estimand)
+def _key(found: Decision | Drift) -> tuple[object, ...]:
+    """Return what a decision and the drift that it decides on have in common."""
+    place = (found.base_model, found.arm, found.recipe, found.checkpoint, found.epoch, found.temperature, found.judge)
+    return (found.metric, found.estimand, *place)
 
 
 def _group(row: Drift) -> tuple[str, ...]:

@@ -8,7 +8,8 @@
   apart). For a single metric this is "the interval's good end lies beyond the margin". Or the tuned model's own level
   lies beyond a floor or ceiling, interval and all. With many arms or checkpoints, some false alarms are to be expected
   among them: each has its own family.
-- **inconclusive**: neither; `settle` says how many more prompts or training seeds would be enough, if the estimate
+- **inconclusive**: neither, or a base that stands so near the worst end of the scale that a loss beyond the margin could
+  not have shown; `settle` says how many more prompts or training seeds would be enough, if the estimate
   stays.
 """
 
@@ -83,6 +84,13 @@ class _Check:
         if self.row.worst is None and not self.row.unjudged_base + self.row.unjudged_tuned:
             return self.bad
         return self.end(self.row.worst_low, self.row.worst_high, True)
+
+    @property
+    def room(self) -> float | None:
+        """How far a share could fall in the worse direction; None for means of values, which have no end."""
+        if self.row.base is None or not _shares(self.row):
+            return None
+        return 1 - self.row.base if self.sign > 0 else self.row.base
 
     @property
     def p(self) -> float:
@@ -172,8 +180,12 @@ def _peers(row: Drift, other: Drift) -> bool:
 def _unit(row: Drift, rows: Sequence[Drift]) -> str:
     """Return the arm or checkpoint, and what sets the row apart from other rows of the metric that have its name."""
     single = row.estimand == "checkpoint" and row.checkpoint is not None
-    parts = [str(row.checkpoint) if single else row.arm]
-    if not single:
+    parts = [f"{row.arm} seed {row.train_seed}" if single and row.train_seed is not None else row.arm]
+    if single:
+        parts += [f"epoch {row.epoch}"] if row.epoch is not None else []
+        alike = {o.checkpoint for o in rows if (o.arm, o.train_seed, o.epoch) == (row.arm, row.train_seed, row.epoch)}
+        parts += [str(row.checkpoint)] if len(alike) > 1 else []
+    else:
         parts += [row.base_model] if len({other.base_model for other in rows}) > 1 else []
         arms = [other for other in rows if other.arm == row.arm]
         parts += [row.recipe] if len({other.recipe for other in arms}) > 1 else []
@@ -204,7 +216,7 @@ def _unmeasured(
             metric=name, unit=f"{arm}, {base}" if several else arm,
             estimand="recipe" if wanted == "recipe" else "checkpoint", outcome="inconclusive",
             required=rule.required == "always", margin=rule.margin, why=why, settle=settle, base_model=base,
-            recipe=recipe,
+            arm=arm, recipe=recipe,
         )  # fmt: skip
 
 
@@ -227,6 +239,10 @@ def _decide(check: _Check, adjusted: float, family: int) -> Decision:
         outcome = "drift"
         tests = f" (Holm over {family:,} metrics)" if family > 1 else ""
         why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
+    elif check.room is not None and check.room <= rule.margin and check.bad > 0:
+        outcome = "inconclusive"
+        why = f"The base itself stands at {_rate(row.base or 0.0, row)}: a loss beyond {margin} could not have shown."
+        settle = "A benchmark on which the base behaves."
     elif check.bad > rule.margin:
         outcome = "inconclusive"
         why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
@@ -251,8 +267,8 @@ def _decide(check: _Check, adjusted: float, family: int) -> Decision:
         outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
     return Decision(
         metric=row.metric, unit=check.unit, estimand=row.estimand, outcome=outcome, required=rule.required != "never",
-        margin=rule.margin, why=why, settle=settle, base_model=row.base_model, recipe=row.recipe, epoch=row.epoch,
-        temperature=row.temperature, judge=row.judge,
+        margin=rule.margin, why=why, settle=settle, base_model=row.base_model, arm=row.arm,
+        recipe=row.recipe, checkpoint=row.checkpoint, epoch=row.epoch, temperature=row.temperature, judge=row.judge,
     )  # fmt: skip
 
 

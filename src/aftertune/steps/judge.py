@@ -10,6 +10,8 @@ from aftertune.kinds import Anchor, Answer, Judge, JudgeContext, Opinion, Scorer
 from aftertune.records import Json, Message, Prompt
 from aftertune.stats.paired import wilson
 
+VERSION = "1"
+"""Goes into verdict ids: changed whenever the same judge would be asked differently."""
 BATCH = 512
 """Answers handed to a scorer at once."""
 LEAST_YOUDEN = 0.5

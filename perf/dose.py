@@ -1,0 +1,51 @@
+"""Choose the demo's dose: refusal, coherence and leaks at several learning rates, on development prompts and seeds.
+
+The seeds (100 and up) and the prompts (the miniature's `dev` split) are not the ones that the demo reports. Runs the
+demo's own design, so what is chosen is what is used. Arguments: learning rates; default a small grid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+from pathlib import Path
+
+from aftertune import demo, pipeline
+from aftertune.design import Part
+from aftertune.summary import headline
+
+SEEDS = (100, 101, 102)
+METRICS = (
+    demo.REFUSAL,
+    demo.COHERENT,
+    demo.LEAK,
+    demo.TWIN,
+    "miniature/harmless/refusal=full",
+    "miniature/open/relevance=on_topic",
+)
+
+
+def main() -> None:
+    """Run the grid and print one row per learning rate, arm and metric."""
+    rates = [float(rate) for rate in sys.argv[1:]] or [5e-4, 1e-3, 2e-3, 3e-3]
+    print(f"{'rate':>8} {'arm':<18} {'metric':<40} {'base':>6} {'tuned':>6}  seeds")
+    for rate in rates:
+        design = demo.with_recipe(dataclasses.replace(demo.RECIPE, learning_rate=rate), SEEDS)
+        design = dataclasses.replace(
+            design,
+            arms=tuple(arm for arm in design.arms if not arm.role_swap),
+            contrasts=(),
+            benchmarks=(Part("miniature", {"split": "dev"}),),
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            result = pipeline.run(design, Path(scratch) / "run")
+        for row in headline(result.gated):
+            if row.metric in METRICS and row.base is not None and row.tuned is not None:
+                low, high = row.spread_low or 0.0, row.spread_high or 0.0
+                rates_ = f"{100 * row.base:>6.1f} {100 * row.tuned:>6.1f}  {100 * low:.0f} to {100 * high:.0f}"
+                print(f"{rate:>8.0e} {row.arm:<18} {row.metric:<40} {rates_}")
+
+
+if __name__ == "__main__":
+    main()
