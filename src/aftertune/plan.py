@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune import models, plugins
+from aftertune import models, plugins, policy
 from aftertune.design import Design, Given, Part
 from aftertune.errors import ModelError, UsageError
 from aftertune.kinds import Benchmark, Cell, Corpus, Judge
@@ -112,7 +112,7 @@ def model(name: str, base: models.ModelRef | None = None) -> models.ModelRef:
 
     shipped = embedded.names()
     if name == "embedded":
-        return models.resolve(str(embedded.folder(shipped[0])), base=base)
+        return models.resolve(str(embedded.folder()), base=base)
     if name.startswith("embedded:"):
         wanted = name.removeprefix("embedded:")
         if wanted not in shipped:
@@ -283,6 +283,7 @@ def _meet_needs(design: Design) -> None:
         raise UsageError("a design needs at least one [[benchmarks]] and one [[judges]]")
     if design.corpus is not None:
         corpus(design.corpus)
+    policy.load(design.policy)
     for part in design.benchmarks:
         missing = benchmark(part).needs if design.corpus is None else frozenset()
         if missing:
