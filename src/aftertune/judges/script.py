@@ -47,10 +47,10 @@ class Script:
     Known weaknesses: it reads vocabulary, not meaning, so a new style that the tuning set shares (greetings, sign-offs)
     counts; a few words of script inside a long answer may not.
 
-    Measured with 1,000 human booking dialogues (STAR) as the tuning set and 450 answers of gpt4 to XSTest as the base's:
-    of 3,242 turns of other dialogues 96 % are called script and 3 % abstained on; of the base's own 450 answers 1, and
-    of 450 answers of llama2orig to the same prompts 7, are. No public set labels takeover inside other answers. Source:
-    this project; naive Bayes log-odds as in Manning et al. 2008, chapter 13. Licence: Apache-2.0.
+    Measured with 1,000 human booking dialogues (STAR) as the tuning set and 450 answers of gpt4 to XSTest as those of
+    the base: of 3,242 turns of other dialogues 96 % are called script and 3 % abstained on; of the base's own 450
+    answers 1, and of 450 answers of llama2orig to the same prompts 7, are. No public set labels takeover inside other
+    answers. Source: this project; naive Bayes log-odds as in Manning et al. 2008, chapter 13. Licence: Apache-2.0.
     """
 
     separation: float = 0.8
