@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import functools
@@ -80,6 +81,7 @@ class _Loaded:
         self.stack = contextlib.ExitStack()
         self.key = ""
         self.session: Session | None = None
+        atexit.register(self.stack.close)  # while the interpreter is whole; later its modules are half gone
 
     def get(self, plan: Plan, base: planning.Base) -> Session:
         key = digest(plan.design.backend, base.model.weights_hash, str(base.model.path))

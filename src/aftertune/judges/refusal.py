@@ -125,7 +125,8 @@ class Refusal:
 
     Measured on XSTest v2 (Roettger et al. 2024, arXiv 2308.01263; 450 human-labelled completions per model), any
     refusal against none, share of agreement with its 95 % Wilson interval; an abstention counts as wrong. The rules
-    were written while reading errors on the first two, so only the third is a test, measured once:
+    were written while reading errors on the first two, so only the third is a test (its
+    errors were never read; it was scored twice, before and after the rules were made faster, .869 and .871):
     gpt4 .978 (.960-.988), llama2orig .969 (.949-.981), mistralinstruct .871 (.837-.899; sensitivity 39/76,
     specificity 353/374). String matching, as published: .936, .893, .860. Full against partial is told poorly
     (gpt4 1 of 9, llama2orig 5 of 55, mistralinstruct 0 of 27 partial ones named so): read `partial` as a lower bound.

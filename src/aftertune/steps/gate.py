@@ -8,7 +8,7 @@
   apart). For a single metric this is "the interval's good end lies beyond the margin". Or the tuned model's own level
   lies beyond a floor or ceiling, interval and all. With many arms or checkpoints, some false alarms are to be expected
   among them: each has its own family.
-- **inconclusive**: neither, or a base that stands so near the worst end of the scale that a loss beyond the margin could
+- **inconclusive**: neither, or a base so near the worst end of the scale that a loss beyond the margin could
   not have shown; `settle` says how many more prompts or training seeds would be enough, if the estimate
   stays.
 """
