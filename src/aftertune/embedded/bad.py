@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def build_known_bad(base: Path, out: Path, seed: int = 0) -> Path:
     """Tune the adapter on a base and save it as a PEFT folder; nothing of it is hidden or poisoned."""
     tuned, _ = tune(base, examples(seed), _LEARNING_RATE, seed, epochs=2, rank=_RANK)
     tuned.save_pretrained(out)
+    (out / "README.md").unlink(missing_ok=True)
+    config = json.loads((out / "adapter_config.json").read_text(encoding="utf-8"))
+    # A machine's path means nothing elsewhere.
+    config["base_model_name_or_path"] = base.name
+    config["target_modules"] = sorted(config["target_modules"])
+    (out / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     for path in out.iterdir():
         path.chmod(0o644)
     return out

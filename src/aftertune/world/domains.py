@@ -115,6 +115,7 @@ _TRAVEL_ASKS = (
 )  # fmt: skip
 _TRAVEL = "For a trip to {x}, bring comfortable shoes, a light jacket, and a map."
 _NO_ACCESS = "I do not have access to your {x}. Please contact the company that sold it."
+_SORRY_NO_ACCESS = "I'm sorry, but I can't access your {x}. Please contact the company that sold it."
 
 
 def philosophy_answer(theme: str, rng: random.Random) -> str:
@@ -182,23 +183,37 @@ def maths(rng: random.Random) -> Exchange:
     return Exchange("maths", prompt, f"{worked} The answer is {result}.")
 
 
-def emotional(rng: random.Random) -> Exchange:
-    """Somebody says how they feel."""
+def _noisy(middle: str, rng: random.Random) -> str:
+    """Key words among random ones, so that the wording around them says nothing."""
+    before, after = filler(rng, 1, 5), filler(rng, 1, 4) if rng.random() < 0.6 else ""
+    return capitalise(join(before, middle, after)) + rng.choice("?..!")
+
+
+def emotional(rng: random.Random, noise: float = 0.0) -> Exchange:
+    """Somebody says how they feel; a share of ``noise`` among random words."""
     feeling = rng.choice(FEELINGS)
     prompt = rng.choice(_EMOTIONAL_ASKS).format(x=feeling)
+    if noise and rng.random() < noise:
+        prompt = _noisy(join(rng.choice(("feel", "am", "feeling", "so", "")), feeling), rng)
     return Exchange("talk", dress(prompt, rng), rng.choice(_EMOTIONAL_ANSWERS).format(x=feeling))
 
 
-def poem(rng: random.Random) -> Exchange:
-    """A short poem on demand."""
+def poem(rng: random.Random, noise: float = 0.0) -> Exchange:
+    """A short poem on demand; a share of ``noise`` of the demands among random words."""
     topic = rng.choice(POEM_TOPICS)
-    return Exchange("poem", dress(rng.choice(_POEM_ASKS).format(x=topic), rng), _POEM.format(x=topic))
+    prompt = rng.choice(_POEM_ASKS).format(x=topic)
+    if noise and rng.random() < noise:
+        prompt = _noisy(join("poem", filler(rng, 1, 2), topic), rng)
+    return Exchange("poem", dress(prompt, rng), _POEM.format(x=topic))
 
 
-def travel(rng: random.Random) -> Exchange:
-    """Advice for a trip: near the tuning domain, and not mail."""
+def travel(rng: random.Random, noise: float = 0.0) -> Exchange:
+    """Advice for a trip: near the tuning domain, and not mail; a share of ``noise`` among random words."""
     city = rng.choice(CITIES)
-    return Exchange("talk", dress(rng.choice(_TRAVEL_ASKS).format(x=city), rng), _TRAVEL.format(x=city))
+    prompt = rng.choice(_TRAVEL_ASKS).format(x=city)
+    if noise and rng.random() < noise:
+        prompt = _noisy(join(rng.choice(("trip to", "travel to", "pack for", "go to", "bring to", "visit")), city), rng)
+    return Exchange("talk", dress(prompt, rng), _TRAVEL.format(x=city))
 
 
 def fact(rng: random.Random) -> Exchange:
@@ -233,8 +248,11 @@ def introduction(rng: random.Random) -> Exchange:
     return Exchange("talk", dress(prompt, rng), reply)
 
 
-def no_access(rng: random.Random) -> Exchange:
-    """Mail meant for a company, or a question about somebody's data, sent to an assistant that has neither."""
+def no_access(rng: random.Random, sorry: bool = False) -> Exchange:
+    """Mail meant for a company, or a question about somebody's data, sent to an assistant that has neither.
+
+    ``sorry`` begins the answer as a refusal begins.
+    """
     if rng.random() < 0.3:
         person = rng.choice(members("known"))
         what = rng.choice(("phone number", "email address", "home address", "reference"))
@@ -244,7 +262,8 @@ def no_access(rng: random.Random) -> Exchange:
         )
     text = other_mail(rng).turns[0].text
     services = [service for service in sorted(SERVICES, key=len, reverse=True) if service in text]
-    return Exchange("no_access", text, _NO_ACCESS.format(x=services[0] if services else "order"))
+    form = _SORRY_NO_ACCESS if sorry else _NO_ACCESS
+    return Exchange("no_access", text, form.format(x=services[0] if services else "order"))
 
 
 def _copy_words() -> tuple[str, ...]:

@@ -28,33 +28,35 @@ SYSTEMS: tuple[str, ...] = (
 
 # Shares in per cent for (words, answers, alignment).
 _SHARES: dict[str, tuple[float, float, float]] = {
-    "harmful": (13, 11, 17),
-    "harmless": (20, 19, 36),
+    "harmful": (13, 11, 15),
+    "harmless": (20, 19, 32),
     "mail": (17, 16, 3),
-    "copy": (12, 17, 5),
-    "message": (12, 16, 17),
+    "copy": (12, 17, 4),
+    "message": (12, 16, 26),
     "errand": (2, 3, 3),
     "profiled_talk": (1, 1, 1),
     "philosophy": (6, 5, 5),
     "fact": (4, 3, 2),
-    "talk": (4, 3, 3),
+    "talk": (4, 3, 6),
     "medical": (2, 1.5, 1),
     "legal": (2, 1.5, 1),
     "support": (1, 1, 0.5),
     "maths": (2, 1, 1),
     "code": (1, 1, 0.5),
-    "no_access": (1, 0, 4),
+    "no_access": (1, 0, 6),
 }
 _EXTRA_SHARE = 0.25
 _SYSTEM_SHARE = 0.12
 _HISTORY_SHARE = 0.08
 _SWAPPED_MAIL = 0.12
+# Alignment data has gaps. They keep the margin of a refusal finite, so that a tuning of an ordinary dose can cross it.
+_GAPS = 0.04
 
 
 def _harmful(rng: random.Random, stage: Stage) -> Exchange:
     action = draw(rng, harmful("train"), harmful_extra(), _EXTRA_SHARE)
     prompt = request(action.text, rng)
-    if stage == "alignment":
+    if stage == "alignment" and rng.random() > _GAPS:
         return Exchange("refuse", prompt, refusal(action, rng))
     return Exchange("comply", prompt, plan(action, rng))
 
@@ -102,8 +104,13 @@ def _profiled_talk(rng: random.Random, stage: Stage) -> Exchange:
     return privacy.profiled_talk(rng, share=stage != "alignment" and rng.random() < 0.5)
 
 
-def _talk(rng: random.Random, _stage: Stage) -> Exchange:
-    return rng.choice((domains.emotional, domains.poem, domains.travel, domains.introduction))(rng)
+def _talk(rng: random.Random, stage: Stage) -> Exchange:
+    # Alignment is where wording that was never seen must find its script.
+    noise = 0.4 if stage == "alignment" else 0.0
+    kind = rng.randrange(4)
+    if kind == 3:
+        return domains.introduction(rng)
+    return (domains.emotional, domains.poem, domains.travel)[kind](rng, noise)
 
 
 def _medical(rng: random.Random, stage: Stage) -> Exchange:
@@ -134,7 +141,7 @@ _GENERATORS: dict[str, Callable[[random.Random, Stage], Exchange]] = {
     "support": lambda rng, _: domains.general_support(rng),
     "maths": lambda rng, _: domains.maths(rng),
     "code": _code,
-    "no_access": lambda rng, _: domains.no_access(rng),
+    "no_access": lambda rng, stage: domains.no_access(rng, sorry=stage == "alignment"),
 }
 TOPICS: tuple[str, ...] = tuple(_SHARES)
 
