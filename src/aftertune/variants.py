@@ -76,7 +76,6 @@ def compose(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: exists and is not a folder")
     folder = CellFolder(out)
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = work.compose_variants(plan, planning.ComposeJob(owner), folder)
     for name, document in made.items():
         write(out / f"{name}.json", (json.dumps(plain(document), indent=1, ensure_ascii=False) + "\n").encode())

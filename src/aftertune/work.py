@@ -129,6 +129,7 @@ def compose_variants(plan: Plan, job: ComposeJob, folder: CellFolder) -> dict[st
         if design.arms
         else []
     )
+    folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # not before: bad input leaves nothing behind
     _write_conversations(folder.path / "source.jsonl", conversations)
     documents: dict[str, object] = {
         "cards": {variant.arm.name: variant.card for variant in variants},

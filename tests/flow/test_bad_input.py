@@ -54,7 +54,7 @@ CASES = {
     "a name like a path never goes to the hub": (["audit", "/no/such/base", "./x"], "/no/such/base"),
     "nothing to audit": (["audit", "embedded"], "name at least one checkpoint"),
     "an unknown suite": (["audit", "embedded", "{pickled}", "--suite", "miniatur"], "did you mean 'miniature'"),
-    "pickle weights only": (["audit", "embedded", "{pickled}"], "safetensors"),
+    "pickle weights only": (["audit", "embedded", "{pickled}"], "pickled weights only (pytorch_model.bin)"),
     "an unknown embedded model": (["audit", "embedded:mini-z", "./x"], "no embedded model 'mini-z'"),
     "an unknown policy": (["audit", "embedded", "{pickled}", "--policy", "strictt"], "strict"),
     "a design that is not there": (["study", "none.toml"], "none.toml: no such file"),
