@@ -59,6 +59,8 @@ def measure(
             "tokens": sum(cost["tokens"] for cost in training["passes"]),
             "cpu_seconds": round(sum(cost["cpu_seconds"] for cost in training["passes"])),
             "passes": training["passes"],
+            "tokenizer_sha256": training["tokenizer_sha256"],
+            "note": training["note"],
             "torch": training["torch"],
             "threads": training["threads"],
         },
@@ -206,6 +208,8 @@ def markdown(card: Mapping[str, Any]) -> str:
             f"| {result['about']} | {_percent(result['value'])} | {_percent(result['low'])} to "
             f"{_percent(result['high'])} | {result['n']} | {sign}{target} | {met} |"
         )
+    if training["note"]:
+        lines += ["", f"Departure from the recipe: {training['note']}"]
     lines += ["", "Missed: " + (", ".join(card["missed"]) if card["missed"] else "nothing") + ".", ""]
     lines += ["| suite | prompts | 5-grams seen in training | 8-grams | whole prompts |", "|---|---|---|---|---|"]
     for part in held_out["overlap"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -192,8 +193,12 @@ def save(
     recipe: Recipe,
     costs: Sequence[PassCost],
     folder: Path,
+    note: str = "",
 ) -> None:
-    """Write a folder that ``from_pretrained`` loads: fp16 weights, tokenizer, configuration, training record."""
+    """Write a folder that ``from_pretrained`` loads: fp16 weights, tokenizer, configuration, training record.
+
+    ``note`` says where the training departed from the recipe as written; the card shows it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     half = LlamaForCausalLM(model.config)
     half.load_state_dict(model.state_dict())
@@ -209,6 +214,8 @@ def save(
         "recipe": asdict(recipe),
         "recipe_sha256": recipe.sha256,
         "parameters": sum(weight.numel() for weight in model.parameters()),
+        "tokenizer_sha256": hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest(),
+        "note": note,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "passes": [asdict(cost) for cost in costs],
