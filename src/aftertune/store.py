@@ -95,7 +95,8 @@ def _json(value: object) -> bytes:
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([folder, *(parent for parent in folder.parents if not parent.exists())]):
+            missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would make the ones above readable for all
     except OSError as error:
         raise StoreError(f"{folder}: cannot make this folder: {error.strerror}") from None
 
