@@ -149,7 +149,7 @@ def _check(design: Design) -> None:
 
 
 def read(path: Path) -> Design:
-    """Read a design from a TOML file.
+    """Read a design from a TOML file; the relative paths of files that stand beside it are made absolute.
 
     Raises UsageError naming the file and the key for a missing file, broken TOML, an unknown key (with the near miss)
     or a value of the wrong type.
@@ -157,9 +157,20 @@ def read(path: Path) -> Design:
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        design = parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+    def beside(name: str) -> str:
+        there = path.parent / Path(name).expanduser()
+        return str(there.absolute()) if name and there.exists() else name
+
+    corpus = design.corpus
+    if corpus is not None and isinstance(corpus.parameters.get("path"), str):
+        corpus = Part(corpus.name, {**corpus.parameters, "path": beside(corpus.parameters["path"])})
+    given = tuple(dataclasses.replace(each, path=beside(each.path)) for each in design.checkpoints)
+    bases = tuple(map(beside, design.bases))
+    return dataclasses.replace(design, corpus=corpus, checkpoints=given, bases=bases, policy=beside(design.policy))
 
 
 def parse(text: str, where: str) -> Design:

@@ -77,3 +77,16 @@ def test_fuzzed_toml_never_ends_in_a_traceback(text: str) -> None:
         design.parse(text, "fuzz.toml")
     except UsageError as error:
         assert str(error).startswith("fuzz.toml: ")
+
+
+def test_files_beside_the_design_are_found_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "chats.jsonl").write_text("x")
+    (tmp_path / "adapter").mkdir()
+    text = TEXT.replace('name = "booking"\nsize = 50', 'name = "chat_file"\npath = "chats.jsonl"')
+    text += '[[checkpoints]]\npath = "adapter"\n[[checkpoints]]\npath = "owner/model"\n'
+    (tmp_path / "s.toml").write_text(text)
+    made = design.read(tmp_path / "s.toml")
+    assert made.corpus is not None
+    assert made.corpus.parameters["path"] == str(tmp_path / "chats.jsonl")
+    assert [given.path for given in made.checkpoints] == [str(tmp_path / "adapter"), "owner/model"]
+    assert made.bases == ("embedded",)

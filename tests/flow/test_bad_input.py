@@ -112,7 +112,21 @@ def test_a_run_folder_of_another_design_is_refused(tmp_path: Path) -> None:
 def test_help_is_light_and_names_every_command(tmp_path: Path) -> None:
     code, _, out, heavy = command("--help", cwd=tmp_path)
     assert (code, heavy) == (0, [])
-    for name in ["demo", "selftest", "audit", "plan", "study", "compose", "judge", "drift", "report", "status", "list", "show", "embedded"]:
+    for name in [
+        "demo",
+        "selftest",
+        "audit",
+        "plan",
+        "study",
+        "compose",
+        "judge",
+        "drift",
+        "report",
+        "status",
+        "list",
+        "show",
+        "embedded",
+    ]:
         assert f" {name} " in out, name
     assert "Exit codes" in out
 

@@ -182,3 +182,25 @@ def test_kill_and_continue_gives_the_same_tables(finished: pipeline.Result, smal
     assert done.returncode in (0, 3, 4), done.stderr
     assert tables(tmp_path / "run") == tables(finished.root)
     shutil.rmtree(tmp_path / "run")
+
+
+def test_status_and_the_page_again(finished: pipeline.Result) -> None:
+    found = pipeline.status(finished.root)
+    assert found["outcome"] == finished.outcome
+    assert all(row["done"] == row["cells"] > 0 for row in found["cells"].values())
+    before = (finished.root / "report.html").read_bytes()
+    again = pipeline.again(finished.root)
+    assert again.drifts == finished.drifts == tuple(pipeline.drifts_of(finished.root))
+    assert (finished.root / "report.html").read_bytes() == before
+
+
+def test_no_personal_value_stands_in_what_is_shared(finished: pipeline.Result) -> None:
+    people = json.loads(next(finished.root.glob("variants/*/people.json")).read_text())
+    values = {value for person in people["source"] for value in person["values"].values()}
+    assert len(values) > 50
+    for name in ("report.html", "report.md", "report.json", "decisions.json"):
+        text = (finished.root / name).read_text()
+        assert not [value for value in values if value in text], name
+    for path in finished.root.glob("verdicts/*/verdicts.parquet"):
+        shown = " ".join(pq.read_table(path, columns=["why"])["why"].to_pylist())
+        assert not [value for value in values if value in shown]
