@@ -163,14 +163,16 @@ def read(path: Path) -> Design:
 
     def beside(name: str) -> str:
         there = path.parent / Path(name).expanduser()
-        return str(there.absolute()) if name and there.exists() else name
+        named = not name or name.split(":")[0] == "embedded"
+        return str(there.absolute()) if not named and there.exists() else name
 
     corpus = design.corpus
     if corpus is not None and isinstance(corpus.parameters.get("path"), str):
         corpus = Part(corpus.name, {**corpus.parameters, "path": beside(corpus.parameters["path"])})
     given = tuple(dataclasses.replace(each, path=beside(each.path)) for each in design.checkpoints)
     bases = tuple(map(beside, design.bases))
-    return dataclasses.replace(design, corpus=corpus, checkpoints=given, bases=bases, policy=beside(design.policy))
+    policy = beside(design.policy) if design.policy.endswith(".toml") else design.policy
+    return dataclasses.replace(design, corpus=corpus, checkpoints=given, bases=bases, policy=policy)
 
 
 def parse(text: str, where: str) -> Design:
