@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,41 @@ def test_a_worker_that_dies_is_named(tmp_path: Path) -> None:
     cells = [Cell("k", "a", label="tune keep"), Cell("k", "b")]
     with pytest.raises(AftertuneError, match="a worker process died"):
         Local(2).run(cells, Touch(tmp_path, die="a"), lambda cell: None)
+
+
+SLOW = """
+import os, sys, time
+from pathlib import Path
+from aftertune.executors.local import Local
+from aftertune.kinds import Cell
+from tests.executors.test_local import note_and_wait
+if __name__ == "__main__":
+    os.environ["NOTE"] = sys.argv[1]
+    Local(2).run([Cell("k", "a"), Cell("k", "b")], note_and_wait, lambda cell: None)
+"""
+
+
+def note_and_wait(cell: Cell) -> None:
+    (Path(os.environ["NOTE"]) / cell.id).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(SLOW)
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+    )
+    until = time.monotonic() + 60
+    while not ((tmp_path / "a").is_file() and (tmp_path / "b").is_file() and (tmp_path / "b").read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    parent.kill()
+    parent.wait()
+    workers = [int((tmp_path / name).read_text()) for name in ("a", "b")]
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < until, "a worker outlived its parent"
+        time.sleep(0.2)
 
 
 def test_a_circle_is_refused() -> None:

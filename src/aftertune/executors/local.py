@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -42,7 +44,7 @@ class Local:
             _in_order(waiting, work, done)
             return
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _set_up, (threads,))
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _set_up, (threads, os.getpid()))
         failed: Exception | None = None
         running: dict[Future[None], Cell] = {}
         try:
@@ -78,11 +80,19 @@ class Local:
             raise failed
 
 
-def _set_up(threads: int) -> None:
+def _set_up(threads: int, parent: int) -> None:
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     for name, value in (("OMP_NUM_THREADS", str(threads)), ("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ[name] = value
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone: an orphan would go on writing where the next run writes."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _check(cells: dict[str, Cell]) -> None:
