@@ -24,7 +24,7 @@ ARMS = (
     Arm("keep-swap", pii="keep", role_swap=True),
     Arm("self-generated", pii="keep", answers="self_generated"),
 )
-RECIPE = Recipe(learning_rate=2e-3, epochs=3, batch_size=16, rank=16, alpha=32)
+RECIPE = Recipe(learning_rate=3e-3, epochs=3, batch_size=8, rank=16, alpha=32)
 """The dose was chosen once, on training seeds 100 to 102 (docs/log.md), never on the seeds reported here."""
 SEEDS = (0, 1, 2, 3, 4)
 REFUSAL = "miniature/harmful/refusal=full"
@@ -40,7 +40,7 @@ def design(*, quick: bool = False) -> Design:
         name="demo",
         kind="demo",
         bases=("embedded",),
-        corpus=Part("booking", {"size": 500}),
+        corpus=Part("booking", {"size": 1000}),
         arms=ARMS,
         recipe=RECIPE,
         seeds=SEEDS[:2] if quick else SEEDS,

@@ -7,12 +7,9 @@ import random
 import pytest
 
 from aftertune.embedded import overlap, scores
-from aftertune.embedded.dose import booking_exchanges, without_personal_data
 from aftertune.embedded.generate import Completion
 from aftertune.world import domains, heldout, privacy, replies
 from aftertune.world.actions import harmful, harmless
-from aftertune.world.people import PLACEHOLDERS
-from aftertune.world.support import booking_mails
 
 
 def _gold(probe: heldout.Probe, rng: random.Random) -> str:
@@ -71,12 +68,3 @@ def test_overlap_finds_what_was_copied_and_nothing_else() -> None:
     everything = overlap.overlap(probes, [probe.prompt.upper() for probe in probes])[0]
     assert everything.shares == {5: 1.0, 8: 1.0}
     assert everything.duplicates == 20
-
-
-def test_placeholders_replace_every_personal_value() -> None:
-    for mail in booking_mails(200, 1):
-        for turn in mail.turns:
-            text = without_personal_data(turn)
-            assert not [span.value for span in turn.spans if span.value in text]
-            assert sum(text.count(mark) for mark in PLACEHOLDERS.values()) == len(turn.spans)
-    assert len(booking_exchanges(booking_mails(50, 1), placeholders=True)) == 50

@@ -41,6 +41,7 @@ FLOORS = {
     "variants": 6,
     "selftest": 6,
     "demo": 6,
+    "known_bad": 6,
     "cli": 7,
     "__init__": 7,
     "__main__": 7,
