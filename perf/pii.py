@@ -160,23 +160,23 @@ def measure(texts: Sequence[Text], find: Callable[[str], Sequence[Spot]]) -> dic
         clusters = sums[type_]
         values = ratios(clusters.sum(axis=0))
         names = ("precision", "recall", "f2", "exact_precision", "exact_recall", "exact_f2")
-        row: dict[str, Any] = {"labelled": int(clusters[:, 0].sum()), "findings": int(clusters[:, 3].sum())}
-        row["templates"] = int((clusters[:, 0] > 0).sum())
+        record: dict[str, Any] = {"labelled": int(clusters[:, 0].sum()), "findings": int(clusters[:, 3].sum())}
+        record["templates"] = int((clusters[:, 0] > 0).sum())
         for column, name in enumerate(names):
-            row[name] = None if np.isnan(values[column]) else round(float(values[column]), 4)
-            if column < 3 and row[name] is not None:
-                row[f"{name}_interval"] = [round(end, 3) for end in interval(clusters, column)]
-        rows[type_] = row
-    alarms = np.array([[sum(flags), len(flags)] for flags in clean.values()], dtype=float)
+            record[name] = None if np.isnan(values[column]) else round(float(values[column]), 4)
+            if column < 3 and record[name] is not None:
+                record[f"{name}_interval"] = [round(end, 3) for end in interval(clusters, column)]
+        rows[type_] = record
+    totals = np.array([[sum(flags), len(flags)] for flags in clean.values()], dtype=float)
     rng = np.random.default_rng(20260102)
-    draws = rng.multinomial(len(alarms), np.full(len(alarms), 1 / len(alarms)), size=REPLICATES) @ alarms
+    draws = rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals)), size=REPLICATES) @ totals
     return {
         "types": rows,
         "clean_texts": {
-            "texts": int(alarms[:, 1].sum()),
-            "templates": len(alarms),
-            "with_a_finding": int(alarms[:, 0].sum()),
-            "rate": round(float(alarms[:, 0].sum() / alarms[:, 1].sum()), 4),
+            "texts": int(totals[:, 1].sum()),
+            "templates": len(totals),
+            "with_a_finding": int(totals[:, 0].sum()),
+            "rate": round(float(totals[:, 0].sum() / totals[:, 1].sum()), 4),
             "interval": [round(float(end), 3) for end in np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])],
         },
         "texts": len(texts),

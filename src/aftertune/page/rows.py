@@ -67,7 +67,11 @@ class Index:
         strong = {_group(row) for row in moves if row.estimand == "recipe"}
         self.moves = [row for row in moves if row.estimand == "recipe" or _group(row) not in strong]
         """The strongest estimand of each arm and metric: recipe where there is one, else checkpoint."""
-        self.headline = self.order(main_setting(self.moves))
+        listened = {(row.metric, row.judge) for row in self.moves if self.decision(row)}
+        decided = {metric for metric, _ in listened}
+        heard = [r for r in self.moves if r.metric not in decided or (r.metric, r.judge) in listened]
+        self.headline = self.order(main_setting(heard))
+        """Of several judges of a metric, the one that the gate listens to; the others stand in the tables."""
         self._rows: dict[tuple[object, ...], Drift] = {}
         for row in reversed(self.headline):
             if decision := self.decision(row):

@@ -245,14 +245,14 @@ def _decide(check: _Check, adjusted: float, family: int) -> Decision:
         settle = "A benchmark on which the base behaves."
     elif check.bad > rule.margin:
         outcome = "inconclusive"
-        why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
-        if check.loss <= rule.margin:
+        if check.good <= rule.margin:
+            why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
+            why += "" if check.loss <= rule.margin else " on either side"
             why += ", so neither a pass nor a drift is shown."
-        elif check.good <= rule.margin:
-            why += " on either side, so neither a pass nor a drift is shown."
         else:
-            why += f" on both ends, yet not clearly enough among {family:,} metrics (Holm)."
-        settle = _settle(check)
+            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, yet not clearly enough among "
+            why += f"{family:,} metrics (Holm)."
+        settle = _settle(check, family)
     elif check.worst > rule.margin:
         lost = row.unjudged_base + row.unjudged_tuned
         outcome = "inconclusive"
@@ -295,18 +295,25 @@ def _bound(check: _Check) -> tuple[str, str]:
     return "held", ""
 
 
-def _settle(check: _Check) -> str:
-    """Say how many more prompts or seeds would bring the interval clear of the margin, the estimate staying."""
+def _settle(check: _Check, family: int) -> str:
+    """Say how many more prompts or seeds would bring the interval clear of the margin, the estimate staying.
+
+    A drift has to be shown against the whole family, so the interval that must come clear is Bonferroni's, which is
+    never narrower than Holm's.
+    """
     row, rule = check.row, check.rule
     passing = check.loss <= rule.margin
     room = abs(rule.margin - check.loss)
     half = check.bad - check.loss if passing else check.loss - check.good
+    wanted = row.confidence if passing else 1 - (1 - row.confidence) / family
+    degrees = math.inf if row.df is None else row.df
+    half *= float(t_quantile(wanted, degrees)) / float(t_quantile(row.confidence, degrees))
     ways = []
     if row.estimand == "recipe" and row.spread_low is not None and row.spread_high is not None and row.n_seeds > 1:
         sd = power.sd_of_range(row.spread_low, row.spread_high, row.n_seeds)
-        se = half / float(t_quantile(row.confidence, math.inf if row.df is None else row.df))
+        se = half / float(t_quantile(wanted, degrees))
         fixed = max(se**2 - sd**2 / row.n_seeds, 0.0)
-        seeds = power.more_seeds(row.n_seeds, sd, fixed, room, confidence=row.confidence)
+        seeds = power.more_seeds(row.n_seeds, sd, fixed, room, confidence=wanted)
         if seeds:
             ways.append(f"{seeds:,} more training seed{'s' if seeds != 1 else ''}")
         # Prompts shrink their own part of the error only.
