@@ -18,6 +18,10 @@ from aftertune.store import table
 JUDGE = "world"
 SMALL = 12
 """Prompts of the design that is too small to tell."""
+SIZES = {"privacy": 400, "open": 180}
+"""Contextual privacy has ten clusters only: passing it at T = 0.7 takes more prompts than the benchmark's default."""
+SAMPLES = 4
+"""Of each prompt on either side of the re-sampled comparison: averaged within the prompt, they leave less noise."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | No
     del workers
     tell = progress or (lambda *_: None)
     backend: Backend = plugins.load("backend", "transformers")
-    benchmark: Benchmark = plugins.load("benchmark", "miniature")
+    benchmark: Benchmark = plugins.load("benchmark", "miniature", SIZES)
     prompts = benchmark.prompts(BenchmarkContext())
     checks: list[Check] = []
     with backend.open(str(embedded.folder(embedded.names()[0]))) as session:
@@ -77,8 +81,9 @@ def _ask(
 ) -> tuple[dict[tuple[str, int], Reply], Proof]:  # fmt: skip
     proof = session.use(checkpoint)
     replies = respond.respond(
-        session, prompts, checkpoint=checkpoint, checkpoint_id=proof.checkpoint, temperatures=(temperature,),
-        samples=samples, max_new_tokens=benchmark.max_new_tokens, seed=0, system=None, template="base",
+        session, prompts, checkpoint=checkpoint, checkpoint_id=checkpoint.name if checkpoint else BASE_ARM,
+        temperatures=(temperature,), samples=samples, max_new_tokens=benchmark.max_new_tokens, seed=0, system=None,
+        template="base",
     )  # fmt: skip
     return {(reply.prompt_id, reply.sample): reply for reply in replies}, proof
 
@@ -119,14 +124,18 @@ def decide(
 def _verdicts(
     instrument: Judge, prompts: Sequence[Prompt], replies: dict[tuple[str, int], Reply], arm: str
 ) -> Iterator[Verdict]:
-    answered = [(prompt, replies[prompt.id, 0]) for prompt in prompts]
-    answers = [Answer(prompt, reply.text, reply.finish_reason) for prompt, reply in answered]
-    for (prompt, reply), opinions in zip(answered, judge.judge(instrument, answers, JudgeContext()), strict=True):
+    known = {prompt.id: prompt for prompt in prompts}
+    keys = sorted(key for key in replies if key[0] in known)
+    answered = [(known[id_], sample, replies[id_, sample]) for id_, sample in keys]
+    answers = [Answer(prompt, reply.text, reply.finish_reason) for prompt, _, reply in answered]
+    for (prompt, sample, reply), opinions in zip(
+        answered, judge.judge(instrument, answers, JudgeContext()), strict=True
+    ):
         for opinion in opinions:
             yield Verdict(
                 base="embedded", arm=arm, recipe="", train_seed=None, epoch=None, checkpoint=arm,
                 benchmark=prompt.benchmark, subset=prompt.subset, prompt_id=prompt.id, cluster=prompt.cluster,
-                category=prompt.category, system="", template="base", temperature=reply.temperature, sample=0,
+                category=prompt.category, system="", template="base", temperature=reply.temperature, sample=sample,
                 message_hash=reply.message_hash, judge=JUDGE, judge_version=instrument.version,
                 **{f.name: getattr(opinion, f.name) for f in dataclasses.fields(opinion)},
             )  # fmt: skip
