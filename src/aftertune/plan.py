@@ -224,7 +224,7 @@ def make(design: Design) -> Plan:
                     given.recipe,
                     given.seed,
                     given.epoch,
-                    digest("model", base.model.weights_hash, found.weights_hash, found.name),
+                    digest("model", base.model.weights_hash, found.weights_hash, found.tokenizer_hash),
                     str(found.path),
                 )
             )
