@@ -132,6 +132,10 @@ class Arm:
     answers: Answers = "human"
     tokens: int | None = None
     """Assistant tokens to stop at, so that arms are matched in dose; None keeps all."""
+    corpus: str = ""
+    """Which of a design's `[corpora.*]` it is made from; empty for its `[corpus]`."""
+    recipes: tuple[str, ...] = ()
+    """What it is tuned with, by name; empty for every recipe of the design."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,10 @@ class Recipe:
     """Hyper-parameters of one tuning."""
 
     name: str = "lora"
-    method: Literal["lora", "full"] = "lora"
+    method: Literal["lora", "qlora", "full"] = "lora"
+    """`qlora` is LoRA on a base in 4 bits; it needs a GPU."""
+    without_gpu: Literal["refuse", "leave_out"] = "refuse"
+    """What becomes of a `qlora` recipe on a machine without a GPU: the design is refused, or runs without it."""
     learning_rate: float = 1e-3
     """Peak, reached after the warm-up."""
     epochs: int = 3

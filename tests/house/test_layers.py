@@ -16,6 +16,7 @@ FLOORS = {
     "plugins": 3,
     "kinds": 3,
     "design": 3,
+    "toml_records": 3,
     "store": 3,
     "jsonl": 3,
     "rows": 3,
