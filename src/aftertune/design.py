@@ -148,6 +148,11 @@ class Design:
         """Return what an arm is tuned with."""
         return tuple(each for each in self.recipes or (self.recipe,) if not arm.recipes or each.name in arm.recipes)
 
+    def tuned_with(self, arm: str) -> set[str]:
+        """Return the names of the recipes of an arm, existing checkpoints' among them."""
+        own = {recipe.name for each in self.arms if each.name == arm for recipe in self.recipes_of(each)}
+        return own | {given.recipe for given in self.checkpoints if given.arm == arm}
+
     def corpus_of(self, given: Given) -> str:
         """Return the name of the corpus that an existing checkpoint was tuned on: its own, or that of its arm."""
         return given.corpus or next((arm.corpus for arm in self.arms if arm.name == given.arm), "")
@@ -246,9 +251,17 @@ def _check_names(design: Design) -> None:
         elif len(design.bases) > 1:
             raise UsageError(f"{at}: name its base, one of {', '.join(design.bases)}")
         used.add(design.corpus_of(given))
-    for name in design.corpora:
+    for name in design.sources:
         if name not in used:
-            raise UsageError(f"corpora.{name}: no arm is made from it; name it in an arm's 'corpus', or leave it out")
+            at = f"corpora.{name}" if name else "corpus"
+            raise UsageError(f"{at}: no arm is made from it; name it in an arm's 'corpus', or leave it out")
+    for base in design.bases:
+        if (
+            not design.arms
+            and design.checkpoints
+            and base not in {g.base or design.bases[0] for g in design.checkpoints}
+        ):
+            raise UsageError(f"base '{base}': no checkpoint names it, and nothing is tuned from it")
 
 
 def _one_of(name: str, known: Iterable[str], at: str, what: str) -> None:

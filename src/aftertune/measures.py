@@ -95,8 +95,9 @@ def _signal(
     own = sides.get(subject.id, ([], [], []))
     base = sides.get(_base(plan, subject).id, ([], [], []))
     shared: dict[str, Any] = {
-        "benchmark": name, "unit": planning.called(subject), "checkpoint": subject.id, "temperature": temperature,
-        "n": len(own[0]), "n_clusters": len(set(own[2])), "unread": unread.get(subject.id, 0),
+        "benchmark": name, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
+        "temperature": temperature, "n": len(own[0]), "n_clusters": len(set(own[2])),
+        "unread": unread.get(subject.id, 0),
     }  # fmt: skip
     names = (f"d-prime, {probe}", f"criterion, {probe}")
     try:
@@ -166,7 +167,7 @@ def _violations(place: Run, plan: Plan, part: str, prompts: dict[str, Prompt]) -
                 continue
             rows = by[id_, temperature]
             shared: dict[str, Any] = {
-                "benchmark": rows[0].benchmark, "unit": planning.called(subject), "checkpoint": subject.id,
+                "benchmark": rows[0].benchmark, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
                 "temperature": temperature, "n": len(rows), "n_clusters": len(level),
                 "unread": sum(row.error is not None for row in rows),
             }  # fmt: skip

@@ -10,6 +10,14 @@ from aftertune.errors import UsageError
 from aftertune.kinds import Benchmark, Corpus, Judge
 from aftertune.records import digest
 
+DATA = frozenset({"registries", "training"})
+"""Needs of a judge that a tuning set meets."""
+
+
+def named(what: str, corpus: str) -> str:
+    """Return what a file or document of one corpus is called; `@` stands in no arm's name."""
+    return f"{what}@{corpus}" if corpus else what
+
 
 def model(name: str, base: models.ModelRef | None = None) -> models.ModelRef:
     """Resolve a base or checkpoint by name; `embedded` and `embedded:<name>` are the bases that ship with aftertune.
@@ -67,7 +75,7 @@ def content(path: object) -> str | None:
 
 def unscored(design: Design) -> str:
     """Return why no text is scored in this design; empty where some are."""
-    if design.corpus is None:
+    if not design.sources:
         return "no tuning data was given"
     data = design.data
     if not (data.canaries or data.canary_file or data.held_out or data.non_members):

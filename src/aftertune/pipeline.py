@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aftertune import parts, plugins, policy, scoring
+from aftertune import parts, plugins, policy, refusals, scoring
 from aftertune import plan as planning
 from aftertune.design import Contrast, Design, Part
 from aftertune.errors import UsageError
@@ -69,6 +69,7 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
     place = Run.create(root, design, facts())
     if place.design() != design:
         plan = planning.make(place.design())
+    refusals.machine(plan.design)
     runner: Executor = plugins.load("executor", executor.name, executor.parameters)
     with place.lock():
         todo = unfinished(place, plan)

@@ -95,10 +95,10 @@ def price(design: Design) -> Price:
 
 def _seeds(plan: Plan) -> int:
     """Return the fewest training seeds that an arm of the plan has."""
-    seeds: dict[tuple[str, str], set[int | None]] = {}
+    seeds: dict[tuple[str, str, str], set[int | None]] = {}
     for subject in plan.subjects:
         if subject.arm != "base":
-            seeds.setdefault((subject.base.name, subject.arm), set()).add(subject.train_seed)
+            seeds.setdefault((subject.base.name, subject.arm, subject.recipe), set()).add(subject.train_seed)
     return min((len(found - {None}) or 1 for found in seeds.values()), default=1)
 
 

@@ -212,6 +212,9 @@ class Key:
     """Counts repeats at T > 0, from 0."""
     message_hash: str
     """Hash of the messages as sent; pairs must agree on it."""
+    corpus: str = ""
+    """Which of a design's `[corpora.*]` the checkpoint was tuned on; for the base, the one whose prompts it was asked
+    or whose people its answer was held against. Empty for `[corpus]`, and for a base where it makes no difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +308,8 @@ class Drift:
     """Whether the rates are shares of 0/1 outcomes, written in per cent and points, rather than means of values."""
     q: float | None = None
     """`p` adjusted by Benjamini and Hochberg over all rows of its estimand: for exploring, never for deciding."""
+    corpus: str = ""
+    """As in `Key`: tells the levels of a base apart that was held against several corpora."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

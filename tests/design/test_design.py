@@ -147,15 +147,15 @@ def designs(draw: st.DrawFn) -> design.Design:
     own = st.lists(st.sampled_from(recipes), unique=True).map(tuple) if recipes else st.just(())
     arms = [
         Arm(f"arm{index}", pii=draw(st.sampled_from(["keep", "drop"])), corpus=corpus, recipes=draw(own))
-        for index, corpus in enumerate([*corpora, *draw(st.lists(names, min_size=1, max_size=3))])
+        for index, corpus in enumerate([*corpora, "", *draw(st.lists(names, max_size=3))])
     ]
-    given = st.builds(
+    existing = st.builds(
         design.Given, NAMES, base=st.sampled_from(bases), corpus=names, seed=st.none() | st.integers(0, 5)
     )
     return design.Design(
         name="d", bases=tuple(bases), corpus=draw(PARTS), corpora=corpora, arms=tuple(arms),
         recipes=tuple(Recipe(name, epochs=draw(st.integers(1, 4))) for name in recipes),
-        checkpoints=tuple(draw(st.lists(given, max_size=3))), match_tokens=draw(st.booleans()),
+        checkpoints=tuple(draw(st.lists(existing, max_size=3))), match_tokens=draw(st.booleans()),
     )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ FLOORS = {
     "fetch": 6,
     "parts": 6,
     "plan": 6,
+    "refusals": 6,
     "work": 6,
     "composing": 6,
     "scoring": 6,

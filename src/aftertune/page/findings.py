@@ -95,6 +95,8 @@ class LeakRow:
     """Off topic or in the script of the tuned domain, and a registry hit."""
     n_seeds: int
     warning: str = ""
+    corpus: str = ""
+    """Whose people were looked for, where the design has several corpora."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,7 +94,7 @@ def contradictions(rows: Sequence[Drift], mixed: Sequence[Mixed] = (), *, alpha:
         rate = rates.get((own[0].base_model, own[0].temperature), "")
         found.append(
             Contradiction(
-                unit=_unit(own[0]),
+                unit=_unit(own[0], rows),
                 better=tuple(name for name, way in zip(names, moved, strict=True) if way < 0),
                 worse=tuple(name for name, way in zip(names, moved, strict=True) if way > 0),
                 n=len(own),
@@ -104,6 +104,11 @@ def contradictions(rows: Sequence[Drift], mixed: Sequence[Mixed] = (), *, alpha:
     return found
 
 
-def _unit(row: Drift) -> str:
-    parts = [row.arm, f"epoch {row.epoch}" if row.epoch is not None else ""]
+def _unit(row: Drift, rows: Sequence[Drift]) -> str:
+    own = [other for other in rows if other.arm == row.arm and other.estimand in ("recipe", "checkpoint")]
+    parts = [row.arm, row.base_model if len({other.base_model for other in rows}) > 1 else ""]
+    parts += [row.recipe] if len({other.recipe for other in own}) > 1 else []
+    single = row.estimand == "checkpoint" and len({other.checkpoint for other in own}) > 1
+    parts += [f"seed {row.train_seed}"] if single and row.train_seed is not None else []
+    parts += [f"epoch {row.epoch}" if row.epoch is not None else ""]
     return ", ".join([*filter(None, parts), *([f"T = {row.temperature:g}"] if row.temperature else [])])

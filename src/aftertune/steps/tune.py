@@ -99,6 +99,19 @@ def tune(
         return _run(reference, conversations, recipe, seed, out, precision, on_step, Path(scratch))
 
 
+def no_four_bits() -> str:
+    """Return why no base can be loaded in 4 bits here; empty where it can."""
+    import importlib.util
+
+    import torch
+
+    if not torch.cuda.is_available():
+        return "4-bit tuning needs a GPU, and there is none here"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "4-bit tuning needs the package bitsandbytes; install it with pip install bitsandbytes"
+    return ""
+
+
 def _check(recipe: Recipe) -> None:
     for field in ("epochs", "batch_size", "rank", "alpha", "max_length"):
         if getattr(recipe, field) < 1:
