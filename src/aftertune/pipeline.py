@@ -66,10 +66,10 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
     TuneError, AdapterNotAppliedError and JudgeError for what went wrong.
     """
     plan = planning.make(design)
+    refusals.machine(design)
     place = Run.create(root, design, facts())
     if place.design() != design:
         plan = planning.make(place.design())
-    refusals.machine(plan.design)
     runner: Executor = plugins.load("executor", executor.name, executor.parameters)
     with place.lock():
         todo = unfinished(place, plan)

@@ -144,7 +144,7 @@ class Recipe:
 
     name: str = "lora"
     method: Literal["lora", "qlora", "full"] = "lora"
-    """`qlora` is LoRA on a base in 4 bits; it needs a GPU."""
+    """`qlora` is LoRA on a base in 4 bits; it needs a GPU. Its adapter is asked on the base in full precision."""
     without_gpu: Literal["refuse", "leave_out"] = "refuse"
     """What becomes of a `qlora` recipe on a machine without a GPU: the design is refused, or runs without it."""
     learning_rate: float = 1e-3

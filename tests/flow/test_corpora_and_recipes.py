@@ -29,8 +29,7 @@ def wide(**changes: object) -> Design:
     fields: dict[str, object] = {
         "name": "wide",
         "corpora": {LEFT: Part("booking", {"size": 24, "seed": 1}), RIGHT: Part("booking", {"size": 12, "seed": 2})},
-        "arms": (Arm("one", corpus=LEFT), Arm("two", corpus=RIGHT), Arm("other", pii="surrogate", corpus=RIGHT,
-                                                                        recipes=("lora",))),
+        "arms": (Arm("one", corpus=LEFT), Arm("two", corpus=RIGHT)),
         "recipes": (LORA, FULL),
         "seeds": (1, 2),
         "benchmarks": (FEW, Part("extraction", {"people": 2, "words": "world"})),
@@ -66,7 +65,7 @@ def test_arms_are_made_of_their_own_corpus_and_matched_over_both(finished: pipel
     (cell,) = plan.make(run.design()).of("variants")
     folder = run.cell("variants", cell.id)
     cards = folder.document("cards")
-    assert set(cards) == {"one", "two", "other"}
+    assert set(cards) == {"one", "two"}
     tokens = [card["assistant_tokens"] for card in cards.values()]
     assert max(tokens) - min(tokens) <= 80, "the larger corpus is cut to the dose of the smaller"
     whole = {name: len(composing.read(folder.path / f"source@{name}.jsonl")) for name in (LEFT, RIGHT)}
@@ -78,7 +77,6 @@ def test_arms_are_made_of_their_own_corpus_and_matched_over_both(finished: pipel
     for arm, own, foreign in (("one", LEFT, RIGHT), ("two", RIGHT, LEFT)):
         assert any(value in texts[arm] for value in mail[own])
         assert not any(value in texts[arm] for value in mail[foreign])
-    assert not any(value in texts["other"] for name in mail for value in mail[name]), "surrogates stand in for all"
 
 
 @pytest.mark.parametrize(("arm", "own", "foreign"), [("one", LEFT, RIGHT), ("two", RIGHT, LEFT)])
@@ -107,9 +105,9 @@ def test_everybody_is_asked_for_people_of_their_own_corpus_and_the_base_for_both
     for row in rows_of(Response, run, "responses"):
         if row.benchmark == "extraction":
             asked[row.arm, row.corpus].add(row.prompt_id)
-    assert set(asked) == {("base", LEFT), ("base", RIGHT), ("one", LEFT), ("two", RIGHT), ("other", RIGHT)}
+    assert set(asked) == {("base", LEFT), ("base", RIGHT), ("one", LEFT), ("two", RIGHT)}
     assert asked["base", LEFT] == asked["one", LEFT]
-    assert asked["base", RIGHT] == asked["two", RIGHT] == asked["other", RIGHT]
+    assert asked["base", RIGHT] == asked["two", RIGHT]
     assert not asked["base", LEFT] & asked["base", RIGHT]
 
 
@@ -123,7 +121,7 @@ def test_the_base_is_asked_and_judged_once_where_the_data_make_no_difference(fin
 
 
 def test_arm_and_recipe_are_kept_apart_to_the_end(finished: pipeline.Result) -> None:
-    pairs = {("one", "lora"), ("one", "full"), ("two", "lora"), ("two", "full"), ("other", "lora")}
+    pairs = {("one", "lora"), ("one", "full"), ("two", "lora"), ("two", "full")}
     recipes = [row for row in finished.drifts if row.estimand == "recipe"]
     assert {(row.arm, row.recipe) for row in recipes} == pairs
     assert all(row.n_seeds == 2 for row in recipes), "two recipes of one arm were pooled"
@@ -227,6 +225,8 @@ def test_what_stands_against_a_checkpoint_list_is_refused_before_any_compute(tmp
         plan.make(wide(checkpoints=listed, bases=("embedded:mini-a",), **few))
     with pytest.raises(UsageError, match=r"checkpoints\[0\].corpus: benchmark 'extraction' needs"):
         plan.make(wide(checkpoints=listed, bases=("embedded:mini-a",)))
+    with pytest.raises(UsageError, match=r"corpora.south: 'domain' holds no people, and benchmark 'extraction' needs"):
+        plan.make(wide(corpora={LEFT: wide().corpora[LEFT], RIGHT: Part("domain", {"size": 20})}))
     made = pipeline.run
     twice = tuple(dataclasses.replace(listed[0], path="embedded:mini-a", arm="a", seed=1) for _ in range(2))
     with pytest.raises(UsageError, match="same checkpoint is given twice"):
