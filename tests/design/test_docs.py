@@ -27,7 +27,8 @@ SECTIONS: dict[str, type] = {
 def default_of(field: dataclasses.Field[object]) -> str:
     if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
         return "required"
-    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    made = field.default_factory
+    value = made() if made is not dataclasses.MISSING else field.default
     if isinstance(value, design.Part):
         return f"`{value.name}`"
     if dataclasses.is_dataclass(value):

@@ -80,9 +80,9 @@ def tune(
     `auto`: bf16 on a GPU, fp32 elsewhere (on a CPU small models gain nothing by bf16). The state of the global random
     generators is left as it was.
 
-    Raises UsageError for no data and for 4 bits where there is no GPU, DataError for a conversation that the chat template refuses (with its place),
-    ModelError for a base that cannot be used, and TuneError for a loss that is not a number (with the step) and for
-    weights that did not move.
+    Raises UsageError for no data and for 4 bits where there is no GPU, DataError for a conversation that the chat
+    template refuses (with its place), ModelError for a base that cannot be used, and TuneError for a loss that is not a
+    number (with the step) and for weights that did not move.
     """
     if not conversations:
         raise UsageError("nothing to tune on: the data set is empty")
@@ -118,7 +118,8 @@ def _four_bits(dtype: Any) -> dict[str, Any]:
 
     if no_four_bits():
         raise UsageError(f"method 'qlora': {no_four_bits()}")
-    config = BitsAndBytesConfig(
+    make: Any = BitsAndBytesConfig
+    config = make(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
     return {"quantization_config": config, "device_map": {"": 0}}
