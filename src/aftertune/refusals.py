@@ -46,7 +46,7 @@ def _meet(what: str, needs: frozenset[str], design: Design, else_: str) -> None:
         # Whether a file holds people is known when it has been read.
         if needs & {"registries", "people"} and "path" not in part.parameters and not parts.corpus(part).people():
             at = f"corpora.{name}" if name else "corpus"
-            raise UsageError(f"{at}: '{part.name}' holds no people, and {what} needs {missing}{else_}")
+            raise UsageError(f"{at}: '{part.name}' holds no people, and {what} needs {missing}; leave one of them out")
     for index, given in enumerate(design.checkpoints):
         if design.corpus_of(given) not in design.sources:
             raise UsageError(f"checkpoints[{index}].corpus: {what} needs {missing}: name one of [corpora.*]{else_}")
