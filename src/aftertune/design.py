@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from aftertune import cost as costs
+from aftertune import tables as closing
 from aftertune import toml_records
+from aftertune.cost import Cost
 from aftertune.errors import UsageError
 from aftertune.plugins import near
 from aftertune.records import Arm, Recipe, digest
+from aftertune.tables import StudyTable
 
 BOTH = "[recipe] and [[recipes]] are both given; give one recipe in [recipe], or all of them in [[recipes]]"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
@@ -133,11 +137,15 @@ class Design:
     confidence: float = 0.95
     analysis_seed: int = 0
     """Seeds the bootstrap."""
+    tables: tuple[StudyTable, ...] = ()
+    """What closes the report."""
+    cost: Cost = field(default_factory=Cost)
+    """What `aftertune plan` assumes."""
 
     @property
     def id(self) -> str:
-        """Hash of the whole design."""
-        return digest(self)
+        """Hash of the whole design, but for what is only printed: its tables and what its price assumes."""
+        return digest(dataclasses.replace(self, tables=(), cost=Cost()))
 
     @property
     def sources(self) -> Mapping[str, Part]:
@@ -218,6 +226,13 @@ def _check(design: Design) -> None:
                 raise UsageError(f"contrast '{contrast.name}': no {what} '{term}'{near(term, known)}")
         if abs(sum(contrast.weights.values())) > 1e-9:
             raise UsageError(f"contrast '{contrast.name}': its weights must sum to 0, or the base would not cancel")
+    costs.check(design.cost)
+    closing.check(
+        design.tables,
+        pairs=pairs,
+        bases=design.bases,
+        contrasts=(contrast.name for contrast in design.contrasts),
+    )
 
 
 def _recipes(design: Design) -> list[tuple[str, Recipe]]:

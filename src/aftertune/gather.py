@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aftertune import composing, parts, scoring
+from aftertune import composing, parts
 from aftertune import plan as planning
 from aftertune.kinds import Proof
 from aftertune.page.findings import CategoryRow, Findings, Flip
@@ -273,7 +273,6 @@ def _methods(run: Run, plan: Plan) -> dict[str, Any]:
         "bases": bases,
         "design": {"id": plan.design.id, **{key: value for key, value in design.items() if key}},
         "cells": {kind: len(plan.of(kind)) for kind in KINDS if plan.of(kind)},
-        "memorisation": scoring.memorisation(run, plan),
     }
 
 

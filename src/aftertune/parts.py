@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from aftertune import homes, models, plugins
+from aftertune import homes, models, plugins, tables
 from aftertune.design import Design, Part
 from aftertune.errors import UsageError
 from aftertune.kinds import Benchmark, Corpus, Judge
-from aftertune.records import digest
+from aftertune.records import Metric, digest
 
 DATA = frozenset({"registries", "training"})
 """Needs of a judge that a tuning set meets."""
@@ -98,3 +99,52 @@ def primary_judges(design: Design) -> dict[str, str]:
         for axis in judge(part).axes:
             chosen.setdefault(axis, part.name)
     return chosen
+
+
+def run_metrics(design: Design) -> list[Metric]:
+    """Return the metrics of a design's benchmarks that one of its judges has the axis for."""
+    axes = primary_judges(design)
+    return [m for part in design.benchmarks for m in benchmark(part).metrics if m.axis in axes]
+
+
+def check_tables(design: Design) -> None:
+    """Raise UsageError, with the near miss, for a table that shows what no benchmark or judge of its design gives."""
+    if not design.tables:
+        return
+    metrics = {metric.name: metric for metric in run_metrics(design)}
+    places = list(dict.fromkeys(f"{metric.benchmark}/{metric.subset}" for metric in metrics.values()))
+    measured = [*_probes(design), *_accumulating(design)]
+    offered = {part.name: judge(part).axes for part in design.judges}
+    for table in design.tables:
+        for column in table.columns:
+            at = f"table '{table.title}', column '{column.name}'"
+            known = {tables.METRICS: list(metrics), tables.LEAKS: places, tables.MEASURES: measured}
+            for kinds, names in known.items():
+                if column.what in kinds and column.metric not in names:
+                    raise UsageError(f"{at}: no metric '{column.metric}'{plugins.near(column.metric, names)}")
+            for key, asked in (("metric", column.metric), ("against", column.against)):
+                if column.what == "agreement" and asked not in metrics:
+                    raise UsageError(f"{at}: {key}: no metric '{asked}'{plugins.near(asked, list(metrics))}")
+            if column.what == "mixed_sign" and not any(fnmatchcase(m, column.metric or "*") for m in metrics):
+                raise UsageError(f"{at}: no metric is like '{column.metric}' (known: {', '.join(metrics)})")
+            if column.what in tables.SCORED and unscored(design):
+                raise UsageError(f"{at}: no text is scored: {unscored(design)}")
+            for name, asked in ((column.judge, column.metric), (column.against_judge, column.against)):
+                if name in ("", "*"):
+                    continue
+                if name not in offered:
+                    raise UsageError(f"{at}: no judge '{name}'{plugins.near(name, list(offered))}")
+                if asked in metrics and metrics[asked].axis not in offered[name]:
+                    raise UsageError(f"{at}: judge '{name}' has no axis {metrics[asked].axis}")
+
+
+def _probes(design: Design) -> list[str]:
+    return [
+        f"{benchmark_name(part)}/{probe[0]}"
+        for part in design.benchmarks
+        for probe in getattr(benchmark(part), "probes", ())
+    ]
+
+
+def _accumulating(design: Design) -> list[str]:
+    return [benchmark_name(part) for part in design.benchmarks if getattr(benchmark(part), "accumulates", "")]

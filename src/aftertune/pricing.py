@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aftertune import parts, pipeline
+from aftertune import parts
 from aftertune import plan as planning
 from aftertune.design import Design
 from aftertune.gather import KINDS
@@ -66,7 +66,7 @@ def price(design: Design) -> Price:
         prompts += len(asked)
         requests += len(asked) * repeats * len(plan.subjects)
         tokens += len(asked) * repeats * len(plan.subjects) * benchmark.max_new_tokens
-        for metric in pipeline.run_metrics(design):
+        for metric in parts.run_metrics(design):
             own = [prompt for prompt in asked if (prompt.benchmark, prompt.subset) == (metric.benchmark, metric.subset)]
             clusters = len({prompt.cluster for prompt in own})
             if clusters > 1:

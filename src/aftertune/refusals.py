@@ -25,6 +25,7 @@ def needs(design: Design) -> None:
         if (design.data.canaries or design.data.held_out) and parts.unscored(design):
             raise UsageError(f"[data] canaries and held_out are for scoring texts: {parts.unscored(design)}")
     policy.load(design.policy)
+    parts.check_tables(design)
     for part in design.benchmarks:
         _meet(f"benchmark '{part.name}'", parts.benchmark(part).needs, design, "")
         if hasattr(parts.benchmark(part), "files"):

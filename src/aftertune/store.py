@@ -274,6 +274,9 @@ class Run:
                     f"{root}: holds a run of another design (different: {', '.join(changed)}); "
                     "choose another folder with -o"
                 )
+            shown = dataclasses.replace(there, tables=design.tables, cost=design.cost)
+            if shown != there:  # what is only printed may change at any time
+                write(marker, designs.dump(shown).encode())
             return cls(root)
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise UsageError(f"{root}: exists and is not a run folder; choose another with -o")

@@ -20,7 +20,7 @@ from aftertune.records import Drift, Metric
 from aftertune.stats import multiplicity
 from aftertune.steps._analysis import Analysis
 from aftertune.steps._blocks import blocks
-from aftertune.steps._signs import contradictions, mixed_signs
+from aftertune.steps._signs import Selection, contradictions, mixed_of, mixed_signs
 from aftertune.steps._sources import spreads
 from aftertune.steps._terms import formula
 from aftertune.steps._warnings import recipe_refusal
@@ -28,7 +28,10 @@ from aftertune.steps._warnings import recipe_refusal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Contrast", "contradictions", "drift", "formula", "mixed_signs", "recipe_refusal", "spreads"]
+__all__ = [
+    "Contrast", "Selection", "contradictions", "drift", "formula", "mixed_of", "mixed_signs", "recipe_refusal",
+    "spreads",
+]  # fmt: skip
 
 
 def drift(
