@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aftertune import homes, models, plugins, tables
 from aftertune.design import Design, Part
-from aftertune.errors import UsageError
+from aftertune.errors import DataError, ModelError, UsageError
 from aftertune.kinds import Benchmark, Corpus, Judge
 from aftertune.records import Metric, digest
 
@@ -99,6 +99,31 @@ def primary_judges(design: Design) -> dict[str, str]:
         for axis in judge(part).axes:
             chosen.setdefault(axis, part.name)
     return chosen
+
+
+def lacking(design: Design) -> list[str]:
+    """Return, in one line each, the models, benchmarks and corpora of a design that are not on this machine."""
+    found: list[str] = []
+    for name in dict.fromkeys((*design.bases, *(given.path for given in design.checkpoints))):
+        try:
+            model(name)
+        except ModelError as error:
+            hub = not models.is_path_like(name)
+            page = f"https://huggingface.co/{name}"
+            how = f"; accept its terms at {page} if it has any, log in (HF_TOKEN) and run `hf download {name}`"
+            found.append(f"model {error}{how if hub else ''}")
+    for part in design.benchmarks:
+        chosen = benchmark(part)
+        if hasattr(chosen, "files"):
+            try:
+                chosen.files()
+            except DataError as error:
+                found.append(f"benchmark {error}")
+    for part in design.sources.values():
+        path = part.parameters.get("path")
+        if isinstance(path, str) and not Path(path).expanduser().exists():
+            found.append(f"corpus {part.name}: {path}: no such file")
+    return found
 
 
 def run_metrics(design: Design) -> list[Metric]:

@@ -179,7 +179,10 @@ def facts() -> dict[str, object]:
 
 
 def study(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progress = quiet) -> Result:
-    """Run a study's design (`aftertune study`): as `run`."""
+    """Run a study's design (`aftertune study`): as `run`, what this machine lacks named at once."""
+    lacking = parts.lacking(design)
+    if lacking:
+        raise UsageError(f"{design.name}: not on this machine: {'; '.join(lacking)}")
     return run(design, root, executor=executor, progress=progress)
 
 
