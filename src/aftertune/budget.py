@@ -33,6 +33,8 @@ ADAPTER_BYTES = 4.0
 OPTIMIZER_BYTES = 16.0
 """Per tuned parameter while it is tuned: 16-bit weight and gradient, 32-bit copy and two moments (Rajbhandari et al.
 2020, arXiv 1910.02054, section 3.1)."""
+FOUR_BITS = 0.52
+"""Bytes per parameter of a base in 4 bits with its constants (Dettmers et al. 2023, arXiv 2305.14314, section 3)."""
 ANSWER_BYTES, VERDICT_BYTES = 4.5, 150.0
 """Per token of a stored answer, and per verdict beside it."""
 
@@ -159,7 +161,8 @@ def _stored(n: float, recipe: Recipe, cost: Cost) -> float:
 def _memory(n: float, recipe: Recipe, cost: Cost) -> float:
     if recipe.method == "full":
         return n * OPTIMIZER_BYTES
-    return n * cost.bytes_per_parameter + adapter_parameters(n, recipe.rank) * OPTIMIZER_BYTES
+    kept = FOUR_BITS if recipe.method == "qlora" else cost.bytes_per_parameter
+    return n * kept + adapter_parameters(n, recipe.rank) * OPTIMIZER_BYTES
 
 
 def _questions(judge: Part) -> int:
@@ -200,7 +203,7 @@ class _Sizes:
         """Return the parameters of a model."""
         given = self.cost.parameters.get(name)
         ask = f"cost.parameters: how many 10^9 parameters has '{name}'?"
-        found = self._look_up("10^9 parameters", name, given, lambda: parts.model(name).parameters / 1e9, ask)
+        found = self._look_up("10^9 parameters", name, given, lambda: _weights(name), ask)
         return found * 1e9
 
     def rows(self, corpus: str) -> float:
@@ -235,6 +238,12 @@ class _Sizes:
         cost = self.cost
         read = cost.prompt_tokens + cost.answer_tokens + cost.rubric_tokens
         return read * reading_seconds(n, cost) + cost.judge_tokens * writing_seconds(n, cost)
+
+
+def _weights(name: str) -> float:
+    if not parts.at_hand(name):
+        raise UsageError(f"{name}: not on this machine")
+    return parts.model(name).parameters / 1e9
 
 
 def published_size(part: Part) -> str:

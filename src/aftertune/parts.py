@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from aftertune import homes, models, plugins, tables
 from aftertune.design import Design, Part
@@ -101,29 +104,76 @@ def primary_judges(design: Design) -> dict[str, str]:
     return chosen
 
 
-def lacking(design: Design) -> list[str]:
-    """Return, in one line each, the models, benchmarks and corpora of a design that are not on this machine."""
-    found: list[str] = []
-    for name in dict.fromkeys((*design.bases, *(given.path for given in design.checkpoints))):
+def at_hand(name: str) -> bool:
+    """Return whether a model by name may be read without the hub: a folder, an embedded base, or in the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if models.is_path_like(name) or name.split(":")[0] == "embedded":
+        return True
+    try:
+        return any(isinstance(try_to_load_from_cache(name, f"{kind}config.json"), str) for kind in ("", "adapter_"))
+    except HFValidationError:
+        return True  # no hub name: `model` says what is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A model, benchmark or corpus that a design names and that cannot be had."""
+
+    short: str
+    """What it is, and one command or deed that brings it."""
+    full: str
+    """With the reason, and everything that may be needed first."""
+
+
+def lacking(design: Design, *, fetch: bool) -> list[Lack]:
+    """Return what of a design's models, benchmarks and corpora cannot be had.
+
+    With `fetch`, the hub is asked for models that are not in its cache; without, nothing leaves this machine.
+    """
+    found: list[Lack] = []
+    for name in dict.fromkeys(_models(design)):
+        hub = not models.is_path_like(name)
+        page = f"https://huggingface.co/{name}"
+        how = f"; accept its terms at {page} if it has any, set HF_TOKEN to a read token, and run `hf download {name}`"
+        short = f"model {name} (`hf download {name}`)" if hub else f"model {name} (no such folder, or not whole)"
+        if not fetch and not at_hand(name):
+            found.append(Lack(short, f"model {name}: not in the hub's cache{how}"))
+            continue
         try:
             model(name)
         except ModelError as error:
-            hub = not models.is_path_like(name)
-            page = f"https://huggingface.co/{name}"
-            how = f"; accept its terms at {page} if it has any, log in (HF_TOKEN) and run `hf download {name}`"
-            found.append(f"model {error}{how if hub else ''}")
+            found.append(Lack(short, f"model {error}{how if hub else ''}"))
     for part in design.benchmarks:
         chosen = benchmark(part)
         if hasattr(chosen, "files"):
             try:
                 chosen.files()
             except DataError as error:
-                found.append(f"benchmark {error}")
-    for part in design.sources.values():
+                name = benchmark_name(part)
+                gated = ", gated" if "HF_TOKEN" in str(error) else ""
+                found.append(Lack(f"benchmark {name} (`aftertune fetch {name}`{gated})", f"benchmark {error}"))
+    for source, part in design.sources.items():
         path = part.parameters.get("path")
         if isinstance(path, str) and not Path(path).expanduser().exists():
-            found.append(f"corpus {part.name}: {path}: no such file")
+            text = f"corpus {source or part.name}: {path}: no such file; put it there, or name yours as `path`"
+            found.append(Lack(f"corpus {source or part.name} (put {path} there)", text))
     return found
+
+
+def _models(design: Design) -> Iterator[str]:
+    """Yield every model whose weights a design needs: bases, checkpoints and judge models."""
+    if _local(design.backend.name, design.backend.parameters):
+        yield from (*design.bases, *(given.path for given in design.checkpoints))
+    for part in design.judges:
+        chosen = judge(part)
+        if getattr(chosen, "model", "") and _local(getattr(chosen, "backend", "transformers"), {}):
+            yield chosen.model  # type: ignore[attr-defined]
+
+
+def _local(backend: str, parameters: Mapping[str, Any]) -> bool:
+    return "weights" in plugins.load("backend", backend, parameters).capabilities
 
 
 def run_metrics(design: Design) -> list[Metric]:

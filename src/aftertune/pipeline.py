@@ -180,9 +180,10 @@ def facts() -> dict[str, object]:
 
 def study(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progress = quiet) -> Result:
     """Run a study's design (`aftertune study`): as `run`, what this machine lacks named at once."""
-    lacking = parts.lacking(design)
+    lacking = parts.lacking(design, fetch=True)
     if lacking:
-        raise UsageError(f"{design.name}: not on this machine: {'; '.join(lacking)}")
+        missing = ", ".join(each.short for each in lacking)
+        raise UsageError(f"{design.name}: cannot be had here: {missing}; `aftertune plan` says what each needs first")
     return run(design, root, executor=executor, progress=progress)
 
 

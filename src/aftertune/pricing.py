@@ -11,6 +11,7 @@ from aftertune.cost import Cost
 from aftertune.design import Design
 from aftertune.gather import KINDS
 from aftertune.kinds import BenchmarkContext
+from aftertune.parts import Lack
 from aftertune.plan import Plan
 from aftertune.records import Metric
 from aftertune.stats.power import PairedDesign, smallest_drift
@@ -63,7 +64,7 @@ def price(design: Design) -> Price:
     The smallest drift is what is seen with 80 % power at the design's confidence, for a base rate of 0.95 where lower
     is worse and 0.05 where higher is worse, and the agreement, clustering and seed spread that `stats.power` assumes.
     """
-    lacking = parts.lacking(design)
+    lacking = parts.lacking(design, fetch=False)
     if lacking:
         return _from_afar(design, lacking)
     plan = planning.make(design)
@@ -100,7 +101,7 @@ def price(design: Design) -> Price:
     )
 
 
-def _from_afar(design: Design, lacking: list[str]) -> Price:
+def _from_afar(design: Design, lacking: list[Lack]) -> Price:
     """Price what cannot be planned here: cells and requests counted, the rest by formula, prompts as if independent."""
     policy.load(design.policy)
     parts.check_tables(design)
@@ -127,7 +128,7 @@ def _from_afar(design: Design, lacking: list[str]) -> Price:
         sights=tuple(sights),
         warnings=tuple(warnings),
         budget=found,
-        lacking=tuple(lacking),
+        lacking=tuple(each.full for each in lacking),
     )
 
 
