@@ -227,12 +227,8 @@ def _check(design: Design) -> None:
         if abs(sum(contrast.weights.values())) > 1e-9:
             raise UsageError(f"contrast '{contrast.name}': its weights must sum to 0, or the base would not cancel")
     costs.check(design.cost)
-    closing.check(
-        design.tables,
-        pairs=pairs,
-        bases=design.bases,
-        contrasts=(contrast.name for contrast in design.contrasts),
-    )
+    names = [contrast.name for contrast in design.contrasts]
+    closing.check(design.tables, pairs=pairs, bases=design.bases, contrasts=names)
 
 
 def _recipes(design: Design) -> list[tuple[str, Recipe]]:

@@ -69,15 +69,18 @@ class Figures:
     def _base(self, row: Row) -> str:
         return row.base or self.plan.design.bases[0]
 
-    def drifts(self, row: Row, column: Column, estimands: Sequence[str]) -> Drift | str:
-        """Return the row of a metric and arm at the wanted temperature and epoch, or why there is none."""
+    def drifts(self, row: Row, column: Column, estimands: Sequence[str], corpus: str | None = None) -> Drift | str:
+        """Return the row of a metric and arm at the wanted temperature and epoch, or why there is none.
+
+        With `corpus`, only of a base that was held against that one.
+        """
         metric = self.metrics.get(column.metric)
         judge = column.judge or (self.judges.get(metric.axis, "") if metric else "")
         arm = self._contrasts.get(row.contrast, row.arm)
         own = [
             d for d in self.found.drifts
             if d.metric == column.metric and d.estimand in estimands and d.arm == arm and d.judge == judge
-            and d.base_model == self._base(row) and row.recipe in ("", d.recipe)
+            and d.base_model == self._base(row) and row.recipe in ("", d.recipe) and corpus in (None, d.corpus)
         ]  # fmt: skip
         if not own:
             return "no verdict on it"
@@ -91,6 +94,8 @@ class Figures:
             return f"epoch {row.epoch} was not asked"
         most = max(d.n_seeds for d in own)
         strongest = [d for d in own if d.n_seeds == most]
+        if len({d.corpus for d in strongest}) > 1:
+            return "held against several corpora, each another rate"
         if most < 2 and len(strongest) > 1:
             return f"{len(strongest)} checkpoints of one arm without training seeds: they have no common number"
         if len({d.recipe for d in strongest}) > 1:
@@ -134,7 +139,9 @@ class Figures:
         return shown if column.what == "drift" else self._relative(row, column, drift, shown)
 
     def _relative(self, row: Row, column: Column, drift: Drift, shown: StudyCell) -> StudyCell:
-        before = self.drifts(dataclasses.replace(row, arm=BASE_ARM, recipe="", epoch=None), column, ("level",))
+        before = self.drifts(
+            dataclasses.replace(row, arm=BASE_ARM, recipe="", epoch=None), column, ("level",), drift.corpus
+        )
         if not drift.base or drift.delta is None:
             return missing("the base's rate is 0: no share of it can be lost")
         ratio = drift.delta / drift.base
@@ -200,7 +207,7 @@ class Figures:
         return _over_seeds(known, f"{own[0].n:,} answers, {own[0].n_clusters:,} clusters", scale, note)
 
     def _scored(self, row: Row, column: Column) -> StudyCell:
-        names = {self._scored_name(subject) for subject in self.subjects(row)}
+        names = {planning.called(subject, self.plan.design) for subject in self.subjects(row)}
         attack, _, dose = column.metric.partition("/")
         known, ns, why = [], "", "no text was scored for it"
         for name, about in self.found.memorisation.items():
@@ -221,10 +228,6 @@ class Figures:
         if not known:
             return missing("the base itself" if row.arm == BASE_ARM else why)
         return _over_seeds(known, ns, "rate" if column.what == "membership_tpr" else "plain", "")
-
-    def _scored_name(self, subject: Subject) -> str:
-        several = len(self.plan.bases) > 1
-        return (f"{subject.base.name}: " if several else "") + planning.called(subject)
 
 
 def _over_seeds(known: Sequence[tuple[float, float, float]], ns: str, scale: Any, note: str) -> StudyCell:
