@@ -139,9 +139,10 @@ class Figures:
         return shown if column.what == "drift" else self._relative(row, column, drift, shown)
 
     def _relative(self, row: Row, column: Column, drift: Drift, shown: StudyCell) -> StudyCell:
-        before = self.drifts(
-            dataclasses.replace(row, arm=BASE_ARM, recipe="", epoch=None), column, ("level",), drift.corpus
-        )
+        untuned = dataclasses.replace(row, arm=BASE_ARM, recipe="", epoch=None)
+        before = self.drifts(untuned, column, ("level",), drift.corpus)
+        if isinstance(before, str):  # a base is held against a corpus only where that makes a difference
+            before = self.drifts(untuned, column, ("level",), "")
         if not drift.base or drift.delta is None:
             return missing("the base's rate is 0: no share of it can be lost")
         ratio = drift.delta / drift.base
