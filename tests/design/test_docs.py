@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import design
+from aftertune import cost, design, tables
 from aftertune.records import Arm, Recipe
 
 TEXT = (Path(__file__).parents[2] / "docs" / "design.md").read_text(encoding="utf-8")
@@ -21,6 +21,10 @@ SECTIONS: dict[str, type] = {
     "`[data]`": design.Data,
     "`[respond]`": design.Respond,
     "`[[contrasts]]`": design.Contrast,
+    "`[[tables]]`": tables.StudyTable,
+    "`[[tables]]`: columns": tables.Column,
+    "`[[tables]]`: rows": tables.Row,
+    "`[cost]`": cost.Cost,
 }
 
 
