@@ -131,7 +131,7 @@ def make(design: Design) -> Plan:
     subjects: list[Subject] = []
 
     def add(kind: str, job: Job, id_: str, after: tuple[str, ...], cost: float, label: str) -> str:
-        cells.append(Cell(kind, id_, after, cost, label))
+        cells.append(Cell(kind, id_, after, cost, label, accelerator=_runs_a_model(job)))
         jobs[id_] = job
         return id_
 
@@ -236,6 +236,11 @@ def _add_scores(design: Design, subjects: list[Subject], variants: str, add: Any
             design.recipe.max_length, design.respond.template, parts.part_id("backend", design.backend),
         )  # fmt: skip
         add("scores", job, id_, (subject.tuned_by or variants, variants), 1.0, f"score {called(subject)}")
+
+
+def _runs_a_model(job: Job) -> bool:
+    """Return whether a cell loads a model; a judge that does says so with `accelerator`."""
+    return not isinstance(job, JudgeJob) or bool(getattr(parts.judge(job.judge), "accelerator", False))
 
 
 def called(subject: Subject) -> str:

@@ -17,6 +17,7 @@ FLOORS = {
     "kinds": 3,
     "design": 3,
     "store": 3,
+    "files": 2,
     "jsonl": 3,
     "rows": 3,
     "homes": 3,
