@@ -18,9 +18,10 @@ from typing import Any
 
 from aftertune import composing
 from aftertune.errors import StoreError, UsageError
+from aftertune.files import write
 from aftertune.pii.mask import masker
 from aftertune.pii.registry import Registry
-from aftertune.store import MARKER, CellFolder, Run, write
+from aftertune.store import MARKER, CellFolder, Run
 
 Mask = Callable[[str], str]
 TABLES = {"responses": ("text", "error"), "verdicts": ("why",)}

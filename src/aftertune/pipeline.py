@@ -22,6 +22,7 @@ from aftertune import plan as planning
 from aftertune.design import Contrast, Design, Part
 from aftertune.errors import UsageError
 from aftertune.figures import Found
+from aftertune.files import write
 from aftertune.gather import gather
 from aftertune.kinds import Cell, Executor
 from aftertune.measures import measures
@@ -29,7 +30,7 @@ from aftertune.page.findings import SubjectMeasure
 from aftertune.plan import Plan
 from aftertune.records import Decision, Drift, Outcome, plain
 from aftertune.steps import drift, gate, report
-from aftertune.store import Run, records, table, write
+from aftertune.store import Run, records, table
 from aftertune.work import Worker, all_verdicts
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
             count += 1
             progress(cell.label, count, total)
 
-        runner.run(todo, Worker(root), done)
+        runner.run(todo, Worker(root.absolute()), done)
         return decide(place, plan)
 
 

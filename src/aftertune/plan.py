@@ -143,7 +143,7 @@ def make(design: Design) -> Plan:
     subjects: list[Subject] = []
 
     def add(kind: str, job: Job, id_: str, after: tuple[str, ...], cost: float, label: str) -> str:
-        cells.append(Cell(kind, id_, after, cost, label))
+        cells.append(Cell(kind, id_, after, cost, label, accelerator=_runs_a_model(job)))
         jobs[id_] = job
         return id_
 
@@ -305,6 +305,11 @@ def called(subject: Subject, design: Design, *, epoch: bool = True) -> str:
         parts_ += [f"seed {subject.train_seed}"]
         parts_ += [f"epoch {subject.epoch}"] if subject.epoch and epoch else []
     return " ".join(parts_)
+
+
+def _runs_a_model(job: Job) -> bool:
+    """Return whether a cell loads a model; a judge that does says so with `accelerator`."""
+    return not isinstance(job, JudgeJob) or bool(getattr(parts.judge(job.judge), "accelerator", False))
 
 
 def _arm_name(given: Given) -> str:

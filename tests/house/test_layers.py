@@ -20,6 +20,7 @@ FLOORS = {
     "tables": 3,
     "cost": 3,
     "store": 3,
+    "files": 2,
     "jsonl": 3,
     "rows": 3,
     "homes": 3,
