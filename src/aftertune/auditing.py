@@ -41,7 +41,8 @@ def audit(
         train_data: The tuning set, a chat file: leaks and script takeover are measured against it. Canaries that
             `aftertune compose` planted in it are found by the `canaries.json` beside it.
         held_out: A chat file with rows of the same kind that the checkpoints were not tuned on, for membership
-            inference; None takes the `held_out/` that `aftertune compose` wrote beside the tuning set, if there is one.
+            inference and for how well the task itself is done (benchmark `task`); None takes the `held_out/` that
+            `aftertune compose` wrote beside the tuning set, if there is one.
         system: Text of the system prompt.
         gate_policy: Name of a bundled policy, or a TOML file.
         judges: Names of judges instead of the suite's.
@@ -98,6 +99,8 @@ def audit_design(
             non_members=str(apart.absolute()) if apart.is_file() else "",
             canary_file=str(planted.absolute()) if planted.is_file() else "",
         )
+        if data.non_members:
+            benchmarks, wanted = (*benchmarks, Part("task")), _with(wanted, "reference")
         people = parts.corpus(corpus).people()
         if not people:
             wanted = tuple(part for part in wanted if "registries" not in parts.judge(part).needs)
@@ -118,6 +121,10 @@ def audit_design(
         respond=Respond(temperatures=tuple(temperatures), samples=samples, system=system, template=template),  # type: ignore[arg-type]
         policy=gate_policy if not Path(gate_policy).is_file() else str(Path(gate_policy).absolute()),
     )
+
+
+def _with(judges: tuple[Part, ...], name: str) -> tuple[Part, ...]:
+    return judges if name in {part.name for part in judges} else (*judges, Part(name))
 
 
 def _axes(judges: Sequence[Part]) -> set[str]:

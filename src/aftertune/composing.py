@@ -43,6 +43,18 @@ class _File:
         return self._writing.read()
 
 
+def held_out(root: Path) -> list[Conversation]:
+    """Return the rows of a finished `variants` cell that no arm trains on, as they were given; none where there are."""
+    files = sorted((root / HELD_OUT).glob("*.jsonl"))
+    given = next((file for file in files if file.stem == SOURCE), None)
+    if given is not None:
+        return list(read(given))
+    if not files:
+        return []
+    apart = {conversation.id for conversation in read(files[0])}
+    return [conversation for conversation in read(root / f"{SOURCE}.jsonl") if conversation.id in apart]
+
+
 def compose_variants(
     plan: planning.Plan, job: planning.ComposeJob, folder: CellFolder, ask: compose.Ask
 ) -> dict[str, object]:

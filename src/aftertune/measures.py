@@ -1,7 +1,8 @@
 """What no share of responses shows: d-prime and criterion of two-class probes, and what memories leak in all.
 
 A benchmark asks for them by attributes of its class: `probes`, triples (name, subset where yes is right, subset where
-no is right) judged on the axis `accuracy`; `accumulates`, a subset whose prompts name private items per profile.
+no is right) judged on the axes `accuracy` (by generation) and `choice` (by log-probability); `accumulates`, a subset
+whose prompts name private items per profile.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from aftertune.records import BASE_ARM, Prompt, Response, seed_of
 from aftertune.stats import signal
 from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.store import Run, records
+
+SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
+"""Axis of probes -> what is added to the measure's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +57,24 @@ def measures(place: Run, plan: Plan, verdicts: Any) -> list[Measure]:
     found: list[Measure] = []
     for part in plan.design.benchmarks:
         benchmark = parts.benchmark(part)
-        if getattr(benchmark, "probes", ()) and "accuracy" in parts.primary_judges(plan.design):
-            found += _probes(plan, parts.benchmark_name(part), benchmark.probes, verdicts)  # type: ignore[attr-defined]
+        judged = {metric.axis for metric in benchmark.metrics} & set(parts.primary_judges(plan.design))
+        for axis, how in SCORED:
+            if getattr(benchmark, "probes", ()) and axis in judged:
+                probes = [(f"{name}{how}", *subsets) for name, *subsets in benchmark.probes]  # type: ignore[attr-defined]
+                found += _probes(plan, parts.benchmark_name(part), probes, axis, verdicts)
         if getattr(benchmark, "accumulates", ""):
             prompts = {prompt.id: prompt for prompt in benchmark.prompts(BenchmarkContext())}
             found += _violations(place, plan, part.name, prompts)
     return found
 
 
-def _probes(plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], verdicts: Any) -> Iterator[Measure]:
+def _probes(
+    plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: Any
+) -> Iterator[Measure]:
     import pyarrow.compute as pc
 
-    judge = parts.primary_judges(plan.design)["accuracy"]
-    for column, wanted in (("benchmark", name), ("axis", "accuracy"), ("judge", judge)):
+    judge = parts.primary_judges(plan.design)[axis]
+    for column, wanted in (("benchmark", name), ("axis", axis), ("judge", judge)):
         verdicts = verdicts.filter(pc.equal(verdicts[column], wanted))
     columns = verdicts.select(["subset", "cluster", "checkpoint", "temperature", "label"]).to_pydict()
     rows = list(zip(*columns.values(), strict=True))

@@ -78,6 +78,17 @@ def unscored(design: Design) -> str:
     return ""
 
 
+def can_score(design: Design, part: Part) -> None:
+    """Raise UsageError for a benchmark scored by log-probabilities where the backend of the design shows none."""
+    scored_by = getattr(benchmark(part), "scored_by", "generation")
+    backend = plugins.load("backend", design.backend.name, design.backend.parameters)
+    if scored_by != "generation" and "beginnings" not in backend.capabilities:
+        raise UsageError(
+            f"benchmark '{part.name}': scored_by = '{scored_by}' needs log-probabilities, which backend "
+            f"'{design.backend.name}' does not show: give scored_by = 'generation'"
+        )
+
+
 def benchmark_name(part: Part) -> str:
     """Return what a benchmark's prompts and metrics call it: its plugin's name, unless it has a `name` of its own."""
     return str(getattr(benchmark(part), "name", part.name))

@@ -268,6 +268,9 @@ def _meet_needs(design: Design) -> None:
             raise UsageError(
                 f"benchmark '{part.name}' needs {', '.join(sorted(missing))}: give a [corpus] (--train-data)"
             )
+        if "held_out" in parts.benchmark(part).needs and not (design.data.held_out or design.data.non_members):
+            raise UsageError(f"benchmark '{part.name}' needs held_out: give [data] held_out or --held-out")
+        parts.can_score(design, part)
         if hasattr(parts.benchmark(part), "files"):
             # A broken file is refused now, not after a model is loaded.
             parts.benchmark(part).prompts(BenchmarkContext())

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import dataclasses
 import functools
+import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune import composing, parts, plugins, scoring
+from aftertune import chat, composing, parts, plugins, scoring
 from aftertune import plan as planning
 from aftertune.design import Design
 from aftertune.errors import StoreError
@@ -153,9 +154,24 @@ def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[
     session = _LOADED.get(plan, subject.base)
     path = _checkpoint_path(run, subject)
     proof = session.use(path)
+    first = design.respond.temperatures[0]
+    scores = respond.scores(
+        session,
+        [prompt for prompt in prompts if (prompt.id, first, 0) not in done],
+        checkpoint=path,
+        system=design.respond.system or None,
+        template=design.respond.template,
+    )
+    rows = list(done.values())
+    rows += [
+        _scored(_unasked(prompt, first, design), scores, prompt, subject, design)
+        for prompt in prompts
+        if prompt.id in scores and not respond.generates(prompt)
+    ]
+    folder.append(rows[len(done) :])
     replies = respond.respond(
         session,
-        prompts,
+        [prompt for prompt in prompts if respond.generates(prompt)],
         checkpoint=path,
         checkpoint_id=subject.id,
         temperatures=design.respond.temperatures,
@@ -166,10 +182,10 @@ def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[
         template=design.respond.template,
         skip=frozenset(done),
     )
-    rows = list(done.values())
     fresh: list[Response] = []
     for reply in replies:
-        fresh.append(_response(reply, by_id[reply.prompt_id], subject, design))
+        own = scores if (reply.temperature, reply.sample) == (first, 0) else {}
+        fresh.append(_scored(reply, own, by_id[reply.prompt_id], subject, design))
         if len(fresh) >= FLUSH:
             folder.append(fresh)
             rows += fresh
@@ -193,13 +209,25 @@ def benchmark_context(run: Run, plan: Plan, job: RespondJob) -> BenchmarkContext
     people = folder.document("people")
     return BenchmarkContext(
         training=composing.read(folder.path / "source.jsonl"),
+        held_out=composing.held_out(folder.path),
         people=tuple(_people(people["source"])),
         twins=tuple(_people(people["twin"])),
     )
 
 
-def _response(reply: Reply, prompt: Prompt, subject: Subject, design: Design) -> Response:
+def _unasked(prompt: Prompt, temperature: float, design: Design) -> Reply:
+    """Return what stands for the answer to a prompt whose options are scored and that is not answered."""
+    sent = chat.message_hash(prompt.messages, design.respond.system or None)
+    return Reply(prompt.id, temperature, 0, "", "stop", 0, sent, None)
+
+
+def _scored(
+    reply: Reply, scores: Mapping[str, tuple[Mapping[str, float] | None, str]], prompt: Prompt, subject: Subject,
+    design: Design,
+) -> Response:  # fmt: skip
+    found, why = scores.get(prompt.id, (None, ""))
     return Response(
+        scores=None if found is None else json.dumps(dict(found)), scores_error=why or None,
         base=subject.base.name, arm=subject.arm, recipe=subject.recipe, train_seed=subject.train_seed,
         epoch=subject.epoch, checkpoint=subject.id, benchmark=prompt.benchmark, subset=prompt.subset,
         prompt_id=prompt.id, cluster=prompt.cluster, category=prompt.category,
@@ -223,7 +251,11 @@ def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
     for row in base_rows:
         base_text.setdefault(row.prompt_id, row.text)
     asked = [row for row in rows if row.error is None]
-    answers = [Answer(prompts[r.prompt_id], r.text, r.finish_reason, base_text.get(r.prompt_id)) for r in asked]
+    answers = [
+        Answer(prompts[r.prompt_id], r.text, r.finish_reason, base_text.get(r.prompt_id),
+               json.loads(r.scores) if r.scores else None, r.scores_error or "")
+        for r in asked
+    ]  # fmt: skip
     context = _judge_context(run, plan, job, [
         Answer(prompts[row.prompt_id], row.text, row.finish_reason) for row in base_rows if row.error is None
     ])  # fmt: skip

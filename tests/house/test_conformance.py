@@ -30,7 +30,11 @@ AXES = {
     "alignment",
     "toxicity",
     "accuracy",
+    "choice",
     "rating",
+    "expected_rating",
+    "similarity",
+    "loss",
     "coverage",
     "helpfulness",
 }
