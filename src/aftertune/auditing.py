@@ -45,7 +45,7 @@ def audit(
             `aftertune compose` wrote beside the tuning set, if there is one.
         system: Text of the system prompt.
         gate_policy: Name of a bundled policy, or a TOML file.
-        judges: Names of judges instead of the suite's.
+        judges: Judges instead of the suite's, as `parts.written` takes them.
         temperatures: Each is asked; above 0, `samples` times per prompt.
         samples: Repeats at temperatures above 0.
         template: `base` or `own`, whose chat template renders the prompts.
@@ -81,7 +81,7 @@ def audit_design(
     benchmarks, default_judges = suites.named(name)
     if template not in ("base", "own"):
         raise UsageError(f"template '{template}': give 'base' or 'own'")
-    wanted = tuple(Part(judge) for judge in judges) or default_judges
+    wanted = tuple(parts.written("judge", judge) for judge in judges) or default_judges
     corpus = None
     data = Data()
     if held_out is not None and train_data is None:

@@ -197,6 +197,7 @@ def read(path: Path) -> Design:
     given = tuple(dataclasses.replace(each, path=beside(each.path)) for each in design.checkpoints)
     bases = tuple(map(beside, design.bases))
     benchmarks = tuple(Part(part.name, _beside(part.parameters, beside)) for part in design.benchmarks)
+    judges = tuple(Part(part.name, _beside(part.parameters, beside)) for part in design.judges)
     policy = beside(design.policy) if design.policy.endswith(".toml") else design.policy
     data = design.data
     data = dataclasses.replace(
@@ -205,14 +206,15 @@ def read(path: Path) -> Design:
         canary_file=data.canary_file and beside(data.canary_file),
     )
     return dataclasses.replace(
-        design, corpus=corpus, data=data, checkpoints=given, bases=bases, benchmarks=benchmarks, policy=policy
-    )
+        design, corpus=corpus, data=data, checkpoints=given, bases=bases, benchmarks=benchmarks, judges=judges,
+        policy=policy,
+    )  # fmt: skip
 
 
 def _beside(parameters: Mapping[str, Any], beside: Callable[[str], str]) -> Mapping[str, Any]:
-    """Return a benchmark's parameters with its files made absolute; a bundled list is no file."""
+    """Return a benchmark's or judge's parameters with its files made absolute; a bundled list is no file."""
     return {
-        key: beside(value) if key in ("path", "list") and isinstance(value, str) else value
+        key: beside(value) if key in ("path", "list", "model", "rubric") and isinstance(value, str) else value
         for key, value in parameters.items()
     }
 

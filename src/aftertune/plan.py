@@ -126,6 +126,7 @@ def make(design: Design) -> Plan:
         if base.model.kind != "full":
             raise ModelError(f"{base.name}: is an adapter; the base must be a full model")
     _meet_needs(design)
+    weights = {base.name: base.model.weights_hash for base in bases}
     cells: list[Cell] = []
     jobs: dict[str, Job] = {}
     subjects: list[Subject] = []
@@ -173,6 +174,7 @@ def make(design: Design) -> Plan:
                     asked.append(Subject(base, arm.name, design.recipe.name, seed, epoch, own, path, id_))
         for given in design.checkpoints:
             found = parts.model(given.path, base.model)
+            weights[given.path] = found.weights_hash
             warnings += [f"{given.path}: {warning}" for warning in found.warnings]
             asked.append(
                 Subject(
@@ -193,6 +195,7 @@ def make(design: Design) -> Plan:
         if variants is not None and not parts.unscored(design):
             _add_scores(design, asked[1:], variants, add)
         _add_questions(design, asked, variants, add)
+    parts.tell_judges_apart(design, weights)
     return Plan(design, bases, tuple(subjects), tuple(cells), jobs, tuple(warnings))
 
 
@@ -220,7 +223,7 @@ def _add_questions(design: Design, asked: list[Subject], variants: str | None, a
             for id_, job in ids:
                 judged = digest("verdicts", _CODE["judge"], id_, ids[0][0], judge_id, variants, job.subject.arm)
                 after = tuple(dict.fromkeys((id_, ids[0][0], *((variants,) if variants else ()))))
-                label = f"judge {called(job.subject)} {judge_part.name}"
+                label = f"judge {called(job.subject)} {parts.judge_name(judge_part)}"
                 add("verdicts", JudgeJob(id_, job, ids[0][0], judge_part), judged, after, 1.0, label)
 
 

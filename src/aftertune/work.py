@@ -42,7 +42,7 @@ class Worker:
         folder = run.cell(cell.kind, cell.id)
         if folder.complete:
             return
-        plan = _plan(self.root)
+        plan = _plan(self.root, (self.root / "design.toml").read_bytes())
         job = plan.jobs[cell.id]
         folder.start()
         began = (time.time(), time.process_time())
@@ -70,7 +70,8 @@ class Worker:
 
 
 @functools.lru_cache(maxsize=2)
-def _plan(root: Path) -> Plan:
+def _plan(root: Path, design: bytes) -> Plan:
+    del design  # another judge may have been added since
     return planning.make(Run.open(root).design())
 
 
@@ -242,7 +243,7 @@ def _scored(
 
 
 def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
-    instrument = parts.judge(job.judge)
+    instrument, name = parts.judge(job.judge), parts.judge_name(job.judge)
     checked = judge.check(instrument)
     prompts = {p.id: p for p in parts.benchmark(job.asked.benchmark).prompts(benchmark_context(run, plan, job.asked))}
     rows = records(Response, run.cell("responses", job.responses).read("responses"))
@@ -265,7 +266,7 @@ def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
             verdicts.append(
                 _verdict(
                     row,
-                    job.judge.name,
+                    name,
                     instrument.version,
                     opinion.axis,
                     opinion.label,
@@ -277,10 +278,10 @@ def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
     for row in rows:
         if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
             for axis in instrument.axes:
-                verdicts.append(_verdict(row, job.judge.name, instrument.version, axis, None, None, "error", row.error))
+                verdicts.append(_verdict(row, name, instrument.version, axis, None, None, "error", row.error))
     spent = getattr(instrument, "cost", None)
     cost = {"cost": dataclasses.asdict(spent)} if spent is not None else {}
-    return {"tables": {"verdicts": table(Verdict, verdicts)}, "anchors": checked, "judge": job.judge.name, **cost}
+    return {"tables": {"verdicts": table(Verdict, verdicts)}, "anchors": checked, "judge": name, **cost}
 
 
 def _verdict(row: Response, name: str, version: str, axis: str, label: str | None, value: float | None,
