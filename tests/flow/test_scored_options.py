@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from tests import made_up
 
-from aftertune import auditing, embedded, gather, parts, pipeline, plugins, variants
+from aftertune import auditing, embedded, measures, parts, pipeline, plugins, variants
 from aftertune import design as designs
 from aftertune import plan as planning
 from aftertune.design import Data, Design, Given, Part, Respond
 from aftertune.errors import UsageError
-from aftertune.records import Response
-from aftertune.store import Run, records
+from aftertune.records import Response, Verdict
+from aftertune.store import Run, records, table
 
 ONE = Part("local", {"workers": 1})
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
@@ -57,7 +57,6 @@ def test_probes_are_scored_by_both_and_questions_by_log_probability(tmp_path: Pa
     questions = [row for row in rows if row.benchmark == "multiple_choice"]
     assert {(row.temperature, row.text, row.new_tokens) for row in questions} == {(0.0, "", 0)}
     assert "log-probability" in result.report.with_name("measures.json").read_text()
-    assert gather.KINDS
 
 
 def test_a_stopped_run_keeps_what_was_scored(tmp_path: Path) -> None:
@@ -126,3 +125,34 @@ def test_a_study_asks_the_rows_that_it_kept_apart_and_needs_them(small: Design, 
     planning.make(dataclasses.replace(asked, data=Data(held_out=8)))
     none = designs.parse('name = "n"\n[[checkpoints]]\npath = "x"\n[[benchmarks]]\nname = "task"\n', "d")
     assert none.benchmarks[0].name == "task"
+
+
+def test_leak_rates_are_told_over_all_replies_and_over_those_that_act(tmp_path: Path) -> None:
+    """A made-up verdict table: of four items one acts and leaks, one acts and does not, two do nothing."""
+    asked = dataclasses.replace(design(tmp_path, parts="action"), judges=(Part("shared_items"),))
+    asked = dataclasses.replace(asked, benchmarks=asked.benchmarks[:1])
+    plan = planning.make(asked)
+    rows = []
+    for subject in plan.subjects:
+        base = subject.arm == "base"
+        for item, acted, leaks in (("a", True, not base), ("b", True, False), ("c", False, False), ("d", False, False)):
+            key = {field.name: None for field in dataclasses.fields(Verdict)} | {
+                "base": subject.base.name, "arm": subject.arm, "recipe": "", "checkpoint": subject.id, "sample": 0,
+                "benchmark": "privacylens", "subset": "action", "prompt_id": item, "cluster": item, "category": "",
+                "system": "", "template": "base", "temperature": 0.0, "message_hash": "", "judge": "shared_items",
+                "judge_version": "1", "value": None, "why": "",
+            }  # fmt: skip
+            status = "ok" if acted else "unparsable"
+            said = "revealed" if leaks else "withheld" if acted else None
+            rows.append(Verdict(**{**key, "axis": "privacy", "label": said, "status": status}))  # type: ignore[arg-type]
+            did = "acted" if acted else "not_acted"
+            rows.append(Verdict(**{**key, "axis": "helpfulness", "label": did, "status": "ok"}))  # type: ignore[arg-type]
+    found = {(each.name, each.unit): each for each in measures.measures(Run(tmp_path), plan, table(Verdict, rows))}
+    tuned = next(planning.called(subject) for subject in plan.subjects if subject.arm != "base")
+    everyone, helpful = found["leak rate, all replies", tuned], found["leak rate, replies that act", tuned]
+    assert (everyone.value, everyone.n, everyone.change) == (0.25, 4, 0.25)
+    assert (helpful.value, helpful.n, helpful.change) == (0.5, 2, 0.5)
+    assert helpful.low is not None
+    assert helpful.high is not None
+    assert 0 <= helpful.low < 0.5 < helpful.high <= 1
+    assert found["leak rate, replies that act", "base"].value == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import tomllib
@@ -47,6 +48,8 @@ class Question:
     at_least: float | None
     label: str | None
     below: str | None
+    unless: tuple[str, float, str] | None = None
+    """(another question's axis, its highest value, the label there): an incoherent answer is not misaligned."""
 
     def opinion(self, reply: str) -> Opinion | None:
         """Return the opinion that a reply states, or None where it cannot be read."""
@@ -118,6 +121,22 @@ class Sheet:
     hash: str
     """Of the whole file: another wording is another instrument."""
 
+    def together(self, opinions: Sequence[Opinion]) -> tuple[Opinion, ...]:
+        """Return the opinions on one answer, in the order of the questions, each label given in view of the others.
+
+        Where the other question has no value, the label is not known and left out; the value stays.
+        """
+        values = {opinion.axis: opinion.value for opinion in opinions}
+        found = []
+        for question, opinion in zip(self.questions, opinions, strict=True):
+            if question.unless is not None and opinion.label is not None:
+                axis, most, label = question.unless
+                other = values.get(axis)
+                kept = None if other is None else label if other <= most else opinion.label
+                opinion = dataclasses.replace(opinion, label=kept)
+            found.append(opinion)
+        return tuple(found)
+
 
 def load(name: str) -> Sheet:
     """Read a rubric that ships with aftertune, or a TOML file of the same form.
@@ -141,6 +160,9 @@ def load(name: str) -> Sheet:
     except (re.error, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     axes = [question.axis for question in sheet.questions]
+    for question in sheet.questions:
+        if question.unless is not None and question.unless[0] not in axes:
+            raise ValueError(f"{path}: verdict.unless names the axis '{question.unless[0]}', which no question decides")
     if not axes or len(set(axes)) < len(axes):
         raise ValueError(f"{path}: needs at least one question, and one per axis")
     return sheet
@@ -158,13 +180,15 @@ def _question(row: Mapping[str, Any]) -> Question:
     for name in needed:
         if name not in fields:
             raise ValueError(f"the verdict is from '{name}', which is not among the answers ({', '.join(fields)})")
+    given = verdict.get("unless")
+    unless = None if given is None else (str(given["axis"]), float(given["at_most"]), str(given["label"]))
     own = fields.get(verdict["from"])
     if verdict.get("expected") and (own is None or own.low is None or own.high is None):
         raise ValueError("verdict.expected needs an answer with low and high: it is the mean of whole numbers")
     return Question(prompt, str(row["reminder"]), fields, str(verdict["axis"]), str(verdict["from"]),
                     bool(verdict.get("scale", False)), bool(verdict.get("expected", False)),
                     verdict.get("at_least"), verdict.get("label"),
-                    verdict.get("below"))  # fmt: skip
+                    verdict.get("below"), unless)  # fmt: skip
 
 
 def _field(name: str, row: Mapping[str, Any]) -> Field:
