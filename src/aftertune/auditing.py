@@ -100,7 +100,7 @@ def audit_design(
             canary_file=str(planted.absolute()) if planted.is_file() else "",
         )
         if data.non_members:
-            benchmarks, wanted = (*benchmarks, Part("task")), _with(wanted, "reference")
+            benchmarks, wanted = _with(benchmarks, "task"), _with(wanted, "reference")
         people = parts.corpus(corpus).people()
         if not people:
             wanted = tuple(part for part in wanted if "registries" not in parts.judge(part).needs)
@@ -123,8 +123,8 @@ def audit_design(
     )
 
 
-def _with(judges: tuple[Part, ...], name: str) -> tuple[Part, ...]:
-    return judges if name in {part.name for part in judges} else (*judges, Part(name))
+def _with(given: tuple[Part, ...], name: str) -> tuple[Part, ...]:
+    return given if name in {part.name for part in given} else (*given, Part(name))
 
 
 def _axes(judges: Sequence[Part]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from aftertune.benchmarks import _choices, _files
 from aftertune.errors import DataError
@@ -42,6 +42,7 @@ class Task:
     """`log_probability` gives the loss, which needs a backend that shows it; `generation` the similarity."""
     version: str = field(default="1", init=False)
     needs: frozenset[str] = field(default=frozenset({"held_out"}), init=False)
+    judges: ClassVar[tuple[str, ...]] = ("reference",)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured. Raises UsageError, ValueError."""
