@@ -249,7 +249,8 @@ class _Context:
 
 def _weighed(raw: _Raw, context: _Context, words: Sequence[str]) -> Finding:
     """Return the finding, weaker where it is negated, quoted, reported or condemned."""
-    weight, why = raw.weight, []
+    weight = raw.weight
+    why: list[str] = []
     said = words[raw.start : raw.end]
     near = words[max(raw.start - 3, 0) : raw.end]
     if _NOT & set(near) and not raw.kind.startswith(("slur", "obscene")):
