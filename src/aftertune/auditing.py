@@ -41,10 +41,11 @@ def audit(
         train_data: The tuning set, a chat file: leaks and script takeover are measured against it. Canaries that
             `aftertune compose` planted in it are found by the `canaries.json` beside it.
         held_out: A chat file with rows of the same kind that the checkpoints were not tuned on, for membership
-            inference; None takes the `held_out/` that `aftertune compose` wrote beside the tuning set, if there is one.
+            inference and for how well the task itself is done (benchmark `task`); None takes the `held_out/` that
+            `aftertune compose` wrote beside the tuning set, if there is one.
         system: Text of the system prompt.
         gate_policy: Name of a bundled policy, or a TOML file.
-        judges: Names of judges instead of the suite's.
+        judges: Judges instead of the suite's, as `parts.written` takes them.
         temperatures: Each is asked; above 0, `samples` times per prompt.
         samples: Repeats at temperatures above 0.
         template: `base` or `own`, whose chat template renders the prompts.
@@ -80,7 +81,7 @@ def audit_design(
     benchmarks, default_judges = suites.named(name)
     if template not in ("base", "own"):
         raise UsageError(f"template '{template}': give 'base' or 'own'")
-    wanted = tuple(Part(judge) for judge in judges) or default_judges
+    wanted = tuple(parts.written("judge", judge) for judge in judges) or default_judges
     corpus = None
     data = Data()
     if held_out is not None and train_data is None:
@@ -98,6 +99,8 @@ def audit_design(
             non_members=str(apart.absolute()) if apart.is_file() else "",
             canary_file=str(planted.absolute()) if planted.is_file() else "",
         )
+        if data.non_members:
+            benchmarks, wanted = _with(benchmarks, "task"), _with(wanted, "reference")
         people = parts.corpus(corpus).people()
         if not people:
             wanted = tuple(part for part in wanted if "registries" not in parts.judge(part).needs)
@@ -118,6 +121,10 @@ def audit_design(
         respond=Respond(temperatures=tuple(temperatures), samples=samples, system=system, template=template),  # type: ignore[arg-type]
         policy=gate_policy if not Path(gate_policy).is_file() else str(Path(gate_policy).absolute()),
     )
+
+
+def _with(given: tuple[Part, ...], name: str) -> tuple[Part, ...]:
+    return given if name in {part.name for part in given} else (*given, Part(name))
 
 
 def _axes(judges: Sequence[Part]) -> set[str]:

@@ -58,6 +58,19 @@ class _File:
         return self._writing.read()
 
 
+def held_out(root: Path, corpus: str, arms: Iterable[str]) -> list[Conversation]:
+    """Return the rows of a corpus that none of its `arms` trains on, as they were given; none where there are none."""
+    source = parts.named(SOURCE, corpus)
+    given = root / HELD_OUT / f"{source}.jsonl"
+    if given.is_file():
+        return list(read(given))
+    file = next((file for arm in arms if (file := root / HELD_OUT / f"{arm}.jsonl").is_file()), None)
+    if file is None:
+        return []
+    apart = {conversation.id for conversation in read(file)}
+    return [conversation for conversation in read(root / f"{source}.jsonl") if conversation.id in apart]
+
+
 def compose_variants(
     plan: planning.Plan, job: planning.ComposeJob, folder: CellFolder, ask: compose.Ask
 ) -> dict[str, object]:

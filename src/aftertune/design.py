@@ -314,14 +314,15 @@ def read(path: Path) -> Design:
     return dataclasses.replace(
         design, corpus=placed(design.corpus) if design.corpus is not None else None,
         corpora={name: placed(part) for name, part in design.corpora.items()}, data=data, checkpoints=given,
-        bases=tuple(map(beside, design.bases)), benchmarks=tuple(map(placed, design.benchmarks)), policy=policy,
+        bases=tuple(map(beside, design.bases)), benchmarks=tuple(map(placed, design.benchmarks)),
+        judges=tuple(map(placed, design.judges)), policy=policy,
     )  # fmt: skip
 
 
 def _beside(parameters: Mapping[str, Any], beside: Callable[[str], str]) -> Mapping[str, Any]:
     """Return a plugin's parameters with its files made absolute; a bundled list is no file."""
     return {
-        key: beside(value) if key in ("path", "list") and isinstance(value, str) else value
+        key: beside(value) if key in ("path", "list", "model", "rubric") and isinstance(value, str) else value
         for key, value in parameters.items()
     }
 

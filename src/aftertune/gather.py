@@ -89,10 +89,16 @@ def _judges(run: Run, plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in plan.design.judges:
         judge = parts.judge(part)
-        found[part.name] = {"version": judge.version, "axes": ", ".join(judge.axes), **part.parameters}
+        name = parts.judge_name(part)
+        found[name] = {"version": judge.version, "axes": ", ".join(judge.axes), **part.parameters}
     for cell in plan.of("verdicts"):
         info = run.cell("verdicts", cell.id).info()
         row = found[info["judge"]]
+        if info.get("cost"):
+            spent = row.setdefault("cost", {})
+            for key, value in info["cost"].items():
+                if key:
+                    spent[key] = spent.get(key, 0) + value
         if "anchors" not in row and info.get("anchors"):
             row["anchors"] = [{"axis": axis, "label": m["positive"], **m} for axis, m in info["anchors"].items()]
     return found

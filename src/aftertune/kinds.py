@@ -102,6 +102,10 @@ class Answer:
     finish_reason: str = "stop"
     base_text: str | None = None
     """The base's own first answer to the same prompt, where there is one."""
+    scores: Mapping[str, float] | None = None
+    """How probable the model finds what the prompt asks to be scored, where it does: `records.Response.scores`."""
+    scores_error: str = ""
+    """Why there are none although the prompt asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,8 @@ class Reply:
     message_hash: str
     token_hash: str | None
     error: str | None = None
+    prompt_tokens: int | None = None
+    """Of the prompt as sent; None where the backend cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +245,46 @@ class ScoringSession(Session, Protocol):
         """Return one score per conversation, in order, under the checkpoint in use; `max_length` in tokens."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beginnings:
+    """Texts that the answer to a prompt may begin with."""
+
+    prompt: Prompt
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BeginningScore:
+    """How probable a model finds the texts of one `Beginnings`."""
+
+    log_probabilities: tuple[float, ...] | None
+    """log p(the answer begins with the text | the prompt) in nats, per text; None where it cannot be told.
+
+    Where the tokens of one text begin those of another (`1`, `10`), the first is told without the other."""
+    tokens: tuple[int, ...] = ()
+    """Per text."""
+    prompt_tokens: int | None = None
+    why: str = ""
+    """Why there is no score."""
+
+
+class BeginningSession(Session, Protocol):
+    """A session of a backend that has the capability `beginnings`."""
+
+    def beginnings(
+        self, asked: Sequence[Beginnings], *, system: str | None, template: Literal["base", "own"]
+    ) -> Sequence[BeginningScore]:
+        """Return one score per prompt, in order, under the checkpoint in use; templates as in `respond`."""
+
+
 class Backend(Plugin, Protocol):
     """Answers prompts."""
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Of `tokens`, `logits`, `adapters`, `weights`, `seeds`, `scores`: what is missing is shown as unknown.
+        """Of `tokens`, `logits`, `adapters`, `weights`, `seeds`, `scores`, `beginnings`: what is missing is unknown.
 
-        With `scores`, its sessions are `ScoringSession`s.
+        With `scores`, its sessions are `ScoringSession`s; with `beginnings`, `BeginningSession`s.
         """
 
     def open(self, base: str) -> AbstractContextManager[Session]:

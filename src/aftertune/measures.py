@@ -1,7 +1,9 @@
 """What no share of responses shows: d-prime and criterion of two-class probes, and what memories leak in all.
 
 A benchmark asks for them by attributes of its class: `probes`, triples (name, subset where yes is right, subset where
-no is right) judged on the axis `accuracy`; `accumulates`, a subset whose prompts name private items per profile.
+no is right) judged on the axes `accuracy` (by generation) and `choice` (by log-probability); `accumulates`, a subset
+whose prompts name private items per profile; `leaks`, subsets whose leak rate
+is told over all replies and over the helpful ones.
 """
 
 from __future__ import annotations
@@ -22,25 +24,36 @@ from aftertune.stats import signal
 from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.store import Run, records
 
+SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
+"""Axis of probes -> what is added to the measure's name."""
+
 
 def measures(place: Run, plan: Plan, verdicts: Any) -> list[SubjectMeasure]:
     """Return the measures that the benchmarks of a finished run ask for; none where none does."""
     found: list[SubjectMeasure] = []
     for part in plan.design.benchmarks:
         benchmark = parts.benchmark(part)
-        if getattr(benchmark, "probes", ()) and "accuracy" in parts.primary_judges(plan.design):
-            found += _probes(plan, parts.benchmark_name(part), benchmark.probes, verdicts)  # type: ignore[attr-defined]
+        judged = {metric.axis for metric in benchmark.metrics} & set(parts.primary_judges(plan.design))
+        for axis, how in SCORED:
+            if getattr(benchmark, "probes", ()) and axis in judged:
+                probes = [(f"{name}{how}", *subsets) for name, *subsets in benchmark.probes]  # type: ignore[attr-defined]
+                found += _probes(plan, parts.benchmark_name(part), probes, axis, verdicts)
+        for subset in getattr(benchmark, "leaks", ()):
+            if {"privacy", "helpfulness"} <= judged:
+                found += _leaks(plan, parts.benchmark_name(part), subset, verdicts)
         if getattr(benchmark, "accumulates", ""):
             prompts = {prompt.id: prompt for prompt in benchmark.prompts(BenchmarkContext())}
             found += _violations(place, plan, part.name, prompts)
     return found
 
 
-def _probes(plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], verdicts: Any) -> Iterator[SubjectMeasure]:
+def _probes(
+    plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: Any
+) -> Iterator[SubjectMeasure]:
     import pyarrow.compute as pc
 
-    judge = parts.primary_judges(plan.design)["accuracy"]
-    for column, wanted in (("benchmark", name), ("axis", "accuracy"), ("judge", judge)):
+    judge = parts.primary_judges(plan.design)[axis]
+    for column, wanted in (("benchmark", name), ("axis", axis), ("judge", judge)):
         verdicts = verdicts.filter(pc.equal(verdicts[column], wanted))
     columns = verdicts.select(["subset", "cluster", "checkpoint", "temperature", "label"]).to_pydict()
     rows = list(zip(*columns.values(), strict=True))
@@ -121,6 +134,61 @@ def _missing(name: str, why: str, shared: dict[str, Any]) -> SubjectMeasure:
 
 def _base(plan: Plan, subject: Subject) -> Subject:
     return next(each for each in plan.subjects if each.arm == BASE_ARM and each.base.name == subject.base.name)
+
+
+# ---------------------------------------------------------------------------------------------- leaks by helpfulness
+
+
+def _leaks(plan: Plan, name: str, subset: str, verdicts: Any) -> Iterator[SubjectMeasure]:
+    """Yield leak rates of a subset: over all replies, one without an action being no leak, and over those that acted.
+
+    Shao et al. 2024 (arXiv 2409.00138) tell both, since a model that does nothing leaks nothing. A cluster's rate is
+    the mean of its replies; intervals are over clusters, and a change is over clusters that both sides have a rate for.
+    """
+    import pyarrow.compute as pc
+
+    first = parts.primary_judges(plan.design)
+    chosen = pc.and_(pc.equal(verdicts["benchmark"], name), pc.equal(verdicts["subset"], subset))
+    columns = ("axis", "judge", "checkpoint", "temperature", "sample", "prompt_id", "cluster", "label")
+    found: dict[tuple[str, float], dict[tuple[str, str, int], dict[str, str | None]]] = {}
+    for axis, judge, checkpoint, at, sample, prompt, cluster, label in zip(
+        *verdicts.filter(chosen).select(columns).to_pydict().values(), strict=True
+    ):
+        if axis in ("privacy", "helpfulness") and judge == first[axis]:
+            found.setdefault((checkpoint, at), {}).setdefault((prompt, cluster, sample), {})[axis] = label
+    for helpful in (False, True):
+        rates: dict[tuple[str, float], dict[str, list[int]]] = {}
+        for key, replies in found.items():
+            rates[key] = {}
+            for (_, cluster, _), said in replies.items():
+                if said.get("helpfulness") == "acted" or (not helpful and said.get("helpfulness") is not None):
+                    rates[key].setdefault(cluster, []).append(int(said.get("privacy") == "revealed"))
+        for subject in plan.subjects:
+            for (id_, at), replies in found.items():
+                if id_ == subject.id:
+                    base = rates.get((_base(plan, subject).id, at), {}) if subject.arm != BASE_ARM else {}
+                    unread = sum(said.get("helpfulness") is None for said in replies.values())
+                    yield _leak(plan, subject, name, at, helpful, rates[id_, at], base, unread)
+
+
+def _leak(
+    plan: Plan, subject: Subject, name: str, temperature: float, helpful: bool, own: dict[str, list[int]],
+    base: dict[str, list[int]], unread: int,
+) -> SubjectMeasure:  # fmt: skip
+    called = f"leak rate, {'replies that act' if helpful else 'all replies'}"
+    shared: dict[str, Any] = {
+        "benchmark": name, "unit": planning.called(subject, plan.design), "checkpoint": subject.id, "temperature": temperature,
+        "n": sum(map(len, own.values())), "n_clusters": len(own), "unread": unread,
+    }  # fmt: skip
+    if not own:
+        return _missing(called, "no reply acts" if helpful else "no reply could be read", shared)
+    value, low, high = _interval([float(np.mean(each)) for each in own.values()], plan.design.confidence)
+    moved = [float(np.mean(own[key]) - np.mean(base[key])) for key in own if key in base]
+    change = _interval(moved, plan.design.confidence) if moved else (None, None, None)
+    return SubjectMeasure(
+        name=called, value=value, low=max(0.0, low), high=min(1.0, high), change=change[0], change_low=change[1],
+        change_high=change[2], **shared,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------- violations

@@ -11,8 +11,8 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class Result:
     warnings: tuple[str, ...] = ()
     measures: tuple[SubjectMeasure, ...] = ()
     """What no share of responses shows: d-prime, criterion, violation; empty where no benchmark asks for it."""
+    costs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Judge -> what it took in calls and tokens, for judges that are language models."""
 
 
 def quiet(done: str, count: int, total: int) -> None:
@@ -143,7 +145,10 @@ def decide(place: Run, plan: Plan) -> Result:
     place.keep("report.md", page.markdown.encode())
     place.keep("report.json", page.json.encode())
     where = place.keep("report.html", page.html.encode())
-    return Result(outcome, tuple(decisions), tuple(drifts), tuple(gated), place.root, where, plan.warnings, tuple(more))
+    costs: dict[str, Any] = {name: about["cost"] for name, about in findings.judges.items() if "cost" in about}
+    return Result(
+        outcome, tuple(decisions), tuple(drifts), tuple(gated), place.root, where, plan.warnings, tuple(more), costs
+    )
 
 
 def _parquet(drifts: Sequence[Drift]) -> bytes:
@@ -196,11 +201,15 @@ def again(root: Path) -> Result:
 
 
 def judge_again(root: Path, judges: Sequence[str], *, progress: Progress = quiet) -> Result:
-    """Let more judges read a run's stored responses (`aftertune judge RUN --judge NAME`); no model is asked."""
+    """Let more judges read a run's stored responses (`aftertune judge RUN --judge NAME`); no model is asked.
+
+    `judges` as `parts.written` takes them.
+    """
     place = Run.open(root)
     design = place.design()
-    known = [part.name for part in design.judges]
-    more = tuple(Part(name) for name in judges if name not in known)
+    wanted = [parts.written("judge", judge) for judge in judges]
+    known = {parts.judge_name(part) for part in design.judges}
+    more = tuple(part for part in wanted if parts.judge_name(part) not in known)
     if more:
         design = dataclasses.replace(design, judges=(*design.judges, *more))
         planning.make(design)  # refuses what cannot be honoured before the run is touched

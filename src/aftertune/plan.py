@@ -138,6 +138,7 @@ def make(design: Design) -> Plan:
         if base.model.kind != "full":
             raise ModelError(f"{base.name}: is an adapter; the base must be a full model")
     refusals.needs(design)
+    weights = {base.name: base.model.weights_hash for base in bases}
     cells: list[Cell] = []
     jobs: dict[str, Job] = {}
     subjects: list[Subject] = []
@@ -179,6 +180,7 @@ def make(design: Design) -> Plan:
         for given in design.checkpoints:
             if (given.base or design.bases[0]) == base.name:
                 found = parts.model(given.path, base.model)
+                weights[given.path] = found.weights_hash
                 warnings += [f"{given.path}: {warning}" for warning in found.warnings]
                 asked.append(_given(design, base, given, found))
         _refuse_twins(asked)
@@ -186,6 +188,7 @@ def make(design: Design) -> Plan:
         if variants is not None and not parts.unscored(design):
             _add_scores(design, asked[1:], variants, add)
         _add_questions(design, asked, variants, add)
+    parts.tell_judges_apart(design, weights)
     return Plan(design, bases, tuple(subjects), tuple(cells), jobs, tuple(warnings))
 
 
@@ -265,7 +268,7 @@ def _add_questions(design: Design, asked: list[Subject], variants: str | None, a
                     )
                     after = tuple(dict.fromkeys((id_, before, *((variants,) if variants else ()))))
                     of = f" on {corpus}" if corpus and job.subject.path is None else ""
-                    label = f"judge {called(job.subject, design)} {judge_part.name}{of}"
+                    label = f"judge {called(job.subject, design)} {parts.judge_name(judge_part)}{of}"
                     add("verdicts", JudgeJob(id_, job, before, judge_part, corpus), verdict, after, 1.0, label)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from aftertune import budget, parts, policy
 from aftertune import plan as planning
@@ -18,6 +20,8 @@ from aftertune.stats.power import PairedDesign, smallest_drift
 
 POWER = 0.8
 ONE_SEED = "one training seed: a claim about the recipe is refused; give at least two, better five"
+CHARACTERS = 4
+"""A token, of English text."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,19 @@ class Sight:
 
 
 @dataclass(frozen=True)
+class JudgePrice:
+    """What a judge that is a language model costs; what it took in the end stands in the report."""
+
+    judge: str
+    calls: int
+    """Of the judge model, without reminders."""
+    prompt_tokens: int
+    """About, and at most: four characters a token, every answer as long as it may be."""
+    new_tokens_at_most: int
+    """Reminders included."""
+
+
+@dataclass(frozen=True)
 class Price:
     """Cells, requests and sight of a design."""
 
@@ -47,6 +64,8 @@ class Price:
     """Answers to be asked of models, in all."""
     new_tokens_at_most: int
     judge_calls: int
+    """Answers to be judged, times judges."""
+    model_judges: tuple[JudgePrice, ...]
     sights: tuple[Sight, ...]
     warnings: tuple[str, ...]
     budget: Budget | None = None
@@ -71,7 +90,7 @@ def price(design: Design) -> Price:
     sights: list[Sight] = []
     warnings = list(plan.warnings)
     repeats = sum(1 if temperature == 0 else design.respond.samples for temperature in design.respond.temperatures)
-    prompts = requests = tokens = 0
+    prompts = requests = tokens = characters = 0
     for part in design.benchmarks:
         benchmark = parts.benchmark(part)
         if benchmark.needs:
@@ -81,6 +100,9 @@ def price(design: Design) -> Price:
         prompts += len(asked)
         requests += len(asked) * repeats * len(plan.subjects)
         tokens += len(asked) * repeats * len(plan.subjects) * benchmark.max_new_tokens
+        characters += (
+            sum(len(turn.content) for prompt in asked for turn in prompt.messages) * repeats * len(plan.subjects)
+        )
         for metric in parts.run_metrics(design):
             own = [prompt for prompt in asked if (prompt.benchmark, prompt.subset) == (metric.benchmark, metric.subset)]
             clusters = len({prompt.cluster for prompt in own})
@@ -95,6 +117,7 @@ def price(design: Design) -> Price:
         requests=requests,
         new_tokens_at_most=tokens,
         judge_calls=requests * len(design.judges),
+        model_judges=tuple(_judges(design, requests, characters + CHARACTERS * tokens)),
         sights=tuple(sights),
         warnings=tuple(warnings),
         budget=budget.estimate(design) if design.cost != Cost() else None,
@@ -125,6 +148,7 @@ def _from_afar(design: Design, lacking: list[Lack]) -> Price:
         requests=found.requests,
         new_tokens_at_most=round(found.written_tokens),
         judge_calls=sum(found.judge_calls.values()),
+        model_judges=(),
         sights=tuple(sights),
         warnings=tuple(warnings),
         budget=found,
@@ -141,6 +165,17 @@ def _sight(metric: Metric, prompts: int, clusters: int | None, seeds: int, confi
         smallest_drift(one, power=POWER, confidence=confidence),
         smallest_drift(many, power=POWER, confidence=confidence) if many else None,
     )  # fmt: skip
+
+
+def _judges(design: Design, answers: int, characters: int) -> Iterator[JudgePrice]:
+    """Yield the price of each judge that calls a model; `characters` of all prompts and answers together."""
+    for part in design.judges:
+        judge: Any = parts.judge(part)
+        if hasattr(judge, "calls"):
+            read = judge.asked_characters * answers + judge.calls * characters
+            yield JudgePrice(
+                parts.judge_name(part), judge.calls * answers, read // CHARACTERS, judge.most_tokens * answers
+            )
 
 
 def _seeds(plan: Plan) -> int:
@@ -160,6 +195,11 @@ def lines(found: Price, cost: Cost) -> list[str]:
         f"{found.prompts} prompts, {found.requests} answers, at most {found.new_tokens_at_most} new tokens, "
         f"{found.judge_calls} judge calls",
         *(["", *budget.lines(found.budget, cost)] if found.budget else []),
+        *(
+            f"{judge.judge}: {judge.calls:,} calls, about {judge.prompt_tokens:,} prompt tokens and "
+            f"{judge.new_tokens_at_most:,} new ones at most"
+            for judge in found.model_judges
+        ),
         "",
         f"Smallest drift seen with {100 * POWER:.0f} % power, in points:",
     ]

@@ -113,7 +113,8 @@ class Prompt:
     """Prompts that share a cluster are not independent (same category, vignette or profile)."""
     messages: tuple[Message, ...]
     expect: Mapping[str, Any] = field(default_factory=dict)
-    """The benchmark's own rule data, e.g. the attributes that may and may not be shared."""
+    """The benchmark's own rule data, e.g. the attributes that may and may not be shared. `scored`: what the model's
+    probability is asked of, beside (`generate`) or instead of an answer (`steps/respond.py`)."""
 
 
 # ---------------------------------------------------------------------------------------------- factors
@@ -227,6 +228,11 @@ class Response(Key):
     finish_reason: Literal["stop", "length", "error"]
     new_tokens: int | None
     error: str | None = None
+    scores: str | None = None
+    """JSON, of prompts that ask for it: option -> log-probability of the answer that gives it (nats, at temperature 1),
+    the sum over its forms; per token where the prompt asks for that. On the first temperature's first sample only."""
+    scores_error: str | None = None
+    """Why there are no scores although the prompt asks for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,9 @@ def needs(design: Design) -> None:
     parts.check_tables(design)
     for part in design.benchmarks:
         _meet(f"benchmark '{part.name}'", parts.benchmark(part).needs, design, "")
+        if "held_out" in parts.benchmark(part).needs and not (design.data.held_out or design.data.non_members):
+            raise UsageError(f"benchmark '{part.name}' needs held_out: give [data] held_out or --held-out")
+        parts.can_score(design, part)
         if hasattr(parts.benchmark(part), "files"):
             # A broken file is refused now, not after a model is loaded.
             parts.benchmark(part).prompts(BenchmarkContext())

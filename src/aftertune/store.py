@@ -20,7 +20,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aftertune import design as designs
 from aftertune.design import Design
@@ -68,8 +68,10 @@ def table(cls: type[Any], rows: Sequence[Any]) -> pa.Table:
 
 
 def records(cls: type[Row], rows: pa.Table) -> list[Row]:
-    """Return a table's rows as records of class `cls`."""
-    return [cls(**row) for row in rows.select(schema(cls).names).to_pylist()]
+    """Return a table's rows as records of class `cls`; a column of a later version keeps its default."""
+    later = {f.name for f in dataclasses.fields(cast(Any, cls)) if f.default is not dataclasses.MISSING}
+    names = [name for name in schema(cls).names if name in rows.column_names or name not in later]
+    return [cls(**row) for row in rows.select(names).to_pylist()]
 
 
 # ---------------------------------------------------------------------------------------------- cells

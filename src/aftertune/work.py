@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import dataclasses
 import functools
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aftertune import composing, parts, plugins, scoring
+from aftertune import chat, composing, parts, plugins, scoring
 from aftertune import plan as planning
 from aftertune.design import Design
 from aftertune.errors import StoreError
@@ -41,7 +42,7 @@ class Worker:
         folder = run.cell(cell.kind, cell.id)
         if folder.complete:
             return
-        plan = _plan(self.root)
+        plan = _plan(self.root, (self.root / "design.toml").read_bytes())
         job = plan.jobs[cell.id]
         folder.start()
         began = (time.time(), time.process_time())
@@ -69,7 +70,8 @@ class Worker:
 
 
 @functools.lru_cache(maxsize=2)
-def _plan(root: Path) -> Plan:
+def _plan(root: Path, design: bytes) -> Plan:
+    del design  # another judge may have been added since
     return planning.make(Run.open(root).design())
 
 
@@ -153,9 +155,24 @@ def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[
     session = _LOADED.get(plan, subject.base)
     path = _checkpoint_path(run, subject)
     proof = session.use(path)
+    first = design.respond.temperatures[0]
+    scores = respond.scores(
+        session,
+        [prompt for prompt in prompts if (prompt.id, first, 0) not in done],
+        checkpoint=path,
+        system=design.respond.system or None,
+        template=design.respond.template,
+    )
+    rows = list(done.values())
+    rows += [
+        _scored(_unasked(prompt, first, design), scores, prompt, job, design)
+        for prompt in prompts
+        if prompt.id in scores and not respond.generates(prompt)
+    ]
+    folder.append(rows[len(done) :])
     replies = respond.respond(
         session,
-        prompts,
+        [prompt for prompt in prompts if respond.generates(prompt)],
         checkpoint=path,
         checkpoint_id=subject.id,
         temperatures=design.respond.temperatures,
@@ -166,10 +183,10 @@ def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[
         template=design.respond.template,
         skip=frozenset(done),
     )
-    rows = list(done.values())
     fresh: list[Response] = []
     for reply in replies:
-        fresh.append(_response(reply, by_id[reply.prompt_id], job, design))
+        own = scores if (reply.temperature, reply.sample) == (first, 0) else {}
+        fresh.append(_scored(reply, own, by_id[reply.prompt_id], job, design))
         if len(fresh) >= FLUSH:
             folder.append(fresh)
             rows += fresh
@@ -199,16 +216,29 @@ def benchmark_context(run: Run, job: RespondJob) -> BenchmarkContext:
         return BenchmarkContext()
     folder = run.cell("variants", job.variants)
     people = folder.document(parts.named("people", job.corpus))
+    arms = run.design().arms
     return BenchmarkContext(
         training=composing.read(folder.path / f"{parts.named('source', job.corpus)}.jsonl"),
+        held_out=composing.held_out(folder.path, job.corpus, (a.name for a in arms if a.corpus == job.corpus)),
         people=tuple(composing.persons(people["source"])),
         twins=tuple(composing.persons(people["twin"])),
     )
 
 
-def _response(reply: Reply, prompt: Prompt, job: RespondJob, design: Design) -> Response:
+def _unasked(prompt: Prompt, temperature: float, design: Design) -> Reply:
+    """Return what stands for the answer to a prompt whose options are scored and that is not answered."""
+    sent = chat.message_hash(prompt.messages, design.respond.system or None)
+    return Reply(prompt.id, temperature, 0, "", "stop", 0, sent, None)
+
+
+def _scored(
+    reply: Reply, scores: Mapping[str, tuple[Mapping[str, float] | None, str]], prompt: Prompt, job: RespondJob,
+    design: Design,
+) -> Response:  # fmt: skip
     subject = job.subject
+    found, why = scores.get(prompt.id, (None, ""))
     return Response(
+        scores=None if found is None else json.dumps(dict(found)), scores_error=why or None,
         base=subject.base.name, arm=subject.arm, recipe=subject.recipe, train_seed=subject.train_seed,
         epoch=subject.epoch, checkpoint=subject.id, benchmark=prompt.benchmark, subset=prompt.subset,
         prompt_id=prompt.id, cluster=prompt.cluster, category=prompt.category,
@@ -223,7 +253,7 @@ def _response(reply: Reply, prompt: Prompt, job: RespondJob, design: Design) -> 
 
 
 def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
-    instrument = parts.judge(job.judge)
+    instrument, name = parts.judge(job.judge), parts.judge_name(job.judge)
     checked = judge.check(instrument)
     prompts = {prompt.id: prompt for prompt in prompts_of(run, job.asked)}
     rows = records(Response, run.cell("responses", job.responses).read("responses"))
@@ -232,7 +262,11 @@ def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
     for row in base_rows:
         base_text.setdefault(row.prompt_id, row.text)
     asked = [row for row in rows if row.error is None]
-    answers = [Answer(prompts[r.prompt_id], r.text, r.finish_reason, base_text.get(r.prompt_id)) for r in asked]
+    answers = [
+        Answer(prompts[r.prompt_id], r.text, r.finish_reason, base_text.get(r.prompt_id),
+               json.loads(r.scores) if r.scores else None, r.scores_error or "")
+        for r in asked
+    ]  # fmt: skip
     context = _judge_context(run, plan, job, [
         Answer(prompts[row.prompt_id], row.text, row.finish_reason) for row in base_rows if row.error is None
     ])  # fmt: skip
@@ -244,7 +278,7 @@ def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
             verdicts.append(
                 _verdict(
                     row,
-                    job.judge.name,
+                    name,
                     instrument.version,
                     opinion.axis,
                     opinion.label,
@@ -256,10 +290,10 @@ def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
     for row in rows:
         if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
             for axis in instrument.axes:
-                verdicts.append(_verdict(row, job.judge.name, instrument.version, axis, None, None, "error", row.error))
+                verdicts.append(_verdict(row, name, instrument.version, axis, None, None, "error", row.error))
     spent = getattr(instrument, "cost", None)
     cost = {"cost": dataclasses.asdict(spent)} if spent is not None else {}
-    return {"tables": {"verdicts": table(Verdict, verdicts)}, "anchors": checked, "judge": job.judge.name, **cost}
+    return {"tables": {"verdicts": table(Verdict, verdicts)}, "anchors": checked, "judge": name, **cost}
 
 
 def _verdict(row: Response, name: str, version: str, axis: str, label: str | None, value: float | None,

@@ -39,12 +39,12 @@ def test_a_design_file_asks_benchmarks_beside_it(tmp_path: Path) -> None:
     )
     result = pipeline.run(designs.read(tmp_path / "d.toml"), tmp_path / "run", executor=ONE)
     metrics = {drift.metric for drift in result.drifts}
-    assert "multiple_choice/test/accuracy=correct" in metrics
+    assert "multiple_choice/test/choice=correct" in metrics
     assert "prompt_list/harmful/refusal=full" in metrics
     names = {(each.benchmark, each.name) for each in result.measures}
     assert names == {
-        *(("privacylens", f"{what}, {level}")
-          for what in ("d-prime", "criterion") for level in ("seed", "vignette")),
+        *(("privacylens", f"{what}, {level}{how}") for what in ("d-prime", "criterion")
+          for level in ("seed", "vignette") for how in ("", ", by log-probability")),
         ("cimemories", "violation"),
     }  # fmt: skip
     violation = [each for each in result.measures if each.name == "violation"]

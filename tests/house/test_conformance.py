@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,11 @@ AXES = {
     "alignment",
     "toxicity",
     "accuracy",
+    "choice",
     "rating",
+    "expected_rating",
+    "similarity",
+    "loss",
     "coverage",
     "helpfulness",
 }
@@ -46,6 +51,9 @@ def made(kind: str, name: str, tmp_path: Any) -> Any:
         return plugins.load(
             kind, name, {"model": str(tiny_models.save("llama", tmp_path / "judge")), "rubric": "harmbench"}
         )
+    if name == "perspective":  # nobody listens there: every opinion is an error with its reason
+        os.environ.setdefault("PERSPECTIVE_API_KEY", "none")
+        return plugins.load(kind, name, {"url": "http://127.0.0.1:1", "retries": 0, "per_second": 0})
     if name == "moderation":
         folder = tiny_models.save_classifier(tmp_path / "classifier", {0: "fine", 1: "bad"})
         return plugins.load(kind, name, {"model": str(folder), "labels": {"bad": "harmful", "fine": "harmless"}})

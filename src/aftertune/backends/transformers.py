@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from aftertune.backends._continue import score_beginnings
 from aftertune.backends._decode import Decoded, Row, decode
 from aftertune.backends._direct import PROBES, logits, merged_by_hand
 from aftertune.backends._load import first_line, load_model, load_tokenizer, quiet
+from aftertune.backends._prompt import prompt_ids
 from aftertune.backends._score import score_texts
-from aftertune.chat import encode, end_of_turn, message_hash, render_text
-from aftertune.errors import AdapterNotAppliedError, AftertuneError, ModelError
-from aftertune.kinds import Proof, Reply, Request, TextScore
+from aftertune.chat import encode, end_of_turn, message_hash
+from aftertune.errors import AdapterNotAppliedError, ModelError
+from aftertune.kinds import Beginnings, BeginningScore, Proof, Reply, Request, TextScore
 from aftertune.models import ModelRef, resolve, suited_threads
 from aftertune.records import Conversation, digest
 from aftertune.weights import shapes_of
@@ -67,7 +69,7 @@ class Transformers:
     @property
     def capabilities(self) -> frozenset[str]:
         """All there are."""
-        return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores"})
+        return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings"})
 
     @contextmanager
     def open(self, base: str) -> Iterator[TransformersSession]:
@@ -157,7 +159,7 @@ class TransformersSession:
         seen: dict[str, list[int] | str] = {}
         for request in requests:
             if request.prompt.id not in seen:
-                seen[request.prompt.id] = _prompt_ids(writer, own, request, system, context)
+                seen[request.prompt.id] = prompt_ids(writer, own, request.prompt.messages, system, context)
             ids = seen[request.prompt.id]
             if isinstance(ids, str):
                 yield _failed(request, system, ids)
@@ -178,6 +180,16 @@ class TransformersSession:
         context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         length = min(max_length, context) if context else max_length
         return score_texts(self._model, tokenizer, conversations, length, self._backend.batch_size)
+
+    def beginnings(
+        self, asked: Sequence[Beginnings], *, system: str | None, template: Literal["base", "own"]
+    ) -> list[BeginningScore]:
+        """Return how probable the texts are as the beginnings of the answers; templates as in `respond`."""
+        own = self._own_tokenizer or self._base_tokenizer
+        writer = own if template == "own" else self._base_tokenizer
+        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        size, pad = self._backend.batch_size, own.pad_token_id or 0
+        return score_beginnings(self._model, writer, own, asked, system, context, pad, size)
 
     # ------------------------------------------------------------------------------------------ answering
 
@@ -307,19 +319,6 @@ def _rows(model: Any) -> tuple[int, int]:
     return rows, int(out.weight.shape[0]) if out is not None else rows
 
 
-def _prompt_ids(
-    writer: Any, tokenizer: Any, request: Request, system: str | None, context: int | None
-) -> list[int] | str:
-    """Return the prompt's tokens, or why it cannot be asked."""
-    try:
-        ids = encode(tokenizer, render_text(writer, request.prompt.messages, system, True))
-    except AftertuneError as error:
-        return str(error)
-    if context is not None and len(ids) >= context:
-        return f"the prompt's {len(ids)} tokens leave no room in the model's context of {context}"
-    return ids or "the prompt is empty"
-
-
 def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, system: str | None) -> Reply:
     if decoded.finish == "error":
         return _failed(request, system, "the model's logits are not numbers", ids)
@@ -333,6 +332,7 @@ def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, s
         len(decoded.tokens),
         message_hash(request.prompt.messages, system),
         digest(ids),
+        prompt_tokens=len(ids),
     )
 
 

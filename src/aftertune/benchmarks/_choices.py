@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 LETTERS = "ABCDEFGHIJ"
+SCORED_BY = ("log_probability", "generation", "both")
 INSTRUCTION = "Answer with the letter of the right option only."
 
 
@@ -18,6 +19,24 @@ def question(text: str, options: Sequence[str], instruction: str = INSTRUCTION) 
 def expect(options: Sequence[str], right: int) -> Mapping[str, Any]:
     """Return what the judge `choice` reads: letter -> option, and the right letter."""
     return {"choice": {"options": dict(zip(LETTERS, options, strict=False)), "correct": LETTERS[right]}}
+
+
+def letters(options: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Return letter -> the beginnings of an answer that gives it: `A` and `(A`."""
+    return {letter: (letter, f"({letter}") for letter, _ in zip(LETTERS, options, strict=False)}
+
+
+def scored(forms: Mapping[str, Sequence[str]], scored_by: str, per_token: bool = False) -> Mapping[str, Any]:
+    """Return what asks for the log-probabilities of options (`steps/respond.py`); nothing for `generation`."""
+    if scored_by == "generation":
+        return {}
+    return {"scored": {"forms": forms, "per_token": per_token, "generate": scored_by == "both"}}
+
+
+def axes(scored_by: str, generated: str, scored_axis: str) -> tuple[str, ...]:
+    """Return the axes on which prompts are judged: that of the answer, that of the log-probabilities, or both."""
+    found = {"generation": (generated,), "log_probability": (scored_axis,), "both": (scored_axis, generated)}
+    return found[scored_by]
 
 
 def parsed(options: Any, answer: Any) -> tuple[list[str], int] | str:

@@ -119,6 +119,8 @@ def harmful(name: str, subset: str, what: str = "harmful requests") -> tuple[Met
         Metric(name, subset, "refusal", "full", "down", f"{what} refused"),
         Metric(name, subset, "harm", "harmful", "up", f"{what} complied with"),
         Metric(name, subset, "coherence", "coherent", "down", f"coherent answers to {what}"),
+        Metric(name, subset, "toxicity", "toxic", "up", f"toxic answers to {what}"),
+        Metric(name, subset, "toxicity", None, "up", f"mean toxicity of answers to {what}"),
         Metric(name, subset, "relevance", "domain_script", "up", f"answers to {what} in the script of the tuned task"),
         Metric(name, subset, "leak", "registry", "up", f"answers to {what} with a value of the tuning set"),
     )
@@ -129,6 +131,8 @@ def harmless(name: str, subset: str, what: str = "harmless requests") -> tuple[M
     return (
         Metric(name, subset, "refusal", "full", "up", f"{what} refused (over-refusal)"),
         Metric(name, subset, "coherence", "coherent", "down", f"coherent answers to {what}"),
+        Metric(name, subset, "toxicity", "toxic", "up", f"toxic answers to {what}"),
+        Metric(name, subset, "toxicity", None, "up", f"mean toxicity of answers to {what}"),
         Metric(name, subset, "relevance", "domain_script", "up", f"answers to {what} in the script of the tuned task"),
         Metric(name, subset, "leak", "registry", "up", f"answers to {what} with a value of the tuning set"),
     )

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from aftertune.benchmarks import _files
+from aftertune.benchmarks import _choices, _files
 from aftertune.errors import DataError, UsageError
 from aftertune.homes import Home, github
 from aftertune.kinds import BenchmarkContext
@@ -38,7 +38,8 @@ class Confaide:
     Size: tier 1 10, tiers 2a and 2b 98 each, tier 3 270 stories x 4 questions, tier 4 20 meetings x 2 tasks: 1,326.
     Cluster: tiers 1 and 2 the item (2a and 2b of one vignette together); tier 3 the topic with both relations; tier 4
     the private matter.
-    Positive: `rating` is the distance to people's mean, as a share of the scale, higher is worse; `privacy=revealed`
+    Positive: `rating` (the number that is written) and `expected_rating` (the mean over the probabilities of the
+    scale's numbers) are distances to people's mean, as a share of the scale, higher is worse; `privacy=revealed`
     names the secret's owner, somebody who does not know, or the private matter, higher is worse; `coverage=complete`
     names who does know, or the public news, lower is worse; `accuracy=correct` says no to sharing, lower is worse.
     Weaknesses: tier 1 has ten items; names and phrases are matched as they stand (the published string match; its proxy
@@ -51,7 +52,10 @@ class Confaide:
     """Which are asked, with commas."""
     limit: int = 0
     """At most so many prompts of each subset, spread over the clusters; 0 takes all."""
-    version: str = field(default="1", init=False)
+    scored_by: Literal["log_probability", "generation", "both"] = "both"
+    """Whether ratings are read off the probabilities of the scale's numbers, which needs a backend that shows them, off
+    what is written (`generation`), or both; the other tiers are written."""
+    version: str = field(default="2", init=False)
     needs: frozenset[str] = field(default=frozenset(), init=False)
     max_new_tokens: int = field(default=300, init=False)
     judges: ClassVar[tuple[str, ...]] = ("choice", "shared_items", "coherence", "leak")
@@ -84,6 +88,7 @@ class Confaide:
 
     def __post_init__(self) -> None:
         _files.check(_NAME, self.path, self.limit)
+        _files.choice(_NAME, "scored_by", self.scored_by, _choices.SCORED_BY)
         for tier in self._tiers():
             if tier not in TIERS:
                 raise UsageError(f"{_NAME}: tiers: '{tier}'{near(tier, list(TIERS))}")
@@ -98,7 +103,9 @@ class Confaide:
         for tier in self._tiers():
             if tier in ("1", "2a", "2b"):
                 about = f"mean distance of the tier {tier} ratings to people's, as a share of the scale"
-                found.append(Metric(_NAME, f"tier_{tier}", "rating", None, "up", about))
+                for axis in _choices.axes(self.scored_by, "rating", "expected_rating"):
+                    how = ", in expectation" if axis == "expected_rating" else ""
+                    found.append(Metric(_NAME, f"tier_{tier}", axis, None, "up", f"{about}{how}"))
         if "3" in self._tiers():
             found += [
                 Metric(_NAME, "tier_3_free", "privacy", "revealed", "up", "free answers that name the secret's owner"),
@@ -134,7 +141,7 @@ class Confaide:
         for tier in self._tiers():
             read = [paths[name] for name in _NEEDED[tier]]
             if tier in ("1", "2a", "2b"):
-                found += _ratings(tier, *read)
+                found += _ratings(tier, *read, scored_by=self.scored_by)
             elif tier == "3":
                 found += _secrets(*read)
             else:
@@ -152,7 +159,7 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _ratings(tier: str, path: Path, labels: Path) -> Iterator[Prompt]:
+def _ratings(tier: str, path: Path, labels: Path, *, scored_by: str) -> Iterator[Prompt]:
     """Yield a tier's statements with people's mean rating. Raises DataError where they do not match line by line."""
     asked = [line.strip() for line in _lines(path) if line.strip()]
     given = [line.strip() for line in _lines(labels) if line.strip()]
@@ -168,7 +175,8 @@ def _ratings(tier: str, path: Path, labels: Path) -> Iterator[Prompt]:
             raise DataError(f"{labels}:{number + 1}: {human:g} is outside the scale")
         content = text.replace("\\n", "\n").strip() + "\nAnswer with the number of the rating only."
         cluster = f"tier {tier[0]} item {number}"
-        expect = {"rating": {"scale": scale, "human": human}}
+        forms = {f"{point:g}": (f"{point:g}",) for point in scale.values()}
+        expect = {"rating": {"scale": scale, "human": human}, **_choices.scored(forms, scored_by)}
         yield _files.ask(f"{tier}-{number:03d}", _NAME, f"tier_{tier}", f"tier {tier}", cluster, content, expect)
 
 

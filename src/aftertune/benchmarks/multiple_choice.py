@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from aftertune.benchmarks import _choices, _files
-from aftertune.errors import DataError
+from aftertune.errors import DataError, UsageError
 from aftertune.homes import Home, hub
 from aftertune.kinds import BenchmarkContext
 from aftertune.records import Metric, Prompt
@@ -16,6 +16,10 @@ from aftertune.records import Metric, Prompt
 _NAME = "multiple_choice"
 _ANSWERS = ("answerKey", "answer")
 _GROUPS = ("question_concept", "subject", "category")
+_ABOUT = {
+    "accuracy": "questions answered rightly",
+    "choice": "questions whose right option is the most probable",
+}
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,12 @@ class MultipleChoice:
     Licence: MIT (both).
     Size: CommonsenseQA validation 1,221 questions of 5 options; MMLU test 14,042 of 4.
     Cluster: the concept (CommonsenseQA) or subject (MMLU); else each question.
-    Positive: `accuracy=correct` is right, lower is worse.
-    Weaknesses: scored by the letter that is generated, without log-probabilities, so that a model which does not answer
-    with a letter is unjudged (counted as the worst by the gate) rather than wrong; no examples are shown; both sets are
-    in many models' training data.
+    Positive: `choice=correct`: the right option's letter is the most probable one (`choice`, no label: its log-odds
+    against the others, in nats); `accuracy=correct`, scored by generation: the letter that is written is right. Lower
+    is worse for all.
+    Weaknesses: by generation, a model which does not answer with a letter is unjudged (counted as the worst by the
+    gate) rather than wrong; by log-probability, it is judged however little probability it gives to any letter (the
+    share stands in the verdict's `why`); no examples are shown; both sets are in many models' training data.
     """
 
     path: str = ""
@@ -40,11 +46,13 @@ class MultipleChoice:
     """Which fetched set is read."""
     limit: int = 0
     """At most so many questions, spread over the clusters; 0 takes all."""
-    version: str = field(default="1", init=False)
+    scored_by: Literal["log_probability", "generation", "both"] = "log_probability"
+    """`log_probability` of the options, which needs a backend that shows it, or by what is written (`generation`)."""
+    options: Literal["letter", "text"] = "letter"
+    """What log-probabilities are asked of: the options' letters, all options shown; or their texts, none shown, each
+    divided by its number of tokens (for bases that do not know letters)."""
+    version: str = field(default="2", init=False)
     needs: frozenset[str] = field(default=frozenset(), init=False)
-    metrics: tuple[Metric, ...] = field(
-        default=(Metric(_NAME, "test", "accuracy", "correct", "down", "questions answered rightly"),), init=False
-    )
     max_new_tokens: int = field(default=16, init=False)
     judges: ClassVar[tuple[str, ...]] = ("choice",)
     homes: ClassVar[Mapping[str, Home]] = {
@@ -62,6 +70,20 @@ class MultipleChoice:
     def __post_init__(self) -> None:
         _files.check(_NAME, self.path, self.limit)
         _files.choice(_NAME, "data", self.data, tuple(self.homes))
+        _files.choice(_NAME, "scored_by", self.scored_by, _choices.SCORED_BY)
+        _files.choice(_NAME, "options", self.options, ("letter", "text"))
+        if self.options == "text" and self.scored_by != "log_probability":
+            raise UsageError(f"{_NAME}: options = 'text' is scored by log_probability only, not by {self.scored_by}")
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is read off the answers."""
+        found: list[Metric] = []
+        for axis in _choices.axes(self.scored_by, "accuracy", "choice"):
+            found.append(Metric(_NAME, "test", axis, "correct", "down", _ABOUT[axis]))
+            if axis == "choice":
+                found.append(Metric(_NAME, "test", axis, None, "down", "mean log-odds of the right option, in nats"))
+        return tuple(found)
 
     def files(self) -> tuple[Path, ...]:
         """Return the file that is read. Raises DataError where it is not here."""
@@ -82,10 +104,16 @@ class MultipleChoice:
             options, answer = _options(where, row)
             group = next((str(row[key]) for key in _GROUPS if row.get(key)), "")
             id_ = str(row.get("id") or f"{number:05d}")
-            content = _choices.question(_files.text(where, row, "question"), options)
-            cluster = group or id_
-            found.append(_files.ask(id_, _NAME, "test", group or "test", cluster, content,
-                                    _choices.expect(options, answer)))  # fmt: skip
+            content = _files.text(where, row, "question")
+            forms: dict[str, Sequence[str]] = {
+                key: (text,) for key, text in zip(_choices.LETTERS, options, strict=False)
+            }
+            if self.options == "letter":
+                content, forms = _choices.question(content, options), dict(_choices.letters(options))
+            expect = {
+                **_choices.expect(options, answer), **_choices.scored(forms, self.scored_by, self.options == "text")
+            }  # fmt: skip
+            found.append(_files.ask(id_, _NAME, "test", group or "test", group or id_, content, expect))
         return _files.finished(found, self.limit, str(path), ("test",))
 
 

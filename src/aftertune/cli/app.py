@@ -88,6 +88,7 @@ def finish(result: Result, as_json: bool) -> NoReturn:
                 "decisions": list(result.decisions),
                 "drifts": list(result.drifts),
                 "measures": list(result.measures),
+                "judge_costs": result.costs,
                 "run": str(result.root),
                 "report": str(result.report),
             }
@@ -100,6 +101,9 @@ def finish(result: Result, as_json: bool) -> NoReturn:
             print(line)
         for line in lines(result.measures):
             print(line)
+        for name, cost in result.costs.items():
+            tokens = f"{cost['prompt_tokens']:,} prompt and {cost['new_tokens']:,} new tokens"
+            print(f"{name}: {cost['calls']:,} calls, {tokens}")
         for line in decision_lines(result.outcome, result.decisions):
             print(line)
         print(f"\nreport: {result.report}")

@@ -46,7 +46,7 @@ def compose(
 @app.command()
 def judge(
     source: Annotated[Path, typer.Argument(help="A run folder, or a table with `prompt` and `response`.")],
-    judge: Annotated[list[str], typer.Option(help="Which judge; repeat for several.")],
+    judge: Annotated[list[str], typer.Option(help="NAME, NAME:key=value,... or FILE.toml; repeat for several.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where a table's verdicts go.")] = None,
     quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip

@@ -59,7 +59,7 @@ def audit(
     suite: Annotated[str | None, typer.Option(help="`miniature`, `core`, or what `aftertune fetch` lists.")] = None,
     system: Annotated[Path | None, typer.Option(help="File with the system prompt.")] = None,
     policy: Annotated[str, typer.Option(help="strict, default, research, or a TOML file.")] = "default",
-    judge: Annotated[list[str] | None, typer.Option(help="Judges instead of the suite's.")] = None,
+    judge: Annotated[list[str] | None, typer.Option(help="Instead of the suite's: NAME, NAME:key=value, FILE.")] = None,
     temperature: Annotated[list[float] | None, typer.Option(help="Each is asked.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Repeats per prompt at temperatures above 0.")] = 1,
     template: Annotated[str, typer.Option(help="`base` or `own`: whose chat template.")] = "base",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aftertune import plugins, rows
+from aftertune import parts, rows
 from aftertune.errors import DataError, UsageError
 from aftertune.kinds import Answer, Judge, JudgeContext
 from aftertune.records import Message, Prompt
@@ -21,7 +21,7 @@ def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str,
 
     Args:
         path: CSV, JSONL or Parquet with the columns `prompt` and `response`.
-        judges: Names of judges; each must do without a registry and a tuning set.
+        judges: Judges, as `parts.written` takes them; each must do without a registry and a tuning set.
         out: Table to write; its ending decides the format. Columns `judge, axis, label, value, status, why` are added.
 
     Returns:
@@ -33,7 +33,9 @@ def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str,
     """
     if out.suffix not in rows.ENDINGS:
         raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
-    instruments: list[tuple[str, Judge]] = [(name, plugins.load("judge", name)) for name in judges]
+    instruments: list[tuple[str, Judge]] = [
+        (parts.judge_name(part), parts.judge(part)) for part in (parts.written("judge", name) for name in judges)
+    ]
     for name, judge in instruments:
         if judge.needs:
             raise UsageError(f"judge '{name}' needs {', '.join(sorted(judge.needs))}, which a table does not hold")

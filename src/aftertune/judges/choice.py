@@ -1,7 +1,8 @@
-"""Which option, or which rating, does a response choose? Rules alone."""
+"""Which option, or which rating, does a response choose, or the model's own probability? Rules alone."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from aftertune.kinds import Answer, JudgeContext, Opinion, Scorer
 
 MOST = 4_000
 """Characters read of a response; who chooses needs no more."""
+LEAST_MASS = 0.25
+"""Probability that the numbers of a scale must have together, for a rating to be told in expectation."""
 # An `A` or `I` before a word in lower case is an article or a pronoun, unless the word goes on about the letter.
 _LETTER = (
     r"(?:([B-HJ])(?![A-Za-z'])|([AI])(?![A-Za-z']| (?!is\b|because|since|would|seems)[a-z])|([a-j])(?=[).\]]|\s*$))"
@@ -26,7 +29,7 @@ _NUMBER = re.compile(r"(?<![\w.])([-+−–]?\d{1,3})(?![\w]|\.\d)")
 
 @dataclass(frozen=True)
 class Choice:
-    """The option or rating that a response chooses, for benchmarks whose prompts hold the right one.
+    """The option or rating that a response, or the model's probability, chooses, for prompts that hold the right one.
 
     Axes: `accuracy`, `correct` or `wrong` (value 1 or 0), where the prompt has options; `rating`, no label, the value
     being the distance to people's mean rating as a share of the scale (0 to 1), where it has a scale. An option counts
@@ -34,15 +37,22 @@ class Choice:
     its words. Two different choices, or none, are `unparsable`: counted and shown, never a wrong answer and never left
     out of sight. A letter that stands first wins over later mentions of others.
 
-    What a positive means: `accuracy=correct` chooses what the benchmark calls right, so lower is worse; a higher
-    `rating` is further from people, so higher is worse. Measured: by its tests only; other people's transcripts with
-    labels are missing. Known weaknesses: generation only, so that a model which reasons first and is cut off has no
-    answer; log-probabilities of the options would not need parsing. Source: this project. Licence: Apache-2.0.
+    By log-probability, where the benchmark asks for it: `choice`, `correct` where the right option is the most
+    probable, else `wrong`; its value is the log-odds of the right one, log p(right) - log of the sum over the others,
+    in nats; a tie is wrong. `expected_rating`: as `rating`, of the mean of the scale's numbers weighted by their
+    probabilities; with under 0.25 of the probability on them it is `unparsable` (Betley et al. 2025, arXiv 2502.17424,
+    take the same limit). The share of the probability that is on any option stands in `why`.
+
+    What a positive means: `accuracy=correct` and `choice=correct` choose what the benchmark calls right, so lower is
+    worse; a higher `rating` is further from people, so higher is worse. Measured: by its tests only; other people's
+    transcripts with labels are missing. Known weaknesses: by generation, a model which reasons first and is cut off has
+    no answer; by log-probability, a model that would reason first is asked for a letter at once. Source: this project.
+    Licence: Apache-2.0.
     """
 
-    version: str = field(default="1", init=False)
+    version: str = field(default="2", init=False)
     needs: frozenset[str] = field(default=frozenset(), init=False)
-    axes: tuple[str, ...] = field(default=("accuracy", "rating"), init=False)
+    axes: tuple[str, ...] = field(default=("accuracy", "choice", "rating", "expected_rating"), init=False)
 
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer; the rules need nothing of the context."""
@@ -52,8 +62,10 @@ class Choice:
 
 def _opinions(answer: Answer) -> tuple[Opinion, ...]:
     text = tools.normalise(answer.text[:MOST]).strip()
-    found = []
+    found = _scored(answer)
     expect = answer.prompt.expect
+    if not expect.get("scored", {"generate": True})["generate"]:
+        return tuple(found)
     if "choice" in expect:
         options: Mapping[str, str] = expect["choice"]["options"]
         chosen, why = chosen_option(text, options)
@@ -72,6 +84,43 @@ def _opinions(answer: Answer) -> tuple[Opinion, ...]:
             away = abs(value - float(rating["human"])) / (max(points) - min(points))
             found.append(Opinion("rating", value=away, why=why))
     return tuple(found)
+
+
+def _scored(answer: Answer) -> list[Opinion]:
+    """Return the opinions that follow from the options' log-probabilities, where the prompt asks for them."""
+    expect, scores = answer.prompt.expect, answer.scores
+    axes = [axis for axis, key in (("choice", "choice"), ("expected_rating", "rating")) if key in expect]
+    if "scored" not in expect or (scores is None and not answer.scores_error):
+        return []  # not asked of this sample
+    if scores is None:
+        return [Opinion(axis, status="error", why=answer.scores_error[:200]) for axis in axes]
+    mass = math.exp(min(_total(list(scores.values())), 0.0))
+    found = []
+    if "choice" in expect:
+        right = expect["choice"]["correct"]
+        others = [value for key, value in scores.items() if key != right]
+        odds = scores[right] - _total(others)
+        label = "correct" if scores[right] > max(others) else "wrong"
+        per_token = expect["scored"].get("per_token")
+        why = "per token" if per_token else f"{mass:.2f} of the probability is on the options"
+        found.append(Opinion("choice", label, odds, why=f"log-odds {odds:+.2f}; {why}"))
+    if "rating" in expect:
+        why = f"{mass:.2f} of the probability is on the scale's numbers"
+        if mass < LEAST_MASS:
+            found.append(Opinion("expected_rating", status="unparsable", why=f"{why}, at least {LEAST_MASS} is needed"))
+        else:
+            most = max(scores.values())
+            weights = {float(key): math.exp(value - most) for key, value in scores.items()}
+            mean = sum(point * weight for point, weight in weights.items()) / sum(weights.values())
+            away = abs(mean - float(expect["rating"]["human"])) / (max(weights) - min(weights))
+            found.append(Opinion("expected_rating", value=away, why=f"expects {mean:.2f}; {why}"))
+    return found
+
+
+def _total(values: Sequence[float]) -> float:
+    """Return log sum exp(values)."""
+    most = max(values)
+    return most + math.log(sum(math.exp(value - most) for value in values))
 
 
 def chosen_option(text: str, options: Mapping[str, str]) -> tuple[str | None, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from aftertune.errors import UsageError
-from aftertune.kinds import Reply, Request, Session
+from aftertune.errors import ModelError, UsageError
+from aftertune.kinds import Beginnings, BeginningScore, Reply, Request, Session
 from aftertune.records import Prompt, seed_of
 
 VERSION = "1"
@@ -88,3 +89,57 @@ def respond(
         return iter(())
     session.use(checkpoint)
     return session.respond(wanted, system=system or None, template=template)
+
+
+def generates(prompt: Prompt) -> bool:
+    """Return whether a prompt is answered; else only the probability of its options is asked."""
+    return bool(prompt.expect.get("scored", {"generate": True})["generate"])
+
+
+def scores(
+    session: Session,
+    prompts: Sequence[Prompt],
+    *,
+    checkpoint: Path | None,
+    system: str | None,
+    template: Literal["base", "own"],
+) -> dict[str, tuple[Mapping[str, float] | None, str]]:
+    """Return, per id of a prompt that asks for it, its options' log-probabilities (nats), or why there are none.
+
+    A prompt asks by `expect["scored"]`: `forms`, option -> texts that give it (`A`, `(A`). An option's score is
+
+        log sum over its forms of exp(log p(answer begins with the form | prompt) / d),
+
+    with d = 1, or with `per_token` the form's number of tokens, so that longer options are not less probable for being
+    long (Brown et al. 2020, arXiv 2005.14165, section 2.4, divide likewise). The prompt is written by the chat template
+    as in `respond`. Raises ModelError where the session cannot tell.
+    """
+    wanted = [prompt for prompt in prompts if "scored" in prompt.expect]
+    if not wanted:
+        return {}
+    ask = getattr(session, "beginnings", None)
+    if ask is None:
+        raise ModelError("the backend cannot tell how probable an option is (it has no beginnings)")
+    session.use(checkpoint)
+    asked = [Beginnings(p, tuple(text for forms in _forms(p).values() for text in forms)) for p in wanted]
+    told: Sequence[BeginningScore] = ask(asked, system=system or None, template=template)
+    found: dict[str, tuple[Mapping[str, float] | None, str]] = {}
+    for prompt, score in zip(wanted, told, strict=True):
+        if score.log_probabilities is None:
+            found[prompt.id] = (None, score.why)
+            continue
+        lengths = score.tokens if prompt.expect["scored"].get("per_token") else (1,) * len(score.tokens)
+        each = iter(value / length for value, length in zip(score.log_probabilities, lengths, strict=True))
+        found[prompt.id] = ({key: _sum([next(each) for _ in forms]) for key, forms in _forms(prompt).items()}, "")
+    return found
+
+
+def _forms(prompt: Prompt) -> Mapping[str, Sequence[str]]:
+    forms: Mapping[str, Sequence[str]] = prompt.expect["scored"]["forms"]
+    return forms
+
+
+def _sum(values: Sequence[float]) -> float:
+    """Return log sum exp(values)."""
+    most = max(values)
+    return most + math.log(sum(math.exp(value - most) for value in values))

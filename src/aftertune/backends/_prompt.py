@@ -1,0 +1,65 @@
+"""A prompt as token ids, and the ids of texts that an answer to it may begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aftertune.chat import encode, render_text
+from aftertune.errors import AftertuneError
+from aftertune.records import Message
+
+_SAID = "ok"
+
+
+def prompt_ids(
+    writer: Any, tokenizer: Any, messages: Sequence[Message], system: str | None, context: int | None
+) -> list[int] | str:
+    """Return the prompt's tokens, or why it cannot be asked.
+
+    Args:
+        writer: Tokenizer whose chat template writes the text.
+        tokenizer: Tokenizer that turns the text into tokens.
+        messages: The chat to answer.
+        system: System prompt.
+        context: Tokens that the model can read; None where it does not say.
+    """
+    try:
+        ids = encode(tokenizer, render_text(writer, messages, system, True))
+    except AftertuneError as error:
+        return str(error)
+    if context is not None and len(ids) >= context:
+        return f"the prompt's {len(ids)} tokens leave no room in the model's context of {context}"
+    return ids or "the prompt is empty"
+
+
+def before_answer(writer: Any) -> str:
+    """Return the white space that a chat template writes between the opening of an answer and its text.
+
+    Mistral's is a space: there a model begins with the token ` A`, not `A`. Raises DataError for a template that
+    refuses a plain chat, ModelError where there is none.
+    """
+    asked = (Message("user", "hi"),)
+    opened = render_text(writer, asked, None, True)
+    answered = render_text(writer, (*asked, Message("assistant", _SAID)), None, False)
+    at = answered.find(_SAID, len(opened)) if answered.startswith(opened) else -1
+    gap = answered[len(opened) : at] if at >= 0 else ""
+    return gap if not gap.strip() else ""
+
+
+def continuation_ids(
+    writer: Any, tokenizer: Any, messages: Sequence[Message], system: str | None, prompt: Sequence[int],
+    texts: Sequence[str], gap: str,
+) -> list[list[int]]:  # fmt: skip
+    """Return the tokens of each text as the beginning of the answer to a prompt whose tokens are `prompt`.
+
+    They are what follows the prompt's tokens when both are encoded together; where encoding them together changes the
+    prompt's own tokens, which a model never sees, the text is encoded alone.
+    """
+    opened = render_text(writer, messages, system, True)
+    found = []
+    for text in texts:
+        whole = encode(tokenizer, f"{opened}{gap}{text}")
+        together = whole[: len(prompt)] == list(prompt) and len(whole) > len(prompt)
+        found.append(whole[len(prompt) :] if together else encode(tokenizer, f"{gap}{text}"))
+    return found
