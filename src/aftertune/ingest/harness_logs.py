@@ -1,4 +1,4 @@
-"""Sample logs of lm-evaluation-harness: `samples_TASK_TIME.jsonl`, written with `--log_samples`, and what stands beside.
+"""Sample logs of lm-evaluation-harness: `samples_TASK_TIME.jsonl`, made with `--log_samples`, and what stands beside.
 
 Read without the package. The file holds one line per document and filter; `results_TIME.json` beside it names the model
 and says of each metric whether higher is better.
@@ -106,7 +106,8 @@ def _answers(path: Path, task: str, higher: Mapping[str, Any], warnings: list[st
         warnings.append(f"{path}: not one number per document, left out: {', '.join(sorted(seen.lists))}")
     if seen.trusted:
         warnings.append(
-            f"{path}: {', '.join(sorted(seen.trusted)[:4])}: higher is taken for better; a policy's `worse` says otherwise"
+            f"{path}: {', '.join(sorted(seen.trusted)[:4])}: higher is taken for better; a policy's `worse` can say "
+            "otherwise"
         )
 
 

@@ -62,7 +62,7 @@ def open_log(path: Path) -> Log:
 
 
 def _model(name: str, arguments: Mapping[str, Any]) -> str:
-    shown = ", ".join(f"{key}={value}" for key, value in sorted(arguments.items()))
+    shown = ", ".join(f"{key}={value}" for key, value in sorted(arguments.items()) if value is not None)
     return f"{name} ({shown})" if shown else name
 
 
@@ -99,7 +99,7 @@ def _zipped(path: Path) -> tuple[Raw, Sequence[Callable[[], Raw]]]:
             raise DataError(f"{path}: {name}: cannot be read: {_first(error)}") from None
         return raw
 
-    return found, [lambda name=name: load(name) for name in members]  # type: ignore[misc]
+    return found, [lambda name=name: load(name) for name in members]
 
 
 def _plain(path: Path) -> tuple[Raw, Sequence[Callable[[], Raw]]]:
@@ -108,7 +108,7 @@ def _plain(path: Path) -> tuple[Raw, Sequence[Callable[[], Raw]]]:
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON: {_first(error)}") from None
     samples = found.pop("samples", None) or []
-    return found, [lambda raw=raw: raw for raw in samples]  # type: ignore[misc]
+    return found, [lambda raw=raw: raw for raw in samples]
 
 
 # ---------------------------------------------------------------------------------------------- samples
@@ -129,18 +129,20 @@ def _answers(path: Path, spec: Any, samples: Sequence[Callable[[], Raw]], warnin
             raise DataError(f"{path}: a sample that this version cannot read: {_first(error)}") from None
         if sample.attachments:
             sample = resolve_sample_attachments(sample, "core")
-        error = (sample.error.message if sample.error else "invalidated" if sample.invalidation else "")[:200]
-        if error:
-            broken["invalidated" if sample.invalidation else "ended with an error"] += 1
+        why = (sample.error.message if sample.error else "invalidated" if sample.invalidation else "")[:200]
+        if why:
+            broken["ended with an error" if sample.error else "were invalidated"] += 1
+        output = sample.output if sample.output.choices else None
+        cut = output is not None and output.stop_reason in ("max_tokens", "model_length")
         prompt = _prompt(spec.task, sample)
         yield Logged(
             prompt,
             message_hash(prompt.messages, system),
             sample.epoch - 1,
-            sample.output.completion if sample.output.choices else None,
-            "length" if sample.output.choices and sample.output.stop_reason in ("max_tokens", "model_length") else "stop",
-            error or ("" if sample.output.choices else "no output"),
-            () if error else tuple(reader.read(sample)),
+            output.completion if output else None,
+            "length" if cut else "stop",
+            why or ("" if output else "no output"),
+            () if why else tuple(reader.read(sample)),
         )
     warnings += [f"{path}: {count:,} samples {what}: unjudged" for what, count in broken.items()]
     warnings += reader.warnings(path)
@@ -174,7 +176,6 @@ class _Scores:
         self.words: dict[str, set[str]] = {}
         self.trusted: set[str] = set()
         self.unknown: set[str] = set()
-        self.left: set[str] = set()
 
     def read(self, sample: Any) -> Iterator[Scored]:
         about: Mapping[str, Any] = sample.metadata or {}
@@ -200,10 +201,8 @@ class _Scores:
         if benchmark and benchmark in suites.metrics():
             metric = "/".join(part for part in (benchmark, subset, key) if part)
             known = suites.metrics()[benchmark].get(metric)
-            if known is None:
-                self.left.add(metric)
-                return None
-            return metric, known.worse
+            # Our scorers read every axis of every answer; a benchmark reports fewer, here as in a run.
+            return None if known is None else (metric, known.worse)
         metric, worse = "/".join(part for part in (benchmark or self.task, subset, key) if part), _usual(key)
         if worse is None:
             self.unknown.add(metric)
@@ -213,12 +212,11 @@ class _Scores:
         found = []
         for metric, words in sorted(self.words.items()):
             found.append(f"{path}: {metric} left out: it holds words ({', '.join(sorted(words)[:4])}), not numbers")
-        if self.trusted:
-            found.append(f"{path}: {_listed(self.trusted)}: higher is taken for better; a policy's `worse` says otherwise")
-        if self.unknown:
-            found.append(f"{path}: {_listed(self.unknown)}: higher is taken for worse; a policy's `worse` says otherwise")
-        if self.left:
-            found.append(f"{path}: not metrics of their benchmark, left out: {_listed(self.left)}")
+        for names, taken in ((self.trusted, "better"), (self.unknown, "worse")):
+            if names:
+                found.append(
+                    f"{path}: {_listed(names)}: higher is taken for {taken}; a policy's `worse` can say otherwise"
+                )
         return found
 
 

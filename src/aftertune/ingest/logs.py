@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +14,7 @@ from aftertune import rows
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import harness_logs, inspect_logs
 from aftertune.ingest.logged import Log
+from aftertune.store import write
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +60,11 @@ def open_log(path: Path) -> Log | None:
     return None
 
 
+def is_log(path: Path) -> bool:
+    """Return whether a file is a log rather than a table, of one that `open_log` or a reader of tables took."""
+    return path.suffix in (".eval", ".json", ".jsonl") and open_log(path) is not None
+
+
 def verdict_columns(log: Log) -> dict[str, list[Any]]:
     """Return `COLUMNS` of a log, one row per answer and metric.
 
@@ -95,8 +104,17 @@ def _counts(error: str) -> bool:
     return error != harness_logs.REPEATED
 
 
-def convert(paths: Sequence[Path], out: Path) -> list[str]:
-    """Write the verdicts of logs as one table (`aftertune ingest LOG... -o TABLE`) and return the warnings.
+@dataclass(frozen=True)
+class Converted:
+    """What was written."""
+
+    rows: Mapping[str, int]
+    """Checkpoint -> verdicts."""
+    warnings: tuple[str, ...]
+
+
+def convert(paths: Sequence[Path], out: Path) -> Converted:
+    """Write the verdicts of logs as one table (`aftertune ingest LOG... -o TABLE`).
 
     Args:
         paths: Logs, or folders, of which every log is taken.
@@ -109,27 +127,25 @@ def convert(paths: Sequence[Path], out: Path) -> list[str]:
     if out.suffix not in rows.ENDINGS:
         raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
     warnings: list[str] = []
+    counts: Counter[str] = Counter()
     tables = []
     for path in _files(paths):
         log = open_log(path)
         if log is None:
             raise DataError(f"{path}: neither a log of Inspect AI nor a sample log of lm-evaluation-harness")
         tables.append(pa.table(arrow(verdict_columns(log))))
+        counts[log.model] += len(tables[-1])
         warnings += log.warnings
     table = pa.concat_tables(tables)
     if out.suffix == ".parquet":
-        import io
-
         import pyarrow.parquet as pq
-
-        from aftertune.store import write
 
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
         write(out, buffer.getvalue())
     else:
         rows.write(out, table.to_pylist())
-    return warnings
+    return Converted(counts, tuple(warnings))
 
 
 def arrow(columns: dict[str, list[Any]]) -> dict[str, pa.ChunkedArray]:

@@ -42,12 +42,13 @@ def interval() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        found: dict[str, str | int | float | bool | None] = {}
-        for end in (0, 1):
-            made = _by_subset(scores, lambda values, names, end=end: _limits(values, names)[end])  # type: ignore[misc]
-            for subset, limit in (made if isinstance(made, dict) else {"": made}).items():
-                found["_".join(filter(None, (subset, ("low", "high")[end])))] = limit
-        return found
+        lows = _by_subset(scores, lambda values, names: _limits(values, names)[0])
+        highs = _by_subset(scores, lambda values, names: _limits(values, names)[1])
+        if isinstance(lows, float) and isinstance(highs, float):
+            return {"low": lows, "high": highs}
+        assert isinstance(lows, dict)
+        assert isinstance(highs, dict)
+        return {f"{subset}_low": low for subset, low in lows.items()} | {f"{s}_high": high for s, high in highs.items()}
 
     return compute
 
