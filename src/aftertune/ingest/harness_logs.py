@@ -99,7 +99,7 @@ def _answers(path: Path, task: str, higher: Mapping[str, Any], warnings: list[st
         yield Logged(prompt, hash_, 0, answers[0] if answers and first else None, "stop", _why(answers, first), scores)
         if first:
             for repeat, text in enumerate(answers[1:], 1):
-                yield Logged(prompt, hash_, repeat, text)
+                yield Logged(prompt, hash_, repeat, text, scores=None)
     if not seen.lines:
         raise DataError(f"{path}: no rows in it")
     if seen.lists:

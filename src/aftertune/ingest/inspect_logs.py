@@ -20,7 +20,7 @@ from aftertune import suites
 from aftertune.chat import message_hash
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest.logged import Log, Logged, Scored, number
-from aftertune.records import Message, Metric, Prompt, Role, Worse
+from aftertune.records import Message, Prompt, Role, Worse
 
 Raw = dict[str, Any]
 _HEAVY = ("events", "events_data", "timelines", "store")
@@ -45,6 +45,8 @@ def open_log(path: Path) -> Log:
             raise
         raise UsageError(f"{path}: a log of Inspect AI needs its package: pip install 'aftertune[inspect]'") from None
     head, samples = _zipped(path) if path.suffix == ".eval" else _plain(path)
+    if not isinstance(head, dict) or not isinstance(samples, list):
+        raise DataError(f"{path}: not a log of Inspect AI: no object with samples")
     try:
         log = EvalLog.model_validate(head)
     except ValueError as error:
@@ -73,8 +75,18 @@ def _first(error: Exception) -> str:
 # ---------------------------------------------------------------------------------------------- files
 
 
-def _zipped(path: Path) -> tuple[Raw, Sequence[Callable[[], Raw]]]:
-    """Return the header and a loader per sample; the file stays open as long as a loader lives."""
+def _broken() -> tuple[type[Exception], ...]:
+    """Return what a damaged ZIP file raises; its members are compressed by zstandard, which Inspect teaches zipfile."""
+    found = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError)
+    try:
+        from zstandard import ZstdError
+    except ModuleNotFoundError:
+        return found
+    return (*found, ZstdError)
+
+
+def _zipped(path: Path) -> tuple[Any, Any]:
+    """Return the header and a list of loaders, one per sample; the file stays open as long as a loader lives."""
     try:
         file = zipfile.ZipFile(path)
         names = set(file.namelist())
@@ -82,33 +94,32 @@ def _zipped(path: Path) -> tuple[Raw, Sequence[Callable[[], Raw]]]:
         if head is None:
             raise DataError(f"{path}: a ZIP file, but no log of Inspect AI: no header.json in it")
         found: Raw = json.loads(file.read(head))
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+    except _broken() as error:
         raise DataError(f"{path}: not a log of Inspect AI, or cut off: {_first(error)}") from None
     except ValueError as error:
         raise DataError(f"{path}: header: not valid JSON: {_first(error)}") from None
-    if head != "header.json":
+    if head != "header.json" and isinstance(found, dict):
         found["status"] = "started"  # it was killed: the header is written last
-    members = [name for name in dict.fromkeys(file.namelist()) if name.startswith("samples/")]
-    order = {str(id_): place for place, id_ in enumerate(found["eval"].get("dataset", {}).get("sample_ids") or ())}
-    members.sort(key=lambda name: order.get(name[len("samples/") :].rpartition("_epoch_")[0], len(order)))
+    # Samples stand in the order in which they were finished.
+    members = sorted(name for name in names if name.startswith("samples/"))
 
     def load(name: str) -> Raw:
         try:
             raw: Raw = json.loads(file.read(name))
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+        except (*_broken(), ValueError) as error:
             raise DataError(f"{path}: {name}: cannot be read: {_first(error)}") from None
         return raw
 
     return found, [lambda name=name: load(name) for name in members]
 
 
-def _plain(path: Path) -> tuple[Raw, Sequence[Callable[[], Raw]]]:
+def _plain(path: Path) -> tuple[Any, Any]:
     try:
         found: Raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON: {_first(error)}") from None
     samples = found.pop("samples", None) or []
-    return found, [lambda raw=raw: raw for raw in samples]
+    return found, [lambda raw=raw: raw for raw in samples] if isinstance(samples, list) else samples
 
 
 # ---------------------------------------------------------------------------------------------- samples
@@ -236,10 +247,13 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 @cache
 def _usual(key: str) -> Worse | None:
-    """Return the direction of `axis=label` where all benchmarks agree on it: harm is worse wherever it is read."""
+    """Return the direction of `axis=label` where all benchmarks agree on its axis; not so for refusal, for one."""
     axis, _, label = key.partition("=")
-    every: list[Metric] = [metric for own in suites.metrics().values() for metric in own.values()]
-    found = {metric.worse for metric in every if (metric.axis, metric.label) == (axis, label or None)}
-    if not found and not label:
-        found = {metric.worse for metric in every if (metric.axis, metric.label) == (axis, "harmful")}
-    return found.pop() if len(found) == 1 else None
+    found: dict[str | None, set[Worse]] = {}
+    for own in suites.metrics().values():
+        for metric in own.values():
+            if metric.axis == axis:
+                found.setdefault(metric.label, set()).add(metric.worse)
+    if any(len(directions) > 1 for directions in found.values()):
+        return None
+    return next(iter(found.get(label or None) or found.get("harmful") or [None]))

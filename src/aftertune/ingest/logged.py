@@ -39,7 +39,8 @@ class Logged:
     finish_reason: Literal["stop", "length"] = "stop"
     error: str = ""
     """Why there is no answer, or why it does not count."""
-    scores: tuple[Scored, ...] = ()
+    scores: tuple[Scored, ...] | None = ()
+    """None for a further answer to a prompt that the tool scores as a whole."""
 
 
 @dataclass

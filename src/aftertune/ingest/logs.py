@@ -73,7 +73,7 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
     """
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     kinds: dict[str, dict[tuple[str, str], str | None]] = {}
-    lacking: list[tuple[str, tuple[Any, ...], set[tuple[str, str]]]] = []
+    have: dict[tuple[str, tuple[Any, ...]], set[tuple[str, str]]] = {}
 
     def add(metric: str, value: float | None, judge: str, worse: str | None, about: tuple[Any, ...]) -> None:
         prompt, cluster, repeat, hash_ = about
@@ -82,26 +82,22 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
             found[name].append(part)
 
     for answer in log.answers:
+        if answer.scores is None:
+            continue
+        subset = answer.prompt.subset
         about = (answer.prompt.id, answer.prompt.cluster, answer.repeat, answer.message_hash)
-        known = kinds.setdefault(answer.prompt.subset, {})
-        have = set()
+        known, own = kinds.setdefault(subset, {}), have.setdefault((subset, about), set())
         for one in answer.scores:
             known[one.metric, one.judge] = one.worse
-            have.add((one.metric, one.judge))
+            own.add((one.metric, one.judge))
             add(one.metric, one.value, one.judge, one.worse, about)
-        if _counts(answer.error) and len(have) < max(len(known), 1):
-            lacking.append((answer.prompt.subset, about, have))
-    for subset, about, have in lacking:
+    for (subset, about), own in have.items():
         for (metric, judge), worse in kinds[subset].items():
-            if (metric, judge) not in have:
+            if (metric, judge) not in own:
                 add(metric, None, judge, worse, about)
     if not found["value"]:
         raise DataError(f"{log.path}: no scores in it that are numbers; judge its responses with `aftertune judge`")
     return found
-
-
-def _counts(error: str) -> bool:
-    return error != harness_logs.REPEATED
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,11 @@ _TURNS: Mapping[str, Callable[..., ChatMessage]] = {
     "user": ChatMessageUser,
     "assistant": ChatMessageAssistant,
 }
-_JUDGES = inspect.Parameter("judges", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Any)
+_MORE = (
+    inspect.Parameter("judges", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Any),
+    # Inspect drops what a signature does not know with a mere warning: this takes it, so that it is refused by name.
+    inspect.Parameter("unknown", inspect.Parameter.VAR_KEYWORD),
+)
 
 
 def sample(prompt: Prompt) -> Sample:
@@ -100,7 +104,7 @@ def _maker(name: str, cls: type[Any], without: Sequence[str]) -> Maker:
 
     make.__name__ = name
     make.__doc__ = inspect.getdoc(cls)
-    make.__signature__ = signature(cls, (_JUDGES,), without)  # type: ignore[attr-defined]
+    make.__signature__ = signature(cls, _MORE, without)  # type: ignore[attr-defined]
     return task(name=name)(make)
 
 
