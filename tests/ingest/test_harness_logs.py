@@ -126,7 +126,7 @@ def test_an_older_form_of_arguments_is_read_too(tmp_path: Path) -> None:
     assert log is not None
     (answer,) = log.answers
     assert answer.text == "Well."
-    assert [score.metric for score in answer.scores] == ["x/exact_match"]
+    assert [score.metric for score in answer.scores or ()] == ["x/exact_match"]
 
 
 def test_a_score_that_is_missing_is_unjudged(tmp_path: Path) -> None:
