@@ -77,7 +77,7 @@ def _first(error: Exception) -> str:
 
 def _broken(*more: type[Exception]) -> tuple[type[Exception], ...]:
     """Return what a damaged ZIP file raises; its members are compressed by zstandard, which Inspect teaches zipfile."""
-    found = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, *more)
+    found: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, *more)
     try:
         from zstandard import ZstdError
     except ModuleNotFoundError:
