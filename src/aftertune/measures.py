@@ -177,7 +177,8 @@ def _leak(
 ) -> SubjectMeasure:  # fmt: skip
     called = f"leak rate, {'replies that act' if helpful else 'all replies'}"
     shared: dict[str, Any] = {
-        "benchmark": name, "unit": planning.called(subject, plan.design), "checkpoint": subject.id, "temperature": temperature,
+        "benchmark": name, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
+        "temperature": temperature,
         "n": sum(map(len, own.values())), "n_clusters": len(own), "unread": unread,
     }  # fmt: skip
     if not own:

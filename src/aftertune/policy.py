@@ -73,9 +73,9 @@ class Policy:
         """Return whether a metric is gated."""
         return self.rule(metric.name, metric.worse) is not None
 
-    def direction(self, metric: str) -> Worse:
-        """Return the worse direction of a metric that no benchmark describes: up, unless its rule says otherwise."""
-        return next((rule.worse or "up" for rule in self.rules if rule.matches(metric)), "up")
+    def direction(self, metric: str, otherwise: Worse = "up") -> Worse:
+        """Return the worse direction of a metric that no benchmark describes: its rule's word, else `otherwise`."""
+        return next((rule.worse or otherwise for rule in self.rules if rule.matches(metric)), otherwise)
 
 
 def names() -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from aftertune import plugins
 from aftertune.design import Part
 from aftertune.errors import UsageError
+from aftertune.records import Metric
 
 Suite = tuple[tuple[Part, ...], tuple[Part, ...]]
 """Benchmarks and judges; of two judges of one axis, the first is gated and the other shown."""
@@ -53,3 +55,17 @@ def named(name: str) -> Suite:
     part = benchmark(name)
     judges = getattr(plugins.plugin_class("benchmark", part.name), "judges", ("refusal", "coherence", "leak", "script"))
     return (part,), tuple(Part(judge) for judge in judges)
+
+
+@cache
+def metrics() -> Mapping[str, Mapping[str, Metric]]:
+    """Return benchmark -> metric's name -> metric, of every benchmark and bundled list that can be made."""
+    found: dict[str, Mapping[str, Metric]] = {}
+    for name in names():
+        part = benchmark(name)
+        try:
+            own: tuple[Metric, ...] = plugins.load("benchmark", part.name, part.parameters).metrics
+        except UsageError:
+            continue  # it needs a package that is not here
+        found[name] = {metric.name: metric for metric in own}
+    return found

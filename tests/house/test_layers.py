@@ -61,6 +61,7 @@ FLOORS = {
     "selftest": 6,
     "demo": 6,
     "known_bad": 6,
+    "inspection": 7,
     "cli": 7,
     "__init__": 7,
     "__main__": 7,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -45,9 +46,15 @@ def compose(
 
 @app.command()
 def judge(
-    source: Annotated[Path, typer.Argument(help="A run folder, or a table with `prompt` and `response`.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, a table with `prompt` and `response`, or a log: Inspect AI's .eval or .json, "
+            "lm-evaluation-harness's samples_*.jsonl."
+        ),
+    ],
     judge: Annotated[list[str], typer.Option(help="NAME, NAME:key=value,... or FILE.toml; repeat for several.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where a table's verdicts go.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where a table's or log's verdicts go.")] = None,
     quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Let a judge read stored responses; no model is asked again."""
@@ -58,7 +65,7 @@ def judge(
             result = pipeline.judge_again(source, judge, progress=progress)
         finish(result, as_json)
     if out is None:
-        raise UsageError("judging a table needs -o FILE for the verdicts")
+        raise UsageError("judging a table or a log needs -o FILE for the verdicts")
     from aftertune.ingest import responses
 
     counts = responses.judge_table(source, judge, out)
@@ -68,3 +75,23 @@ def judge(
         for (axis, label), count in sorted(counts.items()):
             print(f"{axis:<14} {label:<20} {count:>8}")
         print(f"verdicts: {out}")
+
+
+@app.command()
+def ingest(
+    log: Annotated[
+        list[Path],
+        typer.Argument(help="Logs of Inspect AI (.eval, .json), lm-evaluation-harness (samples_*.jsonl), or folders."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="CSV, JSONL or Parquet: what `drift --verdicts` reads.")],
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Scores of other tools' logs as one table of verdicts: large logs are converted once, and compared often."""
+    from aftertune.ingest import logs
+
+    made = logs.convert(log, out)
+    for warning in made.warnings if not quiet else ():
+        print(f"aftertune: warning: {warning}", file=sys.stderr)
+    for name, count in made.rows.items():
+        print(f"{count:>8} verdicts of {name}")
+    print(f"verdicts: {out}")

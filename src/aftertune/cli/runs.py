@@ -123,8 +123,13 @@ def study(
 def drift(
     run: Annotated[Path | None, typer.Argument(help="A run folder.")] = None,
     verdicts: Annotated[
-        Path | None,
-        typer.Option(help="A table made elsewhere: checkpoint, prompt, metric, value; cluster, seed, repeat, judge."),
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="Made elsewhere, repeat for several: a table (checkpoint, prompt, metric, value; cluster, seed, "
+            "repeat, judge, worse, message_hash), a log of Inspect AI (.eval, .json) or lm-evaluation-harness "
+            "(samples_*.jsonl). NAME= calls the model of a file so.",
+        ),
     ] = None,
     base: Annotated[str | None, typer.Option(help="With --verdicts: the untuned model's name in it.")] = None,
     tuned: Annotated[list[str] | None, typer.Option(help="With --verdicts: a tuned checkpoint's name.")] = None,
@@ -135,7 +140,7 @@ def drift(
     as_json: AsJson = False,
 ) -> None:
     """Statistics and gate alone: again from a run's stored verdicts, or on a table made elsewhere."""
-    if (run is None) == (verdicts is None):
+    if (run is None) == (not verdicts):
         raise UsageError("give a run folder, or a table with --verdicts TABLE --base NAME --tuned NAME (not both)")
     if run is not None:
         given = {"--base": base, "--tuned": tuned, "--policy": policy, "--allow-partial-overlap": allow_partial_overlap}
@@ -145,7 +150,7 @@ def drift(
         from aftertune import pipeline
 
         finish(pipeline.again(run), as_json)
-    if verdicts is None or base is None or not tuned:
+    if not verdicts or base is None or not tuned:
         raise UsageError("--verdicts needs --base NAME and --tuned NAME: names that stand in its column 'checkpoint'")
     from aftertune.ingest import results
 

@@ -12,27 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aftertune import rows
-from aftertune.errors import DataError
+from aftertune.errors import DataError, UsageError
+from aftertune.ingest import logs
 
 Ints = NDArray[np.int64]
 
 REQUIRED = ("checkpoint", "prompt", "metric", "value")
-OPTIONAL = ("cluster", "seed", "repeat", "judge")
+OPTIONAL = ("cluster", "seed", "repeat", "judge", "worse", "message_hash")
 COLUMNS = (*REQUIRED, *OPTIONAL)
+
+Given = str | Path | Sequence[str | Path]
+"""A table or log, or several; `NAME=PATH` calls what one of them holds by another name."""
 
 
 class Source:
     """The columns of a table as codes into their values, and where each row stands in its file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, given: Given) -> None:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        columns, unused = _columns(path)
-        self.path = path
         self.codes: dict[str, Ints] = {}
         self._values: dict[str, list[Any]] = {}
-        self.warnings = [f"{path}: columns not used: {', '.join(unused)}"[:300]] if unused else []
+        self.warnings: list[str] = []
+        self._parts: list[tuple[Path, int]] = []
+        columns = self._read([given] if isinstance(given, (str, Path)) else given)
         for name, column in columns.items():
             if pa.types.is_floating(column.type) and name not in ("value", "seed"):
                 column = _whole(column)
@@ -52,6 +56,36 @@ class Source:
                 self.codes[name], self._values[name] = np.zeros(self.rows.size, dtype=np.int64), [None]
         for name in COLUMNS:
             self._distinct(name)
+
+    @property
+    def path(self) -> str:
+        """What was read, for messages."""
+        return shown([path for path, _ in self._parts])
+
+    def _read(self, given: Sequence[str | Path]) -> dict[str, Any]:
+        """Return the columns of everything that was given, one below the other."""
+        import pyarrow as pa
+
+        tables = []
+        for each in given:
+            name, path = named(each)
+            columns, warnings = _columns(path)
+            self.warnings += warnings
+            if name:
+                columns = _called(path, columns, name)
+            tables.append(columns)
+            self._parts.append((path, len(columns["value"])))
+        if len(tables) == 1:
+            return tables[0]
+        found = {}
+        for name in COLUMNS:
+            if any(name in columns for columns in tables):
+                parts = [
+                    _text(columns[name]) if name in columns else pa.chunked_array([pa.nulls(count, pa.string())])
+                    for columns, (_, count) in zip(tables, self._parts, strict=True)
+                ]
+                found[name] = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
+        return found
 
     def _distinct(self, name: str) -> None:
         """Give equal values one code: a dictionary may hold a value twice, and two nulls are one."""
@@ -75,12 +109,15 @@ class Source:
         self.codes = {name: codes[mask] for name, codes in self.codes.items()}
 
     def where(self, row: int) -> str:
-        """Return file and line (Parquet: row) of one of the rows kept."""
-        number = int(self.rows[row])
-        if self.path.suffix == ".parquet":
-            return f"{self.path}: row {number + 1:,}"
-        line = next(itertools.islice(rows.iterate(self.path), number, None), (number + 2, {}))[0]
-        return f"{self.path}:{line}"
+        """Return file and line (Parquet and logs: row) of one of the rows kept."""
+        ends = np.cumsum([count for _, count in self._parts])
+        part = int(np.searchsorted(ends, self.rows[row], side="right"))
+        path, count = self._parts[part]
+        number = int(self.rows[row]) - (int(ends[part]) - count)
+        if path.suffix == ".parquet" or logs.is_log(path):
+            return f"{path}: row {number + 1:,}"
+        line = next(itertools.islice(rows.iterate(path), number, None), (number + 2, {}))[0]
+        return f"{path}:{line}"
 
     def refuse(self, name: str, bad: Callable[[Any], bool], why: str) -> None:
         """Raise DataError for the first row whose value in a column is bad."""
@@ -145,8 +182,51 @@ def _whole(column: Any) -> Any:
 # ---------------------------------------------------------------------------------------------- files
 
 
+def shown(given: Given) -> str:
+    """Return what is read, for messages: the first of several."""
+    first, *more = [given] if isinstance(given, (str, Path)) else given
+    return f"{named(first)[1]}{f' and {len(more):,} more' if more else ''}"
+
+
+def named(given: str | Path) -> tuple[str, Path]:
+    """Return name and path of `NAME=PATH`; the name is empty where a file is called just so."""
+    name, sign, path = str(given).partition("=")
+    if isinstance(given, Path) or not sign or Path(given).exists():
+        return "", Path(given)
+    return name, Path(path)
+
+
+def _called(path: Path, columns: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the columns with one name in `checkpoint`."""
+    import pyarrow as pa
+
+    if len(found := columns["checkpoint"].unique().drop_null()) > 1:
+        raise UsageError(f"{path}: holds {len(found):,} checkpoints ({found[0]}, {found[1]}, ...): '{name}=' names one")
+    return {**columns, "checkpoint": pa.chunked_array([pa.array([name] * len(columns["value"]), pa.string())])}
+
+
+def _text(column: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type):
+        column = _whole(column)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(pa.string())
+
+
 def _columns(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the columns that are used, as Arrow columns, and the names of the others."""
+    """Return the columns that are used, as Arrow columns, and warnings."""
+    log = logs.open_log(path)
+    if log is not None:
+        found = logs.arrow(logs.verdict_columns(log))
+        return found, log.warnings
+    found, unused = _table(path)
+    return found, [f"{path}: columns not used: {', '.join(unused)}"[:300]] if unused else []
+
+
+def _table(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the columns of a table that are used, and the names of the others."""
     import pyarrow as pa
 
     rows.check(path)

@@ -11,6 +11,7 @@ from typing import Any
 from aftertune import policy as policies
 from aftertune.errors import DataError, DesignError
 from aftertune.ingest import verdicts
+from aftertune.ingest.columns import Given, shown
 from aftertune.page.findings import Mixed, Spread
 from aftertune.policy import Policy
 from aftertune.records import Decision, Drift, Outcome
@@ -45,7 +46,7 @@ class TableDrift:
 
 
 def drift_of_table(
-    table: str | Path,
+    table: Given,
     base: str,
     tuned: str | Sequence[str],
     *,
@@ -56,7 +57,9 @@ def drift_of_table(
     """Compare tuned checkpoints with their base by a table of verdicts, and decide.
 
     Args:
-        table: CSV, JSONL or Parquet with the columns of `ingest.verdicts`.
+        table: CSV, JSONL or Parquet with the columns of `ingest.verdicts`, or a log of Inspect AI or of
+            lm-evaluation-harness (`ingest.logs`); several are read one below the other. `NAME=PATH` gives the
+            checkpoint of a file another name.
         base: The untuned model's name in the column `checkpoint`.
         tuned: One or more names of tuned checkpoints; see `verdicts.read` on training seeds.
         policy: Name of a bundled policy, or a TOML file. Where it requires none of the table's metrics, all of them
@@ -67,9 +70,8 @@ def drift_of_table(
     Raises UsageError and DataError for bad input, DataError ("overlap") where too few prompts can be paired.
     """
     rules = policies.load(policy)
-    path = Path(table)
     found = verdicts.read(
-        path, base, [tuned] if isinstance(tuned, str) else list(tuned), rules.direction,
+        table, base, [tuned] if isinstance(tuned, str) else list(tuned), rules.direction,
         allow_partial_overlap=allow_partial_overlap,
     )  # fmt: skip
     gated = {metric.name for metric in found.metrics if rules.gates(metric)}
@@ -79,7 +81,7 @@ def drift_of_table(
             family=gated.__contains__,
         )  # fmt: skip
     except DesignError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(f"{shown(table)}: {error}") from None
     decisions = gate.gate(drifts, rules, found.metrics)
     if not any(decision.required for decision in decisions):
         decisions = [dataclasses.replace(decision, required=True) for decision in decisions]

@@ -1,8 +1,9 @@
 """Verdicts made elsewhere: a table read by column, checked, and mapped onto the columns of `records.Verdict`.
 
 Columns: `checkpoint, prompt, metric, value`, and where there are such `cluster`, `seed` (training seed), `repeat`
-(sample) and `judge`. `value` is 0/1 (or true/false) or a number; empty is unjudged. A million rows are read by
-Arrow, never row by row; only where that fails is a file read again row by row, to name the line.
+(sample), `judge`, `worse` (`up` or `down`, per metric) and `message_hash` (of the messages as sent: pairs agree on it).
+`value` is 0/1 (or true/false) or a number; empty is unjudged. A million rows are read by Arrow, never row by row; only
+where that fails is a file read again row by row, to name the line. Logs of other tools are read as such tables.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aftertune.errors import DataError, UsageError
-from aftertune.ingest.columns import REQUIRED, Ints, Source, number_of
+from aftertune.ingest.columns import REQUIRED, Given, Ints, Source, number_of
 from aftertune.plugins import near
 from aftertune.records import BASE_ARM, Metric, Worse
 
@@ -36,21 +36,21 @@ class Verdicts:
 
 
 def read(
-    path: Path,
+    given: Given,
     base: str,
     tuned: Sequence[str],
-    worse: Callable[[str], Worse],
+    worse: Callable[[str, Worse], Worse],
     *,
     allow_partial_overlap: bool = False,
 ) -> Verdicts:
     """Return the verdicts on a base and its tuned checkpoints that a table holds; other checkpoints are left out.
 
     Args:
-        path: CSV, JSONL or Parquet.
+        given: CSV, JSONL or Parquet, or a log that `ingest.logs` knows; or several of them.
         base: The untuned model's name in the column `checkpoint`.
         tuned: Names of tuned checkpoints. Rows of one name with several training seeds are one recipe; so are names
             that differ in nothing but their own seed's number (`lora-s1`, `lora-s2`).
-        worse: Gives the worse direction of a metric by its name.
+        worse: Gives the worse direction of a metric by its name and by what the table says of it (else `up`).
         allow_partial_overlap: Take a metric that one of the checkpoints lacks; without it such a table is refused.
 
     A verdict's arm is `base` or the recipe's name. Raises UsageError for a name that the table does not hold and for
@@ -61,11 +61,13 @@ def read(
                          "each tuned checkpoint once")  # fmt: skip
     if not tuned:
         raise UsageError("name at least one tuned checkpoint")
-    source = Source(path)
+    source = Source(given)
     known = source.values("checkpoint")
     for name in (base, *tuned):
         if name not in known:
-            raise UsageError(f"{path}: no checkpoint '{name}' in it{near(name, [value for value in known if value])}")
+            raise UsageError(
+                f"{source.path}: no checkpoint '{name}' in it{near(name, [value for value in known if value])}"
+            )
     source.keep(np.isin(source.codes["checkpoint"], [known.index(name) for name in (base, *tuned)]))
     for column in REQUIRED[:-1]:
         source.refuse(column, lambda value: value in (None, ""), "is empty")
@@ -75,7 +77,10 @@ def read(
     _one_cluster(source)
     if not allow_partial_overlap:
         _all_measured(source)
-    metrics = tuple(Metric("", "", name, None, worse(name)) for name in source.present("metric"))
+    stated = _stated(source)
+    metrics = tuple(
+        Metric("", "", name, None, worse(name, stated.get(name) or "up")) for name in source.present("metric")
+    )
     return Verdicts(_mapped(source, base, tuned, seed, value), metrics, tuple(source.warnings))
 
 
@@ -109,6 +114,19 @@ def _seed(value: Any) -> int | None:
     return -1 if number != number else int(number)
 
 
+def _stated(source: Source) -> dict[str, Worse]:
+    """Return what the column `worse` says of each metric. Raises DataError for another word, or for two of them."""
+    source.refuse("worse", lambda value: value not in (None, "", *get_args(Worse)), "is neither 'up' nor 'down'")
+    found: dict[str, Worse] = {}
+    names, words = source.values("metric"), source.values("worse")
+    pairs, first = np.unique(np.stack([source.codes["metric"], source.codes["worse"]]), axis=1, return_index=True)
+    for (metric, word), row in zip(pairs.T.tolist(), first.tolist(), strict=True):
+        if words[word] and found.setdefault(names[metric], words[word]) != words[word]:
+            raise DataError(f"{source.where(row)}: worse = '{words[word]}', but other rows of {names[metric]} say "
+                            f"'{found[names[metric]]}'; give it one")  # fmt: skip
+    return found
+
+
 def _twice(source: Source, seeds: Ints) -> None:
     """Refuse a verdict that stands twice."""
     kinds, seed = np.unique(seeds, return_inverse=True)
@@ -122,7 +140,7 @@ def _twice(source: Source, seeds: Ints) -> None:
         )
         raise DataError(
             f"{source.where(row)}: a second row for {key}; number samples in the column 'repeat', training seeds in "
-            "'seed' and instruments in 'judge'"
+            "'seed' and instruments in 'judge', and give two logs of one model names (NAME=LOG)"
         )
 
 
@@ -190,7 +208,7 @@ def _mapped(source: Source, base: str, tuned: Sequence[str], seeds: Ints, value:
     none = pa.nulls(value.size, pa.int64())
     constant = {
         "base": base,
-        **dict.fromkeys(("recipe", "benchmark", "subset", "system", "message_hash", "corpus"), ""),
+        **dict.fromkeys(("recipe", "benchmark", "subset", "system", "corpus"), ""),
     }
     constant |= {"template": BASE_ARM, "judge_version": ""}
     kinds, seed = np.unique(seeds, return_inverse=True)
@@ -209,6 +227,7 @@ def _mapped(source: Source, base: str, tuned: Sequence[str], seeds: Ints, value:
             "cluster": column("cluster"),
             "temperature": pa.DictionaryArray.from_arrays(pa.array(nothing.astype(np.int32)), pa.array([0.0])),
             "judge": column("judge"),
+            "message_hash": column("message_hash"),
             "axis": column("metric"),
             "label": pa.nulls(value.size, pa.string()),
             "status": coded(np.isfinite(value).astype(np.int64), ["abstain", "ok"]),

@@ -1,0 +1,165 @@
+"""Logs of other tools, recognised by what is in them, as the columns of a table of verdicts."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aftertune import rows
+from aftertune.errors import DataError, UsageError
+from aftertune.ingest import harness_logs, inspect_logs
+from aftertune.ingest.logged import Log
+from aftertune.store import write
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("checkpoint", "prompt", "metric", "value", "cluster", "repeat", "judge", "worse", "message_hash")
+"""What a log gives of the columns of `ingest.verdicts`."""
+_HEAD = 4096
+"""Characters read of a file to tell what it is."""
+
+
+def open_log(path: Path) -> Log | None:
+    """Return the log in a file, None where it is a table or anything else.
+
+    An `.eval` file, and a `.json` file that says so, is a log of Inspect AI; a `.jsonl` file whose first line has
+    `doc_id`, `arguments` and `resps` is a sample log of lm-evaluation-harness.
+    Raises UsageError for a missing file and as their readers do.
+    """
+    if not path.is_file():
+        if path.is_dir():
+            return None
+        raise UsageError(f"{path}: no such file")
+    if path.suffix == ".eval":
+        return inspect_logs.open_log(path)
+    if path.suffix == ".json":
+        with path.open(encoding="utf-8", errors="replace") as file:
+            head = file.read(_HEAD)
+        if head.lstrip().startswith("{"):
+            if '"eval"' in head and '"status"' in head:
+                return inspect_logs.open_log(path)
+            if path.name.startswith("results_"):
+                raise DataError(
+                    f"{path}: the summary of lm-evaluation-harness; give its samples_TASK_TIME.jsonl (--log_samples)"
+                )
+    if path.suffix == ".jsonl":
+        with path.open("rb") as lines:
+            first = next((line for line in lines if line.strip()), b"")
+        try:
+            row = json.loads(first)
+        except (ValueError, RecursionError):
+            return None  # the reader of tables names the line
+        if isinstance(row, dict) and harness_logs.is_line(row):
+            return harness_logs.open_log(path)
+    return None
+
+
+def is_log(path: Path) -> bool:
+    """Return whether a file is a log rather than a table, of one that `open_log` or a reader of tables took."""
+    return path.suffix in (".eval", ".json", ".jsonl") and open_log(path) is not None
+
+
+def verdict_columns(log: Log) -> dict[str, list[Any]]:
+    """Return `COLUMNS` of a log, one row per answer and metric.
+
+    An answer without a score that others of its subset have (it ended with an error, its scorer gave nothing) has a row
+    with no value: unjudged. Raises DataError where nothing was scored.
+    """
+    found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    kinds: dict[str, dict[tuple[str, str], str | None]] = {}
+    have: dict[tuple[str, tuple[Any, ...]], set[tuple[str, str]]] = {}
+
+    def add(metric: str, value: float | None, judge: str, worse: str | None, about: tuple[Any, ...]) -> None:
+        prompt, cluster, repeat, hash_ = about
+        row = (log.model, prompt, metric, value, cluster, repeat, judge, worse, hash_)
+        for name, part in zip(COLUMNS, row, strict=True):
+            found[name].append(part)
+
+    for answer in log.answers:
+        if answer.scores is None:
+            continue
+        subset = answer.prompt.subset
+        about = (answer.prompt.id, answer.prompt.cluster, answer.repeat, answer.message_hash)
+        known, own = kinds.setdefault(subset, {}), have.setdefault((subset, about), set())
+        for one in answer.scores:
+            known[one.metric, one.judge] = one.worse
+            own.add((one.metric, one.judge))
+            add(one.metric, one.value, one.judge, one.worse, about)
+    for (subset, about), own in have.items():
+        for (metric, judge), worse in kinds[subset].items():
+            if (metric, judge) not in own:
+                add(metric, None, judge, worse, about)
+    if not found["value"]:
+        raise DataError(f"{log.path}: no scores in it that are numbers; judge its responses with `aftertune judge`")
+    return found
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written."""
+
+    rows: Mapping[str, int]
+    """Checkpoint -> verdicts."""
+    warnings: tuple[str, ...]
+
+
+def convert(paths: Sequence[Path], out: Path) -> Converted:
+    """Write the verdicts of logs as one table (`aftertune ingest LOG... -o TABLE`).
+
+    Args:
+        paths: Logs, or folders, of which every log is taken.
+        out: CSV, JSONL or Parquet, with the columns of `ingest.verdicts`.
+
+    Raises UsageError and DataError, before anything is written.
+    """
+    import pyarrow as pa
+
+    if out.suffix not in rows.ENDINGS:
+        raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
+    warnings: list[str] = []
+    counts: Counter[str] = Counter()
+    tables = []
+    for path in _files(paths):
+        log = open_log(path)
+        if log is None:
+            raise DataError(f"{path}: neither a log of Inspect AI nor a sample log of lm-evaluation-harness")
+        tables.append(pa.table(arrow(verdict_columns(log))))
+        counts[log.model] += len(tables[-1])
+        warnings += log.warnings
+    table = pa.concat_tables(tables)
+    if out.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer)
+        write(out, buffer.getvalue())
+    else:
+        rows.write(out, table.to_pylist())
+    return Converted(counts, tuple(warnings))
+
+
+def arrow(columns: dict[str, list[Any]]) -> dict[str, pa.ChunkedArray]:
+    """Return the columns of `verdict_columns` as Arrow columns: text, but `value` and `repeat`."""
+    import pyarrow as pa
+
+    types = {"value": pa.float64(), "repeat": pa.int64()}
+    return {name: pa.chunked_array([pa.array(part, types.get(name, pa.string()))]) for name, part in columns.items()}
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    found = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted({*path.rglob("*.eval"), *path.rglob("samples_*.jsonl")})
+            if not inside:
+                raise UsageError(f"{path}: no log in it (*.eval, samples_*.jsonl)")
+            found += inside
+        else:
+            found.append(path)
+    return found
