@@ -19,6 +19,8 @@ from aftertune.stats.estimate import Estimate, Floats, difference_estimate, leve
 
 REFERENCE = 0.95
 """Confidence at which the degrees of freedom of a sum of two variances are matched."""
+ENOUGH = 4.0
+"""Degrees of freedom of either part from which Satterthwaite's approximation needs no help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def crossed(values: Floats, clusters: Codes) -> Crossed:
     The variance is seed part + cluster part - interaction part (Searle, Casella and McCulloch, Variance Components,
     1992, section 4.3; with clusters for prompts as in Cameron, Gelbach and Miller, Journal of Business & Economic
     Statistics 29 (2011) 238-249), never under the larger of the first two. The degrees of freedom are those of
-    `crossed_degrees_of_freedom`: with 3 seeds or more between 3.6 % and 5.4 % of true nulls are called a drift at the
+    `crossed_degrees_of_freedom`: with 3 seeds or more between 3.6 % and 5.7 % of true nulls are called a drift at the
     5 % level, whatever the shares of the parts (300 prompts); with 2 seeds 1 % to 6 %. Raises ValueError for
     fewer than two seeds, wrong shapes, or a seed without a value. Do not trust it with two seeds beyond "wide", nor
     where missing cells depend on the seed.
@@ -121,12 +123,13 @@ def squared_quantile(
         prompt_df: Of the prompt part.
         confidence: E.g. .95.
 
-    Satterthwaite's squared quantile (Biometrics Bulletin 2 (1946) 110-114) is too small where most of the variance
-    comes from the part with few degrees of freedom and its estimate happens to be low (3 seeds: up to 7.5 % false
-    alarms); Cochran's, the parts' own squared quantiles weighed by the parts (Biometrics 20 (1964) 191-195), is too
-    large in between (3 seeds: down to 2.2 %). Here each is weighed by the share at which it is right: Cochran's by the
-    estimated share of the part with fewer degrees of freedom, Satterthwaite's by the rest. A part with a single
-    degree of freedom (two seeds) estimates its own share too badly for that: there the mean of both is taken.
+    From four degrees of freedom on (five seeds) it is Satterthwaite's (Biometrics Bulletin 2 (1946) 110-114). With
+    fewer that is too small where most of the variance comes from the part with few degrees of freedom and its estimate
+    happens to be low (3 seeds: up to 7.5 % false alarms); Cochran's, the parts' own squared quantiles weighed by the
+    parts (Biometrics 20 (1964) 191-195), is too large in between (3 seeds: down to 2.2 %). So each is weighed by the
+    share at which it is right: Cochran's by the estimated share of the part with fewer degrees of freedom,
+    Satterthwaite's by the rest. A part with a single degree of freedom (two seeds) estimates its own share too badly
+    for that: there the mean of both is taken.
     """
     seed, prompt, both = (np.asarray(part, dtype=np.float64) for part in parts)
     total = np.asarray(variance, dtype=np.float64)
@@ -138,7 +141,10 @@ def squared_quantile(
     share = np.clip(few / np.where(total > 0, total, 1.0), 0.0, 1.0)
     first, second = (float(t_quantile(confidence, df)) ** 2 for df in (least, most))
     cochran = share * first + (1 - share) * second
-    weight = 1 - share if least >= 2 else np.full_like(share, 0.5)
+    if least >= ENOUGH:
+        weight = np.ones_like(share)
+    else:
+        weight = 1 - share if least >= 2 else np.full_like(share, 0.5)
     squares = weight * t_quantile(confidence, matched) ** 2 + (1 - weight) * cochran
     return np.asarray(np.where(known, squares, first))
 
