@@ -125,6 +125,7 @@ def decide(place: Run, plan: Plan) -> Result:
         mixed=mixed,
         contradictions=drift.contradictions(gated, mixed),
         spreads=drift.spreads(verdicts, metrics, confidence=design.confidence),
+        bands=drift.bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
     )
     page = report.report(findings)
     place.keep("decisions.json", _json({"outcome": outcome, "decisions": [dataclasses.asdict(d) for d in decisions]}))

@@ -10,6 +10,8 @@
 - `leaks`: list of the fields of `LeakRow`; each measure an object `value, low, high, n, n_clusters`, or null.
 - `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
 - `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
+- `bands`: list of `Band`: points of curves over epochs or temperatures with intervals that hold for a whole curve at
+  once (`low`, `high`; those of `drifts` hold for one point each), its field names as keys.
 - `judges`, `cards`, `methods`: objects as the run recorded them, text masked.
 - `flips`: list of the fields of `Flip` with `direction` (`worse | better |` empty) added; texts masked, cleaned and cut
   to 4,000 characters, what was done to each in `prompt_notes`, `base_notes` and `tuned_notes`.
@@ -55,6 +57,7 @@ def machine(index: Index) -> str:
         "leaks": findings.leaks,
         "mixed": findings.mixed,
         "spreads": findings.spreads,
+        "bands": findings.bands,
         "proofs": findings.proofs,
         "judges": _masked(findings.judges, findings),
         "cards": _masked(findings.cards, findings),

@@ -222,36 +222,61 @@ def half_width(design: PairedDesign, confidence: float = 0.95) -> float:
     return min(max(quantile * se, square / (design.n_prompts + square)), 1.0)
 
 
-def more_prompts(n_prompts: int, half: float, room: float) -> int | None:
-    """Return how many more prompts shrink a half-width of `half` to `room`, the estimate staying where it is.
+def more_prompts(
+    n_prompts: int,
+    parts: tuple[float, float, float],
+    n_seeds: int,
+    prompt_df: float,
+    room: float,
+    *,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    most: int = 100,
+) -> int | None:
+    """Return how many more prompts bring an interval clear of a value `room` from the truth with chance `power`.
 
-    Half-widths fall with the square root of the number of prompts. None where there is no room (the estimate stands
-    on the margin itself). Raises ValueError for a negative half-width or no prompt.
+    `parts` and `prompt_df` are those of `crossed_power` as they stand; the prompt and interaction part fall with the
+    number of prompts, whose clusters grow in number alike. None where `most` times the prompts are not enough. Raises
+    ValueError for no prompt or a negative part.
     """
-    if n_prompts < 1 or half < 0:
-        raise ValueError(f"need prompts and a half-width, got {n_prompts} and {half}")
-    if room <= 1e-9:
+    if n_prompts < 1 or min(parts) < 0:
+        raise ValueError(f"need prompts and no negative variance, got {n_prompts} and {parts}")
+    by_seed, by_prompt, both = parts
+
+    def short(times: float) -> float:
+        left = (max(by_seed - both, 0.0) + both / times, by_prompt / times, both / times)
+        df = min((prompt_df + 1) * times - 1, 1e6)
+        return crossed_power(room, left, n_seeds, df, confidence) - power
+
+    if room <= 1e-9 or short(float(most)) < 0:
         return None
-    return max(math.ceil(n_prompts * ((half / room) ** 2 - 1) - 1e-9), 0)
+    if short(1.0) >= 0:
+        return 0
+    return math.ceil(n_prompts * (float(optimize.brentq(short, 1.0, float(most), rtol=1e-4)) - 1) - 1e-9)
 
 
 def more_seeds(
-    n_seeds: int, seed_sd: float, prompt_variance: float, room: float, *, confidence: float = 0.95, most: int = 50
+    parts: tuple[float, float, float],
+    n_seeds: int,
+    prompt_df: float,
+    room: float,
+    *,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    most: int = 50,
 ) -> int | None:
-    """Return how many more training seeds shrink the half-width to `room`; None where `most` more do not.
+    """Return how many more training seeds bring an interval clear of a value `room` from the truth.
 
-    `prompt_variance` is the part of the squared standard error that seeds do not shrink. Raises ValueError for no
-    seed or a negative variance.
+    As `more_prompts`; the seed and interaction part fall with the number of seeds. None where `most` more seeds are
+    not enough. Raises ValueError for fewer than two seeds or a negative part.
     """
-    if n_seeds < 1 or seed_sd < 0 or prompt_variance < 0:
-        raise ValueError("need a seed, and no negative variance")
-    for extra in range(0 if n_seeds > 1 else 1, most + 1):
-        k = n_seeds + extra
-        seeds = seed_sd**2 / k
-        total = seeds + prompt_variance
-        # The prompts' own degrees of freedom are many beside k - 1, so only the seeds' uncertainty counts here.
-        df = (k - 1) * (total / seeds) ** 2 if seeds > 0 else math.inf
-        if float(t_quantile(confidence, df)) * math.sqrt(total) <= room:
+    if n_seeds < 2 or min(parts) < 0:
+        raise ValueError(f"need two seeds and no negative variance, got {n_seeds} and {parts}")
+    by_seed, by_prompt, both = parts
+    for extra in range(most + 1):
+        share = n_seeds / (n_seeds + extra)
+        left = (by_seed * share, max(by_prompt - both, 0.0) + both * share, both * share)
+        if crossed_power(room, left, n_seeds + extra, min(prompt_df, 1e6), confidence) >= power:
             return extra
     return None
 

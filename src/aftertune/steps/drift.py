@@ -20,6 +20,7 @@ from aftertune.records import Drift, Metric
 from aftertune.stats import multiplicity
 from aftertune.steps._analysis import Analysis, formula
 from aftertune.steps._blocks import blocks
+from aftertune.steps._curves import bands
 from aftertune.steps._signs import contradictions, mixed_signs
 from aftertune.steps._sources import spreads
 from aftertune.steps._warnings import recipe_refusal
@@ -27,7 +28,7 @@ from aftertune.steps._warnings import recipe_refusal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Contrast", "contradictions", "drift", "formula", "mixed_signs", "recipe_refusal", "spreads"]
+__all__ = ["Contrast", "bands", "contradictions", "drift", "formula", "mixed_signs", "recipe_refusal", "spreads"]
 
 
 def drift(
