@@ -135,6 +135,7 @@ def decide(place: Run, plan: Plan) -> Result:
         memorisation=memory,
         contradictions=drift.contradictions(gated, mixed),
         spreads=drift.spreads(verdicts, metrics, confidence=design.confidence),
+        bands=drift.bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
     )
     sources = Found(verdicts, metrics, drifts, findings.leaks, more, memory)
     findings = dataclasses.replace(findings, tables=tabulate.fill(plan, sources))

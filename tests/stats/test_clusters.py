@@ -126,5 +126,7 @@ def test_bad_input_is_refused() -> None:
         clusters.difference(np.zeros(3), alone(4))
     with pytest.raises(ValueError, match="finite"):
         clusters.level(np.array([0.0, np.nan]), alone(2))
+    with pytest.raises(ValueError, match="needs 20 clusters, got 8"):
+        clusters.bootstrap(np.arange(8) / 8, alone(8), rng, method="percentile")
     with pytest.raises(ValueError, match="method"):
         clusters.bootstrap(np.array([0.0, 1.0]), alone(2), rng, method="basic")  # type: ignore[arg-type]

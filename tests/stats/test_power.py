@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from aftertune.stats import power, seeds
 from aftertune.stats.clusters import difference
@@ -51,18 +52,43 @@ def test_power_over_seeds_agrees_with_simulation() -> None:
         rate = 0.5 + drift + 0.06 * rng.normal(size=(5, 1))
         values = (rng.random((5, 300)) < rate) - base.astype(float)
         hits += seeds.difference(values, np.arange(300)).high < 0
-    # The interval is Cochran-cautious about few seeds, so the formula may promise a little more.
-    assert design.power(drift) - 0.12 < hits / runs < design.power(drift) + 0.05
+    assert hits / runs == pytest.approx(design.power(drift), abs=0.06)
 
 
 def test_what_would_settle_it() -> None:
-    assert power.more_prompts(100, 0.1, 0.05) == 300
-    assert power.more_prompts(100, 0.05, 0.1) == 0
-    assert power.more_prompts(100, 0.1, 0.0) is None
-    extra = power.more_seeds(3, 0.05, 0.0001, 0.06)
+    parts = (0.0, 0.02**2, 0.0)
+    for room in (0.03, 0.05):
+        extra = power.more_prompts(300, parts, 1, 299.0, room)
+        assert extra is not None
+        times = (300 + extra) / 300
+        reached = power.crossed_power(room, (0.0, 0.02**2 / times, 0.0), 1, 300 * times - 1)
+        assert reached == pytest.approx(0.8, abs=0.005)
+    assert power.more_prompts(300, parts, 1, 299.0, 0.1) == 0
+    assert power.more_prompts(300, parts, 1, 299.0, 0.0) is None
+    extra = power.more_seeds((0.05**2 / 3, 0.01**2, 0.0), 3, 299.0, 0.06)
     assert extra is not None
-    assert extra > 0
-    assert power.more_seeds(3, 0.05, 0.01, 0.06) is None
+    wide, narrow = ((0.05**2 / k, 0.01**2, 0.0) for k in (3 + extra - 1, 3 + extra))
+    assert (
+        power.crossed_power(0.06, wide, 2 + extra, 299.0) < 0.8 <= power.crossed_power(0.06, narrow, 3 + extra, 299.0)
+    )
+    # Prompts alone cannot make up for seeds that differ.
+    assert power.more_prompts(300, (0.05**2 / 3, 0.01**2, 0.0), 3, 299.0, 0.06) is None
+    assert power.more_seeds((0.05**2 / 3, 0.1**2, 0.0), 3, 299.0, 0.06) is None
+
+
+def test_a_single_checkpoint_has_the_power_of_the_noncentral_t() -> None:
+    for df, shift in ((7.0, 2.0), (39.0, 3.0), (299.0, 1.0)):
+        exact = 1 - stats.nct.cdf(stats.t.isf(0.025, df), df, shift)
+        assert power.crossed_power(shift, (0.0, 1.0, 0.0), 1, df) == pytest.approx(exact, abs=2e-3)
+
+
+def test_three_seeds_see_less_than_their_true_degrees_of_freedom_promise() -> None:
+    design = power.PairedDesign(300, 0.7, n_seeds=3, seed_sd=0.03)
+    se, df = design.error(0.12)
+    naive = 1 - stats.nct.cdf(stats.t.isf(0.025, df), df, 0.12 / se)
+    share, error = power.simulated_power(design, -0.12, np.random.default_rng(77), runs=800)
+    assert share == pytest.approx(design.power(0.12), abs=3 * error)
+    assert naive > share + 3 * error
 
 
 def test_range_to_standard_deviation_uses_the_tabled_constants() -> None:

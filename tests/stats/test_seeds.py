@@ -100,3 +100,23 @@ def test_a_contrast_ignores_cells_that_an_arm_lacks() -> None:
     assert not np.isnan(contrasts.combine(arms, (1.0, 0.0))).any()
     with pytest.raises(ValueError, match="weight per arm"):
         contrasts.combine(arms, (1.0,))
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 10])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.8, 0.95, 1.0])
+def test_the_quantile_holds_its_level_for_normal_parts(k: int, share: float) -> None:
+    """False alarms for a known split of the variance, by drawing the two estimated parts: no layout in between."""
+    rng, n, prompt_df = np.random.default_rng([k, int(100 * share)]), 40_000, 299.0
+    seed = share * rng.chisquare(k - 1, n) / (k - 1)
+    prompt = (1 - share) * rng.chisquare(prompt_df, n) / prompt_df
+    squares = seeds.squared_quantile(seed + prompt, (seed, prompt, np.zeros(n)), k - 1.0, prompt_df)
+    alarms = float((rng.normal(size=n) ** 2 > squares * (seed + prompt)).mean())
+    assert alarms < 0.065
+    assert alarms > (0.01 if k == 2 else 0.038)
+
+
+def test_degrees_of_freedom_lie_between_those_of_the_parts_and_their_sum() -> None:
+    for parts in ((1e-3, 0.0, 0.0), (0.0, 1e-3, 0.0), (1e-3, 1e-3, 0.0), (2e-3, 5e-4, 4e-4)):
+        variance = parts[0] + parts[1] - parts[2]
+        df = seeds.crossed_degrees_of_freedom(variance, parts, 3.0, 43.0)
+        assert 3 - 1e-9 <= df <= 46 + 1e-9

@@ -13,9 +13,11 @@ from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
 from aftertune.design import Contrast
 from aftertune.errors import DataError, DesignError, UsageError
+from aftertune.page.findings import Findings
 from aftertune.records import Drift, Metric
 from aftertune.stats import paired
 from aftertune.steps.drift import drift, formula
+from aftertune.steps.report import report
 
 
 def discordant(gained: int, lost: int, n: int) -> tuple[list[int], list[int]]:
@@ -384,3 +386,32 @@ def test_a_contrast_of_recipes_of_other_lengths_is_made_at_their_last_epochs() -
     assert row.delta == pytest.approx(-9 / 20 + 3 / 20)
     with pytest.raises(UsageError, match="no arm 'x/ful' \\(did you mean 'x/full'"):
         drift(made(*rows), [REFUSAL], seed=0, contrasts=(Contrast("method", {"x/ful": 1.0, "x/lora": -1.0}),))
+
+
+def test_values_beyond_arithmetic_are_refused() -> None:
+    score = Metric("suite", "harmful", "refusal", None, "up")
+    for huge in (1e308, -1e200):
+        with pytest.raises(DataError, match=r"a value of .*values must lie within"):
+            drift(made(verdicts([0.0, huge], value=True), verdicts([0.0, 1.0], arm="a", value=True)), [score], seed=0)
+
+
+def test_an_interaction_of_two_factors_is_found_with_its_name() -> None:
+    rng, arms = np.random.default_rng(8), {"plain": 0.1, "pii": 0.2, "swap": 0.3, "pii-swap": 0.7}
+    groups = [verdicts((rng.random(300) < 0.05).astype(int).tolist())]
+    for arm, rate in arms.items():
+        groups += [verdicts((rng.random(300) < rate).astype(int).tolist(), arm=arm, seed=s) for s in range(4)]
+    both = Contrast("pii x swap", {"pii-swap": 1.0, "plain": 1.0, "pii": -1.0, "swap": -1.0})
+    main = Contrast("pii", {"pii-swap": 0.5, "pii": 0.5, "plain": -0.5, "swap": -0.5})
+    rows = drift(made(*groups), [REFUSAL], seed=0, contrasts=[both, main])
+    found = {row.arm: row for row in rows if row.estimand == "contrast"}
+    for contrast, truth in ((both, 0.3), (main, 0.25)):
+        row = found[formula(contrast)]
+        assert row.low is not None
+        assert row.high is not None
+        assert 0 < row.low < truth < row.high
+    names = {formula(one): one.name for one in (both, main)}
+    page = report(
+        Findings(title="t", kind="study", outcome="drift", drifts=rows, metrics=[REFUSAL], contrast_names=names)
+    )
+    assert "pii x swap" in page.html
+    assert "pii x swap" in page.markdown or "pii x swap" in page.json

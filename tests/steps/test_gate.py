@@ -107,7 +107,10 @@ def test_why_has_the_numbers() -> None:
 
 def test_inconclusive_says_what_would_settle_it() -> None:
     decision = only([row(delta=-0.08, low=-0.12, high=-0.04)])
-    assert decision.settle.startswith("About 900 more prompts")  # half-width 4 to 2 points: four times the prompts
+    # Standard error 4 / 1.968 points; at 80 % power 2 points must be (1.96 + 0.84) standard errors.
+    found = int(decision.settle.split()[1].replace(",", ""))
+    assert found == pytest.approx(300 * (((1.96 + 0.8416) * 4 / 1.96 / 2) ** 2 - 1), rel=0.01)
+    assert "chance of 80 % to show a pass" in decision.settle
     on_edge = only([row(delta=-0.1, low=-0.14, high=-0.06)])
     assert "too near the margin" in on_edge.settle
     recipe = row(

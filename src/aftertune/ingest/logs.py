@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from aftertune import rows
 from aftertune.errors import DataError, UsageError
+from aftertune.files import write
 from aftertune.ingest import harness_logs, inspect_logs
 from aftertune.ingest.logged import Log
-from aftertune.store import write
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -87,6 +87,8 @@ class Whisker:
     low: float
     mid: float
     high: float
+    band: tuple[float, float] | None = None
+    """Bottom and top of the interval that holds for all points of the curve at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,15 @@ class Panel:
 PANEL_TOP, PANEL_PLOT, PANEL_BOTTOM, PANEL_LEFT = 8, 96, 22, 17.0
 
 
-def panel(points: Sequence[tuple[str, float | None, float | None, float | None]], scale: Axis) -> Panel:
-    """Return a line plot of (x label, low, estimate, high) points, evenly spaced along x on the y scale `scale`."""
+def panel(
+    points: Sequence[tuple[str, float | None, float | None, float | None]],
+    scale: Axis,
+    bands: Sequence[tuple[float, float] | None] = (),
+) -> Panel:
+    """Return a line plot of (x label, low, estimate, high) points, evenly spaced along x on the y scale `scale`.
+
+    `bands` holds the simultaneous interval of each point, where there is one.
+    """
 
     def y(value: float) -> float:
         share = min(max((value - scale.low) / (scale.high - scale.low), 0.0), 1.0)
@@ -114,9 +123,10 @@ def panel(points: Sequence[tuple[str, float | None, float | None, float | None]]
     width = (100 - PANEL_LEFT) / max(len(points), 1)
     places = [round(PANEL_LEFT + width * (place + 0.5), 2) for place in range(len(points))]
     whiskers = []
-    for x, (_, low, mid, high) in zip(places, points, strict=True):
+    for x, (_, low, mid, high), band in zip(places, points, bands or [None] * len(points), strict=True):
         if mid is not None and math.isfinite(mid):
-            whiskers.append(Whisker(x, y(mid if low is None else low), y(mid), y(mid if high is None else high)))
+            ends = y(mid if low is None else low), y(mid if high is None else high)
+            whiskers.append(Whisker(x, ends[0], y(mid), ends[1], None if band is None else (y(band[0]), y(band[1]))))
     return Panel(
         points=tuple(whiskers),
         x_marks=tuple((x, label) for x, (label, *_) in zip(places, points, strict=True)),

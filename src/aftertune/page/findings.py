@@ -140,6 +140,35 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """One point of a curve with the interval that holds for all points of the curve at once."""
+
+    metric: str
+    estimand: Literal["checkpoint", "recipe"]
+    base_model: str
+    arm: str
+    recipe: str
+    checkpoint: str | None
+    train_seed: int | None
+    epoch: int | None
+    temperature: float
+    judge: str
+    """These name the drift that the point shows."""
+    over: Literal["epoch", "temperature"]
+    """What the curve runs over."""
+    delta: float
+    low: float
+    high: float
+    confidence: float
+    """That all points lie in their intervals."""
+    n_points: int
+    """Of the curve."""
+    n_prompts: int
+    n_clusters: int
+    n_seeds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
     """How many checkpoints got better on one metric and worse on another, and how many would where nothing drifts."""
 
@@ -256,6 +285,8 @@ class Findings:
     """The closing tables of a study."""
     spreads: Sequence[Spread] = ()
     """Variance components of each recipe's drift."""
+    bands: Sequence[Band] = ()
+    """Simultaneous bands of the curves over epochs and temperatures."""
     contrast_names: Mapping[str, str] = field(default_factory=dict)
     """Formula of a contrast (`keep - placeholder`) -> what it measures (`PII in the data`)."""
     methods: Mapping[str, Json] = field(default_factory=dict)

@@ -13,6 +13,8 @@
 - `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
 - `tables`: list of `StudySection`, a study's closing tables: `heads`, `labels`, and `rows` of cells `value, low, high,
   scale, sample, why, note, published`.
+- `bands`: list of `Band`: points of curves over epochs or temperatures with intervals that hold for a whole curve at
+  once (`low`, `high`; those of `drifts` hold for one point each), its field names as keys.
 - `judges`, `cards`, `methods`: objects as the run recorded them, text masked.
 - `flips`: list of the fields of `Flip` with `direction` (`worse | better |` empty) added; texts masked, cleaned and cut
   to 4,000 characters, what was done to each in `prompt_notes`, `base_notes` and `tuned_notes`.
@@ -61,6 +63,7 @@ def machine(index: Index) -> str:
         "measures": findings.measures,
         "memorisation": findings.memorisation,
         "tables": findings.tables,
+        "bands": findings.bands,
         "proofs": findings.proofs,
         "judges": _masked(findings.judges, findings),
         "cards": _masked(findings.cards, findings),

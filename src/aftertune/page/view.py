@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aftertune.page import charts
+from aftertune.page.findings import Band
 from aftertune.page.rows import (
     Index,
     Scale,
@@ -20,7 +21,7 @@ from aftertune.page.rows import (
     scaled,
 )
 from aftertune.page.sentences import contrast_sentence
-from aftertune.page.words import MINUS, number
+from aftertune.page.words import MINUS, interval, number, places
 from aftertune.records import Drift, Outcome
 
 MAX_ROWS = 40
@@ -97,8 +98,8 @@ class CurvePanel:
 
     name: str
     panel: charts.Panel
-    text: tuple[tuple[str, str, str], ...]
-    """(x, drift with interval, sample) of each point, for those who read rather than look."""
+    text: tuple[tuple[str, str, str, str], ...]
+    """(x, drift with interval, simultaneous band, sample) of each point, for those who read rather than look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +283,28 @@ def curves(index: Index, over: str) -> list[Curves]:
         if not kept:
             continue
         scale = scale_of(index.metric(metric))
+        bands = {_point_key(one): one for one in index.findings.bands if one.metric == metric and one.over == over}
         ends = [scaled(end, scale) for group in kept for row in group for end in (row.low, row.delta, row.high)]
+        ends += [end for group in kept for row in group for end in _band(bands.get(_point_key(row)), scale) or ()]
         axis = charts.axis([0.0, *ends], 4, 4.0 if scale.factor != 1 else 0.02)
         name = index.namer([group[0] for group in kept])
         panels = tuple(
             CurvePanel(
                 name(group[0]),
-                charts.panel([_point(row, over, scale) for row in group], axis),
-                tuple((f"{_x(row, over):g}", change(row, scale, unit=False), sample(row)) for row in group),
+                charts.panel(
+                    [_point(row, over, scale) for row in group],
+                    axis,
+                    [_band(bands.get(_point_key(row)), scale) for row in group],
+                ),
+                tuple(
+                    (
+                        f"{_x(row, over):g}",
+                        change(row, scale, unit=False),
+                        _band_text(row, bands.get(_point_key(row)), scale),
+                        sample(row),
+                    )
+                    for row in group
+                ),
             )
             for group in kept
         )
@@ -305,6 +320,22 @@ def _x(row: Drift, over: str) -> float:
 
 def _point(row: Drift, over: str, scale: Scale) -> tuple[str, float | None, float | None, float | None]:
     return (f"{_x(row, over):g}", scaled(row.low, scale), scaled(row.delta, scale), scaled(row.high, scale))
+
+
+def _point_key(row: Drift | Band) -> tuple[object, ...]:
+    """Return what a point of a curve and its band have in common, the metric apart."""
+    place = (row.base_model, row.arm, row.recipe, row.checkpoint, row.epoch, row.temperature, row.judge)
+    return (row.estimand, *place)
+
+
+def _band(band: Band | None, scale: Scale) -> tuple[float, float] | None:
+    return None if band is None else (band.low * scale.factor, band.high * scale.factor)
+
+
+def _band_text(row: Drift, band: Band | None, scale: Scale) -> str:
+    ends = _band(band, scale)
+    decimals = places(scaled(row.low, scale), scaled(row.high, scale), row.confidence)
+    return "none" if ends is None else interval(*ends, decimals)
 
 
 def _curve_key(row: Drift, over: str) -> tuple[object, ...]:

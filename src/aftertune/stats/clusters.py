@@ -30,6 +30,8 @@ EXACT_CLUSTERS = 14
 """Up to here all 2^G label swaps are enumerated."""
 NORMAL_CLUSTERS, DOMINANT = 1000, 0.01
 """Over this many clusters the swap distribution is taken as normal, unless one holds this share of its variance."""
+PERCENTILE_CLUSTERS = 20
+"""Fewest clusters for a percentile bootstrap."""
 CHUNK = 2_000_000
 """Signs drawn at once."""
 
@@ -189,16 +191,26 @@ def bootstrap(
 ) -> Estimate:
     """Return the mean of paired differences with an interval from resampling whole clusters.
 
-    `percentile` is widened for few clusters (the expanded percentile interval of T. C. Hesterberg, The American
-    Statistician 69 (2015) 371-386: t with G - 1 degrees of freedom in place of the normal, and G / (G - 1)).
+    `percentile` is widened for the number of clusters (the expanded percentile interval of T. C. Hesterberg, The
+    American Statistician 69 (2015) 371-386: t with G - 1 degrees of freedom in place of the normal, and G / (G - 1)).
+    With few clusters that asks for quantiles so far out that the resamples, of which each is one of few values, have
+    no such tail: under 20 clusters it is refused.
     `studentised` is the bootstrap-t (Efron and Tibshirani 1993, section 12.5), better for skewed values. Never
     narrower than `least_half_width`; one cluster gives the whole scale. `p` is the t test of `difference`. Do not
-    trust either with fewer than about 10 clusters, nor where under 5 clusters differ from 0: the closed form of
-    `difference` holds better there. Raises ValueError as `grouped` does, or for an unknown method.
+    trust `studentised` with fewer than about 8 clusters, nor either where under 5 clusters differ from 0: the closed
+    form of `difference` holds better there. Raises ValueError as `grouped` does, for an unknown method, or for the
+    percentile of fewer than 20 clusters.
     """
+    if method not in ("percentile", "studentised"):
+        raise ValueError(f"method must be 'percentile' or 'studentised', got {method!r}")
     closed = difference(values, clusters, confidence=confidence, scale=scale)
     groups = grouped(values, clusters)
     count = groups.sizes.size
+    if method == "percentile" and count < PERCENTILE_CLUSTERS:
+        raise ValueError(
+            f"a percentile bootstrap needs {PERCENTILE_CLUSTERS} clusters, got {count}; take 'studentised' or the "
+            "closed form of `difference`"
+        )
     if count < 2 or closed.se == 0:
         return closed
     drawn_codes = rng.integers(0, count, size=(resamples, count)) + np.arange(resamples)[:, None] * count
@@ -211,7 +223,7 @@ def bootstrap(
         q = float(t_quantile(confidence, count - 1)) * math.sqrt(count / (count - 1))
         tail = float(special.ndtr(-q))
         low, high = np.quantile(means, [tail, 1 - tail])
-    elif method == "studentised":
+    else:
         squares = weights @ sums**2 - 2 * means * (weights @ (sums * sizes)) + means**2 * (weights @ sizes**2)
         spread = np.sqrt(np.maximum(squares, 0) * count / (count - 1)) / drawn
         moved = spread > closed.se * 1e-6
@@ -223,8 +235,6 @@ def bootstrap(
             return closed
         bottom, top = np.quantile(pivots, [tail, 1 - tail])
         low, high = closed.value - top * closed.se, closed.value - bottom * closed.se
-    else:
-        raise ValueError(f"method must be 'percentile' or 'studentised', got {method!r}")
     floor = least_half_width(closed.n, confidence) * scale
     low, high = min(float(low), closed.value - floor), max(float(high), closed.value + floor)
     return Estimate(closed.value, max(low, -scale), min(high, scale), closed.se, count - 1.0, closed.p, closed.n, count)

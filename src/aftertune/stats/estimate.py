@@ -65,27 +65,34 @@ def tango(gained: ArrayLike, lost: ArrayLike, n: ArrayLike, quantile: ArrayLike)
     discordant pair the limits are +-q^2 / (n + q^2). Do not trust it for dependent pairs unless `n` and the counts
     have been scaled to an effective number (`difference_limits`).
     """
-    b, c, n_, q = np.broadcast_arrays(
-        *(np.asarray(x, dtype=np.float64) for x in (gained, lost, n, quantile)),
-    )
-    centre = (b - c) / n_
+    limits = np.vectorize(_tango_limits, otypes=[np.float64, np.float64])
+    low, high = limits(gained, lost, n, quantile)
+    return np.asarray(low), np.asarray(high)
 
-    def score(delta: Floats) -> Floats:
-        linear = -b - c + (2 * n_ - b + c) * delta
-        constant = -c * delta * (1 - delta)
-        root = np.sqrt(np.maximum(linear**2 - 8 * n_ * constant, 0.0))
-        only_first = np.maximum((root - linear) / (4 * n_), 0.0)
-        variance = n_ * (2 * only_first + delta * (1 - delta))
-        return np.asarray((b - c - n_ * delta) / np.sqrt(np.maximum(variance, 1e-300)))
 
-    # `inside` is always within the interval, `outside` never: at the ends of the scale the score is unbounded.
-    inside = np.stack([centre, centre])
-    outside = np.stack([-np.ones_like(centre), np.ones_like(centre)])
-    for _ in range(BISECTIONS):
-        middle = (inside + outside) / 2
-        kept = np.abs(score(middle)) <= q
-        inside, outside = np.where(kept, middle, inside), np.where(kept, outside, middle)
-    return inside[0], inside[1]
+def _tango_limits(b: float, c: float, n: float, q: float) -> tuple[float, float]:
+    """Return the limits for one table; plain numbers, since arrays of two take 20 times as long."""
+    centre = (b - c) / n
+
+    def held(delta: float) -> bool:
+        linear = -b - c + (2 * n - b + c) * delta
+        root = math.sqrt(max(linear**2 + 8 * n * c * delta * (1 - delta), 0.0))
+        only_first = max((root - linear) / (4 * n), 0.0)
+        variance = n * (2 * only_first + delta * (1 - delta))
+        return abs(b - c - n * delta) <= q * math.sqrt(max(variance, 1e-300))
+
+    ends = []
+    for end in (-1.0, 1.0):
+        # `inside` is always within the interval, `outside` never: at the ends of the scale the score is unbounded.
+        inside, outside = centre, end
+        for _ in range(BISECTIONS):
+            middle = (inside + outside) / 2
+            if held(middle):
+                inside = middle
+            else:
+                outside = middle
+        ends.append(inside)
+    return ends[0], ends[1]
 
 
 def wilson_limits(rate: ArrayLike, n: ArrayLike, quantile: ArrayLike) -> tuple[Floats, Floats]:

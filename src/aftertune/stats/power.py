@@ -11,6 +11,9 @@ from scipy import optimize, special
 from aftertune.stats import clusters, seeds
 from aftertune.stats.estimate import Floats, t_quantile
 
+COARSE, FINE = (np.arange(40) + 0.5) / 40, (np.arange(400) + 0.5) / 400
+"""Quantiles at which the distribution of an estimated variance is taken: of two at once, of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairedDesign:
@@ -27,7 +30,7 @@ class PairedDesign:
     """Correlation between base and tuned outcomes on a prompt where nothing drifts; T = 0 and mild tuning give
     more."""
     icc: float = 0.1
-    """Intra-class correlation of the differences within a cluster."""
+    """Intra-class correlation of the differences within a cluster, sampling noise apart."""
     seed_sd: float = 0.03
     """Standard deviation of a recipe's true rate between seeds."""
     shared: float = 0.5
@@ -48,38 +51,99 @@ class PairedDesign:
         if self.seed_sd < 0:
             raise ValueError(f"seed_sd must not be negative, got {self.seed_sd}")
 
-    def error(self, drift: float = 0.0) -> tuple[float, float]:
-        """Return the standard error of the estimated drift and its degrees of freedom, if `drift` is the truth.
+    @property
+    def _clusters(self) -> int:
+        return self.n_prompts if self.n_clusters is None else self.n_clusters
 
-        Discordance is 2 p (1 - p) (1 - agreement), at least |drift|; clusters multiply the prompts' variance by the
-        design effect 1 + (m - 1) icc (Kish, Survey Sampling, 1965, section 5.4), of which more samples per prompt take
-        off their share; seeds add seed_sd^2 / k, and the degrees of freedom are those of `seeds.crossed`.
+    def _discordance(self, drift: float) -> float:
+        return max(2 * self.base_rate * (1 - self.base_rate) * (1 - self.agreement), abs(drift))
+
+    def parts(self, drift: float = 0.0) -> tuple[float, float, float]:
+        """Return the seed, prompt and interaction part of the estimate's variance (`seeds.Crossed`).
+
+        Discordance is 2 p (1 - p) (1 - agreement), at least |drift|. Sampling noise is averaged over a prompt's
+        answers; clusters multiply what is left of the prompts' variance by the design effect 1 + (m - 1) icc (Kish,
+        Survey Sampling, 1965, section 5.4); seeds add seed_sd^2 / k.
         """
-        clusters = self.n_prompts if self.n_clusters is None else self.n_clusters
-        p, k = self.base_rate, self.n_seeds
-        discordance = max(2 * p * (1 - p) * (1 - self.agreement), abs(drift))
-        effect = 1 + (self.n_prompts / clusters - 1) * self.icc - self.sampling * (1 - 1 / self.n_samples)
-        prompts = max(discordance - drift**2, 1e-12) * effect / self.n_prompts
-        if k == 1:
-            return math.sqrt(prompts), clusters - 1.0
-        both = prompts * (1 - self.shared) / k
-        by_prompt, by_seed = prompts * self.shared + both, self.seed_sd**2 / k + both
-        variance = by_prompt + by_seed - both
-        df = seeds.crossed_degrees_of_freedom(variance, (by_seed, by_prompt, both), k - 1.0, clusters - 1.0)
-        return math.sqrt(variance), df
+        prompts = max(self._discordance(drift) - drift**2, 1e-12) / self.n_prompts
+        own = prompts * (1 - self.sampling) * (1 + (self.n_prompts / self._clusters - 1) * self.icc)
+        noise = prompts * self.sampling / self.n_samples
+        if self.n_seeds == 1:
+            return 0.0, own + noise, 0.0
+        both = (own * (1 - self.shared) + noise) / self.n_seeds
+        return self.seed_sd**2 / self.n_seeds + both, own * self.shared + both, both
+
+    def error(self, drift: float = 0.0) -> tuple[float, float]:
+        """Return the standard error of the estimated drift and its degrees of freedom, if `drift` is the truth."""
+        by_seed, by_prompt, both = self.parts(drift)
+        variance = by_seed + by_prompt - both
+        if self.n_seeds == 1:
+            return math.sqrt(variance), self._clusters - 1.0
+        parts = (by_seed, by_prompt, both)
+        return math.sqrt(variance), seeds.crossed_degrees_of_freedom(
+            variance, parts, self.n_seeds - 1.0, self._clusters - 1.0
+        )
 
     def power(self, drift: float, confidence: float = 0.95) -> float:
         """Return the chance that a two-sided test calls a true `drift` different from 0, in the drift's direction.
 
-        By the noncentral t distribution (Cohen, Statistical Power Analysis, 1988, chapter 2).
+        See `crossed_power`; the variance moves with the estimate as that of 0/1 outcomes does.
         """
-        se, df = self.error(drift)
-        shift, q = min(abs(drift) / se, 50.0), float(t_quantile(confidence, df))
-        if df >= 1e6:
-            return float(special.ndtr(shift - q))
-        missed = float(special.nctdtr(df, shift, q))
-        # SciPy gives NaN where next to nothing of the distribution is left below the quantile.
-        return 1.0 if math.isnan(missed) else 1 - missed
+        size, discordance = abs(drift), self._discordance(drift)
+        spread = max(discordance - drift**2, 1e-12)
+        tilt = size * (1 - discordance) / (spread * discordance) if discordance > 0 else 0.0
+        prompt_df = self._clusters - 1.0
+        null = discordance / spread if discordance > 0 else 1.0
+        return crossed_power(size, self.parts(drift), self.n_seeds, prompt_df, confidence, null=null, tilt=tilt)
+
+
+def crossed_power(
+    shift: float,
+    parts: tuple[float, float, float],
+    n_seeds: int,
+    prompt_df: float,
+    confidence: float = 0.95,
+    *,
+    null: float = 1.0,
+    tilt: float = 0.0,
+) -> float:
+    """Return the chance that an interval over prompts (and seeds) comes clear of a value `shift` from the truth.
+
+    Args:
+        shift: Distance of the truth from the value that is to be excluded.
+        parts: True seed, prompt and interaction part of the estimate's variance, as in `seeds.Crossed`; with one seed
+            only the prompt part counts.
+        n_seeds: Training seeds; 1 is a single checkpoint.
+        prompt_df: Degrees of freedom of the prompt part.
+        confidence: Of the interval.
+        null: Variance in the test over variance at the truth (Tango's interval takes that of no difference).
+        tilt: How much the test's prompt variance grows, relative to itself, where the estimate is larger by 1: more
+            discordant pairs are found where more were lost (their regression on the difference).
+
+    The noncentral t distribution (Cohen, Statistical Power Analysis, 1988, chapter 2) holds for one variance that does
+    not depend on the estimate. Over seeds the variance is the sum of two estimated ones, so the power for known
+    estimates is averaged over the chi-square distributions of the seed and the prompt part, each analysed as
+    `seeds.crossed` does: three seeds often look more alike than they are, or less, and see less than the degrees of
+    freedom of their true parts would say. With neither seeds nor tilt it is the noncentral t.
+    """
+    by_seed, by_prompt, both = parts
+    if n_seeds == 1:
+        prompt = by_prompt * special.chdtri(prompt_df, 1 - FINE) / prompt_df
+        seed, variance = np.zeros(FINE.size), prompt
+        square = np.full(FINE.size, float(t_quantile(confidence, prompt_df)) ** 2)
+    else:
+        seed_df = n_seeds - 1.0
+        seed = by_seed * special.chdtri(seed_df, 1 - COARSE)[:, None] / seed_df + 0.0 * COARSE
+        prompt = by_prompt * special.chdtri(prompt_df, 1 - COARSE) / prompt_df + 0.0 * seed
+        variance = np.maximum(seed + prompt - both, np.maximum(seed, prompt))
+        square = seeds.squared_quantile(variance, (seed, prompt, both), seed_df, prompt_df, confidence)
+    reach = square * null * variance
+    # The estimate x at which x^2 = reach (1 + rise (x - shift)): what is larger comes clear.
+    rise = tilt * prompt / np.maximum(seed + prompt, 1e-300)
+    inner = reach**2 * rise**2 + 4 * reach * (1 - rise * shift)
+    edge = np.where(inner > 0, (reach * rise + np.sqrt(np.maximum(inner, 0.0))) / 2, 0.0)
+    se = math.sqrt(max(by_seed + by_prompt - both, 1e-300))
+    return float(special.ndtr((shift - edge) / se).mean())
 
 
 def smallest_drift(design: PairedDesign, *, power: float = 0.8, confidence: float = 0.95) -> float | None:
@@ -133,12 +197,17 @@ def _outcomes(design: PairedDesign, drift: float, codes: clusters.Codes, rng: np
         own, common = rng.random((*shape, n)), rng.random((*shape, int(codes[-1]) + 1))[..., codes]
         return np.where(rng.random((*shape, n)) < math.sqrt(design.icc), common, own)
 
-    def either(share: float, common: Floats, own: Floats) -> Floats:
-        """Take the common number so often that two draws agree with chance `share`."""
-        return np.where(rng.random(own.shape) < math.sqrt(share), common, own)
+    def either(share: float, common: Floats, own: Floats, together: bool) -> Floats:
+        """Take the common number so often that two draws agree with chance `share`; whole clusters `together`."""
+        chosen = rng.random((*own.shape[:-1], int(codes[-1]) + 1))[..., codes] if together else rng.random(own.shape)
+        return np.where(chosen < math.sqrt(share), common, own)
 
-    by_seed = either(design.shared, luck((1,)), luck((k,))) if k > 1 else luck((1,))
-    by_sample = either(1 - design.sampling, by_seed[:, None], rng.random((k, m, n))) if m > 1 else by_seed[:, None]
+    # Seeds differ by whole clusters, so that prompts of one stay as alike as `icc` says; sampling noise is each
+    # answer's own.
+    by_seed = either(design.shared, luck((1,)), luck((k,)), True) if k > 1 else luck((1,))
+    by_sample = by_seed[:, None]
+    if design.sampling > 0:
+        by_sample = either(1 - design.sampling, by_sample, rng.random((k, m, n)), False)
     moved = drift + (design.seed_sd * rng.normal(size=(k, 1, 1)) if k > 1 else 0.0)
     discordance = np.maximum(2 * design.base_rate * (1 - design.base_rate) * (1 - design.agreement), np.abs(moved))
     gained, lost = (discordance + moved) / 2, (discordance - moved) / 2
@@ -153,36 +222,61 @@ def half_width(design: PairedDesign, confidence: float = 0.95) -> float:
     return min(max(quantile * se, square / (design.n_prompts + square)), 1.0)
 
 
-def more_prompts(n_prompts: int, half: float, room: float) -> int | None:
-    """Return how many more prompts shrink a half-width of `half` to `room`, the estimate staying where it is.
+def more_prompts(
+    n_prompts: int,
+    parts: tuple[float, float, float],
+    n_seeds: int,
+    prompt_df: float,
+    room: float,
+    *,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    most: int = 100,
+) -> int | None:
+    """Return how many more prompts bring an interval clear of a value `room` from the truth with chance `power`.
 
-    Half-widths fall with the square root of the number of prompts. None where there is no room (the estimate stands
-    on the margin itself). Raises ValueError for a negative half-width or no prompt.
+    `parts` and `prompt_df` are those of `crossed_power` as they stand; the prompt and interaction part fall with the
+    number of prompts, whose clusters grow in number alike. None where `most` times the prompts are not enough. Raises
+    ValueError for no prompt or a negative part.
     """
-    if n_prompts < 1 or half < 0:
-        raise ValueError(f"need prompts and a half-width, got {n_prompts} and {half}")
-    if room <= 1e-9:
+    if n_prompts < 1 or min(parts) < 0:
+        raise ValueError(f"need prompts and no negative variance, got {n_prompts} and {parts}")
+    by_seed, by_prompt, both = parts
+
+    def short(times: float) -> float:
+        left = (max(by_seed - both, 0.0) + both / times, by_prompt / times, both / times)
+        df = min((prompt_df + 1) * times - 1, 1e6)
+        return crossed_power(room, left, n_seeds, df, confidence) - power
+
+    if room <= 1e-9 or short(float(most)) < 0:
         return None
-    return max(math.ceil(n_prompts * ((half / room) ** 2 - 1) - 1e-9), 0)
+    if short(1.0) >= 0:
+        return 0
+    return math.ceil(n_prompts * (float(optimize.brentq(short, 1.0, float(most), rtol=1e-4)) - 1) - 1e-9)
 
 
 def more_seeds(
-    n_seeds: int, seed_sd: float, prompt_variance: float, room: float, *, confidence: float = 0.95, most: int = 50
+    parts: tuple[float, float, float],
+    n_seeds: int,
+    prompt_df: float,
+    room: float,
+    *,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    most: int = 50,
 ) -> int | None:
-    """Return how many more training seeds shrink the half-width to `room`; None where `most` more do not.
+    """Return how many more training seeds bring an interval clear of a value `room` from the truth.
 
-    `prompt_variance` is the part of the squared standard error that seeds do not shrink. Raises ValueError for no
-    seed or a negative variance.
+    As `more_prompts`; the seed and interaction part fall with the number of seeds. None where `most` more seeds are
+    not enough. Raises ValueError for fewer than two seeds or a negative part.
     """
-    if n_seeds < 1 or seed_sd < 0 or prompt_variance < 0:
-        raise ValueError("need a seed, and no negative variance")
-    for extra in range(0 if n_seeds > 1 else 1, most + 1):
-        k = n_seeds + extra
-        seeds = seed_sd**2 / k
-        total = seeds + prompt_variance
-        # The prompts' own degrees of freedom are many beside k - 1, so only the seeds' uncertainty counts here.
-        df = (k - 1) * (total / seeds) ** 2 if seeds > 0 else math.inf
-        if float(t_quantile(confidence, df)) * math.sqrt(total) <= room:
+    if n_seeds < 2 or min(parts) < 0:
+        raise ValueError(f"need two seeds and no negative variance, got {n_seeds} and {parts}")
+    by_seed, by_prompt, both = parts
+    for extra in range(most + 1):
+        share = n_seeds / (n_seeds + extra)
+        left = (by_seed * share, max(by_prompt - both, 0.0) + both * share, both * share)
+        if crossed_power(room, left, n_seeds + extra, min(prompt_df, 1e6), confidence) >= power:
             return extra
     return None
 

@@ -25,6 +25,8 @@ COLUMNS = (
 """Coded; `sample` and `value` are read as numbers."""
 SUBJECT = ("arm", "recipe", "train_seed", "epoch", "checkpoint", "corpus")
 UNIT = ("prompt_id", "system", "message_hash")
+LARGEST = 1e100
+"""Absolute value beyond which squares of differences are no numbers any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,8 @@ def _encoded(column: pa.ChunkedArray) -> tuple[Ints, list[Any]]:
 def blocks(verdicts: pa.Table, metrics: Sequence[Metric]) -> Iterator[Block]:
     """Yield the blocks of a verdict table, by metric as given, then base, judge and temperature.
 
-    Raises DataError for a table without the columns of `records.Verdict`, for a verdict that stands twice, or for a
-    prompt in two clusters; DesignError for two bases under one name.
+    Raises DataError for a table without the columns of `records.Verdict`, for a verdict that stands twice, for a
+    prompt in two clusters, or for a value beyond `LARGEST`; DesignError for two bases under one name.
     """
     table = Coded(verdicts)
     for metric, rows, value, known in readings(table, metrics):
@@ -208,13 +210,19 @@ def _block(table: Coded, metric: Metric, judge: str, rows: Ints, value: Floats, 
     if np.unique(cell * (table.sample.max() + 1) + table.sample[rows]).size < rows.size:
         raise DataError(f"{where}: a response has two verdicts on the axis {metric.axis}; each must be judged once")
 
+    seen = value[known]
+    if seen.size and np.abs(seen).max() > LARGEST:
+        raise DataError(
+            f"{where}: a value of {seen[np.argmax(np.abs(seen))]:g}; values must lie within +-{LARGEST:g}, leave it "
+            "empty where nothing could be judged"
+        )
+
     def summed(picked: NDArray[np.bool_] | None, weights: Floats | None) -> Floats:
         cells = cell if picked is None else cell[picked]
         return np.bincount(cells, weights, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
 
     asked, judged = summed(None, None), summed(known, None)
-    total = summed(known, value[known])
-    seen = value[known]
+    total = summed(known, seen)
     bounds = (0.0, 1.0)
     if metric.label is None and seen.size:
         bounds = (min(0.0, float(seen.min())), max(1.0, float(seen.max())))

@@ -14,6 +14,8 @@ from aftertune.stats.estimate import t_quantile
 
 MOST = 100
 """Times the prompts of a run beyond which "more prompts" is no advice."""
+POWER = 0.8
+"""Chance with which what would settle a decision does so."""
 
 
 @dataclass(frozen=True)
@@ -159,36 +161,42 @@ def _bound(check: Check) -> tuple[str, str]:
 
 
 def _settle(check: Check, family: int) -> str:
-    """Say how many more prompts or seeds would bring the interval clear of the margin, the estimate staying.
+    """Say how many more prompts or seeds would probably bring the interval clear of the margin.
 
-    A drift has to be shown against the whole family, so the interval that must come clear is Bonferroni's, which is
-    never narrower than Holm's.
+    "Probably" is a chance of `POWER`, if the estimate is the truth (`stats.power`). A drift has to be shown against
+    the whole family, so the interval that must come clear is Bonferroni's, which is never narrower than Holm's.
     """
     row, rule = check.row, check.rule
+    if row.n_clusters < 2:
+        return "Prompts of other clusters: one cluster says nothing about the rest."
     passing = check.loss <= rule.margin
     room = abs(rule.margin - check.loss)
     half = check.bad - check.loss if passing else check.loss - check.good
     wanted = row.confidence if passing else 1 - (1 - row.confidence) / family
     degrees = math.inf if row.df is None else row.df
-    half *= float(t_quantile(wanted, degrees)) / float(t_quantile(row.confidence, degrees))
-    ways = []
+    square = (half / float(t_quantile(row.confidence, degrees))) ** 2
+    prompt_df, ways = row.n_clusters - 1.0, []
     if row.estimand == "recipe" and row.spread_low is not None and row.spread_high is not None and row.n_seeds > 1:
-        sd = power.sd_of_range(row.spread_low, row.spread_high, row.n_seeds)
-        se = half / float(t_quantile(wanted, degrees))
-        fixed = max(se**2 - sd**2 / row.n_seeds, 0.0)
-        seeds = power.more_seeds(row.n_seeds, sd, fixed, room, confidence=wanted)
+        by_seed = power.sd_of_range(row.spread_low, row.spread_high, row.n_seeds) ** 2 / row.n_seeds
+        parts = (by_seed, max(square - by_seed, 0.0), 0.0)
+        seeds = power.more_seeds(parts, row.n_seeds, prompt_df, room, confidence=wanted, power=POWER)
         if seeds:
             ways.append(f"{seeds:,} more training seed{'s' if seeds != 1 else ''}")
-        # Prompts shrink their own part of the error only.
-        left = (room / half * se) ** 2 - sd**2 / row.n_seeds
-        prompts = power.more_prompts(row.n_prompts, math.sqrt(fixed), math.sqrt(left)) if left > 0 else None
+        prompts = power.more_prompts(
+            row.n_prompts, parts, row.n_seeds, prompt_df, room, confidence=wanted, power=POWER, most=MOST
+        )
     else:
-        prompts = power.more_prompts(row.n_prompts, half, room)
-    if prompts and prompts <= MOST * row.n_prompts:
+        prompts = power.more_prompts(
+            row.n_prompts, (0.0, square, 0.0), 1, prompt_df, room, confidence=wanted, power=POWER, most=MOST
+        )
+    if prompts:
         ways.append(f"{prompts:,} more prompts")
     if not ways:
         return "The estimate stands too near the margin for any reasonable number of prompts or seeds to settle it."
-    return f"About {' or '.join(ways)}, if the estimate stays, to show a {'pass' if passing else 'drift'}."
+    return (
+        f"About {' or '.join(ways)}, for a chance of {100 * POWER:.0f} % to show a {'pass' if passing else 'drift'} if "
+        "the estimate is the truth."
+    )
 
 
 # ---------------------------------------------------------------------------------------------- words

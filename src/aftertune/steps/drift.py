@@ -20,6 +20,7 @@ from aftertune.records import Drift, Metric
 from aftertune.stats import multiplicity
 from aftertune.steps._analysis import Analysis
 from aftertune.steps._blocks import blocks
+from aftertune.steps._curves import bands
 from aftertune.steps._signs import Selection, contradictions, mixed_of, mixed_signs
 from aftertune.steps._sources import spreads
 from aftertune.steps._terms import formula
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "Contrast", "Selection", "contradictions", "drift", "formula", "mixed_of", "mixed_signs", "recipe_refusal",
+    "Contrast", "Selection", "bands", "contradictions", "drift", "formula", "mixed_of", "mixed_signs", "recipe_refusal",
     "spreads",
 ]  # fmt: skip
 
