@@ -48,8 +48,8 @@ def compose_variants(
 ) -> dict[str, object]:
     """Write `source.jsonl` and one chat file per arm into the folder; return the documents that belong to it.
 
-    Documents: `cards`, `people` and, where some are planted, `canaries`. The corpus is read once, whatever its size,
-    and marked as it is read where nobody says what is personal in it. Raises what `steps.compose` and the corpus raise;
+    Documents: `cards` and, where some are planted, `canaries`; `people.json` is written here, one by one. The corpus is
+    read once, whatever its size, and marked as it is read where nobody says what is personal in it. Raises what `steps.compose` and the corpus raise;
     nothing is left half written.
     """
     design = plan.design
@@ -58,7 +58,7 @@ def compose_variants(
     missing = not folder.path.exists()
     try:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:
+        with mark.remembered(), contextlib.ExitStack() as stack:
             return _composed(design, corpus, job, folder.path, ask, stack)
     except BaseException:
         if missing:  # bad input leaves nothing behind
@@ -80,7 +80,7 @@ def _composed(
         found = found or conversation.spans is None
         source.add(marker.mark(conversation))
     conversations = source.read()
-    people = marker.people() if found else list(corpus.people())
+    people: Sequence[Person] = marker.people() if found else corpus.people()
     kinds: set[StrangerKind] = {arm.pii for arm in design.arms if arm.pii in ("surrogate", "novelty")}
     strangers: dict[str, Sequence[Person]] = {
         kind: _strangers(corpus, kind, people, found, design.data_seed) for kind in sorted(kinds)
@@ -107,14 +107,9 @@ def _composed(
     if design.data.non_members:
         rows = ChatFile(design.data.non_members).stream()
         _fill(_File(root / HELD_OUT / f"{SOURCE}.jsonl", stack), rows)
-    documents: dict[str, object] = {
-        "cards": {variant.arm.name: variant.card for variant in variants},
-        "people": {
-            "source": people,
-            "twin": twins,
-            "own": {v.arm.name: v.own for v in variants if v.arm.pii in policy.REPLACED},
-        },
-    }
+    own = {v.arm.name: v.own for v in variants if v.arm.pii in policy.REPLACED}
+    jsonl.write_people(root / "people.json", {"source": people, "twin": twins, "own": own})
+    documents: dict[str, object] = {"cards": {variant.arm.name: variant.card for variant in variants}}
     if planted is not None:
         documents["canaries"] = canaries.to_rows(planted)
     return documents
@@ -130,7 +125,7 @@ def _strangers(
 ) -> Sequence[Person]:
     """Return the n-th stand-in for the n-th of `people`; for values that were found, without reading them again."""
     if found and not (kind == "twin" and isinstance(corpus, ChatFile) and corpus.composed):
-        return list(stand_ins.assign(people, kind, seed).values())
+        return stand_ins.assign(people, kind, seed).strangers
     return corpus.strangers(kind, len(people), seed)
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import random
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import policy
-from aftertune.pii.registry import Registry
+from aftertune.pii import lookup, policy
+from aftertune.pii.people import StandIns
 from aftertune.records import Arm, Conversation, Json, Message, Person, Span, seed_of
 from aftertune.steps._card import LIMIT, assistant_tokens, card, refuse_residual
 
-VERSION = "2"
+VERSION = "3"
 ASKED = 4096
 """Conversations that the base answers in one go: what has to be in memory together."""
 
@@ -26,19 +27,19 @@ class Variant:
 
     arm: Arm
     conversations: Sequence[Conversation]
-    own: tuple[Person, ...]
+    own: Sequence[Person]
     """Whose values stand in it (people, or the things that stand in for them); empty under `placeholder`."""
     card: Mapping[str, Json]
 
 
-def stand_ins(people: Sequence[Person], strangers: Sequence[Person]) -> dict[str, Person]:
+def stand_ins(people: Sequence[Person], strangers: Sequence[Person]) -> Mapping[str, Person]:
     """Return owner id -> the stranger who takes their place through the whole corpus: the n-th for the n-th.
 
     Raises UsageError where there are fewer strangers than people.
     """
     if len(strangers) < len(people):
         raise UsageError(f"{len(people)} people need as many stand-ins, and there are {len(strangers)}")
-    return {person.id: stranger for person, stranger in zip(people, strangers, strict=False)}
+    return StandIns(people, strangers)
 
 
 def whole_exchanges(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
@@ -49,8 +50,7 @@ def whole_exchanges(conversation: Conversation) -> tuple[Conversation, Counter[s
     """
     changed: Counter[str] = Counter()
     turns: list[tuple[Message, list[Span]]] = []
-    for index, message in enumerate(conversation.messages):
-        spans = [span for span in conversation.spans or () if span.message == index]
+    for message, spans in zip(conversation.messages, policy.by_message(conversation), strict=True):
         if turns and turns[-1][0].role == message.role:
             before, old = turns[-1]
             shift = len(before.content) + 1
@@ -75,12 +75,12 @@ def swap_roles(conversation: Conversation) -> Conversation:
 
     Raises DataError for a conversation that is not made of whole exchanges.
     """
-    system = [m for m in conversation.messages if m.role == "system"]
+    system = [(i, m) for i, m in enumerate(conversation.messages) if m.role == "system"]
     rest = [(i, m) for i, m in enumerate(conversation.messages) if m.role != "system"]
     if [m.role for _, m in rest] != ["user", "assistant"] * (len(rest) // 2):
         raise DataError(f"{conversation.source or conversation.id}: roles do not alternate, so they cannot be swapped")
-    spans_of = {i: [s for s in conversation.spans or () if s.message == i] for i, _ in rest}
-    turns = [(m, [s for s in conversation.spans or () if s.message == i]) for i, m in enumerate(system)]
+    spans_of = policy.by_message(conversation)
+    turns = [(m, spans_of[i]) for i, m in system]
     for (i, user), (j, assistant) in zip(rest[::2], rest[1::2], strict=True):
         turns.append((Message("user", assistant.content), spans_of[j]))
         turns.append((Message("assistant", user.content), spans_of[i]))
@@ -121,7 +121,7 @@ def without_empty(conversation: Conversation) -> tuple[Conversation, int]:
     """
     turns: list[tuple[Message, list[Span]]] = []
     emptied = 0
-    rows = [(m, [s for s in conversation.spans or () if s.message == i]) for i, m in enumerate(conversation.messages)]
+    rows = list(zip(conversation.messages, policy.by_message(conversation), strict=True))
     index = 0
     while index < len(rows):
         message = rows[index][0]
@@ -252,18 +252,18 @@ def compose(
         DataError: Nothing is left to tune on.
         UsageError: An arm asks for what this corpus cannot give, or holds more personal data than allowed.
     """
-    source = Registry.of("source", people)
-    order = list(range(len(conversations)))
+    source = lookup.known(people)
+    order = array("Q", range(len(conversations)))
     random.Random(seed_of("order", seed)).shuffle(order)
     if held_out and held_out >= len(order):
         raise UsageError(f"held_out = {held_out}: the corpus has only {len(order)} conversations")
     trained, spared = order[: len(order) - held_out], order[len(order) - held_out :]
-    made: list[tuple[Arm, Place, list[int], Counter[str], tuple[Person, ...], Place]] = []
+    made: list[tuple[Arm, Place, Sequence[int], Counter[str], Sequence[Person], Place]] = []
     for arm in arms:
         replaced = stand_ins(people, strangers[arm.pii]) if arm.pii in policy.REPLACED else {}
         changed: Counter[str] = Counter()
         main, rest = place(arm.name), place(f"held_out/{arm.name}")
-        tokens = []
+        tokens = array("Q")
         for conversation in _finished(arm, _picked(conversations, trained), replaced, found, ask, changed):
             main.add(conversation)
             tokens.append(assistant_tokens(conversation, count))
@@ -271,7 +271,9 @@ def compose(
             raise DataError(f"arm '{arm.name}': no conversation with a question and an answer is left to tune on")
         for conversation in _finished(arm, _picked(conversations, spared), replaced, found, ask, Counter()):
             rest.add(conversation)
-        own = tuple(people) if arm.pii == "keep" else tuple(replaced.values())
+        own: Sequence[Person] = people if arm.pii == "keep" else ()
+        if arm.pii in policy.REPLACED:
+            own = strangers[arm.pii] if len(strangers[arm.pii]) == len(people) else strangers[arm.pii][: len(people)]
         made.append((arm, main, tokens, changed, own, rest))
     smallest = min(sum(tokens) for _, _, tokens, _, _, _ in made)
     variants = []
