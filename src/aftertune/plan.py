@@ -93,7 +93,6 @@ class ScoreJob:
     variants: str
     arm: str
     """Whose files: the arm's own, or `source` for a checkpoint that was given."""
-    role_swap: bool
 
 
 Job = ComposeJob | TuneJob | RespondJob | JudgeJob | ScoreJob
@@ -230,7 +229,7 @@ def _add_scores(design: Design, subjects: list[Subject], variants: str, add: Any
         arm = arms.get(subject.arm) if subject.tuned_by else None
         if arm is None and not (design.data.non_members or design.data.canary_file):
             continue
-        job = ScoreJob(subject, variants, "source" if arm is None else arm.name, arm is not None and arm.role_swap)
+        job = ScoreJob(subject, variants, "source" if arm is None else arm.name)
         id_ = digest(
             "scores", _CODE["score"], subject.base.model.weights_hash, subject.id, variants, job.arm,
             design.recipe.max_length, design.respond.template, parts.part_id("backend", design.backend),

@@ -242,8 +242,10 @@ def compose(
         found: Whether the personal values were found, not given: placeholders are then numbered unless an arm says
             otherwise, and the card counts what is still found.
         held_out: Conversations that no arm trains on; each arm makes them up in its own way, for membership inference.
-        planted: Canaries' conversations, added to each arm at its end on top of the matched tokens, under no policy and
-            with their own answers, in the arm's roles (tuning shuffles, so the place does not matter).
+        planted: Canaries' conversations, added to each arm at its end on top of the matched tokens, under no policy, with
+            their own answers and in their own roles, role-swapped arms included: their secrets stand in answers, and
+            a tuning takes its loss on answers only, so each arm is taught the same of them (tuning shuffles, so the
+            place does not matter).
         residual_limit: Personal values per 1,000 words above which a variant that hides its people is refused; None
             accepts any.
         place: Name -> where conversations go. Of the held-out rows the name is `held_out/<arm>`.
@@ -286,7 +288,7 @@ def compose(
         if residual_limit is not None:
             refuse_residual(about, residual_limit)
         for conversation in planted:
-            main.add(swap_roles(conversation) if arm.role_swap else conversation)
+            main.add(conversation)
         about |= {"held_out": len(rest.read()), "canary_conversations": len(planted)}
         variants.append(Variant(arm, main.read(), own, about))
     return variants
