@@ -22,6 +22,8 @@ PARTICLES = word_set(
     "van von der den de da do dos das di del della degli de' la le el al bin ibn ben bint ter ten te zu zur af av y e "
     "d l st saint san abu abd ul und"
 )
+STREETS = word_set("st rd ave av blvd ln hwy pkwy sq ct pl")
+"""Abbreviations after the name of a street."""
 INTRO = re.compile(
     r"(?:\b(?:my|his|her|the|our|their|your|full|first|last|family|maiden|middle|partner's|'s|guest|customer|account|"
     r"passenger|contact|patient|client)\s+name(?:\s+(?:is|was|to)|'s|:)|\bnames?\s*(?:is|:)|\bnamed(?: (?:him|"

@@ -174,6 +174,9 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
         return
     if _organisation(view, run):
         return
+    if len(run) > 1 and run[-1][1].folded in rules.STREETS:
+        yield Match(start, end, "PERSON", LIKE_A_PLACE, "name of a street")
+        return
     if (
         whole in names("places")
         and not intro
