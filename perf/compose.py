@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-THINGS = "kettle router jacket lamp tent keyboard suitcase blender".split()
+THINGS = ("kettle", "router", "jacket", "lamp", "tent", "keyboard", "suitcase", "blender")
 TROUBLE = ("has not arrived yet", "came broken", "makes a strange noise", "does not switch on", "was charged twice")
 ASKED = (
     "Hi, my name is {n}. My {g} {i}. You can reach me at {e} or {p}.",
@@ -83,7 +83,10 @@ def one(path: Path, policies: list[str], plain: bool) -> None:
         people = sum(1 for line in (Path(scratch) / "out" / "people.json").open() if '"id"' in line)
     spent = time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    print(f"{path.stat().st_size / 1e6:7.1f} MB  {people:9,} people  {spent:8.1f} CPU s  peak {peak:6.0f} MiB", flush=True)
+    print(
+        f"{path.stat().st_size / 1e6:7.1f} MB  {people:9,} people  {spent:8.1f} CPU s  peak {peak:6.0f} MiB",
+        flush=True,
+    )
 
 
 def main() -> None:

@@ -102,8 +102,8 @@ def without(half: int | None) -> None:
             return found
         return frozenset(name for name in found if hashlib.sha256(name.encode()).digest()[0] % 2 != half)
 
-    cached = {file: names(file) for file in ("given", "surnames", "census_first", "census_last", "words", "common", "places", "small_words",
-                                             "organisations")}  # fmt: skip
+    files = ("given", "surnames", "census_first", "census_last", "words", "common", "places", "small_words")
+    cached = {file: names(file) for file in (*files, "organisations")}
     _naming.names = cached.__getitem__  # type: ignore[assignment]
     _naming.kind_of.cache_clear()
     from aftertune.pii.recognisers import _listing, person

@@ -49,8 +49,8 @@ def compose_variants(
     """Write `source.jsonl` and one chat file per arm into the folder; return the documents that belong to it.
 
     Documents: `cards` and, where some are planted, `canaries`; `people.json` is written here, one by one. The corpus is
-    read once, whatever its size, and marked as it is read where nobody says what is personal in it. Raises what `steps.compose` and the corpus raise;
-    nothing is left half written.
+    read once, whatever its size, and marked as it is read where nobody says what is personal in it. Raises what
+    `steps.compose` and the corpus raise; nothing is left half written.
     """
     design = plan.design
     assert design.corpus is not None

@@ -192,7 +192,7 @@ _BORDERS = (re.compile(r"\n+"), re.compile(r"[.!?][\"')\]]{0,3}\s+"), re.compile
 
 
 def pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of pieces of at most `PIECE` characters that cover a text, cut where lines or sentences end."""
+    """Yield (start, end) of pieces that cover a text, each of at most `PIECE`, cut where lines or sentences end."""
     start = 0
     while len(text) - start > PIECE:
         end = start + PIECE

@@ -22,7 +22,7 @@ from aftertune.records import Person, seed_of
 Kind = Literal["surrogate", "novelty", "twin", "canary"]
 TRIES = 200
 """Attempts at a value that nobody has."""
-CROWDED = (20, TRIES // 2)
+CROWDED = (6, TRIES // 2)
 """Attempts after which a value is made that fewer can have."""
 _WORD = re.compile(r"[^\W\d_]+")
 CANARY_SHAPE = {"PERSON": "Anna Smith", "PHONE": "+44 20 7946 0000", "EMAIL": "anna.smith@gmail.com",

@@ -242,10 +242,10 @@ def compose(
         found: Whether the personal values were found, not given: placeholders are then numbered unless an arm says
             otherwise, and the card counts what is still found.
         held_out: Conversations that no arm trains on; each arm makes them up in its own way, for membership inference.
-        planted: Canaries' conversations, added to each arm at its end on top of the matched tokens, under no policy, with
-            their own answers and in their own roles, role-swapped arms included: their secrets stand in answers, and
-            a tuning takes its loss on answers only, so each arm is taught the same of them (tuning shuffles, so the
-            place does not matter).
+        planted: Canaries' conversations, added to each arm at its end on top of the matched tokens (tuning shuffles,
+            so the place does not matter), under no policy, with their own answers and in their own roles in
+            role-swapped arms too: their secrets stand in answers, and the loss is taken on answers only, so each arm
+            is taught the same of them.
         residual_limit: Personal values per 1,000 words above which a variant that hides its people is refused; None
             accepts any.
         place: Name -> where conversations go. Of the held-out rows the name is `held_out/<arm>`.

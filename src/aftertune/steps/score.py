@@ -35,7 +35,8 @@ def texts(
 ) -> list[Text]:
     """Return what is to be scored: rows of the tuning set, held-out rows, canaries, and every twin in every form.
 
-    `members` may hold planted rows; they are not drawn. Canaries and twins have the same roles in every arm, as they are planted.
+    `members` may hold planted rows; they are not drawn. Canaries and twins have the same roles in every arm, as
+    they are planted.
     """
     own = [conversation for conversation in members if not conversation.id.startswith("canary-")]
     found = [Text("member", c) for c in _drawn(own, seed) if held_out]

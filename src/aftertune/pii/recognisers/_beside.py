@@ -23,8 +23,8 @@ _BEFORE = (
                      r"greetings to|say (?:hi|hello) to|birthday,? |sincerely yours,? |care of|c/o) ?$")),
     (0.66, re.compile(r"\b(?:i|we|he|she|they|you) (?:just |have |had |already |then |once )?(?:met|remember(?:ed)?|"
                       r"married|miss(?:ed)?|thanked|invited|texted|phoned|trust(?:ed)?) $")),
-    (0.62, re.compile(r"(?:^|[.!?\n] ?)(?:cc|bcc|from|to|by|author|agent|host|passengers?|travell?ers?|names?|attendees?|"
-                      r"participants?|driver|tenant|owner|signed|written by): $")),
+    (0.62, re.compile(r"(?:^|[.!?\n] ?)(?:cc|bcc|from|to|by|author|agent|host|passengers?|travell?ers?|names?|"
+                      r"attendees?|participants?|driver|tenant|owner|signed|written by): $")),
 )  # fmt: skip
 _GAVE = re.compile(
     r"\b(?:give|gives|gave|given|send|sends|sent|hand|handed|offer|offered|show|showed|shown|bring|brought|lend|lent|"
@@ -41,7 +41,8 @@ _DEGREE = r"(?:(?:a bit|a little|so|very|really|quite|too|always|never|still|not
 _AFTER = (
     (0.72, re.compile(rf"(?:'s| is| was| seems| looks| felt| feels| got| gets| sounded| became) {_DEGREE}{_FEEL}\b")),
     (0.72, re.compile(r" and (?:i|his|her|my|me)\b(?!-)")),
-    (0.7, re.compile(r",? (?:who|whom|whose) (?:is|was|has|had|lives|lived|works|worked|called|wrote|said|i|we|you)\b")),
+    (0.7, re.compile(r",? (?:who|whom|whose) (?:is|was|has|had|lives|lived|works|worked|called|wrote|said|i|we|"
+                      r"you)\b")),
     (0.68, re.compile(r" (?:phoned|rang|apologi[sz]ed|replied|smiled|laughed|cried|forgot|fell asleep|wept|"
                       r"(?:told|asked|emailed|texted|called|phoned|promised|invited) (?:me|us|him|her|you)|"
                       r"(?:has|had|lost|forgot|left|broke|found|wants|needs|loves|packed|changed|wrote) (?:his|her)|"
@@ -49,15 +50,16 @@ _AFTER = (
     (0.66, re.compile(r" (?:called (?:about|twice|again|back|earlier|yesterday|this morning|today)|"
                       r"(?:just |really |always |never )?(?:has to|had to|wants to|wanted to|would like to|likes to|"
                       r"tried to|forgot to|decided to|refuses to|refused to|managed to|hopes to|loves to|needs to) "
-                      r"(?!be\b)[a-z]{2,}|didn't (?:get|see|know|come|want|call|answer|like|receive)|can't (?:find|come|"
-                      r"make|wait|remember|sleep|walk|see|hear|travel|drive|pay)\b)")),
+                      r"(?!be\b)[a-z]{2,}|didn't (?:get|see|know|come|want|call|answer|like|receive)|can't (?:find|"
+                      r"come|make|wait|remember|sleep|walk|see|hear|travel|drive|pay)\b)")),
     (0.66, re.compile(r" (?:works?|worked|studied|studies) (?:at|for|with|in|as)\b| is (?:my|his|her|our) |"
                       r" is (?:a|an) (?:\w+ ){0,2}(?:man|woman|girl|boy|person|student|teacher|lawyer|doctor|nurse)\b|"
                       r" \(\d{1,2}\)| \((?:he|she|him|her|mr|ms|mrs|aged?|my|his)\b")),
 )  # fmt: skip
 _ASKED = re.compile(r"\b(?:why|how|when|where|what time) (?:is|was|does|did|has|will) $")
 _LIVES = re.compile(
-    rf" (?:{_DEGREE}{_FEEL}|live|work|feel|sleep|arrive|come|call|say|want|get here|go home|born|doing|coming|look like)\b"
+    rf" (?:{_DEGREE}{_FEEL}|live|work|feel|sleep|arrive|come|call|say|want|get here|go home|born|doing|coming|"
+    r"look like)\b"
 )
 WIDTH = 44
 """Characters before a word that are looked at."""
