@@ -32,9 +32,7 @@ def _spacy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for frame in FRAMES:
         for name in NAMES:
             text, start = frame.format(name), frame.index("{}")
-            examples.append(
-                Example.from_dict(nlp.make_doc(text), {"entities": [(start, start + len(name), "PERSON")]})
-            )
+            examples.append(Example.from_dict(nlp.make_doc(text), {"entities": [(start, start + len(name), "PERSON")]}))
     nlp.initialize(lambda: examples)
     rng = random.Random(0)
     for _ in range(12):
