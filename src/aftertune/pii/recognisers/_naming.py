@@ -24,6 +24,12 @@ PARTICLES = word_set(
 )
 STREETS = word_set("st rd ave av blvd ln hwy pkwy sq ct pl")
 """Abbreviations after the name of a street."""
+STREET = re.compile(
+    r"\b(?:via|viale|piazza|corso|rue|avenue|boulevard|place|quai|calle|avenida|avda|plaza|paseo|rua|travessa|"
+    r"c/|ul\.|ulica|al\.)\s{1,2}(?:(?:de|del|della|di|da|do|des|du|la|le|los|san|general|dr\.?) )?$"
+)
+ENGLISH = re.compile(r"[\x00-\x7féèëï’‘`]+")
+"""Letters that English words and the loan words of menus have."""
 INTRO = re.compile(
     r"(?:\b(?:my|his|her|the|our|their|your|full|first|last|family|maiden|middle|partner's|'s|guest|customer|account|"
     r"passenger|contact|patient|client)\s+name(?:\s+(?:is|was|to)|'s|:)|\bnames?\s*(?:is|:)|\bnamed(?: (?:him|"

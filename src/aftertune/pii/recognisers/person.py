@@ -204,7 +204,7 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
             score = max(score, 0.7 if not first.word or first.given else 0.3)
     elif support and score >= 0.45 and not (first.rare and len(core) == 1 and not first.given):
         score = min(0.95, score + (0.05 if support in ("to", "from", "for") else 0.15))
-    elif not support and not intro and _STREET.search(view.lower, max(0, start - 24), start):
+    elif not support and not intro and rules.STREET.search(view.lower, max(0, start - 24), start):
         score, why = min(score, LIKE_A_PLACE), "name of a street"
     if score < 0.75 and not any(kind.word or kind.common for _, kind in core) and not intro:
         beside = human(view, start, end)
@@ -218,12 +218,6 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
     if score > 0.1:
         shown = support if score > 0.25 else None
         yield Match(start, end, "PERSON", round(score, 2), explain(why, intro or shown or name.title))
-
-
-_STREET = re.compile(
-    r"\b(?:via|viale|piazza|corso|rue|avenue|boulevard|place|quai|calle|avenida|avda|plaza|paseo|rua|travessa|"
-    r"c/|ul\.|ulica|al\.)\s{1,2}(?:(?:de|del|della|di|da|do|des|du|la|le|los|san|general|dr\.?) )?$"
-)
 
 
 def _pair(view: View, core: Sequence[tuple[Word, rules.Kind]], start: int) -> tuple[float, str]:
@@ -264,7 +258,7 @@ def _single(view: View, entry: tuple[Word, rules.Kind], start: int) -> tuple[flo
         if kind.rare:
             return (0.45 if begins else 0.5), "family name, rare"
         return (0.6 if begins else 0.64), "family name"
-    if not _ENGLISH.fullmatch(entry[0].text):
+    if not rules.ENGLISH.fullmatch(entry[0].text):
         return (0.4 if begins else 0.5), "letters of no English word"
     return (0.15 if begins else 0.3), "capitalised word"
 
@@ -348,7 +342,5 @@ def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> It
             yield Match(word.start, word.end, "PERSON", 0.5, "given name that is also a word, possessive")
 
 
-_ENGLISH = re.compile(r"[\x00-\x7féèëï’‘`]+")
-"""Letters that English words and the loan words of menus have."""
 _POSSESSIVE = re.compile(r"['’][sS]\b")
 RECOGNISER = Recogniser("person", frozenset({"PERSON"}), scan)
