@@ -85,8 +85,9 @@ def analyzer() -> Any:
         def __init__(self, text: str, nlp: Any, language: str) -> None:
             self.view = View(text)
             self._nlp = nlp
-            self._tokens: Any = None
-            super().__init__([], None, [], [], None, language)
+            nothing: Any = None
+            self._tokens = nothing
+            super().__init__([], nothing, [], [], nothing, language)
 
         @property
         def tokens(self) -> Any:

@@ -279,12 +279,12 @@ def compose(
         made.append((arm, main, tokens, changed, own, rest))
     smallest = min(sum(tokens) for _, _, tokens, _, _, _ in made)
     variants = []
-    for arm, main, tokens, changed, own, rest in made:
-        limit = min(smallest if match else sum(tokens), arm.tokens or sum(tokens))
-        kept = kept_within(tokens, limit)
+    for arm, main, counts, changed, own, rest in made:
+        limit = min(smallest if match else sum(counts), arm.tokens or sum(counts))
+        kept = kept_within(counts, limit)
         main.cut(kept)
         allowed = LIMIT if residual_limit is None else residual_limit
-        about = card(arm, main.read(), changed, source, tokens[:kept], found=found, limit=allowed)
+        about = card(arm, main.read(), changed, source, counts[:kept], found=found, limit=allowed)
         if residual_limit is not None:
             refuse_residual(about, residual_limit)
         for conversation in planted:
