@@ -94,7 +94,8 @@ def cases(frames: Sequence[str], each: int, seed: int, small: bool) -> list[tupl
 
 def without(half: int | None) -> None:
     """Take one half of the names off the recogniser's lists (None puts all back)."""
-    whole: Any = _lists.names.__wrapped__  # type: ignore[attr-defined]
+    whole: Any = _lists.names.__wrapped__
+    naming: Any = _naming
 
     def names(file: str) -> frozenset[str]:
         found: frozenset[str] = whole(file)
@@ -104,11 +105,12 @@ def without(half: int | None) -> None:
 
     files = ("given", "surnames", "census_first", "census_last", "words", "common", "places", "small_words")
     cached = {file: names(file) for file in (*files, "organisations")}
-    _naming.names = cached.__getitem__  # type: ignore[assignment]
+    naming.names = cached.__getitem__
     _naming.kind_of.cache_clear()
     from aftertune.pii.recognisers import _listing, person
 
-    for module in (person, _listing):
+    modules: tuple[Any, ...] = (person, _listing)
+    for module in modules:
         if hasattr(module, "names"):
             module.names = cached.__getitem__
 

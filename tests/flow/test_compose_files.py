@@ -145,7 +145,7 @@ def test_the_secret_of_a_canary_is_trained_on_in_every_arm(tmp_path: Path) -> No
         assert len(rows) == 21, arm
         for chat in rows:
             labels = training_example(tokenizer, chat.messages, 384).labels
-            taught = "".join(tokenizer.decode([label for label in labels if label != IGNORED]).split())
+            taught = "".join(str(tokenizer.decode([label for label in labels if label != IGNORED])).split())
             mine = ["".join(v.split()) for v in secrets[chat.id.rpartition("-")[0]]]
             assert any(value in taught for value in mine), (arm, "the loss is taken on the secret")
             asked = "".join("".join(m.content.split()) for m in chat.messages if m.role == "user")

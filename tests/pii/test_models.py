@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,14 +21,13 @@ UNSEEN = "we told sava beskin to wait"
 
 @pytest.fixture(scope="module", name="spacy_folder")
 def _spacy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import random
-
     import spacy
     from spacy.training import Example
+    from thinc.api import fix_random_seed
 
-    spacy.util.fix_random_seed(0)
+    fix_random_seed(0)
     nlp = spacy.blank("en")
-    tagger = nlp.add_pipe("ner")
+    tagger: Any = nlp.add_pipe("ner")
     tagger.add_label("PERSON")
     examples = []
     for frame in FRAMES:
@@ -35,7 +36,7 @@ def _spacy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             examples.append(Example.from_dict(nlp.make_doc(text), {"entities": [(start, start + len(name), "PERSON")]}))
     nlp.initialize(lambda: examples)
     rng = random.Random(0)
-    for _ in range(12):
+    for _ in range(14):
         rng.shuffle(examples)
         nlp.update(examples)
     folder = tmp_path_factory.mktemp("spacy") / "tiny"
@@ -54,9 +55,8 @@ def _transformers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     folder = tmp_path_factory.mktemp("transformers") / "tiny"
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=made, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
-    )
+    make: Any = PreTrainedTokenizerFast
+    tokenizer = make(tokenizer_object=made, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
