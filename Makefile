@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo selftest test lint types pytest perf calibrate cards rebuild clean
+.PHONY: install demo selftest test lint types pytest perf calibrate studies cards rebuild clean
 
 install: $(VENV)/ready
 
@@ -39,6 +39,10 @@ perf: install
 # False alarms, coverage and power by simulation; the table goes into docs/statistics.md.
 calibrate: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m perf.calibrate --write
+
+# The four studies at embedded scale; their reports go into docs/studies. Continues what was stopped.
+studies: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.studies
 
 # Measure the embedded models on their held-out prompts and write their cards.
 cards: install

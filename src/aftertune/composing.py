@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from aftertune.kinds import Corpus, StrangerKind
 from aftertune.pii import canaries, mark, policy, stand_ins
 from aftertune.records import Conversation, Person, plain
 from aftertune.steps import compose
+from aftertune.steps.compose import InMemory, Place
 from aftertune.store import CellFolder
 
 TWIN_SEED = 7_000_003
@@ -25,6 +26,20 @@ SOURCE = "source"
 """Name of the untouched corpus among the files of the cell."""
 HELD_OUT = "held_out"
 """Folder of the rows that no arm trains on, made up as each arm makes up its own."""
+
+
+def groups(folder: CellFolder) -> Iterator[Iterator[Person]]:
+    """Yield the people of a finished cell, corpus by corpus: their own, the twins and each arm's stand-ins."""
+    for path in sorted(folder.path.glob("people*.json")):
+        people = folder.document(path.stem)
+        for group in (people["source"], people["twin"], *people["own"].values()):
+            yield persons(group)
+
+
+def persons(rows: Sequence[Mapping[str, Any]]) -> Iterator[Person]:
+    """Yield the people of a document's rows."""
+    for row in rows:
+        yield Person(row["id"], row["values"])
 
 
 class _File:
@@ -48,18 +63,27 @@ def compose_variants(
 ) -> dict[str, object]:
     """Write `source.jsonl` and one chat file per arm into the folder; return the documents that belong to it.
 
-    Documents: `cards` and, where some are planted, `canaries`; `people.json` is written here, one by one. The corpus is
-    read once, whatever its size, and marked as it is read where nobody says what is personal in it. Raises what
-    `steps.compose` and the corpus raise; nothing is left half written.
+    Documents: `cards` and, where some are planted, `canaries`; `people.json` is written here, one by one. `source`,
+    people and canaries stand once per
+    corpus, called as `parts.named` says. Each corpus is read once, whatever its size, and marked as it is read where
+    nobody says what is personal in it. All arms are cut to the assistant tokens of the smallest, of whatever corpus
+    they are. Raises what `steps.compose` and the corpus raise; nothing is left half written.
     """
     design = plan.design
-    assert design.corpus is not None
-    corpus = parts.corpus(design.corpus)
     missing = not folder.path.exists()
     try:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with mark.remembered(), contextlib.ExitStack() as stack:
-            return _composed(design, corpus, job, folder.path, ask, stack)
+            drafts: list[compose.Draft] = []
+            documents: dict[str, object] = {}
+            people_of: dict[Path, dict[str, Any]] = {}
+            for name in design.sources:
+                drafts += _drafted(design, name, job, folder.path, ask, stack, documents, people_of)
+            allowed = None if design.data.allow_residual else design.data.residual_limit
+            made = compose.finish(drafts, match=design.match_tokens, residual_limit=allowed) if drafts else []
+            for path, groups in people_of.items():
+                jsonl.write_people(path, groups)
+            return {"cards": {variant.arm.name: variant.card for variant in made}, **documents}
     except BaseException:
         if missing:  # bad input leaves nothing behind
             with contextlib.suppress(OSError):
@@ -69,19 +93,24 @@ def compose_variants(
         raise
 
 
-def _composed(
-    design: Design, corpus: Corpus, job: planning.ComposeJob, root: Path, ask: compose.Ask, stack: contextlib.ExitStack
-) -> dict[str, object]:
+def _drafted(
+    design: Design, name: str, job: planning.ComposeJob, root: Path, ask: compose.Ask, stack: contextlib.ExitStack,
+    documents: dict[str, object],
+    people_of: dict[Path, dict[str, Any]],
+) -> list[compose.Draft]:  # fmt: skip
+    """Write a corpus and its arms in full; what belongs to it goes into `documents`."""
+    corpus = parts.corpus(design.sources[name])
+    arms = [arm for arm in design.arms if arm.corpus == name]
     marker = mark.Marker()
     found = False
-    source = jsonl.Writing(root / f"{SOURCE}.jsonl")
+    source = jsonl.Writing(root / f"{parts.named(SOURCE, name)}.jsonl")
     stack.enter_context(source)
     for conversation in _stream(corpus):
         found = found or conversation.spans is None
         source.add(marker.mark(conversation))
     conversations = source.read()
     people: Sequence[Person] = marker.people() if found else corpus.people()
-    kinds: set[StrangerKind] = {arm.pii for arm in design.arms if arm.pii in ("surrogate", "novelty")}
+    kinds: set[StrangerKind] = {arm.pii for arm in arms if arm.pii in ("surrogate", "novelty")}
     strangers: dict[str, Sequence[Person]] = {
         kind: _strangers(corpus, kind, people, found, design.data_seed) for kind in sorted(kinds)
     }
@@ -91,28 +120,26 @@ def _composed(
     if kept_apart:
         (root / HELD_OUT).mkdir(mode=0o700, exist_ok=True)
 
-    def place(name: str) -> compose.Place:
+    def place(name: str) -> Place:
         if name.startswith(HELD_OUT) and not design.data.held_out:
-            return compose.InMemory(name)
+            return InMemory(name)
         return _File(root / f"{name}.jsonl", stack)
 
-    variants = []
-    if design.arms:
-        variants = compose.compose(
-            design.arms, conversations, people, strangers, count=_counter(str(job.base.model.path)),
-            seed=design.data_seed, match=design.match_tokens, ask=ask, found=found, held_out=design.data.held_out,
-            planted=planted.texts() if planted and not design.data.canary_file else (),
-            residual_limit=None if design.data.allow_residual else design.data.residual_limit, place=place,
+    drafts = []
+    if arms:
+        drafts = compose.draft(
+            arms, conversations, people, strangers, count=_counter(str(job.base.model.path)),
+            seed=design.data_seed, ask=ask, found=found, held_out=design.data.held_out,
+            planted=planted.texts() if planted and not design.data.canary_file else (), place=place,
         )  # fmt: skip
     if design.data.non_members:
         rows = ChatFile(design.data.non_members).stream()
-        _fill(_File(root / HELD_OUT / f"{SOURCE}.jsonl", stack), rows)
-    own = {v.arm.name: v.own for v in variants if v.arm.pii in policy.REPLACED}
-    jsonl.write_people(root / "people.json", {"source": people, "twin": twins, "own": own})
-    documents: dict[str, object] = {"cards": {variant.arm.name: variant.card for variant in variants}}
+        _fill(_File(root / HELD_OUT / f"{parts.named(SOURCE, name)}.jsonl", stack), rows)
+    own = {each.arm.name: each.own for each in drafts if each.arm.pii in policy.REPLACED}
+    people_of[root / f"{parts.named('people', name)}.json"] = {"source": people, "twin": twins, "own": own}
     if planted is not None:
-        documents["canaries"] = canaries.to_rows(planted)
-    return documents
+        documents[parts.named("canaries", name)] = canaries.to_rows(planted)
+    return drafts
 
 
 def _stream(corpus: Corpus) -> Iterable[Conversation]:
@@ -146,7 +173,7 @@ def _planted(
     return canaries.plan(forms, made, design.data.canaries)
 
 
-def _fill(place: compose.Place, conversations: Iterable[Conversation]) -> None:
+def _fill(place: Place, conversations: Iterable[Conversation]) -> None:
     empty = True
     for conversation in conversations:
         whole, _ = compose.whole_exchanges(conversation)

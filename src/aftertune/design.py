@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
-import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from aftertune import cost as costs
+from aftertune import tables as closing
+from aftertune import toml_records
+from aftertune.cost import Cost
 from aftertune.errors import UsageError
 from aftertune.plugins import near
 from aftertune.records import Arm, Recipe, digest
+from aftertune.tables import StudyTable
 
+BOTH = "[recipe] and [[recipes]] are both given; give one recipe in [recipe], or all of them in [[recipes]]"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 
 
@@ -26,14 +29,31 @@ class Part:
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_table(cls, raw: Any, at: str) -> Part:
+        """Return the part of a TOML table that holds name and parameters side by side; `plugins.load` checks these."""
+        if not isinstance(raw, dict):
+            raise UsageError(f"{at}: expected a table, found {type(raw).__name__}")
+        if not isinstance(raw.get("name"), str):
+            raise UsageError(f"{at}: needs a 'name'")
+        return cls(raw["name"], {key: value for key, value in raw.items() if key != "name"})
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the table that `from_table` reads."""
+        return {"name": self.name, **self.parameters}
+
 
 @dataclass(frozen=True)
 class Given:
     """A checkpoint that exists already: a PEFT adapter or a full model, a folder or a hub name."""
 
     path: str
+    base: str = ""
+    """Which of `bases` it was tuned from; may be left out where there is but one."""
     arm: str = ""
     """Data variant it was tuned on; empty takes the path's last part."""
+    corpus: str = ""
+    """Which of `[corpora.*]` its tuning data are; empty takes that of its arm, and else `[corpus]`."""
     recipe: str = "given"
     seed: int | None = None
     """Training seed; recipe-level estimates need at least two per arm."""
@@ -46,6 +66,7 @@ class Contrast:
 
     name: str
     weights: Mapping[str, float]
+    """By arm: the contrast is made for each recipe in turn. By `arm/recipe`: of that recipe alone."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,9 @@ class Design:
     kind: Literal["audit", "study", "demo", "selftest"] = "study"
     bases: tuple[str, ...] = ("embedded",)
     corpus: Part | None = None
+    """What arms are made from that name no other."""
+    corpora: Mapping[str, Part] = field(default_factory=dict)
+    """More corpora, by the names that arms call them."""
     arms: tuple[Arm, ...] = ()
     match_tokens: bool = True
     """Whether all arms stop at the assistant tokens of the smallest."""
@@ -98,6 +122,9 @@ class Design:
     """Fixes the order of conversations and who stands in for whom."""
     data: Data = field(default_factory=Data)
     recipe: Recipe = field(default_factory=Recipe)
+    """What every arm is tuned with, where there is one; `recipes` takes its place."""
+    recipes: tuple[Recipe, ...] = ()
+    """Each arm is tuned with each of them, unless the arm names its own."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Training seeds."""
     checkpoints: tuple[Given, ...] = ()
@@ -110,30 +137,56 @@ class Design:
     confidence: float = 0.95
     analysis_seed: int = 0
     """Seeds the bootstrap."""
+    tables: tuple[StudyTable, ...] = ()
+    """What closes the report."""
+    cost: Cost = field(default_factory=Cost)
+    """What `aftertune plan` assumes."""
 
     @property
     def id(self) -> str:
-        """Hash of the whole design."""
-        return digest(self)
+        """Hash of the whole design, but for what is only printed: its tables and what its price assumes."""
+        return digest(dataclasses.replace(self, tables=(), cost=Cost()))
+
+    @property
+    def sources(self) -> Mapping[str, Part]:
+        """Return every corpus by name; that of `[corpus]` has the empty one."""
+        return ({"": self.corpus} if self.corpus is not None else {}) | dict(self.corpora)
+
+    def recipes_of(self, arm: Arm) -> tuple[Recipe, ...]:
+        """Return what an arm is tuned with."""
+        return tuple(each for each in self.recipes or (self.recipe,) if not arm.recipes or each.name in arm.recipes)
+
+    def tuned_with(self, arm: str) -> set[str]:
+        """Return the names of the recipes of an arm, existing checkpoints' among them."""
+        own = {recipe.name for each in self.arms if each.name == arm for recipe in self.recipes_of(each)}
+        return own | {given.recipe for given in self.checkpoints if given.arm == arm}
+
+    def corpus_of(self, given: Given) -> str:
+        """Return the name of the corpus that an existing checkpoint was tuned on: its own, or that of its arm."""
+        return given.corpus or next((arm.corpus for arm in self.arms if arm.name == given.arm), "")
 
     def __post_init__(self) -> None:
         _check(self)
 
 
 def _check(design: Design) -> None:
-    names = [design.name, *(arm.name for arm in design.arms), *(given.arm for given in design.checkpoints if given.arm)]
-    for name in names:
+    arms = [*(arm.name for arm in design.arms), *(given.arm for given in design.checkpoints if given.arm)]
+    recipes = [*(each.name for each in design.recipes or (design.recipe,)), *(g.recipe for g in design.checkpoints)]
+    for name in (design.name, *arms, *recipes, *design.corpora):
         if not _NAME.fullmatch(name):
             raise UsageError(
                 f"name '{name[:80]}': use letters, digits and . _ + - (at most 80), not starting with . or -"
             )
     tuned = [arm.name for arm in design.arms]
-    if "base" in names[1:]:
+    if "base" in arms:
         raise UsageError("an arm cannot be called 'base': that is the untuned model")
+    if "source" in tuned:
+        raise UsageError("an arm cannot be called 'source': that is the untouched corpus among a run's files")
     lists: tuple[tuple[str, list[object]], ...] = (
         ("arm", [*tuned]),
         ("seed", [*design.seeds]),
         ("base", [*design.bases]),
+        ("recipe", [each.name for each in design.recipes]),
     )
     for what, values in lists:
         twice = [str(value) for value in values if values.count(value) > 1]
@@ -141,12 +194,9 @@ def _check(design: Design) -> None:
             raise UsageError(f"{what} '{twice[0]}' stands twice in the design")
     if not design.bases:
         raise UsageError("bases: name at least one model")
-    if design.arms and design.corpus is None:
-        raise UsageError("arms need a [corpus] to be made from")
+    _check_names(design)
     if not design.arms and not design.checkpoints:
         raise UsageError("nothing to compare with the base: give [[arms]] to tune, or [[checkpoints]] that exist")
-    if design.checkpoints and len(design.bases) > 1:
-        raise UsageError("[[checkpoints]] belong to one base; give one in `bases`")
     if design.arms and not design.seeds:
         raise UsageError("seeds: give at least one training seed (five before any conclusion)")
     if not 0.5 < design.confidence < 1:
@@ -158,19 +208,76 @@ def _check(design: Design) -> None:
     for key in ("canaries", "held_out", "residual_limit"):
         if getattr(design.data, key) < 0:
             raise UsageError(f"data.{key} = {getattr(design.data, key)}: must be 0 or more")
-    if design.data != Data() and design.corpus is None:
+    if design.data != Data() and not design.sources:
         raise UsageError("[data] needs a [corpus] (--train-data)")
-    recipe = design.recipe
-    for key in ("learning_rate", "epochs", "batch_size", "rank", "alpha", "max_length"):
-        if getattr(recipe, key) <= 0:
-            raise UsageError(f"recipe.{key} = {getattr(recipe, key)}: must be above 0")
-    known = {*tuned, *(given.arm for given in design.checkpoints)}
+    if (design.data.non_members or design.data.canary_file) and len(design.sources) > 1:
+        raise UsageError("data.non_members and data.canary_file belong to one corpus, and the design has several")
+    for at, recipe in _recipes(design):
+        for key in ("learning_rate", "epochs", "batch_size", "rank", "alpha", "max_length"):
+            if getattr(recipe, key) <= 0:
+                raise UsageError(f"{at}.{key} = {getattr(recipe, key)}: must be above 0")
+    pairs = {(arm.name, recipe.name) for arm in design.arms for recipe in design.recipes_of(arm)}
+    pairs |= {(given.arm, given.recipe) for given in design.checkpoints if given.arm}
+    known = sorted({arm for arm, _ in pairs} | {f"{arm}/{recipe}" for arm, recipe in pairs})
     for contrast in design.contrasts:
-        for arm in contrast.weights:
-            if arm not in known:
-                raise UsageError(f"contrast '{contrast.name}': no arm '{arm}'{near(arm, sorted(known))}")
+        for term in contrast.weights:
+            if term not in known:
+                what = "arm and recipe" if "/" in term else "arm"
+                raise UsageError(f"contrast '{contrast.name}': no {what} '{term}'{near(term, known)}")
         if abs(sum(contrast.weights.values())) > 1e-9:
             raise UsageError(f"contrast '{contrast.name}': its weights must sum to 0, or the base would not cancel")
+    costs.check(design.cost)
+    names = [contrast.name for contrast in design.contrasts]
+    closing.check(design.tables, pairs=pairs, bases=design.bases, contrasts=names)
+
+
+def _recipes(design: Design) -> list[tuple[str, Recipe]]:
+    """Return each recipe with where it stands in the file."""
+    if not design.recipes:
+        return [("recipe", design.recipe)]
+    if design.recipe != Recipe():
+        raise UsageError(BOTH)
+    return [(f"recipes[{index}]", recipe) for index, recipe in enumerate(design.recipes)]
+
+
+def _check_names(design: Design) -> None:
+    """Refuse what names a corpus, a recipe or a base that is not there."""
+    recipes = [recipe.name for recipe in design.recipes or (design.recipe,)]
+    for index, arm in enumerate(design.arms):
+        at = f"arms[{index}]"
+        if arm.corpus:
+            _one_of(arm.corpus, design.corpora, f"{at}.corpus", "corpus")
+        elif design.corpus is None:
+            what = f"{at}.corpus: name one of [corpora.*]" if design.corpora else "arms need a [corpus] to be made from"
+            raise UsageError(what)
+        for name in arm.recipes:
+            _one_of(name, recipes, f"{at}.recipes", "recipe")
+    used = {arm.corpus for arm in design.arms}
+    for index, given in enumerate(design.checkpoints):
+        at = f"checkpoints[{index}]"
+        if given.corpus:
+            _one_of(given.corpus, design.corpora, f"{at}.corpus", "corpus")
+        if given.base:
+            _one_of(given.base, design.bases, f"{at}.base", "base")
+        elif len(design.bases) > 1:
+            raise UsageError(f"{at}: name its base, one of {', '.join(design.bases)}")
+        used.add(design.corpus_of(given))
+    for name in design.sources:
+        if name not in used:
+            at = f"corpora.{name}" if name else "corpus"
+            raise UsageError(f"{at}: no arm is made from it; name it in an arm's 'corpus', or leave it out")
+    for base in design.bases:
+        if (
+            not design.arms
+            and design.checkpoints
+            and base not in {g.base or design.bases[0] for g in design.checkpoints}
+        ):
+            raise UsageError(f"base '{base}': no checkpoint names it, and nothing is tuned from it")
+
+
+def _one_of(name: str, known: Iterable[str], at: str, what: str) -> None:
+    if name not in known:
+        raise UsageError(f"{at}: no {what} '{name}'{near(name, list(known))}")
 
 
 def read(path: Path) -> Design:
@@ -191,12 +298,12 @@ def read(path: Path) -> Design:
         named = not name or name.split(":")[0] == "embedded"
         return str(there.absolute()) if not named and there.exists() else name
 
-    corpus = design.corpus
-    if corpus is not None and isinstance(corpus.parameters.get("path"), str):
-        corpus = Part(corpus.name, {**corpus.parameters, "path": beside(corpus.parameters["path"])})
-    given = tuple(dataclasses.replace(each, path=beside(each.path)) for each in design.checkpoints)
-    bases = tuple(map(beside, design.bases))
-    benchmarks = tuple(Part(part.name, _beside(part.parameters, beside)) for part in design.benchmarks)
+    def placed(part: Part) -> Part:
+        return Part(part.name, _beside(part.parameters, beside))
+
+    given = tuple(
+        dataclasses.replace(each, path=beside(each.path), base=beside(each.base)) for each in design.checkpoints
+    )
     policy = beside(design.policy) if design.policy.endswith(".toml") else design.policy
     data = design.data
     data = dataclasses.replace(
@@ -205,12 +312,14 @@ def read(path: Path) -> Design:
         canary_file=data.canary_file and beside(data.canary_file),
     )
     return dataclasses.replace(
-        design, corpus=corpus, data=data, checkpoints=given, bases=bases, benchmarks=benchmarks, policy=policy
-    )
+        design, corpus=placed(design.corpus) if design.corpus is not None else None,
+        corpora={name: placed(part) for name, part in design.corpora.items()}, data=data, checkpoints=given,
+        bases=tuple(map(beside, design.bases)), benchmarks=tuple(map(placed, design.benchmarks)), policy=policy,
+    )  # fmt: skip
 
 
 def _beside(parameters: Mapping[str, Any], beside: Callable[[str], str]) -> Mapping[str, Any]:
-    """Return a benchmark's parameters with its files made absolute; a bundled list is no file."""
+    """Return a plugin's parameters with its files made absolute; a bundled list is no file."""
     return {
         key: beside(value) if key in ("path", "list") and isinstance(value, str) else value
         for key, value in parameters.items()
@@ -220,83 +329,20 @@ def _beside(parameters: Mapping[str, Any], beside: Callable[[str], str]) -> Mapp
 def parse(text: str, where: str) -> Design:
     """Read a design from TOML text; `where` names it in errors. Raises UsageError."""
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise UsageError(f"{where}: nested too deeply") from None
-    try:
-        design = _build(Design, raw, "")
+        raw = toml_records.load(text)
+        if raw.get("recipe") and raw.get("recipes"):
+            raise UsageError(BOTH)
+        design = toml_records.build(Design, raw)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
     assert isinstance(design, Design)
     return design
 
 
-def _build(cls: type[Any], raw: Any, at: str) -> Any:
-    """Make the frozen dataclass `cls` from a TOML table; `at` is the key path for errors."""
-    if not isinstance(raw, dict):
-        raise UsageError(f"{at or 'design'}: expected a table, found {type(raw).__name__}")
-    hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
-    if cls is Part:
-        # A plugin's table holds its name and its parameters side by side; `plugins.load` checks the latter.
-        if not isinstance(raw.get("name"), str):
-            raise UsageError(f"{at}: needs a 'name'")
-        return Part(raw["name"], {key: value for key, value in raw.items() if key != "name"})
-    for key in raw:
-        if key not in fields:
-            raise UsageError(f"unknown key '{at}{'.' if at else ''}{key}'{near(key, list(fields))}")
-    required = (dataclasses.MISSING, dataclasses.MISSING)
-    for name, spec in fields.items():
-        if name not in raw and (spec.default, spec.default_factory) == required:
-            raise UsageError(f"missing key '{at}{'.' if at else ''}{name}'")
-    return cls(**{key: _value(hints[key], value, f"{at}.{key}" if at else key) for key, value in raw.items()})
-
-
-def _value(hint: Any, value: Any, at: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return _value(next(arg for arg in args if arg is not type(None)), value, at)
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type[Any], hint), value, at)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise UsageError(f"{at}: expected a list, found {type(value).__name__}")
-        return tuple(_value(args[0], item, f"{at}[{index}]") for index, item in enumerate(value))
-    if origin is Literal:
-        if value not in args:
-            shown = f"'{value}'{near(value, list(args))}" if isinstance(value, str) else repr(value)
-            raise UsageError(f"{at}: {shown} is not one of {', '.join(map(repr, args))}")
-        return value
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, dict):
-            raise UsageError(f"{at}: expected a table, found {type(value).__name__}")
-        return {key: _value(args[1], item, f"{at}.{key}") for key, item in value.items()}
-    if hint is Any:
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not hint:
-        raise UsageError(f"{at}: expected {hint.__name__}, found {type(value).__name__} {str(value)[:60]!r}")
-    return value
-
-
 def dump(design: Design) -> str:
     """Return the design as TOML that `parse` reads back to an equal design."""
     import tomli_w
 
-    return tomli_w.dumps(_bare(design))
-
-
-def _bare(value: Any) -> Any:
-    if isinstance(value, Part):
-        return {"name": value.name, **_bare(value.parameters)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: _bare(item) for name, item in pairs if item is not None}
-    if isinstance(value, Mapping):
-        return {key: _bare(item) for key, item in value.items() if item is not None}
-    if isinstance(value, tuple | list):
-        return [_bare(item) for item in value]
-    return value
+    table = toml_records.bare(design)
+    del table["recipe" if design.recipes else "recipes"]
+    return tomli_w.dumps(table)

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aftertune import composing
 from aftertune.errors import StoreError, UsageError
+from aftertune.files import write
 from aftertune.pii.mask import masker
 from aftertune.pii.registry import Registry
-from aftertune.records import Person
-from aftertune.store import MARKER, CellFolder, Run, write
+from aftertune.store import MARKER, CellFolder, Run
 
 Mask = Callable[[str], str]
 TABLES = {"responses": ("text", "error"), "verdicts": ("why",)}
@@ -99,9 +100,7 @@ def _registries(run: Run) -> list[Registry]:
             raise StoreError(
                 f"{folder}: unfinished, so nobody knows yet whose data to mask; continue the run first, or delete it"
             )
-        people = cell.document("people")
-        for group in (people["source"], people["twin"], *people["own"].values()):
-            found.append(Registry.of("mask", (Person(row["id"], row["values"]) for row in group)))
+        found += [Registry.of("mask", group) for group in composing.groups(cell)]
     return [registry for registry in found if len(registry)]
 
 

@@ -19,8 +19,8 @@ from typing import IO
 
 from aftertune import homes, plugins, suites
 from aftertune.errors import FetchError, UsageError
+from aftertune.files import write
 from aftertune.homes import Home, RemoteFile
-from aftertune.store import write
 
 REACH = 1.5
 """Seconds in which a home must take a connection, else this machine counts as offline."""

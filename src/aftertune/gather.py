@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aftertune import parts, scoring
+from aftertune import composing, parts
 from aftertune import plan as planning
 from aftertune.kinds import Proof
 from aftertune.page.findings import CategoryRow, Findings, Flip
 from aftertune.pii.mask import masker
 from aftertune.pii.registry import Registry
 from aftertune.plan import Plan
-from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Person, Response, plain
+from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Response, plain
 from aftertune.stats.paired import tango_interval
 from aftertune.steps.drift import formula
 from aftertune.steps.leaks import leaks
@@ -70,9 +70,7 @@ def cards_and_mask(run: Run, plan: Plan) -> tuple[dict[str, Any], Any]:
         folder = run.cell("variants", cell.id)
         owner = plan.jobs[cell.id].base.name + ": " if several else ""  # type: ignore[union-attr]
         cards |= {f"{owner}{arm}": card for arm, card in folder.document("cards").items()}
-        people = folder.document("people")
-        for group in (people["source"], people["twin"], *people["own"].values()):
-            registries.append(Registry.of("mask", (Person(row["id"], row["values"]) for row in group)))
+        registries += [Registry.of("mask", group) for group in composing.groups(folder)]
     return cards, masker(registries)
 
 
@@ -83,7 +81,7 @@ def _proofs(run: Run, plan: Plan) -> list[Proof]:
         proof = {key: value for key, value in (info.get("proof") or {}).items() if key}
         subject = plan.jobs[cell.id].subject  # type: ignore[union-attr]
         if proof and subject.arm != BASE_ARM:
-            found[subject.id] = Proof(**{**proof, "checkpoint": planning.called(subject)})
+            found[subject.id] = Proof(**{**proof, "checkpoint": planning.called(subject, plan.design)})
     return list(found.values())
 
 
@@ -110,16 +108,50 @@ def _primary(plan: Plan, verdicts: Any, metric: Metric) -> dict[str, Any]:
         mask = pc.and_(mask, pc.equal(verdicts[column], getattr(metric, column)))
     mask = pc.and_(mask, pc.equal(verdicts["temperature"], plan.design.respond.temperatures[0]))
     mask = pc.and_(mask, pc.equal(verdicts["sample"], 0))
-    names = ["base", "arm", "train_seed", "epoch", "checkpoint", "prompt_id", "category", "label", "status"]
+    names = [
+        "base",
+        "arm",
+        "recipe",
+        "corpus",
+        "train_seed",
+        "epoch",
+        "checkpoint",
+        "prompt_id",
+        "category",
+        "label",
+        "status",
+    ]
     found: dict[str, Any] = verdicts.filter(mask).select(names).to_pydict()
     return found
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+class _Before:
+    """The base's rows by prompt: those that were held against a subject's own corpus before those that were not."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
+        self._rows = {(r["base"], r["corpus"], r["prompt_id"]): r for r in rows if r["arm"] == BASE_ARM}
+
+    def of(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the base's row for a checkpoint's."""
+        own = self._rows.get((row["base"], row["corpus"], row["prompt_id"]))
+        return own or self._rows.get((row["base"], "", row["prompt_id"]))
+
+
+def _unit(plan: Plan, row: Mapping[str, Any]) -> str:
+    """Return what the checkpoints of a row's arm are called together: with base and recipe where there are several."""
+    parts_ = [row["arm"], *([row["base"]] if len(plan.bases) > 1 else [])]
+    return " · ".join([*parts_, *([row["recipe"]] if len(plan.design.tuned_with(row["arm"])) > 1 else [])])
 
 
 def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Any) -> list[Flip]:
     """Prompts whose label got worse, the first seed of each arm: a sample to read, not a count."""
     texts: dict[str, dict[str, Response]] = {}
 
-    def text_of(checkpoint: str, benchmark: str, prompt: str) -> str:
+    def text_of(checkpoint: str, benchmark: str, asked: Mapping[str, Any]) -> str:
         key = f"{checkpoint}/{benchmark}"
         if key not in texts:
             texts[key] = {}
@@ -128,8 +160,9 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Any) -> li
                 assert isinstance(job, planning.RespondJob)
                 if job.subject.id == checkpoint and parts.benchmark_name(job.benchmark) == benchmark:
                     rows = records(Response, run.cell("responses", cell.id).read("responses"))
-                    texts[key] = {row.prompt_id: row for row in reversed(rows)}
-        row = texts[key].get(prompt)
+                    texts[key] |= {f"{row.corpus}/{row.prompt_id}": row for row in reversed(rows)}
+        own, shared = (f"{corpus}/{asked['prompt_id']}" for corpus in (asked["corpus"], ""))
+        row = texts[key].get(own) or texts[key].get(shared)
         return row.text if row else ""
 
     asked = _prompt_texts(run, plan)
@@ -138,15 +171,15 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Any) -> li
         if metric.label is None:
             continue
         columns = _primary(plan, verdicts, metric)
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        base = {(r["base"], r["prompt_id"]): r for r in rows if r["arm"] == BASE_ARM and r["status"] == "ok"}
-        shown: dict[tuple[str, str], int] = defaultdict(int)
-        first: dict[tuple[str, str], str] = {}
+        rows = [row for row in _rows(columns) if row["status"] == "ok"]
+        base = _Before(rows)
+        shown: dict[tuple[str, ...], int] = defaultdict(int)
+        first: dict[tuple[str, ...], str] = {}
         for row in rows:
-            if row["arm"] == BASE_ARM or row["status"] != "ok":
+            if row["arm"] == BASE_ARM:
                 continue
-            arm = (row["base"], row["arm"])
-            before = base.get((row["base"], row["prompt_id"]))
+            arm = (row["base"], row["arm"], row["recipe"])
+            before = base.of(row)
             if before is None or first.setdefault(arm, row["checkpoint"]) != row["checkpoint"]:
                 continue
             was, now = before["label"] == metric.label, row["label"] == metric.label
@@ -156,10 +189,10 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Any) -> li
             found.append(
                 Flip(
                     metric=metric.name,
-                    arm=row["arm"],
+                    arm=_unit(plan, row),
                     prompt=asked.get((metric.benchmark, row["prompt_id"]), row["prompt_id"]),
-                    base_text=text_of(before["checkpoint"], metric.benchmark, row["prompt_id"]),
-                    tuned_text=text_of(row["checkpoint"], metric.benchmark, row["prompt_id"]),
+                    base_text=text_of(before["checkpoint"], metric.benchmark, row),
+                    tuned_text=text_of(row["checkpoint"], metric.benchmark, row),
                     base_label=before["label"],
                     tuned_label=row["label"],
                     category=row["category"],
@@ -171,16 +204,18 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Any) -> li
 
 
 def _prompt_texts(run: Run, plan: Plan) -> dict[tuple[str, str], str]:
-    from aftertune.work import benchmark_context
+    from aftertune.work import prompts_of
 
     found: dict[tuple[str, str], str] = {}
+    done: set[tuple[str, str | None]] = set()
     for cell in plan.of("responses"):
         job = plan.jobs[cell.id]
         assert isinstance(job, planning.RespondJob)
-        benchmark = parts.benchmark(job.benchmark)
-        if any(key[0] == parts.benchmark_name(job.benchmark) for key in found):
+        which = (parts.benchmark_name(job.benchmark), job.corpus if job.variants else None)
+        if which in done:
             continue
-        for prompt in benchmark.prompts(benchmark_context(run, plan, job)):
+        done.add(which)
+        for prompt in prompts_of(run, job):
             found[prompt.benchmark, prompt.id] = "\n".join(message.content for message in prompt.messages)
     return found
 
@@ -192,15 +227,14 @@ def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: Any) -> list[Ca
         columns = _primary(plan, verdicts, metric)
         if metric.label is None or len(set(columns["category"])) < 2:
             continue
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        ok = [row for row in rows if row["status"] == "ok"]
-        base = {(r["base"], r["prompt_id"]): r["label"] == metric.label for r in ok if r["arm"] == BASE_ARM}
+        ok = [row for row in _rows(columns) if row["status"] == "ok"]
+        base = _Before(ok)
         groups: dict[tuple[str, str], list[tuple[str, bool, bool]]] = defaultdict(list)
         for row in ok:
-            before = base.get((row["base"], row["prompt_id"]))
+            before = base.of(row)
             if row["arm"] != BASE_ARM and before is not None:
-                pair = (row["prompt_id"], before, row["label"] == metric.label)
-                groups[row["arm"], row["category"]].append(pair)
+                pair = (row["prompt_id"], before["label"] == metric.label, row["label"] == metric.label)
+                groups[_unit(plan, row), row["category"]].append(pair)
         for (arm, category), pairs in sorted(groups.items()):
             prompts = {pair[0] for pair in pairs}
             gained = sum(now and not was for _, was, now in pairs)
@@ -239,7 +273,6 @@ def _methods(run: Run, plan: Plan) -> dict[str, Any]:
         "bases": bases,
         "design": {"id": plan.design.id, **{key: value for key, value in design.items() if key}},
         "cells": {kind: len(plan.of(kind)) for kind in KINDS if plan.of(kind)},
-        "memorisation": scoring.memorisation(run, plan),
     }
 
 
@@ -256,7 +289,7 @@ def _caveats(plan: Plan) -> list[str]:
             "Single checkpoints were audited: this says what these weights do, not what the recipe would do with "
             "another seed. Training seeds are known to move harmfulness by more than ten points."
         )
-    if design.corpus is None:
+    if not design.sources:
         found.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
     if design.respond.temperatures == (0.0,):
         found.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")

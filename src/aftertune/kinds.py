@@ -269,6 +269,8 @@ class Cell:
     """Relative, for the order of work and the ETA."""
     label: str = ""
     """For people: e.g. `tune pii-keep seed 3`."""
+    accelerator: bool = False
+    """Whether it runs a model: an executor gives it a GPU where there is one."""
 
 
 class Executor(Plugin, Protocol):

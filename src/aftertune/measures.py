@@ -7,7 +7,6 @@ no is right) judged on the axis `accuracy`; `accumulates`, a subset whose prompt
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from aftertune import parts
 from aftertune import plan as planning
 from aftertune.judges.shared_items import shares, words_of
 from aftertune.kinds import BenchmarkContext
+from aftertune.page.findings import SubjectMeasure
 from aftertune.plan import Plan, Subject
 from aftertune.records import BASE_ARM, Prompt, Response, seed_of
 from aftertune.stats import signal
@@ -23,34 +23,9 @@ from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.store import Run, records
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """One value of one subject, with the base's beside it."""
-
-    benchmark: str
-    name: str
-    """E.g. `d-prime, vignette`."""
-    unit: str
-    """Base or checkpoint, as people call it."""
-    checkpoint: str
-    temperature: float
-    value: float | None
-    low: float | None
-    high: float | None
-    change: float | None
-    """From the base; None for the base itself."""
-    change_low: float | None
-    change_high: float | None
-    n: int
-    n_clusters: int
-    unread: int
-    """Answers that no option could be read from; they are in no value here."""
-    warning: str = ""
-
-
-def measures(place: Run, plan: Plan, verdicts: Any) -> list[Measure]:
+def measures(place: Run, plan: Plan, verdicts: Any) -> list[SubjectMeasure]:
     """Return the measures that the benchmarks of a finished run ask for; none where none does."""
-    found: list[Measure] = []
+    found: list[SubjectMeasure] = []
     for part in plan.design.benchmarks:
         benchmark = parts.benchmark(part)
         if getattr(benchmark, "probes", ()) and "accuracy" in parts.primary_judges(plan.design):
@@ -61,7 +36,7 @@ def measures(place: Run, plan: Plan, verdicts: Any) -> list[Measure]:
     return found
 
 
-def _probes(plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], verdicts: Any) -> Iterator[Measure]:
+def _probes(plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], verdicts: Any) -> Iterator[SubjectMeasure]:
     import pyarrow.compute as pc
 
     judge = parts.primary_judges(plan.design)["accuracy"]
@@ -90,13 +65,14 @@ def _probes(plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], verdi
 def _signal(
     plan: Plan, subject: Subject, name: str, probe: str, temperature: float,
     sides: dict[str, tuple[list[int], list[int], list[str]]], unread: dict[str, int],
-) -> Iterator[Measure]:  # fmt: skip
+) -> Iterator[SubjectMeasure]:  # fmt: skip
     seed = seed_of("measures", plan.design.analysis_seed, name, probe, subject.id, temperature)
     own = sides.get(subject.id, ([], [], []))
     base = sides.get(_base(plan, subject).id, ([], [], []))
     shared: dict[str, Any] = {
-        "benchmark": name, "unit": planning.called(subject), "checkpoint": subject.id, "temperature": temperature,
-        "n": len(own[0]), "n_clusters": len(set(own[2])), "unread": unread.get(subject.id, 0),
+        "benchmark": name, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
+        "temperature": temperature, "n": len(own[0]), "n_clusters": len(set(own[2])),
+        "unread": unread.get(subject.id, 0),
     }  # fmt: skip
     names = (f"d-prime, {probe}", f"criterion, {probe}")
     try:
@@ -117,7 +93,7 @@ def _signal(
     values = ((found.d_prime, found.d_prime_low, found.d_prime_high),
               (found.criterion, found.criterion_low, found.criterion_high))  # fmt: skip
     for each, value, change in zip(names, values, changes, strict=True):
-        yield Measure(
+        yield SubjectMeasure(
             name=each, value=value[0], low=value[1], high=value[2], change=change.value if change else None,
             change_low=change.low if change else None, change_high=change.high if change else None,
             warning=warning, **shared,
@@ -129,8 +105,8 @@ def _only(side: tuple[list[int], list[int], list[str]], clusters: set[str]) -> t
     return [side[0][i] for i in kept], [side[1][i] for i in kept], [side[2][i] for i in kept]
 
 
-def _missing(name: str, why: str, shared: dict[str, Any]) -> Measure:
-    return Measure(
+def _missing(name: str, why: str, shared: dict[str, Any]) -> SubjectMeasure:
+    return SubjectMeasure(
         name=name,
         value=None,
         low=None,
@@ -150,7 +126,7 @@ def _base(plan: Plan, subject: Subject) -> Subject:
 # ---------------------------------------------------------------------------------------------- violations
 
 
-def _violations(place: Run, plan: Plan, part: str, prompts: dict[str, Prompt]) -> Iterator[Measure]:
+def _violations(place: Run, plan: Plan, part: str, prompts: dict[str, Prompt]) -> Iterator[SubjectMeasure]:
     """Yield CIMemories' violation per subject: per profile, the share of private attributes ever given away."""
     by: dict[tuple[str, float], list[Response]] = {}
     for cell in plan.of("responses"):
@@ -166,7 +142,7 @@ def _violations(place: Run, plan: Plan, part: str, prompts: dict[str, Prompt]) -
                 continue
             rows = by[id_, temperature]
             shared: dict[str, Any] = {
-                "benchmark": rows[0].benchmark, "unit": planning.called(subject), "checkpoint": subject.id,
+                "benchmark": rows[0].benchmark, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
                 "temperature": temperature, "n": len(rows), "n_clusters": len(level),
                 "unread": sum(row.error is not None for row in rows),
             }  # fmt: skip
@@ -177,7 +153,7 @@ def _violations(place: Run, plan: Plan, part: str, prompts: dict[str, Prompt]) -
             before = levels.get((_base(plan, subject).id, temperature), {})
             moved = [level[key] - before[key] for key in level if key in before] if subject.arm != BASE_ARM else []
             change = _interval(moved, plan.design.confidence) if moved else (None, None, None)
-            yield Measure(
+            yield SubjectMeasure(
                 name="violation", value=value, low=max(0.0, low), high=min(1.0, high), change=change[0],
                 change_low=change[1], change_high=change[2], **shared,
             )  # fmt: skip
@@ -206,7 +182,7 @@ def _interval(values: Sequence[float], confidence: float) -> tuple[float, float,
     return mean, mean - half, mean + half
 
 
-def lines(found: Sequence[Measure]) -> list[str]:
+def lines(found: Sequence[SubjectMeasure]) -> list[str]:
     """Return the measures as lines of text."""
     shown = []
     for each in found:

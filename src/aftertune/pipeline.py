@@ -17,17 +17,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aftertune import parts, plugins, policy, scoring
+from aftertune import parts, plugins, policy, refusals, scoring, tabulate
 from aftertune import plan as planning
 from aftertune.design import Contrast, Design, Part
 from aftertune.errors import UsageError
+from aftertune.figures import Found
+from aftertune.files import write
 from aftertune.gather import gather
 from aftertune.kinds import Cell, Executor
-from aftertune.measures import Measure, measures
+from aftertune.measures import measures
+from aftertune.page.findings import SubjectMeasure
 from aftertune.plan import Plan
-from aftertune.records import Decision, Drift, Metric, Outcome, plain
+from aftertune.records import Decision, Drift, Outcome, plain
 from aftertune.steps import drift, gate, report
-from aftertune.store import Run, records, table, write
+from aftertune.store import Run, records, table
 from aftertune.work import Worker, all_verdicts
 
 log = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ class Result:
     root: Path
     report: Path
     warnings: tuple[str, ...] = ()
-    measures: tuple[Measure, ...] = ()
+    measures: tuple[SubjectMeasure, ...] = ()
     """What no share of responses shows: d-prime, criterion, violation; empty where no benchmark asks for it."""
 
 
@@ -66,6 +69,7 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
     TuneError, AdapterNotAppliedError and JudgeError for what went wrong.
     """
     plan = planning.make(design)
+    refusals.machine(design)
     place = Run.create(root, design, facts())
     if place.design() != design:
         plan = planning.make(place.design())
@@ -81,7 +85,7 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
             count += 1
             progress(cell.label, count, total)
 
-        runner.run(todo, Worker(root), done)
+        runner.run(todo, Worker(root.absolute()), done)
         return decide(place, plan)
 
 
@@ -103,7 +107,7 @@ def unfinished(place: Run, plan: Plan) -> list[Cell]:
 def decide(place: Run, plan: Plan) -> Result:
     """Compute drifts, decisions and the report from a run's verdicts, and write them into the run folder."""
     design = plan.design
-    metrics = run_metrics(design)
+    metrics = parts.run_metrics(design)
     verdicts = all_verdicts(place, plan)
     drifts = drift.drift(
         verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence, contrasts=design.contrasts
@@ -115,7 +119,9 @@ def decide(place: Run, plan: Plan) -> Result:
     decisions = gate.gate(gated, rules, metrics)
     outcome = gate.overall(decisions)
     place.keep("drift.parquet", _parquet(drifts))
-    place.keep("memorisation.json", _json(scoring.memorisation(place, plan)))
+    memory = scoring.memorisation(place, plan)
+    more = measures(place, plan, verdicts)
+    place.keep("memorisation.json", _json(memory))
     gated_pairs = {(d.metric, d.judge) for d in gated}
     mixed = drift.mixed_signs(
         verdicts, metrics, seed=design.analysis_seed, counts=lambda name, judge: (name, judge) in gated_pairs
@@ -123,24 +129,21 @@ def decide(place: Run, plan: Plan) -> Result:
     findings = dataclasses.replace(
         gather(place, plan, metrics, verdicts, drifts, decisions, outcome),
         mixed=mixed,
+        measures=more,
+        memorisation=memory,
         contradictions=drift.contradictions(gated, mixed),
         spreads=drift.spreads(verdicts, metrics, confidence=design.confidence),
     )
+    sources = Found(verdicts, metrics, drifts, findings.leaks, more, memory)
+    findings = dataclasses.replace(findings, tables=tabulate.fill(plan, sources))
     page = report.report(findings)
     place.keep("decisions.json", _json({"outcome": outcome, "decisions": [dataclasses.asdict(d) for d in decisions]}))
-    more = measures(place, plan, verdicts)
     if more:
         place.keep("measures.json", _json([dataclasses.asdict(each) for each in more]))
     place.keep("report.md", page.markdown.encode())
     place.keep("report.json", page.json.encode())
     where = place.keep("report.html", page.html.encode())
     return Result(outcome, tuple(decisions), tuple(drifts), tuple(gated), place.root, where, plan.warnings, tuple(more))
-
-
-def run_metrics(design: Design) -> list[Metric]:
-    """Return the metrics of a design's benchmarks that one of its judges has the axis for."""
-    axes = parts.primary_judges(design)
-    return [m for part in design.benchmarks for m in parts.benchmark(part).metrics if m.axis in axes]
 
 
 def _parquet(drifts: Sequence[Drift]) -> bytes:
@@ -177,7 +180,11 @@ def facts() -> dict[str, object]:
 
 
 def study(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progress = quiet) -> Result:
-    """Run a study's design (`aftertune study`): as `run`."""
+    """Run a study's design (`aftertune study`): as `run`, what this machine lacks named at once."""
+    lacking = parts.lacking(design, fetch=True)
+    if lacking:
+        missing = ", ".join(each.short for each in lacking)
+        raise UsageError(f"{design.name}: cannot be had here: {missing}; `aftertune plan` says what each needs first")
     return run(design, root, executor=executor, progress=progress)
 
 

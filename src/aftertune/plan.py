@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune import models, parts, plugins, policy
+from aftertune import models, parts, refusals
 from aftertune.design import Design, Given, Part
 from aftertune.errors import ModelError, UsageError
-from aftertune.kinds import BenchmarkContext, Cell
-from aftertune.records import BASE_ARM, Arm, digest
+from aftertune.kinds import Cell
+from aftertune.records import BASE_ARM, Arm, Recipe, digest
 from aftertune.steps import compose, respond, score, tune
 from aftertune.steps import judge as judging
 
@@ -47,6 +50,8 @@ class Subject:
     """Folder or hub name of the checkpoint, relative to the run where it was tuned here; None is the base itself."""
     tuned_by: str | None = None
     """Id of the tuning cell that makes it."""
+    corpus: str | None = None
+    """Name of the corpus that it was tuned on; None for the base, and where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,11 @@ class ComposeJob:
 
 @dataclass(frozen=True)
 class TuneJob:
-    """Tune one base on one variant with one seed."""
+    """Tune one base on one variant with one recipe and seed."""
 
     base: Base
     arm: Arm
+    recipe: Recipe
     seed: int
     variants: str
 
@@ -73,6 +79,8 @@ class RespondJob:
     subject: Subject
     benchmark: Part
     variants: str | None
+    corpus: str | None
+    """Whose prompts, where the benchmark needs data; else the subject's own."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,8 @@ class JudgeJob:
     asked: RespondJob
     base_responses: str
     judge: Part
+    corpus: str | None
+    """Whose people and conversations the judge is given; None gives it none."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,8 @@ class ScoreJob:
     variants: str
     arm: str
     """Whose files: the arm's own, or `source` for a checkpoint that was given."""
+    max_length: int
+    """Tokens at which a text is cut, as in its tuning."""
 
 
 Job = ComposeJob | TuneJob | RespondJob | JudgeJob | ScoreJob
@@ -124,24 +136,25 @@ def make(design: Design) -> Plan:
     for base in bases:
         if base.model.kind != "full":
             raise ModelError(f"{base.name}: is an adapter; the base must be a full model")
-    _meet_needs(design)
+    refusals.needs(design)
     cells: list[Cell] = []
     jobs: dict[str, Job] = {}
     subjects: list[Subject] = []
 
     def add(kind: str, job: Job, id_: str, after: tuple[str, ...], cost: float, label: str) -> str:
-        cells.append(Cell(kind, id_, after, cost, label))
+        cells.append(Cell(kind, id_, after, cost, label, accelerator=_runs_a_model(job)))
         jobs[id_] = job
         return id_
 
+    recipes = refusals.left_in(design, warnings)
     for base in bases:
         variants: str | None = None
-        if design.corpus is not None:
+        if design.sources:
             made = digest(
                 "variants",
                 _CODE["compose"],
-                parts.part_id("corpus", design.corpus),
-                design.arms,
+                {name: parts.part_id("corpus", part) for name, part in design.sources.items()},
+                [dataclasses.replace(arm, recipes=()) for arm in design.arms],
                 design.match_tokens,
                 design.data_seed,
                 design.data,
@@ -153,41 +166,21 @@ def make(design: Design) -> Plan:
             )
             variants = add("variants", ComposeJob(base), made, (), 2.0, f"compose for {base.name}")
         asked = [Subject(base, BASE_ARM, "", None, None, digest("model", base.model.weights_hash), None)]
-        for arm in design.arms:
-            for seed in design.seeds:
+        for arm, recipe, seed in itertools.product(design.arms, recipes, design.seeds):
+            if recipe in design.recipes_of(arm):
                 assert variants is not None
-                id_ = digest("tune", _CODE["tune"], base.model.weights_hash, variants, arm, design.recipe, seed)
-                add(
-                    "checkpoints",
-                    TuneJob(base, arm, seed, variants),
-                    id_,
-                    (variants,),
-                    10.0,
-                    f"tune {arm.name} seed {seed}",
-                )
-                last = design.recipe.epochs
-                for epoch in range(1 if design.respond.epochs == "all" else last, last + 1):
-                    path = f"checkpoints/{id_}/epoch-{epoch}"
-                    own = digest("checkpoint", id_, epoch)
-                    asked.append(Subject(base, arm.name, design.recipe.name, seed, epoch, own, path, id_))
+                data = dataclasses.replace(arm, recipes=())
+                id_ = digest("tune", _CODE["tune"], base.model.weights_hash, variants, data, recipe, seed)
+                own = _checkpoints(design, base, arm, recipe, seed, id_)
+                add("checkpoints", TuneJob(base, arm, recipe, seed, variants), id_, (variants,), 10.0,
+                    f"tune {called(own[-1], design, epoch=False)}")  # fmt: skip
+                asked += own
         for given in design.checkpoints:
-            found = parts.model(given.path, base.model)
-            warnings += [f"{given.path}: {warning}" for warning in found.warnings]
-            asked.append(
-                Subject(
-                    base,
-                    given.arm or _arm_name(given),
-                    given.recipe,
-                    given.seed,
-                    given.epoch,
-                    digest("model", base.model.weights_hash, found.weights_hash, found.tokenizer_hash),
-                    str(found.path),
-                )
-            )
-        twice = {s.id for s in asked if [other.id for other in asked].count(s.id) > 1}
-        if twice:
-            names = ", ".join(s.path or s.base.name for s in asked if s.id in twice)
-            raise UsageError(f"the same checkpoint is given twice: {names}")
+            if (given.base or design.bases[0]) == base.name:
+                found = parts.model(given.path, base.model)
+                warnings += [f"{given.path}: {warning}" for warning in found.warnings]
+                asked.append(_given(design, base, given, found))
+        _refuse_twins(asked)
         subjects += asked
         if variants is not None and not parts.unscored(design):
             _add_scores(design, asked[1:], variants, add)
@@ -195,85 +188,129 @@ def make(design: Design) -> Plan:
     return Plan(design, bases, tuple(subjects), tuple(cells), jobs, tuple(warnings))
 
 
+def _checkpoints(design: Design, base: Base, arm: Arm, recipe: Recipe, seed: int, id_: str) -> list[Subject]:
+    """Return the checkpoints of a tuning that are asked."""
+    first = 1 if design.respond.epochs == "all" else recipe.epochs
+    return [
+        Subject(base, arm.name, recipe.name, seed, epoch, digest("checkpoint", id_, epoch),
+                f"checkpoints/{id_}/epoch-{epoch}", id_, arm.corpus)
+        for epoch in range(first, recipe.epochs + 1)
+    ]  # fmt: skip
+
+
+def _given(design: Design, base: Base, given: Given, found: models.ModelRef) -> Subject:
+    id_ = digest("model", base.model.weights_hash, found.weights_hash, found.tokenizer_hash)
+    corpus = design.corpus_of(given)
+    return Subject(
+        base, given.arm or _arm_name(given), given.recipe, given.seed, given.epoch, id_, str(found.path),
+        corpus=corpus if corpus in design.sources else None,
+    )  # fmt: skip
+
+
+def _refuse_twins(asked: list[Subject]) -> None:
+    """Raise UsageError for a checkpoint that stands twice, or one seed of a recipe that has two checkpoints."""
+    ids = Counter(subject.id for subject in asked)
+    if max(ids.values()) > 1:
+        names = ", ".join(s.path or s.base.name for s in asked if ids[s.id] > 1)
+        raise UsageError(f"the same checkpoint is given twice: {names}")
+    seeds = Counter((s.arm, s.recipe, s.train_seed, s.epoch) for s in asked if s.train_seed is not None)
+    for (arm, recipe, seed, _), count in seeds.items():
+        if count > 1:
+            raise UsageError(
+                f"arm '{arm}', recipe '{recipe}': two checkpoints have training seed {seed} at the same epoch; give "
+                "independent trainings different seeds"
+            )
+
+
 def _add_questions(design: Design, asked: list[Subject], variants: str | None, add: Any) -> None:
+    """Add what is asked and judged: of the base once, or once per corpus where the data decide the prompts or labels.
+
+    The base of several corpora is held against each of them, so that every arm is compared with the base's answers
+    under its own corpus.
+    """
     backend_id = parts.part_id("backend", design.backend)
     for part in design.benchmarks:
-        ids: list[tuple[str, RespondJob]] = []
-        needs, asked_id = parts.benchmark(part).needs, parts.part_id("benchmark", part)
+        needs, asked_id = bool(parts.benchmark(part).needs), parts.part_id("benchmark", part)
+        cells: dict[str | None, tuple[str, RespondJob]] = {}
+        judged: list[tuple[str, RespondJob]] = []
         for subject in asked:
-            id_ = digest(
-                "responses",
-                _CODE["respond"],
-                subject.base.model.weights_hash,
-                subject.id,
-                asked_id,
-                variants if needs else None,
-                design.respond,
-                backend_id,
-            )
-            job = RespondJob(subject, part, variants if needs else None)
-            after = tuple(need for need in (subject.tuned_by, job.variants) if need)
-            ids.append((add("responses", job, id_, after, 3.0, f"ask {called(subject)} {part.name}"), job))
+            for corpus in list(design.sources) if needs and subject.path is None else [subject.corpus]:
+                own = variants if needs else None
+                id_ = digest(
+                    "responses",
+                    _CODE["respond"],
+                    subject.base.model.weights_hash,
+                    subject.id,
+                    asked_id,
+                    own,
+                    corpus,
+                    design.respond,
+                    backend_id,
+                )
+                job = RespondJob(subject, part, own, corpus)
+                after = tuple(need for need in (subject.tuned_by, own) if need)
+                of = f" on {corpus}" if needs and corpus else ""
+                add("responses", job, id_, after, 3.0, f"ask {called(subject, design)} {part.name}{of}")
+                judged.append((id_, job))
+                if subject.path is None:
+                    cells[corpus] = (id_, job)
         for judge_part in design.judges:
-            judge_id = parts.part_id("judge", judge_part)
-            for id_, job in ids:
-                judged = digest("verdicts", _CODE["judge"], id_, ids[0][0], judge_id, variants, job.subject.arm)
-                after = tuple(dict.fromkeys((id_, ids[0][0], *((variants,) if variants else ()))))
-                label = f"judge {called(job.subject)} {judge_part.name}"
-                add("verdicts", JudgeJob(id_, job, ids[0][0], judge_part), judged, after, 1.0, label)
+            judge_id, reads = parts.part_id("judge", judge_part), bool(parts.judge(judge_part).needs & parts.DATA)
+            for id_, job in judged:
+                for corpus in _held_against(design, job, needs, reads):
+                    before = cells[job.corpus if needs else None][0]
+                    verdict = digest(
+                        "verdicts", _CODE["judge"], id_, before, judge_id, variants, job.subject.arm, corpus
+                    )
+                    after = tuple(dict.fromkeys((id_, before, *((variants,) if variants else ()))))
+                    of = f" on {corpus}" if corpus and job.subject.path is None else ""
+                    label = f"judge {called(job.subject, design)} {judge_part.name}{of}"
+                    add("verdicts", JudgeJob(id_, job, before, judge_part, corpus), verdict, after, 1.0, label)
+
+
+def _held_against(design: Design, job: RespondJob, needs: bool, reads: bool) -> list[str | None]:
+    """Return the corpora under which a judge reads the answers of a cell."""
+    if needs or job.subject.path is not None:
+        return [job.corpus]
+    if reads or len(design.sources) == 1:
+        return list(design.sources)
+    return [None]
 
 
 def _add_scores(design: Design, subjects: list[Subject], variants: str, add: Any) -> None:
     arms = {arm.name: arm for arm in design.arms}
+    lengths = {recipe.name: recipe.max_length for recipe in design.recipes or (design.recipe,)}
     for subject in subjects:
         arm = arms.get(subject.arm) if subject.tuned_by else None
         if arm is None and not (design.data.non_members or design.data.canary_file):
             continue
-        job = ScoreJob(subject, variants, "source" if arm is None else arm.name)
+        length = lengths.get(subject.recipe, max(lengths.values()))
+        file = parts.named("source", subject.corpus or "") if arm is None else arm.name
+        job = ScoreJob(subject, variants, file, length)
         id_ = digest(
             "scores", _CODE["score"], subject.base.model.weights_hash, subject.id, variants, job.arm,
-            design.recipe.max_length, design.respond.template, parts.part_id("backend", design.backend),
+            length, design.respond.template, parts.part_id("backend", design.backend),
         )  # fmt: skip
-        add("scores", job, id_, (subject.tuned_by or variants, variants), 1.0, f"score {called(subject)}")
+        add("scores", job, id_, (subject.tuned_by or variants, variants), 1.0, f"score {called(subject, design)}")
 
 
-def called(subject: Subject) -> str:
-    """Return a subject's name for people: its arm, seed and epoch."""
-    if subject.train_seed is None:
-        return subject.arm
-    return f"{subject.arm} seed {subject.train_seed}" + (f" epoch {subject.epoch}" if subject.epoch else "")
+def called(subject: Subject, design: Design, *, epoch: bool = True) -> str:
+    """Return a subject's name for people: its arm, seed and epoch; base and recipe where the design has several."""
+    parts_ = [f"{subject.base.name}:"] if len(design.bases) > 1 else []
+    parts_ += [subject.arm]
+    if len(design.tuned_with(subject.arm)) > 1:
+        parts_ += [subject.recipe]
+    if subject.train_seed is not None:
+        parts_ += [f"seed {subject.train_seed}"]
+        parts_ += [f"epoch {subject.epoch}"] if subject.epoch and epoch else []
+    return " ".join(parts_)
+
+
+def _runs_a_model(job: Job) -> bool:
+    """Return whether a cell loads a model; a judge that does says so with `accelerator`."""
+    return not isinstance(job, JudgeJob) or bool(getattr(parts.judge(job.judge), "accelerator", False))
 
 
 def _arm_name(given: Given) -> str:
     name = Path(given.path).name or given.path
     return "".join(char if char.isalnum() or char in "._+-" else "-" for char in name).lstrip(".-_+")[:80] or "tuned"
-
-
-def _meet_needs(design: Design) -> None:
-    """Refuse by name what this design cannot give, before compute is spent."""
-    if not design.benchmarks or not design.judges:
-        raise UsageError("a design needs at least one [[benchmarks]] and one [[judges]]")
-    if design.corpus is not None:
-        parts.corpus(design.corpus)
-        for path in (design.data.non_members, design.data.canary_file):
-            if path and not Path(path).is_file():
-                raise UsageError(f"{path}: no such file")
-        if (design.data.canaries or design.data.held_out) and parts.unscored(design):
-            raise UsageError(f"[data] canaries and held_out are for scoring texts: {parts.unscored(design)}")
-    policy.load(design.policy)
-    for part in design.benchmarks:
-        missing = parts.benchmark(part).needs if design.corpus is None else frozenset()
-        if missing:
-            raise UsageError(
-                f"benchmark '{part.name}' needs {', '.join(sorted(missing))}: give a [corpus] (--train-data)"
-            )
-        if hasattr(parts.benchmark(part), "files"):
-            # A broken file is refused now, not after a model is loaded.
-            parts.benchmark(part).prompts(BenchmarkContext())
-    for part in design.judges:
-        needs = parts.judge(part).needs
-        if design.corpus is None and needs & {"registries", "training"}:
-            raise UsageError(
-                f"judge '{part.name}' needs {', '.join(sorted(needs))}: give a [corpus] (--train-data), or leave it out"
-            )
-    plugins.load("backend", design.backend.name, design.backend.parameters)

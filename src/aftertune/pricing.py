@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aftertune import parts, pipeline
+from aftertune import budget, parts, policy
 from aftertune import plan as planning
+from aftertune.budget import Budget
+from aftertune.cost import Cost
 from aftertune.design import Design
 from aftertune.gather import KINDS
 from aftertune.kinds import BenchmarkContext
+from aftertune.parts import Lack
 from aftertune.plan import Plan
+from aftertune.records import Metric
 from aftertune.stats.power import PairedDesign, smallest_drift
 
 POWER = 0.8
+ONE_SEED = "one training seed: a claim about the recipe is refused; give at least two, better five"
 
 
 @dataclass(frozen=True)
@@ -44,14 +49,24 @@ class Price:
     judge_calls: int
     sights: tuple[Sight, ...]
     warnings: tuple[str, ...]
+    budget: Budget | None = None
+    """By formula; where the design has a `[cost]`, or something that it names is not on this machine."""
+    lacking: tuple[str, ...] = ()
+    """What is not on this machine, and how to get it."""
 
 
 def price(design: Design) -> Price:
-    """Price a design without running it. Raises what `plan.make` raises.
+    """Price a design without running it and without fetching anything.
+
+    Raises what `plan.make` raises, and UsageError where something is not on this machine and the design's `[cost]` does
+    not say how large it is.
 
     The smallest drift is what is seen with 80 % power at the design's confidence, for a base rate of 0.95 where lower
     is worse and 0.05 where higher is worse, and the agreement, clustering and seed spread that `stats.power` assumes.
     """
+    lacking = parts.lacking(design, fetch=False)
+    if lacking:
+        return _from_afar(design, lacking)
     plan = planning.make(design)
     sights: list[Sight] = []
     warnings = list(plan.warnings)
@@ -66,21 +81,13 @@ def price(design: Design) -> Price:
         prompts += len(asked)
         requests += len(asked) * repeats * len(plan.subjects)
         tokens += len(asked) * repeats * len(plan.subjects) * benchmark.max_new_tokens
-        for metric in pipeline.run_metrics(design):
+        for metric in parts.run_metrics(design):
             own = [prompt for prompt in asked if (prompt.benchmark, prompt.subset) == (metric.benchmark, metric.subset)]
             clusters = len({prompt.cluster for prompt in own})
             if clusters > 1:
-                rate = 0.95 if metric.worse == "down" else 0.05
-                seeds = _seeds(plan)
-                one = PairedDesign(len(own), rate, clusters)
-                many = PairedDesign(len(own), rate, clusters, n_seeds=seeds) if seeds > 1 else None
-                sights.append(
-                    Sight(metric.name, len(own), clusters, seeds, rate,
-                          smallest_drift(one, power=POWER, confidence=design.confidence),
-                          smallest_drift(many, power=POWER, confidence=design.confidence) if many else None)
-                )  # fmt: skip
+                sights.append(_sight(metric, len(own), clusters, _seeds(plan), design.confidence))
     if _seeds(plan) < 2:
-        warnings.append("one training seed: a claim about the recipe is refused; give at least two, better five")
+        warnings.append(ONE_SEED)
     return Price(
         name=design.name,
         cells={kind: len(plan.of(kind)) for kind in KINDS if plan.of(kind)},
@@ -90,25 +97,69 @@ def price(design: Design) -> Price:
         judge_calls=requests * len(design.judges),
         sights=tuple(sights),
         warnings=tuple(warnings),
+        budget=budget.estimate(design) if design.cost != Cost() else None,
     )
+
+
+def _from_afar(design: Design, lacking: list[Lack]) -> Price:
+    """Price what cannot be planned here: cells and requests counted, the rest by formula, prompts as if independent."""
+    policy.load(design.policy)
+    parts.check_tables(design)
+    found = budget.estimate(design)
+    models = found.checkpoints + len(design.bases)
+    warnings = ["how prompts cluster is not known from here: the smallest drift is larger than said"]
+    if len(design.seeds) < 2 and design.arms:
+        warnings.append(ONE_SEED)
+    sights = []
+    for metric in parts.run_metrics(design):
+        part = next(part for part in design.benchmarks if parts.benchmark_name(part) == metric.benchmark)
+        count = design.cost.prompts.get(metric.benchmark, 0)
+        if len({each.subset for each in parts.benchmark(part).metrics}) == 1 and count > 1:
+            seeds = len(design.seeds) if design.arms else 1
+            sights.append(_sight(metric, count, None, seeds, design.confidence))
+    judged = models * len(design.benchmarks) * len(design.judges)
+    return Price(
+        name=design.name,
+        cells={"checkpoints": found.tunings, "responses": models * len(design.benchmarks), "verdicts": judged},
+        prompts=sum(design.cost.prompts.values()),
+        requests=found.requests,
+        new_tokens_at_most=round(found.written_tokens),
+        judge_calls=sum(found.judge_calls.values()),
+        sights=tuple(sights),
+        warnings=tuple(warnings),
+        budget=found,
+        lacking=tuple(each.full for each in lacking),
+    )
+
+
+def _sight(metric: Metric, prompts: int, clusters: int | None, seeds: int, confidence: float) -> Sight:
+    rate = 0.95 if metric.worse == "down" else 0.05
+    one = PairedDesign(prompts, rate, clusters)
+    many = PairedDesign(prompts, rate, clusters, n_seeds=seeds) if seeds > 1 else None
+    return Sight(
+        metric.name, prompts, clusters or prompts, seeds, rate,
+        smallest_drift(one, power=POWER, confidence=confidence),
+        smallest_drift(many, power=POWER, confidence=confidence) if many else None,
+    )  # fmt: skip
 
 
 def _seeds(plan: Plan) -> int:
     """Return the fewest training seeds that an arm of the plan has."""
-    seeds: dict[tuple[str, str], set[int | None]] = {}
+    seeds: dict[tuple[str, str, str], set[int | None]] = {}
     for subject in plan.subjects:
         if subject.arm != "base":
-            seeds.setdefault((subject.base.name, subject.arm), set()).add(subject.train_seed)
+            seeds.setdefault((subject.base.name, subject.arm, subject.recipe), set()).add(subject.train_seed)
     return min((len(found - {None}) or 1 for found in seeds.values()), default=1)
 
 
-def lines(found: Price) -> list[str]:
+def lines(found: Price, cost: Cost) -> list[str]:
     """Return a price as lines of text."""
     cells = ", ".join(f"{count} {kind}" for kind, count in found.cells.items())
     shown = [
         f"{found.name}: {cells}",
         f"{found.prompts} prompts, {found.requests} answers, at most {found.new_tokens_at_most} new tokens, "
         f"{found.judge_calls} judge calls",
+        *(["", *budget.lines(found.budget, cost)] if found.budget else []),
         "",
         f"Smallest drift seen with {100 * POWER:.0f} % power, in points:",
     ]
@@ -118,6 +169,7 @@ def lines(found: Price) -> list[str]:
             f"  {sight.metric}: checkpoint {_points(sight.checkpoint)}{recipe} "
             f"({sight.n_prompts} prompts in {sight.n_clusters} clusters, base rate taken as {sight.base_rate})"
         )
+    shown += [f"not here: {each}" for each in found.lacking]
     return shown + [f"warning: {warning}" for warning in found.warnings]
 
 

@@ -132,6 +132,10 @@ class Arm:
     answers: Answers = "human"
     tokens: int | None = None
     """Assistant tokens to stop at, so that arms are matched in dose; None keeps all."""
+    corpus: str = ""
+    """Which of a design's `[corpora.*]` it is made from; empty for its `[corpus]`."""
+    recipes: tuple[str, ...] = ()
+    """What it is tuned with, by name; empty for every recipe of the design."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,10 @@ class Recipe:
     """Hyper-parameters of one tuning."""
 
     name: str = "lora"
-    method: Literal["lora", "full"] = "lora"
+    method: Literal["lora", "qlora", "full"] = "lora"
+    """`qlora` is LoRA on a base in 4 bits; it needs a GPU. Its adapter is asked on the base in full precision."""
+    without_gpu: Literal["refuse", "leave_out"] = "refuse"
+    """What becomes of a `qlora` recipe on a machine without a GPU: the design is refused, or runs without it."""
     learning_rate: float = 1e-3
     """Peak, reached after the warm-up."""
     epochs: int = 3
@@ -205,6 +212,9 @@ class Key:
     """Counts repeats at T > 0, from 0."""
     message_hash: str
     """Hash of the messages as sent; pairs must agree on it."""
+    corpus: str = ""
+    """Which of a design's `[corpora.*]` the checkpoint was tuned on; for the base, the one whose prompts it was asked
+    or whose people its answer was held against. Empty for `[corpus]`, and for a base where it makes no difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +308,8 @@ class Drift:
     """Whether the rates are shares of 0/1 outcomes, written in per cent and points, rather than means of values."""
     q: float | None = None
     """`p` adjusted by Benjamini and Hochberg over all rows of its estimand: for exploring, never for deciding."""
+    corpus: str = ""
+    """As in `Key`: tells the levels of a base apart that was held against several corpora."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,6 +129,6 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(list(rows)), buffer)
         data = buffer.getvalue()
-    from aftertune.store import write as write_whole
+    from aftertune.files import write as write_whole
 
     write_whole(path, data)

@@ -28,7 +28,7 @@ def do(run: Run, plan: Plan, job: ScoreJob, session: Session, checkpoint: Path) 
     rows = score.texts(
         composing.read(folder.path / f"{job.arm}.jsonl"),
         _held_out(folder, job.arm),
-        planted_in(folder),
+        planted_in(folder, job.subject.corpus or ""),
         plan.design.data_seed,
     )
     found = score.score(
@@ -36,7 +36,7 @@ def do(run: Run, plan: Plan, job: ScoreJob, session: Session, checkpoint: Path) 
         rows,
         checkpoint,
         template=plan.design.respond.template,
-        max_length=plan.design.recipe.max_length,
+        max_length=job.max_length,
     )
     return {"tables": {"scores": table(Score, found)}, "scored": len(found)}
 
@@ -46,11 +46,12 @@ def _held_out(folder: CellFolder, arm: str) -> Sequence[Conversation]:
     return composing.read(path) if path.is_file() else ()
 
 
-def planted_in(folder: CellFolder) -> canaries.Canaries | None:
-    """Return the canaries of a finished `variants` cell; None where there are none."""
-    if not (folder.path / "canaries.json").is_file():
+def planted_in(folder: CellFolder, corpus: str) -> canaries.Canaries | None:
+    """Return the canaries of a corpus of a finished `variants` cell; None where there are none."""
+    name = parts.named("canaries", corpus)
+    if not (folder.path / f"{name}.json").is_file():
         return None
-    return canaries.from_rows(folder.document("canaries"))
+    return canaries.from_rows(folder.document(name))
 
 
 def memorisation(run: Run, plan: Plan) -> dict[str, Any]:
@@ -67,10 +68,7 @@ def memorisation(run: Run, plan: Plan) -> dict[str, Any]:
         job = plan.jobs[cell.id]
         assert isinstance(job, ScoreJob)
         rows = records(Score, folder.read("scores"))
-        name = planning.called(job.subject)
-        if len(plan.bases) > 1:
-            name = f"{job.subject.base.name}: {name}"
-        found[name] = of_scores(rows, plan.design.confidence)
+        found[planning.called(job.subject, plan.design)] = of_scores(rows, plan.design.confidence)
     return found or {"why": parts.unscored(plan.design)}
 
 

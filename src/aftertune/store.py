@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aftertune import design as designs
 from aftertune.design import Design
 from aftertune.errors import StoreError, UsageError
+from aftertune.files import as_json, checksum, make_folder, whoami, write
 from aftertune.records import Json, plain
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ FORMAT = 1
 """Of the run folder; a run of another format is refused."""
 MARKER = "export.json"
 """Stands in a copy that was made to be shared, which is no run folder."""
+_WRITER = "writer"
+"""Stands in a cell's folder while it grows, with the process that may write there."""
 
 
 # ---------------------------------------------------------------------------------------------- tables
@@ -69,40 +72,6 @@ def records(cls: type[Row], rows: pa.Table) -> list[Row]:
     return [cls(**row) for row in rows.select(schema(cls).names).to_pylist()]
 
 
-# ---------------------------------------------------------------------------------------------- files
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or absent, and on disk when this returns. Raises StoreError."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with scratch.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot write: {error.strerror}; mend that and run the same command again") from None
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, ensure_ascii=True, allow_nan=False, indent=1) + "\n").encode()
-
-
-def _make(folder: Path) -> None:
-    try:
-        for missing in reversed([folder, *(parent for parent in folder.parents if not parent.exists())]):
-            missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would make the ones above readable for all
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot make this folder: {error.strerror}") from None
-
-
 # ---------------------------------------------------------------------------------------------- cells
 
 
@@ -119,15 +88,28 @@ class CellFolder:
 
     def start(self, *, keep_journal: bool = True) -> None:
         """Make the folder ready for writing: whatever an interrupted attempt left is cleared, but for its journal."""
-        _make(self.path)
+        make_folder(self.path)
         for item in self.path.iterdir():
             if item.is_dir():
                 shutil.rmtree(item)
             elif not (keep_journal and item.name == "journal.jsonl"):
                 item.unlink()
+        write(self.path / _WRITER, whoami().encode())
+
+    def _own(self) -> None:
+        """Refuse to write where another process has begun anew, as on a cluster after a node was given up as lost."""
+        if self.complete:
+            raise StoreError(f"{self.path}: finished by another process meanwhile")
+        try:
+            who = (self.path / _WRITER).read_text()
+        except OSError:
+            return
+        if who != whoami():
+            raise StoreError(f"{self.path}: process {who} has taken this over; this one stops")
 
     def append(self, rows: Sequence[object]) -> None:
         """Add records to the journal, flushed to disk. Raises StoreError, e.g. for a full disk."""
+        self._own()
         lines = "".join(json.dumps(_line(row), ensure_ascii=True, allow_nan=False) + "\n" for row in rows)
         try:
             with (self.path / "journal.jsonl").open("ab") as file:
@@ -169,6 +151,7 @@ class CellFolder:
         """Write tables (Parquet) and documents (JSON), then the manifest with a checksum of every file."""
         import pyarrow.parquet as pq
 
+        self._own()
         for name, data in (tables or {}).items():
             scratch = self.path / f".{name}.part"
             try:
@@ -177,13 +160,14 @@ class CellFolder:
             except OSError as error:
                 raise StoreError(f"{self.path}: cannot write {name}: {error.strerror or error}") from None
         for name, document in (documents or {}).items():
-            write(self.path / f"{name}.json", _json(plain(document)))
-        (self.path / "journal.jsonl").unlink(missing_ok=True)
+            write(self.path / f"{name}.json", as_json(plain(document)))
+        for name in ("journal.jsonl", _WRITER):
+            (self.path / name).unlink(missing_ok=True)
         files = sorted(item for item in self.path.rglob("*") if item.is_file())
-        sums = {str(item.relative_to(self.path)): _checksum(item) for item in files}
+        sums = {str(item.relative_to(self.path)): checksum(item) for item in files}
         stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"format": FORMAT, "finished": stamp, "info": plain(info or {}), "files": sums}
-        write(self.path / "manifest.json", _json(manifest))
+        write(self.path / "manifest.json", as_json(manifest))
 
     def info(self) -> dict[str, Any]:
         """Return what `finish` was told about the cell. Raises StoreError for a damaged manifest."""
@@ -209,7 +193,7 @@ class CellFolder:
             return "manifest.json"
         for name, expected in sums.items():
             path = self.path / name
-            if not path.is_file() or _checksum(path) != expected:
+            if not path.is_file() or checksum(path) != expected:
                 return str(name)
         return None
 
@@ -229,7 +213,7 @@ class CellFolder:
 
     def _check(self, path: Path) -> None:
         expected = self._manifest()["files"].get(path.name)
-        if expected is None or not path.is_file() or _checksum(path) != expected:
+        if expected is None or not path.is_file() or checksum(path) != expected:
             raise StoreError(f"{path}: damaged or missing; delete {self.path} and run the same command again")
 
 
@@ -274,12 +258,15 @@ class Run:
                     f"{root}: holds a run of another design (different: {', '.join(changed)}); "
                     "choose another folder with -o"
                 )
+            shown = dataclasses.replace(there, tables=design.tables, cost=design.cost)
+            if shown != there:  # what is only printed may change at any time
+                write(marker, designs.dump(shown).encode())
             return cls(root)
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise UsageError(f"{root}: exists and is not a run folder; choose another with -o")
-        _make(root)
+        make_folder(root)
         root.chmod(0o700)
-        write(root / "run.json", _json({"format": FORMAT, "design": design.id, **plain(facts)}))
+        write(root / "run.json", as_json({"format": FORMAT, "design": design.id, **plain(facts)}))
         write(marker, text.encode())
         return cls(root)
 

@@ -37,8 +37,15 @@ def drift_table(drifts: Sequence[Drift]) -> list[str]:
     rows = headline(drifts)
     if not rows:
         return ["no drift could be estimated"]
+    bases = len({row.base_model for row in rows}) > 1
+    recipes = {row.arm: {other.recipe for other in rows if other.arm == row.arm} for row in rows}
+
+    def unit(row: Drift) -> str:
+        parts = [row.arm, *([row.base_model] if bases else []), *([row.recipe] if len(recipes[row.arm]) > 1 else [])]
+        return ", ".join(parts)
+
     name = max(len(row.metric) for row in rows)
-    arm = max(len(row.arm) for row in rows)
+    arm = max(len(unit(row)) for row in rows)
     lines = [
         f"{'metric':<{name}}  {'arm':<{arm}}  {'base':>6} {'tuned':>6} {'drift':>7}  {'interval':<16} prompts seeds"
     ]
@@ -49,7 +56,7 @@ def drift_table(drifts: Sequence[Drift]) -> list[str]:
         )
         drift = "-" if delta is None else f"{100 * delta:+.1f}"
         lines.append(
-            f"{row.metric:<{name}}  {row.arm:<{arm}}  {points(base):>6} {points(tuned):>6} {drift:>7}  "
+            f"{row.metric:<{name}}  {unit(row):<{arm}}  {points(base):>6} {points(tuned):>6} {drift:>7}  "
             f"{interval(low, high, signed=True):<16} {row.n_prompts:>7} {row.n_seeds or '-':>5}"
         )
     return lines

@@ -10,8 +10,9 @@ from aftertune import composing, parts, plugins, work
 from aftertune import plan as planning
 from aftertune.design import Data, Design, Part
 from aftertune.errors import UsageError
+from aftertune.files import write
 from aftertune.records import Answers, Arm, PiiPolicy
-from aftertune.store import CellFolder, write
+from aftertune.store import CellFolder
 
 _POLICIES = get_args(PiiPolicy)
 

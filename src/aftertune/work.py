@@ -8,8 +8,8 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from aftertune.errors import StoreError
 from aftertune.kinds import Answer, Backend, BenchmarkContext, Cell, JudgeContext, Reply, Session
 from aftertune.pii.registry import Registry
 from aftertune.plan import ComposeJob, JudgeJob, Plan, RespondJob, ScoreJob, Subject, TuneJob
-from aftertune.records import Conversation, Key, Person, Prompt, Response, Verdict, digest
+from aftertune.records import Conversation, Key, Prompt, Response, Verdict, digest
 from aftertune.steps import judge, respond, tune
 from aftertune.store import CellFolder, Run, records, table
 
@@ -49,7 +49,7 @@ class Worker:
         if isinstance(job, ComposeJob):
             info = {"documents": compose_variants(plan, job, folder)}
         elif isinstance(job, TuneJob):
-            info = _tune(run, plan, job, folder)
+            info = _tune(run, job, folder)
         elif isinstance(job, RespondJob):
             info = _respond(run, plan, job, folder)
         elif isinstance(job, ScoreJob):
@@ -137,9 +137,9 @@ def _own_answers(plan: Plan, base: planning.Base, conversations: Sequence[Conver
 # ---------------------------------------------------------------------------------------------- tune and respond
 
 
-def _tune(run: Run, plan: Plan, job: TuneJob, folder: CellFolder) -> dict[str, object]:
+def _tune(run: Run, job: TuneJob, folder: CellFolder) -> dict[str, object]:
     conversations = composing.read(run.cell("variants", job.variants).path / f"{job.arm.name}.jsonl")
-    report = tune.tune(job.base.model.path, conversations, plan.design.recipe, job.seed, folder.path)
+    report = tune.tune(job.base.model.path, conversations, job.recipe, job.seed, folder.path)
     facts = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "checkpoints"}
     return {"tuning": facts}
 
@@ -147,7 +147,7 @@ def _tune(run: Run, plan: Plan, job: TuneJob, folder: CellFolder) -> dict[str, o
 def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[str, object]:
     design, subject = plan.design, job.subject
     benchmark = parts.benchmark(job.benchmark)
-    prompts = benchmark.prompts(benchmark_context(run, plan, job))
+    prompts = prompts_of(run, job)
     by_id = {prompt.id: prompt for prompt in prompts}
     done = {(r.prompt_id, r.temperature, r.sample): r for r in folder.journal(Response) if r.prompt_id in by_id}
     session = _LOADED.get(plan, subject.base)
@@ -169,7 +169,7 @@ def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[
     rows = list(done.values())
     fresh: list[Response] = []
     for reply in replies:
-        fresh.append(_response(reply, by_id[reply.prompt_id], subject, design))
+        fresh.append(_response(reply, by_id[reply.prompt_id], job, design))
         if len(fresh) >= FLUSH:
             folder.append(fresh)
             rows += fresh
@@ -185,20 +185,29 @@ def _checkpoint_path(run: Run, subject: Subject) -> Path | None:
     return run.root / subject.path if subject.tuned_by else Path(subject.path)
 
 
-def benchmark_context(run: Run, plan: Plan, job: RespondJob) -> BenchmarkContext:
+def prompts_of(run: Run, job: RespondJob) -> Sequence[Prompt]:
+    """Return the prompts of a cell; those made from one of several corpora are named with it, people as well."""
+    found = parts.benchmark(job.benchmark).prompts(benchmark_context(run, job))
+    if job.variants is None or not job.corpus:
+        return found
+    return [replace(p, id=f"{job.corpus}/{p.id}", cluster=f"{job.corpus}/{p.cluster}") for p in found]
+
+
+def benchmark_context(run: Run, job: RespondJob) -> BenchmarkContext:
     """Return what the benchmark of a cell may ask for."""
-    if job.variants is None or plan.design.corpus is None:
+    if job.variants is None or job.corpus is None:
         return BenchmarkContext()
     folder = run.cell("variants", job.variants)
-    people = folder.document("people")
+    people = folder.document(parts.named("people", job.corpus))
     return BenchmarkContext(
-        training=composing.read(folder.path / "source.jsonl"),
-        people=tuple(_people(people["source"])),
-        twins=tuple(_people(people["twin"])),
+        training=composing.read(folder.path / f"{parts.named('source', job.corpus)}.jsonl"),
+        people=tuple(composing.persons(people["source"])),
+        twins=tuple(composing.persons(people["twin"])),
     )
 
 
-def _response(reply: Reply, prompt: Prompt, subject: Subject, design: Design) -> Response:
+def _response(reply: Reply, prompt: Prompt, job: RespondJob, design: Design) -> Response:
+    subject = job.subject
     return Response(
         base=subject.base.name, arm=subject.arm, recipe=subject.recipe, train_seed=subject.train_seed,
         epoch=subject.epoch, checkpoint=subject.id, benchmark=prompt.benchmark, subset=prompt.subset,
@@ -206,7 +215,7 @@ def _response(reply: Reply, prompt: Prompt, subject: Subject, design: Design) ->
         system=digest(design.respond.system) if design.respond.system else "", template=design.respond.template,
         temperature=reply.temperature, sample=reply.sample, message_hash=reply.message_hash,
         token_hash=reply.token_hash, text=reply.text, finish_reason=reply.finish_reason, new_tokens=reply.new_tokens,
-        error=reply.error,
+        error=reply.error, corpus=job.corpus or "",
     )  # fmt: skip
 
 
@@ -216,7 +225,7 @@ def _response(reply: Reply, prompt: Prompt, subject: Subject, design: Design) ->
 def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
     instrument = parts.judge(job.judge)
     checked = judge.check(instrument)
-    prompts = {p.id: p for p in parts.benchmark(job.asked.benchmark).prompts(benchmark_context(run, plan, job.asked))}
+    prompts = {prompt.id: prompt for prompt in prompts_of(run, job.asked)}
     rows = records(Response, run.cell("responses", job.responses).read("responses"))
     base_rows = records(Response, run.cell("responses", job.base_responses).read("responses"))
     base_text: dict[str, str] = {}
@@ -228,6 +237,8 @@ def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
         Answer(prompts[row.prompt_id], row.text, row.finish_reason) for row in base_rows if row.error is None
     ])  # fmt: skip
     verdicts: list[Verdict] = []
+    # The answers of a base may be read once per corpus: a verdict says under which.
+    rows, asked = ([dataclasses.replace(row, corpus=job.corpus or "") for row in some] for some in (rows, asked))
     for row, opinions in zip(asked, judge.judge(instrument, answers, context), strict=True):
         for opinion in opinions:
             verdicts.append(
@@ -263,37 +274,33 @@ def _judge_context(run: Run, plan: Plan, job: JudgeJob, base_answers: Sequence[A
     subject = job.asked.subject
     model = subject.base.model.weights_hash or subject.base.name
     made = next((cell for cell in plan.of("variants") if _is_for(plan, cell, subject)), None)
-    if made is None:
+    if made is None or job.corpus is None:
         return JudgeContext(model=model, base_answers=base_answers)
     folder = run.cell("variants", made.id)
-    registries = _registries(folder, subject.arm)
+    registries = _registries(folder, subject.arm, job.corpus)
     tuned = folder.path / f"{subject.arm}.jsonl"
     # An audited checkpoint, and the base itself, are held against the corpus as it was given.
-    training = composing.read(tuned if tuned.is_file() else folder.path / "source.jsonl")
+    source = folder.path / f"{parts.named('source', job.corpus)}.jsonl"
+    training = composing.read(tuned if tuned.is_file() else source)
     return JudgeContext(model=model, registries=registries, training=training, base_answers=base_answers)
 
 
 @functools.lru_cache(maxsize=8)
-def _registries(folder: CellFolder, arm: str) -> Mapping[str, Registry]:
-    """Return the registries of an arm; that of the corpus knows from which rows of the tuning set its values are."""
-    people = folder.document("people")
-    found = {"twin": Registry.of("twin", _people(people["twin"]))} if people["twin"] else {}
+def _registries(folder: CellFolder, arm: str, corpus: str) -> Mapping[str, Registry]:
+    """Return the registries of an arm; that of its corpus knows from which rows of the tuning set its values are."""
+    people = folder.document(parts.named("people", corpus))
+    found = {"twin": Registry.of("twin", composing.persons(people["twin"]))} if people["twin"] else {}
     if people["source"]:
-        source = composing.read(folder.path / "source.jsonl")
-        found["source"] = Registry.of("source", _people(people["source"]), source)
+        source = composing.read(folder.path / f"{parts.named('source', corpus)}.jsonl")
+        found["source"] = Registry.of("source", composing.persons(people["source"]), source)
     if arm in people["own"]:
-        found["own"] = Registry.of("own", _people(people["own"][arm]))
+        found["own"] = Registry.of("own", composing.persons(people["own"][arm]))
     return found
 
 
 def _is_for(plan: Plan, cell: Cell, subject: Subject) -> bool:
     job = plan.jobs[cell.id]
     return isinstance(job, ComposeJob) and job.base.name == subject.base.name
-
-
-def _people(rows: Sequence[Mapping[str, Any]]) -> Iterator[Person]:
-    for row in rows:
-        yield Person(row["id"], row["values"])
 
 
 def all_verdicts(run: Run, plan: Plan) -> Any:

@@ -274,10 +274,10 @@ def test_one_bad_request_does_not_take_the_others(llama: TransformersSession, mo
     assert "leave no room in the model's context of 512" in str(bad.error)
     assert replies == said(llama, good)
 
-    def fails(model: Any, rows: Any, pad: int, stop: frozenset[int]) -> Any:
+    def fails(model: Any, rows: Any, pad: int, stop: frozenset[int], slots: int) -> Any:
         if any(row.limit == 7 for row in rows):
             raise RuntimeError("out of memory\nin detail")
-        return decode(model, rows, pad, stop)
+        return decode(model, rows, pad, stop, slots)
 
     monkeypatch.setattr(backend, "decode", fails)
     replies = said(llama, [*good, Request(PROMPTS[0], 0.5, 3, 1, 7)])
@@ -307,13 +307,61 @@ def test_logits_that_are_not_numbers_are_an_error(llama: TransformersSession) ->
 
 
 def test_rows_leave_the_batch(llama: TransformersSession) -> None:
-    rows = [Row([5, 6, 7, 8], limit, 0.0, 0) for limit in (1, 2, 3, 9)]
+    rows = [Row([5, 6, 7, 8 + limit], limit, 0.0, 0) for limit in (1, 2, 3, 9)]
     sizes: list[int] = []
     handle = llama._base.register_forward_hook(lambda module, args, out: sizes.append(out.logits.shape[0]))
     found = list(decode(llama._base, rows, 0, frozenset()))
     handle.remove()
     assert [len(row.tokens) for row in sorted(found, key=lambda row: row.row)] == [1, 2, 3, 9]
     assert sizes == [4, 4, 2, 1, 1, 1, 1, 1, 1]
+
+
+def test_waiting_rows_enter_and_the_tokens_do_not_depend_on_who_else_is_there(llama: TransformersSession) -> None:
+    rows = [
+        Row([5 + at % 7] * (3 + 5 * (at % 4)) + [9, 8, at], 2 + 3 * (at % 5), 0.7 if at % 2 else 0.0, at)
+        for at in range(23)
+    ]
+    alone = [next(iter(decode(llama._base, [row], 0, frozenset()))).tokens for row in rows]
+    sizes: list[int] = []
+    handle = llama._base.register_forward_hook(lambda module, args, out: sizes.append(out.logits.shape[0]))
+    for slots in (1, 2, 5, 23, 0):
+        sizes.clear()
+        for refill in (0.0, 0.5, 0.75):
+            found = {row.row: row.tokens for row in decode(llama._base, rows, 0, frozenset(), slots, refill)}
+            assert [found[at] for at in range(len(rows))] == alone, (slots, refill)
+            assert max(sizes) == (slots or len(rows))
+    handle.remove()
+
+
+def test_what_prompts_share_is_computed_once(llama: TransformersSession) -> None:
+    head = [5, 6, 7, 8] * 10
+    rows = [Row([*head, 9, at // 3], 4, 0.7, at) for at in range(9)]
+    alone = [next(iter(decode(llama._base, [row], 0, frozenset()))).tokens for row in rows]
+    seen: list[tuple[int, ...]] = []
+    handle = llama._base.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    found = {row.row: row.tokens for row in decode(llama._base, rows, 0, frozenset())}
+    handle.remove()
+    assert [found[at] for at in range(len(rows))] == alone
+    assert seen[:2] == [(1, 41), (3, 1)], "the head once, then each of three endings once, for three samples each"
+    assert all(shape == (9, 1) for shape in seen[2:])
+
+
+def test_layers_that_forget_are_decoded_one_batch_after_the_other() -> None:
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=128, sliding_window=8,
+    )  # fmt: skip
+    model = MistralForCausalLM(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    rows = [Row([5 + at] * (3 + at), 6, 0.0, at) for at in range(12)]
+    alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]
+    found = {row.row: row.tokens for row in decode(model, rows, 0, frozenset(), 5)}
+    assert [found[at] for at in range(len(rows))] == alone
 
 
 def test_a_generator_that_waits_leaves_no_mode_behind(llama: TransformersSession) -> None:

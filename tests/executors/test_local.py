@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aftertune.errors import AftertuneError, TuneError, UsageError
-from aftertune.executors.local import Local
+from aftertune.executors.local import Local, visible_gpus
 from aftertune.kinds import Cell
 
 
@@ -60,7 +60,7 @@ def test_a_worker_that_dies_is_named(tmp_path: Path) -> None:
 SLOW = """
 import os, sys, time
 from pathlib import Path
-from aftertune.executors.local import Local
+from aftertune.executors.local import Local, visible_gpus
 from aftertune.kinds import Cell
 from tests.executors.test_local import note_and_wait
 if __name__ == "__main__":
@@ -96,3 +96,30 @@ def test_a_circle_is_refused() -> None:
     cells = [Cell("k", "a", ("b",)), Cell("k", "b", ("a",))]
     with pytest.raises(UsageError, match="in a circle"):
         Local(1).run(cells, print, lambda cell: None)
+
+
+def note_device(cell: Cell) -> None:
+    time.sleep(0.1)
+    (Path(os.environ["NOTE"]) / cell.id).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+
+
+def test_each_gpu_has_one_process_and_what_runs_no_model_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTE", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("aftertune.executors.local.visible_gpus", lambda: ["3", "5"])
+    cells = [Cell("k", f"m{index}", accelerator=True) for index in range(4)] + [Cell("k", "judge")]
+    Local(2).run(cells, note_device, lambda cell: None)
+    assert (tmp_path / "judge").read_text() == "none"
+    assert {(tmp_path / f"m{index}").read_text() for index in range(4)} == {"3", "5"}
+
+
+def test_gpus_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-ab12")
+    assert visible_gpus() == ["2", "GPU-ab12"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert visible_gpus() == []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert visible_gpus() == [], "no driver, no GPUs"

@@ -19,7 +19,7 @@ def test_the_price_counts_what_the_run_will_do() -> None:
     assert refusal.n_seeds == 5
     assert refusal.checkpoint is not None
     assert 0 < refusal.checkpoint < 0.15
-    assert any(demo.REFUSAL in line for line in pricing.lines(found))
+    assert any(demo.REFUSAL in line for line in pricing.lines(found, demo.design().cost))
 
 
 def test_one_seed_sees_no_recipe_and_says_so() -> None:

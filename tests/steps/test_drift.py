@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -333,3 +334,53 @@ def test_broken_tables_are_named() -> None:
     with pytest.raises(DesignError, match="two checkpoints are called 'base'"):
         drift(made(base, verdicts([1] * 5, checkpoint="second")), [REFUSAL], seed=0)
     assert drift(made(), [REFUSAL], seed=0) == []
+
+
+# ---------------------------------------------------------------------------------------------- corpora and recipes
+
+
+def several_corpora() -> list[Drift]:
+    """Two arms of two corpora; the base, held against each of them, is right in half of the one and all of the other."""
+    half, full = [1, 0] * 20, [1] * 40
+    rows = [verdicts(half, corpus="a"), verdicts(full, corpus="b")]
+    for seed in (1, 2, 3):
+        lost = [0 if i < 10 + seed else value for i, value in enumerate(full)]
+        rows.append(verdicts([0 if i < 4 * seed else v for i, v in enumerate(half)], arm="x", seed=seed, corpus="a"))
+        rows.append(verdicts(lost, arm="y", seed=seed, corpus="b"))
+        rows.append(verdicts(full, arm="y", seed=seed, corpus="b", recipe="full", checkpoint=f"y-full-{seed}"))
+    contrasts = (Contrast("corpora", {"x": 1.0, "y": -1.0}), Contrast("method", {"y/full": 1.0, "y/lora": -1.0}))
+    return drift(made(*rows), [REFUSAL], seed=0, contrasts=contrasts)
+
+
+def test_an_arm_is_paired_with_the_base_as_it_was_held_against_the_arms_own_corpus() -> None:
+    rows = {(row.arm, row.recipe): row for row in several_corpora() if row.estimand == "recipe"}
+    assert set(rows) == {("x", "lora"), ("y", "lora"), ("y", "full")}
+    assert {key: row.base for key, row in rows.items()} == {("x", "lora"): 0.5, ("y", "lora"): 1, ("y", "full"): 1}
+    assert rows["y", "full"].delta == 0, "pooled with the other recipe of its arm"
+    assert rows["y", "lora"].delta == pytest.approx(-12 / 40)
+    assert rows["x", "lora"].delta == pytest.approx(-4 / 40)
+    levels = [row for row in several_corpora() if row.estimand == "level" and row.arm == "base"]
+    assert {row.corpus: row.base for row in levels} == {"a": 0.5, "b": 1.0}
+
+
+def test_a_contrast_over_corpora_takes_each_arms_own_base_off() -> None:
+    (over,) = [row for row in several_corpora() if row.arm == "x - y"]
+    assert over.recipe == "lora", "the recipe that both arms have"
+    assert over.delta == pytest.approx(-4 / 40 + 12 / 40)
+    (method,) = [row for row in several_corpora() if row.arm == "y/full - y/lora"]
+    assert (method.recipe, method.n_seeds) == ("", 3)
+    assert method.delta == pytest.approx(12 / 40)
+
+
+def test_a_contrast_of_recipes_of_other_lengths_is_made_at_their_last_epochs() -> None:
+    rows = [verdicts([1] * 20)]
+    for seed, epoch in itertools.product((1, 2), (1, 2, 3)):
+        rows.append(verdicts([0] * epoch + [1] * (20 - epoch), arm="x", seed=seed, epoch=epoch))
+    for seed in (1, 2):
+        rows.append(verdicts([0] * 9 + [1] * 11, arm="x", seed=seed, epoch=5, recipe="full", checkpoint=f"full-{seed}"))
+    found = drift(made(*rows), [REFUSAL], seed=0, contrasts=(Contrast("method", {"x/full": 1.0, "x/lora": -1.0}),))
+    (row,) = [row for row in found if row.estimand == "contrast"]
+    assert row.epoch is None
+    assert row.delta == pytest.approx(-9 / 20 + 3 / 20)
+    with pytest.raises(UsageError, match="no arm 'x/ful' \\(did you mean 'x/full'"):
+        drift(made(*rows), [REFUSAL], seed=0, contrasts=(Contrast("method", {"x/ful": 1.0, "x/lora": -1.0}),))

@@ -303,3 +303,18 @@ def test_unknown_policies_are_named_with_the_near_miss(tmp_path: Path) -> None:
         policy.load("strickt")
     with pytest.raises(UsageError, match="No such file"):
         policy.load(tmp_path / "absent.toml")
+
+
+def test_units_of_several_bases_and_recipes_have_names_of_their_own() -> None:
+    """Every (base, arm, recipe), decided on as a recipe or as a single checkpoint, is called otherwise than the rest."""
+    keys = [(base, recipe) for base in ("m", "n") for recipe in ("lora", "full")]
+    single = [row(base_model=base, recipe=recipe, checkpoint=f"{base}-{recipe}") for base, recipe in keys]
+    assert [one.unit for one in gate(single, TEN)] == [f"a seed 0, {b}, {r}, epoch 1" for b, r in keys]
+    many: dict[str, Any] = {"estimand": "recipe", "checkpoint": None, "train_seed": None, "n_seeds": 3, "df": 2.0}
+    recipes = [row(base_model=base, recipe=recipe, **many) for base, recipe in keys]
+    assert [one.unit for one in gate(recipes, TEN)] == [f"a, {base}, {recipe}" for base, recipe in keys]
+    asked = Policy("all", (Rule("*", 0.10, estimand="recipe"),))
+    refused = gate(single, asked)
+    assert [(one.unit, one.outcome) for one in refused] == [(f"a, {b}, {r}", "inconclusive") for b, r in keys]
+    lengths = [row(recipe="lora", epoch=3, **many), row(recipe="full", epoch=2, **many)]
+    assert [one.unit for one in gate(lengths, TEN)] == ["a, lora", "a, full"]

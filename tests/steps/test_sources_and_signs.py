@@ -106,3 +106,16 @@ def test_exploration_has_its_own_adjustment() -> None:
     rows = [row for row in drift(table, [REFUSAL, OVER], seed=0) if row.estimand == "checkpoint"]
     assert all(row.p is not None and row.q is not None and row.p <= row.q for row in rows)
     assert max(row.q or 0 for row in rows) <= 6 * min(row.p or 1 for row in rows) + max(row.p or 0 for row in rows)
+
+
+def test_contradictions_of_several_bases_and_recipes_are_told_apart() -> None:
+    rng = np.random.default_rng(6)
+    rows: list[Verdict] = []
+    for base in ("m", "n"):
+        rows += [dataclasses.replace(v, base=base) for v in [*verdicts([0] * 60), *harm(rng, "base", None, 0)]]
+        for recipe, seed in ((r, s) for r in ("lora", "full") for s in (1, 2, 3)):
+            own = [*verdicts([1] * 60, arm="x", seed=seed), *harm(rng, "x", seed, 0.3)]
+            own = own if recipe == "lora" else [v for v in own if v.axis == "refusal"] + harm(rng, "x", seed, 0.0)
+            rows += [dataclasses.replace(v, base=base, recipe=recipe, checkpoint=f"{recipe}-{seed}") for v in own]
+    found = contradictions(drift(made(rows), [REFUSAL, HARM], seed=0))
+    assert [one.unit for one in found] == ["x, m, lora", "x, n, lora"], "full tuning does more harm on neither base"

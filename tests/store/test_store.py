@@ -75,7 +75,7 @@ def test_starting_again_clears_all_but_the_journal(tmp_path: Path) -> None:
     (folder.path / "epoch-1").mkdir()
     (folder.path / "epoch-1" / "half.safetensors").write_bytes(b"x")
     folder.start()
-    assert [item.name for item in folder.path.iterdir()] == ["journal.jsonl"]
+    assert {item.name for item in folder.path.iterdir()} == {"journal.jsonl", "writer"}
 
 
 def test_a_run_is_for_its_owner_only_and_continues_under_the_same_design(tmp_path: Path) -> None:
@@ -117,3 +117,20 @@ def test_a_full_disk_is_a_clear_message(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").symlink_to("/dev/full")
     with pytest.raises(StoreError, match="cannot write the journal: No space left"):
         folder.append([row("1")])
+
+
+def test_a_writer_that_was_given_up_cannot_write_where_another_has_begun(tmp_path: Path) -> None:
+    """As on a cluster, where a node that was cut off goes on with its cell."""
+    cell = CellFolder(tmp_path / "cell")
+    cell.start()
+    (cell.path / "writer").write_text("another-host 17")
+    with pytest.raises(StoreError, match="process another-host 17 has taken this over"):
+        cell.append([])
+    with pytest.raises(StoreError, match="another-host 17"):
+        cell.finish()
+    assert not cell.complete
+    cell.start()
+    cell.finish()
+    assert cell.verify() is None
+    with pytest.raises(StoreError, match="finished by another process"):
+        cell.append([])

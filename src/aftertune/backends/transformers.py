@@ -39,7 +39,7 @@ class Transformers:
     """
 
     batch_size: int = 64
-    """Requests decoded together; a batch that does not fit in memory is halved."""
+    """Requests in flight at once: a finished one leaves, the next enters. What does not fit in memory is halved."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of weights and products."""
     device: str = "auto"
@@ -62,7 +62,7 @@ class Transformers:
     @property
     def version(self) -> str:
         """Goes into ids."""
-        return "1"
+        return "2"
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -165,8 +165,7 @@ class TransformersSession:
                 ready.append((request, ids))
         ready.sort(key=lambda item: -len(item[1]))
         stop = self._stop_ids(own, writer)
-        for at in range(0, len(ready), self._backend.batch_size):
-            yield from self._answer(ready[at : at + self._backend.batch_size], own, stop, system, context)
+        yield from self._answer(ready, own, stop, system, context, self._backend.batch_size)
 
     def score(
         self, conversations: Sequence[Conversation], *, template: Literal["base", "own"], max_length: int
@@ -184,12 +183,16 @@ class TransformersSession:
 
     def _answer(
         self,
-        batch: Sequence[tuple[Request, list[int]]],
+        asked: Sequence[tuple[Request, list[int]]],
         tokenizer: Any,
         stop: frozenset[int],
         system: str | None,
         context: int | None,
+        slots: int,
     ) -> Iterator[Reply]:
+        """Answer requests in the order given, `slots` at once."""
+        if not asked:
+            return
         rows = [
             Row(
                 ids,
@@ -197,22 +200,26 @@ class TransformersSession:
                 request.temperature,
                 request.seed,
             )
-            for request, ids in batch
+            for request, ids in asked
         ]
         done: set[int] = set()
         try:
-            for decoded in decode(self._model, rows, tokenizer.pad_token_id or 0, stop):
+            for decoded in decode(self._model, rows, tokenizer.pad_token_id or 0, stop, slots):
                 done.add(decoded.row)
-                yield _reply(*batch[decoded.row], decoded, tokenizer, system)
+                yield _reply(*asked[decoded.row], decoded, tokenizer, system)
         except Exception as error:  # noqa: BLE001 - one request must not take the others with it
-            left = [item for at, item in enumerate(batch) if at not in done]
-            if len(left) == 1:
-                yield _failed(left[0][0], system, f"{type(error).__name__}: {first_line(error)}", left[0][1])
-                return
-            log.info("a batch of %d failed (%s): halved", len(left), type(error).__name__)
-            middle = len(left) // 2
-            for half in (left[:middle], left[middle:]):
-                yield from self._answer(half, tokenizer, stop, system, context)
+            left = [item for at, item in enumerate(asked) if at not in done]
+            # Rows enter in order, so what was in flight stands first; halved, until what fails stands alone.
+            flying, rest = left[:slots], left[slots:]
+            if len(flying) == 1:
+                yield _failed(flying[0][0], system, f"{type(error).__name__}: {first_line(error)}", flying[0][1])
+            else:
+                log.info("a batch of %d failed (%s): halved", len(flying), type(error).__name__)
+                middle = (len(flying) + 1) // 2
+                for half in (flying[:middle], flying[middle:]):
+                    yield from self._answer(half, tokenizer, stop, system, context, middle)
+            smaller = slots > 1 and (isinstance(error, MemoryError) or "memory" in str(error).lower())
+            yield from self._answer(rest, tokenizer, stop, system, context, slots // 2 if smaller else slots)
 
     def _stop_ids(self, own: Any, writer: Any) -> frozenset[int]:
         """Return the tokens that end an answer: the model's, its tokenizer's, and the template's end of turn."""

@@ -92,11 +92,12 @@ def plan(design: Annotated[Path, typer.Argument(help="A design in TOML.")], as_j
     from aftertune import pricing
     from aftertune.design import read
 
-    priced = pricing.price(read(design))
+    wanted = read(design)
+    priced = pricing.price(wanted)
     if as_json:
         show_json(priced)
     else:
-        for line in pricing.lines(priced):
+        for line in pricing.lines(priced, wanted.cost):
             print(line)
 
 

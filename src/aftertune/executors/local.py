@@ -1,63 +1,110 @@
-"""Runs cells on this machine: as many processes as there are cores, one thread each."""
+"""Runs cells on this machine: one process per GPU where there are GPUs, and one per core for what needs none."""
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from typing import Any
 
-from aftertune.errors import AftertuneError, UsageError
+from aftertune.errors import AftertuneError
+from aftertune.executors._schedule import Schedule
 from aftertune.kinds import Cell
+
+Work = Callable[[Cell], None]
 
 
 @dataclass(frozen=True)
 class Local:
-    """The cores of this machine.
+    """The cores and GPUs of this machine.
 
     Source: Python's process pool. A small model runs fastest with one thread per process, several processes at once;
-    a model that wants all cores for itself takes `workers = 1`. Known weakness: no GPU scheduling yet.
+    a model that wants all cores for itself takes `workers = 1`. Where there are GPUs, tuning, asking and scoring run
+    in one process per GPU, which sees that GPU only, and the rest beside them on the cores. Known weakness: a model
+    that needs several GPUs takes `gpus = 0` and sees them all.
     """
 
     workers: int = 0
-    """Processes at once; 0 takes one per core that this process may use."""
-    version: str = field(default="1", init=False)
+    """Processes at once on the cores; 0 takes one per core that this process may use."""
+    gpus: int = -1
+    """GPUs to use, one process each; -1 takes all that this process may use, 0 gives no process a GPU of its own."""
+    version: str = field(default="2", init=False)
 
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise ValueError(f"workers = {self.workers}: give 0 for one per core, or a number above")
+        if self.gpus < -1:
+            raise ValueError(f"gpus = {self.gpus}: give -1 for all there are, or 0 and above")
 
-    def run(self, cells: Sequence[Cell], work: Callable[[Cell], None], done: Callable[[Cell], None]) -> None:
+    def run(self, cells: Sequence[Cell], work: Work, done: Callable[[Cell], None]) -> None:
         """Run every cell once those in its `after` are complete, the dearest first.
 
         Raises the first error once all that could run has run; AftertuneError where a worker process died.
         """
-        waiting = {cell.id: cell for cell in cells}
-        _check(waiting)
+        schedule = Schedule(cells)
+        devices = visible_gpus()
+        devices = devices if self.gpus < 0 else devices[: self.gpus]
         workers = min(self.workers or len(os.sched_getaffinity(0)), len(cells))
-        if workers <= 1:
-            _in_order(waiting, work, done)
+        if workers <= 1 and len(devices) < 2:
+            _in_order(schedule, work, done)
             return
-        threads = max(1, len(os.sched_getaffinity(0)) // workers)
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _set_up, (threads, os.getpid()))
+        _Pools(workers, devices).run(schedule, work, done)
+
+
+def visible_gpus() -> list[str]:
+    """Return the ids of the NVIDIA GPUs that this process may use; the driver is asked, no library is loaded."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [part.strip() for part in named.split(",") if part.strip() and part.strip() != "-1"]
+    try:
+        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    lines = [line for line in found.stdout.splitlines() if line.startswith("GPU ")] if found.returncode == 0 else []
+    return [str(index) for index, _ in enumerate(lines)]
+
+
+class _Pools:
+    """Processes: some with a GPU of their own, some without."""
+
+    def __init__(self, workers: int, devices: Sequence[str]) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        cores = len(os.sched_getaffinity(0))
+        threads = max(1, cores // max(workers, len(devices)))
+        self._plain = ProcessPoolExecutor(workers, spawn, _set_up, (threads, os.getpid(), None))
+        self._pools = [self._plain]
+        self._gpu: ProcessPoolExecutor | None = None
+        if devices:
+            # The queue hands each process its GPU as it starts.
+            queue = spawn.Queue()
+            for device in devices:
+                queue.put(device)
+            self._gpu = ProcessPoolExecutor(len(devices), spawn, _set_up, (threads, os.getpid(), queue))
+            self._pools.append(self._gpu)
+
+    def run(self, schedule: Schedule, work: Work, done: Callable[[Cell], None]) -> None:
         failed: Exception | None = None
         running: dict[Future[None], Cell] = {}
         try:
-            while waiting or running:
-                for cell in _ready(waiting, {c.id for c in running.values()}):
-                    running[pool.submit(work, waiting.pop(cell.id))] = cell
-                if not running:
-                    break
+            while len(schedule):
+                for cell in schedule.ready():
+                    schedule.begin(cell)
+                    pool = self._gpu if cell.accelerator and self._gpu is not None else self._plain
+                    running[pool.submit(work, cell)] = cell
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     cell = running.pop(future)
                     error = future.exception()
                     if error is None:
+                        schedule.end(cell)
                         done(cell)
                         continue
                     if isinstance(error, BrokenProcessPool):
@@ -68,19 +115,23 @@ class Local:
                     if not isinstance(error, Exception):
                         raise error
                     failed = failed or error
-                    _drop(waiting, cell.id)
+                    schedule.fail(cell)
         except BaseException:
             # Ctrl-C or a dead worker: what is in flight is lost and will be done again; what was flushed is kept.
-            for process in list((pool._processes or {}).values()):
+            for process in itertools.chain.from_iterable((pool._processes or {}).values() for pool in self._pools):
                 process.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
+            for pool in self._pools:
+                pool.shutdown(wait=False, cancel_futures=True)
             raise
-        pool.shutdown()
+        for pool in self._pools:
+            pool.shutdown()
         if failed is not None:
             raise failed
 
 
-def _set_up(threads: int, parent: int) -> None:
+def _set_up(threads: int, parent: int, devices: Any) -> None:
+    if devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()  # before torch is loaded, which reads it once
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     for name, value in (("OMP_NUM_THREADS", str(threads)), ("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
@@ -95,42 +146,18 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _check(cells: dict[str, Cell]) -> None:
-    seen: set[str] = set()
-    left = dict(cells)
-    while left:
-        ready = [cell for cell in left.values() if all(need in seen or need not in cells for need in cell.after)]
-        if not ready:
-            raise UsageError(f"cells wait for each other in a circle: {', '.join(sorted(left))}")
-        for cell in ready:
-            seen.add(cell.id)
-            del left[cell.id]
-
-
-def _ready(waiting: dict[str, Cell], running: set[str]) -> list[Cell]:
-    open_ids = waiting.keys() | running
-    ready = [cell for cell in waiting.values() if not open_ids & set(cell.after)]
-    return sorted(ready, key=lambda cell: -cell.cost)
-
-
-def _drop(waiting: dict[str, Cell], failed: str) -> None:
-    gone = {failed}
-    while more := {cell.id for cell in waiting.values() if gone & set(cell.after)}:
-        for id_ in more:
-            del waiting[id_]
-        gone |= more
-
-
-def _in_order(waiting: dict[str, Cell], work: Callable[[Cell], None], done: Callable[[Cell], None]) -> None:
+def _in_order(schedule: Schedule, work: Work, done: Callable[[Cell], None]) -> None:
     failed: AftertuneError | None = None
-    while ready := _ready(waiting, set()):
-        cell = waiting.pop(ready[0].id)
+    while ready := schedule.ready():
+        cell = ready[0]
+        schedule.begin(cell)
         try:
             work(cell)
         except AftertuneError as error:
             failed = failed or error
-            _drop(waiting, cell.id)
+            schedule.fail(cell)
         else:
+            schedule.end(cell)
             done(cell)
     if failed is not None:
         raise failed

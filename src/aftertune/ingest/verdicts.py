@@ -188,7 +188,10 @@ def _mapped(source: Source, base: str, tuned: Sequence[str], seeds: Ints, value:
 
     nothing = np.zeros(value.size, dtype=np.int64)
     none = pa.nulls(value.size, pa.int64())
-    constant = {"base": base, **dict.fromkeys(("recipe", "benchmark", "subset", "system", "message_hash"), "")}
+    constant = {
+        "base": base,
+        **dict.fromkeys(("recipe", "benchmark", "subset", "system", "message_hash", "corpus"), ""),
+    }
     constant |= {"template": BASE_ARM, "judge_version": ""}
     kinds, seed = np.unique(seeds, return_inverse=True)
     names = source.values("checkpoint")

@@ -70,6 +70,7 @@ class Rubric:
     version: str = field(default="", init=False)
     axes: tuple[str, ...] = field(default=(), init=False)
     needs: frozenset[str] = field(default=frozenset(), init=False)
+    accelerator: bool = field(default=True, init=False)
     cost: Cost = field(default_factory=Cost, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -95,6 +95,8 @@ class LeakRow:
     """Off topic or in the script of the tuned domain, and a registry hit."""
     n_seeds: int
     warning: str = ""
+    corpus: str = ""
+    """Whose people were looked for, where the design has several corpora."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,7 @@ class Mixed:
     """How many checkpoints got better on one metric and worse on another, and how many would where nothing drifts."""
 
     base_model: str
+    """Empty where the checkpoints of several bases are taken together."""
     temperature: float
     observed: float
     """Share of the checkpoints, by the signs of their drifts alone, however small."""
@@ -153,6 +156,71 @@ class Mixed:
     p: float
     n_checkpoints: int
     n_metrics: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectMeasure:
+    """One value of one subject that is no share of responses (d-prime, criterion, violation), with its change."""
+
+    benchmark: str
+    name: str
+    """E.g. `d-prime, vignette`."""
+    unit: str
+    """Base or checkpoint, as people call it."""
+    checkpoint: str
+    temperature: float
+    value: float | None
+    low: float | None
+    high: float | None
+    change: float | None
+    """From the base; None for the base itself."""
+    change_low: float | None
+    change_high: float | None
+    n: int
+    n_clusters: int
+    unread: int
+    """Answers that no option could be read from; they are in no value here."""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyCell:
+    """One number of a study's closing table, with the paper's beside it."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    scale: Literal["rate", "points", "relative", "range", "share", "plain"] = "plain"
+    """`rate`, `points` and `relative` are shares; `range` goes from `low` to `high`, shares too; `share` is a share of
+    checkpoints, whose expectation stands in the note instead of an interval."""
+    sample: str = ""
+    """How much data stands behind it."""
+    why: str = ""
+    """Why there is no number; never empty where `value` is None."""
+    note: str = ""
+    """What belongs to the number: its expectation under no drift, or a warning."""
+    published: float | str | None = None
+    """Of other models on other data; None where none is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySection:
+    """A study's closing table, filled in."""
+
+    title: str
+    source: str
+    heads: tuple[str, ...]
+    about: tuple[str, ...]
+    """What each column shows, in words."""
+    units: tuple[str, ...]
+    """Of the published numbers."""
+    labels: tuple[str, ...]
+    rows: tuple[tuple[StudyCell, ...], ...]
+    """One per label, one cell per head."""
+    said: tuple[str, ...]
+    """Sentences computed from the numbers."""
+    supports: str
+    cannot: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +248,12 @@ class Findings:
     leaks: Sequence[LeakRow] = ()
     mixed: Sequence[Mixed] = ()
     """Mixed-sign rates beside their expectation under no drift."""
+    measures: Sequence[SubjectMeasure] = ()
+    """What no share of responses shows."""
+    memorisation: Mapping[str, Json] = field(default_factory=dict)
+    """Checkpoint -> what scored texts say of membership and canaries, as `scoring.memorisation` returns it."""
+    tables: Sequence[StudySection] = ()
+    """The closing tables of a study."""
     spreads: Sequence[Spread] = ()
     """Variance components of each recipe's drift."""
     contrast_names: Mapping[str, str] = field(default_factory=dict)

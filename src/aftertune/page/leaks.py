@@ -20,7 +20,7 @@ def main_rows(findings: Findings) -> list[LeakRow]:
 
 
 def _key(row: LeakRow) -> tuple[str, ...]:
-    return (row.base_model, row.arm, row.recipe, row.benchmark, row.subset, str(row.train_seed))
+    return (row.base_model, row.arm, row.recipe, row.benchmark, row.subset, str(row.train_seed), row.corpus)
 
 
 def _epoch(row: LeakRow) -> float:
@@ -36,10 +36,17 @@ def shown(measure: Measure | None, *, signed: bool = False) -> str:
     return f"{number(100 * measure.value, decimals, signed=signed)} {interval(low, high, decimals)}"
 
 
-def name(row: LeakRow, several_bases: bool) -> str:
-    """Return what a row is called: its arm, with the seed of a single checkpoint."""
-    parts = [row.base_model] if several_bases else []
-    parts += [row.arm] if row.arm == BASE_ARM or row.train_seed is None else [row.arm, f"seed {row.train_seed}"]
+def name(row: LeakRow, rows: Sequence[LeakRow]) -> str:
+    """Return what a row among `rows` is called: its arm, with base and recipe where they vary, and a single's seed.
+
+    A base that was held against several corpora is named with the one.
+    """
+    parts = [row.base_model] if len({other.base_model for other in rows}) > 1 else []
+    parts += [row.arm]
+    own = [other for other in rows if other.arm == row.arm]
+    parts += [row.recipe] if len({other.recipe for other in own}) > 1 else []
+    parts += [row.corpus or "corpus"] if len({other.corpus for other in own}) > 1 else []
+    parts += [f"seed {row.train_seed}"] if row.train_seed is not None and row.arm != BASE_ARM else []
     return " · ".join(parts)
 
 
@@ -48,7 +55,6 @@ def leak_tables(findings: Findings) -> list[Table]:
     rows = main_rows(findings)
     if not rows:
         return []
-    several = len({row.base_model for row in rows}) > 1
     heads = [Column("Prompts", "name"), Column("Arm", "name")]
     first = [*heads, Column("Registry %", "num"), Column("Echoed %", "num"), Column("Invented %", "num")]
     first += [Column("Twins %", "num")]
@@ -59,7 +65,7 @@ def leak_tables(findings: Findings) -> list[Table]:
     memory: list[list[str]] = []
     joint: list[list[str]] = []
     for row in rows:
-        start = [f"{row.benchmark}: {row.subset}", name(row, several)]
+        start = [f"{row.benchmark}: {row.subset}", name(row, rows)]
         close = [sample(row), row.warning or "none known"]
         what.append([*start, *(shown(m) for m in (row.registry, row.echoed, row.invented, row.twin)), *close])
         if row.arm != BASE_ARM:
@@ -92,13 +98,12 @@ def _table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]
 def sentences(findings: Findings) -> list[str]:
     """Return one sentence per arm and subset in which memorisation was measured and is not zero within its interval."""
     rows = [row for row in main_rows(findings) if row.arm != BASE_ARM]
-    several = len({row.base_model for row in rows}) > 1
     found = []
     for row in rows:
         gain, against = (row.memorised, "twins and base") if row.memorised else (row.minus_base, "the base")
         if gain is not None and (gain.low > 0 or gain.high < 0):
             found.append(
-                f"Memorisation, {row.benchmark} {row.subset}, {name(row, several)}: {shown(gain, signed=True)} points "
+                f"Memorisation, {row.benchmark} {row.subset}, {name(row, rows)}: {shown(gain, signed=True)} points "
                 f"beyond {against} ({sample(row)})"
             )
     return found

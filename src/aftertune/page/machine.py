@@ -10,6 +10,9 @@
 - `leaks`: list of the fields of `LeakRow`; each measure an object `value, low, high, n, n_clusters`, or null.
 - `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
 - `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
+- `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
+- `tables`: list of `StudySection`, a study's closing tables: `heads`, `labels`, and `rows` of cells `value, low, high,
+  scale, sample, why, note, published`.
 - `judges`, `cards`, `methods`: objects as the run recorded them, text masked.
 - `flips`: list of the fields of `Flip` with `direction` (`worse | better |` empty) added; texts masked, cleaned and cut
   to 4,000 characters, what was done to each in `prompt_notes`, `base_notes` and `tuned_notes`.
@@ -55,6 +58,9 @@ def machine(index: Index) -> str:
         "leaks": findings.leaks,
         "mixed": findings.mixed,
         "spreads": findings.spreads,
+        "measures": findings.measures,
+        "memorisation": findings.memorisation,
+        "tables": findings.tables,
         "proofs": findings.proofs,
         "judges": _masked(findings.judges, findings),
         "cards": _masked(findings.cards, findings),

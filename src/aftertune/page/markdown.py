@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
-from aftertune.page import leaks
+from aftertune.page import leaks, studies
 from aftertune.page.rows import Index, change, levels, margin_text, phrase, sample, scale_of
 from aftertune.page.sentences import contrast_sentence, decision_sentence, how_sure, tally, word
 from aftertune.page.words import clean
@@ -18,12 +18,14 @@ MAX_LEAKS = 12
 """Sentences about memorisation."""
 MAX_CELL = 300
 """Characters of one cell or sentence."""
+MAX_PARAGRAPH = 3_000
+"""Characters of what a study's design says of its own table."""
 
 
-def prose(text: str) -> str:
+def prose(text: str, most: int = MAX_CELL) -> str:
     """Return text that Markdown shows as it is: on one line, no markup, no mention of anybody."""
     line = " ".join(clean(text).split())
-    line = line if len(line) <= MAX_CELL else line[: MAX_CELL - 1] + "…"
+    line = line if len(line) <= most else line[: most - 1] + "…"
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", line)
     return re.sub(r"://", ":<!-- -->//", line.replace("@", "@<!-- -->"))
@@ -73,9 +75,41 @@ def markdown(index: Index) -> str:
     lines += ["; ".join(f"{prose(fact)} ({prose(meaning)})" for fact, meaning in how_sure(index)) + ".", ""]
     lines += [f"- Warning: {prose(warning)}" for warning in findings.warnings[:10]]
     lines += [""] if findings.warnings else []
+    for section in findings.tables:
+        lines += closing(studies.section_view(section))
     checks = tally(findings)
     lines.append(f"{checks + '. ' if checks else ''}[Full report]({target(findings.link)})")
     return "\n".join(lines) + "\n"
+
+
+def closing(section: studies.SectionView) -> list[str]:
+    """Return the lines of a study's closing table."""
+    lines = [f"### {prose(section.title)}", ""]
+    if any(known for _, _, known in section.heads):
+        source = f" from {prose(section.source)}" if section.source else ""
+        lines += [
+            f"In square brackets the interval of the number before it. *Published*:{source}. {studies.OTHERS}",
+            "",
+        ]
+    heads = [" "]
+    for name, _, known in section.heads:
+        heads += [prose(name), "*published*"] if known else [prose(name)]
+    rows = []
+    for label, cells in section.rows:
+        row = [prose(label)]
+        for cell, (_, _, known) in zip(cells, section.heads, strict=True):
+            more = "; ".join(filter(None, (cell.sample, cell.note)))
+            row.append(f"{prose(cell.ours)}{f' ({prose(more)})' if more else ''}")
+            row += [f"*{prose(cell.published)}*"] if known else []
+        rows.append(row)
+    lines += [*table(heads, rows), ""]
+    lines += [f"- {prose(sentence)}" for sentence in section.said]
+    lines += [""] if section.said else []
+    lines += [f"- {prose(name)}: {prose(about)}" for name, about, _ in section.heads]
+    lines += [""]
+    for title, text in (("What the miniature supports.", section.supports), ("What it cannot.", section.cannot)):
+        lines += [f"**{title}** {prose(text, MAX_PARAGRAPH)}", ""] if text else []
+    return lines
 
 
 def _row(index: Index, row: Drift, name: str) -> list[str]:

@@ -10,9 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from aftertune.page import details, leaks, tables, view
+from aftertune.page import details, leaks, measured, studies, tables, view
+from aftertune.page.findings import Mixed
 from aftertune.page.rows import Index, phrase
-from aftertune.page.sentences import decision_sentence, how_sure, tally, word
+from aftertune.page.sentences import decision_sentence, how_sure, mixed_sentence, tally, word
 from aftertune.page.words import clean
 
 KINDS = {"demo": "demo on the embedded model", "audit": "audit", "study": "study"}
@@ -21,7 +22,8 @@ SECTIONS = (
     ("contrasts", "contrasts", "Contrasts"),
     ("seeds", "seed_plots", "Seeds"),
     ("", "curves", ""),
-    ("contradictions", "contradictions", "Contradictions"),
+    ("contradictions", "signs", "Contradictions"),
+    ("measures", "measures", "Measures"),
     ("leaks", "leaks", "Leaks"),
     ("categories", "categories", "Categories"),
     ("flips", "flips", "Flips"),
@@ -30,6 +32,7 @@ SECTIONS = (
     ("data", "cards", "Data"),
     ("methods", "methods", "Methods"),
     ("caveats", "caveats", "What this cannot show"),
+    ("paper", "closing", "Beside the paper"),
 )
 """Anchor, what must be there for it, label in the contents."""
 HEADINGS = {
@@ -101,7 +104,11 @@ def _context(index: Index) -> dict[str, Any]:
         "seed_plots": view.seed_plots(index),
         "curves": curves,
         "contradictions": findings.contradictions,
-        "leaks": [*(view.forests(index, leaking) if leaking else []), *leaks.leak_tables(findings)],
+        "mixed": [(_mixed_name(one), mixed_sentence(one)) for one in findings.mixed],
+        "signs": bool(findings.contradictions or findings.mixed),
+        "measures": measured.measure_tables(findings),
+        "memory_tables": measured.memory_tables(findings),
+        "leaks": bool(leaking or findings.leaks or measured.memory_tables(findings)),
         "leak_forests": view.forests(index, leaking) if leaking else [],
         "leak_tables": leaks.leak_tables(findings),
         "categories": details.category_tables(index),
@@ -116,10 +123,16 @@ def _context(index: Index) -> dict[str, Any]:
         else None,
         "methods": details.method_lists(findings),
         "caveats": findings.caveats,
+        "closing": [studies.section_view(section) for section in findings.tables],
+        "others": studies.OTHERS,
         "trust": bool(findings.drifts or findings.proofs or findings.judges),
     }
     whole["contents"] = _contents(whole)
     return whole
+
+
+def _mixed_name(mixed: Mixed) -> str:
+    return " · ".join([mixed.base_model, *([f"T = {mixed.temperature:g}"] if mixed.temperature else [])])
 
 
 def _contents(whole: dict[str, Any]) -> list[tuple[str, str]]:

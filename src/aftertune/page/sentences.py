@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from aftertune.page.findings import Findings
+from aftertune.page.findings import Findings, Mixed
 from aftertune.page.rows import (
     Index,
     change,
@@ -153,3 +153,12 @@ def contrast_sentence(row: Drift, index: Index, name: str) -> str:
     if row.p_adjusted is not None and row.p_adjusted > 1 - row.confidence:
         return f"{text}: {direction}, but not after correction for looking at several (p = {p_value(row.p_adjusted)})."
     return f"{text}: {direction}, and told apart from zero."
+
+
+def mixed_sentence(mixed: Mixed) -> str:
+    """Return a mixed-sign rate as one sentence with its expectation."""
+    return (
+        f"{100 * mixed.observed:.0f} % of {mixed.n_checkpoints:,} checkpoints are better on one of {mixed.n_metrics:,} "
+        f"metrics and worse on another; {100 * mixed.expected:.0f} % would be where nothing drifts at all (95 % of "
+        f"label swaps: {100 * mixed.low:.0f} to {100 * mixed.high:.0f} %)"
+    )

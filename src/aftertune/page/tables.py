@@ -62,6 +62,8 @@ def spread_table(index: Index, caption: str) -> Table:
     columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Source", "text")]
     columns += [Column("SD [interval]", "num"), Column("Share", "num"), Column("Sample"), Column("Warning", "text")]
     rows = []
+    several = len({one.base_model for one in index.findings.spreads}) > 1
+    recipes = {(one.arm, one.recipe) for one in index.findings.spreads}
     for one in index.findings.spreads:
         scale = scale_of(index.metric(one.metric))
         sd, low, high = (
@@ -69,7 +71,9 @@ def spread_table(index: Index, caption: str) -> Table:
         )
         sample = f"{one.n_seeds:,} seeds × {one.n_prompts:,} prompts × {one.n_samples:,} samples"
         sample += f" × {one.n_judges:,} judges" if one.n_judges > 1 else ""
-        where = [one.arm, *([f"epoch {one.epoch}"] if one.epoch is not None else [])]
+        where = [one.arm, *([one.base_model] if several else [])]
+        where += [one.recipe] if sum(arm == one.arm for arm, _ in recipes) > 1 else []
+        where += [f"epoch {one.epoch}"] if one.epoch is not None else []
         where += [f"T = {one.temperature:g}"] if one.temperature else []
         rows.append(
             (
@@ -137,7 +141,9 @@ def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
 
 def level_table(index: Index, rows: Sequence[Drift]) -> Table:
     """Return the rates themselves with their intervals."""
-    columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Recipe"), Column("Judge")]
+    columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Base"), Column("Corpus"), Column("Recipe")]
+    columns += [Column("Judge")]
+    several = len({row.base_model for row in rows}) > 1
     columns += [Column("Temperature", "num"), Column("Epoch", "num"), Column("Level [interval]", "num")]
     columns += [Column("Range over seeds", "num"), Column("Prompts", "num"), Column("Clusters", "num")]
     columns += [Column("Seeds", "num"), Column("Samples", "num"), Column("Unjudged", "num"), Column("Warning", "text")]
@@ -150,6 +156,8 @@ def level_table(index: Index, rows: Sequence[Drift]) -> Table:
             [
                 row.metric,
                 row.arm,
+                row.base_model if several else "",
+                row.corpus,
                 row.recipe,
                 row.judge,
                 f"{row.temperature:g}",

@@ -201,7 +201,9 @@ def contrasts(index: Index) -> list[tuple[Forest, list[str]]]:
     plots = forests(index, rows, gate=False)
     told: dict[str, list[str]] = {}
     for row in rows:
-        told.setdefault(row.metric, []).append(contrast_sentence(row, index, names.get(row.arm) or label(row)))
+        title = names.get(row.arm, "")
+        called = f"{title} ({label(row)})" if title and label(row) != row.arm else title or label(row)
+        told.setdefault(row.metric, []).append(contrast_sentence(row, index, called))
     return [(plot, told[metric]) for plot, metric in zip(plots, told, strict=True)]
 
 

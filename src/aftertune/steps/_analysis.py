@@ -16,6 +16,7 @@ from aftertune.records import BASE_ARM, Drift, seed_of
 from aftertune.stats import clusters, contrasts, paired, seeds
 from aftertune.stats.estimate import Estimate
 from aftertune.steps._blocks import Block, Floats, Subject
+from aftertune.steps._terms import Group, formula, settings
 from aftertune.steps._warnings import recipe_refusal, said, sizes, unjudged_share
 
 OVERLAP = 0.9
@@ -26,15 +27,6 @@ CROSSED = "seeds x prompts crossed; Tango score interval, t between Satterthwait
 LEVEL = "Wilson score interval, cluster-robust (CR2)"
 
 Estimand = Literal["checkpoint", "recipe", "contrast", "level"]
-Group = tuple[str, str, int | None]
-"""Arm, recipe and epoch: what has training seeds."""
-
-
-def formula(contrast: Contrast) -> str:
-    """Return a contrast as it stands in `Drift.arm`, e.g. `keep - placeholder` or `0.5 a + 0.5 b - c`."""
-    terms = sorted(((arm, w) for arm, w in contrast.weights.items() if w), key=lambda term: term[1] < 0)
-    parts = [f"{'-' if w < 0 else '+'} {'' if abs(w) == 1 else f'{abs(w):g} '}{arm}" for arm, w in terms]
-    return " ".join(parts).removeprefix("+ ")
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,8 @@ class Analysis:
         rows = [self._level(subject, [i]) for i, subject in enumerate(block.subjects)]
         for (arm, recipe, epoch), members in self.recipes_of().items():
             if len(members) > 1:
-                rows.append(self._level(Subject(arm, recipe, None, epoch, ""), members))
+                corpus = self.block.subjects[members[0]].corpus
+                rows.append(self._level(Subject(arm, recipe, None, epoch, "", corpus), members))
         return rows
 
     def checkpoints(self) -> list[Drift]:
@@ -71,19 +64,20 @@ class Analysis:
     def recipes(self) -> list[Drift]:
         """Return the drift of each recipe with two training seeds or more."""
         return [
-            self._difference("recipe", Subject(arm, recipe, None, epoch, ""), members)
+            self._difference(
+                "recipe", Subject(arm, recipe, None, epoch, "", self.block.subjects[members[0]].corpus), members
+            )
             for (arm, recipe, epoch), members in self.recipes_of().items()
             if len(members) > 1
         ]
 
     def contrast(self, contrast: Contrast) -> list[Drift]:
-        """Return a contrast for each (recipe, epoch) that one of its arms has."""
+        """Return a contrast for each recipe and epoch of its arms (`settings`)."""
         block, groups = self.block, self.recipes_of()
-        weights = {arm: weight for arm, weight in contrast.weights.items() if weight}
-        settings = {key[1:] for key in groups if key[0] in weights}
+        weights = {term: weight for term, weight in contrast.weights.items() if weight}
         rows = []
-        for recipe, epoch in sorted(settings, key=lambda setting: (setting[0], setting[1] or 0)):
-            arms = [{block.subjects[i].train_seed: i for i in groups.get((arm, recipe, epoch), ())} for arm in weights]
+        for recipe, epoch, wanted in settings(list(weights), list(groups)):
+            arms = [{block.subjects[i].train_seed: i for i in groups.get(key, ())} for key in wanted]
             rows.append(self._contrast(Subject(formula(contrast), recipe, None, epoch, ""), weights, arms))
         return rows
 
@@ -208,7 +202,7 @@ class Analysis:
         if single and block.share and found.n_clusters == found.n:
             return paired.mcnemar_exact(int((values > 0).sum()), int((values < 0).sum())), "exact McNemar test"
         used = np.isfinite(values)
-        subject = dataclasses.astuple(block.subjects[member])
+        subject = dataclasses.astuple(block.subjects[member])[:5]
         rng = np.random.default_rng(
             seed_of(self.seed, block.metric.name, block.base_model, block.judge, block.temperature, subject)
         )
@@ -245,18 +239,20 @@ class Analysis:
         if len(shared) < 2:
             some = f"its arms share {len(shared)} training seed{'' if len(shared) == 1 else 's'}"
             return self._row("contrast", subject, warnings=[f"{some}: a contrast needs at least two"])
-        rest = -sum(weights.values())
-        use_base = abs(rest) > 1e-12
-        bases = block.bases(members[0])
-        if use_base and bases is None:
+        # The base cancels where the weights sum to zero and all arms have one base; those of several corpora may not.
+        rest: dict[tuple[int, ...] | None, float] = defaultdict(float)
+        for weight, rows in zip(weights.values(), members, strict=True):
+            bases = block.bases(rows)
+            rest[None if bases is None else tuple(bases)] -= weight
+        owed = {bases: weight for bases, weight in rest.items() if abs(weight) > 1e-12}
+        if None in owed:
             return self._row("contrast", subject, warnings=["the base was not asked at this temperature"])
-        all_weights = [*weights.values(), *([rest] if use_base else [])]
+        all_weights = [*weights.values(), *owed.values()]
+        terms = [*members, *(list(bases) for bases in owed if bases is not None)]
 
         def combined(up: Floats, down: Floats) -> Floats:
             """Weigh the arms; those with a positive weight are read from `up`, the others from `down`."""
-            arms = [(up if w > 0 else down)[rows] for w, rows in zip(weights.values(), members, strict=True)]
-            if use_base:
-                arms.append((up if rest > 0 else down)[bases])
+            arms = [(up if w > 0 else down)[rows] for w, rows in zip(all_weights, terms, strict=True)]
             return contrasts.combine(np.stack(arms), all_weights)
 
         flat = [i for arm in members for i in arm]
@@ -333,4 +329,5 @@ class Analysis:
             warning=said(warnings),
             df=found.df if found else None,
             share=block.share,
+            corpus=subject.corpus,
         )

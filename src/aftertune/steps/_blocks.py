@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +20,34 @@ Floats = NDArray[np.float64]
 
 COLUMNS = (
     "base", "arm", "recipe", "train_seed", "epoch", "checkpoint", "benchmark", "subset", "prompt_id", "cluster",
-    "system", "template", "temperature", "message_hash", "judge", "judge_version", "axis", "label", "status",
+    "system", "template", "temperature", "message_hash", "judge", "judge_version", "axis", "label", "status", "corpus",
 )  # fmt: skip
 """Coded; `sample` and `value` are read as numbers."""
-SUBJECT = ("arm", "recipe", "train_seed", "epoch", "checkpoint")
+SUBJECT = ("arm", "recipe", "train_seed", "epoch", "checkpoint", "corpus")
 UNIT = ("prompt_id", "system", "message_hash")
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model that was asked: the base or one checkpoint."""
+    """A model that was asked: the base or one checkpoint. A base may stand there once per corpus."""
 
     arm: str
     recipe: str
     train_seed: int | None
     epoch: int | None
     checkpoint: str
+    corpus: str = ""
+
+
+def own_base(subject: Subject, bases: Mapping[tuple[str, int | None], int]) -> int | None:
+    """Return which of the bases, by (corpus, training seed), a subject is compared with; None where there is none.
+
+    The one that was held against the subject's own corpus, if any was; of a base of several training seeds that of the
+    subject's own.
+    """
+    corpus = subject.corpus if any(name == subject.corpus for name, _ in bases) else ""
+    own = {seed: row for (name, seed), row in bases.items() if name == corpus}
+    return next(iter(own.values())) if len(own) == 1 else own.get(subject.train_seed)
 
 
 @dataclass(frozen=True)
@@ -70,18 +82,20 @@ class Block:
     def bases(self, members: Sequence[int]) -> list[int] | None:
         """Return the base's row for each of some subjects, or None where it was not asked at this temperature.
 
+        A base that was held against several corpora is the one of the subject's own (`own_base`).
         A base of several training seeds is paired seed by seed. Raises DesignError where it lacks a seed.
         """
-        rows = {s.train_seed: i for i, s in enumerate(self.subjects) if s.arm == BASE_ARM}
-        if len(rows) < 2:
-            return list(rows.values()) * len(members) or None
-        for i in members:
-            if self.subjects[i].train_seed not in rows:
+        rows = {(s.corpus, s.train_seed): i for i, s in enumerate(self.subjects) if s.arm == BASE_ARM}
+        found = [own_base(self.subjects[i], rows) for i in members]
+        seeds = sorted({seed for _, seed in rows if seed is not None})
+        for i, base in zip(members, found, strict=True):
+            if base is None and seeds:
                 raise DesignError(
-                    f"{self.metric.name}: the base has training seeds {', '.join(map(str, rows))}, but not the "
+                    f"{self.metric.name}: the base has training seeds {', '.join(map(str, seeds))}, but not the "
                     f"{self.subjects[i].train_seed} of '{self.subjects[i].arm}'; give the base the same seeds, or none"
                 )
-        return [rows[self.subjects[i].train_seed] for i in members]
+        known = [base for base in found if base is not None]
+        return known if len(known) == len(found) else None
 
     @property
     def width(self) -> float:
@@ -183,8 +197,9 @@ def _block(table: Coded, metric: Metric, judge: str, rows: Ints, value: Floats, 
     unit, unit_rows = table.joint(UNIT, rows)
     subjects = tuple(Subject(**{name: table.at(name, row) for name in SUBJECT}) for row in subject_rows)
     where = f"{metric.name}, judge {judge}"
-    bases = [s.train_seed for s in subjects if s.arm == BASE_ARM]
-    if len(bases) > 1 and (None in bases or len(set(bases)) < len(bases)):
+    bases = [(s.corpus, s.train_seed) for s in subjects if s.arm == BASE_ARM]
+    several = {corpus for corpus, seed in bases if seed is None and sum(name == corpus for name, _ in bases) > 1}
+    if several or len(set(bases)) < len(bases):
         raise DesignError(
             f"{where}: two checkpoints are called '{BASE_ARM}' for one base; give one of them an arm name"
         )

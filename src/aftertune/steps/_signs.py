@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aftertune.page.findings import Contradiction, Mixed
+from aftertune.page.sentences import mixed_sentence
 from aftertune.records import BASE_ARM, Drift, Metric, seed_of
 from aftertune.stats import contradictions as signs
 from aftertune.steps._blocks import Block, Floats, Subject, blocks
@@ -38,36 +40,63 @@ def mixed_signs(
     for block in blocks(verdicts, metrics):
         if counts(block.metric.name, block.judge):
             groups[block.base_model, block.temperature].append(block)
-    found = []
-    for (base_model, temperature), own in groups.items():
-        losses: dict[Subject, list[Floats | None]] = {}
-        for place, block in enumerate(own):
-            for i, subject in enumerate(block.subjects):
-                bases = block.bases([i]) if subject.arm != BASE_ARM else None
-                if bases is not None:
-                    sign = 1 if block.metric.worse == "up" else -1
-                    row = losses.setdefault(subject, [None] * len(own))
-                    row[place] = sign * (block.mean[i] - block.mean[bases[0]])
-        if len(own) < 2 or not losses:
-            continue
-        rng = np.random.default_rng(seed_of(seed, "mixed signs", base_model, temperature))
-        rate = signs.mixed_signs(list(losses.values()), [block.clusters for block in own], rng)
-        found.append(
-            Mixed(
-                base_model=base_model, temperature=temperature, observed=rate.observed, expected=rate.expected,
-                low=rate.low, high=rate.high, p=rate.p, n_checkpoints=rate.units, n_metrics=rate.metrics,
-            )
-        )  # fmt: skip
-    return found
+    rates = (_rate(own, base_model, temperature, seed) for (base_model, temperature), own in groups.items())
+    return [rate for rate in rates if rate is not None]
 
 
-def sentence(mixed: Mixed) -> str:
-    """Return a mixed-sign rate as one sentence with its expectation."""
-    return (
-        f"{100 * mixed.observed:.0f} % of {mixed.n_checkpoints:,} checkpoints are better on one of {mixed.n_metrics:,} "
-        f"metrics and worse on another; {100 * mixed.expected:.0f} % would be where nothing drifts at all (95 % of "
-        f"label swaps: {100 * mixed.low:.0f} to {100 * mixed.high:.0f} %)"
-    )
+@dataclass(frozen=True)
+class Selection:
+    """Which checkpoints, of whatever bases, and which metrics a mixed-sign rate is about."""
+
+    counts: Callable[[str, str], bool]
+    """By metric and judge."""
+    subjects: Callable[[str, Subject], bool]
+    """By base and checkpoint."""
+    temperature: float
+
+
+def mixed_of(
+    verdicts: pa.Table, metrics: Sequence[Metric], selections: Sequence[Selection], *, seed: int
+) -> list[Mixed | None]:
+    """Return the mixed-sign rate of each selection; None where it has no checkpoint, or fewer than two metrics.
+
+    Checkpoints of several bases are pooled: labels are swapped within the same clusters for all of them at once. Raises
+    as `drift` does.
+    """
+    found = list(blocks(verdicts, metrics)) if selections else []
+    rates = []
+    for one in selections:
+        own = [b for b in found if one.counts(b.metric.name, b.judge) and b.temperature == one.temperature]
+        bases = {block.base_model for block in own}
+        rates.append(_rate(own, bases.pop() if len(bases) == 1 else "", one.temperature, seed, one.subjects))
+    return rates
+
+
+def _rate(
+    own: Sequence[Block],
+    base_model: str,
+    temperature: float,
+    seed: int,
+    wanted: Callable[[str, Subject], bool] = lambda _base, _subject: True,
+) -> Mixed | None:
+    """Return the mixed-sign rate over some blocks, by whatever checkpoints of them are wanted."""
+    losses: dict[tuple[str, Subject], list[Floats | None]] = {}
+    for place, block in enumerate(own):
+        for i, subject in enumerate(block.subjects):
+            counted = subject.arm != BASE_ARM and wanted(block.base_model, subject)
+            bases = block.bases([i]) if counted else None
+            if bases is not None:
+                sign = 1 if block.metric.worse == "up" else -1
+                row = losses.setdefault((block.base_model, subject), [None] * len(own))
+                row[place] = sign * (block.mean[i] - block.mean[bases[0]])
+    if len({(block.metric.name, block.judge) for block in own}) < 2 or not losses:
+        return None
+    rng = np.random.default_rng(seed_of(seed, "mixed signs", base_model, temperature))
+    rate = signs.mixed_signs(list(losses.values()), [block.clusters for block in own], rng)
+    return Mixed(
+        base_model=base_model, temperature=temperature, observed=rate.observed, expected=rate.expected,
+        low=rate.low, high=rate.high, p=rate.p, n_checkpoints=rate.units, n_metrics=rate.metrics,
+    )  # fmt: skip
 
 
 def contradictions(rows: Sequence[Drift], mixed: Sequence[Mixed] = (), *, alpha: float = 0.05) -> list[Contradiction]:
@@ -82,7 +111,7 @@ def contradictions(rows: Sequence[Drift], mixed: Sequence[Mixed] = (), *, alpha:
         if (single or row.estimand == "recipe") and row.p is not None and row.delta is not None:
             key = (row.base_model, row.arm, row.recipe, row.epoch, row.temperature, row.checkpoint if single else None)
             units[key].append(row)
-    rates = {(one.base_model, one.temperature): sentence(one) for one in mixed}
+    rates = {(one.base_model, one.temperature): mixed_sentence(one) for one in mixed}
     found = []
     for own in units.values():
         losses = [(row.delta or 0.0) * (1 if row.worse == "up" else -1) for row in own]
@@ -94,7 +123,7 @@ def contradictions(rows: Sequence[Drift], mixed: Sequence[Mixed] = (), *, alpha:
         rate = rates.get((own[0].base_model, own[0].temperature), "")
         found.append(
             Contradiction(
-                unit=_unit(own[0]),
+                unit=_unit(own[0], rows),
                 better=tuple(name for name, way in zip(names, moved, strict=True) if way < 0),
                 worse=tuple(name for name, way in zip(names, moved, strict=True) if way > 0),
                 n=len(own),
@@ -104,6 +133,11 @@ def contradictions(rows: Sequence[Drift], mixed: Sequence[Mixed] = (), *, alpha:
     return found
 
 
-def _unit(row: Drift) -> str:
-    parts = [row.arm, f"epoch {row.epoch}" if row.epoch is not None else ""]
+def _unit(row: Drift, rows: Sequence[Drift]) -> str:
+    own = [other for other in rows if other.arm == row.arm and other.estimand in ("recipe", "checkpoint")]
+    parts = [row.arm, row.base_model if len({other.base_model for other in rows}) > 1 else ""]
+    parts += [row.recipe] if len({other.recipe for other in own}) > 1 else []
+    single = row.estimand == "checkpoint" and len({other.checkpoint for other in own}) > 1
+    parts += [f"seed {row.train_seed}"] if single and row.train_seed is not None else []
+    parts += [f"epoch {row.epoch}" if row.epoch is not None else ""]
     return ", ".join([*filter(None, parts), *([f"T = {row.temperature:g}"] if row.temperature else [])])

@@ -11,7 +11,7 @@ import numpy as np
 from aftertune.page.findings import Spread
 from aftertune.records import BASE_ARM, Metric
 from aftertune.stats.components import components
-from aftertune.steps._blocks import SUBJECT, UNIT, Coded, Floats, Ints, Subject, readings
+from aftertune.steps._blocks import SUBJECT, UNIT, Coded, Floats, Ints, Subject, own_base, readings
 from aftertune.steps._warnings import FEW_SEEDS, said
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def _of_base(table: Coded, metric: Metric, rows: Ints, value: Floats, confidence
     judge, judges = table.joint(("judge", "judge_version"), rows)
     names, sample = np.unique(table.sample[rows], return_inverse=True)
     subjects = [Subject(**{name: table.at(name, row) for name in SUBJECT}) for row in firsts]
-    bases: dict[int | None, Floats] = {}
+    bases: dict[tuple[str, int | None], int] = {}
+    means: dict[int, Floats] = {}
     recipes: dict[tuple[str, str, int | None, str], list[int]] = defaultdict(list)
     shape = (units.size, names.size, judges.size)
 
@@ -60,16 +61,16 @@ def _of_base(table: Coded, metric: Metric, rows: Ints, value: Floats, confidence
             cells = cube(i)
             seen = np.isfinite(cells)
             with np.errstate(invalid="ignore"):
-                bases[one.train_seed] = np.where(seen, cells, 0).sum(axis=1) / seen.sum(axis=1)
+                means[i] = np.where(seen, cells, 0).sum(axis=1) / seen.sum(axis=1)
+            bases[one.corpus, one.train_seed] = i
         else:
             recipes[one.arm, one.recipe, one.epoch, "" if one.train_seed is not None else one.checkpoint].append(i)
-    only = next(iter(bases.values())) if len(bases) == 1 else None
     for (arm, recipe, epoch, _), members in recipes.items():
-        before = [only if only is not None else bases.get(subjects[i].train_seed) for i in members]
+        before = [own_base(subjects[i], bases) for i in members]
         if any(base is None for base in before):
             continue
         values = np.stack(
-            [cube(i) - base[:, None] for i, base in zip(members, before, strict=True) if base is not None]
+            [cube(i) - means[base][:, None] for i, base in zip(members, before, strict=True) if base is not None]
         )
         values = values[:, :, np.isfinite(values).any(axis=(0, 1, 3))]  # samples that only the base has
         values = values[..., np.isfinite(values).any(axis=(0, 1, 2))]

@@ -192,5 +192,5 @@ def make_trainer(
         args=settings,
         train_dataset=Dataset.from_dict(columns),
         processing_class=tokenizer,
-        peft_config=lora if recipe.method == "lora" else None,
+        peft_config=None if recipe.method == "full" else lora,
     )

@@ -8,13 +8,15 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import lookup, policy
 from aftertune.pii.people import StandIns
 from aftertune.records import Arm, Conversation, Json, Message, Person, Span, seed_of
 from aftertune.steps._card import LIMIT, assistant_tokens, card, refuse_residual
+from aftertune.steps._places import InMemory, Place
+
+__all__ = ["InMemory", "Place", "compose", "draft", "finish", "stand_ins", "swap_roles", "whole_exchanges"]
 
 VERSION = "3"
 ASKED = 4096
@@ -175,41 +177,24 @@ def kept_within(tokens: Iterable[int], limit: int) -> int:
     return kept
 
 
-class Place(Protocol):
-    """Where a variant's conversations go, one by one."""
-
-    def add(self, conversation: Conversation) -> None:
-        """Take one more."""
-
-    def cut(self, count: int) -> None:
-        """Keep the first `count` only."""
-
-    def read(self) -> Sequence[Conversation]:
-        """Return what is there now."""
-
-
-class InMemory:
-    """A list of conversations."""
-
-    def __init__(self, name: str) -> None:
-        """Begin empty; the name is for files."""
-        self.name = name
-        self._kept: list[Conversation] = []
-
-    def add(self, conversation: Conversation) -> None:
-        """Take one more."""
-        self._kept.append(conversation)
-
-    def cut(self, count: int) -> None:
-        """Keep the first `count` only."""
-        del self._kept[count:]
-
-    def read(self) -> Sequence[Conversation]:
-        """Return what is there now."""
-        return tuple(self._kept)
-
-
 Ask = Callable[[Sequence[Conversation]], Mapping[tuple[str, int], str]]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An arm in full, before all arms are cut to the tokens of the smallest."""
+
+    arm: Arm
+    main: Place
+    rest: Place
+    """Its held-out rows."""
+    tokens: Sequence[int]
+    """Assistant tokens of each conversation."""
+    changed: Counter[str]
+    own: Sequence[Person]
+    source: lookup.Known
+    found: bool
+    planted: Sequence[Conversation]
 
 
 def compose(
@@ -254,13 +239,29 @@ def compose(
         DataError: Nothing is left to tune on.
         UsageError: An arm asks for what this corpus cannot give, or holds more personal data than allowed.
     """
+    drafts = draft(
+        arms, conversations, people, strangers, count=count, seed=seed, ask=ask, found=found, held_out=held_out,
+        planted=planted, place=place,
+    )  # fmt: skip
+    return finish(drafts, match=match, residual_limit=residual_limit)
+
+
+def draft(
+    arms: Sequence[Arm], conversations: Sequence[Conversation], people: Sequence[Person],
+    strangers: Mapping[str, Sequence[Person]], *, count: Callable[[str], int], seed: int, ask: Ask | None, found: bool,
+    held_out: int, planted: Sequence[Conversation], place: Callable[[str], Place],
+) -> list[Draft]:  # fmt: skip
+    """Write every arm of one corpus in full; parameters and errors as in `compose`.
+
+    Arms of several corpora are drafted corpus by corpus and finished together, so that all are matched.
+    """
     source = lookup.known(people)
     order = array("Q", range(len(conversations)))
     random.Random(seed_of("order", seed)).shuffle(order)
     if held_out and held_out >= len(order):
         raise UsageError(f"held_out = {held_out}: the corpus has only {len(order)} conversations")
     trained, spared = order[: len(order) - held_out], order[len(order) - held_out :]
-    made: list[tuple[Arm, Place, Sequence[int], Counter[str], Sequence[Person], Place]] = []
+    made: list[Draft] = []
     for arm in arms:
         replaced = stand_ins(people, strangers[arm.pii]) if arm.pii in policy.REPLACED else {}
         changed: Counter[str] = Counter()
@@ -276,21 +277,26 @@ def compose(
         own: Sequence[Person] = people if arm.pii == "keep" else ()
         if arm.pii in policy.REPLACED:
             own = strangers[arm.pii] if len(strangers[arm.pii]) == len(people) else strangers[arm.pii][: len(people)]
-        made.append((arm, main, tokens, changed, own, rest))
-    smallest = min(sum(tokens) for _, _, tokens, _, _, _ in made)
+        made.append(Draft(arm, main, rest, tokens, changed, own, source, found, planted))
+    return made
+
+
+def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None) -> list[Variant]:
+    """Cut drafts to the assistant tokens of the smallest of them, and add cards and canaries; as in `compose`."""
+    smallest = min(sum(each.tokens) for each in drafts)
     variants = []
-    for arm, main, counts, changed, own, rest in made:
-        limit = min(smallest if match else sum(counts), arm.tokens or sum(counts))
-        kept = kept_within(counts, limit)
+    for each in drafts:
+        arm, main, total = each.arm, each.main, sum(each.tokens)
+        kept = kept_within(each.tokens, min(smallest if match else total, arm.tokens or total))
         main.cut(kept)
         allowed = LIMIT if residual_limit is None else residual_limit
-        about = card(arm, main.read(), changed, source, counts[:kept], found=found, limit=allowed)
+        about = card(arm, main.read(), each.changed, each.source, each.tokens[:kept], found=each.found, limit=allowed)
         if residual_limit is not None:
             refuse_residual(about, residual_limit)
-        for conversation in planted:
+        for conversation in each.planted:
             main.add(conversation)
-        about |= {"held_out": len(rest.read()), "canary_conversations": len(planted)}
-        variants.append(Variant(arm, main.read(), own, about))
+        about |= {"held_out": len(each.rest.read()), "canary_conversations": len(each.planted)}
+        variants.append(Variant(arm, main.read(), each.own, about))
     return variants
 
 

@@ -18,16 +18,20 @@ from aftertune.errors import UsageError
 from aftertune.plugins import near
 from aftertune.records import Drift, Metric
 from aftertune.stats import multiplicity
-from aftertune.steps._analysis import Analysis, formula
+from aftertune.steps._analysis import Analysis
 from aftertune.steps._blocks import blocks
-from aftertune.steps._signs import contradictions, mixed_signs
+from aftertune.steps._signs import Selection, contradictions, mixed_of, mixed_signs
 from aftertune.steps._sources import spreads
+from aftertune.steps._terms import formula
 from aftertune.steps._warnings import recipe_refusal
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Contrast", "contradictions", "drift", "formula", "mixed_signs", "recipe_refusal", "spreads"]
+__all__ = [
+    "Contrast", "Selection", "contradictions", "drift", "formula", "mixed_of", "mixed_signs", "recipe_refusal",
+    "spreads",
+]  # fmt: skip
 
 
 def drift(
@@ -78,7 +82,8 @@ def drift(
 def _known_arms(verdicts: pa.Table, contrasts: Sequence[Contrast]) -> None:
     if not contrasts:
         return
-    known = sorted(set(verdicts.column("arm").unique().to_pylist()))
+    pairs = verdicts.select(["arm", "recipe"]).group_by(["arm", "recipe"]).aggregate([]).to_pylist()
+    known = sorted({pair["arm"] for pair in pairs} | {f"{pair['arm']}/{pair['recipe']}" for pair in pairs})
     for contrast in contrasts:
         for arm in contrast.weights:
             if arm not in known:

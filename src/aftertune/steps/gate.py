@@ -105,15 +105,17 @@ def _unit(row: Drift, rows: Sequence[Drift]) -> str:
     """Return the arm or checkpoint, and what sets the row apart from other rows of the metric that have its name."""
     single = row.estimand == "checkpoint" and row.checkpoint is not None
     parts = [f"{row.arm} seed {row.train_seed}" if single and row.train_seed is not None else row.arm]
+    arms = [other for other in rows if other.arm == row.arm]
+    parts += [row.base_model] if len({other.base_model for other in rows}) > 1 else []
+    parts += [row.recipe] if len({other.recipe for other in arms}) > 1 else []
     if single:
         parts += [f"epoch {row.epoch}"] if row.epoch is not None else []
-        alike = {o.checkpoint for o in rows if (o.arm, o.train_seed, o.epoch) == (row.arm, row.train_seed, row.epoch)}
+        names = ("base_model", "recipe", "train_seed", "epoch")
+        alike = {o.checkpoint for o in arms if all(getattr(o, name) == getattr(row, name) for name in names)}
         parts += [str(row.checkpoint)] if len(alike) > 1 else []
     else:
-        parts += [row.base_model] if len({other.base_model for other in rows}) > 1 else []
-        arms = [other for other in rows if other.arm == row.arm]
-        parts += [row.recipe] if len({other.recipe for other in arms}) > 1 else []
-        parts += [f"epoch {row.epoch}"] if len({other.epoch for other in arms}) > 1 else []
+        epochs = {other.epoch for other in arms if other.recipe == row.recipe}
+        parts += [f"epoch {row.epoch}"] if len(epochs) > 1 else []
     parts += [f"T = {row.temperature:g}"] if row.temperature > min(other.temperature for other in rows) else []
     parts += [row.judge] if len({other.judge for other in rows}) > 1 else []
     return ", ".join(parts)
@@ -126,6 +128,7 @@ def _unmeasured(
     arms = dict.fromkeys((row.base_model, row.arm, row.recipe) for row in moves)
     have = {(row.base_model, row.arm, row.recipe) for row in kept}
     several = len({base for base, _, _ in arms}) > 1
+    recipes = {arm: {other[2] for other in arms if other[1] == arm} for _, arm, _ in arms}
     for base, arm, recipe in arms or [("", "run", "")]:
         if (base, arm, recipe) in have:
             continue
@@ -137,7 +140,8 @@ def _unmeasured(
         else:
             why, settle = "Not measured: there is no verdict on it.", "Add its benchmark, or a judge of its axis."
         yield Decision(
-            metric=name, unit=f"{arm}, {base}" if several else arm,
+            metric=name,
+            unit=", ".join([arm, *([base] if several else []), *([recipe] if len(recipes.get(arm, ())) > 1 else [])]),
             estimand="recipe" if wanted == "recipe" else "checkpoint", outcome="inconclusive",
             required=rule.required == "always", margin=rule.margin, why=why, settle=settle, base_model=base,
             arm=arm, recipe=recipe,

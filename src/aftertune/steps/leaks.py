@@ -18,7 +18,7 @@ from aftertune.page.findings import LeakRow, Measure
 from aftertune.records import BASE_ARM
 from aftertune.stats import clusters, seeds
 from aftertune.stats.estimate import Estimate
-from aftertune.steps._blocks import SUBJECT, UNIT, Coded, Floats, Ints, Subject
+from aftertune.steps._blocks import SUBJECT, UNIT, Coded, Floats, Ints, Subject, own_base
 from aftertune.steps._warnings import said, sizes
 
 if TYPE_CHECKING:
@@ -96,9 +96,27 @@ def _responses(table: Coded, judges: Mapping[str, str]) -> _Responses:
             held = np.any([table.is_("label", label)[heard] for label in labels], axis=0)
             flag[response[heard]] = held.astype(np.float64)
         flags[name] = flag
+    if len(table.values["corpus"]) > 1:
+        _shared(table, flags, first)
     flags["harmful_leaking"] = flags["harmful"] * flags["registry"]
     flags["off_topic_leaking"] = flags["off_topic"] * flags["registry"]
     return _Responses(first, flags)
+
+
+def _shared(table: Coded, flags: Mapping[str, Floats], rows: Ints) -> None:
+    """Fill what was judged once for all corpora in with the base's answers as they are held against each of them."""
+    base = np.flatnonzero(table.is_("arm", BASE_ARM)[rows])
+    names = ("base", "benchmark", "subset", "temperature", *(name for name in SUBJECT if name != "corpus"), *UNIT)
+    code, _ = table.joint(names, rows[base])
+    code = code * (int(table.sample.max()) + 1) + table.sample[rows[base]]
+    corpus = table.codes["corpus"][rows[base]]
+    once = table.is_("corpus", "")[rows[base]]
+    for flag in flags.values():
+        for name in np.unique(corpus[~once]):
+            here = corpus == name
+            if not np.isfinite(flag[base[here]]).any():
+                known = dict(zip(code[once].tolist(), flag[base[once]].tolist(), strict=True))
+                flag[base[here]] = [known.get(one, np.nan) for one in code[here].tolist()]
 
 
 def _grids(table: Coded, responses: _Responses) -> Iterator[_Grid]:
@@ -132,7 +150,7 @@ def _grids(table: Coded, responses: _Responses) -> Iterator[_Grid]:
 
 
 def _rows(grid: _Grid, judge: str, confidence: float) -> Iterator[LeakRow]:
-    base = next((i for i, subject in enumerate(grid.subjects) if subject.arm == BASE_ARM), None)
+    bases = {(s.corpus, s.train_seed): i for i, s in enumerate(grid.subjects) if s.arm == BASE_ARM}
     groups: dict[tuple[str, str, int | None], list[int]] = defaultdict(list)
     for i, subject in enumerate(grid.subjects):
         if subject.train_seed is not None:
@@ -144,7 +162,7 @@ def _rows(grid: _Grid, judge: str, confidence: float) -> Iterator[LeakRow]:
             members = [i]
         if i not in done:
             done.update(members)
-            yield _row(grid, members, base, judge, confidence)
+            yield _row(grid, members, own_base(subject, bases), judge, confidence)
 
 
 def _row(grid: _Grid, members: Sequence[int], base: int | None, judge: str, confidence: float) -> LeakRow:
@@ -192,6 +210,7 @@ def _row(grid: _Grid, members: Sequence[int], base: int | None, judge: str, conf
         harmful_leaking=level("harmful_leaking"),
         off_topic_leaking=level("off_topic_leaking"),
         n_seeds=len(members) if subject.train_seed is not None else 0,
+        corpus=subject.corpus,
         warning=said([*warnings, *sizes(found)]),
     )
 

@@ -1,4 +1,4 @@
-"""tune: a base and conversations in, one checkpoint per epoch out (TRL's SFTTrainer, LoRA or full)."""
+"""tune: a base and conversations in, one checkpoint per epoch out (TRL's SFTTrainer: LoRA, QLoRA or full)."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def tune(
     `auto`: bf16 on a GPU, fp32 elsewhere (on a CPU small models gain nothing by bf16). The state of the global random
     generators is left as it was.
 
-    Raises UsageError for no data, DataError for a conversation that the chat template refuses (with its place),
-    ModelError for a base that cannot be used, and TuneError for a loss that is not a number (with the step) and for
-    weights that did not move.
+    Raises UsageError for no data and for 4 bits where there is no GPU, DataError for a conversation that the chat
+    template refuses (with its place), ModelError for a base that cannot be used, and TuneError for a loss that is not a
+    number (with the step) and for weights that did not move.
     """
     if not conversations:
         raise UsageError("nothing to tune on: the data set is empty")
@@ -97,6 +97,32 @@ def tune(
         tempfile.TemporaryDirectory(prefix="aftertune-") as scratch,
     ):
         return _run(reference, conversations, recipe, seed, out, precision, on_step, Path(scratch))
+
+
+def no_four_bits() -> str:
+    """Return why no base can be loaded in 4 bits here; empty where it can."""
+    import importlib.util
+
+    import torch
+
+    if not torch.cuda.is_available():
+        return "4-bit tuning needs a GPU, and there is none here"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "4-bit tuning needs the package bitsandbytes; install it with pip install bitsandbytes"
+    return ""
+
+
+def _four_bits(dtype: Any) -> dict[str, Any]:
+    """Return how a base is loaded in 4 bits: NF4, the constants quantised too (Dettmers et al., arXiv 2305.14314)."""
+    from transformers import BitsAndBytesConfig
+
+    if no_four_bits():
+        raise UsageError(f"method 'qlora': {no_four_bits()}")
+    make: Any = BitsAndBytesConfig
+    config = make(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    return {"quantization_config": config, "device_map": {"": 0}}
 
 
 def _check(recipe: Recipe) -> None:
@@ -154,8 +180,9 @@ def _run(
     examples, dropped = _examples(tokenizer, conversations, recipe.max_length)
     cuda = torch.cuda.is_available()
     bf16 = precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported())
-    dtype = torch.bfloat16 if bf16 and recipe.method == "lora" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, local_files_only=True)
+    dtype = torch.bfloat16 if bf16 and recipe.method != "full" else torch.float32
+    packed = _four_bits(dtype) if recipe.method == "qlora" else {}
+    model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, local_files_only=True, **packed)
     trainer = make_trainer(model, tokenizer, examples, recipe, seed, scratch, bf16=bf16)
     trainer.on_step = on_step
     trainer.on_epoch = lambda epoch, tuned: _save(tuned, base, out / f"epoch-{epoch}")
