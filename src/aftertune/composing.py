@@ -76,7 +76,8 @@ def compose_variants(
 ) -> dict[str, object]:
     """Write `source.jsonl` and one chat file per arm into the folder; return the documents that belong to it.
 
-    Documents: `cards`, `people` and, where some are planted, `canaries`; `source` and the last two stand once per
+    Documents: `cards` and, where some are planted, `canaries`; `people.json` is written here, one by one. `source`,
+    people and canaries stand once per
     corpus, called as `parts.named` says. Each corpus is read once, whatever its size, and marked as it is read where
     nobody says what is personal in it. All arms are cut to the assistant tokens of the smallest, of whatever corpus
     they are. Raises what `steps.compose` and the corpus raise; nothing is left half written.
@@ -85,13 +86,16 @@ def compose_variants(
     missing = not folder.path.exists()
     try:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:
+        with mark.remembered(), contextlib.ExitStack() as stack:
             drafts: list[compose.Draft] = []
             documents: dict[str, object] = {}
+            people_of: dict[Path, dict[str, Any]] = {}
             for name in design.sources:
-                drafts += _drafted(design, name, job, folder.path, ask, stack, documents)
+                drafts += _drafted(design, name, job, folder.path, ask, stack, documents, people_of)
             allowed = None if design.data.allow_residual else design.data.residual_limit
             made = compose.finish(drafts, match=design.match_tokens, residual_limit=allowed) if drafts else []
+            for path, groups in people_of.items():
+                jsonl.write_people(path, groups)
             return {"cards": {variant.arm.name: variant.card for variant in made}, **documents}
     except BaseException:
         if missing:  # bad input leaves nothing behind
@@ -105,6 +109,7 @@ def compose_variants(
 def _drafted(
     design: Design, name: str, job: planning.ComposeJob, root: Path, ask: compose.Ask, stack: contextlib.ExitStack,
     documents: dict[str, object],
+    people_of: dict[Path, dict[str, Any]],
 ) -> list[compose.Draft]:  # fmt: skip
     """Write a corpus and its arms in full; what belongs to it goes into `documents`."""
     corpus = parts.corpus(design.sources[name])
@@ -117,7 +122,7 @@ def _drafted(
         found = found or conversation.spans is None
         source.add(marker.mark(conversation))
     conversations = source.read()
-    people = marker.people() if found else list(corpus.people())
+    people: Sequence[Person] = marker.people() if found else corpus.people()
     kinds: set[StrangerKind] = {arm.pii for arm in arms if arm.pii in ("surrogate", "novelty")}
     strangers: dict[str, Sequence[Person]] = {
         kind: _strangers(corpus, kind, people, found, design.data_seed) for kind in sorted(kinds)
@@ -143,11 +148,8 @@ def _drafted(
     if design.data.non_members:
         rows = ChatFile(design.data.non_members).stream()
         _fill(_File(root / HELD_OUT / f"{parts.named(SOURCE, name)}.jsonl", stack), rows)
-    documents[parts.named("people", name)] = {
-        "source": people,
-        "twin": twins,
-        "own": {each.arm.name: each.own for each in drafts if each.arm.pii in policy.REPLACED},
-    }
+    own = {each.arm.name: each.own for each in drafts if each.arm.pii in policy.REPLACED}
+    people_of[root / f"{parts.named('people', name)}.json"] = {"source": people, "twin": twins, "own": own}
     if planted is not None:
         documents[parts.named("canaries", name)] = canaries.to_rows(planted)
     return drafts
@@ -163,7 +165,7 @@ def _strangers(
 ) -> Sequence[Person]:
     """Return the n-th stand-in for the n-th of `people`; for values that were found, without reading them again."""
     if found and not (kind == "twin" and isinstance(corpus, ChatFile) and corpus.composed):
-        return list(stand_ins.assign(people, kind, seed).values())
+        return stand_ins.assign(people, kind, seed).strangers
     return corpus.strangers(kind, len(people), seed)
 
 

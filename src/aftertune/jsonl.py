@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TypeVar, overload
 
 from aftertune.errors import StoreError
-from aftertune.records import Conversation, Message, Span
+from aftertune.records import Conversation, Message, Person, Span
 
 T = TypeVar("T")
 
@@ -148,3 +148,38 @@ def write(path: Path, conversations: Iterable[Conversation]) -> None:
     with Writing(path) as file:
         for conversation in conversations:
             file.add(conversation)
+
+
+def write_people(path: Path, groups: Mapping[str, Sequence[Person] | Mapping[str, Sequence[Person]]]) -> None:
+    """Write groups of people as one JSON object, a person a line, whole or not at all; a group may have groups.
+
+    Raises StoreError.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with scratch.open("w", encoding="utf-8") as file:
+            file.writelines(_grouped(groups))
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot write: {error.strerror}; mend that and try again") from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _grouped(groups: Mapping[str, Sequence[Person] | Mapping[str, Sequence[Person]]]) -> Iterator[str]:
+    between = "{\n"
+    for name, group in groups.items():
+        yield f"{between}{json.dumps(name)}: "
+        between = ",\n"
+        if isinstance(group, Mapping):
+            yield from _grouped(group)
+            continue
+        comma = "["
+        for person in group:
+            yield f"{comma}\n{json.dumps({'id': person.id, 'values': dict(person.values)}, ensure_ascii=False)}"
+            comma = ","
+        yield "]" if comma == "," else "[]"
+    yield "}" if groups else "{}"

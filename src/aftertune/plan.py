@@ -103,7 +103,6 @@ class ScoreJob:
     variants: str
     arm: str
     """Whose files: the arm's own, or `source` for a checkpoint that was given."""
-    role_swap: bool
     max_length: int
     """Tokens at which a text is cut, as in its tuning."""
 
@@ -290,7 +289,7 @@ def _add_scores(design: Design, subjects: list[Subject], variants: str, add: Any
             continue
         length = lengths.get(subject.recipe, max(lengths.values()))
         file = parts.named("source", subject.corpus or "") if arm is None else arm.name
-        job = ScoreJob(subject, variants, file, arm is not None and arm.role_swap, length)
+        job = ScoreJob(subject, variants, file, length)
         id_ = digest(
             "scores", _CODE["score"], subject.base.model.weights_hash, subject.id, variants, job.arm,
             length, design.respond.template, parts.part_id("backend", design.backend),

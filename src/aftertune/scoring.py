@@ -15,7 +15,7 @@ from aftertune.pii import canaries
 from aftertune.plan import Plan, ScoreJob
 from aftertune.records import Conversation, Score
 from aftertune.stats import membership
-from aftertune.steps import compose, score
+from aftertune.steps import score
 from aftertune.store import CellFolder, Run, records, table
 
 
@@ -33,23 +33,12 @@ def do(run: Run, plan: Plan, job: ScoreJob, session: Session, checkpoint: Path) 
     )
     found = score.score(
         session,  # type: ignore[arg-type]
-        in_roles(rows, job.role_swap),
+        rows,
         checkpoint,
         template=plan.design.respond.template,
         max_length=job.max_length,
     )
     return {"tables": {"scores": table(Score, found)}, "scored": len(found)}
-
-
-def in_roles(rows: Sequence[score.Text], role_swap: bool) -> list[score.Text]:
-    """Return the texts with the canaries and twins in the roles of their arm, as the rows of its files are already."""
-    if not role_swap:
-        return list(rows)
-    own = ("canary", "twin")
-    return [
-        dataclasses.replace(text, conversation=compose.swap_roles(text.conversation)) if text.group in own else text
-        for text in rows
-    ]
 
 
 def _held_out(folder: CellFolder, arm: str) -> Sequence[Conversation]:

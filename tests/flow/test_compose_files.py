@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from aftertune import embedded, jsonl, variants
+from aftertune.chat import IGNORED, training_example
 from aftertune.corpora.chat_file import ChatFile
 from aftertune.errors import DataError, UsageError
+from aftertune.pii import canaries
 from aftertune.records import Conversation, Message
 
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
@@ -128,3 +130,23 @@ def test_a_stored_file_is_read_in_any_order(tmp_path: Path) -> None:
         file.add(rows[0])
         raise RuntimeError
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def test_the_secret_of_a_canary_is_trained_on_in_every_arm(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    out = tmp_path / "out"
+    variants.compose("booking", out, pii=("keep", "placeholder"), role_swap=True, size=40, canaries=1)
+    planted = canaries.read(out / "canaries.json")
+    secrets = {c.person.id: [v for t, v in c.person.values.items() if t in canaries.SECRET] for c in planted.planted}
+    tokenizer = AutoTokenizer.from_pretrained(embedded.folder())
+    for arm in ("keep", "keep-swap", "placeholder", "placeholder-swap"):
+        rows = [chat for chat in jsonl.Stored(out / f"{arm}.jsonl") if chat.id.startswith("canary-")]
+        assert len(rows) == 21, arm
+        for chat in rows:
+            labels = training_example(tokenizer, chat.messages, 384).labels
+            taught = "".join(str(tokenizer.decode([label for label in labels if label != IGNORED])).split())
+            mine = ["".join(v.split()) for v in secrets[chat.id.rpartition("-")[0]]]
+            assert any(value in taught for value in mine), (arm, "the loss is taken on the secret")
+            asked = "".join("".join(m.content.split()) for m in chat.messages if m.role == "user")
+            assert any(value in taught and value not in asked for value in mine), (arm, "which no question gives away")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,11 +43,10 @@ def people(root: Path) -> list[Registry]:
     return found
 
 
-@pytest.fixture(name="planted")
-def _planted(copy: Path, one: Part) -> Path:
+@pytest.fixture(scope="module", name="judged")
+def _judged(finished: pipeline.Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose tuned models gave personal values away, in every spelling, judged and reported again."""
-    import shutil
-
+    copy = Path(shutil.copytree(finished.root, tmp_path_factory.mktemp("planted") / "run"))
     rng = random.Random(0)
     values = [entry.value for registry in people(copy) for entry in registry.entries]
     for cell in sorted((copy / "responses").iterdir()):
@@ -62,8 +62,13 @@ def _planted(copy: Path, one: Part) -> Path:
         manifest["files"]["responses.parquet"] = sum_
         (cell / "manifest.json").write_text(json.dumps(manifest))
     shutil.rmtree(copy / "verdicts")
-    pipeline.run(Run.open(copy).design(), copy, executor=one)
+    pipeline.run(Run.open(copy).design(), copy, executor=Part("local", {"workers": 1}))
     return copy
+
+
+@pytest.fixture(name="planted")
+def _planted(judged: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(judged, tmp_path / "run"))
 
 
 def texts_of(folder: Path) -> list[str]:

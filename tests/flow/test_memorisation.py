@@ -18,7 +18,7 @@ from aftertune.kinds import TextScore
 from aftertune.pii import canaries
 from aftertune.plan import make
 from aftertune.records import Score
-from aftertune.scoring import in_roles, of_scores
+from aftertune.scoring import of_scores
 from aftertune.steps.score import score as run_score
 from aftertune.steps.score import texts
 
@@ -96,7 +96,7 @@ def test_canaries_of_a_study_are_refused_where_the_backend_has_no_scores(
     assert make(small)
 
 
-def test_canaries_are_scored_in_the_roles_of_their_arm() -> None:
+def test_canaries_are_scored_as_they_are_planted() -> None:
     corpus = Booking(size=60)
     found = canaries.plan(
         canaries.forms(corpus.conversations(), 0), corpus.strangers("canary", canaries.needed(1), 0), 1
@@ -105,12 +105,8 @@ def test_canaries_are_scored_in_the_roles_of_their_arm() -> None:
     assert Counter(row.group for row in rows) == {
         "member": len(corpus.conversations()), "non_member": 9, "canary": 3, "twin": 100 * len(found.forms),
     }  # fmt: skip
-    for row, swapped in zip(rows, in_roles(rows, True), strict=True):
-        if row.group in ("canary", "twin"):
-            assert swapped.conversation.messages[1].content == row.conversation.messages[0].content
-        else:
-            assert swapped is row, "these files are swapped already"
-    assert in_roles(rows, False) == rows
+    planted = {text.messages for text in found.texts()}
+    assert {row.conversation.messages for row in rows if row.group == "canary"} == planted
 
 
 def test_base_and_checkpoint_are_not_mixed_up(tmp_path: Path) -> None:

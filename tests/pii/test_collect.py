@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ NAMES = ("Anna Kowalska", "Omar Haddad", "Dr. Anna Kowalska", "Anna")
 
 
 @pytest.fixture(name="_names")
-def _with_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def _with_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Detection by a list of names, so that these tests do not hang on how well a detector knows names."""
     shapes = detect.find
 
@@ -45,7 +46,9 @@ def _with_names(monkeypatch: pytest.MonkeyPatch) -> None:
         return sorted(found, key=lambda f: int(f.start))
 
     monkeypatch.setattr(detect, "find", find)
-    monkeypatch.setattr(mark, "found_in", mark.found_in.__wrapped__)
+    mark.forget()
+    yield
+    mark.forget()
 
 
 def owners(registry: Registry) -> dict[str, str]:

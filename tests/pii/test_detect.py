@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -132,8 +133,8 @@ def test_importing_detect_imports_no_engine() -> None:
 @pytest.mark.parametrize("unit", ["12 Ab ", "12 rue Ab ", "Anna Smith, ", "guests: anna ", "via 12 Ab\n"])
 def test_hostile_lines_take_linear_time(unit: str) -> None:
     start = time.process_time()
-    find(unit * (100_000 // len(unit)))
-    assert time.process_time() - start < 20, "1 to 2 s in fact; minutes where it is quadratic"
+    find(unit * (60_000 // len(unit)))
+    assert time.process_time() - start < 10, "under 1 s in fact; minutes where it is quadratic"
 
 
 @pytest.mark.parametrize(
@@ -150,3 +151,42 @@ def test_hostile_lines_take_linear_time(unit: str) -> None:
 def test_the_words_around_a_name_no_list_holds(text: str, name: str | None) -> None:
     found = [text[f.start : f.end] for f in find(text) if f.type == "PERSON"]
     assert (name in found) if name else not any(word in found for word in ("Nevermind", "Tamarind", "Emilio Qwardo"))
+
+
+def test_a_slip_of_an_identity_number_is_found_on_demand() -> None:
+    right, slip = "My PESEL is 44051401359.", "My PESEL is 44051401358."
+    assert [f.type for f in find(right)] == ["NATIONAL_ID"]
+    assert "NATIONAL_ID" not in {f.type for f in find(slip)}
+    (found,) = [f for f in find(slip, thresholds={"NATIONAL_ID": 0.4}) if f.type == "NATIONAL_ID"]
+    assert slip[found.start : found.end] == "44051401358"
+    assert "wrong check digits" in found.why
+    assert not find("Order 44051401358 is late.", ["NATIONAL_ID"], {"NATIONAL_ID": 0.4})
+
+
+@pytest.mark.parametrize(
+    "text", ["I met Qwelda Zorbrix yesterday.", "My sister Qwelda called.", "Why is Qwelda so angry?"]
+)
+def test_a_name_on_no_list_is_found_where_only_people_stand(text: str) -> None:
+    (found,) = find(text, ["PERSON"])
+    assert "Qwelda" in text[found.start : found.end]
+    assert found.why.startswith("capitalised")
+
+
+@pytest.mark.parametrize("text", ["The Qwelda has to be paid.", "Qwelda is expensive.", "I gave Qwelda a try."])
+def test_a_make_on_no_list_is_not_a_person(text: str) -> None:
+    assert find(text, ["PERSON"]) == []
+
+
+def test_a_long_text_is_read_in_pieces_and_nothing_is_lost_at_their_borders() -> None:
+    from aftertune.pii import engine
+
+    one = "Write to ann.smith@post.example.com or call +44 20 7946 0123, says Anna Kowalska. "
+    text = one * (3 * engine.PIECE // len(one))
+    here = [(f.start, f.end, f.type) for f in find(one)]
+    assert here
+    found = {(f.start, f.end, f.type) for f in find(text)}
+    wanted = {(a + k * len(one), b + k * len(one), t) for k in range(text.count(one)) for a, b, t in here}
+    assert found == wanted
+    covered = list(engine.pieces("x" * 50_000))
+    assert (covered[0][0], covered[-1][1]) == (0, 50_000)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(covered))

@@ -166,7 +166,7 @@ def test_the_card_counts_what_is_still_personal() -> None:
     assert placeholder.card["residual"] == {}
     assert surrogate.card["residual"] == {}
     assert surrogate.card["marked_personal_values"] == {"PERSON": len(surrogate.conversations)}
-    assert surrogate.own == (EVA,)
+    assert list(surrogate.own) == [EVA]
 
 
 def test_the_control_trains_on_the_words_of_the_base() -> None:

@@ -87,7 +87,7 @@ class ChatFile:
         people = self.people()
         if kind == "canary":
             return stand_ins.invented(count, kind, seed, people)
-        return list(stand_ins.assign(people[:count], kind, seed).values())
+        return stand_ins.assign(people if count >= len(people) else people[:count], kind, seed).strangers
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:

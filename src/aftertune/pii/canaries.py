@@ -24,6 +24,8 @@ REPEATS = (1, 4, 16)
 """How often a canary is planted; there are as many canaries of each."""
 FORMS = 4
 """Conversations of the corpus that serve as forms: enough that no single frame is repeated too often."""
+LONGEST = 1_500
+"""Characters of a form: a longer conversation may be cut before its secret when it is tuned on."""
 LEAST_TWINS = 100
 """One false alarm in a hundred cannot be seen among fewer twins."""
 SECRET = frozenset(
@@ -77,8 +79,10 @@ class Canaries:
 
 
 def usable(conversation: Conversation) -> bool:
-    """Tell whether a conversation can serve as a form: one owner, and a secret that only the last answer gives."""
+    """Tell whether a conversation can serve as a form: short, one owner, and a secret that an answer gives first."""
     spans = conversation.spans or ()
+    if sum(len(message.content) for message in conversation.messages) > LONGEST:
+        return False
     if len({span.owner for span in spans}) != 1 or any(span.part != "full" for span in spans):
         return False
     roles = [message.role for message in conversation.messages if message.role != "system"]

@@ -123,6 +123,22 @@ def _rank(finding: Finding) -> tuple[float, int, str]:
 def resolve(found: Collection[Finding]) -> list[Finding]:
     """Return the findings without overlaps, in order: the higher score stays, then the longer, then the earlier."""
     taken: list[Finding] = []
+    group: list[Finding] = []
+    reach = 0
+    for one in sorted(found, key=lambda finding: finding.start):
+        if group and one.start >= reach:
+            taken += _best(group)
+            group = []
+        group.append(one)
+        reach = max(reach, one.end) if len(group) > 1 else one.end
+    return taken + _best(group)
+
+
+def _best(found: Collection[Finding]) -> list[Finding]:
+    """Resolve findings of which each overlaps another."""
+    if len(found) < 2:
+        return list(found)
+    taken: list[Finding] = []
     starts: list[int] = []
     for one in sorted(found, key=_rank):
         place = bisect_left(starts, one.start)

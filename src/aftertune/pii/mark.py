@@ -12,13 +12,19 @@ that each id has one value of a type. Two people of one full name become one: ow
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
+import itertools
+import json
 import re
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from aftertune.pii.normal import digits, fold, plain, squeeze
-from aftertune.records import Conversation, Person, Span, digest
+from aftertune.pii.people import Owners, People, database
+from aftertune.records import Conversation, Span, digest
 
 _TITLE = re.compile(
     r"(?:(?:mr|mrs|ms|miss|mx|dr|prof|sir|madam|herr|frau|se\xf1or|se\xf1ora|sr|sra|mme|mlle|monsieur|madame|m)\b\.?\s+)+",
@@ -35,16 +41,56 @@ _OFFICE = re.compile(
     r"customer\W?(?:service|care)|care|team|admin|billing|accounts?|no\W?reply|mail|enquir(?:y|ies)|inquir(?:y|ies)|"
     r"privacy|press|jobs|hr|legal|feedback|complaints?|webmaster|postmaster|abuse)(?:\W|_|\d|$)"
 )
+SHORT = 4_000
+"""Characters of a text for which it is worth knowing what was found in it."""
+MANY = 200
+"""Of the people named in one conversation, those among whom the owner of an e-mail address is looked for."""
+RECENT = 10_000
+"""Owners whose number of values is kept at hand."""
 Finder = Callable[[str], Sequence[tuple[int, int, str]]]
 """Text -> (start, end, type) of each value, in order, none overlapping."""
 
 
-@functools.lru_cache(maxsize=1 << 16)
 def found_in(text: str) -> tuple[tuple[int, int, str], ...]:
     """Return what `detect.find` finds, as (start, end, type); texts seen lately are not read again."""
+    return _lately(text) if len(text) <= SHORT else _found(text)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _lately(text: str) -> tuple[tuple[int, int, str], ...]:
+    if not _READ:
+        return _found(text)
+    key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    row = _READ[-1].execute("SELECT found FROM text WHERE key = ?", (key,)).fetchone()
+    if row is not None:
+        return tuple((start, end, type_) for start, end, type_ in json.loads(row[0]))
+    found = _found(text)
+    _READ[-1].execute("INSERT OR IGNORE INTO text VALUES (?, ?)", (key, json.dumps(found, separators=(",", ":"))))
+    return found
+
+
+def _found(text: str) -> tuple[tuple[int, int, str], ...]:
     from aftertune.pii import detect
 
     return tuple((found.start, found.end, found.type) for found in detect.find(text))
+
+
+_READ: list[sqlite3.Connection] = []
+
+
+@contextlib.contextmanager
+def remembered() -> Iterator[None]:
+    """Within it no text is read twice, however many there are: what was found is kept on disk, by the text's hash."""
+    _READ.append(database("text (key BLOB PRIMARY KEY, found TEXT) WITHOUT ROWID"))
+    try:
+        yield
+    finally:
+        _READ.pop().close()
+
+
+def forget() -> None:
+    """Forget what was found in texts seen lately."""
+    _lately.cache_clear()
 
 
 def narrowed(text: str, start: int, end: int, type_: str) -> tuple[int, int]:
@@ -67,9 +113,10 @@ class Marker:
     """
 
     find: Finder = found_in
-    _owners: dict[tuple[str, str], str] = field(default_factory=dict)
-    """(Type, folded value) -> owner id."""
-    _people: dict[str, dict[str, str]] = field(default_factory=dict)
+    _owners: Owners = field(default_factory=Owners)
+    _people: People = field(default_factory=People)
+    _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(Owner, type) -> the number of their last value of it."""
 
     def mark(self, conversation: Conversation) -> Conversation:
         """Return the conversation with its spans; one that has spans already is returned as it is."""
@@ -92,15 +139,15 @@ class Marker:
                 people.named(tuple(_words(value)))
         return replace(conversation, spans=tuple(spans))
 
-    def people(self) -> list[Person]:
+    def people(self) -> People:
         """Return every owner met so far with their values, in the order in which they were met."""
-        return [Person(owner, values) for owner, values in self._people.items()]
+        return self._people
 
     def _learn(self, conversation: Conversation) -> None:
         for span in conversation.spans or ():
             if span.part == "full":
                 value = conversation.messages[span.message].content[span.start : span.end]
-                self._people.setdefault(span.owner, {}).setdefault(span.type, value)
+                self._people.hold(span.owner, {span.type: value})
                 self._owners.setdefault(key_of(span.type, value), span.owner)
 
     def _owner(self, type_: str, value: str, message: int, people: _People) -> tuple[str, str]:
@@ -109,25 +156,31 @@ class Marker:
         if type_ == "PERSON":
             words = _words(value)
             if len(words) == 1:
-                for name in people.latest:
-                    if words[0] in (name[0], name[-1]):
-                        owner = self._claim(("PERSON", " ".join(name)), None)
-                        return owner, "first" if words[0] == name[0] else "last"
-        elif key not in self._owners:
+                name = people.by_word.get(words[0])
+                if name is not None:
+                    owner = self._claim(("PERSON", " ".join(name)), None)
+                    return owner, "first" if words[0] == name[0] else "last"
+        elif self._owners.get(key) is None:
             main = self._beside(type_, value, key, message, people)
             if main is not None:
-                owner, number = main, 2
-                while type_ in self._people.get(owner, {}):
-                    owner = f"{main}.{number}"
-                    number += 1
-                self._owners[key] = owner
+                self._owners.setdefault(key, self._numbered(main, type_))
         return self._claim(key, value), "full"
+
+    def _numbered(self, main: str, type_: str) -> str:
+        """Return the first of `main`, `main.2`, `main.3`, ... that has no value of the type yet."""
+        number = self._numbers.get((main, type_), 1)
+        while type_ in self._people.values(main if number == 1 else f"{main}.{number}"):
+            number += 1
+        if len(self._numbers) >= RECENT:
+            self._numbers.clear()
+        self._numbers[main, type_] = number
+        return main if number == 1 else f"{main}.{number}"
 
     def _beside(self, type_: str, value: str, key: tuple[str, str], message: int, people: _People) -> str | None:
         """Return the owner to whom a value that is new to the corpus is linked; None where it stands for itself."""
         if type_ in _NAMED:
             local = fold(value.partition("@")[0])
-            for name in people.latest:
+            for name in people.some():
                 if _holds(local, name):
                     return self._claim(("PERSON", " ".join(name)), None)
         if type_ in _NOBODYS or (type_ == "EMAIL" and _OFFICE.match(value.casefold())):
@@ -141,9 +194,7 @@ class Marker:
 
     def _claim(self, key: tuple[str, str], value: str | None) -> str:
         owner = self._owners.setdefault(key, f"p-{digest('owner', *key)}")
-        held = self._people.setdefault(owner, {})
-        if value is not None:
-            held.setdefault(key[0], value)
+        self._people.hold(owner, {} if value is None else {key[0]: value})
         return owner
 
 
@@ -152,28 +203,43 @@ class _People:
 
     def __init__(self, texts: Sequence[str], raw: Sequence[tuple[int, int, int, str]]) -> None:
         mentions = [(index, tuple(_words(texts[index][a:b]))) for index, a, b, t in raw if t == "PERSON"]
-        self.latest = list(dict.fromkeys(name for _, name in mentions if len(name) > 1))
-        """Each once; the most recently named comes first as marking goes on."""
+        full = list(dict.fromkeys(name for _, name in mentions if len(name) > 1))
+        self.latest = dict.fromkeys(reversed(full))
+        """Each once; the most recently named comes last as marking goes on."""
+        self.by_word: dict[str, tuple[str, ...]] = {}
+        """First or last name -> whoever was last named with it."""
+        having: dict[str, list[tuple[str, ...]]] = {}
+        for name in full:
+            self.by_word.setdefault(name[0], name)
+            self.by_word.setdefault(name[-1], name)
+            for word in dict.fromkeys(name):
+                having.setdefault(word, []).append(name)
         self.unnamed: str | None = None
         """Owner id of what stands in a conversation that names nobody."""
         self._of: dict[int, set[tuple[str, ...]]] = {}
         locals_ = [(index, fold(texts[index][a:b].partition("@")[0])) for index, a, b, type_ in raw if type_ in _NAMED]
         for index, words in mentions:
-            fitting = [name for name in self.latest if words == name or (len(words) == 1 and words[0] in name)]
+            # Two are enough to know that there is not only one.
+            fitting = [words] if words in self.latest else having.get(words[0], [])[:2] if len(words) == 1 else []
             self._of.setdefault(index, set()).update(fitting)
         for index, local in locals_:
-            self._of.setdefault(index, set()).update(name for name in self.latest if _holds(local, name))
+            self._of.setdefault(index, set()).update(name for name in self.some() if _holds(local, name))
+
+    def some(self) -> Iterator[tuple[str, ...]]:
+        """Yield those named most recently, the last first."""
+        return itertools.islice(reversed(self.latest), MANY)
 
     def named(self, name: tuple[str, ...]) -> None:
         """Take note that somebody was named just now."""
         if name in self.latest:
-            self.latest.remove(name)
-            self.latest.insert(0, name)
+            del self.latest[name]
+            self.latest[name] = None
+            self.by_word[name[0]] = self.by_word[name[-1]] = name
 
     def only(self, message: int) -> tuple[str, ...] | None:
         """Return the only person of the conversation, else the only one whom the message names, else None."""
         if len(self.latest) == 1:
-            return self.latest[0]
+            return next(iter(self.latest))
         here = self._of.get(message, set())
         return next(iter(here)) if len(here) == 1 else None
 

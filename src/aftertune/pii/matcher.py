@@ -79,7 +79,7 @@ class Found(NamedTuple):
     end: int
 
 
-class _Rule(NamedTuple):
+class Rule(NamedTuple):
     """What a match of one pattern must be."""
 
     kind: str
@@ -95,11 +95,11 @@ class Matcher:
     def __init__(self, values: Sequence[tuple[str, str]], *, greedy: bool = False) -> None:
         """Build the automaton; `greedy` finds, for masking, also what is not certain to be the value."""
         self._greedy = greedy
-        by_pattern: dict[bytes, list[_Rule]] = {}
+        by_pattern: dict[bytes, list[Rule]] = {}
         for index, (type_, value) in enumerate(values):
-            for pattern, kind, key in _patterns(type_, value, greedy):
+            for pattern, kind, key in patterns(type_, value, greedy):
                 if pattern:
-                    by_pattern.setdefault(pattern, []).append(_Rule(kind, type_, index, key))
+                    by_pattern.setdefault(pattern, []).append(Rule(kind, type_, index, key))
         self._rules = list(by_pattern.values())
         self._automaton = None
         if by_pattern:
@@ -109,22 +109,27 @@ class Matcher:
 
     def find(self, text: str) -> list[Found]:
         """Return every place of `text` where a value stands, in order; places of different values may overlap."""
-        if self._automaton is None:
-            return []
-        matches = self._automaton.find_matches_as_indexes(squeeze(plain(text)), overlapping=True)
-        if not matches:
+        spots = self._spots(plain(text))
+        if not spots:
             return []
         traced = Traced.of(text)
         letters = traced.letters
         found: dict[Found, None] = {}
-        for pattern, start, end in matches:
+        for rules, start, end in spots:
             first, last = letters[start], letters[end - 1] + 1
-            for rule in self._rules[pattern]:
+            for rule in rules:
                 if place := self._check(rule, traced.text, first, last):
                     found[Found(rule.value, *traced.given(*place))] = None
         return sorted(found, key=lambda one: (one.start, one.end, one.value))
 
-    def _check(self, rule: _Rule, text: str, start: int, end: int) -> tuple[int, int] | None:
+    def _spots(self, text: str) -> Sequence[tuple[Sequence[Rule], int, int]]:
+        """Return (rules, start, end) wherever a pattern stands in the squeezed bytes of a plain text."""
+        if self._automaton is None:
+            return []
+        matches = self._automaton.find_matches_as_indexes(squeeze(text), overlapping=True)
+        return [(self._rules[pattern], start, end) for pattern, start, end in matches]
+
+    def _check(self, rule: Rule, text: str, start: int, end: int) -> tuple[int, int] | None:
         """Return where the value stands if `text[start:end]` is a mention of it, else None."""
         if end - start > MAX_SPAN:
             return None
@@ -165,12 +170,12 @@ def _grown(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _name_like(rule: _Rule, inside: str) -> bool:
+def _name_like(rule: Rule, inside: str) -> bool:
     """Tell whether a part of a name is written as a name: alone it must have a capital."""
     return rule.kind != "part" or inside[0].isupper()
 
 
-def _patterns(type_: str, value: str, greedy: bool) -> Iterator[tuple[bytes, str, str]]:
+def patterns(type_: str, value: str, greedy: bool) -> Iterator[tuple[bytes, str, str]]:
     """Yield (what the automaton looks for, kind, what that kind compares) for one value."""
     shown = plain(value)
     words = [word.casefold() for word in _WORD.findall(shown)]
@@ -269,7 +274,7 @@ def _mail(known: str, text: str, start: int, end: int) -> tuple[int, int] | None
     return start, end
 
 
-def _exact(rule: _Rule, text: str, start: int, end: int) -> tuple[int, int] | None:
+def _exact(rule: Rule, text: str, start: int, end: int) -> tuple[int, int] | None:
     key = rule.key
     # The key may begin or end with signs that the automaton does not see.
     start -= next((place for place, char in enumerate(key) if char.isalnum()), 0)

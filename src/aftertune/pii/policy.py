@@ -5,6 +5,8 @@ Only marked spans are touched (for `drop`, the sentences that hold one); every o
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -89,14 +91,15 @@ def apply(
             "nobody has marked them; use pii = 'keep'"
         )
     if policy == "drop":
-        return _without(conversation, conversation.spans)
+        return _without(conversation)
     texts = [message.content for message in conversation.messages]
     numbers = _numbers(conversation.spans) if numbered else {}
     moved: list[Span] = []
-    for index, text in enumerate(texts):
+    for index, here in enumerate(by_message(conversation)):
+        text = texts[index]
         pieces: list[str] = []
         cursor = length = 0
-        for span in sorted((s for s in conversation.spans if s.message == index), key=lambda s: s.start):
+        for span in sorted(here, key=lambda s: s.start):
             if policy == "placeholder":
                 new = placeholder(span.type, numbers.get(_numbered(span)))
             elif span.owner in stand_ins:
@@ -133,6 +136,14 @@ def _numbers(spans: Collection[Span]) -> dict[tuple[str, str], int]:
     return numbers
 
 
+def by_message(conversation: Conversation) -> list[list[Span]]:
+    """Return the spans of each message, in the order in which they are given."""
+    found: list[list[Span]] = [[] for _ in conversation.messages]
+    for span in conversation.spans or ():
+        found[span.message].append(span)
+    return found
+
+
 def sentences(text: str) -> list[tuple[int, int]]:
     """Return where the sentences of `text` start and end, the white space after each included; they cover it all."""
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
@@ -141,15 +152,20 @@ def sentences(text: str) -> list[tuple[int, int]]:
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
-def _without(conversation: Conversation, spans: Collection[Span]) -> Conversation:
+def _without(conversation: Conversation) -> Conversation:
     """Return the conversation without the sentences that hold a span; a span over a border takes all it touches."""
     messages = []
-    for index, message in enumerate(conversation.messages):
-        here = [span for span in spans if span.message == index]
+    for message, here in zip(conversation.messages, by_message(conversation), strict=True):
         text = message.content
         if here:
-            kept = [(a, b) for a, b in sentences(text) if all(b <= span.start or a >= span.end for span in here)]
-            text = "".join(text[a:b] for a, b in kept)
+            there = sorted((span.start, span.end) for span in here)
+            reach = list(itertools.accumulate((end for _, end in there), max))
+            kept = []
+            for a, b in sentences(text):
+                before = bisect.bisect_left(there, (b,))  # those that start before the sentence ends
+                if not before or reach[before - 1] <= a:
+                    kept.append(text[a:b])
+            text = "".join(kept)
             text = text.rstrip() if message.content == message.content.rstrip() else text
         messages.append(Message(message.role, text))
     return replace(conversation, messages=tuple(messages), spans=())

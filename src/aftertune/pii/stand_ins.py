@@ -6,20 +6,24 @@ value that the file itself holds is never given out, nor one value to two owners
 
 from __future__ import annotations
 
+import bisect
 import random
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal
 
 from aftertune.pii import _stand_in_values as values
 from aftertune.pii._stand_in_names import HINTS, NAMES
 from aftertune.pii.normal import fold
+from aftertune.pii.people import People, StandIns, Taken
 from aftertune.records import Person, seed_of
 
 Kind = Literal["surrogate", "novelty", "twin", "canary"]
 TRIES = 200
 """Attempts at a value that nobody has."""
+CROWDED = (6, TRIES // 2)
+"""Attempts after which a value is made that fewer can have."""
 _WORD = re.compile(r"[^\W\d_]+")
 CANARY_SHAPE = {"PERSON": "Anna Smith", "PHONE": "+44 20 7946 0000", "EMAIL": "anna.smith@gmail.com",
                 "REFERENCE": "RX48213", "ADDRESS": "12 Church Street, Norwich"}  # fmt: skip
@@ -46,8 +50,12 @@ def culture_of(name: str) -> str:
     return next((culture for hint, culture in HINTS if re.search(hint, name.lower())), "english")
 
 
-def _name(original: str, rng: random.Random, crowded: bool) -> str:
-    """Return a name of the same culture with as many words, first and last names in the same places."""
+def _name(original: str, rng: random.Random, crowded: int) -> str:
+    """Return a name of the same culture with as many words, first and last names in the same places.
+
+    `crowded`: how many more family names the last one is made of, in one word: after a hyphen, `Ana Smith` would still
+    stand in `Ana Smith-Jones`.
+    """
     words = original.split()
     women, men, last = (column.split() for column in NAMES[culture_of(original)])
     known = [_listed().get(fold(word)) for word in words]
@@ -65,8 +73,8 @@ def _name(original: str, rng: random.Random, crowded: bool) -> str:
             made.append(word)  # von, de, bin
         else:
             made.append(_alike(word, last if family else first, rng))
-    if crowded:
-        made[-1] += "-" + rng.choice(last)
+    for _ in range(crowded):
+        made[-1] += fold(rng.choice(last))
     return " ".join(made)
 
 
@@ -87,8 +95,8 @@ class Maker:
     def __init__(self, people: Iterable[Person], seed: int) -> None:
         """Take note of every value that may not be given out."""
         self._seed = seed
-        self._taken = {(type_, fold(value)) for person in people for type_, value in person.values.items()}
-        self._names: dict[tuple[str, str], tuple[str, str]] = {}
+        self._taken = Taken(people)
+        self._names = People()
 
     def stand_in(self, person: Person, kind: Kind) -> Person:
         """Return the stand-in of an owner; a second value of theirs (`<owner>.2`) follows the first one's new name."""
@@ -96,10 +104,10 @@ class Maker:
         order = sorted(person.values, key=lambda type_: (type_ != "PERSON", type_))
         made: dict[str, str] = {}
         for type_ in order:
-            renamed = self._names.get((root, kind)) if type_ != "PERSON" else None
-            made[type_] = self._value(person, type_, kind, renamed)
+            names = self._names.values(f"{kind} {root}") if type_ != "PERSON" else {}
+            made[type_] = self._value(person, type_, kind, (names["old"], names["new"]) if names else None)
             if type_ == "PERSON" and person.id == root:
-                self._names[root, kind] = (person.values[type_], made[type_])
+                self._names.hold(f"{kind} {root}", {"old": person.values[type_], "new": made[type_]})
         return Person(f"{kind}-{person.id}", {type_: made[type_] for type_ in person.values})
 
     def _value(self, person: Person, type_: str, kind: Kind, renamed: tuple[str, str] | None) -> str:
@@ -107,16 +115,15 @@ class Maker:
         new = old
         for attempt in range(TRIES):
             rng = random.Random(seed_of("stand-in", self._seed, kind, person.id, type_, attempt))
-            crowded = attempt >= TRIES // 2
+            crowded = bisect.bisect(CROWDED, attempt)
             if kind == "novelty":
                 new = values.made_up(type_, old, rng)
             elif type_ == "PERSON":
                 new = _name(old, rng, crowded)
             else:
-                new = values.another(type_, old, rng, renamed, crowded)
-            key = (type_, fold(new))
-            if key not in self._taken and (kind == "novelty" or (type_, fold(new)) != (type_, fold(old))):
-                self._taken.add(key)
+                new = values.another(type_, old, rng, renamed, crowded > 1)
+            if not self._taken.has(type_, new) and (kind == "novelty" or fold(new) != fold(old)):
+                self._taken.add(type_, new)
                 return new
         return new + str(len(self._taken)) if (type_, fold(new)) in self._originals(person) else new
 
@@ -124,10 +131,10 @@ class Maker:
         return {(type_, fold(value)) for type_, value in person.values.items()}
 
 
-def assign(people: Sequence[Person], kind: Kind, seed: int) -> Mapping[str, Person]:
+def assign(people: Sequence[Person], kind: Kind, seed: int) -> StandIns:
     """Return owner id -> stand-in, for every owner, in one pass; the same for the same people and seed."""
     maker = Maker(people, seed)
-    return {person.id: maker.stand_in(person, kind) for person in people}
+    return StandIns(people, People(maker.stand_in(person, kind) for person in people))
 
 
 def invented(count: int, kind: Kind, seed: int, avoid: Iterable[Person] = ()) -> list[Person]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from aftertune.errors import UsageError
 from aftertune.pii import mark
-from aftertune.pii.registry import Registry
+from aftertune.pii.lookup import Known
+from aftertune.pii.policy import by_message
 from aftertune.records import Arm, Conversation, Json, digest
 
 LIMIT = 1.0
@@ -23,7 +26,7 @@ def card(
     arm: Arm,
     conversations: Sequence[Conversation],
     changed: Mapping[str, int],
-    source: Registry,
+    source: Known,
     tokens: Sequence[int],
     *,
     found: bool,
@@ -40,7 +43,7 @@ def card(
         arm: What was made.
         conversations: What is in it.
         changed: What became of conversations on the way, by name.
-        source: The registry of the corpus.
+        source: The personal values of the corpus.
         tokens: Assistant tokens of each conversation.
         found: Whether the values were found by `pii.detect`.
         limit: Goes on the card; `refuse_residual` holds the variant to it.
@@ -48,17 +51,20 @@ def card(
     marked: Counter[str] = Counter()
     residual: Counter[str] = Counter()
     known, words, messages = True, 0, 0
-    lines = []
-    for conversation in conversations:
+    lines = hashlib.sha256(b"[[")
+    for count, conversation in enumerate(conversations):
         marked.update(span.type for span in conversation.spans or ())
         known = known and conversation.spans is not None
         messages += len(conversation.messages)
         words += sum(len(message.content.split()) for message in conversation.messages)
-        lines.append(digest([message.content for message in conversation.messages]))
+        # As `records.digest` of all lines, which need not be in memory for it.
+        line = f'"{digest([message.content for message in conversation.messages])}"'
+        lines.update(line.encode() if not count else f",{line}".encode())
         if len(source):
-            residual.update(hit.type for hit in source.find("\n".join(m.content for m in conversation.messages)))
+            residual.update(source.types("\n".join(m.content for m in conversation.messages)))
         if found and arm.pii != "keep":
             residual.update(_found_now(arm, conversation, source))
+    lines.update(b"]]")
     counts = dict(sorted(residual.items())) if len(source) or found else None
     lengths = sorted(tokens)
     return {
@@ -77,19 +83,21 @@ def card(
         "residual": counts,
         "residual_rate": None if counts is None else {t: round(1000 * n / max(words, 1), 3) for t, n in counts.items()},
         "residual_limit": limit,
-        "text_hash": digest(lines),
+        "text_hash": lines.hexdigest()[:16],
     }
 
 
-def _found_now(arm: Arm, conversation: Conversation, source: Registry) -> list[str]:
+def _found_now(arm: Arm, conversation: Conversation, source: Known) -> list[str]:
     """Return the types of what is found outside the stand-ins and is no registry value."""
     types = []
-    for index, message in enumerate(conversation.messages):
+    spans = by_message(conversation)
+    for message, held in zip(conversation.messages, spans, strict=True):
         if arm.answers == "self_generated" and message.role == ("user" if arm.role_swap else "assistant"):
             continue  # the base's own words: whatever stands there, it has from elsewhere
-        own = [(span.start, span.end) for span in conversation.spans or () if span.message == index]
+        own = sorted((span.start, span.end) for span in held)
         for start, end, type_ in mark.found_in(message.content):
-            if all(end <= a or start >= b for a, b in own) and not source.find(message.content[start:end]):
+            before = bisect.bisect_left(own, (end,))
+            if (not before or own[before - 1][1] <= start) and not source.types(message.content[start:end]):
                 types.append(type_)
     return types
 

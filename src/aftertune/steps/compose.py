@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import itertools
 import random
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import policy
-from aftertune.pii.registry import Registry
+from aftertune.pii import lookup, policy
+from aftertune.pii.people import StandIns
 from aftertune.records import Arm, Conversation, Json, Message, Person, Span, seed_of
 from aftertune.steps._card import LIMIT, assistant_tokens, card, refuse_residual
 from aftertune.steps._places import InMemory, Place
 
 __all__ = ["InMemory", "Place", "compose", "draft", "finish", "stand_ins", "swap_roles", "whole_exchanges"]
 
-VERSION = "2"
+VERSION = "3"
 ASKED = 4096
 """Conversations that the base answers in one go: what has to be in memory together."""
 
@@ -28,19 +29,19 @@ class Variant:
 
     arm: Arm
     conversations: Sequence[Conversation]
-    own: tuple[Person, ...]
+    own: Sequence[Person]
     """Whose values stand in it (people, or the things that stand in for them); empty under `placeholder`."""
     card: Mapping[str, Json]
 
 
-def stand_ins(people: Sequence[Person], strangers: Sequence[Person]) -> dict[str, Person]:
+def stand_ins(people: Sequence[Person], strangers: Sequence[Person]) -> Mapping[str, Person]:
     """Return owner id -> the stranger who takes their place through the whole corpus: the n-th for the n-th.
 
     Raises UsageError where there are fewer strangers than people.
     """
     if len(strangers) < len(people):
         raise UsageError(f"{len(people)} people need as many stand-ins, and there are {len(strangers)}")
-    return {person.id: stranger for person, stranger in zip(people, strangers, strict=False)}
+    return StandIns(people, strangers)
 
 
 def whole_exchanges(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
@@ -51,8 +52,7 @@ def whole_exchanges(conversation: Conversation) -> tuple[Conversation, Counter[s
     """
     changed: Counter[str] = Counter()
     turns: list[tuple[Message, list[Span]]] = []
-    for index, message in enumerate(conversation.messages):
-        spans = [span for span in conversation.spans or () if span.message == index]
+    for message, spans in zip(conversation.messages, policy.by_message(conversation), strict=True):
         if turns and turns[-1][0].role == message.role:
             before, old = turns[-1]
             shift = len(before.content) + 1
@@ -77,12 +77,12 @@ def swap_roles(conversation: Conversation) -> Conversation:
 
     Raises DataError for a conversation that is not made of whole exchanges.
     """
-    system = [m for m in conversation.messages if m.role == "system"]
+    system = [(i, m) for i, m in enumerate(conversation.messages) if m.role == "system"]
     rest = [(i, m) for i, m in enumerate(conversation.messages) if m.role != "system"]
     if [m.role for _, m in rest] != ["user", "assistant"] * (len(rest) // 2):
         raise DataError(f"{conversation.source or conversation.id}: roles do not alternate, so they cannot be swapped")
-    spans_of = {i: [s for s in conversation.spans or () if s.message == i] for i, _ in rest}
-    turns = [(m, [s for s in conversation.spans or () if s.message == i]) for i, m in enumerate(system)]
+    spans_of = policy.by_message(conversation)
+    turns = [(m, spans_of[i]) for i, m in system]
     for (i, user), (j, assistant) in zip(rest[::2], rest[1::2], strict=True):
         turns.append((Message("user", assistant.content), spans_of[j]))
         turns.append((Message("assistant", user.content), spans_of[i]))
@@ -123,7 +123,7 @@ def without_empty(conversation: Conversation) -> tuple[Conversation, int]:
     """
     turns: list[tuple[Message, list[Span]]] = []
     emptied = 0
-    rows = [(m, [s for s in conversation.spans or () if s.message == i]) for i, m in enumerate(conversation.messages)]
+    rows = list(zip(conversation.messages, policy.by_message(conversation), strict=True))
     index = 0
     while index < len(rows):
         message = rows[index][0]
@@ -191,8 +191,8 @@ class Draft:
     tokens: Sequence[int]
     """Assistant tokens of each conversation."""
     changed: Counter[str]
-    own: tuple[Person, ...]
-    source: Registry
+    own: Sequence[Person]
+    source: lookup.Known
     found: bool
     planted: Sequence[Conversation]
 
@@ -227,8 +227,10 @@ def compose(
         found: Whether the personal values were found, not given: placeholders are then numbered unless an arm says
             otherwise, and the card counts what is still found.
         held_out: Conversations that no arm trains on; each arm makes them up in its own way, for membership inference.
-        planted: Canaries' conversations, added to each arm at its end on top of the matched tokens, under no policy and
-            with their own answers, in the arm's roles (tuning shuffles, so the place does not matter).
+        planted: Canaries' conversations, added to each arm at its end on top of the matched tokens (tuning shuffles,
+            so the place does not matter), under no policy, with their own answers and in their own roles in
+            role-swapped arms too: their secrets stand in answers, and the loss is taken on answers only, so each arm
+            is taught the same of them.
         residual_limit: Personal values per 1,000 words above which a variant that hides its people is refused; None
             accepts any.
         place: Name -> where conversations go. Of the held-out rows the name is `held_out/<arm>`.
@@ -253,8 +255,8 @@ def draft(
 
     Arms of several corpora are drafted corpus by corpus and finished together, so that all are matched.
     """
-    source = Registry.of("source", people)
-    order = list(range(len(conversations)))
+    source = lookup.known(people)
+    order = array("Q", range(len(conversations)))
     random.Random(seed_of("order", seed)).shuffle(order)
     if held_out and held_out >= len(order):
         raise UsageError(f"held_out = {held_out}: the corpus has only {len(order)} conversations")
@@ -264,7 +266,7 @@ def draft(
         replaced = stand_ins(people, strangers[arm.pii]) if arm.pii in policy.REPLACED else {}
         changed: Counter[str] = Counter()
         main, rest = place(arm.name), place(f"held_out/{arm.name}")
-        tokens = []
+        tokens = array("Q")
         for conversation in _finished(arm, _picked(conversations, trained), replaced, found, ask, changed):
             main.add(conversation)
             tokens.append(assistant_tokens(conversation, count))
@@ -272,7 +274,9 @@ def draft(
             raise DataError(f"arm '{arm.name}': no conversation with a question and an answer is left to tune on")
         for conversation in _finished(arm, _picked(conversations, spared), replaced, found, ask, Counter()):
             rest.add(conversation)
-        own = tuple(people) if arm.pii == "keep" else tuple(replaced.values())
+        own: Sequence[Person] = people if arm.pii == "keep" else ()
+        if arm.pii in policy.REPLACED:
+            own = strangers[arm.pii] if len(strangers[arm.pii]) == len(people) else strangers[arm.pii][: len(people)]
         made.append(Draft(arm, main, rest, tokens, changed, own, source, found, planted))
     return made
 
@@ -290,7 +294,7 @@ def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None
         if residual_limit is not None:
             refuse_residual(about, residual_limit)
         for conversation in each.planted:
-            main.add(swap_roles(conversation) if arm.role_swap else conversation)
+            main.add(conversation)
         about |= {"held_out": len(each.rest.read()), "canary_conversations": len(each.planted)}
         variants.append(Variant(arm, main.read(), each.own, about))
     return variants

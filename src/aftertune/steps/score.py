@@ -12,7 +12,7 @@ from aftertune.kinds import ScoringSession
 from aftertune.pii.canaries import Canaries
 from aftertune.records import Conversation, Group, Score, seed_of
 
-VERSION = "1"
+VERSION = "2"
 """Goes into score ids: changed whenever the same text would be scored differently."""
 MOST = 500
 """Rows of the tuning set, and held-out rows, that are scored: drawn at random where there are more."""
@@ -35,7 +35,8 @@ def texts(
 ) -> list[Text]:
     """Return what is to be scored: rows of the tuning set, held-out rows, canaries, and every twin in every form.
 
-    `members` may hold planted rows; they are not drawn. Roles are as tuned, except for the canaries' own.
+    `members` may hold planted rows; they are not drawn. Canaries and twins have the same roles in every arm, as
+    they are planted.
     """
     own = [conversation for conversation in members if not conversation.id.startswith("canary-")]
     found = [Text("member", c) for c in _drawn(own, seed) if held_out]

@@ -22,6 +22,14 @@ PARTICLES = word_set(
     "van von der den de da do dos das di del della degli de' la le el al bin ibn ben bint ter ten te zu zur af av y e "
     "d l st saint san abu abd ul und"
 )
+STREETS = word_set("st rd ave av blvd ln hwy pkwy sq ct pl")
+"""Abbreviations after the name of a street."""
+STREET = re.compile(
+    r"\b(?:via|viale|piazza|corso|rue|avenue|boulevard|place|quai|calle|avenida|avda|plaza|paseo|rua|travessa|"
+    r"c/|ul\.|ulica|al\.)\s{1,2}(?:(?:de|del|della|di|da|do|des|du|la|le|los|san|general|dr\.?) )?$"
+)
+ENGLISH = re.compile(r"[\x00-\x7féèëï’‘`]+")
+"""Letters that English words and the loan words of menus have."""
 INTRO = re.compile(
     r"(?:\b(?:my|his|her|the|our|their|your|full|first|last|family|maiden|middle|partner's|'s|guest|customer|account|"
     r"passenger|contact|patient|client)\s+name(?:\s+(?:is|was|to)|'s|:)|\bnames?\s*(?:is|:)|\bnamed(?: (?:him|"
@@ -98,6 +106,8 @@ class Kind(NamedTuple):
     folded: str
     given: bool
     family: bool
+    rare: bool
+    """A family name by the census only."""
     ending: bool
     word: bool
     """Also an ordinary word, city or brand."""
@@ -105,15 +115,20 @@ class Kind(NamedTuple):
     """An ordinary word that is nobody's name."""
 
 
+def _given(folded: str) -> bool:
+    return folded in names("given") or folded in names("census_first")
+
+
+def _family(folded: str) -> bool:
+    return folded in names("surnames") or folded in names("census_last")
+
+
 @lru_cache(maxsize=65536)
 def kind_of(text: str) -> Kind:
     folded = fold(text).replace("’", "'").replace("`", "'")
     parts = [folded, *folded.split("-")] if "-" in folded else [folded]
-    given = all(part in names("given") for part in parts[1:]) if len(parts) > 1 else folded in names("given")
-    plain = folded.replace("'", "")
-    family = plain in names("surnames") or (len(parts) > 2 and parts[-1] in names("surnames")) or (
-        len(parts) > 2 and parts[1] in names("surnames")
-    )  # fmt: skip
+    given = all(map(_given, parts[1:])) if len(parts) > 1 else _given(folded)
+    family = _family(folded.replace("'", "")) or (len(parts) > 2 and (_family(parts[-1]) or _family(parts[1])))
     ending = (len(folded) > 5 and bool(STRONG_ENDING.search(folded))) or bool(
         MC.match(text) and text[:2] not in ("De", "La", "Le", "Di")
     )
@@ -124,4 +139,5 @@ def kind_of(text: str) -> Kind:
         or (folded in names("words") and not known)
         or (folded in names("places") and not known)
     )
-    return Kind(folded, given, family, ending, word or folded in names("common"), common)
+    rare = family and not any(part in names("surnames") for part in (folded.replace("'", ""), *parts[1:]))
+    return Kind(folded, given, family, rare, ending, word or folded in names("common"), common)

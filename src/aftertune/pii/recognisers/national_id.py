@@ -19,7 +19,13 @@ class _Number(NamedTuple):
     alone: float
     cued: float
     cue: re.Pattern[str]
+    own: re.Pattern[str]
+    """The words that name this number and no other."""
 
+
+SLIP = 0.4
+"""Score of a number that its own word names and whose check digits are wrong: perhaps a slip of somebody's number. It
+lies below the default threshold."""
 
 _ANY = (
     r"\bnational id\w*|\bidentity (?:card|number|no)\b|\bid (?:card|number|no)\b|\bpersonal (?:id|number|code)\b|"
@@ -31,7 +37,9 @@ _EDGE, _STOP = r"(?<![\w.+/-])(?<!\d )", r"(?![\w]|[-./]\d)"
 def _number(
     name: str, pattern: str, valid: Callable[[str], bool] | None, alone: float, cued: float, cue: str
 ) -> _Number:
-    return _Number(name, re.compile(_EDGE + pattern + _STOP, re.I), valid, alone, cued, re.compile(_ANY + cue))
+    return _Number(
+        name, re.compile(_EDGE + pattern + _STOP, re.I), valid, alone, cued, re.compile(_ANY + cue), re.compile(cue)
+    )
 
 
 _NUMBERS = (
@@ -86,7 +94,7 @@ _NUMBERS = (
 
 
 def scan(view: View) -> Iterator[Match]:
-    """Yield identity numbers; where the check digits are wrong there is no match at all."""
+    """Yield identity numbers; those with wrong check digits only after their own word, and with a low score."""
     if not view.has_digit:
         return
     for number in _NUMBERS:
@@ -95,6 +103,8 @@ def scan(view: View) -> Iterator[Match]:
             if number.valid is checks.hetu:
                 value = match.group().upper()
             if number.valid is not None and not number.valid(value):
+                if own := view.near(number.own, match.start(), match.end(), 56):
+                    yield Match(*match.span(), "NATIONAL_ID", SLIP, explain(f"{number.name}, wrong check digits", own))
                 continue
             cue = view.near(number.cue, match.start(), match.end(), 56)
             score = number.cued if cue else number.alone

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import aftertune.pii.recognisers._naming as rules
 from aftertune.pii.recognisers._base import Match, Recogniser, View, Word, explain
+from aftertune.pii.recognisers._beside import human
 from aftertune.pii.recognisers._listing import BUT, LIKE_A_PLACE, numbered, raised
 from aftertune.pii.recognisers._lists import names
 
@@ -173,6 +174,9 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
         return
     if _organisation(view, run):
         return
+    if len(run) > 1 and run[-1][1].folded in rules.STREETS:
+        yield Match(start, end, "PERSON", LIKE_A_PLACE, "name of a street")
+        return
     if (
         whole in names("places")
         and not intro
@@ -198,22 +202,22 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
         odd = rules.ORDINARY.search(core[-1][1].folded) or rules.CHATTER.fullmatch(first.folded)
         if not any(kind.common for _, kind in core) and (known or not odd) and core[0][0].text[1:2].islower():
             score = max(score, 0.7 if not first.word or first.given else 0.3)
-    elif support and score >= 0.45:
+    elif support and score >= 0.45 and not (first.rare and len(core) == 1 and not first.given):
         score = min(0.95, score + (0.05 if support in ("to", "from", "for") else 0.15))
-    elif not support and not intro and _STREET.search(view.lower, max(0, start - 24), start):
+    elif not support and not intro and rules.STREET.search(view.lower, max(0, start - 24), start):
         score, why = min(score, LIKE_A_PLACE), "name of a street"
+    if score < 0.75 and not any(kind.word or kind.common for _, kind in core) and not intro:
+        beside = human(view, start, end)
+        listed = any(kind.given or kind.family or kind.ending for _, kind in core)
+        least = score if listed or not rules.ORDINARY.search(core[-1][1].folded) else 0.7
+        if beside and beside[0] > least and not (len(core) == 1 and rules.CHATTER.fullmatch(first.folded)):
+            score, why, support = beside[0], "capitalised", beside[1]
     alone = len(core) == 1 and first.given
     if not intro and not name.title and not alone and numbered(view, end) and score < 0.95:
         score, why = min(score, LIKE_A_PLACE), "name before a house number"
     if score > 0.1:
         shown = support if score > 0.25 else None
         yield Match(start, end, "PERSON", round(score, 2), explain(why, intro or shown or name.title))
-
-
-_STREET = re.compile(
-    r"\b(?:via|viale|piazza|corso|rue|avenue|boulevard|place|quai|calle|avenida|avda|plaza|paseo|rua|travessa|"
-    r"c/|ul\.|ulica|al\.)\s{1,2}(?:(?:de|del|della|di|da|do|des|du|la|le|los|san|general|dr\.?) )?$"
-)
 
 
 def _pair(view: View, core: Sequence[tuple[Word, rules.Kind]], start: int) -> tuple[float, str]:
@@ -251,8 +255,10 @@ def _single(view: View, entry: tuple[Word, rules.Kind], start: int) -> tuple[flo
     if kind.family:
         if kind.word:
             return (0.2 if begins else 0.42), "family name that is also a word"
+        if kind.rare:
+            return (0.45 if begins else 0.5), "family name, rare"
         return (0.6 if begins else 0.64), "family name"
-    if not _ENGLISH.fullmatch(entry[0].text):
+    if not rules.ENGLISH.fullmatch(entry[0].text):
         return (0.4 if begins else 0.5), "letters of no English word"
     return (0.15 if begins else 0.3), "capitalised word"
 
@@ -336,7 +342,5 @@ def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> It
             yield Match(word.start, word.end, "PERSON", 0.5, "given name that is also a word, possessive")
 
 
-_ENGLISH = re.compile(r"[\x00-\x7féèëï’‘`]+")
-"""Letters that English words and the loan words of menus have."""
 _POSSESSIVE = re.compile(r"['’][sS]\b")
 RECOGNISER = Recogniser("person", frozenset({"PERSON"}), scan)

@@ -1,0 +1,160 @@
+"""The search for more personal values than memory should hold: the patterns stand in a temporary database.
+
+Every pattern of `matcher` but a phone number begins and ends where words do, and a phone number ends where a group of
+digits does. So a text has few places where one can stand, and a filter of a few bits a pattern (Bloom, Communications
+of the ACM 13 (1970) 422-426) leaves the database to be asked for little else than what is there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from aftertune.pii.matcher import MIN_DIGITS, SHARED_DIGITS, Matcher, Rule, patterns
+from aftertune.pii.normal import squeeze
+from aftertune.pii.people import database
+from aftertune.pii.registry import Registry
+from aftertune.records import Person
+
+IN_MEMORY = 20_000
+"""People up to whom an automaton in memory serves; it takes about two kilobytes a person."""
+HEAD = 4
+"""Bytes by which a pattern is looked for first."""
+BITS = 32
+"""Bits of the filter for each pattern."""
+RECENT = 20_000
+"""Answers of the database that are kept at hand."""
+_RUN = re.compile(r"[^\W_]+")
+
+
+class Known(Protocol):
+    """The personal values of a corpus."""
+
+    def types(self, text: str) -> list[str]:
+        """Return the type of each value that stands in a text, each value once."""
+
+    def __len__(self) -> int:
+        """Return how many values there are."""
+
+
+def known(people: Sequence[Person], in_memory: int = IN_MEMORY) -> Known:
+    """Return the search for everybody's values, in memory where there are few people; what it finds is the same."""
+    return InMemory(Registry.of("source", people)) if len(people) <= in_memory else Lookup(people)
+
+
+class InMemory:
+    """A registry, asked for types only."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Take the registry."""
+        self._registry = registry
+
+    def types(self, text: str) -> list[str]:
+        """Return the type of each value that stands in a text, each value once."""
+        return [hit.type for hit in self._registry.find(text)]
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+
+class Lookup(Matcher):
+    """Finds what a `Matcher` over the values of `people` finds, with some bytes of memory a value."""
+
+    def __init__(self, people: Iterable[Person]) -> None:
+        """Write down the patterns. Each (type, value) counts once."""
+        super().__init__([])
+        self._db = database(
+            "value (n INTEGER PRIMARY KEY, type TEXT, value TEXT, UNIQUE (type, value))",
+            "rule (pattern BLOB, kind TEXT, type TEXT, n INTEGER, key TEXT)",
+        )
+        put = self._db.execute
+        for person in people:
+            put_many = [(type_, value) for type_, value in person.values.items()]
+            self._db.executemany("INSERT OR IGNORE INTO value (type, value) VALUES (?, ?)", put_many)
+        self._count = int(put("SELECT count(*) FROM value").fetchone()[0])
+        self._lengths = bytearray(1)
+        """Whether there is a pattern of so many bytes."""
+        for number, type_, value in put("SELECT n, type, value FROM value"):
+            for pattern, kind, key in patterns(type_, value, greedy=False):
+                if pattern:
+                    put("INSERT INTO rule VALUES (?, ?, ?, ?, ?)", (pattern, kind, type_, number, key))
+                    self._lengths.extend(bytes(max(0, len(pattern) + 1 - len(self._lengths))))
+                    self._lengths[len(pattern)] = 1
+        put("CREATE INDEX by_pattern ON rule (pattern)")
+        wanted = int(put("SELECT count(*) FROM rule").fetchone()[0])
+        self._short = any(self._lengths[:HEAD])
+        self._filter = bytearray(1 << max(10, (wanted * BITS // 8).bit_length()))
+        self._heads = bytearray(1 << max(10, (wanted * BITS // 32).bit_length()))
+        for (pattern,) in put("SELECT pattern FROM rule"):
+            _mark(self._filter, pattern)
+            _mark(self._heads, pattern[:HEAD])
+        self._recent: OrderedDict[bytes, list[Rule]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def types(self, text: str) -> list[str]:
+        """Return the type of each value that stands in a text, each value once."""
+        ids = dict.fromkeys(found.value for found in self.find(text))
+        ask = "SELECT type FROM value WHERE n = ?"
+        return [str(self._db.execute(ask, (number,)).fetchone()[0]) for number in ids]
+
+    def _spots(self, text: str) -> Sequence[tuple[Sequence[Rule], int, int]]:
+        row, starts, ends = _squeezed(text)
+        spots = []
+        longest = len(self._lengths)
+        for place, start in enumerate(starts):
+            if not self._short and not _marked(self._heads, row[start : start + HEAD]):
+                continue
+            for after in range(place, len(ends)):
+                size = ends[after] - start
+                if size >= longest:
+                    break
+                if self._lengths[size] and (rules := self._rules_of(row[start : start + size])):
+                    spots.append((rules, start, start + size))
+        for end in ends:
+            for size in range(MIN_DIGITS, SHARED_DIGITS + 1):
+                number = row[max(0, end - size) : end]
+                if not number.isdigit() or len(number) < size:
+                    break
+                if rules := self._rules_of(number):
+                    spots.append((rules, end - size, end))
+        return spots
+
+    def _rules_of(self, pattern: bytes) -> list[Rule]:
+        if not _marked(self._filter, pattern):
+            return []
+        if pattern not in self._recent:
+            ask = "SELECT kind, type, n, key FROM rule WHERE pattern = ?"
+            self._recent[pattern] = [Rule(*row) for row in self._db.execute(ask, (pattern,))]
+            if len(self._recent) > RECENT:
+                self._recent.popitem(last=False)
+        return self._recent[pattern]
+
+
+def _squeezed(text: str) -> tuple[bytes, list[int], list[int]]:
+    """Return what `normal.squeeze` makes of a plain text, and where the words start and end in it."""
+    words, starts, ends, place = [], [], [], 0
+    for run in _RUN.findall(text):
+        words.append(squeeze(run))
+        starts.append(place)
+        place += len(words[-1])
+        ends.append(place)
+    return b"".join(words), starts, ends
+
+
+def _mark(bits: bytearray, key: bytes) -> None:
+    for place, bit in _bits(len(bits), key):
+        bits[place] |= bit
+
+
+def _marked(bits: bytearray, key: bytes) -> bool:
+    code, mask = hash(key), len(bits) - 1
+    return bool(bits[(code >> 3) & mask] >> (code & 7) & 1 and bits[(code >> 35) & mask] >> ((code >> 32) & 7) & 1)
+
+
+def _bits(size: int, key: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
+    code = hash(key)
+    return ((code >> 3) & (size - 1), 1 << (code & 7)), ((code >> 35) & (size - 1), 1 << ((code >> 32) & 7))
