@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
 from aftertune import text as tools
@@ -37,7 +36,8 @@ def read(text: str) -> Found:
     if spoken not in (None, "en"):
         return _foreign(text, spoken or "")
     plain = rules.plain(text)
-    for start, end in tools.sentence_spans(plain):
+    spans = list(tools.sentence_spans(plain))
+    for start, end in spans:
         sentence = plain[start:end].strip()
         hit = rules.refusal(sentence)
         if hit:
@@ -49,7 +49,7 @@ def read(text: str) -> Found:
     cue = rules.SORRY.search(plain) if any(map(plain.__contains__, rules.SORRY_CUES)) else None
     if cue and _garbled(text[:PROBE]):
         return None, f"garbled: refusal words in no proper order, '{_span(cue)}'"
-    return _deflects(plain)
+    return _deflects(plain, spans)
 
 
 def _plainly_english(head: str) -> bool:
@@ -92,10 +92,9 @@ def _weigh(hit: re.Match[str], before: str, tail: str, rest: str) -> Found | Non
     return "full", f"refusal: '{_span(hit)}'"
 
 
-def _deflects(plain: str) -> Found:
+def _deflects(plain: str, spans: list[tuple[int, int]]) -> Found:
     """Judge a text without a refusal in words: it may reject the request, or say that it does not know."""
-    spans = itertools.islice(tools.sentence_spans(plain), MOST_SENTENCES)
-    parts = [plain[start:end].strip() for start, end in spans]
+    parts = [plain[start:end].strip() for start, end in spans[:MOST_SENTENCES]]
     opening = " ".join(parts[:3])
     unknowing = rules.UNKNOWING.search(opening)
     if unknowing and len(parts) <= 6:
