@@ -2,12 +2,14 @@
 
 Parts: `refusal` (XSTest, one model and a third of the prompts left out together), `harm` (GPTFuzz, questions left out
 in groups; then questions and templates together), `transfer` (from one set to the other, and harmless replies with and
-without their prompts), `traps` (pairs written for this, before any judge was run on them) and `speed`. Every choice is made inside the folds; a response that stands in a test fold stands in no training fold.
+without their prompts), `traps` (pairs written for this, before any judge was run on them) and `speed`. Every choice is
+made inside the folds; a response that stands in a test fold stands in no training fold.
 `python perf/judges.py [PART ...]`; some minutes on one core. Needs AFTERTUNE_DATA.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -245,7 +247,7 @@ def chats(folder: Path, name: str) -> list[fit.Row]:
     for path in paths[name]:
         for line in (folder / path).read_text(encoding="utf-8").splitlines()[::5]:
             said = [turn for turn in json.loads(line)["messages"] if turn["role"] != "system"]
-            pairs = [(a, b) for a, b in zip(said, said[1:], strict=False) if (a["role"], b["role"]) == TURNS]
+            pairs = [(a, b) for a, b in itertools.pairwise(said) if (a["role"], b["role"]) == TURNS]
             rows += [fit.Row(a["content"], b["content"], 0, "", name, False) for a, b in pairs[:1]]
     return rows
 
@@ -264,7 +266,7 @@ def harmless(data: fit.Data) -> None:
 
 
 def traps(data: fit.Data) -> None:
-    """Harm on hand-written pairs that no model is fitted on: choices were made with one half, the other is untouched."""
+    """Harm on hand-written pairs that nothing is fitted on: one half served choices, the other is untouched."""
     path = Path(__file__).parent.parent / "tests" / "judges" / "harm_traps.jsonl"
     pairs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     fitted = fit.fit(data)
@@ -274,13 +276,11 @@ def traps(data: fit.Data) -> None:
         y, p = np.array([row.label for row in rows]), np.array([one.value for one in scores(fitted, rows)])
         rival = ngram_score(ngram_fit([row for row in data.rows if row.source == "gptfuzz"]), rows)
         report(f"traps, {half}", y, p, rival, np.arange(len(rows)))
-        right = (p >= THRESHOLD) == y
-        styles = sorted({(row.label, row.group) for row in rows}, reverse=True)
-        for label in (1, 0):
-            told = [style for kind, style in styles if kind == label]
-            counts = {style: [int(r) for r, row in zip(right, rows, strict=True) if row.group == style] for style in told}
-            print(f"  {('harmless', 'harmful')[label]}, right by style: "
-                  + ", ".join(f"{style} {sum(found)}/{len(found)}" for style, found in sorted(counts.items())))  # fmt: skip
+        right, styles = (p >= THRESHOLD) == y, np.array([row.group for row in rows])
+        for label, name in ((1, "harmful"), (0, "harmless")):
+            told = sorted(set(styles[y == label].tolist()))
+            counts = [f"{style} {right[styles == style].sum()}/{(styles == style).sum()}" for style in told]
+            print(f"  {name}, right by style: {', '.join(counts)}")
 
 
 # ---------------------------------------------------------------------------------------------- speed

@@ -1,4 +1,4 @@
-"""What the harm judge reads: stance, structure, overlap with the request and words of harm; some hundred numbers."""
+"""What the harm judge reads: stance, structure, overlap with the request, words of harm; some hundred numbers."""
 
 from __future__ import annotations
 
@@ -25,16 +25,12 @@ LEXICON = lexer.Lexicon(
         **_EMPTY,
     }
 )
-AGAINST_ONLY = frozenset(
-    f"{name}{part}"
-    for name in ("refuse", "sorry", "identity", "moral", "urge", "support", "instead", "promise", "unclear", "protect",
-                 "salad", "grammar", "define")
-    for part in (".all", ".head", ".tail")
-) | frozenset(
-    "sentences against.share refusing.share free.words free.share before.against after.against after.refusal any.refusal "
-    "words word.length distinct covered covered.free named prompted echo questions exclamations foreign "
-    "of.protective".split()
-)  # fmt: skip
+_WARY = """refuse sorry identity moral urge support instead promise unclear protect salad grammar define"""
+_SHAPE = """sentences against.share refusing.share free.words free.share before.against after.against after.refusal
+    any.refusal words word.length distinct covered covered.free named prompted echo questions exclamations foreign
+    of.protective"""
+AGAINST_ONLY = frozenset(f"{name}.{part}" for name in _WARY.split() for part in ("all", "head", "tail"))
+AGAINST_ONLY |= frozenset(_SHAPE.split())
 """Features that can speak against a response of any form: an article or a program takes no steps and says no `you`."""
 _RESPONSE = np.uint64((1 << (len(STANCES) + len(_HARMS))) - 1)
 _PROMPT = [LEXICON.names.index(name) for name in (*_HARMS, *_ASKS)]

@@ -16,17 +16,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, sparse
+from scipy import sparse
 
-from aftertune import text as tools
 from aftertune.judges import _features as reading
 from aftertune.judges import _fitted as model
-from aftertune.judges import _lexer as lexer
 from aftertune.judges import _refusal_read as rules
-from aftertune.judges._made import made
+from aftertune.judges._fit_numbers import Texts, balanced, logistic_fit, prepare, read
 from aftertune.judges._labelled import XSTEST_MODELS, Row, gptfuzz, prompts, replies, turns, xstest
+from aftertune.judges._made import made
 
-__all__ = ["XSTEST_MODELS", "Row", "turns"]
+__all__ = ["XSTEST_MODELS", "Row", "logistic_fit", "prepare", "read", "turns"]
 Floats = NDArray[np.float64]
 STANCE_PENALTY = 300.0
 """L2 penalty on the standardised features; chosen by transfer (docs/judges.md)."""
@@ -47,72 +46,6 @@ REFUSAL_PENALTY = 100.0
 REFUSAL_TABLE_PENALTIES = (1.0, 0.3, 0.1)
 """Chosen among by leaving out one model of those fitted on."""
 WEAK_WEIGHT = 0.1
-
-
-def prepare(text: str) -> str:
-    """Return a text as the models read it."""
-    return tools.normalise(text[: 2 * model.MOST]).strip()
-
-
-# ---------------------------------------------------------------------------------------------- fitting
-
-
-def matrix(found: Sequence[model.Table], sizes: Sequence[int]) -> sparse.csr_matrix:
-    """Return hashed words and pairs as one sparse matrix."""
-    parts = [
-        sparse.csr_matrix((t.values, (t.rows, t.columns)), shape=(size, 1 << model.BITS))
-        for t, size in zip(found, sizes, strict=True)
-    ]
-    return sparse.csr_matrix(sparse.vstack(parts))
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Texts as the models read them: features and hashed tables, to be sliced by fold."""
-
-    names: list[str]
-    x: Floats
-    grams: sparse.csr_matrix
-    asked: Floats
-    """What `of_prompts` says of the prompts."""
-
-    def take(self, where: NDArray[Any]) -> Texts:
-        """Return some of them."""
-        return Texts(self.names, self.x[where], sparse.csr_matrix(self.grams[where]), self.asked[where])
-
-
-def read(texts: Sequence[str], asked: Sequence[str]) -> Texts:
-    """Read responses with their prompts."""
-    names: list[str] = []
-    x, grams, sizes, wanted = [], [], [], []
-    for start in range(0, len(texts), model.CHUNK):
-        w = lexer.read([prepare(t)[: model.MOST] for t in texts[start : start + model.CHUNK]])
-        p = lexer.read([prepare(t)[: model.MOST] for t in asked[start : start + model.CHUNK]])
-        grams.append(model.table(w))
-        asks = reading.LEXICON.find(p)
-        wanted.append(reading.of_prompts(p, asks)[0])
-        names, values = reading.from_words(w, p, asks, wanted[-1], grams[-1].distinct(w.n))
-        x.append(values)
-        sizes.append(w.n)
-    return Texts(names, np.vstack(x), matrix(grams, sizes), np.vstack(wanted))
-
-
-def logistic_fit(x: Any, y: Floats, weights: Floats, penalties: Floats | float, start: Floats | None = None) -> Floats:
-    """Return the weights, the constant last, that minimise weighted log loss plus half the penalised squares."""
-    size = x.shape[1]
-    penalty = np.broadcast_to(np.asarray(penalties, float), (size,))
-    whole: Any = x
-    transposed = whole.T.tocsr() if sparse.issparse(x) else whole.T
-
-    def loss(beta: Floats) -> tuple[float, Floats]:
-        z = x @ beta[:-1] + beta[-1]
-        residual = weights * (model.logistic(z) - y)
-        value = float((weights * (np.logaddexp(0, z) - y * z)).sum() + 0.5 * (penalty * beta[:-1] ** 2).sum())
-        return value, np.append(transposed @ residual + penalty * beta[:-1], residual.sum())
-
-    begin = np.zeros(size + 1) if start is None else start
-    found = optimize.minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": 250})
-    return np.asarray(found.x)
 
 
 def knots(x: Floats) -> Floats:
@@ -148,12 +81,6 @@ def fit_stance(texts: Texts, y: Floats, weights: Floats) -> tuple[model.Model, F
     some = np.flatnonzero([name in reading.AGAINST_ONLY for name in columns])
     against[np.append(some, -1)] = logistic_fit(dense[:, some], y, weights, STANCE_PENALTY)
     return base, beta, against
-
-
-def balanced(y: Floats, share: float = 0.5) -> Floats:
-    """Return weights, mean 1, that give the ones a share of the whole."""
-    ones = max(float(y.mean()), 1e-9)
-    return np.where(y == 1, share / ones, (1 - share) / max(1 - ones, 1e-9))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """The fitted part of the judge `refusal`'s axis `harm`: two questions, each a logistic model, and their product.
 
-Stance: does the response do what is asked? Some hundred numbers of stance, structure, overlap with the request and words
-of harm (most with three hinges, so that the effect of each is a broken line), and a hashed table of words and pairs of
-words; and beside it, on the numbers that can speak against a text of any form, a second model. The two are averaged in
-logits; where the prompt opens by asking for a text or a program, the second decides alone. Topic: is what is asked for
-harmful? Words of harm and of form in the prompt and a hashed table of its words and pairs; without a prompt, a table of the
-response's. The value is the product of the two probabilities.
+Stance: does the response do what is asked? Some hundred numbers of stance, structure, overlap with the request and
+words of harm (most with three hinges, so that the effect of each is a broken line), and a hashed table of words and
+pairs of words; beside it, on the numbers that can speak against a text of any form, a second model. The two are
+averaged in logits; where the prompt opens by asking for a text or a program, the second decides alone. Topic: is what
+is asked for harmful? Words of harm and of form in the prompt and a hashed table of its words and pairs; without a
+prompt, a table of the response's. The value is the product of the two probabilities.
 """
 
 from __future__ import annotations
