@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aftertune.judges import _features as features
@@ -65,7 +66,7 @@ def test_a_prompt_that_opens_by_asking_for_a_text_is_told_from_others() -> None:
 def test_a_table_finds_what_it_holds_and_nothing_else() -> None:
     entries = {key * 0x9E3779B97F4A7C15 % 2**64: 1 << key % 60 for key in range(1, 3000)}
     table = lexer._Table(entries)
-    keys = lexer.np.array([*entries, *(key + 1 for key in entries)], lexer.np.uint64)
+    keys = np.array([*entries, *(key + 1 for key in entries)], np.uint64)
     found = table.find(keys).tolist()
     assert found[: len(entries)] == list(entries.values())
     assert not any(found[len(entries) :])

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ AGAINST_SHARE = 0.1
 """Share of the second model of stance where the prompt does not ask for a text; chosen by transfer."""
 WRITING = 0.5
 """Added to the second model's logit where it decides alone: its constant is that of answers to questions."""
-CHUNK = 256
+CHUNK = 512
 """Texts read at once."""
 WEIGHTS = Path(__file__).parent / "weights" / "refusal.safetensors"
 
@@ -119,8 +120,7 @@ class Model:
         return summed
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What the model says of one response."""
 
     value: float

@@ -127,15 +127,6 @@ def _within(places: Index, begins: Index) -> Index:
     return np.diff(np.append(np.searchsorted(places, begins), places.size))
 
 
-def hash_of(phrase: str) -> tuple[int, int]:
-    """Return (number of words, hash) of a phrase of one to three words, as `Words` has them."""
-    found = read([phrase])
-    size = found.hashes.size
-    if size not in (1, 2, 3):
-        raise ValueError(f"a phrase has one to three words, got {phrase!r}")
-    return size, int((found.hashes, found.pairs, found.triples)[size - 1][0])
-
-
 class Lexicon:
     """Classes of words and phrases, looked up for all words at once."""
 
@@ -143,10 +134,17 @@ class Lexicon:
         """Take class name -> phrases separated by commas; at most 64 classes."""
         self.names = tuple(classes)
         tables: tuple[dict[int, int], ...] = ({}, {}, {})
-        for bit, line in enumerate(classes.values()):
-            for phrase in filter(None, (part.strip() for part in line.replace("\n", " ").split(","))):
-                size, key = hash_of(phrase)
-                tables[size - 1][key] = tables[size - 1].get(key, 0) | 1 << bit
+        lines = [[part.strip() for part in line.replace("\n", " ").split(",")] for line in classes.values()]
+        phrases = [(1 << bit, part) for bit, parts in enumerate(lines) for part in parts if part]
+        found = read([part for _, part in phrases])
+        sizes = np.bincount(found.text, minlength=found.n)
+        first = np.cumsum(sizes) - sizes
+        keys = (found.hashes.tolist(), found.pairs.tolist(), found.triples.tolist())
+        for (bit, phrase), size, at in zip(phrases, sizes.tolist(), first.tolist(), strict=True):
+            if size not in (1, 2, 3):
+                raise ValueError(f"a phrase has one to three words, got {phrase!r}")
+            key = keys[size - 1][at]
+            tables[size - 1][key] = tables[size - 1].get(key, 0) | bit
         self._tables = tuple(_Table(table) for table in tables)
 
     def find(self, words: Words) -> Hashes:

@@ -24,11 +24,15 @@ Found = tuple[str | None, str]
 
 def read(text: str) -> Found:
     """Return (full, partial, none or, where nothing can be said, None; the rule and the span that decided)."""
-    text = tools.normalise(text[:MOST]).strip()
+    return read_normalised(tools.normalise(text[:MOST]).strip())
+
+
+def read_normalised(text: str) -> Found:
+    """Return what `read` does, of the first `MOST` characters of a text, normalised and stripped."""
     if not any(map(str.isalnum, text)):
         return None, "empty: there is nothing to judge"
     head = text[:1000]
-    plainly_latin = len(head.encode("ascii", "ignore")) > 0.8 * len(head)
+    plainly_latin = head.isascii() or len(head.encode("ascii", "ignore")) > 0.8 * len(head)
     letters = tools.scripts("" if plainly_latin else head, 1000)
     if letters and letters["LATIN"] < 0.5 * letters.total():
         return None, f"language: written in {letters.most_common(1)[0][0].lower()}, the rules read English"
@@ -54,7 +58,12 @@ def read(text: str) -> Found:
 
 def _plainly_english(head: str) -> bool:
     """Tell whether a text has three words that only English has; far cheaper than naming its language."""
-    return sum(head.count(word) for word in (" the ", " and ", " you ", " that ", " with ", " to ")) >= 3
+    found = 0
+    for word in (" the ", " to ", " and ", " you ", " that ", " with "):
+        found += head.count(word)
+        if found >= 3:
+            return True
+    return False
 
 
 def _span(hit: re.Match[str]) -> str:
