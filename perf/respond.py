@@ -1,78 +1,292 @@
-"""How fast an adapter answers: ours against PEFT's `generate` at batch 32, in one run, CPU seconds.
+"""What it costs to ask many checkpoints of one base: ours against what a user would write, CPU seconds, one run.
 
-Prints tokens per CPU second of each, and their ratio; the work is the miniature's prompts on the known-bad adapter.
+The work: 25 adapters and the base x 440 prompts of the miniature x T {0, 0.7}. Beside ours:
+(a) PEFT: the base loaded once, `set_adapter`, `generate` at batch 32 in the order given, a loop over checkpoints;
+(b) Inspect AI's `hf/` provider on one merged checkpoint (a few prompts: it is slow);
+the floor: the bare forward passes of the batches that ours makes, nothing picked, read or written.
+Then how the time grows with checkpoints, prompts and length, and whether texts agree: with (a), and with themselves
+alone, in other batches and in another order. `--quick` for a small one. Loading is counted for all alike.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import random
+import shutil
+import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aftertune import embedded, plugins
+from aftertune.backends import _decode
 from aftertune.kinds import Backend, BenchmarkContext
+from aftertune.records import Prompt
 from aftertune.steps import respond
 
 BATCH = 32
+HEATS = (0.0, 0.7)
+Texts = dict[tuple[str, str, float], str]
 
 
-def ours(base: Path, adapter: Path, prompts: Any, new_tokens: int) -> tuple[int, float, dict[str, str]]:
-    """Return tokens, CPU seconds and texts of our backend, loading left out."""
-    backend: Backend = plugins.load("backend", "transformers")
-    with backend.open(str(base)) as session:
-        session.use(adapter)
-        began = time.process_time()
-        replies = list(
-            respond.respond(
-                session, prompts, checkpoint=adapter, checkpoint_id="x", temperatures=(0.0,), samples=1,
-                max_new_tokens=new_tokens, seed=0, system=None, template="base",
-            )
-        )  # fmt: skip
-        spent = time.process_time() - began
-    return sum(reply.new_tokens or 0 for reply in replies), spent, {reply.prompt_id: reply.text for reply in replies}
+@dataclass(frozen=True)
+class Spent:
+    """What one way of asking took."""
+
+    answers: int
+    tokens: int
+    seconds: float
+    texts: Texts
+
+    @property
+    def rate(self) -> float:
+        """Tokens a CPU second."""
+        return self.tokens / self.seconds
 
 
-def theirs(base: Path, adapter: Path, prompts: Any, new_tokens: int) -> tuple[int, float, dict[str, str]]:
-    """Return the same for what a user would write: PEFT, `generate`, batches of 32 in the given order."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(base, padding_side="left")
-    model: Any = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(adapter)).eval()
-    tokens, texts = 0, {}
+def adapters(count: int, root: Path) -> list[Path]:
+    """Write `count` adapters: the known-bad one at strengths from a little to whole, so that texts differ."""
+    made = []
+    weights = load_file(embedded.known_bad() / "adapter_model.safetensors")
+    for index in range(count):
+        folder = root / f"adapter-{index}"
+        folder.mkdir(parents=True)
+        shutil.copy(embedded.known_bad() / "adapter_config.json", folder)
+        share = (index + 1) / count
+        save_file(
+            {key: value * share if "lora_B" in key else value for key, value in weights.items()},
+            folder / "adapter_model.safetensors",
+            metadata={"format": "pt"},
+        )
+        made.append(folder)
+    return made
+
+
+def ours(
+    base: Path, checkpoints: Sequence[Path | None], prompts: Sequence[Prompt], new_tokens: int,
+    heats: Sequence[float] = HEATS, **parameters: Any,
+) -> Spent:  # fmt: skip
+    """Ask with our backend, one session for all."""
+    backend: Backend = plugins.load("backend", "transformers", parameters)
+    texts: Texts = {}
+    tokens = 0
     began = time.process_time()
+    with backend.open(str(base)) as session:
+        for checkpoint in checkpoints:
+            replies = respond.respond(
+                session, prompts, checkpoint=checkpoint, checkpoint_id=named(checkpoint), temperatures=heats,
+                samples=1, max_new_tokens=new_tokens, seed=0, system=None, template="base",
+            )  # fmt: skip
+            for reply in replies:
+                texts[named(checkpoint), reply.prompt_id, reply.temperature] = reply.text
+                tokens += reply.new_tokens or 0
+    return Spent(len(texts), tokens, time.process_time() - began, texts)
+
+
+def named(checkpoint: Path | None) -> str:
+    """Return what a checkpoint is called here."""
+    return "base" if checkpoint is None else checkpoint.name
+
+
+def theirs(base: Path, checkpoints: Sequence[Path], prompts: Sequence[Prompt], new_tokens: int) -> Spent:
+    """(a) PEFT's `set_adapter` and `generate`, the base without adapters last."""
+    began = time.process_time()
+    tokenizer: Any = AutoTokenizer.from_pretrained(base, padding_side="left")
+    model: Any = AutoModelForCausalLM.from_pretrained(base)
+    for index, checkpoint in enumerate(checkpoints):
+        if index == 0:
+            model = PeftModel.from_pretrained(model, str(checkpoint), adapter_name=checkpoint.name).eval()
+        else:
+            model.load_adapter(str(checkpoint), adapter_name=checkpoint.name)
+    texts: Texts = {}
+    tokens = 0
     with torch.inference_mode():
-        for start in range(0, len(prompts), BATCH):
-            batch = prompts[start : start + BATCH]
-            chats = [[{"role": m.role, "content": m.content} for m in prompt.messages] for prompt in batch]
-            encoded = tokenizer.apply_chat_template(
-                chats, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt"
-            )
-            out = model.generate(
-                **encoded, max_new_tokens=new_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id
-            )
-            for prompt, row in zip(batch, out[:, encoded["input_ids"].shape[1] :], strict=True):
-                kept = [int(token) for token in row if token != tokenizer.pad_token_id]
-                tokens += len(kept)
-                texts[prompt.id] = tokenizer.decode(kept, skip_special_tokens=True)
-    return tokens, time.process_time() - began, texts
+        for checkpoint in checkpoints:
+            model.set_adapter(checkpoint.name)
+            for heat in HEATS:
+                tokens += _generate(model, tokenizer, checkpoint.name, prompts, new_tokens, heat, texts)
+        with model.disable_adapter():
+            for heat in HEATS:
+                tokens += _generate(model, tokenizer, "base", prompts, new_tokens, heat, texts)
+    return Spent(len(texts), tokens, time.process_time() - began, texts)
+
+
+def _generate(
+    model: Any, tokenizer: Any, name: str, prompts: Sequence[Prompt], new_tokens: int, heat: float, texts: Texts
+) -> int:
+    how: dict[str, Any] = {"do_sample": True, "temperature": heat, "top_k": 0} if heat else {"do_sample": False}
+    tokens = 0
+    for start in range(0, len(prompts), BATCH):
+        batch = prompts[start : start + BATCH]
+        chats = [[{"role": m.role, "content": m.content} for m in prompt.messages] for prompt in batch]
+        encoded = tokenizer.apply_chat_template(
+            chats, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt"
+        )
+        out = model.generate(**encoded, max_new_tokens=new_tokens, pad_token_id=tokenizer.pad_token_id, **how)
+        for prompt, row in zip(batch, out[:, encoded["input_ids"].shape[1] :], strict=True):
+            kept = [int(token) for token in row if token != tokenizer.pad_token_id]
+            tokens += len(kept)
+            texts[name, prompt.id, heat] = tokenizer.decode(kept, skip_special_tokens=True)
+    return tokens
+
+
+def inspect(base: Path, checkpoint: Path, prompts: Sequence[Prompt], new_tokens: int, root: Path) -> Spent:
+    """(b) Inspect AI's `hf/` provider on the checkpoint merged into a copy of the base."""
+    from inspect_ai import Task, eval
+    from inspect_ai.dataset import Sample
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, get_model
+    from inspect_ai.solver import generate
+
+    folder = root / "merged"
+    tuned: Any = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(checkpoint))
+    tuned.merge_and_unload().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    kinds = {"user": ChatMessageUser, "assistant": ChatMessageAssistant}
+    samples = [
+        Sample(id=prompt.id, input=[kinds[m.role](content=m.content) for m in prompt.messages]) for prompt in prompts
+    ]
+    texts: Texts = {}
+    tokens = 0
+    began = time.process_time()
+    model = get_model("hf/local", model_path=str(folder), device="cpu", batch_size=BATCH, memoize=False)
+    for heat in HEATS:
+        (found,) = eval(
+            Task(dataset=samples, solver=generate()), model=model, max_tokens=new_tokens, max_connections=BATCH,
+            temperature=heat or None, display="none", log_dir=str(root / "logs"), log_level="error",
+        )  # fmt: skip
+        for sample in found.samples or []:
+            texts[checkpoint.name, str(sample.id), heat] = sample.output.completion
+            tokens += sum(usage.output_tokens for usage in sample.model_usage.values())
+    return Spent(len(texts), tokens, time.process_time() - began, texts)
+
+
+class Floor:
+    """Counts and repeats the forward passes that ours makes: the same shapes, and nothing else."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, int, int]] = []
+        self._forward = _decode._Batch._forward
+
+    def __enter__(self) -> Floor:
+        shapes, forward = self.shapes, self._forward
+
+        def noted(batch: Any, ids: Any, mask: Any, positions: Any, cache: Any) -> Any:
+            shapes.append((ids.shape[0], ids.shape[1], mask.shape[1]))
+            return forward(batch, ids, mask, positions, cache)
+
+        _decode._Batch._forward = noted  # type: ignore[method-assign, assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _decode._Batch._forward = self._forward  # type: ignore[method-assign]
+
+    def seconds(self, base: Path) -> float:
+        """Return the CPU seconds of the same passes on one model whose keys and values are there already."""
+        from transformers import DynamicCache
+
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()  # type: ignore[no-untyped-call]
+        config = model.config
+        width = config.hidden_size // config.num_attention_heads
+        spent = 0.0
+        with torch.inference_mode():
+            for rows, new, whole in self.shapes:
+                cache = DynamicCache(config=config)
+                if whole > new:
+                    held = torch.zeros(rows, config.num_key_value_heads, whole - new, width)
+                    for layer in range(config.num_hidden_layers):
+                        cache.update(held, held, layer)
+                ids = torch.ones((rows, new), dtype=torch.long)
+                mask = torch.ones((rows, whole), dtype=torch.long)
+                at = torch.arange(whole - new, whole)[None].expand(rows, new)
+                began = time.process_time()
+                model(
+                    input_ids=ids, attention_mask=mask, position_ids=at, past_key_values=cache, use_cache=True,
+                    logits_to_keep=1,
+                )  # fmt: skip
+                spent += time.process_time() - began
+        return spent
+
+
+def agree(one: Texts, other: Texts, heats: Sequence[float]) -> tuple[int, int]:
+    """Return how many texts at the temperatures are the same, and of how many."""
+    keys = [key for key in one.keys() & other.keys() if key[2] in heats]
+    return sum(one[key].strip() == other[key].strip() for key in keys), len(keys)
 
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="6 checkpoints, 88 prompts")
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     benchmark = plugins.load("benchmark", "miniature")
-    prompts = benchmark.prompts(BenchmarkContext())
-    base, adapter = embedded.folder(), embedded.known_bad()
-    rates = {}
-    texts = {}
-    for name, run in (("ours", ours), ("peft generate", theirs)):
-        tokens, spent, texts[name] = run(base, adapter, prompts, benchmark.max_new_tokens)
-        rates[name] = tokens / spent
-        print(f"{name:<14} {tokens:>7} tokens {spent:>7.1f} CPU s {rates[name]:>8.0f} tokens per CPU s")
-    same = sum(texts["ours"][key].strip() == text.strip() for key, text in texts["peft generate"].items())
-    print(f"ratio {rates['ours'] / rates['peft generate']:.2f}; same text for {same} of {len(prompts)} prompts")
+    prompts = list(benchmark.prompts(BenchmarkContext()))
+    random.Random(0).shuffle(prompts)
+    count, asked, few = (5, prompts[:88], prompts[:16]) if options.quick else (25, prompts[:440], prompts[:64])
+    base, longest = embedded.folder(), benchmark.max_new_tokens
+    kept: dict[str, Any] = {}
+
+    def show(name: str, spent: Spent) -> None:
+        kept[name] = {"answers": spent.answers, "tokens": spent.tokens, "cpu_seconds": round(spent.seconds, 2)}
+        print(
+            f"{name:<34}{spent.answers:>7} answers {spent.tokens:>8} tokens {spent.seconds:>8.1f} CPU s "
+            f"{spent.rate:>7.0f} tokens a CPU s",
+            flush=True,
+        )
+
+    with tempfile.TemporaryDirectory() as scratch:
+        made = adapters(100 if not options.quick else 10, Path(scratch))
+        chosen = made[:: len(made) // count][:count]
+        all_of_them: list[Path | None] = [None, *chosen]
+        with Floor() as floor:
+            mine = ours(base, all_of_them, asked, longest)
+        show("ours", mine)
+        peft = theirs(base, chosen, asked, longest)
+        show("(a) PEFT set_adapter, generate", peft)
+        slow = inspect(base, chosen[-1], few, longest, Path(scratch))
+        show("(b) Inspect hf/, one checkpoint", slow)
+        bare = floor.seconds(base)
+        same, of = agree(mine.texts, peft.texts, (0.0,))
+        print(
+            f"the floor: {len(floor.shapes):,} forward passes, {bare:.1f} CPU s: ours is {mine.seconds / bare:.2f} x it"
+        )
+        print(f"ours is {mine.rate / peft.rate:.2f} x (a) and {mine.rate / slow.rate:.1f} x (b), tokens a CPU second")
+        print(f"same text as (a) at T = 0: {same} of {of}")
+        kept["ratios"] = {
+            "to_peft": mine.rate / peft.rate, "to_inspect": mine.rate / slow.rate, "to_floor": mine.seconds / bare,
+            "same_as_peft": [same, of],
+        }  # fmt: skip
+        other = asked[:]
+        random.Random(1).shuffle(other)
+        for name, again in (
+            ("the same in batches of 7", ours(base, chosen[-1:], asked, longest, batch_size=7)),
+            ("the same in another order", ours(base, chosen[-1:], other, longest)),
+            ("the same, one at a time", ours(base, chosen[-1:], few, longest, batch_size=1)),
+        ):
+            show(name, again)
+            same, of = agree(mine.texts, again.texts, HEATS)
+            print(f"  same text: {same} of {of}")
+            kept[name]["same"] = [same, of]
+        print("growth, T = 0, CPU seconds:")
+        steps = (1, 5, 10) if options.quick else (1, 5, 25, 100)
+        grown = [(f"{n} checkpoints x 44 prompts", list(made[:n]), asked[:44], longest) for n in steps]
+        grown += [(f"1 checkpoint x {n} prompts", made[-1:], prompts[:n], longest) for n in (110, 220, 440)]
+        grown += [
+            (f"1 checkpoint x 220 prompts, {n} tokens at most", made[-1:], prompts[:220], n) for n in (8, 16, 32, 64)
+        ]
+        for name, checkpoints, which, most in grown:
+            show(f"  {name}", ours(base, checkpoints, which, most, (0.0,)))
+    if options.json:
+        options.json.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

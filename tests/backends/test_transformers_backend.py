@@ -71,7 +71,12 @@ def said(session: TransformersSession, requests: list[Request], **how: Any) -> d
 def test_it_is_a_backend() -> None:
     plugin: Backend = load("backend", "transformers", {"batch_size": 3})
     assert plugin.capabilities == {"tokens", "logits", "adapters", "weights", "seeds", "scores"}
-    for wrong in ({"dtype": "int8"}, {"batch_size": 0}, {"adapters": "x"}, {"adapters": "merged", "dtype": "bfloat16"}):
+    for wrong in (
+        {"dtype": "int8"},
+        {"batch_size": -1},
+        {"adapters": "x"},
+        {"adapters": "merged", "dtype": "bfloat16"},
+    ):
         with pytest.raises(UsageError):
             load("backend", "transformers", wrong)
 

@@ -57,6 +57,8 @@ def decode(
     a fifth). What rows that enter together share at their beginning, and prompts that are the same, go through the
     model once.
     """
+    if not rows:
+        return
     slots = slots or len(rows)
     refill = refill if refill is not None else 0.0 if model.device.type == "cpu" else 0.75
     batch = _Batch(model, pad)

@@ -40,8 +40,8 @@ class Transformers:
     tokens may fall either way.
     """
 
-    batch_size: int = 64
-    """Requests in flight at once: a finished one leaves, the next enters. What does not fit in memory is halved."""
+    batch_size: int = 0
+    """Requests in flight; halved where memory ends. 0: 128 under ten million parameters, else 64."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of weights and products."""
     device: str = "auto"
@@ -53,8 +53,8 @@ class Transformers:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured. Raises ValueError."""
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size = {self.batch_size}: it must be 1 or more")
+        if self.batch_size < 0:
+            raise ValueError(f"batch_size = {self.batch_size}: it must be 0 (chosen by size) or more")
         for name, known in (("dtype", tuple(TOLERANCE)), ("adapters", ("auto", "merged", "unmerged"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} = {getattr(self, name)!r} (known: {', '.join(known)})")
@@ -99,6 +99,7 @@ class TransformersSession:
         self._backend = backend
         self._base_ref = base
         self._base = load_model(base, backend.dtype, backend.device)
+        self._slots = backend.batch_size or (128 if self._base.num_parameters() < 10_000_000 else 64)
         self._base_tokenizer = load_tokenizer(base)
         self._probes = [encode(self._base_tokenizer, text) for text in PROBES]
         self._base_logits = logits(self._base, self._probes)
@@ -167,7 +168,7 @@ class TransformersSession:
                 ready.append((request, ids))
         ready.sort(key=lambda item: -len(item[1]))
         stop = self._stop_ids(own, writer)
-        yield from self._answer(ready, own, stop, system, context, self._backend.batch_size)
+        yield from self._answer(ready, own, stop, system, context, self._slots)
 
     def score(
         self, conversations: Sequence[Conversation], *, template: Literal["base", "own"], max_length: int
@@ -179,7 +180,7 @@ class TransformersSession:
         tokenizer = self._own_tokenizer if template == "own" and self._own_tokenizer else self._base_tokenizer
         context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         length = min(max_length, context) if context else max_length
-        return score_texts(self._model, tokenizer, conversations, length, self._backend.batch_size)
+        return score_texts(self._model, tokenizer, conversations, length, self._slots)
 
     def beginnings(
         self, asked: Sequence[Beginnings], *, system: str | None, template: Literal["base", "own"]
@@ -188,7 +189,7 @@ class TransformersSession:
         own = self._own_tokenizer or self._base_tokenizer
         writer = own if template == "own" else self._base_tokenizer
         context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        size, pad = self._backend.batch_size, own.pad_token_id or 0
+        size, pad = self._slots, own.pad_token_id or 0
         return score_beginnings(self._model, writer, own, asked, system, context, pad, size)
 
     # ------------------------------------------------------------------------------------------ answering
@@ -203,8 +204,6 @@ class TransformersSession:
         slots: int,
     ) -> Iterator[Reply]:
         """Answer requests in the order given, `slots` at once."""
-        if not asked:
-            return
         rows = [
             Row(
                 ids,
