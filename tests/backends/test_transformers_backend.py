@@ -70,7 +70,7 @@ def said(session: TransformersSession, requests: list[Request], **how: Any) -> d
 
 def test_it_is_a_backend() -> None:
     plugin: Backend = load("backend", "transformers", {"batch_size": 3})
-    assert plugin.capabilities == {"tokens", "logits", "adapters", "weights", "seeds", "scores"}
+    assert plugin.capabilities == {"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings"}
     for wrong in (
         {"dtype": "int8"},
         {"batch_size": -1},
