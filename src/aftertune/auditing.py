@@ -12,6 +12,8 @@ from aftertune.design import Data, Design, Given, Part, Respond
 from aftertune.errors import UsageError
 from aftertune.pipeline import LOCAL, Progress, Result, quiet, run
 
+BACKEND = Part("transformers")
+
 
 def audit(
     base: str,
@@ -27,6 +29,7 @@ def audit(
     temperatures: Sequence[float] = (0.0,),
     samples: int = 1,
     template: str = "base",
+    backend: Part = BACKEND,
     executor: Part = LOCAL,
     progress: Progress = quiet,
 ) -> Result:
@@ -44,10 +47,11 @@ def audit(
             inference; None takes the `held_out/` that `aftertune compose` wrote beside the tuning set, if there is one.
         system: Text of the system prompt.
         gate_policy: Name of a bundled policy, or a TOML file.
-        judges: Names of judges instead of the suite's.
+        judges: Judges instead of the suite's, each as `parts.given` reads it.
         temperatures: Each is asked; above 0, `samples` times per prompt.
         samples: Repeats at temperatures above 0.
         template: `base` or `own`, whose chat template renders the prompts.
+        backend: What answers; with `endpoint`, base and checkpoints are names that the server knows.
         executor: Where the cells run.
         progress: Called as cells finish.
 
@@ -56,7 +60,7 @@ def audit(
     return run(
         audit_design(base, checkpoints, suite=suite, train_data=train_data, held_out=held_out, system=system,
                      gate_policy=gate_policy, judges=judges, temperatures=temperatures, samples=samples,
-                     template=template),
+                     template=template, backend=backend),
         root, executor=executor, progress=progress,
     )  # fmt: skip
 
@@ -74,13 +78,14 @@ def audit_design(
     temperatures: Sequence[float] = (0.0,),
     samples: int = 1,
     template: str = "base",
+    backend: Part = BACKEND,
 ) -> Design:
     """Return the design of an audit; parameters as in `audit`. Raises UsageError."""
     name = suite or ("miniature" if base.split(":")[0] == "embedded" else "core")
     benchmarks, default_judges = suites.named(name)
     if template not in ("base", "own"):
         raise UsageError(f"template '{template}': give 'base' or 'own'")
-    wanted = tuple(Part(judge) for judge in judges) or default_judges
+    wanted = tuple(map(parts.given, judges)) or default_judges
     corpus = None
     data = Data()
     if held_out is not None and train_data is None:
@@ -106,16 +111,18 @@ def audit_design(
     else:
         # Without the tuning data these axes cannot be measured; the report says so.
         wanted = tuple(part for part in wanted if not parts.judge(part).needs & {"registries", "training"})
+    lasting = _lasting if parts.served_by(backend) is None else str
     return Design(
         name="audit",
         kind="audit",
-        bases=(base if base.split(":")[0] == "embedded" else _lasting(base),),
+        bases=(base if base.split(":")[0] == "embedded" else lasting(base),),
         corpus=corpus,
         data=data,
-        checkpoints=tuple(dataclasses.replace(given, path=_lasting(given.path)) for given in checkpoints),
+        checkpoints=tuple(dataclasses.replace(given, path=lasting(given.path)) for given in checkpoints),
         benchmarks=benchmarks,
         judges=wanted,
         respond=Respond(temperatures=tuple(temperatures), samples=samples, system=system, template=template),  # type: ignore[arg-type]
+        backend=backend,
         policy=gate_policy if not Path(gate_policy).is_file() else str(Path(gate_policy).absolute()),
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertune.errors import UsageError
-from aftertune.plugins import near
+from aftertune.plugins import near, plugin_class
 from aftertune.records import Arm, Recipe, digest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
@@ -194,8 +194,10 @@ def read(path: Path) -> Design:
     corpus = design.corpus
     if corpus is not None and isinstance(corpus.parameters.get("path"), str):
         corpus = Part(corpus.name, {**corpus.parameters, "path": beside(corpus.parameters["path"])})
-    given = tuple(dataclasses.replace(each, path=beside(each.path)) for each in design.checkpoints)
-    bases = tuple(map(beside, design.bases))
+    given, bases = design.checkpoints, design.bases
+    if not hasattr(plugin_class("backend", design.backend.name), "identify"):  # a server's names are no paths
+        given = tuple(dataclasses.replace(each, path=beside(each.path)) for each in given)
+        bases = tuple(map(beside, bases))
     benchmarks = tuple(Part(part.name, _beside(part.parameters, beside)) for part in design.benchmarks)
     policy = beside(design.policy) if design.policy.endswith(".toml") else design.policy
     data = design.data

@@ -66,6 +66,11 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
     TuneError, AdapterNotAppliedError and JudgeError for what went wrong.
     """
     plan = planning.make(design)
+    executor = parts.suited(design, executor)
+    known = Run.open(root).design() if (root / "design.toml").is_file() else None
+    asked = parts.pinned(design, known)
+    if asked != design:
+        design, plan = asked, planning.make(asked)
     place = Run.create(root, design, facts())
     if place.design() != design:
         plan = planning.make(place.design())
@@ -193,9 +198,9 @@ def judge_again(root: Path, judges: Sequence[str], *, progress: Progress = quiet
     place = Run.open(root)
     design = place.design()
     known = [part.name for part in design.judges]
-    more = tuple(Part(name) for name in judges if name not in known)
+    more = tuple(part for part in map(parts.given, judges) if part.name not in known)
     if more:
-        design = dataclasses.replace(design, judges=(*design.judges, *more))
+        design = parts.pinned(dataclasses.replace(design, judges=(*design.judges, *more)), design)
         planning.make(design)  # refuses what cannot be honoured before the run is touched
         from aftertune.design import dump
 

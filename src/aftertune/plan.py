@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune import models, parts, plugins, policy
+from aftertune import models, parts, policy
 from aftertune.design import Design, Given, Part
 from aftertune.errors import ModelError, UsageError
 from aftertune.kinds import BenchmarkContext, Cell
@@ -120,11 +120,13 @@ def make(design: Design) -> Plan:
 
     Raises UsageError or ModelError for anything that cannot be honoured, before any compute is spent.
     """
-    bases = tuple(Base(name, parts.model(name)) for name in design.bases)
+    bases = tuple(Base(name, parts.model(name, None, design.backend)) for name in design.bases)
     warnings: list[str] = []
     for base in bases:
-        if base.model.kind != "full":
+        if base.model.kind == "adapter":
             raise ModelError(f"{base.name}: is an adapter; the base must be a full model")
+        if base.model.kind == "served":
+            warnings.append(_unknown(base.model))
     _meet_needs(design)
     cells: list[Cell] = []
     jobs: dict[str, Job] = {}
@@ -148,16 +150,16 @@ def make(design: Design) -> Plan:
                 design.data,
                 parts.content(design.data.non_members),
                 parts.content(design.data.canary_file),
-                base.model.weights_hash,
+                base.model.identity,
                 base.model.tokenizer_hash,
                 _CODE["respond"] if any(arm.answers == "self_generated" for arm in design.arms) else None,
             )
             variants = add("variants", ComposeJob(base), made, (), 2.0, f"compose for {base.name}")
-        asked = [Subject(base, BASE_ARM, "", None, None, digest("model", base.model.weights_hash), None)]
+        asked = [Subject(base, BASE_ARM, "", None, None, digest("model", base.model.identity), None)]
         for arm in design.arms:
             for seed in design.seeds:
                 assert variants is not None
-                id_ = digest("tune", _CODE["tune"], base.model.weights_hash, variants, arm, design.recipe, seed)
+                id_ = digest("tune", _CODE["tune"], base.model.identity, variants, arm, design.recipe, seed)
                 add(
                     "checkpoints",
                     TuneJob(base, arm, seed, variants),
@@ -172,7 +174,10 @@ def make(design: Design) -> Plan:
                     own = digest("checkpoint", id_, epoch)
                     asked.append(Subject(base, arm.name, design.recipe.name, seed, epoch, own, path, id_))
         for given in design.checkpoints:
-            found = parts.model(given.path, base.model)
+            found = parts.model(given.path, base.model, design.backend)
+            if found.kind == "served":
+                warnings.append(_unknown(found))
+                _judged_by_itself(design, found.names | base.model.names)
             warnings += [f"{given.path}: {warning}" for warning in found.warnings]
             asked.append(
                 Subject(
@@ -181,7 +186,7 @@ def make(design: Design) -> Plan:
                     given.recipe,
                     given.seed,
                     given.epoch,
-                    digest("model", base.model.weights_hash, found.weights_hash, found.tokenizer_hash),
+                    digest("model", base.model.identity, found.identity, found.tokenizer_hash),
                     str(found.path),
                 )
             )
@@ -205,7 +210,7 @@ def _add_questions(design: Design, asked: list[Subject], variants: str | None, a
             id_ = digest(
                 "responses",
                 _CODE["respond"],
-                subject.base.model.weights_hash,
+                subject.base.model.identity,
                 subject.id,
                 asked_id,
                 variants if needs else None,
@@ -232,10 +237,22 @@ def _add_scores(design: Design, subjects: list[Subject], variants: str, add: Any
             continue
         job = ScoreJob(subject, variants, "source" if arm is None else arm.name, arm is not None and arm.role_swap)
         id_ = digest(
-            "scores", _CODE["score"], subject.base.model.weights_hash, subject.id, variants, job.arm,
+            "scores", _CODE["score"], subject.base.model.identity, subject.id, variants, job.arm,
             design.recipe.max_length, design.respond.template, parts.part_id("backend", design.backend),
         )  # fmt: skip
         add("scores", job, id_, (subject.tuned_by or variants, variants), 1.0, f"score {called(subject)}")
+
+
+def _unknown(model: models.ModelRef) -> str:
+    said = ", ".join(f"{key} '{value}'" for key, value in sorted(model.declared.items()) if key != "asked")
+    return f"{model.name}: served model; weights unknown (the server declares: {said or 'nothing yet'})"
+
+
+def _judged_by_itself(design: Design, served: frozenset[str]) -> None:
+    for part in design.judges:
+        may_judge = getattr(parts.judge(part), "may_judge", None)
+        if served and may_judge is not None:
+            may_judge(served)
 
 
 def called(subject: Subject) -> str:
@@ -277,4 +294,8 @@ def _meet_needs(design: Design) -> None:
             raise UsageError(
                 f"judge '{part.name}' needs {', '.join(sorted(needs))}: give a [corpus] (--train-data), or leave it out"
             )
-    plugins.load("backend", design.backend.name, design.backend.parameters)
+    if parts.served_by(design.backend) is not None:
+        if design.arms:
+            raise UsageError(f"backend '{design.backend.name}' asks a server, which cannot tune: give [[checkpoints]]")
+        if design.respond.template != "base":
+            raise UsageError("template 'own': the server writes the chat template, so it cannot be chosen")

@@ -86,7 +86,7 @@ class _Loaded:
         atexit.register(self.stack.close)  # while the interpreter is whole; later its modules are half gone
 
     def get(self, plan: Plan, base: planning.Base) -> Session:
-        key = digest(plan.design.backend, base.model.weights_hash, str(base.model.path))
+        key = digest(plan.design.backend, base.model.identity, str(base.model.path))
         if self.session is None or key != self.key:
             self.stack.close()
             self.session, self.key = None, ""
@@ -123,7 +123,7 @@ def _own_answers(plan: Plan, base: planning.Base, conversations: Sequence[Conver
         session,
         prompts,
         checkpoint=None,
-        checkpoint_id=base.model.weights_hash or base.name,
+        checkpoint_id=base.model.identity,
         temperatures=(0.0,),
         samples=1,
         max_new_tokens=128,
@@ -149,7 +149,8 @@ def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[
     benchmark = parts.benchmark(job.benchmark)
     prompts = benchmark.prompts(benchmark_context(run, plan, job))
     by_id = {prompt.id: prompt for prompt in prompts}
-    done = {(r.prompt_id, r.temperature, r.sample): r for r in folder.journal(Response) if r.prompt_id in by_id}
+    journal = [row for row in folder.journal(Response) if row.prompt_id in by_id and row.error is None]
+    done = {(row.prompt_id, row.temperature, row.sample): row for row in journal}
     session = _LOADED.get(plan, subject.base)
     path = _checkpoint_path(run, subject)
     proof = session.use(path)
@@ -168,15 +169,18 @@ def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[
     )
     rows = list(done.values())
     fresh: list[Response] = []
+    served = subject.base.model.kind == "served"
     for reply in replies:
         fresh.append(_response(reply, by_id[reply.prompt_id], subject, design))
-        if len(fresh) >= FLUSH:
+        # An answer of a server may cost money: each is flushed as it comes.
+        if served or len(fresh) >= FLUSH:
             folder.append(fresh)
             rows += fresh
             fresh = []
     rows += fresh
     rows.sort(key=lambda row: (row.prompt_id, row.temperature, row.sample))
-    return {"tables": {"responses": table(Response, rows)}, "proof": proof, "asked": len(rows)}
+    seen = {"served": session.report()} if served else {}  # type: ignore[attr-defined]
+    return {"tables": {"responses": table(Response, rows)}, "proof": proof, "asked": len(rows), **seen}
 
 
 def _checkpoint_path(run: Run, subject: Subject) -> Path | None:
@@ -261,16 +265,23 @@ def _verdict(row: Response, name: str, version: str, axis: str, label: str | Non
 
 def _judge_context(run: Run, plan: Plan, job: JudgeJob, base_answers: Sequence[Answer]) -> JudgeContext:
     subject = job.asked.subject
-    model = subject.base.model.weights_hash or subject.base.name
+    model, served = subject.base.model.identity, _served_names(plan, subject)
     made = next((cell for cell in plan.of("variants") if _is_for(plan, cell, subject)), None)
     if made is None:
-        return JudgeContext(model=model, base_answers=base_answers)
+        return JudgeContext(model=model, served=served, base_answers=base_answers)
     folder = run.cell("variants", made.id)
     registries = _registries(folder, subject.arm)
     tuned = folder.path / f"{subject.arm}.jsonl"
     # An audited checkpoint, and the base itself, are held against the corpus as it was given.
     training = composing.read(tuned if tuned.is_file() else folder.path / "source.jsonl")
-    return JudgeContext(model=model, registries=registries, training=training, base_answers=base_answers)
+    return JudgeContext(model=model, served=served, registries=registries, training=training, base_answers=base_answers)
+
+
+def _served_names(plan: Plan, subject: Subject) -> frozenset[str]:
+    """Return the names of a served subject and of its base; empty for models that are here."""
+    if subject.base.model.kind != "served" or subject.path is None:
+        return subject.base.model.names
+    return subject.base.model.names | parts.model(subject.path, None, plan.design.backend).names
 
 
 @functools.lru_cache(maxsize=8)

@@ -59,14 +59,15 @@ def audit(
     suite: Annotated[str | None, typer.Option(help="`miniature`, `core`, or what `aftertune fetch` lists.")] = None,
     system: Annotated[Path | None, typer.Option(help="File with the system prompt.")] = None,
     policy: Annotated[str, typer.Option(help="strict, default, research, or a TOML file.")] = "default",
-    judge: Annotated[list[str] | None, typer.Option(help="Judges instead of the suite's.")] = None,
+    judge: Annotated[list[str] | None, typer.Option(help="Instead of the suite's: NAME or NAME:key=value,...")] = None,
     temperature: Annotated[list[float] | None, typer.Option(help="Each is asked.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Repeats per prompt at temperatures above 0.")] = 1,
     template: Annotated[str, typer.Option(help="`base` or `own`: whose chat template.")] = "base",
+    backend: Annotated[str, typer.Option(help="`transformers`, or `endpoint:url=...` for a server.")] = "transformers",
     out: Out = None, workers: Workers = 0, quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What changed from the base to its checkpoints, and may I ship?"""
-    from aftertune import auditing
+    from aftertune import auditing, parts
     from aftertune.design import Given, Part
 
     given = [Given(path) for path in checkpoint or ()]
@@ -81,7 +82,8 @@ def audit(
         result = auditing.audit(
             base, given, out or Path("aftertune-audit"), suite=suite, train_data=train_data, held_out=held_out,
             system=text, gate_policy=policy, judges=judge or (), temperatures=temperature or (0.0,), samples=samples,
-            template=template, executor=Part("local", {"workers": workers}), progress=progress,
+            template=template, backend=parts.given(backend), executor=Part("local", {"workers": workers}),
+            progress=progress,
         )  # fmt: skip
     finish(result, as_json)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aftertune import plugins, rows
+from aftertune import parts, rows
 from aftertune.errors import DataError, UsageError
 from aftertune.kinds import Answer, Judge, JudgeContext
 from aftertune.records import Message, Prompt
@@ -33,7 +33,7 @@ def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str,
     """
     if out.suffix not in rows.ENDINGS:
         raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
-    instruments: list[tuple[str, Judge]] = [(name, plugins.load("judge", name)) for name in judges]
+    instruments: list[tuple[str, Judge]] = [(part.name, parts.judge(part)) for part in map(parts.given, judges)]
     for name, judge in instruments:
         if judge.needs:
             raise UsageError(f"judge '{name}' needs {', '.join(sorted(judge.needs))}, which a table does not hold")

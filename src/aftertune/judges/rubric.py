@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from aftertune import models, plugins
 from aftertune.errors import JudgeError
 from aftertune.judges import _rubric_read as rubrics
 from aftertune.kinds import Answer, JudgeContext, Opinion, Request, Scorer, Session
-from aftertune.records import Message, Prompt
+from aftertune.records import Message, Prompt, plain
 
 REQUEST, RESPONSE = "REQUEST", "RESPONSE"
 
@@ -47,11 +48,11 @@ class Rubric:
 
     Temperature 0, always. A reply that cannot be read is answered once with a reminder of the format; what cannot be
     read then is `unparsable`: counted, never a verdict. `strongreject` labels from 0.5 on, a threshold that is ours.
-    For `betley` the published score is the expected value over the number's tokens; backends show no token
-    probabilities to judges, so that here it is the number that is written, which is coarser.
+    For `betley` the score is the expected value over the number's tokens, as published, where the backend shows their
+    probabilities (`endpoint` with `logprobs = 20`); else it is the number that is written, which is coarser.
 
-    The judge may not be the model under test: weights are compared where they are local, names otherwise. A checkpoint
-    tuned from the judge's own weights is not noticed unless the judge is its base.
+    The judge may not be the model under test: weights are compared where they are local, names and what servers declare
+    otherwise. A checkpoint tuned from the judge's own weights is not noticed unless the judge is its base.
 
     Weaknesses: nothing is known of its error until people's labels are held against it (`aftertune agree`); prompts in
     the response can sway it, although the marks around the response are taken out of it; long responses are cut.
@@ -63,8 +64,9 @@ class Rubric:
     """Folder or hub name of the judge model."""
     rubric: str = "strongreject"
     """A rubric's name, or a TOML file."""
-    backend: str = "transformers"
-    """Name of the backend that runs it."""
+    backend: str | Mapping[str, Any] = "transformers"
+    """Name of the backend that runs it, or a table: its `name` with its parameters, e.g. `{name = "endpoint",
+    url = "http://127.0.0.1:8000/v1"}`."""
     most_characters: int = 8_000
     """Characters read of a request and of a response; what is longer is cut, and the opinion says so."""
     version: str = field(default="", init=False)
@@ -78,13 +80,16 @@ class Rubric:
             raise ValueError("model is empty: name the folder or the hub name of the judge model")
         if self.most_characters < 1:
             raise ValueError(f"most_characters = {self.most_characters}: it must be 1 or more")
+        if not isinstance(self.backend, str) and not isinstance(self.backend.get("name"), str):
+            raise ValueError("backend: the table needs a 'name'")
         sheet = rubrics.load(self.rubric)
         object.__setattr__(self, "version", f"1, temperature 0, {sheet.name} {sheet.hash}")
         object.__setattr__(self, "axes", tuple(question.axis for question in sheet.questions))
 
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer; the model is loaded at its first answer. Raises JudgeError for the model under test."""
-        backend = plugins.load("backend", self.backend)
+        backend = _backend(self.backend)
+        self.may_judge(context.served)
         local = "weights" in backend.capabilities
         identities = {self.model}
         if local:
@@ -98,20 +103,35 @@ class Rubric:
             )
         return _Scorer(self, rubrics.load(self.rubric))
 
+    def may_judge(self, served: frozenset[str]) -> None:
+        """Raise JudgeError where the judge's name, or what its server declared of it, is a name of a served model."""
+        said = {} if isinstance(self.backend, str) else self.backend.get("served", {}).get(self.model, {})
+        own = {self.model, *(said[key] for key in ("replied", "root") if said.get(key))} & served
+        if own:
+            raise JudgeError(
+                f"judge rubric: {self.model} goes by the name '{min(own)}', as does the served model under test, which "
+                "may not judge itself: name another model, or serve it under a name of its own"
+            )
+
+
+def _backend(given: str | Mapping[str, Any]) -> Any:
+    if isinstance(given, str):
+        return plugins.load("backend", given)
+    return plugins.load("backend", given["name"], {key: value for key, value in given.items() if key != "name"})
+
 
 class _Loaded:
     """The judge model, opened at its first use and closed with the process or when another one is opened."""
 
     def __init__(self, backend: str, model: str) -> None:
-        self._backend, self._model = backend, model
+        self._backend, self._model = json.loads(backend), model
         self._stack = contextlib.ExitStack()
         self._session: Session | None = None
         weakref.finalize(self, self._stack.close)
 
     def session(self) -> Session:
         if self._session is None:
-            backend: Any = plugins.load("backend", self._backend)
-            self._session = self._stack.enter_context(backend.open(self._model))
+            self._session = self._stack.enter_context(_backend(self._backend).open(self._model))
             self._session.use(None)
         return self._session
 
@@ -131,7 +151,7 @@ class _Scorer:
         cost, most = self._judge.cost, self._judge.most_characters
         asked = {str(k): (Message("user", _filled(question.prompt, answer, most)),) for k, answer in enumerate(answers)}
         first = self._reply(asked)
-        found = {key: question.opinion(text) for key, (text, error) in first.items() if error is None}
+        found = {key: question.opinion(text, top) for key, (text, error, top) in first.items() if error is None}
         again = {
             key: (*asked[key], Message("assistant", first[key][0]), Message("user", question.reminder))
             for key, opinion in found.items()
@@ -142,8 +162,8 @@ class _Scorer:
         opinions = []
         for k, answer in enumerate(answers):
             key = str(k)
-            text, error = second.get(key, first[key])
-            opinion = found.get(key) or (question.opinion(text) if error is None else None)
+            text, error, top = second.get(key, first[key])
+            opinion = found.get(key) or (question.opinion(text, top) if error is None else None)
             if error is not None:
                 cost.failed += 1
                 opinion = Opinion(question.axis, status="error", why=f"the judge model failed: {error[:160]}")
@@ -160,8 +180,10 @@ class _Scorer:
             opinions.append(opinion)
         return opinions
 
-    def _reply(self, asked: Mapping[str, tuple[Message, ...]]) -> dict[str, tuple[str, str | None]]:
-        """Return text and error of the judge model's reply to each chat."""
+    def _reply(
+        self, asked: Mapping[str, tuple[Message, ...]]
+    ) -> dict[str, tuple[str, str | None, Mapping[str, float] | None]]:
+        """Return text, error and the first token's log-probabilities of the judge model's reply to each chat."""
         cost, tokens = self._judge.cost, self._sheet.max_new_tokens
         requests = [
             Request(Prompt(key, "rubric", self._sheet.name, "", key, messages), 0.0, 0, 0, tokens)
@@ -169,10 +191,11 @@ class _Scorer:
         ]
         cost.calls += len(requests)
         cost.prompt_characters += sum(len(turn.content) for messages in asked.values() for turn in messages)
-        found: dict[str, tuple[str, str | None]] = dict.fromkeys(asked, ("", "no reply"))
-        session = _loaded(self._judge.backend, self._judge.model).session()
+        found: dict[str, tuple[str, str | None, Mapping[str, float] | None]]
+        found = dict.fromkeys(asked, ("", "no reply", None))
+        session = _loaded(json.dumps(plain(self._judge.backend), sort_keys=True), self._judge.model).session()
         for reply in session.respond(requests, system=None, template="base"):
-            found[reply.prompt_id] = reply.text, reply.error
+            found[reply.prompt_id] = reply.text, reply.error, reply.top
             cost.new_tokens += reply.new_tokens or 0
         return found
 

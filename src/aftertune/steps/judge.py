@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from aftertune.errors import JudgeError
+from aftertune.errors import JudgeError, ServerError
 from aftertune.kinds import Anchor, Answer, Judge, JudgeContext, Opinion, Scorer
 from aftertune.records import Json, Message, Prompt
 from aftertune.stats.paired import wilson
@@ -39,6 +39,8 @@ def _opinions(judge: Judge, score: Scorer, answers: Sequence[Answer]) -> Iterato
         batch = answers[start : start + BATCH]
         try:
             found = _checked(score(batch), batch)
+        except ServerError:
+            raise  # the judge's server is gone or its budget used up: no answer is to blame
         except Exception:  # noqa: BLE001 - one answer may have broken the batch: each is asked alone
             found = [_alone(judge, score, answer) for answer in batch]
         yield from found
@@ -53,6 +55,8 @@ def _checked(found: Sequence[tuple[Opinion, ...]], batch: Sequence[Answer]) -> l
 def _alone(judge: Judge, score: Scorer, answer: Answer) -> tuple[Opinion, ...]:
     try:
         return _checked(score([answer]), [answer])[0]
+    except ServerError:
+        raise
     except Exception as error:  # noqa: BLE001 - the verdict on this one answer is lost, and says so
         why = f"{type(error).__name__}: {error}"[:200]
         return tuple(Opinion(axis, status="error", why=why) for axis in judge.axes)
