@@ -108,8 +108,9 @@ def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
         for row in rows:
             value = float(row["logprob"])
             if math.isfinite(value) and value <= 1e-6:
-                # Two tokens may have one text.
-                found[str(row["token"])] = math.log(math.exp(found.get(str(row["token"]), -math.inf)) + math.exp(value))
+                token = str(row["token"])
+                low, high = sorted((value, found.get(token, -math.inf)))
+                found[token] = high + math.log1p(math.exp(low - high))  # two tokens may have one text
     except (KeyError, IndexError, TypeError, ValueError):
         return None
     return found or None
