@@ -135,10 +135,13 @@ def test_a_server_that_is_gone_ends_it_and_keeps_what_was_answered() -> None:
 
     script = Scripted(trouble=dies)
     kept: list[Reply] = []
-    with serving(script), backend(script, retries=1, concurrency=4).open("base") as session:
-        with pytest.raises(ServerError, match="in a row came to nothing.*same command again"):
-            for reply in session.respond(requests(200), system=None, template="base"):
-                kept.append(reply)
+    with (
+        serving(script),
+        backend(script, retries=1, concurrency=4).open("base") as session,
+        pytest.raises(ServerError, match="in a row came to nothing.*same command again"),
+    ):
+        for reply in session.respond(requests(200), system=None, template="base"):
+            kept.append(reply)
     assert sum(reply.error is None for reply in kept) == len(script.answered) >= 10
     assert len(kept) < 40
     with pytest.raises(ServerError, match="cannot be reached"), backend(script, retries=0).open("base") as session:
@@ -204,9 +207,9 @@ def test_retry_after_is_kept_in_seconds_and_as_a_date() -> None:
             assert ask(script, 1)[0].error is None
             assert time.monotonic() - began >= least
             assert len(script.seen) == 2
-    with serving(Scripted(trouble=lambda body, before: "429 9000")) as script:
-        with pytest.raises(ServerError, match="left alone for 9,000 s: run the same command"):
-            ask(script, 1)
+    patient = pytest.raises(ServerError, match="left alone for 9,000 s: run the same command")
+    with serving(Scripted(trouble=lambda body, before: "429 9000")) as script, patient:
+        ask(script, 1)
 
 
 def test_the_pace_rises_by_answers_and_is_halved_once_per_trouble() -> None:
@@ -325,16 +328,16 @@ def test_what_a_server_says_of_a_model_is_recorded_and_held_against_it() -> None
 
 
 def test_a_server_that_ignores_the_temperature_is_refused_above_zero_only() -> None:
-    with serving(Scripted(say=lambda body: f"the same, {body['messages']}")) as script:
-        with backend(script).open("base") as session:
-            session.use(None)
-            with pytest.raises(ModelError, match="base: the server ignores the temperature"):
-                list(session.respond(requests(2, 0.7), system=None, template="base"))
-            assert len(list(session.respond(requests(2), system=None, template="base"))) == 2
-            report: Any = session.report()
-            assert report["temperature"] == "ignored"
-            assert report["seed"] == "unknown"
-            assert "ignores the temperature" in report["warnings"][0]
+    script = Scripted(say=lambda body: f"the same, {body['messages']}")
+    with serving(script), backend(script).open("base") as session:
+        session.use(None)
+        with pytest.raises(ModelError, match="base: the server ignores the temperature"):
+            list(session.respond(requests(2, 0.7), system=None, template="base"))
+        assert len(list(session.respond(requests(2), system=None, template="base"))) == 2
+        report: Any = session.report()
+        assert report["temperature"] == "ignored"
+        assert report["seed"] == "unknown"
+        assert "ignores the temperature" in report["warnings"][0]
 
 
 def test_seeds_noise_and_an_adapter_that_does_nothing_are_noticed() -> None:
@@ -354,15 +357,15 @@ def test_seeds_noise_and_an_adapter_that_does_nothing_are_noticed() -> None:
 
 
 def test_cut_empty_and_changing_answers_are_warnings() -> None:
-    with serving(Scripted(say=lambda body: "" if "0?" in str(body) else "cut<length>", fingerprint="a")) as script:
-        with backend(script).open("base") as session:
-            replies = {r.prompt_id: r for r in session.respond(requests(3), system=None, template="base")}
-            assert replies["p1"].finish_reason == "length"
-            script.fingerprint = "b"
-            list(session.respond(requests(1), system=None, template="base"))
-            warnings = " ".join(session.report()["warnings"])  # type: ignore[arg-type]
-            for words in ("2 answers were empty", "2 answers were cut", "fingerprint changed: a, b"):
-                assert words in warnings
+    script = Scripted(say=lambda body: "" if "0?" in str(body) else "cut<length>", fingerprint="a")
+    with serving(script), backend(script).open("base") as session:
+        replies = {r.prompt_id: r for r in session.respond(requests(3), system=None, template="base")}
+        assert replies["p1"].finish_reason == "length"
+        script.fingerprint = "b"
+        list(session.respond(requests(1), system=None, template="base"))
+        warnings = " ".join(session.report()["warnings"])  # type: ignore[arg-type]
+        for words in ("2 answers were empty", "2 answers were cut", "fingerprint changed: a, b"):
+            assert words in warnings
 
 
 def test_log_probabilities_are_shown_or_refused() -> None:

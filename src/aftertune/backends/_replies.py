@@ -53,9 +53,11 @@ def read_events(lines: Sequence[str]) -> Completion:
             break
         event = _object(data)
         last = {**last, **{key: value for key, value in event.items() if value is not None}}
-        for choice in event.get("choices") or ():
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and choice.get("index", 0) == 0:
-                text.append(_text(choice.get("delta") or {}))
+                delta = choice.get("delta")
+                text.append(_text(delta if isinstance(delta, dict) else {}))
                 finish = choice.get("finish_reason") or finish
                 top = top or _top(choice)
     if finish is None and not (ended and text):
