@@ -38,6 +38,7 @@ class Scripted:
     """Further fields of the choice, e.g. logprobs."""
     url: str = ""
     seen: list[Body] = field(default_factory=list)
+    times: Counter[str] = field(default_factory=Counter)
     answered: list[Body] = field(default_factory=list)
     now: int = 0
     most: int = 0
@@ -98,9 +99,8 @@ def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             plain = json.dumps(body, sort_keys=True)
             with script.lock:
-                before = (
-                    sum(json.dumps(b, sort_keys=True) == plain for b in script.seen) if len(script.seen) < 999 else 0
-                )
+                before = script.times[plain]
+                script.times[plain] += 1
                 script.seen.append(body)
                 script.now += 1
                 script.most = max(script.most, script.now)

@@ -15,7 +15,7 @@ from typing import Any
 
 from aftertune import composing, parts, plugins, scoring
 from aftertune import plan as planning
-from aftertune.design import Design
+from aftertune.design import Design, Part
 from aftertune.errors import StoreError
 from aftertune.kinds import Answer, Backend, BenchmarkContext, Cell, JudgeContext, Reply, Session
 from aftertune.pii.registry import Registry
@@ -57,7 +57,7 @@ class Worker:
             assert path is not None
             info = scoring.do(run, plan, job, _LOADED.get(plan, job.subject.base), path)
         else:
-            info = _judge(run, plan, job)
+            info = _judge(run, plan, job, folder)
         spent = {"seconds": round(time.time() - began[0], 3), "cpu_seconds": round(time.process_time() - began[1], 3)}
         tables = info.pop("tables", None)
         documents = info.pop("documents", None)
@@ -150,7 +150,7 @@ def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[
     prompts = benchmark.prompts(benchmark_context(run, plan, job))
     by_id = {prompt.id: prompt for prompt in prompts}
     journal = [row for row in folder.journal(Response) if row.prompt_id in by_id and row.error is None]
-    done = {(row.prompt_id, row.temperature, row.sample): row for row in journal}
+    done = {_place(row): row for row in journal}
     session = _LOADED.get(plan, subject.base)
     path = _checkpoint_path(run, subject)
     proof = session.use(path)
@@ -172,13 +172,13 @@ def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[
     served = subject.base.model.kind == "served"
     for reply in replies:
         fresh.append(_response(reply, by_id[reply.prompt_id], subject, design))
-        # An answer of a server may cost money: each is flushed as it comes.
+        # An answer of a server may have cost money: each is flushed as it comes.
         if served or len(fresh) >= FLUSH:
             folder.append(fresh)
             rows += fresh
             fresh = []
     rows += fresh
-    rows.sort(key=lambda row: (row.prompt_id, row.temperature, row.sample))
+    rows.sort(key=_place)
     seen = {"served": session.report()} if served else {}  # type: ignore[attr-defined]
     return {"tables": {"responses": table(Response, rows)}, "proof": proof, "asked": len(rows), **seen}
 
@@ -217,42 +217,59 @@ def _response(reply: Reply, prompt: Prompt, subject: Subject, design: Design) ->
 # ---------------------------------------------------------------------------------------------- judge
 
 
-def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
+def _judge(run: Run, plan: Plan, job: JudgeJob, folder: CellFolder) -> dict[str, object]:
     instrument = parts.judge(job.judge)
-    checked = judge.check(instrument)
+    checked = _checked(job.judge)
     prompts = {p.id: p for p in parts.benchmark(job.asked.benchmark).prompts(benchmark_context(run, plan, job.asked))}
     rows = records(Response, run.cell("responses", job.responses).read("responses"))
     base_rows = records(Response, run.cell("responses", job.base_responses).read("responses"))
     base_text: dict[str, str] = {}
     for row in base_rows:
         base_text.setdefault(row.prompt_id, row.text)
-    asked = [row for row in rows if row.error is None]
+    verdicts = [row for row in folder.journal(Verdict) if row.judge_version == instrument.version]
+    failed = {_place(verdict) for verdict in verdicts if verdict.status == "error"}
+    failed |= {_place(verdict) for verdict in verdicts[-1:]}  # the crash may have torn off one of its axes
+    verdicts = [verdict for verdict in verdicts if _place(verdict) not in failed]
+    done = {_place(verdict) for verdict in verdicts}
+    asked = [row for row in rows if row.error is None and _place(row) not in done]
     answers = [Answer(prompts[r.prompt_id], r.text, r.finish_reason, base_text.get(r.prompt_id)) for r in asked]
     context = _judge_context(run, plan, job, [
         Answer(prompts[row.prompt_id], row.text, row.finish_reason) for row in base_rows if row.error is None
     ])  # fmt: skip
-    verdicts: list[Verdict] = []
+    spent = getattr(instrument, "cost", None)
     for row, opinions in zip(asked, judge.judge(instrument, answers, context), strict=True):
-        for opinion in opinions:
-            verdicts.append(
-                _verdict(
-                    row,
-                    job.judge.name,
-                    instrument.version,
-                    opinion.axis,
-                    opinion.label,
-                    opinion.value,
-                    opinion.status,
-                    opinion.why,
-                )
-            )
+        found = [
+            _verdict(row, job.judge.name, instrument.version, o.axis, o.label, o.value, o.status, o.why)
+            for o in opinions
+        ]
+        verdicts += found
+        if spent is not None:
+            folder.append(found)  # a model was asked for them
     for row in rows:
         if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
             for axis in instrument.axes:
                 verdicts.append(_verdict(row, job.judge.name, instrument.version, axis, None, None, "error", row.error))
-    spent = getattr(instrument, "cost", None)
+    order = {_place(row): at for at, row in enumerate(rows)}
+    verdicts.sort(key=lambda verdict: order[_place(verdict)])
     cost = {"cost": dataclasses.asdict(spent)} if spent is not None else {}
     return {"tables": {"verdicts": table(Verdict, verdicts)}, "anchors": checked, "judge": job.judge.name, **cost}
+
+
+_CHECKS: dict[str, dict[str, Any]] = {}
+
+
+def _checked(part: Part) -> dict[str, Any]:
+    """Try a judge on its anchors, a judge that asks a model once per process only."""
+    instrument, id_ = parts.judge(part), parts.part_id("judge", part)
+    if not hasattr(instrument, "cost"):
+        return judge.check(instrument)
+    if id_ not in _CHECKS:
+        _CHECKS[id_] = judge.check(instrument)
+    return _CHECKS[id_]
+
+
+def _place(row: Key) -> tuple[str, float, int]:
+    return row.prompt_id, row.temperature, row.sample
 
 
 def _verdict(row: Response, name: str, version: str, axis: str, label: str | None, value: float | None,

@@ -92,12 +92,13 @@ class Client:
         `accept` raises ServerError for a completion that must not be taken. What ends everything (a refused key, a
         server that is gone, a used-up budget) is raised as ServerError after all that was answered has been yielded.
         """
-        results: queue.SimpleQueue[tuple[int, Completion | str] | None] = queue.SimpleQueue()
+        results: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
         with _loop() as loop:
             job = asyncio.run_coroutine_threadsafe(self._all(bodies, accept, results.put), loop)
             job.add_done_callback(lambda _: results.put(None))
             while (item := results.get()) is not None:
-                yield item
+                yield item.index, item.found
+                loop.call_soon_threadsafe(item.taken.set)
             job.result()
 
     # ------------------------------------------------------------------------------------------ one loop
@@ -114,7 +115,10 @@ class Client:
                     found = await self._one(http, body, accept, state)
                     if found is None:
                         return
-                    put((index, found))
+                    result = _Result(index, found)
+                    put(result)
+                    # Its place stays taken until it is, so that a kill costs no more than were in flight.
+                    await result.taken.wait()
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self._limits.concurrency, len(bodies))):
@@ -278,6 +282,15 @@ class Client:
 
     def _clean(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What came of one request, and whether the caller has it."""
+
+    index: int
+    found: Completion | str
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass

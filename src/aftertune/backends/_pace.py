@@ -38,6 +38,13 @@ class Ledger:
     again: Counter[str] = field(default_factory=Counter)
     """Reason -> how often a request was tried again for it."""
     most_at_once: int = 0
+    begun: int = 0
+    """How many runs began or went on: what was found out about models holds for one."""
+
+    def begin(self) -> None:
+        """Count anew."""
+        for name, value in vars(Ledger(begun=self.begun + 1)).items():
+            setattr(self, name, value)
 
     @property
     def tokens(self) -> int:

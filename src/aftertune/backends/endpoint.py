@@ -116,7 +116,7 @@ class Endpoint:
 
     def begin(self) -> None:
         """Start counting the budget anew."""
-        _LEDGERS.pop(self._ledger_key(), None)
+        _LEDGERS.setdefault(self._ledger_key(), Ledger()).begin()
 
     def identify(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """Ask the server what it says of each model: one trial request each, and its list of models if it has one.
@@ -173,6 +173,7 @@ class EndpointSession:
         self._client = backend.client()
         self._seen: defaultdict[str, Seen] = defaultdict(Seen)
         self._listed: Mapping[str, Mapping[str, Any]] | None = None
+        self._begun = self._client.ledger.begun
 
     def use(self, checkpoint: Path | None) -> Proof:
         """Switch to the model of this name (None: the base), and find out what it does with temperature and seed.
@@ -180,6 +181,9 @@ class EndpointSession:
         The proof is empty: a server shows neither logits nor weights. Raises ServerError where the server does not
         answer, answers as another model than it did when the run began, or shows no log-probabilities though asked to.
         """
+        if self._begun != self._client.ledger.begun:  # another run: the server may be another by now
+            self._begun, self._listed = self._client.ledger.begun, None
+            self._seen.clear()
         self._name = str(checkpoint) if checkpoint is not None else self._base
         for name in dict.fromkeys((self._base, self._name)):
             if self._seen[name].probed is None:

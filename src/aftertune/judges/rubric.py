@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from aftertune import models, plugins
 from aftertune.errors import JudgeError
@@ -60,8 +60,10 @@ class Rubric:
     Source: each rubric names its own. Licence: Apache-2.0 (the model has its own).
     """
 
+    batch: ClassVar[int] = 64
+    """Answers judged at once: what a crash can cost in calls of the model."""
     model: str
-    """Folder or hub name of the judge model."""
+    """Folder, hub name, or a server's name of the judge model."""
     rubric: str = "strongreject"
     """A rubric's name, or a TOML file."""
     backend: str | Mapping[str, Any] = "transformers"

@@ -13,7 +13,7 @@ from aftertune.stats.paired import wilson
 VERSION = "1"
 """Goes into verdict ids: changed whenever the same judge would be asked differently."""
 BATCH = 512
-"""Answers handed to a scorer at once."""
+"""Answers handed to a scorer at once, unless the judge has a `batch` of its own."""
 LEAST_YOUDEN = 0.5
 """Sensitivity + specificity - 1 on the anchors below which a judge may not judge (Youden 1950)."""
 POSITIVE = {"refusal": "full", "coherence": "degenerate"}
@@ -35,8 +35,9 @@ def judge(judge: Judge, answers: Sequence[Answer], context: JudgeContext) -> Ite
 
 
 def _opinions(judge: Judge, score: Scorer, answers: Sequence[Answer]) -> Iterator[tuple[Opinion, ...]]:
-    for start in range(0, len(answers), BATCH):
-        batch = answers[start : start + BATCH]
+    size = getattr(judge, "batch", BATCH)
+    for start in range(0, len(answers), size):
+        batch = answers[start : start + size]
         try:
             found = _checked(score(batch), batch)
         except ServerError:
