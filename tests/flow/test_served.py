@@ -98,9 +98,7 @@ def test_an_audit_of_served_models_ends_in_a_report_that_claims_no_weights(
     kept = read(tmp_path / "run" / "design.toml").backend.parameters["served"]
     assert kept["tuned"]["root"] == "/adapters/tuned"
     before = len(served.seen), len(judge.seen)
-    again = pipeline.run(made, tmp_path / "run")
-    assert again.decisions == result.decisions
-    pipeline.again(tmp_path / "run")
+    assert pipeline.run(made, tmp_path / "run").decisions == result.decisions
     assert (len(served.seen), len(judge.seen)) == before, "a finished run asks nobody"
 
 
@@ -161,21 +159,13 @@ def test_a_judge_that_breaks_off_goes_on_where_it_was(servers: tuple[Scripted, S
 
 def test_a_budget_is_continued_by_the_same_command(servers: tuple[Scripted, Scripted], tmp_path: Path) -> None:
     served, _ = servers
-    made = design(served, budget_requests=45)
-    with pytest.raises(ServerError, match="45 requests is used up: what is answered is kept"):
+    made = design(served, budget_requests=65)
+    with pytest.raises(ServerError, match="65 requests is used up: what is answered is kept"):
         pipeline.run(made, tmp_path / "run")
-    assert len(served.seen) <= 45
+    assert len(served.seen) <= 65
     with pytest.raises(UsageError, match="kept by one process"):
         pipeline.run(made, tmp_path / "run", executor=Part("local", {"workers": 3}))
-    for _ in range(3):
-        try:
-            pipeline.run(made, tmp_path / "run")
-        except ServerError as error:
-            assert "used up" in str(error)
-        else:
-            break
-    else:
-        pytest.fail("it never came to an end")
+    pipeline.run(made, tmp_path / "run")
     assert max(repeats(served).values()) == 1
     assert len([body for body in served.answered if not trial(body)]) == 60
 
@@ -215,17 +205,12 @@ def test_what_a_server_cannot_do_is_refused_before_it_is_asked(
 
 def test_another_model_behind_the_name_makes_another_run(servers: tuple[Scripted, Scripted], tmp_path: Path) -> None:
     served, _ = servers
-    made = design(served, budget_requests=30)
+    made = design(served, budget_requests=40)
     with pytest.raises(ServerError):
         pipeline.run(made, tmp_path / "run")
     served.models = {"base": {"root": "/models/base"}, "tuned": {"root": "/adapters/other", "parent": "base"}}
     with pytest.raises(ServerError, match="now declares root '/adapters/other'"):
-        for _ in range(4):
-            try:
-                pipeline.run(made, tmp_path / "run")
-            except ServerError as error:
-                if "used up" not in str(error):
-                    raise
+        pipeline.run(made, tmp_path / "run")
     one, two = (planning.make(parts.pinned(design(served))) for _ in range(2))
     assert [cell.id for cell in one.cells] == [cell.id for cell in two.cells]
     served.models["tuned"] = {"root": "/adapters/third", "parent": "base"}
