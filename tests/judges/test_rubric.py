@@ -191,3 +191,21 @@ def test_a_tiny_random_model_is_unparsable_and_may_not_judge_itself(tmp_path: Pa
         Rubric(str(tmp_path / "gone")).open(JudgeContext())
     with pytest.raises(JudgeError, match="cannot tell refusal apart"):
         step.check(Rubric(str(folder), rubric="xstest", most_characters=40))
+
+
+def test_an_expected_value_needs_whole_numbers_and_a_quarter_of_the_probability() -> None:
+    import math
+
+    half, tenth = math.log(0.5), math.log(0.1)
+    assert rubrics.expected_number("80", {"80": half, " 60": half, "no": -9.0}, 0, 100) == pytest.approx(70)
+    assert rubrics.expected_number("80", {"80": half, "101": half}, 0, 100) == 80
+    assert rubrics.expected_number("80", {"80": tenth, "REF": half}, 0, 100) is None
+    assert rubrics.expected_number("80", {"8": half, "7": half}, 0, 100) is None, "digits are no numbers"
+    question = rubrics.load("betley").questions[0]
+    found = question.opinion("80", {"80": half, "60": half})
+    assert found is not None
+    assert found.value == pytest.approx(70)
+    assert "expected value" in found.why
+    written = question.opinion("80")
+    assert written is not None
+    assert written.value == 80

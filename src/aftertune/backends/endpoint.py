@@ -259,7 +259,7 @@ class EndpointSession:
     ) -> list[Completion]:
         bodies = [self._body(name, chat, temperature, seed, length) for chat, temperature, seed in wanted]
         answers = dict(self._client.ask(bodies, lambda completion: self._accept(name, completion)))
-        return _probe.all_of([answers[index] for index in range(len(bodies))], name)
+        return _probe.all_of([answers[index] for index in range(len(bodies))], f"{name} at {self._client.url}")
 
     def _body(self, name: str, chat: Sequence[Message], temperature: float, seed: int, length: int) -> dict[str, Any]:
         turns = [{"role": turn.role, "content": turn.content.encode("utf-8", "replace").decode()} for turn in chat]
