@@ -134,7 +134,9 @@ def _fitting(kind: str, name: str, found: Mapping[str, Any], folder: Path) -> di
             raise UsageError(f"{kind} '{name}': {key} = {value!r} is not of the type {hints[key]}")
         if key in plugins.KINDS and isinstance(value, Mapping) and isinstance(value.get("name"), str):
             own = {k: v for k, v in value.items() if k != "name"}
-            fitting[key] = {"name": value["name"], **_fitting(key, value["name"], own, folder)}
+            own = _fitting(key, value["name"], own, folder)
+            plugins.load(key, value["name"], own)
+            fitting[key] = {"name": value["name"], **own}
             continue
         if served and key == "model":  # the server's name for it, whatever stands here
             continue
