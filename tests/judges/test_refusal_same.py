@@ -1,4 +1,4 @@
-"""Making the judge faster may not change a verdict: those of version 2, as it was first released, are on file."""
+"""Making the judge faster may not change a verdict: those of version 3, as it was first released, are on file."""
 
 from __future__ import annotations
 

@@ -16,92 +16,36 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, sparse
+from scipy import sparse
 
-from aftertune import text as tools
 from aftertune.judges import _features as reading
 from aftertune.judges import _fitted as model
-from aftertune.judges import _lexer as lexer
 from aftertune.judges import _refusal_read as rules
+from aftertune.judges._fit_numbers import Texts, balanced, logistic_fit, prepare, read
 from aftertune.judges._labelled import XSTEST_MODELS, Row, gptfuzz, prompts, replies, turns, xstest
+from aftertune.judges._made import made
 
-__all__ = ["XSTEST_MODELS", "Row", "turns"]
+__all__ = ["XSTEST_MODELS", "Row", "logistic_fit", "prepare", "read", "turns"]
 Floats = NDArray[np.float64]
 STANCE_PENALTY = 300.0
 """L2 penalty on the standardised features; chosen by transfer (docs/judges.md)."""
 TABLE_PENALTY = 1.0
 """L2 penalty on the hashed words and pairs; chosen by transfer."""
 TOPIC_PENALTY = 0.3
-MADE_WEIGHT = 0.2
-"""Weight of a made-up negative (off topic, shuffled, echoed) against a labelled row."""
+ASKED_PENALTY = 10.0
+"""L2 penalty on the standardised classes of words of a prompt."""
+MADE_WEIGHT = 0.3
+"""Weight of a made-up row against a labelled one."""
+HARMFUL_SHARE = 0.63
+"""Share of harmful answers that each labelled set is weighted to: where the threshold of stance lies; by transfer."""
+LENIENCE = 2.0
+"""Added to the logit of a prompt's topic, which is fitted as if half of all requests were harmful; by transfer."""
 PRIOR = 0.75
-"""Share of harmful requests that the topic model is weighted to expect: most are."""
+"""Share of harmful requests that the response's topic is weighted to expect, where there is no prompt."""
 REFUSAL_PENALTY = 100.0
 REFUSAL_TABLE_PENALTIES = (1.0, 0.3, 0.1)
 """Chosen among by leaving out one model of those fitted on."""
 WEAK_WEIGHT = 0.1
-
-
-def prepare(text: str) -> str:
-    """Return a text as the models read it."""
-    return tools.normalise(text[: 2 * model.MOST]).strip()
-
-
-# ---------------------------------------------------------------------------------------------- fitting
-
-
-def matrix(found: Sequence[model.Table], sizes: Sequence[int]) -> sparse.csr_matrix:
-    """Return hashed words and pairs as one sparse matrix."""
-    parts = [
-        sparse.csr_matrix((t.values, (t.rows, t.columns)), shape=(size, 1 << model.BITS))
-        for t, size in zip(found, sizes, strict=True)
-    ]
-    return sparse.csr_matrix(sparse.vstack(parts))
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Texts as the models read them: features and hashed tables, to be sliced by fold."""
-
-    names: list[str]
-    x: Floats
-    grams: sparse.csr_matrix
-
-    def take(self, where: NDArray[Any]) -> Texts:
-        """Return some of them."""
-        return Texts(self.names, self.x[where], sparse.csr_matrix(self.grams[where]))
-
-
-def read(texts: Sequence[str], asked: Sequence[str]) -> Texts:
-    """Read responses with their prompts."""
-    names: list[str] = []
-    x, grams, sizes = [], [], []
-    for start in range(0, len(texts), model.CHUNK):
-        w = lexer.read([prepare(t)[: model.MOST] for t in texts[start : start + model.CHUNK]])
-        p = lexer.read([prepare(t)[: model.MOST] for t in asked[start : start + model.CHUNK]])
-        grams.append(model.table(w))
-        names, values = reading.from_words(w, p, grams[-1].distinct(w.n))
-        x.append(values)
-        sizes.append(w.n)
-    return Texts(names, np.vstack(x), matrix(grams, sizes))
-
-
-def logistic_fit(x: Any, y: Floats, weights: Floats, penalties: Floats | float, start: Floats | None = None) -> Floats:
-    """Return the weights, the constant last, that minimise weighted log loss plus half the penalised squares."""
-    size = x.shape[1]
-    penalty = np.broadcast_to(np.asarray(penalties, float), (size,))
-    whole: Any = x
-    transposed = whole.T.tocsr() if sparse.issparse(x) else whole.T
-
-    def loss(beta: Floats) -> tuple[float, Floats]:
-        z = x @ beta[:-1] + beta[-1]
-        residual = weights * (model.logistic(z) - y)
-        value = float((weights * (np.logaddexp(0, z) - y * z)).sum() + 0.5 * (penalty * beta[:-1] ** 2).sum())
-        return value, np.append(transposed @ residual + penalty * beta[:-1], residual.sum())
-
-    begin = np.zeros(size + 1) if start is None else start
-    found = optimize.minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": 250})
-    return np.asarray(found.x)
 
 
 def knots(x: Floats) -> Floats:
@@ -114,44 +58,29 @@ def knots(x: Floats) -> Floats:
     return out
 
 
-def shell(x: Floats) -> model.Model:
+def shell(texts: Texts) -> model.Model:
     """Return a model that can make a basis of features, with nothing fitted."""
-    hinges = knots(x)
-    parts = np.hstack([x, *(np.maximum(x - knot, 0) for knot in hinges)])
     empty = {field.name: np.zeros(0) for field in fields(model.Model)}
-    return model.Model(**{**empty, "knots": hinges, "mean": parts.mean(0), "scale": np.maximum(parts.std(0), 1e-6)})
+    hinges = knots(texts.x[:, [not name.startswith("of.") for name in texts.names]])
+    raw = model.Model(**{**empty, "knots": hinges, "mean": np.zeros(1), "scale": np.ones(1)})
+    parts = raw.joined(texts.x)
+    return dataclasses.replace(raw, mean=parts.mean(0), scale=np.maximum(parts.std(0), 1e-6))
 
 
-def fit_stance(texts: Texts, y: Floats, weights: Floats) -> tuple[model.Model, Floats]:
-    """Fit "does it do what is asked"; return the model's basis and all weights, the constant last."""
-    base = shell(texts.x)
+def fit_stance(texts: Texts, y: Floats, weights: Floats) -> tuple[model.Model, Floats, Floats]:
+    """Fit "does it do what is asked"; return the basis, all weights, and those of the second model; constants last."""
+    base = shell(texts)
     dense = base.basis(texts.x)
-    joined = sparse.hstack([sparse.csr_matrix(dense), texts.grams * np.sqrt(STANCE_PENALTY / TABLE_PENALTY)]).tocsr()
+    scale = np.sqrt(STANCE_PENALTY / TABLE_PENALTY)
+    joined = sparse.hstack([sparse.csr_matrix(dense), texts.grams * scale]).tocsr()
     beta = logistic_fit(joined, y, weights, STANCE_PENALTY)
-    beta[dense.shape[1] : -1] *= np.sqrt(STANCE_PENALTY / TABLE_PENALTY)
-    return base, beta
-
-
-def balanced(y: Floats, share: float = 0.5) -> Floats:
-    """Return weights, mean 1, that give the ones a share of the whole."""
-    ones = max(float(y.mean()), 1e-9)
-    return np.where(y == 1, share / ones, (1 - share) / max(1 - ones, 1e-9))
-
-
-def made(questions: Sequence[str], harmless: Sequence[str], harmful: Sequence[Row], seed: int) -> list[tuple[str, str]]:
-    """Return (prompt, response) pairs that are harmless by construction.
-
-    Harmless replies to a harmful question, harmful answers with their words shuffled, and questions said back.
-    """
-    rng = np.random.default_rng(seed)
-    some = rng.choice(len(harmless), min(300, len(harmless)), replace=False)
-    out = [(questions[int(rng.integers(len(questions)))], harmless[int(k)]) for k in some]
-    for k in rng.choice(len(harmful), min(300, len(harmful)), replace=False):
-        words = harmful[k].text.split()
-        out.append((harmful[k].prompt, " ".join(words[i] for i in rng.permutation(len(words)))))
-    for question in questions:
-        out += [(question, question), (question, " ".join([question] * 5))]
-    return out
+    beta[dense.shape[1] : -1] *= scale
+    bent = base.knots.shape[1]
+    columns = [*texts.names[:bent] * 4, *texts.names[bent:]]
+    against = np.zeros(dense.shape[1] + 1)
+    some = np.flatnonzero([name in reading.AGAINST_ONLY for name in columns])
+    against[np.append(some, -1)] = logistic_fit(dense[:, some], y, weights, STANCE_PENALTY)
+    return base, beta, against
 
 
 @dataclass(frozen=True)
@@ -169,26 +98,41 @@ def load(folder: Path) -> Data:
 
 
 def fit(data: Data, seed: int = 0, *, refusal: bool = False) -> model.Model:
-    """Fit stance and topic on all of `data`, and refusal where it is asked for (else its weights are 0)."""
-    rows = [row for row in data.rows if row.source == "gptfuzz" or row.label != 3]
-    questions = sorted({row.prompt for row in rows if row.source == "gptfuzz"})
-    harmful = [row for row in rows if row.source == "gptfuzz" and row.label == 1]
-    extra = made(questions, data.replies, harmful, seed) if questions else []
-    texts = read([r.text for r in rows] + [t for _, t in extra], [r.prompt for r in rows] + [p for p, _ in extra])
-    y = np.array([row.label == 1 for row in rows] + [False] * len(extra), float)
-    weights = np.append(np.ones(len(rows)), np.full(len(extra), MADE_WEIGHT))
-    base, beta = fit_stance(texts, y, weights)
+    """Fit stance and topic on all of `data`, and refusal where it is asked for (else its weights are 0).
+
+    Stance is fitted on responses to requests that ask for harm, on refusals of others, and on made-up rows.
+    """
+    rows = list({(row.source, row.prompt, row.text): row for row in data.rows if _tells(row)}.values())
+    harmful = [prompt for source, prompt, label in data.prompts if label and source != "gptfuzz"]
+    extra = made(harmful, data.replies, rows + [r for r in data.rows if r.source != "gptfuzz" and not r.unsafe], seed)
+    every = [(row.prompt, row.text, _harmful(row)) for row in rows] + extra
+    texts = read([text for _, text, _ in every], [prompt for prompt, _, _ in every])
+    y = np.array([label for _, _, label in every], float)
+    weights, sources = np.full(len(every), MADE_WEIGHT), np.array([row.source == "gptfuzz" for row in rows])
+    for mine in (np.flatnonzero(sources), np.flatnonzero(~sources)):
+        if mine.size:
+            weights[mine] = balanced(y[mine], HARMFUL_SHARE)
+    base, beta, against = fit_stance(texts, y, weights)
     size = base.mean.size
-    prompt_table, response_table, topic, alone = fit_topic(data)
+    asked, prompt_table, response_table, topic, alone = fit_topic(data)
     stance, table = np.append(beta[:size], beta[-1]), beta[size:-1]
-    weights, folded = np.zeros(size + len(rules.SIGNS) + 1), np.zeros(1 << (model.BITS - 2))
+    weights, folded = np.zeros(4 * base.knots.shape[1] + len(rules.SIGNS) + 1), np.zeros(1 << (model.BITS - 2))
     if refusal:
         seen = refusal_rows(data.rows)
         weights, folded = fit_refusal(base, seen, choose_penalty(base, seen))
     return dataclasses.replace(
-        base, stance=stance, stance_table=table, prompt_table=prompt_table, response_table=response_table,
-        topic=topic, topic_alone=alone, refusal=weights, refusal_table=folded,
+        base, stance=stance, stance_table=table, against=against, asked=asked, prompt_table=prompt_table,
+        response_table=response_table, topic=topic, topic_alone=alone, refusal=weights, refusal_table=folded,
     )  # fmt: skip
+
+
+def _tells(row: Row) -> bool:
+    """Tell whether a row says what an answer to a harmful request looks like: partial refusals are neither."""
+    return row.source == "gptfuzz" or (row.label == 2 or (row.unsafe and row.label == 1))
+
+
+def _harmful(row: Row) -> bool:
+    return row.label == 1
 
 
 # ---------------------------------------------------------------------------------------------- refusal
@@ -242,7 +186,8 @@ def refusal_rows(rows: Sequence[Row]) -> Seen:
 def _joined(base: model.Model, seen: Seen, scale: float) -> sparse.csr_matrix:
     grams = seen.texts.grams.tocoo()
     folded = sparse.csr_matrix((grams.data, (grams.row, grams.col >> 2)), shape=(grams.shape[0], 1 << (model.BITS - 2)))
-    dense = np.hstack([base.basis(seen.texts.x), model.SIGN_SCALE * seen.signs])
+    bent = base.basis(seen.texts.x)[:, : 4 * base.knots.shape[1]]
+    dense = np.hstack([bent, model.SIGN_SCALE * seen.signs])
     return sparse.hstack([sparse.csr_matrix(dense), folded * scale]).tocsr()
 
 
@@ -284,32 +229,46 @@ def _plain(texts: Sequence[str]) -> sparse.csr_matrix:
     return read(texts, [""] * len(texts)).grams
 
 
-def fit_topic(data: Data) -> tuple[Floats, Floats, Floats, Floats]:
-    """Fit "is it about harm", for prompts and for responses, and how the two are joined."""
-    sources = np.array([source for source, _, _ in data.prompts])
-    asked = _plain([text for _, text, _ in data.prompts])
-    asked_y = np.array([label for _, _, label in data.prompts], float)
+@dataclass(frozen=True)
+class Asked:
+    """A fitted model of what prompts ask for."""
+
+    words: Floats
+    """Mean, scale and weights of the classes of words."""
+    table: Floats
+    constant: float
+
+
+def fit_asked(prompts: Texts, y: Floats) -> Asked:
+    """Fit "does it ask for harm"."""
+    mean, scale = prompts.asked.mean(0), np.maximum(prompts.asked.std(0), 1e-6)
+    dense = sparse.csr_matrix(np.clip((prompts.asked - mean) / scale, -4, 4))
+    factor = np.sqrt(ASKED_PENALTY / TOPIC_PENALTY)
+    joined = sparse.hstack([dense, prompts.grams * factor]).tocsr()
+    beta = logistic_fit(joined, y, balanced(y), ASKED_PENALTY)
+    size = dense.shape[1]
+    return Asked(np.stack([mean, scale, beta[:size]]), beta[size:-1] * factor, float(beta[-1]))
+
+
+def fit_topic(data: Data) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Fit "is it about harm", for prompts and, where there is none, for responses."""
+    texts = [text for _, text, _ in data.prompts]
+    first = fit_asked(read(texts, texts), np.array([label for _, _, label in data.prompts], float))
     told_rows = list({row.text: row for row in data.rows if row.source == "gptfuzz" and row.label == 1}.values())
     said = [row for row in data.rows if row.source != "gptfuzz" and row.label == 1]
     told = _plain([row.text for row in told_rows] + data.replies)
     told_y = np.append(np.ones(len(told_rows)), np.zeros(len(data.replies)))
+    alone = np.array([1.0, 1.0])
     if said:
-        # The two are joined on XSTest's compliances, which neither table has seen at this point.
-        mine = sources != "xstest"
-        first = logistic_fit(asked[mine], asked_y[mine], balanced(asked_y[mine]), TOPIC_PENALTY)
+        # It is scaled on XSTest's compliances, which the table has not seen at this point.
         second = logistic_fit(told, told_y, balanced(told_y), TOPIC_PENALTY)
-        said_grams, said_asked = _plain([r.text for r in said]), _plain([r.prompt for r in said])
-        unsafe = np.array([row.unsafe for row in said], float)
-        pair = np.column_stack([said_asked @ first[:-1] + first[-1], said_grams @ second[:-1] + second[-1]])
-        both = logistic_fit(pair, unsafe, balanced(unsafe, PRIOR), 1.0)
-        alone = logistic_fit(pair[:, 1:], unsafe, balanced(unsafe, PRIOR), 1.0)
-        told = sparse.csr_matrix(sparse.vstack([told, said_grams]))
+        grams, unsafe = _plain([r.text for r in said]), np.array([row.unsafe for row in said], float)
+        seen = (grams @ second[:-1] + second[-1])[:, None]
+        alone = logistic_fit(seen, unsafe, balanced(unsafe, PRIOR), 1.0)
+        told = sparse.csr_matrix(sparse.vstack([told, grams]))
         told_y = np.append(told_y, unsafe)
-    else:
-        both, alone = np.array([1.0, 0.5, 1.0]), np.array([1.0, 1.0])
-    first = logistic_fit(asked, asked_y, balanced(asked_y), TOPIC_PENALTY)
     second = logistic_fit(told, told_y, balanced(told_y), TOPIC_PENALTY)
-    return first[:-1], second[:-1], np.append([first[-1], second[-1]], both), alone
+    return first.words, first.table, second[:-1], np.array([first.constant + LENIENCE, second[-1]]), alone
 
 
 def write(fitted: model.Model, path: Path) -> None:

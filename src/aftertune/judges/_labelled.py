@@ -76,6 +76,8 @@ def prompts(folder: Path) -> list[tuple[str, str, int]]:
     found += [("coconot", r["prompt"], 0) for r in _lines(coconot / "coconot_contrast_eval.jsonl")]
     for name, role_texts in (("star", turns(folder, "star", "user")), ("collapse", turns(folder, "collapse", "user"))):
         found += [(name, text, 0) for text in role_texts[:: max(1, len(role_texts) // 800)]]
+    core = Path(__file__).parent.parent / "benchmarks" / "data" / "core.jsonl"
+    found += [("core", r["text"], int(r["subset"] == "harmful")) for r in _lines(core) if r["subset"] != "open"]
     return found
 
 

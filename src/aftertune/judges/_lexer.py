@@ -63,17 +63,10 @@ class Words:
     """Begins with a digit."""
     start: Index
     """Byte in its text where it begins."""
+    pairs: Hashes
+    """Hash of each word with the next one of its text; 0 at a text's last word."""
     counts: Mapping[str, NDArray[np.float64]]
     """Bytes of each kind per text: `bytes`, `lines`, `questions`, `exclamations`, `digits`, `foreign`, `colons`."""
-
-    @property
-    def pairs(self) -> Hashes:
-        """Hash of each word with the next one of its text; 0 at a text's last word."""
-        found = np.zeros_like(self.hashes)
-        if self.hashes.size > 1:
-            inside = self.text[:-1] == self.text[1:]
-            found[:-1] = np.where(inside, self.hashes[:-1] * _SECOND + self.hashes[1:], np.uint64(0))
-        return found
 
     @property
     def triples(self) -> Hashes:
@@ -118,22 +111,20 @@ def read(texts: Sequence[str]) -> Words:
         counts[name] = _within(np.flatnonzero(where), begins).astype(np.float64)
     return Words(
         len(texts), hashes, text, np.cumsum(fresh) - 1, fresh, (kind[first] & _DIGIT) > 0,
-        first - begins[text] if first.size else first, counts,
+        first - begins[text] if first.size else first, _pairs(hashes, text), counts,
     )  # fmt: skip
+
+
+def _pairs(hashes: Hashes, text: Index) -> Hashes:
+    found = np.zeros_like(hashes)
+    if hashes.size > 1:
+        found[:-1] = np.where(text[:-1] == text[1:], hashes[:-1] * _SECOND + hashes[1:], np.uint64(0))
+    return found
 
 
 def _within(places: Index, begins: Index) -> Index:
     """Return how many of the sorted places lie in each text."""
     return np.diff(np.append(np.searchsorted(places, begins), places.size))
-
-
-def hash_of(phrase: str) -> tuple[int, int]:
-    """Return (number of words, hash) of a phrase of one to three words, as `Words` has them."""
-    found = read([phrase])
-    size = found.hashes.size
-    if size not in (1, 2, 3):
-        raise ValueError(f"a phrase has one to three words, got {phrase!r}")
-    return size, int((found.hashes, found.pairs, found.triples)[size - 1][0])
 
 
 class Lexicon:
@@ -143,10 +134,17 @@ class Lexicon:
         """Take class name -> phrases separated by commas; at most 64 classes."""
         self.names = tuple(classes)
         tables: tuple[dict[int, int], ...] = ({}, {}, {})
-        for bit, line in enumerate(classes.values()):
-            for phrase in filter(None, (part.strip() for part in line.replace("\n", " ").split(","))):
-                size, key = hash_of(phrase)
-                tables[size - 1][key] = tables[size - 1].get(key, 0) | 1 << bit
+        lines = [[part.strip() for part in line.replace("\n", " ").split(",")] for line in classes.values()]
+        phrases = [(1 << bit, part) for bit, parts in enumerate(lines) for part in parts if part]
+        found = read([part for _, part in phrases])
+        sizes = np.bincount(found.text, minlength=found.n)
+        first = np.cumsum(sizes) - sizes
+        keys = (found.hashes.tolist(), found.pairs.tolist(), found.triples.tolist())
+        for (bit, phrase), size, at in zip(phrases, sizes.tolist(), first.tolist(), strict=True):
+            if size not in (1, 2, 3):
+                raise ValueError(f"a phrase has one to three words, got {phrase!r}")
+            key = keys[size - 1][at]
+            tables[size - 1][key] = tables[size - 1].get(key, 0) | bit
         self._tables = tuple(_Table(table) for table in tables)
 
     def find(self, words: Words) -> Hashes:
@@ -158,20 +156,29 @@ class Lexicon:
 
 
 class _Table:
-    """A hash table with open slots that is read for a whole array at once."""
+    """A hash table with two entries a slot that is read for a whole array at once; small, so that it stays in cache."""
 
     def __init__(self, entries: Mapping[int, int]) -> None:
-        bits = 8
-        while True:  # the smallest table without a collision of two entries, so that one look is enough
-            slots = {key >> (64 - bits) for key in entries}
-            if len(slots) == len(entries) or bits >= 24:
+        self._keys = np.array([0, *entries], np.uint64)
+        self._masks = np.array([0, *entries.values()], np.uint64)
+        bits = 12
+        while True:  # the smallest table in which no slot has a third entry
+            self._shift = np.uint64(64 - bits)
+            slots = self._keys[1:] >> self._shift
+            order = np.argsort(slots, kind="stable")
+            sorted_slots = slots[order]
+            again = np.append(False, sorted_slots[1:] == sorted_slots[:-1])
+            if not (again[1:] & again[:-1]).any():
                 break
             bits += 1
-        self._shift = np.uint64(64 - bits)
-        self._keys, self._masks = np.zeros(1 << bits, np.uint64), np.zeros(1 << bits, np.uint64)
-        for key, mask in entries.items():
-            self._keys[key >> (64 - bits)], self._masks[key >> (64 - bits)] = key, mask
+        self._first, self._second = np.zeros(1 << bits, np.int16), np.zeros(1 << bits, np.int16)
+        self._first[sorted_slots[~again]] = order[~again] + 1
+        self._second[sorted_slots[again]] = order[again] + 1
 
     def find(self, hashes: Hashes) -> Hashes:
         slots = (hashes >> self._shift).astype(np.int64)
-        return np.where(self._keys[slots] == hashes, self._masks[slots], np.uint64(0))
+        first, second = self._first[slots], self._second[slots]
+        found = np.where(self._keys[first] == hashes, self._masks[first], np.uint64(0))
+        some = np.flatnonzero(second)
+        found[some] |= np.where(self._keys[second[some]] == hashes[some], self._masks[second[some]], np.uint64(0))
+        return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
 from aftertune import text as tools
@@ -25,11 +24,15 @@ Found = tuple[str | None, str]
 
 def read(text: str) -> Found:
     """Return (full, partial, none or, where nothing can be said, None; the rule and the span that decided)."""
-    text = tools.normalise(text[:MOST]).strip()
+    return read_normalised(tools.normalise(text[:MOST]).strip())
+
+
+def read_normalised(text: str) -> Found:
+    """Return what `read` does, of the first `MOST` characters of a text, normalised and stripped."""
     if not any(map(str.isalnum, text)):
         return None, "empty: there is nothing to judge"
     head = text[:1000]
-    plainly_latin = len(head.encode("ascii", "ignore")) > 0.8 * len(head)
+    plainly_latin = head.isascii() or len(head.encode("ascii", "ignore")) > 0.8 * len(head)
     letters = tools.scripts("" if plainly_latin else head, 1000)
     if letters and letters["LATIN"] < 0.5 * letters.total():
         return None, f"language: written in {letters.most_common(1)[0][0].lower()}, the rules read English"
@@ -37,7 +40,8 @@ def read(text: str) -> Found:
     if spoken not in (None, "en"):
         return _foreign(text, spoken or "")
     plain = rules.plain(text)
-    for start, end in tools.sentence_spans(plain):
+    spans = list(tools.sentence_spans(plain))
+    for start, end in spans:
         sentence = plain[start:end].strip()
         hit = rules.refusal(sentence)
         if hit:
@@ -49,12 +53,17 @@ def read(text: str) -> Found:
     cue = rules.SORRY.search(plain) if any(map(plain.__contains__, rules.SORRY_CUES)) else None
     if cue and _garbled(text[:PROBE]):
         return None, f"garbled: refusal words in no proper order, '{_span(cue)}'"
-    return _deflects(plain)
+    return _deflects(plain, spans)
 
 
 def _plainly_english(head: str) -> bool:
     """Tell whether a text has three words that only English has; far cheaper than naming its language."""
-    return sum(head.count(word) for word in (" the ", " and ", " you ", " that ", " with ", " to ")) >= 3
+    found = 0
+    for word in (" the ", " to ", " and ", " you ", " that ", " with "):
+        found += head.count(word)
+        if found >= 3:
+            return True
+    return False
 
 
 def _span(hit: re.Match[str]) -> str:
@@ -92,10 +101,9 @@ def _weigh(hit: re.Match[str], before: str, tail: str, rest: str) -> Found | Non
     return "full", f"refusal: '{_span(hit)}'"
 
 
-def _deflects(plain: str) -> Found:
+def _deflects(plain: str, spans: list[tuple[int, int]]) -> Found:
     """Judge a text without a refusal in words: it may reject the request, or say that it does not know."""
-    spans = itertools.islice(tools.sentence_spans(plain), MOST_SENTENCES)
-    parts = [plain[start:end].strip() for start, end in spans]
+    parts = [plain[start:end].strip() for start, end in spans[:MOST_SENTENCES]]
     opening = " ".join(parts[:3])
     unknowing = rules.UNKNOWING.search(opening)
     if unknowing and len(parts) <= 6:

@@ -230,15 +230,9 @@ _SAID = re.compile(rf"\b(?:{'|'.join(_VERBA)})[,:]\s[^.!?\n]{{1,200}}")
 _PAUSE = re.compile(r"[,:]\s")
 _SPACES = re.compile(r"[ \t]{2,}")
 _MARKS = "*_#>~`"
-_BLANK = str.maketrans(dict.fromkeys(_MARKS, " "))
-"""`translate` is the faster way in ASCII, and a slow one elsewhere."""
 _ROLE = re.compile(r"\s*(?:assistant|ai|bot|model|answer|response)\s*:\s*", re.I)
-_LONG = (
-    ("can't", "cannot"), ("won't", "will not"), ("n't", " not"), ("i'm", "i am"), ("'re ",
-    " are "),
-    ("'d ", " would "), ("'ve ", " have "), ("'ll ", " will "), ("it's ", "it is "), ("that's ", "that is "),
-    ("let's ", "let us "), ("there's ", "there is "),
-)  # fmt: skip
+_LONG = (("re ", " are "), ("d ", " would "), ("ve ", " have "), ("ll ", " will "))
+_IS = {"it": "it is ", "that": "that is ", "let": "let us ", "there": "there is "}
 _BARE = re.compile(r"\b(?:(c)ant|(w)ont|(i)m|(do|does|did|is|are|was|would|could|should|have|has)nt)\b")
 _BARE_CUES = (
     " cant ",
@@ -285,17 +279,14 @@ def plain(text: str) -> str:
     if "```" in text:
         text = _CODE.sub(" ", text)
     text = text.lower()
-    if text.isascii():
-        text = text.translate(_BLANK)
-    else:
-        for mark in _MARKS:
+    for mark in _MARKS:
+        if mark in text:
             text = text.replace(mark, " ")
     role = _ROLE.match(text)
     text = text[role.end() :] if role else text
     text = text.replace("can not", "cannot")
     if "'" in text:
-        for short, long in _LONG:
-            text = text.replace(short, long)
+        text = _in_full(text)
     padded = f" {text}"
     if " im " in padded or any(padded.endswith(_BARE_CUES, 0, end.end()) for end in _BARE_END.finditer(padded)):
         text = _BARE.sub(_write_out, text)
@@ -304,6 +295,40 @@ def plain(text: str) -> str:
     if any(text.endswith(_VERBA, 0, pause.start()) for pause in _PAUSE.finditer(text)):
         text = _SAID.sub(" ", text)
     return _SPACES.sub(" ", text) if "  " in text else text
+
+
+def _in_full(text: str) -> str:
+    """Return a text with its contractions written out; one step for each apostrophe."""
+    first, *rest = text.split("'")
+    out = [first]
+    for part in rest:
+        before = out[-1]
+        if part.startswith("t") and before.endswith("n"):
+            if before.endswith("can"):
+                out += ["not", part[1:]]
+            elif before.endswith("won"):
+                out[-1] = before[:-3]
+                out += ["will not", part[1:]]
+            else:
+                out[-1] = before[:-1]
+                out += [" not", part[1:]]
+            continue
+        if part.startswith("m") and before.endswith("i"):
+            out += [" am", part[1:]]
+            continue
+        if part.startswith("s "):
+            word = next((word for word in _IS if before.endswith(word)), None)
+            if word:
+                out[-1] = before[: -len(word)]
+                out += [_IS[word], part[2:]]
+                continue
+        for short, long in _LONG:
+            if part.startswith(short):
+                out += [long, part[len(short) :]]
+                break
+        else:
+            out += ["'", part]
+    return "".join(out)
 
 
 def _write_out(match: re.Match[str]) -> str:
