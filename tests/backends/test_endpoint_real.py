@@ -19,6 +19,7 @@ from aftertune.errors import ModelError
 from aftertune.kinds import BenchmarkContext, Request
 
 COUNT = 16
+pytestmark = pytest.mark.slow  # a server is started; it still runs by default
 
 
 @pytest.fixture(name="server", scope="module")
