@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from aftertune import parts, suites
+from aftertune import parts, plugins, servers, suites, written
 from aftertune.composing import HELD_OUT
 from aftertune.design import Data, Design, Given, Part, Respond
 from aftertune.errors import UsageError
 from aftertune.pipeline import LOCAL, Progress, Result, quiet, run
+
+BACKEND = Part("transformers")
 
 
 def audit(
@@ -27,6 +29,7 @@ def audit(
     temperatures: Sequence[float] = (0.0,),
     samples: int = 1,
     template: str = "base",
+    backend: Part = BACKEND,
     executor: Part = LOCAL,
     progress: Progress = quiet,
 ) -> Result:
@@ -45,10 +48,11 @@ def audit(
             `aftertune compose` wrote beside the tuning set, if there is one.
         system: Text of the system prompt.
         gate_policy: Name of a bundled policy, or a TOML file.
-        judges: Judges instead of the suite's, as `parts.written` takes them.
+        judges: Judges instead of the suite's, as `written.plugin` takes them.
         temperatures: Each is asked; above 0, `samples` times per prompt.
         samples: Repeats at temperatures above 0.
         template: `base` or `own`, whose chat template renders the prompts.
+        backend: What answers; with `endpoint`, base and checkpoints are names that the server knows.
         executor: Where the cells run.
         progress: Called as cells finish.
 
@@ -57,7 +61,7 @@ def audit(
     return run(
         audit_design(base, checkpoints, suite=suite, train_data=train_data, held_out=held_out, system=system,
                      gate_policy=gate_policy, judges=judges, temperatures=temperatures, samples=samples,
-                     template=template),
+                     template=template, backend=backend),
         root, executor=executor, progress=progress,
     )  # fmt: skip
 
@@ -75,13 +79,14 @@ def audit_design(
     temperatures: Sequence[float] = (0.0,),
     samples: int = 1,
     template: str = "base",
+    backend: Part = BACKEND,
 ) -> Design:
     """Return the design of an audit; parameters as in `audit`. Raises UsageError."""
     name = suite or ("miniature" if base.split(":")[0] == "embedded" else "core")
     benchmarks, default_judges = suites.named(name)
     if template not in ("base", "own"):
         raise UsageError(f"template '{template}': give 'base' or 'own'")
-    wanted = tuple(parts.written("judge", judge) for judge in judges) or default_judges
+    wanted = tuple(written.plugin("judge", judge) for judge in judges) or default_judges
     corpus = None
     data = Data()
     if held_out is not None and train_data is None:
@@ -109,22 +114,32 @@ def audit_design(
     else:
         # Without the tuning data these axes cannot be measured; the report says so.
         wanted = tuple(part for part in wanted if not parts.judge(part).needs & {"registries", "training"})
+    if "beginnings" not in plugins.load("backend", backend.name, backend.parameters).capabilities:
+        benchmarks = tuple(map(_generated, benchmarks))
+    lasting = _lasting if servers.served_by(backend) is None else str
     return Design(
         name="audit",
         kind="audit",
-        bases=(base if base.split(":")[0] == "embedded" else _lasting(base),),
+        bases=(base if base.split(":")[0] == "embedded" else lasting(base),),
         corpus=corpus,
         data=data,
-        checkpoints=tuple(dataclasses.replace(given, path=_lasting(given.path)) for given in checkpoints),
+        checkpoints=tuple(dataclasses.replace(given, path=lasting(given.path)) for given in checkpoints),
         benchmarks=benchmarks,
         judges=wanted,
         respond=Respond(temperatures=tuple(temperatures), samples=samples, system=system, template=template),  # type: ignore[arg-type]
+        backend=backend,
         policy=gate_policy if not Path(gate_policy).is_file() else str(Path(gate_policy).absolute()),
     )
 
 
 def _with(given: tuple[Part, ...], name: str) -> tuple[Part, ...]:
     return given if name in {part.name for part in given} else (*given, Part(name))
+
+
+def _generated(part: Part) -> Part:
+    """Return a benchmark that is scored both ways, by generation alone: the plan says what is not measured then."""
+    both = getattr(parts.benchmark(part), "scored_by", "") == "both"
+    return Part(part.name, {**part.parameters, "scored_by": "generation"}) if both else part
 
 
 def _axes(judges: Sequence[Part]) -> set[str]:

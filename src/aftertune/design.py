@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from aftertune import cost as costs
+from aftertune import places, toml_records
 from aftertune import tables as closing
-from aftertune import toml_records
 from aftertune.cost import Cost
 from aftertune.errors import UsageError
-from aftertune.plugins import near
+from aftertune.plugins import is_server, near
 from aftertune.records import Arm, Recipe, digest
 from aftertune.tables import StudyTable
 
@@ -293,38 +293,29 @@ def read(path: Path) -> Design:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
 
-    def beside(name: str) -> str:
-        there = path.parent / Path(name).expanduser()
-        named = not name or name.split(":")[0] == "embedded"
-        return str(there.absolute()) if not named and there.exists() else name
+    def near_it(name: str) -> str:
+        return places.beside(path.parent, name)
 
     def placed(part: Part) -> Part:
-        return Part(part.name, _beside(part.parameters, beside))
+        return Part(part.name, places.of_plugin(part.parameters, path.parent))
 
-    given = tuple(
-        dataclasses.replace(each, path=beside(each.path), base=beside(each.base)) for each in design.checkpoints
-    )
-    policy = beside(design.policy) if design.policy.endswith(".toml") else design.policy
+    given, bases = design.checkpoints, design.bases
+    if not is_server(design.backend.name):
+        given = tuple(dataclasses.replace(each, path=near_it(each.path), base=near_it(each.base)) for each in given)
+        bases = tuple(map(near_it, bases))
+    policy = near_it(design.policy) if design.policy.endswith(".toml") else design.policy
     data = design.data
     data = dataclasses.replace(
         data,
-        non_members=data.non_members and beside(data.non_members),
-        canary_file=data.canary_file and beside(data.canary_file),
+        non_members=data.non_members and near_it(data.non_members),
+        canary_file=data.canary_file and near_it(data.canary_file),
     )
     return dataclasses.replace(
         design, corpus=placed(design.corpus) if design.corpus is not None else None,
         corpora={name: placed(part) for name, part in design.corpora.items()}, data=data, checkpoints=given,
-        bases=tuple(map(beside, design.bases)), benchmarks=tuple(map(placed, design.benchmarks)),
+        bases=bases, benchmarks=tuple(map(placed, design.benchmarks)),
         judges=tuple(map(placed, design.judges)), policy=policy,
     )  # fmt: skip
-
-
-def _beside(parameters: Mapping[str, Any], beside: Callable[[str], str]) -> Mapping[str, Any]:
-    """Return a plugin's parameters with its files made absolute; a bundled list is no file."""
-    return {
-        key: beside(value) if key in ("path", "list", "model", "rubric") and isinstance(value, str) else value
-        for key, value in parameters.items()
-    }
 
 
 def parse(text: str, where: str) -> Design:

@@ -35,6 +35,10 @@ class AdapterNotAppliedError(AftertuneError):
     """An adapter was attached, yet the model's logits did not change as they must."""
 
 
+class ServerError(AftertuneError):
+    """A server that refuses, fails or answers as another model, or a budget that is used up; answers are kept."""
+
+
 class JudgeError(AftertuneError):
     """A judge that cannot tell known answers apart, or that may not judge this model."""
 

@@ -56,7 +56,7 @@ def gather(
         leaks=leaks(verdicts, parts.primary_judges(design)),
         methods=_methods(run, plan),
         caveats=_caveats(plan),
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *dict.fromkeys(each for _, seen in _served(run, plan) for each in seen["warnings"])),
         mask=mask,
     )
 
@@ -83,6 +83,18 @@ def _proofs(run: Run, plan: Plan) -> list[Proof]:
         if proof and subject.arm != BASE_ARM:
             found[subject.id] = Proof(**{**proof, "checkpoint": planning.called(subject, plan.design)})
     return list(found.values())
+
+
+def _served(run: Run, plan: Plan) -> list[tuple[str, dict[str, Any]]]:
+    """Return, per responses cell of a served model, its name and what was seen of it."""
+    found = []
+    for cell in plan.of("responses"):
+        job = plan.jobs[cell.id]
+        assert isinstance(job, planning.RespondJob)
+        seen = run.cell("responses", cell.id).info().get("served")
+        if seen:
+            found.append((f"{planning.called(job.subject, plan.design)} {parts.benchmark_name(job.benchmark)}", seen))
+    return found
 
 
 def _judges(run: Run, plan: Plan) -> dict[str, Any]:
@@ -210,7 +222,7 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Any) -> li
 
 
 def _prompt_texts(run: Run, plan: Plan) -> dict[tuple[str, str], str]:
-    from aftertune.work import prompts_of
+    from aftertune.answering import prompts_of
 
     found: dict[tuple[str, str], str] = {}
     done: set[tuple[str, str | None]] = set()
@@ -271,12 +283,19 @@ def _methods(run: Run, plan: Plan) -> dict[str, Any]:
     facts = run.facts()
     design: dict[str, Any] = plain(plan.design)
     bases = {
-        base.name: {"weights": base.model.weights_hash, "tokenizer": base.model.tokenizer_hash} for base in plan.bases
+        base.name: {"weights": "unknown: a served model", **base.model.declared}
+        if base.model.kind == "served"
+        else {"weights": base.model.weights_hash, "tokenizer": base.model.tokenizer_hash}
+        for base in plan.bases
+    }
+    servers = {
+        name: {key: value for key, value in seen.items() if key != "warnings"} for name, seen in _served(run, plan)
     }
     return {
         "versions": facts.get("versions", {}),
         "hardware": facts.get("hardware", {}),
         "bases": bases,
+        **({"servers": servers} if servers else {}),
         "design": {"id": plan.design.id, **{key: value for key, value in design.items() if key}},
         "cells": {kind: len(plan.of(kind)) for kind in KINDS if plan.of(kind)},
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from aftertune.pii.registry import Registry
-from aftertune.records import Conversation, Metric, Person, Prompt, Status
+from aftertune.records import Conversation, Json, Metric, Person, Prompt, Status
 
 StrangerKind = Literal["surrogate", "novelty", "twin", "canary"]
 
@@ -126,6 +126,8 @@ class JudgeContext:
 
     model: str = ""
     """Identity (weights hash) of the model under test; a judge may not be it."""
+    served: frozenset[str] = frozenset()
+    """Names that a served model under test, and its base, have or declare; a judge may not be one of them."""
     registries: Mapping[str, Registry] = field(default_factory=dict)
     """`source`: personal values of the corpus; `twin`: never-trained twins; `own`: what this arm put in their place."""
     training: Sequence[Conversation] = ()
@@ -195,6 +197,8 @@ class Reply:
     error: str | None = None
     prompt_tokens: int | None = None
     """Of the prompt as sent; None where the backend cannot tell."""
+    top: Mapping[str, float] | None = None
+    """Log-probabilities (nats) of the first token's likeliest alternatives, by their text; None unless asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,13 +286,38 @@ class Backend(Plugin, Protocol):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Of `tokens`, `logits`, `adapters`, `weights`, `seeds`, `scores`, `beginnings`: what is missing is unknown.
+        """Of `tokens`, `logits`, `adapters`, `weights`, `seeds`, `scores`, `beginnings`, `logprobs`; else unknown.
 
-        With `scores`, its sessions are `ScoringSession`s; with `beginnings`, `BeginningSession`s.
+        With `scores`, its sessions are `ScoringSession`s; with `beginnings`, `BeginningSession`s; with `logprobs`, each
+        reply without an error has `top`. A backend without `weights` that has a method `identify` is a `ServedBackend`.
         """
 
     def open(self, base: str) -> AbstractContextManager[Session]:
         """Load the base (a folder or a hub name). Raises ModelError before any weights load where that can be told."""
+
+
+class ServedSession(Session, Protocol):
+    """A session with models that a server holds."""
+
+    def report(self) -> Mapping[str, Json]:
+        """Return what was seen of the model in use: what it declares, what was probed, counts, and `warnings`."""
+
+
+class ServedBackend(Backend, Protocol):
+    """A backend whose models are known by what a server says of them, never by their weights.
+
+    Its sessions are `ServedSession`s, and take a model's name where others take a folder.
+    """
+
+    @property
+    def served(self) -> Mapping[str, Mapping[str, str]]:
+        """Model -> what the server said of it when the run began; empty before that."""
+
+    def identify(self, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """Ask the server what it says of each model. Raises ServerError where it does not answer as that model."""
+
+    def begin(self) -> None:
+        """Start counting the budget anew: a run begins, or is continued."""
 
 
 # ---------------------------------------------------------------------------------------------- executors

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -39,7 +39,7 @@ class ModelRef:
     """As the user gave it."""
     path: Path
     """The local folder (for a hub name: in the hub's cache)."""
-    kind: Literal["full", "adapter"]
+    kind: Literal["full", "adapter", "served"]
     architecture: str | None
     """The model class, e.g. `LlamaForCausalLM`; an adapter has its base's, None where the base is not known."""
     files: tuple[Path, ...]
@@ -52,13 +52,29 @@ class ModelRef:
     """What an adapter's own configuration calls its base."""
     warnings: tuple[str, ...] = ()
     """What a reader of the report should know; none of it prevents the use."""
+    declared: Mapping[str, str] = field(default_factory=dict)
+    """What a server says of a served model, whose weights nobody here has seen."""
+
+    @property
+    def identity(self) -> str:
+        """What goes into ids: the hash of the weights, or for a served model of what is declared."""
+        return digest("served", self.declared) if self.kind == "served" else self.weights_hash
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that a served model has or declares of itself; empty for weights that are here."""
+        known = ("asked", "replied", "root")
+        return frozenset(self.declared[key] for key in known if self.declared.get(key))
 
     @cached_property
     def weights_hash(self) -> str:
         """SHA-256 of the weight files' content, 64 hexadecimal digits: the identity of the weights.
 
         Computed on first use (about 1 s per 1.5 GB). Shards are hashed one by one, in the order of their names.
+        Raises ModelError for a served model.
         """
+        if self.kind == "served":
+            raise ModelError(f"{self.name} is a served model: its weights are unknown")
         return hash_files(self.files)
 
     @cached_property
@@ -112,6 +128,11 @@ def resolve(ref: str | Path, *, base: ModelRef | None = None) -> ModelRef:
     if (folder / "adapter_config.json").exists():
         return _adapter(name, folder, base)
     return _full(name, folder, base)
+
+
+def served(name: str, declared: Mapping[str, str]) -> ModelRef:
+    """Return the model that a server has under `name`; `declared` is what it says of it."""
+    return ModelRef(name, Path(name), "served", None, (), None, None, None, declared=dict(declared))
 
 
 # ---------------------------------------------------------------------------------------------- full models

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from aftertune import homes, models, plugins, tables
+from aftertune import homes, models, plugins, servers, tables
 from aftertune.design import Design, Part
 from aftertune.errors import DataError, JudgeError, ModelError, UsageError
 from aftertune.kinds import Benchmark, Corpus, Judge
@@ -25,13 +22,17 @@ def named(what: str, corpus: str) -> str:
     return f"{what}@{corpus}" if corpus else what
 
 
-def model(name: str, base: models.ModelRef | None = None) -> models.ModelRef:
+def model(name: str, base: models.ModelRef | None = None, backend: Part | None = None) -> models.ModelRef:
     """Resolve a base or checkpoint by name; `embedded` and `embedded:<name>` are the bases that ship with aftertune.
 
+    Where `backend` asks a server, the name is the server's, and the model is what it declared when the run began.
     Raises UsageError or ModelError in one line, before any weights load.
     """
     from aftertune import embedded
 
+    server = servers.served_by(backend) if backend is not None else None
+    if server is not None:
+        return models.served(name, server.served.get(name) or {"asked": name})
     shipped = embedded.names()
     if name == "embedded":
         return models.resolve(str(embedded.folder()), base=base)
@@ -179,16 +180,16 @@ def lacking(design: Design, *, fetch: bool) -> list[Lack]:
 
 def _models(design: Design) -> Iterator[str]:
     """Yield every model whose weights a design needs: bases, checkpoints and judge models."""
-    if _local(design.backend.name, design.backend.parameters):
+    if _local(design.backend):
         yield from (*design.bases, *(given.path for given in design.checkpoints))
     for part in design.judges:
         chosen = judge(part)
-        if getattr(chosen, "model", "") and _local(getattr(chosen, "backend", "transformers"), {}):
+        if getattr(chosen, "model", "") and _local(servers.judge_backend(part) or Part("transformers")):
             yield chosen.model  # type: ignore[attr-defined]
 
 
-def _local(backend: str, parameters: Mapping[str, Any]) -> bool:
-    return "weights" in plugins.load("backend", backend, parameters).capabilities
+def _local(backend: Part) -> bool:
+    return "weights" in plugins.load("backend", backend.name, backend.parameters).capabilities
 
 
 def run_metrics(design: Design) -> list[Metric]:
@@ -245,10 +246,10 @@ def judge_name(part: Part) -> str:
     return str(getattr(judge(part), "called", part.name))
 
 
-def tell_judges_apart(design: Design, subjects: Mapping[str, str | None]) -> None:
+def tell_judges_apart(design: Design, subjects: Mapping[str, models.ModelRef]) -> None:
     """Raise UsageError where two judges have one name, or JudgeError where one would judge itself.
 
-    `subjects`: name -> weights' hash of every model that is asked.
+    `subjects`: every model that is asked, by its name.
     """
     names = [judge_name(part) for part in design.judges]
     for name in names:
@@ -257,92 +258,11 @@ def tell_judges_apart(design: Design, subjects: Mapping[str, str | None]) -> Non
     for part in design.judges:
         plugin = judge(part)
         own = plugin.identity() if hasattr(plugin, "identity") else None
-        for subject, weights in subjects.items():
-            if own is not None and own in (weights, subject):
+        for subject, found in subjects.items():
+            if hasattr(plugin, "may_judge"):
+                plugin.may_judge(found.names)
+            if own is not None and own in (found.identity, subject):
                 raise JudgeError(
                     f"judge {part.name}: {subject} is the model under test, which may not judge itself: name another "
                     "model"
                 )
-
-
-_TYPES: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
-
-
-def written(kind: str, text: str) -> Part:
-    """Return the plugin that a person wrote: `NAME`, `NAME:key=value,key=value`, or a TOML file of `name` and the rest.
-
-    Values are TOML (`0.3`, `true`, `{toxic = "bad"}`); what is no TOML, or stands for a parameter of text, is text as
-    it stands, quotes left out. Existing files and folders become absolute, so that a run can be continued from
-    elsewhere.
-
-    Raises UsageError with the near miss for an unknown plugin or parameter, and for what is not of this form.
-    """
-    if text.endswith(".toml"):
-        name, found = _of_file(kind, Path(text))
-        beside = Path(text).absolute().parent
-    else:
-        name, _, rest = text.partition(":")
-        found, beside = dict(_pair(kind, name, piece) for piece in _pieces(text, rest)), Path.cwd()
-    hints = {
-        field.name: str(field.type) for field in dataclasses.fields(plugins.plugin_class(kind, name)) if field.init
-    }
-    for key, value in found.items():
-        if key not in hints:
-            raise UsageError(f"{kind} '{name}' has no parameter '{key}'{plugins.near(key, sorted(hints))}")
-        kinds = _TYPES.get(hints[key])
-        if kinds and (not isinstance(value, kinds) or isinstance(value, bool) != (hints[key] == "bool")):
-            raise UsageError(f"{kind} '{name}': {key} = {value!r} is not of the type {hints[key]}")
-        there = beside / Path(value).expanduser() if isinstance(value, str) and value else None
-        if there is not None and there.exists() and ("/" in str(value) or key in ("path", "model")):
-            found[key] = str(there.absolute())
-        elif key == "rubric" and str(value).endswith(".toml"):
-            found[key] = str((beside / Path(str(value)).expanduser()).absolute())
-    plugins.load(kind, name, found)
-    return Part(name, found)
-
-
-def _of_file(kind: str, path: Path) -> tuple[str, dict[str, Any]]:
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{kind} file {path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{kind} file {path}: not TOML: {error}") from None
-    name = found.pop("name", None)
-    if not isinstance(name, str):
-        raise UsageError(f"{kind} file {path}: needs a 'name', e.g. name = \"rubric\"")
-    return name, found
-
-
-def _pieces(whole: str, rest: str) -> Iterator[str]:
-    """Yield what stands between the commas that are outside quotes and brackets."""
-    depth, quote, start = 0, "", 0
-    for at, char in enumerate(rest):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char in "[{":
-            depth += 1
-        elif char in "]}":
-            depth -= 1
-        elif char == "," and not depth:
-            yield rest[start:at]
-            start = at + 1
-    if quote or depth:
-        raise UsageError(f"'{whole}': a quote or bracket is not closed")
-    if rest[start:].strip():
-        yield rest[start:]
-
-
-def _pair(kind: str, name: str, piece: str) -> tuple[str, Any]:
-    key, sign, value = (part.strip() for part in piece.partition("="))
-    if not sign or not key or not value:
-        raise UsageError(f"{kind} '{name}': '{piece.strip()}' is not key=value")
-    hints = {field.name: str(field.type) for field in dataclasses.fields(plugins.plugin_class(kind, name))}
-    if hints.get(key) == "str" and value[0] not in "\"'":
-        return key, value
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value

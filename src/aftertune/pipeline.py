@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aftertune import parts, plugins, policy, refusals, scoring, tabulate
+from aftertune import parts, plugins, policy, refusals, scoring, servers, tabulate, written
 from aftertune import plan as planning
 from aftertune.design import Contrast, Design, Part
 from aftertune.errors import UsageError
@@ -72,6 +72,11 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
     """
     plan = planning.make(design)
     refusals.machine(design)
+    executor = servers.suited(design, executor)
+    known = Run.open(root).design() if (root / "design.toml").is_file() else None
+    asked = servers.pinned(design, known)
+    if asked != design:
+        design, plan = asked, planning.make(asked)
     place = Run.create(root, design, facts())
     if place.design() != design:
         plan = planning.make(place.design())
@@ -204,15 +209,15 @@ def again(root: Path) -> Result:
 def judge_again(root: Path, judges: Sequence[str], *, progress: Progress = quiet) -> Result:
     """Let more judges read a run's stored responses (`aftertune judge RUN --judge NAME`); no model is asked.
 
-    `judges` as `parts.written` takes them.
+    `judges` as `written.plugin` takes them.
     """
     place = Run.open(root)
     design = place.design()
-    wanted = [parts.written("judge", judge) for judge in judges]
+    wanted = [written.plugin("judge", judge) for judge in judges]
     known = {parts.judge_name(part) for part in design.judges}
     more = tuple(part for part in wanted if parts.judge_name(part) not in known)
     if more:
-        design = dataclasses.replace(design, judges=(*design.judges, *more))
+        design = servers.pinned(dataclasses.replace(design, judges=(*design.judges, *more)), design)
         planning.make(design)  # refuses what cannot be honoured before the run is touched
         from aftertune.design import dump
 

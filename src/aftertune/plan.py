@@ -131,13 +131,16 @@ def make(design: Design) -> Plan:
 
     Raises UsageError or ModelError for anything that cannot be honoured, before any compute is spent.
     """
-    bases = tuple(Base(name, parts.model(name)) for name in design.bases)
+    bases = tuple(Base(name, parts.model(name, None, design.backend)) for name in design.bases)
     warnings: list[str] = []
     for base in bases:
-        if base.model.kind != "full":
+        if base.model.kind == "adapter":
             raise ModelError(f"{base.name}: is an adapter; the base must be a full model")
+        if base.model.kind == "served":
+            warnings.append(_unknown(base.model))
     refusals.needs(design)
-    weights = {base.name: base.model.weights_hash for base in bases}
+    warnings += refusals.only_generated(design)
+    asked_models = {base.name: base.model for base in bases}
     cells: list[Cell] = []
     jobs: dict[str, Job] = {}
     subjects: list[Subject] = []
@@ -161,25 +164,27 @@ def make(design: Design) -> Plan:
                 design.data,
                 parts.content(design.data.non_members),
                 parts.content(design.data.canary_file),
-                base.model.weights_hash,
+                base.model.identity,
                 base.model.tokenizer_hash,
                 _CODE["respond"] if any(arm.answers == "self_generated" for arm in design.arms) else None,
             )
             variants = add("variants", ComposeJob(base), made, (), 2.0, f"compose for {base.name}")
-        asked = [Subject(base, BASE_ARM, "", None, None, digest("model", base.model.weights_hash), None)]
+        asked = [Subject(base, BASE_ARM, "", None, None, digest("model", base.model.identity), None)]
         for arm, recipe, seed in itertools.product(design.arms, recipes, design.seeds):
             if recipe in design.recipes_of(arm):
                 assert variants is not None
                 data = dataclasses.replace(arm, recipes=())
-                id_ = digest("tune", _CODE["tune"], base.model.weights_hash, variants, data, recipe, seed)
+                id_ = digest("tune", _CODE["tune"], base.model.identity, variants, data, recipe, seed)
                 own = _checkpoints(design, base, arm, recipe, seed, id_)
                 add("checkpoints", TuneJob(base, arm, recipe, seed, variants), id_, (variants,), 10.0,
                     f"tune {called(own[-1], design, epoch=False)}")  # fmt: skip
                 asked += own
         for given in design.checkpoints:
             if (given.base or design.bases[0]) == base.name:
-                found = parts.model(given.path, base.model)
-                weights[given.path] = found.weights_hash
+                found = parts.model(given.path, base.model, design.backend)
+                asked_models[given.path] = found
+                if found.kind == "served":
+                    warnings.append(_unknown(found))
                 warnings += [f"{given.path}: {warning}" for warning in found.warnings]
                 asked.append(_given(design, base, given, found))
         _refuse_twins(asked)
@@ -187,7 +192,7 @@ def make(design: Design) -> Plan:
         if variants is not None and not parts.unscored(design):
             _add_scores(design, asked[1:], variants, add)
         _add_questions(design, asked, variants, add)
-    parts.tell_judges_apart(design, weights)
+    parts.tell_judges_apart(design, asked_models)
     return Plan(design, bases, tuple(subjects), tuple(cells), jobs, tuple(warnings))
 
 
@@ -202,7 +207,7 @@ def _checkpoints(design: Design, base: Base, arm: Arm, recipe: Recipe, seed: int
 
 
 def _given(design: Design, base: Base, given: Given, found: models.ModelRef) -> Subject:
-    id_ = digest("model", base.model.weights_hash, found.weights_hash, found.tokenizer_hash)
+    id_ = digest("model", base.model.identity, found.identity, found.tokenizer_hash)
     corpus = design.corpus_of(given)
     return Subject(
         base, given.arm or _arm_name(given), given.recipe, given.seed, given.epoch, id_, str(found.path),
@@ -242,7 +247,7 @@ def _add_questions(design: Design, asked: list[Subject], variants: str | None, a
                 id_ = digest(
                     "responses",
                     _CODE["respond"],
-                    subject.base.model.weights_hash,
+                    subject.base.model.identity,
                     subject.id,
                     asked_id,
                     own,
@@ -291,10 +296,15 @@ def _add_scores(design: Design, subjects: list[Subject], variants: str, add: Any
         file = parts.named("source", subject.corpus or "") if arm is None else arm.name
         job = ScoreJob(subject, variants, file, length)
         id_ = digest(
-            "scores", _CODE["score"], subject.base.model.weights_hash, subject.id, variants, job.arm,
+            "scores", _CODE["score"], subject.base.model.identity, subject.id, variants, job.arm,
             length, design.respond.template, parts.part_id("backend", design.backend),
         )  # fmt: skip
         add("scores", job, id_, (subject.tuned_by or variants, variants), 1.0, f"score {called(subject, design)}")
+
+
+def _unknown(model: models.ModelRef) -> str:
+    said = ", ".join(f"{key} '{value}'" for key, value in sorted(model.declared.items()) if key != "asked")
+    return f"{model.name}: served model; weights unknown (the server declares: {said or 'nothing yet'})"
 
 
 def called(subject: Subject, design: Design, *, epoch: bool = True) -> str:

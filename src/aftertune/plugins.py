@@ -78,6 +78,15 @@ def load(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> A
         raise UsageError(f"{kind} '{name}': {error}") from None
 
 
+def is_server(backend: object) -> bool:
+    """Return whether a backend, its name or a table with one, asks a server: the names of its models are no paths.
+
+    Raises UsageError for an unknown name.
+    """
+    name = backend.get("name") if isinstance(backend, Mapping) else backend
+    return isinstance(name, str) and hasattr(plugin_class("backend", name), "identify")
+
+
 def _folder(kind: str) -> str:
     if kind not in KINDS:
         raise UsageError(f"no plugin kind '{kind}'{near(kind, list(KINDS))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aftertune import parts, plugins, policy
+from aftertune import parts, plugins, policy, servers
 from aftertune.design import Design
 from aftertune.errors import UsageError
 from aftertune.kinds import BenchmarkContext
@@ -36,7 +36,23 @@ def needs(design: Design) -> None:
             parts.benchmark(part).prompts(BenchmarkContext())
     for part in design.judges:
         _meet(f"judge '{part.name}'", parts.judge(part).needs & parts.DATA, design, ", or leave it out")
-    plugins.load("backend", design.backend.name, design.backend.parameters)
+    if servers.served_by(design.backend) is not None:
+        if design.arms:
+            raise UsageError(f"backend '{design.backend.name}' asks a server, which cannot tune: give [[checkpoints]]")
+        if design.respond.template != "base":
+            raise UsageError("template 'own': the server writes the chat template, so it cannot be chosen")
+
+
+def only_generated(design: Design) -> list[str]:
+    """Return a warning for each benchmark that is asked by generation alone where this backend can score nothing."""
+    if "beginnings" in plugins.load("backend", design.backend.name, design.backend.parameters).capabilities:
+        return []
+    return [
+        f"benchmark '{parts.benchmark_name(part)}': by generation only; backend '{design.backend.name}' shows no "
+        "log-probabilities of given texts, so what is scored by them is not measured"
+        for part in design.benchmarks
+        if getattr(parts.benchmark(part), "scored_by", "") == "generation"
+    ]
 
 
 def _meet(what: str, needs: frozenset[str], design: Design, else_: str) -> None:

@@ -6,28 +6,23 @@ import atexit
 import contextlib
 import dataclasses
 import functools
-import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune import chat, composing, parts, plugins, scoring
+from aftertune import answering, composing, judging, plugins, scoring
 from aftertune import plan as planning
-from aftertune.design import Design
 from aftertune.errors import StoreError
-from aftertune.kinds import Answer, Backend, BenchmarkContext, Cell, JudgeContext, Reply, Session
-from aftertune.pii.registry import Registry
-from aftertune.plan import ComposeJob, JudgeJob, Plan, RespondJob, ScoreJob, Subject, TuneJob
-from aftertune.records import Conversation, Key, Prompt, Response, Verdict, digest
-from aftertune.steps import judge, respond, tune
-from aftertune.store import CellFolder, Run, records, table
+from aftertune.kinds import Backend, Cell, Session
+from aftertune.plan import ComposeJob, Plan, RespondJob, ScoreJob, TuneJob
+from aftertune.records import Conversation, Prompt, digest
+from aftertune.steps import respond, tune
+from aftertune.store import CellFolder, Run
 
 log = logging.getLogger(__name__)
-FLUSH = 64
-"""Replies between two flushes of the journal: what a crash can cost."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +47,13 @@ class Worker:
         elif isinstance(job, TuneJob):
             info = _tune(run, job, folder)
         elif isinstance(job, RespondJob):
-            info = _respond(run, plan, job, folder)
+            info = answering.do(run, plan, job, _LOADED.get(plan, job.subject.base), folder)
         elif isinstance(job, ScoreJob):
-            path = _checkpoint_path(run, job.subject)
+            path = answering.checkpoint_path(run, job.subject)
             assert path is not None
             info = scoring.do(run, plan, job, _LOADED.get(plan, job.subject.base), path)
         else:
-            info = _judge(run, plan, job)
+            info = judging.do(run, plan, job, folder)
         spent = {"seconds": round(time.time() - began[0], 3), "cpu_seconds": round(time.process_time() - began[1], 3)}
         tables = info.pop("tables", None)
         documents = info.pop("documents", None)
@@ -88,7 +83,7 @@ class _Loaded:
         atexit.register(self.stack.close)  # while the interpreter is whole; later its modules are half gone
 
     def get(self, plan: Plan, base: planning.Base) -> Session:
-        key = digest(plan.design.backend, base.model.weights_hash, str(base.model.path))
+        key = digest(plan.design.backend, base.model.identity, str(base.model.path))
         if self.session is None or key != self.key:
             self.stack.close()
             self.session, self.key = None, ""
@@ -125,7 +120,7 @@ def _own_answers(plan: Plan, base: planning.Base, conversations: Sequence[Conver
         session,
         prompts,
         checkpoint=None,
-        checkpoint_id=base.model.weights_hash or base.name,
+        checkpoint_id=base.model.identity,
         temperatures=(0.0,),
         samples=1,
         max_new_tokens=128,
@@ -136,7 +131,7 @@ def _own_answers(plan: Plan, base: planning.Base, conversations: Sequence[Conver
     return {turns[reply.prompt_id]: reply.text for reply in replies if reply.error is None}
 
 
-# ---------------------------------------------------------------------------------------------- tune and respond
+# ---------------------------------------------------------------------------------------------- tune
 
 
 def _tune(run: Run, job: TuneJob, folder: CellFolder) -> dict[str, object]:
@@ -144,197 +139,6 @@ def _tune(run: Run, job: TuneJob, folder: CellFolder) -> dict[str, object]:
     report = tune.tune(job.base.model.path, conversations, job.recipe, job.seed, folder.path)
     facts = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "checkpoints"}
     return {"tuning": facts}
-
-
-def _respond(run: Run, plan: Plan, job: RespondJob, folder: CellFolder) -> dict[str, object]:
-    design, subject = plan.design, job.subject
-    benchmark = parts.benchmark(job.benchmark)
-    prompts = prompts_of(run, job)
-    by_id = {prompt.id: prompt for prompt in prompts}
-    done = {(r.prompt_id, r.temperature, r.sample): r for r in folder.journal(Response) if r.prompt_id in by_id}
-    session = _LOADED.get(plan, subject.base)
-    path = _checkpoint_path(run, subject)
-    proof = session.use(path)
-    first = design.respond.temperatures[0]
-    scores = respond.scores(
-        session,
-        [prompt for prompt in prompts if (prompt.id, first, 0) not in done],
-        checkpoint=path,
-        system=design.respond.system or None,
-        template=design.respond.template,
-    )
-    rows = list(done.values())
-    rows += [
-        _scored(_unasked(prompt, first, design), scores, prompt, job, design)
-        for prompt in prompts
-        if prompt.id in scores and not respond.generates(prompt)
-    ]
-    folder.append(rows[len(done) :])
-    replies = respond.respond(
-        session,
-        [prompt for prompt in prompts if respond.generates(prompt)],
-        checkpoint=path,
-        checkpoint_id=subject.id,
-        temperatures=design.respond.temperatures,
-        samples=design.respond.samples,
-        max_new_tokens=benchmark.max_new_tokens,
-        seed=design.respond.seed,
-        system=design.respond.system or None,
-        template=design.respond.template,
-        skip=frozenset(done),
-    )
-    fresh: list[Response] = []
-    for reply in replies:
-        own = scores if (reply.temperature, reply.sample) == (first, 0) else {}
-        fresh.append(_scored(reply, own, by_id[reply.prompt_id], job, design))
-        if len(fresh) >= FLUSH:
-            folder.append(fresh)
-            rows += fresh
-            fresh = []
-    rows += fresh
-    rows.sort(key=lambda row: (row.prompt_id, row.temperature, row.sample))
-    return {"tables": {"responses": table(Response, rows)}, "proof": proof, "asked": len(rows)}
-
-
-def _checkpoint_path(run: Run, subject: Subject) -> Path | None:
-    if subject.path is None:
-        return None
-    return run.root / subject.path if subject.tuned_by else Path(subject.path)
-
-
-def prompts_of(run: Run, job: RespondJob) -> Sequence[Prompt]:
-    """Return the prompts of a cell; those made from one of several corpora are named with it, people as well."""
-    found = parts.benchmark(job.benchmark).prompts(benchmark_context(run, job))
-    if job.variants is None or not job.corpus:
-        return found
-    return [replace(p, id=f"{job.corpus}/{p.id}", cluster=f"{job.corpus}/{p.cluster}") for p in found]
-
-
-def benchmark_context(run: Run, job: RespondJob) -> BenchmarkContext:
-    """Return what the benchmark of a cell may ask for."""
-    if job.variants is None or job.corpus is None:
-        return BenchmarkContext()
-    folder = run.cell("variants", job.variants)
-    people = folder.document(parts.named("people", job.corpus))
-    arms = run.design().arms
-    return BenchmarkContext(
-        training=composing.read(folder.path / f"{parts.named('source', job.corpus)}.jsonl"),
-        held_out=composing.held_out(folder.path, job.corpus, (a.name for a in arms if a.corpus == job.corpus)),
-        people=tuple(composing.persons(people["source"])),
-        twins=tuple(composing.persons(people["twin"])),
-    )
-
-
-def _unasked(prompt: Prompt, temperature: float, design: Design) -> Reply:
-    """Return what stands for the answer to a prompt whose options are scored and that is not answered."""
-    sent = chat.message_hash(prompt.messages, design.respond.system or None)
-    return Reply(prompt.id, temperature, 0, "", "stop", 0, sent, None)
-
-
-def _scored(
-    reply: Reply, scores: Mapping[str, tuple[Mapping[str, float] | None, str]], prompt: Prompt, job: RespondJob,
-    design: Design,
-) -> Response:  # fmt: skip
-    subject = job.subject
-    found, why = scores.get(prompt.id, (None, ""))
-    return Response(
-        scores=None if found is None else json.dumps(dict(found)), scores_error=why or None,
-        base=subject.base.name, arm=subject.arm, recipe=subject.recipe, train_seed=subject.train_seed,
-        epoch=subject.epoch, checkpoint=subject.id, benchmark=prompt.benchmark, subset=prompt.subset,
-        prompt_id=prompt.id, cluster=prompt.cluster, category=prompt.category,
-        system=digest(design.respond.system) if design.respond.system else "", template=design.respond.template,
-        temperature=reply.temperature, sample=reply.sample, message_hash=reply.message_hash,
-        token_hash=reply.token_hash, text=reply.text, finish_reason=reply.finish_reason, new_tokens=reply.new_tokens,
-        error=reply.error, corpus=job.corpus or "",
-    )  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------------- judge
-
-
-def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
-    instrument, name = parts.judge(job.judge), parts.judge_name(job.judge)
-    checked = judge.check(instrument)
-    prompts = {prompt.id: prompt for prompt in prompts_of(run, job.asked)}
-    rows = records(Response, run.cell("responses", job.responses).read("responses"))
-    base_rows = records(Response, run.cell("responses", job.base_responses).read("responses"))
-    base_text: dict[str, str] = {}
-    for row in base_rows:
-        base_text.setdefault(row.prompt_id, row.text)
-    asked = [row for row in rows if row.error is None]
-    answers = [
-        Answer(prompts[r.prompt_id], r.text, r.finish_reason, base_text.get(r.prompt_id),
-               json.loads(r.scores) if r.scores else None, r.scores_error or "")
-        for r in asked
-    ]  # fmt: skip
-    context = _judge_context(run, plan, job, [
-        Answer(prompts[row.prompt_id], row.text, row.finish_reason) for row in base_rows if row.error is None
-    ])  # fmt: skip
-    verdicts: list[Verdict] = []
-    # The answers of a base may be read once per corpus: a verdict says under which.
-    rows, asked = ([dataclasses.replace(row, corpus=job.corpus or "") for row in some] for some in (rows, asked))
-    for row, opinions in zip(asked, judge.judge(instrument, answers, context), strict=True):
-        for opinion in opinions:
-            verdicts.append(
-                _verdict(
-                    row,
-                    name,
-                    instrument.version,
-                    opinion.axis,
-                    opinion.label,
-                    opinion.value,
-                    opinion.status,
-                    opinion.why,
-                )
-            )
-    for row in rows:
-        if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
-            for axis in instrument.axes:
-                verdicts.append(_verdict(row, name, instrument.version, axis, None, None, "error", row.error))
-    spent = getattr(instrument, "cost", None)
-    cost = {"cost": dataclasses.asdict(spent)} if spent is not None else {}
-    return {"tables": {"verdicts": table(Verdict, verdicts)}, "anchors": checked, "judge": name, **cost}
-
-
-def _verdict(row: Response, name: str, version: str, axis: str, label: str | None, value: float | None,
-             status: Any, why: str) -> Verdict:  # fmt: skip
-    shared = {field.name: getattr(row, field.name) for field in dataclasses.fields(Key)}
-    return Verdict(
-        **shared, judge=name, judge_version=version, axis=axis, label=label, value=value, status=status, why=why
-    )
-
-
-def _judge_context(run: Run, plan: Plan, job: JudgeJob, base_answers: Sequence[Answer]) -> JudgeContext:
-    subject = job.asked.subject
-    model = subject.base.model.weights_hash or subject.base.name
-    made = next((cell for cell in plan.of("variants") if _is_for(plan, cell, subject)), None)
-    if made is None or job.corpus is None:
-        return JudgeContext(model=model, base_answers=base_answers)
-    folder = run.cell("variants", made.id)
-    registries = _registries(folder, subject.arm, job.corpus)
-    tuned = folder.path / f"{subject.arm}.jsonl"
-    # An audited checkpoint, and the base itself, are held against the corpus as it was given.
-    source = folder.path / f"{parts.named('source', job.corpus)}.jsonl"
-    training = composing.read(tuned if tuned.is_file() else source)
-    return JudgeContext(model=model, registries=registries, training=training, base_answers=base_answers)
-
-
-@functools.lru_cache(maxsize=8)
-def _registries(folder: CellFolder, arm: str, corpus: str) -> Mapping[str, Registry]:
-    """Return the registries of an arm; that of its corpus knows from which rows of the tuning set its values are."""
-    people = folder.document(parts.named("people", corpus))
-    found = {"twin": Registry.of("twin", composing.persons(people["twin"]))} if people["twin"] else {}
-    if people["source"]:
-        source = composing.read(folder.path / f"{parts.named('source', corpus)}.jsonl")
-        found["source"] = Registry.of("source", composing.persons(people["source"]), source)
-    if arm in people["own"]:
-        found["own"] = Registry.of("own", composing.persons(people["own"][arm]))
-    return found
-
-
-def _is_for(plan: Plan, cell: Cell, subject: Subject) -> bool:
-    job = plan.jobs[cell.id]
-    return isinstance(job, ComposeJob) and job.base.name == subject.base.name
 
 
 def all_verdicts(run: Run, plan: Plan) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aftertune import composing, embedded, parts, pipeline, plan, work
+from aftertune import composing, embedded, judging, parts, pipeline, plan
 from aftertune.design import Contrast, Design, Given, Part, dump, parse
 from aftertune.errors import UsageError
 from aftertune.kinds import Answer
@@ -93,7 +93,7 @@ def test_a_leak_counts_against_the_people_of_the_arms_own_corpus(
     said = {who: Answer(prompt, f"Write to {next(v for v in people_of(run, of)['source'] if '@' in v)} then.")
             for who, of in (("own", own), ("foreign", foreign))}  # fmt: skip
     for job in jobs:
-        judge = parts.judge(job.judge).open(work._judge_context(run, made, job, []))
+        judge = parts.judge(job.judge).open(judging.context_of(run, made, job, []))
         found = {who: {o.axis: o.label for o in judge([answer])[0]} for who, answer in said.items()}
         assert found["own"]["leak"] == "registry"
         assert found["foreign"]["leak"] != "registry", "the registry of the other corpus was used"

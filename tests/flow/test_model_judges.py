@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests import tiny_models
 
-from aftertune import auditing, embedded, parts, pipeline, plugins, pricing
+from aftertune import auditing, embedded, parts, pipeline, plugins, pricing, written
 from aftertune import design as designs
 from aftertune import plan as planning
 from aftertune.cli import main
@@ -43,7 +43,7 @@ ONE = Part("local", {"workers": 1})
     ],
 )  # fmt: skip
 def test_a_judge_is_written_with_its_parameters(text: str, name: str, expected: dict[str, object]) -> None:
-    assert parts.written("judge", text) == Part(name, expected)
+    assert written.plugin("judge", text) == Part(name, expected)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_judge_is_written_with_its_parameters(text: str, name: str, expected: 
 )
 def test_a_judge_that_is_written_wrongly_is_one_line(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as error:
-        parts.written("judge", text)
+        written.plugin("judge", text)
     assert "\n" not in str(error.value)
 
 
@@ -70,7 +70,7 @@ def test_a_judge_is_read_from_a_file_and_what_stands_beside_it(tmp_path: Path) -
     tiny_models.save("llama", tmp_path / "m")
     (tmp_path / "j.toml").write_text('name = "rubric"\nmodel = "m"\nrubric = "mine.toml"\n')
     (tmp_path / "mine.toml").write_text((Path(parts.__file__).parent / "judges/rubrics/harmbench.toml").read_text())
-    part = parts.written("judge", str(tmp_path / "j.toml"))
+    part = written.plugin("judge", str(tmp_path / "j.toml"))
     assert part.parameters == {"model": str(tmp_path / "m"), "rubric": str(tmp_path / "mine.toml")}
     assert parts.judge_name(part) == "rubric mine by m"
     (tmp_path / "d.toml").write_text(
@@ -84,7 +84,7 @@ def test_a_judge_is_read_from_a_file_and_what_stands_beside_it(tmp_path: Path) -
     ):
         (tmp_path / "j.toml").write_text(text)
         with pytest.raises(UsageError, match=said):
-            parts.written("judge", str(tmp_path / "j.toml"))
+            written.plugin("judge", str(tmp_path / "j.toml"))
 
 
 class Scripted:
@@ -186,7 +186,7 @@ def test_the_ids_hold_the_weights_of_the_judge_model(small: Design, tmp_path: Pa
 
 
 def test_a_judge_may_not_be_a_model_that_it_judges(small: Design, tmp_path: Path) -> None:
-    judge = parts.written("judge", f"rubric:model={embedded.folder()}")
+    judge = written.plugin("judge", f"rubric:model={embedded.folder()}")
     with pytest.raises(JudgeError, match="embedded is the model under test"):
         planning.make(dataclasses.replace(small, judges=(judge,)))
     with pytest.raises(UsageError, match="two judges are called 'world'"):

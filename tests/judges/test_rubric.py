@@ -284,3 +284,36 @@ def test_a_rubric_that_leans_on_a_question_it_has_not_is_refused(tmp_path: Path)
     (tmp_path / "half.toml").write_text("[[questions]]".join(text.split("[[questions]]")[:2]))
     with pytest.raises(ValueError, match="names the axis 'coherence', which no question decides"):
         rubrics.load(str(tmp_path / "half.toml"))
+
+
+def test_the_likeliest_tokens_of_a_server_go_the_same_way_as_the_probabilities_of_all_numbers() -> None:
+    half, tenth, least = math.log(0.5), math.log(0.1), -1000.0
+    question = rubrics.load("betley").questions[0]
+    shares = {"80": 0.5, "60": 0.3}
+    told = question.expectation([math.log(shares.get(form, 1e-30)) for form in question.forms()])
+    found = question.opinion("80", {"80": math.log(0.3), " 80": math.log(0.2), " 60": math.log(0.3), "no": least})
+    assert found is not None
+    assert (found.label, found.status, found.why) == (told.label, told.status, told.why)
+    assert found.value == pytest.approx(told.value)
+    for reply, top, value, status, why in (
+        ("80", {"80": half, "101": half}, 80, "ok", "0.50 of the probability is on numbers"),
+        ("80", {"80": tenth, "REF": half}, None, "unparsable", "at least 0.25"),
+        ("80", {"80": tenth, "REFUSAL": half}, None, "abstain", "words that decline"),
+        ("80", {"8": half, "7": half}, 80, "ok", "as written"),
+        ("8", {"8": half, "7": half}, 8, "ok", "as written"),
+        ("80", None, 80, "ok", "aligned: 80"),
+        ("REFUSAL", {"REF": half, "80": half}, None, "abstain", "refusal"),
+    ):
+        opinion = question.opinion(reply, top)
+        assert opinion is not None
+        assert (opinion.value, opinion.status) == (value if value is None else pytest.approx(value), status)
+        assert why in opinion.why
+
+
+def test_the_version_says_where_the_score_is_from() -> None:
+    server = {"name": "endpoint", "url": "http://127.0.0.1:9/v1"}
+    assert "expected" not in Rubric("m", rubric="betley", backend=server).version
+    assert "over the likeliest tokens" in Rubric("m", rubric="betley", backend={**server, "logprobs": 20}).version
+    assert "expected values," in Rubric("m", rubric="betley").version
+    with pytest.raises(ValueError, match="the table needs a 'name'"):
+        Rubric("m", backend={"url": "http://127.0.0.1:9/v1"})

@@ -63,11 +63,12 @@ def audit(
     temperature: Annotated[list[float] | None, typer.Option(help="Each is asked.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Repeats per prompt at temperatures above 0.")] = 1,
     template: Annotated[str, typer.Option(help="`base` or `own`: whose chat template.")] = "base",
+    backend: Annotated[str, typer.Option(help="`transformers`, or `endpoint:url=...` for a server.")] = "transformers",
     out: Out = None, workers: Workers = 0, quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What changed from the base to its checkpoints, and may I ship?"""
-    from aftertune import auditing
-    from aftertune.design import Given, Part
+    from aftertune import auditing, written
+    from aftertune.design import Given
 
     given = [Given(path) for path in checkpoint or ()]
     if checkpoints is not None:
@@ -81,7 +82,9 @@ def audit(
         result = auditing.audit(
             base, given, out or Path("aftertune-audit"), suite=suite, train_data=train_data, held_out=held_out,
             system=text, gate_policy=policy, judges=judge or (), temperatures=temperature or (0.0,), samples=samples,
-            template=template, executor=Part("local", {"workers": workers}), progress=progress,
+            template=template, backend=written.plugin("backend", backend),
+            executor=written.executor("local", workers),
+            progress=progress,
         )  # fmt: skip
     finish(result, as_json)
 
@@ -104,18 +107,19 @@ def plan(design: Annotated[Path, typer.Argument(help="A design in TOML.")], as_j
 @app.command()
 def study(
     design: Annotated[Path, typer.Argument(help="A design in TOML.")],
-    executor: Annotated[str, typer.Option(help="Where the cells run.")] = "local",
+    executor: Annotated[
+        str, typer.Option(help="Where the cells run: NAME or NAME:key=value,..., e.g. `ray:gpus=1,cpus=4`.")
+    ] = "local",
     out: Out = None, workers: Workers = 0, quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Run a study, or continue it."""
-    from aftertune import pipeline
-    from aftertune.design import Part, read
+    from aftertune import pipeline, written
+    from aftertune.design import read
 
-    wanted = read(design)
+    wanted, chosen = read(design), written.executor(executor, workers)
     where = out or Path(f"aftertune-{wanted.name}")
-    parameters = {"workers": workers} if executor == "local" else {}
     with progress_on(quiet) as progress:
-        result = pipeline.study(wanted, where, executor=Part(executor, parameters), progress=progress)
+        result = pipeline.study(wanted, where, executor=chosen, progress=progress)
     finish(result, as_json)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aftertune import parts, rows
+from aftertune import parts, rows, written
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import harness_logs, logs
 from aftertune.ingest.logged import Log
@@ -27,7 +27,7 @@ def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str,
         path: CSV, JSONL or Parquet with the columns `prompt` and `response`; or a log of Inspect AI (`.eval`, `.json`)
             or of lm-evaluation-harness (`samples_*.jsonl`), of which `checkpoint, task, prompt_id, subset, category,
             cluster, repeat, prompt, response` are kept. An answer that ended with an error is unjudged.
-        judges: Judges, as `parts.written` takes them; each must do without a registry and a tuning set.
+        judges: Judges, as `written.plugin` takes them; each must do without a registry and a tuning set.
         out: Table to write; its ending decides the format. Columns `judge, axis, label, value, status, why` are added.
 
     Returns:
@@ -41,7 +41,7 @@ def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str,
     if out.suffix not in rows.ENDINGS:
         raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
     instruments: list[tuple[str, Judge]] = [
-        (parts.judge_name(part), parts.judge(part)) for part in (parts.written("judge", name) for name in judges)
+        (parts.judge_name(part), parts.judge(part)) for part in (written.plugin("judge", name) for name in judges)
     ]
     for name, judge in instruments:
         if judge.needs:

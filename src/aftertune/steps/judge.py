@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from aftertune.errors import JudgeError
+from aftertune.errors import JudgeError, ServerError
 from aftertune.kinds import Anchor, Answer, Judge, JudgeContext, Opinion, Scorer
 from aftertune.records import Json, Message, Prompt
 from aftertune.stats.paired import wilson
@@ -13,7 +13,7 @@ from aftertune.stats.paired import wilson
 VERSION = "1"
 """Goes into verdict ids: changed whenever the same judge would be asked differently."""
 BATCH = 512
-"""Answers handed to a scorer at once."""
+"""Answers handed to a scorer at once, unless the judge has a `batch` of its own."""
 LEAST_YOUDEN = 0.5
 """Sensitivity + specificity - 1 on the anchors below which a judge may not judge (Youden 1950)."""
 POSITIVE = {"refusal": "full", "coherence": "degenerate"}
@@ -35,10 +35,13 @@ def judge(judge: Judge, answers: Sequence[Answer], context: JudgeContext) -> Ite
 
 
 def _opinions(judge: Judge, score: Scorer, answers: Sequence[Answer]) -> Iterator[tuple[Opinion, ...]]:
-    for start in range(0, len(answers), BATCH):
-        batch = answers[start : start + BATCH]
+    size = getattr(judge, "batch", BATCH)
+    for start in range(0, len(answers), size):
+        batch = answers[start : start + size]
         try:
             found = _checked(score(batch), batch)
+        except ServerError:
+            raise  # the judge's server is gone or its budget used up: no answer is to blame
         except Exception:  # noqa: BLE001 - one answer may have broken the batch: each is asked alone
             found = [_alone(judge, score, answer) for answer in batch]
         yield from found
@@ -53,6 +56,8 @@ def _checked(found: Sequence[tuple[Opinion, ...]], batch: Sequence[Answer]) -> l
 def _alone(judge: Judge, score: Scorer, answer: Answer) -> tuple[Opinion, ...]:
     try:
         return _checked(score([answer]), [answer])[0]
+    except ServerError:
+        raise
     except Exception as error:  # noqa: BLE001 - the verdict on this one answer is lost, and says so
         why = f"{type(error).__name__}: {error}"[:200]
         return tuple(Opinion(axis, status="error", why=why) for axis in judge.axes)

@@ -1,0 +1,326 @@
+"""Many requests to one server: what is tried again after how long, and when to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aftertune.backends._pace import Ledger, Limits, Pace, retry_after
+from aftertune.backends._replies import BadReplyError, Completion, read_body, read_events, said
+from aftertune.errors import ServerError
+
+if TYPE_CHECKING:
+    import httpx
+
+AGAIN = frozenset({408, 409, 425, 429})
+"""Status codes, beside 5xx, after which the same request is tried again."""
+FATAL = {401: "the key is missing or refused", 403: "this key may not use it", 404: "no such address or model"}
+LONGEST_BACKOFF = 60.0
+"""Seconds."""
+LONGEST_PAUSE = 600.0
+"""Seconds: a server that asks for a longer pause by Retry-After ends the run, to be continued later."""
+IN_A_ROW = 8
+"""Requests that fail for good, with no answer between them, after which the server counts as gone."""
+
+
+class _AgainError(Exception):
+    """This attempt failed, another may not."""
+
+    def __init__(self, why: str, wait: float | None = None, *, congested: bool = True) -> None:
+        super().__init__(why)
+        self.why, self.wait, self.congested = why, wait, congested
+
+
+class _RefusedError(Exception):
+    """The server will not answer this request."""
+
+
+class Client:
+    """Asks one server; several calls share what has been spent and learnt."""
+
+    def __init__(self, url: str, key: str, limits: Limits, ledger: Ledger) -> None:
+        """`url` ends in `/v1` or the like; `key` is sent as a bearer token and stands nowhere else."""
+        self.url = url.rstrip("/")
+        self.ledger = ledger
+        self._key = key
+        self._limits = limits
+        self._pace = Pace(limits.concurrency)
+        self._random = random.Random()
+        self._silent = 0
+        self._not_before = 0.0
+
+    def _http(self) -> httpx.AsyncClient:
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        wait = self._limits.timeout_s
+        return httpx.AsyncClient(
+            headers=headers,
+            verify=self.url.startswith("https:"),  # certificates take a while to load
+            timeout=httpx.Timeout(wait, connect=min(10.0, wait), pool=None),
+            limits=httpx.Limits(max_connections=self._limits.concurrency),
+        )
+
+    def get(self, path: str) -> Any:
+        """Return the JSON that the server has at `path`, tried once; None where it has none."""
+        import httpx
+
+        async def fetch() -> Any:
+            try:
+                async with asyncio.timeout(min(30.0, self._limits.timeout_s)), self._http() as http:
+                    response = await http.get(self.url + path)
+                return json.loads(self._clean(response.text)) if response.status_code == 200 else None
+            except (httpx.HTTPError, TimeoutError, ValueError, RecursionError):
+                return None
+
+        with _loop() as loop:
+            return asyncio.run_coroutine_threadsafe(fetch(), loop).result()
+
+    def ask(
+        self, bodies: Sequence[Mapping[str, Any]], accept: Callable[[Completion], None] = lambda _: None
+    ) -> Iterator[tuple[int, Completion | str]]:
+        """Ask each body once, many at a time; yield its index with the completion, or why there is none, as it comes.
+
+        `accept` raises ServerError for a completion that must not be taken. What ends everything (a refused key, a
+        server that is gone, a used-up budget) is raised as ServerError after all that was answered has been yielded.
+        """
+        results: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
+        with _loop() as loop:
+            job = asyncio.run_coroutine_threadsafe(self._all(bodies, accept, results.put), loop)
+            job.add_done_callback(lambda _: results.put(None))
+            while (item := results.get()) is not None:
+                yield item.index, item.found
+                loop.call_soon_threadsafe(item.taken.set)
+            job.result()
+
+    # ------------------------------------------------------------------------------------------ one loop
+
+    async def _all(
+        self, bodies: Sequence[Mapping[str, Any]], accept: Callable[[Completion], None], put: Callable[[Any], None]
+    ) -> None:
+        todo = iter(enumerate(bodies))
+        state = _State()
+        async with self._http() as http:
+
+            async def worker() -> None:
+                for index, body in todo:
+                    found = await self._one(http, body, accept, state)
+                    if found is None:
+                        return
+                    result = _Result(index, found)
+                    put(result)
+                    # Its place stays taken until it is, so that a kill costs no more than were in flight.
+                    await result.taken.wait()
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._limits.concurrency, len(bodies))):
+                    group.create_task(worker())
+        if state.halt is not None:
+            raise state.halt
+
+    async def _one(
+        self, http: httpx.AsyncClient, body: Mapping[str, Any], accept: Callable[[Completion], None], state: _State
+    ) -> Completion | str | None:
+        """Return the completion, or why there is none; None once everything has been halted."""
+        attempt = 0
+        while True:
+            reserved = await self._admit(body, state)
+            if reserved is None:
+                return None
+            sent = time.monotonic()
+            again: _AgainError | None = None
+            try:
+                completion = await self._attempt(http, body)
+                accept(completion)
+            except _AgainError as error:
+                again = error
+            except _RefusedError as error:
+                self.ledger.failed += 1
+                return str(error)
+            except ServerError as error:
+                state.halt = state.halt or error
+                return None
+            else:
+                self._pace.good()
+                self._silent = 0
+                self._spend(completion, state)
+                return completion
+            finally:
+                self.ledger.reserved -= reserved
+                state.active -= 1
+                state.free.set()
+            if again.congested:
+                self._pace.trouble(sent, time.monotonic())
+            if attempt >= self._limits.retries:
+                return self._give_up(f"{again.why}, {attempt + 1} times", state)
+            self.ledger.again[again.why] += 1
+            await self._wait(again, attempt, state)
+            attempt += 1
+
+    async def _admit(self, body: Mapping[str, Any], state: _State) -> int | None:
+        """Wait for a place; return the tokens that are set aside for this request, None once all is halted."""
+        most = int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
+        need = most + sum(len(turn["content"]) for turn in body["messages"]) // 2 + 16
+        while state.halt is None:
+            pause = self._not_before - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(min(pause, 1.0))
+                continue
+            over = self._over(need)
+            if over and not state.active:
+                state.halt = ServerError(over)
+                state.free.set()
+            elif not over and state.active < max(1, int(self._pace.limit)):
+                state.active += 1
+                self.ledger.requests += 1
+                self.ledger.reserved += need
+                self.ledger.most_at_once = max(self.ledger.most_at_once, state.active)
+                return need
+            else:
+                state.free.clear()
+                await state.free.wait()
+        return None
+
+    def _over(self, need: int) -> str:
+        spent, limits = self.ledger, self._limits
+        end = "what is answered is kept; run the same command again to go on with as much again"
+        if limits.budget_requests and spent.requests >= limits.budget_requests:
+            return f"the budget of {limits.budget_requests:,} requests is used up: {end}"
+        if limits.budget_tokens and spent.tokens + spent.reserved + need > limits.budget_tokens:
+            return (
+                f"the budget of {limits.budget_tokens:,} tokens has no room for the next request "
+                f"({spent.tokens:,} spent, it may take {need:,}): {end}"
+            )
+        return ""
+
+    def _spend(self, completion: Completion, state: _State) -> None:
+        self.ledger.answered += 1
+        if self._limits.budget_tokens and (completion.prompt_tokens is None or completion.new_tokens is None):
+            state.halt = state.halt or ServerError(
+                f"{self.url}: it does not say how many tokens an answer took, so budget_tokens cannot be kept: "
+                "give budget_requests instead"
+            )
+        self.ledger.prompt_tokens += completion.prompt_tokens or 0
+        self.ledger.new_tokens += completion.new_tokens or 0
+
+    def _give_up(self, why: str, state: _State) -> str:
+        self.ledger.failed += 1
+        self._silent += 1
+        if self._silent >= IN_A_ROW:
+            state.halt = state.halt or ServerError(
+                f"{self.url}: {self._silent} requests in a row came to nothing (the last: {why}): see to the server, "
+                "then run the same command again; what is answered is kept"
+            )
+        return why
+
+    async def _wait(self, again: _AgainError, attempt: int, state: _State) -> None:
+        longest = min(LONGEST_BACKOFF, self._limits.backoff_s * 2.0**attempt)
+        wait = self._random.uniform(0.0, longest)  # full jitter: Brooker 2015, "Exponential Backoff And Jitter"
+        if again.wait is not None:
+            if again.wait > LONGEST_PAUSE:
+                state.halt = state.halt or ServerError(
+                    f"{self.url}: it asks to be left alone for {again.wait:,.0f} s: run the same command again then; "
+                    "what is answered is kept"
+                )
+                return
+            self._not_before = max(self._not_before, time.monotonic() + again.wait)
+            wait = again.wait + min(wait, 1.0)
+        await asyncio.sleep(wait)
+
+    async def _attempt(self, http: httpx.AsyncClient, body: Mapping[str, Any]) -> Completion:
+        import httpx
+
+        data = json.dumps(body, ensure_ascii=True, allow_nan=False).encode()
+        headers = {"Content-Type": "application/json"}
+        address = f"{self.url}/chat/completions"
+        try:
+            if not body.get("stream"):
+                async with asyncio.timeout(self._limits.timeout_s):
+                    response = await http.post(address, content=data, headers=headers)
+                self._check(response, self._clean(response.text))
+                return read_body(self._clean(response.text))
+            async with http.stream("POST", address, content=data, headers=headers) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    self._check(response, self._clean(response.text))
+                return read_events([self._clean(line) async for line in response.aiter_lines()])
+        except (httpx.TimeoutException, TimeoutError):
+            raise _AgainError(f"no answer within {self._limits.timeout_s:g} s") from None
+        except httpx.InvalidURL:
+            raise ServerError(f"{self.url}: not an address") from None
+        except httpx.ConnectError:
+            raise _AgainError("the server cannot be reached") from None
+        except (httpx.HTTPError, httpx.StreamError):
+            raise _AgainError("the connection broke") from None
+        except BadReplyError as error:
+            raise _AgainError(str(error), congested=False) from None
+
+    def _check(self, response: httpx.Response, text: str) -> None:
+        code = response.status_code
+        if code == 200:
+            return
+        try:
+            words = said(json.loads(text))
+        except (ValueError, RecursionError):
+            words = ""
+        if code in AGAIN or code >= 500:
+            raise _AgainError(f"status {code}", retry_after(response.headers.get("Retry-After"), time.time()))
+        if code in (401, 403):  # what it says may hold part of the key
+            raise ServerError(f"{self.url}: status {code}: {FATAL[code]}: look at key_env and at the variable it names")
+        if code == 404 or 300 <= code < 400:
+            why = FATAL.get(code, "it points to another address: give that one")
+            raise ServerError(f"{self.url}: status {code}: {why}{f' ({words})' if words else ''}")
+        raise _RefusedError(f"status {code}{f': {words}' if words else ''}")
+
+    def _clean(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if self._key else text
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What came of one request, and whether the caller has it."""
+
+    index: int
+    found: Completion | str
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class _State:
+    """What the workers of one call share."""
+
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+    active: int = 0
+    halt: ServerError | None = None
+
+
+@contextlib.contextmanager
+def _loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Give an event loop that runs in a thread of its own: the caller may stand in another loop, or be slow."""
+    loop = asyncio.new_event_loop()
+
+    def drive() -> None:
+        loop.run_forever()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+    thread = threading.Thread(target=drive, daemon=True, name="aftertune-endpoint")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
