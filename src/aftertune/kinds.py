@@ -207,11 +207,13 @@ class Proof:
 
     checkpoint: str
     max_logit_change: float | None
-    """Largest absolute difference to the base's logits on probe prompts; None where the backend shows no logits."""
+    """Largest absolute difference to the base's logits on probes; None where the backend shows no logits."""
     matches_direct: float | None
     """Largest absolute difference to a direct forward pass with the adapter merged into a copy."""
     moved_weights: int | None
     """Parameters that differ from the base's (full checkpoints) or of a non-zero update (adapters)."""
+    how: str = ""
+    """How it answers: weights merged into a copy or beside the base's, and requests in flight."""
 
 
 class Session(Protocol):
@@ -266,10 +268,8 @@ class BeginningScore:
 
     Where the tokens of one text begin those of another (`1`, `10`), the first is told without the other."""
     tokens: tuple[int, ...] = ()
-    """Per text."""
     prompt_tokens: int | None = None
     why: str = ""
-    """Why there is no score."""
 
 
 class BeginningSession(Session, Protocol):

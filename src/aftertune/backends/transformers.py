@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -205,13 +206,8 @@ class TransformersSession:
     ) -> Iterator[Reply]:
         """Answer requests in the order given, `slots` at once."""
         rows = [
-            Row(
-                ids,
-                min(request.max_new_tokens, context - len(ids)) if context else request.max_new_tokens,
-                request.temperature,
-                request.seed,
-            )
-            for request, ids in asked
+            Row(ids, min(one.max_new_tokens, (context or sys.maxsize) - len(ids)), one.temperature, one.seed)
+            for one, ids in asked
         ]
         done: set[int] = set()
         try:
@@ -260,7 +256,7 @@ class TransformersSession:
             how = "merged" if self._backend.dtype == "float32" and not tied else "unmerged"
         del direct
         self._model = self._attach(reference, merged=how == "merged")
-        return self._prove(reference, expected, moved)
+        return self._prove(reference, expected, moved, how=f"adapter {how}")
 
     def _attach(self, reference: ModelRef, *, merged: bool) -> Any:
         """Attach an adapter by PEFT: to a copy of the base and merged there, or beside the base's own weights."""
@@ -292,8 +288,9 @@ class TransformersSession:
         return self._prove(reference, logits(self._model, probes, direct), moved, probes)
 
     def _prove(
-        self, reference: ModelRef, expected: Any, moved: int, probes: Sequence[Sequence[int]] | None = None
-    ) -> Proof:
+        self, reference: ModelRef, expected: Any, moved: int, probes: Sequence[Sequence[int]] | None = None,
+        how: str = "full model",
+    ) -> Proof:  # fmt: skip
         got = logits(self._model, probes or self._probes)
         width = min(got.shape[-1], self._base_logits.shape[-1])
         scale = float(self._base_logits.abs().max())
@@ -308,7 +305,8 @@ class TransformersSession:
         if wrong:
             self._leave()
             raise AdapterNotAppliedError(f"{reference.name}: not applied: {wrong}; {moved:,} weights should have moved")
-        return Proof(reference.name, change, apart, moved)
+        how += f", {self._backend.dtype} on {self._model.device.type}, {self._slots} in flight"
+        return Proof(reference.name, change, apart, moved, how)
 
 
 def _rows(model: Any) -> tuple[int, int]:

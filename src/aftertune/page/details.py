@@ -196,7 +196,7 @@ def proof_table(findings: Findings) -> Table | None:
         cells = [f"{value:.2g}" if value is not None and finite(value) else "unknown" for value in (
             proof.max_logit_change, proof.matches_direct)]  # fmt: skip
         moved = "unknown" if proof.moved_weights is None else f"{proof.moved_weights:,}"
-        rows.append([proof.checkpoint, *cells, moved, verdict])
+        rows.append([proof.checkpoint, *cells, moved, f"{verdict}; {proof.how}" if proof.how else verdict])
     return table("Proof that each checkpoint was the one in use", columns, rows)
 
 
