@@ -3,11 +3,13 @@
 Each kill is `kill -9` for the whole process group (or, with two workers, now and then for the parent alone), at a
 random moment of a chosen phase: compose, tune, respond, judge, drift, report. The same command then continues. A study
 is killed again and again until it comes to its end; then its tables, drifts and decisions must be those of the
-undisturbed study, byte for byte, and no answer that was on disk at a kill may have been asked for again.
+undisturbed study, byte for byte, no answer that was on disk at a kill may have been asked for again, and no process may
+be left. Further
+studies are stopped politely, by Ctrl-C and SIGTERM, which must end in one line and exit code 130 or 143.
 
 What was answered is counted from outside: this file is the program that the killed process runs, and where
 TORTURE_LOG is set it notes every answer in that file before it starts the command line. Arguments: `--kills N`,
-`--seed N`. Exit code 1 on any difference.
+`--stops N` (polite ones), `--seed N`. Exit code 1 on any difference.
 """
 
 from __future__ import annotations
@@ -43,6 +45,14 @@ LOG = "TORTURE_LOG"
 OWN = "own answers"
 """Stands for the checkpoint where the base answers for a variant."""
 LEFTOVERS = {"journal.jsonl", "writer"}
+HOW = {
+    "kill group": (signal.SIGKILL, True),
+    "kill parent": (signal.SIGKILL, False),
+    "Ctrl-C": (signal.SIGINT, True),
+    "SIGTERM": (signal.SIGTERM, False),
+    "SIGTERM group": (signal.SIGTERM, True),
+}
+"""Name -> the signal, and whether the whole process group gets it; of the parent alone its workers take notice."""
 PATIENCE = 300.0
 """Seconds after which a study that was not stopped is given up."""
 Key = tuple[str, str, float, int]
@@ -182,8 +192,8 @@ class Kill:
     """One kill and what it cost."""
 
     phase: str
-    alone: bool
-    """Whether only the parent was killed, its workers left to notice it."""
+    how: str
+    """One of HOW."""
     seconds: float
     """After the start of the process."""
     held: int
@@ -204,10 +214,12 @@ class Torture:
     complaints: list[str] = field(default_factory=list)
     _safe: set[Key] = field(default_factory=set)
     _starts: int = 0
+    _groups: list[int] = field(default_factory=list)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the command that begins or continues the study, as a group of its own."""
         self._starts += 1
+        self.root.parent.mkdir(exist_ok=True)
         path = self.root.with_suffix(".toml")
         path.write_text(dump(design()))
         command = [sys.executable, "-m", "perf.torture", "--run", "study", str(path), "-o", str(self.root), "--quiet"]
@@ -223,7 +235,7 @@ class Torture:
         self._ended(self.start())
         return time.monotonic() - began
 
-    def kill(self, phase: str, delay: float, chance: random.Random, *, alone: bool = False) -> bool:
+    def kill(self, phase: str, delay: float, chance: random.Random, how: str = "kill group") -> bool:
         """Continue the study and kill it in `phase`; return False where it ended before.
 
         The moment: of the cells of that phase that are left, a random one is waited for, then a random part of `delay`
@@ -247,19 +259,28 @@ class Torture:
         if process.poll() is not None:
             self._ended(process)
             return False
-        if alone:
-            os.kill(process.pid, signal.SIGKILL)
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        self._signal(process, how)
         seconds = time.monotonic() - began
         where = phase if phase in hit else next(iter(hit), "between")
         self._hold()
         own = {key for key in self._given(self._starts) if key[0] == OWN}
         held = on_disk(self.root, own)
         self._safe |= held
-        self.kills.append(Kill(where, alone, seconds, len(held), len(set(self._given(self._starts)) - held)))
+        self.kills.append(Kill(where, how, seconds, len(held), len(set(self._given(self._starts)) - held)))
         return True
+
+    def _signal(self, process: subprocess.Popen[bytes], how: str) -> None:
+        number, group = HOW[how]
+        (os.killpg if group else os.kill)(process.pid, number)
+        code = process.wait(PATIENCE)
+        self._groups.append(process.pid)
+        if number == signal.SIGKILL:
+            return
+        said = self.root.with_suffix(".err").read_text()
+        if (code, said) != (128 + number, "aftertune: stopped; the same command continues\n"):
+            self.complaints.append(f"{how}: exit code {code}: {said.strip()[-600:]}")
+        if left := alive(process.pid):
+            self.complaints.append(f"{how}: processes {left} were left")
 
     def compare(self, whole: dict[str, bytes]) -> None:
         """Note every file that differs from the undisturbed study's, and what was left behind."""
@@ -269,6 +290,7 @@ class Torture:
                 self.complaints.append(f"{name} {'differs' if name in whole and name in mine else 'is not in both'}")
         left = [path for path in self.root.rglob("*") if path.name in LEFTOVERS or path.name.endswith(".part")]
         self.complaints += [f"{path.relative_to(self.root)} was left behind" for path in left]
+        self.complaints += [f"processes {pids} outlived a kill" for group in self._groups if (pids := alive(group))]
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
         code = process.wait(PATIENCE)
@@ -290,6 +312,16 @@ class Torture:
         return self.root.with_suffix(f".{start}.log")
 
 
+def alive(group: int) -> list[int]:
+    """Return the processes of a group that still run (Linux)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        state, _, its_group = (_read(path).rpartition(")")[2].split() + [""] * 3)[:3]
+        if its_group == str(group) and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
 def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
@@ -309,44 +341,41 @@ def durations(root: Path) -> dict[str, float]:
     return {**found, "respond": 0.05, "drift": drift - ended, "report": page - drift}
 
 
-def torture(place: Path, whole: Path, kills: int, seed: int, *, workers: Sequence[int] = (1, 2)) -> list[Torture]:
-    """Run studies below `place`, killed `kills` times in all and each phase alike, and compare them with `whole`."""
+def torture(
+    place: Path, whole: Path, kills: int, seed: int, *, ways: Sequence[str] = ("kill group", "kill parent")
+) -> list[Torture]:
+    """Run studies below `place`, killed `kills` times in all and each phase alike, and compare them with `whole`.
+
+    One worker and two take turns; each kill takes one of `ways`, with one worker the first.
+    """
     chance = random.Random(seed)
     lasting, expected = durations(whole), outcome(whole)
-    hits: Counter[str] = Counter()
+    hits = Counter(dict.fromkeys(PHASES, 0))
     done: list[Torture] = []
-    while sum(len(each.kills) for each in done) < kills:
-        each = Torture(place / f"study-{len(done) + 1}", workers[len(done) % len(workers)])
+    while sum(len(each.kills) for each in done) < kills and len(done) < kills:
+        each = Torture(place / f"study-{len(done) + 1}", 1 + len(done) % 2)
         done.append(each)
         ended = False
-        for phase in PHASES:
-            for _ in range(2):
-                if (
-                    ended
-                    or sum(len(one.kills) for one in done) >= kills
-                    or hits[phase] > min(hits[p] for p in PHASES) + 2
-                ):
-                    continue
-                before = len(each.kills)
-                alone = each.workers > 1 and chance.random() < 0.5
-                ended = not each.kill(phase, lasting[phase], chance, alone=alone)
-                hits.update(kill.phase for kill in each.kills[before:])
-                show(each, before)
+        for phase in (phase for phase in PHASES for _ in range(2)):
+            if ended or sum(len(one.kills) for one in done) >= kills or hits[phase] > min(hits.values()) + 2:
+                continue
+            how = chance.choice(ways) if each.workers > 1 else ways[0]
+            before = len(each.kills)
+            ended = not each.kill(phase, lasting[phase], chance, how)
+            hits.update(kill.phase for kill in each.kills[before:] if kill.phase in PHASES)
+            show(each, before)
         if not ended:
             each.finish()
         each.compare(expected)
         print(f"  {each.root.name}: {'; '.join(each.complaints) or 'equal'}", flush=True)
-        if each.complaints and len(done) > 2 * kills:
-            break
     return done
 
 
 def show(each: Torture, start: int) -> None:
     """Print the kills of a study from the given one on."""
     for kill in each.kills[start:]:
-        how = "parent" if kill.alone else "group"
         print(
-            f"  {each.root.name}  {each.workers} workers  {how:<6} {kill.phase:<8} after {kill.seconds:5.1f} s, "
+            f"  {each.root.name}  workers: {each.workers}  {kill.how:<13} {kill.phase:<8} after {kill.seconds:5.1f} s, "
             f"{kill.held:4d} answers on disk, {kill.lost:3d} lost",
             flush=True,
         )
@@ -361,6 +390,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--stops", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     began = os.times()
@@ -371,6 +401,8 @@ def main() -> None:
         spent = os.times()
         print(f"  {spent.children_user + spent.children_system:.1f} CPU seconds", flush=True)
         done = torture(place, whole.root, given.kills, given.seed)
+        polite = ("Ctrl-C", "SIGTERM", "SIGTERM group")
+        done += torture(place / "polite", whole.root, given.stops, given.seed + 1, ways=polite)
     print(f"\n{'phase':<10}{'kills':>6}{'rows lost at most':>20}{'mean':>8}")
     all_kills = [(each, kill) for each in done for kill in each.kills]
     for phase in (*PHASES, "between"):

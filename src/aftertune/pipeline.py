@@ -22,7 +22,7 @@ from aftertune import plan as planning
 from aftertune.design import Contrast, Design, Part
 from aftertune.errors import UsageError
 from aftertune.figures import Found
-from aftertune.files import write
+from aftertune.files import write, writing
 from aftertune.gather import gather
 from aftertune.kinds import Cell, Executor
 from aftertune.measures import measures
@@ -99,9 +99,11 @@ def unfinished(place: Run, plan: Plan) -> list[Cell]:
         if folder.complete:
             damaged = folder.verify()
             if damaged is None:
+                folder.tidy()
                 continue
             log.warning("%s/%s: damaged, doing '%s' again", folder.path, damaged, cell.label)
-            (folder.path / "manifest.json").unlink()
+            with writing(folder.path):
+                (folder.path / "manifest.json").unlink()
         todo.append(cell)
     return todo
 
