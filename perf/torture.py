@@ -279,8 +279,6 @@ class Torture:
         said = self.root.with_suffix(".err").read_text()
         if (code, said) != (128 + number, "aftertune: stopped; the same command continues\n"):
             self.complaints.append(f"{how}: exit code {code}: {said.strip()[-600:]}")
-        if left := alive(process.pid):
-            self.complaints.append(f"{how}: processes {left} were left")
 
     def compare(self, whole: dict[str, bytes]) -> None:
         """Note every file that differs from the undisturbed study's, and what was left behind."""
@@ -290,7 +288,7 @@ class Torture:
                 self.complaints.append(f"{name} {'differs' if name in whole and name in mine else 'is not in both'}")
         left = [path for path in self.root.rglob("*") if path.name in LEFTOVERS or path.name.endswith(".part")]
         self.complaints += [f"{path.relative_to(self.root)} was left behind" for path in left]
-        self.complaints += [f"processes {pids} outlived a kill" for group in self._groups if (pids := alive(group))]
+        self.complaints += [f"processes {pids} outlived a kill" for group in self._groups if (pids := outliving(group))]
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
         code = process.wait(PATIENCE)
@@ -312,8 +310,15 @@ class Torture:
         return self.root.with_suffix(f".{start}.log")
 
 
-def alive(group: int) -> list[int]:
-    """Return the processes of a group that still run (Linux)."""
+def outliving(group: int, seconds: float = 20.0) -> list[int]:
+    """Return the processes of a group that still run after so long (Linux): a worker looks twice a second."""
+    until = time.monotonic() + seconds
+    while (left := _alive(group)) and time.monotonic() < until:
+        time.sleep(0.2)
+    return left
+
+
+def _alive(group: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         state, _, its_group = (_read(path).rpartition(")")[2].split() + [""] * 3)[:3]
