@@ -53,7 +53,7 @@ HOW = {
     "SIGTERM group": (signal.SIGTERM, True),
 }
 """Name -> the signal, and whether the whole process group gets it; of the parent alone its workers take notice."""
-PATIENCE = 300.0
+PATIENCE = 1800.0
 """Seconds after which a study that was not stopped is given up."""
 Key = tuple[str, str, float, int]
 """Checkpoint, prompt, temperature, sample."""

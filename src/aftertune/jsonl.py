@@ -31,11 +31,14 @@ def line(conversation: Conversation) -> bytes:
 
 
 def parse(text: bytes, source: str) -> Conversation:
-    """Return the conversation of a line that `line` made."""
-    row = json.loads(text)
-    messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
-    spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
-    return Conversation(row["id"], messages, spans, source)
+    """Return the conversation of a line that `line` made. Raises StoreError for one that was damaged."""
+    try:
+        row = json.loads(text)
+        messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
+        spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
+        return Conversation(row["id"], messages, spans, source)
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{source}: damaged; the command that made it makes it again") from None
 
 
 class Stored(Sequence[Conversation]):

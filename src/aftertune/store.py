@@ -131,7 +131,7 @@ class CellFolder:
             try:
                 row = json.loads(line)
                 check = row.pop("#")
-            except (ValueError, AttributeError, KeyError):
+            except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
                 continue
             if line.endswith(b"\n") and set(row) == names and check == _sum(row):
                 kept.append(cls(**row))
@@ -166,7 +166,7 @@ class CellFolder:
             sums = {str(item.relative_to(self.path)): checksum(item) for item in files}
         stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"format": FORMAT, "finished": stamp, "info": plain(info or {}), "files": sums}
-        write(self.path / "manifest.json", as_json(manifest))
+        write(self.path / "manifest.json", as_json({**manifest, "#": _sum(manifest)}))
         self.tidy()  # the journal goes last: without a manifest it is all that there is
 
     def tidy(self) -> None:
@@ -185,9 +185,11 @@ class CellFolder:
         path = self.path / "manifest.json"
         try:
             found = json.loads(path.read_bytes())
-            if isinstance(found, dict) and isinstance(found["info"], dict) and isinstance(found["files"], dict):
-                return found
-        except (OSError, ValueError, KeyError):
+            check = found.pop("#", None)  # those of earlier versions have none
+            whole = check is None or check == _sum(found)
+            if whole and isinstance(found["info"], dict) and isinstance(found["files"], dict):
+                return dict(found)
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
             pass
         raise StoreError(f"{path}: damaged; delete {self.path} and run the same command again")
 
@@ -268,7 +270,7 @@ class Run:
             if shown != there:  # what is only printed may change at any time
                 write(marker, designs.dump(shown).encode())
             return cls(root)
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and not (root.is_dir() and _begun(root, design)):
             raise UsageError(f"{root}: exists and is not a run folder; choose another with -o")
         make_folder(root)
         with writing(root):
@@ -304,7 +306,7 @@ class Run:
         except (OSError, ValueError):
             found = None
         if not isinstance(found, dict):
-            raise StoreError(f"{self.root / 'run.json'}: damaged or missing")
+            raise StoreError(f"{self.root / 'run.json'}: damaged or missing; put a copy back, or use another folder")
         return found
 
     def cell(self, kind: str, id: str) -> CellFolder:
@@ -335,4 +337,13 @@ class Run:
                     ) from None
                 file.truncate(0)
                 file.write(str(os.getpid()).encode())
+                for left in self.root.glob(".*.part"):  # of a process that was killed while it wrote
+                    left.unlink(missing_ok=True)
             yield
+
+
+def _begun(root: Path, design: Design) -> bool:
+    """Return whether a folder without a design is empty, or holds what a process left that was killed at its start."""
+    names = {item.name for item in root.iterdir() if not item.match(".*.part")}
+    known = f'"design": "{design.id}"'.encode()
+    return not names or (names == {"run.json"} and known in (root / "run.json").read_bytes())
