@@ -28,6 +28,7 @@ def test_three_kills_cost_no_answer_and_change_no_byte(
     for kind in ("responses", "verdicts"):
         shutil.rmtree(sorted((study.root / kind).iterdir())[0])
     monkeypatch.setattr(torture, "CELLS", {**torture.CELLS, "tune": 6, "respond": 7, "judge": 14})
+    monkeypatch.setattr(torture, "PER_CELL", 60)
     chance = random.Random(11)
     for phase, delay in (("respond", 0.2), ("judge", 0.1), ("report", 0.5)):
         assert study.kill(phase, delay, chance), f"it ended before {phase}"
@@ -40,6 +41,8 @@ def test_three_kills_cost_no_answer_and_change_no_byte(
 
 def test_a_stop_is_one_line_and_leaves_nobody(small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torture, "design", lambda: small)
+    monkeypatch.setattr(torture, "CELLS", {**torture.CELLS, "respond": 1})
+    monkeypatch.setattr(torture, "PER_CELL", 60)
     study = torture.Torture(tmp_path / "run", workers=2)
     for how in ("Ctrl-C", "SIGTERM"):
         assert study.kill("respond", 0.2, random.Random(1), how)
