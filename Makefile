@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo selftest test lint types pytest perf calibrate studies cards rebuild clean
+.PHONY: install demo selftest test lint types pytest perf torture calibrate studies cards rebuild clean
 
 install: $(VENV)/ready
 
@@ -35,6 +35,10 @@ pytest: install
 # Performance measurements: ratios within one run, CPU seconds.
 perf: install
 	for name in tune respond drift; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python perf/$$name.py || exit 1; done
+
+# kill -9 at 60 random moments, Ctrl-C and SIGTERM at 12 more, each time continued: the tables must be the same bytes.
+torture: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.torture
 
 # False alarms, coverage and power by simulation; the table goes into docs/statistics.md.
 calibrate: install

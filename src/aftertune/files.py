@@ -3,28 +3,55 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from aftertune.errors import StoreError
+
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "allow larger files",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+}
+
+
+def why_not(path: Path | str, what: str, error: OSError) -> str:
+    """Return the line that says what could not be done, where, why, and what to do."""
+    why = error.strerror or str(error)
+    return f"{path}: {what}: {why}; {_ADVICE.get(error.errno or 0, 'mend that')} and run the same command again"
+
+
+@contextlib.contextmanager
+def writing(path: Path, what: str = "cannot write") -> Iterator[None]:
+    """Raise StoreError, in one line, for what the system refuses inside: a full disk, a read-only folder."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(why_not(path, what, error)) from None
 
 
 def write(path: Path, data: bytes) -> None:
     """Write a file so that it is either whole or absent, and on disk when this returns. Raises StoreError."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with scratch.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot write: {error.strerror}; mend that and run the same command again") from None
+    with writing(path):
+        try:
+            with scratch.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
+            raise
 
 
 def checksum(path: Path) -> str:
@@ -40,11 +67,9 @@ def as_json(value: object) -> bytes:
 
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it that are missing, for their owner only. Raises StoreError."""
-    try:
+    with writing(folder, "cannot make this folder"):
         for missing in reversed([folder, *(parent for parent in folder.parents if not parent.exists())]):
             missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would make the ones above readable for all
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot make this folder: {error.strerror}") from None
 
 
 def whoami() -> str:

@@ -5,18 +5,18 @@ One object a line: `id`, `messages`, and `spans` where somebody knows what is pe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, TypeVar, overload
+from typing import BinaryIO, overload
 
 from aftertune.errors import StoreError
+from aftertune.files import writing
 from aftertune.records import Conversation, Message, Person, Span
-
-T = TypeVar("T")
 
 
 def line(conversation: Conversation) -> bytes:
@@ -31,11 +31,14 @@ def line(conversation: Conversation) -> bytes:
 
 
 def parse(text: bytes, source: str) -> Conversation:
-    """Return the conversation of a line that `line` made."""
-    row = json.loads(text)
-    messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
-    spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
-    return Conversation(row["id"], messages, spans, source)
+    """Return the conversation of a line that `line` made. Raises StoreError for one that was damaged."""
+    try:
+        row = json.loads(text)
+        messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
+        spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
+        return Conversation(row["id"], messages, spans, source)
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{source}: damaged; the command that made it makes it again") from None
 
 
 class Stored(Sequence[Conversation]):
@@ -97,50 +100,47 @@ class Writing:
         self._starts = array("Q")
 
     def __enter__(self) -> Writing:
-        for left in self.path.parent.glob(f".{self.path.name}.*.part"):
-            left.unlink(missing_ok=True)
-        self._file: BinaryIO = self._tried(lambda: self._scratch.open("wb"))
+        with writing(self.path):
+            for left in self.path.parent.glob(f".{self.path.name}.*.part"):
+                left.unlink(missing_ok=True)
+            self._file: BinaryIO = self._scratch.open("wb")
         return self
 
     def add(self, conversation: Conversation) -> None:
         """Write one more."""
         self._starts.append(self._file.tell())
-        self._tried(lambda: self._file.write(line(conversation)))
+        with writing(self.path):
+            self._file.write(line(conversation))
 
     def cut(self, count: int) -> None:
         """Keep the first `count` conversations only."""
         if count < len(self._starts):
-            self._file.flush()
-            self._file.truncate(self._starts[count])
-            self._file.seek(self._starts[count])
+            with writing(self.path):
+                self._file.flush()
+                self._file.truncate(self._starts[count])
+                self._file.seek(self._starts[count])
             del self._starts[count:]
 
     def read(self) -> Stored:
         """Return what has been written so far."""
-        self._tried(self._file.flush)
+        with writing(self.path):
+            self._file.flush()
         return Stored(self._scratch)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._file.close()
-            self._scratch.unlink(missing_ok=True)
-            return
-        self._tried(self._close)
-
-    def _close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._scratch.replace(self.path)
-
-    def _tried(self, act: Callable[[], T]) -> T:
         try:
-            return act()
-        except OSError as error:
-            self._scratch.unlink(missing_ok=True)
-            raise StoreError(f"{self.path}: cannot write: {error.strerror}; mend that and try again") from None
+            if kind is None:
+                with writing(self.path):
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+                    self._scratch.replace(self.path)
+        finally:
+            with contextlib.suppress(OSError):  # on a full disk closing fails as well: the first error is the one
+                self._file.close()
+            with contextlib.suppress(OSError):
+                self._scratch.unlink(missing_ok=True)
 
 
 def write(path: Path, conversations: Iterable[Conversation]) -> None:

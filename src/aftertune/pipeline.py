@@ -20,9 +20,9 @@ from typing import Any
 from aftertune import parts, plugins, policy, refusals, scoring, servers, tabulate, written
 from aftertune import plan as planning
 from aftertune.design import Contrast, Design, Part
-from aftertune.errors import UsageError
+from aftertune.errors import StoreError, UsageError
 from aftertune.figures import Found
-from aftertune.files import write
+from aftertune.files import write, writing
 from aftertune.gather import gather
 from aftertune.kinds import Cell, Executor
 from aftertune.measures import measures
@@ -104,9 +104,11 @@ def unfinished(place: Run, plan: Plan) -> list[Cell]:
         if folder.complete:
             damaged = folder.verify()
             if damaged is None:
+                folder.tidy()
                 continue
             log.warning("%s/%s: damaged, doing '%s' again", folder.path, damaged, cell.label)
-            (folder.path / "manifest.json").unlink()
+            with writing(folder.path):
+                (folder.path / "manifest.json").unlink()
         todo.append(cell)
     return todo
 
@@ -238,19 +240,26 @@ def status(root: Path) -> dict[str, Any]:
         if folder.complete:
             row["done"] += 1
             row["cpu_seconds"] += float(folder.info().get("cpu_seconds", 0.0))
-    decisions = root / "decisions.json"
-    outcome = json.loads(decisions.read_bytes())["outcome"] if decisions.is_file() else None
+    decisions, outcome = root / "decisions.json", None
+    if decisions.is_file():
+        try:
+            outcome = json.loads(decisions.read_bytes())["outcome"]
+        except (ValueError, KeyError, TypeError):
+            raise StoreError(f"{decisions}: damaged; `aftertune drift {root}` makes it again") from None
     return {"name": plan.design.name, "kind": plan.design.kind, "cells": kinds, "outcome": outcome}
 
 
 def drifts_of(root: Path) -> list[Drift]:
-    """Return a finished run's drifts. Raises UsageError where it has none yet."""
+    """Return a finished run's drifts. Raises UsageError where it has none yet, StoreError for damaged ones."""
     import pyarrow.parquet as pq
 
     path = root / "drift.parquet"
     if not path.is_file():
         raise UsageError(f"{root}: no drifts yet; run `aftertune drift {root}`")
-    return records(Drift, pq.read_table(path))
+    try:
+        return records(Drift, pq.read_table(path))
+    except (OSError, ValueError):
+        raise StoreError(f"{path}: damaged; `aftertune drift {root}` makes it again") from None
 
 
 def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[Contrast, ...]:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from aftertune import design as designs
 from aftertune.design import Design
 from aftertune.errors import StoreError, UsageError
-from aftertune.files import as_json, checksum, make_folder, whoami, write
+from aftertune.files import as_json, checksum, make_folder, whoami, write, writing
 from aftertune.records import Json, plain
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ MARKER = "export.json"
 """Stands in a copy that was made to be shared, which is no run folder."""
 _WRITER = "writer"
 """Stands in a cell's folder while it grows, with the process that may write there."""
+_WHILE_IT_GROWS = ("journal.jsonl", _WRITER)
 
 
 # ---------------------------------------------------------------------------------------------- tables
@@ -91,11 +92,12 @@ class CellFolder:
     def start(self, *, keep_journal: bool = True) -> None:
         """Make the folder ready for writing: whatever an interrupted attempt left is cleared, but for its journal."""
         make_folder(self.path)
-        for item in self.path.iterdir():
-            if item.is_dir():
-                shutil.rmtree(item)
-            elif not (keep_journal and item.name == "journal.jsonl"):
-                item.unlink()
+        with writing(self.path, "cannot clear what an interrupted attempt left"):
+            for item in self.path.iterdir():
+                if item.is_dir():
+                    shutil.rmtree(item)
+                elif not (keep_journal and item.name == "journal.jsonl"):
+                    item.unlink()
         write(self.path / _WRITER, whoami().encode())
 
     def _own(self) -> None:
@@ -113,15 +115,10 @@ class CellFolder:
         """Add records to the journal, flushed to disk. Raises StoreError, e.g. for a full disk."""
         self._own()
         lines = "".join(json.dumps(_line(row), ensure_ascii=True, allow_nan=False) + "\n" for row in rows)
-        try:
-            with (self.path / "journal.jsonl").open("ab") as file:
-                file.write(lines.encode())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise StoreError(
-                f"{self.path}: cannot write the journal: {error.strerror}; then run the same command again"
-            ) from None
+        with writing(self.path, "cannot write the journal"), (self.path / "journal.jsonl").open("ab") as file:
+            file.write(lines.encode())
+            file.flush()
+            os.fsync(file.fileno())
 
     def journal(self, cls: type[Row]) -> list[Row]:
         """Return the journal's records. A line that a crash tore or that was damaged is left out, to be made again."""
@@ -134,7 +131,7 @@ class CellFolder:
             try:
                 row = json.loads(line)
                 check = row.pop("#")
-            except (ValueError, AttributeError, KeyError):
+            except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
                 continue
             if line.endswith(b"\n") and set(row) == names and check == _sum(row):
                 kept.append(cls(**row))
@@ -156,20 +153,27 @@ class CellFolder:
         self._own()
         for name, data in (tables or {}).items():
             scratch = self.path / f".{name}.part"
-            try:
-                pq.write_table(data, scratch, compression="zstd")
+            with writing(self.path, f"cannot write {name}"):
+                with scratch.open("wb") as file:
+                    pq.write_table(data, file, compression="zstd")
+                    file.flush()
+                    os.fsync(file.fileno())
                 scratch.replace(self.path / f"{name}.parquet")
-            except OSError as error:
-                raise StoreError(f"{self.path}: cannot write {name}: {error.strerror or error}") from None
         for name, document in (documents or {}).items():
             write(self.path / f"{name}.json", as_json(plain(document)))
-        for name in ("journal.jsonl", _WRITER):
-            (self.path / name).unlink(missing_ok=True)
-        files = sorted(item for item in self.path.rglob("*") if item.is_file())
-        sums = {str(item.relative_to(self.path)): checksum(item) for item in files}
+        files = sorted(item for item in self.path.rglob("*") if item.is_file() and item.name not in _WHILE_IT_GROWS)
+        with writing(self.path, "cannot finish"):
+            sums = {str(item.relative_to(self.path)): checksum(item) for item in files}
         stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"format": FORMAT, "finished": stamp, "info": plain(info or {}), "files": sums}
-        write(self.path / "manifest.json", as_json(manifest))
+        write(self.path / "manifest.json", as_json({**manifest, "#": _sum(manifest)}))
+        self.tidy()  # the journal goes last: without a manifest it is all that there is
+
+    def tidy(self) -> None:
+        """Remove from a finished cell what was needed while it grew."""
+        with writing(self.path, "cannot tidy"):
+            for name in _WHILE_IT_GROWS:
+                (self.path / name).unlink(missing_ok=True)
 
     def info(self) -> dict[str, Any]:
         """Return what `finish` was told about the cell. Raises StoreError for a damaged manifest."""
@@ -181,9 +185,11 @@ class CellFolder:
         path = self.path / "manifest.json"
         try:
             found = json.loads(path.read_bytes())
-            if isinstance(found, dict) and isinstance(found["info"], dict) and isinstance(found["files"], dict):
-                return found
-        except (OSError, ValueError, KeyError):
+            check = found.pop("#", None)  # those of earlier versions have none
+            whole = check is None or check == _sum(found)
+            if whole and isinstance(found["info"], dict) and isinstance(found["files"], dict):
+                return dict(found)
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
             pass
         raise StoreError(f"{path}: damaged; delete {self.path} and run the same command again")
 
@@ -264,10 +270,11 @@ class Run:
             if shown != there:  # what is only printed may change at any time
                 write(marker, designs.dump(shown).encode())
             return cls(root)
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and not (root.is_dir() and _begun(root, design)):
             raise UsageError(f"{root}: exists and is not a run folder; choose another with -o")
         make_folder(root)
-        root.chmod(0o700)
+        with writing(root):
+            root.chmod(0o700)
         write(root / "run.json", as_json({"format": FORMAT, "design": design.id, **plain(facts)}))
         write(marker, text.encode())
         return cls(root)
@@ -299,7 +306,7 @@ class Run:
         except (OSError, ValueError):
             found = None
         if not isinstance(found, dict):
-            raise StoreError(f"{self.root / 'run.json'}: damaged or missing")
+            raise StoreError(f"{self.root / 'run.json'}: damaged or missing; put a copy back, or use another folder")
         return found
 
     def cell(self, kind: str, id: str) -> CellFolder:
@@ -316,20 +323,27 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Hold the run for this process. Raises StoreError where another process works in it."""
         path = self.root / ".lock"
-        try:
-            file = path.open("a+")
-        except OSError as error:
-            raise StoreError(f"{self.root}: cannot write here: {error.strerror}") from None
+        with writing(self.root, "cannot write here"):
+            file = path.open("ab+", buffering=0)
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                who = file.read().strip() or "unknown"
-                raise StoreError(
-                    f"{self.root}: process {who} works in this run; wait for it, or use another folder"
-                ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with writing(self.root, "cannot lock this folder"):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    file.seek(0)
+                    who = file.read().decode(errors="replace").strip() or "unknown"
+                    raise StoreError(
+                        f"{self.root}: process {who} works in this run; wait for it, or use another folder"
+                    ) from None
+                file.truncate(0)
+                file.write(str(os.getpid()).encode())
+                for left in self.root.glob(".*.part"):  # of a process that was killed while it wrote
+                    left.unlink(missing_ok=True)
             yield
+
+
+def _begun(root: Path, design: Design) -> bool:
+    """Return whether a folder without a design is empty, or holds what a process left that was killed at its start."""
+    names = {item.name for item in root.iterdir() if not item.match(".*.part")}
+    known = f'"design": "{design.id}"'.encode()
+    return not names or (names == {"run.json"} and known in (root / "run.json").read_bytes())

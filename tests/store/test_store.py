@@ -115,7 +115,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_clear_message(tmp_path: Path) -> None:
     folder = CellFolder(tmp_path)
     (tmp_path / "journal.jsonl").symlink_to("/dev/full")
-    with pytest.raises(StoreError, match="cannot write the journal: No space left"):
+    with pytest.raises(StoreError, match="cannot write the journal: No space left on device; free some space and run"):
         folder.append([row("1")])
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from aftertune.cli.app import EXIT, app, fail
 from aftertune.errors import AftertuneError
+from aftertune.files import why_not
 
 # The help lists commands in the order of these imports.
 # isort: split
@@ -34,11 +37,53 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     logging.basicConfig(level=logging.WARNING, format="aftertune: %(message)s", stream=sys.stderr)
     try:
-        app(args=arguments, prog_name="aftertune", standalone_mode=True)
+        with _stoppable():
+            app(args=arguments, prog_name="aftertune", standalone_mode=True)
     except AftertuneError as error:
         fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        fail("stopped; the same command continues", 130)
+    except _StopError as stop:
+        fail(_STOPPED, 128 + stop.number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        logging.getLogger(__name__).debug("where this was raised", exc_info=True)
+        fail(why_not(error.filename or "this machine", "refused", error), 1)
+
+
+_STOPPED = "stopped; the same command continues"
+
+
+class _StopError(BaseException):
+    """Ctrl-C, or a polite request to end (SIGTERM). No KeyboardInterrupt: Typer would end without a word."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Stop at the first signal in good order, at the second one at once."""
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+
+    def first(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, second)
+        raise _StopError(number)
+
+    def second(number: int, _: object) -> None:
+        os.write(2, f"aftertune: {_STOPPED}\n".encode())
+        os._exit(128 + number)
+
+    try:
+        before = {number: signal.signal(number, first) for number in numbers}
+    except ValueError:  # not the main thread of a program that calls this one
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is first:  # not after a first signal: a second one must still end it
+                signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from aftertune.executors._schedule import Schedule
 from aftertune.kinds import Cell
 
 Work = Callable[[Cell], None]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class _Pools:
                 for cell in schedule.ready():
                     schedule.begin(cell)
                     pool = self._gpu if cell.accelerator and self._gpu is not None else self._plain
-                    running[pool.submit(work, cell)] = cell
+                    with _undisturbed():
+                        running[pool.submit(work, cell)] = cell
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     cell = running.pop(future)
@@ -129,11 +132,22 @@ class _Pools:
             raise failed
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold signals back while a process may be started: it inherits that, and it is known once they arrive."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _set_up(threads: int, parent: int, devices: Any) -> None:
     if devices is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()  # before torch is loaded, which reads it once
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     for name, value in (("OMP_NUM_THREADS", str(threads)), ("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ[name] = value
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

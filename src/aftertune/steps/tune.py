@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertune.chat import IGNORED, TrainingExample, training_example
-from aftertune.errors import DataError, TuneError, UsageError
+from aftertune.errors import DataError, StoreError, TuneError, UsageError
+from aftertune.files import why_not
 from aftertune.models import TOKENIZER_FILES, ModelRef, resolve, suited_threads
 from aftertune.records import Conversation, Recipe
 
@@ -221,6 +222,17 @@ def _fingerprint(model: Any) -> tuple[tuple[float, float], ...]:
 
 def _save(model: Any, base: ModelRef, folder: Path) -> None:
     """Write a checkpoint: safetensors, its configuration, and the base's tokenizer files as they are."""
+    from safetensors import SafetensorError
+
+    try:
+        _write(model, base, folder)
+    except OSError as error:
+        raise StoreError(why_not(folder, "cannot write the checkpoint", error)) from None
+    except SafetensorError as error:  # a full disk has this name there
+        raise StoreError(f"{folder}: cannot write the checkpoint: {error}; free some space and try again") from None
+
+
+def _write(model: Any, base: ModelRef, folder: Path) -> None:
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import save_file
 
