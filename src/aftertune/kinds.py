@@ -309,6 +309,8 @@ class Cell:
     """For people: e.g. `tune pii-keep seed 3`."""
     accelerator: bool = False
     """Whether it runs a model: an executor gives it a GPU where there is one."""
+    alike: str = ""
+    """Cells of one kind that share it take about the same time: e.g. the judge's name."""
 
 
 class Executor(Plugin, Protocol):

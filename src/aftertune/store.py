@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import types
 import typing
@@ -63,8 +64,20 @@ def table(cls: type[Any], rows: Sequence[Any]) -> pa.Table:
     import pyarrow as pa
 
     shape = schema(cls)
-    columns = [pa.array([getattr(row, name) for row in rows], type=shape.field(name).type) for name in shape.names]
-    return pa.table(columns, schema=shape)
+    return pa.table(
+        [_column([getattr(row, name) for row in rows], shape.field(name).type) for name in shape.names], shape
+    )
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, type=kind)
+    except UnicodeEncodeError:  # lone surrogates, which UTF-8 cannot hold: each becomes U+FFFD
+        return pa.array(
+            [re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", v) if v else v for v in values], type=kind
+        )
 
 
 def records(cls: type[Row], rows: pa.Table) -> list[Row]:

@@ -45,7 +45,7 @@ class Worker:
         plan = _plan(self.root, (self.root / "design.toml").read_bytes())
         job = plan.jobs[cell.id]
         folder.start()
-        began = (time.time(), time.process_time())
+        began = (time.time(), time.process_time(), _LOADED.seconds)
         info: dict[str, object]
         if isinstance(job, ComposeJob):
             info = {"documents": compose_variants(plan, job, folder)}
@@ -60,6 +60,7 @@ class Worker:
         else:
             info = _judge(run, plan, job)
         spent = {"seconds": round(time.time() - began[0], 3), "cpu_seconds": round(time.process_time() - began[1], 3)}
+        spent["start_seconds"] = round(_LOADED.seconds - began[2], 3)
         tables = info.pop("tables", None)
         documents = info.pop("documents", None)
         folder.finish(
@@ -85,16 +86,19 @@ class _Loaded:
         self.stack = contextlib.ExitStack()
         self.key = ""
         self.session: Session | None = None
+        self.seconds = 0.0  # what loading took so far, its imports included
         atexit.register(self.stack.close)  # while the interpreter is whole; later its modules are half gone
 
     def get(self, plan: Plan, base: planning.Base) -> Session:
         key = digest(plan.design.backend, base.model.weights_hash, str(base.model.path))
         if self.session is None or key != self.key:
+            began = time.time()
             self.stack.close()
             self.session, self.key = None, ""
             backend: Backend = plugins.load("backend", plan.design.backend.name, plan.design.backend.parameters)
             self.session = self.stack.enter_context(backend.open(str(base.model.path)))
             self.key = key
+            self.seconds += time.time() - began
         return self.session
 
 
@@ -276,17 +280,9 @@ def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
     for row, opinions in zip(asked, judge.judge(instrument, answers, context), strict=True):
         for opinion in opinions:
             verdicts.append(
-                _verdict(
-                    row,
-                    name,
-                    instrument.version,
-                    opinion.axis,
-                    opinion.label,
-                    opinion.value,
-                    opinion.status,
-                    opinion.why,
-                )
-            )
+                _verdict(row, name, instrument.version, opinion.axis, opinion.label, opinion.value,
+                         opinion.status, opinion.why)
+            )  # fmt: skip
     for row in rows:
         if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
             for axis in instrument.axes:

@@ -46,6 +46,8 @@ FLOORS = {
     "plan": 6,
     "refusals": 6,
     "work": 6,
+    "eta": 6,
+    "standing": 6,
     "composing": 6,
     "scoring": 6,
     "gather": 6,
