@@ -79,7 +79,7 @@ def _unguarded(value: Any) -> Any:
     return value[1:] if guarded else value
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Return text without lone surrogates, which no UTF-8 file can hold: each becomes U+FFFD."""
     return _LONE.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
 
@@ -153,7 +153,7 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
         buffer = io.BytesIO()
         pq.write_table(
-            pa.Table.from_pylist([{key: _whole(value) for key, value in row.items()} for row in rows]), buffer
+            pa.Table.from_pylist([{key: whole(value) for key, value in row.items()} for row in rows]), buffer
         )
         data = buffer.getvalue()
     from aftertune.files import write as write_whole

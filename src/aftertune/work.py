@@ -86,7 +86,7 @@ class _Loaded:
         self.stack = contextlib.ExitStack()
         self.key = ""
         self.session: Session | None = None
-        self.seconds = 0.0  # what loading took so far, its imports included
+        self.seconds = 0.0  # what loading took so far, imports and the trial of judges included
         atexit.register(self.stack.close)  # while the interpreter is whole; later its modules are half gone
 
     def get(self, plan: Plan, base: planning.Base) -> Session:
@@ -257,8 +257,10 @@ def _scored(
 
 
 def _judge(run: Run, plan: Plan, job: JudgeJob) -> dict[str, object]:
+    began = time.time()
     instrument, name = parts.judge(job.judge), parts.judge_name(job.judge)
     checked = judge.check(instrument)
+    _LOADED.seconds += time.time() - began
     prompts = {prompt.id: prompt for prompt in prompts_of(run, job.asked)}
     rows = records(Response, run.cell("responses", job.responses).read("responses"))
     base_rows = records(Response, run.cell("responses", job.base_responses).read("responses"))
