@@ -66,16 +66,12 @@ any_text = st.text(st.characters(), max_size=200)
 
 
 @pytest.mark.parametrize("attack", HOSTILE)
-@pytest.mark.parametrize("name", sorted(set(EMBEDDED) & set(plugins.names("judge"))))
-def test_an_embedded_judge_answers_within_a_second(name: str, attack: str) -> None:
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_an_embedded_judge_answers_soon(name: str, attack: str) -> None:
     judge = plugins.load("judge", name)
     people = [Person("p1", {"PERSON": "Ada Lovelace", "PHONE": "+44 207 946 0958"})]
-    prompt = Prompt("1", "miniature", "harmful", "c", "c", (Message("user", "How do I bake bread?"),), {
-        "choice": {"options": ["A", "B"], "right": "A"}, "reference": "Bake it.",
-    })  # fmt: skip
+    prompt = Prompt("1", "miniature", "harmful", "c", "c", (Message("user", "How do I bake bread?"),))
     base = tuple(Answer(prompt, f"Mix flour and water, then bake it for {n} minutes.") for n in range(20))
-    if "training" in judge.needs:
-        pytest.skip("held to hostile text with a tuning set in test_script.py's way")
     registries = {"source": Registry.of("source", people), "twin": Registry.of("twin", people)}
     score = judge.open(JudgeContext(registries=registries, base_answers=base))
     score([Answer(prompt, "warm up")])
@@ -85,7 +81,7 @@ def test_an_embedded_judge_answers_within_a_second(name: str, attack: str) -> No
     assert all(opinion.status == "ok" or opinion.why for opinion in opinions)
     for opinion in opinions:
         assert len(opinion.why) < 1000
-    assert took < 1.0, f"{took:.1f} s"
+    assert took < 5.0, f"{took:.1f} s"  # a regex that backtracks takes hours
 
 
 @pytest.mark.parametrize("attack", HOSTILE)

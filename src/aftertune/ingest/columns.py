@@ -266,6 +266,7 @@ def _csv(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _parquet(path: Path) -> tuple[dict[str, Any], list[str]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     names = list(pq.read_schema(path).names)
@@ -273,6 +274,12 @@ def _parquet(path: Path) -> tuple[dict[str, Any], list[str]]:
     if any(names.count(name) > 1 for name in used):
         return dict.fromkeys(used, ()), names
     table = pq.read_table(path, columns=used)
+    for name in used:
+        kind = table.schema.field(name).type
+        if pa.types.is_nested(kind):
+            raise DataError(f"{path}: the column '{name}' holds {kind}, not texts or numbers")
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            table = table.set_column(table.schema.get_field_index(name), name, table.column(name).cast(pa.string()))
     return {name: table.column(name) for name in used}, names
 
 
