@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo selftest test lint types pytest perf torture calibrate studies cards rebuild clean
+.PHONY: install demo selftest test lint types pytest fuzz perf torture calibrate studies cards rebuild clean
 
 install: $(VENV)/ready
 
@@ -31,6 +31,11 @@ types: install
 
 pytest: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10
+
+# Broken files of every kind that is read, many of each.
+FUZZ ?= 2000
+fuzz: install
+	$(ENV) AFTERTUNE_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --dist worksteal tests/hostile/test_fuzz.py
 
 # Performance measurements: ratios within one run, CPU seconds.
 perf: install

@@ -19,7 +19,7 @@ from aftertune.records import Arm, Recipe, digest
 from aftertune.tables import StudyTable
 
 BOTH = "[recipe] and [[recipes]] are both given; give one recipe in [recipe], or all of them in [[recipes]]"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
+_NAME = re.compile(r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,8 @@ def _check(design: Design) -> None:
     for name in (design.name, *arms, *recipes, *design.corpora):
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"name '{name[:80]}': use letters, digits and . _ + - (at most 80), not starting with . or -"
+                f"name '{name[:80]}': use letters, digits and . _ + - (at most 80), starting with a letter or digit; "
+                "no device of Windows such as con or aux"
             )
     tuned = [arm.name for arm in design.arms]
     if "base" in arms:

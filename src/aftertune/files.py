@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -75,3 +76,28 @@ def make_folder(folder: Path) -> None:
 def whoami() -> str:
     """Return this process as it is known to others on the same file system: host and process id."""
     return f"{socket.gethostname()} {os.getpid()}"
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process, and clear what one that was killed left half written.
+
+    Raises StoreError where another process holds it, with its id.
+    """
+    with writing(folder, "cannot write here"):
+        file = (folder / ".lock").open("ab+", buffering=0)
+    with file:
+        with writing(folder, "cannot lock this folder"):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                who = file.read().decode(errors="replace").strip() or "unknown"
+                raise StoreError(
+                    f"{folder}: process {who} works in this run; wait for it, or use another folder"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
+            for left in folder.glob(".*.part"):
+                left.unlink(missing_ok=True)
+        yield

@@ -203,7 +203,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Evidence that the checkpoint in use is the one that was asked for."""
+    """Evidence that the checkpoint in use is the one that was asked for, and how it answers."""
 
     checkpoint: str
     max_logit_change: float | None
@@ -213,7 +213,6 @@ class Proof:
     moved_weights: int | None
     """Parameters that differ from the base's (full checkpoints) or of a non-zero update (adapters)."""
     how: str = ""
-    """How it answers: weights merged into a copy or beside the base's, and requests in flight."""
 
 
 class Session(Protocol):
@@ -265,7 +264,6 @@ class BeginningScore:
 
     log_probabilities: tuple[float, ...] | None
     """log p(the answer begins with the text | the prompt) in nats, per text; None where it cannot be told.
-
     Where the tokens of one text begin those of another (`1`, `10`), the first is told without the other."""
     tokens: tuple[int, ...] = ()
     prompt_tokens: int | None = None
@@ -338,6 +336,8 @@ class Cell:
     """For people: e.g. `tune pii-keep seed 3`."""
     accelerator: bool = False
     """Whether it runs a model: an executor gives it a GPU where there is one."""
+    alike: str = ""
+    """Cells of a kind that share it take about the same time: e.g. the judge's name."""
 
 
 class Executor(Plugin, Protocol):

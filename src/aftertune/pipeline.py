@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aftertune import parts, plugins, policy, refusals, scoring, servers, tabulate, written
+from aftertune import parts, plugins, policy, refusals, scoring, servers, standing, tabulate, written
 from aftertune import plan as planning
 from aftertune.design import Contrast, Design, Part
 from aftertune.errors import StoreError, UsageError
@@ -85,15 +85,21 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
         todo = unfinished(place, plan)
         total = len(plan.cells)
         count = total - len(todo)
+        at_once = int(getattr(runner, "at_once", 1))
+        watch = standing.Watch(root, plan.cells, {cell.id for cell in plan.cells} - {cell.id for cell in todo}, at_once)
+        if isinstance(progress, standing.Watcher):
+            progress.watch(watch)
         progress("", count, total)
 
         def done(cell: Cell) -> None:
             nonlocal count
             count += 1
+            watch.done(cell)
             progress(cell.label, count, total)
 
-        runner.run(todo, Worker(root.absolute()), done)
-        return decide(place, plan)
+        with standing.Session(root, total, len(todo), at_once):
+            runner.run(todo, standing.Logged(root.absolute(), Worker(root.absolute())), done)
+            return decide(place, plan)
 
 
 def unfinished(place: Run, plan: Plan) -> list[Cell]:
@@ -107,6 +113,8 @@ def unfinished(place: Run, plan: Plan) -> list[Cell]:
                 folder.tidy()
                 continue
             log.warning("%s/%s: damaged, doing '%s' again", folder.path, damaged, cell.label)
+            about = {"cell": f"{cell.kind}/{cell.id}", "label": cell.label, "file": damaged}
+            standing.note(place.root, "cell damaged", level="warning", **about)
             with writing(folder.path):
                 (folder.path / "manifest.json").unlink()
         todo.append(cell)
@@ -229,24 +237,53 @@ def judge_again(root: Path, judges: Sequence[str], *, progress: Progress = quiet
 
 
 def status(root: Path) -> dict[str, Any]:
-    """Return where a run stands (`aftertune status`): cells done and in all by kind, seconds spent, and its result."""
+    """Return where a run stands (`aftertune status`), also one that another process works on.
+
+    `cells`: kind -> cells in all, done, running and waiting, seconds by the clock and CPU seconds of those done;
+    `running`: labels; `seconds_left`, None while nobody works on it or nothing is known yet; `process` that works on
+    it; `last_failure`: the last cell that failed and is not done since; `outcome`.
+    """
     place = Run.open(root)
     plan = planning.make(place.design())
-    kinds: dict[str, dict[str, float]] = {}
+    process = standing.worker(root)
+    spent: dict[str, float] = {}
+    complete: set[str] = set()
     for cell in plan.cells:
-        row = kinds.setdefault(cell.kind, {"cells": 0, "done": 0, "cpu_seconds": 0.0})
-        row["cells"] += 1
         folder = place.cell(cell.kind, cell.id)
         if folder.complete:
-            row["done"] += 1
-            row["cpu_seconds"] += float(folder.info().get("cpu_seconds", 0.0))
+            complete.add(cell.id)
+            spent[cell.kind] = spent.get(cell.kind, 0.0) + float(folder.info().get("cpu_seconds", 0.0))
+    now = standing.Watch(root, plan.cells, complete).standing()
+    failed = standing.failure(root)
+    if failed is not None and str(failed.get("cell", "")).rpartition("/")[2] in complete:
+        failed = None
     decisions, outcome = root / "decisions.json", None
     if decisions.is_file():
         try:
             outcome = json.loads(decisions.read_bytes())["outcome"]
         except (ValueError, KeyError, TypeError):
             raise StoreError(f"{decisions}: damaged; `aftertune drift {root}` makes it again") from None
-    return {"name": plan.design.name, "kind": plan.design.kind, "cells": kinds, "outcome": outcome}
+    kinds = {
+        row.kind: {
+            "cells": row.cells,
+            "done": row.done,
+            "running": row.running if process else 0,
+            "waiting": row.waiting if process else row.cells - row.done,
+            "seconds": row.seconds,
+            "cpu_seconds": spent.get(row.kind, 0.0),
+        }
+        for row in now.rows
+    }
+    return {
+        "name": plan.design.name,
+        "kind": plan.design.kind,
+        "cells": kinds,
+        "running": list(now.running) if process else [],
+        "seconds_left": now.left if process else None,
+        "process": process,
+        "last_failure": failed,
+        "outcome": outcome,
+    }
 
 
 def drifts_of(root: Path) -> list[Drift]:

@@ -146,7 +146,7 @@ def make(design: Design) -> Plan:
     subjects: list[Subject] = []
 
     def add(kind: str, job: Job, id_: str, after: tuple[str, ...], cost: float, label: str) -> str:
-        cells.append(Cell(kind, id_, after, cost, label, accelerator=_runs_a_model(job)))
+        cells.append(Cell(kind, id_, after, cost, label, _runs_a_model(job), _alike(job)))
         jobs[id_] = job
         return id_
 
@@ -322,6 +322,19 @@ def called(subject: Subject, design: Design, *, epoch: bool = True) -> str:
 def _runs_a_model(job: Job) -> bool:
     """Return whether a cell loads a model; a judge that does says so with `accelerator`."""
     return not isinstance(job, JudgeJob) or bool(getattr(parts.judge(job.judge), "accelerator", False))
+
+
+def _alike(job: Job) -> str:
+    """Return what decides how long a cell takes, beside its kind."""
+    if isinstance(job, ComposeJob):
+        return job.base.name
+    if isinstance(job, TuneJob):
+        return f"{job.base.name}/{job.recipe.name}"
+    if isinstance(job, ScoreJob):
+        return job.subject.base.name
+    asked = job.asked if isinstance(job, JudgeJob) else job
+    judge = f"/{parts.judge_name(job.judge)}" if isinstance(job, JudgeJob) else ""
+    return f"{asked.subject.base.name}/{parts.benchmark_name(asked.benchmark)}{judge}"
 
 
 def _arm_name(given: Given) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from aftertune.errors import DataError, UsageError
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 """Endings of tables that are read and written; a `.json` file that holds one list of objects is read too."""
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_LONE = re.compile("[\ud800-\udfff]")
 
 
 def read(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
@@ -52,11 +56,32 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for row in reader:
                 if None in row:
                     raise DataError(f"{path}:{reader.line_num}: more values than columns")
-                yield reader.line_num, dict(row)
+                yield reader.line_num, {key: _unguarded(value) for key, value in row.items()}
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
     except csv.Error as error:
         raise DataError(f"{path}: not valid CSV: {error}") from None
+
+
+_FORMULA = re.compile("'*[=+\\-@\t\r]")
+
+
+def _guarded(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: an apostrophe in front of what could be one."""
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def _unguarded(value: Any) -> Any:
+    """Return what `_guarded` was given."""
+    guarded = isinstance(value, str) and value.startswith("'") and _FORMULA.match(value)
+    return value[1:] if guarded else value
+
+
+def whole(value: Any) -> Any:
+    """Return text without lone surrogates, which no UTF-8 file can hold: each becomes U+FFFD."""
+    return _LONE.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -120,14 +145,16 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: _guarded(value) for key, value in row.items()} for row in rows)
         data = text.getvalue().encode("utf-8", "backslashreplace")
     else:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(list(rows)), buffer)
+        pq.write_table(
+            pa.Table.from_pylist([{key: whole(value) for key, value in row.items()} for row in rows]), buffer
+        )
         data = buffer.getvalue()
     from aftertune.files import write as write_whole
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import types
 import typing
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from aftertune import design as designs
 from aftertune.design import Design
 from aftertune.errors import StoreError, UsageError
-from aftertune.files import as_json, checksum, make_folder, whoami, write, writing
+from aftertune.files import as_json, checksum, hold, make_folder, whoami, write, writing
 from aftertune.records import Json, plain
 
 if TYPE_CHECKING:
@@ -64,8 +64,20 @@ def table(cls: type[Any], rows: Sequence[Any]) -> pa.Table:
     import pyarrow as pa
 
     shape = schema(cls)
-    columns = [pa.array([getattr(row, name) for row in rows], type=shape.field(name).type) for name in shape.names]
-    return pa.table(columns, schema=shape)
+    return pa.table(
+        [_column([getattr(row, name) for row in rows], shape.field(name).type) for name in shape.names], shape
+    )
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, type=kind)
+    except UnicodeEncodeError:  # lone surrogates, which UTF-8 cannot hold: each becomes U+FFFD
+        return pa.array(
+            [re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", v) if v else v for v in values], type=kind
+        )
 
 
 def records(cls: type[Row], rows: pa.Table) -> list[Row]:
@@ -322,23 +334,7 @@ class Run:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process. Raises StoreError where another process works in it."""
-        path = self.root / ".lock"
-        with writing(self.root, "cannot write here"):
-            file = path.open("ab+", buffering=0)
-        with file:
-            with writing(self.root, "cannot lock this folder"):
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    file.seek(0)
-                    who = file.read().decode(errors="replace").strip() or "unknown"
-                    raise StoreError(
-                        f"{self.root}: process {who} works in this run; wait for it, or use another folder"
-                    ) from None
-                file.truncate(0)
-                file.write(str(os.getpid()).encode())
-                for left in self.root.glob(".*.part"):  # of a process that was killed while it wrote
-                    left.unlink(missing_ok=True)
+        with hold(self.root):
             yield
 
 

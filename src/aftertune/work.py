@@ -40,7 +40,7 @@ class Worker:
         plan = _plan(self.root, (self.root / "design.toml").read_bytes())
         job = plan.jobs[cell.id]
         folder.start()
-        began = (time.time(), time.process_time())
+        began = (time.time(), time.process_time(), _LOADED.seconds)
         info: dict[str, object]
         if isinstance(job, ComposeJob):
             info = {"documents": compose_variants(plan, job, folder)}
@@ -55,6 +55,7 @@ class Worker:
         else:
             info = judging.do(run, plan, job, folder)
         spent = {"seconds": round(time.time() - began[0], 3), "cpu_seconds": round(time.process_time() - began[1], 3)}
+        spent["start_seconds"] = round(_LOADED.seconds - began[2], 3)
         tables = info.pop("tables", None)
         documents = info.pop("documents", None)
         folder.finish(
@@ -80,16 +81,19 @@ class _Loaded:
         self.stack = contextlib.ExitStack()
         self.key = ""
         self.session: Session | None = None
+        self.seconds = 0.0  # what loading took so far, imports and the trial of judges included
         atexit.register(self.stack.close)  # while the interpreter is whole; later its modules are half gone
 
     def get(self, plan: Plan, base: planning.Base) -> Session:
         key = digest(plan.design.backend, base.model.identity, str(base.model.path))
         if self.session is None or key != self.key:
+            began = time.time()
             self.stack.close()
             self.session, self.key = None, ""
             backend: Backend = plugins.load("backend", plan.design.backend.name, plan.design.backend.parameters)
             self.session = self.stack.enter_context(backend.open(str(base.model.path)))
             self.key = key
+            self.seconds += time.time() - began
         return self.session
 
 

@@ -51,6 +51,8 @@ FLOORS = {
     "work": 6,
     "answering": 6,
     "judging": 6,
+    "eta": 6,
+    "standing": 6,
     "composing": 6,
     "scoring": 6,
     "gather": 6,

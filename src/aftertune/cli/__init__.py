@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from aftertune.cli.app import EXIT, app, fail
+from aftertune.cli.app import EXIT, Safe, app, fail, tell
 from aftertune.errors import AftertuneError
 from aftertune.files import why_not
 
@@ -29,15 +29,22 @@ from aftertune.cli import catalogue
 __all__ = ["EXIT", "app", "catalogue", "data", "main", "personal", "runs"]
 
 
+class _Told(logging.Handler):
+    """Warnings as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(record.getMessage())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every expected error becomes one line and an exit code."""
     # Names of models are looked up locally first; the hub is asked only for hub names, never slowly for local ones.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    logging.basicConfig(level=logging.WARNING, format="aftertune: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Told()])
     try:
-        with _stoppable():
+        with _stoppable(), contextlib.redirect_stdout(Safe(sys.stdout)):
             app(args=arguments, prog_name="aftertune", standalone_mode=True)
     except AftertuneError as error:
         fail(str(error), error.exit_code)

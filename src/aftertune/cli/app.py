@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 EXIT = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
 """Exit code of a command that decides; 2 is usage or bad input."""
+
+_ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 app = typer.Typer(
     help="What fine-tuning did to a language model's safety and privacy: is it real, what caused it, may I ship?",
@@ -37,9 +40,41 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; the s
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes at once; 0 is one per core.")]
 
 
+class Safe(io.TextIOBase):
+    """Standard output without what a model could do to a terminal with it: escapes, control and direction marks."""
+
+    def __init__(self, to: TextIO) -> None:
+        self._to = to
+
+    def write(self, text: str) -> int:
+        """Write what is harmless of `text`; a character that the terminal's encoding lacks is escaped."""
+        kept = safe(text)
+        encoding = getattr(self._to, "encoding", None) or "utf-8"
+        self._to.write(kept.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what is below."""
+        self._to.flush()
+
+
+def safe(text: str) -> str:
+    """Return text that cannot act on a terminal."""
+    if text.isascii() and (text.isprintable() or not _ACTS.search(text)):
+        return text
+    from aftertune.page.words import clean
+
+    return clean(text)
+
+
+def tell(message: str) -> None:
+    """Print one line on standard error."""
+    print(f"aftertune: {safe(' '.join(message.split()))}".encode("utf-8", "replace").decode(), file=sys.stderr)
+
+
 def fail(message: str, code: int) -> NoReturn:
     """End with one line on standard error."""
-    print(f"aftertune: {' '.join(message.split())}", file=sys.stderr)
+    tell(message)
     sys.exit(code)
 
 
@@ -52,35 +87,26 @@ def show_json(value: object) -> None:
 
 @contextmanager
 def progress_on(quiet: bool) -> Iterator[Progress]:
-    """Give a progress callback: a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    """Give a progress callback: a table and a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
     if quiet:
         yield lambda *_: None
         return
+    from rich.console import Console
+
+    from aftertune.cli.progress import Lines, Table
+
+    console = Console(stderr=True)
     if not console.is_terminal:
-        last = [time.monotonic()]
-
-        def lines(done: str, count: int, total: int) -> None:
-            if time.monotonic() - last[0] > 20 or count == total:
-                last[0] = time.monotonic()
-                print(f"aftertune: {count} of {total} done, last: {done or 'nothing yet'}", file=sys.stderr)
-
-        yield lines
+        yield Lines()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("planning")
-        yield lambda done, count, total: bar.update(task, completed=count, total=total, description=done)
+    with Table(console) as table:
+        yield table
 
 
 def finish(result: Result, as_json: bool) -> NoReturn:
     """Print what a run found and end with the exit code of its outcome."""
     for warning in result.warnings:
-        print(f"aftertune: warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     if as_json:
         show_json(
             {

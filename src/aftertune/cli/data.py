@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import AsJson, Quiet, app, finish, progress_on, show_json
+from aftertune.cli.app import AsJson, Quiet, app, finish, progress_on, show_json, tell
 from aftertune.errors import UsageError
 
 
@@ -91,7 +90,7 @@ def ingest(
 
     made = logs.convert(log, out)
     for warning in made.warnings if not quiet else ():
-        print(f"aftertune: warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     for name, count in made.rows.items():
         print(f"{count:>8} verdicts of {name}")
     print(f"verdicts: {out}")

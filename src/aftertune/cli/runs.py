@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import EXIT, AsJson, Out, Quiet, Workers, app, finish, progress_on, show_json
+from aftertune.cli.app import EXIT, AsJson, Out, Quiet, Workers, app, finish, progress_on, show_json, tell
 from aftertune.errors import UsageError
 
 
@@ -162,7 +162,7 @@ def drift(
         verdicts, base, tuned, policy=policy or "default", allow_partial_overlap=allow_partial_overlap
     )
     for warning in found.warnings[:20]:
-        print(f"aftertune: warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     if as_json:
         answer = {
             "decision": found.outcome,
@@ -219,9 +219,10 @@ def status(run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: 
     if as_json:
         show_json(found)
         return
-    print(f"{found['kind']} '{found['name']}': {found['outcome'] or 'not finished'}")
-    for kind, row in found["cells"].items():
-        print(f"  {kind:<12} {row['done']:>5.0f} of {row['cells']:>5.0f}   {row['cpu_seconds']:>9.1f} CPU s")
+    from aftertune.cli.progress import status_lines
+
+    for line in status_lines(found):
+        print(line)
 
 
 @app.command()

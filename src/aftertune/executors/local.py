@@ -46,6 +46,11 @@ class Local:
         if self.gpus < -1:
             raise ValueError(f"gpus = {self.gpus}: give -1 for all there are, or 0 and above")
 
+    @property
+    def at_once(self) -> int:
+        """How many cells run at once, where there are no GPUs."""
+        return self.workers or len(os.sched_getaffinity(0))
+
     def run(self, cells: Sequence[Cell], work: Work, done: Callable[[Cell], None]) -> None:
         """Run every cell once those in its `after` are complete, the dearest first.
 
@@ -54,7 +59,7 @@ class Local:
         schedule = Schedule(cells)
         devices = visible_gpus()
         devices = devices if self.gpus < 0 else devices[: self.gpus]
-        workers = min(self.workers or len(os.sched_getaffinity(0)), len(cells))
+        workers = min(self.at_once, len(cells))
         if workers <= 1 and len(devices) < 2:
             _in_order(schedule, work, done)
             return
@@ -82,7 +87,7 @@ class _Pools:
         cores = len(os.sched_getaffinity(0))
         threads = max(1, cores // max(workers, len(devices)))
         self._plain = ProcessPoolExecutor(workers, spawn, _set_up, (threads, os.getpid(), None))
-        self._pools = [self._plain]
+        self._pools, self._sizes = [self._plain], [workers]
         self._gpu: ProcessPoolExecutor | None = None
         if devices:
             # The queue hands each process its GPU as it starts.
@@ -91,17 +96,14 @@ class _Pools:
                 queue.put(device)
             self._gpu = ProcessPoolExecutor(len(devices), spawn, _set_up, (threads, os.getpid(), queue))
             self._pools.append(self._gpu)
+            self._sizes.append(len(devices))
 
     def run(self, schedule: Schedule, work: Work, done: Callable[[Cell], None]) -> None:
         failed: Exception | None = None
         running: dict[Future[None], Cell] = {}
         try:
             while len(schedule):
-                for cell in schedule.ready():
-                    schedule.begin(cell)
-                    pool = self._gpu if cell.accelerator and self._gpu is not None else self._plain
-                    with _undisturbed():
-                        running[pool.submit(work, cell)] = cell
+                self._submit(schedule, work, running)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     cell = running.pop(future)
@@ -130,6 +132,22 @@ class _Pools:
             pool.shutdown()
         if failed is not None:
             raise failed
+
+    def _submit(self, schedule: Schedule, work: Work, running: dict[Future[None], Cell]) -> None:
+        """Give each free process a cell, so that what comes to be ready meanwhile is not behind all the others."""
+        free = dict(zip(self._pools, self._sizes, strict=True))
+        for cell in running.values():
+            free[self._pool(cell)] -= 1
+        for cell in schedule.ready():
+            pool = self._pool(cell)
+            if free[pool] > 0:
+                free[pool] -= 1
+                schedule.begin(cell)
+                with _undisturbed():
+                    running[pool.submit(work, cell)] = cell
+
+    def _pool(self, cell: Cell) -> ProcessPoolExecutor:
+        return self._gpu if cell.accelerator and self._gpu is not None else self._plain
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -264,19 +265,8 @@ def _csv(path: Path) -> tuple[dict[str, Any], list[str]]:
     return {name: table.column(name) for name in used}, names
 
 
-def _jsonl(path: Path) -> tuple[dict[str, Any], list[str]]:
-    import pyarrow as pa
-    from pyarrow import json
-
-    text = [(name, pa.string()) for name in COLUMNS if name not in ("value", "seed", "repeat")]
-    options = json.ParseOptions(explicit_schema=pa.schema(text), newlines_in_values=False)
-    table = json.read_json(path, parse_options=options, read_options=json.ReadOptions(block_size=1 << 24))
-    absent = {name for name, _ in text if table.column(name).null_count == len(table)}
-    names = [name for name in table.column_names if name not in absent]
-    return {name: table.column(name) for name in names if name in COLUMNS}, names
-
-
 def _parquet(path: Path) -> tuple[dict[str, Any], list[str]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     names = list(pq.read_schema(path).names)
@@ -284,28 +274,48 @@ def _parquet(path: Path) -> tuple[dict[str, Any], list[str]]:
     if any(names.count(name) > 1 for name in used):
         return dict.fromkeys(used, ()), names
     table = pq.read_table(path, columns=used)
+    for name in used:
+        kind = table.schema.field(name).type
+        if pa.types.is_nested(kind):
+            raise DataError(f"{path}: the column '{name}' holds {kind}, not texts or numbers")
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            table = table.set_column(table.schema.get_field_index(name), name, table.column(name).cast(pa.string()))
     return {name: table.column(name) for name in used}, names
 
 
-_READERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
+_READERS = {".csv": _csv, ".parquet": _parquet}
+"""Arrow's reader of JSON is not among them: there are files that end its process."""
 
 
 def _row_by_row(path: Path, why: str) -> tuple[dict[str, Any], list[str]]:
-    import pyarrow as pa
 
     if path.suffix == ".parquet":
         raise DataError(f"{path}: not a readable Parquet file: {why[:120]}")
     names: dict[str, None] = {}
-    found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    # Codes of 32 bits: a value that stands in many rows is held once.
+    codes: dict[str, array[int]] = {name: array("i") for name in COLUMNS}
+    known: dict[str, dict[str, int]] = {name: {} for name in COLUMNS}
     for line, row in rows.iterate(path):
-        names |= dict.fromkeys(row)
+        if not row.keys() <= names.keys():
+            names |= dict.fromkeys(row)
         for name in COLUMNS:
             value = row.get(name)
-            if path.suffix == ".csv" and value is None and name in row:
-                raise DataError(f"{path}:{line}: fewer values than columns: no {name}")
+            if value is None:
+                if path.suffix == ".csv" and name in row:
+                    raise DataError(f"{path}:{line}: fewer values than columns: no {name}")
+                codes[name].append(-1)
+                continue
             if isinstance(value, (list, dict)):
                 raise DataError(f"{path}:{line}: {name} is a {type(value).__name__}, not a text or a number")
             if isinstance(value, float) and value.is_integer() and name != "value":
                 value = int(value)
-            found[name].append(None if value is None else str(value))
-    return {name: pa.chunked_array([pa.array(found[name], pa.string())]) for name in names if name in COLUMNS}, [*names]
+            codes[name].append(known[name].setdefault(rows.whole(str(value)), len(known[name])))
+    return {name: _coded(codes[name], list(known[name])) for name in names if name in COLUMNS}, [*names]
+
+
+def _coded(codes: array[int], values: list[str]) -> Any:
+    import pyarrow as pa
+
+    found = np.frombuffer(codes, dtype=np.int32) if codes else np.empty(0, dtype=np.int32)
+    indices = pa.array(found, mask=found < 0)
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))])

@@ -19,6 +19,7 @@ from aftertune.records import Response
 from aftertune.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from aftertune.stats.paired import wilson
 from aftertune.store import Run, records
+from aftertune.text import excerpt
 from aftertune.work import all_verdicts
 
 PEOPLE = "people"
@@ -258,8 +259,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
                 out.append(f"  {name:<14} {_said(row[name])}")
         out += [f"  kappa          {_said(pair)}  {' v '.join(pair['raters'])}" for pair in row["kappa"]]
         for each in row["listed"]:
-            labels = ", ".join(f"{rater} {label}" for rater, label in each["labels"].items())
-            out.append(f"    {each['arm']} {each['prompt_id']}: {labels}: {' '.join(each['text'].split())[:100]!r}")
+            labels = ", ".join(f"{rater} {excerpt(label or 'none')}" for rater, label in each["labels"].items())
+            out.append(f"    {each['arm']} {excerpt(each['prompt_id'])}: {labels}: {excerpt(each['text'], 100)!r}")
     for row in found["people"]:
         out.append(
             f"{row['judge']} on {row['axis']}={row['label']} in {row['arm']}: sensitivity {_said(row['sensitivity'])}, "

@@ -88,7 +88,9 @@ def _seeds(source: Source, base: str) -> Ints:
     """Return the training seed of each row, -1 where it has none. Raises DataError for a seed in some rows only."""
     wrong = "is not a whole number, 0 or more"
     source.refuse("seed", lambda value: _seed(value) is None, wrong)
-    seeds = np.array([_seed(value) for value in source.values("seed")], dtype=np.int64)[source.codes["seed"]]
+    # What is refused above may still be known from rows that are not kept.
+    known = [_seed(value) for value in source.values("seed")]
+    seeds = np.array([-1 if seed is None else seed for seed in known], dtype=np.int64)[source.codes["seed"]]
     names, checkpoints = source.values("checkpoint"), source.codes["checkpoint"]
     for code, kinds in _held(source, seeds).items():
         if len(kinds) > 1 and kinds[0] == -1:

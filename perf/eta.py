@@ -1,0 +1,76 @@
+"""How well a run's estimate of its own end holds: `python perf/eta.py [RUN...]`.
+
+Replays the log of a finished run: at each tenth of its time the estimate is made from what the log held by then, and
+compared with what was really left. The target is an error of 20 % of the time left from the first tenth on. Without an
+argument the quick demo is run first.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from aftertune import eta, plan, standing
+from aftertune.store import Run
+
+
+def replay(root: Path) -> list[tuple[float, float, float | None]]:
+    """Return (share of the run's time, seconds left, seconds estimated) at each tenth of the last whole session.
+
+    Raises SystemExit where the log has no session from the first cell to the end.
+    """
+    cells = {f"{cell.kind}/{cell.id}": cell for cell in plan.make(Run.open(root).design()).cells}
+    events = [json.loads(line) for line in (root / standing.LOG).read_text().splitlines()]
+    begins = [i for i, event in enumerate(events) if event["event"] == standing.RUN_BEGUN]
+    whole = [i for i in begins if events[i]["waiting"] == len(cells)]
+    if not whole or not any(event["event"] == standing.RUN_DONE for event in events[whole[-1] :]):
+        raise SystemExit(f"{root}: its log holds no session from the first cell to the end")
+    session = events[whole[-1] :]
+    session = session[: 1 + next(i for i, event in enumerate(session) if event["event"] == standing.RUN_DONE)]
+    start, end = _when(session[0]), _when(session[-1])
+    found = []
+    for tenth in range(1, 10):
+        now = start + (end - start) * tenth / 10
+        took: list[eta.Took] = []
+        running: dict[str, float] = {}
+        for event in session:
+            cell = cells.get(event.get("cell", ""))
+            if cell is None or _when(event) > now:
+                continue
+            if event["event"] == standing.CELL_BEGUN:
+                running[cell.id] = now - _when(event)
+            elif event["event"] == standing.CELL_DONE:
+                del running[cell.id]
+                last = _when(event)
+                took.append(eta.Took(cell, last - event["seconds"], last, event["start_seconds"]))
+        left = eta.remaining(list(cells.values()), took, running, session[0]["workers"])
+        found.append((tenth / 10, end - now, left))
+    return found
+
+
+def _when(event: dict[str, Any]) -> float:
+    return datetime.datetime.fromisoformat(event["time"]).timestamp()
+
+
+def show(root: Path) -> None:
+    """Print a run's table."""
+    print(f"{root.name}\n  time   left s  estimated s   error")
+    for share, left, estimate in replay(root):
+        error = "      " if estimate is None else f"{100 * (estimate - left) / left:+5.0f} %"
+        print(f"  {share:4.0%} {left:8.1f} {'unknown' if estimate is None else f'{estimate:8.1f}':>12}  {error}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        for name in sys.argv[1:]:
+            show(Path(name))
+    else:
+        from aftertune import demo
+
+        with tempfile.TemporaryDirectory() as folder:
+            demo.demo(Path(folder) / "demo", quick=True)
+            show(Path(folder) / "demo")

@@ -1,0 +1,119 @@
+"""What many checkpoints cost: rates measured on finished runs, checked on cells left out, and carried on.
+
+For each kind of cell the model is one rate: CPU seconds a token read (tuning, every epoch counted), a new token
+(answering), a response (each judge), and bytes a response, a verdict, a checkpoint. Rates are fitted on the cells of the even training seeds
+and checked on the sum over those of the odd ones. Then: what a hundred checkpoints with ten instruments and five seeds
+take, and ten million responses. Usage: `python -m perf.scale RUN [RUN ...]` on run folders that are complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from aftertune import plan as planning
+from aftertune.store import CellFolder, Run
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one cell took."""
+
+    kind: str
+    seed: int | None
+    units: float
+    seconds: float
+    size: int
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of a folder's files."""
+    return sum(item.stat().st_size for item in folder.rglob("*") if item.is_file())
+
+
+def rows_of(folder: CellFolder, name: str) -> int:
+    """Return the rows of a cell's table."""
+    return int(pq.ParquetFile(folder.path / f"{name}.parquet").metadata.num_rows)
+
+
+def read(root: Path) -> list[Spent]:
+    """Return what each tuning, asking and judging cell of a run took."""
+    run = Run.open(root)
+    plan = planning.make(run.design())
+    found = []
+    for cell in plan.cells:
+        folder = run.cell(cell.kind, cell.id)
+        if not folder.complete or cell.kind in ("variants", "scores"):
+            continue
+        job, info = plan.jobs[cell.id], folder.info()
+        seconds, size = float(info["cpu_seconds"]), size_of(folder.path)
+        if isinstance(job, planning.TuneJob):
+            tuning = info["tuning"]
+            read_in_all = float(tuning["tokens"]) * int(tuning["recipe"]["epochs"])
+            found.append(Spent("tune, a token read", job.seed, read_in_all, seconds, size))
+        elif isinstance(job, planning.RespondJob):
+            table = pq.read_table(folder.path / "responses.parquet", columns=["new_tokens"])
+            tokens = float(sum(n or 0 for n in table.column("new_tokens").to_pylist()))
+            found.append(Spent("answer, a new token", job.subject.train_seed, tokens, seconds, size))
+        elif isinstance(job, planning.JudgeJob):
+            asked = rows_of(run.cell("responses", job.responses), "responses")
+            name = f"judge {job.judge.name}, a response"
+            found.append(Spent(name, job.asked.subject.train_seed, float(asked), seconds, size))
+    return found
+
+
+def rate(cells: list[Spent], of: Callable[[Spent], float]) -> float:
+    """Return the ratio of sums, which is what a total needs."""
+    units = sum(cell.units for cell in cells)
+    return sum(of(cell) for cell in cells) / units if units else 0.0
+
+
+def main() -> None:
+    """Fit, check, and carry on."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    kinds: dict[str, list[Spent]] = defaultdict(list)
+    for root in options.runs:
+        for spent in read(root):
+            kinds[spent.kind].append(spent)
+    print(f"{'':34}{'cells':>6}{'CPU s a unit':>14}{'bytes a unit':>14}{'left out: model / measured':>30}")
+    rates: dict[str, dict[str, float]] = {}
+    for kind, cells in sorted(kinds.items()):
+        even = [cell for cell in cells if cell.seed is not None and cell.seed % 2 == 0]
+        odd = [cell for cell in cells if cell.seed is not None and cell.seed % 2 == 1]
+        check = ""
+        if even and odd:
+            predicted = rate(even, lambda cell: cell.seconds) * sum(cell.units for cell in odd)
+            measured = sum(cell.seconds for cell in odd)
+            check = f"{predicted:.1f} / {measured:.1f} s ({100 * (predicted / measured - 1):+.0f} %)"
+        rates[kind] = {"seconds": rate(cells, lambda cell: cell.seconds), "bytes": rate(cells, lambda c: float(c.size))}
+        found = rates[kind]
+        print(f"{kind:34}{len(cells):6}{found['seconds']:14.2e}{found['bytes']:14.1f}{check:>30}")
+    answered = kinds["answer, a new token"]
+    responses = sum(cell.units for cell in next(c for name, c in sorted(kinds.items()) if name.startswith("judge")))
+    length = sum(cell.units for cell in answered) / responses
+    judges = [name for name in rates if name.startswith("judge")]
+    one = length * rates["answer, a new token"]["seconds"]
+    judged = sum(rates[name]["seconds"] for name in judges)
+    size = length * rates["answer, a new token"]["bytes"] + sum(rates[name]["bytes"] for name in judges)
+    print(
+        f"\nA response: {length:.1f} new tokens, {1e3 * one:.2f} CPU ms to answer, {1e3 * judged:.2f} to judge", end=""
+    )
+    print(f" ({', '.join(judges)}), {size:.0f} bytes kept")
+    for what, count in (("100 models x 10 instruments x 5 seeds x 440", 100 * 10 * 5 * 440), ("ten million", 10**7)):
+        hours = count * (one + judged) / 3600
+        print(f"{what} responses = {count:,}: {hours:.0f} core-hours, {count * size / 2**30:.1f} GiB")
+    if options.json:
+        options.json.write_text(json.dumps({"rates": rates, "new_tokens": length, "bytes": size}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Progress of long work: a live table of a run's cells on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from aftertune.cli.app import tell
+from aftertune.eta import spoken
+from aftertune.standing import Standing, Watch, Watcher
+from aftertune.text import excerpt
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+EVERY = 20.0
+"""Seconds between two lines."""
+SHOWN = 4
+"""Running cells that are named."""
+
+
+class Lines(Watcher):
+    """A line now and then on standard error."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._watch: Watch | None = None
+
+    def watch(self, watch: Watch) -> None:
+        """Say how long the rest takes, from now on."""
+        self._watch = watch
+
+    def __call__(self, done: str, count: int, total: int) -> None:
+        """Print where things stand, if the last line is old enough or this is the end."""
+        if time.monotonic() - self._last <= EVERY and count != total:
+            return
+        self._last = time.monotonic()
+        left = f", {spoken(self._watch.standing().left)}" if self._watch is not None else ""
+        tell(f"{count} of {total} done{left}, last: {excerpt(done) or 'nothing yet'}")
+
+
+class Table(Watcher):
+    """A live table of cells by kind, and a bar, on a terminal; gone when the work is done."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._watch: Watch | None = None
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+        self._bar = Progress(*columns, console=console)
+        self._task = self._bar.add_task("planning")
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=2, transient=True, vertical_overflow="crop"
+        )
+
+    def __enter__(self) -> Table:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def watch(self, watch: Watch) -> None:
+        """Show the table, from now on."""
+        self._watch = watch
+
+    def __call__(self, done: str, count: int, total: int) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=count, total=total, description=excerpt(done))
+
+    def _render(self) -> RenderableType:
+        from rich.console import Group
+
+        if self._watch is None:
+            return self._bar.get_renderable()
+        now = self._watch.standing()
+        self._bar.update(self._task, description=spoken(now.left))
+        return Group(cells_table(now), self._bar.get_renderable())
+
+
+def cells_table(now: Standing) -> RenderableType:
+    """Return the cells of a run by kind, and which run."""
+    from rich.console import Group
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column("cells")
+    for head in ("done", "running", "waiting", "seconds"):
+        grid.add_column(head, justify="right")
+    for row in now.rows:
+        numbers = (f"{row.done:,}", f"{row.running:,}", f"{row.waiting:,}", f"{row.seconds:,.0f}")
+        grid.add_row(Text(row.kind), *numbers)
+    named = [Text(f"  {excerpt(label, 100)}", style="dim", no_wrap=True) for label in now.running[:SHOWN]]
+    return Group(grid, *named)
+
+
+def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what `pipeline.status` found, for people."""
+    outcome = found["outcome"] or "not finished"
+    process = found["process"]
+    working = f"; process {excerpt(process)} works on it, {spoken(found['seconds_left'])}" if process else ""
+    yield f"{found['kind']} '{excerpt(found['name'])}': {outcome}{working}"
+    yield f"  {'cells':<12} {'done':>7} {'running':>8} {'waiting':>8} {'seconds':>10} {'CPU s':>10}"
+    for kind, row in found["cells"].items():
+        yield (
+            f"  {kind:<12} {row['done']:>7,} {row['running']:>8,} {row['waiting']:>8,} "
+            f"{row['seconds']:>10,.1f} {row['cpu_seconds']:>10,.1f}"
+        )
+    for label in found["running"][:SHOWN]:
+        yield f"  running: {excerpt(label, 100)}"
+    failed = found["last_failure"]
+    if failed:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(failed.get("time", 0.0))))
+        label, error = str(failed.get("label", "")), str(failed.get("error", ""))
+        yield f"  failed last, {when}: {excerpt(label, 100)}: {excerpt(error, 300)}"
