@@ -1,9 +1,9 @@
 """What many checkpoints cost: rates measured on finished runs, checked on cells left out, and carried on.
 
 For each kind of cell the model is one rate: CPU seconds a token read (tuning, every epoch counted), a new token
-(answering), a response (each judge), and bytes a response, a verdict, a checkpoint. Rates are fitted on the cells of the even training seeds
-and checked on the sum over those of the odd ones. Then: what a hundred checkpoints with ten instruments and five seeds
-take, and ten million responses. Usage: `python -m perf.scale RUN [RUN ...]` on run folders that are complete.
+(answering), a response (each judge), and bytes of each. Rates are fitted on the cells of the even training seeds and
+checked on the sum over those of the odd ones. Then: what a hundred models with ten instruments and five seeds take,
+and ten million responses. Usage: `python -m perf.scale RUN [RUN ...]` on run folders that are complete.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class Spent:
     units: float
     seconds: float
     size: int
+    answers: int = 0
+    """Responses, of a cell that asks."""
 
 
 def size_of(folder: Path) -> int:
@@ -60,7 +62,8 @@ def read(root: Path) -> list[Spent]:
         elif isinstance(job, planning.RespondJob):
             table = pq.read_table(folder.path / "responses.parquet", columns=["new_tokens"])
             tokens = float(sum(n or 0 for n in table.column("new_tokens").to_pylist()))
-            found.append(Spent("answer, a new token", job.subject.train_seed, tokens, seconds, size))
+            seed = job.subject.train_seed
+            found.append(Spent("answer, a new token", seed, tokens, seconds, size, table.num_rows))
         elif isinstance(job, planning.JudgeJob):
             asked = rows_of(run.cell("responses", job.responses), "responses")
             name = f"judge {job.judge.name}, a response"
@@ -98,8 +101,7 @@ def main() -> None:
         found = rates[kind]
         print(f"{kind:34}{len(cells):6}{found['seconds']:14.2e}{found['bytes']:14.1f}{check:>30}")
     answered = kinds["answer, a new token"]
-    responses = sum(cell.units for cell in next(c for name, c in sorted(kinds.items()) if name.startswith("judge")))
-    length = sum(cell.units for cell in answered) / responses
+    length = sum(cell.units for cell in answered) / sum(cell.answers for cell in answered)
     judges = [name for name in rates if name.startswith("judge")]
     one = length * rates["answer, a new token"]["seconds"]
     judged = sum(rates[name]["seconds"] for name in judges)
