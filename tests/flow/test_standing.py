@@ -101,7 +101,8 @@ def test_the_log_names_cells_and_no_data(tmp_path: Path) -> None:
     failed = standing.failure(tmp_path)
     assert failed is not None
     assert failed["label"] == "tune 1"
-    (tmp_path / standing.LOG).open("a").write("{broken\n")
+    with (tmp_path / standing.LOG).open("a") as file:
+        file.write("{broken\n")
     now = standing.Watch(tmp_path, CELLS, {"t0"}).standing()
     assert {row.kind: row.done for row in now.rows}["checkpoints"] == 1
     assert now.running == ()
