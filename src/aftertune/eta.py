@@ -55,7 +55,8 @@ def expected(cells: Iterable[Cell], took: Sequence[Took]) -> dict[str, float]:
     if not every:
         return {}
     rate = {name: _rate(pairs) for name, pairs in kind.items()}
-    fallback = _rate(every)
+    # What composing takes says little about anything else: it stands for the rest only while it is all there is.
+    fallback = _rate([pair for name, pairs in kind.items() if name != "variants" for pair in pairs] or every)
     mean = {key: _typical(values) for key, values in alike.items()}
     found: dict[str, float] = {}
     for cell in cells:

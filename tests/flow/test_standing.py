@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aftertune import eta, pipeline, standing
+from aftertune.cli.app import tell as line
 from aftertune.cli.progress import Lines, cells_table, status_lines
 from aftertune.errors import TuneError
 from aftertune.executors._schedule import Schedule
@@ -101,7 +102,8 @@ def test_the_log_names_cells_and_no_data(tmp_path: Path) -> None:
     failed = standing.failure(tmp_path)
     assert failed is not None
     assert failed["label"] == "tune 1"
-    (tmp_path / standing.LOG).open("a").write("{broken\n")
+    with (tmp_path / standing.LOG).open("a") as file:
+        file.write("{broken\n")
     now = standing.Watch(tmp_path, CELLS, {"t0"}).standing()
     assert {row.kind: row.done for row in now.rows}["checkpoints"] == 1
     assert now.running == ()
@@ -137,7 +139,7 @@ def test_a_finished_run_says_where_it_stands(finished: pipeline.Result, capsys: 
 
 
 def test_lines_say_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tell = Lines()
+    tell = Lines(line)
     with standing.Session(tmp_path, len(CELLS), len(CELLS), 1):
         standing.Logged(tmp_path, Work())(CELLS[0])
     tell.watch(standing.Watch(tmp_path, CELLS, {"v"}))

@@ -97,7 +97,7 @@ def progress_on(quiet: bool) -> Iterator[Progress]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Lines()
+        yield Lines(tell)
         return
     with Table(console) as table:
         yield table

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from aftertune.cli.app import tell
 from aftertune.eta import spoken
 from aftertune.standing import Standing, Watch, Watcher
 from aftertune.text import excerpt
@@ -24,7 +23,8 @@ SHOWN = 4
 class Lines(Watcher):
     """A line now and then on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
         self._last = time.monotonic()
         self._watch: Watch | None = None
 
@@ -38,7 +38,7 @@ class Lines(Watcher):
             return
         self._last = time.monotonic()
         left = f", {spoken(self._watch.standing().left)}" if self._watch is not None else ""
-        tell(f"{count} of {total} done{left}, last: {excerpt(done) or 'nothing yet'}")
+        self._tell(f"{count} of {total} done{left}, last: {excerpt(done) or 'nothing yet'}")
 
 
 class Table(Watcher):
