@@ -54,7 +54,10 @@ def normalise(text: str) -> str:
 # ---------------------------------------------------------------------------------------------- sentences and words
 
 # One class in front, so that the search skips to it.
-_BREAK = re.compile(r"[.!?…\n。！？](?:(?<=[.!?…])[.!?…]*[\"')\]*_]*\s+|(?<=\n)\s*|(?<=[。！？])[。！？]*)")
+# A run of marks is tried from its first only, or a megabyte of them would take the square of its length.
+_BREAK = re.compile(
+    r"[.!?…\n。！？](?:(?<=[.!?…])(?<![.!?…][.!?…])[.!?…]*+[\"')\]*_]*+\s+|(?<=\n)\s*|(?<=[。！？])[。！？]*)"
+)
 _NO_BREAK = re.compile(r"(?:^|[\s(])(?:mr|mrs|ms|dr|prof|st|e\.g|i\.e|vs|no|inc|u\.s|a\.m|p\.m|[a-z]|\d{1,3})\.$", re.I)
 
 

@@ -59,7 +59,6 @@ EMBEDDED = (
     "shared_items",
     "toxicity",
     "world",
-    "harm",
 )
 ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 any_text = st.text(st.characters(), max_size=200)
@@ -150,7 +149,8 @@ def test_a_table_gives_back_what_was_written(
 ) -> None:
     path = tmp_path_factory.mktemp("t") / f"t{ending}"
     rows.write(path, [{"id": str(n), "text": value} for n, value in enumerate(values)])
-    path.read_bytes().decode("utf-8")
+    if ending != ".parquet":
+        path.read_bytes().decode("utf-8")
     if ending == ".csv":
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
