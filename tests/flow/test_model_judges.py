@@ -119,6 +119,10 @@ def _judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Part, Part
         "load",
         lambda kind, name, *more: Scripted() if name == "scripted" else honest(kind, name, *more),
     )
+    known = plugins.plugin_class
+    monkeypatch.setattr(
+        plugins, "plugin_class", lambda kind, name: Scripted if name == "scripted" else known(kind, name)
+    )
     text = (Path(parts.__file__).parent / "judges/rubrics/betley.toml").read_text()
     text = "[[questions]]".join(text.split("[[questions]]")[:2])
     text = re.sub(r", unless = \{.*?\}", "", text)

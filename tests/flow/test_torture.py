@@ -41,11 +41,11 @@ def test_three_kills_cost_no_answer_and_change_no_byte(
 
 def test_a_stop_is_one_line_and_leaves_nobody(small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torture, "design", lambda: small)
-    monkeypatch.setattr(torture, "CELLS", {**torture.CELLS, "respond": 1})
+    monkeypatch.setattr(torture, "CELLS", {**torture.CELLS, "tune": 2, "respond": 1})
     monkeypatch.setattr(torture, "PER_CELL", 60)
     study = torture.Torture(tmp_path / "run", workers=2)
-    for how in ("Ctrl-C", "SIGTERM"):
-        assert study.kill("respond", 0.2, random.Random(1), how)
+    for phase, how in (("tune", "Ctrl-C"), ("respond", "SIGTERM")):
+        assert study.kill(phase, 0.1, random.Random(1), how)
     assert study.complaints == [], "exit code or words"
     assert not any(torture.outliving(group) for group in study._groups)
 
