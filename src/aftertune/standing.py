@@ -60,8 +60,9 @@ class Logged:
         except Exception as error:
             took = round(time.monotonic() - began, 3)
             note(self.root, CELL_FAILED, level="error", **about, seconds=took, error=type(error).__name__)
-            what = " ".join(str(error).split())[:2000]
-            failed = {"time": time.time(), **about, "error": what if isinstance(error, AftertuneError) else repr(error)}
+            # What others raise may carry a prompt or a personal value: its type has to do.
+            what = " ".join(str(error).split())[:2000] if isinstance(error, AftertuneError) else type(error).__name__
+            failed = {"time": time.time(), **about, "error": what}
             with contextlib.suppress(StoreError):
                 write(self.root / FAILURE, json.dumps(failed).encode())
             raise
