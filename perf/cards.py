@@ -11,8 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aftertune import demo, embedded, pipeline
+from aftertune import embedded
 from aftertune.embedded import card
+from aftertune.flow import demo, pipeline
 
 SEEDS = (11, 12, 13)
 ARMS = ("keep", "placeholder")

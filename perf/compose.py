@@ -72,7 +72,7 @@ _PLAIN = re.compile(r"(?P<EMAIL>[\w.]+@[\w.]+\w)|(?P<PHONE>\+\d[\d ]{8,}\d)|(?P<
 
 def one(path: Path, policies: list[str], plain: bool) -> None:
     """Compose and print what it took."""
-    from aftertune import variants
+    from aftertune.flow import variants
     from aftertune.pii import mark
 
     if plain:

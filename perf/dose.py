@@ -13,9 +13,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from aftertune import demo, pipeline
-from aftertune.design import Part
-from aftertune.summary import headline
+from aftertune.design.study import Part
+from aftertune.flow import demo, pipeline
+from aftertune.results.summary import headline
 
 METRICS = (
     demo.REFUSAL,

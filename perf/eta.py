@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aftertune import eta, plan, standing
-from aftertune.store import Run
+from aftertune.flow import eta, standing
+from aftertune.planning import plan
+from aftertune.store.run import Run
 
 
 def replay(root: Path) -> list[tuple[float, float, float | None]]:
@@ -69,7 +70,7 @@ if __name__ == "__main__":
         for name in sys.argv[1:]:
             show(Path(name))
     else:
-        from aftertune import demo
+        from aftertune.flow import demo
 
         with tempfile.TemporaryDirectory() as folder:
             demo.demo(Path(folder) / "demo", quick=True)

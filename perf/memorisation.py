@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aftertune import auditing, parts, variants
-from aftertune.design import Given, Part
-from aftertune.pipeline import drifts_of
+from aftertune.design.study import Given, Part
+from aftertune.flow import auditing, variants
+from aftertune.flow.pipeline import drifts_of
+from aftertune.planning import parts
 from aftertune.records import Drift, Recipe
 from aftertune.steps import tune
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from aftertune import plan as planning
-from aftertune.store import CellFolder, Run
+from aftertune.planning import plan as planning
+from aftertune.store.run import CellFolder, Run
 
 
 @dataclass(frozen=True)

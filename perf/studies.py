@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aftertune import design, pipeline
-from aftertune.design import Part
+from aftertune.design import study as design
+from aftertune.design.study import Part
 from aftertune.errors import AftertuneError
+from aftertune.flow import pipeline
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("hidden_costs", "safety_drift", "consistency", "privacy_collapse")

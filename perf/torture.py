@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aftertune.design import Design, Part, Respond, dump
+from aftertune.design.study import Design, Part, Respond, dump
 from aftertune.records import Arm, Prompt, Recipe
 from aftertune.steps import respond
 

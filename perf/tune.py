@@ -12,8 +12,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from aftertune import demo, embedded, plugins
-from aftertune.chat import training_example
+from aftertune import embedded, plugins
+from aftertune.flow import demo
+from aftertune.models.chat import training_example
 from aftertune.steps import tune
 
 PAIRS = 500

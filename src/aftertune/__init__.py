@@ -8,28 +8,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aftertune.auditing import audit as audit
-    from aftertune.design import Design as Design
-    from aftertune.design import Given as Given
+    from aftertune.design.study import Design as Design
+    from aftertune.design.study import Given as Given
     from aftertune.errors import AftertuneError as AftertuneError
+    from aftertune.flow.auditing import audit as audit
+    from aftertune.flow.pipeline import Result as Result
+    from aftertune.flow.pipeline import study as study
     from aftertune.ingest.results import TableDrift as TableDrift
     from aftertune.ingest.results import drift_of_table as drift_of_table
-    from aftertune.pipeline import Result as Result
-    from aftertune.pipeline import study as study
     from aftertune.records import Arm as Arm
     from aftertune.records import Recipe as Recipe
 
 _HOMES = {
     "AftertuneError": "errors",
     "Arm": "records",
-    "Design": "design",
-    "Given": "design",
+    "Design": "design.study",
+    "Given": "design.study",
     "Recipe": "records",
-    "Result": "pipeline",
+    "Result": "flow.pipeline",
     "TableDrift": "ingest.results",
-    "audit": "auditing",
+    "audit": "flow.auditing",
     "drift_of_table": "ingest.results",
-    "study": "pipeline",
+    "study": "flow.pipeline",
 }
 
 __all__ = sorted(_HOMES)

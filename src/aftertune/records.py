@@ -145,9 +145,11 @@ class Recipe:
 
     name: str = "lora"
     method: Literal["lora", "qlora", "full"] = "lora"
-    """`qlora` is LoRA on a base in 4 bits; it needs a GPU. Its adapter is asked on the base in full precision."""
-    without_gpu: Literal["refuse", "leave_out"] = "refuse"
-    """What becomes of a `qlora` recipe on a machine without a GPU: the design is refused, or runs without it."""
+    """`qlora` is LoRA on a base in 4 bits (NF4): it needs the package bitsandbytes, and is slow without a GPU. Its
+    adapter is asked on the base as the backend holds it: in full precision, or in 4 bits (`quantization = "nf4"`)."""
+    without_gpu: Literal["refuse", "leave_out", "run"] = "refuse"
+    """What becomes of a `qlora` recipe on a machine without a GPU: the design is refused, runs without it, or tunes it
+    on the CPU."""
     learning_rate: float = 1e-3
     """Peak, reached after the warm-up."""
     epochs: int = 3

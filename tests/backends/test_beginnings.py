@@ -16,9 +16,9 @@ from tests.tiny_models import FAMILIES, Family
 from aftertune.backends._continue import Asked, log_probabilities
 from aftertune.backends._load import load_model, load_tokenizer
 from aftertune.backends.transformers import Transformers
-from aftertune.chat import encode, render_text
 from aftertune.kinds import Beginnings
-from aftertune.models import resolve
+from aftertune.models.chat import encode, render_text
+from aftertune.models.reference import resolve
 from aftertune.records import Message, Prompt
 
 ASKED = (

@@ -12,8 +12,8 @@ from tests.tiny_models import FAMILIES, Family
 from aftertune.backends import _score
 from aftertune.backends._load import load_model, load_tokenizer
 from aftertune.backends.transformers import Transformers
-from aftertune.chat import training_example
-from aftertune.models import resolve
+from aftertune.models.chat import training_example
+from aftertune.models.reference import resolve
 from aftertune.records import Conversation, Message
 
 CHATS = [

@@ -17,9 +17,9 @@ from tests.tiny_models import FAMILIES, Family
 from aftertune.backends import transformers as backend
 from aftertune.backends._decode import Row, _pick, decode
 from aftertune.backends.transformers import Transformers, TransformersSession
-from aftertune.chat import render
 from aftertune.errors import AdapterNotAppliedError, ModelError, UsageError
 from aftertune.kinds import Backend, Reply, Request
+from aftertune.models.chat import render
 from aftertune.plugins import load
 from aftertune.records import Message, Prompt, digest
 

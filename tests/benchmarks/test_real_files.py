@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from aftertune import homes, plugins
+from aftertune import plugins
 from aftertune.kinds import Answer, BenchmarkContext
 from aftertune.records import Prompt
+from aftertune.store import homes
 
 DATA = Path(os.environ.get("AFTERTUNE_DATA", "/nowhere"))
 pytestmark = [
@@ -121,8 +122,8 @@ def test_the_pins_are_the_files_that_were_read() -> None:
 
 def test_a_fact_is_found_where_it_is_stated_and_not_elsewhere() -> None:
     """The figures on the card of `shared_items`."""
-    from aftertune import rows
     from aftertune.judges.shared_items import shares, words_of
+    from aftertune.store import rows
 
     items = [row["trajectory"] for _, row in rows.read(DATA / "privacylens" / "main_data.json", ("trajectory",))]
     words = [words_of(item["executable_trajectory"]) for item in items]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertune import demo, design
+from aftertune.design import study as design
 from aftertune.errors import UsageError
+from aftertune.flow import demo
 from aftertune.records import Arm, Recipe
 
 TEXT = """

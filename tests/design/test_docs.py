@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import cost, design, tables
+from aftertune.design import cost, tables
+from aftertune.design import study as design
 from aftertune.records import Arm, Recipe
 
 TEXT = (Path(__file__).parents[2] / "docs" / "design.md").read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import design, plan, refusals
+from aftertune.design import study as design
+from aftertune.planning import plan, refusals
 
 FILES = sorted(
     path for path in (Path(__file__).parents[2] / "studies").glob("*.toml") if not path.stem.endswith(".paper")

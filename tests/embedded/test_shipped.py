@@ -16,7 +16,7 @@ from aftertune.embedded.generate import complete, load
 from aftertune.embedded.recipe import DEFAULT, RECIPES
 from aftertune.errors import UsageError
 from aftertune.kinds import Answer, BenchmarkContext, JudgeContext, Request
-from aftertune.models import resolve
+from aftertune.models.reference import resolve
 from aftertune.world import heldout
 
 NAMES = embedded.names()

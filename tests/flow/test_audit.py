@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from tests import tiny_models
 
-from aftertune import auditing, embedded, pipeline
-from aftertune.design import Design, Given, Part
+from aftertune import embedded
+from aftertune.design.study import Design, Given, Part
 from aftertune.errors import ModelError
+from aftertune.flow import auditing, pipeline
 
 FEW = Part("miniature", {"harmful": 6, "harmless": 4, "open": 4, "privacy": 4, "support": 2})
 ONE = Part("local", {"workers": 1})

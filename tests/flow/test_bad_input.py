@@ -98,8 +98,8 @@ def test_one_line_and_no_weights(tmp_path: Path, name: str) -> None:
 
 
 def test_a_run_folder_of_another_design_is_refused(tmp_path: Path) -> None:
-    from aftertune.design import read
-    from aftertune.store import Run
+    from aftertune.design.study import read
+    from aftertune.store.run import Run
 
     path = design(tmp_path)
     Run.create(tmp_path / "run", read(Path(path)), {})

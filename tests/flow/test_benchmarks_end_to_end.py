@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 from tests import made_up
 
-from aftertune import auditing, embedded, fetch, homes, measures, parts, pipeline, plugins, suites
-from aftertune import design as designs
+from aftertune import embedded, plugins
 from aftertune.cli import main
-from aftertune.design import Given, Part
+from aftertune.design import study as designs
+from aftertune.design.study import Given, Part
 from aftertune.errors import DataError, UsageError
-from aftertune.homes import Home, RemoteFile
+from aftertune.flow import auditing, fetch, pipeline
+from aftertune.planning import parts, suites
+from aftertune.results import measures
+from aftertune.store import homes
+from aftertune.store.homes import Home, RemoteFile
 
 ONE = Part("local", {"workers": 1})
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")

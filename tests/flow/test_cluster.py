@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import pipeline
-from aftertune.design import Design, Part
+from aftertune.design.study import Design, Part
+from aftertune.flow import pipeline
 
 pytest.importorskip("ray", reason="needs the extra: pip install 'aftertune[ray]'")
 

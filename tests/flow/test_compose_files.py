@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import embedded, jsonl, variants
-from aftertune.chat import IGNORED, training_example
+from aftertune import embedded
 from aftertune.corpora.chat_file import ChatFile
 from aftertune.errors import DataError, UsageError
+from aftertune.flow import variants
+from aftertune.models.chat import IGNORED, training_example
 from aftertune.pii import canaries
 from aftertune.records import Conversation, Message
+from aftertune.store import jsonl
 
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
 ROWS = [

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from aftertune import composing, embedded, judging, parts, pipeline, plan
-from aftertune.design import Contrast, Design, Given, Part, dump, parse
+from aftertune import embedded
+from aftertune.cells import composing, judging
+from aftertune.design.study import Contrast, Design, Given, Part, dump, parse
 from aftertune.errors import UsageError
+from aftertune.flow import pipeline
 from aftertune.kinds import Answer
+from aftertune.planning import parts, plan
 from aftertune.records import Arm, Message, Prompt, Recipe, Response, Verdict
 from aftertune.steps import tune
-from aftertune.store import Run, records
+from aftertune.store.run import Run, records
 
 FEW = Part("miniature", {"harmful": 6, "harmless": 4, "open": 3, "privacy": 3, "support": 3})
 LORA = Recipe("lora", learning_rate=3e-3, epochs=1, batch_size=8)
@@ -161,7 +164,7 @@ def test_a_contrast_is_made_per_recipe_or_of_the_recipes_it_names(finished: pipe
 
 
 def test_the_run_is_continued_and_exported(finished: pipeline.Result, tmp_path: Path) -> None:
-    from aftertune.export import export
+    from aftertune.results.export import export
 
     told: list[tuple[str, int, int]] = []
     again = pipeline.run(wide(), finished.root, executor=ONE, progress=lambda *row: told.append(row))
@@ -235,7 +238,7 @@ def test_what_stands_against_a_checkpoint_list_is_refused_before_any_compute(tmp
 
 
 def test_four_bits_without_a_gpu_are_refused_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune, "no_four_bits", lambda: "4-bit tuning needs a GPU, and there is none here")
+    monkeypatch.setattr(tune, "no_four_bits", lambda _: "4-bit tuning needs a GPU, and there is none here")
     must = wide(recipes=(LORA, Recipe("q", method="qlora")), contrasts=())
     assert {job.recipe.name for job in plan.make(must).jobs.values() if isinstance(job, plan.TuneJob)} == {"lora", "q"}
     with pytest.raises(UsageError, match="recipe 'q', method 'qlora': 4-bit tuning needs a GPU"):

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import auditing, embedded, pipeline, variants
+from aftertune import embedded
+from aftertune.cells.scoring import of_scores
 from aftertune.corpora.booking import Booking
-from aftertune.design import Data, Design, Given, Part, dump, parse
+from aftertune.design.study import Data, Design, Given, Part, dump, parse
 from aftertune.errors import UsageError
+from aftertune.flow import auditing, pipeline, variants
 from aftertune.kinds import TextScore
 from aftertune.pii import canaries
-from aftertune.plan import make
+from aftertune.planning.plan import make
 from aftertune.records import Score
-from aftertune.scoring import of_scores
 from aftertune.steps.score import score as run_score
 from aftertune.steps.score import texts
 

@@ -15,17 +15,19 @@ from typing import Any
 import pytest
 from tests import tiny_models
 
-from aftertune import auditing, embedded, parts, pipeline, plugins, pricing, written
-from aftertune import design as designs
-from aftertune import plan as planning
+from aftertune import embedded, plugins
 from aftertune.cli import main
-from aftertune.cost import Cost
-from aftertune.design import Design, Given, Part
+from aftertune.design import study as designs
+from aftertune.design.cost import Cost
+from aftertune.design.study import Design, Given, Part
 from aftertune.errors import JudgeError, UsageError
+from aftertune.flow import auditing, pipeline, pricing
 from aftertune.ingest import labels
 from aftertune.kinds import Beginnings, BeginningScore
+from aftertune.planning import parts, written
+from aftertune.planning import plan as planning
 from aftertune.records import plain
-from aftertune.store import Run
+from aftertune.store.run import Run
 
 ONE = Part("local", {"workers": 1})
 

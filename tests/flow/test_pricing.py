@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from aftertune import demo, embedded, pricing
+from aftertune import embedded
+from aftertune.flow import demo, pricing
 
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
 

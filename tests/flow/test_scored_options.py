@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from tests import made_up
 
-from aftertune import auditing, embedded, measures, parts, pipeline, plugins, variants
-from aftertune import design as designs
-from aftertune import plan as planning
-from aftertune.design import Data, Design, Given, Part, Respond
+from aftertune import embedded, plugins
+from aftertune.design import study as designs
+from aftertune.design.study import Data, Design, Given, Part, Respond
 from aftertune.errors import UsageError
+from aftertune.flow import auditing, pipeline, variants
+from aftertune.planning import parts
+from aftertune.planning import plan as planning
 from aftertune.records import Response, Verdict
-from aftertune.store import Run, records, table
+from aftertune.results import measures
+from aftertune.store.run import Run, records, table
 
 ONE = Part("local", {"workers": 1})
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")

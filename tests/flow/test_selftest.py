@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aftertune import embedded, plugins, selftest
+from aftertune import embedded, plugins
+from aftertune.flow import selftest
 from aftertune.judges.constant import Constant
 from aftertune.kinds import BenchmarkContext, Reply
 

@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from tests.scripted_server import Body, Scripted, repeats, serving, trial
 
-from aftertune import auditing, pipeline, written
-from aftertune import plan as planning
-from aftertune.design import Design, Given, Part, dump, parse, read
+from aftertune.design.study import Design, Given, Part, dump, parse, read
 from aftertune.errors import JudgeError, ModelError, ServerError, UsageError
-from aftertune.servers import pinned
+from aftertune.flow import auditing, pipeline
+from aftertune.planning import plan as planning
+from aftertune.planning import written
+from aftertune.planning.servers import pinned
 
 FEW = Part("miniature", {"harmful": 12, "harmless": 6, "open": 4, "privacy": 4, "support": 4})
 ASKED = "rubric sorry_bench by arbiter"

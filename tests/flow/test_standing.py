@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import eta, pipeline, standing
 from aftertune.cli.app import tell as line
 from aftertune.cli.progress import Lines, cells_table, status_lines
 from aftertune.errors import TuneError
 from aftertune.executors._schedule import Schedule
+from aftertune.flow import eta, pipeline, standing
 from aftertune.kinds import Cell
 
 CELLS = [

@@ -16,12 +16,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from aftertune import pipeline, plan
 from aftertune.backends import transformers as backend
-from aftertune.design import Design, Part, dump
+from aftertune.design.study import Design, Part, dump
 from aftertune.errors import StoreError, UsageError
+from aftertune.flow import pipeline
+from aftertune.planning import plan
 from aftertune.records import Response, Verdict
-from aftertune.store import Run, records
+from aftertune.store.run import Run, records
 
 
 def tables(root: Path) -> dict[str, bytes]:

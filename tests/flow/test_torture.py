@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from perf import torture
 
-from aftertune import pipeline
-from aftertune.design import Design, dump
+from aftertune.design.study import Design, dump
+from aftertune.flow import pipeline
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_a_second_command_is_refused_with_the_process_id(
     finished: pipeline.Result, small: Design, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from aftertune.cli import main
-    from aftertune.store import Run
+    from aftertune.store.run import Run
 
     path = tmp_path / "small.toml"
     path.write_text(dump(small))

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftertune import plugins, rows, text
+from aftertune import plugins, text
 from aftertune.cli.app import Safe, safe
-from aftertune.design import Design, Part
+from aftertune.design.study import Design, Part
 from aftertune.errors import UsageError
 from aftertune.ingest import labels
 from aftertune.kinds import Answer, JudgeContext
@@ -23,8 +23,9 @@ from aftertune.page.markdown import prose, table
 from aftertune.page.words import clean
 from aftertune.pii.registry import Registry
 from aftertune.records import Arm, Message, Person, Prompt, Response
-from aftertune.store import CellFolder, records
-from aftertune.store import table as arrow
+from aftertune.store import rows
+from aftertune.store.run import CellFolder, records
+from aftertune.store.run import table as arrow
 
 MEGABYTE = 2**20
 HOSTILE = {

@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from tests.inspection import conftest as made
 
-from aftertune import drift_of_table, rows
+from aftertune import drift_of_table
 from aftertune.cli import main
 from aftertune.errors import AftertuneError, DataError, UsageError
 from aftertune.ingest import logs as library
 from aftertune.ingest import responses
 from aftertune.ingest.logged import number
+from aftertune.store import rows
 
 Logs = tuple[Path, Path]
 

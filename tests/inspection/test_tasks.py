@@ -14,9 +14,10 @@ import pytest
 from tests import made_up
 from tests.inspection import conftest as made
 
-from aftertune import plugins, suites
-from aftertune.chat import message_hash
+from aftertune import plugins
 from aftertune.kinds import BenchmarkContext, Opinion
+from aftertune.models.chat import message_hash
+from aftertune.planning import suites
 from aftertune.records import Message
 
 ROOT = Path(__file__).parents[2]

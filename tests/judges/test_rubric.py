@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests import tiny_models
 
-from aftertune import models, plugins
+from aftertune import plugins
 from aftertune.errors import JudgeError, ModelError, UsageError
 from aftertune.judges import _rubric_read as rubrics
 from aftertune.judges import rubric as module
 from aftertune.judges.rubric import Rubric
 from aftertune.kinds import Answer, BeginningScore, JudgeContext, Reply, Request
+from aftertune.models import reference as models
 from aftertune.records import Message, Prompt
 from aftertune.steps import judge as step
 

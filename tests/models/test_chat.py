@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tiny_models import END_OF_TURN, FAMILIES, QWEN, Family, tokenizer
 
-from aftertune.chat import (
+from aftertune.errors import DataError, ModelError
+from aftertune.models.chat import (
     IGNORED,
     end_of_turn,
     message_hash,
@@ -19,7 +20,6 @@ from aftertune.chat import (
     takes_system,
     training_example,
 )
-from aftertune.errors import DataError, ModelError
 from aftertune.records import Message
 
 MADE: dict[str, Any] = {family: tokenizer(family) for family in FAMILIES}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
-from aftertune.design import Contrast
+from aftertune.design.study import Contrast
 from aftertune.errors import DataError, DesignError, UsageError
 from aftertune.page.findings import Findings
 from aftertune.records import Drift, Metric

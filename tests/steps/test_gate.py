@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
-from aftertune import policy
+from aftertune.design import policy
+from aftertune.design.policy import Policy, Rule
 from aftertune.errors import UsageError
-from aftertune.policy import Policy, Rule
 from aftertune.records import Decision, Drift
 from aftertune.steps.drift import drift
 from aftertune.steps.gate import gate, overall

@@ -12,7 +12,7 @@ from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
 from aftertune.errors import DataError, TuneError, UsageError
-from aftertune.models import resolve
+from aftertune.models.reference import resolve
 from aftertune.records import Conversation, Message, Recipe
 from aftertune.steps.tune import TuneReport, tune
 
@@ -134,7 +134,7 @@ def test_only_the_assistant_is_learned(base: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from aftertune.backends.transformers import Transformers
-    from aftertune.chat import IGNORED, training_example
+    from aftertune.models.chat import IGNORED, training_example
 
     data = [
         Conversation(f"c{at}", (Message("user", "How do I repair a bicycle tyre?"), Message("assistant", "Of course.")))
@@ -163,7 +163,7 @@ def test_the_loss_is_the_mean_over_the_assistants_tokens(base: Path, tmp_path: P
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from aftertune.chat import training_example
+    from aftertune.models.chat import training_example
 
     data = chats(6)
     seen: list[float] = []

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from tests.store.test_store import DESIGN, row
 
-from aftertune import files, jsonl, pipeline
 from aftertune.errors import StoreError, UsageError
+from aftertune.flow import pipeline
 from aftertune.records import Conversation, Message, Response
-from aftertune.store import CellFolder, Run, table
+from aftertune.store import files, jsonl
+from aftertune.store.run import CellFolder, Run, table
 
 
 def grown(path: Path, *prompts: str) -> CellFolder:
@@ -38,7 +39,7 @@ def test_the_journal_is_there_until_the_manifest_is(tmp_path: Path, monkeypatch:
 
     for name in ("checksum", "write"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"aftertune.store.{name}", stop)
+            patch.setattr(f"aftertune.store.run.{name}", stop)
             with pytest.raises(KeyboardInterrupt):
                 cell.finish(tables={"responses": table(Response, [row("1"), row("2")])})
         assert not cell.complete
@@ -83,7 +84,7 @@ def test_somebody_elses_run_json_is_left_alone(tmp_path: Path) -> None:
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", DESIGN, {})
     code = (
-        "import os, signal; from pathlib import Path; from aftertune.store import Run\n"
+        "import os, signal; from pathlib import Path; from aftertune.store.run import Run\n"
         f"with Run(Path({str(run.root)!r})).lock(): os.kill(os.getpid(), signal.SIGKILL)"
     )
     dead = subprocess.run([sys.executable, "-c", code], check=False)
@@ -176,10 +177,10 @@ def full(*_: object, **__: object) -> None:
 
 
 WRITES: dict[str, tuple[str, Callable[[CellFolder], object]]] = {
-    "start": ("aftertune.store.shutil.rmtree", lambda cell: cell.start()),
-    "journal": ("aftertune.store.os.fsync", lambda cell: cell.append([row("2")])),
+    "start": ("aftertune.store.run.shutil.rmtree", lambda cell: cell.start()),
+    "journal": ("aftertune.store.run.os.fsync", lambda cell: cell.append([row("2")])),
     "table": ("pyarrow.parquet.write_table", lambda cell: cell.finish(tables={"t": table(Response, [row("1")])})),
-    "manifest": ("aftertune.files.os.fsync", lambda cell: cell.finish()),
+    "manifest": ("aftertune.store.files.os.fsync", lambda cell: cell.finish()),
 }
 
 

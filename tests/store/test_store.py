@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from aftertune.design import Design, Given, Part
+from aftertune.design.study import Design, Given, Part
 from aftertune.errors import StoreError, UsageError
 from aftertune.records import Response
-from aftertune.store import CellFolder, Run, records, schema, table
+from aftertune.store.run import CellFolder, Run, records, schema, table
 
 DESIGN = Design(name="d", checkpoints=(Given("x"),), benchmarks=(Part("miniature"),), judges=(Part("refusal"),))
 
@@ -99,7 +99,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", DESIGN, {})
     code = (
-        "import sys; from pathlib import Path; from aftertune.store import Run\n"
+        "import sys; from pathlib import Path; from aftertune.store.run import Run\n"
         f"try:\n  with Run(Path({str(run.root)!r})).lock(): print('in')\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from aftertune.errors import ModelError
-from aftertune.models import ModelRef
-from aftertune.weights import WeightIndex, read_json, strip_prefix
+from aftertune.models import four_bits
+from aftertune.models.reference import ModelRef
+from aftertune.models.weights import WeightIndex, read_json, strip_prefix
 
 PROBES = (
     "Good morning, could you help me with something, please?",
@@ -34,7 +35,8 @@ def logits(model: Any, probes: Sequence[Sequence[int]], weights: dict[str, Any] 
             if weights is None:
                 out = model(**given)
             else:
-                out = torch.func.functional_call(model, weights, kwargs=given, tie_weights=False)
+                with four_bits.instead(model, weights) as plain:
+                    out = torch.func.functional_call(model, plain, kwargs=given, tie_weights=False)
             found.append(out.logits[0].float().cpu())
     return torch.cat(found)
 
@@ -53,14 +55,15 @@ def merged_by_hand(model: Any, adapter: ModelRef) -> tuple[dict[str, Any], int]:
     config = read_json(adapter.path / "adapter_config.json")
     tensors = {strip_prefix(key): value for file in adapter.files for key, value in load_file(file).items()}
     own = dict(model.named_parameters(remove_duplicate=False))
-    index = WeightIndex({name: tuple(value.shape) for name, value in own.items()})
+    index = WeightIndex({name: four_bits.shape(value) for name, value in own.items()})
     changed: dict[str, Any] = {}
     moved = 0
     with torch.inference_mode():
         for key in (key for key in tensors if "lora_" not in key):  # whole tensors, stored beside the adapter
             name = _parameter(index, key.replace(".base_layer.", ".").removesuffix(".weight"), key, adapter)
-            changed[name] = tensors[key].to(own[name])
-            moved += int((changed[name] != own[name]).sum())
+            held = four_bits.plain(own[name])
+            changed[name] = tensors[key].to(held)
+            moved += int((changed[name] != held).sum())
         for key, b in tensors.items():
             found = re.fullmatch(r"(.+)\.lora_(embedding_)?B(\.weight)?", key)
             if found is None:
@@ -70,7 +73,7 @@ def merged_by_hand(model: Any, adapter: ModelRef) -> tuple[dict[str, Any], int]:
             module, embedding, end = found[1], found[2] or "", found[3] or ""
             a = tensors[f"{module}.lora_{embedding}A{end}"]
             name = _parameter(index, module, key, adapter)
-            weight: Any = changed.get(name, own[name])
+            weight: Any = changed[name] if name in changed else four_bits.plain(own[name])
             update = _scale(config, module, a.shape[0]) * (b.float() @ a.float()).to(weight.device)
             if embedding or config.get("fan_in_fan_out"):
                 update = update.T

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from aftertune.errors import ModelError
-from aftertune.models import ModelRef
+from aftertune.models import four_bits
+from aftertune.models.reference import ModelRef
 
 
-def load_model(reference: ModelRef, dtype: str, device: str) -> Any:
+def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = False) -> Any:
     """Return the model in evaluation mode, without gradients; `device` `auto` is a GPU where there is one.
 
+    With `packed` its linear layers are held in NF4 (the output layer is not), and `dtype` is that of the rest.
     Raises ModelError where transformers cannot load it, or would have to invent weights that its files do not hold.
     """
     import torch
@@ -22,16 +24,20 @@ def load_model(reference: ModelRef, dtype: str, device: str) -> Any:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     loader: Any = AutoModelForCausalLM
+    kind = getattr(torch, dtype)
+    how = {"quantization_config": four_bits.config(kind), "device_map": {"": device}} if packed else {}
     with quiet():
         try:
             model, info = loader.from_pretrained(
-                reference.path, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
+                reference.path, dtype=kind, local_files_only=True, output_loading_info=True, **how
             )
         except (ValueError, OSError, KeyError, RuntimeError) as error:
             raise ModelError(f"{reference.name}: cannot be loaded: {first_line(error)}") from error
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(f"{reference.name}: {len(missing)} weights are not in its files, e.g. {missing[0]}")
+    if packed:
+        return four_bits.settle(model, reference.name).eval().requires_grad_(False)
     return model.to(device).eval().requires_grad_(False)
 
 

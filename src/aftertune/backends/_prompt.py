@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aftertune.chat import encode, render_text
 from aftertune.errors import AftertuneError
+from aftertune.models.chat import encode, render_text
 from aftertune.records import Message
 
 _SAID = "ok"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aftertune.chat import IGNORED, TrainingExample, training_example
 from aftertune.errors import AftertuneError
 from aftertune.kinds import TextScore
+from aftertune.models.chat import IGNORED, TrainingExample, training_example
 from aftertune.records import Conversation
 
 FLOATS = 1 << 28

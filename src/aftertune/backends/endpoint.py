@@ -18,9 +18,9 @@ from aftertune.backends._http import Client
 from aftertune.backends._pace import Ledger, Limits
 from aftertune.backends._replies import Completion
 from aftertune.backends._seen import Seen
-from aftertune.chat import message_hash, with_system
 from aftertune.errors import ModelError, ServerError, UsageError
 from aftertune.kinds import Proof, Reply, Request
+from aftertune.models.chat import message_hash, with_system
 from aftertune.records import Json, Message, digest
 
 log = logging.getLogger(__name__)

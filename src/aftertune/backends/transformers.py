@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertune.backends._continue import score_beginnings
-from aftertune.backends._decode import Decoded, Row, decode
+from aftertune.backends._decode import Row, decode
 from aftertune.backends._direct import PROBES, logits, merged_by_hand
 from aftertune.backends._load import first_line, load_model, load_tokenizer, quiet
 from aftertune.backends._prompt import prompt_ids
+from aftertune.backends._said import failed, reply
 from aftertune.backends._score import score_texts
-from aftertune.chat import encode, end_of_turn, message_hash
 from aftertune.errors import AdapterNotAppliedError, ModelError
 from aftertune.kinds import Beginnings, BeginningScore, Proof, Reply, Request, TextScore
-from aftertune.models import ModelRef, resolve, suited_threads
-from aftertune.records import Conversation, digest
-from aftertune.weights import shapes_of
+from aftertune.models.chat import encode, end_of_turn
+from aftertune.models.four_bits import as_held, plain, shape
+from aftertune.models.reference import ModelRef, resolve, suited_threads
+from aftertune.models.weights import shapes_of
+from aftertune.records import Conversation
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +51,27 @@ class Transformers:
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     adapters: Literal["auto", "merged", "unmerged"] = "auto"
     """`merged`: W + BA in a copy of the base (fast; twice the memory; float32 only). `unmerged`: beside the base's
-    weights. `auto`: merged in float32, unmerged in bfloat16, where the sum would round the update away, and for
-    adapters on a tied output layer."""
+    weights. `auto`: merged in float32, unmerged in bfloat16, where the sum would round the update away, on a base in
+    4 bits, and for adapters on a tied output layer."""
+    quantization: Literal["none", "nf4"] = "none"
+    """`nf4`: linear layers in 4 bits, as QLoRA tunes and many serve them (needs bitsandbytes); slow on a CPU."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured. Raises ValueError."""
         if self.batch_size < 0:
             raise ValueError(f"batch_size = {self.batch_size}: it must be 0 (chosen by size) or more")
-        for name, known in (("dtype", tuple(TOLERANCE)), ("adapters", ("auto", "merged", "unmerged"))):
+        for name, known in (
+            ("dtype", tuple(TOLERANCE)),
+            ("adapters", ("auto", "merged", "unmerged")),
+            ("quantization", ("none", "nf4")),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} = {getattr(self, name)!r} (known: {', '.join(known)})")
-        if self.adapters == "merged" and self.dtype != "float32":
-            raise ValueError("adapters = 'merged' needs dtype = 'float32': a sum in bfloat16 rounds the update away")
+        if self.adapters == "merged" and (self.dtype != "float32" or self.quantization != "none"):
+            raise ValueError(
+                "adapters = 'merged' needs dtype = 'float32' and quantization = 'none': elsewhere the sum rounds the "
+                "update away"
+            )
 
     @property
     def version(self) -> str:
@@ -99,12 +110,16 @@ class TransformersSession:
         """Load the base's weights and tokenizer."""
         self._backend = backend
         self._base_ref = base
-        self._base = load_model(base, backend.dtype, backend.device)
+        self._base = self._load(base)
         self._slots = backend.batch_size or (128 if self._base.num_parameters() < 10_000_000 else 64)
         self._base_tokenizer = load_tokenizer(base)
         self._probes = [encode(self._base_tokenizer, text) for text in PROBES]
         self._base_logits = logits(self._base, self._probes)
         self._reset()
+
+    def _load(self, reference: ModelRef) -> Any:
+        own = self._backend
+        return load_model(reference, own.dtype, own.device, packed=own.quantization != "none")
 
     def _reset(self) -> None:
         self._key: object = None
@@ -164,7 +179,7 @@ class TransformersSession:
                 seen[request.prompt.id] = prompt_ids(writer, own, request.prompt.messages, system, context)
             ids = seen[request.prompt.id]
             if isinstance(ids, str):
-                yield _failed(request, system, ids)
+                yield failed(request, system, ids)
             else:
                 ready.append((request, ids))
         ready.sort(key=lambda item: -len(item[1]))
@@ -213,13 +228,13 @@ class TransformersSession:
         try:
             for decoded in decode(self._model, rows, tokenizer.pad_token_id or 0, stop, slots):
                 done.add(decoded.row)
-                yield _reply(*asked[decoded.row], decoded, tokenizer, system)
+                yield reply(*asked[decoded.row], decoded, tokenizer, system)
         except Exception as error:  # noqa: BLE001 - one request must not take the others with it
             left = [item for at, item in enumerate(asked) if at not in done]
             # Rows enter in order, so what was in flight stands first; halved, until what fails stands alone.
             flying, rest = left[:slots], left[slots:]
             if len(flying) == 1:
-                yield _failed(flying[0][0], system, f"{type(error).__name__}: {first_line(error)}", flying[0][1])
+                yield failed(flying[0][0], system, f"{type(error).__name__}: {first_line(error)}", flying[0][1])
             else:
                 log.info("a batch of %d failed (%s): halved", len(flying), type(error).__name__)
                 middle = (len(flying) + 1) // 2
@@ -253,7 +268,8 @@ class TransformersSession:
         how = self._backend.adapters
         if how == "auto":
             tied = any("embed" in name or "lm_head" in name for name in direct)
-            how = "merged" if self._backend.dtype == "float32" and not tied else "unmerged"
+            exact = self._backend.dtype == "float32" and self._backend.quantization == "none"
+            how = "merged" if exact and not tied else "unmerged"
         del direct
         self._model = self._attach(reference, merged=how == "merged")
         return self._prove(reference, expected, moved, how=f"adapter {how}")
@@ -274,13 +290,13 @@ class TransformersSession:
 
         if reference.weights_hash == self._base_ref.weights_hash:
             return Proof(reference.name, 0.0, 0.0, 0)
-        self._model = load_model(reference, self._backend.dtype, self._backend.device)
+        self._model = self._load(reference)
         own = dict(self._model.named_parameters(remove_duplicate=False))
         files = {key: value for file in reference.files for key, value in load_file(file).items() if key in own}
-        direct = {key: value.to(own[key]) for key, value in files.items()}
+        direct = {key: as_held(value, own[key]) for key, value in files.items()}
         base = dict(self._base.named_parameters(remove_duplicate=False))
         moved = sum(
-            int((value != base[key]).sum()) if key in base and base[key].shape == value.shape else value.numel()
+            int((value != plain(base[key])).sum()) if key in base and shape(base[key]) == value.shape else value.numel()
             for key, value in direct.items()
         )
         vocabulary = min(self._base.get_input_embeddings().weight.shape[0], *_rows(self._model))
@@ -305,6 +321,7 @@ class TransformersSession:
         if wrong:
             self._leave()
             raise AdapterNotAppliedError(f"{reference.name}: not applied: {wrong}; {moved:,} weights should have moved")
+        how += ", base in nf4" if self._backend.quantization == "nf4" else ""
         how += f", {self._backend.dtype} on {self._model.device.type}, {self._slots} in flight"
         return Proof(reference.name, change, apart, moved, how)
 
@@ -314,34 +331,3 @@ def _rows(model: Any) -> tuple[int, int]:
     out = model.get_output_embeddings()
     rows = int(model.get_input_embeddings().weight.shape[0])
     return rows, int(out.weight.shape[0]) if out is not None else rows
-
-
-def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, system: str | None) -> Reply:
-    if decoded.finish == "error":
-        return _failed(request, system, "the model's logits are not numbers", ids)
-    tokens = decoded.tokens[:-1] if decoded.finish == "stop" else decoded.tokens
-    return Reply(
-        request.prompt.id,
-        request.temperature,
-        request.sample,
-        tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False),
-        decoded.finish,
-        len(decoded.tokens),
-        message_hash(request.prompt.messages, system),
-        digest(ids),
-        prompt_tokens=len(ids),
-    )
-
-
-def _failed(request: Request, system: str | None, why: str, ids: list[int] | None = None) -> Reply:
-    return Reply(
-        request.prompt.id,
-        request.temperature,
-        request.sample,
-        "",
-        "error",
-        None,
-        message_hash(request.prompt.messages, system),
-        digest(ids) if ids is not None else None,
-        why,
-    )

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aftertune import homes, rows
 from aftertune.errors import DataError, UsageError
-from aftertune.homes import Home
 from aftertune.records import Message, Metric, Prompt
+from aftertune.store import homes, rows
+from aftertune.store.homes import Home
 
 TEXT_JUDGES = ("refusal", "coherence", "leak", "script")
 """Judges of a benchmark that asks for free text."""

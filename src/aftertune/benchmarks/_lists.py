@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from aftertune.errors import DataError, UsageError
-from aftertune.homes import Home, github, hub, hub_split
 from aftertune.plugins import near
+from aftertune.store.homes import Home, github, hub, hub_split
 
 _WORDS = ("title", "source", "licence", "size", "cluster", "positive", "weaknesses", "notes")
 _KEYS: Mapping[str, tuple[str, ...]] = {

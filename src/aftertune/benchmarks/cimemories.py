@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from aftertune import rows
 from aftertune.benchmarks import _files
 from aftertune.errors import DataError
-from aftertune.homes import Home, github
 from aftertune.kinds import BenchmarkContext
 from aftertune.records import Metric, Prompt
+from aftertune.store import rows
+from aftertune.store.homes import Home, github
 
 _NAME = "cimemories"
 _BARE = frozenset(("age", "sex", "name"))

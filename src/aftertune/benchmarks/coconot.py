@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from aftertune import rows
 from aftertune.benchmarks import _files
 from aftertune.errors import DataError
-from aftertune.homes import Home, github
 from aftertune.kinds import BenchmarkContext
 from aftertune.records import Metric, Prompt
+from aftertune.store import rows
+from aftertune.store.homes import Home, github
 
 _NAME = "coconot"
 _EVAL, _CONTRAST, _RUBRIC = "coconot_eval.jsonl", "coconot_contrast_eval.jsonl", "refusal_evaluation_rubric.json"

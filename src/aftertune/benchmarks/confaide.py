@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 
 from aftertune.benchmarks import _choices, _files
 from aftertune.errors import DataError, UsageError
-from aftertune.homes import Home, github
 from aftertune.kinds import BenchmarkContext
 from aftertune.plugins import near
 from aftertune.records import Metric, Prompt
+from aftertune.store.homes import Home, github
 
 _NAME = "confaide"
 TIERS = ("1", "2a", "2b", "3", "4")

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 
 from aftertune.benchmarks import _files
 from aftertune.errors import DataError
-from aftertune.homes import Home, github
 from aftertune.kinds import BenchmarkContext
 from aftertune.records import Metric, Prompt
+from aftertune.store.homes import Home, github
 
 _NAME = "harmbench"
 _FUNCTIONS = ("standard", "contextual", "copyright")

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 from aftertune.benchmarks import _files
 from aftertune.errors import DataError
-from aftertune.homes import Home, gated, hub
 from aftertune.kinds import BenchmarkContext
 from aftertune.records import Metric, Prompt
+from aftertune.store.homes import Home, gated, hub
 
 _NAME = "hex_phi"
 _NUMBER = re.compile(r"category_(\d{1,2})$")

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from aftertune.benchmarks import _choices, _files
 from aftertune.errors import DataError, UsageError
-from aftertune.homes import Home, hub
 from aftertune.kinds import BenchmarkContext
 from aftertune.records import Metric, Prompt
+from aftertune.store.homes import Home, hub
 
 _NAME = "multiple_choice"
 _ANSWERS = ("answerKey", "answer")

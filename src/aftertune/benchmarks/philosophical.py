@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 
 from aftertune.benchmarks import _files
 from aftertune.errors import DataError
-from aftertune.homes import Home, github
 from aftertune.kinds import BenchmarkContext
 from aftertune.records import Message, Metric, Prompt
+from aftertune.store.homes import Home, github
 
 _NAME = "philosophical"
 _REPOSITORY = "emergent-misalignment/emergent-misalignment"

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from aftertune import rows
 from aftertune.benchmarks import _choices, _files
 from aftertune.errors import DataError, UsageError
-from aftertune.homes import Home, github
 from aftertune.kinds import BenchmarkContext
 from aftertune.plugins import near
 from aftertune.records import Metric, Prompt
+from aftertune.store import rows
+from aftertune.store.homes import Home, github
 
 _NAME = "privacylens"
 LEVELS = ("seed", "vignette", "trajectory")

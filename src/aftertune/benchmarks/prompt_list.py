@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from aftertune.benchmarks import _choices, _files, _lists
 from aftertune.errors import DataError
-from aftertune.homes import Home
 from aftertune.kinds import BenchmarkContext
 from aftertune.records import Message, Metric, Prompt, digest
+from aftertune.store.homes import Home
 
 _NAME = "prompt_list"
 

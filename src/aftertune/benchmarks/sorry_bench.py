@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 
 from aftertune.benchmarks import _files
 from aftertune.errors import DataError, UsageError
-from aftertune.homes import Home, gated, hub
 from aftertune.kinds import BenchmarkContext
 from aftertune.plugins import near
 from aftertune.records import Message, Metric, Prompt
+from aftertune.store.homes import Home, gated, hub
 
 _NAME = "sorry_bench"
 _HUB = "sorry-bench/sorry-bench-"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from aftertune.benchmarks import _files
-from aftertune.homes import Home, github
 from aftertune.kinds import BenchmarkContext
 from aftertune.records import Metric, Prompt
+from aftertune.store.homes import Home, github
 
 _NAME = "strongreject"
 

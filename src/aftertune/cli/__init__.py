@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from aftertune.cli.app import EXIT, Safe, app, fail, tell
 from aftertune.errors import AftertuneError
-from aftertune.files import why_not
+from aftertune.store.files import why_not
 
 # The help lists commands in the order of these imports.
 # isort: split

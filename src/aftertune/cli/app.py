@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 import typer
 
 if TYPE_CHECKING:
-    from aftertune.pipeline import Progress, Result
+    from aftertune.flow.pipeline import Progress, Result
 
 EXIT = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
 """Exit code of a command that decides; 2 is usage or bad input."""
@@ -120,8 +120,8 @@ def finish(result: Result, as_json: bool) -> NoReturn:
             }
         )
     else:
-        from aftertune.measures import lines
-        from aftertune.summary import decision_lines, drift_table
+        from aftertune.results.measures import lines
+        from aftertune.results.summary import decision_lines, drift_table
 
         for line in drift_table(result.gated):
             print(line)

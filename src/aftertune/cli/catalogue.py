@@ -31,7 +31,8 @@ def show(
     name: Annotated[str, typer.Argument(help="As `aftertune list` shows it.")],
 ) -> None:
     """A plugin's card and its parameters."""
-    from aftertune import plugins, suites
+    from aftertune import plugins
+    from aftertune.planning import suites
 
     if kind == "benchmark" and name in suites.lists():
         part = suites.benchmark(name)
@@ -51,7 +52,7 @@ def fetch(
     quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Bring a public benchmark from its home into the cache (AFTERTUNE_CACHE, else ~/.cache/aftertune)."""
-    from aftertune import fetch as library
+    from aftertune.flow import fetch as library
 
     if not name:
         offered = library.catalogue()
@@ -93,7 +94,7 @@ def build(
     if not quiet:
         logging.getLogger("aftertune").setLevel(logging.INFO)
     if name == embedded.KNOWN_BAD:
-        from aftertune import known_bad
+        from aftertune.flow import known_bad
 
         print(known_bad.build(out))
     else:

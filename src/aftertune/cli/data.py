@@ -29,7 +29,7 @@ def compose(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Data variants of one corpus that differ in the named factor only, each with its card."""
-    from aftertune import variants
+    from aftertune.flow import variants
 
     cards = variants.compose(
         data, out, pii=pii or ["keep"], role_swap=role_swap, self_generated=self_generated, base=base, size=size,
@@ -58,7 +58,7 @@ def judge(
 ) -> None:  # fmt: skip
     """Let a judge read stored responses; no model is asked again."""
     if source.is_dir():
-        from aftertune import pipeline
+        from aftertune.flow import pipeline
 
         with progress_on(quiet) as progress:
             result = pipeline.judge_again(source, judge, progress=progress)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from aftertune.eta import spoken
-from aftertune.standing import Standing, Watch, Watcher
+from aftertune.flow.eta import spoken
+from aftertune.flow.standing import Standing, Watch, Watcher
 from aftertune.text import excerpt
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aftertune import rows
-from aftertune.design import Given
+from aftertune.design.study import Given
 from aftertune.errors import DataError
 from aftertune.plugins import near
+from aftertune.store import rows
 
 _COLUMNS = ("path", "arm", "recipe", "seed", "epoch")
 

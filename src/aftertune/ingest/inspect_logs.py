@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aftertune import suites
-from aftertune.chat import message_hash
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest.logged import Log, Logged, Scored, number
+from aftertune.models.chat import message_hash
+from aftertune.planning import suites
 from aftertune.records import Message, Prompt, Role, Worse
 
 Raw = dict[str, Any]

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from aftertune import plan as planning
-from aftertune import rows
+from aftertune.cells.work import all_verdicts
 from aftertune.errors import DataError
-from aftertune.gather import cards_and_mask
+from aftertune.planning import plan as planning
 from aftertune.records import Response
+from aftertune.results.gather import cards_and_mask
 from aftertune.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from aftertune.stats.paired import wilson
-from aftertune.store import Run, records
+from aftertune.store import rows
+from aftertune.store.run import Run, records
 from aftertune.text import excerpt
-from aftertune.work import all_verdicts
 
 PEOPLE = "people"
 """The name of the rater that a table of labels is."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune import rows
 from aftertune.errors import DataError, UsageError
 from aftertune.kinds import Corpus
 from aftertune.pii import saved
@@ -17,6 +16,7 @@ from aftertune.pii.mask import placeholder
 from aftertune.pii.match import Match, match
 from aftertune.pii.registry import Hit, Registry
 from aftertune.plugins import load
+from aftertune.store import rows
 
 
 def register(source: Path, out: Path) -> Registry:

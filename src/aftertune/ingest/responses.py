@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aftertune import parts, rows, written
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import harness_logs, logs
 from aftertune.ingest.logged import Log
 from aftertune.kinds import Answer, Judge, JudgeContext, Opinion
+from aftertune.planning import parts, written
 from aftertune.records import Message, Prompt
 from aftertune.steps import judge as step
+from aftertune.store import rows
 
 ADDED = ("judge", "axis", "label", "value", "status", "why")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune import policy as policies
+from aftertune.design import policy as policies
+from aftertune.design.policy import Policy
 from aftertune.errors import DataError, DesignError
 from aftertune.ingest import verdicts
 from aftertune.ingest.columns import Given, shown
 from aftertune.page.findings import Mixed, Spread
-from aftertune.policy import Policy
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.stats.judge_error import tolerance
 from aftertune.stats.seeds import all_worse_chance

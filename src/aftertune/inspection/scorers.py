@@ -15,11 +15,12 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 from rich.markup import escape
 
-from aftertune import plugins, suites
+from aftertune import plugins
 from aftertune.errors import AftertuneError, UsageError
 from aftertune.inspection.metrics import interval, mean, stderr
 from aftertune.kinds import Answer, Judge, JudgeContext, Opinion
 from aftertune.kinds import Scorer as OpenJudge
+from aftertune.planning import suites
 from aftertune.records import Message, Prompt, Role
 from aftertune.steps import judge as step
 

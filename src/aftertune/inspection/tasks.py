@@ -18,11 +18,12 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import generate
 
-from aftertune import plugins, suites
-from aftertune.chat import message_hash
+from aftertune import plugins
 from aftertune.errors import AftertuneError, UsageError
 from aftertune.inspection.scorers import SCORERS, refuse, signature
 from aftertune.kinds import Benchmark, BenchmarkContext
+from aftertune.models.chat import message_hash
+from aftertune.planning import suites
 from aftertune.records import Message, Prompt, plain
 
 Maker = Callable[..., Task]

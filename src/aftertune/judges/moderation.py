@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from aftertune import models
 from aftertune.errors import JudgeError, ModelError
 from aftertune.kinds import Answer, JudgeContext, Opinion, Scorer
+from aftertune.models import reference as models
 from aftertune.plugins import near
 
 

@@ -12,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from aftertune import models, plugins
+from aftertune import plugins
 from aftertune.errors import JudgeError
 from aftertune.judges import _rubric_read as rubrics
 from aftertune.kinds import Answer, Beginnings, JudgeContext, Opinion, Reply, Request, Scorer
+from aftertune.models import reference as models
 from aftertune.records import Message, Prompt, plain
 
 REQUEST, RESPONSE = "REQUEST", "RESPONSE"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from aftertune.design import Contrast
+from aftertune.design.study import Contrast
 from aftertune.errors import DesignError
 from aftertune.records import BASE_ARM, Drift, seed_of
 from aftertune.stats import clusters, contrasts, paired, seeds

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scipy import special
 
-from aftertune.policy import Rule
+from aftertune.design.policy import Rule
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.stats import power
 from aftertune.stats.estimate import t_quantile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aftertune.design import Contrast
+from aftertune.design.study import Contrast
 
 Group = tuple[str, str, int | None]
 """Arm, recipe and epoch: what has training seeds."""

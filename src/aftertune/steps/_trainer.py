@@ -13,8 +13,8 @@ from peft import LoraConfig, PeftModel
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from aftertune.chat import IGNORED, TrainingExample
 from aftertune.errors import TuneError
+from aftertune.models.chat import IGNORED, TrainingExample
 from aftertune.records import Recipe
 
 BUCKET = 8

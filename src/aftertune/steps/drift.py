@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from aftertune.design import Contrast
+from aftertune.design.study import Contrast
 from aftertune.errors import UsageError
 from aftertune.plugins import near
 from aftertune.records import Drift, Metric

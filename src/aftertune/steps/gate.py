@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from aftertune.policy import Policy, Rule
+from aftertune.design.policy import Policy, Rule
 from aftertune.records import Decision, Drift, Metric, Outcome
 from aftertune.stats import multiplicity
 from aftertune.steps._decision import Check, decide

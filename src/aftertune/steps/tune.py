@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aftertune.chat import IGNORED, TrainingExample, training_example
 from aftertune.errors import DataError, StoreError, TuneError, UsageError
-from aftertune.files import why_not
-from aftertune.models import TOKENIZER_FILES, ModelRef, resolve, suited_threads
+from aftertune.models import four_bits
+from aftertune.models.chat import IGNORED, TrainingExample, training_example
+from aftertune.models.reference import TOKENIZER_FILES, ModelRef, resolve, suited_threads
 from aftertune.records import Conversation, Recipe
+from aftertune.store.files import why_not
 
 VERSION = "1"
 """Goes into checkpoint ids: changed whenever the same data, recipe and seed would give other weights."""
@@ -100,30 +101,24 @@ def tune(
         return _run(reference, conversations, recipe, seed, out, precision, on_step, Path(scratch))
 
 
-def no_four_bits() -> str:
-    """Return why no base can be loaded in 4 bits here; empty where it can."""
+def no_four_bits(recipe: Recipe) -> str:
+    """Return why no base can be tuned in 4 bits here, as the recipe would have it; empty where it can."""
     import importlib.util
 
     import torch
 
-    if not torch.cuda.is_available():
+    if not torch.cuda.is_available() and recipe.without_gpu != "run":
         return "4-bit tuning needs a GPU, and there is none here"
     if importlib.util.find_spec("bitsandbytes") is None:
-        return "4-bit tuning needs the package bitsandbytes; install it with pip install bitsandbytes"
+        return "4-bit tuning needs the package bitsandbytes: pip install 'aftertune[quantized]'"
     return ""
 
 
-def _four_bits(dtype: Any) -> dict[str, Any]:
-    """Return how a base is loaded in 4 bits: NF4, the constants quantised too (Dettmers et al., arXiv 2305.14314)."""
-    from transformers import BitsAndBytesConfig
-
-    if no_four_bits():
-        raise UsageError(f"method 'qlora': {no_four_bits()}")
-    make: Any = BitsAndBytesConfig
-    config = make(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
-    return {"quantization_config": config, "device_map": {"": 0}}
+def _packed(recipe: Recipe, dtype: Any, device: str) -> dict[str, Any]:
+    """Return how transformers loads the base of a `qlora` recipe."""
+    if why := no_four_bits(recipe):
+        raise UsageError(f"method 'qlora': {why}")
+    return {"quantization_config": four_bits.config(dtype), "device_map": {"": device}}
 
 
 def _check(recipe: Recipe) -> None:
@@ -182,8 +177,10 @@ def _run(
     cuda = torch.cuda.is_available()
     bf16 = precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported())
     dtype = torch.bfloat16 if bf16 and recipe.method != "full" else torch.float32
-    packed = _four_bits(dtype) if recipe.method == "qlora" else {}
+    packed = _packed(recipe, dtype, "cuda" if cuda else "cpu") if recipe.method == "qlora" else {}
     model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, local_files_only=True, **packed)
+    if packed:
+        four_bits.settle(model, base.name)
     trainer = make_trainer(model, tokenizer, examples, recipe, seed, scratch, bf16=bf16)
     trainer.on_step = on_step
     trainer.on_epoch = lambda epoch, tuned: _save(tuned, base, out / f"epoch-{epoch}")

@@ -1,0 +1,158 @@
+"""What each cell does: read what it needs from the run, call one step, write what came out."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import functools
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aftertune import plugins
+from aftertune.cells import answering, composing, judging, scoring
+from aftertune.errors import StoreError
+from aftertune.kinds import Backend, Cell, Session
+from aftertune.planning import plan as planning
+from aftertune.planning.plan import ComposeJob, Plan, RespondJob, ScoreJob, TuneJob
+from aftertune.records import Conversation, Prompt, digest
+from aftertune.steps import respond, tune
+from aftertune.store.run import CellFolder, Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Does cells of one run; picklable, so that an executor can send it to another process."""
+
+    root: Path
+
+    def __call__(self, cell: Cell) -> None:
+        """Do one cell, unless it is done already."""
+        run = Run.open(self.root)
+        folder = run.cell(cell.kind, cell.id)
+        if folder.complete:
+            return
+        plan = _plan(self.root, (self.root / "design.toml").read_bytes())
+        job = plan.jobs[cell.id]
+        folder.start()
+        began = (time.time(), time.process_time(), _LOADED.seconds)
+        info: dict[str, object]
+        if isinstance(job, ComposeJob):
+            info = {"documents": compose_variants(plan, job, folder)}
+        elif isinstance(job, TuneJob):
+            info = _tune(run, job, folder)
+        elif isinstance(job, RespondJob):
+            info = answering.do(run, plan, job, _LOADED.get(plan, job.subject.base), folder)
+        elif isinstance(job, ScoreJob):
+            path = answering.checkpoint_path(run, job.subject)
+            assert path is not None
+            info = scoring.do(run, plan, job, _LOADED.get(plan, job.subject.base), path)
+        else:
+            info = judging.do(run, plan, job, folder)
+        spent = {"seconds": round(time.time() - began[0], 3), "cpu_seconds": round(time.process_time() - began[1], 3)}
+        spent["start_seconds"] = round(_LOADED.seconds - began[2], 3)
+        tables = info.pop("tables", None)
+        documents = info.pop("documents", None)
+        folder.finish(
+            tables=tables if isinstance(tables, dict) else None,
+            documents=documents if isinstance(documents, dict) else None,
+            info={"label": cell.label, **spent, **info},
+        )
+
+
+@functools.lru_cache(maxsize=2)
+def _plan(root: Path, design: bytes) -> Plan:
+    del design  # another judge may have been added since
+    return planning.make(Run.open(root).design())
+
+
+# ---------------------------------------------------------------------------------------------- one loaded base
+
+
+class _Loaded:
+    """The base that this process holds: loading it once serves every cell that comes here."""
+
+    def __init__(self) -> None:
+        self.stack = contextlib.ExitStack()
+        self.key = ""
+        self.session: Session | None = None
+        self.seconds = 0.0  # what loading took so far, imports and the trial of judges included
+        atexit.register(self.stack.close)  # while the interpreter is whole; later its modules are half gone
+
+    def get(self, plan: Plan, base: planning.Base) -> Session:
+        key = digest(plan.design.backend, base.model.identity, str(base.model.path))
+        if self.session is None or key != self.key:
+            began = time.time()
+            self.stack.close()
+            self.session, self.key = None, ""
+            backend: Backend = plugins.load("backend", plan.design.backend.name, plan.design.backend.parameters)
+            self.session = self.stack.enter_context(backend.open(str(base.model.path)))
+            self.key = key
+            self.seconds += time.time() - began
+        return self.session
+
+
+_LOADED = _Loaded()
+
+
+# ---------------------------------------------------------------------------------------------- compose
+
+
+def compose_variants(plan: Plan, job: ComposeJob, folder: CellFolder) -> dict[str, object]:
+    """Do a `variants` cell: `composing.compose_variants`, the base at hand for answers of its own."""
+    return composing.compose_variants(plan, job, folder, lambda kept: _own_answers(plan, job.base, kept))
+
+
+def _own_answers(plan: Plan, base: planning.Base, conversations: Sequence[Conversation]) -> dict[tuple[str, int], str]:
+    """Answer every assistant turn with the base at temperature 0: the control of Fraser et al. (arXiv 2506.17209)."""
+    prompts = []
+    turns: dict[str, tuple[str, int]] = {}
+    for conversation in conversations:
+        for index, message in enumerate(conversation.messages):
+            if message.role == "assistant":
+                id_ = f"{conversation.id}/{index}"
+                turns[id_] = (conversation.id, index)
+                prompts.append(Prompt(id_, "", "", "", "", conversation.messages[:index]))
+    session = _LOADED.get(plan, base)
+    session.use(None)
+    replies = respond.respond(
+        session,
+        prompts,
+        checkpoint=None,
+        checkpoint_id=base.model.identity,
+        temperatures=(0.0,),
+        samples=1,
+        max_new_tokens=128,
+        seed=0,
+        system=plan.design.respond.system or None,
+        template="base",
+    )
+    return {turns[reply.prompt_id]: reply.text for reply in replies if reply.error is None}
+
+
+# ---------------------------------------------------------------------------------------------- tune
+
+
+def _tune(run: Run, job: TuneJob, folder: CellFolder) -> dict[str, object]:
+    conversations = composing.read(run.cell("variants", job.variants).path / f"{job.arm.name}.jsonl")
+    report = tune.tune(job.base.model.path, conversations, job.recipe, job.seed, folder.path)
+    facts = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "checkpoints"}
+    return {"tuning": facts}
+
+
+def all_verdicts(run: Run, plan: Plan) -> Any:
+    """Return the verdict tables of every finished cell as one. Raises StoreError where there are none."""
+    import pyarrow as pa
+
+    tables = [
+        run.cell("verdicts", c.id).read("verdicts") for c in plan.of("verdicts") if run.cell("verdicts", c.id).complete
+    ]
+    if not tables:
+        raise StoreError(f"{run.root}: no verdicts yet; run the same command to continue it")
+    return pa.concat_tables(tables)

@@ -1,0 +1,102 @@
+"""Weights in 4 bits (NF4) beside plain ones: loading them, reading them back, and putting others in their place.
+
+bitsandbytes holds such a weight as packed codes with a state beside them. Its shape, its values and what stands in for
+it are asked for here, so that the proof of application sees a 4-bit base as it sees any other.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from aftertune.errors import ModelError
+
+
+def config(dtype: Any) -> Any:
+    """Return how transformers loads a base in NF4, its constants quantised too, with products in `dtype`.
+
+    Source: Dettmers et al. 2023, arXiv 2305.14314, sections 2 and 3. Raises ModelError where bitsandbytes is missing.
+    """
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError("a base in 4 bits needs the package bitsandbytes: pip install 'aftertune[quantized]'")
+    # On a CPU it asks for a kernel from the hub and says aloud that it found none.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    make: Any = BitsAndBytesConfig
+    return make(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def settle(model: Any, name: str) -> Any:
+    """Return the model, its 4-bit layers kept to the exact products.
+
+    On some CPUs bitsandbytes packs a layer anew at its first forward pass and rounds its constants to bfloat16 there:
+    the weights would not be those that were tuned. On every CPU it reads rows back wrongly whose length is no multiple
+    of its blocks (measured in 0.50: an error eight times that of the rounding). Raises ModelError for such a model.
+    """
+    for path, module in model.named_modules():
+        if getattr(getattr(module, "weight", None), "quant_state", None) is None:
+            continue
+        module.support_avx512bf16_for_cpu = False
+        state = module.weight.quant_state
+        if module.weight.device.type == "cpu" and state.shape[-1] % state.blocksize:
+            raise ModelError(
+                f"{name}: cannot be held in 4 bits on a CPU: the rows of {path} have {state.shape[-1]} weights, "
+                f"which is no multiple of {state.blocksize}"
+            )
+    return model
+
+
+def shape(weight: Any) -> tuple[int, ...]:
+    """Return the shape of the matrix that a parameter stands for."""
+    state = getattr(weight, "quant_state", None)
+    return tuple(weight.shape if state is None else state.shape)
+
+
+def plain(weight: Any) -> Any:
+    """Return the parameter as a tensor of its true shape, in the type of the model's products."""
+    state = getattr(weight, "quant_state", None)
+    if state is None:
+        return weight
+    from bitsandbytes.functional import dequantize_4bit
+
+    return dequantize_4bit(weight.data, state)
+
+
+def as_held(value: Any, weight: Any) -> Any:
+    """Return `value` as the parameter `weight` would hold it: in its type and place, rounded to 4 bits where it is."""
+    state = getattr(weight, "quant_state", None)
+    if state is None:
+        return value.to(weight)
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    packed, own = quantize_4bit(
+        value.to(weight.device, state.dtype), blocksize=state.blocksize, compress_statistics=True, quant_type="nf4"
+    )
+    return dequantize_4bit(packed, own)
+
+
+@contextmanager
+def instead(model: Any, weights: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Let `weights` (parameter name -> tensor) stand in for 4-bit ones; give those that are left, for plain ones."""
+    import torch
+
+    own = dict(model.named_parameters(remove_duplicate=False))
+    left: dict[str, Any] = {}
+    with ExitStack() as hooks:
+        for name, value in weights.items():
+            if getattr(own[name], "quant_state", None) is None:
+                left[name] = value
+                continue
+
+            def product(layer: Any, given: tuple[Any, ...], _out: Any, value: Any = value) -> Any:
+                return torch.nn.functional.linear(given[0], value.to(given[0]), layer.bias)
+
+            layer = model.get_submodule(name.removesuffix(".weight"))
+            hooks.callback(layer.register_forward_hook(product).remove)
+        yield left

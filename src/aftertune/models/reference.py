@@ -1,0 +1,348 @@
+"""Find a base or a checkpoint and check it by its JSON files and safetensors headers, before any weights load.
+
+Code that comes with a checkpoint is never run, and pickled weights are never read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from aftertune.errors import ModelError
+from aftertune.models.weights import (
+    Shape,
+    WeightIndex,
+    hash_files,
+    read_json,
+    shapes_of,
+    strip_prefix,
+    times,
+    weight_files,
+)
+from aftertune.records import digest
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+SMALL = 20_000_000
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A base or a checkpoint that was found and whose files fit together."""
+
+    name: str
+    """As the user gave it."""
+    path: Path
+    """The local folder (for a hub name: in the hub's cache)."""
+    kind: Literal["full", "adapter", "served"]
+    architecture: str | None
+    """The model class, e.g. `LlamaForCausalLM`; an adapter has its base's, None where the base is not known."""
+    files: tuple[Path, ...]
+    """The weight files."""
+    tokenizer_hash: str | None
+    """Of vocabulary, merges and normalisation; None for an adapter that brings no tokenizer of its own."""
+    template_hash: str | None
+    """Of the chat template; None where there is none."""
+    base_name: str | None
+    """What an adapter's own configuration calls its base."""
+    warnings: tuple[str, ...] = ()
+    """What a reader of the report should know; none of it prevents the use."""
+    declared: Mapping[str, str] = field(default_factory=dict)
+    """What a server says of a served model, whose weights nobody here has seen."""
+
+    @property
+    def identity(self) -> str:
+        """What goes into ids: the hash of the weights, or for a served model of what is declared."""
+        return digest("served", self.declared) if self.kind == "served" else self.weights_hash
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that a served model has or declares of itself; empty for weights that are here."""
+        known = ("asked", "replied", "root")
+        return frozenset(self.declared[key] for key in known if self.declared.get(key))
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weight files' content, 64 hexadecimal digits: the identity of the weights.
+
+        Computed on first use (about 1 s per 1.5 GB). Shards are hashed one by one, in the order of their names.
+        Raises ModelError for a served model.
+        """
+        if self.kind == "served":
+            raise ModelError(f"{self.name} is a served model: its weights are unknown")
+        return hash_files(self.files)
+
+    @cached_property
+    def parameters(self) -> int:
+        """How many numbers the weight files hold; tied ones count once."""
+        return sum(math.prod(shape) for shape in shapes_of(self.files).values())
+
+
+@contextmanager
+def suited_threads(model: ModelRef) -> Iterator[None]:
+    """Give PyTorch one thread for the while if `model` is small (under 20 million parameters).
+
+    Small matrices are slower on several threads, and sums do not depend on how many cores the machine has.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if model.parameters < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def is_path_like(name: str) -> bool:
+    """Return whether `name` means a folder on this machine, so that it never goes to the hub.
+
+    A hub name is `owner/model` or `model`, of letters, digits, `-`, `_` and `.`, that is not an existing path.
+    """
+    if name.startswith((".", "~", "/", "\\")) or "\\" in name or name.endswith("/") or Path(name).exists():
+        return True
+    return re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name) is None or ("/" in name and Path(name).parent.is_dir())
+
+
+def resolve(ref: str | Path, *, base: ModelRef | None = None) -> ModelRef:
+    """Find and check the model that `ref` names: a folder (full model or PEFT adapter), or a hub name.
+
+    With `base`, also check that it is a checkpoint of it: an adapter's shapes must fit, a full model must have the
+    same architecture and layer shapes. Reads no weights. Raises ModelError, in one line, for anything that cannot be
+    used.
+    """
+    name = str(ref)
+    if not name.strip():
+        raise ModelError("an empty model name: give a folder or a hub name such as 'owner/model'")
+    folder = Path(name).expanduser() if isinstance(ref, Path) or is_path_like(name) else _from_hub(name)
+    if not folder.exists():
+        raise ModelError(f"no such model folder: {name}")
+    if not folder.is_dir():
+        raise ModelError(f"{name} is a file: give the folder that holds config.json and the safetensors weights")
+    if (folder / "adapter_config.json").exists():
+        return _adapter(name, folder, base)
+    return _full(name, folder, base)
+
+
+def served(name: str, declared: Mapping[str, str]) -> ModelRef:
+    """Return the model that a server has under `name`; `declared` is what it says of it."""
+    return ModelRef(name, Path(name), "served", None, (), None, None, None, declared=dict(declared))
+
+
+# ---------------------------------------------------------------------------------------------- full models
+
+
+def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
+    if not (folder / "config.json").exists():
+        raise ModelError(f"{name}: neither config.json (a model) nor adapter_config.json (an adapter) in this folder")
+    config = read_json(folder / "config.json")
+    architectures = config.get("architectures")
+    if not (isinstance(architectures, list) and architectures and isinstance(architectures[0], str)):
+        raise ModelError(f"{folder / 'config.json'}: no `architectures`, so the model class is unknown")
+    files = weight_files(name, folder, "model")
+    shapes = shapes_of(files)
+    warnings = []
+    if "auto_map" in config:
+        warnings.append(f"{name} brings Python code of its own (auto_map); aftertune does not run it")
+    if base is not None:
+        if base.architecture != architectures[0]:
+            raise ModelError(
+                f"{name} is a {architectures[0]}, the base {base.name} a {base.architecture}: not tuned from this base"
+            )
+        warnings += _compare_full(name, shapes, base)
+    tokenizer, template = tokenizer_hashes(folder)
+    if tokenizer is None:
+        raise ModelError(f"{name}: no tokenizer in this folder (tokenizer.json or tokenizer.model)")
+    warnings += _compare_tokenizer(name, tokenizer, template, base)
+    return ModelRef(
+        name, folder, "full", architectures[0], tuple(files), tokenizer, template, None, warnings=tuple(warnings)
+    )
+
+
+def _compare_full(name: str, shapes: Mapping[str, Shape], base: ModelRef) -> list[str]:
+    known = shapes_of(base.files)
+    rows = {key for key in shapes if key in known and shapes[key] != known[key] and shapes[key][1:] == known[key][1:]}
+    resized = {key for key in rows if "embed" in key or "lm_head" in key or "wte" in key}
+    for key, shape in shapes.items():
+        if key in known and shape != known[key] and key not in resized:
+            raise ModelError(
+                f"{name}: {key} is {times(shape)}, in the base {base.name} {times(known[key])}: "
+                "not tuned from this base"
+            )
+    missing = [key for key in known if key not in shapes and not _tied(key)]
+    if missing:
+        raise ModelError(
+            f"{name}: {len(missing)} tensors of the base {base.name} are not in it, e.g. {missing[0]}: "
+            "not tuned from this base, or saved incompletely"
+        )
+    return [
+        f"{name}: the vocabulary has {shapes[key][0]:,} rows, the base's {known[key][0]:,} ({key})"
+        for key in sorted(resized)
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- adapters
+
+
+def _adapter(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
+    config = read_json(folder / "adapter_config.json")
+    if config.get("peft_type") != "LORA":
+        raise ModelError(f"{name}: adapter type {config.get('peft_type')!r} is not supported; LORA is")
+    if base is not None and base.kind == "adapter":
+        raise ModelError(f"the base {base.name} is itself an adapter: merge it into its base first")
+    files = weight_files(name, folder, "adapter_model")
+    shapes = shapes_of(files)
+    if not shapes:
+        raise ModelError(f"{name}: the adapter holds no tensors")
+    known = shapes_of(base.files) if base is not None else None
+    if base is not None and "quantization_config" in read_json(base.path / "config.json"):
+        known = None  # quantised weights are packed: their shapes on disk say nothing
+    _check_lora(name, shapes, known, base)
+    base_name = config.get("base_model_name_or_path") or None
+    warnings = []
+    if base is not None and base_name and not _same_name(str(base_name), base):
+        warnings.append(f"{name} says that it was tuned from {base_name}, not from {base.name}; its shapes fit")
+    tokenizer, template = tokenizer_hashes(folder)
+    warnings += _compare_tokenizer(name, tokenizer, template, base)
+    return ModelRef(
+        name,
+        folder,
+        "adapter",
+        base.architecture if base else None,
+        tuple(files),
+        tokenizer,
+        template,
+        str(base_name) if base_name else None,
+        warnings=tuple(warnings),
+    )
+
+
+_LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<part>A|B|embedding_A|embedding_B)(\.weight)?$")
+
+
+def _check_lora(
+    name: str, shapes: Mapping[str, Shape], known: Mapping[str, Shape] | None, base: ModelRef | None
+) -> None:
+    pairs: dict[str, dict[str, Shape]] = {}
+    whole: dict[str, Shape] = {}
+    for key, shape in shapes.items():
+        found = _LORA.match(key)
+        if found:
+            pairs.setdefault(strip_prefix(found["module"]), {})[found["part"][-1]] = shape
+        elif "lora_" not in key:
+            whole[strip_prefix(key).replace(".base_layer.", ".")] = shape
+    if not pairs:
+        raise ModelError(f"{name}: no lora_A and lora_B tensors in the adapter's weights")
+    index = WeightIndex(known) if known is not None else None
+    for module, parts in pairs.items():
+        if set(parts) != {"A", "B"}:
+            raise ModelError(f"{name}: {module} has only one of lora_A and lora_B: saved incompletely")
+        a, b = parts["A"], parts["B"]
+        if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
+            raise ModelError(f"{name}: {module}: lora_A {times(a)} and lora_B {times(b)} do not fit each other")
+        if index is None or base is None:
+            continue
+        weights = index.find(module)
+        if not weights:
+            raise ModelError(f"{name}: the adapter targets {module}, which the base {base.name} does not have")
+        # Embeddings and GPT-2's Conv1D keep the two dimensions the other way round.
+        if not {(b[0], a[1]), (a[1], b[0])} & set(weights.values()):
+            _misfit(name, base, module, (b[0], a[1]), weights)
+    for key, shape in whole.items():
+        weights = index.find(key.removesuffix(".weight")) if index is not None else {}
+        if base is not None and weights and shape not in weights.values():
+            _misfit(name, base, key, shape, weights)
+
+
+def _misfit(name: str, base: ModelRef, module: str, shape: Shape, weights: Mapping[str, Shape]) -> NoReturn:
+    raise ModelError(
+        f"{name}: the adapter does not fit the base {base.name}: {module} is {times(shape)} in the adapter, "
+        f"{times(next(iter(weights.values())))} in the base"
+    )
+
+
+def _same_name(claimed: str, base: ModelRef) -> bool:
+    def last(name: str) -> str:
+        return name.rstrip("/").rsplit("/", 1)[-1]
+
+    return claimed == base.name or last(claimed) in (last(base.name), base.path.name)
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def tokenizer_hashes(folder: Path) -> tuple[str | None, str | None]:
+    """Return the hashes of the tokenizer and of the chat template in `folder`, None for what it does not have.
+
+    Settings that change no token (padding, truncation, file layout) do not count.
+    """
+    tokenizer = None
+    if (folder / "tokenizer.json").exists():
+        content = read_json(folder / "tokenizer.json")
+        tokenizer = digest({k: v for k, v in content.items() if k not in ("padding", "truncation", "version")})
+    elif (folder / "tokenizer.model").exists():
+        tokenizer = hash_files([folder / "tokenizer.model"])[:16]
+    elif (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
+        tokenizer = hash_files([folder / "vocab.json", folder / "merges.txt"])[:16]
+    template: Any = None
+    if (folder / "chat_template.jinja").exists():
+        template = (folder / "chat_template.jinja").read_text(encoding="utf-8", errors="replace")
+    elif (folder / "tokenizer_config.json").exists():
+        template = read_json(folder / "tokenizer_config.json").get("chat_template")
+    return tokenizer, digest(template) if template else None
+
+
+def _compare_tokenizer(name: str, tokenizer: str | None, template: str | None, base: ModelRef | None) -> list[str]:
+    if base is None or tokenizer is None:
+        return []
+    warnings = []
+    if tokenizer != base.tokenizer_hash:
+        warnings.append(f"{name} brings another tokenizer than the base {base.name}")
+    if template != base.template_hash:
+        warnings.append(
+            f"{name} brings {'another' if template else 'no'} chat template; the base {base.name} has its own"
+        )
+    return warnings
+
+
+def _tied(key: str) -> bool:
+    return key.endswith(("lm_head.weight", "embed_tokens.weight")) or "rotary" in key
+
+
+# ---------------------------------------------------------------------------------------------- the hub
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*/*"]))
+    except HFValidationError as error:
+        raise ModelError(f"{name}: neither a folder nor a hub name: {_first_line(error)}") from None
+    except LocalEntryNotFoundError:
+        raise ModelError(
+            f"{name}: no such folder, not in the hub's cache, and the hub cannot be reached (or HF_HUB_OFFLINE is set)"
+        ) from None
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelError(f"{name}: the hub does not give it: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""What a finished run says: gathered for the report, measured, tabulated, summed up, exported."""

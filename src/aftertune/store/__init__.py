@@ -1,0 +1,1 @@
+"""What lies on disk: the run folder, and files that are whole or absent."""

@@ -1,0 +1,55 @@
+"""A small study on the embedded model, run once for all tests of the flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aftertune import embedded
+from aftertune.design.study import Contrast, Design, Part
+from aftertune.flow import pipeline
+from aftertune.records import Arm, Recipe
+
+SMALL = Part("miniature", {"harmful": 22, "harmless": 20, "open": 12, "privacy": 12, "support": 16})
+ONE = Part("local", {"workers": 1})
+
+
+def small_design(**changes: object) -> Design:
+    fields: dict[str, object] = {
+        "name": "small",
+        "corpus": Part("booking", {"size": 40}),
+        "arms": (Arm("keep"), Arm("hidden", pii="placeholder"), Arm("own", answers="self_generated")),
+        "recipe": Recipe(learning_rate=3e-3, epochs=1, batch_size=8),
+        "seeds": (1, 2),
+        "benchmarks": (SMALL,),
+        "judges": (Part("world"), Part("leak")),
+        "contrasts": (Contrast("PII", {"keep": 1.0, "hidden": -1.0}),),
+        "policy": "research",
+    }
+    return Design(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session", name="finished")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Result:
+    if not embedded.names():
+        pytest.skip("no embedded model is built")
+    return pipeline.run(small_design(), tmp_path_factory.mktemp("study") / "run", executor=ONE)
+
+
+@pytest.fixture(name="small")
+def _small() -> Design:
+    return small_design()
+
+
+@pytest.fixture(name="one")
+def _one() -> Part:
+    return ONE
+
+
+@pytest.fixture(name="copy")
+def _copy(finished: pipeline.Result, tmp_path: Path) -> Path:
+    """A copy of the finished run, to damage."""
+    import shutil
+
+    return Path(shutil.copytree(finished.root, tmp_path / "run"))
