@@ -95,7 +95,8 @@ def test_adapter_and_full_checkpoint_are_proved(family: str, made: Path) -> None
         for name in ("adapter", "full"):
             proof = session.use(here / name)
             assert proof.moved_weights
-            assert proof.max_logit_change and proof.matches_direct is not None
+            assert proof.max_logit_change
+            assert proof.matches_direct is not None
             assert proof.max_logit_change > 100 * proof.matches_direct
             assert "base in nf4" in proof.how
             answers[name] = said(session)

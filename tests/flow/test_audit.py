@@ -95,3 +95,19 @@ def test_a_base_against_a_copy_of_itself_passes_or_cannot_tell(tmp_path: Path) -
     result = pipeline.run(design, tmp_path / "run", executor=ONE)
     assert result.outcome == "pass"
     assert all(drift.delta == 0 for drift in result.drifts if drift.estimand == "checkpoint")
+
+
+@pytest.mark.parametrize(("dtype", "said"), [("float32", False), ("bfloat16", True)])
+def test_where_texts_may_depend_on_their_batch_the_report_says_how_often(
+    dtype: str, said: bool, tmp_path: Path
+) -> None:
+    base = tiny_models.save("llama", tmp_path / "base")
+    adapter = tiny_models.save_adapter(base, tmp_path / "adapter", scale=0.2)
+    design = few(auditing.audit_design(str(base), [Given(str(adapter))]))
+    design = dataclasses.replace(design, backend=Part("transformers", {"dtype": dtype, "device": "cpu"}))
+    pipeline.run(design, tmp_path / "run", executor=ONE)
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert ("of the base that were asked again among others" in text) is said
+    if said:
+        caveat = next(c for c in json.loads((tmp_path / "run" / "report.json").read_text())["caveats"] if "among" in c)
+        assert "Of 20 answers" in caveat

@@ -12,7 +12,7 @@ from tests import tiny_models
 from aftertune.errors import UsageError
 from aftertune.kinds import Proof, Reply, Request
 from aftertune.records import Message, Prompt
-from aftertune.steps.respond import requests, respond
+from aftertune.steps.respond import AGAIN, again, requests, respond
 
 PROMPTS = [Prompt(f"p{at}", "b", "s", "c", "k", (Message("user", f"Hello {at}"),)) for at in range(4)]
 HOW: dict[str, Any] = {"checkpoint_id": "c", "temperatures": (0.0, 0.7), "samples": 3, "max_new_tokens": 6, "seed": 1}
@@ -89,3 +89,37 @@ def test_a_resumed_run_says_what_a_whole_one_says(tmp_path: Path) -> None:
     assert len(rest) == len(whole) - 7
     samples = {r.text for (id_, t, _), r in whole.items() if id_ == "p0" and t > 0}
     assert len(samples) == 3, "repeats are independent, not one answer three times"
+
+
+class Crowded(Echo):
+    """A session whose answer depends on how many are asked at once, for one prompt in four."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list[list[str]] = []
+
+    def respond(
+        self, requests: Sequence[Request], *, system: str | None, template: Literal["base", "own"]
+    ) -> Iterator[Reply]:
+        self.groups.append([r.prompt.id for r in requests])
+        for r in requests:
+            crowd = len(requests) if int(r.prompt.id[1:]) % 4 == 0 else 0
+            error = "lost" if r.prompt.id == "p3" else None
+            yield Reply(r.prompt.id, r.temperature, r.sample, f"{crowd}", "stop", 1, "m", "t", error)
+
+
+def test_answers_that_depend_on_their_company_are_counted() -> None:
+    prompts = [Prompt(f"p{at}", "b", "s", "c", "k", (Message("user", f"Hello {at}"),)) for at in range(200)]
+    wanted = requests(prompts, **{**HOW, "temperatures": (0.0,)})
+    session = Crowded()
+    first = {
+        (r.prompt_id, r.temperature, r.sample): r.text for r in session.respond(wanted, system=None, template="base")
+    }
+    asked, same = again(session, wanted, first, system=None, template="base")
+    chosen = [id_ for group in session.groups[1:] for id_ in group]
+    assert len(session.groups) == 3
+    assert len(set(chosen)) == len(chosen) <= AGAIN
+    assert max(int(id_[1:]) for id_ in chosen) > 190, "taken from the whole, not from its beginning"
+    assert asked == len(chosen) - chosen.count("p3")
+    assert same == sum(int(id_[1:]) % 4 != 0 for id_ in chosen) - chosen.count("p3")
+    assert again(session, wanted, {}, system=None, template="base") == (0, 0)

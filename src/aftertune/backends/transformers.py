@@ -117,6 +117,11 @@ class TransformersSession:
         self._base_logits = logits(self._base, self._probes)
         self._reset()
 
+    @property
+    def exact(self) -> bool:
+        """Whether a text cannot depend on what else is in its batch."""
+        return self._backend.dtype == "float32" and self._base.device.type == "cpu"
+
     def _load(self, reference: ModelRef) -> Any:
         own = self._backend
         return load_model(reference, own.dtype, own.device, packed=own.quantization != "none")

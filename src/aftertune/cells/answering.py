@@ -13,7 +13,7 @@ from aftertune.kinds import BenchmarkContext, Reply, Session
 from aftertune.models import chat
 from aftertune.planning import parts
 from aftertune.planning.plan import Plan, RespondJob, Subject
-from aftertune.records import Key, Prompt, Response, digest
+from aftertune.records import BASE_ARM, Key, Prompt, Response, digest
 from aftertune.steps import respond
 from aftertune.store.run import CellFolder, Run, table
 
@@ -71,8 +71,25 @@ def do(run: Run, plan: Plan, job: RespondJob, session: Session, folder: CellFold
             fresh = []
     rows += fresh
     rows.sort(key=place)
-    seen = {"served": session.report()} if served else {}  # type: ignore[attr-defined]
+    seen: dict[str, object] = {"served": session.report()} if served else {}  # type: ignore[attr-defined]
+    if subject.arm == BASE_ARM and not getattr(session, "exact", True):
+        seen["again"] = _again(session, job, prompts, rows, design)
     return {"tables": {"responses": table(Response, rows)}, "proof": proof, "asked": len(rows), **seen}
+
+
+def _again(
+    session: Session, job: RespondJob, prompts: Sequence[Prompt], rows: Sequence[Response], design: Design
+) -> dict[str, int]:
+    """Return how many of the base's answers were asked again in other batches, and how many came out the same."""
+    own = design.respond
+    wanted = respond.requests(
+        [prompt for prompt in prompts if respond.generates(prompt)], checkpoint_id=job.subject.id,
+        temperatures=own.temperatures, samples=own.samples, seed=own.seed,
+        max_new_tokens=parts.benchmark(job.benchmark).max_new_tokens,
+    )  # fmt: skip
+    texts = {place(row): row.text for row in rows if row.error is None}
+    asked, same = respond.again(session, wanted, texts, system=own.system or None, template=own.template)
+    return {"asked": asked, "same": same}
 
 
 def place(row: Key) -> tuple[str, float, int]:

@@ -15,7 +15,7 @@ from aftertune.planning import parts
 from aftertune.planning import plan as planning
 from aftertune.planning.plan import Plan
 from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Response, plain
-from aftertune.stats.paired import tango_interval
+from aftertune.stats.paired import tango_interval, wilson
 from aftertune.steps.drift import formula
 from aftertune.steps.leaks import leaks
 from aftertune.store.run import Run, records
@@ -56,7 +56,7 @@ def gather(
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         leaks=leaks(verdicts, parts.primary_judges(design)),
         methods=_methods(run, plan),
-        caveats=_caveats(plan),
+        caveats=_caveats(run, plan),
         warnings=(*plan.warnings, *dict.fromkeys(each for _, seen in _served(run, plan) for each in seen["warnings"])),
         mask=mask,
     )
@@ -302,7 +302,7 @@ def _methods(run: Run, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _caveats(plan: Plan) -> list[str]:
+def _caveats(run: Run, plan: Plan) -> list[str]:
     design = plan.design
     found = []
     if any(base.name.split(":")[0] == "embedded" for base in plan.bases):
@@ -319,5 +319,16 @@ def _caveats(plan: Plan) -> list[str]:
         found.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
     if design.respond.temperatures == (0.0,):
         found.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
+    again = [
+        info["again"] for cell in plan.of("responses") if "again" in (info := run.cell("responses", cell.id).info())
+    ]
+    if asked := sum(each["asked"] for each in again):
+        same = sum(each["same"] for each in again)
+        low, high = wilson(same, asked, 0.95)
+        found.append(
+            f"With this hardware and precision a text may depend on what else is in its batch. Of {asked:,} answers of "
+            f"the base that were asked again among others, {same:,} were the same text: {100 * same / asked:.1f} % "
+            f"[{100 * low:.1f}, {100 * high:.1f}]."
+        )
     found.append("Judges make errors; their measured error on labelled anchors describes those texts, not this run's.")
     return found

@@ -91,6 +91,34 @@ def respond(
     return session.respond(wanted, system=system or None, template=template)
 
 
+AGAIN = 64
+"""Answers that are asked again where a text may depend on its batch."""
+
+
+def again(
+    session: Session,
+    wanted: Sequence[Request],
+    texts: Mapping[tuple[str, float, int], str],
+    *,
+    system: str | None,
+    template: Literal["base", "own"],
+) -> tuple[int, int]:
+    """Ask up to `AGAIN` of the requests again, among other neighbours; return how many, and how many said the same.
+
+    `texts` holds the first answers by (prompt id, temperature, sample). Requests are taken evenly from the whole and
+    asked in two groups, so that no batch is as it was. What ends in an error is not counted.
+    """
+    known = [one for one in wanted if (one.prompt.id, one.temperature, one.sample) in texts]
+    chosen = known[:: max(1, math.ceil(len(known) / AGAIN))]
+    asked = same = 0
+    for group in (chosen[::2], chosen[1::2]):
+        for reply in session.respond(group, system=system or None, template=template) if group else ():
+            if reply.error is None:
+                asked += 1
+                same += reply.text == texts[reply.prompt_id, reply.temperature, reply.sample]
+    return asked, same
+
+
 def generates(prompt: Prompt) -> bool:
     """Return whether a prompt is answered; else only the probability of its options is asked."""
     return bool(prompt.expect.get("scored", {"generate": True})["generate"])
