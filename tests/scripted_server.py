@@ -120,6 +120,8 @@ def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
                 if value == "date":
                     headers = {"Retry-After": formatdate(time.time() + 2, usegmt=True)}
                 return self.send(int(kind), {"error": {"message": f"scripted {kind}"}}, headers)
+            if kind == "say":
+                return self.send(400, {"error": {"message": value}})
             if kind == "echo":
                 return self.send(400, {"error": {"message": f"bad header {self.headers.get('Authorization')}"}})
             if kind == "stall":

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aftertune.store.rows import whole
+
 
 class BadReplyError(Exception):
     """A reply that is not a whole chat completion; another attempt may bring one."""
@@ -98,8 +100,7 @@ def _text(message: Mapping[str, Any]) -> str:
         return ""
     if not isinstance(content, str):
         raise BadReplyError("the reply's content is not text")
-    # A lone surrogate could not be written to any file.
-    return content.encode("utf-8", "replace").decode()
+    return whole(content)
 
 
 def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:

@@ -22,6 +22,7 @@ from aftertune.errors import ModelError, ServerError, UsageError
 from aftertune.kinds import Proof, Reply, Request
 from aftertune.models.chat import message_hash, with_system
 from aftertune.records import Json, Message, digest
+from aftertune.store.rows import whole
 
 log = logging.getLogger(__name__)
 
@@ -262,7 +263,7 @@ class EndpointSession:
         return _probe.all_of([answers[index] for index in range(len(bodies))], f"{name} at {self._client.url}")
 
     def _body(self, name: str, chat: Sequence[Message], temperature: float, seed: int, length: int) -> dict[str, Any]:
-        turns = [{"role": turn.role, "content": turn.content.encode("utf-8", "replace").decode()} for turn in chat]
+        turns = [{"role": turn.role, "content": whole(turn.content)} for turn in chat]
         body: dict[str, Any] = {**self._backend.extra, "model": name, "messages": turns, "temperature": temperature}
         body[self._backend.tokens_field] = length
         if self._backend.send_seed:

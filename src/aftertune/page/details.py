@@ -12,9 +12,12 @@ from aftertune.page.rows import Index, phrase, scale_of, scaled
 from aftertune.page.tables import Column, Table, flatten, printed, table
 from aftertune.page.words import Shown, finite, interval, number, places, show
 from aftertune.records import Json
+from aftertune.text import excerpt
 
 MAX_TEXT = 1_200
 """Characters of one model text in the page."""
+MAX_NAME = 120
+"""Characters of a prompt's id or category, which a stranger's file may have made a megabyte."""
 MAX_CATEGORIES = 600
 """Rows of all category tables together."""
 MAX_FLIPS = 6
@@ -86,7 +89,7 @@ def flip_groups(index: Index) -> list[FlipGroup]:
 def _flip(way: str, flip: Flip, findings: Findings) -> FlipView:
     prompt, base, tuned = (show(t, findings.mask, MAX_TEXT) for t in (flip.prompt, flip.base_text, flip.tuned_text))
     where = [flip.category, flip.prompt_id, "" if flip.train_seed is None else f"seed {flip.train_seed}"]
-    title = " · ".join(part for part in where if part) or "prompt"
+    title = " · ".join(excerpt(part, MAX_NAME) for part in where if part) or "prompt"
     return FlipView(title, way, prompt, base, tuned, flip.base_label, flip.tuned_label)
 
 

@@ -22,13 +22,18 @@ MAX_PARAGRAPH = 3_000
 """Characters of what a study's design says of its own table."""
 
 
+_MARKUP = re.compile(r"([\\`*_\[\]|~!])")
+_ACTS = re.compile(r"(@|:(?=//)|#|(?<=:)(?=[A-Za-z+-][\w+-]{0,40}:)|\b[Ww]{3}(?=\.))")
+"""What a forge makes something of without any markup: mentions, addresses, numbers of issues, names of emoji."""
+
+
 def prose(text: str, most: int = MAX_CELL) -> str:
     """Return text that Markdown shows as it is: on one line, no markup, no mention of anybody."""
     line = " ".join(clean(text).split())
     line = line if len(line) <= most else line[: most - 1] + "…"
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    line = re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", line)
-    return re.sub(r"://", ":<!-- -->//", line.replace("@", "@<!-- -->"))
+    line = _ACTS.sub(r"\1<!-- -->", _MARKUP.sub(r"\\\1", line))
+    return line.replace("$", "&#36;")
 
 
 def code(text: str) -> str:

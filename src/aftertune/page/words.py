@@ -22,6 +22,9 @@ _BREAKS = re.compile("\r\n|[\r\u2028\u2029]")
 _SUSPECT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
                       "\u202a-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\uffff\U000110bd\U000110cd\U00013430-\U0001345f"
                       "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")  # fmt: skip
+_STACKED = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{8})"
+                      "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")  # fmt: skip
+"""Marks on one letter beyond what any language writes: a hundred of them cover the lines above and below."""
 _INVISIBLE = frozenset({"Cc", "Cf", "Cn"})
 
 
@@ -48,14 +51,19 @@ def clean(text: str, removed: Counter[str] | None = None) -> str:
     """Return `text` without what can deceive or break a page, a terminal or a file; `removed` counts by kind.
 
     Removed: terminal escapes, control characters (tab and line break stay), invisible and direction-changing
-    characters (so that none can split a personal value and hide it from the mask). Unpaired surrogates become U+FFFD.
+    characters (so that none can split a personal value and hide it from the mask), and accents beyond the eighth on one
+    letter. Unpaired surrogates become U+FFFD.
     Markup is not touched here: each output format escapes for itself.
     """
     counts: Counter[str] = Counter() if removed is None else removed
     text, escapes = _ESCAPES.subn("", text)
     if escapes:
         counts["terminal escapes"] += escapes
-    return _SUSPECT.sub(lambda match: _replace(match.group(), counts), _BREAKS.sub("\n", text))
+    text = _SUSPECT.sub(lambda match: _replace(match.group(), counts), _BREAKS.sub("\n", text))
+    kept = _STACKED.sub(r"\1", text)
+    if len(kept) < len(text):
+        counts["surplus accents"] += len(text) - len(kept)
+    return kept
 
 
 def show(text: str, mask: Callable[[str], str], limit: int) -> Shown:
@@ -66,7 +74,7 @@ def show(text: str, mask: Callable[[str], str], limit: int) -> Shown:
     if total > PRECUT:
         kept = kept[:-PRECUT_TAIL]
     masked = clean(mask(kept))
-    notes = [f"{count:,} {what} removed" for what, count in sorted(removed.items())]
+    notes = [f"{n:,} {what if n != 1 else what.removesuffix('s')} removed" for what, n in sorted(removed.items())]
     if len(masked) > limit or total > PRECUT:
         masked = masked[:limit]
         notes.append(f"first {len(masked):,} of {total:,} characters")
