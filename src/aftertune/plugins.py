@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import itertools
 import pkgutil
+import sys
 import textwrap
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from aftertune.errors import UsageError
@@ -38,9 +40,20 @@ def near(word: str, known: list[str]) -> str:
 
 def names(kind: str) -> list[str]:
     """Return the names of all plugins of a kind, sorted, without importing any of them."""
-    package = importlib.import_module(f"aftertune.{_folder(kind)}")
-    own = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
-    return sorted(own | {point.name for point in entry_points(group=f"aftertune.{kind}")})
+    return sorted({*_own(_folder(kind)), *_outside(kind, tuple(sys.path))})
+
+
+@functools.cache
+def _own(folder: str) -> frozenset[str]:
+    package = importlib.import_module(f"aftertune.{folder}")
+    return frozenset(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+
+
+@functools.cache
+def _outside(kind: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """Return the plugins of other packages by name, looked for once: it means to read a file of every package."""
+    del path  # where packages are looked for
+    return {point.name: point for point in entry_points(group=f"aftertune.{kind}")}
 
 
 def plugin_class(kind: str, name: str) -> type[Any]:
@@ -51,7 +64,7 @@ def plugin_class(kind: str, name: str) -> type[Any]:
     known = names(kind)
     if name not in known:
         raise UsageError(f"no {kind} called '{name}'{near(name, known)}")
-    outside = {point.name: point for point in entry_points(group=f"aftertune.{kind}")}
+    outside = _outside(kind, tuple(sys.path))
     try:
         if name in outside:
             return outside[name].load()  # type: ignore[no-any-return]
