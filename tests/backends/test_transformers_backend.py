@@ -207,6 +207,20 @@ def test_every_end_token_ends_an_answer(made: Path, tmp_path: Path) -> None:
     assert spoken.new_tokens == 12
 
 
+def test_an_end_token_that_stands_for_the_unknown_too_ends_an_answer(made: Path, tmp_path: Path) -> None:
+    """As in GPT-2, GPT-NeoX and Phi-2, where `<|endoftext|>` is both."""
+    base = Path(shutil.copytree(made / "qwen" / "base", tmp_path / "base"))
+    tiny_models.edit_json(base / "tokenizer_config.json", unk_token="<|im_end|>")
+    with Transformers().open(str(base)) as session:
+        tokenizer = session._base_tokenizer
+        assert tokenizer.unk_token_id == tokenizer.eos_token_id
+        assert session._stop_ids(tokenizer, tokenizer) == {tokenizer.eos_token_id}
+        other = tiny_models.tokenizer("gemma")
+        own = tiny_models.tokenizer("llama")
+        own.unk_token = "<|begin_of_text|>"
+        assert own.unk_token_id not in session._stop_ids(own, other), "the other's end of turn is unknown to it"
+
+
 def test_an_adapter_that_peft_does_not_apply_is_caught(
     llama: TransformersSession, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -262,8 +262,9 @@ class TransformersSession:
         found |= {own.eos_token_id, end_of_turn(own)}
         if writer is not own:
             turn = end_of_turn(writer)
-            found.add(None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn)))
-        return frozenset(id_ for id_ in found if isinstance(id_, int)) - {own.unk_token_id}
+            here = None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn))
+            found.add(None if here == own.unk_token_id else here)
+        return frozenset(id_ for id_ in found if isinstance(id_, int))
 
     # ------------------------------------------------------------------------------------------ switching
 
