@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
+from aftertune.backends import _decode
 from aftertune.backends import transformers as backend
 from aftertune.backends._decode import Row, _pick, decode
 from aftertune.backends.transformers import Transformers, TransformersSession
@@ -205,6 +207,20 @@ def test_every_end_token_ends_an_answer(made: Path, tmp_path: Path) -> None:
     assert spoken.new_tokens == 12
 
 
+def test_an_end_token_that_stands_for_the_unknown_too_ends_an_answer(made: Path, tmp_path: Path) -> None:
+    """As in GPT-2, GPT-NeoX and Phi-2, where `<|endoftext|>` is both."""
+    base = Path(shutil.copytree(made / "qwen" / "base", tmp_path / "base"))
+    tiny_models.edit_json(base / "tokenizer_config.json", unk_token="<|im_end|>")
+    with Transformers().open(str(base)) as session:
+        tokenizer = session._base_tokenizer
+        assert tokenizer.unk_token_id == tokenizer.eos_token_id
+        assert session._stop_ids(tokenizer, tokenizer) == {tokenizer.eos_token_id}
+        other = tiny_models.tokenizer("gemma")
+        own = tiny_models.tokenizer("llama")
+        own.unk_token = "<|begin_of_text|>"
+        assert own.unk_token_id not in session._stop_ids(own, other), "the other's end of turn is unknown to it"
+
+
 def test_an_adapter_that_peft_does_not_apply_is_caught(
     llama: TransformersSession, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +306,45 @@ def test_one_bad_request_does_not_take_the_others(llama: TransformersSession, mo
     assert (bad.finish_reason, bad.error, bad.text) == ("error", "RuntimeError: out of memory", "")
     assert bad.message_hash == replies["p0", 0.0, 0].message_hash
     assert replies == said(llama, good)
+
+
+def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
+    llama: TransformersSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = said(llama, asked(0.0))
+    caches: list[Any] = []
+    alive: list[int] = []
+    empty, forward = _decode.empty, _decode._Batch._forward
+
+    def noted(config: Any) -> Any:
+        alive.append(sum(cache() is not None for cache in caches))
+        made = empty(config)
+        caches.append(weakref.ref(made))
+        return made
+
+    def full(batch: Any, ids: Any, *others: Any) -> Any:
+        found = forward(batch, ids, *others)
+        if len(ids) > 2 and ids.shape[1] == 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return found
+
+    monkeypatch.setattr(_decode, "empty", noted)
+    monkeypatch.setattr(_decode._Batch, "_forward", full)
+    assert said(llama, asked(0.0)) == before
+    assert len(alive) > 3
+    assert not any(alive), "keys and values of a failed batch are still held when the next one begins"
+
+
+def test_any_number_of_requests_may_fail_one_by_one(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("no kernel for this")
+
+    monkeypatch.setattr(backend, "decode", fails)
+    wanted = [Request(PROMPTS[0], 0.5, sample, sample, 4) for sample in range(1200)]
+    with Transformers(batch_size=1).open(str(made / "llama" / "base")) as session:
+        replies = list(session.respond(wanted, system=None, template="base"))
+    assert {reply.error for reply in replies} == {"RuntimeError: no kernel for this"}
+    assert [reply.sample for reply in replies] == list(range(1200))
 
 
 def test_an_answer_stops_at_the_end_of_the_context(llama: TransformersSession) -> None:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from aftertune.errors import AftertuneError, TuneError, UsageError
+from aftertune.executors import ray as executor
 from aftertune.executors.ray import Ray
 from aftertune.kinds import Cell
 
@@ -104,6 +106,100 @@ def test_cells_of_a_lost_node_begin_again_elsewhere(cluster: Any, tmp_path: Path
     again = [nodes for nodes in begun if len(nodes) > 1]
     assert again, "something was in flight on the node that was lost"
     assert all(nodes[0] == node.node_id != nodes[-1] for nodes in again)
+
+
+class StandIn:
+    """As much of the module `ray` as the executor uses, with a cluster of any size; every call is done at once."""
+
+    class exceptions:  # noqa: N801 - named as in Ray
+        RayTaskError = type("RayTaskError", (Exception,), {})
+        RayError = type("RayError", (Exception,), {})
+
+    def __init__(self, cpus: float, gpus: float) -> None:
+        self.has = {"CPU": cpus, "GPU": gpus}
+        self._answers: dict[object, object] = {}
+
+    def cluster_resources(self) -> dict[str, float]:
+        return self.has
+
+    def remote(self, **_: Any) -> Any:
+        def method(call: Any) -> Any:
+            def later(*args: Any) -> object:
+                reference = object()
+                self._answers[reference] = call(*args)
+                return reference
+
+            return SimpleNamespace(remote=later)
+
+        def actor(work: Any) -> Any:
+            one = executor._Actor(work)
+            return SimpleNamespace(hello=method(one.hello), do=method(one.do))
+
+        return lambda _: SimpleNamespace(remote=actor)
+
+    def wait(self, references: list[object], **_: Any) -> tuple[list[object], list[object]]:
+        return references[:1], references[1:]
+
+    def get(self, reference: object) -> object:
+        return self._answers[reference]
+
+    def kill(self, _: Any) -> None:
+        pass
+
+
+ASK_AND_JUDGE = [Cell("responses", "asked", accelerator=True), Cell("verdicts", "judged", ("asked",))]
+
+
+@pytest.fixture(name="environment", autouse=True)
+def _environment() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "options"),
+    [
+        pytest.param(32, 4, {"cpus": 8}, id="docs/scale.md, Kubernetes"),
+        pytest.param(128, 16, {"cpus": 8}, id="docs/scale.md, Slurm"),
+        pytest.param(64, 4, {"actors": 4}, id="as many actors as GPUs"),
+        pytest.param(64, 4, {}, id="CPUs to spare"),
+    ],
+)
+@pytest.mark.parametrize("first", [0, 1], ids=["from the start", "only judging is left"])
+def test_actors_with_gpus_do_the_rest_where_they_take_every_cpu(
+    cpus: float, gpus: float, options: dict[str, Any], first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(seconds: float) -> None:
+        raise AssertionError("nothing runs, and nothing ever will")
+
+    monkeypatch.setattr(executor.time, "sleep", never)
+    finished: list[str] = []
+    crew = executor._Crew(Ray(**options), StandIn(cpus, gpus), lambda cell: None)
+    crew.run(executor.Schedule(ASK_AND_JUDGE[first:]), lambda cell: finished.append(cell.id))
+    assert finished == ["asked", "judged"][first:]
+
+
+def test_a_cluster_that_is_too_small_is_said_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster, waited = StandIn(2, 0), []
+
+    def joins(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            cluster.has = {"CPU": 66.0}
+
+    monkeypatch.setattr(executor.time, "sleep", joins)
+    monkeypatch.setattr(executor, "_PATIENCE", 0.0)
+    finished: list[str] = []
+    executor._Crew(Ray(cpus=64), cluster, lambda cell: None).run(
+        executor.Schedule(ASK_AND_JUDGE), lambda cell: finished.append(cell.id)
+    )
+    assert finished == ["asked", "judged"]
+    assert len(waited) == 3, "it looks now and then, not all the time"
+    assert "an actor of 64 CPUs (the cluster has 2 CPUs and 0 GPUs in all" in caplog.text
 
 
 def test_no_cluster_is_one_line() -> None:

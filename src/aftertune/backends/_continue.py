@@ -71,13 +71,16 @@ def score_beginnings(
 def _fill(
     model: Any, ready: Sequence[tuple[int, Asked]], pad: int, batch_size: int, found: list[BeginningScore | None]
 ) -> None:
+    why = ""
     try:
         sums = log_probabilities(model, [each for _, each in ready], pad, batch_size)
     except (RuntimeError, IndexError, ValueError) as error:  # one prompt must not take the others with it
-        if len(ready) == 1:
-            found[ready[0][0]] = BeginningScore(None, why=f"{type(error).__name__}: {first_line(error)}")
-            return
-        log.info("a batch of %d failed (%s): halved", len(ready), type(error).__name__)
+        why = f"{type(error).__name__}: {first_line(error)}"
+    if why and len(ready) == 1:
+        found[ready[0][0]] = BeginningScore(None, why=why)
+        return
+    if why:  # the error is gone, and with its frames the memory of the failed batch
+        log.info("a batch of %d failed (%s): halved", len(ready), why.partition(":")[0])
         for half in (ready[: len(ready) // 2], ready[len(ready) // 2 :]):
             _fill(model, half, pad, len(half), found)
         return

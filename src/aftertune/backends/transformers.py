@@ -224,29 +224,36 @@ class TransformersSession:
         context: int | None,
         slots: int,
     ) -> Iterator[Reply]:
-        """Answer requests in the order given, `slots` at once."""
-        rows = [
-            Row(ids, min(one.max_new_tokens, (context or sys.maxsize) - len(ids)), one.temperature, one.seed)
-            for one, ids in asked
-        ]
-        done: set[int] = set()
-        try:
-            for decoded in decode(self._model, rows, tokenizer.pad_token_id or 0, stop, slots):
-                done.add(decoded.row)
-                yield reply(*asked[decoded.row], decoded, tokenizer, system)
-        except Exception as error:  # noqa: BLE001 - one request must not take the others with it
-            left = [item for at, item in enumerate(asked) if at not in done]
-            # Rows enter in order, so what was in flight stands first; halved, until what fails stands alone.
+        """Answer requests in the order given, `slots` at once; what failed is halved, until what fails stands alone."""
+        todo = [(asked, slots)]
+        while todo:
+            group, slots = todo.pop()
+            rows = [
+                Row(ids, min(one.max_new_tokens, (context or sys.maxsize) - len(ids)), one.temperature, one.seed)
+                for one, ids in group
+            ]
+            done: set[int] = set()
+            why, smaller = "", slots
+            try:
+                for decoded in decode(self._model, rows, tokenizer.pad_token_id or 0, stop, slots):
+                    done.add(decoded.row)
+                    yield reply(*group[decoded.row], decoded, tokenizer, system)
+            except Exception as error:  # noqa: BLE001 - one request must not take the others with it
+                why = f"{type(error).__name__}: {first_line(error)}"
+                if isinstance(error, MemoryError) or "memory" in str(error).lower():
+                    smaller = max(1, slots // 2)
+            # Only here is the error gone, and with its frames the keys and values that the failed batch held.
+            left = [item for at, item in enumerate(group) if at not in done] if why else []
+            # Rows enter in order, so what was in flight stands first.
             flying, rest = left[:slots], left[slots:]
+            if rest:
+                todo.append((rest, smaller))
             if len(flying) == 1:
-                yield failed(flying[0][0], system, f"{type(error).__name__}: {first_line(error)}", flying[0][1])
-            else:
-                log.info("a batch of %d failed (%s): halved", len(flying), type(error).__name__)
+                yield failed(flying[0][0], system, why, flying[0][1])
+            elif flying:
+                log.info("a batch of %d failed (%s): halved", len(flying), why.partition(":")[0])
                 middle = (len(flying) + 1) // 2
-                for half in (flying[:middle], flying[middle:]):
-                    yield from self._answer(half, tokenizer, stop, system, context, middle)
-            smaller = slots > 1 and (isinstance(error, MemoryError) or "memory" in str(error).lower())
-            yield from self._answer(rest, tokenizer, stop, system, context, slots // 2 if smaller else slots)
+                todo += [(flying[middle:], middle), (flying[:middle], middle)]
 
     def _stop_ids(self, own: Any, writer: Any) -> frozenset[int]:
         """Return the tokens that end an answer: the model's, its tokenizer's, and the template's end of turn."""
@@ -255,8 +262,9 @@ class TransformersSession:
         found |= {own.eos_token_id, end_of_turn(own)}
         if writer is not own:
             turn = end_of_turn(writer)
-            found.add(None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn)))
-        return frozenset(id_ for id_ in found if isinstance(id_, int)) - {own.unk_token_id}
+            here = None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn))
+            found.add(None if here == own.unk_token_id else here)
+        return frozenset(id_ for id_ in found if isinstance(id_, int))
 
     # ------------------------------------------------------------------------------------------ switching
 

@@ -25,6 +25,7 @@ _MUST_AGREE = ("aftertune", "torch", "transformers", "peft", "numpy")
 _PATIENCE = 30.0
 """Seconds without a free node after which that is said."""
 _POLL = 5.0
+"""Seconds between two looks at the cluster while nothing ends."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,8 @@ class _Crew:
         with_gpu, without = self._room()
         ready = schedule.ready()
         for accelerated, most in ((True, with_gpu), (False, without)):
-            wanted = sum(1 for cell in ready if self._accelerated(cell, with_gpu) == accelerated)
+            # Where actors with GPUs take every CPU, they do what needs no GPU as well.
+            wanted = sum(1 for c in ready if (self._accelerated(c, with_gpu) or not without) == accelerated)
             have = [member for member in self._members if member.accelerated == accelerated]
             free = sum(1 for member in have if member.cell is None)
             for _ in range(min(most - len(have), wanted - free)):
@@ -214,9 +216,10 @@ class _Crew:
 
     def _assign(self, schedule: Schedule) -> None:
         with_gpu = sum(1 for member in self._members if member.accelerated)
+        alone = not any(member.ready and not member.accelerated for member in self._members)
         for cell in schedule.ready():
             wanted = self._accelerated(cell, with_gpu)
-            free = [m for m in self._members if m.ready and m.cell is None and m.accelerated == wanted]
+            free = [m for m in self._members if m.ready and m.cell is None and (m.accelerated == wanted or alone)]
             if free:
                 schedule.begin(cell)
                 free[0].cell = cell
@@ -225,11 +228,20 @@ class _Crew:
     def _wait(self, schedule: Schedule, done: Callable[[Cell], None]) -> None:
         """Take in what has ended since, or wait a moment."""
         pending = {m.hello: m for m in self._members if m.cell is not None or not m.ready}
-        finished, _ = self._ray.wait(list(pending), num_returns=1, timeout=_POLL) if pending else ([], [])
+        if pending:
+            finished, _ = self._ray.wait(list(pending), num_returns=1, timeout=_POLL)
+        else:
+            finished = []
+            time.sleep(_POLL)  # no node has room for one actor: one may join
         if finished or any(member.cell is not None for member in self._members):
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > _PATIENCE:
-            log.warning("no node has room for a cell that takes %s CPUs: waiting for one", self._options.cpus)
+            has = self._ray.cluster_resources()
+            log.warning(
+                "no node has room for an actor of %g CPUs (the cluster has %g CPUs and %g GPUs in all, others may hold "
+                "them): waiting for one; Ctrl-C and smaller cpus, gpus or memory_gib go on in the same run folder",
+                self._options.cpus, has.get("CPU", 0.0), has.get("GPU", 0.0),
+            )  # fmt: skip
             self._idle_since = time.monotonic()
         for reference in finished:
             self._take(pending[reference], reference, schedule, done)
