@@ -40,30 +40,21 @@ def near(word: str, known: list[str]) -> str:
 
 def names(kind: str) -> list[str]:
     """Return the names of all plugins of a kind, sorted, without importing any of them."""
-<<<<<<< HEAD
-    package = importlib.import_module(f"aftertune.{_folder(kind)}")
-    own = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
-    return sorted(own | set(_elsewhere(kind)))
-
-
-@functools.cache
-def _elsewhere(kind: str) -> dict[str, EntryPoint]:
-    """Return the plugins of other packages, looked for once: it reads a file of every installed package."""
-=======
     return sorted({*_own(_folder(kind)), *_outside(kind, tuple(sys.path))})
 
 
 @functools.cache
 def _own(folder: str) -> frozenset[str]:
     package = importlib.import_module(f"aftertune.{folder}")
-    return frozenset(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    return frozenset(
+        module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")
+    )
 
 
 @functools.cache
 def _outside(kind: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
     """Return the plugins of other packages by name, looked for once: it means to read a file of every package."""
     del path  # where packages are looked for
->>>>>>> cf8ed86dfbdbaa30b4dec2cf96a725cf6764dd49
     return {point.name: point for point in entry_points(group=f"aftertune.{kind}")}
 
 
@@ -75,11 +66,7 @@ def plugin_class(kind: str, name: str) -> type[Any]:
     known = names(kind)
     if name not in known:
         raise UsageError(f"no {kind} called '{name}'{near(name, known)}")
-<<<<<<< HEAD
-    outside = _elsewhere(kind)
-=======
     outside = _outside(kind, tuple(sys.path))
->>>>>>> cf8ed86dfbdbaa30b4dec2cf96a725cf6764dd49
     try:
         if name in outside:
             return outside[name].load()  # type: ignore[no-any-return]
