@@ -18,6 +18,7 @@ from tests.tiny_models import FAMILIES, Family
 from aftertune.backends import _decode
 from aftertune.backends import transformers as backend
 from aftertune.backends._decode import Row, _pick, decode
+from aftertune.backends._prompt import stop_ids
 from aftertune.backends.transformers import Transformers, TransformersSession
 from aftertune.errors import AdapterNotAppliedError, ModelError, UsageError
 from aftertune.kinds import Backend, Reply, Request
@@ -192,14 +193,14 @@ def test_every_end_token_ends_an_answer(made: Path, tmp_path: Path) -> None:
     with Transformers().open(str(base)) as session:
         before = said(session, asked(0.0))
         tokenizer = session._base_tokenizer
-        stop = session._stop_ids(tokenizer, tokenizer)
+        stop = stop_ids(session._model, tokenizer, tokenizer)
         assert stop == set(tokenizer.convert_tokens_to_ids(["<eos>", "<end_of_turn>"]))
         spoken = next(reply for reply in before.values() if reply.finish_reason == "length")
         third = tokenizer(spoken.text, add_special_tokens=False)["input_ids"][2]
     tiny_models.edit_json(base / "generation_config.json", eos_token_id=[1, third])
     with Transformers().open(str(base)) as session:
         after = said(session, asked(0.0))[spoken.prompt_id, 0.0, 0]
-        assert third in session._stop_ids(tokenizer, tokenizer)
+        assert third in stop_ids(session._model, tokenizer, tokenizer)
     assert after.finish_reason == "stop"
     assert after.new_tokens is not None
     assert after.new_tokens <= 3
@@ -214,11 +215,11 @@ def test_an_end_token_that_stands_for_the_unknown_too_ends_an_answer(made: Path,
     with Transformers().open(str(base)) as session:
         tokenizer = session._base_tokenizer
         assert tokenizer.unk_token_id == tokenizer.eos_token_id
-        assert session._stop_ids(tokenizer, tokenizer) == {tokenizer.eos_token_id}
+        assert stop_ids(session._model, tokenizer, tokenizer) == {tokenizer.eos_token_id}
         other = tiny_models.tokenizer("gemma")
         own = tiny_models.tokenizer("llama")
         own.unk_token = "<|begin_of_text|>"
-        assert own.unk_token_id not in session._stop_ids(own, other), "the other's end of turn is unknown to it"
+        assert own.unk_token_id not in stop_ids(session._model, own, other), "the other's end of turn is unknown to it"
 
 
 def test_an_adapter_that_peft_does_not_apply_is_caught(

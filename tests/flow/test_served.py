@@ -22,7 +22,7 @@ from aftertune.errors import JudgeError, ModelError, ServerError, UsageError
 from aftertune.flow import auditing, pipeline
 from aftertune.planning import plan as planning
 from aftertune.planning import written
-from aftertune.planning.servers import pinned
+from aftertune.planning.pinned import pinned
 
 FEW = Part("miniature", {"harmful": 12, "harmless": 6, "open": 4, "privacy": 4, "support": 4})
 ASKED = "rubric sorry_bench by arbiter"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from aftertune.errors import ModelError
@@ -39,6 +42,21 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = F
     if packed:
         return four_bits.settle(model, reference.name).eval().requires_grad_(False)
     return model.to(device).eval().requires_grad_(False)
+
+
+def memory(device: str) -> int:
+    """Return the bytes that models can take on `device`: of the smallest GPU that is meant, else of this machine."""
+    import torch
+
+    if device != "cpu" and torch.cuda.is_available():
+        meant = [int(device[5:])] if device.startswith("cuda:") else range(torch.cuda.device_count())
+        return min(int(torch.cuda.get_device_properties(index).total_memory) for index in meant)
+    if not hasattr(os, "sysconf"):  # Windows: not known, so taken as enough
+        return sys.maxsize
+    own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
+    text = limit.read_text().strip() if limit.is_file() else ""
+    return min(own, int(text)) if text.isdigit() else own
 
 
 def load_tokenizer(reference: ModelRef) -> Any:

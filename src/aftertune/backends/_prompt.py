@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aftertune.errors import AftertuneError
-from aftertune.models.chat import encode, render_text
+from aftertune.models.chat import encode, end_of_turn, render_text
 from aftertune.records import Message
 
 _SAID = "ok"
@@ -63,3 +63,15 @@ def continuation_ids(
         together = whole[: len(prompt)] == list(prompt) and len(whole) > len(prompt)
         found.append(whole[len(prompt) :] if together else encode(tokenizer, f"{gap}{text}"))
     return found
+
+
+def stop_ids(model: Any, own: Any, writer: Any) -> frozenset[int]:
+    """Return the tokens that end an answer: the model's, its tokenizer's, and the template's end of turn."""
+    given = getattr(model.generation_config, "eos_token_id", None)
+    found = set(given) if isinstance(given, list) else {given}
+    found |= {own.eos_token_id, end_of_turn(own)}
+    if writer is not own:
+        turn = end_of_turn(writer)
+        here = None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn))
+        found.add(None if here == own.unk_token_id else here)
+    return frozenset(id_ for id_ in found if isinstance(id_, int))

@@ -8,28 +8,31 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from aftertune.backends._continue import score_beginnings
 from aftertune.backends._decode import Row, decode
-from aftertune.backends._direct import PROBES, logits, merged_by_hand
-from aftertune.backends._load import first_line, load_model, load_tokenizer, quiet
-from aftertune.backends._prompt import prompt_ids
+from aftertune.backends._direct import PROBES, compared, logits, merged_by_hand
+from aftertune.backends._load import first_line, load_model, load_tokenizer, memory, quiet
+from aftertune.backends._prompt import prompt_ids, stop_ids
 from aftertune.backends._said import failed, reply
 from aftertune.backends._score import score_texts
 from aftertune.errors import AdapterNotAppliedError, ModelError
 from aftertune.kinds import Beginnings, BeginningScore, Proof, Reply, Request, TextScore
-from aftertune.models.chat import encode, end_of_turn
+from aftertune.models.chat import encode
 from aftertune.models.four_bits import as_held, plain, shape
 from aftertune.models.reference import ModelRef, resolve, suited_threads
-from aftertune.models.weights import shapes_of
+from aftertune.models.weights import shapes_of, tensors_of
 from aftertune.records import Conversation
 
 log = logging.getLogger(__name__)
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 """How far the logits may be from the direct forward pass, as a share of the base's largest logit."""
+ROOM = 0.7
+"""Share of the memory that weights may take; the rest is for keys, values and activations."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Transformers:
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     adapters: Literal["auto", "merged", "unmerged"] = "auto"
     """`merged`: W + BA in a copy of the base (fast; twice the memory; float32 only). `unmerged`: beside the base's
-    weights. `auto`: merged in float32, unmerged in bfloat16, where the sum would round the update away, on a base in
-    4 bits, and for adapters on a tied output layer."""
+    weights. `auto`: merged in float32 if two copies of the base fit into memory, which is decided once per study;
+    unmerged in bfloat16, where the sum would round the update away, in 4 bits, and on a tied output layer."""
     quantization: Literal["none", "nf4"] = "none"
     """`nf4`: linear layers in 4 bits, as QLoRA tunes and many serve them (needs bitsandbytes); slow on a CPU."""
 
@@ -82,6 +85,22 @@ class Transformers:
     def capabilities(self) -> frozenset[str]:
         """All there are."""
         return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings"})
+
+    @property
+    def settles(self) -> tuple[str, ...]:
+        """The parameters that `settled` may choose."""
+        return ("adapters",)
+
+    def settled(self, bases: Sequence[str]) -> dict[str, str]:
+        """Return what `adapters = "auto"` comes to for a study where a merged copy would not fit beside a base."""
+        if self.adapters != "auto" or self.dtype != "float32" or self.quantization != "none":
+            return {}
+        most = max((4 * resolve(base).parameters for base in bases), default=0)
+        have = memory(self.device)
+        if 2 * most <= ROOM * have:
+            return {}
+        log.warning("adapters are not merged: two copies of the base, %.1f GB, in %.1f GB", 2 * most / 1e9, have / 1e9)
+        return {"adapters": "unmerged"}
 
     @contextmanager
     def open(self, base: str) -> Iterator[TransformersSession]:
@@ -188,7 +207,7 @@ class TransformersSession:
             else:
                 ready.append((request, ids))
         ready.sort(key=lambda item: -len(item[1]))
-        stop = self._stop_ids(own, writer)
+        stop = stop_ids(self._model, own, writer)
         yield from self._answer(ready, own, stop, system, context, self._slots)
 
     def score(
@@ -255,17 +274,6 @@ class TransformersSession:
                 middle = (len(flying) + 1) // 2
                 todo += [(flying[middle:], middle), (flying[:middle], middle)]
 
-    def _stop_ids(self, own: Any, writer: Any) -> frozenset[int]:
-        """Return the tokens that end an answer: the model's, its tokenizer's, and the template's end of turn."""
-        given = getattr(self._model.generation_config, "eos_token_id", None)
-        found = set(given) if isinstance(given, list) else {given}
-        found |= {own.eos_token_id, end_of_turn(own)}
-        if writer is not own:
-            turn = end_of_turn(writer)
-            here = None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn))
-            found.add(None if here == own.unk_token_id else here)
-        return frozenset(id_ for id_ in found if isinstance(id_, int))
-
     # ------------------------------------------------------------------------------------------ switching
 
     def _leave(self) -> None:
@@ -283,7 +291,6 @@ class TransformersSession:
             tied = any("embed" in name or "lm_head" in name for name in direct)
             exact = self._backend.dtype == "float32" and self._backend.quantization == "none"
             how = "merged" if exact and not tied else "unmerged"
-        del direct
         self._model = self._attach(reference, merged=how == "merged")
         return self._prove(reference, expected, moved, how=f"adapter {how}")
 
@@ -299,38 +306,34 @@ class TransformersSession:
         return (tuned.merge_and_unload() if merged else tuned).eval()
 
     def _use_full(self, reference: ModelRef) -> Proof:
-        from safetensors.torch import load_file
-
         if reference.weights_hash == self._base_ref.weights_hash:
             return Proof(reference.name, 0.0, 0.0, 0)
         self._model = self._load(reference)
         own = dict(self._model.named_parameters(remove_duplicate=False))
-        files = {key: value for file in reference.files for key, value in load_file(file).items() if key in own}
-        direct = {key: as_held(value, own[key]) for key, value in files.items()}
         base = dict(self._base.named_parameters(remove_duplicate=False))
-        moved = sum(
-            int((value != plain(base[key])).sum()) if key in base and shape(base[key]) == value.shape else value.numel()
-            for key, value in direct.items()
-        )
+        moved = 0
+        other: dict[str, Any] = {}
+        for key, value in tensors_of(reference.files):
+            if key not in own:
+                continue
+            value = as_held(value, own[key])
+            if not value.equal(plain(own[key])):
+                other[key] = partial(value.clone)
+            same_shape = key in base and shape(base[key]) == tuple(value.shape)
+            moved += int((value != plain(base[key])).sum()) if same_shape else value.numel()
         vocabulary = min(self._base.get_input_embeddings().weight.shape[0], *_rows(self._model))
         probes = [[id_ % vocabulary for id_ in probe] for probe in self._probes]
-        return self._prove(reference, logits(self._model, probes, direct), moved, probes)
+        # Where every weight is the file's, a pass with the file's weights is this model's own.
+        expected = logits(self._model, probes, other) if other else None
+        return self._prove(reference, expected, moved, probes)
 
     def _prove(
         self, reference: ModelRef, expected: Any, moved: int, probes: Sequence[Sequence[int]] | None = None,
         how: str = "full model",
     ) -> Proof:  # fmt: skip
         got = logits(self._model, probes or self._probes)
-        width = min(got.shape[-1], self._base_logits.shape[-1])
-        scale = float(self._base_logits.abs().max())
-        change = float((got[:, :width] - self._base_logits[:, :width]).abs().max())
-        apart = float((got - expected).abs().max())
-        tolerance = TOLERANCE[self._backend.dtype] * max(scale, float(expected.abs().max()))
-        wrong = ""
-        if moved and not change > 0:
-            wrong = "the logits are the base's"
-        elif not apart <= tolerance or (moved and apart > 0.5 * change):
-            wrong = f"the logits are {apart:.2g} away from a direct forward pass (they moved by {change:.2g})"
+        expected = got if expected is None else expected
+        change, apart, wrong = compared(got, expected, self._base_logits, moved, TOLERANCE[self._backend.dtype])
         if wrong:
             self._leave()
             raise AdapterNotAppliedError(f"{reference.name}: not applied: {wrong}; {moved:,} weights should have moved")

@@ -28,6 +28,7 @@ from aftertune.kinds import Cell, Executor
 from aftertune.page.findings import SubjectMeasure
 from aftertune.planning import parts, refusals, servers, written
 from aftertune.planning import plan as planning
+from aftertune.planning.pinned import pinned
 from aftertune.planning.plan import Plan
 from aftertune.records import Decision, Drift, Outcome, plain
 from aftertune.results import tabulate
@@ -79,7 +80,7 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
     refusals.machine(design)
     executor = servers.suited(design, executor)
     known = Run.open(root).design() if (root / "design.toml").is_file() else None
-    asked = servers.pinned(design, known)
+    asked = pinned(design, known)
     if asked != design:
         design, plan = asked, planning.make(asked)
     place = Run.create(root, design, facts())
@@ -232,7 +233,7 @@ def judge_again(root: Path, judges: Sequence[str], *, progress: Progress = quiet
     known = {parts.judge_name(part) for part in design.judges}
     more = tuple(part for part in wanted if parts.judge_name(part) not in known)
     if more:
-        design = servers.pinned(dataclasses.replace(design, judges=(*design.judges, *more)), design)
+        design = pinned(dataclasses.replace(design, judges=(*design.judges, *more)), design)
         planning.make(design)  # refuses what cannot be honoured before the run is touched
         from aftertune.design.study import dump
 

@@ -1,11 +1,11 @@
-"""Weight files on disk: safetensors headers, shards, hashes and JSON, read without loading a weight."""
+"""Weight files on disk: safetensors headers, shards, hashes and JSON without loading a weight; tensors one by one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,16 @@ def weight_files(name: str, folder: Path, stem: str) -> list[Path]:
 def shapes_of(files: Sequence[Path]) -> dict[str, Shape]:
     """Return tensor name -> shape over several safetensors files."""
     return {key: shape for file in files for key, shape in read_header(file).items()}
+
+
+def tensors_of(files: Sequence[Path]) -> Iterator[tuple[str, Any]]:
+    """Yield tensor name and tensor (on the CPU) over several safetensors files, one at a time."""
+    from safetensors import safe_open
+
+    for file in files:
+        with safe_open(file, framework="pt") as stored:
+            for key in stored.keys():  # noqa: SIM118 - no mapping
+                yield key, stored.get_tensor(key)
 
 
 def hash_files(files: Sequence[Path]) -> str:

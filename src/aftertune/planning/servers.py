@@ -1,9 +1,8 @@
-"""Models that servers hold: which backend asks one, what it declares, and one process that keeps its limits."""
+"""Models that servers hold: which backend asks one, and one process that keeps its limits."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aftertune import plugins
 from aftertune.design.study import Design, Part
@@ -25,36 +24,6 @@ def judge_backend(part: Part) -> Part | None:
     if isinstance(given, Mapping) and isinstance(given.get("name"), str):
         return Part(given["name"], {key: value for key, value in given.items() if key != "name"})
     return None
-
-
-def pinned(design: Design, before: Design | None = None) -> Design:
-    """Return the design with what servers say of its models written into it, so that ids hold it.
-
-    What stands in `before`, the design of the run that is continued, is taken from there; the rest is asked. A run
-    begins or goes on here: budgets count anew. Raises UsageError, ServerError.
-    """
-    names = [*design.bases, *(each.path for each in design.checkpoints)]
-    judges = []
-    for index, part in enumerate(design.judges):
-        own = judge_backend(part)
-        if own is not None and served_by(own) is not None:
-            there = before.judges[index] if before is not None and index < len(before.judges) else None
-            own = _pinned(own, [str(part.parameters.get("model", ""))], judge_backend(there) if there else None)
-            part = Part(part.name, {**part.parameters, "backend": {"name": own.name, **own.parameters}})
-        judges.append(part)
-    backend = _pinned(design.backend, names, before.backend if before is not None else None)
-    return dataclasses.replace(design, backend=backend, judges=tuple(judges))
-
-
-def _pinned(part: Part, names: Sequence[str], before: Part | None) -> Part:
-    server = served_by(part)
-    if server is None:
-        return part
-    server.begin()
-    known = {**(before.parameters.get("served", {}) if before is not None else {}), **server.served}
-    unknown = [name for name in names if name not in known]
-    known |= server.identify(unknown) if unknown else {}
-    return Part(part.name, {**part.parameters, "served": {name: known[name] for name in names}})
 
 
 def suited(design: Design, executor: Part) -> Part:
