@@ -18,10 +18,12 @@ from tests.tiny_models import FAMILIES, Family
 from aftertune.backends import _decode
 from aftertune.backends import transformers as backend
 from aftertune.backends._decode import Row, _pick, decode
+from aftertune.backends._direct import by_hand
 from aftertune.backends.transformers import Transformers, TransformersSession
 from aftertune.errors import AdapterNotAppliedError, ModelError, UsageError
 from aftertune.kinds import Backend, Reply, Request
 from aftertune.models.chat import render
+from aftertune.models.reference import resolve
 from aftertune.plugins import load
 from aftertune.records import Message, Prompt, digest
 
@@ -241,6 +243,35 @@ def test_an_adapter_applied_at_another_strength_is_caught(
     monkeypatch.setattr(Linear, "get_delta_weight", lambda self, name: share * original(self, name))
     with pytest.raises(AdapterNotAppliedError, match="away from a direct forward pass"):
         llama.use(made / "llama" / "adapter")
+
+
+def test_a_weak_adapter_is_no_error_in_bfloat16_and_a_wrong_one_is(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sum W + B A in bfloat16 would round most of it away, and call it not applied."""
+    from peft.tuners.lora import Linear
+
+    tiny_models.save_adapter(made / "llama" / "base", tmp_path / "weak", scale=0.01)
+    with Transformers(dtype="bfloat16").open(str(made / "llama" / "base")) as session:
+        proof = session.use(tmp_path / "weak")
+        assert proof.max_logit_change
+        assert proof.matches_direct is not None
+        assert proof.matches_direct < 0.2 * proof.max_logit_change
+        session.use(None)
+        forward = Linear.forward
+        monkeypatch.setattr(
+            Linear, "forward", lambda self, x, *a, **k: 2 * forward(self, x, *a, **k) - self.base_layer(x)
+        )
+        with pytest.raises(AdapterNotAppliedError, match="away from a direct forward pass"):
+            session.use(tmp_path / "weak")
+
+
+def test_the_proof_copies_no_weights(llama: TransformersSession, made: Path) -> None:
+    found = by_hand(llama._base, resolve(made / "llama" / "adapter", base=llama._base_ref))
+    assert not found.weights, "of an 8B model these would be another 14 GB"
+    linear = 2 * 7
+    assert len(found.added) == linear
+    assert found.moved == sum(b.shape[0] * a.shape[1] for _, a, b in found.added.values())
 
 
 def test_a_zero_adapter_is_caught(llama: TransformersSession, made: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from aftertune.backends._continue import score_beginnings
 from aftertune.backends._decode import Row, decode
-from aftertune.backends._direct import PROBES, logits, merged_by_hand
+from aftertune.backends._direct import PROBES, by_hand, logits
 from aftertune.backends._load import first_line, load_model, load_tokenizer, quiet
 from aftertune.backends._prompt import prompt_ids
 from aftertune.backends._said import failed, reply
@@ -141,8 +141,8 @@ class TransformersSession:
     def use(self, checkpoint: Path | None) -> Proof:
         """Switch to a checkpoint (None: the base itself) and prove from logits that it answers.
 
-        The proof: on probe prompts the logits differ from the base's, and agree with a forward pass whose weights were
-        put together by hand from the files. A full model whose weights equal the base's is the base: no change is
+        The proof: on probe prompts the logits differ from the base's, and agree with a forward pass to which the files
+        were applied by hand. A full model whose weights equal the base's is the base: no change is
         expected of it. A checkpoint that is in use already is kept.
         Raises AdapterNotAppliedError, ModelError as in `Session.use`.
         """
@@ -274,13 +274,14 @@ class TransformersSession:
         self._reset()
 
     def _use_adapter(self, reference: ModelRef) -> Proof:
-        direct, moved = merged_by_hand(self._base, reference)
+        direct = by_hand(self._base, reference)
+        moved = direct.moved
         if moved == 0:
             raise AdapterNotAppliedError(f"{reference.name}: the adapter is zero (B A = 0): nothing was tuned into it")
-        expected = logits(self._base, self._probes, direct)
+        expected = logits(self._base, self._probes, direct.weights, direct.added)
         how = self._backend.adapters
         if how == "auto":
-            tied = any("embed" in name or "lm_head" in name for name in direct)
+            tied = any("embed" in name or "lm_head" in name for name in (*direct.weights, *direct.added))
             exact = self._backend.dtype == "float32" and self._backend.quantization == "none"
             how = "merged" if exact and not tied else "unmerged"
         del direct
