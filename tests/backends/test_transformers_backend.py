@@ -455,6 +455,48 @@ def test_layers_that_forget_are_decoded_one_batch_after_the_other() -> None:
     assert [found[at] for at in range(len(rows))] == alone
 
 
+def test_a_row_that_ended_at_the_models_last_position_does_not_step_beyond_it() -> None:
+    """GPT-2 looks positions up in a table: beyond it is an error on a CPU, and the end of the process on a GPU."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2, n_positions=24, initializer_range=0.3)
+    model = GPT2LMHeadModel(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    rows = [Row([3 + at] * length, 24 - length, 0.0, at) for at, length in enumerate((20, 12, 6, 4, 3))]
+    alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]
+    found = {row.row: row.tokens for row in decode(model, rows, 0, frozenset())}
+    assert [found[at] for at in range(len(rows))] == alone
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0},
+        {
+            "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4,
+            "original_max_position_embeddings": 20, "factor": 2.0,
+        },
+    ],
+    ids=lambda rope: str(rope["rope_type"]),
+)  # fmt: skip
+def test_angles_that_depend_on_lengths_do_not_depend_on_the_batch(rope: dict[str, Any]) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=40, rope_parameters=rope, initializer_range=0.3,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    rows = [Row([3 + at, 5, 7] * length, 40 - 3 * length, 0.0, at) for at, length in enumerate((11, 7, 5, 3, 2, 1))]
+    rows += [Row([9] * 3, 4, 0.0, 1), Row([8] * 5, 6, 0.0, 2)]
+    alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]
+    found = {row.row: row.tokens for row in decode(model, rows, 0, frozenset(), 4)}
+    assert [found[at] for at in range(len(rows))] == alone
+
+
 def test_a_generator_that_waits_leaves_no_mode_behind(llama: TransformersSession) -> None:
     import torch
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aftertune.backends._cache import empty, is_plain, join, trim
+from aftertune.backends._cache import empty, is_plain, join, trim, turning_point
 
 WORTH_SHARING = 16
 """Tokens that prompts must share at their beginning for it to be computed once."""
@@ -67,8 +67,13 @@ def decode(
         for at in range(0, len(rows), slots):
             yield from _run(batch, rows, list(range(at, min(at + slots, len(rows)))), [], stop, slots, refill)
         return
-    order = list(range(len(rows)))
-    yield from _run(batch, rows, order[:slots], order[slots:], stop, slots, refill)
+    most = turning_point(model.config.get_text_config(decoder=True))
+    alone = [at for at, row in enumerate(rows) if most is not None and len(row.ids) + row.limit > most]
+    order = sorted(set(range(len(rows))) - set(alone))
+    if order:
+        yield from _run(batch, rows, order[:slots], order[slots:], stop, slots, refill)
+    for at in alone:
+        yield from _run(batch, rows, [at], [], stop, 1, refill)
 
 
 def _run(
@@ -177,7 +182,9 @@ class _Batch:
         """Put one token per row (rows) through the model."""
         import torch
 
-        self._positions = self._positions + 1
+        # A row that has ended stays where it is: beyond the model's last position there is none to look up.
+        going = [not over for over in self.ended]
+        self._positions = self._positions + (1 if all(going) else self._positions.new_tensor(going)[:, None])
         self._mask = torch.cat([self._mask, self._mask.new_ones((len(self.rows), 1))], dim=1)
         self.logits = self._forward(picked[:, None], self._mask, self._positions, self._cache)
 
