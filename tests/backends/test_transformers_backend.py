@@ -506,6 +506,37 @@ def test_a_generator_that_waits_leaves_no_mode_behind(llama: TransformersSession
     assert torch.is_grad_enabled()
 
 
+def test_an_adapter_that_fails_half_way_leaves_the_base_as_it_was(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where memory ends while its weights are read: PEFT's layers are in the base by then."""
+    from peft import PeftModel
+
+    with Transformers(adapters="unmerged").open(str(made / "llama" / "base")) as session:
+        before = said(session, asked(0.0))
+
+        def halfway(self: Any, *_: Any, **__: Any) -> None:
+            for name, weight in self.named_parameters():
+                if "lora_B" in name:
+                    weight.data.fill_(1.0)
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB\nin detail")
+
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(ModelError, match="PEFT cannot apply it: CUDA out of memory"),
+        ):
+            patch.setattr(PeftModel, "load_adapter", halfway)
+            session.use(made / "llama" / "adapter")
+        session.use(None)
+        assert said(session, asked(0.0)) == before
+        assert session.use(made / "llama" / "adapter").max_logit_change
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta:x"])
+def test_a_device_that_is_not_here_is_one_line(device: str, made: Path) -> None:
+    with pytest.raises(ModelError, match=f"device = '{device}': there is none such here") as caught:
+        Transformers(device=device).open(str(made / "llama" / "base")).__enter__()
+    assert "\n" not in str(caught.value)
+
+
 def test_what_cannot_be_opened_is_one_line(made: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is an adapter"), Transformers().open(str(made / "llama" / "adapter")):
         pass

@@ -16,13 +16,18 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = F
     """Return the model in evaluation mode, without gradients; `device` `auto` is a GPU where there is one.
 
     With `packed` its linear layers are held in NF4 (the output layer is not), and `dtype` is that of the rest.
-    Raises ModelError where transformers cannot load it, or would have to invent weights that its files do not hold.
+    Raises ModelError where there is no such device, where transformers cannot load it, or would have to invent weights
+    that its files do not hold.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device = {device!r}: there is none such here: {first_line(error)}") from None
     loader: Any = AutoModelForCausalLM
     kind = getattr(torch, dtype)
     how = {"quantization_config": four_bits.config(kind), "device_map": {"": device}} if packed else {}
@@ -38,7 +43,10 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = F
         raise ModelError(f"{reference.name}: {len(missing)} weights are not in its files, e.g. {missing[0]}")
     if packed:
         return four_bits.settle(model, reference.name).eval().requires_grad_(False)
-    return model.to(device).eval().requires_grad_(False)
+    try:
+        return model.to(device).eval().requires_grad_(False)
+    except RuntimeError as error:
+        raise ModelError(f"{reference.name}: does not fit on {device}: {first_line(error)}") from None
 
 
 def load_tokenizer(reference: ModelRef) -> Any:

@@ -150,10 +150,8 @@ class TransformersSession:
             self._leave()
             return self._proof
         reference = resolve(checkpoint, base=self._base_ref)
-        key = (
-            str(reference.path.resolve()),
-            [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in reference.files],
-        )
+        stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in reference.files]
+        key = str(reference.path.resolve()), stamps
         if key != self._key:
             self._leave()
             proof = self._use_adapter(reference) if reference.kind == "adapter" else self._use_full(reference)
@@ -210,8 +208,7 @@ class TransformersSession:
         own = self._own_tokenizer or self._base_tokenizer
         writer = own if template == "own" else self._base_tokenizer
         context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        size, pad = self._slots, own.pad_token_id or 0
-        return score_beginnings(self._model, writer, own, asked, system, context, pad, size)
+        return score_beginnings(self._model, writer, own, asked, system, context, own.pad_token_id or 0, self._slots)
 
     # ------------------------------------------------------------------------------------------ answering
 
@@ -294,8 +291,14 @@ class TransformersSession:
 
         # Whole tensors in an adapter's files would overwrite the base's own.
         own = not merged and all("lora_" in key for key in shapes_of(reference.files))
-        with quiet():
-            tuned = PeftModel.from_pretrained(self._base if own else copy.deepcopy(self._base), str(reference.path))
+        try:
+            with quiet():
+                tuned = PeftModel.from_pretrained(self._base if own else copy.deepcopy(self._base), str(reference.path))
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            if own:  # layers of PEFT may have stayed in it
+                self._base = self._model = None
+                self._base = self._model = self._load(self._base_ref)
+            raise ModelError(f"{reference.name}: PEFT cannot apply it: {first_line(error)}") from None
         self._attached = tuned if own else None
         return (tuned.merge_and_unload() if merged else tuned).eval()
 
