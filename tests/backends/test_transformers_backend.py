@@ -497,6 +497,34 @@ def test_angles_that_depend_on_lengths_do_not_depend_on_the_batch(rope: dict[str
     assert [found[at] for at in range(len(rows))] == alone
 
 
+def test_rows_leave_a_batch_of_layers_with_a_recurrent_state() -> None:
+    import torch
+    from transformers import Lfm2Config, Lfm2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Lfm2Config(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, layer_types=["conv", "full_attention"], initializer_range=0.3,
+    )  # fmt: skip
+    model = Lfm2ForCausalLM(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    rows = [Row([5 + at] * (3 + at), 2 + 2 * at, 0.0, at) for at in range(6)]
+    alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]
+    found = {row.row: row.tokens for row in decode(model, rows, 0, frozenset())}
+    assert [found[at] for at in range(len(rows))] == alone
+
+
+def test_a_model_that_would_forget_everything_but_the_last_token_is_refused(tmp_path: Path) -> None:
+    from transformers import Mamba2Config, Mamba2ForCausalLM
+
+    tiny_models.tokenizer("llama").save_pretrained(tmp_path)
+    config = Mamba2Config(
+        vocab_size=512, hidden_size=32, num_hidden_layers=1, state_size=8, head_dim=8, num_heads=8, n_groups=1
+    )
+    Mamba2ForCausalLM(config).save_pretrained(tmp_path)  # type: ignore[no-untyped-call]
+    with pytest.raises(ModelError, match="Mamba2ForCausalLM cannot be asked here.*does not take past_key_values"):
+        Transformers().open(str(tmp_path)).__enter__()
+
+
 def test_a_generator_that_waits_leaves_no_mode_behind(llama: TransformersSession) -> None:
     import torch
 

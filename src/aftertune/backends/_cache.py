@@ -50,6 +50,14 @@ def join(caches: Sequence[Any]) -> Any:
     return caches[0]
 
 
+def select(cache: Any, rows: Any) -> None:
+    """Keep the rows of an index (a tensor), in its order."""
+    for layer in cache.layers:
+        # Layers with a recurrent state would keep that of all rows.
+        recurrent = hasattr(layer, "update_recurrent_state")
+        (layer.reorder_cache if recurrent else layer.batch_select_indices)(rows)
+
+
 def trim(cache: Any, columns: int) -> None:
     """Drop columns on the left, which no row needs."""
     for layer in cache.layers:

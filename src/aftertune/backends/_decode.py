@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aftertune.backends._cache import empty, is_plain, join, trim, turning_point
+from aftertune.backends._cache import empty, is_plain, join, select, trim, turning_point
 
 WORTH_SHARING = 16
 """Tokens that prompts must share at their beginning for it to be computed once."""
@@ -169,7 +169,7 @@ class _Batch:
             self._cache = self._mask = self._positions = self.logits = None
             return picked
         index = torch.tensor(kept, device=self._device)
-        self._cache.batch_select_indices(index)
+        select(self._cache, index)
         self._mask, self._positions, self.logits = self._mask[index], self._positions[index], self.logits[index]
         if self.open_ended:
             unused = int(self._mask.any(dim=0).int().argmax())
@@ -206,7 +206,7 @@ class _Batch:
             ids = torch.tensor([different[0][:head]], device=self._device)
             steps = torch.arange(head, device=self._device)[None]
             self._forward(ids, torch.ones_like(ids), steps, cache)
-            cache.batch_select_indices(torch.zeros(len(different), dtype=torch.long, device=self._device))
+            select(cache, torch.zeros(len(different), dtype=torch.long, device=self._device))
         tails = [prompt[head:] for prompt in different]
         length = max(map(len, tails))
         ids = torch.tensor([[self._pad] * (length - len(tail)) + list(tail) for tail in tails], device=self._device)
@@ -218,7 +218,7 @@ class _Batch:
         if len(different) < len(prompts):
             places = {prompt: at for at, prompt in enumerate(different)}
             index = torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self._device)
-            cache.batch_select_indices(index)
+            select(cache, index)
             mask, last, logits = mask[index], last[index], logits[index]
         return cache, mask, last, logits
 

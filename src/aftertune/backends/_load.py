@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from typing import Any
 from aftertune.errors import ModelError
 from aftertune.models import four_bits
 from aftertune.models.reference import ModelRef
+
+_NEEDED = frozenset({"past_key_values", "logits_to_keep"})
+"""What decoding hands to a model."""
 
 
 def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = False) -> Any:
@@ -41,6 +45,12 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = F
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(f"{reference.name}: {len(missing)} weights are not in its files, e.g. {missing[0]}")
+    lacking = _NEEDED - set(inspect.signature(model.forward).parameters)
+    if lacking:  # Mamba takes its state by another name: it would answer, each token knowing the last one only
+        raise ModelError(
+            f"{reference.name}: {type(model).__name__} cannot be asked here: its forward pass does not take "
+            f"{', '.join(sorted(lacking))}; ask it on a server (backend endpoint)"
+        )
     if packed:
         return four_bits.settle(model, reference.name).eval().requires_grad_(False)
     try:
