@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from aftertune.design.cost import Cost
+from aftertune.planning import budget
 from aftertune.planning import plan as planning
 from aftertune.store.run import CellFolder, Run
 
@@ -71,6 +73,12 @@ def read(root: Path) -> list[Spent]:
     return found
 
 
+def gpu_hours(parameters: float, answers: int, cost: Cost) -> float:
+    """Return the GPU-hours of so many answers by the formulas and the defaults of `aftertune plan`."""
+    written = cost.answer_tokens * budget.writing_seconds(parameters, cost)
+    return answers * (cost.prompt_tokens * budget.reading_seconds(parameters, cost) + written) / 3600
+
+
 def rate(cells: list[Spent], of: Callable[[Spent], float]) -> float:
     """Return the ratio of sums, which is what a total needs."""
     units = sum(cell.units for cell in cells)
@@ -112,7 +120,14 @@ def main() -> None:
     print(f" ({', '.join(judges)}), {size:.0f} bytes kept")
     for what, count in (("100 models x 10 instruments x 5 seeds x 440", 100 * 10 * 5 * 440), ("ten million", 10**7)):
         hours = count * (one + judged) / 3600
-        print(f"{what} responses = {count:,}: {hours:.0f} core-hours, {count * size / 2**30:.1f} GiB")
+        print(f"{what} responses = {count:,}: {hours:.0f} core-hours, {count * size / 2**30:.1f} GiB;", end="")
+        print(
+            f" an 8B model would take {gpu_hours(8e9, count, Cost()):.0f} GPU-hours to answer (formula, not measured)"
+        )
+    tunings = kinds.get("tune, a token read", [])
+    if tunings:
+        mean = sum(cell.seconds for cell in tunings) / len(tunings)
+        print(f"500 tunings as these were, {mean:.1f} CPU s each: {500 * mean / 3600:.1f} core-hours more")
     if options.json:
         options.json.write_text(json.dumps({"rates": rates, "new_tokens": length, "bytes": size}, indent=1) + "\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import ssl
 import threading
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Body = dict[str, Any]
@@ -34,6 +36,8 @@ class Scripted:
     key: str = ""
     fingerprint: str = ""
     usage: bool = True
+    usage_asked: bool = False
+    """Whether a stream tells its usage only where `stream_options` asks for it."""
     more: Callable[[Body], Mapping[str, Any]] = lambda body: {}
     """Further fields of the choice, e.g. logprobs."""
     url: str = ""
@@ -54,12 +58,18 @@ def trial(body: Body) -> bool:
 
 
 @contextlib.contextmanager
-def serving(script: Scripted) -> Iterator[Scripted]:
+def serving(script: Scripted, certificate: tuple[Path, Path] | None = None) -> Iterator[Scripted]:
+    """Serve on a free port; with a certificate and its key over TLS."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(script))
     server.daemon_threads = True
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    script.url = f"http://127.0.0.1:{server.server_port}/v1"
+    script.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}/v1"
     try:
         yield script
     finally:
@@ -165,7 +175,7 @@ def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
                 "model": model,
                 "choices": [{**choice, **script.more(body)}],
             }
-            if script.usage:
+            if script.usage and (not script.usage_asked or (body.get("stream_options") or {}).get("include_usage")):
                 found["usage"] = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
             if script.fingerprint:
                 found["system_fingerprint"] = script.fingerprint

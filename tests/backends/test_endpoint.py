@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import email.utils
 import logging
+import shutil
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -271,6 +273,61 @@ def test_a_budget_stops_cleanly_and_counts_anew_in_the_next_command() -> None:
         script.usage = False
         with tokens.open("base") as session, pytest.raises(ServerError, match="budget_requests instead|no room"):
             list(session.respond(requests(9), system=None, template="base"))
+
+
+def test_a_budget_of_tokens_is_kept_where_answers_stream() -> None:
+    """Servers that stream tell the tokens only where `stream_options` asks them to."""
+    with serving(Scripted(usage_asked=True)) as script:
+        kept = []
+        made = backend(script, stream=True, budget_tokens=400)
+        with made.open("base") as session, pytest.raises(ServerError, match="400 tokens has no room"):
+            for reply in session.respond(requests(90), system=None, template="base"):
+                kept.append(reply)
+        assert 15 <= len(kept) <= 400 / 15
+        assert ask(script, 1, stream=True)[0].error is None
+        assert "stream_options" not in script.seen[-1], "some servers refuse it, so it is sent where it is needed"
+
+
+# ---------------------------------------------------------------------------------------------- the way there
+
+
+def test_a_server_on_this_machine_is_asked_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Scripted()) as proxy, serving(Scripted()) as script:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert [reply.error for reply in ask(script, 3)] == [None] * 3
+        assert not proxy.seen, "what is asked may hold personal data, and must not leave the machine"
+
+
+def test_a_proxy_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nonsense://127.0.0.1:1")
+    made = Endpoint(url="http://server.invalid/v1")
+    with made.open("base") as session, pytest.raises(ServerError, match=r"the environment's proxy.*cannot be used"):
+        list(session.respond(requests(1), system=None, template="base"))
+
+
+def test_tls_that_cannot_work_is_said_at_once_and_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Scripted()) as script:
+        script.url = script.url.replace("http:", "https:")
+        with pytest.raises(ServerError, match="does not speak TLS there"):
+            ask(script, 1, backoff_s=50.0)
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with serving(Scripted(), certificate=(certificate, key)) as script:
+        with pytest.raises(ServerError, match="certificate is not trusted.*SSL_CERT_FILE"):
+            ask(script, 1, backoff_s=50.0)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert ask(script, 1)[0].error is None
 
 
 # ---------------------------------------------------------------------------------------------- detection

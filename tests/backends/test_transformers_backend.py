@@ -15,14 +15,16 @@ import pytest
 from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
-from aftertune.backends import _decode
+from aftertune.backends import _cache, _decode
 from aftertune.backends import transformers as backend
 from aftertune.backends._decode import Row, _pick, decode
+from aftertune.backends._direct import by_hand
 from aftertune.backends._prompt import stop_ids
 from aftertune.backends.transformers import Transformers, TransformersSession
 from aftertune.errors import AdapterNotAppliedError, ModelError, UsageError
 from aftertune.kinds import Backend, Reply, Request
 from aftertune.models.chat import render
+from aftertune.models.reference import resolve
 from aftertune.plugins import load
 from aftertune.records import Message, Prompt, digest
 
@@ -244,6 +246,35 @@ def test_an_adapter_applied_at_another_strength_is_caught(
         llama.use(made / "llama" / "adapter")
 
 
+def test_a_weak_adapter_is_no_error_in_bfloat16_and_a_wrong_one_is(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sum W + B A in bfloat16 would round most of it away, and call it not applied."""
+    from peft.tuners.lora import Linear
+
+    tiny_models.save_adapter(made / "llama" / "base", tmp_path / "weak", scale=0.01)
+    with Transformers(dtype="bfloat16").open(str(made / "llama" / "base")) as session:
+        proof = session.use(tmp_path / "weak")
+        assert proof.max_logit_change
+        assert proof.matches_direct is not None
+        assert proof.matches_direct < 0.2 * proof.max_logit_change
+        session.use(None)
+        forward = Linear.forward
+        monkeypatch.setattr(
+            Linear, "forward", lambda self, x, *a, **k: 2 * forward(self, x, *a, **k) - self.base_layer(x)
+        )
+        with pytest.raises(AdapterNotAppliedError, match="away from a direct forward pass"):
+            session.use(tmp_path / "weak")
+
+
+def test_the_proof_copies_no_weights(llama: TransformersSession, made: Path) -> None:
+    found = by_hand(llama._base, resolve(made / "llama" / "adapter", base=llama._base_ref))
+    assert not found.weights, "of an 8B model these would be another 14 GB"
+    linear = 2 * 7
+    assert len(found.added) == linear
+    assert found.moved == sum(b.shape[0] * a.shape[1] for _, a, b in found.added.values())
+
+
 def test_a_zero_adapter_is_caught(llama: TransformersSession, made: Path, tmp_path: Path) -> None:
     tiny_models.save_adapter(made / "llama" / "base", tmp_path / "zero", scale=0.0)
     with pytest.raises(AdapterNotAppliedError, match="the adapter is zero"):
@@ -315,7 +346,7 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
     before = said(llama, asked(0.0))
     caches: list[Any] = []
     alive: list[int] = []
-    empty, forward = _decode.empty, _decode._Batch._forward
+    empty, forward = _cache.empty, _decode._Batch._forward
 
     def noted(config: Any) -> Any:
         alive.append(sum(cache() is not None for cache in caches))
@@ -425,6 +456,76 @@ def test_layers_that_forget_are_decoded_one_batch_after_the_other() -> None:
     assert [found[at] for at in range(len(rows))] == alone
 
 
+def test_a_row_that_ended_at_the_models_last_position_does_not_step_beyond_it() -> None:
+    """GPT-2 looks positions up in a table: beyond it is an error on a CPU, and the end of the process on a GPU."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2, n_positions=24, initializer_range=0.3)
+    model = GPT2LMHeadModel(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    rows = [Row([3 + at] * length, 24 - length, 0.0, at) for at, length in enumerate((20, 12, 6, 4, 3))]
+    alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]
+    found = {row.row: row.tokens for row in decode(model, rows, 0, frozenset())}
+    assert [found[at] for at in range(len(rows))] == alone
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0},
+        {
+            "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4,
+            "original_max_position_embeddings": 20, "factor": 2.0,
+        },
+    ],
+    ids=lambda rope: str(rope["rope_type"]),
+)  # fmt: skip
+def test_angles_that_depend_on_lengths_do_not_depend_on_the_batch(rope: dict[str, Any]) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=40, rope_parameters=rope, initializer_range=0.3,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    rows = [Row([3 + at, 5, 7] * length, 40 - 3 * length, 0.0, at) for at, length in enumerate((11, 7, 5, 3, 2, 1))]
+    rows += [Row([9] * 3, 4, 0.0, 1), Row([8] * 5, 6, 0.0, 2)]
+    alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]
+    found = {row.row: row.tokens for row in decode(model, rows, 0, frozenset(), 4)}
+    assert [found[at] for at in range(len(rows))] == alone
+
+
+def test_rows_leave_a_batch_of_layers_with_a_recurrent_state() -> None:
+    import torch
+    from transformers import Lfm2Config, Lfm2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Lfm2Config(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, layer_types=["conv", "full_attention"], initializer_range=0.3,
+    )  # fmt: skip
+    model = Lfm2ForCausalLM(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    rows = [Row([5 + at] * (3 + at), 2 + 2 * at, 0.0, at) for at in range(6)]
+    alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]
+    found = {row.row: row.tokens for row in decode(model, rows, 0, frozenset())}
+    assert [found[at] for at in range(len(rows))] == alone
+
+
+def test_a_model_that_would_forget_everything_but_the_last_token_is_refused(tmp_path: Path) -> None:
+    from transformers import Mamba2Config, Mamba2ForCausalLM
+
+    tiny_models.tokenizer("llama").save_pretrained(tmp_path)
+    config = Mamba2Config(
+        vocab_size=512, hidden_size=32, num_hidden_layers=1, state_size=8, head_dim=8, num_heads=8, n_groups=1
+    )
+    Mamba2ForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="Mamba2ForCausalLM cannot be asked here.*does not take past_key_values"):
+        Transformers().open(str(tmp_path)).__enter__()
+
+
 def test_a_generator_that_waits_leaves_no_mode_behind(llama: TransformersSession) -> None:
     import torch
 
@@ -432,6 +533,37 @@ def test_a_generator_that_waits_leaves_no_mode_behind(llama: TransformersSession
     next(replies)
     assert not torch.is_inference_mode_enabled()
     assert torch.is_grad_enabled()
+
+
+def test_an_adapter_that_fails_half_way_leaves_the_base_as_it_was(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where memory ends while its weights are read: PEFT's layers are in the base by then."""
+    from peft import PeftModel
+
+    with Transformers(adapters="unmerged").open(str(made / "llama" / "base")) as session:
+        before = said(session, asked(0.0))
+
+        def halfway(self: Any, *_: Any, **__: Any) -> None:
+            for name, weight in self.named_parameters():
+                if "lora_B" in name:
+                    weight.data.fill_(1.0)
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB\nin detail")
+
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(ModelError, match="PEFT cannot apply it: CUDA out of memory"),
+        ):
+            patch.setattr(PeftModel, "load_adapter", halfway)
+            session.use(made / "llama" / "adapter")
+        session.use(None)
+        assert said(session, asked(0.0)) == before
+        assert session.use(made / "llama" / "adapter").max_logit_change
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta:x"])
+def test_a_device_that_is_not_here_is_one_line(device: str, made: Path) -> None:
+    with pytest.raises(ModelError, match=f"device = '{device}': there is none such here") as caught:
+        Transformers(device=device).open(str(made / "llama" / "base")).__enter__()
+    assert "\n" not in str(caught.value)
 
 
 def test_what_cannot_be_opened_is_one_line(made: Path, tmp_path: Path) -> None:

@@ -115,6 +115,14 @@ def test_each_gpu_has_one_process_and_what_runs_no_model_has_none(
     assert {(tmp_path / f"m{index}").read_text() for index in range(4)} == {"3", "5"}
 
 
+def test_a_system_that_does_not_tell_which_cores_are_ours_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert Local().at_once == 7
+    assert Local(3).at_once == 3
+
+
 def test_gpus_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-ab12")
     assert visible_gpus() == ["2", "GPU-ab12"]

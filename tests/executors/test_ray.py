@@ -15,6 +15,7 @@ import pytest
 
 from aftertune.errors import AftertuneError, TuneError, UsageError
 from aftertune.executors import ray as executor
+from aftertune.executors._schedule import Schedule
 from aftertune.executors.ray import Ray
 from aftertune.kinds import Cell
 
@@ -174,10 +175,10 @@ def test_actors_with_gpus_do_the_rest_where_they_take_every_cpu(
     def never(seconds: float) -> None:
         raise AssertionError("nothing runs, and nothing ever will")
 
-    monkeypatch.setattr(executor.time, "sleep", never)
+    monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=time.monotonic, sleep=never))
     finished: list[str] = []
     crew = executor._Crew(Ray(**options), StandIn(cpus, gpus), lambda cell: None)
-    crew.run(executor.Schedule(ASK_AND_JUDGE[first:]), lambda cell: finished.append(cell.id))
+    crew.run(Schedule(ASK_AND_JUDGE[first:]), lambda cell: finished.append(cell.id))
     assert finished == ["asked", "judged"][first:]
 
 
@@ -191,11 +192,11 @@ def test_a_cluster_that_is_too_small_is_said_and_waited_for(
         if len(waited) == 3:
             cluster.has = {"CPU": 66.0}
 
-    monkeypatch.setattr(executor.time, "sleep", joins)
+    monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=time.monotonic, sleep=joins))
     monkeypatch.setattr(executor, "_PATIENCE", 0.0)
     finished: list[str] = []
     executor._Crew(Ray(cpus=64), cluster, lambda cell: None).run(
-        executor.Schedule(ASK_AND_JUDGE), lambda cell: finished.append(cell.id)
+        Schedule(ASK_AND_JUDGE), lambda cell: finished.append(cell.id)
     )
     assert finished == ["asked", "judged"]
     assert len(waited) == 3, "it looks now and then, not all the time"

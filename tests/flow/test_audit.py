@@ -12,7 +12,7 @@ from tests import tiny_models
 
 from aftertune import embedded
 from aftertune.design.study import Design, Given, Part
-from aftertune.errors import ModelError
+from aftertune.errors import ModelError, UsageError
 from aftertune.flow import auditing, pipeline
 
 FEW = Part("miniature", {"harmful": 6, "harmless": 4, "open": 4, "privacy": 4, "support": 2})
@@ -49,6 +49,27 @@ def test_a_full_model_with_a_tokenizer_of_its_own(tmp_path: Path) -> None:
     result = pipeline.run(design, tmp_path / "run", executor=ONE)
     assert any("tokenizer" in warning for warning in result.warnings)
     assert "tokenizer" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_run_does_not_go_on_with_another_chat_template_or_scale(tmp_path: Path) -> None:
+    """Ids hold the weights: without this, old answers would pass for those of the model as it is now."""
+    base = tiny_models.save("llama", tmp_path / "base")
+    adapter = tiny_models.save_adapter(base, tmp_path / "adapter")
+    design = few(auditing.audit_design(str(base), [Given(str(adapter))]))
+    before = pipeline.run(design, tmp_path / "run", executor=ONE)
+    template, scale = base / "chat_template.jinja", adapter / "adapter_config.json"
+    for path, old, new in (
+        (template, "m['role'] +", "m['role'] | upper +"),
+        (scale, '"lora_alpha": 8', '"lora_alpha": 1'),
+    ):
+        kept = path.read_text()
+        assert old in kept
+        path.write_text(kept.replace(old, new))
+        with pytest.raises(UsageError, match=f"{path.parent.name} got another configuration, tokenizer or chat"):
+            pipeline.run(design, tmp_path / "run", executor=ONE)
+        path.write_text(kept)
+    tiny_models.edit_json(base / "config.json", transformers_version="4.0.0")
+    assert pipeline.run(design, tmp_path / "run", executor=ONE).decisions == before.decisions
 
 
 def test_an_adapter_of_another_base_is_refused_before_anything_runs(tmp_path: Path) -> None:

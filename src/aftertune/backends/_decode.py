@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aftertune.backends._cache import empty, is_plain, join, trim
+from aftertune.backends._cache import empty, is_plain, join, select, trim, turning_point
 
 WORTH_SHARING = 16
 """Tokens that prompts must share at their beginning for it to be computed once."""
@@ -67,8 +67,13 @@ def decode(
         for at in range(0, len(rows), slots):
             yield from _run(batch, rows, list(range(at, min(at + slots, len(rows)))), [], stop, slots, refill)
         return
-    order = list(range(len(rows)))
-    yield from _run(batch, rows, order[:slots], order[slots:], stop, slots, refill)
+    most = turning_point(model.config.get_text_config(decoder=True))
+    alone = [at for at, row in enumerate(rows) if most is not None and len(row.ids) + row.limit > most]
+    order = sorted(set(range(len(rows))) - set(alone))
+    if order:
+        yield from _run(batch, rows, order[:slots], order[slots:], stop, slots, refill)
+    for at in alone:
+        yield from _run(batch, rows, [at], [], stop, 1, refill)
 
 
 def _run(
@@ -164,7 +169,7 @@ class _Batch:
             self._cache = self._mask = self._positions = self.logits = None
             return picked
         index = torch.tensor(kept, device=self._device)
-        self._cache.batch_select_indices(index)
+        select(self._cache, index)
         self._mask, self._positions, self.logits = self._mask[index], self._positions[index], self.logits[index]
         if self.open_ended:
             unused = int(self._mask.any(dim=0).int().argmax())
@@ -177,7 +182,9 @@ class _Batch:
         """Put one token per row (rows) through the model."""
         import torch
 
-        self._positions = self._positions + 1
+        # A row that has ended stays where it is: beyond the model's last position there is none to look up.
+        going = [not over for over in self.ended]
+        self._positions = self._positions + (1 if all(going) else self._positions.new_tensor(going)[:, None])
         self._mask = torch.cat([self._mask, self._mask.new_ones((len(self.rows), 1))], dim=1)
         self.logits = self._forward(picked[:, None], self._mask, self._positions, self._cache)
 
@@ -199,7 +206,7 @@ class _Batch:
             ids = torch.tensor([different[0][:head]], device=self._device)
             steps = torch.arange(head, device=self._device)[None]
             self._forward(ids, torch.ones_like(ids), steps, cache)
-            cache.batch_select_indices(torch.zeros(len(different), dtype=torch.long, device=self._device))
+            select(cache, torch.zeros(len(different), dtype=torch.long, device=self._device))
         tails = [prompt[head:] for prompt in different]
         length = max(map(len, tails))
         ids = torch.tensor([[self._pad] * (length - len(tail)) + list(tail) for tail in tails], device=self._device)
@@ -211,7 +218,7 @@ class _Batch:
         if len(different) < len(prompts):
             places = {prompt: at for at, prompt in enumerate(different)}
             index = torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self._device)
-            cache.batch_select_indices(index)
+            select(cache, index)
             mask, last, logits = mask[index], last[index], logits[index]
         return cache, mask, last, logits
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from aftertune.errors import ModelError
@@ -22,56 +22,58 @@ PROBES = (
 """What is said to the model to see its logits; their meaning does not matter."""
 
 
-Made = Callable[[], Any]
-"""Makes one weight when it is needed, so that no second copy of a model is held."""
+@dataclass(frozen=True)
+class ByHand:
+    """What an adapter's files make of its base."""
+
+    added: Mapping[str, tuple[float, Any, Any]]
+    """Parameter name -> s, A (r x in) and B (out x r): the layer's output is the base's own plus s B A x."""
+    weights: Mapping[str, Any]
+    """Parameter name -> the whole tensor that stands in for the base's own."""
+    moved: int
+    """How many of the base's weights change."""
 
 
-def logits(model: Any, probes: Sequence[Sequence[int]], weights: Mapping[str, Made] | None = None) -> Any:
+def logits(
+    model: Any,
+    probes: Sequence[Sequence[int]],
+    weights: Mapping[str, Any] | None = None,
+    added: Mapping[str, tuple[float, Any, Any]] | None = None,
+) -> Any:
     """Return the logits (tokens of all probes x vocabulary, fp32, CPU), each probe on its own, without padding.
 
-    `weights` (parameter name -> what makes it) stands in for the model's own, which stay untouched.
+    `weights` and `added`, as in `ByHand`, for the while; the model stays untouched.
     """
     import torch
 
     found = []
-    with torch.inference_mode(), _instead(model, weights or {}) as plain:
+    with torch.inference_mode(), ExitStack() as hooks:
+        left = hooks.enter_context(four_bits.instead(model, dict(weights or {})))
+        for name, (scale, a, b) in (added or {}).items():
+
+            def more(
+                _layer: Any, given: tuple[Any, ...], out: Any, scale: float = scale, a: Any = a, b: Any = b
+            ) -> Any:
+                return (out.float() + scale * (given[0].float() @ a.T @ b.T)).to(out.dtype)
+
+            layer = model.get_submodule(name.removesuffix(".weight"))
+            hooks.callback(layer.register_forward_hook(more).remove)
         for probe in probes:
             ids = torch.tensor([list(probe)], device=model.device)
             given = {"input_ids": ids, "use_cache": False}
-            if plain:
-                out = torch.func.functional_call(model, plain, kwargs=given, tie_weights=False)
-            else:
-                out = model(**given)
+            out = torch.func.functional_call(model, left, kwargs=given, tie_weights=False) if left else model(**given)
             found.append(out.logits[0].float().cpu())
     return torch.cat(found)
 
 
-@contextmanager
-def _instead(model: Any, weights: Mapping[str, Made]) -> Iterator[dict[str, Any]]:
-    """Let `weights` stand in for those of linear layers, one layer at a time; give those that are left, made."""
-    import torch
+def by_hand(model: Any, adapter: ModelRef) -> ByHand:
+    """Return what an adapter's files make of the base: W x + (alpha / r) B A x, in fp32.
 
-    left: dict[str, Any] = {}
-    with ExitStack() as hooks:
-        for name, make in weights.items():
-            layer = model.get_submodule(name.removesuffix(".weight")) if name.endswith(".weight") else None
-            if not isinstance(layer, torch.nn.Linear):
-                left[name] = make()
-                continue
-
-            def product(layer: Any, given: tuple[Any, ...], _out: Any, make: Made = make) -> Any:
-                return torch.nn.functional.linear(given[0], make().to(given[0]), layer.bias)
-
-            hooks.callback(layer.register_forward_hook(product).remove)
-        yield left
-
-
-def merged_by_hand(model: Any, adapter: ModelRef) -> tuple[dict[str, Made], int]:
-    """Return the base's weights with the adapter added, W + (alpha / r) B A, and how many of them move.
-
-    Only changed weights are returned, by parameter name, each made when it is asked for; ranks and alphas per module,
-    rank-stabilised scaling (alpha / sqrt(r); Kalajdzievski 2023, arXiv 2312.03732) and DoRA magnitudes (Liu et al.
-    2024, arXiv 2402.09353) are honoured. Source: Hu et al. 2021, arXiv 2106.09685, eq. 3.
+    Ranks and alphas per module, rank-stabilised scaling (alpha / sqrt(r); Kalajdzievski 2023, arXiv 2312.03732) and
+    DoRA magnitudes (Liu et al. 2024, arXiv 2402.09353) are honoured. Only what cannot be added to a layer's output
+    (DoRA, embeddings, whole tensors) comes as a copy of the base's tensor: of an 8B model with LoRA on every linear
+    layer such copies would be another 14 GB, and in bfloat16 the sum W + B A would round a small update away. Source:
+    Hu et al. 2021, arXiv 2106.09685, eq. 3.
     Raises ModelError for a module that the model does not have, and for variants of LoRA that are not known here.
     """
     import torch
@@ -81,47 +83,42 @@ def merged_by_hand(model: Any, adapter: ModelRef) -> tuple[dict[str, Made], int]
     tensors = {strip_prefix(key): value for file in adapter.files for key, value in load_file(file).items()}
     own = dict(model.named_parameters(remove_duplicate=False))
     index = WeightIndex({name: four_bits.shape(value) for name, value in own.items()})
-    changed: dict[str, Made] = {}
+    changed: dict[str, Any] = {}
+    added: dict[str, tuple[float, Any, Any]] = {}
     moved = 0
     with torch.inference_mode():
         for key in (key for key in tensors if "lora_" not in key):  # whole tensors, stored beside the adapter
             name = _parameter(index, key.replace(".base_layer.", ".").removesuffix(".weight"), key, adapter)
             held = four_bits.plain(own[name])
-            changed[name] = partial(tensors[key].to, held)
-            moved += int((tensors[key].to(held) != held).sum())
-        for key, b in tensors.items():
+            changed[name] = tensors[key].to(held)
+            moved += int((changed[name] != held).sum())
+        for key, value in tensors.items():
             found = re.fullmatch(r"(.+)\.lora_(embedding_)?B(\.weight)?", key)
             if found is None:
                 if not re.search(r"\.lora_((embedding_)?A|magnitude_vector)(\.weight)?$", key) and "lora_" in key:
                     raise ModelError(f"{adapter.name}: {key}: this variant of LoRA is not supported")
                 continue
             module, embedding, end = found[1], found[2] or "", found[3] or ""
-            a = tensors[f"{module}.lora_{embedding}A{end}"]
             name = _parameter(index, module, key, adapter)
+            device = own[name].device
+            a, b = (one.to(device).float() for one in (tensors[f"{module}.lora_{embedding}A{end}"], value))
+            scale = _scale(config, module, a.shape[0])
+            update = scale * (b @ a)
+            moved += int((update != 0).sum())
             magnitude = tensors.get(
                 f"{module}.lora_magnitude_vector{end}", tensors.get(f"{module}.lora_magnitude_vector")
             )
-            update = partial(
-                _update, a, b, _scale(config, module, a.shape[0]),
-                turned=bool(embedding or config.get("fan_in_fan_out")), device=own[name].device,
-            )  # fmt: skip
-            moved += int((update() != 0).sum())
-            before = changed.get(name, partial(four_bits.plain, own[name]))
-            changed[name] = partial(_merged, before, update, magnitude)
-    return changed, moved
-
-
-def _update(a: Any, b: Any, scale: float, *, turned: bool, device: Any) -> Any:
-    update = scale * (b.to(device).float() @ a.to(device).float())
-    return update.T if turned else update
-
-
-def _merged(before: Made, update: Made, magnitude: Any) -> Any:
-    weight = before()
-    merged = weight.float() + update()
-    if magnitude is not None:
-        merged = merged * (magnitude.to(merged) / merged.norm(dim=1)).unsqueeze(1)
-    return merged.to(weight.dtype)
+            if not embedding and magnitude is None and name not in changed and name.endswith(".weight"):
+                added[name] = scale, a, b
+                continue
+            if embedding or config.get("fan_in_fan_out"):
+                update = update.T
+            weight: Any = changed[name] if name in changed else four_bits.plain(own[name])
+            merged = weight.float() + update
+            if magnitude is not None:
+                merged = merged * (magnitude.to(merged) / merged.norm(dim=1)).unsqueeze(1)
+            changed[name] = merged.to(weight.dtype)
+    return ByHand(added, changed, moved)
 
 
 def _parameter(index: WeightIndex, module: str, key: str, adapter: ModelRef) -> str:

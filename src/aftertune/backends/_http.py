@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from aftertune.backends._load import first_line
 from aftertune.backends._pace import Ledger, Limits, Pace, retry_after
 from aftertune.backends._replies import BadReplyError, Completion, read_body, read_events, said
 from aftertune.errors import ServerError
@@ -29,6 +31,9 @@ LONGEST_PAUSE = 600.0
 """Seconds: a server that asks for a longer pause by Retry-After ends the run, to be continued later."""
 IN_A_ROW = 8
 """Requests that fail for good, with no answer between them, after which the server counts as gone."""
+
+
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for an answer in plain text
 
 
 class _AgainError(Exception):
@@ -62,12 +67,20 @@ class Client:
 
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         wait = self._limits.timeout_s
-        return httpx.AsyncClient(
-            headers=headers,
-            verify=self.url.startswith("https:"),  # certificates take a while to load
-            timeout=httpx.Timeout(wait, connect=min(10.0, wait), pool=None),
-            limits=httpx.Limits(max_connections=self._limits.concurrency),
-        )
+        try:
+            return httpx.AsyncClient(
+                headers=headers,
+                verify=self.url.startswith("https:"),  # certificates take a while to load
+                # What is said to this machine must not leave it by a proxy of the environment.
+                mounts=dict.fromkeys(("http://", "https://", "all://")) if _is_here(self.url) else None,
+                timeout=httpx.Timeout(wait, connect=min(10.0, wait), pool=None),
+                limits=httpx.Limits(max_connections=self._limits.concurrency),
+            )
+        except (ImportError, ValueError, OSError) as error:
+            raise ServerError(
+                f"{self.url}: the environment's proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) or certificates "
+                f"(SSL_CERT_FILE, SSL_CERT_DIR) cannot be used: {type(error).__name__}: {first_line(error)}"
+            ) from None
 
     def get(self, path: str) -> Any:
         """Return the JSON that the server has at `path`, tried once; None where it has none."""
@@ -256,7 +269,13 @@ class Client:
             raise _AgainError(f"no answer within {self._limits.timeout_s:g} s") from None
         except httpx.InvalidURL:
             raise ServerError(f"{self.url}: not an address") from None
-        except httpx.ConnectError:
+        except httpx.ConnectError as error:
+            words = first_line(error)
+            if "CERTIFICATE_VERIFY_FAILED" in words:
+                advice = "let the environment variable SSL_CERT_FILE name the certificates that are"
+                raise ServerError(f"{self.url}: its certificate is not trusted: {words}; {advice}") from None
+            if any(mark in words for mark in _NO_TLS):
+                raise ServerError(f"{self.url}: it does not speak TLS there: give the address with http://") from None
             raise _AgainError("the server cannot be reached") from None
         except (httpx.HTTPError, httpx.StreamError):
             raise _AgainError("the connection broke") from None
@@ -282,6 +301,11 @@ class Client:
 
     def _clean(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 @dataclass(frozen=True)

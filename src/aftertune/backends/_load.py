@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import warnings
@@ -14,18 +15,26 @@ from aftertune.errors import ModelError
 from aftertune.models import four_bits
 from aftertune.models.reference import ModelRef
 
+_NEEDED = frozenset({"past_key_values", "logits_to_keep"})
+"""What decoding hands to a model."""
+
 
 def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = False) -> Any:
     """Return the model in evaluation mode, without gradients; `device` `auto` is a GPU where there is one.
 
     With `packed` its linear layers are held in NF4 (the output layer is not), and `dtype` is that of the rest.
-    Raises ModelError where transformers cannot load it, or would have to invent weights that its files do not hold.
+    Raises ModelError where there is no such device, where transformers cannot load it, or would have to invent weights
+    that its files do not hold.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device = {device!r}: there is none such here: {first_line(error)}") from None
     loader: Any = AutoModelForCausalLM
     kind = getattr(torch, dtype)
     how = {"quantization_config": four_bits.config(kind), "device_map": {"": device}} if packed else {}
@@ -39,9 +48,18 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = F
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(f"{reference.name}: {len(missing)} weights are not in its files, e.g. {missing[0]}")
+    lacking = _NEEDED - set(inspect.signature(model.forward).parameters)
+    if lacking:  # Mamba takes its state by another name: it would answer, each token knowing the last one only
+        raise ModelError(
+            f"{reference.name}: {type(model).__name__} cannot be asked here: its forward pass does not take "
+            f"{', '.join(sorted(lacking))}; ask it on a server (backend endpoint)"
+        )
     if packed:
         return four_bits.settle(model, reference.name).eval().requires_grad_(False)
-    return model.to(device).eval().requires_grad_(False)
+    try:
+        return model.to(device).eval().requires_grad_(False)
+    except RuntimeError as error:
+        raise ModelError(f"{reference.name}: does not fit on {device}: {first_line(error)}") from None
 
 
 def memory(device: str) -> int:

@@ -100,7 +100,7 @@ def _text(message: Mapping[str, Any]) -> str:
         return ""
     if not isinstance(content, str):
         raise BadReplyError("the reply's content is not text")
-    return whole(content)
+    return str(whole(content))
 
 
 def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:

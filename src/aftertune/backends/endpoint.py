@@ -270,6 +270,8 @@ class EndpointSession:
             body["seed"] = seed & 0x7FFFFFFF  # more bits than this are not safe in every server
         if self._backend.stream:
             body["stream"] = True
+            if self._backend.budget_tokens:  # else the pieces do not say what they cost
+                body.setdefault("stream_options", {"include_usage": True})
         if self._backend.logprobs:
             body |= {"logprobs": True, "top_logprobs": self._backend.logprobs}
         return body

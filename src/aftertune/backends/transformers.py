@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from aftertune.backends._continue import score_beginnings
 from aftertune.backends._decode import Row, decode
-from aftertune.backends._direct import PROBES, compared, logits, merged_by_hand
+from aftertune.backends._direct import PROBES, by_hand, compared, logits
 from aftertune.backends._load import first_line, load_model, load_tokenizer, memory, quiet
 from aftertune.backends._prompt import prompt_ids, stop_ids
 from aftertune.backends._said import failed, reply
@@ -59,6 +59,9 @@ class Transformers:
     quantization: Literal["none", "nf4"] = "none"
     """`nf4`: linear layers in 4 bits, as QLoRA tunes and many serve them (needs bitsandbytes); slow on a CPU."""
 
+    settles: ClassVar[tuple[str, ...]] = ("adapters",)
+    """What `settled` may choose."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured. Raises ValueError."""
         if self.batch_size < 0:
@@ -85,11 +88,6 @@ class Transformers:
     def capabilities(self) -> frozenset[str]:
         """All there are."""
         return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings"})
-
-    @property
-    def settles(self) -> tuple[str, ...]:
-        """The parameters that `settled` may choose."""
-        return ("adapters",)
 
     def settled(self, bases: Sequence[str]) -> dict[str, str]:
         """Return what `adapters = "auto"` comes to for a study where a merged copy would not fit beside a base."""
@@ -160,8 +158,8 @@ class TransformersSession:
     def use(self, checkpoint: Path | None) -> Proof:
         """Switch to a checkpoint (None: the base itself) and prove from logits that it answers.
 
-        The proof: on probe prompts the logits differ from the base's, and agree with a forward pass whose weights were
-        put together by hand from the files. A full model whose weights equal the base's is the base: no change is
+        The proof: on probe prompts the logits differ from the base's, and agree with a forward pass to which the files
+        were applied by hand. A full model whose weights equal the base's is the base: no change is
         expected of it. A checkpoint that is in use already is kept.
         Raises AdapterNotAppliedError, ModelError as in `Session.use`.
         """
@@ -169,10 +167,8 @@ class TransformersSession:
             self._leave()
             return self._proof
         reference = resolve(checkpoint, base=self._base_ref)
-        key = (
-            str(reference.path.resolve()),
-            [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in reference.files],
-        )
+        stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in reference.files]
+        key = str(reference.path.resolve()), stamps
         if key != self._key:
             self._leave()
             proof = self._use_adapter(reference) if reference.kind == "adapter" else self._use_full(reference)
@@ -229,8 +225,7 @@ class TransformersSession:
         own = self._own_tokenizer or self._base_tokenizer
         writer = own if template == "own" else self._base_tokenizer
         context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        size, pad = self._slots, own.pad_token_id or 0
-        return score_beginnings(self._model, writer, own, asked, system, context, pad, size)
+        return score_beginnings(self._model, writer, own, asked, system, context, own.pad_token_id or 0, self._slots)
 
     # ------------------------------------------------------------------------------------------ answering
 
@@ -282,13 +277,14 @@ class TransformersSession:
         self._reset()
 
     def _use_adapter(self, reference: ModelRef) -> Proof:
-        direct, moved = merged_by_hand(self._base, reference)
+        direct = by_hand(self._base, reference)
+        moved = direct.moved
         if moved == 0:
             raise AdapterNotAppliedError(f"{reference.name}: the adapter is zero (B A = 0): nothing was tuned into it")
-        expected = logits(self._base, self._probes, direct)
+        expected = logits(self._base, self._probes, direct.weights, direct.added)
         how = self._backend.adapters
         if how == "auto":
-            tied = any("embed" in name or "lm_head" in name for name in direct)
+            tied = any("embed" in name or "lm_head" in name for name in (*direct.weights, *direct.added))
             exact = self._backend.dtype == "float32" and self._backend.quantization == "none"
             how = "merged" if exact and not tied else "unmerged"
         self._model = self._attach(reference, merged=how == "merged")
@@ -300,8 +296,14 @@ class TransformersSession:
 
         # Whole tensors in an adapter's files would overwrite the base's own.
         own = not merged and all("lora_" in key for key in shapes_of(reference.files))
-        with quiet():
-            tuned = PeftModel.from_pretrained(self._base if own else copy.deepcopy(self._base), str(reference.path))
+        try:
+            with quiet():
+                tuned = PeftModel.from_pretrained(self._base if own else copy.deepcopy(self._base), str(reference.path))
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            if own:  # layers of PEFT may have stayed in it
+                self._base = self._model = None
+                self._base = self._model = self._load(self._base_ref)
+            raise ModelError(f"{reference.name}: PEFT cannot apply it: {first_line(error)}") from None
         self._attached = tuned if own else None
         return (tuned.merge_and_unload() if merged else tuned).eval()
 
@@ -344,6 +346,5 @@ class TransformersSession:
 
 def _rows(model: Any) -> tuple[int, int]:
     """Return the rows of the input and output embeddings."""
-    out = model.get_output_embeddings()
-    rows = int(model.get_input_embeddings().weight.shape[0])
+    rows, out = int(model.get_input_embeddings().weight.shape[0]), model.get_output_embeddings()
     return rows, int(out.weight.shape[0]) if out is not None else rows

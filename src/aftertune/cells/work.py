@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import dataclasses
 import functools
+import gc
 import logging
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from aftertune import plugins
 from aftertune.cells import answering, composing, judging, scoring
 from aftertune.errors import StoreError
 from aftertune.kinds import Backend, Cell, Session
+from aftertune.models.reference import SMALL
 from aftertune.planning import plan as planning
 from aftertune.planning.plan import ComposeJob, Plan, RespondJob, ScoreJob, TuneJob
 from aftertune.records import Conversation, Prompt, digest
@@ -89,13 +91,18 @@ class _Loaded:
         key = digest(plan.design.backend, base.model.identity, str(base.model.path))
         if self.session is None or key != self.key:
             began = time.time()
-            self.stack.close()
-            self.session, self.key = None, ""
+            self.let_go()
             backend: Backend = plugins.load("backend", plan.design.backend.name, plan.design.backend.parameters)
             self.session = self.stack.enter_context(backend.open(str(base.model.path)))
             self.key = key
             self.seconds += time.time() - began
         return self.session
+
+    def let_go(self) -> None:
+        """Unload the base; what hangs in circles is collected, since a GPU that is full does not ask for it."""
+        self.stack.close()
+        self.session, self.key = None, ""
+        gc.collect()
 
 
 _LOADED = _Loaded()
@@ -140,6 +147,8 @@ def _own_answers(plan: Plan, base: planning.Base, conversations: Sequence[Conver
 
 
 def _tune(run: Run, job: TuneJob, folder: CellFolder) -> dict[str, object]:
+    if job.base.model.parameters >= SMALL:  # a tuning loads the base anew: two of them may not fit
+        _LOADED.let_go()
     conversations = composing.read(run.cell("variants", job.variants).path / f"{job.arm.name}.jsonl")
     report = tune.tune(job.base.model.path, conversations, job.recipe, job.seed, folder.path)
     facts = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "checkpoints"}

@@ -49,7 +49,7 @@ class Local:
     @property
     def at_once(self) -> int:
         """How many cells run at once, where there are no GPUs."""
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or _cores()
 
     def run(self, cells: Sequence[Cell], work: Work, done: Callable[[Cell], None]) -> None:
         """Run every cell once those in its `after` are complete, the dearest first.
@@ -64,6 +64,12 @@ class Local:
             _in_order(schedule, work, done)
             return
         _Pools(workers, devices).run(schedule, work, done)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; macOS does not tell, so there all of them."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:
@@ -84,8 +90,7 @@ class _Pools:
 
     def __init__(self, workers: int, devices: Sequence[str]) -> None:
         spawn = multiprocessing.get_context("spawn")
-        cores = len(os.sched_getaffinity(0))
-        threads = max(1, cores // max(workers, len(devices)))
+        threads = max(1, _cores() // max(workers, len(devices)))
         self._plain = ProcessPoolExecutor(workers, spawn, _set_up, (threads, os.getpid(), None))
         self._pools, self._sizes = [self._plain], [workers]
         self._gpu: ProcessPoolExecutor | None = None

@@ -25,12 +25,13 @@ from aftertune.design.study import Contrast, Design, Part
 from aftertune.errors import StoreError, UsageError
 from aftertune.flow import standing
 from aftertune.kinds import Cell, Executor
+from aftertune.models.weights import settings
 from aftertune.page.findings import SubjectMeasure
 from aftertune.planning import parts, refusals, servers, written
 from aftertune.planning import plan as planning
 from aftertune.planning.pinned import pinned
 from aftertune.planning.plan import Plan
-from aftertune.records import Decision, Drift, Outcome, plain
+from aftertune.records import Decision, Drift, Outcome, digest, plain
 from aftertune.results import tabulate
 from aftertune.results.figures import Found
 from aftertune.results.gather import gather
@@ -83,9 +84,11 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
     asked = pinned(design, known)
     if asked != design:
         design, plan = asked, planning.make(asked)
-    place = Run.create(root, design, facts())
+    now = settings_of(plan)
+    place = Run.create(root, design, facts() | {"settings": now})
     if place.design() != design:
         plan = planning.make(place.design())
+    _same_settings(place, now)
     runner: Executor = plugins.load("executor", executor.name, executor.parameters)
     with place.lock():
         todo = unfinished(place, plan)
@@ -201,6 +204,34 @@ def facts() -> dict[str, object]:
         "versions": {"python": platform.python_version(), **found},
         "hardware": {"machine": platform.machine(), "system": platform.system()},
     }
+
+
+def settings_of(plan: Plan) -> dict[str, str]:
+    """Return, per model on this machine that is asked, the hash of what decides its answers beside its weights.
+
+    That is its configuration (an adapter's scale, rope, end tokens), tokenizer and chat template: ids hold the weights.
+    """
+    design, found = plan.design, {}
+    for base in plan.bases:
+        given = [each.path for each in design.checkpoints if (each.base or design.bases[0]) == base.name]
+        for name, model in [(base.name, base.model), *((n, parts.model(n, base.model, design.backend)) for n in given)]:
+            if model.kind != "served":
+                found[name] = digest(settings(model.path), model.tokenizer_hash, model.template_hash)
+    return {digest(name): value for name, value in found.items()}
+
+
+def _same_settings(place: Run, now: Mapping[str, str]) -> None:
+    """Refuse to go on with answers of one chat template, and more of another. Raises UsageError."""
+    design, before = place.design(), place.facts().get("settings")
+    if not isinstance(before, dict):  # a run of an earlier version
+        return
+    names = {digest(name): name for name in (*design.bases, *(each.path for each in design.checkpoints))}
+    changed = [names.get(key, key) for key, value in now.items() if before.get(key, value) != value]
+    if changed:
+        raise UsageError(
+            f"{place.root}: since the run began, {', '.join(changed)} got another configuration, tokenizer or chat "
+            "template beside the same weights; put it back, or choose another folder with -o"
+        )
 
 
 # ---------------------------------------------------------------------------------------------- ways in

@@ -1,13 +1,15 @@
-"""Weights in 4 bits (NF4) beside plain ones: loading them, reading them back, rounding others alike.
+"""Weights in 4 bits (NF4) beside plain ones: loading them, reading them back, and putting others in their place.
 
-bitsandbytes holds such a weight as packed codes with a state beside them. Its shape and its values are asked for
-here, so that the proof of application sees a 4-bit base as it sees any other.
+bitsandbytes holds such a weight as packed codes with a state beside them. Its shape, its values and what stands in for
+it are asked for here, so that the proof of application sees a 4-bit base as it sees any other.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from aftertune.errors import ModelError
@@ -77,3 +79,24 @@ def as_held(value: Any, weight: Any) -> Any:
         value.to(weight.device, state.dtype), blocksize=state.blocksize, compress_statistics=True, quant_type="nf4"
     )
     return dequantize_4bit(packed, own)
+
+
+@contextmanager
+def instead(model: Any, weights: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Let `weights` (parameter name -> tensor) stand in for 4-bit ones; give those that are left, for plain ones."""
+    import torch
+
+    own = dict(model.named_parameters(remove_duplicate=False))
+    left: dict[str, Any] = {}
+    with ExitStack() as hooks:
+        for name, value in weights.items():
+            if getattr(own[name], "quant_state", None) is None:
+                left[name] = value
+                continue
+
+            def product(layer: Any, given: tuple[Any, ...], _out: Any, value: Any = value) -> Any:
+                return torch.nn.functional.linear(given[0], value.to(given[0]), layer.bias)
+
+            layer = model.get_submodule(name.removesuffix(".weight"))
+            hooks.callback(layer.register_forward_hook(product).remove)
+        yield left

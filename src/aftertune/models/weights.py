@@ -108,6 +108,20 @@ def hash_files(files: Sequence[Path]) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
+_SETTINGS = ("config.json", "generation_config.json", "adapter_config.json")
+_NO_SETTING = ("_name_or_path", "base_model_name_or_path", "transformers_version")
+"""What these files hold beside settings."""
+
+
+def settings(folder: Path) -> list[dict[str, Any]]:
+    """Return a model's configuration: what decides its answers beside weights, tokenizer and chat template.
+
+    An adapter's scale is there, a model's rotary base, and the tokens that end an answer. Raises ModelError.
+    """
+    files = [read_json(folder / name) for name in _SETTINGS if (folder / name).is_file()]
+    return [{key: value for key, value in each.items() if key not in _NO_SETTING} for each in files]
+
+
 class WeightIndex:
     """The base's weight tensors by module, also where a library version names the outer modules differently."""
 
