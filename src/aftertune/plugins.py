@@ -46,7 +46,9 @@ def names(kind: str) -> list[str]:
 @functools.cache
 def _own(folder: str) -> frozenset[str]:
     package = importlib.import_module(f"aftertune.{folder}")
-    return frozenset(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    return frozenset(
+        module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")
+    )
 
 
 @functools.cache
