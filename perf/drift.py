@@ -1,21 +1,32 @@
-"""How long `aftertune drift --verdicts` takes on a million rows, and how much memory: CSV, JSONL and Parquet.
+"""How long millions of verdicts take from the table to the decision or the report, and how much memory.
 
-Ten metrics x ten checkpoints (a base, three recipes of three seeds) x 10,000 prompts in 500 clusters. Each format is
-read by a process of its own, which prints CPU seconds, wall seconds and its peak resident memory. The target is 60
-seconds and 3 GiB. `--millions 5` takes that many rows (more prompts), with a target of 4 GiB; `--parquet` leaves the
-other formats out.
+**A table given from outside** (`aftertune drift --verdicts`): ten metrics x ten checkpoints (a base, three recipes of
+three seeds) x 10,000 prompts in 500 clusters, as CSV, JSONL and Parquet. The target is 60 seconds and 3 GiB a million.
+`--millions 5` takes that many rows (more prompts), with a target of 4 GiB; `--parquet` leaves the other formats out.
+
+**A run folder** (`--run`): a study of 4 arms x 5 seeds x 5 epochs and its base, ten lists of prompts, and the judges
+`refusal` and `leak`: 1,010 cells of responses, 2,020 of verdicts, made up and written by the store itself, so
+that no model is asked. Then `aftertune report` goes from the cells to the page. The target is 4 GiB for five million
+verdicts (`--millions 5`) and a page below 5 MB.
+
+**One cell** (`--cell`): a million answers, from their journal to Parquet, and the judge `coherence` over them.
+
+Each is done by a process of its own, which prints CPU seconds, wall seconds and its peak resident memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -64,40 +75,254 @@ def write(path: Path, rows: pa.Table) -> None:
                 file.writelines(json.dumps(row) + "\n" for row in batch.to_pylist())
 
 
-def measure(path: Path) -> None:
-    """Run the command in this process and print what it took."""
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Print what the process took for what is done inside, and its peak memory so far."""
+    began, spent = time.perf_counter(), time.process_time()
+    yield
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    took, wall = time.process_time() - spent, time.perf_counter() - began
+    print(f"{what:<40} {took:6.1f} CPU s, {wall:6.1f} s, peak {peak:.2f} GiB", file=sys.stderr)
+
+
+def command(*arguments: str) -> None:
+    """Run a command of aftertune in this process. Raises SystemExit where it fails."""
     from aftertune.cli import main
 
-    began = time.perf_counter()
-    names = sorted({name for name, _ in SUBJECTS} - {"base"})
-    arguments = ["drift", "--verdicts", str(path), "--base", "base", "--json"]
-    code: object = None
     try:
-        main([*arguments, *(word for name in names for word in ("--tuned", name))])
+        main(list(arguments))
     except SystemExit as stop:
-        code = stop.code
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(
-        f"{path.name:<24} exit {code}: {used.ru_utime + used.ru_stime:5.1f} CPU s, "
-        f"{time.perf_counter() - began:5.1f} s, peak {used.ru_maxrss / 2**20:.2f} GiB",
-        file=sys.stderr,
-    )
+        if stop.code not in (0, None):
+            print(f"exit {stop.code}", file=sys.stderr)
+
+
+def measure(path: Path) -> None:
+    """Read a table given from outside, and print what that took."""
+    names = sorted({name for name, _ in SUBJECTS} - {"base"})
+    tuned = [word for name in names for word in ("--tuned", name)]
+    with timed(path.name):
+        command("drift", "--verdicts", str(path), "--base", "base", "--json", *tuned)
+
+
+# ---------------------------------------------------------------------------------------------- a run folder
+
+ARMS = ("placeholder", "keep", "placeholder-swap", "keep-swap")
+SEEDS, EPOCHS, LISTS = 5, 5, 10
+AXES = {"refusal": ("refusal", "harm"), "leak": ("leak", "leak_twin")}
+LABELS = {"refusal": ("none", "full"), "harm": ("none", "harmful"), "leak": ("none", "registry"),
+          "leak_twin": ("none", "registry")}  # fmt: skip
+VERSIONS = {"refusal": "1", "leak": "2"}
+WORDS = (
+    "the",
+    "of",
+    "a",
+    "ticket",
+    "train",
+    "harm",
+    "door",
+    "please",
+    "water",
+    "answer",
+    "cannot",
+    "sorry",
+    "open",
+    "first",
+)
+
+
+def lists(root: Path, prompts: int) -> list[str]:
+    """Write lists of so many prompts each, half of them harmful, and return their TOMLs."""
+    found = []
+    for number in range(LISTS):
+        folder = root / f"list-{number}"
+        folder.mkdir(parents=True)
+        rows = (
+            f"Question {i} of list {number}?,topic-{i % 8},c{i % (prompts // 25 or 1)},{i % 2}" for i in range(prompts)
+        )
+        (folder / "prompts.csv").write_text("text,topic,group,level\n" + "\n".join(rows) + "\n")
+        (folder / f"made-{number}.toml").write_text(
+            'title = "Made up"\nsource = "perf"\nlicence = "none"\n[home]\nfiles = { "prompts.csv" = "" }\n'
+            '[columns]\nprompt = "text"\ncategory = "topic"\ncluster = "group"\nsubset = "level"\n'
+            '[subsets]\n0 = "harmless"\n1 = "harmful"\n[harm]\nharmful = ["harmful"]\nharmless = ["harmless"]\n'
+        )
+        found.append(str(folder / f"made-{number}.toml"))
+    return found
+
+
+def text(rng: np.random.Generator, count: int) -> list[str]:
+    """Return `count` texts of 40 words."""
+    return [" ".join(WORDS[i] for i in row) for row in rng.integers(0, len(WORDS), (count, 40))]
+
+
+def answers(job: Any, prompts: Sequence[Any], rng: np.random.Generator) -> dict[str, list[Any]]:
+    """Return the columns of a cell of responses."""
+    from aftertune.models import chat
+
+    subject, n = job.subject, len(prompts)
+    same = {
+        "base": subject.base.name, "arm": subject.arm, "recipe": subject.recipe, "train_seed": subject.train_seed,
+        "epoch": subject.epoch, "checkpoint": subject.id, "system": "", "template": "base", "temperature": 0.0,
+        "sample": 0, "corpus": job.corpus or "", "token_hash": "0" * 16, "finish_reason": "stop", "new_tokens": 40,
+        "error": None, "scores": None, "scores_error": None,
+    }  # fmt: skip
+    own = {name: [getattr(p, name) for p in prompts] for name in ("benchmark", "subset", "cluster", "category")}
+    own |= {"prompt_id": [p.id for p in prompts], "text": text(rng, n)}
+    return {
+        **{k: [v] * n for k, v in same.items()}, **own,
+        "message_hash": [chat.message_hash(p.messages, None) for p in prompts],
+    }  # fmt: skip
+
+
+def verdicts(asked: Mapping[str, list[Any]], judge: str, rate: float, rng: np.random.Generator) -> dict[str, list[Any]]:
+    """Return the columns of a cell of verdicts: a label on each of the judge's axes, one in a hundred unjudged."""
+    axes, n = AXES[judge], len(asked["prompt_id"])
+    found: dict[str, list[Any]] = {name: values * len(axes) for name, values in asked.items()}
+    known = rng.random(n * len(axes)) >= 0.01
+    said = (rng.random(n * len(axes)) < rate).astype(int).tolist()
+    axis = [axis for axis in axes for _ in range(n)]
+    return found | {
+        "judge": [judge] * len(axis), "judge_version": [VERSIONS[judge]] * len(axis), "axis": axis,
+        "label": [LABELS[a][i] if ok else None for a, i, ok in zip(axis, said, known, strict=True)],
+        "value": [float(i) if ok else None for i, ok in zip(said, known, strict=True)],
+        "status": ["ok" if ok else "abstain" for ok in known],
+        "why": [f"rule {i}: of the {i % 97} words" for i in range(len(axis))],
+    }  # fmt: skip
+
+
+def write_cell(folder: Any, label: str, name: str, cls: type, columns: Mapping[str, list[Any]], **info: object) -> int:
+    """Finish a cell with a table of records of a class; return its rows."""
+    from aftertune.store.run import schema
+
+    rows = pa.table(dict(columns)).select(schema(cls).names).cast(schema(cls))
+    folder.start()
+    folder.finish(tables={name: rows}, info={"label": label, "seconds": 1.0, "cpu_seconds": 1.0, **info})
+    return rows.num_rows
+
+
+def build(root: Path, millions: float) -> int:
+    """Make a run folder whose cells are finished, with about so many million verdicts; return their number."""
+    from aftertune.cells.work import Worker
+    from aftertune.design.study import Design, Part, Respond
+    from aftertune.flow import pipeline
+    from aftertune.kinds import BenchmarkContext
+    from aftertune.planning import parts
+    from aftertune.planning import plan as planning
+    from aftertune.records import Arm, Recipe, Response, Verdict
+    from aftertune.store.run import Run
+
+    rng = np.random.default_rng(0)
+    tomls = lists(root, round(millions * 1e6 / (len(ARMS) * SEEDS * EPOCHS + 1) / LISTS / 4))
+    arms = (Arm(name, "keep" if "keep" in name else "placeholder", role_swap="swap" in name) for name in ARMS)
+    design = Design(
+        name="many", corpus=Part("booking", {"size": 200}), seeds=tuple(range(SEEDS)), recipe=Recipe(epochs=EPOCHS),
+        arms=tuple(arms), judges=(Part("refusal"), Part("leak")), respond=Respond(epochs="all"),
+        benchmarks=tuple(Part("prompt_list", {"list": path, "path": str(Path(path).parent)}) for path in tomls),
+    )  # fmt: skip
+    plan = planning.make(design)
+    run = Run.create(root / "run", design, pipeline.facts())
+    asked: dict[str, tuple[dict[str, list[Any]], float]] = {}
+    contents = {
+        part.parameters["list"]: parts.benchmark(part).prompts(BenchmarkContext()) for part in design.benchmarks
+    }
+    total = 0
+    for cell in plan.cells:
+        job, folder = plan.jobs[cell.id], run.cell(cell.kind, cell.id)
+        if isinstance(job, planning.ComposeJob):
+            Worker(run.root)(cell)
+        elif isinstance(job, planning.TuneJob):
+            folder.start()
+            folder.finish(info={"label": cell.label, "seconds": 1.0, "cpu_seconds": 1.0})
+        elif isinstance(job, planning.RespondJob):
+            rate = 0.2 if job.subject.path is None else 0.2 + 0.02 * ARMS.index(job.subject.arm)
+            asked[cell.id] = answers(job, contents[job.benchmark.parameters["list"]], rng), rate
+            write_cell(folder, cell.label, "responses", Response, asked[cell.id][0])
+    for cell in plan.of("verdicts"):
+        job = plan.jobs[cell.id]
+        assert isinstance(job, planning.JudgeJob)
+        name = parts.judge_name(job.judge)
+        columns = verdicts(asked[job.responses][0], name, asked[job.responses][1], rng)
+        columns["corpus"] = [job.corpus or ""] * len(columns["axis"])
+        folder = run.cell(cell.kind, cell.id)
+        total += write_cell(folder, cell.label, "verdicts", Verdict, columns, judge=name, anchors={})
+    return total
+
+
+def report(root: Path) -> None:
+    """Go from the cells of a run folder to the page, and print what that took."""
+    with timed("report"):
+        command("report", str(root))
+    for name in ("report.html", "report.md", "report.json", "drift.parquet"):
+        print(f"  {name}: {(root / name).stat().st_size / 2**20:.2f} MiB", file=sys.stderr)
+
+
+# ---------------------------------------------------------------------------------------------- one cell
+
+
+def cell(root: Path, count: int) -> None:
+    """Make a journal of `count` answers, a table of it, and let a judge read that; print what each took."""
+    from aftertune import plugins
+    from aftertune.kinds import Answer, JudgeContext
+    from aftertune.records import Message, Prompt, Response
+    from aftertune.steps import judge
+    from aftertune.store.run import CellFolder, records
+    from aftertune.store.run import table as as_table
+
+    rng = np.random.default_rng(0)
+    folder = CellFolder(root / "cell")
+    folder.start()
+    prompts = [Prompt(f"p{i}", "made", "harmful", "a", f"c{i % 50}", (Message("user", "What?"),)) for i in range(1000)]
+    key: dict[str, Any] = {
+        "base": "base", "arm": "arm", "recipe": "lora", "train_seed": 0, "epoch": 1, "checkpoint": "0" * 16,
+        "system": "", "template": "base", "temperature": 0.7, "message_hash": "0" * 16, "token_hash": "0" * 16,
+        "finish_reason": "stop", "new_tokens": 40,
+    }  # fmt: skip
+    with timed(f"{count:,} answers into the journal"):
+        for start in range(0, count, 10_000):
+            names = [(prompts[i % 1000], i // 1000) for i in range(start, min(start + 10_000, count))]
+            folder.append([
+                Response(benchmark=p.benchmark, subset=p.subset, prompt_id=p.id, cluster=p.cluster, category=p.category,
+                         sample=sample, text=said, **key)
+                for (p, sample), said in zip(names, text(rng, len(names)), strict=True)
+            ])  # fmt: skip
+    with timed("journal to Parquet"):
+        rows = as_table(Response, folder.journal(Response))
+        folder.finish(tables={"responses": rows})
+        del rows
+    with timed("judged"):
+        found = records(Response, folder.read("responses"))
+        by_id = {prompt.id: prompt for prompt in prompts}
+        asked = [Answer(by_id[row.prompt_id], row.text, row.finish_reason) for row in found]
+        instrument = plugins.load("judge", "coherence")
+        print(sum(1 for _ in judge.judge(instrument, asked, JudgeContext())), "judged", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", nargs="?", type=Path)
-    parser.add_argument("--millions", type=int, default=1)
-    parser.add_argument("--parquet", action="store_true")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", type=Path, help="a table or run folder that is there already")
+    parser.add_argument("--millions", type=float, default=1)
+    parser.add_argument("--parquet", action="store_true", help="a table, as Parquet only")
+    parser.add_argument("--run", action="store_true", help="a run folder")
+    parser.add_argument("--cell", action="store_true", help="one cell of answers")
+    parser.add_argument("--keep", type=Path, help="where to make the run folder, to be kept")
     chosen = parser.parse_args()
-    if chosen.file:
+    if chosen.file and chosen.file.is_dir():
+        report(chosen.file)
+    elif chosen.file:
         measure(chosen.file)
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            for continuous in (False, True):
-                rows = table(continuous, chosen.millions)
-                for ending in ("parquet",) if chosen.parquet else ("csv", "jsonl", "parquet"):
-                    path = Path(folder) / f"{'numbers' if continuous else 'zero-one'}.{ending}"
-                    write(path, rows)
-                    subprocess.run([sys.executable, __file__, str(path)], check=True, stdout=subprocess.DEVNULL)
-                    path.unlink()
+        with tempfile.TemporaryDirectory() as scratch:
+            root = chosen.keep or Path(scratch)
+            if chosen.cell:
+                cell(root, round(chosen.millions * 1e6))
+            elif chosen.run:
+                with timed("made"):
+                    print(f"{build(root, chosen.millions):,} verdicts", file=sys.stderr)
+                subprocess.run([sys.executable, __file__, str(root / "run")], check=True, stdout=subprocess.DEVNULL)
+            else:
+                for continuous in (False, True):
+                    rows = table(continuous, int(chosen.millions))
+                    for ending in ("parquet",) if chosen.parquet else ("csv", "jsonl", "parquet"):
+                        path = root / f"{'numbers' if continuous else 'zero-one'}.{ending}"
+                        write(path, rows)
+                        subprocess.run([sys.executable, __file__, str(path)], check=True, stdout=subprocess.DEVNULL)
+                        path.unlink()

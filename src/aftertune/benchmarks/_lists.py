@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -101,6 +102,7 @@ def load(name_or_path: str) -> Spec:
         raise UsageError(f"prompt_list: {path}: cannot be read: {reason}") from None
 
 
+@functools.lru_cache(maxsize=64)
 def _spec(name: str, path: Path | None, text: str) -> Spec:
     where = f"prompt_list {path or name}"
     try:

@@ -155,13 +155,15 @@ def _tune(run: Run, job: TuneJob, folder: CellFolder) -> dict[str, object]:
     return {"tuning": facts}
 
 
-def all_verdicts(run: Run, plan: Plan) -> Any:
-    """Return the verdict tables of every finished cell as one. Raises StoreError where there are none."""
+def all_verdicts(run: Run, plan: Plan, columns: Sequence[str] | None = None) -> Any:
+    """Return the verdict tables of every finished cell as one, or some of their columns, texts as codes.
+
+    Raises StoreError where there are none.
+    """
     import pyarrow as pa
 
-    tables = [
-        run.cell("verdicts", c.id).read("verdicts") for c in plan.of("verdicts") if run.cell("verdicts", c.id).complete
-    ]
+    folders = [run.cell("verdicts", cell.id) for cell in plan.of("verdicts")]
+    tables = [folder.read("verdicts", columns, coded=True) for folder in folders if folder.complete]
     if not tables:
         raise StoreError(f"{run.root}: no verdicts yet; run the same command to continue it")
     return pa.concat_tables(tables)

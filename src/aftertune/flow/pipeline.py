@@ -134,7 +134,7 @@ def decide(place: Run, plan: Plan) -> Result:
     """Compute drifts, decisions and the report from a run's verdicts, and write them into the run folder."""
     design = plan.design
     metrics = parts.run_metrics(design)
-    verdicts = all_verdicts(place, plan)
+    verdicts = drift.Coded(all_verdicts(place, plan, drift.COLUMNS))
     drifts = drift.drift(
         verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence, contrasts=design.contrasts
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from aftertune.cells import composing
 from aftertune.kinds import Proof
@@ -14,11 +16,11 @@ from aftertune.pii.registry import Registry
 from aftertune.planning import parts
 from aftertune.planning import plan as planning
 from aftertune.planning.plan import Plan
-from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Response, plain
+from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, plain
 from aftertune.stats.paired import tango_interval, wilson
-from aftertune.steps.drift import formula
+from aftertune.steps.drift import Coded, Ints, formula
 from aftertune.steps.leaks import leaks
-from aftertune.store.run import Run, records
+from aftertune.store.run import Run
 
 KINDS = ("variants", "checkpoints", "scores", "responses", "verdicts")
 FLIPS = 5
@@ -29,7 +31,7 @@ def gather(
     run: Run,
     plan: Plan,
     metrics: Sequence[Metric],
-    verdicts: Any,
+    verdicts: Coded,
     drifts: Sequence[Drift],
     decisions: Sequence[Decision],
     outcome: Outcome,
@@ -117,108 +119,100 @@ def _judges(run: Run, plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _primary(plan: Plan, verdicts: Any, metric: Metric) -> dict[str, Any]:
-    """Return the columns of the verdicts that a metric is read off, by its gated judge, at the first temperature."""
-    import pyarrow.compute as pc
+def _primary(plan: Plan, verdicts: Coded, metric: Metric) -> tuple[Ints, Ints]:
+    """Return the rows of the verdicts that a metric is read off, and the base's row for each; -1 where it has none.
 
-    judge = parts.primary_judges(plan.design)[metric.axis]
-    mask = pc.and_(pc.equal(verdicts["judge"], judge), pc.equal(verdicts["axis"], metric.axis))
-    for column in ("benchmark", "subset"):
-        mask = pc.and_(mask, pc.equal(verdicts[column], getattr(metric, column)))
-    mask = pc.and_(mask, pc.equal(verdicts["temperature"], plan.design.respond.temperatures[0]))
-    mask = pc.and_(mask, pc.equal(verdicts["sample"], 0))
-    names = [
-        "base",
-        "arm",
-        "recipe",
-        "corpus",
-        "train_seed",
-        "epoch",
-        "checkpoint",
-        "prompt_id",
-        "category",
-        "label",
-        "status",
-    ]
-    found: dict[str, Any] = verdicts.filter(mask).select(names).to_pydict()
-    return found
+    By the metric's gated judge, at the first temperature, first samples, and judged ones only. A base that was held
+    against a subject's own corpus comes before one that was not.
+    """
+    rows = verdicts.where(
+        judge=parts.primary_judges(plan.design)[metric.axis], axis=metric.axis, benchmark=metric.benchmark,
+        subset=metric.subset, temperature=plan.design.respond.temperatures[0], status="ok",
+    )  # fmt: skip
+    rows = rows[verdicts.sample[rows] == 0]
+    is_base = verdicts.is_("arm", BASE_ARM)[rows]
+    before = np.full(rows.size, -1, dtype=np.int64)
+    for names, bases in (
+        (("base", "prompt_id"), is_base & verdicts.is_("corpus", "")[rows]),
+        (("base", "corpus", "prompt_id"), is_base),
+    ):
+        code, firsts = verdicts.joint(names, rows)
+        own = np.full(firsts.size, -1, dtype=np.int64)
+        own[code[bases]] = rows[bases]
+        before = np.where(own[code] >= 0, own[code], before)
+    return rows[~is_base], before[~is_base]
 
 
-def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-class _Before:
-    """The base's rows by prompt: those that were held against a subject's own corpus before those that were not."""
-
-    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
-        self._rows = {(r["base"], r["corpus"], r["prompt_id"]): r for r in rows if r["arm"] == BASE_ARM}
-
-    def of(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the base's row for a checkpoint's."""
-        own = self._rows.get((row["base"], row["corpus"], row["prompt_id"]))
-        return own or self._rows.get((row["base"], "", row["prompt_id"]))
-
-
-def _unit(plan: Plan, row: Mapping[str, Any]) -> str:
+def _unit(plan: Plan, verdicts: Coded, row: int) -> str:
     """Return what the checkpoints of a row's arm are called together: with base and recipe where there are several."""
-    parts_ = [row["arm"], *([row["base"]] if len(plan.bases) > 1 else [])]
-    return " · ".join([*parts_, *([row["recipe"]] if len(plan.design.tuned_with(row["arm"])) > 1 else [])])
+    base, arm, recipe = (verdicts.at(name, row) for name in ("base", "arm", "recipe"))
+    parts_ = [arm, *([base] if len(plan.bases) > 1 else [])]
+    return " · ".join([*parts_, *([recipe] if len(plan.design.tuned_with(arm)) > 1 else [])])
 
 
-def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Any) -> list[Flip]:
+def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[Flip]:
     """Prompts whose label got worse, the first seed of each arm: a sample to read, not a count."""
-    texts: dict[str, dict[str, Response]] = {}
-
-    def text_of(checkpoint: str, benchmark: str, asked: Mapping[str, Any]) -> str:
-        key = f"{checkpoint}/{benchmark}"
-        if key not in texts:
-            texts[key] = {}
-            for cell in plan.of("responses"):
-                job = plan.jobs[cell.id]
-                assert isinstance(job, planning.RespondJob)
-                if job.subject.id == checkpoint and parts.benchmark_name(job.benchmark) == benchmark:
-                    rows = records(Response, run.cell("responses", cell.id).read("responses"))
-                    texts[key] |= {f"{row.corpus}/{row.prompt_id}": row for row in reversed(rows)}
-        own, shared = (f"{corpus}/{asked['prompt_id']}" for corpus in (asked["corpus"], ""))
-        row = texts[key].get(own) or texts[key].get(shared)
-        return row.text if row else ""
-
-    asked = _prompt_texts(run, plan)
-    found: list[Flip] = []
+    chosen: list[tuple[Metric, int, int]] = []
     for metric in metrics:
         if metric.label is None:
             continue
-        columns = _primary(plan, verdicts, metric)
-        rows = [row for row in _rows(columns) if row["status"] == "ok"]
-        base = _Before(rows)
-        shown: dict[tuple[str, ...], int] = defaultdict(int)
-        first: dict[tuple[str, ...], str] = {}
-        for row in rows:
-            if row["arm"] == BASE_ARM:
-                continue
-            arm = (row["base"], row["arm"], row["recipe"])
-            before = base.of(row)
-            if before is None or first.setdefault(arm, row["checkpoint"]) != row["checkpoint"]:
-                continue
-            was, now = before["label"] == metric.label, row["label"] == metric.label
-            if was == now or now != (metric.worse == "up") or shown[arm] >= FLIPS:
-                continue
-            shown[arm] += 1
-            found.append(
-                Flip(
-                    metric=metric.name,
-                    arm=_unit(plan, row),
-                    prompt=asked.get((metric.benchmark, row["prompt_id"]), row["prompt_id"]),
-                    base_text=text_of(before["checkpoint"], metric.benchmark, row),
-                    tuned_text=text_of(row["checkpoint"], metric.benchmark, row),
-                    base_label=before["label"],
-                    tuned_label=row["label"],
-                    category=row["category"],
-                    prompt_id=row["prompt_id"],
-                    train_seed=row["train_seed"],
-                )
+        rows, before = _primary(plan, verdicts, metric)
+        rows, before = rows[before >= 0], before[before >= 0]
+        arm, firsts = verdicts.joint(("base", "arm", "recipe"), rows)
+        holds = verdicts.is_("label", metric.label)
+        checkpoint = verdicts.codes["checkpoint"]
+        worse = (holds[rows] != holds[before]) & (holds[rows] == (metric.worse == "up"))
+        worse &= checkpoint[rows] == checkpoint[firsts][arm]
+        shown = [np.flatnonzero(worse & (arm == one))[:FLIPS] for one in range(firsts.size)]
+        chosen += [(metric, int(rows[at]), int(before[at])) for at in sorted(np.concatenate(shown))] if shown else []
+    texts = _texts(run, plan, verdicts, [row for _, *pair in chosen for row in pair])
+    asked = _prompt_texts(run, plan) if chosen else {}
+
+    def text_of(row: int, asked_as: int) -> str:
+        place = verdicts.at("checkpoint", row), verdicts.at("benchmark", row)
+        prompt = verdicts.at("prompt_id", row)
+        own, shared = ((place, corpus, prompt) for corpus in (verdicts.at("corpus", asked_as), ""))
+        return texts.get(own) or texts.get(shared) or ""
+
+    found = []
+    for metric, row, base in chosen:
+        prompt = verdicts.at("prompt_id", row)
+        found.append(
+            Flip(
+                metric=metric.name,
+                arm=_unit(plan, verdicts, row),
+                prompt=asked.get((metric.benchmark, prompt), prompt),
+                base_text=text_of(base, row),
+                tuned_text=text_of(row, row),
+                base_label=verdicts.at("label", base),
+                tuned_label=verdicts.at("label", row),
+                category=verdicts.at("category", row),
+                prompt_id=prompt,
+                train_seed=verdicts.at("train_seed", row),
             )
+        )
+    return found
+
+
+def _texts(run: Run, plan: Plan, verdicts: Coded, rows: Sequence[int]) -> dict[tuple[tuple[str, str], str, str], str]:
+    """Return the first answer of ((checkpoint, benchmark), corpus, prompt) for what some rows are about."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        wanted[verdicts.at("checkpoint", row), verdicts.at("benchmark", row)].add(verdicts.at("prompt_id", row))
+    found: dict[tuple[tuple[str, str], str, str], str] = {}
+    for cell in plan.of("responses"):
+        job = plan.jobs[cell.id]
+        assert isinstance(job, planning.RespondJob)
+        which = (job.subject.id, parts.benchmark_name(job.benchmark))
+        if which not in wanted:
+            continue
+        table = run.cell("responses", cell.id).read("responses", ("prompt_id", "corpus", "text"))
+        table = table.filter(pc.is_in(table["prompt_id"], value_set=pa.array(sorted(wanted[which]))))
+        for row in table.to_pylist():
+            found.setdefault((which, row.get("corpus", ""), row["prompt_id"]), row["text"])
     return found
 
 
@@ -239,42 +233,46 @@ def _prompt_texts(run: Run, plan: Plan) -> dict[tuple[str, str], str]:
     return found
 
 
-def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: Any) -> list[CategoryRow]:
+def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[CategoryRow]:
     """Return per category and arm how many (prompt, seed) pairs got worse and better."""
     found: list[CategoryRow] = []
     for metric in metrics:
-        columns = _primary(plan, verdicts, metric)
-        if metric.label is None or len(set(columns["category"])) < 2:
+        if metric.label is None:
             continue
-        ok = [row for row in _rows(columns) if row["status"] == "ok"]
-        base = _Before(ok)
-        groups: dict[tuple[str, str], list[tuple[str, bool, bool]]] = defaultdict(list)
-        for row in ok:
-            before = base.of(row)
-            if row["arm"] != BASE_ARM and before is not None:
-                pair = (row["prompt_id"], before["label"] == metric.label, row["label"] == metric.label)
-                groups[_unit(plan, row), row["category"]].append(pair)
-        for (arm, category), pairs in sorted(groups.items()):
-            prompts = {pair[0] for pair in pairs}
-            gained = sum(now and not was for _, was, now in pairs)
-            lost = sum(was and not now for _, was, now in pairs)
-            n = len(pairs)
+        rows, before = _primary(plan, verdicts, metric)
+        if np.unique(verdicts.codes["category"][rows]).size < 2:
+            continue
+        rows, before = rows[before >= 0], before[before >= 0]
+        holds = verdicts.is_("label", metric.label)
+        was, now = holds[before], holds[rows]
+        group, firsts = verdicts.joint(("base", "arm", "recipe", "category"), rows)
+        prompt = verdicts.joint(("base", "arm", "recipe", "category", "prompt_id"), rows)[1]
+        masks = {"was": was, "now": now, "gained": now & ~was, "lost": was & ~now}
+        sums = {name: np.bincount(group[mask], minlength=firsts.size) for name, mask in masks.items()}
+        sizes = np.bincount(group, minlength=firsts.size)
+        place = np.empty(len(verdicts), dtype=np.int64)
+        place[rows] = group
+        prompts = np.bincount(place[prompt], minlength=firsts.size)
+        named = [(_unit(plan, verdicts, row), verdicts.at("category", row)) for row in firsts]
+        for one in sorted(range(firsts.size), key=named.__getitem__):
+            arm, category = named[one]
+            n, gained, lost = int(sizes[one]), int(sums["gained"][one]), int(sums["lost"][one])
             low, high = tango_interval(gained, lost, n)
             found.append(
                 CategoryRow(
                     metric=metric.name,
                     arm=arm,
                     category=category,
-                    base=sum(was for _, was, _ in pairs) / n,
-                    tuned=sum(now for _, _, now in pairs) / n,
+                    base=int(sums["was"][one]) / n,
+                    tuned=int(sums["now"][one]) / n,
                     delta=(gained - lost) / n,
                     low=low,
                     high=high,
-                    n_prompts=len(prompts),
+                    n_prompts=int(prompts[one]),
                     worse_flips=gained if metric.worse == "up" else lost,
                     better_flips=lost if metric.worse == "up" else gained,
                     n_pairs=n,
-                    warning="few prompts" if len(prompts) < 10 else "",
+                    warning="few prompts" if prompts[one] < 10 else "",
                 )
             )
     return found

@@ -22,13 +22,14 @@ from aftertune.planning.plan import Plan, Subject
 from aftertune.records import BASE_ARM, Prompt, Response, seed_of
 from aftertune.stats import signal
 from aftertune.stats.estimate import least_half_width, t_quantile
+from aftertune.steps.drift import Coded
 from aftertune.store.run import Run, records
 
 SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
 """Axis of probes -> what is added to the measure's name."""
 
 
-def measures(place: Run, plan: Plan, verdicts: Any) -> list[SubjectMeasure]:
+def measures(place: Run, plan: Plan, verdicts: Coded) -> list[SubjectMeasure]:
     """Return the measures that the benchmarks of a finished run ask for; none where none does."""
     found: list[SubjectMeasure] = []
     for part in plan.design.benchmarks:
@@ -48,15 +49,11 @@ def measures(place: Run, plan: Plan, verdicts: Any) -> list[SubjectMeasure]:
 
 
 def _probes(
-    plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: Any
+    plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: Coded
 ) -> Iterator[SubjectMeasure]:
-    import pyarrow.compute as pc
-
-    judge = parts.primary_judges(plan.design)[axis]
-    for column, wanted in (("benchmark", name), ("axis", axis), ("judge", judge)):
-        verdicts = verdicts.filter(pc.equal(verdicts[column], wanted))
-    columns = verdicts.select(["subset", "cluster", "checkpoint", "temperature", "label"]).to_pydict()
-    rows = list(zip(*columns.values(), strict=True))
+    own = verdicts.where(benchmark=name, axis=axis, judge=parts.primary_judges(plan.design)[axis])
+    columns = (verdicts.column(each, own) for each in ("subset", "cluster", "checkpoint", "temperature", "label"))
+    rows = list(zip(*columns, strict=True))
     for probe, share, withhold in probes:
         for temperature in sorted({row[3] for row in rows}):
             sides: dict[str, tuple[list[int], list[int], list[str]]] = {}
@@ -139,20 +136,18 @@ def _base(plan: Plan, subject: Subject) -> Subject:
 # ---------------------------------------------------------------------------------------------- leaks by helpfulness
 
 
-def _leaks(plan: Plan, name: str, subset: str, verdicts: Any) -> Iterator[SubjectMeasure]:
+def _leaks(plan: Plan, name: str, subset: str, verdicts: Coded) -> Iterator[SubjectMeasure]:
     """Yield leak rates of a subset: over all replies, one without an action being no leak, and over those that acted.
 
     Shao et al. 2024 (arXiv 2409.00138) tell both, since a model that does nothing leaks nothing. A cluster's rate is
     the mean of its replies; intervals are over clusters, and a change is over clusters that both sides have a rate for.
     """
-    import pyarrow.compute as pc
-
     first = parts.primary_judges(plan.design)
-    chosen = pc.and_(pc.equal(verdicts["benchmark"], name), pc.equal(verdicts["subset"], subset))
+    chosen = verdicts.where(benchmark=name, subset=subset)
     columns = ("axis", "judge", "checkpoint", "temperature", "sample", "prompt_id", "cluster", "label")
     found: dict[tuple[str, float], dict[tuple[str, str, int], dict[str, str | None]]] = {}
     for axis, judge, checkpoint, at, sample, prompt, cluster, label in zip(
-        *verdicts.filter(chosen).select(columns).to_pydict().values(), strict=True
+        *(verdicts.column(each, chosen) for each in columns), strict=True
     ):
         if axis in ("privacy", "helpfulness") and judge == first[axis]:
             found.setdefault((checkpoint, at), {}).setdefault((prompt, cluster, sample), {})[axis] = label

@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-COLUMNS = (
+KEYS = (
     "base", "arm", "recipe", "train_seed", "epoch", "checkpoint", "benchmark", "subset", "prompt_id", "cluster",
     "system", "template", "temperature", "message_hash", "judge", "judge_version", "axis", "label", "status", "corpus",
 )  # fmt: skip
 """Coded; `sample` and `value` are read as numbers."""
+OPTIONAL = ("category",)
+"""Coded where the table has them."""
+COLUMNS = (*KEYS, *OPTIONAL, "sample", "value")
+"""What is read of a verdict table."""
+TABLE = 1 << 20
+"""Codes that may always be looked up in a table of their own, rather than sorted."""
+FIT = 1 << 62
+"""What a code of several columns stays below."""
 SUBJECT = ("arm", "recipe", "train_seed", "epoch", "checkpoint", "corpus")
 UNIT = ("prompt_id", "system", "message_hash")
 LARGEST = 1e100
@@ -106,39 +114,82 @@ class Block:
 
 
 class Coded:
-    """A table's columns as integer codes into sorted values, so that nothing depends on the order of its rows."""
+    """A table's columns as integer codes into sorted values, so that nothing depends on the order of its rows.
+
+    Takes about 110 bytes a row, whatever the texts in it; several estimates from one table share one (`of`).
+    """
 
     def __init__(self, verdicts: pa.Table) -> None:
-        needed = (*COLUMNS, "sample", "value")
+        needed = (*KEYS, "sample", "value")
         missing = [name for name in needed if name not in verdicts.column_names]
         if missing:
             raise DataError(f"verdict table: no column '{missing[0]}' (needs {', '.join(needed)})")
-        self.codes: dict[str, Ints] = {}
+        self.codes: dict[str, NDArray[np.int32]] = {}
         self.values: dict[str, list[Any]] = {}
-        for name in COLUMNS:
+        for name in (*KEYS, *(name for name in OPTIONAL if name in verdicts.column_names)):
             self.codes[name], self.values[name] = _encoded(verdicts.column(name))
         self.value: Floats = verdicts.column("value").cast("float64").to_numpy()
         self.sample: Ints = verdicts.column("sample").to_numpy().astype(np.int64)
+
+    @classmethod
+    def of(cls, verdicts: pa.Table | Coded) -> Coded:
+        """Return a table coded; one that is coded already as it is."""
+        return verdicts if isinstance(verdicts, Coded) else cls(verdicts)
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return int(self.sample.size)
 
     def is_(self, name: str, value: object) -> NDArray[np.bool_]:
         """Return which rows hold `value` in a column."""
         values = self.values[name]
         return np.equal(self.codes[name], values.index(value) if value in values else -1)
 
+    def where(self, **wanted: object) -> Ints:
+        """Return the rows that hold all of these values."""
+        found = np.arange(len(self))
+        for name, value in wanted.items():
+            values = self.values[name]
+            found = found[self.codes[name][found] == (values.index(value) if value in values else -1)]
+        return found
+
     def joint(self, names: Sequence[str], rows: Ints) -> tuple[Ints, Ints]:
         """Return a code per row for the combination of columns, and one row of each code, in sorted order."""
-        code = np.zeros(rows.size, dtype=np.int64)
+        code, size = np.zeros(rows.size, dtype=np.int64), 1
         for name in names:
-            _, code = np.unique(code * len(self.values[name]) + self.codes[name][rows], return_inverse=True)
-        _, first = np.unique(code, return_index=True)
+            if size * len(self.values[name]) >= FIT:
+                code, size = _dense(code, size)
+            code = code * len(self.values[name]) + self.codes[name][rows]
+            size *= len(self.values[name])
+        code, size = _dense(code, size)
+        first = np.empty(size, dtype=np.int64)
+        first[code[::-1]] = np.arange(rows.size)[::-1]  # of several the last counts: here the first
         return code, rows[first]
 
     def at(self, name: str, row: int) -> Any:
         """Return a column's value in a row."""
         return self.values[name][self.codes[name][row]]
 
+    def column(self, name: str, rows: Ints) -> list[Any]:
+        """Return a column's values in some rows."""
+        if name == "sample":
+            return self.sample[rows].tolist()
+        values = self.values[name]
+        return [values[code] for code in self.codes[name][rows].tolist()]
 
-def _encoded(column: pa.ChunkedArray) -> tuple[Ints, list[Any]]:
+
+def _dense(code: Ints, size: int) -> tuple[Ints, int]:
+    """Return codes in [0, size) without those that do not occur, in the same order, and how many are left."""
+    if size > max(TABLE, 4 * code.size):
+        values, code = np.unique(code, return_inverse=True)
+        return code, values.size
+    seen = np.zeros(size, dtype=bool)
+    seen[code] = True
+    place = np.cumsum(seen) - 1
+    return place[code], int(seen.sum())
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[Any]]:
     """Return codes into the sorted values of a column, None first where it occurs."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -149,24 +200,26 @@ def _encoded(column: pa.ChunkedArray) -> tuple[Ints, list[Any]]:
         column = column.dictionary_encode()
     chunks = column.unify_dictionaries().chunks
     if not chunks:
-        return np.empty(0, dtype=np.int64), []
+        return np.empty(0, dtype=np.int32), []
     values = chunks[0].dictionary.to_pylist()
     shift = int(column.null_count > 0)
     known = sorted(set(values))
     place = {value: i + shift for i, value in enumerate(known)}
     # The last entry is where a null's index of -1 leads: code 0.
-    rank = np.array([*(place[value] for value in values), 0], dtype=np.int64)
-    codes = [pc.fill_null(pc.cast(chunk.indices, "int64"), -1).to_numpy(zero_copy_only=False) for chunk in chunks]
-    return rank[np.concatenate(codes)], [None] * shift + known
+    rank = np.array([*(place[value] for value in values), 0], dtype=np.int32)
+    codes = pa.chunked_array([chunk.indices for chunk in chunks])
+    if column.null_count:
+        codes = pc.fill_null(codes.cast("int64"), -1)
+    return rank[codes.to_numpy()], [None] * shift + known
 
 
-def blocks(verdicts: pa.Table, metrics: Sequence[Metric]) -> Iterator[Block]:
+def blocks(verdicts: pa.Table | Coded, metrics: Sequence[Metric]) -> Iterator[Block]:
     """Yield the blocks of a verdict table, by metric as given, then base, judge and temperature.
 
     Raises DataError for a table without the columns of `records.Verdict`, for a verdict that stands twice, for a
     prompt in two clusters, or for a value beyond `LARGEST`; DesignError for two bases under one name.
     """
-    table = Coded(verdicts)
+    table = Coded.of(verdicts)
     for metric, rows, value, known in readings(table, metrics):
         code, firsts = table.joint(("base", "judge", "judge_version", "temperature"), rows)
         versions = {(table.at("judge", row), table.at("judge_version", row)) for row in firsts}
@@ -182,8 +235,7 @@ def readings(table: Coded, metrics: Sequence[Metric]) -> Iterator[tuple[Metric, 
     """Yield each metric that has verdicts, with its rows, their values and which of them were judged."""
     ok = table.is_("status", "ok")
     for metric in metrics:
-        chosen = table.is_("benchmark", metric.benchmark) & table.is_("subset", metric.subset)
-        rows = np.flatnonzero(chosen & table.is_("axis", metric.axis))
+        rows = table.where(benchmark=metric.benchmark, subset=metric.subset, axis=metric.axis)
         if rows.size == 0:
             continue
         if metric.label is None:
@@ -243,7 +295,7 @@ def _block(table: Coded, metric: Metric, judge: str, rows: Ints, value: Floats, 
         temperature=float(table.at("temperature", rows[0])),
         subjects=subjects,
         templates=templates,
-        prompt_ids=table.codes["prompt_id"][unit_rows],
+        prompt_ids=table.codes["prompt_id"][unit_rows].astype(np.int64),
         clusters=_clusters(table, rows, unit, unit_rows, where),
         asked=asked.astype(np.int64),
         judged=judged.astype(np.int64),
@@ -257,7 +309,7 @@ def _block(table: Coded, metric: Metric, judge: str, rows: Ints, value: Floats, 
 
 def _clusters(table: Coded, rows: Ints, unit: Ints, unit_rows: Ints, where: str) -> Ints:
     """Return each prompt's cluster; one without a cluster is a cluster of its own."""
-    cluster = table.codes["cluster"][unit_rows]
+    cluster = table.codes["cluster"][unit_rows].astype(np.int64)
     other = np.flatnonzero(table.codes["cluster"][rows] != cluster[unit])
     if other.size:
         row = rows[other[0]]
@@ -266,5 +318,5 @@ def _clusters(table: Coded, rows: Ints, unit: Ints, unit_rows: Ints, where: str)
             f"'{table.at('cluster', row)}' and '{table.at('cluster', unit_rows[unit[other[0]]])}'; give it one"
         )
     nameless = np.array([value in (None, "") for value in table.values["cluster"]])
-    alone = table.codes["prompt_id"][unit_rows] + len(nameless)
+    alone = table.codes["prompt_id"][unit_rows].astype(np.int64) + len(nameless)
     return np.where(nameless[cluster], alone, cluster)

@@ -11,7 +11,7 @@ import numpy as np
 from aftertune.page.findings import Band
 from aftertune.records import BASE_ARM, Metric, seed_of
 from aftertune.stats.bands import simultaneous
-from aftertune.steps._blocks import Block, Floats, Ints, Subject, blocks
+from aftertune.steps._blocks import Block, Coded, Floats, Ints, Subject, blocks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,7 @@ Point = tuple[float, Block, dict[int | None, int]]
 """Place along the curve, the block it lies in, and its subjects by training seed."""
 
 
-def bands(verdicts: pa.Table, metrics: Sequence[Metric], *, seed: int, confidence: float = 0.95) -> list[Band]:
+def bands(verdicts: pa.Table | Coded, metrics: Sequence[Metric], *, seed: int, confidence: float = 0.95) -> list[Band]:
     """Return the simultaneous bands of each recipe (of each checkpoint where one seed is all there is).
 
     Args:

@@ -13,14 +13,14 @@ from aftertune.page.findings import Contradiction, Mixed
 from aftertune.page.sentences import mixed_sentence
 from aftertune.records import BASE_ARM, Drift, Metric, seed_of
 from aftertune.stats import contradictions as signs
-from aftertune.steps._blocks import Block, Floats, Subject, blocks
+from aftertune.steps._blocks import Block, Coded, Floats, Subject, blocks
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 def mixed_signs(
-    verdicts: pa.Table,
+    verdicts: pa.Table | Coded,
     metrics: Sequence[Metric],
     *,
     seed: int,
@@ -56,7 +56,7 @@ class Selection:
 
 
 def mixed_of(
-    verdicts: pa.Table, metrics: Sequence[Metric], selections: Sequence[Selection], *, seed: int
+    verdicts: pa.Table | Coded, metrics: Sequence[Metric], selections: Sequence[Selection], *, seed: int
 ) -> list[Mixed | None]:
     """Return the mixed-sign rate of each selection; None where it has no checkpoint, or fewer than two metrics.
 

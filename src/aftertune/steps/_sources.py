@@ -21,14 +21,14 @@ LEFT_OUT = 0.1
 """Share of the prompts without all of their verdicts above which a row carries a warning."""
 
 
-def spreads(verdicts: pa.Table, metrics: Sequence[Metric], *, confidence: float = 0.95) -> list[Spread]:
+def spreads(verdicts: pa.Table | Coded, metrics: Sequence[Metric], *, confidence: float = 0.95) -> list[Spread]:
     """Return the variance components of each recipe's drift, by metric, base and temperature.
 
     What is decomposed is each answer's value minus the mean of the base's answers to the same prompt by the same judge
     (`stats.components`). Recipes of which there is but one seed, sample and judge have nothing to part. Raises
     DataError for a broken table.
     """
-    table = Coded(verdicts)
+    table = Coded.of(verdicts)
     found: list[Spread] = []
     for metric, rows, value, known in readings(table, metrics):
         code, firsts = table.joint(("base", "temperature"), rows)
@@ -49,9 +49,10 @@ def _of_base(table: Coded, metric: Metric, rows: Ints, value: Floats, confidence
     means: dict[int, Floats] = {}
     recipes: dict[tuple[str, str, int | None, str], list[int]] = defaultdict(list)
     shape = (units.size, names.size, judges.size)
+    by_subject = np.split(np.argsort(subject, kind="stable"), np.cumsum(np.bincount(subject))[:-1])
 
     def cube(member: int) -> Floats:
-        own = subject == member
+        own = by_subject[member]
         values = np.full(shape, np.nan)
         values[unit[own], sample[own], judge[own]] = value[own]
         return values

@@ -19,7 +19,7 @@ from aftertune.plugins import near
 from aftertune.records import Drift, Metric
 from aftertune.stats import multiplicity
 from aftertune.steps._analysis import Analysis
-from aftertune.steps._blocks import blocks
+from aftertune.steps._blocks import COLUMNS, Coded, Ints, blocks
 from aftertune.steps._curves import bands
 from aftertune.steps._signs import Selection, contradictions, mixed_of, mixed_signs
 from aftertune.steps._sources import spreads
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "Contrast", "Selection", "bands", "contradictions", "drift", "formula", "mixed_of", "mixed_signs", "recipe_refusal",
-    "spreads",
+    "COLUMNS", "Coded", "Contrast", "Ints", "Selection", "bands", "contradictions", "drift", "formula", "mixed_of",
+    "mixed_signs", "recipe_refusal", "spreads",
 ]  # fmt: skip
 
 
 def drift(
-    verdicts: pa.Table,
+    verdicts: pa.Table | Coded,
     metrics: Sequence[Metric],
     *,
     seed: int,
@@ -68,9 +68,10 @@ def drift(
     Raises DataError for a broken table, DesignError ("overlap") where too few prompts can be paired, UsageError for a
     contrast of unknown arms.
     """
-    _known_arms(verdicts, contrasts)
+    table = Coded.of(verdicts)
+    _known_arms(table, contrasts)
     rows: list[Drift] = []
-    for block in blocks(verdicts, metrics):
+    for block in blocks(table, metrics):
         analysis = Analysis(block, seed, confidence, allow_partial_overlap)
         rows += analysis.levels()
         rows += analysis.checkpoints()
@@ -80,11 +81,13 @@ def drift(
     return _adjusted(rows, family)
 
 
-def _known_arms(verdicts: pa.Table, contrasts: Sequence[Contrast]) -> None:
+def _known_arms(table: Coded, contrasts: Sequence[Contrast]) -> None:
     if not contrasts:
         return
-    pairs = verdicts.select(["arm", "recipe"]).group_by(["arm", "recipe"]).aggregate([]).to_pylist()
-    known = sorted({pair["arm"] for pair in pairs} | {f"{pair['arm']}/{pair['recipe']}" for pair in pairs})
+    pairs = [
+        (table.at("arm", row), table.at("recipe", row)) for row in table.joint(("arm", "recipe"), table.where())[1]
+    ]
+    known = sorted({arm for arm, _ in pairs} | {f"{arm}/{recipe}" for arm, recipe in pairs})
     for contrast in contrasts:
         for arm in contrast.weights:
             if arm not in known:

@@ -36,7 +36,7 @@ FLAGS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 _PLACE = ("base", "benchmark", "subset", "temperature")
 
 
-def leaks(verdicts: pa.Table, judges: Mapping[str, str], *, confidence: float = 0.95) -> list[LeakRow]:
+def leaks(verdicts: pa.Table | Coded, judges: Mapping[str, str], *, confidence: float = 0.95) -> list[LeakRow]:
     """Return what comes back of the tuning set, per base, benchmark, subset, temperature and arm or checkpoint.
 
     Args:
@@ -50,9 +50,9 @@ def leaks(verdicts: pa.Table, judges: Mapping[str, str], *, confidence: float = 
     minus (registry - twin) of the base. A rate that could not be measured is None, and the warning says why. A response
     counts where every verdict that a number needs is there.
     """
-    if "leak" not in judges or verdicts.num_rows == 0:
+    if "leak" not in judges or not len(verdicts):
         return []
-    table = Coded(verdicts)
+    table = Coded.of(verdicts)
     responses = _responses(table, judges)
     rows: list[LeakRow] = []
     for grid in _grids(table, responses):
@@ -135,9 +135,9 @@ def _grids(table: Coded, responses: _Responses) -> Iterator[_Grid]:
             count = np.bincount(cell[known], minlength=shape[0] * shape[1]).reshape(shape)
             total = np.bincount(cell[known], values[known], minlength=shape[0] * shape[1]).reshape(shape)
             flags[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-        codes = table.codes["cluster"][unit_rows]
+        codes = table.codes["cluster"][unit_rows].astype(np.int64)
         nameless = np.array([value in (None, "") for value in table.values["cluster"]])
-        alone = table.codes["prompt_id"][unit_rows] + nameless.size
+        alone = table.codes["prompt_id"][unit_rows].astype(np.int64) + nameless.size
         yield _Grid(
             base_model=str(table.at("base", rows[0])),
             benchmark=str(table.at("benchmark", rows[0])),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import json
 import os
 import re
@@ -25,7 +24,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from aftertune.design import study as designs
 from aftertune.design.study import Design
 from aftertune.errors import StoreError, UsageError
-from aftertune.records import Json, plain
+from aftertune.records import plain
+from aftertune.store import journal
 from aftertune.store.files import as_json, checksum, hold, make_folder, whoami, write, writing
 
 if TYPE_CHECKING:
@@ -84,7 +84,17 @@ def records(cls: type[Row], rows: pa.Table) -> list[Row]:
     """Return a table's rows as records of class `cls`; a column of a later version keeps its default."""
     later = {f.name for f in dataclasses.fields(cast(Any, cls)) if f.default is not dataclasses.MISSING}
     names = [name for name in schema(cls).names if name in rows.column_names or name not in later]
-    return [cls(**row) for row in rows.select(names).to_pylist()]
+    columns = [_shared(rows.column(name)) for name in names]
+    return [cls(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
+
+
+def _shared(column: pa.ChunkedArray) -> list[Any]:
+    """Return a column's values; equal texts are one object, since most columns of a cell hold few."""
+    if column.type != "string":
+        return column.to_pylist()
+    coded = column.combine_chunks().dictionary_encode()
+    values = [*coded.dictionary.to_pylist(), None]
+    return [values[-1 if code is None else code] for code in coded.indices.to_pylist()]
 
 
 # ---------------------------------------------------------------------------------------------- cells
@@ -126,31 +136,15 @@ class CellFolder:
     def append(self, rows: Sequence[object]) -> None:
         """Add records to the journal, flushed to disk. Raises StoreError, e.g. for a full disk."""
         self._own()
-        lines = "".join(json.dumps(_line(row), ensure_ascii=True, allow_nan=False) + "\n" for row in rows)
+        lines = journal.lines(rows)
         with writing(self.path, "cannot write the journal"), (self.path / "journal.jsonl").open("ab") as file:
-            file.write(lines.encode())
+            file.write(lines)
             file.flush()
             os.fsync(file.fileno())
 
     def journal(self, cls: type[Row]) -> list[Row]:
         """Return the journal's records. A line that a crash tore or that was damaged is left out, to be made again."""
-        path = self.path / "journal.jsonl"
-        names = set(schema(cls).names)
-        kept: list[Row] = []
-        whole: list[bytes] = []
-        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-        for line in lines:
-            try:
-                row = json.loads(line)
-                check = row.pop("#")
-            except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-                continue
-            if line.endswith(b"\n") and set(row) == names and check == _sum(row):
-                kept.append(cls(**row))
-                whole.append(line)
-        if len(whole) != len(lines):
-            write(path, b"".join(whole))
-        return kept
+        return journal.read(self.path / "journal.jsonl", cls)
 
     def finish(
         self,
@@ -178,7 +172,7 @@ class CellFolder:
             sums = {str(item.relative_to(self.path)): checksum(item) for item in files}
         stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"format": FORMAT, "finished": stamp, "info": plain(info or {}), "files": sums}
-        write(self.path / "manifest.json", as_json({**manifest, "#": _sum(manifest)}))
+        write(self.path / "manifest.json", as_json({**manifest, "#": journal.checksum(manifest)}))
         self.tidy()  # the journal goes last: without a manifest it is all that there is
 
     def tidy(self) -> None:
@@ -198,7 +192,7 @@ class CellFolder:
         try:
             found = json.loads(path.read_bytes())
             check = found.pop("#", None)  # those of earlier versions have none
-            whole = check is None or check == _sum(found)
+            whole = check is None or check == journal.checksum(found)
             if whole and isinstance(found["info"], dict) and isinstance(found["files"], dict):
                 return dict(found)
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -217,34 +211,29 @@ class CellFolder:
                 return str(name)
         return None
 
-    def read(self, name: str) -> pa.Table:
-        """Return a table of a finished cell, after checking it. Raises StoreError where it is damaged."""
+    def read(self, name: str, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
+        """Return a finished cell's table, or those of `columns` that it has; `coded` keeps texts as dictionaries.
+
+        It is checked first. Raises StoreError where it is damaged.
+        """
         import pyarrow.parquet as pq
 
-        path = self.path / f"{name}.parquet"
-        self._check(path)
-        return pq.read_table(path)
+        path = self._checked(f"{name}.parquet")
+        fields = [field for field in pq.read_schema(path) if columns is None or field.name in columns]
+        texts = [field.name for field in fields if coded and field.type == "string"]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            return file.read([field.name for field in fields])
 
     def document(self, name: str) -> Any:
         """Return a document of a finished cell, after checking it. Raises StoreError where it is damaged."""
-        path = self.path / f"{name}.json"
-        self._check(path)
-        return json.loads(path.read_bytes())
+        return json.loads(self._checked(f"{name}.json").read_bytes())
 
-    def _check(self, path: Path) -> None:
-        expected = self._manifest()["files"].get(path.name)
+    def _checked(self, name: str) -> Path:
+        path = self.path / name
+        expected = self._manifest()["files"].get(name)
         if expected is None or not path.is_file() or checksum(path) != expected:
             raise StoreError(f"{path}: damaged or missing; delete {self.path} and run the same command again")
-
-
-def _line(row: object) -> dict[str, Json]:
-    fields: dict[str, Json] = plain(row)
-    fields.pop("", None)
-    return {**fields, "#": _sum(fields)}
-
-
-def _sum(row: Mapping[str, Json]) -> str:
-    return hashlib.sha256(json.dumps(row, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:12]
+        return path
 
 
 # ---------------------------------------------------------------------------------------------- runs
