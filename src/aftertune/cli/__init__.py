@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from aftertune.cli.app import EXIT, Safe, app, fail, tell
+from aftertune.cli.stray import last_words
 from aftertune.errors import AftertuneError
 from aftertune.store.files import why_not
 
@@ -80,7 +81,7 @@ def _stoppable() -> Iterator[None]:
         raise _StopError(number)
 
     def second(number: int, _: object) -> None:
-        os.write(2, f"aftertune: {_STOPPED}\n".encode())
+        last_words(f"aftertune: {_STOPPED}\n")
         os._exit(128 + number)
 
     try:
