@@ -105,7 +105,8 @@ def progress_on(quiet: bool) -> Iterator[Progress]:
 
         from aftertune.cli.progress import Lines, Table
 
-        if not Console(stderr=True).is_terminal:
+        console = Console(stderr=True)
+        if not sys.stderr.isatty() or not console.is_terminal or console.is_dumb_terminal:
             yield Lines(tell)
             return
         with Table() as table:

@@ -64,8 +64,8 @@ def drift_table(drifts: Sequence[Drift], width: int | None = None) -> list[str]:
         )
         drift = "-" if delta is None else f"{100 * delta:+.1f}"
         lines.append(
-            f"{'' if narrow else row.metric:<{name}}  {unit(row):<{arm}}  {points(base):>6} {points(tuned):>6} {drift:>7}  "
-            f"{interval(low, high, signed=True):<16} {row.n_prompts:>7} {row.n_seeds or '-':>5}"
+            f"{'' if narrow else row.metric:<{name}}  {unit(row):<{arm}}  {points(base):>6} {points(tuned):>6} "
+            f"{drift:>7}  {interval(low, high, signed=True):<16} {row.n_prompts:>7} {row.n_seeds or '-':>5}"
         )
     return lines
 
