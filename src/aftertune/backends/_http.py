@@ -90,7 +90,7 @@ class Client:
             try:
                 async with asyncio.timeout(min(30.0, self._limits.timeout_s)), self._http() as http:
                     response = await http.get(self.url + path)
-                return json.loads(self._clean(response.text)) if response.status_code == 200 else None
+                return self._clean(json.loads(response.text)) if response.status_code == 200 else None
             except (httpx.HTTPError, TimeoutError, ValueError, RecursionError):
                 return None
 
@@ -258,13 +258,13 @@ class Client:
             if not body.get("stream"):
                 async with asyncio.timeout(self._limits.timeout_s):
                     response = await http.post(address, content=data, headers=headers)
-                self._check(response, self._clean(response.text))
-                return read_body(self._clean(response.text))
+                self._check(response)
+                return read_body(response.text, self._clean)
             async with http.stream("POST", address, content=data, headers=headers) as response:
                 if response.status_code != 200:
                     await response.aread()
-                    self._check(response, self._clean(response.text))
-                return read_events([self._clean(line) async for line in response.aiter_lines()])
+                    self._check(response)
+                return read_events([line async for line in response.aiter_lines()], self._clean)
         except (httpx.TimeoutException, TimeoutError):
             raise _AgainError(f"no answer within {self._limits.timeout_s:g} s") from None
         except httpx.InvalidURL:
@@ -282,12 +282,12 @@ class Client:
         except BadReplyError as error:
             raise _AgainError(str(error), congested=False) from None
 
-    def _check(self, response: httpx.Response, text: str) -> None:
+    def _check(self, response: httpx.Response) -> None:
         code = response.status_code
         if code == 200:
             return
         try:
-            words = said(json.loads(text))
+            words = said(self._clean(json.loads(response.text)))
         except (ValueError, RecursionError):
             words = ""
         if code in AGAIN or code >= 500:
@@ -299,8 +299,15 @@ class Client:
             raise ServerError(f"{self.url}: status {code}: {why}{f' ({words})' if words else ''}")
         raise _RefusedError(f"status {code}{f': {words}' if words else ''}")
 
-    def _clean(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
+    def _clean(self, value: Any) -> Any:
+        """Return a JSON value without the key, which it may have spelt with escapes: so not before it is read."""
+        if not self._key:
+            return value
+        if isinstance(value, str):
+            return value.replace(self._key, "[key]")
+        if isinstance(value, dict):
+            return {self._clean(key): self._clean(item) for key, item in value.items()}
+        return [self._clean(item) for item in value] if isinstance(value, list) else value
 
 
 def _is_here(url: str) -> bool:

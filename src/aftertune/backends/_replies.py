@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aftertune.store.rows import whole
+
+
+Scrub = Callable[[Any], Any]
+"""Takes out of a JSON value what must stand in no file."""
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 class BadReplyError(Exception):
@@ -31,9 +39,9 @@ class Completion:
     """Log-probabilities (nats) of the first token's alternatives, by their text."""
 
 
-def read_body(text: str) -> Completion:
-    """Read the body of a reply that did not stream. Raises BadReplyError."""
-    body = _object(text)
+def read_body(text: str, scrub: Scrub = _as_it_is) -> Completion:
+    """Read the body of a reply that did not stream, once `scrub` has been over what it holds. Raises BadReplyError."""
+    body = _object(text, scrub)
     choice = _choice(body)
     message = choice.get("message")
     if not isinstance(message, dict):
@@ -41,8 +49,11 @@ def read_body(text: str) -> Completion:
     return _completion(body, choice, _text(message), _top(choice))
 
 
-def read_events(lines: Sequence[str]) -> Completion:
-    """Read the lines of a stream of server-sent events, which must have come to its end. Raises BadReplyError."""
+def read_events(lines: Sequence[str], scrub: Scrub = _as_it_is) -> Completion:
+    """Read the lines of a stream of server-sent events, which must have come to its end. Raises BadReplyError.
+
+    `scrub` goes over what each event holds, and over the whole text.
+    """
     text: list[str] = []
     last: dict[str, Any] = {}
     finish, ended, top = None, False, None
@@ -53,7 +64,7 @@ def read_events(lines: Sequence[str]) -> Completion:
         if data == "[DONE]":
             ended = True
             break
-        event = _object(data)
+        event = _object(data, scrub)
         last = {**last, **{key: value for key, value in event.items() if value is not None}}
         choices = event.get("choices")
         for choice in choices if isinstance(choices, list) else ():
@@ -64,12 +75,12 @@ def read_events(lines: Sequence[str]) -> Completion:
                 top = top or _top(choice)
     if finish is None and not (ended and text):
         raise BadReplyError("the stream broke off before its end")
-    return _completion(last, {"finish_reason": finish}, "".join(text), top)
+    return _completion(last, {"finish_reason": finish}, scrub("".join(text)), top)
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str, scrub: Scrub) -> dict[str, Any]:
     try:
-        body = json.loads(text)
+        body = scrub(json.loads(text))
     except (ValueError, RecursionError):
         raise BadReplyError("the reply is not whole JSON") from None
     if not isinstance(body, dict):

@@ -30,6 +30,11 @@ _TokensField = Literal["max_tokens", "max_completion_tokens"]
 _OURS = {"model", "messages", "temperature", "seed", "stream", "logprobs", "top_logprobs", "n", *get_args(_TokensField)}
 _SAME = re.compile(r"[@:].*|-\d{4}(-\d{2}-\d{2}|\d{4})?")
 """What a server may hang on a model's name: a revision or a date."""
+_SECRET = re.compile(r"(?=.*[a-z])(?=.*\d)(?:(?=.*[A-Z])|(?:sk|hf|gsk|r8|ghp|xai)_)\w{20,}")
+"""What could be a variable's name and looks like a key."""
+_PRIVATE = re.compile(
+    r".*(?:api.?key|authori[sz]ation|secret|password).*|(?:.*[-_])?key|auth|(?:access|id|auth|bearer)?[-_]?token", re.I
+)
 _LEDGERS: dict[str, Ledger] = {}
 
 
@@ -88,7 +93,8 @@ class Endpoint:
             raise ValueError("give url or url_env, not both")
         _address(self.url)
         for name in ("url_env", "key_env"):
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*|", getattr(self, name)):
+            value = getattr(self, name)
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*|", value) or _SECRET.fullmatch(value):
                 raise ValueError(f"{name} is not the name of an environment variable (the key itself goes nowhere)")
         for name, low in (("concurrency", 1), ("retries", 0), ("budget_requests", 0), ("budget_tokens", 0)):
             value = getattr(self, name)
@@ -101,9 +107,11 @@ class Endpoint:
             raise ValueError(f"logprobs = {self.logprobs}: give 0 to 20")
         if self.tokens_field not in get_args(_TokensField):
             raise ValueError(f"tokens_field = {self.tokens_field!r} (known: {', '.join(get_args(_TokensField))})")
-        for key in self.extra:
-            if key in _OURS or re.search(r"key|auth|secret|password", key, re.I):
-                raise ValueError(f"extra.{key}: aftertune sets this field itself, or it is no place for a secret")
+        for key in _keys(self.extra):
+            if key in _OURS & set(self.extra) or _PRIVATE.fullmatch(key):
+                raise ValueError(
+                    f"extra: '{key}': aftertune sets this field itself, or it is no place for a secret: use key_env"
+                )
 
     @property
     def version(self) -> str:
@@ -313,11 +321,25 @@ def _reply(request: Request, found: Completion | str, system: str | None) -> Rep
     )
 
 
+def _keys(value: Any) -> Iterator[str]:
+    """Yield the keys of a table and of all tables in it."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from _keys(item)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from _keys(item)
+
+
 def _address(url: str) -> None:
     """Raise ValueError for an address that cannot be used or holds a secret; it is not repeated then."""
     if not url:
         return
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it would repeat the address
+        raise ValueError("url: not an address; no user name, password or key belongs in it: use key_env") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("url: give an address that starts with http:// or https://")
     if parts.username or parts.password or parts.query or parts.fragment:

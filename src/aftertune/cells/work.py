@@ -36,6 +36,8 @@ class Worker:
 
     def __call__(self, cell: Cell) -> None:
         """Do one cell, unless it is done already."""
+        # PEFT imports it where it is installed, and it says aloud that it has no kernel of its own for this CPU.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         run = Run.open(self.root)
         folder = run.cell(cell.kind, cell.id)
         if folder.complete:

@@ -7,9 +7,12 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
+from types import TracebackType
 
-from aftertune.cli.app import EXIT, Safe, app, fail, tell
+from aftertune.cli.app import EXIT, Safe, app, fail, safe, tell
+from aftertune.cli.stray import last_words
 from aftertune.errors import AftertuneError
 from aftertune.store.files import why_not
 
@@ -43,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     logging.basicConfig(level=logging.WARNING, handlers=[_Told()])
+    sys.excepthook = _unexpected
     try:
         with _stoppable(), contextlib.redirect_stdout(Safe(sys.stdout)):
             app(args=arguments, prog_name="aftertune", standalone_mode=True)
@@ -56,6 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         logging.getLogger(__name__).debug("where this was raised", exc_info=True)
         fail(why_not(error.filename or "this machine", "refused", error), 1)
+
+
+def _unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show a traceback that cannot act on a terminal: what others raise may quote a model or a data set."""
+    sys.stderr.write(safe("".join(traceback.format_exception(kind, error, trace))))
 
 
 _STOPPED = "stopped; the same command continues"
@@ -80,7 +89,7 @@ def _stoppable() -> Iterator[None]:
         raise _StopError(number)
 
     def second(number: int, _: object) -> None:
-        os.write(2, f"aftertune: {_STOPPED}\n".encode())
+        last_words(f"aftertune: {_STOPPED}\n")
         os._exit(128 + number)
 
     try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
@@ -85,22 +86,31 @@ def show_json(value: object) -> None:
     print(json.dumps(plain(value), indent=1, ensure_ascii=True, allow_nan=False))
 
 
+def columns() -> int | None:
+    """Return how wide the terminal is that results are printed on; None where they go elsewhere."""
+    return os.get_terminal_size(1).columns or None if os.isatty(1) else None
+
+
 @contextmanager
 def progress_on(quiet: bool) -> Iterator[Progress]:
-    """Give a progress callback: a table and a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
-    if quiet:
-        yield lambda *_: None
-        return
-    from rich.console import Console
+    """Give a progress callback: a table and a bar on a terminal, a line now and then elsewhere, nothing when quiet.
 
-    from aftertune.cli.progress import Lines, Table
+    What libraries print meanwhile goes to standard error: standard output is for results.
+    """
+    with redirect_stdout(sys.stderr):
+        if quiet:
+            yield lambda *_: None
+            return
+        from rich.console import Console
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield Lines(tell)
-        return
-    with Table(console) as table:
-        yield table
+        from aftertune.cli.progress import Lines, Table
+
+        console = Console(stderr=True)
+        if not sys.stderr.isatty() or not console.is_terminal or console.is_dumb_terminal:
+            yield Lines(tell)
+            return
+        with Table() as table:
+            yield table
 
 
 def finish(result: Result, as_json: bool) -> NoReturn:
@@ -123,14 +133,14 @@ def finish(result: Result, as_json: bool) -> NoReturn:
         from aftertune.results.measures import lines
         from aftertune.results.summary import decision_lines, drift_table
 
-        for line in drift_table(result.gated):
+        for line in drift_table(result.gated, columns()):
             print(line)
         for line in lines(result.measures):
             print(line)
         for name, cost in result.costs.items():
             tokens = f"{cost['prompt_tokens']:,} prompt and {cost['new_tokens']:,} new tokens"
             print(f"{name}: {cost['calls']:,} calls, {tokens}")
-        for line in decision_lines(result.outcome, result.decisions):
+        for line in decision_lines(result.outcome, result.decisions, columns()):
             print(line)
         print(f"\nreport: {result.report}")
     sys.exit(EXIT[result.outcome])

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from aftertune.cli.stray import Stray
 from aftertune.flow.eta import spoken
 from aftertune.flow.standing import Standing, Watch, Watcher
 from aftertune.text import excerpt
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 EVERY = 20.0
 """Seconds between two lines."""
+WIDE = 60
+"""Columns of a terminal from which the seconds are shown too."""
 SHOWN = 4
 """Running cells that are named."""
 
@@ -44,26 +48,34 @@ class Lines(Watcher):
 class Table(Watcher):
     """A live table of cells by kind, and a bar, on a terminal; gone when the work is done."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self) -> None:
+        from rich.console import Console
         from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._watch: Watch | None = None
+        self._stray = Stray(self._above)
+        self._console = Console(file=self._stray.terminal)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-        self._bar = Progress(*columns, console=console)
+        self._bar = Progress(*columns, console=self._console)
         self._task = self._bar.add_task("planning")
         self._live = Live(
-            console=console, get_renderable=self._render, refresh_per_second=2, transient=True, vertical_overflow="crop"
-        )
+            console=self._console, get_renderable=self._render, refresh_per_second=2, transient=True,
+            vertical_overflow="crop", redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
 
     def __enter__(self) -> Table:
+        self._stray.__enter__()
         self._live.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.__exit__(kind, error, trace)
+        try:
+            self._live.__exit__(kind, error, trace)
+        finally:
+            self._stray.__exit__(kind, error, trace)
 
     def watch(self, watch: Watch) -> None:
         """Show the table, from now on."""
@@ -73,31 +85,50 @@ class Table(Watcher):
         """Move the bar."""
         self._bar.update(self._task, completed=count, total=total, description=excerpt(done))
 
+    def _above(self, line: str) -> None:
+        from aftertune.cli.app import safe
+
+        self._console.print(safe(line), markup=False, highlight=False, emoji=False)
+
     def _render(self) -> RenderableType:
         from rich.console import Group
 
+        width, height = _size(self._stray.terminal)
+        self._console.size = (width, height)  # type: ignore[assignment]
         if self._watch is None:
             return self._bar.get_renderable()
         now = self._watch.standing()
         self._bar.update(self._task, description=spoken(now.left))
-        return Group(cells_table(now), self._bar.get_renderable())
+        # What does not fit could not be wiped off again: the bar is what stays.
+        return Group(*cells_table(now, width, height - 2), self._bar.get_renderable())
 
 
-def cells_table(now: Standing) -> RenderableType:
-    """Return the cells of a run by kind, and which run."""
-    from rich.console import Group
+def _size(terminal: TextIO) -> tuple[int, int]:
+    try:
+        width, height = os.get_terminal_size(terminal.fileno())
+    except OSError:
+        width, height = 0, 0
+    return width or 80, height or 24
+
+
+def cells_table(now: Standing, width: int, height: int) -> list[RenderableType]:
+    """Return the cells of a run by kind, and which run, in so many columns and lines; nothing where neither fits."""
     from rich.table import Table as Grid
     from rich.text import Text
 
+    left = height - len(now.rows) - 1
+    if left < 0:
+        return []
     grid = Grid(box=None, pad_edge=False)
-    grid.add_column("cells")
-    for head in ("done", "running", "waiting", "seconds"):
-        grid.add_column(head, justify="right")
+    grid.add_column("cells", no_wrap=True)
+    heads = ("done", "running", "waiting", "seconds")[: 4 if width >= WIDE else 3]
+    for head in heads:
+        grid.add_column(head, justify="right", no_wrap=True)
     for row in now.rows:
         numbers = (f"{row.done:,}", f"{row.running:,}", f"{row.waiting:,}", f"{row.seconds:,.0f}")
-        grid.add_row(Text(row.kind), *numbers)
-    named = [Text(f"  {excerpt(label, 100)}", style="dim", no_wrap=True) for label in now.running[:SHOWN]]
-    return Group(grid, *named)
+        grid.add_row(Text(row.kind), *numbers[: len(heads)])
+    named = (Text(f"  {excerpt(label, 100)}", style="dim", no_wrap=True) for label in now.running[: min(SHOWN, left)])
+    return [grid, *named]
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:

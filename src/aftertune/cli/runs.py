@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import EXIT, AsJson, Out, Quiet, Workers, app, finish, progress_on, show_json, tell
+from aftertune.cli.app import EXIT, AsJson, Out, Quiet, Workers, app, columns, finish, progress_on, show_json, tell
 from aftertune.errors import UsageError
 
 
@@ -178,7 +178,8 @@ def drift(
     else:
         from aftertune.results.summary import decision_lines, drift_table
 
-        for line in (*drift_table(found.drifts), *decision_lines(found.outcome, found.decisions)):
+        wide = columns()
+        for line in (*drift_table(found.drifts, wide), *decision_lines(found.outcome, found.decisions, wide)):
             print(line)
         for line in found.contradictions:
             print(f"contradiction: {line}")

@@ -61,14 +61,17 @@ class Perspective:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured. Raises ValueError."""
-        parts = urllib.parse.urlsplit(self.url)
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+        except ValueError:
+            raise ValueError("url: not an address; give https://HOST") from None
+        if parts.query or parts.username or parts.password:
+            raise ValueError("url: give the address alone; the key is read from the environment")
         local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         if parts.scheme not in ("https", "http") or not parts.hostname:
             raise ValueError(f"url = {self.url!r}: give https://HOST")
         if parts.scheme == "http" and not local:
             raise ValueError(f"url = {self.url!r}: the key and the responses would travel in the open; give https://")
-        if parts.query or parts.username:
-            raise ValueError("url: give the address alone; the key is read from the environment")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold = {self.threshold}: it must lie between 0 and 1")
         for name in ("per_second", "retries", "timeout"):

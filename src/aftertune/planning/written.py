@@ -79,7 +79,7 @@ def _pieces(whole: str, rest: str) -> Iterator[str]:
             yield rest[start:at]
             start = at + 1
     if quote or depth:
-        raise UsageError(f"'{whole}': a quote or bracket is not closed")
+        raise UsageError(f"'{whole.partition(':')[0]}:...': a quote or bracket is not closed")
     if rest[start:].strip():
         yield rest[start:]
 

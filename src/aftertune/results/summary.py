@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from aftertune.records import Decision, Drift
@@ -32,8 +33,11 @@ def headline(drifts: Sequence[Drift]) -> list[Drift]:
     return [row for row in rows if (row.epoch or 0) == last[row.base_model, row.arm, row.recipe]]
 
 
-def drift_table(drifts: Sequence[Drift]) -> list[str]:
-    """Return the headline rows as a table: rates in per cent, drift in points (means of values as they are)."""
+def drift_table(drifts: Sequence[Drift], width: int | None = None) -> list[str]:
+    """Return the headline rows as a table: rates in per cent, drift in points (means of values as they are).
+
+    Where the table is wider than `width` columns, each metric has a line of its own above its rows.
+    """
     rows = headline(drifts)
     if not rows:
         return ["no drift could be estimated"]
@@ -46,29 +50,34 @@ def drift_table(drifts: Sequence[Drift]) -> list[str]:
 
     name = max(len(row.metric) for row in rows)
     arm = max(len(unit(row)) for row in rows)
-    lines = [
-        f"{'metric':<{name}}  {'arm':<{arm}}  {'base':>6} {'tuned':>6} {'drift':>7}  {'interval':<16} prompts seeds"
-    ]
+    heads = f"{'base':>6} {'tuned':>6} {'drift':>7}  {'interval':<16} prompts seeds"
+    narrow = width is not None and name + arm + len(heads) + 4 > width
+    name = 0 if narrow else name
+    lines = [f"{'' if narrow else 'metric':<{name}}  {'arm':<{arm}}  {heads}"]
+    last = ""
     for row in rows:
+        if narrow and row.metric != last:
+            lines.append(last := row.metric)
         scale = 1.0 if row.share else 0.01
         delta, low, high, base, tuned = (
             None if x is None else scale * x for x in (row.delta, row.low, row.high, row.base, row.tuned)
         )
         drift = "-" if delta is None else f"{100 * delta:+.1f}"
         lines.append(
-            f"{row.metric:<{name}}  {unit(row):<{arm}}  {points(base):>6} {points(tuned):>6} {drift:>7}  "
-            f"{interval(low, high, signed=True):<16} {row.n_prompts:>7} {row.n_seeds or '-':>5}"
+            f"{'' if narrow else row.metric:<{name}}  {unit(row):<{arm}}  {points(base):>6} {points(tuned):>6} "
+            f"{drift:>7}  {interval(low, high, signed=True):<16} {row.n_prompts:>7} {row.n_seeds or '-':>5}"
         )
     return lines
 
 
-def decision_lines(outcome: str, decisions: Sequence[Decision]) -> list[str]:
-    """Return the decision and, per unit, the sentence that decided it."""
+def decision_lines(outcome: str, decisions: Sequence[Decision], width: int | None = None) -> list[str]:
+    """Return the decision and, per unit, the sentence that decided it, wrapped at `width` columns."""
     rank = {"error": 0, "drift": 1, "inconclusive": 2, "pass": 3}
     lines = ["", f"decision: {outcome.upper()}"]
     for unit in dict.fromkeys(decision.unit for decision in decisions):
         own = sorted((d for d in decisions if d.unit == unit and d.required), key=lambda d: rank[d.outcome])
         if own:
             settle = f" {own[0].settle}" if own[0].settle else ""
-            lines.append(f"  {unit}: {own[0].outcome}. {own[0].why}{settle}")
+            said = f"  {unit}: {own[0].outcome}. {own[0].why}{settle}"
+            lines += textwrap.wrap(said, width, subsequent_indent="    ") if width else [said]
     return lines
