@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_three_kills_cost_no_answer_and_change_no_byte(
     monkeypatch.setattr(torture, "PER_CELL", 60)
     chance = random.Random(11)
     for phase, delay in (("respond", 0.2), ("judge", 0.1), ("report", 0.5)):
-        assert study.kill(phase, delay, chance), f"it ended before {phase}"
+        assert study.kill(phase, delay, chance), f"it ended before {phase}: {study.complaints}"
     study.finish()
     study.compare(expected)
     assert study.complaints == []
@@ -39,13 +40,24 @@ def test_three_kills_cost_no_answer_and_change_no_byte(
     assert all(kill.lost <= 64 for kill in study.kills)
 
 
-def test_a_stop_is_one_line_and_leaves_nobody(small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_is_one_line_and_leaves_nobody(
+    finished: pipeline.Result, small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a study whose variants are composed: in the middle of a tuning, and of an answer."""
     monkeypatch.setattr(torture, "design", lambda: small)
     monkeypatch.setattr(torture, "CELLS", {**torture.CELLS, "tune": 2, "respond": 1})
-    monkeypatch.setattr(torture, "PER_CELL", 60)
+    monkeypatch.setattr(torture, "PER_CELL", 20)
     study = torture.Torture(tmp_path / "run", workers=2)
-    for phase, how in (("tune", "Ctrl-C"), ("respond", "SIGTERM")):
-        assert study.kill(phase, 0.1, random.Random(1), how)
+    shutil.copytree(finished.root / "variants", study.root / "variants")
+    for name in ("design.toml", "run.json"):
+        shutil.copy(finished.root / name, study.root)
+    # As what a shell starts in the background, which ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for phase, how in (("tune", "Ctrl-C"), ("respond", "SIGTERM")):
+            assert study.kill(phase, 0.1, random.Random(1), how), f"it ended before {phase}: {study.complaints}"
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert study.complaints == [], "exit code or words"
     assert not any(torture.outliving(group) for group in study._groups)
 

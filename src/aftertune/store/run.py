@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from aftertune.design.study import Design
 from aftertune.errors import StoreError, UsageError
 from aftertune.records import Json, plain
 from aftertune.store.files import as_json, checksum, hold, make_folder, whoami, write, writing
+from aftertune.store.sealed import seal, seal_text, sum_of, unseal, whole_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,7 +145,7 @@ class CellFolder:
                 check = row.pop("#")
             except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
                 continue
-            if line.endswith(b"\n") and set(row) == names and check == _sum(row):
+            if line.endswith(b"\n") and set(row) == names and check == sum_of(row):
                 kept.append(cls(**row))
                 whole.append(line)
         if len(whole) != len(lines):
@@ -178,7 +178,7 @@ class CellFolder:
             sums = {str(item.relative_to(self.path)): checksum(item) for item in files}
         stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"format": FORMAT, "finished": stamp, "info": plain(info or {}), "files": sums}
-        write(self.path / "manifest.json", as_json({**manifest, "#": _sum(manifest)}))
+        write(self.path / "manifest.json", seal(manifest))
         self.tidy()  # the journal goes last: without a manifest it is all that there is
 
     def tidy(self) -> None:
@@ -196,12 +196,12 @@ class CellFolder:
     def _manifest(self) -> dict[str, Any]:
         path = self.path / "manifest.json"
         try:
-            found = json.loads(path.read_bytes())
-            check = found.pop("#", None)  # those of earlier versions have none
-            whole = check is None or check == _sum(found)
-            if whole and isinstance(found["info"], dict) and isinstance(found["files"], dict):
-                return dict(found)
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            found = unseal(path.read_bytes())
+            if isinstance(found["info"], dict) and isinstance(found["files"], dict):
+                return found
+        except FileNotFoundError:
+            raise StoreError(f"{self.path}: not done yet; run the same command again") from None
+        except (OSError, ValueError, KeyError):
             pass
         raise StoreError(f"{path}: damaged; delete {self.path} and run the same command again")
 
@@ -240,11 +240,7 @@ class CellFolder:
 def _line(row: object) -> dict[str, Json]:
     fields: dict[str, Json] = plain(row)
     fields.pop("", None)
-    return {**fields, "#": _sum(fields)}
-
-
-def _sum(row: Mapping[str, Json]) -> str:
-    return hashlib.sha256(json.dumps(row, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:12]
+    return {**fields, "#": sum_of(fields)}
 
 
 # ---------------------------------------------------------------------------------------------- runs
@@ -265,7 +261,6 @@ class Run:
         Raises UsageError where the folder holds a run of another design or something else, StoreError where it cannot
         be written.
         """
-        text = designs.dump(design)
         marker = root / "design.toml"
         if marker.is_file():
             there = cls.open(root).design()
@@ -280,15 +275,15 @@ class Run:
                 )
             shown = dataclasses.replace(there, tables=design.tables, cost=design.cost)
             if shown != there:  # what is only printed may change at any time
-                write(marker, designs.dump(shown).encode())
+                cls(root).redesign(shown)
             return cls(root)
         if root.exists() and not (root.is_dir() and _begun(root, design)):
             raise UsageError(f"{root}: exists and is not a run folder; choose another with -o")
         make_folder(root)
         with writing(root):
             root.chmod(0o700)
-        write(root / "run.json", as_json({"format": FORMAT, "design": design.id, **plain(facts)}))
-        write(marker, text.encode())
+        write(root / "run.json", seal({"format": FORMAT, "design": design.id, **plain(facts)}))
+        cls(root).redesign(design)
         return cls(root)
 
     @classmethod
@@ -308,18 +303,24 @@ class Run:
         return run
 
     def design(self) -> Design:
-        """Return the run's design. Raises UsageError where the file was damaged."""
-        return designs.read(self.root / "design.toml")
+        """Return the run's design. Raises UsageError or StoreError where the file was damaged."""
+        path = self.root / "design.toml"
+        found = designs.read(path)
+        if not whole_text(path.read_bytes()):
+            raise StoreError(f"{path}: not as the run wrote it; put a copy back, or use another folder")
+        return found
+
+    def redesign(self, design: Design) -> None:
+        """Write the run's design. Raises StoreError."""
+        write(self.root / "design.toml", seal_text(designs.dump(design)))
 
     def facts(self) -> dict[str, Any]:
         """Return what the run recorded of its surroundings. Raises StoreError for a damaged file."""
         try:
-            found = json.loads((self.root / "run.json").read_bytes())
+            return unseal((self.root / "run.json").read_bytes())
         except (OSError, ValueError):
-            found = None
-        if not isinstance(found, dict):
-            raise StoreError(f"{self.root / 'run.json'}: damaged or missing; put a copy back, or use another folder")
-        return found
+            why = "damaged or missing; put a copy back, or use another folder"
+            raise StoreError(f"{self.root / 'run.json'}: {why}") from None
 
     def cell(self, kind: str, id: str) -> CellFolder:
         """Return the folder of a cell, which need not exist yet."""
