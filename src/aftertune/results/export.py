@@ -21,7 +21,7 @@ from aftertune.errors import StoreError, UsageError
 from aftertune.pii.mask import masker
 from aftertune.pii.registry import Registry
 from aftertune.store import sealed
-from aftertune.store.files import reading, write
+from aftertune.store.files import reading, why_not, write
 from aftertune.store.run import MARKER, CellFolder, Run
 
 Mask = Callable[[str], str]
@@ -88,7 +88,7 @@ def export(
             out.rmdir()
         scratch.rename(out)
     except OSError as error:
-        raise StoreError(f"{out}: cannot write: {error.strerror}; mend that and run the same command again") from None
+        raise StoreError(why_not(error.filename or out, "refused", error)) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return manifest

@@ -226,7 +226,9 @@ def _save(model: Any, base: ModelRef, folder: Path) -> None:
     except OSError as error:
         raise StoreError(why_not(folder, "cannot write the checkpoint", error)) from None
     except SafetensorError as error:  # a full disk has this name there
-        raise StoreError(f"{folder}: cannot write the checkpoint: {error}; free some space and try again") from None
+        raise StoreError(
+            f"{folder}: cannot write the checkpoint: {error}; free some space and run the same command again"
+        ) from None
 
 
 def _write(model: Any, base: ModelRef, folder: Path) -> None:
