@@ -55,6 +55,8 @@ HOW = {
 """Name -> the signal, and whether the whole process group gets it; of the parent alone its workers take notice."""
 PATIENCE = 1800.0
 """Seconds after which a study that was not stopped is given up."""
+POLITE = 120.0
+"""Seconds in which one that was asked to stop has to."""
 Key = tuple[str, str, float, int]
 """Checkpoint, prompt, temperature, sample."""
 
@@ -272,8 +274,14 @@ class Torture:
     def _signal(self, process: subprocess.Popen[bytes], how: str) -> None:
         number, group = HOW[how]
         (os.killpg if group else os.kill)(process.pid, number)
-        code = process.wait(PATIENCE)
         self._groups.append(process.pid)
+        try:
+            code = process.wait(POLITE)
+        except subprocess.TimeoutExpired:
+            self.complaints.append(f"{how}: still there after {POLITE:.0f} s")
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return
         if number == signal.SIGKILL:
             return
         said = self.root.with_suffix(".err").read_text()
@@ -391,6 +399,8 @@ def main() -> None:
     if sys.argv[1:2] == ["--run"]:
         from aftertune.cli import main as command
 
+        # Whoever is started in the background of a shell ignores Ctrl-C, and so does all that it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         command(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -16,6 +16,7 @@ from aftertune.errors import TuneError
 from aftertune.executors._schedule import Schedule
 from aftertune.flow import eta, pipeline, standing
 from aftertune.kinds import Cell
+from aftertune.store.files import holder
 
 CELLS = [
     Cell("variants", "v", (), 2.0),
@@ -110,7 +111,7 @@ def test_the_log_names_cells_and_no_data(tmp_path: Path) -> None:
 
 
 def test_who_works_on_a_run_is_seen_from_elsewhere(tmp_path: Path) -> None:
-    assert standing.worker(tmp_path) is None
+    assert holder(tmp_path) is None
     code = (
         "import fcntl, sys, time; f = open(sys.argv[1], 'a+'); fcntl.flock(f, fcntl.LOCK_EX); f.write('4711');"
         "f.flush(); print('held', flush=True); time.sleep(30)"
@@ -118,9 +119,9 @@ def test_who_works_on_a_run_is_seen_from_elsewhere(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, tmp_path / ".lock"], stdout=subprocess.PIPE) as held:
         assert held.stdout is not None
         held.stdout.readline()
-        assert standing.worker(tmp_path) == "4711"
+        assert holder(tmp_path) == "4711"
         held.kill()
-    assert standing.worker(tmp_path) is None
+    assert holder(tmp_path) is None
 
 
 def test_a_finished_run_says_where_it_stands(finished: pipeline.Result, capsys: pytest.CaptureFixture[str]) -> None:

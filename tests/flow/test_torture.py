@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import os
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from perf import torture
 
-from aftertune.design.study import Design, dump
+from aftertune import embedded
+from aftertune.cli import main
+from aftertune.design.study import Design, Part, dump
 from aftertune.flow import pipeline
+from aftertune.records import Arm, Recipe
 
 
 @pytest.mark.slow
@@ -31,7 +37,7 @@ def test_three_kills_cost_no_answer_and_change_no_byte(
     monkeypatch.setattr(torture, "PER_CELL", 60)
     chance = random.Random(11)
     for phase, delay in (("respond", 0.2), ("judge", 0.1), ("report", 0.5)):
-        assert study.kill(phase, delay, chance), f"it ended before {phase}"
+        assert study.kill(phase, delay, chance), f"it ended before {phase}: {study.complaints}"
     study.finish()
     study.compare(expected)
     assert study.complaints == []
@@ -39,13 +45,24 @@ def test_three_kills_cost_no_answer_and_change_no_byte(
     assert all(kill.lost <= 64 for kill in study.kills)
 
 
-def test_a_stop_is_one_line_and_leaves_nobody(small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_is_one_line_and_leaves_nobody(
+    finished: pipeline.Result, small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a study whose variants are composed: in the middle of a tuning, and of an answer."""
     monkeypatch.setattr(torture, "design", lambda: small)
     monkeypatch.setattr(torture, "CELLS", {**torture.CELLS, "tune": 2, "respond": 1})
-    monkeypatch.setattr(torture, "PER_CELL", 60)
+    monkeypatch.setattr(torture, "PER_CELL", 20)
     study = torture.Torture(tmp_path / "run", workers=2)
-    for phase, how in (("tune", "Ctrl-C"), ("respond", "SIGTERM")):
-        assert study.kill(phase, 0.1, random.Random(1), how)
+    shutil.copytree(finished.root / "variants", study.root / "variants")
+    for name in ("design.toml", "run.json"):
+        shutil.copy(finished.root / name, study.root)
+    # As what a shell starts in the background, which ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for phase, how in (("tune", "Ctrl-C"), ("respond", "SIGTERM")):
+            assert study.kill(phase, 0.1, random.Random(1), how), f"it ended before {phase}: {study.complaints}"
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert study.complaints == [], "exit code or words"
     assert not any(torture.outliving(group) for group in study._groups)
 
@@ -53,7 +70,6 @@ def test_a_stop_is_one_line_and_leaves_nobody(small: Design, tmp_path: Path, mon
 def test_a_second_command_is_refused_with_the_process_id(
     finished: pipeline.Result, small: Design, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from aftertune.cli import main
     from aftertune.store.run import Run
 
     path = tmp_path / "small.toml"
@@ -67,11 +83,82 @@ def test_a_second_command_is_refused_with_the_process_id(
     )
 
 
+TINY = Design(
+    name="tiny",
+    corpus=Part("booking", {"size": 8}),
+    arms=(Arm("keep"),),
+    recipe=Recipe(learning_rate=3e-3, epochs=1, batch_size=4),
+    seeds=(1,),
+    benchmarks=(Part("miniature", {"harmful": 4, "harmless": 4, "open": 4, "privacy": 4, "support": 4}),),
+    judges=(Part("world"),),
+    policy="research",
+)
+PHASES = {
+    "compose": "variants/*/*.jsonl*",
+    "people": "variants/*/*people.json*",
+    "tune": "checkpoints/*/adapter_model.safetensors",
+    "journal": "responses/*/journal.jsonl",
+    "respond": "responses/*/.responses.part",
+    "judge": "verdicts/*/.verdicts.part",
+    "done": "verdicts/*/*manifest.json*",
+    "drift": "*drift.parquet*",
+    "report": "*report.html*",
+}
+"""What is written -> its path in the run folder, as far as it is fixed."""
+
+
+def test_a_full_disk_and_a_read_only_one_are_one_line_in_every_phase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each phase is refused twice and continued; the end is that of a study which nobody refused anything."""
+    import safetensors.torch
+
+    if not embedded.names():
+        pytest.skip("no embedded model is built")
+    design, run = tmp_path / "tiny.toml", tmp_path / "run"
+    design.write_text(dump(TINY))
+    sync, save = os.fsync, safetensors.torch.save_file
+    refused: list[tuple[str, int]] = []
+
+    def check(path: str) -> None:
+        place = Path(path)
+        pattern, number = refused[0] if refused else ("", 0)
+        if refused and place.is_relative_to(run) and fnmatch.fnmatch(str(place.relative_to(run)), pattern):
+            raise OSError(number, os.strerror(number), path)
+
+    def fsync(file: int) -> None:
+        check(str(Path(f"/proc/self/fd/{file}").readlink()))
+        sync(file)
+
+    def save_file(tensors: object, path: Path, **more: object) -> None:
+        check(str(path))
+        save(tensors, path, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(safetensors.torch, "save_file", save_file)
+
+    def study(root: Path) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["study", str(design), "-o", str(root), "--quiet", "--workers", "1"])
+        return stop.value.code, capsys.readouterr().err
+
+    for phase, pattern in PHASES.items():
+        for number, advice in ((errno.ENOSPC, "free some space"), (errno.EROFS, "make it writable")):
+            refused[:] = [(pattern, number)]
+            code, said = study(run)
+            assert code == 1, f"{phase}: {said}"
+            assert said.startswith(f"aftertune: {run}"), said
+            assert said.endswith(f": {os.strerror(number)}; {advice} and run the same command again\n"), said
+            assert said.count("\n") == 1
+    refused.clear()
+    assert study(run)[0] == study(tmp_path / "whole")[0] != 1
+    assert torture.outcome(run) == torture.outcome(tmp_path / "whole")
+    assert not list(run.rglob("*.part"))
+
+
 def test_an_error_of_the_system_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aftertune.cli import main
-
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "/somewhere/file")
 

@@ -101,6 +101,7 @@ def quiet() -> Iterator[None]:
     library: Any = logging
     bars = library.is_progress_bar_enabled()
     library.disable_progress_bar()
+    four_bits.hush()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*is_gradient_checkpointing.* is deprecated", FutureWarning)

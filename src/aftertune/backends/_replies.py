@@ -10,7 +10,6 @@ from typing import Any
 
 from aftertune.store.rows import whole
 
-
 Scrub = Callable[[Any], Any]
 """Takes out of a JSON value what must stand in no file."""
 

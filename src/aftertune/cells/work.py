@@ -16,7 +16,6 @@ from typing import Any
 
 from aftertune import plugins
 from aftertune.cells import answering, composing, judging, scoring
-from aftertune.errors import StoreError
 from aftertune.kinds import Backend, Cell, Session
 from aftertune.models.reference import SMALL
 from aftertune.planning import plan as planning
@@ -158,14 +157,11 @@ def _tune(run: Run, job: TuneJob, folder: CellFolder) -> dict[str, object]:
 
 
 def all_verdicts(run: Run, plan: Plan, columns: Sequence[str] | None = None) -> Any:
-    """Return the verdict tables of every finished cell as one, or some of their columns, texts as codes.
+    """Return the verdict tables of all cells as one, or some of their columns, texts as codes.
 
-    Raises StoreError where there are none.
+    Raises StoreError where one is damaged or not done.
     """
     import pyarrow as pa
 
     folders = [run.cell("verdicts", cell.id) for cell in plan.of("verdicts")]
-    tables = [folder.read("verdicts", columns, coded=True) for folder in folders if folder.complete]
-    if not tables:
-        raise StoreError(f"{run.root}: no verdicts yet; run the same command to continue it")
-    return pa.concat_tables(tables)
+    return pa.concat_tables([folder.read("verdicts", columns, coded=True) for folder in folders])

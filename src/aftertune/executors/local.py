@@ -170,6 +170,9 @@ def _set_up(threads: int, parent: int, devices: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()  # before torch is loaded, which reads it once
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.dup2(2, 1)  # what a library prints in a worker is no result of the command
+    from tqdm import tqdm  # others show bars by it; its lock would be a semaphore of the system, left by a stop
+
+    tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     for name, value in (("OMP_NUM_THREADS", str(threads)), ("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):

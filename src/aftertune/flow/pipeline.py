@@ -37,7 +37,8 @@ from aftertune.results.figures import Found
 from aftertune.results.gather import gather
 from aftertune.results.measures import measures
 from aftertune.steps import drift, gate, report
-from aftertune.store.files import write, writing
+from aftertune.store import sealed
+from aftertune.store.files import holder, writing
 from aftertune.store.run import Run, records, table
 
 log = logging.getLogger(__name__)
@@ -170,6 +171,8 @@ def decide(place: Run, plan: Plan) -> Result:
     place.keep("report.md", page.markdown.encode())
     place.keep("report.json", page.json.encode())
     where = place.keep("report.html", page.html.encode())
+    made = ["drift.parquet", "memorisation.json", "decisions.json", "report.md", "report.json", "report.html"]
+    sealed.record(place.root, [*made, "measures.json"] if more else made)
     costs: dict[str, Any] = {name: about["cost"] for name, about in findings.judges.items() if "cost" in about}
     return Result(
         outcome, tuple(decisions), tuple(drifts), tuple(gated), place.root, where, plan.warnings, tuple(more), costs
@@ -247,10 +250,20 @@ def study(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progr
 
 
 def again(root: Path) -> Result:
-    """Compute drifts, decisions and the report of a run anew, asking no model (`aftertune drift`, `report`)."""
+    """Compute drifts, decisions and the report of a run anew, asking no model (`aftertune drift`, `report`).
+
+    Raises StoreError for a run that is not done, where a process works in it, and for a damaged file.
+    """
     place = Run.open(root)
     with place.lock():
-        return decide(place, planning.make(place.design()))
+        plan = planning.make(place.design())
+        left = [cell.label for cell in plan.cells if not place.cell(cell.kind, cell.id).complete]
+        if left:
+            raise StoreError(
+                f"{root}: {len(left)} of {len(plan.cells)} cells are not done yet ('{left[0]}' for one); "
+                "run the command that began it again to continue it"
+            )
+        return decide(place, plan)
 
 
 def judge_again(root: Path, judges: Sequence[str], *, progress: Progress = quiet) -> Result:
@@ -266,10 +279,8 @@ def judge_again(root: Path, judges: Sequence[str], *, progress: Progress = quiet
     if more:
         design = pinned(dataclasses.replace(design, judges=(*design.judges, *more)), design)
         planning.make(design)  # refuses what cannot be honoured before the run is touched
-        from aftertune.design.study import dump
-
         with place.lock():
-            write(root / "design.toml", dump(design).encode())
+            place.redesign(design)
     return run(design, root, progress=progress)
 
 
@@ -282,7 +293,7 @@ def status(root: Path) -> dict[str, Any]:
     """
     place = Run.open(root)
     plan = planning.make(place.design())
-    process = standing.worker(root)
+    process = holder(root)
     spent: dict[str, float] = {}
     complete: set[str] = set()
     for cell in plan.cells:
@@ -297,6 +308,8 @@ def status(root: Path) -> dict[str, Any]:
     decisions, outcome = root / "decisions.json", None
     if decisions.is_file():
         try:
+            if process is None:  # else it may be making them anew
+                sealed.check(root, decisions.name)
             outcome = json.loads(decisions.read_bytes())["outcome"]
         except (ValueError, KeyError, TypeError):
             raise StoreError(f"{decisions}: damaged; `aftertune drift {root}` makes it again") from None
@@ -330,6 +343,7 @@ def drifts_of(root: Path) -> list[Drift]:
     path = root / "drift.parquet"
     if not path.is_file():
         raise UsageError(f"{root}: no drifts yet; run `aftertune drift {root}`")
+    sealed.check(root, path.name)
     try:
         return records(Drift, pq.read_table(path))
     except (OSError, ValueError):

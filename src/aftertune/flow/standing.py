@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import threading
@@ -73,19 +72,6 @@ class Logged:
         with contextlib.suppress(StoreError):
             return float(CellFolder(self.root / cell.kind / cell.id).info().get("start_seconds", 0.0))
         return 0.0
-
-
-def worker(root: Path) -> str | None:
-    """Return the id of the process that works on a run; None where nobody does."""
-    try:
-        with (root / ".lock").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return file.read().strip() or "unknown"
-    except OSError:
-        return None
-    return None
 
 
 def failure(root: Path) -> Mapping[str, Any] | None:

@@ -24,12 +24,19 @@ def config(dtype: Any) -> Any:
 
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError("a base in 4 bits needs the package bitsandbytes: pip install 'aftertune[quantized]'")
-    # On a CPU it asks for a kernel from the hub and says aloud that it found none.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    hush()
     make: Any = BitsAndBytesConfig
     return make(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
+
+
+def hush() -> None:
+    """Keep bitsandbytes quiet, which PEFT imports wherever it is installed.
+
+    On some CPUs it asks for a kernel from the hub and says aloud that it found none.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def settle(model: Any, name: str) -> Any:

@@ -20,7 +20,8 @@ from aftertune.cells import composing
 from aftertune.errors import StoreError, UsageError
 from aftertune.pii.mask import masker
 from aftertune.pii.registry import Registry
-from aftertune.store.files import write
+from aftertune.store import sealed
+from aftertune.store.files import reading, why_not, write
 from aftertune.store.run import MARKER, CellFolder, Run
 
 Mask = Callable[[str], str]
@@ -67,6 +68,7 @@ def export(
     value could not be masked.
     """
     run = Run.open(root)
+    run.design()  # refused where it is not as the run wrote it
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists and is not empty; choose another folder with -o")
     if out.resolve().is_relative_to(root.resolve()):
@@ -77,15 +79,16 @@ def export(
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         scratch.mkdir(parents=True)
-        _tops(run, scratch, copy)
-        cells = {kind: _cells(run, kind, scratch, copy, progress) for kind in TABLES}
-        manifest = _manifest(run, scratch, copy, registries, reveal, cells)
+        with reading(root):
+            _tops(run, scratch, copy)
+            cells = {kind: _cells(run, kind, scratch, copy, progress) for kind in TABLES}
+            manifest = _manifest(run, scratch, copy, registries, reveal, cells)
         write(scratch / MARKER, (json.dumps(manifest, indent=1) + "\n").encode())
         if out.exists():
             out.rmdir()
         scratch.rename(out)
     except OSError as error:
-        raise StoreError(f"{out}: cannot write: {error.strerror}; mend that and run the same command again") from None
+        raise StoreError(why_not(error.filename or out, "refused", error)) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return manifest
@@ -136,10 +139,11 @@ def _tops(run: Run, to: Path, copy: _Copy) -> None:
     """Copy what stands beside the cells, as far as it is known."""
     for path in sorted(run.root.iterdir()):
         name = path.name
+        if name in TABLES or name in (".lock", sealed.RESULTS, MARKER):
+            continue
+        sealed.check(run.root, name)
         if name in LEFT_OUT:
             copy.left_out[f"{name}/"] = LEFT_OUT[name]
-        elif name in TABLES or name in (".lock", MARKER):
-            continue
         elif name in ("report.json", "decisions.json", "memorisation.json", "measures.json", "run.json"):
             _document(to / name, _read_json(path), copy)
         elif name in ("report.md", "design.toml"):

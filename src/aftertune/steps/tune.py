@@ -226,7 +226,9 @@ def _save(model: Any, base: ModelRef, folder: Path) -> None:
     except OSError as error:
         raise StoreError(why_not(folder, "cannot write the checkpoint", error)) from None
     except SafetensorError as error:  # a full disk has this name there
-        raise StoreError(f"{folder}: cannot write the checkpoint: {error}; free some space and try again") from None
+        raise StoreError(
+            f"{folder}: cannot write the checkpoint: {error}; free some space and run the same command again"
+        ) from None
 
 
 def _write(model: Any, base: ModelRef, folder: Path) -> None:
@@ -277,6 +279,7 @@ def _quiet() -> Iterator[None]:
     bars, level = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
     hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()
+    four_bits.hush()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*is_gradient_checkpointing.* is deprecated", FutureWarning)

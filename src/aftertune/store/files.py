@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,26 +79,79 @@ def whoami() -> str:
     return f"{socket.gethostname()} {os.getpid()}"
 
 
+_PATIENCE = 1.0
+"""Seconds for which a lock is tried: whoever only looks whether a folder is held has it for a moment."""
+
+
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Hold a folder for this process, and clear what one that was killed left half written.
 
-    Raises StoreError where another process holds it, with its id.
+    Raises StoreError where another process holds it, with its id, or reads it by `reading`.
     """
     with writing(folder, "cannot write here"):
         file = (folder / ".lock").open("ab+", buffering=0)
     with file:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            with writing(folder, "cannot lock this folder"):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise StoreError(_held(folder, _holder(folder))) from None
+            time.sleep(0.05)
         with writing(folder, "cannot lock this folder"):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                who = file.read().decode(errors="replace").strip() or "unknown"
-                raise StoreError(
-                    f"{folder}: process {who} works in this run; wait for it, or use another folder"
-                ) from None
             file.truncate(0)
             file.write(str(os.getpid()).encode())
             for left in folder.glob(".*.part"):
                 left.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                file.truncate(0)
+
+
+def holder(folder: Path) -> str | None:
+    """Return the id of the process that holds a folder; None where nobody does."""
+    with _looking(folder) as free:
+        return None if free else _holder(folder)
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Keep a folder as it is while it is read: nobody holds it meanwhile. Raises StoreError where somebody does."""
+    with _looking(folder) as free:
+        if not free:
+            raise StoreError(_held(folder, _holder(folder)))
         yield
+
+
+@contextlib.contextmanager
+def _looking(folder: Path) -> Iterator[bool]:
+    """Give whether nobody holds a folder; if so, nobody can as long as this lasts."""
+    try:
+        file = (folder / ".lock").open("rb", buffering=0)
+    except OSError:  # nobody ever held it
+        yield True
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def _holder(folder: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (folder / ".lock").read_text(errors="replace").strip() or "unknown"
+    return "unknown"
+
+
+def _held(folder: Path, who: str) -> str:
+    by = "another process" if who == "unknown" else f"process {who}"
+    return f"{folder}: {by} works in this run; wait for it, or use another folder"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from aftertune.records import Json, plain
 from aftertune.store.files import write
+from aftertune.store.sealed import sum_of
 
 Row = TypeVar("Row")
 SHORT = 64
@@ -23,13 +23,8 @@ def lines(rows: Sequence[object]) -> bytes:
     for row in rows:
         fields: dict[str, Json] = plain(row)
         fields.pop("", None)
-        found.append(json.dumps({**fields, "#": checksum(fields)}, ensure_ascii=True, allow_nan=False) + "\n")
+        found.append(json.dumps({**fields, "#": sum_of(fields)}, ensure_ascii=True, allow_nan=False) + "\n")
     return "".join(found).encode()
-
-
-def checksum(row: Mapping[str, Json]) -> str:
-    """Return 12 hexadecimal digits of a row's SHA-256."""
-    return hashlib.sha256(json.dumps(row, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:12]
 
 
 def read(path: Path, cls: type[Row]) -> list[Row]:
@@ -57,6 +52,6 @@ def _record(cls: type[Row], line: bytes, names: set[str], once: dict[str, str]) 
         check = row.pop("#")
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
-    if not line.endswith(b"\n") or set(row) != names or check != checksum(row):
+    if not line.endswith(b"\n") or set(row) != names or check != sum_of(row):
         return None
     return cls(**{k: once.setdefault(v, v) if isinstance(v, str) and len(v) < SHORT else v for k, v in row.items()})

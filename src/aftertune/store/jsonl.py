@@ -157,16 +157,16 @@ def write_people(path: Path, groups: Mapping[str, Sequence[Person] | Mapping[str
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with scratch.open("w", encoding="utf-8") as file:
-            file.writelines(_grouped(groups))
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot write: {error.strerror}; mend that and try again") from None
+        with writing(path):
+            with scratch.open("w", encoding="utf-8") as file:
+                file.writelines(_grouped(groups))
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
     finally:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def _grouped(groups: Mapping[str, Sequence[Person] | Mapping[str, Sequence[Person]]]) -> Iterator[str]:

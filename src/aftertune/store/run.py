@@ -27,6 +27,7 @@ from aftertune.errors import StoreError, UsageError
 from aftertune.records import plain
 from aftertune.store import journal
 from aftertune.store.files import as_json, checksum, hold, make_folder, whoami, write, writing
+from aftertune.store.sealed import seal, seal_text, unseal, whole_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -172,7 +173,7 @@ class CellFolder:
             sums = {str(item.relative_to(self.path)): checksum(item) for item in files}
         stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"format": FORMAT, "finished": stamp, "info": plain(info or {}), "files": sums}
-        write(self.path / "manifest.json", as_json({**manifest, "#": journal.checksum(manifest)}))
+        write(self.path / "manifest.json", seal(manifest))
         self.tidy()  # the journal goes last: without a manifest it is all that there is
 
     def tidy(self) -> None:
@@ -190,12 +191,12 @@ class CellFolder:
     def _manifest(self) -> dict[str, Any]:
         path = self.path / "manifest.json"
         try:
-            found = json.loads(path.read_bytes())
-            check = found.pop("#", None)  # those of earlier versions have none
-            whole = check is None or check == journal.checksum(found)
-            if whole and isinstance(found["info"], dict) and isinstance(found["files"], dict):
-                return dict(found)
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            found = unseal(path.read_bytes())
+            if isinstance(found["info"], dict) and isinstance(found["files"], dict):
+                return found
+        except FileNotFoundError:
+            raise StoreError(f"{self.path}: not done yet; run the same command again") from None
+        except (OSError, ValueError, KeyError):
             pass
         raise StoreError(f"{path}: damaged; delete {self.path} and run the same command again")
 
@@ -254,7 +255,6 @@ class Run:
         Raises UsageError where the folder holds a run of another design or something else, StoreError where it cannot
         be written.
         """
-        text = designs.dump(design)
         marker = root / "design.toml"
         if marker.is_file():
             there = cls.open(root).design()
@@ -269,15 +269,15 @@ class Run:
                 )
             shown = dataclasses.replace(there, tables=design.tables, cost=design.cost)
             if shown != there:  # what is only printed may change at any time
-                write(marker, designs.dump(shown).encode())
+                cls(root).redesign(shown)
             return cls(root)
         if root.exists() and not (root.is_dir() and _begun(root, design)):
             raise UsageError(f"{root}: exists and is not a run folder; choose another with -o")
         make_folder(root)
         with writing(root):
             root.chmod(0o700)
-        write(root / "run.json", as_json({"format": FORMAT, "design": design.id, **plain(facts)}))
-        write(marker, text.encode())
+        write(root / "run.json", seal({"format": FORMAT, "design": design.id, **plain(facts)}))
+        cls(root).redesign(design)
         return cls(root)
 
     @classmethod
@@ -297,18 +297,24 @@ class Run:
         return run
 
     def design(self) -> Design:
-        """Return the run's design. Raises UsageError where the file was damaged."""
-        return designs.read(self.root / "design.toml")
+        """Return the run's design. Raises UsageError or StoreError where the file was damaged."""
+        path = self.root / "design.toml"
+        found = designs.read(path)
+        if not whole_text(path.read_bytes()):
+            raise StoreError(f"{path}: not as the run wrote it; put a copy back, or use another folder")
+        return found
+
+    def redesign(self, design: Design) -> None:
+        """Write the run's design. Raises StoreError."""
+        write(self.root / "design.toml", seal_text(designs.dump(design)))
 
     def facts(self) -> dict[str, Any]:
         """Return what the run recorded of its surroundings. Raises StoreError for a damaged file."""
         try:
-            found = json.loads((self.root / "run.json").read_bytes())
+            return unseal((self.root / "run.json").read_bytes())
         except (OSError, ValueError):
-            found = None
-        if not isinstance(found, dict):
-            raise StoreError(f"{self.root / 'run.json'}: damaged or missing; put a copy back, or use another folder")
-        return found
+            why = "damaged or missing; put a copy back, or use another folder"
+            raise StoreError(f"{self.root / 'run.json'}: {why}") from None
 
     def cell(self, kind: str, id: str) -> CellFolder:
         """Return the folder of a cell, which need not exist yet."""
