@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, Literal
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
@@ -30,6 +31,10 @@ def plain(value: object) -> Any:
 
     Raises TypeError for anything else, rather than hashing an object's address.
     """
+    if type(value) in (str, int, float, bool, NoneType):
+        return value
+    if type(value) in (list, tuple):
+        return [plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"": type(value).__name__, **fields}
@@ -53,6 +58,19 @@ def digest(*parts: object) -> str:
 def seed_of(*parts: object) -> int:
     """Return a seed in [0, 2**63) that depends on `parts` only, the same on every machine."""
     return int(digest(*parts), 16) >> 1
+
+
+def seeds_of(*parts: object) -> Callable[[int], int]:
+    """Return a function n -> `seed_of(*parts, n)` that reads the parts once."""
+    text = json.dumps(plain(parts), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    begun = hashlib.sha256(f"{text[:-1]},".encode("utf-8", "surrogatepass"))
+
+    def seed(number: int) -> int:
+        whole = begun.copy()
+        whole.update(f"{number}]".encode())
+        return int(whole.hexdigest()[:16], 16) >> 1
+
+    return seed
 
 
 # ---------------------------------------------------------------------------------------------- data

@@ -13,7 +13,7 @@ from aftertune.corpora.chat_file import ChatFile
 from aftertune.design.study import Design
 from aftertune.errors import DataError
 from aftertune.kinds import Corpus, StrangerKind
-from aftertune.pii import canaries, mark, policy, stand_ins
+from aftertune.pii import canaries, mark, policy, reading, stand_ins
 from aftertune.planning import parts
 from aftertune.planning import plan as planning
 from aftertune.records import Conversation, Person, plain
@@ -87,7 +87,7 @@ def compose_variants(
     missing = not folder.path.exists()
     try:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with mark.remembered(), contextlib.ExitStack() as stack:
+        with reading.remembered(), contextlib.ExitStack() as stack:
             drafts: list[compose.Draft] = []
             documents: dict[str, object] = {}
             people_of: dict[Path, dict[str, Any]] = {}
@@ -119,7 +119,7 @@ def _drafted(
     found = False
     source = jsonl.Writing(root / f"{parts.named(SOURCE, name)}.jsonl")
     stack.enter_context(source)
-    for conversation in _stream(corpus):
+    for conversation in reading.ahead(_stream(corpus)):
         found = found or conversation.spans is None
         source.add(marker.mark(conversation))
     conversations = source.read()
@@ -202,7 +202,19 @@ def _counter(base: str) -> Callable[[str], int]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base)
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    if getattr(tokenizer, "is_fast", False):
+        count("a")  # the tokenizer sets up its engine as it is to be: no padding, nothing cut off
+        engine = tokenizer.backend_tokenizer
+
+        def quick(text: str) -> int:
+            return len(engine.encode_batch_fast([text], add_special_tokens=False)[0].ids)
+
+        return functools.lru_cache(maxsize=1 << 14)(quick)
+    return functools.lru_cache(maxsize=1 << 14)(count)
 
 
 @functools.lru_cache(maxsize=8)

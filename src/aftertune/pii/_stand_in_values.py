@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from aftertune.pii._stand_in_names import NAMES
 from aftertune.pii.normal import fold
@@ -107,8 +107,8 @@ def _digits(text: str) -> str:
 # ---------------------------------------------------------------------------------------------- by type
 
 
-def phone(old: str, rng: random.Random, crowded: bool) -> str:
-    """Return another number in the same layout and country; North American ones from the fictional 555-01 block."""
+def _phone_parts(old: str) -> tuple[str, re.Match[str] | None, str, str, str]:
+    """Return the number without its extension, the extension, and of the digits the zeros, country code and rest."""
     tail = re.search(r"(?i)\s*(?:x|ext\.?|extension)\s*\d+$", old)
     main = old[: tail.start()] if tail else old
     digits = _digits(main)
@@ -119,8 +119,28 @@ def phone(old: str, rng: random.Random, crowded: bool) -> str:
         code = body[0] if body[:1] in ("1", "7") else body[:2] if body[:2] in _TWO else body[:3]
     else:
         code = "1" if len(body) == 11 and body[0] == "1" else ""
-    rest = body[len(code) :]
-    if len(rest) == 10 and (code == "1" or (not code and not rest.startswith("0"))):
+    return main, tail, zeros, code, body[len(code) :]
+
+
+def _north_american(code: str, rest: str) -> bool:
+    return len(rest) == 10 and (code == "1" or (not code and not rest.startswith("0")))
+
+
+def fictional(old: str) -> bool:
+    """Tell whether another number for this one comes from the North American block kept for fiction."""
+    _, tail, _, code, rest = _phone_parts(old)
+    return tail is None and _north_american(code, rest)
+
+
+def fictional_phones() -> Iterator[str]:
+    """Yield every number of that block that `phone` gives out."""
+    yield from (f"{area}55501{number:02d}" for area in _AREAS for number in range(100))
+
+
+def phone(old: str, rng: random.Random, crowded: bool) -> str:
+    """Return another number in the same layout and country; North American ones from the fictional 555-01 block."""
+    main, tail, zeros, code, rest = _phone_parts(old)
+    if _north_american(code, rest):
         new = rng.choice(_AREAS) + "".join(shaped("555", rng) if crowded else "555")
         new += shaped("2345", rng) if crowded else f"01{rng.randrange(100):02d}"
     else:
