@@ -83,6 +83,68 @@ class Table(Watcher):
         return Group(cells_table(now), self._bar.get_renderable())
 
 
+class _Left:
+    """How long the rest of a piece of work takes, from the share done since it could first be told."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+
+    def __call__(self, share: float | None) -> float | None:
+        now = time.monotonic()
+        if share is None:
+            return None
+        if self._first is None:
+            self._first = (now, share)
+        began, before = self._first
+        if share - before < 0.01 or now - began < 2:
+            return None
+        return (now - began) * (1 - share) / (share - before)
+
+
+class ShareLines:
+    """A line now and then on how much of one piece of work is done."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._left = _Left()
+        self._last = time.monotonic()
+
+    def __call__(self, what: str, share: float | None) -> None:
+        """Print where things stand, if the last line is old enough."""
+        left = self._left(share)
+        if time.monotonic() - self._last > EVERY:
+            self._last = time.monotonic()
+            part = "" if share is None else f"{share:.0%} done, "
+            self._tell(f"{part}{spoken(left)}; now: {excerpt(what)}")
+
+
+class Bar:
+    """A bar on a terminal on how much of one piece of work is done; gone when it is."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._task = self._bar.add_task("starting", total=None)
+        self._left = _Left()
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, what: str, share: float | None) -> None:
+        """Move the bar."""
+        total = None if share is None else 1.0
+        description = f"{spoken(self._left(share))}; {excerpt(what)}"
+        self._bar.update(self._task, completed=share or 0.0, total=total, description=description)
+
+
 def cells_table(now: Standing) -> RenderableType:
     """Return the cells of a run by kind, and which run."""
     from rich.console import Group

@@ -135,7 +135,8 @@ def analyzer() -> Any:
         """Our recognisers behind Presidio's interface: as one, since it takes as long over each as they do."""
 
         def __init__(self) -> None:
-            super().__init__(sorted({type_ for one in ALL for type_ in one.types}), name="aftertune", supported_language=LANGUAGE)
+            types = sorted({type_ for one in ALL for type_ in one.types})
+            super().__init__(types, name="aftertune", supported_language=LANGUAGE)
 
         def load(self) -> None:
             pass

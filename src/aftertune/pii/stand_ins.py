@@ -11,7 +11,7 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -26,6 +26,8 @@ TRIES = 200
 """Attempts at a value that nobody has."""
 CROWDED = (6, TRIES // 2)
 """Attempts after which a value is made that fewer can have."""
+TELL = 256
+"""People between two words on how far things are."""
 POOL = 200_000
 """Values of a pool, at most, that are gone through to see whether all of them are given out."""
 _WORD = re.compile(r"[^\W\d_]+")
@@ -217,10 +219,22 @@ class Maker:
         return {(type_, fold(value)) for type_, value in person.values.items()}
 
 
-def assign(people: Sequence[Person], kind: Kind, seed: int) -> StandIns:
-    """Return owner id -> stand-in, for every owner, in one pass; the same for the same people and seed."""
+def assign(
+    people: Sequence[Person], kind: Kind, seed: int, told: Callable[[int, int], None] = lambda *_: None
+) -> StandIns:
+    """Return owner id -> stand-in, for every owner, in one pass; the same for the same people and seed.
+
+    `told` is told now and then how many are done, and of how many.
+    """
     maker = Maker(people, seed)
-    return StandIns(people, People(maker.stand_in(person, kind) for person in people))
+
+    def made() -> Iterator[Person]:
+        for place, person in enumerate(people):
+            if place % TELL == 0:
+                told(place, len(people))
+            yield maker.stand_in(person, kind)
+
+    return StandIns(people, People(made()))
 
 
 def invented(count: int, kind: Kind, seed: int, avoid: Iterable[Person] = ()) -> list[Person]:

@@ -13,6 +13,8 @@ from aftertune.pii.lookup import Known
 from aftertune.pii.policy import by_message
 from aftertune.records import Arm, Conversation, Json, digest
 
+TELL = 256
+"""Conversations between two words on how far things are."""
 LIMIT = 1.0
 """Personal values left per 1,000 words, at most, unless the user says otherwise."""
 
@@ -31,6 +33,7 @@ def card(
     *,
     found: bool,
     limit: float,
+    told: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, Json]:
     """Return the variant's card.
 
@@ -47,6 +50,7 @@ def card(
         tokens: Assistant tokens of each conversation.
         found: Whether the values were found by `pii.detect`.
         limit: Goes on the card; `refuse_residual` holds the variant to it.
+        told: Is told now and then how many conversations are counted, and of how many.
     """
     marked: Counter[str] = Counter()
     residual: Counter[str] = Counter()
@@ -55,6 +59,8 @@ def card(
     again = found and arm.pii != "keep"
     read = reading.ahead(conversations) if again and arm.answers == "human" else conversations
     for count, conversation in enumerate(read):
+        if count % TELL == 0:
+            told(count, len(conversations))
         marked.update(span.type for span in conversation.spans or ())
         known = known and conversation.spans is not None
         messages += len(conversation.messages)

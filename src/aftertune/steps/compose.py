@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from array import array
 from collections import Counter
@@ -184,6 +185,12 @@ def kept_within(tokens: Iterable[int], limit: int) -> int:
 
 
 Ask = Callable[[Sequence[Conversation]], Mapping[tuple[str, int], str]]
+Told = Callable[[str, int, int], None]
+"""Is told how far things are: what is done, of how many conversations or people, and how many there are."""
+
+
+def untold(*_: object) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +262,7 @@ def compose(
 def draft(
     arms: Sequence[Arm], conversations: Sequence[Conversation], people: Sequence[Person],
     strangers: Mapping[str, Sequence[Person]], *, count: Callable[[str], int], seed: int, ask: Ask | None, found: bool,
-    held_out: int, planted: Sequence[Conversation], place: Callable[[str], Place],
+    held_out: int, planted: Sequence[Conversation], place: Callable[[str], Place], told: Told = untold,
 ) -> list[Draft]:  # fmt: skip
     """Write every arm of one corpus in full; parameters and errors as in `compose`.
 
@@ -275,8 +282,11 @@ def draft(
             own = strangers[arm.pii] if len(strangers[arm.pii]) == len(people) else strangers[arm.pii][: len(people)]
         main, rest = place(arm.name), place(f"held_out/{arm.name}")
         made.append(Draft(arm, main, rest, array("Q"), Counter(), own, source, found, planted))
+    written = 0
     for order in (trained, spared):
-        for chunk in map(Chunk, reading.chunks(_picked(conversations, order))):
+        for picked in reading.chunks(_picked(conversations, order)):
+            chunk = Chunk(picked)
+            written += len(picked)
             for each in made:
                 changed = each.changed if order is trained else Counter()
                 for conversation in _finished(each.arm, chunk, replaced.get(each.arm.pii, {}), found, ask, changed):
@@ -285,6 +295,7 @@ def draft(
                         each.tokens.append(assistant_tokens(conversation, count))
                     else:
                         each.rest.add(conversation)
+            told("variants", written, len(conversations))
         for each in made:
             if not each.tokens:
                 raise DataError(
@@ -293,7 +304,7 @@ def draft(
     return made
 
 
-def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None) -> list[Variant]:
+def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None, told: Told = untold) -> list[Variant]:
     """Cut drafts to the assistant tokens of the smallest of them, and add cards and canaries; as in `compose`."""
     smallest = min(sum(each.tokens) for each in drafts)
     variants = []
@@ -302,7 +313,8 @@ def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None
         kept = kept_within(each.tokens, min(smallest if match else total, arm.tokens or total))
         main.cut(kept)
         allowed = LIMIT if residual_limit is None else residual_limit
-        about = card(arm, main.read(), each.changed, each.source, each.tokens[:kept], found=each.found, limit=allowed)
+        about = card(arm, main.read(), each.changed, each.source, each.tokens[:kept], found=each.found, limit=allowed,
+                     told=functools.partial(told, f"card of {arm.name}"))  # fmt: skip
         if residual_limit is not None:
             refuse_residual(about, residual_limit)
         for conversation in each.planted:
@@ -331,4 +343,3 @@ def _finished(
         ready = [answered(conversation, answers) for conversation in ready]
     for conversation in ready:
         yield swap_roles(conversation) if arm.role_swap else conversation
-

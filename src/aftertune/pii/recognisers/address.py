@@ -158,13 +158,13 @@ _CAP_PIECE = re.compile(rf"{_CAP_WORD}(?: (?:de |la |di |del |do |upon |and )?{_
 
 _NEEDED = {
     _ENGLISH: words(
-        "street str road rd avenue ave lane ln boulevard blvd parkway pkwy highway hwy terrace crescent turnpike freeway "
-        "expressway driveway cul byway causeway mews esplanade promenade alley"
+        "street str road rd avenue ave lane ln boulevard blvd parkway pkwy highway hwy terrace crescent turnpike "
+        "freeway expressway driveway cul byway causeway mews esplanade promenade alley"
     ),
     _ENGLISH_CAPS: words(
-        "st dr drive way place pl court ct square sq walk row close grove gardens hill rise quay circle cir loop path bend "
-        "ridge view park glen trail trl point run pass heights plaza green crossing cove mount parade wharf common landing "
-        "meadow meadows hollow fields ter terr cres crt hwy estate broadway yard gate knoll vale croft"
+        "st dr drive way place pl court ct square sq walk row close grove gardens hill rise quay circle cir loop path "
+        "bend ridge view park glen trail trl point run pass heights plaza green crossing cove mount parade wharf "
+        "common landing meadow meadows hollow fields ter terr cres crt hwy estate broadway yard gate knoll vale croft"
     ),
     _NAMED: words("street road avenue lane boulevard drive rd ave blvd st terrace crescent highway"),
     _UNIT_ALONE: words("apt apartment suite ste flat"),

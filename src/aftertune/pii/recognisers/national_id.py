@@ -37,15 +37,12 @@ _EDGE, _STOP = r"(?<![\w.+/-])(?<!\d )", r"(?![\w]|[-./]\d)"
 def _number(
     name: str, pattern: str, valid: Callable[[str], bool] | None, alone: float, cued: float, cue: str
 ) -> _Number:
-    return _Number(
-        name, re.compile(rf"{_EDGE}(?:{pattern}){_STOP}", re.I), valid, alone, cued, re.compile(_ANY + cue), re.compile(cue)
-    )
+    whole = re.compile(rf"{_EDGE}(?:{pattern}){_STOP}", re.I)
+    return _Number(name, whole, valid, alone, cued, re.compile(_ANY + cue), re.compile(cue))
 
 
-_START = re.compile(
-    _EDGE + r"(?=\d|[A-Z]{1,6}[\s-]?\d)(?=[^\W_](?:[\s.+/-]?[^\W_]){7})", re.I
-)
-"""Where one of the numbers below can begin: a digit or a few letters before one, and eight letters or digits at least."""
+_START = re.compile(_EDGE + r"(?=\d|[A-Z]{1,6}[\s-]?\d)(?=[^\W_](?:[\s.+/-]?[^\W_]){7})", re.I)
+"""Where one of the numbers below can begin: a digit or a few letters before one, eight letters or digits at least."""
 _NUMBERS = (
     _number("US social security number", r"\d{3}([- .])\d{2}\1\d{4}", checks.ssn, 0.75, 1.0,
             r"\bssn\b|\bsocials?\b|\bss ?#"),
