@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, Literal
@@ -58,19 +58,6 @@ def digest(*parts: object) -> str:
 def seed_of(*parts: object) -> int:
     """Return a seed in [0, 2**63) that depends on `parts` only, the same on every machine."""
     return int(digest(*parts), 16) >> 1
-
-
-def seeds_of(*parts: object) -> Callable[[int], int]:
-    """Return a function n -> `seed_of(*parts, n)` that reads the parts once."""
-    text = json.dumps(plain(parts), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    begun = hashlib.sha256(f"{text[:-1]},".encode("utf-8", "surrogatepass"))
-
-    def seed(number: int) -> int:
-        whole = begun.copy()
-        whole.update(f"{number}]".encode())
-        return int(whole.hexdigest()[:16], 16) >> 1
-
-    return seed
 
 
 # ---------------------------------------------------------------------------------------------- data

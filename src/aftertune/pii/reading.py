@@ -39,6 +39,7 @@ class _Memory:
     def __init__(self) -> None:
         self._db = database("text (key BLOB PRIMARY KEY, found TEXT) WITHOUT ROWID")
         self._near: dict[str, Places] = {}
+        self._read: dict[str, Places] = {}
         self._alone = 0
         self._readers: Readers | None = None
 
@@ -75,7 +76,7 @@ class _Memory:
     def _begin(self, chunk: Sequence[Conversation]) -> bool:
         texts = dict.fromkeys(message.content for conversation in chunk for message in conversation.messages)
         known = {text: self._known(text) for text in texts}
-        self._near = {text: found for text, found in known.items() if found is not None}
+        self._near = self._read | {text: found for text, found in known.items() if found is not None}
         try:
             if self._readers is None:
                 self._readers = Readers()
@@ -94,11 +95,13 @@ class _Memory:
             for text, found in read.items():
                 self._keep(text, found)
             self._near |= read
+            self._read = read
 
     def _without(self) -> None:
         """Go on alone: a process that helped has died."""
         self.close()
         self._readers, self._alone = None, -sys.maxsize
+        self._near, self._read = {}, {}
 
     def close(self) -> None:
         if self._readers is not None:

@@ -7,7 +7,9 @@ value that the file itself holds is never given out, nor one value to two owners
 from __future__ import annotations
 
 import bisect
+import hashlib
 import itertools
+import json
 import math
 import random
 import re
@@ -15,11 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from aftertune.pii import _stand_in_numbers as numbers
 from aftertune.pii import _stand_in_values as values
 from aftertune.pii._stand_in_names import HINTS, NAMES
 from aftertune.pii.normal import fold
 from aftertune.pii.people import People, StandIns, Taken
-from aftertune.records import Person, seed_of, seeds_of
+from aftertune.records import Person, seed_of
 
 Kind = Literal["surrogate", "novelty", "twin", "canary"]
 TRIES = 200
@@ -134,12 +137,25 @@ def _alike(word: str, names: Sequence[str]) -> Sequence[str]:
 def _pool_key(type_: str, old: str) -> object:
     """Return what two values share whose stand-ins come from one pool of a size that can be gone through, or None."""
     if type_ == "PHONE":
-        return type_ if values.fictional(old) else None
+        return type_ if numbers.fictional(old) else None
     if type_ != "PERSON":
         return None
     form = _form(old)
     size = len(form.last) * max(math.prod(len(names) or 1 for names, _ in words) for words in form.words)
     return form.key if size <= POOL else None
+
+
+def _seeds(*parts: str | int) -> Callable[[int], int]:
+    """Return a function n -> `seed_of(*parts, n)` that hashes the parts once: there are millions of attempts."""
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    begun = hashlib.sha256(f"{text[:-1]},".encode("utf-8", "surrogatepass"))
+
+    def seed(number: int) -> int:
+        whole = begun.copy()
+        whole.update(f"{number}]".encode())
+        return int(whole.hexdigest()[:16], 16) >> 1
+
+    return seed
 
 
 class _Pool:
@@ -187,7 +203,7 @@ class Maker:
     def _value(self, person: Person, type_: str, kind: Kind, renamed: tuple[str, str] | None) -> str:
         old = person.values[type_]
         new, folded = old, fold(old)
-        seed = seeds_of("stand-in", self._seed, kind, person.id, type_)
+        seed = _seeds("stand-in", self._seed, kind, person.id, type_)
         rng = random.Random(0)
         for attempt in self._attempts(type_, old, kind):
             rng.seed(seed(attempt))
@@ -212,7 +228,7 @@ class Maker:
         if pool is None or not pool.spent(type_, self._taken):
             yield from range(first, second)
             if pool is None and key is not None:
-                self._pools[key] = _Pool(_form(old).every() if type_ == "PERSON" else values.fictional_phones())
+                self._pools[key] = _Pool(_form(old).every() if type_ == "PERSON" else numbers.fictional_phones())
         yield from range(second, TRIES)
 
     def _originals(self, person: Person) -> Collection[tuple[str, str]]:
