@@ -1,11 +1,15 @@
 """Memory and time of `aftertune compose` on chat files of growing size, made here from a seed.
 
-    python perf/compose.py --chats 4000 40000 120000 [--policies placeholder,surrogate] [--plain-finder]
+    python perf/compose.py --megabytes 5 25 90          # keep, placeholder, surrogate, and each with roles swapped
+    python perf/compose.py --one-line 20                # a single conversation of 20 MB on one line
+    python perf/compose.py --megabytes 25 --plain-finder
 
-Support chats of two to eight turns with names, e-mail addresses, phones, references and streets, about 620 bytes each.
-Each size runs in a process of its own. `--plain-finder` finds names, addresses and phones by three patterns instead of
-the engine, whose work on a text takes no memory beyond it: so the growth of everything else shows in a fraction of the
-time. Peak memory is the resident set's.
+Support chats of two to eight turns: one customer each, with a name from the finder's own lists, e-mail address, phone,
+reference and street, and what is wrong said in clauses put together at random, so that most texts stand there once;
+agents' replies that repeat. About 1 kB each. Each size runs in a process of its own; CPU seconds are those of all its
+processes. `--plain-finder` finds names, addresses and phones by three patterns instead of the engine, whose work on a
+text takes no memory beyond it: so the growth of everything else shows in a fraction of the time. Peak memory is the
+resident set's of the largest process.
 """
 
 from __future__ import annotations
@@ -19,51 +23,83 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-THINGS = ("kettle", "router", "jacket", "lamp", "tent", "keyboard", "suitcase", "blender")
-TROUBLE = ("has not arrived yet", "came broken", "makes a strange noise", "does not switch on", "was charged twice")
+THINGS = ("kettle", "router", "jacket", "lamp", "tent", "keyboard", "suitcase", "blender", "printer", "bicycle", "sofa")
+CLAUSES = (
+    "has not arrived yet", "came broken", "makes a strange noise", "does not switch on", "was charged twice",
+    "is the wrong colour", "was sent to our old flat", "stopped working after a week", "smells of smoke when it is on",
+    "lost a screw on the way", "cannot be opened without force", "is shown as delivered but is not here",
+    "looked nothing like the picture", "was left with a neighbour who is away", "needs a part that I cannot find",
+)  # fmt: skip
+WISHES = (
+    "I would like my money back", "please send another one", "I need it before the weekend", "it was a present",
+    "I tried the steps in the manual", "the courier did not ring", "I have photos of the damage",
+    "your shop told me to write here", "I waited on the line for half an hour", "the invoice shows another amount",
+    "please do not close the ticket again", "we leave on Friday morning",
+)  # fmt: skip
 ASKED = (
-    "Hi, my name is {n}. My {g} {i}. You can reach me at {e} or {p}.",
-    "Hello, this is {n}, booking {r}. The {g} {i}, please call me on {p}.",
-    "Good morning, {n} here. Please change the delivery address to {h} {s} Street, Springfield.",
+    "Hi, my name is {n}. My {g} {i} and {w}. You can reach me at {e} or {p}.",
+    "Hello, this is {n}, booking {r}. The {g} {i}, {w}, and {v}. Please call me on {p}.",
+    "Good morning, {n} here. The {g} {i}. Please change the delivery address to {h} {s} Street, because {w}.",
 )
 SAID = (
-    "Thank you, {n}. I have opened a ticket for the {g} and will write to {e} within {k} days.",
-    "Thanks {f}! I have noted {p} and somebody will call you tomorrow.",
+    "Thank you, {n}. I am sorry that the {g} {i}. I have opened a ticket and will write to {e} within {k} days.",
+    "Thanks {f}! I have noted {p} and somebody will call you tomorrow about the {g}.",
+    "I understand, {f}. Your reference is {r}. Let me look into this for you.",
 )
-MORE = ("How long will it take?", "Can I have a refund instead?", "Please tell {m} in your shop as well.")
-THEN = ("It usually takes {k} days.", "You are welcome, {f}. Have a nice day!", "The number follows by e-mail to {e}.")
-SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "el", "ir", "os", "un")]
+MORE = ("How long will it take?", "Can I have a refund instead? You see, {w}.", "Please tell {m} as well, since {v}.",
+        "Fine, but {v}, and {w}.")  # fmt: skip
+THEN = ("It usually takes {k} days. Is there anything else I can help you with today?",
+        "You are welcome, {f}. Have a nice day!",
+        "The number follows by e-mail to {e}. Please keep the box and the receipt until the case is closed.",
+        "I have passed this on to the team that looks after deliveries; they answer on working days.")  # fmt: skip
 
 
-def name(rng: random.Random) -> str:
-    """Return a first and a last name that are made up."""
-    first, last = ("".join(rng.choices(SYLLABLES, k=rng.randint(2, 3))).capitalize() for _ in range(2))
-    return f"{first} {last}"
+def chats(rng: random.Random) -> Iterator[list[dict[str, str]]]:
+    """Yield conversations without end."""
+    from aftertune.pii.recognisers._lists import names
+
+    given, family = sorted(names("given")), sorted(names("surnames"))
+
+    def name() -> str:
+        return f"{rng.choice(given)} {rng.choice(family)}".title()
+
+    while True:
+        n, host = name(), rng.choice(("gmail.com", "post.net", "acme.org"))
+        values = {
+            "n": n, "f": n.split()[0], "m": name(), "g": rng.choice(THINGS), "i": rng.choice(CLAUSES),
+            "w": rng.choice(WISHES), "v": rng.choice(WISHES), "k": rng.randrange(2, 9), "h": rng.randrange(1, 300),
+            "e": f"{n.replace(' ', '.').lower()}{rng.randrange(1000)}@{host}",
+            "p": rng.choice((f"+44 20 {rng.randrange(1000, 9999)} {rng.randrange(1000, 9999)}",
+                             f"({rng.randrange(201, 990)}) {rng.randrange(200, 999)}-{rng.randrange(1000, 9999)}",
+                             f"+49 30 {rng.randrange(10**6, 10**7)}")),
+            "r": f"AK{rng.randrange(10**6, 10**7)}", "s": rng.choice(("Oak", "Mill", "Church", "Station", "Park")),
+        }  # fmt: skip
+        texts = [rng.choice(ASKED), rng.choice(SAID)]
+        for _ in range(rng.randrange(1, 4)):
+            texts += [rng.choice(MORE), rng.choice(THEN)]
+        yield [
+            {"role": ("user", "assistant")[place % 2], "content": text.format(**values)}
+            for place, text in enumerate(texts)
+        ]
 
 
-def chats(path: Path, count: int) -> None:
-    """Write a chat file."""
-    rng = random.Random(11)
+def write(path: Path, megabytes: float, one_line: bool) -> None:
+    """Write a chat file of that size; `one_line`: all turns as one conversation."""
+    size = 0
+    turns: list[dict[str, str]] = []
     with path.open("w", encoding="utf-8") as file:
-        for _ in range(count):
-            n = name(rng)
-            values = {
-                "n": n, "f": n.split()[0], "m": name(rng), "g": rng.choice(THINGS), "i": rng.choice(TROUBLE),
-                "e": f"{n.replace(' ', '.').lower()}{rng.randrange(1000)}@{rng.choice(('mail.com', 'post.net'))}",
-                "p": f"+{rng.choice((1, 44, 49))} {rng.randrange(200, 999)} {rng.randrange(100, 999)} "
-                     f"{rng.randrange(1000, 9999)}",
-                "r": f"AK{rng.randrange(10**6, 10**7)}", "h": rng.randrange(1, 300), "k": rng.randrange(2, 9),
-                "s": rng.choice(("Oak", "Mill", "Church")),
-            }  # fmt: skip
-            texts = [rng.choice(ASKED), rng.choice(SAID)]
-            for _ in range(rng.randrange(1, 4)):
-                texts += [rng.choice(MORE), rng.choice(THEN)]
-            turns = [
-                {"role": ("user", "assistant")[place % 2], "content": text.format(**values)}
-                for place, text in enumerate(texts)
-            ]
+        for chat in chats(random.Random(11)):
+            size += len(line := json.dumps({"messages": chat}) + "\n")
+            if one_line:
+                turns += chat
+            else:
+                file.write(line)
+            if size >= megabytes * 1e6:
+                break
+        if one_line:
             file.write(json.dumps({"messages": turns}) + "\n")
 
 
@@ -73,18 +109,24 @@ _PLAIN = re.compile(r"(?P<EMAIL>[\w.]+@[\w.]+\w)|(?P<PHONE>\+\d[\d ]{8,}\d)|(?P<
 def one(path: Path, policies: list[str], plain: bool) -> None:
     """Compose and print what it took."""
     from aftertune.flow import variants
-    from aftertune.pii import mark
+    from aftertune.pii import reading
 
     if plain:
-        mark._found = lambda text: tuple((m.start(), m.end(), str(m.lastgroup)) for m in _PLAIN.finditer(text))
-    began = time.process_time()
+        vars(reading)["found"] = lambda text: tuple(
+            (m.start(), m.end(), str(m.lastgroup)) for m in _PLAIN.finditer(text)
+        )
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        variants.compose(str(path), Path(scratch) / "out", pii=policies, allow_residual=True)
+        variants.compose(str(path), Path(scratch) / "out", pii=policies, role_swap=True, allow_residual=True)
         people = sum(1 for line in (Path(scratch) / "out" / "people.json").open() if '"id"' in line)
-    spent = time.process_time() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    wall = time.monotonic() - began
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    spent = sum(each.ru_utime + each.ru_stime for each in used)
+    peak = max(each.ru_maxrss for each in used) / (1024 if sys.platform != "darwin" else 1024**2)
+    size = path.stat().st_size / 1e6
     print(
-        f"{path.stat().st_size / 1e6:7.1f} MB  {people:9,} people  {spent:8.1f} CPU s  peak {peak:6.0f} MiB",
+        f"{size:7.1f} MB  {people:9,} people  {spent:8.1f} CPU s  {wall:8.1f} s  {size / spent:6.3f} MB a CPU s  "
+        f"peak {peak:6.0f} MiB",
         flush=True,
     )
 
@@ -92,18 +134,23 @@ def one(path: Path, policies: list[str], plain: bool) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chats", type=int, nargs="+", default=[4_000, 40_000])
-    parser.add_argument("--policies", default="surrogate")
+    parser.add_argument("--megabytes", type=float, nargs="*", default=[2, 5])
+    parser.add_argument("--one-line", type=float, nargs="*", default=[])
+    parser.add_argument("--policies", default="keep,placeholder,surrogate")
     parser.add_argument("--plain-finder", action="store_true")
+    parser.add_argument("--write", type=Path, help="Only write the chat file there.")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.write is not None:
+        write(given.write, given.megabytes[0], False)
+        return
     if given.one is not None:
         one(given.one, given.policies.split(","), given.plain_finder)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        for count in given.chats:
-            path = Path(scratch) / f"{count}.jsonl"
-            chats(path, count)
+        for size, one_line in [(m, False) for m in given.megabytes] + [(m, True) for m in given.one_line]:
+            path = Path(scratch) / f"{size}{'-one-line' if one_line else ''}.jsonl"
+            write(path, size, one_line)
             subprocess.run([sys.executable, __file__, "--one", str(path), "--policies", given.policies,
                             *(["--plain-finder"] if given.plain_finder else [])], check=True)  # fmt: skip
 

@@ -196,7 +196,7 @@ def write_cell(folder: Any, label: str, name: str, cls: type, columns: Mapping[s
     rows = pa.table(dict(columns)).select(schema(cls).names).cast(schema(cls))
     folder.start()
     folder.finish(tables={name: rows}, info={"label": label, "seconds": 1.0, "cpu_seconds": 1.0, **info})
-    return rows.num_rows
+    return int(rows.num_rows)
 
 
 def build(root: Path, millions: float) -> int:

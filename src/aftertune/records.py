@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, Literal
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
@@ -30,6 +31,10 @@ def plain(value: object) -> Any:
 
     Raises TypeError for anything else, rather than hashing an object's address.
     """
+    if type(value) in (str, int, float, bool, NoneType):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"": type(value).__name__, **fields}

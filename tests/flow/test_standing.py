@@ -155,7 +155,7 @@ def test_the_table_fits_a_terminal(tmp_path: Path) -> None:
 
     now = standing.Standing((standing.Row("checkpoints", 20, 3, 2, 1234.5),), ("tune [bold]x\x1b[2J", "y" * 500), 60.0)
     out = io.StringIO()
-    Console(file=out, width=60).print(cells_table(now))
+    Console(file=out, width=60).print(*cells_table(now, 60, 20))
     assert "3" in out.getvalue()
     assert "15" in out.getvalue()
     assert "\x1b" not in out.getvalue()

@@ -132,7 +132,7 @@ def test_a_full_disk_and_a_read_only_one_are_one_line_in_every_phase(
 
     def save_file(tensors: object, path: Path, **more: object) -> None:
         check(str(path))
-        save(tensors, path, **more)  # type: ignore[arg-type]
+        save(tensors, path, **more)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(safetensors.torch, "save_file", save_file)

@@ -152,7 +152,7 @@ def test_a_server_that_is_gone_costs_no_key(
 
 
 SECRET = "AbCdEf0123456789"
-WRONG = {
+WRONG: dict[str, dict[str, Any]] = {
     "in the address": {"url": f"http://user:{SECRET}@127.0.0.1:9/v1"},
     "alone in the address": {"url": f"http://{SECRET}@127.0.0.1:9/v1"},
     "in the query": {"url": f"http://127.0.0.1:9/v1?api_key={SECRET}"},
@@ -176,7 +176,7 @@ def test_a_key_in_a_design_by_mistake_is_refused_with_advice_and_not_repeated(
 ) -> None:
     import tomli_w
 
-    table = {
+    table: dict[str, Any] = {
         "name": "x", "bases": ["base"], "checkpoints": [{"path": "tuned", "arm": "a"}],
         "benchmarks": [{"name": "miniature"}], "judges": [{"name": "refusal"}],
         "backend": {"name": "endpoint", **WRONG[where]},

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return found.out + found.err
 
 
-def table(path: Path, rows: list[dict[str, object]]) -> str:
+def table(path: Path, rows: Sequence[Mapping[str, object]]) -> str:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
@@ -156,8 +157,8 @@ def test_errors_that_quote_what_is_hostile(tmp_path: Path, capsys: pytest.Captur
         design.write_text(line)
         for command in ("plan", "study"):
             assert "aftertune: " in said(capsys, command, str(design))
-    for command in (["status"], ["report"], ["drift"], ["agree"], ["export", "-o", str(tmp_path / "e")]):
-        said(capsys, *command, str(tmp_path / "no\x1b[2J\u202erun"))
+    for words in (["status"], ["report"], ["drift"], ["agree"], ["export", "-o", str(tmp_path / "e")]):
+        said(capsys, *words, str(tmp_path / "no\x1b[2J\u202erun"))
     said(capsys, "show", "judge", "x\x1b[2J")
     said(capsys, "fetch", "x\x1b[2J\u202e")
     said(capsys, "audit", "no\x1b[2J", "\u202ex", "-o", str(tmp_path / "a"))

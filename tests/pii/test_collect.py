@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import detect, mark, saved
+from aftertune.pii import detect, reading, saved
 from aftertune.pii.collect import collect
 from aftertune.pii.match import match
 from aftertune.pii.registry import Place, Registry
@@ -46,9 +46,9 @@ def _with_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return sorted(found, key=lambda f: int(f.start))
 
     monkeypatch.setattr(detect, "find", find)
-    mark.forget()
+    reading.forget()
     yield
-    mark.forget()
+    reading.forget()
 
 
 def owners(registry: Registry) -> dict[str, str]:

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftertune.pii import _stand_in_values as values
+from aftertune.pii import stand_ins
 from aftertune.pii.normal import fold
 from aftertune.pii.registry import Registry
 from aftertune.pii.stand_ins import assign, culture_of, invented
-from aftertune.records import Person
+from aftertune.records import Person, seed_of
 
 
 def one(type_: str, value: str, seed: int = 0, kind: str = "surrogate") -> str:
@@ -146,3 +147,20 @@ def test_a_coined_word_has_its_length() -> None:
     import random
 
     assert all(len(values.coined(n, random.Random(n))) == n for n in range(1, 12))
+
+
+def test_attempts_are_seeded_as_seed_of_says() -> None:
+    seed = stand_ins._seeds("stand-in", 7, "twin", 'p-"\u00e9', "PERSON")
+    assert [seed(n) for n in (0, 12)] == [seed_of("stand-in", 7, "twin", 'p-"\u00e9', "PERSON", n) for n in (0, 12)]
+
+
+def test_a_spent_pool_changes_nothing_but_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1,000 fictional numbers that differ in eight digits, and few names of one shape, many more owners want one."""
+    people = [
+        Person(f"p-{n}", {"PERSON": f"Bo {chr(65 + n % 26)}.", "PHONE": f"(212) {200 + n // 100}-{4000 + n:04d}"})
+        for n in range(1300)
+    ]
+    quick = [person.values for person in assign(people, "surrogate", 3).values()]
+    monkeypatch.setattr(stand_ins, "_pool_key", lambda *_: None)
+    assert [person.values for person in assign(people, "surrogate", 3).values()] == quick
+    assert len({values["PHONE"] for values in quick}) == 1300

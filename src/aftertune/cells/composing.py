@@ -13,7 +13,7 @@ from aftertune.corpora.chat_file import ChatFile
 from aftertune.design.study import Design
 from aftertune.errors import DataError
 from aftertune.kinds import Corpus, StrangerKind
-from aftertune.pii import canaries, mark, policy, stand_ins
+from aftertune.pii import canaries, mark, policy, reading, stand_ins
 from aftertune.planning import parts
 from aftertune.planning import plan as planning
 from aftertune.records import Conversation, Person, plain
@@ -23,6 +23,8 @@ from aftertune.store import jsonl
 from aftertune.store.run import CellFolder
 
 TWIN_SEED = 7_000_003
+TELL = 256
+"""Conversations between two words on how far things are."""
 SOURCE = "source"
 """Name of the untouched corpus among the files of the cell."""
 HELD_OUT = "held_out"
@@ -73,35 +75,41 @@ def held_out(root: Path, corpus: str, arms: Iterable[str]) -> list[Conversation]
 
 
 def compose_variants(
-    plan: planning.Plan, job: planning.ComposeJob, folder: CellFolder, ask: compose.Ask
+    plan: planning.Plan,
+    job: planning.ComposeJob,
+    folder: CellFolder,
+    ask: compose.Ask,
+    told: compose.Told = compose.untold,
 ) -> dict[str, object]:
     """Write `source.jsonl` and one chat file per arm into the folder; return the documents that belong to it.
 
     Documents: `cards` and, where some are planted, `canaries`; `people.json` is written here, one by one. `source`,
-    people and canaries stand once per
-    corpus, called as `parts.named` says. Each corpus is read once, whatever its size, and marked as it is read where
-    nobody says what is personal in it. All arms are cut to the assistant tokens of the smallest, of whatever corpus
-    they are. Raises what `steps.compose` and the corpus raise; nothing is left half written.
+    people and canaries stand once per corpus, called as `parts.named` says. Each corpus is read once, whatever its
+    size, and marked as it is read where nobody says what is personal in it. All arms are cut to the assistant tokens of
+    the smallest, of whatever corpus they are. `told` is told now and then how far things are. Raises what
+    `steps.compose` and the corpus raise; nothing is left half written.
     """
     design = plan.design
     missing = not folder.path.exists()
     try:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with mark.remembered(), contextlib.ExitStack() as stack:
+        with reading.remembered(), contextlib.ExitStack() as stack:
             drafts: list[compose.Draft] = []
             documents: dict[str, object] = {}
             people_of: dict[Path, dict[str, Any]] = {}
             for name in design.sources:
-                drafts += _drafted(design, name, job, folder.path, ask, stack, documents, people_of)
+                drafts += _drafted(design, name, job, folder.path, ask, stack, documents, people_of, told)
             allowed = None if design.data.allow_residual else design.data.residual_limit
-            made = compose.finish(drafts, match=design.match_tokens, residual_limit=allowed) if drafts else []
+            made = (
+                compose.finish(drafts, match=design.match_tokens, residual_limit=allowed, told=told) if drafts else []
+            )
             for path, groups in people_of.items():
                 jsonl.write_people(path, groups)
             return {"cards": {variant.arm.name: variant.card for variant in made}, **documents}
     except BaseException:
-        if missing:  # bad input leaves nothing behind
-            with contextlib.suppress(OSError):
-                (folder.path / HELD_OUT).rmdir()
+        with contextlib.suppress(OSError):  # bad input leaves nothing behind
+            (folder.path / HELD_OUT).rmdir()
+        if missing:
             with contextlib.suppress(OSError):
                 folder.path.rmdir()
         raise
@@ -110,7 +118,7 @@ def compose_variants(
 def _drafted(
     design: Design, name: str, job: planning.ComposeJob, root: Path, ask: compose.Ask, stack: contextlib.ExitStack,
     documents: dict[str, object],
-    people_of: dict[Path, dict[str, Any]],
+    people_of: dict[Path, dict[str, Any]], told: compose.Told,
 ) -> list[compose.Draft]:  # fmt: skip
     """Write a corpus and its arms in full; what belongs to it goes into `documents`."""
     corpus = parts.corpus(design.sources[name])
@@ -119,16 +127,19 @@ def _drafted(
     found = False
     source = jsonl.Writing(root / f"{parts.named(SOURCE, name)}.jsonl")
     stack.enter_context(source)
-    for conversation in _stream(corpus):
+    expected = getattr(corpus, "expected", lambda: None)()
+    for count, conversation in enumerate(reading.ahead(_stream(corpus))):
+        if count % TELL == 0:
+            told("reading", count, max(count, expected or 0))
         found = found or conversation.spans is None
         source.add(marker.mark(conversation))
     conversations = source.read()
     people: Sequence[Person] = marker.people() if found else corpus.people()
     kinds: set[StrangerKind] = {arm.pii for arm in arms if arm.pii in ("surrogate", "novelty")}
     strangers: dict[str, Sequence[Person]] = {
-        kind: _strangers(corpus, kind, people, found, design.data_seed) for kind in sorted(kinds)
+        kind: _strangers(corpus, kind, people, found, design.data_seed, told) for kind in sorted(kinds)
     }
-    twins = _strangers(corpus, "twin", people, found, TWIN_SEED + design.data_seed) if people else []
+    twins = _strangers(corpus, "twin", people, found, TWIN_SEED + design.data_seed, told) if people else []
     planted = _planted(design, corpus, conversations, people, found)
     kept_apart = bool(design.data.held_out or design.data.non_members)
     if kept_apart:
@@ -144,7 +155,7 @@ def _drafted(
         drafts = compose.draft(
             arms, conversations, people, strangers, count=_counter(str(job.base.model.path)),
             seed=design.data_seed, ask=ask, found=found, held_out=design.data.held_out,
-            planted=planted.texts() if planted and not design.data.canary_file else (), place=place,
+            planted=planted.texts() if planted and not design.data.canary_file else (), place=place, told=told,
         )  # fmt: skip
     if design.data.non_members:
         rows = ChatFile(design.data.non_members).stream()
@@ -162,11 +173,11 @@ def _stream(corpus: Corpus) -> Iterable[Conversation]:
 
 
 def _strangers(
-    corpus: Corpus, kind: StrangerKind, people: Sequence[Person], found: bool, seed: int
+    corpus: Corpus, kind: StrangerKind, people: Sequence[Person], found: bool, seed: int, told: compose.Told
 ) -> Sequence[Person]:
     """Return the n-th stand-in for the n-th of `people`; for values that were found, without reading them again."""
     if found and not (kind == "twin" and isinstance(corpus, ChatFile) and corpus.composed):
-        return stand_ins.assign(people, kind, seed).strangers
+        return stand_ins.assign(people, kind, seed, functools.partial(told, kind)).strangers
     return corpus.strangers(kind, len(people), seed)
 
 
@@ -202,7 +213,19 @@ def _counter(base: str) -> Callable[[str], int]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base)
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    if getattr(tokenizer, "is_fast", False):
+        count("a")  # the tokenizer sets up its engine as it is to be: no padding, nothing cut off
+        engine = tokenizer.backend_tokenizer
+
+        def quick(text: str) -> int:
+            return len(engine.encode_batch_fast([text], add_special_tokens=False)[0].ids)
+
+        return functools.lru_cache(maxsize=1 << 14)(quick)
+    return functools.lru_cache(maxsize=1 << 14)(count)
 
 
 @functools.lru_cache(maxsize=8)

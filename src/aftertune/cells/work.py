@@ -16,12 +16,13 @@ from typing import Any
 
 from aftertune import plugins
 from aftertune.cells import answering, composing, judging, scoring
+from aftertune.cells.own_answers import OwnAnswers
 from aftertune.kinds import Backend, Cell, Session
 from aftertune.models.reference import SMALL
 from aftertune.planning import plan as planning
 from aftertune.planning.plan import ComposeJob, Plan, RespondJob, ScoreJob, TuneJob
-from aftertune.records import Conversation, Prompt, digest
-from aftertune.steps import respond, tune
+from aftertune.records import digest
+from aftertune.steps import compose, tune
 from aftertune.store.run import CellFolder, Run
 
 log = logging.getLogger(__name__)
@@ -112,36 +113,12 @@ _LOADED = _Loaded()
 # ---------------------------------------------------------------------------------------------- compose
 
 
-def compose_variants(plan: Plan, job: ComposeJob, folder: CellFolder) -> dict[str, object]:
+def compose_variants(
+    plan: Plan, job: ComposeJob, folder: CellFolder, told: compose.Told = compose.untold
+) -> dict[str, object]:
     """Do a `variants` cell: `composing.compose_variants`, the base at hand for answers of its own."""
-    return composing.compose_variants(plan, job, folder, lambda kept: _own_answers(plan, job.base, kept))
-
-
-def _own_answers(plan: Plan, base: planning.Base, conversations: Sequence[Conversation]) -> dict[tuple[str, int], str]:
-    """Answer every assistant turn with the base at temperature 0: the control of Fraser et al. (arXiv 2506.17209)."""
-    prompts = []
-    turns: dict[str, tuple[str, int]] = {}
-    for conversation in conversations:
-        for index, message in enumerate(conversation.messages):
-            if message.role == "assistant":
-                id_ = f"{conversation.id}/{index}"
-                turns[id_] = (conversation.id, index)
-                prompts.append(Prompt(id_, "", "", "", "", conversation.messages[:index]))
-    session = _LOADED.get(plan, base)
-    session.use(None)
-    replies = respond.respond(
-        session,
-        prompts,
-        checkpoint=None,
-        checkpoint_id=base.model.identity,
-        temperatures=(0.0,),
-        samples=1,
-        max_new_tokens=128,
-        seed=0,
-        system=plan.design.respond.system or None,
-        template="base",
-    )
-    return {turns[reply.prompt_id]: reply.text for reply in replies if reply.error is None}
+    own = OwnAnswers(plan, job, folder, lambda: _LOADED.get(plan, job.base))
+    return composing.compose_variants(plan, job, folder, own, told)
 
 
 # ---------------------------------------------------------------------------------------------- tune

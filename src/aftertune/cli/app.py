@@ -16,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from aftertune.flow.pipeline import Progress, Result
+    from aftertune.flow.variants import Share
 
 EXIT = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
 """Exit code of a command that decides; 2 is usage or bad input."""
@@ -111,6 +112,24 @@ def progress_on(quiet: bool) -> Iterator[Progress]:
             return
         with Table() as table:
             yield table
+
+
+@contextmanager
+def share_on(quiet: bool) -> Iterator[Share | None]:
+    """Give what shows the share of one long piece of work: a bar on a terminal, a line now and then elsewhere."""
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+
+    from aftertune.cli.progress import Bar, ShareLines
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield ShareLines(tell)
+        return
+    with Bar(console) as bar:
+        yield bar
 
 
 def finish(result: Result, as_json: bool) -> NoReturn:

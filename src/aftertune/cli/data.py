@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import AsJson, Quiet, app, finish, progress_on, show_json, tell
+from aftertune.cli.app import AsJson, Quiet, app, finish, progress_on, share_on, show_json, tell
 from aftertune.errors import UsageError
 
 
@@ -26,16 +26,17 @@ def compose(
     held_out: Annotated[int, typer.Option(min=0, help="Conversations that stand in no variant.")] = 0,
     residual_limit: Annotated[float, typer.Option(min=0, help="Personal values left per 1,000 words, at most.")] = 1.0,
     allow_residual: Annotated[bool, typer.Option(help="Write a variant that is above that limit.")] = False,
-    as_json: AsJson = False,
+    quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Data variants of one corpus that differ in the named factor only, each with its card."""
     from aftertune.flow import variants
 
-    cards = variants.compose(
-        data, out, pii=pii or ["keep"], role_swap=role_swap, self_generated=self_generated, base=base, size=size,
-        seed=seed, match=match, canaries=canaries, held_out=held_out, residual_limit=residual_limit,
-        allow_residual=allow_residual,
-    )  # fmt: skip
+    with share_on(quiet) as progress:
+        cards = variants.compose(
+            data, out, pii=pii or ["keep"], role_swap=role_swap, self_generated=self_generated, base=base, size=size,
+            seed=seed, match=match, canaries=canaries, held_out=held_out, residual_limit=residual_limit,
+            allow_residual=allow_residual, progress=progress,
+        )  # fmt: skip
     if as_json:
         show_json(cards)
     else:

@@ -14,7 +14,7 @@ from aftertune.flow.standing import Standing, Watch, Watcher
 from aftertune.text import excerpt
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 EVERY = 20.0
 """Seconds between two lines."""
@@ -94,7 +94,7 @@ class Table(Watcher):
         from rich.console import Group
 
         width, height = _size(self._stray.terminal)
-        self._console.size = (width, height)  # type: ignore[assignment]
+        self._console.size = (width, height)
         if self._watch is None:
             return self._bar.get_renderable()
         now = self._watch.standing()
@@ -109,6 +109,68 @@ def _size(terminal: TextIO) -> tuple[int, int]:
     except OSError:
         width, height = 0, 0
     return width or 80, height or 24
+
+
+class _Left:
+    """How long the rest of a piece of work takes, from the share done since it could first be told."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+
+    def __call__(self, share: float | None) -> float | None:
+        now = time.monotonic()
+        if share is None:
+            return None
+        if self._first is None:
+            self._first = (now, share)
+        began, before = self._first
+        if share - before < 0.01 or now - began < 2:
+            return None
+        return (now - began) * (1 - share) / (share - before)
+
+
+class ShareLines:
+    """A line now and then on how much of one piece of work is done."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._left = _Left()
+        self._last = time.monotonic()
+
+    def __call__(self, what: str, share: float | None) -> None:
+        """Print where things stand, if the last line is old enough."""
+        left = self._left(share)
+        if time.monotonic() - self._last > EVERY:
+            self._last = time.monotonic()
+            part = "" if share is None else f"{share:.0%} done, "
+            self._tell(f"{part}{spoken(left)}; now: {excerpt(what)}")
+
+
+class Bar:
+    """A bar on a terminal on how much of one piece of work is done; gone when it is."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._task = self._bar.add_task("starting", total=None)
+        self._left = _Left()
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, what: str, share: float | None) -> None:
+        """Move the bar."""
+        total = None if share is None else 1.0
+        description = f"{spoken(self._left(share))}; {excerpt(what)}"
+        self._bar.update(self._task, completed=share or 0.0, total=total, description=description)
 
 
 def cells_table(now: Standing, width: int, height: int) -> list[RenderableType]:

@@ -1,4 +1,4 @@
-"""Any chat file: JSONL with `messages`, ShareGPT, or Alpaca."""
+"""Any chat file: JSONL with `messages`, ShareGPT, Alpaca, pairs; CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from aftertune.errors import DataError, UsageError
 from aftertune.kinds import StrangerKind
 from aftertune.pii import mark, stand_ins
 from aftertune.records import Conversation, Message, Person, Role, Span, digest
+from aftertune.store import rows
 
+_TABLES = (".csv", ".parquet")
 _ROLES: dict[str, Role] = {
     "system": "system",
     "user": "user",
@@ -30,10 +32,11 @@ class ChatFile:
     """Conversations from a file of the user's own.
 
     Source: a local file. JSONL with one object a line (or a JSON list): `{"messages": [{"role", "content"}]}`,
-    ShareGPT `{"conversations": [{"from", "value"}]}`, Alpaca `{"instruction", "input", "output"}`, or
-    `{"prompt", "response"}`. Known weakness: which parts are personal is known only for files that `aftertune compose`
-    wrote (`spans`, and twins in the `people.json` beside them); elsewhere they are found, with the errors of finding
-    (`aftertune pii scan` shows what), and twins are made up in the form of the values found.
+    ShareGPT `{"conversations": [{"from", "value"}]}`, Alpaca `{"instruction", "input", "output"}`, or `{"prompt"}` with
+    `response` or `completion` (texts, or lists of messages); CSV or Parquet with such columns. Known weakness: which
+    parts are personal is known only for files that `aftertune compose` wrote (`spans`, and twins in the
+    `people.json` beside them); elsewhere they are found, with the errors of finding (`aftertune pii scan` shows what),
+    and twins are made up in the form of the values found.
     """
 
     path: str
@@ -49,6 +52,8 @@ class ChatFile:
     def stream(self) -> Iterator[Conversation]:
         """Yield the conversations one by one (a file that is one JSON list is read whole); raises as they do."""
         path = Path(self.path).expanduser()
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder; give a file in it")
         if not path.is_file():
             raise UsageError(f"{path}: no such file")
         count = 0
@@ -59,6 +64,15 @@ class ChatFile:
                 break
         if not count:
             raise DataError(f"{path}: no conversations in it")
+
+    def expected(self) -> int | None:
+        """Return how many conversations there are at most, counted as lines; None where that cannot be told."""
+        path = Path(self.path).expanduser()
+        if path.suffix.lower() in _TABLES or _is_list(path):
+            return self.limit
+        with path.open("rb") as file:
+            lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1
+        return lines if self.limit is None else min(lines, self.limit)
 
     @property
     def composed(self) -> bool:
@@ -81,8 +95,8 @@ class ChatFile:
         if kind == "twin" and self.composed:
             try:
                 rows = json.loads(beside.read_bytes())["twin"]
-                return [Person(row["id"], row["values"]) for row in rows]
-            except (ValueError, KeyError, TypeError):
+                return [Person(str(row["id"]), {str(k): str(v) for k, v in row["values"].items()}) for row in rows]
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise DataError(f"{beside}: not a list of people as `aftertune compose` writes it") from None
         people = self.people()
         if kind == "canary":
@@ -90,13 +104,20 @@ class ChatFile:
         return stand_ins.assign(people if count >= len(people) else people[:count], kind, seed).strangers
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
+def _is_list(path: Path) -> bool:
     with path.open("rb") as file:
-        if file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-            file.seek(0)
+        return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Any]]:
+    if path.suffix.lower() in _TABLES:
+        yield from rows.iterate(path)
+        return
+    whole = _is_list(path)
+    with path.open("rb") as file:
+        if whole:
             yield from _list(path, _decoded(path, file.read(), 0).removeprefix("\ufeff"))
             return
-        file.seek(0)
         place = 0
         # Lines end at \n only: JSON allows U+2028 and others that look like line ends inside strings.
         for number, raw in enumerate(file, start=1):
@@ -107,6 +128,8 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
                     yield number, json.loads(line)
                 except json.JSONDecodeError as error:
                     raise DataError(f"{path}:{number}: not valid JSON at column {error.colno}: {error.msg}") from None
+                except ValueError:  # json's limit on the digits of a number
+                    raise DataError(f"{path}:{number}: holds a number of thousands of digits") from None
                 except RecursionError:
                     raise DataError(f"{path}:{number}: nested too deeply") from None
 
@@ -116,6 +139,8 @@ def _list(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         yield from enumerate(json.loads(text), start=1)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+    except ValueError:
+        raise DataError(f"{path}: holds a number of thousands of digits") from None
     except RecursionError:
         raise DataError(f"{path}: nested too deeply") from None
 
@@ -140,26 +165,38 @@ def _conversation(row: Any, where: str) -> Conversation:
             extra = _text(row.get("input") or "", f"{where}: input")
             reply = _text(row["output"], f"{where}: output")
             messages = (Message("user", f"{asked}\n\n{extra}" if extra else asked), Message("assistant", reply))
-        elif "prompt" in row and "response" in row:
+        elif "prompt" in row and (said := next((key for key in ("response", "completion") if key in row), None)):
             messages = (
-                Message("user", _text(row["prompt"], f"{where}: prompt")),
-                Message("assistant", _text(row["response"], f"{where}: response")),
-            )
+                *_side(row["prompt"], f"{where}: prompt", "user"), *_side(row[said], f"{where}: {said}", "assistant")
+            )  # fmt: skip
         else:
             known = ", ".join(sorted(str(key) for key in row)[:8]) or "none"
             raise DataError(
                 f"{where}: expected 'messages', 'conversations', 'instruction' with 'output', or 'prompt' with "
-                f"'response'; found the fields: {known}"
+                f"'response' or 'completion'; found the fields: {known}"
             )
     spans = _spans(row["spans"], messages, where) if "spans" in row else None
-    return Conversation(str(row.get("id") or digest(where.rpartition(":")[2], messages)), messages, spans, where)
+    ident = _text(str(row["id"]), f"{where}: id") if row.get("id") else digest(where.rpartition(":")[2], messages)
+    return Conversation(ident, messages, spans, where)
+
+
+def _side(value: Any, where: str, role: Role) -> tuple[Message, ...]:
+    """Return one side of a pair: a text, or a list of messages as TRL has it."""
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
+        return _turns(value, where, "role", "content")
+    return (Message(role, _text(value, where)),)
 
 
 def _spans(rows: Any, messages: Sequence[Message], where: str) -> tuple[Span, ...]:
     try:
         spans = tuple(Span(*row) for row in rows)
-        fits = all(0 <= s.start < s.end <= len(messages[s.message].content) for s in spans)
-    except (TypeError, IndexError):
+        fits = all(
+            0 <= s.message < len(messages) and 0 <= s.start < s.end <= len(messages[s.message].content)
+            and all(isinstance(text, str) and text.encode() for text in (s.type, s.owner, s.part))
+            and all(type(number) is int for number in (s.message, s.start, s.end))
+            for s in spans
+        )  # fmt: skip
+    except (TypeError, IndexError, UnicodeEncodeError):
         fits = False
     if not fits:
         raise DataError(f"{where}: spans: expected [message, start, end, type, owner, part] within the messages' text")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,10 +14,13 @@ from aftertune.errors import UsageError
 from aftertune.planning import parts
 from aftertune.planning import plan as planning
 from aftertune.records import Answers, Arm, PiiPolicy
-from aftertune.store.files import write
+from aftertune.steps import compose as steps
+from aftertune.store.files import hold, make_folder, write
 from aftertune.store.run import CellFolder
 
 _POLICIES = get_args(PiiPolicy)
+Share = Callable[[str, float | None], None]
+"""Takes what is being done, and which share of the work is done, 0 to 1."""
 
 
 def arms_of(pii: Sequence[str], role_swap: bool, self_generated: bool) -> tuple[Arm, ...]:
@@ -49,6 +53,7 @@ def compose(
     held_out: int = 0,
     allow_residual: bool = False,
     residual_limit: float = Data.residual_limit,
+    progress: Share | None = None,
 ) -> dict[str, Mapping[str, Any]]:
     """Write one chat file per variant of a corpus into `out`, with `cards.json` and `people.json`; return the cards.
 
@@ -67,10 +72,18 @@ def compose(
         held_out: Conversations that stand in no variant, written to `held_out/<variant>.jsonl`.
         allow_residual: Write a variant that still holds more personal values than the limit.
         residual_limit: Personal values per 1,000 words.
+        progress: Is told now and then what is being done, and which share of all the work is done; None where that
+            cannot be told yet.
 
-    Raises UsageError and DataError for what cannot be honoured; nothing is left half written.
+    Answers of the base are kept in `journal.jsonl` in `out` until everything is written: the same command, after it was
+    killed, asks for none of them again.
+
+    Raises UsageError and DataError for what cannot be honoured, StoreError where another process works in `out`;
+    nothing is left half written.
     """
     path = Path(data).expanduser()
+    if path.is_dir():
+        raise UsageError(f"{data}: is a folder; give a chat file in it")
     if path.is_file():
         part = Part("chat_file", {"path": str(path.absolute())} | ({"limit": size} if size else {}))
     elif data in plugins.names("corpus") and data != "chat_file":
@@ -88,12 +101,59 @@ def compose(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: exists and is not a folder")
     folder = CellFolder(out)
-    made = work.compose_variants(plan, planning.ComposeJob(owner), folder)
-    for name, content in composing.documents_as_json(made).items():
-        write(out / name, content)
+    told = Work(design.arms, progress).told if progress is not None else steps.untold
+    with _held(out):
+        made = work.compose_variants(plan, planning.ComposeJob(owner), folder, told)
+        for name, content in composing.documents_as_json(made).items():
+            write(out / name, content)
+        folder.tidy()  # the answers' journal goes last
     cards = made["cards"]
     assert isinstance(cards, dict)
     return cards
+
+
+@contextlib.contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Hold the folder for this process; one that is made for it and stays empty goes again."""
+    missing = not out.exists()
+    make_folder(out)
+    try:
+        with hold(out):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            if missing and not any(item.name != ".lock" for item in out.iterdir()):
+                (out / ".lock").unlink(missing_ok=True)
+                out.rmdir()
+
+
+class Work:
+    """How much of composing is done: each kind of work counts for the time that it took on support chats."""
+
+    def __init__(self, arms: Sequence[Arm], progress: Share) -> None:
+        """Reckon what there is to do."""
+        self._progress = progress
+        self._asks = any(arm.answers == "self_generated" for arm in arms)
+        self._weights = {"reading": 30.0}
+        self._weights |= {arm.pii: 8.0 for arm in arms if arm.pii in ("surrogate", "novelty")} | {"twin": 8.0}
+        self._weights["variants"] = 1.4 * len(arms)
+        seen = {"keep"}
+        for arm in arms:
+            self._weights[f"card of {arm.name}"] = 1.5 if arm.pii in seen else 7.0
+            seen.add(arm.pii)
+        self._begun: list[str] = []
+
+    def told(self, what: str, done: int, total: int) -> None:
+        """Pass on what is being done and which share of the work lies behind it."""
+        if what not in self._begun:
+            self._begun.append(what)
+        before = sum(self._weights.get(name, 0.0) for name in self._begun[:-1])
+        now = self._weights.get(what, 0.0) * done / max(total, 1)
+        share: float | None = (before + now) / sum(self._weights.values())
+        if self._asks:  # a base that answers takes longer than all else
+            share = done / max(total, 1) if what == "variants" else None
+        shown = {"twin": "twins", "surrogate": "stand-ins", "novelty": "stand-ins"}.get(what, what)
+        self._progress(f"{shown}, {done:,} of {total:,}" if total > done else shown, share)
 
 
 def lines(cards: Mapping[str, Mapping[str, Any]], out: Path) -> list[str]:

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-import string
 from collections.abc import Callable
 
 from aftertune.pii._stand_in_names import NAMES
+from aftertune.pii._stand_in_numbers import digit, digits_of, filled, phone, shaped, words
 from aftertune.pii.normal import fold
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Return the words of `text`."""
-    return tuple(text.split())
-
 
 _TEST_CARDS = {"4": "411111", "51": "555555", "52": "555555", "53": "555555", "54": "555555", "55": "555555",
                "2": "222300", "34": "378282", "37": "378282", "6": "601111", "30": "305693", "36": "361489",
@@ -28,16 +22,6 @@ _PUBLIC_HOSTS = frozenset(
     )
 )
 """Hosts of millions: they say nothing of anybody, and stay."""
-_TWO = frozenset(
-    words(
-        "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 "
-        "81 82 84 86 90  91 92 93 94 95 98"
-    )
-)
-"""Country calling codes of two digits (ITU-T E.164); 1 and 7 have one, all others three."""
-_AREAS = words(
-    "201 203 206 212 214 216 303 305 312 314 401 402 404 405 415 502 503 512 513 602 603 612 614 702 703 713 801 802"
-)
 _MONTHS = (
     words("january february march april may june july august september october november december"),
     words("jan feb mar apr may jun jul aug sep oct nov dec"),
@@ -68,24 +52,6 @@ _ONSETS = words("b br c cl d dr f fl g gr h j k l m n p pl pr qu r s st t tr v w
 _VOWELS = words("a e i o u ai ea io")
 
 
-def _digit(rng: random.Random, low: int = 0) -> str:
-    return str(rng.randrange(low, 10))
-
-
-def shaped(text: str, rng: random.Random) -> str:
-    """Return `text` with each digit another digit, each letter another letter of its case; the rest stays."""
-    made = []
-    for place, char in enumerate(text):
-        if char.isdecimal():
-            made.append(_digit(rng, 1 if char != "0" and (place == 0 or not text[place - 1].isdecimal()) else 0))
-        elif char.isalpha():
-            letter = rng.choice(string.ascii_uppercase)
-            made.append(letter if char.isupper() else letter.lower())
-        else:
-            made.append(char)
-    return "".join(made)
-
-
 def coined(length: int, rng: random.Random) -> str:
     """Return a made-up word of `length` letters that can be said."""
     word = ""
@@ -94,46 +60,7 @@ def coined(length: int, rng: random.Random) -> str:
     return word[:length]
 
 
-def _filled(text: str, digits: str) -> str:
-    """Return `text` with its digits replaced, in order, by `digits`; the layout stays."""
-    rest = iter(digits)
-    return "".join(next(rest) if char.isdecimal() else char for char in text)
-
-
-def _digits(text: str) -> str:
-    return "".join(char for char in text if char.isdecimal())
-
-
 # ---------------------------------------------------------------------------------------------- by type
-
-
-def phone(old: str, rng: random.Random, crowded: bool) -> str:
-    """Return another number in the same layout and country; North American ones from the fictional 555-01 block."""
-    tail = re.search(r"(?i)\s*(?:x|ext\.?|extension)\s*\d+$", old)
-    main = old[: tail.start()] if tail else old
-    digits = _digits(main)
-    international = main.lstrip("( ").startswith("+") or digits.startswith("00")
-    body = digits[2:] if digits.startswith("00") else digits
-    zeros = digits[: len(digits) - len(body)]
-    if international:
-        code = body[0] if body[:1] in ("1", "7") else body[:2] if body[:2] in _TWO else body[:3]
-    else:
-        code = "1" if len(body) == 11 and body[0] == "1" else ""
-    rest = body[len(code) :]
-    if len(rest) == 10 and (code == "1" or (not code and not rest.startswith("0"))):
-        new = rng.choice(_AREAS) + "".join(shaped("555", rng) if crowded else "555")
-        new += shaped("2345", rng) if crowded else f"01{rng.randrange(100):02d}"
-    else:
-        # The trunk prefix and the digit after it say what kind of number it is (mobile, city) and stay.
-        head = re.match(r"0*\d?", rest)
-        kept = head.group() if head and len(rest) > 4 else ""
-        new = kept + "".join(_digit(rng) for _ in rest[len(kept) :])
-    made = _filled(main, zeros + code + new)
-    return made + (shaped(tail.group(), rng) if tail and tail.group().strip().isdecimal() else _ext(tail, rng))
-
-
-def _ext(tail: re.Match[str] | None, rng: random.Random) -> str:
-    return _filled(tail.group(), "".join(_digit(rng, 1) for _ in _digits(tail.group()))) if tail else ""
 
 
 def _local(old: str, rng: random.Random, renamed: tuple[str, str] | None) -> str:
@@ -187,12 +114,12 @@ def email(old: str, rng: random.Random, renamed: tuple[str, str] | None) -> str:
 
 def card(old: str, rng: random.Random) -> str:
     """Return a card number of the same issuer, length and layout, from its test range, with a right Luhn digit."""
-    digits = _digits(old)
+    digits = digits_of(old)
     prefix = next(
         (new for start, new in sorted(_TEST_CARDS.items(), reverse=True) if digits.startswith(start)), "400000"
     )
-    body = prefix + "".join(_digit(rng) for _ in range(len(digits) - len(prefix) - 1))
-    return _filled(old, body + luhn_digit(body))
+    body = prefix + "".join(digit(rng) for _ in range(len(digits) - len(prefix) - 1))
+    return filled(old, body + luhn_digit(body))
 
 
 def luhn_digit(body: str) -> str:

@@ -12,18 +12,14 @@ that each id has one value of a type. Two people of one full name become one: ow
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import hashlib
 import itertools
-import json
 import re
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from aftertune.pii.normal import digits, fold, plain, squeeze
-from aftertune.pii.people import Owners, People, database
+from aftertune.pii.people import Owners, People
+from aftertune.pii.reading import found_in
 from aftertune.records import Conversation, Span, digest
 
 _TITLE = re.compile(
@@ -41,56 +37,12 @@ _OFFICE = re.compile(
     r"customer\W?(?:service|care)|care|team|admin|billing|accounts?|no\W?reply|mail|enquir(?:y|ies)|inquir(?:y|ies)|"
     r"privacy|press|jobs|hr|legal|feedback|complaints?|webmaster|postmaster|abuse)(?:\W|_|\d|$)"
 )
-SHORT = 4_000
-"""Characters of a text for which it is worth knowing what was found in it."""
 MANY = 200
 """Of the people named in one conversation, those among whom the owner of an e-mail address is looked for."""
 RECENT = 10_000
 """Owners whose number of values is kept at hand."""
 Finder = Callable[[str], Sequence[tuple[int, int, str]]]
 """Text -> (start, end, type) of each value, in order, none overlapping."""
-
-
-def found_in(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Return what `detect.find` finds, as (start, end, type); texts seen lately are not read again."""
-    return _lately(text) if len(text) <= SHORT else _found(text)
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def _lately(text: str) -> tuple[tuple[int, int, str], ...]:
-    if not _READ:
-        return _found(text)
-    key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    row = _READ[-1].execute("SELECT found FROM text WHERE key = ?", (key,)).fetchone()
-    if row is not None:
-        return tuple((start, end, type_) for start, end, type_ in json.loads(row[0]))
-    found = _found(text)
-    _READ[-1].execute("INSERT OR IGNORE INTO text VALUES (?, ?)", (key, json.dumps(found, separators=(",", ":"))))
-    return found
-
-
-def _found(text: str) -> tuple[tuple[int, int, str], ...]:
-    from aftertune.pii import detect
-
-    return tuple((found.start, found.end, found.type) for found in detect.find(text))
-
-
-_READ: list[sqlite3.Connection] = []
-
-
-@contextlib.contextmanager
-def remembered() -> Iterator[None]:
-    """Within it no text is read twice, however many there are: what was found is kept on disk, by the text's hash."""
-    _READ.append(database("text (key BLOB PRIMARY KEY, found TEXT) WITHOUT ROWID"))
-    try:
-        yield
-    finally:
-        _READ.pop().close()
-
-
-def forget() -> None:
-    """Forget what was found in texts seen lately."""
-    _lately.cache_clear()
 
 
 def narrowed(text: str, start: int, end: int, type_: str) -> tuple[int, int]:

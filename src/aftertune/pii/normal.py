@@ -60,15 +60,20 @@ _AFTER: tuple[Edit, ...] = (
     ("[({", re.compile(r"[\[({]\s{0,4}(?:dot|\.)\s{0,4}[\])}]", re.I), "."),
 )
 """Possessives and apostrophes go, so that `O'Brien's` is `OBrien`; so do stars; `[at]` and `[dot]` are signs."""
+_MARKED = re.compile("[" + re.escape("".join(marks for marks, _, _ in (*_BEFORE, *_AFTER))) + "]")
+"""Whatever one of the edits above looks for."""
 _UPPER, _LOWER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz"
 _TO_LOWER = bytes.maketrans(_UPPER, _LOWER)
 _NO_WORD = bytes(code for code in range(128) if not chr(code).isalnum())
 _GAP = re.compile(r"[\W_]+")
 _SPACE = re.compile(r"\s+")
+_NO_DIGIT = re.compile(r"\D+")
 
 
 def plain(text: str) -> str:
     """Return `text` without accents, markup, possessives, stars and invisible characters; case and spacing stay."""
+    if text.isascii() and not _MARKED.search(text):
+        return text
     for marks, pattern, new in _BEFORE:
         if marks in text:
             text = pattern.sub(new, text)
@@ -94,7 +99,7 @@ def digits(text: str) -> str:
     """Return the digits of `text`, those of other scripts as ASCII."""
     if not text.isascii():
         text = "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
-    return "".join(char for char in text if char.isdecimal())
+    return _NO_DIGIT.sub("", text)
 
 
 def squeeze(text: str) -> bytes:

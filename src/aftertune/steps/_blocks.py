@@ -173,7 +173,7 @@ class Coded:
     def column(self, name: str, rows: Ints) -> list[Any]:
         """Return a column's values in some rows."""
         if name == "sample":
-            return self.sample[rows].tolist()
+            return list(self.sample[rows].tolist())
         values = self.values[name]
         return [values[code] for code in self.codes[name][rows].tolist()]
 

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from aftertune.errors import UsageError
-from aftertune.pii import mark
+from aftertune.pii import reading
 from aftertune.pii.lookup import Known
 from aftertune.pii.policy import by_message
 from aftertune.records import Arm, Conversation, Json, digest
 
+TELL = 256
+"""Conversations between two words on how far things are."""
 LIMIT = 1.0
 """Personal values left per 1,000 words, at most, unless the user says otherwise."""
 
@@ -31,6 +33,7 @@ def card(
     *,
     found: bool,
     limit: float,
+    told: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, Json]:
     """Return the variant's card.
 
@@ -47,12 +50,17 @@ def card(
         tokens: Assistant tokens of each conversation.
         found: Whether the values were found by `pii.detect`.
         limit: Goes on the card; `refuse_residual` holds the variant to it.
+        told: Is told now and then how many conversations are counted, and of how many.
     """
     marked: Counter[str] = Counter()
     residual: Counter[str] = Counter()
     known, words, messages = True, 0, 0
     lines = hashlib.sha256(b"[[")
-    for count, conversation in enumerate(conversations):
+    again = found and arm.pii != "keep"
+    read = reading.ahead(conversations) if again and arm.answers == "human" else conversations
+    for count, conversation in enumerate(read):
+        if count % TELL == 0:
+            told(count, len(conversations))
         marked.update(span.type for span in conversation.spans or ())
         known = known and conversation.spans is not None
         messages += len(conversation.messages)
@@ -62,7 +70,7 @@ def card(
         lines.update(line.encode() if not count else f",{line}".encode())
         if len(source):
             residual.update(source.types("\n".join(m.content for m in conversation.messages)))
-        if found and arm.pii != "keep":
+        if again:
             residual.update(_found_now(arm, conversation, source))
     lines.update(b"]]")
     counts = dict(sorted(residual.items())) if len(source) or found else None
@@ -95,7 +103,7 @@ def _found_now(arm: Arm, conversation: Conversation, source: Known) -> list[str]
         if arm.answers == "self_generated" and message.role == ("user" if arm.role_swap else "assistant"):
             continue  # the base's own words: whatever stands there, it has from elsewhere
         own = sorted((span.start, span.end) for span in held)
-        for start, end, type_ in mark.found_in(message.content):
+        for start, end, type_ in reading.found_in(message.content):
             before = bisect.bisect_left(own, (end,))
             if (not before or own[before - 1][1] <= start) and not source.types(message.content[start:end]):
                 types.append(type_)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import random
 from array import array
 from collections import Counter
@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import lookup, policy
+from aftertune.pii import lookup, policy, reading
 from aftertune.pii.people import StandIns
-from aftertune.records import Arm, Conversation, Json, Message, Person, Span, seed_of
+from aftertune.records import Arm, Conversation, Json, Message, Person, PiiPolicy, Span, seed_of
 from aftertune.steps._card import LIMIT, assistant_tokens, card, refuse_residual
 from aftertune.steps._places import InMemory, Place
 
 __all__ = ["InMemory", "Place", "compose", "draft", "finish", "stand_ins", "swap_roles", "whole_exchanges"]
 
 VERSION = "3"
-ASKED = 4096
-"""Conversations that the base answers in one go: what has to be in memory together."""
 
 
 @dataclass(frozen=True)
@@ -139,30 +137,39 @@ def without_empty(conversation: Conversation) -> tuple[Conversation, int]:
     return _built(conversation, turns), emptied
 
 
-def prepared(
-    arm: Arm,
-    conversations: Iterable[Conversation],
-    replaced: Mapping[str, Person],
-    numbered: bool,
-    changed: Counter[str],
-) -> Iterator[Conversation]:
-    """Yield the arm's conversations before answers and role swap: whole exchanges under its PII policy.
+class Chunk:
+    """Some conversations of a corpus, and what they become under a policy, made once for all arms that have it."""
 
-    What is lost on the way is counted in `changed`.
-    """
-    for conversation in conversations:
-        whole, counts = whole_exchanges(conversation)
-        changed.update(counts)
-        if whole.messages:
-            whole = policy.apply(whole, arm.pii, replaced, numbered=numbered)
-            if arm.pii == "drop":
-                whole, emptied = without_empty(whole)
-                if emptied:
-                    changed["emptied_dropped"] += emptied
-        if whole.messages:
-            yield whole
-        else:
-            changed["empty_dropped"] += 1
+    def __init__(self, conversations: Iterable[Conversation]) -> None:
+        """Make them whole exchanges."""
+        self._whole = [whole_exchanges(conversation) for conversation in conversations]
+        self._under: dict[tuple[str, bool], list[tuple[Conversation, Counter[str]]]] = {}
+
+    def under(
+        self, pii: PiiPolicy, replaced: Mapping[str, Person], numbered: bool, changed: Counter[str]
+    ) -> list[Conversation]:
+        """Return the conversations before answers and role swap; what is lost on the way is counted in `changed`."""
+        key = (pii, numbered)
+        if key not in self._under:
+            self._under[key] = [_under(whole, counts, pii, replaced, numbered) for whole, counts in self._whole]
+        for _, counts in self._under[key]:
+            changed.update(counts)
+        return [conversation for conversation, _ in self._under[key] if conversation.messages]
+
+
+def _under(
+    whole: Conversation, counts: Counter[str], pii: PiiPolicy, replaced: Mapping[str, Person], numbered: bool
+) -> tuple[Conversation, Counter[str]]:
+    changed = Counter(counts)
+    if whole.messages:
+        whole = policy.apply(whole, pii, replaced, numbered=numbered)
+        if pii == "drop":
+            whole, emptied = without_empty(whole)
+            if emptied:
+                changed["emptied_dropped"] += emptied
+    if not whole.messages:
+        changed["empty_dropped"] += 1
+    return whole, changed
 
 
 def kept_within(tokens: Iterable[int], limit: int) -> int:
@@ -178,6 +185,12 @@ def kept_within(tokens: Iterable[int], limit: int) -> int:
 
 
 Ask = Callable[[Sequence[Conversation]], Mapping[tuple[str, int], str]]
+Told = Callable[[str, int, int], None]
+"""Is told how far things are: what is done, of how many conversations or people, and how many there are."""
+
+
+def untold(*_: object) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +201,7 @@ class Draft:
     main: Place
     rest: Place
     """Its held-out rows."""
-    tokens: Sequence[int]
+    tokens: array[int]
     """Assistant tokens of each conversation."""
     changed: Counter[str]
     own: Sequence[Person]
@@ -249,7 +262,7 @@ def compose(
 def draft(
     arms: Sequence[Arm], conversations: Sequence[Conversation], people: Sequence[Person],
     strangers: Mapping[str, Sequence[Person]], *, count: Callable[[str], int], seed: int, ask: Ask | None, found: bool,
-    held_out: int, planted: Sequence[Conversation], place: Callable[[str], Place],
+    held_out: int, planted: Sequence[Conversation], place: Callable[[str], Place], told: Told = untold,
 ) -> list[Draft]:  # fmt: skip
     """Write every arm of one corpus in full; parameters and errors as in `compose`.
 
@@ -261,27 +274,37 @@ def draft(
     if held_out and held_out >= len(order):
         raise UsageError(f"held_out = {held_out}: the corpus has only {len(order)} conversations")
     trained, spared = order[: len(order) - held_out], order[len(order) - held_out :]
+    replaced = {pii: stand_ins(people, strangers[pii]) for pii in policy.REPLACED if any(a.pii == pii for a in arms)}
     made: list[Draft] = []
     for arm in arms:
-        replaced = stand_ins(people, strangers[arm.pii]) if arm.pii in policy.REPLACED else {}
-        changed: Counter[str] = Counter()
-        main, rest = place(arm.name), place(f"held_out/{arm.name}")
-        tokens = array("Q")
-        for conversation in _finished(arm, _picked(conversations, trained), replaced, found, ask, changed):
-            main.add(conversation)
-            tokens.append(assistant_tokens(conversation, count))
-        if not tokens:
-            raise DataError(f"arm '{arm.name}': no conversation with a question and an answer is left to tune on")
-        for conversation in _finished(arm, _picked(conversations, spared), replaced, found, ask, Counter()):
-            rest.add(conversation)
         own: Sequence[Person] = people if arm.pii == "keep" else ()
         if arm.pii in policy.REPLACED:
             own = strangers[arm.pii] if len(strangers[arm.pii]) == len(people) else strangers[arm.pii][: len(people)]
-        made.append(Draft(arm, main, rest, tokens, changed, own, source, found, planted))
+        main, rest = place(arm.name), place(f"held_out/{arm.name}")
+        made.append(Draft(arm, main, rest, array("Q"), Counter(), own, source, found, planted))
+    written = 0
+    for order in (trained, spared):
+        for picked in reading.chunks(_picked(conversations, order)):
+            chunk = Chunk(picked)
+            written += len(picked)
+            for each in made:
+                changed = each.changed if order is trained else Counter()
+                for conversation in _finished(each.arm, chunk, replaced.get(each.arm.pii, {}), found, ask, changed):
+                    if order is trained:
+                        each.main.add(conversation)
+                        each.tokens.append(assistant_tokens(conversation, count))
+                    else:
+                        each.rest.add(conversation)
+            told("variants", written, len(conversations))
+        for each in made:
+            if not each.tokens:
+                raise DataError(
+                    f"arm '{each.arm.name}': no conversation with a question and an answer is left to tune on"
+                )
     return made
 
 
-def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None) -> list[Variant]:
+def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None, told: Told = untold) -> list[Variant]:
     """Cut drafts to the assistant tokens of the smallest of them, and add cards and canaries; as in `compose`."""
     smallest = min(sum(each.tokens) for each in drafts)
     variants = []
@@ -290,7 +313,8 @@ def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None
         kept = kept_within(each.tokens, min(smallest if match else total, arm.tokens or total))
         main.cut(kept)
         allowed = LIMIT if residual_limit is None else residual_limit
-        about = card(arm, main.read(), each.changed, each.source, each.tokens[:kept], found=each.found, limit=allowed)
+        about = card(arm, main.read(), each.changed, each.source, each.tokens[:kept], found=each.found, limit=allowed,
+                     told=functools.partial(told, f"card of {arm.name}"))  # fmt: skip
         if residual_limit is not None:
             refuse_residual(about, residual_limit)
         for conversation in each.planted:
@@ -309,21 +333,13 @@ def _picked(conversations: Sequence[Conversation], order: Sequence[int]) -> Iter
 
 
 def _finished(
-    arm: Arm, picked: Iterable[Conversation], replaced: Mapping[str, Person], found: bool, ask: Ask | None,
-    changed: Counter[str],
+    arm: Arm, chunk: Chunk, replaced: Mapping[str, Person], found: bool, ask: Ask | None, changed: Counter[str]
 ) -> Iterator[Conversation]:  # fmt: skip
-    numbered = found if arm.numbered is None else arm.numbered
-    ready = prepared(arm, picked, replaced, numbered, changed)
+    ready = chunk.under(arm.pii, replaced, found if arm.numbered is None else arm.numbered, changed)
     if arm.answers == "self_generated":
         if ask is None:
             raise UsageError(f"arm '{arm.name}': answers = 'self_generated' needs a base to ask")
-        ready = _own_words(ready, ask)
+        answers = ask(ready)
+        ready = [answered(conversation, answers) for conversation in ready]
     for conversation in ready:
         yield swap_roles(conversation) if arm.role_swap else conversation
-
-
-def _own_words(conversations: Iterator[Conversation], ask: Ask) -> Iterator[Conversation]:
-    while chunk := list(itertools.islice(conversations, ASKED)):
-        answers = ask(chunk)
-        for conversation in chunk:
-            yield answered(conversation, answers)

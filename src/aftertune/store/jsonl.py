@@ -14,20 +14,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, overload
 
-from aftertune.errors import StoreError
+from aftertune.errors import DataError, StoreError
 from aftertune.records import Conversation, Message, Person, Span
 from aftertune.store.files import writing
 
 
 def line(conversation: Conversation) -> bytes:
-    """Return a conversation as one line."""
+    """Return a conversation as one line. Raises DataError for text that no UTF-8 file can hold."""
     row: dict[str, object] = {
         "id": conversation.id,
         "messages": [{"role": m.role, "content": m.content} for m in conversation.messages],
     }
     if conversation.spans is not None:
         row["spans"] = [[s.message, s.start, s.end, s.type, s.owner, s.part] for s in conversation.spans]
-    return (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    try:
+        return (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:
+        where = conversation.source or "a conversation"
+        raise DataError(f"{where}: holds half of a surrogate pair, which is not text") from None
 
 
 def parse(text: bytes, source: str) -> Conversation:

@@ -38,14 +38,14 @@ def check(path: Path) -> None:
     """Raise UsageError for a missing file or unknown ending."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
-    if path.suffix not in _PARSERS:
+    if path.suffix.lower() not in _PARSERS:
         raise UsageError(f"{path}: unknown ending '{path.suffix}'; give one of {', '.join(_PARSERS)}")
 
 
 def iterate(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, row) as `read` returns them, one at a time. Raises as `read` does."""
     check(path)
-    yield from _PARSERS[path.suffix](path)
+    yield from _PARSERS[path.suffix.lower()](path)
 
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

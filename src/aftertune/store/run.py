@@ -92,7 +92,7 @@ def records(cls: type[Row], rows: pa.Table) -> list[Row]:
 def _shared(column: pa.ChunkedArray) -> list[Any]:
     """Return a column's values; equal texts are one object, since most columns of a cell hold few."""
     if column.type != "string":
-        return column.to_pylist()
+        return list(column.to_pylist())
     coded = column.combine_chunks().dictionary_encode()
     values = [*coded.dictionary.to_pylist(), None]
     return [values[-1 if code is None else code] for code in coded.indices.to_pylist()]

@@ -41,6 +41,7 @@ class Word(NamedTuple):
 
 _WORD = re.compile(r"[^\W\d_]{1,64}(?:['’`\-][^\W\d_]{1,64}){0,4}")
 _DIGIT = re.compile(r"\d")
+_TOKEN = re.compile(r"\w+")
 
 
 class View:
@@ -67,7 +68,18 @@ class View:
     @cached_property
     def words(self) -> list[Word]:
         """The words, in order."""
-        return [Word(match.group(), match.start(), match.end()) for match in _WORD.finditer(self.text)]
+        new = tuple.__new__  # what Word() calls, without the call in between: there are millions
+        return [new(Word, (match.group(), match.start(), match.end())) for match in _WORD.finditer(self.text)]
+
+    @cached_property
+    def tokens(self) -> frozenset[str]:
+        """The runs of letters, digits and underscores, in lower case."""
+        return frozenset(_TOKEN.findall(self.lower))
+
+    def may_hold(self, tokens: frozenset[str]) -> bool:
+        """Whether one of these tokens stands in the text, or a foreign letter that a pattern may take for an English
+        one (`re.IGNORECASE` reads the Kelvin sign as a k): if not, a pattern that needs one cannot match."""
+        return not self.text.isascii() or not self.tokens.isdisjoint(tokens)
 
     def cue(self, pattern: re.Pattern[str], start: int, width: int = WIDTH) -> str | None:
         """Return the last match of `pattern` (lower case) in the `width` characters before `start`, or None."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from aftertune.pii.recognisers._base import Match, Recogniser, View, explain
-from aftertune.pii.recognisers._lists import fold, names
+from aftertune.pii.recognisers._lists import fold, names, words
 
 _W = r"[^\W\d_][\w'’.\-]{0,30}"
 _NO = r"(?:(?:no\.?|nr\.?|nº|#) ?)?\d{1,6}(?:[A-Za-z](?!\w)|[/-]\d{1,5}[A-Za-z]?)?"
@@ -71,6 +71,17 @@ _COMPOUND = re.compile(
     rf"(?P<number>\d{{1,4}}(?:[ -]?[A-Za-z](?!\w)|[/-]\d{{1,4}})?\.?)(?![\d%€$:]|[.,]\d)",
     re.I,
 )
+_ENDS = re.compile(rf"(?:{_SUFFIX}|út|útja|tér|tere|köz|sor)\Z", re.I)
+_NUMBER_NEXT = re.compile(r"(?<=[^\W\d_]|\.)\s{1,2}\d")
+_FOREIGN_WORDS = words(
+    "rue avenue boulevard bd av place chemin impasse allee quai cours route via viale v piazza piazzale corso vicolo "
+    "largo strada contrada calle c cl avenida avda plaza paseo carrera carretera cra ronda camino carrer rua travessa "
+    "praca estrada alameda rodovia ul ulica ulitsa al aleja plac pl os osiedle prospekt pereulok bulevardul calea "
+    "aleea str jalan jl lorong odos leoforos lille gamle gammel stora lilla norra sodra vastra ostra untere obere zum "
+    "zur unter sokak cadde mahallesi"
+)
+"""Tokens of which a street word before a name begins with one."""
+_CAPITAL_WORDS = re.compile(r"\b(?:Am|An der|Auf der|Im|In der|Op de|Het|De|Van|Store|Gamle|Alte|Neue)\b")
 _LEADING = re.compile(r"(?:[^\W\d_]\S{0,30}\s{1,2})?[a-z]\S{0,30}\s{1,2}(?=[A-ZÀ-Ž])")
 _STRONG = re.compile(
     r"stra(?:ss|ß)e|straat|gatan|v[äa]gen|steenweg|gasse|gracht|plein|katu|utca|ulice|caddesi|\bút\b|tie\b|vej"
@@ -145,6 +156,24 @@ _CAP_WORD = r"[^\W\d_a-z](?:[^\W\d_]|['’.\-]){1,30}(?!\w)"
 _CAP_PIECE = re.compile(rf"{_CAP_WORD}(?: (?:de |la |di |del |do |upon |and )?{_CAP_WORD}){{0,3}}")
 
 
+_NEEDED = {
+    _ENGLISH: words(
+        "street str road rd avenue ave lane ln boulevard blvd parkway pkwy highway hwy terrace crescent turnpike "
+        "freeway expressway driveway cul byway causeway mews esplanade promenade alley"
+    ),
+    _ENGLISH_CAPS: words(
+        "st dr drive way place pl court ct square sq walk row close grove gardens hill rise quay circle cir loop path "
+        "bend ridge view park glen trail trl point run pass heights plaza green crossing cove mount parade wharf "
+        "common landing meadow meadows hollow fields ter terr cres crt hwy estate broadway yard gate knoll vale croft"
+    ),
+    _NAMED: words("street road avenue lane boulevard drive rd ave blvd st terrace crescent highway"),
+    _UNIT_ALONE: words("apt apartment suite ste flat"),
+    _AFTER_UNIT: words("apt suite unit flat"),
+    _MILITARY: words("apo fpo dpo"),
+}
+"""Tokens of which a pattern needs one."""
+
+
 def _tail(text: str, end: int) -> tuple[int, int]:
     """Return where the address that has its street before `end` ends, and how many postcodes, units, places follow."""
     good, at, loose, count = end, end, 0, 0
@@ -187,7 +216,7 @@ def scan(view: View) -> Iterator[Match]:
     if view.has_digit:
         yield from _streets(view)
         for pattern, name, score in ((_BOX, "post box", 0.8), (_MILITARY, "military post", 0.95)):
-            for match in pattern.finditer(text):
+            for match in pattern.finditer(text) if _worth(view, pattern) else ():
                 end, _ = _tail(text, match.end())
                 start = match.start()
                 before = re.search(r"\d{1,5},? $", text[max(0, start - 8) : start])
@@ -196,7 +225,7 @@ def scan(view: View) -> Iterator[Match]:
             yield Match(*match.span(), "ADDRESS", 0.75, "city, state and postcode")
         for match in _POSTCODE.finditer(text):
             yield Match(*match.span(), "ADDRESS", 0.55, "postcode")
-        for match in _UNIT_ALONE.finditer(text):
+        for match in _UNIT_ALONE.finditer(text) if _worth(view, _UNIT_ALONE) else ():
             end, _ = _tail(text, match.end())
             yield Match(match.start(), end, "ADDRESS", 0.52, "unit of a building")
         for match in _ZIP.finditer(text):
@@ -205,8 +234,18 @@ def scan(view: View) -> Iterator[Match]:
     if "corner of" in view.lower:
         for match in _CORNER.finditer(text):
             yield Match(*match.span(), "ADDRESS", 0.7, explain("two streets", "corner of"))
-    for match in _NAMED.finditer(text):
+    for match in _NAMED.finditer(text) if _worth(view, _NAMED) else ():
         yield Match(*match.span(), "ADDRESS", 0.55, "capitalised words and a street word")
+
+
+def _worth(view: View, pattern: re.Pattern[str]) -> bool:
+    """Tell, cheaply, whether a pattern that costs much can match at all."""
+    if pattern is _COMPOUND:
+        text = view.text
+        return any(_ENDS.search(text, max(0, m.start() - 16), m.start()) for m in _NUMBER_NEXT.finditer(text))
+    if pattern in (_FOREIGN, _NUMBERED_FOREIGN):
+        return view.may_hold(_FOREIGN_WORDS) or _CAPITAL_WORDS.search(view.text) is not None
+    return pattern not in _NEEDED or view.may_hold(_NEEDED[pattern])
 
 
 def _streets(view: View) -> Iterator[Match]:
@@ -223,7 +262,7 @@ def _streets(view: View) -> Iterator[Match]:
         (_BARE, "number, capitalised words, number", 0.38),
         (_LINES, "number and words, then more of an address", 0.0),
     ):
-        for match in pattern.finditer(text):
+        for match in pattern.finditer(text) if _worth(view, pattern) else ():
             start, end = match.span()
             if pattern is _COMPOUND:
                 leading = _LEADING.match(match.group())

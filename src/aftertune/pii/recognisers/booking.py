@@ -29,6 +29,12 @@ _NAMED = re.compile(
     r"(?P<value>[A-Z0-9](?:[A-Z0-9]|[-/](?=[A-Z0-9])){3,23})(?![\w@]|\.\w)",
     re.I,
 )
+_KINDS = words(
+    "booking reservation confirmation ticket order reference ref pnr case tracking invoice itinerary eticket locator "
+    "record shipment parcel claim policy customer member membership loyalty frequent voucher purchase transaction "
+    "complaint incident request account contract subscription bestell buchungs"
+)
+"""Tokens of which `_NAMED` needs one."""
 _EXPLICIT = re.compile(r"\b(?:number|no|nr|num|code|id|ref|reference|locator|pnr)\b|#|:|=")
 _PNR = re.compile(r"[A-Z]{6}")
 _USER_WORD = re.compile(
@@ -58,7 +64,7 @@ _BORN = re.compile(
 
 def _references(view: View) -> Iterator[Match]:
     text = view.text
-    for match in _NAMED.finditer(text):
+    for match in _NAMED.finditer(text) if view.may_hold(_KINDS) else ():
         value = match["value"]
         digits = sum(char.isdigit() for char in value)
         explicit = _EXPLICIT.search(match.group()[: match.start("value") - match.start()].lower()[3:])
@@ -90,7 +96,7 @@ def _births(view: View) -> Iterator[Match]:
 
 
 def _users(view: View) -> Iterator[Match]:
-    for match in _USER_WORD.finditer(view.text):
+    for match in _USER_WORD.finditer(view.text) if view.may_hold(_USERS) else ():
         start, end = match.span("value")
         while view.text[end - 1] in ".-":
             end -= 1
@@ -104,6 +110,11 @@ def _users(view: View) -> Iterator[Match]:
             yield Match(match.start(), match.start() + len(value), "USERNAME", 0.6, "@handle")
 
 
+_USERS = words(
+    "user username userid login log handle screen screenname nick nickname account gamer gamertag skype telegram "
+    "instagram twitter snapchat discord twitch tiktok github insta steam"
+)
+"""Tokens of which `_USER_WORD` needs one."""
 _NOT_USER = words(
     "the not and that this required invalid wrong incorrect unknown empty missing taken available your password "
     "already null none optional case what correct blocked locked"

@@ -37,11 +37,12 @@ _EDGE, _STOP = r"(?<![\w.+/-])(?<!\d )", r"(?![\w]|[-./]\d)"
 def _number(
     name: str, pattern: str, valid: Callable[[str], bool] | None, alone: float, cued: float, cue: str
 ) -> _Number:
-    return _Number(
-        name, re.compile(_EDGE + pattern + _STOP, re.I), valid, alone, cued, re.compile(_ANY + cue), re.compile(cue)
-    )
+    whole = re.compile(rf"{_EDGE}(?:{pattern}){_STOP}", re.I)
+    return _Number(name, whole, valid, alone, cued, re.compile(_ANY + cue), re.compile(cue))
 
 
+_START = re.compile(_EDGE + r"(?=\d|[A-Z]{1,6}[\s-]?\d)(?=[^\W_](?:[\s.+/-]?[^\W_]){7})", re.I)
+"""Where one of the numbers below can begin: a digit or a few letters before one, eight letters or digits at least."""
 _NUMBERS = (
     _number("US social security number", r"\d{3}([- .])\d{2}\1\d{4}", checks.ssn, 0.75, 1.0,
             r"\bssn\b|\bsocials?\b|\bss ?#"),
@@ -97,8 +98,14 @@ def scan(view: View) -> Iterator[Match]:
     """Yield identity numbers; those with wrong check digits only after their own word, and with a low score."""
     if not view.has_digit:
         return
-    for number in _NUMBERS:
-        for match in number.pattern.finditer(view.text):
+    starts = [match.start() for match in _START.finditer(view.text)]
+    for number in _NUMBERS if starts else ():
+        end = 0
+        for start in starts:
+            match = number.pattern.match(view.text, start) if start >= end else None
+            if match is None:
+                continue
+            end = match.end()
             value = "".join(char for char in match.group().upper() if char.isalnum())
             if number.valid is checks.hetu:
                 value = match.group().upper()

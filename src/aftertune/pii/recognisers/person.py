@@ -25,8 +25,8 @@ def scan(view: View) -> Iterator[Match]:
     if not view.words:
         return
     text = view.text
-    letters = sum(1 for char in text[:2000] if char.isalpha())
-    capitals = sum(1 for char in text[:2000] if char.isupper())
+    letters = sum(map(str.isalpha, text[:2000]))
+    capitals = sum(map(str.isupper, text[:2000]))
     shouting = letters > 12 and capitals > 0.7 * letters
     quiet = capitals == 0 or shouting
     stripped = [_strip(word) for word in view.words]

@@ -1,0 +1,97 @@
+"""Other processes that read texts for personal values, one per core: large files only, since each has to start.
+
+They are started as `python -m aftertune.pii._readers`, so that no program that calls us is run a second time. Each
+reads one line of JSON (a list of texts), answers with one (what was found in each), and ends when its input does: a
+parent that is killed leaves none behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+MOST = 8
+"""Processes at most: each takes 160 MiB."""
+Places = tuple[tuple[int, int, str], ...]
+"""(Start, end, type) of each value of a text, in order, none overlapping."""
+
+
+def found(text: str) -> Places:
+    """Return what `detect.find` finds in a text."""
+    from aftertune.pii import detect
+
+    return tuple((one.start, one.end, one.type) for one in detect.find(text))
+
+
+class Readers:
+    """As many processes as this one may use cores. Texts go in by `begin`; `end` returns what was found in them."""
+
+    def __init__(self, count: int | None = None) -> None:
+        """Start them."""
+        cores = len(os.sched_getaffinity(0)) if count is None else count
+        self._parts: list[list[str]] = []
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "aftertune.pii._readers"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
+            for _ in range(min(cores, MOST))
+        ]  # fmt: skip
+
+    def begin(self, texts: Sequence[str]) -> None:
+        """Hand the texts out. Raises OSError where a process has died."""
+        count = len(self._processes)
+        self._parts = [list(texts[place::count]) for place in range(count)]
+        for process, part in zip(self._processes, self._parts, strict=True):
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(part).encode() + b"\n")
+            process.stdin.flush()
+
+    @property
+    def busy(self) -> bool:
+        """Whether texts are out."""
+        return bool(self._parts)
+
+    def end(self) -> dict[str, Places]:
+        """Return text -> what was found in it. Raises OSError where a process has died."""
+        read: dict[str, Places] = {}
+        for process, part in zip(self._processes, self._parts, strict=True):
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.endswith(b"\n"):
+                raise BrokenPipeError(f"process {process.pid}, which read texts, has died")
+            rows = json.loads(line)
+            read.update(zip(part, (tuple((a, b, type_) for a, b, type_ in row) for row in rows), strict=True))
+        self._parts = []
+        return read
+
+    def close(self) -> None:
+        """End them."""
+        for process in self._processes:
+            process.kill()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                with contextlib.suppress(OSError):
+                    pipe.close()
+            process.wait()
+
+
+def _serve() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent too, whose end is ours
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing that a library prints gets between the answers
+    with contextlib.suppress(BrokenPipeError):
+        for line in sys.stdin.buffer:
+            out.write(json.dumps([found(text) for text in json.loads(line)], separators=(",", ":")).encode() + b"\n")
+            out.flush()
+
+
+if __name__ == "__main__":
+    _serve()
+    os._exit(0)
