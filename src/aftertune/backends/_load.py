@@ -41,8 +41,9 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = F
     with quiet():
         try:
             model, info = loader.from_pretrained(
-                reference.path, dtype=kind, local_files_only=True, output_loading_info=True, **how
-            )
+                reference.path, dtype=kind, local_files_only=True, use_safetensors=True, output_loading_info=True,
+                trust_remote_code=False, **how,  # None would ask whoever sits there, who may say yes
+            )  # fmt: skip
         except (ValueError, OSError, KeyError, RuntimeError) as error:
             raise ModelError(f"{reference.name}: cannot be loaded: {first_line(error)}") from error
     if info["missing_keys"]:
@@ -83,7 +84,7 @@ def load_tokenizer(reference: ModelRef) -> Any:
 
     loader: Any = AutoTokenizer
     try:
-        return loader.from_pretrained(reference.path, local_files_only=True)
+        return loader.from_pretrained(reference.path, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, KeyError) as error:
         raise ModelError(f"{reference.name}: its tokenizer cannot be loaded: {first_line(error)}") from error
 

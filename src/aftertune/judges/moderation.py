@@ -92,8 +92,10 @@ def _load(folder: str) -> tuple[Any, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        classifier: Any = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        classifier: Any = AutoModelForSequenceClassification.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: cannot be loaded: {(str(error).splitlines() or ['?'])[0][:160]}") from None
     return classifier.eval(), tokenizer

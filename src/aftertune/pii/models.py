@@ -12,7 +12,7 @@ from importlib import import_module, util
 from pathlib import Path
 from typing import Any
 
-from aftertune.errors import UsageError
+from aftertune.errors import ModelError, UsageError
 from aftertune.pii.recognisers._base import Match
 
 LABELS = {
@@ -113,8 +113,10 @@ def _transformers(rest: str) -> Callable[[str], Iterator[tuple[int, int, str, fl
     from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model: Any = AutoModelForTokenClassification.from_pretrained(folder, local_files_only=True)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model: Any = AutoModelForTokenClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
         make: Any = pipeline
         tagger = make("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="simple")
     except (OSError, ValueError, KeyError) as error:
@@ -130,6 +132,8 @@ def _transformers(rest: str) -> Callable[[str], Iterator[tuple[int, int, str, fl
 
 def _gliner(rest: str) -> Callable[[str], Iterator[tuple[int, int, str, float]]]:
     folder = _folder("gliner", rest)
+    if not any(Path(folder).glob("*.safetensors")):
+        raise ModelError(f"{folder}: no safetensors weights in it, and pickled ones can run code when they load")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     model = import_module("gliner").GLiNER.from_pretrained(folder, local_files_only=True)
 

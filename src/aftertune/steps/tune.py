@@ -172,13 +172,15 @@ def _run(
 
     from aftertune.steps._trainer import make_trainer
 
-    tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
     examples, dropped = _examples(tokenizer, conversations, recipe.max_length)
     cuda = torch.cuda.is_available()
     bf16 = precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported())
     dtype = torch.bfloat16 if bf16 and recipe.method != "full" else torch.float32
     packed = _packed(recipe, dtype, "cuda" if cuda else "cpu") if recipe.method == "qlora" else {}
-    model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, local_files_only=True, **packed)
+    model = AutoModelForCausalLM.from_pretrained(
+        base.path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False, **packed
+    )
     if packed:
         four_bits.settle(model, base.name)
     trainer = make_trainer(model, tokenizer, examples, recipe, seed, scratch, bf16=bf16)
