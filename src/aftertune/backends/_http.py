@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import queue
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aftertune.backends._load import first_line
+from aftertune.backends._loop import own_loop
 from aftertune.backends._pace import Ledger, Limits, Pace, retry_after
 from aftertune.backends._replies import BadReplyError, Completion, read_body, read_events, said
 from aftertune.errors import ServerError
@@ -94,7 +93,7 @@ class Client:
             except (httpx.HTTPError, TimeoutError, ValueError, RecursionError):
                 return None
 
-        with _loop() as loop:
+        with own_loop() as loop:
             return asyncio.run_coroutine_threadsafe(fetch(), loop).result()
 
     def ask(
@@ -106,7 +105,7 @@ class Client:
         server that is gone, a used-up budget) is raised as ServerError after all that was answered has been yielded.
         """
         results: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
-        with _loop() as loop:
+        with own_loop() as loop:
             job = asyncio.run_coroutine_threadsafe(self._all(bodies, accept, results.put), loop)
             job.add_done_callback(lambda _: results.put(None))
             while (item := results.get()) is not None:
@@ -331,27 +330,3 @@ class _State:
     free: asyncio.Event = field(default_factory=asyncio.Event)
     active: int = 0
     halt: ServerError | None = None
-
-
-@contextlib.contextmanager
-def _loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Give an event loop that runs in a thread of its own: the caller may stand in another loop, or be slow."""
-    loop = asyncio.new_event_loop()
-
-    def drive() -> None:
-        loop.run_forever()
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-    thread = threading.Thread(target=drive, daemon=True, name="aftertune-endpoint")
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
