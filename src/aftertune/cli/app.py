@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -14,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
+from aftertune.cli.stray import safe as safe
+
 if TYPE_CHECKING:
     from aftertune.flow.pipeline import Progress, Result
     from aftertune.flow.variants import Share
 
 EXIT = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
 """Exit code of a command that decides; 2 is usage or bad input."""
-
-_ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 app = typer.Typer(
     help="What fine-tuning did to a language model's safety and privacy: is it real, what caused it, may I ship?",
@@ -58,15 +57,6 @@ class Safe(io.TextIOBase):
     def flush(self) -> None:
         """Flush what is below."""
         self._to.flush()
-
-
-def safe(text: str) -> str:
-    """Return text that cannot act on a terminal."""
-    if text.isascii() and (text.isprintable() or not _ACTS.search(text)):
-        return text
-    from aftertune.page.words import clean
-
-    return clean(text)
 
 
 def tell(message: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from aftertune.cli.stray import Stray
+from aftertune.cli.stray import Stray, safe
 from aftertune.flow.eta import spoken
 from aftertune.flow.standing import Standing, Watch, Watcher
 from aftertune.text import excerpt
@@ -86,8 +86,6 @@ class Table(Watcher):
         self._bar.update(self._task, completed=count, total=total, description=excerpt(done))
 
     def _above(self, line: str) -> None:
-        from aftertune.cli.app import safe
-
         self._console.print(safe(line), markup=False, highlight=False, emoji=False)
 
     def _render(self) -> RenderableType:

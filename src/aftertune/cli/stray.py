@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
+_ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 LONGEST = 4_000
 """Characters of one line."""
 _SHOW_CURSOR = b"\r\x1b[J\x1b[?25h"
@@ -71,8 +73,6 @@ class Stray:
         text = before.rpartition("\r")[2][:LONGEST]  # a bar that was drawn over and over: as it last stood
         if text.strip():
             if self._ended.is_set():
-                from aftertune.cli.app import safe
-
                 os.write(self._kept, f"{safe(text)}\n".encode())
             else:
                 self._show(text)
@@ -85,3 +85,12 @@ def last_words(text: str) -> None:
     if _terminal is not None:
         os.write(_terminal, _SHOW_CURSOR)
     os.write(2 if _terminal is None else _terminal, text.encode())
+
+
+def safe(text: str) -> str:
+    """Return text that cannot act on a terminal."""
+    if text.isascii() and (text.isprintable() or not _ACTS.search(text)):
+        return text
+    from aftertune.page.words import clean
+
+    return clean(text)
