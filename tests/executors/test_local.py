@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,10 +53,39 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, workers:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a", "c", "e"]
 
 
-def test_a_worker_that_dies_is_named(tmp_path: Path) -> None:
+def test_a_worker_that_always_dies_is_named(tmp_path: Path) -> None:
     cells = [Cell("k", "a", label="tune keep"), Cell("k", "b")]
-    with pytest.raises(AftertuneError, match="a worker process died"):
-        Local(2).run(cells, Touch(tmp_path, die="a"), lambda cell: None)
+    done: list[str] = []
+    with pytest.raises(AftertuneError, match="a worker process died during 'tune keep'"):
+        Local(2).run(cells, Touch(tmp_path, die="a"), lambda cell: done.append(cell.id))
+
+
+def test_a_worker_that_is_killed_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As the system does where memory ends: what was in flight is done again, and each cell is done once."""
+    cells = [Cell("k", f"{at}", label=f"cell {at}", after=("0",) if at else ()) for at in range(6)]
+    done: list[str] = []
+    with caplog.at_level(logging.WARNING, "aftertune"):
+        Local(2).run(cells, KillOnce(tmp_path), lambda cell: done.append(cell.id))
+    assert sorted(done) == [cell.id for cell in cells]
+    tries = {cell.id: len(list(tmp_path.glob(f"{cell.id}.*"))) for cell in cells}
+    assert tries["3"] == 2
+    assert max(tries.values()) == 2
+    assert "a worker process died during" in caplog.text
+    assert "1 at once" in caplog.text
+
+
+class KillOnce:
+    """Kills its process the first time that it does cell 3."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, cell: Cell) -> None:
+        first = not list(self.folder.glob(f"{cell.id}.*"))
+        (self.folder / f"{cell.id}.{os.getpid()}").touch()
+        if cell.id == "3" and first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.2)
 
 
 SLOW = """

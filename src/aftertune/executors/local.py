@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import logging
 import multiprocessing
 import os
 import signal
@@ -22,6 +22,10 @@ from aftertune.kinds import Cell
 
 Work = Callable[[Cell], None]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+DEATHS = 2
+"""Deaths of processes that a run survives: the third is no accident."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Local:
     Source: Python's process pool. A small model runs fastest with one thread per process, several processes at once;
     a model that wants all cores for itself takes `workers = 1`. Where there are GPUs, tuning, asking and scoring run
     in one process per GPU, which sees that GPU only, and the rest beside them on the cores. Known weakness: a model
-    that needs several GPUs takes `gpus = 0` and sees them all.
+    that needs several GPUs takes `gpus = 0` and sees them all. A process that dies is replaced, twice.
     """
 
     workers: int = 0
@@ -54,7 +58,7 @@ class Local:
     def run(self, cells: Sequence[Cell], work: Work, done: Callable[[Cell], None]) -> None:
         """Run every cell once those in its `after` are complete, the dearest first.
 
-        Raises the first error once all that could run has run; AftertuneError where a worker process died.
+        Raises the first error once all that could run has run; AftertuneError where worker processes died three times.
         """
         schedule = Schedule(cells)
         devices = visible_gpus()
@@ -85,73 +89,118 @@ def visible_gpus() -> list[str]:
     return [str(index) for index, _ in enumerate(lines)]
 
 
+class _Pool:
+    """Processes of one kind: each with a GPU of its own, or all without."""
+
+    def __init__(self, size: int, threads: int, devices: Sequence[str] = ()) -> None:
+        self.size = size
+        self._threads, self._devices = threads, devices
+        self.start()
+
+    def start(self) -> None:
+        """Begin with no process; each is started when it is first needed."""
+        spawn = multiprocessing.get_context("spawn")
+        queue = spawn.Queue() if self._devices else None
+        for device in self._devices:  # the queue hands each process its GPU as it starts
+            queue.put(device)  # type: ignore[union-attr]
+        self._processes = ProcessPoolExecutor(self.size, spawn, _set_up, (self._threads, os.getpid(), queue))
+
+    def submit(self, work: Work, cell: Cell) -> Future[None]:
+        """Give a cell to a process. Raises BrokenProcessPool where one has died since."""
+        with _undisturbed():
+            return self._processes.submit(work, cell)
+
+    def end(self, *, now: bool = False) -> None:
+        """End the processes: when they are done, or at once."""
+        if now:
+            for process in (self._processes._processes or {}).values():
+                process.terminate()
+        self._processes.shutdown(wait=not now, cancel_futures=now)
+
+    def again(self) -> None:
+        """Go on with new processes after one has died, on the cores with one less: memory is the likeliest reason."""
+        self._processes.shutdown()  # the others have been ended by now
+        self.size = self.size if self._devices else max(1, self.size - 1)
+        self.start()
+
+
 class _Pools:
     """Processes: some with a GPU of their own, some without."""
 
     def __init__(self, workers: int, devices: Sequence[str]) -> None:
-        spawn = multiprocessing.get_context("spawn")
         threads = max(1, _cores() // max(workers, len(devices)))
-        self._plain = ProcessPoolExecutor(workers, spawn, _set_up, (threads, os.getpid(), None))
-        self._pools, self._sizes = [self._plain], [workers]
-        self._gpu: ProcessPoolExecutor | None = None
-        if devices:
-            # The queue hands each process its GPU as it starts.
-            queue = spawn.Queue()
-            for device in devices:
-                queue.put(device)
-            self._gpu = ProcessPoolExecutor(len(devices), spawn, _set_up, (threads, os.getpid(), queue))
-            self._pools.append(self._gpu)
-            self._sizes.append(len(devices))
+        self._plain = _Pool(workers, threads)
+        self._gpu = _Pool(len(devices), threads, devices) if devices else None
+        self._deaths = 0
 
     def run(self, schedule: Schedule, work: Work, done: Callable[[Cell], None]) -> None:
         failed: Exception | None = None
         running: dict[Future[None], Cell] = {}
+        pools = [pool for pool in (self._plain, self._gpu) if pool is not None]
         try:
             while len(schedule):
                 self._submit(schedule, work, running)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    cell = running.pop(future)
+                for future in sorted(finished, key=lambda one: isinstance(one.exception(), BrokenProcessPool)):
+                    if future not in running:  # went with a pool that another one's death broke
+                        continue
                     error = future.exception()
+                    if isinstance(error, BrokenProcessPool):
+                        self._died(self._pool(running[future]), schedule, running)
+                        continue
+                    cell = running.pop(future)
                     if error is None:
                         schedule.end(cell)
                         done(cell)
                         continue
-                    if isinstance(error, BrokenProcessPool):
-                        raise AftertuneError(
-                            f"a worker process died during '{cell.label or cell.id}' (out of memory?); run the same "
-                            "command again to continue, perhaps with fewer workers"
-                        )
                     if not isinstance(error, Exception):
                         raise error
                     failed = failed or error
                     schedule.fail(cell)
         except BaseException:
             # Ctrl-C or a dead worker: what is in flight is lost and will be done again; what was flushed is kept.
-            for process in itertools.chain.from_iterable((pool._processes or {}).values() for pool in self._pools):
-                process.terminate()
-            for pool in self._pools:
-                pool.shutdown(wait=False, cancel_futures=True)
+            for pool in pools:
+                pool.end(now=True)
             raise
-        for pool in self._pools:
-            pool.shutdown()
+        for pool in pools:
+            pool.end()
         if failed is not None:
             raise failed
 
+    def _died(self, pool: _Pool, schedule: Schedule, running: dict[Future[None], Cell]) -> None:
+        """Do again what a pool had in flight when one of its processes died. Raises AftertuneError the third time."""
+        lost = {future: cell for future, cell in running.items() if self._pool(cell) is pool}
+        names = ", ".join(f"'{cell.label or cell.id}'" for cell in lost.values())
+        self._deaths += 1
+        if self._deaths > DEATHS:
+            raise AftertuneError(
+                f"a worker process died during {names}, the third time (out of memory?); run the same "
+                "command again to continue, perhaps with fewer workers"
+            )
+        for future, cell in lost.items():
+            del running[future]
+            schedule.again(cell)
+        pool.again()
+        log.warning("a worker process died during %s (out of memory?): again, %d at once", names, pool.size)
+
     def _submit(self, schedule: Schedule, work: Work, running: dict[Future[None], Cell]) -> None:
         """Give each free process a cell, so that what comes to be ready meanwhile is not behind all the others."""
-        free = dict(zip(self._pools, self._sizes, strict=True))
+        free = {id(pool): pool.size for pool in (self._plain, self._gpu) if pool is not None}
         for cell in running.values():
-            free[self._pool(cell)] -= 1
+            free[id(self._pool(cell))] -= 1
         for cell in schedule.ready():
             pool = self._pool(cell)
-            if free[pool] > 0:
-                free[pool] -= 1
+            if free[id(pool)] > 0:
+                free[id(pool)] -= 1
+                try:
+                    future = pool.submit(work, cell)
+                except BrokenProcessPool:  # one of its cells in flight will say so
+                    free[id(pool)] = 0
+                    continue
                 schedule.begin(cell)
-                with _undisturbed():
-                    running[pool.submit(work, cell)] = cell
+                running[future] = cell
 
-    def _pool(self, cell: Cell) -> ProcessPoolExecutor:
+    def _pool(self, cell: Cell) -> _Pool:
         return self._gpu if cell.accelerator and self._gpu is not None else self._plain
 
 
