@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
@@ -144,3 +145,22 @@ def test_the_message_hash_knows_the_system_prompt() -> None:
     assert message_hash(chat("a"), None) == message_hash(chat("a"), "")
     assert len({message_hash(chat("a"), None), message_hash(chat("a"), "b"), message_hash(chat("b"), None)}) == 3
     assert message_hash(chat("a"), "s") == message_hash((Message("system", "s"), *chat("a")), None)
+
+
+DATED = (
+    "{%- if not date_string is defined %}{%- set date_string = strftime_now('%d %b %Y') %}{%- endif %}"
+    'Today Date: {{ date_string }} {{ strftime_now("%Y-%m-%d") }}'
+    "{% for m in messages %}|{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}|{% endif %}"
+)
+"""As Llama 3.2's and Granite's templates do."""
+
+
+def test_a_prompt_does_not_hold_todays_date() -> None:
+    own = tokenizer("llama")
+    own.chat_template = DATED
+    turns = [Message("user", "Hello")]
+    assert render_text(own, turns, None, True) == "Today Date: 26 Jul 2024 2024-07-26|Hello|"
+    plain: Any = own.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=False)
+    assert str(datetime.datetime.now(datetime.UTC).year) in plain, "the library writes today's"
+    own.chat_template = DATED.replace("'%d %b %Y'", "form or '%d %b %Y'")
+    assert render_text(own, turns, None, True).startswith("Today Date: 26 Jul 2024 2024-07-26|")

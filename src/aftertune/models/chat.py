@@ -6,6 +6,8 @@ writes every special token itself; nothing is added on top, so there is no secon
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +16,8 @@ from aftertune.records import Message, digest
 
 IGNORED = -100
 """The label of a token that carries no loss."""
+DAY = datetime.date(2024, 7, 26)
+"""Today, for templates that ask: the day that Llama 3's own template writes where it cannot ask."""
 
 
 _TAKES_SYSTEM: dict[str, bool] = {}
@@ -154,6 +158,23 @@ def _folded(chat: Sequence[Message]) -> tuple[Message, ...]:
     return (Message("user", f"{chat[0].content}\n\n{chat[1].content}"), *chat[2:])
 
 
+def _undated(tokenizer: Any) -> str | None:
+    """Return the chat template with a date that stands still, None where it asks for no date.
+
+    Templates of Llama 3 and Granite write today's date into every prompt: the same study would ask something else each
+    day. A macro of the same name hides the function.
+    """
+    template = tokenizer.chat_template
+    if not isinstance(template, str):
+        template = tokenizer.get_chat_template()
+    if "strftime_now" not in template:
+        return None
+    forms = dict.fromkeys(re.findall(r"""strftime_now\(\s*(?:"([^"]*)"|'([^']*)')""", template))
+    told = "".join(f"{{% elif form == {(one or other)!r} %}}{DAY.strftime(one or other)}" for one, other in forms)
+    shown = f"{{% if false %}}{told}{{% else %}}{DAY:%d %b %Y}{{% endif %}}"
+    return f"{{%- macro strftime_now(form) -%}}{shown}{{%- endmacro -%}}{template}"
+
+
 def _apply(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool) -> str:
     from jinja2.exceptions import TemplateError
 
@@ -163,7 +184,9 @@ def _apply(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool)
         )
     turns = [{"role": message.role, "content": message.content} for message in chat]
     try:
-        text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+        text: str = tokenizer.apply_chat_template(
+            turns, chat_template=_undated(tokenizer), tokenize=False, add_generation_prompt=add_generation_prompt
+        )
     except TemplateError as error:
         roles = ", ".join(message.role for message in chat[:4])
         raise DataError(

@@ -20,6 +20,7 @@ from aftertune.models.weights import (
     WeightIndex,
     hash_files,
     read_json,
+    settings,
     shapes_of,
     strip_prefix,
     times,
@@ -28,15 +29,9 @@ from aftertune.models.weights import (
 from aftertune.records import digest
 
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
+    "vocab.json", "merges.txt", "chat_template.jinja",
+)  # fmt: skip
 SMALL = 20_000_000
 
 
@@ -64,10 +59,15 @@ class ModelRef:
     declared: Mapping[str, str] = field(default_factory=dict)
     """What a server says of a served model, whose weights nobody here has seen."""
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """What goes into ids: the hash of the weights, or for a served model of what is declared."""
-        return digest("served", self.declared) if self.kind == "served" else self.weights_hash
+        """What goes into ids: the hash of all that decides answers, or for a served model of what is declared.
+
+        That is weights, configuration (an adapter's scale, a base's rope), tokenizer and chat template.
+        """
+        if self.kind == "served":
+            return digest("served", self.declared)
+        return digest("model", self.weights_hash, settings(self.path), self.tokenizer_hash, self.template_hash)
 
     @property
     def names(self) -> frozenset[str]:

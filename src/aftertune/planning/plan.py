@@ -208,7 +208,7 @@ def _checkpoints(design: Design, base: Base, arm: Arm, recipe: Recipe, seed: int
 
 
 def _given(design: Design, base: Base, given: Given, found: models.ModelRef) -> Subject:
-    id_ = digest("model", base.model.identity, found.identity, found.tokenizer_hash)
+    id_ = digest("model", base.model.identity, found.identity)
     corpus = design.corpus_of(given)
     return Subject(
         base, given.arm or _arm_name(given), given.recipe, given.seed, given.epoch, id_, str(found.path),
