@@ -8,6 +8,8 @@ import os
 import random
 import shutil
 import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,29 @@ def test_a_stop_is_one_line_and_leaves_nobody(
         signal.signal(signal.SIGINT, before)
     assert study.complaints == [], "exit code or words"
     assert not any(torture.outliving(group) for group in study._groups)
+
+
+def test_a_stop_that_comes_while_an_object_is_taken_down_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python lets no error out of there: the study of a torture went on to its end."""
+
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def go_on(_: Path) -> None:
+        Dying()
+        time.sleep(20)
+
+    monkeypatch.setattr(pipeline, "status", go_on)
+    before, hook = time.monotonic(), sys.unraisablehook
+    with pytest.raises(SystemExit) as stop:
+        main(["status", "."])
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert time.monotonic() - before < 10
+    assert capsys.readouterr().err == "aftertune: stopped; the same command continues\n"
+    assert sys.unraisablehook is hook
 
 
 def test_a_second_command_is_refused_with_the_process_id(
