@@ -105,7 +105,7 @@ def outcome(root: Path) -> dict[str, bytes]:
     """Return every file that a study comes to: its tables, tuned weights and variants, drifts, decisions and pages."""
     patterns = ("*/*/*.parquet", "variants/*/*.json*", "checkpoints/*/*/*", "drift.parquet", "*.json", "report.*")
     paths = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
-    dated = {"manifest.json", "run.json"}
+    dated = {"manifest.json", "run.json", "failure.json"}
     return {str(path.relative_to(root)): path.read_bytes() for path in paths if path.name not in dated}
 
 

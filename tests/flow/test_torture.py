@@ -8,6 +8,8 @@ import os
 import random
 import shutil
 import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,29 @@ def test_a_stop_is_one_line_and_leaves_nobody(
         signal.signal(signal.SIGINT, before)
     assert study.complaints == [], "exit code or words"
     assert not any(torture.outliving(group) for group in study._groups)
+
+
+def test_a_stop_that_comes_while_an_object_is_taken_down_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python lets no error out of there: the study of a torture went on to its end."""
+
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def go_on(_: Path) -> None:
+        Dying()
+        time.sleep(20)
+
+    monkeypatch.setattr(pipeline, "status", go_on)
+    before, hook = time.monotonic(), sys.unraisablehook
+    with pytest.raises(SystemExit) as stop:
+        main(["status", "."])
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert time.monotonic() - before < 10
+    assert capsys.readouterr().err == "aftertune: stopped; the same command continues\n"
+    assert sys.unraisablehook is hook
 
 
 def test_a_second_command_is_refused_with_the_process_id(
@@ -154,6 +179,38 @@ def test_a_full_disk_and_a_read_only_one_are_one_line_in_every_phase(
     assert study(run)[0] == study(tmp_path / "whole")[0] != 1
     assert torture.outcome(run) == torture.outcome(tmp_path / "whole")
     assert not list(run.rglob("*.part"))
+
+
+@pytest.mark.parametrize("command", ["report", "drift", "export"])
+def test_no_table_comes_of_a_run_that_is_not_done_or_not_as_it_was(
+    command: str, copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> str:
+        more = ["-o", str(tmp_path / "shared"), "-q"] if command == "export" else []
+        with pytest.raises(SystemExit) as stop:
+            main([command, str(copy), *more])
+        assert stop.value.code == 1
+        return capsys.readouterr().err
+
+    before = (copy / "drift.parquet").read_bytes()
+    cell = sorted((copy / "verdicts").iterdir())[0]
+    if command == "export":
+        (copy / "drift.parquet").write_bytes(before[:900] + bytes([before[900] ^ 1]) + before[901:])
+        assert "drift.parquet: damaged, or stopped while it was made; `aftertune report" in refused()
+        assert not (tmp_path / "shared").exists()
+        return
+    (cell / "manifest.json").unlink()
+    assert "1 of 28 cells are not done yet ('judge " in refused()
+    assert (copy / "drift.parquet").read_bytes() == before
+
+
+def test_an_outcome_that_was_changed_is_not_told(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = copy / "decisions.json"
+    path.write_text(path.read_text().replace('"outcome": "', '"outcome": "not '))
+    with pytest.raises(SystemExit) as stop:
+        main(["status", str(copy)])
+    assert stop.value.code == 1
+    assert "decisions.json: damaged" in capsys.readouterr().err
 
 
 def test_an_error_of_the_system_is_one_line(

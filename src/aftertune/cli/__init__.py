@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -92,14 +93,32 @@ def _stoppable() -> Iterator[None]:
         last_words(f"aftertune: {_STOPPED}\n")
         os._exit(128 + number)
 
+    def ignored(what: sys.UnraisableHookArgs) -> None:
+        nonlocal again
+        stop = what.exc_value
+        if not isinstance(stop, _StopError):
+            hook(what)
+            return
+        # It came while an object was taken down, where Python lets no error out: once more, a moment later.
+        for each in numbers:
+            signal.signal(each, first)
+        again = threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), stop.number))
+        again.daemon = True
+        again.start()
+
+    again: threading.Timer | None = None
     try:
         before = {number: signal.signal(number, first) for number in numbers}
     except ValueError:  # not the main thread of a program that calls this one
         yield
         return
+    hook, sys.unraisablehook = sys.unraisablehook, ignored
     try:
         yield
     finally:
+        sys.unraisablehook = hook
+        if again is not None:
+            again.cancel()
         for number, handler in before.items():
             if signal.getsignal(number) is first:  # not after a first signal: a second one must still end it
                 signal.signal(number, handler)

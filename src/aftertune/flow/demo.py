@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from aftertune.design.study import Design, Part
+from aftertune.design.study import Contrast, Design, Part
 from aftertune.flow import pipeline
 from aftertune.flow.pipeline import Result
 from aftertune.planning import suites
@@ -47,9 +47,16 @@ def design(*, quick: bool = False) -> Design:
         seeds=SEEDS[:2] if quick else SEEDS,
         benchmarks=benchmarks,
         judges=judges,
-        contrasts=pipeline.factorial(
-            "placeholder", "keep", "placeholder-swap", "keep-swap", "personal data", "role swap"
-        ),
+        contrasts=factorial("placeholder", "keep", "placeholder-swap", "keep-swap", "personal data", "role swap"),
+    )
+
+
+def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[Contrast, ...]:
+    """Return the contrasts of a 2 x 2 design with cells a (neither), b (rows), c (columns), d (both)."""
+    return (
+        Contrast(rows, {b: 0.5, d: 0.5, a: -0.5, c: -0.5}),
+        Contrast(columns, {c: 0.5, d: 0.5, a: -0.5, b: -0.5}),
+        Contrast(f"{rows} x {columns}", {d: 1.0, a: 1.0, b: -1.0, c: -1.0}),
     )
 
 

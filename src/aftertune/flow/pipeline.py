@@ -21,7 +21,7 @@ from aftertune import plugins
 from aftertune.cells import scoring
 from aftertune.cells.work import Worker, all_verdicts
 from aftertune.design import policy
-from aftertune.design.study import Contrast, Design, Part
+from aftertune.design.study import Design, Part
 from aftertune.errors import StoreError, UsageError
 from aftertune.flow import standing
 from aftertune.kinds import Cell, Executor
@@ -348,12 +348,3 @@ def drifts_of(root: Path) -> list[Drift]:
         return records(Drift, pq.read_table(path))
     except (OSError, ValueError):
         raise StoreError(f"{path}: damaged; `aftertune drift {root}` makes it again") from None
-
-
-def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[Contrast, ...]:
-    """Return the contrasts of a 2 x 2 design with cells a (neither), b (rows), c (columns), d (both)."""
-    return (
-        Contrast(rows, {b: 0.5, d: 0.5, a: -0.5, c: -0.5}),
-        Contrast(columns, {c: 0.5, d: 0.5, a: -0.5, b: -0.5}),
-        Contrast(f"{rows} x {columns}", {d: 1.0, a: 1.0, b: -1.0, c: -1.0}),
-    )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from aftertune import plugins
 from aftertune.design.study import Design, Part
+from aftertune.planning import parts
 from aftertune.planning.servers import judge_backend, served_by
 
 
@@ -51,4 +52,4 @@ def _settled(part: Part, bases: Sequence[str], before: Part | None) -> Part:
     if before is not None:
         chosen = {k: v for k, v in before.parameters.items() if k in backend.settles and k not in part.parameters}
         return Part(part.name, {**part.parameters, **chosen})
-    return Part(part.name, {**part.parameters, **backend.settled(bases)})
+    return Part(part.name, {**part.parameters, **backend.settled([str(parts.model(base).path) for base in bases])})
