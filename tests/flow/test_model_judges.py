@@ -23,11 +23,14 @@ from aftertune.design.study import Design, Given, Part
 from aftertune.errors import JudgeError, UsageError
 from aftertune.flow import auditing, pipeline, pricing
 from aftertune.ingest import labels
+from aftertune.judges import _rubric_read
 from aftertune.kinds import Beginnings, BeginningScore
 from aftertune.planning import parts, written
 from aftertune.planning import plan as planning
 from aftertune.records import plain
 from aftertune.store.run import Run
+
+RUBRICS = _rubric_read.FOLDER
 
 ONE = Part("local", {"workers": 1})
 
@@ -71,7 +74,7 @@ def test_a_judge_that_is_written_wrongly_is_one_line(text: str, said: str) -> No
 def test_a_judge_is_read_from_a_file_and_what_stands_beside_it(tmp_path: Path) -> None:
     tiny_models.save("llama", tmp_path / "m")
     (tmp_path / "j.toml").write_text('name = "rubric"\nmodel = "m"\nrubric = "mine.toml"\n')
-    (tmp_path / "mine.toml").write_text((Path(parts.__file__).parent / "judges/rubrics/harmbench.toml").read_text())
+    (tmp_path / "mine.toml").write_text((RUBRICS / "harmbench.toml").read_text())
     part = written.plugin("judge", str(tmp_path / "j.toml"))
     assert part.parameters == {"model": str(tmp_path / "m"), "rubric": str(tmp_path / "mine.toml")}
     assert parts.judge_name(part) == "rubric mine by m"
@@ -125,7 +128,7 @@ def _judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Part, Part
     monkeypatch.setattr(
         plugins, "plugin_class", lambda kind, name: Scripted if name == "scripted" else known(kind, name)
     )
-    text = (Path(parts.__file__).parent / "judges/rubrics/betley.toml").read_text()
+    text = (RUBRICS / "betley.toml").read_text()
     text = "[[questions]]".join(text.split("[[questions]]")[:2])
     text = re.sub(r", unless = \{.*?\}", "", text)
     (tmp_path / "one.toml").write_text(text)

@@ -254,6 +254,7 @@ def test_what_decides_answers_beside_the_weights_is_another_model(made: Path, ba
     assert resolve(adapter, base=resolve(base)).identity != own
     for file, changes in (("config.json", {"rope_theta": 5.0}), ("generation_config.json", {"eos_token_id": [1, 2]})):
         before = resolve(base)
+        was = before.identity
         tiny_models.edit_json(base / file, **changes)
         assert resolve(base).weights_hash == before.weights_hash
-        assert resolve(base).identity != before.identity
+        assert resolve(base).identity != was
