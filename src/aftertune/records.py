@@ -33,7 +33,7 @@ def plain(value: object) -> Any:
     """
     if type(value) in (str, int, float, bool, NoneType):
         return value
-    if type(value) in (list, tuple):
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
