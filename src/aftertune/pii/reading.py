@@ -65,7 +65,8 @@ class _Memory:
         waiting: list[Conversation] = []
         for chunk in chunks(conversations):
             self._end()
-            helped = self._alone >= ALONE and self._begin(chunk)
+            many = self._alone + sum(len(conversation.messages) for conversation in chunk) >= ALONE
+            helped = many and self._begin(chunk)
             yield from waiting
             waiting = chunk if helped else []
             if not helped:
