@@ -93,6 +93,8 @@ def _stoppable() -> Iterator[None]:
         last_words(f"aftertune: {_STOPPED}\n")
         os._exit(128 + number)
 
+    again: threading.Timer | None = None
+
     def ignored(what: sys.UnraisableHookArgs) -> None:
         nonlocal again
         stop = what.exc_value
@@ -106,7 +108,6 @@ def _stoppable() -> Iterator[None]:
         again.daemon = True
         again.start()
 
-    again: threading.Timer | None = None
     try:
         before = {number: signal.signal(number, first) for number in numbers}
     except ValueError:  # not the main thread of a program that calls this one
