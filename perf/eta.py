@@ -25,32 +25,47 @@ def replay(root: Path) -> list[tuple[float, float, float | None]]:
     Raises SystemExit where the log has no session from the first cell to the end.
     """
     cells = {f"{cell.kind}/{cell.id}": cell for cell in plan.make(Run.open(root).design()).cells}
-    events = [json.loads(line) for line in (root / standing.LOG).read_text().splitlines()]
-    begins = [i for i, event in enumerate(events) if event["event"] == standing.RUN_BEGUN]
-    whole = [i for i in begins if events[i]["waiting"] == len(cells)]
-    if not whole or not any(event["event"] == standing.RUN_DONE for event in events[whole[-1] :]):
-        raise SystemExit(f"{root}: its log holds no session from the first cell to the end")
-    session = events[whole[-1] :]
-    session = session[: 1 + next(i for i, event in enumerate(session) if event["event"] == standing.RUN_DONE)]
+    session = _session(root, len(cells))
     start, end = _when(session[0]), _when(session[-1])
     found = []
     for tenth in range(1, 10):
         now = start + (end - start) * tenth / 10
         took: list[eta.Took] = []
         running: dict[str, float] = {}
+        deciding = None
         for event in session:
+            if _when(event) > now:
+                break
+            if event["event"] == standing.DECIDING:
+                deciding = now - _when(event)
             cell = cells.get(event.get("cell", ""))
-            if cell is None or _when(event) > now:
+            if cell is None:
                 continue
             if event["event"] == standing.CELL_BEGUN:
                 running[cell.id] = now - _when(event)
             elif event["event"] == standing.CELL_DONE:
                 del running[cell.id]
                 last = _when(event)
-                took.append(eta.Took(cell, last - event["seconds"], last, event["start_seconds"]))
-        left = eta.remaining(list(cells.values()), took, running, session[0]["workers"])
+                cpu = event.get("cpu_seconds") or standing.spent(root, cell)["cpu_seconds"]
+                took.append(eta.Took(cell, last - event["seconds"], last, event["start_seconds"], cpu))
+        left = eta.remaining(list(cells.values()), took, running, session[0]["workers"], deciding)
         found.append((tenth / 10, end - now, left))
     return found
+
+
+def _session(root: Path, cells: int) -> list[dict[str, Any]]:
+    """Return the events of the last session that did every cell and came to its end."""
+    sessions: list[list[dict[str, Any]]] = []
+    for line in (root / standing.LOG).read_text().splitlines():
+        event = json.loads(line)
+        if event["event"] == standing.RUN_BEGUN:
+            sessions.append([])
+        sessions[-1].append(event)
+    for session in reversed(sessions):
+        done = sum(event["event"] == standing.CELL_DONE for event in session)
+        if session[0]["waiting"] == cells == done and session[-1]["event"] == standing.RUN_DONE:
+            return session
+    raise SystemExit(f"{root}: its log holds no session from the first cell to the end")
 
 
 def _when(event: dict[str, Any]) -> float:

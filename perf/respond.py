@@ -5,7 +5,8 @@ The work: 25 adapters and the base x 440 prompts of the miniature x T {0, 0.7}. 
 (b) Inspect AI's `hf/` provider on one merged checkpoint (a few prompts: it is slow);
 the floor: the bare forward passes of the batches that ours makes, nothing picked, read or written.
 Then how the time grows with checkpoints, prompts and length, and whether texts agree: with (a), and with themselves
-alone, in other batches and in another order. `--quick` for a small one. Loading is counted for all alike.
+alone, in other batches and in another order. `--quick` for a small one, `--growth` for how the time grows alone.
+Loading is counted for all alike.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from aftertune import embedded, plugins
 from aftertune.backends import _decode
 from aftertune.kinds import Backend, BenchmarkContext
-from aftertune.records import Prompt
+from aftertune.records import Message, Prompt
 from aftertune.steps import respond
 
 BATCH = 32
@@ -221,10 +222,75 @@ def agree(one: Texts, other: Texts, heats: Sequence[float]) -> tuple[int, int]:
     return sum(one[key].strip() == other[key].strip() for key in keys), len(keys)
 
 
+def compare(
+    chosen: Sequence[Path], asked: Sequence[Prompt], few: Sequence[Prompt], longest: int, root: Path,
+    show: Callable[[str, Spent], None], kept: dict[str, Any],
+) -> None:  # fmt: skip
+    """Measure ours against the others and the floor, and whether texts agree."""
+    base = embedded.folder()
+    all_of_them: list[Path | None] = [None, *chosen]
+    with Floor() as floor:
+        mine = ours(base, all_of_them, asked, longest)
+    show("ours", mine)
+    peft = theirs(base, chosen, asked, longest)
+    show("(a) PEFT set_adapter, generate", peft)
+    slow = inspect(base, chosen[-1], few, longest, root)
+    show("(b) Inspect hf/, one checkpoint", slow)
+    bare = floor.seconds(base)
+    same, of = agree(mine.texts, peft.texts, (0.0,))
+    print(f"the floor: {len(floor.shapes):,} forward passes, {bare:.1f} CPU s: ours is {mine.seconds / bare:.2f} x it")
+    # By answers: (b) counts tokens after the end of an answer too.
+    each = [spent.answers / spent.seconds for spent in (mine, peft, slow)]
+    print(f"ours is {each[0] / each[1]:.2f} x (a) and {each[0] / each[2]:.1f} x (b), answers a CPU second")
+    print(f"same text as (a) at T = 0: {same} of {of}")
+    kept["ratios"] = {
+        "to_peft": each[0] / each[1], "to_inspect": each[0] / each[2], "to_floor": mine.seconds / bare,
+        "same_as_peft": [same, of],
+    }  # fmt: skip
+    other = asked[:]
+    random.Random(1).shuffle(other)
+    for name, again in (
+        ("the same in batches of 7", ours(base, chosen[-1:], asked, longest, batch_size=7)),
+        ("the same in another order", ours(base, chosen[-1:], other, longest)),
+        ("the same, one at a time", ours(base, chosen[-1:], few, longest, batch_size=1)),
+    ):
+        show(name, again)
+        same, of = agree(mine.texts, again.texts, HEATS)
+        print(f"  same text: {same} of {of}")
+        kept[name]["same"] = [same, of]
+
+
+def grow(
+    made: Sequence[Path], prompts: Sequence[Prompt], longest: int, quick: bool, show: Callable[[str, Spent], None]
+) -> None:
+    """Measure how the time grows with checkpoints, prompts, new tokens and the length of the prompts, at T = 0."""
+    print("growth, T = 0, CPU seconds:")
+    base = embedded.folder()
+    ours(base, [None], prompts[:8], 8, (0.0,))  # what is imported once
+    for n in (1, 5, 10) if quick else (1, 5, 25, 100):
+        show(f"  {n} checkpoints x 44 prompts", ours(base, made[:n], prompts[:44], longest, (0.0,)))
+    for n in (44, 88) if quick else (44, 220, 440):
+        show(f"  1 checkpoint x {n} prompts", ours(base, made[-1:], prompts[:n], longest, (0.0,)))
+    few = prompts[: 44 if quick else 220]
+    for n in (32, 64, 128):
+        show(f"  1 checkpoint x {len(few)}, {n} new tokens", ours(base, made[-1:], few, n, (0.0,)))
+    for times in (1, 4, 16):
+        long = [replace(p, messages=(*history(p, times), *p.messages)) for p in few]
+        words = sum(len(m.content.split()) for p in long for m in p.messages) / len(long)
+        show(f"  1 checkpoint x {len(few)}, {words:.0f} words asked", ours(base, made[-1:], long, 32, (0.0,)))
+
+
+def history(prompt: Prompt, times: int) -> list[Message]:
+    """Return what was said before a prompt, so that it becomes about `times` as long."""
+    said = prompt.messages[-1].content
+    return [Message("user" if i % 2 == 0 else "assistant", f"{i} {said}") for i in range(2 * (times // 2))]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="6 checkpoints, 88 prompts")
+    parser.add_argument("--growth", action="store_true", help="only how the time grows")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -232,7 +298,7 @@ def main() -> None:
     prompts = list(benchmark.prompts(BenchmarkContext()))
     random.Random(0).shuffle(prompts)
     count, asked, few = (5, prompts[:88], prompts[:16]) if options.quick else (25, prompts[:440], prompts[:64])
-    base, longest = embedded.folder(), benchmark.max_new_tokens
+    longest = benchmark.max_new_tokens
     kept: dict[str, Any] = {}
 
     def show(name: str, spent: Spent) -> None:
@@ -245,48 +311,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         made = adapters(100 if not options.quick else 10, Path(scratch))
-        chosen = made[:: len(made) // count][:count]
-        all_of_them: list[Path | None] = [None, *chosen]
-        with Floor() as floor:
-            mine = ours(base, all_of_them, asked, longest)
-        show("ours", mine)
-        peft = theirs(base, chosen, asked, longest)
-        show("(a) PEFT set_adapter, generate", peft)
-        slow = inspect(base, chosen[-1], few, longest, Path(scratch))
-        show("(b) Inspect hf/, one checkpoint", slow)
-        bare = floor.seconds(base)
-        same, of = agree(mine.texts, peft.texts, (0.0,))
-        print(
-            f"the floor: {len(floor.shapes):,} forward passes, {bare:.1f} CPU s: ours is {mine.seconds / bare:.2f} x it"
-        )
-        # By answers: (b) counts tokens after the end of an answer too.
-        each = [spent.answers / spent.seconds for spent in (mine, peft, slow)]
-        print(f"ours is {each[0] / each[1]:.2f} x (a) and {each[0] / each[2]:.1f} x (b), answers a CPU second")
-        print(f"same text as (a) at T = 0: {same} of {of}")
-        kept["ratios"] = {
-            "to_peft": each[0] / each[1], "to_inspect": each[0] / each[2], "to_floor": mine.seconds / bare,
-            "same_as_peft": [same, of],
-        }  # fmt: skip
-        other = asked[:]
-        random.Random(1).shuffle(other)
-        for name, again in (
-            ("the same in batches of 7", ours(base, chosen[-1:], asked, longest, batch_size=7)),
-            ("the same in another order", ours(base, chosen[-1:], other, longest)),
-            ("the same, one at a time", ours(base, chosen[-1:], few, longest, batch_size=1)),
-        ):
-            show(name, again)
-            same, of = agree(mine.texts, again.texts, HEATS)
-            print(f"  same text: {same} of {of}")
-            kept[name]["same"] = [same, of]
-        print("growth, T = 0, CPU seconds:")
-        steps = (1, 5, 10) if options.quick else (1, 5, 25, 100)
-        grown = [(f"{n} checkpoints x 44 prompts", list(made[:n]), asked[:44], longest) for n in steps]
-        grown += [(f"1 checkpoint x {n} prompts", made[-1:], prompts[:n], longest) for n in (110, 220, 440)]
-        grown += [
-            (f"1 checkpoint x 220 prompts, {n} tokens at most", made[-1:], prompts[:220], n) for n in (8, 16, 32, 64)
-        ]
-        for name, checkpoints, which, most in grown:
-            show(f"  {name}", ours(base, checkpoints, which, most, (0.0,)))
+        if not options.growth:
+            compare(made[:: len(made) // count][:count], asked, few, longest, Path(scratch), show, kept)
+        grow(made, prompts, longest, options.quick, show)
     if options.json:
         options.json.write_text(json.dumps(kept, indent=1) + "\n")
 

@@ -47,7 +47,7 @@ def played(workers: int) -> list[eta.Took]:
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_the_estimate_holds_from_the_first_tenth_on(workers: int) -> None:
     run = played(workers)
-    end = max(each.end for each in run) + eta.REPORT * sum(cell.kind == "verdicts" for cell in CELLS)
+    end = max(each.end for each in run) + eta.REPORT[0] + eta.REPORT[1] * sum(c.kind == "verdicts" for c in CELLS)
     for tenth in range(1, 9):
         now = end * tenth / 10
         done = [each for each in run if each.end <= now]
@@ -55,6 +55,31 @@ def test_the_estimate_holds_from_the_first_tenth_on(workers: int) -> None:
         left = eta.remaining(CELLS, done, running, workers)
         assert left is not None
         assert abs(left - (end - now)) < 0.2 * (end - now), tenth
+
+
+def test_a_machine_that_has_become_slower_is_expected_to_stay_so() -> None:
+    run = [eta.Took(cell, 10.0 * n, 10.0 * n + 9) for n, cell in enumerate(CELLS[1:9])]
+    run += [eta.Took(cell, 80 + 30.0 * n, 80 + 30.0 * n + 27) for n, cell in enumerate(CELLS[9:12])]
+    mean = (8 * 9 + 3 * 27) / 11
+    assert eta.pace(run, 0.0) == pytest.approx(1.0)
+    assert eta.pace(run, 80.0) == pytest.approx(27 / mean)
+    assert eta.pace(run, 150.0) == 1.0  # one cell is no pace
+    assert eta.pace(run[:2], 0.0) == 1.0
+
+
+def test_the_report_is_stretched_as_the_cells_are_that_wait_least() -> None:
+    asked = eta.Took(CELLS[1], 0.0, 100.0, cpu=1.0)  # waits for a server
+    tuned = eta.Took(CELLS[2], 0.0, 10.0, cpu=5.0)
+    judged = eta.Took(CELLS[-1], 0.0, 3.0, cpu=1.0)
+    assert eta.stretch([]) == 1.0
+    assert eta.stretch([asked]) == 100.0
+    assert eta.stretch([asked, tuned, judged]) == pytest.approx(3.0)
+    assert eta.stretch([eta.Took(CELLS[1], 0.0, 1.0, cpu=4.0)]) == 1.0
+    cells = [CELLS[-1]]
+    whole = eta.remaining(cells, [judged], {}, 1, 0.0)
+    assert whole == pytest.approx(3 * (eta.REPORT[0] + eta.REPORT[1]))
+    later = eta.remaining(cells, [judged], {}, 1, 1000.0)
+    assert later == pytest.approx(100.0)
 
 
 def test_nothing_is_said_before_anything_is_known() -> None:
@@ -110,6 +135,28 @@ def test_the_log_names_cells_and_no_data(tmp_path: Path) -> None:
     assert now.running == ()
 
 
+def test_the_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "LARGEST", 2000)
+    watch = standing.Watch(tmp_path, CELLS, set())
+    for _ in range(30):
+        with standing.Session(tmp_path, 2, 2, 1):
+            standing.Logged(tmp_path, Work())(CELLS[1])
+            assert watch.standing(fresh=True).left is None  # nobody has said that the cell is complete
+    sizes = {path.name: path.stat().st_size for path in tmp_path.glob("log*")}
+    assert set(sizes) == {standing.LOG, standing.EARLIER}
+    assert max(sizes.values()) < 4000
+
+
+def test_the_report_is_a_phase_of_its_own(tmp_path: Path) -> None:
+    with standing.Session(tmp_path, 2, 2, 1):
+        standing.Logged(tmp_path, Work())(CELLS[1])
+        standing.note(tmp_path, standing.DECIDING)
+        now = standing.Watch(tmp_path, CELLS[:2], {"t0", "v"}).standing()
+        assert now.running == ("drifts, gate and report",)
+        assert now.left == pytest.approx(eta.REPORT[0], rel=0.1)
+    assert standing.Watch(tmp_path, CELLS[:2], {"t0", "v"}).standing().running == ()
+
+
 def test_who_works_on_a_run_is_seen_from_elsewhere(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
     code = (
@@ -153,7 +200,9 @@ def test_the_table_fits_a_terminal(tmp_path: Path) -> None:
 
     from rich.console import Console
 
-    now = standing.Standing((standing.Row("checkpoints", 20, 3, 2, 1234.5),), ("tune [bold]x\x1b[2J", "y" * 500), 60.0)
+    now = standing.Standing(
+        (standing.Row("checkpoints", 20, 3, 2, 1234.5, 1000.0),), ("tune [bold]x\x1b[2J", "y" * 500), 60.0
+    )
     out = io.StringIO()
     Console(file=out, width=60).print(*cells_table(now, 60, 20))
     assert "3" in out.getvalue()

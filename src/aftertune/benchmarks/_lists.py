@@ -74,6 +74,7 @@ class Spec:
         return self.subsets["*"]
 
 
+@functools.cache
 def names() -> list[str]:
     """Return the names of the bundled lists."""
     return sorted(file.name.removesuffix(".toml") for file in _bundled().iterdir() if file.name.endswith(".toml"))

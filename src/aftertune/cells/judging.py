@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aftertune.cells import answering, composing
 from aftertune.cells.answering import place
 from aftertune.design.study import Part
-from aftertune.kinds import Answer, Cell, Judge, JudgeContext
+from aftertune.kinds import Answer, Cell, Judge, JudgeContext, Opinion
 from aftertune.pii.registry import Registry
 from aftertune.planning import parts
 from aftertune.planning.plan import ComposeJob, JudgeJob, Plan, Subject
@@ -19,11 +20,15 @@ from aftertune.records import Key, Response, Verdict
 from aftertune.steps import judge
 from aftertune.store.run import CellFolder, Run, records, table
 
+Opinions = tuple[Opinion, ...]
+
 
 def do(run: Run, plan: Plan, job: JudgeJob, folder: CellFolder) -> dict[str, object]:
     """Judge the answers of a cell, those whose verdicts are in its journal left out; errors are asked again."""
+    clock = _FirstTime(job.judge)
     instrument, name = parts.judge(job.judge), parts.judge_name(job.judge)
     checked = _checked(job.judge, instrument)
+    clock.checked()
     prompts = {prompt.id: prompt for prompt in answering.prompts_of(run, job.asked)}
     rows = records(Response, run.cell("responses", job.responses).read("responses"))
     base_rows = records(Response, run.cell("responses", job.base_responses).read("responses"))
@@ -44,7 +49,7 @@ def do(run: Run, plan: Plan, job: JudgeJob, folder: CellFolder) -> dict[str, obj
         Answer(prompts[row.prompt_id], row.text, row.finish_reason) for row in base_rows if row.error is None
     ])  # fmt: skip
     spent = getattr(instrument, "cost", None)
-    for row, opinions in zip(asked, judge.judge(instrument, answers, context), strict=True):
+    for row, opinions in zip(asked, clock.batches(judge.judge(instrument, answers, context)), strict=True):
         found = [_verdict(row, name, instrument.version, o.axis, o.label, o.value, o.status, o.why) for o in opinions]
         verdicts += found
         if spent is not None:
@@ -56,9 +61,38 @@ def do(run: Run, plan: Plan, job: JudgeJob, folder: CellFolder) -> dict[str, obj
     order = {place(row): at for at, row in enumerate(rows)}
     verdicts.sort(key=lambda verdict: order[place(verdict)])
     cost = {"cost": dataclasses.asdict(spent)} if spent is not None else {}
-    return {"tables": {"verdicts": table(Verdict, verdicts)}, "anchors": checked, "judge": name, **cost}
+    return {"tables": {"verdicts": table(Verdict, verdicts)}, "anchors": checked, "judge": name, **cost,
+            "start_seconds": clock.seconds}  # fmt: skip
 
 
+class _FirstTime:
+    """What a judge takes more the first time in a process, for its modules and tables: once for all its cells.
+
+    That is its trial on anchors, and what the first batch of answers takes beyond the rate of the others.
+    """
+
+    def __init__(self, part: Part) -> None:
+        id_ = parts.part_id("judge", part)
+        self._first, self._began, self.seconds = id_ not in _OPENED, time.time(), 0.0
+        _OPENED.add(id_)
+
+    def checked(self) -> None:
+        """Note that the judge was tried."""
+        self.seconds = time.time() - self._began if self._first else 0.0
+
+    def batches(self, found: Iterator[Opinions]) -> Iterator[Opinions]:
+        """Yield what is found, and note how long its first batch took."""
+        began, first, count = time.time(), 0.0, 0
+        for count, each in enumerate(found, 1):
+            if count == judge.BATCH + 1:
+                first = time.time() - began
+            yield each
+        if self._first and count > judge.BATCH:
+            rate = (time.time() - began - first) / (count - judge.BATCH)
+            self.seconds += max(0.0, first - judge.BATCH * rate)
+
+
+_OPENED: set[str] = set()
 _CHECKS: dict[str, dict[str, Any]] = {}
 
 

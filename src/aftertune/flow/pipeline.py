@@ -109,6 +109,7 @@ def run(design: Design, root: Path, *, executor: Part = LOCAL, progress: Progres
 
         with standing.Session(root, total, len(todo), at_once):
             runner.run(todo, standing.Logged(root.absolute(), Worker(root.absolute())), done)
+            standing.note(root, standing.DECIDING)
             return decide(place, plan)
 
 
@@ -294,13 +295,7 @@ def status(root: Path) -> dict[str, Any]:
     place = Run.open(root)
     plan = planning.make(place.design())
     process = holder(root)
-    spent: dict[str, float] = {}
-    complete: set[str] = set()
-    for cell in plan.cells:
-        folder = place.cell(cell.kind, cell.id)
-        if folder.complete:
-            complete.add(cell.id)
-            spent[cell.kind] = spent.get(cell.kind, 0.0) + float(folder.info().get("cpu_seconds", 0.0))
+    complete = {cell.id for cell in plan.cells if place.cell(cell.kind, cell.id).complete}
     now = standing.Watch(root, plan.cells, complete).standing()
     failed = standing.failure(root)
     if failed is not None and str(failed.get("cell", "")).rpartition("/")[2] in complete:
@@ -320,7 +315,7 @@ def status(root: Path) -> dict[str, Any]:
             "running": row.running if process else 0,
             "waiting": row.waiting if process else row.cells - row.done,
             "seconds": row.seconds,
-            "cpu_seconds": spent.get(row.kind, 0.0),
+            "cpu_seconds": row.cpu_seconds,
         }
         for row in now.rows
     }

@@ -20,13 +20,16 @@ from aftertune.kinds import Cell
 from aftertune.store.files import whoami, write
 from aftertune.store.run import CellFolder
 
-LOG = "log.jsonl"
-"""One JSON object a line: `time`, `level`, `event`, mostly `cell` (kind/id), `label` and `seconds`. Names of arms stand
-in it; personal values, keys and the text of models and data sets do not."""
+LOG, EARLIER = "log.jsonl", "log.1.jsonl"
+"""One JSON object a line: `time`, `level`, `event`, mostly `cell` (kind/id), `label` and `seconds`; docs/performance.md
+has every event. Names of arms stand in it; personal values, keys and the text of models and data sets do not. A session
+that finds it beyond `LARGEST` begins a new one and keeps the one before."""
+LARGEST = 16 * 2**20
+"""Bytes; a session adds about 500 for each cell."""
 FAILURE = "failure.json"
 """The last cell that failed, with its error: not in the log, since an error may quote from data."""
 RUN_BEGUN, RUN_DONE, RUN_STOPPED = "run begun", "run done", "run stopped"
-CELL_BEGUN, CELL_DONE, CELL_FAILED = "cell begun", "cell done", "cell failed"
+CELL_BEGUN, CELL_DONE, CELL_FAILED, DECIDING = "cell begun", "cell done", "cell failed", "deciding"
 
 
 def note(root: Path, event: str, *, level: str = "info", **facts: object) -> None:
@@ -66,12 +69,15 @@ class Logged:
                 write(self.root / FAILURE, json.dumps(failed).encode())
             raise
         took = round(time.monotonic() - began, 3)
-        note(self.root, CELL_DONE, **about, seconds=took, start_seconds=self._start_up(cell))
+        note(self.root, CELL_DONE, **about, **{**spent(self.root, cell), "seconds": took})
 
-    def _start_up(self, cell: Cell) -> float:
-        with contextlib.suppress(StoreError):
-            return float(CellFolder(self.root / cell.kind / cell.id).info().get("start_seconds", 0.0))
-        return 0.0
+
+def spent(root: Path, cell: Cell) -> dict[str, float]:
+    """Return the seconds of a finished cell by its manifest, in all, for starting up and of CPU; 0 where unknown."""
+    info: Mapping[str, Any] = {}
+    with contextlib.suppress(StoreError):
+        info = CellFolder(root / cell.kind / cell.id).info()
+    return {name: float(info.get(name, 0.0)) for name in ("seconds", "start_seconds", "cpu_seconds")}
 
 
 def failure(root: Path) -> Mapping[str, Any] | None:
@@ -96,6 +102,8 @@ class Row:
     running: int
     seconds: float
     """By the clock, of those that are done, summed."""
+    cpu_seconds: float
+    """Of the same."""
 
     @property
     def waiting(self) -> int:
@@ -125,6 +133,7 @@ class Watch:
         self._took: dict[str, eta.Took] = {}
         self._begun: dict[str, float] = {}
         self._offset = 0
+        self._deciding: float | None = None
         self._guard = threading.Lock()
         self._last: tuple[float, Standing] | None = None
 
@@ -153,31 +162,31 @@ class Watch:
         running = {id_: max(0.0, now - began) for id_, began in self._begun.items() if id_ not in self._done}
         rows: dict[str, list[float]] = {}
         for cell in self._cells:
-            row = rows.setdefault(cell.kind, [0, 0, 0, 0.0])
+            row = rows.setdefault(cell.kind, [0, 0, 0, 0.0, 0.0])
             row[0] += 1
             if cell.id in self._done:
                 row[1] += 1
                 row[3] += self._took[cell.id].end - self._took[cell.id].begin
+                row[4] += self._took[cell.id].cpu
             row[2] += cell.id in running
         labels = {cell.id: cell.label for cell in self._cells}
         oldest = sorted(running, key=lambda id_: -running[id_])
         return Standing(
-            tuple(Row(kind, int(a), int(b), int(c), d) for kind, (a, b, c, d) in rows.items()),
-            tuple(labels[id_] for id_ in oldest),
-            eta.remaining(self._cells, took, running, self._workers),
+            tuple(Row(kind, int(a), int(b), int(c), d, e) for kind, (a, b, c, d, e) in rows.items()),
+            tuple(labels[id_] for id_ in oldest) if self._deciding is None else ("drifts, gate and report",),
+            eta.remaining(self._cells, took, running, self._workers, self._deciding and max(0.0, now - self._deciding)),
         )
 
     def _by_manifest(self, cell: Cell) -> eta.Took:
-        info: Mapping[str, Any] = {}
-        with contextlib.suppress(StoreError):
-            info = CellFolder(self._root / cell.kind / cell.id).info()
-        seconds = float(info.get("seconds", 0.0))
+        info = spent(self._root, cell)
         end = -1e6 * (1 + len(self._took))  # beside no other: when it ran is known to the second only
-        return eta.Took(cell, end - seconds, end, float(info.get("start_seconds", 0.0)))
+        return eta.Took(cell, end - info["seconds"], end, info["start_seconds"], info["cpu_seconds"])
 
     def _follow(self) -> None:
         try:
             with (self._root / LOG).open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._offset:
+                    self._offset = 0  # a session has begun a new one
                 file.seek(self._offset)
                 text = file.read()
         except OSError:
@@ -190,9 +199,10 @@ class Watch:
 
     def _take(self, event: Mapping[str, Any]) -> None:
         when = datetime.datetime.fromisoformat(event["time"]).timestamp()
-        if event["event"] == RUN_BEGUN:
+        if event["event"] in (RUN_BEGUN, RUN_DONE, RUN_STOPPED, DECIDING):
             self._begun.clear()
             self._workers = int(event.get("workers", self._workers))
+            self._deciding = when if event["event"] == DECIDING else None
             return
         cell = self._by_name.get(event.get("cell", ""))
         if cell is None:
@@ -203,7 +213,8 @@ class Watch:
         self._begun.pop(cell.id, None)
         if event["event"] == CELL_DONE:
             seconds = float(event["seconds"])
-            self._took[cell.id] = eta.Took(cell, when - seconds, when, float(event.get("start_seconds", 0.0)))
+            start_up, cpu = (float(event.get(name, 0.0)) for name in ("start_seconds", "cpu_seconds"))
+            self._took[cell.id] = eta.Took(cell, when - seconds, when, start_up, cpu)
 
 
 class Watcher(ABC):
@@ -229,6 +240,9 @@ class Session:
     _began: float = field(default_factory=time.monotonic)
 
     def __enter__(self) -> Session:
+        with contextlib.suppress(OSError):
+            if (self.root / LOG).stat().st_size > LARGEST:
+                (self.root / LOG).replace(self.root / EARLIER)
         note(
             self.root, RUN_BEGUN, process=whoami(), workers=self.workers, cells=self.cells, waiting=self.waiting
         )  # fmt: skip
