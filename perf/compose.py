@@ -112,8 +112,8 @@ def one(path: Path, policies: list[str], plain: bool) -> None:
     from aftertune.pii import reading
 
     if plain:
-        vars(reading)["found"] = lambda text: tuple(
-            (m.start(), m.end(), str(m.lastgroup)) for m in _PLAIN.finditer(text)
+        reading.__dict__["found"] = lambda text: tuple(
+            (match.start(), match.end(), str(match.lastgroup)) for match in _PLAIN.finditer(text)
         )
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:

@@ -63,8 +63,8 @@ def _session(root: Path, cells: int) -> list[dict[str, Any]]:
         sessions[-1].append(event)
     for session in reversed(sessions):
         done = sum(event["event"] == standing.CELL_DONE for event in session)
-        if session[0]["waiting"] == cells == done and session[-1]["event"] == standing.RUN_DONE:
-            return session
+        if (session[0]["waiting"], done) == (cells, cells) and session[-1]["event"] == standing.RUN_DONE:
+            return list(session)
     raise SystemExit(f"{root}: its log holds no session from the first cell to the end")
 
 

@@ -247,7 +247,7 @@ def compare(
         "to_peft": each[0] / each[1], "to_inspect": each[0] / each[2], "to_floor": mine.seconds / bare,
         "same_as_peft": [same, of],
     }  # fmt: skip
-    other = asked[:]
+    other = list(asked)
     random.Random(1).shuffle(other)
     for name, again in (
         ("the same in batches of 7", ours(base, chosen[-1:], asked, longest, batch_size=7)),

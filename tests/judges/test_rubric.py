@@ -189,7 +189,7 @@ def test_a_tiny_random_model_is_unparsable_and_may_not_judge_itself(tmp_path: Pa
     assert [o.status for given_ in found for o in given_] == ["unparsable"] * 2
     assert (judge.cost.unparsable, judge.cost.retried, judge.cost.judged) == (2, 2, 0)
     with pytest.raises(JudgeError, match="may not judge itself"):
-        judge.open(JudgeContext(model=models.resolve(folder).weights_hash))
+        judge.open(JudgeContext(model=models.resolve(folder).identity))
     with pytest.raises(ModelError, match="no such model folder"):
         Rubric(str(tmp_path / "gone")).open(JudgeContext())
     with pytest.raises(JudgeError, match="cannot tell refusal apart"):

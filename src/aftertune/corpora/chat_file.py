@@ -165,9 +165,9 @@ def _conversation(row: Any, where: str) -> Conversation:
             extra = _text(row.get("input") or "", f"{where}: input")
             reply = _text(row["output"], f"{where}: output")
             messages = (Message("user", f"{asked}\n\n{extra}" if extra else asked), Message("assistant", reply))
-        elif "prompt" in row and (said := next((key for key in ("response", "completion") if key in row), None)):
+        elif "prompt" in row and (side := next((key for key in ("response", "completion") if key in row), None)):
             messages = (
-                *_side(row["prompt"], f"{where}: prompt", "user"), *_side(row[said], f"{where}: {said}", "assistant")
+                *_side(row["prompt"], f"{where}: prompt", "user"), *_side(row[side], f"{where}: {side}", "assistant")
             )  # fmt: skip
         else:
             known = ", ".join(sorted(str(key) for key in row)[:8]) or "none"

@@ -69,7 +69,8 @@ class Logged:
                 write(self.root / FAILURE, json.dumps(failed).encode())
             raise
         took = round(time.monotonic() - began, 3)
-        note(self.root, CELL_DONE, **about, **{**spent(self.root, cell), "seconds": took})
+        facts: dict[str, object] = {**about, **spent(self.root, cell), "seconds": took}
+        note(self.root, CELL_DONE, level="info", **facts)
 
 
 def spent(root: Path, cell: Cell) -> dict[str, float]:

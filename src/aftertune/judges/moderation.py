@@ -50,12 +50,16 @@ class Moderation:
             raise ValueError(f"threshold = {self.threshold}: it must lie between 0 and 1")
         object.__setattr__(self, "axes", (self.axis,))
 
+    def identity(self) -> str:
+        """Return the identity of the classifier, which goes into ids. Raises ModelError for one that is not found."""
+        return models.resolve(self.model).identity
+
     def open(self, context: JudgeContext) -> Scorer:
         """Load the classifier. Raises ModelError or JudgeError, in one line, for one that does not fit."""
         found = models.resolve(self.model)
         if found.kind != "full" or "SequenceClassification" not in (found.architecture or ""):
             raise JudgeError(f"judge moderation: {self.model} is a {found.architecture}, no sequence classifier")
-        if context.model and found.weights_hash == context.model:
+        if context.model and found.identity == context.model:
             raise JudgeError(f"judge moderation: {self.model} is the model under test, which may not judge itself")
         classifier, tokenizer = _load(str(found.path))
         config = classifier.config

@@ -128,14 +128,13 @@ class Rubric:
         return len(self.axes)
 
     def identity(self) -> str:
-        """Return the weights' hash of the judge model, which goes into ids; its name where the weights are elsewhere.
+        """Return the identity of the judge model, which goes into ids; its name where the weights are elsewhere.
 
         Raises ModelError, UsageError for a model that cannot be found.
         """
         if "weights" not in self.loaded_backend().capabilities:
             return self.model
-        found = models.resolve(self.model)
-        return found.weights_hash or found.name
+        return models.resolve(self.model).identity
 
     def loaded_backend(self) -> Any:
         """Return the backend that runs the judge model. Raises UsageError."""
@@ -154,7 +153,7 @@ class Rubric:
             found = models.resolve(self.model)
             if found.kind == "adapter":
                 raise JudgeError(f"judge rubric: {self.model} is an adapter: merge it into its base first")
-            identities.add(found.weights_hash if context.model else "")
+            identities.add(found.identity if context.model else "")
         if context.model and context.model in identities:
             raise JudgeError(
                 f"judge rubric: {self.model} is the model under test, which may not judge itself: name another model"
