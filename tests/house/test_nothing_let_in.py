@@ -46,7 +46,6 @@ def test_no_file_of_ours_runs_what_it_reads(file: Path) -> None:
 
 OTHERS = {"PeftModel", "GLiNER"}
 """Whose `from_pretrained` knows no code of a model's own."""
-NOT_YET = {"cells/composing.py"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
@@ -56,7 +55,7 @@ def test_every_loading_says_that_it_runs_no_code(file: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "from_pretrained":
             whose = ast.unparse(node.func.value).rsplit(".", 1)[-1]
             said = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-            if whose not in OTHERS and str(file.relative_to(SOURCE)) not in NOT_YET:
+            if whose not in OTHERS:
                 assert said.get("trust_remote_code") == "False", f"line {node.lineno}"
 
 

@@ -57,13 +57,7 @@ def table(path: Path, required: Sequence[str]) -> list[tuple[str, dict[str, Any]
 
     A lone surrogate becomes U+FFFD: ids must be the same in a prompt and in the table of its answers.
     """
-    return [(f"{path}:{line}", _whole(row)) for line, row in rows.read(path, required)]
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {rows.whole(key): _whole(each) for key, each in value.items()}
-    return [_whole(each) for each in value] if isinstance(value, list) else rows.whole(value)
+    return [(f"{path}:{line}", row) for line, row in rows.read(path, required)]
 
 
 def text(where: str, row: Mapping[str, Any], field: str) -> str:

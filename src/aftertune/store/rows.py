@@ -80,8 +80,18 @@ def _unguarded(value: Any) -> Any:
 
 
 def whole(value: Any) -> Any:
-    """Return text without lone surrogates, which no UTF-8 file can hold: each becomes U+FFFD."""
-    return _LONE.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
+    """Return text, or what holds texts, without lone surrogates, which no UTF-8 file can hold: each becomes U+FFFD."""
+    if isinstance(value, str):
+        return _LONE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {whole(key): whole(each) for key, each in value.items()}
+    return [whole(each) for each in value] if isinstance(value, list) else value
+
+
+def _loaded(text: str) -> Any:
+    found = json.loads(text)
+    # Nearly no file spells surrogates, and those that do hold pairs mostly.
+    return whole(found) if "\\ud" in text or "\\uD" in text else found
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -90,7 +100,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = _loaded(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}:{number}: not valid JSON: {str(error)[:120]}") from None
             if not isinstance(row, dict):
@@ -111,7 +121,7 @@ def _json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def document(path: Path) -> Any:
     """Return what a JSON file holds. Raises DataError for one that is not valid JSON in UTF-8."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return _loaded(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
     except (ValueError, RecursionError) as error:
