@@ -11,6 +11,7 @@ import pytest
 from tests import tiny_models
 
 from aftertune import embedded
+from aftertune.backends.transformers import TransformersSession
 from aftertune.design.study import Design, Given, Part
 from aftertune.errors import ModelError, UsageError
 from aftertune.flow import auditing, pipeline
@@ -132,3 +133,22 @@ def test_where_texts_may_depend_on_their_batch_the_report_says_how_often(
     if said:
         caveat = next(c for c in json.loads((tmp_path / "run" / "report.json").read_text())["caveats"] if "among" in c)
         assert "Of 20 answers" in caveat
+
+
+def test_answers_given_on_two_kinds_of_machine_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tiny_models.save("llama", tmp_path / "base")
+    adapter = tiny_models.save_adapter(base, tmp_path / "adapter", scale=0.2)
+    design = few(auditing.audit_design(str(base), [Given(str(adapter))]))
+    told: list[bool] = []
+    for device in ("cpu", "cuda"):
+        stated = TransformersSession._stated
+        monkeypatch.setattr(
+            TransformersSession,
+            "_stated",
+            lambda self, how, stated=stated, device=device: (
+                stated(self, how).replace(" on cpu", f" on {device}") if how != "base" else stated(self, how)
+            ),
+        )
+        pipeline.run(design, tmp_path / device, executor=ONE)
+        told.append("Answers were given on cpu and on cuda" in (tmp_path / device / "report.html").read_text())
+    assert told == [False, True]

@@ -149,7 +149,11 @@ class TransformersSession:
         self._ref = self._base_ref
         self._own_tokenizer: Any = None
         self._attached: Any = None
-        self._proof = Proof(self._base_ref.name, 0.0, 0.0, 0)
+        self._proof = Proof(self._base_ref.name, 0.0, 0.0, 0, self._stated("base"))
+
+    def _stated(self, how: str) -> str:
+        packed = ", base in nf4" if self._backend.quantization == "nf4" else ""
+        return f"{how}{packed}, {self._backend.dtype} on {self._base.device.type}, {self._slots} in flight"
 
     def close(self) -> None:
         """Let go of the weights."""
@@ -226,8 +230,6 @@ class TransformersSession:
         writer = own if template == "own" else self._base_tokenizer
         context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         return score_beginnings(self._model, writer, own, asked, system, context, own.pad_token_id or 0, self._slots)
-
-    # ------------------------------------------------------------------------------------------ answering
 
     def _answer(
         self,
@@ -339,9 +341,7 @@ class TransformersSession:
         if wrong:
             self._leave()
             raise AdapterNotAppliedError(f"{reference.name}: not applied: {wrong}; {moved:,} weights should have moved")
-        how += ", base in nf4" if self._backend.quantization == "nf4" else ""
-        how += f", {self._backend.dtype} on {self._model.device.type}, {self._slots} in flight"
-        return Proof(reference.name, change, apart, moved, how)
+        return Proof(reference.name, change, apart, moved, self._stated(how))
 
 
 def _rows(model: Any) -> tuple[int, int]:

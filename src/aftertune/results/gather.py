@@ -317,9 +317,15 @@ def _caveats(run: Run, plan: Plan) -> list[str]:
         found.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
     if design.respond.temperatures == (0.0,):
         found.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
-    again = [
-        info["again"] for cell in plan.of("responses") if "again" in (info := run.cell("responses", cell.id).info())
-    ]
+    infos = [run.cell("responses", cell.id).info() for cell in plan.of("responses")]
+    told = [(info.get("proof") or {}).get("how", "") for info in infos]
+    devices = sorted({how.rpartition(" on ")[2].partition(",")[0] for how in told if " on " in how})
+    if len(devices) > 1:
+        found.append(
+            f"Answers were given on {' and on '.join(devices)}: the texts of one model can differ between them, so "
+            "that a checkpoint asked on one and its base on the other differ by that too."
+        )
+    again = [info["again"] for info in infos if "again" in info]
     if asked := sum(each["asked"] for each in again):
         same = sum(each["same"] for each in again)
         low, high = wilson(same, asked, 0.95)
