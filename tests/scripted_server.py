@@ -142,6 +142,8 @@ def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
             whole = self.completion(body, "impostor" if kind == "wrong" else body["model"])
             if kind == "empty":
                 whole["choices"] = []
+            if kind == "flood":
+                whole["padding"] = "x" * 300_000
             if kind == "half":
                 return self.send(200, json.dumps(whole).encode()[:40])
             if kind == "garbage":
@@ -209,6 +211,13 @@ def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
                 self.wfile.flush()
                 if kind == "pause" and at == 2:
                     time.sleep(1.5)
+                if kind == "comments" and at == 2:
+                    with contextlib.suppress(OSError):  # until the client has had enough
+                        while True:
+                            self.wfile.write(b": still here\n\n")
+                            self.wfile.flush()
+                            time.sleep(0.02)
+                    return
 
     return Handler
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.scripted_server import Body, Scripted, repeats, serving, trial
 
 from aftertune import plugins
-from aftertune.backends import _replies
+from aftertune.backends import _http, _replies
 from aftertune.backends._pace import Pace, retry_after
 from aftertune.backends.endpoint import Endpoint, EndpointSession
 from aftertune.errors import AftertuneError, ModelError, ServerError, UsageError
@@ -110,6 +110,25 @@ def test_a_stream_that_breaks_or_stalls_is_asked_again(kind: str) -> None:
         assert reply.text == script.say(script.answered[-1])
         reason = "the stream broke off before its end" if kind == "broken" else "no answer within 0.4 s"
         assert session.report()["tried_again"] == {reason: 1}
+
+
+def test_a_stream_of_comments_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_http, "LONGEST_STREAM", 2)
+    script = Scripted(trouble=lambda body, before: "comments" if before == 0 else None)
+    with serving(script), backend(script, stream=True, timeout_s=0.4).open("base") as session:
+        (reply,) = session.respond(requests(1), system=None, template="base")
+        assert reply.text == script.say(script.answered[-1])
+        assert session.report()["tried_again"] == {"no answer within 0.4 s": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_without_end_is_no_answer(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_http, "LARGEST", 1 << 17)
+    script = Scripted(trouble=lambda body, before: "flood" if "Question 2?" in str(body) else None)
+    with serving(script):
+        replies = ask(script, 4, stream=stream)
+    assert [reply.error is None for reply in replies] == [True, True, False, True]
+    assert replies[2].error == "a reply of more than 0 MiB"
 
 
 def test_a_refused_request_is_not_repeated_and_the_others_go_on() -> None:

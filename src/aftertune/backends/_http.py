@@ -6,10 +6,11 @@ import asyncio
 import json
 import queue
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from aftertune.backends._load import first_line
@@ -28,10 +29,15 @@ LONGEST_BACKOFF = 60.0
 """Seconds."""
 LONGEST_PAUSE = 600.0
 """Seconds: a server that asks for a longer pause by Retry-After ends the run, to be continued later."""
+LONGEST_STREAM = 10
+"""Times `timeout_s` that one answer may take which comes in pieces."""
+LARGEST = 64 << 20
+"""Bytes of a reply; what is longer is no answer."""
 IN_A_ROW = 8
 """Requests that fail for good, with no answer between them, after which the server counts as gone."""
 
 
+_LINE = re.compile(r"\r\n|\n|\r")
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for an answer in plain text
 
 
@@ -254,16 +260,16 @@ class Client:
         headers = {"Content-Type": "application/json"}
         address = f"{self.url}/chat/completions"
         try:
-            if not body.get("stream"):
-                async with asyncio.timeout(self._limits.timeout_s):
-                    response = await http.post(address, content=data, headers=headers)
-                self._check(response)
-                return read_body(response.text, self._clean)
-            async with http.stream("POST", address, content=data, headers=headers) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    self._check(response)
-                return read_events([line async for line in response.aiter_lines()], self._clean)
+            streams = body.get("stream")
+            # A stream may be slow, but a server that sends comments for ever must not hold the study up.
+            async with (
+                asyncio.timeout(self._limits.timeout_s * (LONGEST_STREAM if streams else 1)),
+                http.stream("POST", address, content=data, headers=headers) as response,
+            ):
+                text = await _text(response)
+            if response.status_code != 200:
+                self._refuse(response, text)
+            return read_events(_LINE.split(text), self._clean) if streams else read_body(text, self._clean)
         except (httpx.TimeoutException, TimeoutError):
             raise _AgainError(f"no answer within {self._limits.timeout_s:g} s") from None
         except httpx.InvalidURL:
@@ -281,12 +287,10 @@ class Client:
         except BadReplyError as error:
             raise _AgainError(str(error), congested=False) from None
 
-    def _check(self, response: httpx.Response) -> None:
+    def _refuse(self, response: httpx.Response, text: str) -> NoReturn:
         code = response.status_code
-        if code == 200:
-            return
         try:
-            words = said(self._clean(json.loads(response.text)))
+            words = said(self._clean(json.loads(text)))
         except (ValueError, RecursionError):
             words = ""
         if code in AGAIN or code >= 500:
@@ -307,6 +311,18 @@ class Client:
         if isinstance(value, dict):
             return {self._clean(key): self._clean(item) for key, item in value.items()}
         return [self._clean(item) for item in value] if isinstance(value, list) else value
+
+
+async def _text(response: httpx.Response) -> str:
+    """Return a response's body. Raises _RefusedError for one that no answer can be."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST:
+            raise _RefusedError(f"a reply of more than {LARGEST >> 20} MiB")
+    return b"".join(parts).decode(response.encoding or "utf-8", "replace")
 
 
 def _is_here(url: str) -> bool:
