@@ -19,6 +19,7 @@ from aftertune.planning import parts
 from aftertune.planning import plan as planning
 from aftertune.records import Response, Verdict
 from aftertune.results import measures
+from aftertune.steps.drift import Coded
 from aftertune.store.run import Run, records, table
 
 ONE = Part("local", {"workers": 1})
@@ -150,7 +151,9 @@ def test_leak_rates_are_told_over_all_replies_and_over_those_that_act(tmp_path: 
             rows.append(Verdict(**{**key, "axis": "privacy", "label": said, "status": status}))  # type: ignore[arg-type]
             did = "acted" if acted else "not_acted"
             rows.append(Verdict(**{**key, "axis": "helpfulness", "label": did, "status": "ok"}))  # type: ignore[arg-type]
-    found = {(each.name, each.unit): each for each in measures.measures(Run(tmp_path), plan, table(Verdict, rows))}
+    found = {
+        (each.name, each.unit): each for each in measures.measures(Run(tmp_path), plan, Coded(table(Verdict, rows)))
+    }
     tuned = next(planning.called(subject, plan.design) for subject in plan.subjects if subject.arm != "base")
     everyone, helpful = found["leak rate, all replies", tuned], found["leak rate, replies that act", tuned]
     assert (everyone.value, everyone.n, everyone.change) == (0.25, 4, 0.25)

@@ -26,7 +26,7 @@ class Made:
     def standing(self, *, fresh=False):
         kinds = ("variants", "checkpoints", "scores", "responses", "verdicts")
         labels = ("tune \\x1b[2Jkeep seed 1 of a long name that goes on", "ask \\u202ebase " + "x" * 90, "[bold]c[/bold]")
-        return Standing(tuple(Row(kind, 300, 120, 3, 123456.0) for kind in kinds), labels, 900.0)
+        return Standing(tuple(Row(kind, 300, 120, 3, 123456.0, 1.0) for kind in kinds), labels, 900.0)
 
 with progress_on(False) as progress:
     progress.watch(Made())

@@ -108,6 +108,7 @@ def test_a_model_beside_the_recognisers(tmp_path: Path, monkeypatch: pytest.Monk
     fake.GLiNER = GLiNER  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gliner", fake)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    (tmp_path / "model.safetensors").touch()
     file = tmp_path / "a.txt"
     file.write_text("ab " * 600 + f"qwx and call {PHONE}")
     found = list(scan(file, model=f"gliner:{tmp_path}"))

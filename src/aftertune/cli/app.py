@@ -95,10 +95,16 @@ def progress_on(quiet: bool) -> Iterator[Progress]:
         from rich.console import Console
 
         from aftertune.cli.progress import Lines, Table
+        from aftertune.cli.stray import Stray
 
         console = Console(stderr=True)
-        if not sys.stderr.isatty() or not console.is_terminal or console.is_dumb_terminal:
+        if not sys.stderr.isatty():
             yield Lines(tell)
+            return
+        if not console.is_terminal or console.is_dumb_terminal:
+            stray = Stray(lambda line: print(safe(line), file=stray.terminal))
+            with stray:
+                yield Lines(tell)
             return
         with Table() as table:
             yield table
