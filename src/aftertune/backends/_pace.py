@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 START = 4.0
 """Requests at once, to begin with."""
@@ -45,6 +45,16 @@ class Ledger:
         """Count anew."""
         for name, value in vars(Ledger(begun=self.begun + 1)).items():
             setattr(self, name, value)
+
+    def copy(self) -> Ledger:
+        """Return the same counts, which stand still."""
+        return replace(self, again=Counter(self.again))
+
+    def since(self, then: Ledger) -> Ledger:
+        """Return what came to it since `then`, an earlier copy."""
+        names = ("requests", "answered", "failed", "prompt_tokens", "new_tokens")
+        more = {name: getattr(self, name) - getattr(then, name) for name in names}
+        return replace(self, again=self.again - then.again, **more)
 
     @property
     def tokens(self) -> int:

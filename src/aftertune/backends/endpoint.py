@@ -182,7 +182,7 @@ class EndpointSession:
         self._client = backend.client()
         self._seen: defaultdict[str, Seen] = defaultdict(Seen)
         self._listed: Mapping[str, Mapping[str, Any]] | None = None
-        self._begun = self._client.ledger.begun
+        self._begun, self._since, self._told = self._client.ledger.begun, self._client.ledger.copy(), False
 
     def use(self, checkpoint: Path | None) -> Proof:
         """Switch to the model of this name (None: the base), and find out what it does with temperature and seed.
@@ -191,8 +191,10 @@ class EndpointSession:
         answer, answers as another model than it did when the run began, or shows no log-probabilities though asked to.
         """
         if self._begun != self._client.ledger.begun:  # another run: the server may be another by now
-            self._begun, self._listed = self._client.ledger.begun, None
+            self._begun, self._listed, self._told = self._client.ledger.begun, None, True
             self._seen.clear()
+        if self._told:  # the next report is of what comes from here on
+            self._since, self._told = self._client.ledger.copy(), False
         self._name = str(checkpoint) if checkpoint is not None else self._base
         for name in dict.fromkeys((self._base, self._name)):
             if self._seen[name].probed is None:
@@ -259,7 +261,9 @@ class EndpointSession:
 
     def report(self) -> dict[str, Json]:
         """Return what was seen of the model in use, as `ServedSession.report`."""
-        return self._seen[self._name].report(self._name, self._client.ledger, self._backend.send_seed)
+        self._told = True
+        spent = self._client.ledger.since(self._since)
+        return self._seen[self._name].report(self._name, spent, self._backend.send_seed)
 
     # ------------------------------------------------------------------------------------------ asking
 
