@@ -33,7 +33,8 @@ class Readers:
 
     def __init__(self, count: int | None = None) -> None:
         """Start them."""
-        cores = len(os.sched_getaffinity(0)) if count is None else count
+        allowed = getattr(os, "sched_getaffinity", None)  # macOS has none
+        cores = count or (len(allowed(0)) if allowed is not None else os.cpu_count() or 1)
         self._parts: list[list[str]] = []
         self._processes = [
             subprocess.Popen(
