@@ -1,4 +1,5 @@
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -127,12 +128,13 @@ def test_impossible_counts_are_refused(bad: tuple[int, int, int]) -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), max_size=30))
 def test_adjusted_p_agree_with_statsmodels(p: list[float]) -> None:
-    if p:
-        assert multiplicity.holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
-        theirs = multipletests(p, method="fdr_bh")[1]
-        assert multiplicity.benjamini_hochberg(p) == pytest.approx(theirs, abs=1e-12)
-    else:
+    if not p:
         assert multiplicity.holm(p) == multiplicity.benjamini_hochberg(p) == []
+        return
+    with mock.patch("gc.collect"):  # theirs collects at each call, which takes a third of a second here
+        holm, hochberg = (multipletests(p, method=method)[1] for method in ("holm", "fdr_bh"))
+    assert multiplicity.holm(p) == pytest.approx(holm, abs=1e-12)
+    assert multiplicity.benjamini_hochberg(p) == pytest.approx(hochberg, abs=1e-12)
 
 
 def test_what_is_not_a_p_value_is_refused() -> None:
