@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "aftertune"
 FLOORS = {
     "stats": 1,
     "errors": 1,
+    "hardware": 1,
     "records": 2,
     "text": 3,
     "plugins": 3,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from aftertune import hardware
 from aftertune.errors import ModelError
 from aftertune.models import four_bits
 from aftertune.models.reference import ModelRef
@@ -70,12 +68,7 @@ def memory(device: str) -> int:
     if device != "cpu" and torch.cuda.is_available():
         meant = [int(device[5:])] if device.startswith("cuda:") else range(torch.cuda.device_count())
         return min(int(torch.cuda.get_device_properties(index).total_memory) for index in meant)
-    if not hasattr(os, "sysconf"):  # Windows: not known, so taken as enough
-        return sys.maxsize
-    own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
-    text = limit.read_text().strip() if limit.is_file() else ""
-    return min(own, int(text)) if text.isdigit() else own
+    return hardware.memory()
 
 
 def load_tokenizer(reference: ModelRef) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 
 from aftertune.errors import AftertuneError
 from aftertune.executors._schedule import Schedule
+from aftertune.hardware import cores
 from aftertune.kinds import Cell
 
 Work = Callable[[Cell], None]
@@ -53,7 +54,7 @@ class Local:
     @property
     def at_once(self) -> int:
         """How many cells run at once, where there are no GPUs."""
-        return self.workers or _cores()
+        return self.workers or cores()
 
     def run(self, cells: Sequence[Cell], work: Work, done: Callable[[Cell], None]) -> None:
         """Run every cell once those in its `after` are complete, the dearest first.
@@ -68,12 +69,6 @@ class Local:
             _in_order(schedule, work, done)
             return
         _Pools(workers, devices).run(schedule, work, done)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use; macOS does not tell, so there all of them."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:
@@ -128,7 +123,7 @@ class _Pools:
     """Processes: some with a GPU of their own, some without."""
 
     def __init__(self, workers: int, devices: Sequence[str]) -> None:
-        threads = max(1, _cores() // max(workers, len(devices)))
+        threads = max(1, cores() // max(workers, len(devices)))
         self._plain = _Pool(workers, threads)
         self._gpu = _Pool(len(devices), threads, devices) if devices else None
         self._deaths = 0

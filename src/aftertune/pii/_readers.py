@@ -15,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from aftertune.hardware import cores
+
 MOST = 8
 """Processes at most: each takes 160 MiB."""
 Places = tuple[tuple[int, int, str], ...]
@@ -33,8 +35,6 @@ class Readers:
 
     def __init__(self, count: int | None = None) -> None:
         """Start them."""
-        allowed = getattr(os, "sched_getaffinity", None)  # macOS has none
-        cores = count or (len(allowed(0)) if allowed is not None else os.cpu_count() or 1)
         self._parts: list[list[str]] = []
         self._processes = [
             subprocess.Popen(
@@ -42,7 +42,7 @@ class Readers:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
-            for _ in range(min(cores, MOST))
+            for _ in range(min(count or cores(), MOST))
         ]  # fmt: skip
 
     def begin(self, texts: Sequence[str]) -> None:
