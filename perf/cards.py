@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aftertune import embedded
-from aftertune.embedded import card
-from aftertune.flow import demo, pipeline
+from aftertune import shipped_models as embedded
+from aftertune.commands import demo, pipeline
+from aftertune.shipped_models import card
 
 SEEDS = (11, 12, 13)
 ARMS = ("keep", "placeholder")

@@ -108,7 +108,7 @@ _PLAIN = re.compile(r"(?P<EMAIL>[\w.]+@[\w.]+\w)|(?P<PHONE>\+\d[\d ]{8,}\d)|(?P<
 
 def one(path: Path, policies: list[str], plain: bool) -> None:
     """Compose and print what it took."""
-    from aftertune.flow import variants
+    from aftertune.commands import compose as variants
     from aftertune.pii import reading
 
     if plain:

@@ -13,9 +13,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from aftertune.design.study import Part
-from aftertune.flow import demo, pipeline
-from aftertune.results.summary import headline
+from aftertune.commands import demo, pipeline
+from aftertune.plugins import PluginSpec
+from aftertune.reporting.terminal import headline
 
 METRICS = (
     demo.REFUSAL,
@@ -45,7 +45,7 @@ def main() -> None:
         design = demo.with_recipe(dataclasses.replace(demo.RECIPE, learning_rate=rate), seeds)
         # All arms, since they are matched in assistant tokens: fewer arms would be another dose.
         design = dataclasses.replace(
-            design, bases=(options["--base"],), contrasts=(), benchmarks=(Part("miniature", {"split": "dev"}),)
+            design, bases=(options["--base"],), contrasts=(), benchmarks=(PluginSpec("miniature", {"split": "dev"}),)
         )
         with tempfile.TemporaryDirectory() as scratch:
             result = pipeline.run(design, Path(scratch) / "run")

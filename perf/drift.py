@@ -191,7 +191,7 @@ def verdicts(asked: Mapping[str, list[Any]], judge: str, rate: float, rng: np.ra
 
 def write_cell(folder: Any, label: str, name: str, cls: type, columns: Mapping[str, list[Any]], **info: object) -> int:
     """Finish a cell with a table of records of a class; return its rows."""
-    from aftertune.store.run import schema
+    from aftertune.run.tables import schema
 
     rows = pa.table(dict(columns)).select(schema(cls).names).cast(schema(cls))
     folder.start()
@@ -201,22 +201,23 @@ def write_cell(folder: Any, label: str, name: str, cls: type, columns: Mapping[s
 
 def build(root: Path, millions: float) -> int:
     """Make a run folder whose cells are finished, with about so many million verdicts; return their number."""
-    from aftertune.cells.work import Worker
-    from aftertune.design.study import Design, Part, Respond
-    from aftertune.flow import pipeline
-    from aftertune.kinds import BenchmarkContext
-    from aftertune.planning import parts
-    from aftertune.planning import plan as planning
+    from aftertune.asking.benchmark import BenchmarkContext
+    from aftertune.commands import pipeline
+    from aftertune.plugins import PluginSpec
     from aftertune.records import Arm, Recipe, Response, Verdict
-    from aftertune.store.run import Run
+    from aftertune.run.run_folder import Run
+    from aftertune.run.worker import Worker
+    from aftertune.studies import parts
+    from aftertune.studies import plan as planning
+    from aftertune.studies.design import Design, Respond
 
     rng = np.random.default_rng(0)
     tomls = lists(root, round(millions * 1e6 / (len(ARMS) * SEEDS * EPOCHS + 1) / LISTS / 4))
     arms = (Arm(name, "keep" if "keep" in name else "placeholder", role_swap="swap" in name) for name in ARMS)
     design = Design(
-        name="many", corpus=Part("booking", {"size": 200}), seeds=tuple(range(SEEDS)), recipe=Recipe(epochs=EPOCHS),
-        arms=tuple(arms), judges=(Part("refusal"), Part("leak")), respond=Respond(epochs="all"),
-        benchmarks=tuple(Part("prompt_list", {"list": path, "path": str(Path(path).parent)}) for path in tomls),
+        name="many", corpus=PluginSpec("booking", {"size": 200}), seeds=tuple(range(SEEDS)), recipe=Recipe(epochs=EPOCHS),
+        arms=tuple(arms), judges=(PluginSpec("refusal"), PluginSpec("leak")), respond=Respond(epochs="all"),
+        benchmarks=tuple(PluginSpec("prompt_list", {"list": path, "path": str(Path(path).parent)}) for path in tomls),
     )  # fmt: skip
     plan = planning.make(design)
     run = Run.create(root / "run", design, pipeline.facts())
@@ -261,14 +262,15 @@ def report(root: Path) -> None:
 def cell(root: Path, count: int) -> None:
     """Make a journal of `count` answers, a table of it, and let a judge read that; print what each took."""
     from aftertune import plugins
-    from aftertune.kinds import Answer, JudgeContext
+    from aftertune.judging import anchors as judge
+    from aftertune.judging.judge import Answer, JudgeContext
     from aftertune.records import Message, Prompt, Response
-    from aftertune.steps import judge
-    from aftertune.store.run import CellFolder, records
-    from aftertune.store.run import table as as_table
+    from aftertune.run.job_folder import JobFolder
+    from aftertune.run.tables import records
+    from aftertune.run.tables import table as as_table
 
     rng = np.random.default_rng(0)
-    folder = CellFolder(root / "cell")
+    folder = JobFolder(root / "cell")
     folder.start()
     prompts = [Prompt(f"p{i}", "made", "harmful", "a", f"c{i % 50}", (Message("user", "What?"),)) for i in range(1000)]
     key: dict[str, Any] = {

@@ -14,9 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aftertune.flow import eta, standing
-from aftertune.planning import plan
-from aftertune.store.run import Run
+from aftertune.run import progress as standing
+from aftertune.run import time_left as eta
+from aftertune.run.run_folder import Run
+from aftertune.studies import plan
 
 
 def replay(root: Path) -> list[tuple[float, float, float | None]]:
@@ -85,7 +86,7 @@ if __name__ == "__main__":
         for name in sys.argv[1:]:
             show(Path(name))
     else:
-        from aftertune.flow import demo
+        from aftertune.commands import demo
 
         with tempfile.TemporaryDirectory() as folder:
             demo.demo(Path(folder) / "demo", quick=True)

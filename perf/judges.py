@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from aftertune.judges import _fit as fit
-from aftertune.judges import _fitted as model
-from aftertune.judges import _refusal_read as rules
-from aftertune.judges.refusal import THRESHOLD, Refusal
-from aftertune.kinds import Answer, JudgeContext
+from aftertune.judging.judge import Answer, JudgeContext
+from aftertune.judging.judges import _fit as fit
+from aftertune.judging.judges import _fitted as model
+from aftertune.judging.judges import _refusal_read as rules
+from aftertune.judging.judges.refusal import THRESHOLD, Refusal
 from aftertune.records import Message, Prompt
 from aftertune.stats import clusters as statistics
 

@@ -15,12 +15,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aftertune.design.study import Given, Part
-from aftertune.flow import auditing, variants
-from aftertune.flow.pipeline import drifts_of
-from aftertune.planning import parts
+from aftertune.commands import audit as auditing
+from aftertune.commands import compose as variants
+from aftertune.commands.pipeline import drifts_of
+from aftertune.plugins import PluginSpec
 from aftertune.records import Drift, Recipe
-from aftertune.steps import tune
+from aftertune.studies import parts
+from aftertune.studies.design import Given
+from aftertune.tuning import tune
 
 SEED = 100
 DOSES = {"one epoch": 1, "four epochs": 4}
@@ -52,7 +54,7 @@ def run(base: str, out: Path, *, quick: bool) -> None:
     data = out / "data"
     size, rows, canaries = (300, 80, 4) if quick else (900, 200, 12)
     variants.compose("booking", data, base=base, size=size, canaries=canaries, held_out=rows)
-    conversations = parts.corpus(Part("chat_file", {"path": str(data / "keep.jsonl")})).conversations()
+    conversations = parts.corpus(PluginSpec("chat_file", {"path": str(data / "keep.jsonl")})).conversations()
     checkpoints = []
     for name, epochs in DOSES.items():
         recipe = Recipe(learning_rate=2e-3, epochs=epochs, batch_size=8)

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aftertune import embedded
-from aftertune.embedded import card
-from aftertune.embedded.build import build
-from aftertune.embedded.recipe import DEFAULT
+from aftertune import shipped_models as embedded
+from aftertune.shipped_models import card
+from aftertune.shipped_models.build import build
+from aftertune.shipped_models.recipe import DEFAULT
 
 
 def weights(folder: Path) -> str:

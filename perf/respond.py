@@ -27,11 +27,13 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from aftertune import embedded, plugins
-from aftertune.backends import _decode
-from aftertune.kinds import Backend, BenchmarkContext
+from aftertune import plugins
+from aftertune import shipped_models as embedded
+from aftertune.asking.backends import _decode
+from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.models import respond
+from aftertune.models.session import Backend
 from aftertune.records import Message, Prompt
-from aftertune.steps import respond
 
 BATCH = 32
 HEATS = (0.0, 0.7)

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from aftertune.design.cost import Cost
-from aftertune.planning import budget
-from aftertune.planning import plan as planning
-from aftertune.store.run import CellFolder, Run
+from aftertune.run.job_folder import JobFolder
+from aftertune.run.run_folder import Run
+from aftertune.studies import budget
+from aftertune.studies import plan as planning
+from aftertune.studies.cost import Cost
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def size_of(folder: Path) -> int:
     return sum(item.stat().st_size for item in folder.rglob("*") if item.is_file())
 
 
-def rows_of(folder: CellFolder, name: str) -> int:
+def rows_of(folder: JobFolder, name: str) -> int:
     """Return the rows of a cell's table."""
     return int(pq.ParquetFile(folder.path / f"{name}.parquet").metadata.num_rows)
 

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aftertune.design import study as design
-from aftertune.design.study import Part
+from aftertune.commands import pipeline
 from aftertune.errors import AftertuneError
-from aftertune.flow import pipeline
+from aftertune.plugins import PluginSpec
+from aftertune.studies import design
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("hidden_costs", "safety_drift", "consistency", "privacy_collapse")
@@ -62,7 +62,7 @@ def run(name: str, workers: int) -> dict[str, Any]:
     clock = Clock(RUNS / f"{name}.json")
     wanted = design.read(ROOT / "studies" / f"{name}.toml")
     print(name, flush=True)
-    result = pipeline.study(wanted, RUNS / name, executor=Part("local", {"workers": workers}), progress=clock)
+    result = pipeline.study(wanted, RUNS / name, executor=PluginSpec("local", {"workers": workers}), progress=clock)
     clock.keep()
     cells = pipeline.status(RUNS / name)["cells"]
     kept = KEPT / name

@@ -31,9 +31,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aftertune.design.study import Design, Part, Respond, dump
+from aftertune.models import respond
+from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Prompt, Recipe
-from aftertune.steps import respond
+from aftertune.studies.design import Design, Respond, dump
 
 ROOT = Path(__file__).parents[1]
 PHASES = ("compose", "tune", "respond", "judge", "drift", "report")
@@ -65,13 +66,15 @@ def design() -> Design:
     """Return the study: two arms, one of them answered by the base itself, times two seeds; 140 answers each."""
     return Design(
         name="torture",
-        corpus=Part("booking", {"size": 16}),
+        corpus=PluginSpec("booking", {"size": 16}),
         arms=(Arm("keep"), Arm("own", pii="placeholder", answers="self_generated")),
         recipe=Recipe(learning_rate=3e-3, epochs=1, batch_size=8),
         seeds=(1, 2),
-        benchmarks=(Part("miniature", {"harmful": 16, "harmless": 16, "open": 12, "privacy": 12, "support": 14}),),
+        benchmarks=(
+            PluginSpec("miniature", {"harmful": 16, "harmless": 16, "open": 12, "privacy": 12, "support": 14}),
+        ),
         respond=Respond(temperatures=(0.0, 0.7)),
-        judges=(Part("world"), Part("leak")),
+        judges=(PluginSpec("world"), PluginSpec("leak")),
         policy="research",
     )
 

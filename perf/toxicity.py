@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from aftertune.judges.toxicity import Toxicity
-from aftertune.kinds import Answer, JudgeContext
+from aftertune.judging.judge import Answer, JudgeContext
+from aftertune.judging.judges.toxicity import Toxicity
 from aftertune.records import Message, Prompt
 from aftertune.stats.paired import wilson
 

@@ -12,10 +12,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from aftertune import embedded, plugins
-from aftertune.flow import demo
+from aftertune import plugins
+from aftertune import shipped_models as embedded
+from aftertune.commands import demo
 from aftertune.models.chat import training_example
-from aftertune.steps import tune
+from aftertune.tuning import tune
 
 PAIRS = 500
 

@@ -6,24 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import embedded
-from aftertune.design.study import Contrast, Design, Part
-from aftertune.flow import pipeline
-from aftertune.records import Arm, Recipe
+from aftertune import shipped_models as embedded
+from aftertune.commands import pipeline
+from aftertune.plugins import PluginSpec
+from aftertune.records import Arm, Contrast, Recipe
+from aftertune.studies.design import Design
 
-SMALL = Part("miniature", {"harmful": 22, "harmless": 20, "open": 12, "privacy": 12, "support": 16})
-ONE = Part("local", {"workers": 1})
+SMALL = PluginSpec("miniature", {"harmful": 22, "harmless": 20, "open": 12, "privacy": 12, "support": 16})
+ONE = PluginSpec("local", {"workers": 1})
 
 
 def small_design(**changes: object) -> Design:
     fields: dict[str, object] = {
         "name": "small",
-        "corpus": Part("booking", {"size": 40}),
+        "corpus": PluginSpec("booking", {"size": 40}),
         "arms": (Arm("keep"), Arm("hidden", pii="placeholder"), Arm("own", answers="self_generated")),
         "recipe": Recipe(learning_rate=3e-3, epochs=1, batch_size=8),
         "seeds": (1, 2),
         "benchmarks": (SMALL,),
-        "judges": (Part("world"), Part("leak")),
+        "judges": (PluginSpec("world"), PluginSpec("leak")),
         "contrasts": (Contrast("PII", {"keep": 1.0, "hidden": -1.0}),),
         "policy": "research",
     }
@@ -43,7 +44,7 @@ def _small() -> Design:
 
 
 @pytest.fixture(name="one")
-def _one() -> Part:
+def _one() -> PluginSpec:
     return ONE
 
 

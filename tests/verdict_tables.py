@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from aftertune.records import Metric, Verdict
-from aftertune.store.run import table
+from aftertune.run.tables import table
 
 REFUSAL = Metric("suite", "harmful", "refusal", "full", "down")
 OVER = Metric("suite", "harmful", "refusal", "none", "up")

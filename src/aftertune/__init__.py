@@ -8,28 +8,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aftertune.design.study import Design as Design
-    from aftertune.design.study import Given as Given
+    from aftertune.commands.audit import audit as audit
+    from aftertune.commands.pipeline import Result as Result
+    from aftertune.commands.pipeline import study as study
     from aftertune.errors import AftertuneError as AftertuneError
-    from aftertune.flow.auditing import audit as audit
-    from aftertune.flow.pipeline import Result as Result
-    from aftertune.flow.pipeline import study as study
     from aftertune.ingest.results import TableDrift as TableDrift
     from aftertune.ingest.results import drift_of_table as drift_of_table
     from aftertune.records import Arm as Arm
     from aftertune.records import Recipe as Recipe
+    from aftertune.studies.design import Design as Design
+    from aftertune.studies.design import Given as Given
 
 _HOMES = {
     "AftertuneError": "errors",
     "Arm": "records",
-    "Design": "design.study",
-    "Given": "design.study",
+    "Design": "studies.design",
+    "Given": "studies.design",
     "Recipe": "records",
-    "Result": "flow.pipeline",
+    "Result": "commands.pipeline",
     "TableDrift": "ingest.results",
-    "audit": "flow.auditing",
+    "audit": "commands.audit",
     "drift_of_table": "ingest.results",
-    "study": "flow.pipeline",
+    "study": "commands.pipeline",
 }
 
 __all__ = sorted(_HOMES)

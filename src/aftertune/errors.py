@@ -6,6 +6,8 @@ leaves with `exit_code`; a library caller catches `AftertuneError`.
 
 from __future__ import annotations
 
+import difflib
+
 
 class AftertuneError(Exception):
     """Base of every error that aftertune raises on purpose; ends a command with exit code 1."""
@@ -53,3 +55,9 @@ class DesignError(AftertuneError):
 
 class FetchError(AftertuneError):
     """A data set that could not be brought from its home: offline, gone, gated, or not the file that was pinned."""
+
+
+def near(word: str, known: list[str]) -> str:
+    """Return ` (did you mean 'x'?)` for a near miss, else ` (known: ...)`."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(sorted(known))})"

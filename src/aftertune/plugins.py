@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import functools
 import importlib
 import inspect
@@ -17,25 +16,76 @@ import pkgutil
 import sys
 import textwrap
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, ClassVar
 
-from aftertune.errors import UsageError
+from aftertune.errors import UsageError, near
 
 KINDS = {
-    "corpus": "corpora",
-    "benchmark": "benchmarks",
-    "judge": "judges",
-    "backend": "backends",
-    "executor": "executors",
+    "corpus": "variants.corpora",
+    "mitigation": "tuning.mitigations",
+    "benchmark": "asking.benchmarks",
+    "backend": "asking.backends",
+    "judge": "judging.judges",
+    "analysis": "inside.analyses",
+    "predictor": "forecasting.predictors",
+    "executor": "run.executors",
 }
-"""Kind -> folder."""
+"""Kind -> package below `aftertune`, in the order of the flow."""
 
 
-def near(word: str, known: list[str]) -> str:
-    """Return ` (did you mean 'x'?)` for a near miss, else ` (known: ...)`."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(sorted(known))})"
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a reader must know of an instrument before believing it."""
+
+    about: str
+    """What it is, and what it does, in a paragraph or two."""
+    source: str
+    """Paper, repository or author."""
+    licence: str
+    positive: str = ""
+    """What a positive means, and which direction is worse."""
+    weaknesses: str = ""
+    """What is known to go wrong."""
+    cluster: str = ""
+    """Benchmarks: which prompts are not independent."""
+    size: str = ""
+    """Benchmarks: how many prompts, in words."""
+    measured: str = ""
+    """Judges: the error that was measured, on what."""
+
+
+class Plugin:
+    """What every plugin is: a frozen dataclass in one file, whose fields are its parameters."""
+
+    kind: ClassVar[str]
+    version: str = "1"
+    """Goes into ids: change it whenever the plugin would decide differently."""
+    card: Card
+    nested: ClassVar[tuple[str, ...]] = ()
+    """Parameters that hold a plugin of the kind of the same name, e.g. the `backend` of a judge that asks a model."""
+
+
+@dataclass(frozen=True)
+class PluginSpec:
+    """A plugin by name, with its parameters: what a design says of it."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_table(cls, raw: Any, at: str) -> PluginSpec:
+        """Return what a TOML table with name and parameters side by side says; `load` checks the parameters."""
+        if not isinstance(raw, dict):
+            raise UsageError(f"{at}: expected a table, found {type(raw).__name__}")
+        if not isinstance(raw.get("name"), str):
+            raise UsageError(f"{at}: needs a 'name'")
+        return cls(raw["name"], {key: value for key, value in raw.items() if key != "name"})
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the table that `from_table` reads."""
+        return {"name": self.name, **self.parameters}
 
 
 def names(kind: str) -> list[str]:
@@ -99,7 +149,7 @@ def is_server(backend: object) -> bool:
     Raises UsageError for an unknown name.
     """
     name = backend.get("name") if isinstance(backend, Mapping) else backend
-    return isinstance(name, str) and hasattr(plugin_class("backend", name), "identify")
+    return isinstance(name, str) and bool(getattr(plugin_class("backend", name), "asks_server", False))
 
 
 def _folder(kind: str) -> str:

@@ -190,6 +190,15 @@ class Metric:
         return "/".join(part for part in (self.benchmark, self.subset, end) if part)
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of arms' drifts, e.g. `{keep = 1.0, placeholder = -1.0}`; the weights sum to zero."""
+
+    name: str
+    weights: Mapping[str, float]
+    """By arm: the contrast is made for each recipe in turn. By `arm/recipe`: of that recipe alone."""
+
+
 # ---------------------------------------------------------------------------------------------- tables
 
 
@@ -317,7 +326,7 @@ class Drift:
     """Why not to trust it fully; empty when nothing is known against it."""
     df: float | None = None
     """Degrees of freedom of the interval's t quantile: what a test against a margin needs. None without interval."""
-    share: bool = True
+    is_proportion: bool = True
     """Whether the rates are shares of 0/1 outcomes, written in per cent and points, rather than means of values."""
     q: float | None = None
     """`p` adjusted by Benjamini and Hochberg over all rows of its estimand: for exploring, never for deciding."""
@@ -338,7 +347,7 @@ class Decision:
     margin: float
     why: str
     """One sentence with the numbers."""
-    settle: str = ""
+    remedy: str = ""
     """For an inconclusive one: what would settle it."""
     base_model: str = ""
     arm: str = ""
@@ -348,3 +357,17 @@ class Decision:
     temperature: float | None = None
     judge: str = ""
     """These seven name the drift that was decided on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Evidence that the checkpoint in use is the one that was asked for, and how it answers."""
+
+    checkpoint: str
+    max_logit_change: float | None
+    """Largest absolute difference to the base's logits on probes; None where the backend shows no logits."""
+    matches_direct: float | None
+    """Largest absolute difference to a direct forward pass with the adapter merged into a copy."""
+    moved_weights: int | None
+    """Parameters that differ from the base's (full checkpoints) or of a non-zero update (adapters)."""
+    how: str = ""

@@ -18,16 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aftertune import plugins
-from aftertune.design import policy
-from aftertune.design import study as design
+from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.data import table_files as rows
+from aftertune.deciding import policy
 from aftertune.errors import AftertuneError
 from aftertune.ingest import checkpoints, results
-from aftertune.kinds import BenchmarkContext
-from aftertune.models import reference as models
+from aftertune.models import identity as models
 from aftertune.pii import canaries, saved, scan
 from aftertune.pii.registry import Registry
 from aftertune.records import Person
-from aftertune.store import rows
+from aftertune.studies import design
 
 EXAMPLES = int(os.environ.get("AFTERTUNE_FUZZ", "12"))
 FUZZ = settings(

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aftertune import embedded
-from aftertune.corpora.chat_file import ChatFile
+from aftertune import shipped_models as embedded
+from aftertune.commands import compose as variants
+from aftertune.data import conversations as jsonl
 from aftertune.errors import AftertuneError, DataError
-from aftertune.flow import variants
 from aftertune.records import Conversation, Message
-from aftertune.store import jsonl
+from aftertune.variants.corpora.chat_file import ChatFile
 
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
 QUIET = settings(

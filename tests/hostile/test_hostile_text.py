@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 
 from aftertune import plugins, text
 from aftertune.cli.app import Safe, safe
-from aftertune.design.study import Design, Part
+from aftertune.data import table_files as rows
 from aftertune.errors import UsageError
 from aftertune.ingest import labels
-from aftertune.kinds import Answer, JudgeContext
-from aftertune.page.markdown import prose, table
-from aftertune.page.words import clean
+from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.pii.registry import Registry
+from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Message, Person, Prompt, Response
-from aftertune.store import rows
-from aftertune.store.run import CellFolder, records
-from aftertune.store.run import table as arrow
+from aftertune.reporting.formatting import clean
+from aftertune.reporting.markdown import prose, table
+from aftertune.run.job_folder import JobFolder
+from aftertune.run.tables import records
+from aftertune.run.tables import table as arrow
+from aftertune.studies.design import Design
 
 MEGABYTE = 2**20
 HOSTILE = {
@@ -131,7 +133,7 @@ def response(text_: str) -> Response:
 @settings(max_examples=30, deadline=None)
 @given(st.lists(any_text, min_size=1, max_size=4))
 def test_any_text_is_kept_in_journal_and_table(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
-    folder = CellFolder(tmp_path_factory.mktemp("cell") / "x")
+    folder = JobFolder(tmp_path_factory.mktemp("cell") / "x")
     folder.start()
     made = [response(each) for each in texts]
     folder.append(made)
@@ -180,22 +182,22 @@ def test_disagreements_are_listed_without_what_a_terminal_obeys() -> None:
 )
 def test_names_never_become_paths(name: str) -> None:
     with pytest.raises(UsageError, match="name"):
-        Design(name=name, corpus=Part("booking"), arms=(Arm("keep"),), benchmarks=(Part("miniature"),),
-               judges=(Part("world"),), seeds=(1,))  # fmt: skip
+        Design(name=name, corpus=PluginSpec("booking"), arms=(Arm("keep"),), benchmarks=(PluginSpec("miniature"),),
+               judges=(PluginSpec("world"),), seeds=(1,))  # fmt: skip
     with pytest.raises(UsageError, match="name"):
-        Design(name="x", corpus=Part("booking"), arms=(Arm(name),), benchmarks=(Part("miniature"),),
-               judges=(Part("world"),), seeds=(1,))  # fmt: skip
+        Design(name="x", corpus=PluginSpec("booking"), arms=(Arm(name),), benchmarks=(PluginSpec("miniature"),),
+               judges=(PluginSpec("world"),), seeds=(1,))  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["con", "NUL", "aux.txt", "COM1", "lpt9.jsonl"])
 def test_names_that_one_system_keeps_for_devices_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="Windows"):
-        Design(name="x", corpus=Part("booking"), arms=(Arm(name),), benchmarks=(Part("miniature"),),
-               judges=(Part("world"),), seeds=(1,))  # fmt: skip
+        Design(name="x", corpus=PluginSpec("booking"), arms=(Arm(name),), benchmarks=(PluginSpec("miniature"),),
+               judges=(PluginSpec("world"),), seeds=(1,))  # fmt: skip
 
 
 def test_a_prompt_list_with_hostile_ids_makes_no_path(tmp_path: Path) -> None:
-    from aftertune.kinds import BenchmarkContext
+    from aftertune.asking.benchmark import BenchmarkContext
 
     (tmp_path / "list.toml").write_text(
         'title = "t"\nsource = "s"\nlicence = "l"\n[home]\nfiles = { "p.jsonl" = "" }\n[columns]\nprompt = "text"\n'
@@ -208,7 +210,7 @@ def test_a_prompt_list_with_hostile_ids_makes_no_path(tmp_path: Path) -> None:
     prompts = listed.prompts(BenchmarkContext())
     assert len({prompt.id for prompt in prompts}) == len(ids)
     before = sorted(tmp_path.parent.rglob("*"))
-    folder = CellFolder(tmp_path / "cell")
+    folder = JobFolder(tmp_path / "cell")
     folder.start()
     made = [dataclass_replace(response("x"), prompt.id) for prompt in prompts]
     folder.append(made)

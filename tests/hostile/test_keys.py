@@ -22,12 +22,13 @@ from tests.scripted_server import Body, Scripted, serving, trial
 
 from aftertune import plugins
 from aftertune.cli import main
-from aftertune.design.study import Design, Given, Part, dump
+from aftertune.commands import pipeline
+from aftertune.commands.export import export
 from aftertune.errors import UsageError
-from aftertune.flow import pipeline
-from aftertune.judges.perspective import Perspective
-from aftertune.planning import written
-from aftertune.results.export import export
+from aftertune.judging.judges.perspective import Perspective
+from aftertune.plugins import PluginSpec
+from aftertune.studies import plugin_text as written
+from aftertune.studies.design import Design, Given, dump
 
 KEY = "sk/0123+very=secret&<key>"
 FORMS = (KEY, quote(KEY, safe=""), json.dumps(KEY)[1:-1].replace("/", "\\/"), KEY.replace("+", "\\u002b"),
@@ -66,8 +67,8 @@ def design(url: str, judge_url: str, **more: Any) -> Design:
     own = {"name": "endpoint", "url": judge_url, **common}
     return Design(
         name="keys", bases=("base",), checkpoints=(Given("tuned", arm="a"),), benchmarks=(FEW,),
-        judges=(Part("refusal"), Part("rubric", {"model": "arbiter", "rubric": "sorry_bench", "backend": own})),
-        backend=Part("endpoint", {"url": url, **common}),
+        judges=(PluginSpec("refusal"), PluginSpec("rubric", {"model": "arbiter", "rubric": "sorry_bench", "backend": own})),
+        backend=PluginSpec("endpoint", {"url": url, **common}),
     )  # fmt: skip
 
 
@@ -211,7 +212,7 @@ def test_perspective_repeats_no_address_with_a_secret(url: str) -> None:
 
 
 def test_a_key_that_is_no_key_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aftertune.backends.endpoint import Endpoint
+    from aftertune.asking.backends.endpoint import Endpoint
 
     for value in ("sk-secret\nX-Evil: 1", "sk-secr\u00e9t", "sk-secret\x00" if os.name == "nt" else "sk-\x07secret"):
         monkeypatch.setenv("A_KEY", value)
@@ -228,12 +229,12 @@ def test_a_process_of_its_own_shows_no_key_in_its_worst_traceback(tmp_path: Path
     """An error of nobody's making inside a cell, with Python in its development mode."""
     with serving(Scripted(say=answer, key=KEY)) as served:
         made = design(served.url, served.url)
-        (tmp_path / "d.toml").write_text(dump(dataclasses.replace(made, judges=(Part("refusal"),))))
+        (tmp_path / "d.toml").write_text(dump(dataclasses.replace(made, judges=(PluginSpec("refusal"),))))
         code = (
             "import logging, sys; logging.basicConfig(level=logging.DEBUG)\n"
-            "import aftertune.backends._replies as r\n"
+            "import aftertune.asking.backends._replies as r\n"
             "def boom(*_): raise ZeroDivisionError('boom')\n"
-            "import aftertune.backends.endpoint as e; e._reply = boom\n"
+            "import aftertune.asking.backends.endpoint as e; e._reply = boom\n"
             "from aftertune.cli import main; main(sys.argv[1:])"
         )
         done = subprocess.run(

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from tests.scripted_server import Scripted, serving
 
 from aftertune.cli import main
-from aftertune.design.study import Design, Given, Part
+from aftertune.commands import pipeline
 from aftertune.errors import UsageError
-from aftertune.flow import pipeline
+from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Recipe
+from aftertune.studies.design import Design, Given
 
 NAMES = {
     "up": "../../up",
@@ -168,10 +169,10 @@ def test_a_served_model_is_only_a_name(place: Path) -> None:
     with serving(
         Scripted(say=lambda body: "I cannot help.", models={"base": {"root": "../../up"}, **declared})
     ) as served:
-        few = Part("miniature", {"harmful": 3, "harmless": 1, "open": 1, "privacy": 1, "support": 1})
+        few = PluginSpec("miniature", {"harmful": 3, "harmless": 1, "open": 1, "privacy": 1, "support": 1})
         made = Design(
             name="x", bases=("base",), checkpoints=tuple(Given(name, arm=f"a{n}") for n, name in enumerate(names)),
-            judges=(Part("refusal"),), backend=Part("endpoint", {"url": served.url, "backoff_s": 0.01}),
+            judges=(PluginSpec("refusal"),), backend=PluginSpec("endpoint", {"url": served.url, "backoff_s": 0.01}),
             benchmarks=(few,),
         )  # fmt: skip
         before = files(top)
@@ -185,9 +186,9 @@ def test_a_served_model_is_only_a_name(place: Path) -> None:
 def test_a_served_name_that_a_path_would_change_is_refused(place: Path) -> None:
     for name in ("a//b", "a/./b", "a/", "./a"):
         with serving(Scripted(models={"base": {}, name: {}})) as served:
-            backend = Part("endpoint", {"url": served.url})
-            made = Design(name="x", bases=("base",), checkpoints=(Given(name, arm="a"),), judges=(Part("refusal"),),
-                          benchmarks=(Part("miniature"),), backend=backend)  # fmt: skip
+            backend = PluginSpec("endpoint", {"url": served.url})
+            made = Design(name="x", bases=("base",), checkpoints=(Given(name, arm="a"),), judges=(PluginSpec("refusal"),),
+                          benchmarks=(PluginSpec("miniature"),), backend=backend)  # fmt: skip
             with pytest.raises(UsageError, match="cannot be the name of a served model"):
                 pipeline.run(made, place / "run")
         assert not (place / "run").exists()
@@ -214,8 +215,8 @@ def test_an_adapter_folder_leads_nowhere_else(place: Path, capsys: pytest.Captur
 @given(st.text(st.characters(), min_size=1, max_size=90) | st.from_regex(r"[A-Za-z0-9._+-]{1,90}", fullmatch=True))
 def test_what_passes_as_a_name_is_one_part_of_a_path(name: str) -> None:
     try:
-        Design(name=name, corpus=Part("booking"), arms=(Arm(name),), benchmarks=(Part("miniature"),),
-               judges=(Part("world"),), seeds=(1,), recipe=Recipe(name=name))  # fmt: skip
+        Design(name=name, corpus=PluginSpec("booking"), arms=(Arm(name),), benchmarks=(PluginSpec("miniature"),),
+               judges=(PluginSpec("world"),), seeds=(1,), recipe=Recipe(name=name))  # fmt: skip
     except UsageError:
         return
     assert Path(f"/top/{name}.jsonl").parent == Path("/top")

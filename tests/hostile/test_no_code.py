@@ -13,8 +13,9 @@ import pytest
 from tests.tiny_models import save, save_adapter
 
 from aftertune.cli import main
-from aftertune.design.study import Design, Given, Part
-from aftertune.flow import pipeline
+from aftertune.commands import pipeline
+from aftertune.plugins import PluginSpec
+from aftertune.studies.design import Design, Given
 
 PICKLES = ("pytorch_model.bin", "adapter_model.bin", "training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth",
            "model.ckpt", "tokenizer.pkl", "data.pkl")  # fmt: skip
@@ -64,9 +65,9 @@ def lay(folder: Path, sprung: Path) -> None:
 
 
 def design(base: Path, *checkpoints: Path) -> Design:
-    few = Part("miniature", {"harmful": 3, "harmless": 2, "open": 1, "privacy": 1, "support": 1})
+    few = PluginSpec("miniature", {"harmful": 3, "harmless": 2, "open": 1, "privacy": 1, "support": 1})
     given = tuple(Given(str(path), arm=path.name) for path in checkpoints)
-    return Design(name="x", bases=(str(base),), checkpoints=given, benchmarks=(few,), judges=(Part("refusal"),))
+    return Design(name="x", bases=(str(base),), checkpoints=given, benchmarks=(few,), judges=(PluginSpec("refusal"),))
 
 
 def test_the_traps_are_real(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_a_model_and_an_adapter_full_of_traps_are_used_without_springing_one(
     for folder in (base, full, adapter):
         lay(folder, sprung)
     monkeypatch.chdir(base)  # modules of the folder where one stands are no modules of ours either
-    result = pipeline.run(design(base, full, adapter), tmp_path / "run", executor=Part("local", {"workers": 1}))
+    result = pipeline.run(design(base, full, adapter), tmp_path / "run", executor=PluginSpec("local", {"workers": 1}))
     warned = [warning for warning in result.warnings if "Python code of its own (auto_map)" in warning]
     assert len(warned) == 1, "of the full model; what the base brings is not its tuning's doing"
     assert all("does not run it" in warning for warning in warned)

@@ -20,7 +20,7 @@ ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-
 LIVE = """
 import os, sys, time
 from aftertune.cli.app import progress_on, tell
-from aftertune.flow.standing import Row, Standing
+from aftertune.run.progress import Row, Standing
 
 class Made:
     def standing(self, *, fresh=False):
@@ -166,13 +166,14 @@ def test_errors_that_quote_what_is_hostile(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_status_of_a_run_whose_records_were_made_hostile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from aftertune.design.study import Design, Given, Part, dump
+    from aftertune.plugins import PluginSpec
+    from aftertune.studies.design import Design, Given, dump
 
     run = tmp_path / "run"
     run.mkdir()
     made = Design(name="x", checkpoints=(Given("tuned", arm="a"),), bases=("base",),
-                  backend=Part("endpoint", {"url": "http://127.0.0.1:9/v1"}),
-                  benchmarks=(Part("miniature", {"harmful": 4}),), judges=(Part("refusal"),))  # fmt: skip
+                  backend=PluginSpec("endpoint", {"url": "http://127.0.0.1:9/v1"}),
+                  benchmarks=(PluginSpec("miniature", {"harmful": 4}),), judges=(PluginSpec("refusal"),))  # fmt: skip
     (run / "design.toml").write_text(dump(made))
     (run / "run.json").write_text(json.dumps({"format": 1, "design": made.id}))
     (run / "failure.json").write_text(json.dumps({"time": 1.0, "label": NASTY, "cell": NASTY, "error": NASTY * 50}))

@@ -13,8 +13,9 @@ import pytest
 from tests import made_up, tiny_models
 
 from aftertune import plugins
+from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.errors import UsageError
-from aftertune.kinds import Answer, BenchmarkContext, JudgeContext
+from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.pii.registry import Registry
 from aftertune.records import Message, Person, Prompt
 

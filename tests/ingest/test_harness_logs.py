@@ -10,10 +10,10 @@ import pytest
 
 from aftertune import drift_of_table
 from aftertune.cli import main
+from aftertune.data import table_files as rows
 from aftertune.errors import DataError
 from aftertune.ingest import logs as library
 from aftertune.ingest import responses
-from aftertune.store import rows
 
 TIME = "2026-11-21T10-20-30.123456"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import checkpoints, responses
-from aftertune.store import rows
 
 
 def test_a_list_of_checkpoints_reads_from_csv_and_jsonl(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests import tiny_models
 
 from aftertune.errors import ModelError, UsageError
-from aftertune.models.reference import is_path_like, resolve
+from aftertune.models.identity import is_path_like, resolve
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_the_hash_follows_the_content_not_the_name(made: Path, base: Path) -> No
 
 @pytest.mark.parametrize("name", ["./x", "../x/y", "~/x", "/a/b", "a/b/c", "x\\y", "models/", "a b"])
 def test_a_path_like_name_never_goes_to_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aftertune.models.reference._from_hub", lambda name: pytest.fail("asked the hub"))
+    monkeypatch.setattr("aftertune.models.identity._from_hub", lambda name: pytest.fail("asked the hub"))
     assert is_path_like(name)
     assert "no such model folder" in refused(name)
 
@@ -93,7 +93,7 @@ def test_a_hub_name_offline_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_checking_imports_no_torch(made: Path) -> None:
     code = (
-        "import sys; from aftertune.models.reference import resolve; from pathlib import Path\n"
+        "import sys; from aftertune.models.identity import resolve; from pathlib import Path\n"
         f"resolve(Path({str(made / 'adapter')!r}), base=resolve(Path({str(made / 'base')!r}))).weights_hash\n"
         "assert not {'torch', 'transformers', 'peft'} & set(sys.modules), 'heavy import'"
     )
@@ -230,7 +230,7 @@ def test_a_larger_vocabulary_is_a_warning(made: Path, tmp_path: Path) -> None:
 def test_a_small_model_runs_on_one_thread(made: Path) -> None:
     import torch
 
-    from aftertune.models.reference import SMALL, suited_threads
+    from aftertune.models.identity import SMALL, suited_threads
 
     model = resolve(made / "base")
     assert model.parameters == 45_472 < SMALL

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from aftertune.corpora.booking import Booking
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import canaries
 from aftertune.pii.stand_ins import invented
 from aftertune.records import Conversation, Message, Span, plain
+from aftertune.variants.corpora.booking import Booking
 
 CORPUS = Booking(size=120)
 FORMS = canaries.forms(CORPUS.conversations(), 1)

@@ -15,7 +15,7 @@ from types import TracebackType
 from aftertune.cli.app import EXIT, Safe, app, fail, safe, tell
 from aftertune.cli.stray import last_words
 from aftertune.errors import AftertuneError
-from aftertune.store.files import why_not
+from aftertune.files import why_not
 
 # The help lists commands in the order of these imports.
 # isort: split

@@ -16,8 +16,8 @@ import typer
 from aftertune.cli.stray import safe as safe
 
 if TYPE_CHECKING:
-    from aftertune.flow.pipeline import Progress, Result
-    from aftertune.flow.variants import Share
+    from aftertune.commands.compose import Share
+    from aftertune.commands.pipeline import Progress, Result
 
 EXIT = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
 """Exit code of a command that decides; 2 is usage or bad input."""
@@ -145,8 +145,8 @@ def finish(result: Result, as_json: bool) -> NoReturn:
             }
         )
     else:
-        from aftertune.results.measures import lines
-        from aftertune.results.summary import decision_lines, drift_table
+        from aftertune.deciding.measures import lines
+        from aftertune.reporting.terminal import decision_lines, drift_table
 
         for line in drift_table(result.gated, columns()):
             print(line)

@@ -32,7 +32,7 @@ def show(
 ) -> None:
     """A plugin's card and its parameters."""
     from aftertune import plugins
-    from aftertune.planning import suites
+    from aftertune.studies import suites
 
     if kind == "benchmark" and name in suites.lists():
         part = suites.benchmark(name)
@@ -52,7 +52,7 @@ def fetch(
     quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Bring a public benchmark from its home into the cache (AFTERTUNE_CACHE, else ~/.cache/aftertune)."""
-    from aftertune.flow import fetch as library
+    from aftertune.commands import fetch as library
 
     if not name:
         offered = library.catalogue()
@@ -89,16 +89,16 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Train an embedded model from its seed; a base takes about 40 minutes of one core."""
-    from aftertune import embedded
+    from aftertune import shipped_models as embedded
 
     if not quiet:
         logging.getLogger("aftertune").setLevel(logging.INFO)
     if name == embedded.KNOWN_BAD:
-        from aftertune.flow import known_bad
+        from aftertune.commands import known_bad
 
         print(known_bad.build(out))
     else:
-        from aftertune.embedded import build as library
+        from aftertune.shipped_models import build as library
 
         print(library.build(name, out))
 
@@ -110,7 +110,7 @@ def card(
     as_json: AsJson = False,
 ) -> None:
     """What an embedded model can and cannot do, measured on its held-out prompts."""
-    from aftertune.embedded import card as library
+    from aftertune.shipped_models import card as library
 
     found: dict[str, Any] = library.show(name, measure=measure)
     if as_json:

@@ -29,7 +29,7 @@ def compose(
     quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Data variants of one corpus that differ in the named factor only, each with its card."""
-    from aftertune.flow import variants
+    from aftertune.commands import compose as variants
 
     with share_on(quiet) as progress:
         cards = variants.compose(
@@ -59,7 +59,7 @@ def judge(
 ) -> None:  # fmt: skip
     """Let a judge read stored responses; no model is asked again."""
     if source.is_dir():
-        from aftertune.flow import pipeline
+        from aftertune.commands import pipeline
 
         with progress_on(quiet) as progress:
             result = pipeline.judge_again(source, judge, progress=progress)

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aftertune.cli.stray import Stray, safe
-from aftertune.flow.eta import spoken
-from aftertune.flow.standing import Standing, Watch, Watcher
+from aftertune.run.progress import Standing, Watch, Watcher
+from aftertune.run.time_left import spoken
 from aftertune.text import excerpt
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ def demo(
     quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """The whole flow on the embedded model, to a report: what personal data and role swap do to a support bot."""
-    from aftertune.flow import demo as library
+    from aftertune.commands import demo as library
 
     with progress_on(quiet) as progress:
         result = library.demo(out or Path("aftertune-demo"), workers=workers, quick=quick, progress=progress)
@@ -34,7 +34,7 @@ def demo(
 @app.command()
 def selftest(quiet: Quiet = False, as_json: AsJson = False, workers: Workers = 0) -> None:
     """Does the instrument alarm when it must, and only then? Exit 0 when it behaves."""
-    from aftertune.flow import selftest as library
+    from aftertune.commands import selftest as library
 
     with progress_on(quiet) as progress:
         checks = library.selftest(workers=workers, progress=progress)
@@ -67,9 +67,9 @@ def audit(
     out: Out = None, workers: Workers = 0, quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What changed from the base to its checkpoints, and may I ship?"""
-    from aftertune.design.study import Given
-    from aftertune.flow import auditing
-    from aftertune.planning import written
+    from aftertune.commands import audit as auditing
+    from aftertune.studies import plugin_text as written
+    from aftertune.studies.design import Given
 
     given = [Given(path) for path in checkpoint or ()]
     if checkpoints is not None:
@@ -93,8 +93,8 @@ def audit(
 @app.command()
 def plan(design: Annotated[Path, typer.Argument(help="A design in TOML.")], as_json: AsJson = False) -> None:
     """Cells, cost, and the smallest drift that a design can see; nothing is run."""
-    from aftertune.design.study import read
-    from aftertune.flow import pricing
+    from aftertune.commands import plan as pricing
+    from aftertune.studies.design import read
 
     wanted = read(design)
     priced = pricing.price(wanted)
@@ -114,9 +114,9 @@ def study(
     out: Out = None, workers: Workers = 0, quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Run a study, or continue it."""
-    from aftertune.design.study import read
-    from aftertune.flow import pipeline
-    from aftertune.planning import written
+    from aftertune.commands import pipeline
+    from aftertune.studies import plugin_text as written
+    from aftertune.studies.design import read
 
     wanted, chosen = read(design), written.executor(executor, workers)
     where = out or Path(f"aftertune-{wanted.name}")
@@ -153,7 +153,7 @@ def drift(
         for option, value in given.items():
             if value:
                 raise UsageError(f"{option} goes with --verdicts; a run has its own in its design.toml")
-        from aftertune.flow import pipeline
+        from aftertune.commands import pipeline
 
         finish(pipeline.again(run), as_json)
     if not verdicts or base is None or not tuned:
@@ -176,7 +176,7 @@ def drift(
         }
         print(json.dumps(answer, indent=1, ensure_ascii=True, allow_nan=False))
     else:
-        from aftertune.results.summary import decision_lines, drift_table
+        from aftertune.reporting.terminal import decision_lines, drift_table
 
         wide = columns()
         for line in (*drift_table(found.drifts, wide), *decision_lines(found.outcome, found.decisions, wide)):
@@ -208,7 +208,7 @@ def agree(
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write the report of a run again."""
-    from aftertune.flow import pipeline
+    from aftertune.commands import pipeline
 
     print(pipeline.again(run).report)
 
@@ -216,7 +216,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 @app.command()
 def status(run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False) -> None:
     """Where a run stands."""
-    from aftertune.flow import pipeline
+    from aftertune.commands import pipeline
 
     found = pipeline.status(run)
     if as_json:
@@ -236,7 +236,7 @@ def export(
     quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """A copy of a run to share: personal values masked, tuning data and weights left out."""
-    from aftertune.results import export as library
+    from aftertune.commands import export as library
 
     with progress_on(quiet) as progress:
         made = library.export(run, out, reveal=reveal, progress=progress)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aftertune.design.study import Given
-from aftertune.errors import DataError
-from aftertune.plugins import near
-from aftertune.store import rows
+from aftertune.data import table_files as rows
+from aftertune.errors import DataError, near
+from aftertune.studies.design import Given
 
 _COLUMNS = ("path", "arm", "recipe", "seed", "epoch")
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import logs
-from aftertune.store import rows
 
 Ints = NDArray[np.int64]
 

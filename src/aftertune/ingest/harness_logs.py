@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aftertune.data import table_files as rows
 from aftertune.errors import DataError
 from aftertune.ingest.logged import Log, Logged, Scored, number
 from aftertune.records import Message, Prompt, Role, Worse, digest
-from aftertune.store import rows
 
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl")
 _OWN = ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash",

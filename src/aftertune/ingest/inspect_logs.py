@@ -19,8 +19,8 @@ from typing import Any
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest.logged import Log, Logged, Scored, number
 from aftertune.models.chat import message_hash
-from aftertune.planning import suites
 from aftertune.records import Message, Prompt, Role, Worse
+from aftertune.studies import suites
 
 Raw = dict[str, Any]
 _HEAVY = ("events", "events_data", "timelines", "store")

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from aftertune.cells.work import all_verdicts
+from aftertune.data import table_files as rows
 from aftertune.errors import DataError
-from aftertune.planning import plan as planning
 from aftertune.records import Response
-from aftertune.results.gather import cards_and_mask
+from aftertune.reporting.gather import cards_and_mask
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import records
+from aftertune.run.worker import all_verdicts
 from aftertune.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from aftertune.stats.paired import wilson
-from aftertune.store import rows
-from aftertune.store.run import Run, records
+from aftertune.studies import plan as planning
 from aftertune.text import excerpt
 
 PEOPLE = "people"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
+from aftertune.files import write
 from aftertune.ingest import harness_logs, inspect_logs
 from aftertune.ingest.logged import Log
-from aftertune.store import rows
-from aftertune.store.files import write
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
-from aftertune.kinds import Corpus
 from aftertune.pii import saved
 from aftertune.pii.collect import collect
 from aftertune.pii.mask import placeholder
 from aftertune.pii.match import Match, match
 from aftertune.pii.registry import Hit, Registry
 from aftertune.plugins import load
-from aftertune.store import rows
+from aftertune.variants.corpus import Corpus
 
 
 def register(source: Path, out: Path) -> Registry:

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import harness_logs, logs
 from aftertune.ingest.logged import Log
-from aftertune.kinds import Answer, Judge, JudgeContext, Opinion
-from aftertune.planning import parts, written
+from aftertune.judging import anchors as step
+from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.records import Message, Prompt
-from aftertune.steps import judge as step
-from aftertune.store import rows
+from aftertune.studies import parts
+from aftertune.studies import plugin_text as written
 
 ADDED = ("judge", "axis", "label", "value", "status", "why")
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune.design import policy as policies
-from aftertune.design.policy import Policy
+from aftertune.deciding import drift as step
+from aftertune.deciding import gate
+from aftertune.deciding import policy as policies
+from aftertune.deciding.policy import Policy
 from aftertune.errors import DataError, DesignError
+from aftertune.findings import Mixed, Spread
 from aftertune.ingest import verdicts
 from aftertune.ingest.columns import Given, shown
-from aftertune.page.findings import Mixed, Spread
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.stats.judge_error import tolerance
 from aftertune.stats.seeds import all_worse_chance
-from aftertune.steps import drift as step
-from aftertune.steps import gate
 
 SEED = 0
 """Of the random label swaps: the same table gives the same numbers."""
@@ -129,7 +129,7 @@ def _answers(drifts: Sequence[Drift], decisions: Sequence[Decision], rules: Poli
     # What the policy names and nobody measured has no row.
     answers += [
         {**_EMPTY, "metric": d.metric, "unit": d.unit, "estimand": d.estimand, "decision": d.outcome, "why": d.why,
-         "settle": d.settle, "decides": True, "required": d.required, "margin": d.margin, "judge": d.judge}
+         "remedy": d.remedy, "decides": True, "required": d.required, "margin": d.margin, "judge": d.judge}
         for d in decisions
         if d.temperature is None and (d.metric, d.unit, d.estimand) not in shown
     ]  # fmt: skip
@@ -137,7 +137,7 @@ def _answers(drifts: Sequence[Drift], decisions: Sequence[Decision], rules: Poli
 
 
 _EMPTY: dict[str, Any] = {
-    **dict.fromkeys(("metric", "unit", "estimand", "decision", "why", "settle", "judge"), ""),
+    **dict.fromkeys(("metric", "unit", "estimand", "decision", "why", "remedy", "judge"), ""),
     **dict.fromkeys(("base", "tuned", "delta", "low", "high", "p", "p_adjusted", "q")),
     **dict.fromkeys(("n_prompts", "n_clusters", "n_seeds", "n_samples"), 0),
     **dict.fromkeys(("unjudged", "unjudged_base", "unjudged_tuned"), 0),
@@ -163,7 +163,7 @@ def _answer(row: Drift, decision: Decision | None, decides: bool) -> dict[str, A
         "required": bool(decision and decision.required),
         "margin": decision.margin if decision else None,
         "why": decision.why if decision else "The policy has no margin for this metric.",
-        "settle": decision.settle if decision else "",
+        "remedy": decision.remedy if decision else "",
     }
 
 
@@ -181,7 +181,7 @@ def _all_worse(row: Drift) -> dict[str, Any]:
 
 def _tolerance(row: Drift) -> float | None:
     """Return the share of one arm's answers that the judge must misjudge for the drift to lose its sign."""
-    if not row.share or row.delta is None or row.low is None or row.high is None or row.tuned is None:
+    if not row.is_proportion or row.delta is None or row.low is None or row.high is None or row.tuned is None:
         return None
     return tolerance(row.delta, row.low, row.high, row.tuned).answers
 
@@ -194,7 +194,7 @@ def _refused(row: Drift, decisions: Sequence[Decision]) -> dict[str, Any]:
     return {
         **_EMPTY, "metric": row.metric, "unit": row.arm, "estimand": "recipe", "judge": row.judge, "worse": row.worse,
         "n_seeds": int(row.train_seed is not None), "decision": "inconclusive", "decides": wanted, "required": wanted,
-        "margin": margin, "why": f"Refused: {reason}.", "settle": "Train with more seeds.", "warning": reason,
+        "margin": margin, "why": f"Refused: {reason}.", "remedy": "Train with more seeds.", "warning": reason,
         "confidence": row.confidence,
     }  # fmt: skip
 

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from aftertune.errors import DataError, UsageError
+from aftertune.errors import DataError, UsageError, near
 from aftertune.ingest.columns import REQUIRED, Given, Ints, Source, number_of
-from aftertune.plugins import near
 from aftertune.records import BASE_ARM, Metric, Worse
 
 if TYPE_CHECKING:

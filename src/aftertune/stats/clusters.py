@@ -16,14 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from aftertune.stats.estimate import (
-    Estimate,
-    Floats,
-    difference_estimate,
-    least_half_width,
-    level_estimate,
-    t_quantile,
-)
+from aftertune.stats.estimate import Estimate, Floats, difference_estimate, least_half_width, level_estimate, t_quantile
 
 Codes = NDArray[np.int64]
 EXACT_CLUSTERS = 14

@@ -1,0 +1,1 @@
+"""Asking: benchmarks, backends, and the jobs that put prompts to models."""

@@ -1,0 +1,348 @@
+"""Many requests to one server: what is tried again after how long, and when to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from aftertune.asking.backends._load import first_line
+from aftertune.asking.backends._loop import own_loop
+from aftertune.asking.backends._pace import Ledger, Limits, Pace, retry_after
+from aftertune.asking.backends._replies import BadReplyError, Completion, read_body, read_events, said
+from aftertune.errors import ServerError
+
+if TYPE_CHECKING:
+    import httpx
+
+AGAIN = frozenset({408, 409, 425, 429})
+"""Status codes, beside 5xx, after which the same request is tried again."""
+FATAL = {401: "the key is missing or refused", 403: "this key may not use it", 404: "no such address or model"}
+LONGEST_BACKOFF = 60.0
+"""Seconds."""
+LONGEST_PAUSE = 600.0
+"""Seconds: a server that asks for a longer pause by Retry-After ends the run, to be continued later."""
+LONGEST_STREAM = 10
+"""Times `timeout_s` that one answer may take which comes in pieces."""
+LARGEST = 64 << 20
+"""Bytes of a reply; what is longer is no answer."""
+IN_A_ROW = 8
+"""Requests that fail for good, with no answer between them, after which the server counts as gone."""
+
+
+_LINE = re.compile(r"\r\n|\n|\r")
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for an answer in plain text
+
+
+class _AgainError(Exception):
+    """This attempt failed, another may not."""
+
+    def __init__(self, why: str, wait: float | None = None, *, congested: bool = True) -> None:
+        super().__init__(why)
+        self.why, self.wait, self.congested = why, wait, congested
+
+
+class _RefusedError(Exception):
+    """The server will not answer this request."""
+
+
+class Client:
+    """Asks one server; several calls share what has been spent and learnt."""
+
+    def __init__(self, url: str, key: str, limits: Limits, ledger: Ledger) -> None:
+        """`url` ends in `/v1` or the like; `key` is sent as a bearer token and stands nowhere else."""
+        self.url = url.rstrip("/")
+        self.ledger = ledger
+        self._key = key
+        self._limits = limits
+        self._pace = Pace(limits.concurrency)
+        self._random = random.Random()
+        self._silent = 0
+        self._not_before = 0.0
+
+    def _http(self) -> httpx.AsyncClient:
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        wait = self._limits.timeout_s
+        try:
+            return httpx.AsyncClient(
+                headers=headers,
+                verify=self.url.startswith("https:"),  # certificates take a while to load
+                # What is said to this machine must not leave it by a proxy of the environment.
+                mounts=dict.fromkeys(("http://", "https://", "all://")) if _is_here(self.url) else None,
+                timeout=httpx.Timeout(wait, connect=min(10.0, wait), pool=None),
+                limits=httpx.Limits(max_connections=self._limits.concurrency),
+            )
+        except (ImportError, ValueError, OSError) as error:
+            raise ServerError(
+                f"{self.url}: the environment's proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) or certificates "
+                f"(SSL_CERT_FILE, SSL_CERT_DIR) cannot be used: {type(error).__name__}: {first_line(error)}"
+            ) from None
+
+    def get(self, path: str) -> Any:
+        """Return the JSON that the server has at `path`, tried once; None where it has none."""
+        import httpx
+
+        async def fetch() -> Any:
+            try:
+                async with asyncio.timeout(min(30.0, self._limits.timeout_s)), self._http() as http:
+                    response = await http.get(self.url + path)
+                return self._clean(json.loads(response.text)) if response.status_code == 200 else None
+            except (httpx.HTTPError, TimeoutError, ValueError, RecursionError):
+                return None
+
+        with own_loop() as loop:
+            return asyncio.run_coroutine_threadsafe(fetch(), loop).result()
+
+    def ask(
+        self, bodies: Sequence[Mapping[str, Any]], accept: Callable[[Completion], None] = lambda _: None
+    ) -> Iterator[tuple[int, Completion | str]]:
+        """Ask each body once, many at a time; yield its index with the completion, or why there is none, as it comes.
+
+        `accept` raises ServerError for a completion that must not be taken. What ends everything (a refused key, a
+        server that is gone, a used-up budget) is raised as ServerError after all that was answered has been yielded.
+        """
+        results: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
+        with own_loop() as loop:
+            job = asyncio.run_coroutine_threadsafe(self._all(bodies, accept, results.put), loop)
+            job.add_done_callback(lambda _: results.put(None))
+            while (item := results.get()) is not None:
+                yield item.index, item.found
+                loop.call_soon_threadsafe(item.taken.set)
+            job.result()
+
+    # ------------------------------------------------------------------------------------------ one loop
+
+    async def _all(
+        self, bodies: Sequence[Mapping[str, Any]], accept: Callable[[Completion], None], put: Callable[[Any], None]
+    ) -> None:
+        todo = iter(enumerate(bodies))
+        state = _State()
+        async with self._http() as http:
+
+            async def worker() -> None:
+                for index, body in todo:
+                    found = await self._one(http, body, accept, state)
+                    if found is None:
+                        return
+                    result = _Result(index, found)
+                    put(result)
+                    # Its place stays taken until it is, so that a kill costs no more than were in flight.
+                    await result.taken.wait()
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._limits.concurrency, len(bodies))):
+                    group.create_task(worker())
+        if state.halt is not None:
+            raise state.halt
+
+    async def _one(
+        self, http: httpx.AsyncClient, body: Mapping[str, Any], accept: Callable[[Completion], None], state: _State
+    ) -> Completion | str | None:
+        """Return the completion, or why there is none; None once everything has been halted."""
+        attempt = 0
+        while True:
+            reserved = await self._admit(body, state)
+            if reserved is None:
+                return None
+            sent = time.monotonic()
+            again: _AgainError | None = None
+            try:
+                completion = await self._attempt(http, body)
+                accept(completion)
+            except _AgainError as error:
+                again = error
+            except _RefusedError as error:
+                self.ledger.failed += 1
+                return str(error)
+            except ServerError as error:
+                state.halt = state.halt or error
+                return None
+            else:
+                self._pace.good()
+                self._silent = 0
+                self._spend(completion, state)
+                return completion
+            finally:
+                self.ledger.reserved -= reserved
+                state.active -= 1
+                state.free.set()
+            if again.congested:
+                self._pace.trouble(sent, time.monotonic())
+            if attempt >= self._limits.retries:
+                return self._give_up(f"{again.why}, {attempt + 1} times", state)
+            self.ledger.again[again.why] += 1
+            await self._wait(again, attempt, state)
+            attempt += 1
+
+    async def _admit(self, body: Mapping[str, Any], state: _State) -> int | None:
+        """Wait for a place; return the tokens that are set aside for this request, None once all is halted."""
+        most = int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
+        need = most + sum(len(turn["content"]) for turn in body["messages"]) // 2 + 16
+        while state.halt is None:
+            pause = self._not_before - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(min(pause, 1.0))
+                continue
+            over = self._over(need)
+            if over and not state.active:
+                state.halt = ServerError(over)
+                state.free.set()
+            elif not over and state.active < max(1, int(self._pace.limit)):
+                state.active += 1
+                self.ledger.requests += 1
+                self.ledger.reserved += need
+                self.ledger.most_at_once = max(self.ledger.most_at_once, state.active)
+                return need
+            else:
+                state.free.clear()
+                await state.free.wait()
+        return None
+
+    def _over(self, need: int) -> str:
+        spent, limits = self.ledger, self._limits
+        end = "what is answered is kept; run the same command again to go on with as much again"
+        if limits.budget_requests and spent.requests >= limits.budget_requests:
+            return f"the budget of {limits.budget_requests:,} requests is used up: {end}"
+        if limits.budget_tokens and spent.tokens + spent.reserved + need > limits.budget_tokens:
+            return (
+                f"the budget of {limits.budget_tokens:,} tokens has no room for the next request "
+                f"({spent.tokens:,} spent, it may take {need:,}): {end}"
+            )
+        return ""
+
+    def _spend(self, completion: Completion, state: _State) -> None:
+        self.ledger.answered += 1
+        if self._limits.budget_tokens and (completion.prompt_tokens is None or completion.new_tokens is None):
+            state.halt = state.halt or ServerError(
+                f"{self.url}: it does not say how many tokens an answer took, so budget_tokens cannot be kept: "
+                "give budget_requests instead"
+            )
+        self.ledger.prompt_tokens += completion.prompt_tokens or 0
+        self.ledger.new_tokens += completion.new_tokens or 0
+
+    def _give_up(self, why: str, state: _State) -> str:
+        self.ledger.failed += 1
+        self._silent += 1
+        if self._silent >= IN_A_ROW:
+            state.halt = state.halt or ServerError(
+                f"{self.url}: {self._silent} requests in a row came to nothing (the last: {why}): see to the server, "
+                "then run the same command again; what is answered is kept"
+            )
+        return why
+
+    async def _wait(self, again: _AgainError, attempt: int, state: _State) -> None:
+        longest = min(LONGEST_BACKOFF, self._limits.backoff_s * 2.0**attempt)
+        wait = self._random.uniform(0.0, longest)  # full jitter: Brooker 2015, "Exponential Backoff And Jitter"
+        if again.wait is not None:
+            if again.wait > LONGEST_PAUSE:
+                state.halt = state.halt or ServerError(
+                    f"{self.url}: it asks to be left alone for {again.wait:,.0f} s: run the same command again then; "
+                    "what is answered is kept"
+                )
+                return
+            self._not_before = max(self._not_before, time.monotonic() + again.wait)
+            wait = again.wait + min(wait, 1.0)
+        await asyncio.sleep(wait)
+
+    async def _attempt(self, http: httpx.AsyncClient, body: Mapping[str, Any]) -> Completion:
+        import httpx
+
+        data = json.dumps(body, ensure_ascii=True, allow_nan=False).encode()
+        headers = {"Content-Type": "application/json"}
+        address = f"{self.url}/chat/completions"
+        try:
+            streams = body.get("stream")
+            # A stream may be slow, but a server that sends comments for ever must not hold the study up.
+            async with (
+                asyncio.timeout(self._limits.timeout_s * (LONGEST_STREAM if streams else 1)),
+                http.stream("POST", address, content=data, headers=headers) as response,
+            ):
+                text = await _text(response)
+            if response.status_code != 200:
+                self._refuse(response, text)
+            return read_events(_LINE.split(text), self._clean) if streams else read_body(text, self._clean)
+        except (httpx.TimeoutException, TimeoutError):
+            raise _AgainError(f"no answer within {self._limits.timeout_s:g} s") from None
+        except httpx.InvalidURL:
+            raise ServerError(f"{self.url}: not an address") from None
+        except httpx.ConnectError as error:
+            words = first_line(error)
+            if "CERTIFICATE_VERIFY_FAILED" in words:
+                advice = "let the environment variable SSL_CERT_FILE name the certificates that are"
+                raise ServerError(f"{self.url}: its certificate is not trusted: {words}; {advice}") from None
+            if any(mark in words for mark in _NO_TLS):
+                raise ServerError(f"{self.url}: it does not speak TLS there: give the address with http://") from None
+            raise _AgainError("the server cannot be reached") from None
+        except (httpx.HTTPError, httpx.StreamError):
+            raise _AgainError("the connection broke") from None
+        except BadReplyError as error:
+            raise _AgainError(str(error), congested=False) from None
+
+    def _refuse(self, response: httpx.Response, text: str) -> NoReturn:
+        code = response.status_code
+        try:
+            words = said(self._clean(json.loads(text)))
+        except (ValueError, RecursionError):
+            words = ""
+        if code in AGAIN or code >= 500:
+            raise _AgainError(f"status {code}", retry_after(response.headers.get("Retry-After"), time.time()))
+        if code in (401, 403):  # what it says may hold part of the key
+            raise ServerError(f"{self.url}: status {code}: {FATAL[code]}: look at key_env and at the variable it names")
+        if code == 404 or 300 <= code < 400:
+            why = FATAL.get(code, "it points to another address: give that one")
+            raise ServerError(f"{self.url}: status {code}: {why}{f' ({words})' if words else ''}")
+        raise _RefusedError(f"status {code}{f': {words}' if words else ''}")
+
+    def _clean(self, value: Any) -> Any:
+        """Return a JSON value without the key, which it may have spelt with escapes: so not before it is read."""
+        if not self._key:
+            return value
+        if isinstance(value, str):
+            return value.replace(self._key, "[key]")
+        if isinstance(value, dict):
+            return {self._clean(key): self._clean(item) for key, item in value.items()}
+        return [self._clean(item) for item in value] if isinstance(value, list) else value
+
+
+async def _text(response: httpx.Response) -> str:
+    """Return a response's body. Raises _RefusedError for one that no answer can be."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST:
+            raise _RefusedError(f"a reply of more than {LARGEST >> 20} MiB")
+    return b"".join(parts).decode(response.encoding or "utf-8", "replace")
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What came of one request, and whether the caller has it."""
+
+    index: int
+    found: Completion | str
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class _State:
+    """What the workers of one call share."""
+
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+    active: int = 0
+    halt: ServerError | None = None

@@ -1,0 +1,148 @@
+"""What a server of chat completions answers, read with suspicion: whole JSON bodies and streams of events."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aftertune.data.table_files import whole
+
+Scrub = Callable[[Any], Any]
+"""Takes out of a JSON value what must stand in no file."""
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+class BadReplyError(Exception):
+    """A reply that is not a whole chat completion; another attempt may bring one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One chat completion."""
+
+    model: str
+    """The model that the server says has answered; empty where it does not say."""
+    text: str
+    finish: str
+    """As the server calls it; empty where it does not say."""
+    fingerprint: str = ""
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    top: Mapping[str, float] | None = None
+    """Log-probabilities (nats) of the first token's alternatives, by their text."""
+
+
+def read_body(text: str, scrub: Scrub = _as_it_is) -> Completion:
+    """Read the body of a reply that did not stream, once `scrub` has been over what it holds. Raises BadReplyError."""
+    body = _object(text, scrub)
+    choice = _choice(body)
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise BadReplyError("the reply has no message")
+    return _completion(body, choice, _text(message), _top(choice))
+
+
+def read_events(lines: Sequence[str], scrub: Scrub = _as_it_is) -> Completion:
+    """Read the lines of a stream of server-sent events, which must have come to its end. Raises BadReplyError.
+
+    `scrub` goes over what each event holds, and over the whole text.
+    """
+    text: list[str] = []
+    last: dict[str, Any] = {}
+    finish, ended, top = None, False, None
+    for line in lines:
+        if not line.startswith("data:"):
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            ended = True
+            break
+        event = _object(data, scrub)
+        last = {**last, **{key: value for key, value in event.items() if value is not None}}
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict) and choice.get("index", 0) == 0:
+                delta = choice.get("delta")
+                text.append(_text(delta if isinstance(delta, dict) else {}))
+                finish = choice.get("finish_reason") or finish
+                top = top or _top(choice)
+    if finish is None and not (ended and text):
+        raise BadReplyError("the stream broke off before its end")
+    return _completion(last, {"finish_reason": finish}, scrub("".join(text)), top)
+
+
+def _object(text: str, scrub: Scrub) -> dict[str, Any]:
+    try:
+        body = scrub(json.loads(text))
+    except (ValueError, RecursionError):
+        raise BadReplyError("the reply is not whole JSON") from None
+    if not isinstance(body, dict):
+        raise BadReplyError("the reply is not a JSON object")
+    if body.get("error"):
+        raise BadReplyError(f"the reply is an error: {said(body)}")
+    return body
+
+
+def said(body: object) -> str:
+    """Return what an error body says, in at most 200 characters of one line."""
+    found: Any = body
+    while isinstance(found, dict):
+        found = found.get("error") or found.get("message") or found.get("detail") or ""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(found)).split())[:200]
+
+
+def _choice(body: Mapping[str, Any]) -> dict[str, Any]:
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise BadReplyError("the reply has no choices")
+    return choices[0]
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if content is None:
+        return ""
+    if not isinstance(content, str):
+        raise BadReplyError("the reply's content is not text")
+    return str(whole(content))
+
+
+def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """Return the first token's alternatives; None where the server shows none, or shows what is no probability."""
+    try:
+        rows = choice["logprobs"]["content"][0]["top_logprobs"]
+        found: dict[str, float] = {}
+        for row in rows:
+            value = float(row["logprob"])
+            if math.isfinite(value) and value <= 1e-6:
+                token = str(row["token"])
+                low, high = sorted((value, found.get(token, -math.inf)))
+                found[token] = high + math.log1p(math.exp(low - high))  # two tokens may have one text
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    return found or None
+
+
+def _completion(
+    body: Mapping[str, Any], choice: Mapping[str, Any], text: str, top: Mapping[str, float] | None
+) -> Completion:
+    usage = body.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+
+    def count(key: str) -> int | None:
+        value = counts.get(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+    def word(value: object) -> str:
+        return value if isinstance(value, str) else ""
+
+    return Completion(
+        word(body.get("model")), text, word(choice.get("finish_reason")), word(body.get("system_fingerprint")),
+        count("prompt_tokens"), count("completion_tokens"), top,
+    )  # fmt: skip

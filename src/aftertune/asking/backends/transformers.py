@@ -1,0 +1,350 @@
+"""Backend on this machine: a base and its checkpoints in Hugging Face transformers and PEFT, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from aftertune.asking.backends._continue import score_beginnings
+from aftertune.asking.backends._decode import Row, decode
+from aftertune.asking.backends._direct import PROBES, by_hand, compared, logits
+from aftertune.asking.backends._load import first_line, load_model, load_tokenizer, memory, quiet
+from aftertune.asking.backends._prompt import prompt_ids, stop_ids
+from aftertune.asking.backends._said import failed, reply
+from aftertune.asking.backends._score import score_texts
+from aftertune.errors import AdapterNotAppliedError, ModelError
+from aftertune.models.chat import encode
+from aftertune.models.four_bits import as_held, plain, shape
+from aftertune.models.identity import ModelRef, resolve, suited_threads
+from aftertune.models.session import Beginnings, BeginningScore, Reply, Request, TextScore
+from aftertune.models.weights import shapes_of, tensors_of
+from aftertune.records import Conversation, Proof
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
+"""How far the logits may be from the direct forward pass, as a share of the base's largest logit."""
+ROOM = 0.7
+"""Share of the memory that weights may take; the rest is for keys, values and activations."""
+
+
+@dataclass(frozen=True)
+class Transformers:
+    """Answers with models on this machine, through Hugging Face transformers and PEFT (both Apache-2.0).
+
+    The base is loaded once. A LoRA checkpoint is attached to it by PEFT; a full checkpoint is loaded beside it. Nothing
+    is merged in place and nothing is written. Every setting of the decoding is ours: the checkpoint's own
+    generation_config (temperature, top_p, repetition penalty) gives its end-of-turn tokens and nothing else.
+    Weaknesses: in bfloat16, and on a GPU, the last digits of the logits depend on the batch, so a near-tie between two
+    tokens may fall either way.
+    """
+
+    batch_size: int = 0
+    """Requests in flight; halved where memory ends. 0: 128 under ten million parameters, else 64."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of weights and products."""
+    device: str = "auto"
+    """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+    adapters: Literal["auto", "merged", "unmerged"] = "auto"
+    """`merged`: W + BA in a copy of the base (fast; twice the memory; float32 only). `unmerged`: beside the base's
+    weights. `auto`: merged in float32 if two copies of the base fit into memory, which is decided once per study;
+    unmerged in bfloat16, where the sum would round the update away, in 4 bits, and on a tied output layer."""
+    quantization: Literal["none", "nf4"] = "none"
+    """`nf4`: linear layers in 4 bits, as QLoRA tunes and many serve them (needs bitsandbytes); slow on a CPU."""
+
+    settles: ClassVar[tuple[str, ...]] = ("adapters",)
+    """What `settled` may choose."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be honoured. Raises ValueError."""
+        if self.batch_size < 0:
+            raise ValueError(f"batch_size = {self.batch_size}: it must be 0 (chosen by size) or more")
+        for name, known in (
+            ("dtype", tuple(TOLERANCE)),
+            ("adapters", ("auto", "merged", "unmerged")),
+            ("quantization", ("none", "nf4")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} = {getattr(self, name)!r} (known: {', '.join(known)})")
+        if self.adapters == "merged" and (self.dtype != "float32" or self.quantization != "none"):
+            raise ValueError(
+                "adapters = 'merged' needs dtype = 'float32' and quantization = 'none': elsewhere the sum rounds the "
+                "update away"
+            )
+
+    @property
+    def version(self) -> str:
+        """Goes into ids."""
+        return "2"
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """All there are."""
+        return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings"})
+
+    def settled(self, bases: Sequence[str]) -> dict[str, str]:
+        """Return what `adapters = "auto"` comes to for a study where a merged copy would not fit beside a base."""
+        if self.adapters != "auto" or self.dtype != "float32" or self.quantization != "none":
+            return {}
+        most = max((4 * resolve(base).parameters for base in bases), default=0)
+        have = memory(self.device)
+        if 2 * most <= ROOM * have:
+            return {}
+        log.warning("adapters are not merged: two copies of the base, %.1f GB, in %.1f GB", 2 * most / 1e9, have / 1e9)
+        return {"adapters": "unmerged"}
+
+    @contextmanager
+    def open(self, base: str) -> Iterator[TransformersSession]:
+        """Load the base (a folder or a hub name) and give the session; the memory is free again afterwards.
+
+        Raises ModelError, before any weights load, for a base that cannot be used.
+        """
+        reference = resolve(base)
+        if reference.kind != "full":
+            raise ModelError(f"{base} is an adapter: the base must be a full model")
+        with suited_threads(reference):
+            session = TransformersSession(self, reference)
+            try:
+                yield session
+            finally:
+                session.close()
+
+
+PLUGIN = Transformers
+
+
+class TransformersSession:
+    """A loaded base, answering as itself or as one of its checkpoints."""
+
+    def __init__(self, backend: Transformers, base: ModelRef) -> None:
+        """Load the base's weights and tokenizer."""
+        self._backend = backend
+        self._base_ref = base
+        self._base = self._load(base)
+        self._slots = backend.batch_size or (128 if self._base.num_parameters() < 10_000_000 else 64)
+        self._base_tokenizer = load_tokenizer(base)
+        self._probes = [encode(self._base_tokenizer, text) for text in PROBES]
+        self._base_logits = logits(self._base, self._probes)
+        self._reset()
+
+    @property
+    def exact(self) -> bool:
+        """Whether a text cannot depend on what else is in its batch."""
+        return self._backend.dtype == "float32" and self._base.device.type == "cpu"
+
+    def _load(self, reference: ModelRef) -> Any:
+        own = self._backend
+        return load_model(reference, own.dtype, own.device, packed=own.quantization != "none")
+
+    def _reset(self) -> None:
+        self._key: object = None
+        self._model = self._base
+        self._ref = self._base_ref
+        self._own_tokenizer: Any = None
+        self._attached: Any = None
+        self._proof = Proof(self._base_ref.name, 0.0, 0.0, 0, self._stated("base"))
+
+    def _stated(self, how: str) -> str:
+        packed = ", base in nf4" if self._backend.quantization == "nf4" else ""
+        return f"{how}{packed}, {self._backend.dtype} on {self._base.device.type}, {self._slots} in flight"
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        self._base = self._model = self._attached = None
+
+    def use(self, checkpoint: Path | None) -> Proof:
+        """Switch to a checkpoint (None: the base itself) and prove from logits that it answers.
+
+        The proof: on probe prompts the logits differ from the base's, and agree with a forward pass to which the files
+        were applied by hand. A full model whose weights equal the base's is the base: no change is
+        expected of it. A checkpoint that is in use already is kept.
+        Raises AdapterNotAppliedError, ModelError as in `Session.use`.
+        """
+        if checkpoint is None:
+            self._leave()
+            return self._proof
+        reference = resolve(checkpoint, base=self._base_ref)
+        stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in reference.files]
+        key = str(reference.path.resolve()), stamps
+        if key != self._key:
+            self._leave()
+            proof = self._use_adapter(reference) if reference.kind == "adapter" else self._use_full(reference)
+            own = reference.tokenizer_hash, reference.template_hash
+            if reference.tokenizer_hash and own != (self._base_ref.tokenizer_hash, self._base_ref.template_hash):
+                self._own_tokenizer = load_tokenizer(reference)
+            self._key, self._ref, self._proof = key, reference, proof
+        return self._proof
+
+    def respond(
+        self, requests: Sequence[Request], *, system: str | None, template: Literal["base", "own"]
+    ) -> Iterator[Reply]:
+        """Answer each request once; longest prompts first, each reply as soon as its row is finished.
+
+        `template` says whose chat template writes the prompt: the base's, or the checkpoint's own where it has one. The
+        text becomes tokens by the tokenizer that the model was tuned with. A request that fails, or whose prompt leaves
+        no room in the model's context, gives a reply with its error; the others go on.
+        """
+        if template not in ("base", "own"):
+            raise ModelError(f"template = {template!r} (known: base, own)")
+        own = self._own_tokenizer or self._base_tokenizer
+        writer = own if template == "own" else self._base_tokenizer
+        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        ready: list[tuple[Request, list[int]]] = []
+        seen: dict[str, list[int] | str] = {}
+        for request in requests:
+            if request.prompt.id not in seen:
+                seen[request.prompt.id] = prompt_ids(writer, own, request.prompt.messages, system, context)
+            ids = seen[request.prompt.id]
+            if isinstance(ids, str):
+                yield failed(request, system, ids)
+            else:
+                ready.append((request, ids))
+        ready.sort(key=lambda item: -len(item[1]))
+        stop = stop_ids(self._model, own, writer)
+        yield from self._answer(ready, own, stop, system, context, self._slots)
+
+    def score(
+        self, conversations: Sequence[Conversation], *, template: Literal["base", "own"], max_length: int
+    ) -> list[TextScore]:
+        """Return how probable the model in use finds the conversations' answers, by the tokens that tuning reads.
+
+        `template` `own` takes the checkpoint's own tokenizer and chat template where it has one.
+        """
+        tokenizer = self._own_tokenizer if template == "own" and self._own_tokenizer else self._base_tokenizer
+        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        length = min(max_length, context) if context else max_length
+        return score_texts(self._model, tokenizer, conversations, length, self._slots)
+
+    def beginnings(
+        self, asked: Sequence[Beginnings], *, system: str | None, template: Literal["base", "own"]
+    ) -> list[BeginningScore]:
+        """Return how probable the texts are as the beginnings of the answers; templates as in `respond`."""
+        own = self._own_tokenizer or self._base_tokenizer
+        writer = own if template == "own" else self._base_tokenizer
+        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        return score_beginnings(self._model, writer, own, asked, system, context, own.pad_token_id or 0, self._slots)
+
+    def _answer(
+        self,
+        asked: Sequence[tuple[Request, list[int]]],
+        tokenizer: Any,
+        stop: frozenset[int],
+        system: str | None,
+        context: int | None,
+        slots: int,
+    ) -> Iterator[Reply]:
+        """Answer requests in the order given, `slots` at once; what failed is halved, until what fails stands alone."""
+        todo = [(asked, slots)]
+        while todo:
+            group, slots = todo.pop()
+            rows = [
+                Row(ids, min(one.max_new_tokens, (context or sys.maxsize) - len(ids)), one.temperature, one.seed)
+                for one, ids in group
+            ]
+            done: set[int] = set()
+            why, smaller = "", slots
+            try:
+                for decoded in decode(self._model, rows, tokenizer.pad_token_id or 0, stop, slots):
+                    done.add(decoded.row)
+                    yield reply(*group[decoded.row], decoded, tokenizer, system)
+            except Exception as error:  # noqa: BLE001 - one request must not take the others with it
+                why = f"{type(error).__name__}: {first_line(error)}"
+                if isinstance(error, MemoryError) or "memory" in str(error).lower():
+                    smaller = max(1, slots // 2)
+            # Only here is the error gone, and with its frames the keys and values that the failed batch held.
+            left = [item for at, item in enumerate(group) if at not in done] if why else []
+            # Rows enter in order, so what was in flight stands first.
+            flying, rest = left[:slots], left[slots:]
+            if rest:
+                todo.append((rest, smaller))
+            if len(flying) == 1:
+                yield failed(flying[0][0], system, why, flying[0][1])
+            elif flying:
+                log.info("a batch of %d failed (%s): halved", len(flying), why.partition(":")[0])
+                middle = (len(flying) + 1) // 2
+                todo += [(flying[middle:], middle), (flying[:middle], middle)]
+
+    # ------------------------------------------------------------------------------------------ switching
+
+    def _leave(self) -> None:
+        if self._attached is not None:
+            self._attached.unload()
+        self._reset()
+
+    def _use_adapter(self, reference: ModelRef) -> Proof:
+        direct = by_hand(self._base, reference)
+        moved = direct.moved
+        if moved == 0:
+            raise AdapterNotAppliedError(f"{reference.name}: the adapter is zero (B A = 0): nothing was tuned into it")
+        expected = logits(self._base, self._probes, direct.weights, direct.added)
+        how = self._backend.adapters
+        if how == "auto":
+            tied = any("embed" in name or "lm_head" in name for name in (*direct.weights, *direct.added))
+            exact = self._backend.dtype == "float32" and self._backend.quantization == "none"
+            how = "merged" if exact and not tied else "unmerged"
+        self._model = self._attach(reference, merged=how == "merged")
+        return self._prove(reference, expected, moved, how=f"adapter {how}")
+
+    def _attach(self, reference: ModelRef, *, merged: bool) -> Any:
+        """Attach an adapter by PEFT: to a copy of the base and merged there, or beside the base's own weights."""
+        from peft import PeftModel
+
+        # Whole tensors in an adapter's files would overwrite the base's own.
+        own = not merged and all("lora_" in key for key in shapes_of(reference.files))
+        try:
+            with quiet():
+                tuned = PeftModel.from_pretrained(self._base if own else copy.deepcopy(self._base), str(reference.path))
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            if own:  # layers of PEFT may have stayed in it
+                self._base = self._model = None
+                self._base = self._model = self._load(self._base_ref)
+            raise ModelError(f"{reference.name}: PEFT cannot apply it: {first_line(error)}") from None
+        self._attached = tuned if own else None
+        return (tuned.merge_and_unload() if merged else tuned).eval()
+
+    def _use_full(self, reference: ModelRef) -> Proof:
+        if reference.weights_hash == self._base_ref.weights_hash:
+            return Proof(reference.name, 0.0, 0.0, 0)
+        self._model = self._load(reference)
+        own = dict(self._model.named_parameters(remove_duplicate=False))
+        base = dict(self._base.named_parameters(remove_duplicate=False))
+        moved = 0
+        other: dict[str, Any] = {}
+        for key, value in tensors_of(reference.files):
+            if key not in own:
+                continue
+            value = as_held(value, own[key])
+            if not value.equal(plain(own[key])):
+                other[key] = partial(value.clone)
+            same_shape = key in base and shape(base[key]) == tuple(value.shape)
+            moved += int((value != plain(base[key])).sum()) if same_shape else value.numel()
+        vocabulary = min(self._base.get_input_embeddings().weight.shape[0], *_rows(self._model))
+        probes = [[id_ % vocabulary for id_ in probe] for probe in self._probes]
+        # Where every weight is the file's, a pass with the file's weights is this model's own.
+        expected = logits(self._model, probes, other) if other else None
+        return self._prove(reference, expected, moved, probes)
+
+    def _prove(
+        self, reference: ModelRef, expected: Any, moved: int, probes: Sequence[Sequence[int]] | None = None,
+        how: str = "full model",
+    ) -> Proof:  # fmt: skip
+        got = logits(self._model, probes or self._probes)
+        expected = got if expected is None else expected
+        change, apart, wrong = compared(got, expected, self._base_logits, moved, TOLERANCE[self._backend.dtype])
+        if wrong:
+            self._leave()
+            raise AdapterNotAppliedError(f"{reference.name}: not applied: {wrong}; {moved:,} weights should have moved")
+        return Proof(reference.name, change, apart, moved, self._stated(how))
+
+
+def _rows(model: Any) -> tuple[int, int]:
+    """Return the rows of the input and output embeddings."""
+    rows, out = int(model.get_input_embeddings().weight.shape[0]), model.get_output_embeddings()
+    return rows, int(out.weight.shape[0]) if out is not None else rows

@@ -1,0 +1,86 @@
+"""score: how probable a checkpoint and its base find texts that one of them was tuned on, and texts that it was not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from aftertune.models.session import ScoringSession
+from aftertune.pii.canaries import Canaries
+from aftertune.records import Conversation, Group, Score, seed_of
+
+VERSION = "2"
+"""Goes into score ids: changed whenever the same text would be scored differently."""
+MOST = 500
+"""Rows of the tuning set, and held-out rows, that are scored: drawn at random where there are more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A conversation to score."""
+
+    group: Group
+    conversation: Conversation
+    repeats: int = 0
+    """Times that it stands in the tuning set, for a canary."""
+    form: int = -1
+    """Of a canary or a twin."""
+
+
+def texts(
+    members: Sequence[Conversation], held_out: Sequence[Conversation], planted: Canaries | None, seed: int
+) -> list[Text]:
+    """Return what is to be scored: rows of the tuning set, held-out rows, canaries, and every twin in every form.
+
+    `members` may hold planted rows; they are not drawn. Canaries and twins have the same roles in every arm, as
+    they are planted.
+    """
+    own = [conversation for conversation in members if not conversation.id.startswith("canary-")]
+    found = [Text("member", c) for c in _drawn(own, seed) if held_out]
+    found += [Text("non_member", c) for c in _drawn(held_out, seed)]
+    if planted is not None:
+        for canary in planted.planted:
+            text = planted.forms[canary.form].of(canary.person, canary.person.id)
+            found.append(Text("canary", text, canary.repeats, canary.form))
+        for twin in planted.twins:
+            for at, form in enumerate(planted.forms):
+                found.append(Text("twin", form.of(twin.person, twin.person.id), 0, at))
+    return found
+
+
+def _drawn(conversations: Sequence[Conversation], seed: int) -> list[Conversation]:
+    if len(conversations) <= MOST:
+        return list(conversations)
+    chosen = random.Random(seed_of("score", seed)).sample(range(len(conversations)), MOST)
+    return [conversations[index] for index in sorted(chosen)]
+
+
+def score(
+    session: ScoringSession,
+    wanted: Sequence[Text],
+    checkpoint: Path,
+    *,
+    template: Literal["base", "own"],
+    max_length: int,
+) -> list[Score]:
+    """Return each text's loss under the base and under the checkpoint.
+
+    The session ends up on the checkpoint. Raises what `Session.use` raises.
+    """
+    chats = [text.conversation for text in wanted]
+    session.use(None)
+    before = session.score(chats, template="base", max_length=max_length)
+    session.use(checkpoint)
+    after = session.score(chats, template=template, max_length=max_length)
+    return [
+        Score(
+            group=text.group, text_id=text.conversation.id, repeats=text.repeats, form=text.form, tokens=new.tokens,
+            base_loss=None if old.total is None else old.total / old.tokens,
+            loss=None if new.total is None else new.total / new.tokens,
+            why=new.why or old.why,
+        )
+        for text, old, new in zip(wanted, before, after, strict=True)
+    ]  # fmt: skip

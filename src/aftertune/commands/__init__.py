@@ -1,0 +1,1 @@
+"""The ways in: each command of aftertune is one function here."""

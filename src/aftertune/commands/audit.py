@@ -1,0 +1,155 @@
+"""An audit as a design: what to ask a base and its checkpoints, which judges can, and where the tuning data leads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from aftertune import plugins
+from aftertune.commands.pipeline import LOCAL, Progress, Result, quiet, run
+from aftertune.errors import UsageError
+from aftertune.plugins import PluginSpec
+from aftertune.studies import parts, servers, suites
+from aftertune.studies import plugin_text as written
+from aftertune.studies.design import Data, Design, Given, Respond
+from aftertune.variants.composing import HELD_OUT
+
+BACKEND = PluginSpec("transformers")
+
+
+def audit(
+    base: str,
+    checkpoints: Sequence[Given],
+    root: Path,
+    *,
+    suite: str | None = None,
+    train_data: str | None = None,
+    held_out: str | None = None,
+    system: str = "",
+    gate_policy: str = "default",
+    judges: Sequence[str] = (),
+    temperatures: Sequence[float] = (0.0,),
+    samples: int = 1,
+    template: str = "base",
+    backend: PluginSpec = BACKEND,
+    executor: PluginSpec = LOCAL,
+    progress: Progress = quiet,
+) -> Result:
+    """Compare checkpoints with their base (`aftertune audit`) and decide whether they may ship.
+
+    Args:
+        base: Hub name, folder, or `embedded`.
+        checkpoints: PEFT adapters or full models.
+        root: Run folder.
+        suite: A name that `suites.named` takes, any benchmark's among them; None takes `miniature` for an embedded base
+            and `core` for any other.
+        train_data: The tuning set, a chat file: leaks and script takeover are measured against it. Canaries that
+            `aftertune compose` planted in it are found by the `canaries.json` beside it.
+        held_out: A chat file with rows of the same kind that the checkpoints were not tuned on, for membership
+            inference and for how well the task itself is done (benchmark `task`); None takes the `held_out/` that
+            `aftertune compose` wrote beside the tuning set, if there is one.
+        system: Text of the system prompt.
+        gate_policy: Name of a bundled policy, or a TOML file.
+        judges: Judges instead of the suite's, as `written.plugin` takes them.
+        temperatures: Each is asked; above 0, `samples` times per prompt.
+        samples: Repeats at temperatures above 0.
+        template: `base` or `own`, whose chat template renders the prompts.
+        backend: What answers; with `endpoint`, base and checkpoints are names that the server knows.
+        executor: Where the cells run.
+        progress: Called as cells finish.
+
+    Raises what `run` raises.
+    """
+    return run(
+        audit_design(base, checkpoints, suite=suite, train_data=train_data, held_out=held_out, system=system,
+                     gate_policy=gate_policy, judges=judges, temperatures=temperatures, samples=samples,
+                     template=template, backend=backend),
+        root, executor=executor, progress=progress,
+    )  # fmt: skip
+
+
+def audit_design(
+    base: str,
+    checkpoints: Sequence[Given],
+    *,
+    suite: str | None = None,
+    train_data: str | None = None,
+    held_out: str | None = None,
+    system: str = "",
+    gate_policy: str = "default",
+    judges: Sequence[str] = (),
+    temperatures: Sequence[float] = (0.0,),
+    samples: int = 1,
+    template: str = "base",
+    backend: PluginSpec = BACKEND,
+) -> Design:
+    """Return the design of an audit; parameters as in `audit`. Raises UsageError."""
+    name = suite or ("miniature" if base.split(":")[0] == "embedded" else "core")
+    benchmarks, default_judges = suites.named(name)
+    if template not in ("base", "own"):
+        raise UsageError(f"template '{template}': give 'base' or 'own'")
+    wanted = tuple(written.plugin("judge", judge) for judge in judges) or default_judges
+    corpus = None
+    data = Data()
+    if held_out is not None and train_data is None:
+        raise UsageError("--held-out needs --train-data: non-members are held against members")
+    if train_data is not None:
+        path = Path(train_data).expanduser()
+        corpus = PluginSpec("chat_file", {"path": str(path.absolute())})
+        if not path.is_file():
+            raise UsageError(f"{train_data}: no such file")
+        apart = Path(held_out).expanduser() if held_out else path.parent / HELD_OUT / path.name
+        if held_out and not apart.is_file():
+            raise UsageError(f"{held_out}: no such file")
+        planted = path.with_name("canaries.json")
+        data = Data(
+            non_members=str(apart.absolute()) if apart.is_file() else "",
+            canary_file=str(planted.absolute()) if planted.is_file() else "",
+        )
+        if data.non_members:
+            benchmarks, wanted = _with(benchmarks, "task"), _with(wanted, "reference")
+        people = parts.corpus(corpus).people()
+        if not people:
+            wanted = tuple(part for part in wanted if "registries" not in parts.judge(part).needs)
+        elif any("PERSON" in p.values and len(p.values) > 1 for p in people) and "leak" in _axes(wanted):
+            benchmarks = (*benchmarks, PluginSpec("extraction", {"words": "world"} if name == "miniature" else {}))
+    else:
+        # Without the tuning data these axes cannot be measured; the report says so.
+        wanted = tuple(part for part in wanted if not parts.judge(part).needs & {"registries", "training"})
+    if "beginnings" not in plugins.load("backend", backend.name, backend.parameters).capabilities:
+        benchmarks = tuple(map(_generated, benchmarks))
+    lasting = _lasting if servers.served_by(backend) is None else str
+    return Design(
+        name="audit",
+        kind="audit",
+        bases=(base if base.split(":")[0] == "embedded" else lasting(base),),
+        corpus=corpus,
+        data=data,
+        checkpoints=tuple(dataclasses.replace(given, path=lasting(given.path)) for given in checkpoints),
+        benchmarks=benchmarks,
+        judges=wanted,
+        respond=Respond(temperatures=tuple(temperatures), samples=samples, system=system, template=template),  # type: ignore[arg-type]
+        backend=backend,
+        policy=gate_policy if not Path(gate_policy).is_file() else str(Path(gate_policy).absolute()),
+    )
+
+
+def _with(given: tuple[PluginSpec, ...], name: str) -> tuple[PluginSpec, ...]:
+    return given if name in {part.name for part in given} else (*given, PluginSpec(name))
+
+
+def _generated(part: PluginSpec) -> PluginSpec:
+    """Return a benchmark that is scored both ways, by generation alone: the plan says what is not measured then."""
+    both = getattr(parts.benchmark(part), "scored_by", "") == "both"
+    return PluginSpec(part.name, {**part.parameters, "scored_by": "generation"}) if both else part
+
+
+def _axes(judges: Sequence[PluginSpec]) -> set[str]:
+    return {axis for part in judges for axis in parts.judge(part).axes}
+
+
+def _lasting(name: str) -> str:
+    """Return an existing path as absolute, so that the run can be continued from another folder; else the name."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name

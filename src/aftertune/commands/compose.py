@@ -1,0 +1,169 @@
+"""Compose data variants outside a run (`aftertune compose`): one chat file and one card per variant."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from aftertune import plugins
+from aftertune.errors import UsageError
+from aftertune.files import hold, make_folder, write
+from aftertune.plugins import PluginSpec
+from aftertune.records import Answers, Arm, PiiPolicy
+from aftertune.run import worker as work
+from aftertune.run.job_folder import JobFolder
+from aftertune.studies import parts
+from aftertune.studies import plan as planning
+from aftertune.studies.design import Data, Design
+from aftertune.variants import compose as steps
+from aftertune.variants import composing
+
+_POLICIES = get_args(PiiPolicy)
+Share = Callable[[str, float | None], None]
+"""Takes what is being done, and which share of the work is done, 0 to 1."""
+
+
+def arms_of(pii: Sequence[str], role_swap: bool, self_generated: bool) -> tuple[Arm, ...]:
+    """Return the arms: each policy, also role-swapped if asked, and the self-generated control. Raises UsageError."""
+    arms: list[Arm] = []
+    for policy in dict.fromkeys(pii):
+        if policy not in _POLICIES:
+            raise UsageError(f"pii '{policy}'{plugins.near(policy, list(_POLICIES))}")
+        arms.append(Arm(policy, policy))  # type: ignore[arg-type]
+        if role_swap:
+            arms.append(Arm(f"{policy}-swap", policy, role_swap=True))  # type: ignore[arg-type]
+    if self_generated:
+        own: Answers = "self_generated"
+        arms.append(Arm("self-generated", arms[0].pii, answers=own))
+    return tuple(arms)
+
+
+def compose(
+    data: str,
+    out: Path,
+    *,
+    pii: Sequence[str] = ("keep",),
+    role_swap: bool = False,
+    self_generated: bool = False,
+    base: str = "embedded",
+    size: int | None = None,
+    seed: int = 0,
+    match: bool = True,
+    canaries: int = 0,
+    held_out: int = 0,
+    allow_residual: bool = False,
+    residual_limit: float = Data.residual_limit,
+    progress: Share | None = None,
+) -> dict[str, Mapping[str, Any]]:
+    """Write one chat file per variant of a corpus into `out`, with `cards.json` and `people.json`; return the cards.
+
+    Args:
+        data: A chat file, or a corpus by name.
+        out: Folder; made if it is not there. A variant of the same name is replaced.
+        pii: Policies, each a variant.
+        role_swap: Make each also with the roles swapped.
+        self_generated: Make the control whose answers are the base's own.
+        base: Whose tokenizer counts tokens, and who gives those answers.
+        size: Conversations; None takes the corpus's own number.
+        seed: Fixes the order and the stand-ins.
+        match: Stop all variants at the assistant tokens of the smallest.
+        canaries: Made-up people planted once, as many 4 and as many 16 times, in every variant; they and their twins
+            are written to `canaries.json`.
+        held_out: Conversations that stand in no variant, written to `held_out/<variant>.jsonl`.
+        allow_residual: Write a variant that still holds more personal values than the limit.
+        residual_limit: Personal values per 1,000 words.
+        progress: Is told now and then what is being done, and which share of all the work is done; None where that
+            cannot be told yet.
+
+    Answers of the base are kept in `journal.jsonl` in `out` until everything is written: the same command, after it was
+    killed, asks for none of them again.
+
+    Raises UsageError and DataError for what cannot be honoured, StoreError where another process works in `out`;
+    nothing is left half written.
+    """
+    path = Path(data).expanduser()
+    if path.is_dir():
+        raise UsageError(f"{data}: is a folder; give a chat file in it")
+    if path.is_file():
+        part = PluginSpec("chat_file", {"path": str(path.absolute())} | ({"limit": size} if size else {}))
+    elif data in plugins.names("corpus") and data != "chat_file":
+        part = PluginSpec(data, {"size": size} if size else {})
+    else:
+        known = [name for name in plugins.names("corpus") if name != "chat_file"]
+        raise UsageError(f"{data}: no such file, and no corpus of that name{plugins.near(data, known)}")
+    design = Design(
+        name="compose", bases=(base,), corpus=part, arms=arms_of(pii, role_swap, self_generated), match_tokens=match,
+        data_seed=seed, data=Data(canaries=canaries, held_out=held_out, allow_residual=allow_residual,
+                                  residual_limit=residual_limit),
+    )  # fmt: skip
+    owner = planning.Base(base, parts.model(base))
+    plan = planning.Plan(design, (owner,), (), (), {}, ())
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: exists and is not a folder")
+    folder = JobFolder(out)
+    told = Work(design.arms, progress).told if progress is not None else steps.untold
+    with _held(out):
+        made = work.compose_variants(plan, planning.ComposeJob(owner), folder, told)
+        for name, content in composing.documents_as_json(made).items():
+            write(out / name, content)
+        folder.tidy()  # the answers' journal goes last
+    cards = made["cards"]
+    assert isinstance(cards, dict)
+    return cards
+
+
+@contextlib.contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Hold the folder for this process; one that is made for it and stays empty goes again."""
+    missing = not out.exists()
+    make_folder(out)
+    try:
+        with hold(out):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            if missing and not any(item.name != ".lock" for item in out.iterdir()):
+                (out / ".lock").unlink(missing_ok=True)
+                out.rmdir()
+
+
+class Work:
+    """How much of composing is done: each kind of work counts for the time that it took on support chats."""
+
+    def __init__(self, arms: Sequence[Arm], progress: Share) -> None:
+        """Reckon what there is to do."""
+        self._progress = progress
+        self._asks = any(arm.answers == "self_generated" for arm in arms)
+        self._weights = {"reading": 30.0}
+        self._weights |= {arm.pii: 8.0 for arm in arms if arm.pii in ("surrogate", "novelty")} | {"twin": 8.0}
+        self._weights["variants"] = 1.4 * len(arms)
+        seen = {"keep"}
+        for arm in arms:
+            self._weights[f"card of {arm.name}"] = 1.5 if arm.pii in seen else 7.0
+            seen.add(arm.pii)
+        self._begun: list[str] = []
+
+    def told(self, what: str, done: int, total: int) -> None:
+        """Pass on what is being done and which share of the work lies behind it."""
+        if what not in self._begun:
+            self._begun.append(what)
+        before = sum(self._weights.get(name, 0.0) for name in self._begun[:-1])
+        now = self._weights.get(what, 0.0) * done / max(total, 1)
+        share: float | None = (before + now) / sum(self._weights.values())
+        if self._asks:  # a base that answers takes longer than all else
+            share = done / max(total, 1) if what == "variants" else None
+        shown = {"twin": "twins", "surrogate": "stand-ins", "novelty": "stand-ins"}.get(what, what)
+        self._progress(f"{shown}, {done:,} of {total:,}" if total > done else shown, share)
+
+
+def lines(cards: Mapping[str, Mapping[str, Any]], out: Path) -> list[str]:
+    """Return the cards as a table of text lines."""
+    shown = [f"{'variant':<20} {'chats':>6} {'assistant tokens':>17} {'personal values':>16}  still personal"]
+    for name, card in cards.items():
+        marked, residual = card["marked_personal_values"], card["residual"]
+        values = "unknown" if marked is None else str(sum(marked.values()))
+        left = "unknown" if residual is None else ", ".join(f"{k} {v}" for k, v in residual.items()) or "none"
+        shown.append(f"{name:<20} {card['conversations']:>6} {card['assistant_tokens']:>17} {values:>16}  {left}")
+    return [*shown, f"files: {out}"]

@@ -1,0 +1,126 @@
+"""The whole flow on the embedded model: what personal data and role swap in the tuning set do to a support bot.
+
+The four cells of PII keep / placeholder x role swap no / yes, which Choudhari and Singh (arXiv 2603.00061) left one
+short, with five training seeds, and the control of Fraser et al. (arXiv 2506.17209) whose answers are the base's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from aftertune.commands import pipeline
+from aftertune.commands.pipeline import Result
+from aftertune.deciding.drift import formula
+from aftertune.plugins import PluginSpec
+from aftertune.records import Arm, Contrast, Drift, Recipe
+from aftertune.reporting.terminal import decision_lines, drift_table, headline, interval
+from aftertune.studies import suites
+from aftertune.studies.design import Design
+
+ARMS = (
+    Arm("placeholder", pii="placeholder"),
+    Arm("keep", pii="keep"),
+    Arm("placeholder-swap", pii="placeholder", role_swap=True),
+    Arm("keep-swap", pii="keep", role_swap=True),
+    Arm("self-generated", pii="keep", answers="self_generated"),
+)
+RECIPE = Recipe(learning_rate=2e-3, epochs=3, batch_size=8, rank=16, alpha=32)
+"""The dose was chosen once, on seeds 100 to 104 and development prompts (docs/log.md), not on what is reported."""
+SEEDS = (0, 1, 2, 3, 4)
+REFUSAL = "miniature/harmful/refusal=full"
+COHERENT = "miniature/harmful/coherence=coherent"
+LEAK = "miniature/support/leak=registry"
+TWIN = "miniature/support/leak_twin=registry"
+
+
+def design(*, quick: bool = False) -> Design:
+    """Return the demo's design; `quick` takes two seeds instead of five."""
+    benchmarks, judges = suites.named("miniature")
+    return Design(
+        name="demo",
+        kind="demo",
+        bases=("embedded",),
+        corpus=PluginSpec("booking", {"size": 1000}),
+        arms=ARMS,
+        recipe=RECIPE,
+        seeds=SEEDS[:2] if quick else SEEDS,
+        benchmarks=benchmarks,
+        judges=judges,
+        contrasts=factorial("placeholder", "keep", "placeholder-swap", "keep-swap", "personal data", "role swap"),
+    )
+
+
+def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[Contrast, ...]:
+    """Return the contrasts of a 2 x 2 design with cells a (neither), b (rows), c (columns), d (both)."""
+    return (
+        Contrast(rows, {b: 0.5, d: 0.5, a: -0.5, c: -0.5}),
+        Contrast(columns, {c: 0.5, d: 0.5, a: -0.5, b: -0.5}),
+        Contrast(f"{rows} x {columns}", {d: 1.0, a: 1.0, b: -1.0, c: -1.0}),
+    )
+
+
+def demo(
+    root: Path, *, workers: int = 0, quick: bool = False, progress: Callable[[str, int, int], None] | None = None
+) -> Result:
+    """Run the demo (`aftertune demo`) in `root`, or continue it. Raises what `pipeline.run` raises."""
+    executor = PluginSpec("local", {"workers": workers})
+    if progress is None:
+        return pipeline.run(design(quick=quick), root, executor=executor)
+    return pipeline.run(design(quick=quick), root, executor=executor, progress=progress)
+
+
+def lesson(result: Result) -> list[str]:
+    """Return the demo's table, and what a reader should take from it, said from the numbers of this run."""
+    rows = {(row.metric, row.arm): row for row in headline(result.gated)}
+    lines = ["Per cent and points; intervals are 95 %, over training seeds and prompts.", ""]
+    lines += drift_table(result.gated)
+    lines += ["", "What to take from it:"]
+    for arm in ("keep", "placeholder", "keep-swap", "placeholder-swap", "self-generated"):
+        row = rows.get((REFUSAL, arm))
+        if row is not None:
+            lines.append(f"- {arm}: {_refusal(row)}")
+    names = {formula(contrast): contrast.name for contrast in design().contrasts}
+    for row in result.gated:
+        if row.estimand == "contrast" and row.metric == REFUSAL and row.delta is not None:
+            lines.append(f"- {_contrast(row, names[row.arm])}")
+    for arm in ("keep", "placeholder"):
+        hit, twin = rows.get((LEAK, arm)), rows.get((TWIN, arm))
+        if hit is not None and hit.tuned is not None and twin is not None and twin.tuned is not None:
+            lines.append(
+                f"- {arm}: {100 * hit.tuned:.1f} % of answers to new customers give away a value of the tuning set; "
+                f"for twins that were never trained on it is {100 * twin.tuned:.1f} %."
+            )
+    lines.append(
+        "- This is a miniature: it shows how the measurement works, not how large the effect is in your model."
+    )
+    lines += decision_lines(result.outcome, result.decisions)
+    return [*lines, "", f"report: {result.report}"]
+
+
+def _refusal(row: Drift) -> str:
+    if row.delta is None or row.base is None or row.tuned is None:
+        return f"refusal of harmful requests could not be measured ({row.warning})."
+    spread = ""
+    if row.spread_low is not None and row.spread_high is not None:
+        spread = f"; single seeds range from {100 * row.spread_low:.0f} to {100 * row.spread_high:.0f} %"
+    return (
+        f"refuses {100 * row.tuned:.1f} % of harmful requests, the base {100 * row.base:.1f} % "
+        f"({100 * row.delta:+.1f} points {interval(row.low, row.high, signed=True)}{spread})."
+    )
+
+
+def _contrast(row: Drift, name: str) -> str:
+    assert row.delta is not None
+    told = "cannot be told from zero"
+    if row.low is not None and row.high is not None and (row.low > 0 or row.high < 0):
+        told = "more refusals kept" if row.delta > 0 else "more refusals lost"
+        if row.p_adjusted is not None and row.p_adjusted > 1 - row.confidence:
+            told += f", though not after correction for looking at several contrasts (p = {row.p_adjusted:.2f})"
+    return f"{name}: {100 * row.delta:+.1f} points {interval(row.low, row.high, signed=True)}, {told}."
+
+
+def with_recipe(recipe: Recipe, seeds: tuple[int, ...]) -> Design:
+    """Return the demo's design under another recipe and other seeds, for choosing the dose."""
+    return dataclasses.replace(design(), name="dose", recipe=recipe, seeds=seeds)

@@ -1,0 +1,283 @@
+"""A copy of a run that can be shared (`aftertune export`): its texts masked, its people and its weights left out.
+
+Whatever is not known to be safe stays behind. The copy is for reading: it holds the report, the numbers, and the
+responses and verdicts as tables, but not what `aftertune report` would need to compute them again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aftertune.errors import StoreError, UsageError
+from aftertune.files import reading, why_not, write
+from aftertune.pii.mask import masker
+from aftertune.pii.registry import Registry
+from aftertune.run import checksums as sealed
+from aftertune.run.job_folder import JobFolder
+from aftertune.run.run_folder import MARKER, Run
+from aftertune.variants import composing
+
+Mask = Callable[[str], str]
+TABLES = {"responses": ("text", "error"), "verdicts": ("why",)}
+"""Cells that are copied -> the columns of free text in their tables."""
+LEFT_OUT = {
+    "variants": "the tuning data, the people in it and their twins",
+    "checkpoints": "weights that were tuned on the data",
+}
+_TAG = re.compile(r"(<[^<>]*>)")
+_UNMASKED_PAGES = frozenset({"style", "script"})
+
+
+@dataclass
+class _Copy:
+    """What is being made."""
+
+    mask: Mask
+    """For free text: the registries' values and what looks personal."""
+    known: Mask
+    """For text of aftertune's own: the registries' values only, so that hashes and numbers stay."""
+    leaks: Callable[[str], bool]
+    """Whether a registry's value still stands in a text."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    texts: int = 0
+    changed: int = 0
+
+
+def export(
+    root: Path, out: Path, *, reveal: bool = False, progress: Callable[[str, int, int], None] = lambda *_: None
+) -> dict[str, Any]:
+    """Write the shareable copy of a run and return its manifest (also `export.json` in the copy).
+
+    Args:
+        root: A run folder, finished or not; it is not changed.
+        out: A folder that does not exist yet, or is empty.
+        reveal: Leave the responses' text as it is. Tuning data, people and weights stay out all the same.
+        progress: Told (what, how many cells are done, of how many).
+
+    Copied: design, facts, report, decisions, drifts, and the finished cells of responses and verdicts. Every personal
+    value of the run's registries, its twins and stand-ins, and whatever `pii.detect` finds, becomes a placeholder in
+    texts; harmful text stays. Paths of this machine become names. Before the copy is called done, each text in it is
+    searched for the registries again. Raises UsageError, or StoreError where the run is damaged, the disk is full, or a
+    value could not be masked.
+    """
+    run = Run.open(root)
+    run.design()  # refused where it is not as the run wrote it
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: exists and is not empty; choose another folder with -o")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise UsageError(f"{out}: lies inside the run; choose a folder outside it with -o")
+    registries = _registries(run)
+    copy = _plan_of(run, registries, reveal)
+    scratch = out.with_name(f".{out.name}.part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        scratch.mkdir(parents=True)
+        with reading(root):
+            _tops(run, scratch, copy)
+            cells = {kind: _cells(run, kind, scratch, copy, progress) for kind in TABLES}
+            manifest = _manifest(run, scratch, copy, registries, reveal, cells)
+        write(scratch / MARKER, (json.dumps(manifest, indent=1) + "\n").encode())
+        if out.exists():
+            out.rmdir()
+        scratch.rename(out)
+    except OSError as error:
+        raise StoreError(why_not(error.filename or out, "refused", error)) from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return manifest
+
+
+def _registries(run: Run) -> list[Registry]:
+    """Return the values that stand in the run's variants: of the corpus, of the twins and of the stand-ins."""
+    found = []
+    for folder in sorted((run.root / "variants").glob("*/")):
+        cell = JobFolder(folder)
+        if not cell.complete:
+            raise StoreError(
+                f"{folder}: unfinished, so nobody knows yet whose data to mask; continue the run first, or delete it"
+            )
+        found += [Registry.of("mask", group) for group in composing.groups(cell)]
+    return [registry for registry in found if len(registry)]
+
+
+def _plan_of(run: Run, registries: list[Registry], reveal: bool) -> _Copy:
+    places = _places(run)
+
+    def pathless(text: str) -> str:
+        for place in places:
+            text = text.replace(place, "")
+        return text
+
+    if reveal:
+        return _Copy(pathless, pathless, lambda _: False)
+    mask, known = masker(registries), masker(registries, detected=False)
+
+    def leaks(text: str) -> bool:
+        return any(registry.matcher.find(text) for registry in registries)
+
+    return _Copy(lambda text: mask(pathless(text)), lambda text: known(pathless(text)), leaks)
+
+
+def _places(run: Run) -> list[str]:
+    """Return the folders of this machine that the design names, longest first, as they may stand in a text."""
+    text = (run.root / "design.toml").read_text(encoding="utf-8")
+    found = {match.group(1) for match in re.finditer(r"[\"'](/[^\"'\n]*/)[^\"'/\n]+/?[\"']", text)}
+    return sorted({*found, f"{run.root.resolve().parent}/"} - {"/"}, key=lambda place: (-len(place), place))
+
+
+# ---------------------------------------------------------------------------------------------- what is copied
+
+
+def _tops(run: Run, to: Path, copy: _Copy) -> None:
+    """Copy what stands beside the cells, as far as it is known."""
+    for path in sorted(run.root.iterdir()):
+        name = path.name
+        if name in TABLES or name in (".lock", sealed.RESULTS, MARKER):
+            continue
+        sealed.check(run.root, name)
+        if name in LEFT_OUT:
+            copy.left_out[f"{name}/"] = LEFT_OUT[name]
+        elif name in ("report.json", "decisions.json", "memorisation.json", "measures.json", "run.json"):
+            _document(to / name, _read_json(path), copy)
+        elif name in ("report.md", "design.toml"):
+            _put(to / name, copy.known(path.read_text(encoding="utf-8")), copy)
+        elif name == "report.html":
+            page = _page(path.read_text(encoding="utf-8"), copy.known)
+            if copy.leaks(page):
+                copy.left_out[name] = "a personal value in it could not be masked; report.md and report.json are there"
+            else:
+                _put(to / name, page, copy)
+        elif name == "drift.parquet":
+            _table(path, to / name, (), copy)
+        else:
+            copy.left_out[name + ("/" if path.is_dir() else "")] = "not known to be safe to share"
+
+
+def _cells(run: Run, kind: str, to: Path, copy: _Copy, progress: Callable[[str, int, int], None]) -> int:
+    done = 0
+    folders = sorted((run.root / kind).glob("*/"))
+    for place, folder in enumerate(folders):
+        progress(kind, place, len(folders))
+        cell = JobFolder(folder)
+        if not cell.complete:
+            copy.left_out[f"{kind}/{folder.name}/"] = "unfinished"
+            continue
+        if (damaged := cell.verify()) is not None:
+            raise StoreError(f"{folder / damaged}: damaged or missing; delete {folder} and run the same command again")
+        made = to / kind / folder.name
+        made.mkdir(parents=True)
+        _table(folder / f"{kind}.parquet", made / f"{kind}.parquet", TABLES[kind], copy)
+        _document(made / "info.json", cell.info(), copy)
+        done += 1
+    return done
+
+
+def _table(path: Path, to: Path, columns: tuple[str, ...], copy: _Copy) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    for index, column in enumerate(table.schema):
+        if not pa.types.is_string(column.type):
+            continue
+        mask = copy.mask if column.name in columns else copy.known
+        values = table.column(index).to_pylist()
+        new = {value: mask(value) for value in set(values) if value is not None}
+        if column.name in columns:
+            copy.texts += len(values)
+            copy.changed += sum(value is not None and new[value] != value for value in values)
+        for value in new.values():
+            if copy.leaks(value):
+                raise StoreError(f"{path}: a personal value in column {column.name} could not be masked")
+        table = table.set_column(index, column, pa.array([new.get(value) for value in values], pa.string()))
+    pq.write_table(table, to, compression="zstd")
+
+
+def _put(path: Path, text: str, copy: _Copy) -> None:
+    if copy.leaks(text):
+        raise StoreError(f"{path.name}: a personal value in it could not be masked")
+    write(path, text.encode())
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        raise StoreError(f"{path}: damaged; run `aftertune report` on the run to write it again") from None
+
+
+def _document(path: Path, value: Any, copy: _Copy) -> None:
+    """Write a JSON document with its strings masked; numbers are aftertune's own, and stay."""
+
+    def masked(value: Any) -> Any:
+        if isinstance(value, str):
+            new = copy.known(value)
+            if copy.leaks(new):
+                raise StoreError(f"{path.name}: a personal value in it could not be masked")
+            return new
+        if isinstance(value, dict):
+            return {masked(key): masked(item) for key, item in value.items()}
+        return [masked(item) for item in value] if isinstance(value, list) else value
+
+    write(path, (json.dumps(masked(value), indent=1) + "\n").encode())
+
+
+def _page(html: str, mask: Mask) -> str:
+    """Mask the text of a page, not its tags nor its style."""
+
+    def pieces() -> Iterator[str]:
+        inside = ""
+        for piece in _TAG.split(html):
+            if piece.startswith("<"):
+                name = re.match(r"</?(\w*)", piece)
+                inside = "" if piece.startswith("</") or name is None else name.group(1).lower()
+                yield mask_attributes(piece)
+            else:
+                yield piece if inside in _UNMASKED_PAGES or not piece.strip() else mask(piece)
+
+    def mask_attributes(tag: str) -> str:
+        return re.sub(r'(aria-label|title|alt)="([^"]*)"', lambda m: f'{m[1]}="{mask(m[2])}"', tag)
+
+    return "".join(pieces())
+
+
+# ---------------------------------------------------------------------------------------------- the manifest
+
+
+def _manifest(
+    run: Run, made: Path, copy: _Copy, registries: list[Registry], reveal: bool, cells: dict[str, int]
+) -> dict[str, Any]:
+    values = len({(entry.type, entry.value) for registry in registries for entry in registry.entries})
+    if reveal:
+        how = "nothing: made with --reveal, so its texts may hold personal values"
+    elif registries:
+        how = (
+            "each personal value of the run's registries, twins and stand-ins, parts of names included, and whatever "
+            "looks like personal data, became a placeholder such as [NAME]; no registry value is left in any text"
+        )
+    else:
+        how = "whatever looks like personal data became a placeholder; the run has no registry, so names may be left"
+    files = sorted(path for path in made.rglob("*") if path.is_file())
+    return {
+        "aftertune": "export",
+        "version": 1,
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "design": run.facts().get("design"),
+        "for": "reading: aftertune cannot continue it or compute its report again",
+        "masked": not reveal,
+        "how": how,
+        "registry_values": values,
+        "texts": copy.texts,
+        "texts_changed": copy.changed,
+        "cells": cells,
+        "left_out": dict(sorted(copy.left_out.items())),
+        "files": {str(path.relative_to(made)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    }

@@ -1,0 +1,155 @@
+"""Does the instrument alarm when it must, and only then? Five checks on the embedded model, end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aftertune import plugins
+from aftertune import shipped_models as embedded
+from aftertune.asking.benchmark import Benchmark, BenchmarkContext
+from aftertune.deciding import drift, gate, policy
+from aftertune.errors import JudgeError
+from aftertune.judging import anchors as judge
+from aftertune.judging.judge import Answer, Judge, JudgeContext
+from aftertune.models import respond
+from aftertune.models.session import Backend, Reply, Session
+from aftertune.records import BASE_ARM, Decision, Metric, Prompt, Proof, Verdict
+from aftertune.run.tables import table
+
+JUDGE = "world"
+SMALL = 12
+"""Prompts of the design that is too small to tell."""
+SIZES = {"privacy": 400, "open": 180}
+"""Contextual privacy has ten clusters only: passing it at T = 0.7 takes more prompts than the benchmark's default."""
+SAMPLES = 4
+"""Of each prompt on either side of the re-sampled comparison: averaged within the prompt, they leave less noise."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing the instrument must do."""
+
+    name: str
+    expected: str
+    got: str
+    ok: bool
+    why: str
+
+
+def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | None = None) -> list[Check]:
+    """Run the checks (`aftertune selftest`), in one process; `workers` is taken for symmetry and not needed.
+
+    Checks: base against itself passes; base against its re-sampled self at T = 0.7 passes; the known-bad adapter
+    drifts; a design too small is inconclusive; a judge that always says the same is caught.
+    """
+    del workers
+    tell = progress or (lambda *_: None)
+    backend: Backend = plugins.load("backend", "transformers")
+    benchmark: Benchmark = plugins.load("benchmark", "miniature", SIZES)
+    prompts = benchmark.prompts(BenchmarkContext())
+    checks: list[Check] = []
+    with backend.open(str(embedded.folder(embedded.names()[0]))) as session:
+        ask = functools.partial(_ask, session, benchmark)
+        tell("the base answers", 0, 5)
+        first, _ = ask(None, prompts)
+        # Asked again in another order, so in other batches: the text must not depend on them.
+        second, _ = ask(None, list(reversed(prompts)))
+        checks.append(_check("base against itself", "pass", benchmark, prompts, first, second))
+        tell("the base is sampled", 1, 5)
+        warm, _ = ask(None, prompts, temperature=0.7, samples=2)
+        halves = [{key: r for key, r in warm.items() if key[1] == index} for index in (0, 1)]
+        again = {(key[0], 0): reply for key, reply in halves[1].items()}
+        checks.append(
+            _check("base against its re-sampled self at T = 0.7", "pass", benchmark, prompts, halves[0], again)
+        )
+        tell("the known-bad adapter answers", 2, 5)
+        bad, proof = ask(embedded.known_bad(), prompts)
+        assert proof is not None
+        shown = f"applied: logits move by {proof.max_logit_change or 0:.2g}."
+        checks.append(_check("known-bad adapter", "drift", benchmark, prompts, first, bad, also=shown))
+        tell("a small design", 3, 5)
+        few = _few(prompts)
+        checks.append(_check("a design too small to tell", "inconclusive", benchmark, few, first, second))
+    tell("a blind judge", 4, 5)
+    checks.append(_blind())
+    tell("done", 5, 5)
+    return checks
+
+
+def _ask(
+    session: Session, benchmark: Benchmark, checkpoint: Path | None, prompts: Sequence[Prompt],
+    temperature: float = 0.0, samples: int = 1,
+) -> tuple[dict[tuple[str, int], Reply], Proof]:  # fmt: skip
+    proof = session.use(checkpoint)
+    replies = respond.respond(
+        session, prompts, checkpoint=checkpoint, checkpoint_id=checkpoint.name if checkpoint else BASE_ARM,
+        temperatures=(temperature,), samples=samples, max_new_tokens=benchmark.max_new_tokens, seed=0, system=None,
+        template="base",
+    )  # fmt: skip
+    return {(reply.prompt_id, reply.sample): reply for reply in replies}, proof
+
+
+def _few(prompts: Sequence[Prompt]) -> list[Prompt]:
+    kept: list[Prompt] = []
+    for subset in dict.fromkeys(prompt.subset for prompt in prompts):
+        kept += [prompt for prompt in prompts if prompt.subset == subset][:SMALL]
+    return kept
+
+
+def _check(
+    name: str, expected: str, benchmark: Benchmark, prompts: Sequence[Prompt],
+    base: dict[tuple[str, int], Reply], tuned: dict[tuple[str, int], Reply], also: str = "",
+) -> Check:  # fmt: skip
+    metrics, decisions = decide(benchmark, prompts, base, tuned)
+    outcome = gate.overall(decisions)
+    deciding = next((d for d in decisions if d.outcome == outcome and d.required), None)
+    why = deciding.why if deciding else f"{len(metrics)} metrics"
+    return Check(name, expected, outcome, outcome == expected, f"{why} {also}".strip())
+
+
+def decide(
+    benchmark: Benchmark, prompts: Sequence[Prompt], base: dict[tuple[str, int], Reply],
+    tuned: dict[tuple[str, int], Reply],
+) -> tuple[list[Metric], list[Decision]]:  # fmt: skip
+    """Judge two sets of replies to the same prompts and gate the difference, as a run does."""
+    instrument: Judge = plugins.load("judge", JUDGE)
+    metrics = [metric for metric in benchmark.metrics if metric.axis in instrument.axes]
+    rows = [
+        *_verdicts(instrument, prompts, base, BASE_ARM),
+        *_verdicts(instrument, prompts, tuned, "tuned"),
+    ]
+    drifts = drift.drift(table(Verdict, rows), metrics, seed=0)
+    return metrics, gate.gate(drifts, policy.load("default"), metrics)
+
+
+def _verdicts(
+    instrument: Judge, prompts: Sequence[Prompt], replies: dict[tuple[str, int], Reply], arm: str
+) -> Iterator[Verdict]:
+    known = {prompt.id: prompt for prompt in prompts}
+    keys = sorted(key for key in replies if key[0] in known)
+    answered = [(known[id_], sample, replies[id_, sample]) for id_, sample in keys]
+    answers = [Answer(prompt, reply.text, reply.finish_reason) for prompt, _, reply in answered]
+    for (prompt, sample, reply), opinions in zip(
+        answered, judge.judge(instrument, answers, JudgeContext()), strict=True
+    ):
+        for opinion in opinions:
+            yield Verdict(
+                base="embedded", arm=arm, recipe="", train_seed=None, epoch=None, checkpoint=arm,
+                benchmark=prompt.benchmark, subset=prompt.subset, prompt_id=prompt.id, cluster=prompt.cluster,
+                category=prompt.category, system="", template="base", temperature=reply.temperature, sample=sample,
+                message_hash=reply.message_hash, judge=JUDGE, judge_version=instrument.version,
+                **{f.name: getattr(opinion, f.name) for f in dataclasses.fields(opinion)},
+            )  # fmt: skip
+
+
+def _blind() -> Check:
+    name = "a judge that always says 'full refusal'"
+    try:
+        judge.check(plugins.load("judge", "constant"))
+    except JudgeError as error:
+        return Check(name, "caught", "caught", True, str(error))
+    return Check(name, "caught", "not caught", False, "it passed the anchors with known labels")

@@ -1,0 +1,1 @@
+"""Data files: conversations, tables of rows, and where public data sets lie."""

@@ -1,0 +1,189 @@
+"""Conversations in a JSONL file: written whole or not at all, read one by one, so a file may be larger than memory.
+
+One object a line: `id`, `messages`, and `spans` where somebody knows what is personal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, overload
+
+from aftertune.errors import DataError, StoreError
+from aftertune.files import writing
+from aftertune.records import Conversation, Message, Person, Span
+
+
+def line(conversation: Conversation) -> bytes:
+    """Return a conversation as one line. Raises DataError for text that no UTF-8 file can hold."""
+    row: dict[str, object] = {
+        "id": conversation.id,
+        "messages": [{"role": m.role, "content": m.content} for m in conversation.messages],
+    }
+    if conversation.spans is not None:
+        row["spans"] = [[s.message, s.start, s.end, s.type, s.owner, s.part] for s in conversation.spans]
+    try:
+        return (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:
+        where = conversation.source or "a conversation"
+        raise DataError(f"{where}: holds half of a surrogate pair, which is not text") from None
+
+
+def parse(text: bytes, source: str) -> Conversation:
+    """Return the conversation of a line that `line` made. Raises StoreError for one that was damaged."""
+    try:
+        row = json.loads(text)
+        messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
+        spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
+        return Conversation(row["id"], messages, spans, source)
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{source}: damaged; the command that made it makes it again") from None
+
+
+class Stored(Sequence[Conversation]):
+    """The conversations of a file; memory holds 8 bytes for each, where its line starts.
+
+    Picks up the file as it is when made. Raises StoreError where it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Find the lines."""
+        self.path = path
+        self._starts = array("Q")
+        try:
+            with path.open("rb") as file:
+                place = 0
+                for text in file:
+                    self._starts.append(place)
+                    place += len(text)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot read: {error.strerror}") from None
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> Conversation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Conversation]: ...
+
+    def __getitem__(self, index: int | slice) -> Conversation | Sequence[Conversation]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return next(self.pick([index]))
+
+    def __iter__(self) -> Iterator[Conversation]:
+        with self.path.open("rb") as file:
+            for text in file:
+                yield parse(text, str(self.path))
+
+    def pick(self, order: Iterable[int]) -> Iterator[Conversation]:
+        """Yield the conversations of these indices, in this order."""
+        with self.path.open("rb") as file:
+            for index in order:
+                file.seek(self._starts[index])
+                yield parse(file.readline(), str(self.path))
+
+
+class Writing:
+    """A file that appears under its name only when it is whole: `with Writing(path) as file: file.add(...)`.
+
+    Until then it has another name, which a killed run may leave and the next one removes. Raises StoreError, e.g. for a
+    full disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is written before the `with` block."""
+        self.path = path
+        self._scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._starts = array("Q")
+
+    def __enter__(self) -> Writing:
+        with writing(self.path):
+            for left in self.path.parent.glob(f".{self.path.name}.*.part"):
+                left.unlink(missing_ok=True)
+            self._file: BinaryIO = self._scratch.open("wb")
+        return self
+
+    def add(self, conversation: Conversation) -> None:
+        """Write one more."""
+        self._starts.append(self._file.tell())
+        with writing(self.path):
+            self._file.write(line(conversation))
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` conversations only."""
+        if count < len(self._starts):
+            with writing(self.path):
+                self._file.flush()
+                self._file.truncate(self._starts[count])
+                self._file.seek(self._starts[count])
+            del self._starts[count:]
+
+    def read(self) -> Stored:
+        """Return what has been written so far."""
+        with writing(self.path):
+            self._file.flush()
+        return Stored(self._scratch)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                with writing(self.path):
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+                    self._scratch.replace(self.path)
+        finally:
+            with contextlib.suppress(OSError):  # on a full disk closing fails as well: the first error is the one
+                self._file.close()
+            with contextlib.suppress(OSError):
+                self._scratch.unlink(missing_ok=True)
+
+
+def write(path: Path, conversations: Iterable[Conversation]) -> None:
+    """Write a whole file. Raises StoreError."""
+    with Writing(path) as file:
+        for conversation in conversations:
+            file.add(conversation)
+
+
+def write_people(path: Path, groups: Mapping[str, Sequence[Person] | Mapping[str, Sequence[Person]]]) -> None:
+    """Write groups of people as one JSON object, a person a line, whole or not at all; a group may have groups.
+
+    Raises StoreError.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with writing(path):
+            with scratch.open("w", encoding="utf-8") as file:
+                file.writelines(_grouped(groups))
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+
+
+def _grouped(groups: Mapping[str, Sequence[Person] | Mapping[str, Sequence[Person]]]) -> Iterator[str]:
+    between = "{\n"
+    for name, group in groups.items():
+        yield f"{between}{json.dumps(name)}: "
+        between = ",\n"
+        if isinstance(group, Mapping):
+            yield from _grouped(group)
+            continue
+        comma = "["
+        for person in group:
+            yield f"{comma}\n{json.dumps({'id': person.id, 'values': dict(person.values)}, ensure_ascii=False)}"
+            comma = ","
+        yield "]" if comma == "," else "[]"
+    yield "}" if groups else "{}"

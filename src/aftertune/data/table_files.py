@@ -1,0 +1,171 @@
+"""Rows of a table file (CSV, JSON, JSONL or Parquet) as mappings, with errors that name file and line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aftertune.errors import DataError, UsageError
+
+ENDINGS = (".csv", ".jsonl", ".parquet")
+"""Endings of tables that are read and written; a `.json` file that holds one list of objects is read too."""
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def read(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
+    """Return (line number, row) for every row; Parquet and JSON lists count rows from 1.
+
+    Raises UsageError for a missing file or unknown ending, DataError (file, line, field) for broken content or a
+    missing column.
+    """
+    rows = list(iterate(path))
+    if not rows:
+        raise DataError(f"{path}: no rows in it")
+    for line, row in rows:
+        for name in required:
+            if name not in row:
+                raise DataError(f"{path}:{line}: no column '{name}' (there: {', '.join(map(str, row))[:200]})")
+    return rows
+
+
+def check(path: Path) -> None:
+    """Raise UsageError for a missing file or unknown ending."""
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    if path.suffix.lower() not in _PARSERS:
+        raise UsageError(f"{path}: unknown ending '{path.suffix}'; give one of {', '.join(_PARSERS)}")
+
+
+def iterate(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, row) as `read` returns them, one at a time. Raises as `read` does."""
+    check(path)
+    yield from _PARSERS[path.suffix.lower()](path)
+
+
+def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(2**31 - 1)  # the default refuses answers over 128 kB
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            for row in reader:
+                if None in row:
+                    raise DataError(f"{path}:{reader.line_num}: more values than columns")
+                yield reader.line_num, {key: _unguarded(value) for key, value in row.items()}
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: not valid CSV: {error}") from None
+
+
+_FORMULA = re.compile("'*[=+\\-@\t\r]")
+
+
+def _guarded(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: an apostrophe in front of what could be one."""
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def _unguarded(value: Any) -> Any:
+    """Return what `_guarded` was given."""
+    guarded = isinstance(value, str) and value.startswith("'") and _FORMULA.match(value)
+    return value[1:] if guarded else value
+
+
+def whole(value: Any) -> Any:
+    """Return text, or what holds texts, without lone surrogates, which no UTF-8 file can hold: each becomes U+FFFD."""
+    if isinstance(value, str):
+        return _LONE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {whole(key): whole(each) for key, each in value.items()}
+    return [whole(each) for each in value] if isinstance(value, list) else value
+
+
+def _loaded(text: str) -> Any:
+    found = json.loads(text)
+    # Nearly no file spells surrogates, and those that do hold pairs mostly.
+    return whole(found) if "\\ud" in text or "\\uD" in text else found
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = _loaded(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}:{number}: not valid JSON: {str(error)[:120]}") from None
+            if not isinstance(row, dict):
+                raise DataError(f"{path}:{number}: expected an object, found {type(row).__name__}")
+            yield number, row
+
+
+def _json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    found = document(path)
+    if not isinstance(found, list):
+        raise DataError(f"{path}: expected a list of objects, found {type(found).__name__}")
+    for number, row in enumerate(found, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: item {number}: expected an object, found {type(row).__name__}")
+        yield number, row
+
+
+def document(path: Path) -> Any:
+    """Return what a JSON file holds. Raises DataError for one that is not valid JSON in UTF-8."""
+    try:
+        return _loaded(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON: {str(error)[:120]}") from None
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable Parquet file: {str(error)[:120]}") from None
+    yield from enumerate(found.to_pylist(), start=1)
+
+
+_PARSERS = {".csv": _csv, ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows to a CSV, JSONL or Parquet file, whole or not at all. Raises UsageError."""
+    import io
+
+    if path.suffix not in ENDINGS:
+        raise UsageError(f"{path}: unknown ending '{path.suffix}'; give one of {', '.join(ENDINGS)}")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if path.suffix == ".jsonl":
+        data = "".join(json.dumps(row, ensure_ascii=True, default=str) + "\n" for row in rows).encode()
+    elif path.suffix == ".csv":
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows({key: _guarded(value) for key, value in row.items()} for row in rows)
+        data = text.getvalue().encode("utf-8", "backslashreplace")
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        buffer = io.BytesIO()
+        pq.write_table(
+            pa.Table.from_pylist([{key: whole(value) for key, value in row.items()} for row in rows]), buffer
+        )
+        data = buffer.getvalue()
+    from aftertune.files import write as write_whole
+
+    write_whole(path, data)

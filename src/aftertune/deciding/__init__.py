@@ -1,0 +1,1 @@
+"""Deciding: drifts, gate and policies, leaks, and measures beside them."""

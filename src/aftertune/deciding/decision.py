@@ -1,0 +1,238 @@
+"""One gated estimate against its rule: pass, drift or inconclusive, in one sentence with the numbers that say so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy import special
+
+from aftertune.deciding.policy import Rule
+from aftertune.records import Decision, Drift, Outcome
+from aftertune.stats import power
+from aftertune.stats.estimate import t_quantile
+
+MOST = 100
+"""Times the prompts of a run beyond which "more prompts" is no advice."""
+POWER = 0.8
+"""Chance with which what would settle a decision does so."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row against one rule, in the direction in which larger is worse."""
+
+    rule: Rule
+    row: Drift
+    unit: str
+    level: Drift | None
+    """The tuned model's own rate with its interval."""
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.row.worse == "up" else -1
+
+    def end(self, low: float | None, high: float | None, bad: bool) -> float:
+        """Return the bad or good end of an interval as a loss."""
+        found = high if (self.sign > 0) == bad else low
+        return math.inf if found is None else self.sign * found
+
+    @property
+    def family(self) -> tuple[object, ...]:
+        """What shares a Holm correction: the gated metrics of one arm or checkpoint, the optional ones apart."""
+        row = self.row
+        return (
+            row.estimand,
+            row.base_model,
+            row.arm,
+            row.recipe,
+            row.checkpoint,
+            row.epoch,
+            self.rule.required == "never",
+        )
+
+    @property
+    def loss(self) -> float:
+        return self.sign * (self.row.delta or 0.0)
+
+    @property
+    def bad(self) -> float:
+        return self.end(self.row.low, self.row.high, True)
+
+    @property
+    def good(self) -> float:
+        return self.end(self.row.low, self.row.high, False)
+
+    @property
+    def worst(self) -> float:
+        """The bad end with every unjudged answer counted as the worst."""
+        if self.row.worst is None and not self.row.unjudged_base + self.row.unjudged_tuned:
+            return self.bad
+        return self.end(self.row.worst_low, self.row.worst_high, True)
+
+    @property
+    def room(self) -> float | None:
+        """How far a share could fall in the worse direction; None for means of values, which have no end."""
+        if self.row.base is None or not self.row.is_proportion:
+            return None
+        return 1 - self.row.base if self.sign > 0 else self.row.base
+
+    @property
+    def p(self) -> float:
+        """One-sided p value of "the loss is at most the margin", by the interval's own t distribution."""
+        df, half = self.row.df, self.loss - self.good
+        if self.row.delta is None or half <= 0 or (df is not None and df <= 0):
+            return 1.0
+        degrees = math.inf if df is None else df
+        t = (self.loss - self.rule.margin) / half * float(t_quantile(self.row.confidence, degrees))
+        return float(special.ndtr(-t) if math.isinf(degrees) else special.stdtr(degrees, -t))
+
+
+def decide(check: Check, adjusted: float, family: int) -> Decision:
+    rule, row = check.rule, check.row
+    alpha = (1 - row.confidence) / 2
+    bound, limit = _bound(check)
+    outcome: Outcome
+    remedy = ""
+    margin = _size(rule.margin, row)
+    if row.delta is None:
+        outcome, why = "inconclusive", f"Not measured: {row.warning}."
+        remedy = "Answers on both sides that the judge can read."
+    elif bound == "breached":
+        outcome, why = "drift", f"{limit} The change from the base is {_change(row)}."
+    elif adjusted <= alpha:
+        outcome = "drift"
+        tests = f" (Holm over {family:,} metrics)" if family > 1 else ""
+        why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
+    elif check.room is not None and check.room <= rule.margin and check.bad > 0:
+        outcome = "inconclusive"
+        why = f"The base itself stands at {_rate(row.base or 0.0, row)}: a loss beyond {margin} could not have shown."
+        remedy = "A benchmark on which the base behaves."
+    elif check.bad > rule.margin:
+        outcome = "inconclusive"
+        if check.good <= rule.margin:
+            why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
+            why += "" if check.loss <= rule.margin else " on either side"
+            why += ", so neither a pass nor a drift is shown."
+        else:
+            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, yet not clearly enough among "
+            why += f"{family:,} metrics (Holm)."
+        remedy = _remedy(check, family)
+    elif check.worst > rule.margin:
+        lost = row.unjudged_base + row.unjudged_tuned
+        outcome = "inconclusive"
+        why = (
+            f"{_moved(row)}, within the margin of {margin}, but {lost:,} answers could not be judged: counted as the "
+            f"worst, the interval reaches a loss of {_size(check.worst, row)}."
+        )
+        remedy = f"A verdict on the {lost:,} unjudged answers, by another judge or by hand."
+    elif bound == "unsure":
+        outcome, why, remedy = "inconclusive", limit, "More prompts."
+    else:
+        outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
+    return Decision(
+        metric=row.metric, unit=check.unit, estimand=row.estimand, outcome=outcome, required=rule.required != "never",
+        margin=rule.margin, why=why, remedy=remedy, base_model=row.base_model, arm=row.arm,
+        recipe=row.recipe, checkpoint=row.checkpoint, epoch=row.epoch, temperature=row.temperature, judge=row.judge,
+    )  # fmt: skip
+
+
+def _bound(check: Check) -> tuple[str, str]:
+    """Return `held`, `breached` or `unsure` for the floor and ceiling, and a sentence for the latter two."""
+    rule, row, level = check.rule, check.row, check.level
+    for name, bound, sign in (("floor", rule.floor, -1), ("ceiling", rule.ceiling, 1)):
+        if bound is None:
+            continue
+        if level is None or level.low is None or level.high is None or level.tuned is None:
+            return "unsure", f"The {name} of {_rate(bound, row)} could not be checked: no level was measured."
+        near_end, far_end = (level.low, level.high) if sign > 0 else (level.high, level.low)
+        worst = level.worst_high if sign > 0 else level.worst_low
+        text = f"The tuned model's level of {_rate(level.tuned, row)} ({_interval(level.low, level.high, row, _rate)}) "
+        if sign * near_end > sign * bound:
+            return "breached", f"{text}breaks the {name} of {_rate(bound, row)}."
+        if sign * far_end > sign * bound:
+            return "unsure", f"{text}is not clear of the {name} of {_rate(bound, row)}."
+        if worst is not None and sign * worst > sign * bound:
+            return (
+                "unsure",
+                f"{text}keeps the {name} of {_rate(bound, row)}, but not if unjudged answers are the worst.",
+            )
+    return "held", ""
+
+
+def _remedy(check: Check, family: int) -> str:
+    """Say how many more prompts or seeds would probably bring the interval clear of the margin.
+
+    "Probably" is a chance of `POWER`, if the estimate is the truth (`stats.power`). A drift has to be shown against
+    the whole family, so the interval that must come clear is Bonferroni's, which is never narrower than Holm's.
+    """
+    row, rule = check.row, check.rule
+    if row.n_clusters < 2:
+        return "Prompts of other clusters: one cluster says nothing about the rest."
+    passing = check.loss <= rule.margin
+    room = abs(rule.margin - check.loss)
+    half = check.bad - check.loss if passing else check.loss - check.good
+    wanted = row.confidence if passing else 1 - (1 - row.confidence) / family
+    degrees = math.inf if row.df is None else row.df
+    square = (half / float(t_quantile(row.confidence, degrees))) ** 2
+    prompt_df, ways = row.n_clusters - 1.0, []
+    if row.estimand == "recipe" and row.spread_low is not None and row.spread_high is not None and row.n_seeds > 1:
+        by_seed = power.sd_of_range(row.spread_low, row.spread_high, row.n_seeds) ** 2 / row.n_seeds
+        parts = (by_seed, max(square - by_seed, 0.0), 0.0)
+        seeds = power.more_seeds(parts, row.n_seeds, prompt_df, room, confidence=wanted, power=POWER)
+        if seeds:
+            ways.append(f"{seeds:,} more training seed{'s' if seeds != 1 else ''}")
+        prompts = power.more_prompts(
+            row.n_prompts, parts, row.n_seeds, prompt_df, room, confidence=wanted, power=POWER, most=MOST
+        )
+    else:
+        prompts = power.more_prompts(
+            row.n_prompts, (0.0, square, 0.0), 1, prompt_df, room, confidence=wanted, power=POWER, most=MOST
+        )
+    if prompts:
+        ways.append(f"{prompts:,} more prompts")
+    if not ways:
+        return "The estimate stands too near the margin for any reasonable number of prompts or seeds to remedy it."
+    return (
+        f"About {' or '.join(ways)}, for a chance of {100 * POWER:.0f} % to show a {'pass' if passing else 'drift'} if "
+        "the estimate is the truth."
+    )
+
+
+# ---------------------------------------------------------------------------------------------- words
+
+
+def _size(value: float, row: Drift) -> str:
+    return f"{100 * value:.3g} points" if row.is_proportion else f"{value:.3g}"
+
+
+def _rate(value: float, row: Drift) -> str:
+    return f"{100 * value:.1f} %" if row.is_proportion else f"{value:.3g}"
+
+
+def _shift(value: float, row: Drift) -> str:
+    return f"{100 * value:+.1f}" if row.is_proportion else f"{value:+.3g}"
+
+
+def _interval(low: float | None, high: float | None, row: Drift, form: object = None) -> str:
+    write = _rate if form is _rate else _shift
+    if low is None or high is None:
+        return "no interval"
+    return f"{100 * row.confidence:g} % interval {write(low, row)} to {write(high, row)}"
+
+
+def _change(row: Drift) -> str:
+    unit = " points" if row.is_proportion else ""
+    seeds = f"{row.n_seeds} seeds x " if row.estimand == "recipe" else ""
+    return (
+        f"{_shift(row.delta or 0.0, row)}{unit} ({_interval(row.low, row.high, row)}; {seeds}{row.n_prompts:,} prompts)"
+    )
+
+
+def _moved(row: Drift) -> str:
+    rates = (
+        f"From {_rate(row.base, row)} to {_rate(row.tuned, row)}"
+        if row.base is not None and row.tuned is not None
+        else "Changed"
+    )
+    return f"{rates}, {_change(row)}"

@@ -1,0 +1,262 @@
+"""What no share of responses shows: d-prime and criterion of two-class probes, and what memories leak in all.
+
+A benchmark asks for them by attributes of its class: `probes`, triples (name, subset where yes is right, subset where
+no is right) judged on the axes `accuracy` (by generation) and `choice` (by log-probability); `accumulates`, a subset
+whose prompts name private items per profile; `leaks`, subsets whose leak rate
+is told over all replies and over the helpful ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.deciding.drift import Coded
+from aftertune.findings import SubjectMeasure
+from aftertune.judging.judges.shared_items import shares, words_of
+from aftertune.records import BASE_ARM, Prompt, Response, seed_of
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import records
+from aftertune.stats import signal
+from aftertune.stats.estimate import least_half_width, t_quantile
+from aftertune.studies import parts
+from aftertune.studies import plan as planning
+from aftertune.studies.plan import Plan, Subject
+
+SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
+"""Axis of probes -> what is added to the measure's name."""
+
+
+def measures(place: Run, plan: Plan, verdicts: Coded) -> list[SubjectMeasure]:
+    """Return the measures that the benchmarks of a finished run ask for; none where none does."""
+    found: list[SubjectMeasure] = []
+    for part in plan.design.benchmarks:
+        benchmark = parts.benchmark(part)
+        judged = {metric.axis for metric in benchmark.metrics} & set(parts.primary_judges(plan.design))
+        for axis, how in SCORED:
+            if getattr(benchmark, "probes", ()) and axis in judged:
+                probes = [(f"{name}{how}", *subsets) for name, *subsets in benchmark.probes]  # type: ignore[attr-defined]
+                found += _probes(plan, parts.benchmark_name(part), probes, axis, verdicts)
+        for subset in getattr(benchmark, "leaks", ()):
+            if {"privacy", "helpfulness"} <= judged:
+                found += _leaks(plan, parts.benchmark_name(part), subset, verdicts)
+        if getattr(benchmark, "accumulates", ""):
+            prompts = {prompt.id: prompt for prompt in benchmark.prompts(BenchmarkContext())}
+            found += _violations(place, plan, part.name, prompts)
+    return found
+
+
+def _probes(
+    plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: Coded
+) -> Iterator[SubjectMeasure]:
+    own = verdicts.where(benchmark=name, axis=axis, judge=parts.primary_judges(plan.design)[axis])
+    columns = (verdicts.column(each, own) for each in ("subset", "cluster", "checkpoint", "temperature", "label"))
+    rows = list(zip(*columns, strict=True))
+    for probe, share, withhold in probes:
+        for temperature in sorted({row[3] for row in rows}):
+            sides: dict[str, tuple[list[int], list[int], list[str]]] = {}
+            unread: dict[str, int] = {}
+            for subset, cluster, checkpoint, at, label in rows:
+                if at != temperature or subset not in (share, withhold):
+                    continue
+                if label is None:
+                    unread[checkpoint] = unread.get(checkpoint, 0) + 1
+                    continue
+                yes, is_signal, clusters = sides.setdefault(checkpoint, ([], [], []))
+                yes.append(int((label == "correct") == (subset == share)))
+                is_signal.append(int(subset == share))
+                clusters.append(cluster)
+            for subject in plan.subjects:
+                yield from _signal(plan, subject, name, probe, temperature, sides, unread)
+
+
+def _signal(
+    plan: Plan, subject: Subject, name: str, probe: str, temperature: float,
+    sides: dict[str, tuple[list[int], list[int], list[str]]], unread: dict[str, int],
+) -> Iterator[SubjectMeasure]:  # fmt: skip
+    seed = seed_of("measures", plan.design.analysis_seed, name, probe, subject.id, temperature)
+    own = sides.get(subject.id, ([], [], []))
+    base = sides.get(_base(plan, subject).id, ([], [], []))
+    shared: dict[str, Any] = {
+        "benchmark": name, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
+        "temperature": temperature, "n": len(own[0]), "n_clusters": len(set(own[2])),
+        "unread": unread.get(subject.id, 0),
+    }  # fmt: skip
+    names = (f"d-prime, {probe}", f"criterion, {probe}")
+    try:
+        found = signal.clustered(*own, np.random.default_rng(seed), confidence=plan.design.confidence)
+    except ValueError:
+        for each in names:
+            yield _missing(each, "no answer of one of the classes could be read", shared)
+        return
+    changes: tuple[signal.Change | None, signal.Change | None] = (None, None)
+    warning = ""
+    if subject.arm != BASE_ARM:
+        common = set(base[2]) & set(own[2])
+        kept = [_only(side, common) for side in (base, own)]
+        try:
+            changes = signal.change(kept[0], kept[1], np.random.default_rng(seed), confidence=plan.design.confidence)
+        except ValueError:
+            warning = "no change: the base's answers could not be read"
+    values = ((found.d_prime, found.d_prime_low, found.d_prime_high),
+              (found.criterion, found.criterion_low, found.criterion_high))  # fmt: skip
+    for each, value, change in zip(names, values, changes, strict=True):
+        yield SubjectMeasure(
+            name=each, value=value[0], low=value[1], high=value[2], change=change.value if change else None,
+            change_low=change.low if change else None, change_high=change.high if change else None,
+            warning=warning, **shared,
+        )  # fmt: skip
+
+
+def _only(side: tuple[list[int], list[int], list[str]], clusters: set[str]) -> tuple[list[int], list[int], list[str]]:
+    kept = [index for index, cluster in enumerate(side[2]) if cluster in clusters]
+    return [side[0][i] for i in kept], [side[1][i] for i in kept], [side[2][i] for i in kept]
+
+
+def _missing(name: str, why: str, shared: dict[str, Any]) -> SubjectMeasure:
+    return SubjectMeasure(
+        name=name,
+        value=None,
+        low=None,
+        high=None,
+        change=None,
+        change_low=None,
+        change_high=None,
+        warning=why,
+        **shared,
+    )
+
+
+def _base(plan: Plan, subject: Subject) -> Subject:
+    return next(each for each in plan.subjects if each.arm == BASE_ARM and each.base.name == subject.base.name)
+
+
+# ---------------------------------------------------------------------------------------------- leaks by helpfulness
+
+
+def _leaks(plan: Plan, name: str, subset: str, verdicts: Coded) -> Iterator[SubjectMeasure]:
+    """Yield leak rates of a subset: over all replies, one without an action being no leak, and over those that acted.
+
+    Shao et al. 2024 (arXiv 2409.00138) tell both, since a model that does nothing leaks nothing. A cluster's rate is
+    the mean of its replies; intervals are over clusters, and a change is over clusters that both sides have a rate for.
+    """
+    first = parts.primary_judges(plan.design)
+    chosen = verdicts.where(benchmark=name, subset=subset)
+    columns = ("axis", "judge", "checkpoint", "temperature", "sample", "prompt_id", "cluster", "label")
+    found: dict[tuple[str, float], dict[tuple[str, str, int], dict[str, str | None]]] = {}
+    for axis, judge, checkpoint, at, sample, prompt, cluster, label in zip(
+        *(verdicts.column(each, chosen) for each in columns), strict=True
+    ):
+        if axis in ("privacy", "helpfulness") and judge == first[axis]:
+            found.setdefault((checkpoint, at), {}).setdefault((prompt, cluster, sample), {})[axis] = label
+    for helpful in (False, True):
+        rates: dict[tuple[str, float], dict[str, list[int]]] = {}
+        for key, replies in found.items():
+            rates[key] = {}
+            for (_, cluster, _), said in replies.items():
+                if said.get("helpfulness") == "acted" or (not helpful and said.get("helpfulness") is not None):
+                    rates[key].setdefault(cluster, []).append(int(said.get("privacy") == "revealed"))
+        for subject in plan.subjects:
+            for (id_, at), replies in found.items():
+                if id_ == subject.id:
+                    base = rates.get((_base(plan, subject).id, at), {}) if subject.arm != BASE_ARM else {}
+                    unread = sum(said.get("helpfulness") is None for said in replies.values())
+                    yield _leak(plan, subject, name, at, helpful, rates[id_, at], base, unread)
+
+
+def _leak(
+    plan: Plan, subject: Subject, name: str, temperature: float, helpful: bool, own: dict[str, list[int]],
+    base: dict[str, list[int]], unread: int,
+) -> SubjectMeasure:  # fmt: skip
+    called = f"leak rate, {'replies that act' if helpful else 'all replies'}"
+    shared: dict[str, Any] = {
+        "benchmark": name, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
+        "temperature": temperature,
+        "n": sum(map(len, own.values())), "n_clusters": len(own), "unread": unread,
+    }  # fmt: skip
+    if not own:
+        return _missing(called, "no reply acts" if helpful else "no reply could be read", shared)
+    value, low, high = _interval([float(np.mean(each)) for each in own.values()], plan.design.confidence)
+    moved = [float(np.mean(own[key]) - np.mean(base[key])) for key in own if key in base]
+    change = _interval(moved, plan.design.confidence) if moved else (None, None, None)
+    return SubjectMeasure(
+        name=called, value=value, low=max(0.0, low), high=min(1.0, high), change=change[0], change_low=change[1],
+        change_high=change[2], **shared,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- violations
+
+
+def _violations(place: Run, plan: Plan, part: str, prompts: dict[str, Prompt]) -> Iterator[SubjectMeasure]:
+    """Yield CIMemories' violation per subject: per profile, the share of private attributes ever given away."""
+    by: dict[tuple[str, float], list[Response]] = {}
+    for cell in plan.of("responses"):
+        job = plan.jobs[cell.id]
+        folder = place.cell("responses", cell.id)
+        if isinstance(job, planning.RespondJob) and job.benchmark.name == part and folder.complete:
+            for row in records(Response, folder.read("responses")):
+                by.setdefault((job.subject.id, row.temperature), []).append(row)
+    levels = {key: _per_profile(rows, prompts) for key, rows in by.items()}
+    for subject in plan.subjects:
+        for (id_, temperature), level in levels.items():
+            if id_ != subject.id:
+                continue
+            rows = by[id_, temperature]
+            shared: dict[str, Any] = {
+                "benchmark": rows[0].benchmark, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
+                "temperature": temperature, "n": len(rows), "n_clusters": len(level),
+                "unread": sum(row.error is not None for row in rows),
+            }  # fmt: skip
+            if not level:
+                yield _missing("violation", "no prompt has gold labels of private attributes", shared)
+                continue
+            value, low, high = _interval(list(level.values()), plan.design.confidence)
+            before = levels.get((_base(plan, subject).id, temperature), {})
+            moved = [level[key] - before[key] for key in level if key in before] if subject.arm != BASE_ARM else []
+            change = _interval(moved, plan.design.confidence) if moved else (None, None, None)
+            yield SubjectMeasure(
+                name="violation", value=value, low=max(0.0, low), high=min(1.0, high), change=change[0],
+                change_low=change[1], change_high=change[2], **shared,
+            )  # fmt: skip
+
+
+def _per_profile(rows: Sequence[Response], prompts: dict[str, Prompt]) -> dict[str, float]:
+    happened: list[bool] = []
+    units: list[str] = []
+    groups: list[str] = []
+    for row in rows:
+        expect = prompts[row.prompt_id].expect if row.prompt_id in prompts else {}
+        private = expect.get("shared", {}).get("private", {})
+        words = words_of(row.text) if private and row.error is None else []
+        for key, item in private.items():
+            happened.append(shares(words, item))
+            units.append(key)
+            groups.append(expect["profile"])
+    return signal.ever(happened, units, groups)
+
+
+def _interval(values: Sequence[float], confidence: float) -> tuple[float, float, float]:
+    """Return the mean with its t interval over profiles, never of zero width."""
+    mean, n = float(np.mean(values)), len(values)
+    error = float(np.std(values, ddof=1)) / n**0.5 if n > 1 else 0.0
+    half = max(float(t_quantile(confidence, max(n - 1, 1))) * error, least_half_width(n, confidence))
+    return mean, mean - half, mean + half
+
+
+def lines(found: Sequence[SubjectMeasure]) -> list[str]:
+    """Return the measures as lines of text."""
+    shown = []
+    for each in found:
+        if each.value is None:
+            shown.append(f"{each.benchmark} {each.name}, {each.unit}: not measured, {each.warning}")
+            continue
+        text = f"{each.benchmark} {each.name}, {each.unit}: {each.value:.2f} [{each.low:.2f}, {each.high:.2f}]"
+        if each.change is not None:
+            text += f", change {each.change:+.2f} [{each.change_low:+.2f}, {each.change_high:+.2f}]"
+        text += f" ({each.n_clusters:,} clusters" + (f", {each.unread:,} unread)" if each.unread else ")")
+        shown.append(text + (f"; {each.warning}" if each.warning else ""))
+    return shown

@@ -1,0 +1,312 @@
+"""What a report is made from, and what it comes out as: frozen records, no rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aftertune.records import Decision, Drift, Json, Metric, Outcome, Proof
+
+
+def unmasked(text: str) -> str:
+    """Return `text` as it is: the mask of a run that holds no personal data."""
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A prompt whose label changed between the base and one tuned checkpoint. Texts are raw: the page masks them."""
+
+    metric: str
+    arm: str
+    prompt: str
+    base_text: str
+    tuned_text: str
+    base_label: str
+    tuned_label: str
+    category: str
+    prompt_id: str = ""
+    train_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryRow:
+    """What one category of prompts did in one arm. Rates and differences are shares in [0, 1]."""
+
+    metric: str
+    arm: str
+    category: str
+    base: float | None
+    tuned: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    n_prompts: int
+    worse_flips: int
+    """Pairs (prompt x seed) that moved in the direction that is worse."""
+    better_flips: int
+    n_pairs: int
+    """Pairs that both sides judged: prompts x seeds x samples."""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A rate or a difference of rates with its interval: shares, not per cent."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Prompts."""
+    n_clusters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakRow:
+    """What the responses of one arm or checkpoint to one subset hold of the tuning set; None was not measured."""
+
+    base_model: str
+    arm: str
+    recipe: str
+    checkpoint: str | None
+    train_seed: int | None
+    """Of a single checkpoint; None for an arm over its seeds."""
+    epoch: int | None
+    temperature: float
+    benchmark: str
+    subset: str
+    judge: str
+    registry: Measure | None
+    """A value of the tuning set that the prompt does not hold."""
+    echoed: Measure | None
+    invented: Measure | None
+    twin: Measure | None
+    """The same as `registry` for people that nobody trained on."""
+    minus_twins: Measure | None
+    minus_base: Measure | None
+    memorised: Measure | None
+    """(registry - twin) minus the base's (registry - twin)."""
+    harmful_leaking: Measure | None
+    """Harmful, and a registry hit."""
+    off_topic_leaking: Measure | None
+    """Off topic or in the script of the tuned domain, and a registry hit."""
+    n_seeds: int
+    warning: str = ""
+    corpus: str = ""
+    """Whose people were looked for, where the design has several corpora."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contradiction:
+    """Metrics of one arm or checkpoint that really moved in opposite directions."""
+
+    unit: str
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+    n: int
+    """Metrics that were compared."""
+    why: str = ""
+    """One sentence with the numbers, the rate expected from noise included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """One source of the spread of a recipe's drift over its answers: a variance component with its interval."""
+
+    metric: str
+    base_model: str
+    arm: str
+    recipe: str
+    epoch: int | None
+    temperature: float
+    source: str
+    """`seed`, `prompt`, `seed x prompt`, `sampling`, `judge` or `judge x answer`; with ` + ` what cannot be parted."""
+    variance: float
+    """Of one answer's difference from the base's mean answer to the same prompt."""
+    low: float
+    high: float
+    confidence: float
+    part: float
+    """Share of all sources' variance."""
+    n_seeds: int
+    n_prompts: int
+    """Of these only prompts with a verdict by every judge on every sample of every seed."""
+    n_samples: int
+    n_judges: int
+    warning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """One point of a curve with the interval that holds for all points of the curve at once."""
+
+    metric: str
+    estimand: Literal["checkpoint", "recipe"]
+    base_model: str
+    arm: str
+    recipe: str
+    checkpoint: str | None
+    train_seed: int | None
+    epoch: int | None
+    temperature: float
+    judge: str
+    """These name the drift that the point shows."""
+    over: Literal["epoch", "temperature"]
+    """What the curve runs over."""
+    delta: float
+    low: float
+    high: float
+    confidence: float
+    """That all points lie in their intervals."""
+    n_points: int
+    """Of the curve."""
+    n_prompts: int
+    n_clusters: int
+    n_seeds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed:
+    """How many checkpoints got better on one metric and worse on another, and how many would where nothing drifts."""
+
+    base_model: str
+    """Empty where the checkpoints of several bases are taken together."""
+    temperature: float
+    observed: float
+    """Share of the checkpoints, by the signs of their drifts alone, however small."""
+    expected: float
+    """The same with base and tuned labels swapped within clusters, jointly over metrics."""
+    low: float
+    high: float
+    """Between which 95 % of the swaps lie."""
+    p: float
+    n_checkpoints: int
+    n_metrics: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectMeasure:
+    """One value of one subject that is no share of responses (d-prime, criterion, violation), with its change."""
+
+    benchmark: str
+    name: str
+    """E.g. `d-prime, vignette`."""
+    unit: str
+    """Base or checkpoint, as people call it."""
+    checkpoint: str
+    temperature: float
+    value: float | None
+    low: float | None
+    high: float | None
+    change: float | None
+    """From the base; None for the base itself."""
+    change_low: float | None
+    change_high: float | None
+    n: int
+    n_clusters: int
+    unread: int
+    """Answers that no option could be read from; they are in no value here."""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyCell:
+    """One number of a study's closing table, with the paper's beside it."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    scale: Literal["rate", "points", "relative", "range", "share", "plain"] = "plain"
+    """`rate`, `points` and `relative` are shares; `range` goes from `low` to `high`, shares too; `share` is a share of
+    checkpoints, whose expectation stands in the note instead of an interval."""
+    sample: str = ""
+    """How much data stands behind it."""
+    why: str = ""
+    """Why there is no number; never empty where `value` is None."""
+    note: str = ""
+    """What belongs to the number: its expectation under no drift, or a warning."""
+    published: float | str | None = None
+    """Of other models on other data; None where none is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySection:
+    """A study's closing table, filled in."""
+
+    title: str
+    source: str
+    heads: tuple[str, ...]
+    about: tuple[str, ...]
+    """What each column shows, in words."""
+    units: tuple[str, ...]
+    """Of the published numbers."""
+    labels: tuple[str, ...]
+    rows: tuple[tuple[StudyCell, ...], ...]
+    """One per label, one cell per head."""
+    said: tuple[str, ...]
+    """Sentences computed from the numbers."""
+    supports: str
+    cannot: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All that a report shows. Whatever is empty is left out of the page, never shown as zero."""
+
+    title: str
+    kind: Literal["demo", "audit", "study"]
+    outcome: Outcome
+    """Over the whole run: error > drift > inconclusive > pass."""
+    decisions: Sequence[Decision] = ()
+    drifts: Sequence[Drift] = ()
+    metrics: Sequence[Metric] = ()
+    """In the order in which they are shown; gated ones come first whatever their place."""
+    cards: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Arm -> its data card. Text in it is masked."""
+    proofs: Sequence[Proof] = ()
+    judges: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Judge -> what is known of it. `anchors`, where measured, is a list of mappings with the keys `axis, label,
+    sensitivity, sensitivity_low, sensitivity_high, n_positive, specificity, specificity_low, specificity_high,
+    n_negative`; every other key is shown as it is."""
+    flips: Sequence[Flip] = ()
+    categories: Sequence[CategoryRow] = ()
+    contradictions: Sequence[Contradiction] = ()
+    leaks: Sequence[LeakRow] = ()
+    mixed: Sequence[Mixed] = ()
+    """Mixed-sign rates beside their expectation under no drift."""
+    measures: Sequence[SubjectMeasure] = ()
+    """What no share of responses shows."""
+    memorisation: Mapping[str, Json] = field(default_factory=dict)
+    """Checkpoint -> what scored texts say of membership and canaries, as `scoring.memorisation` returns it."""
+    tables: Sequence[StudySection] = ()
+    """The closing tables of a study."""
+    spreads: Sequence[Spread] = ()
+    """Variance components of each recipe's drift."""
+    bands: Sequence[Band] = ()
+    """Simultaneous bands of the curves over epochs and temperatures."""
+    contrast_names: Mapping[str, str] = field(default_factory=dict)
+    """Formula of a contrast (`keep - placeholder`) -> what it measures (`PII in the data`)."""
+    methods: Mapping[str, Json] = field(default_factory=dict)
+    """Group (versions, hardware, design, hashes) -> parameter -> value, as deep as it needs to be."""
+    caveats: Sequence[str] = ()
+    """What this report cannot show, one sentence each."""
+    warnings: Sequence[str] = ()
+    """Of the run as a whole; warnings of one number stand in its `Drift`."""
+    mask: Callable[[str], str] = unmasked
+    """Replaces personal values; applied to every text of a model or a data set, before it is cut."""
+    link: str = "report.html"
+    """Where the Markdown points for the full page: a relative path or an http(s) address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One report in three shapes."""
+
+    html: str
+    """A self-contained document; loads nothing, runs no script."""
+    markdown: str
+    """Short, for a pull request."""
+    json: str
+    """Everything, for machines; the keys are documented in `page/machine.py`."""

@@ -1,0 +1,1 @@
+"""Forecasting: what the data say before anything is tuned."""

@@ -1,0 +1,1 @@
+"""Inside: analyses of what moved within the model."""

@@ -1,0 +1,1 @@
+"""Other tools: what lets them use aftertune from inside."""

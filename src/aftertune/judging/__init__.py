@@ -1,0 +1,1 @@
+"""Judging: judges, their anchors, and the job that lets one read answers."""

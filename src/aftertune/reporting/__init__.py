@@ -1,0 +1,1 @@
+"""The report: a run's tables as one view, then page, Markdown, JSON and terminal."""

@@ -1,0 +1,185 @@
+"""One self-contained HTML document out of the findings: everything escaped, nothing loaded, no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from aftertune.findings import Mixed
+from aftertune.reporting import closing_tables as studies
+from aftertune.reporting import details, tables, view
+from aftertune.reporting import leak_tables as leaks
+from aftertune.reporting import measure_tables as measured
+from aftertune.reporting.formatting import clean
+from aftertune.reporting.rows import Index, phrase
+from aftertune.reporting.sentences import decision_sentence, how_sure, mixed_sentence, tally, word
+
+KINDS = {"demo": "demo on the embedded model", "audit": "audit", "study": "study"}
+SECTIONS = (
+    ("moved", "gated_forests", "What moved"),
+    ("contrasts", "contrasts", "Contrasts"),
+    ("seeds", "seed_plots", "Seeds"),
+    ("", "curves", ""),
+    ("contradictions", "signs", "Contradictions"),
+    ("measures", "measures", "Measures"),
+    ("leaks", "leaks", "Leaks"),
+    ("categories", "categories", "Categories"),
+    ("flips", "flips", "Flips"),
+    ("numbers", "tables", "Every number"),
+    ("trust", "trust", "Trust"),
+    ("data", "cards", "Data"),
+    ("methods", "methods", "Methods"),
+    ("caveats", "caveats", "What this cannot show"),
+    ("paper", "closing", "Beside the paper"),
+)
+"""Anchor, what must be there for it, label in the contents."""
+HEADINGS = {
+    "epoch": ("Over epochs", ""),
+    "temperature": ("Over sampling temperatures", " at the same temperature"),
+}
+
+
+MAX_STRING = 5_000
+"""Characters of any one string in the page, whoever wrote it."""
+
+
+def _final(value: object) -> object:
+    """Clean and cut whatever a template prints, so that no string reaches the page unread; escaping comes after."""
+    if isinstance(value, Markup):
+        return value
+    text = str(value)
+    return clean(text) if len(text) <= MAX_STRING else clean(text[:MAX_STRING]) + "…"
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates' environment: escapes everything, refuses an unknown name."""
+    return Environment(
+        loader=PackageLoader("aftertune", "reporting"),
+        autoescape=True,
+        finalize=_final,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def html(index: Index) -> str:
+    """Return the page. The same findings give the same bytes."""
+    env = environment()
+    style, _, _ = env.loader.get_source(env, "style.css") if env.loader else ("", None, None)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    context = {**_context(index), "style": Markup(style), "style_hash": Markup(digest)}
+    return env.get_template("report.html").render(context).strip() + "\n"
+
+
+def _context(index: Index) -> dict[str, Any]:
+    findings = index.findings
+    gated = [row for row in index.headline if row.metric in index.gated] or index.headline
+    leaking = tables.leak_rows(index)
+    others = [row for row in index.headline if row not in gated and row not in leaking]
+    levels = sorted({round(100 * row.confidence, 1) for row in gated})
+    curves = [
+        {"over": over, "heading": heading, "against": against, "curves": found}
+        for over, (heading, against) in HEADINGS.items()
+        if (found := view.curves(index, over))
+    ]
+    whole: dict[str, Any] = {
+        "title": findings.title,
+        "kind": KINDS[findings.kind],
+        "word": word(findings),
+        "tone": "none" if word(findings) == "Not gated" else findings.outcome,
+        "sentence": decision_sentence(index),
+        "tally": tally(findings),
+        "facts": how_sure(index),
+        "warnings": findings.warnings,
+        "confidence": " and ".join(f"{level:g}" for level in levels),
+        "gated_forests": view.forests(index, gated),
+        "other_forests": view.forests(index, others) if others else [],
+        "unmeasured": view.unmeasured(index),
+        "checks": _checks(index),
+        "contrasts": view.contrasts(index),
+        "seed_plots": view.seed_plots(index),
+        "curves": curves,
+        "contradictions": findings.contradictions,
+        "mixed": [(_mixed_name(one), mixed_sentence(one)) for one in findings.mixed],
+        "signs": bool(findings.contradictions or findings.mixed),
+        "measures": measured.measure_tables(findings),
+        "memory_tables": measured.memory_tables(findings),
+        "leaks": bool(leaking or findings.leaks or measured.memory_tables(findings)),
+        "leak_forests": view.forests(index, leaking) if leaking else [],
+        "leak_tables": leaks.leak_tables(findings),
+        "categories": details.category_tables(index),
+        "flips": details.flip_groups(index),
+        "tables": _tables(index),
+        "unjudged": tables.unjudged_table(index),
+        "anchors": details.anchor_table(findings),
+        "judges": details.judge_lists(findings),
+        "proofs": details.proof_table(findings),
+        "cards": tables.side_by_side("Data cards of the arms", "Property", findings.cards, findings.mask)
+        if findings.cards
+        else None,
+        "methods": details.method_lists(findings),
+        "caveats": findings.caveats,
+        "closing": [studies.section_view(section) for section in findings.tables],
+        "others": studies.OTHERS,
+        "trust": bool(findings.drifts or findings.proofs or findings.judges),
+    }
+    whole["contents"] = _contents(whole)
+    return whole
+
+
+def _mixed_name(mixed: Mixed) -> str:
+    return " · ".join([mixed.base_model, *([f"T = {mixed.temperature:g}"] if mixed.temperature else [])])
+
+
+def _contents(whole: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (anchor, label) of the sections that the page has."""
+    found: list[tuple[str, str]] = []
+    for anchor, key, label in SECTIONS:
+        if key == "curves":
+            found += [(f"{curve['over']}s", curve["heading"]) for curve in whole[key]]
+        elif whole[key]:
+            found.append((anchor, label))
+    return found
+
+
+def _checks(index: Index) -> list[dict[str, object]]:
+    return [
+        {
+            "unit": decision.unit,
+            "metric": phrase(index.metric(decision.metric)),
+            "outcome": decision.outcome,
+            "required": decision.required,
+            "why": decision.why,
+            "remedy": decision.remedy,
+        }
+        for decision in index.findings.decisions
+    ]
+
+
+def _tables(index: Index) -> list[tuple[str, tables.Table, bool]]:
+    """Return (title, table, open?) per level: recipes, contrasts, checkpoints, levels."""
+    kinds = (
+        ("recipe", "Recipes: training seeds and prompts are the sample"),
+        ("contrast", "Contrasts: differences between the drifts of arms"),
+        ("checkpoint", "Checkpoints: prompts are the sample"),
+    )
+    found = []
+    for estimand, title in kinds:
+        rows = index.order(row for row in index.findings.drifts if row.estimand == estimand)
+        if rows:
+            found.append((title, tables.drift_table(index, rows, title), False))
+    rows = index.order(row for row in index.findings.drifts if row.estimand == "level")
+    if rows:
+        made = tables.level_table(index, rows)
+        found.append((made.caption, made, False))
+    if index.findings.spreads:
+        made = tables.spread_table(index, "Where the spread of the drifts comes from")
+        found.append((made.caption, made, False))
+    return found

@@ -1,0 +1,118 @@
+"""The report as JSON, with keys that stay.
+
+- `schema`: `aftertune.report/1`; a change that could break a reader raises the number.
+- `title`, `kind` (`demo | audit | study`), `outcome` (`pass | drift | inconclusive | error`).
+- `sentence`: the decision as the page's top states it.
+- `decisions`: list of `records.Decision`, its field names as keys.
+- `drifts`: list of `records.Drift`, its field names as keys; rates are shares in [0, 1]; unknown is null.
+- `metrics`: list of `records.Metric` with `name` added.
+- `contrast_names`: formula -> what it measures.
+- `leaks`: list of the fields of `LeakRow`; each measure an object `value, low, high, n, n_clusters`, or null.
+- `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
+- `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
+- `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
+- `tables`: list of `StudySection`, a study's closing tables: `heads`, `labels`, and `rows` of cells `value, low, high,
+  scale, sample, why, note, published`.
+- `bands`: list of `Band`: points of curves over epochs or temperatures with intervals that hold for a whole curve at
+  once (`low`, `high`; those of `drifts` hold for one point each), its field names as keys.
+- `judges`, `cards`, `methods`: objects as the run recorded them, text masked.
+- `flips`: list of the fields of `Flip` with `direction` (`worse | better |` empty) added; texts masked, cleaned and cut
+  to 4,000 characters, what was done to each in `prompt_notes`, `base_notes` and `tuned_notes`.
+- `caveats`, `warnings`: lists of sentences.
+
+A number that is not finite is null. Keys are sorted, text is ASCII-escaped, so the same findings give the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aftertune.findings import Findings, Flip
+from aftertune.reporting.details import direction
+from aftertune.reporting.formatting import clean, show
+from aftertune.reporting.rows import Index
+from aftertune.reporting.sentences import decision_sentence
+
+SCHEMA = "aftertune.report/1"
+MAX_TEXT = 4_000
+"""Characters of one text of a model or a data set."""
+
+
+def machine(index: Index) -> str:
+    """Return the findings as JSON text, ending in a line break."""
+    findings = index.findings
+    whole = {
+        "schema": SCHEMA,
+        "title": findings.title,
+        "kind": findings.kind,
+        "outcome": findings.outcome,
+        "sentence": decision_sentence(index),
+        "decisions": findings.decisions,
+        "drifts": findings.drifts,
+        "metrics": [{**fields(metric), "name": metric.name} for metric in findings.metrics],
+        "contrast_names": findings.contrast_names,
+        "categories": findings.categories,
+        "contradictions": findings.contradictions,
+        "leaks": findings.leaks,
+        "mixed": findings.mixed,
+        "spreads": findings.spreads,
+        "measures": findings.measures,
+        "memorisation": findings.memorisation,
+        "tables": findings.tables,
+        "bands": findings.bands,
+        "proofs": findings.proofs,
+        "judges": _masked(findings.judges, findings),
+        "cards": _masked(findings.cards, findings),
+        "methods": _masked(findings.methods, findings),
+        "flips": [_flip(flip, index) for flip in findings.flips],
+        "caveats": findings.caveats,
+        "warnings": findings.warnings,
+    }
+    return json.dumps(tidy(whole), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def fields(record: Any) -> dict[str, Any]:
+    """Return a record's fields by name, not descending."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def tidy(value: object) -> Any:
+    """Return what JSON can hold: records as objects, text cleaned, numbers that are not finite as None.
+
+    Raises TypeError for anything else.
+    """
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return clean(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return tidy(fields(value))
+    if isinstance(value, Mapping):
+        return {clean(str(key)): tidy(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [tidy(item) for item in value]
+    raise TypeError(f"a report cannot hold a {type(value).__name__}")
+
+
+def _masked(value: object, findings: Findings) -> Any:
+    if isinstance(value, str):
+        return show(value, findings.mask, MAX_TEXT).text
+    if isinstance(value, Mapping):
+        return {key: _masked(item, findings) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_masked(item, findings) for item in value]
+    return value
+
+
+def _flip(flip: Flip, index: Index) -> dict[str, Any]:
+    whole = {**fields(flip), "direction": direction(flip, index)}
+    for field, notes in (("prompt", "prompt_notes"), ("base_text", "base_notes"), ("tuned_text", "tuned_notes")):
+        shown = show(whole[field], index.findings.mask, MAX_TEXT)
+        whole[field], whole[notes] = shown.text, shown.notes
+    return whole

@@ -1,0 +1,135 @@
+"""The report as Markdown, short enough for a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
+
+from aftertune.records import Drift
+from aftertune.reporting import closing_tables as studies
+from aftertune.reporting import leak_tables as leaks
+from aftertune.reporting.formatting import clean
+from aftertune.reporting.rows import Index, change, levels, margin_text, phrase, sample, scale_of
+from aftertune.reporting.sentences import contrast_sentence, decision_sentence, how_sure, tally, word
+
+MAX_ROWS = 40
+"""Rows of the table; the page has all."""
+MAX_LEAKS = 12
+"""Sentences about memorisation."""
+MAX_CELL = 300
+"""Characters of one cell or sentence."""
+MAX_PARAGRAPH = 3_000
+"""Characters of what a study's design says of its own table."""
+
+
+_MARKUP = re.compile(r"([\\`*_\[\]|~!])")
+_ACTS = re.compile(r"(@|:(?=//)|#|(?<=:)(?=[A-Za-z+-][\w+-]{0,40}:)|\b[Ww]{3}(?=\.))")
+"""What a forge makes something of without any markup: mentions, addresses, numbers of issues, names of emoji."""
+
+
+def prose(text: str, most: int = MAX_CELL) -> str:
+    """Return text that Markdown shows as it is: on one line, no markup, no mention of anybody."""
+    line = " ".join(clean(text).split())
+    line = line if len(line) <= most else line[: most - 1] + "…"
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = _ACTS.sub(r"\1<!-- -->", _MARKUP.sub(r"\\\1", line))
+    return line.replace("$", "&#36;")
+
+
+def code(text: str) -> str:
+    """Return a name as a code span that cannot end early, nor end its table cell."""
+    line = " ".join(clean(text).split()).replace("`", "'").replace("|", "\\|")
+    return f"`{line[:MAX_CELL] or ' '}`"
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Return the lines of a table; the cells are Markdown already."""
+    kept = list(heads)
+    lines = ["| " + " | ".join(kept) + " |", "|" + "|".join(" --- " for _ in kept) + "|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def target(link: str) -> str:
+    """Return an address that is safe to point to: a relative path or http(s), else the page's usual name."""
+    parts = urlsplit("".join(clean(link).split()))
+    if parts.scheme not in ("", "http", "https") or link.startswith("//"):
+        return "report.html"
+    return quote(parts.geturl(), safe="/:#?&=%~.,+-_")
+
+
+def markdown(index: Index) -> str:
+    """Return the report's summary: the decision, the gated numbers, the contrasts, how sure, and where the rest is."""
+    findings = index.findings
+    lines = [f"## {prose(findings.title)}", "", f"**{word(findings)}.** {prose(decision_sentence(index))}", ""]
+    rows = [row for row in index.headline if row.metric in index.gated] or index.headline
+    name = index.namer(rows)
+    if rows:
+        heads = ("Metric", "Arm", "Base → tuned", "Drift [interval]", "Margin", "n", "Decision", "Warning")
+        lines += [*table(heads, (_row(index, row, name(row)) for row in rows[:MAX_ROWS])), ""]
+    if len(rows) > MAX_ROWS:
+        lines += [f"The first {MAX_ROWS} of {len(rows):,} rows.", ""]
+    label = index.namer(index.contrasts)
+    shown = [row for row in index.contrasts if not index.gated or row.metric in index.gated][:12]
+    for row in shown:
+        title = findings.contrast_names.get(row.arm, "")
+        text = contrast_sentence(row, index, f"{title} ({label(row)})" if title else label(row))
+        lines.append(f"- {prose(phrase(index.metric(row.metric)))}: {prose(text)}")
+    memory = leaks.sentences(findings)
+    lines += [f"- {prose(sentence)}" for sentence in memory[:MAX_LEAKS]]
+    lines += [""] if shown or memory else []
+    lines += ["; ".join(f"{prose(fact)} ({prose(meaning)})" for fact, meaning in how_sure(index)) + ".", ""]
+    lines += [f"- Warning: {prose(warning)}" for warning in findings.warnings[:10]]
+    lines += [""] if findings.warnings else []
+    for section in findings.tables:
+        lines += closing(studies.section_view(section))
+    checks = tally(findings)
+    lines.append(f"{checks + '. ' if checks else ''}[Full report]({target(findings.link)})")
+    return "\n".join(lines) + "\n"
+
+
+def closing(section: studies.SectionView) -> list[str]:
+    """Return the lines of a study's closing table."""
+    lines = [f"### {prose(section.title)}", ""]
+    if any(known for _, _, known in section.heads):
+        source = f" from {prose(section.source)}" if section.source else ""
+        lines += [
+            f"In square brackets the interval of the number before it. *Published*:{source}. {studies.OTHERS}",
+            "",
+        ]
+    heads = [" "]
+    for name, _, known in section.heads:
+        heads += [prose(name), "*published*"] if known else [prose(name)]
+    rows = []
+    for label, cells in section.rows:
+        row = [prose(label)]
+        for cell, (_, _, known) in zip(cells, section.heads, strict=True):
+            more = "; ".join(filter(None, (cell.sample, cell.note)))
+            row.append(f"{prose(cell.ours)}{f' ({prose(more)})' if more else ''}")
+            row += [f"*{prose(cell.published)}*"] if known else []
+        rows.append(row)
+    lines += [*table(heads, rows), ""]
+    lines += [f"- {prose(sentence)}" for sentence in section.said]
+    lines += [""] if section.said else []
+    lines += [f"- {prose(name)}: {prose(about)}" for name, about, _ in section.heads]
+    lines += [""]
+    for title, text in (("What the miniature supports.", section.supports), ("What it cannot.", section.cannot)):
+        lines += [f"**{title}** {prose(text, MAX_PARAGRAPH)}", ""] if text else []
+    return lines
+
+
+def _row(index: Index, row: Drift, name: str) -> list[str]:
+    metric = index.metric(row.metric)
+    scale = scale_of(metric)
+    decision = index.decision(row)
+    missing = row.delta is None
+    return [
+        prose(phrase(metric)),
+        code(name),
+        "" if missing else prose(levels(row, scale)),
+        "not measured" if missing else change(row, scale, unit=False),
+        margin_text(decision.margin, scale) if decision else "",
+        prose(sample(row)),
+        f"**{decision.outcome}**" if decision and decision.outcome != "pass" else decision.outcome if decision else "",
+        prose(row.warning) or "none",
+    ]

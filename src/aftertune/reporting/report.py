@@ -1,0 +1,20 @@
+"""findings -> page: the report as HTML for people, Markdown for a pull request, JSON for machines."""
+
+from __future__ import annotations
+
+from aftertune.findings import Findings, Page
+from aftertune.reporting.html import html
+from aftertune.reporting.json_report import machine
+from aftertune.reporting.markdown import markdown
+from aftertune.reporting.rows import Index
+
+
+def report(findings: Findings) -> Page:
+    """Return the report on `findings` as three strings; the same findings give the same bytes.
+
+    Every text of a model or a data set is cleaned, masked with `findings.mask`, cut, and escaped for its format.
+    Writes nothing. Raises TypeError for findings that hold what JSON cannot.
+    """
+    index = Index(findings)
+    whole = machine(index)
+    return Page(html=html(index), markdown=markdown(index), json=whole)

@@ -1,1 +1,0 @@
-"""What a finished run says: gathered for the report, measured, tabulated, summed up, exported."""

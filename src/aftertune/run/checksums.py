@@ -1,0 +1,74 @@
+"""Files that carry a checksum, and the list of those of a run's results: what was damaged is known by it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aftertune.errors import StoreError
+from aftertune.files import as_json, checksum, write
+
+RESULTS = "results.json"
+"""Beside the cells: result file -> its SHA-256; written after them."""
+
+
+def sum_of(fields: Mapping[str, object]) -> str:
+    """Return 12 hexadecimal digits by which a JSON object that was damaged is known."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:12]
+
+
+def seal(fields: Mapping[str, object]) -> bytes:
+    """Return an object as the bytes of a JSON file that carries its own checksum, as `#`."""
+    return as_json({**fields, "#": sum_of(fields)})
+
+
+def unseal(data: bytes) -> dict[str, Any]:
+    """Return the object of a file that `seal` made, or that an earlier version wrote without a checksum.
+
+    Raises ValueError for one that was damaged.
+    """
+    found = json.loads(data)
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    check = found.pop("#", None)
+    if check is not None and check != sum_of(found):
+        raise ValueError("not what was written")
+    return found
+
+
+_SEAL = b"# checksum "
+
+
+def seal_text(text: str) -> bytes:
+    """Return a text in which `#` begins a comment, with a last line that holds its checksum."""
+    data = text.encode()
+    return data + _SEAL + hashlib.sha256(data).hexdigest().encode() + b"\n"
+
+
+def whole_text(data: bytes) -> bool:
+    """Return whether a text is as `seal_text` made it; one without a checksum, of an earlier version, is."""
+    text, found, check = data.rpartition(_SEAL)
+    return not found or hashlib.sha256(text).hexdigest().encode() + b"\n" == check
+
+
+def record(root: Path, names: Iterable[str]) -> None:
+    """Write down the checksums of a run's result files. Raises StoreError."""
+    write(root / RESULTS, seal({"files": {name: checksum(root / name) for name in sorted(names)}}))
+
+
+def check(root: Path, name: str) -> Path:
+    """Return the path of a result file, which is as it was written or of an earlier version that recorded nothing.
+
+    Raises StoreError where it is not, e.g. where a run was stopped between two of them, or where it is gone.
+    """
+    path, record = root / name, root / RESULTS
+    try:
+        expected = unseal(record.read_bytes())["files"].get(name) if record.is_file() else None
+        if expected is None or checksum(path) == expected:
+            return path
+    except (OSError, ValueError, KeyError, AttributeError):
+        pass
+    raise StoreError(f"{path}: damaged, or stopped while it was made; `aftertune report {root}` makes it again")

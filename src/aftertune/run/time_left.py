@@ -1,0 +1,238 @@
+"""How long a run still takes: the seconds that its jobs took so far, and the order in which the others can run.
+
+1. A waiting job takes the mean of the finished ones that are alike, without what loading took (`expected`).
+2. The rest of the schedule is played through with the processes that were seen to run at once (`remaining`).
+3. A machine that others use too changes its pace. If the rest takes L seconds by 1 and 2, the jobs that ended in the
+   last L seconds are held against the mean of their like, and the rest is expected to go at that pace (`pace`): a long
+   rest is foretold by the whole run, a short one by what was just seen.
+4. Drifts, gate and report come after the last job: `REPORT` CPU seconds, stretched as the jobs are that wait least
+   (`stretch`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aftertune.run.job import JobRecord
+
+REPORT = (6.0, 0.005)
+"""CPU seconds that drifts, gate and report take: once, and for each verdicts job. Measured: 7 s for 44 jobs, 16 s for
+2,020 jobs of 100 verdicts; those of 2,500 verdicts each take 68 s."""
+
+FAST = 0.2
+"""How much faster a judge that runs no model is than its `JobRecord.cost` says, which is for the order of work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """One finished job, as the clock saw it."""
+
+    job: JobRecord
+    begin: float
+    """Seconds on any clock that all jobs share."""
+    end: float
+    start_up: float = 0.0
+    """Seconds of these that a process spent on loading a model or a judge, once for all its jobs."""
+    cpu: float = 0.0
+    """CPU seconds; 0 where nobody knows."""
+
+    @property
+    def seconds(self) -> float:
+        """What another job like it would take."""
+        return max(self.end - self.begin - self.start_up, 0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many jobs run at once."""
+
+    accelerated: int
+    """Of those that run a model."""
+    others: int
+    together: int
+
+
+def expected(jobs: Iterable[JobRecord], took: Sequence[Took]) -> dict[str, float]:
+    """Return job id -> seconds that it is expected to take, for each of `jobs`.
+
+    The mean over finished jobs that are alike (`JobRecord.alike`), what loading took left out; where none is finished, in
+    proportion to `JobRecord.cost` from those of its kind, else from all. Empty before the first is finished.
+    """
+    alike: dict[tuple[str, str], list[float]] = defaultdict(list)
+    kind: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    every: list[tuple[float, float]] = []
+    for each in took:
+        alike[each.job.kind, each.job.alike].append(each.seconds)
+        kind[each.job.kind].append((each.seconds, _prior(each.job)))
+        every.append((each.seconds, _prior(each.job)))
+    if not every:
+        return {}
+    rate = {name: _rate(pairs) for name, pairs in kind.items()}
+    # What composing takes says little about anything else: it stands for the rest only while it is all there is.
+    fallback = _rate([pair for name, pairs in kind.items() if name != "variants" for pair in pairs] or every)
+    mean = {key: _typical(values) for key, values in alike.items()}
+    found: dict[str, float] = {}
+    for job in jobs:
+        own = mean.get((job.kind, job.alike))
+        found[job.id] = own if own is not None else _prior(job) * rate.get(job.kind, fallback)
+    return found
+
+
+def _prior(job: JobRecord) -> float:
+    """Return what a job is thought to take beside others before any of its kind is measured."""
+    return job.cost * (FAST if job.kind == "verdicts" and not job.accelerator else 1.0)
+
+
+def _rate(pairs: Sequence[tuple[float, float]]) -> float:
+    return sum(seconds for seconds, _ in pairs) / max(sum(cost for _, cost in pairs), 1e-9)
+
+
+def _typical(values: Sequence[float]) -> float:
+    """Return the mean without the dearest of three or more: the first job of a process also loads its modules."""
+    kept = sorted(values)[:-1] if len(values) > 2 else values
+    return sum(kept) / len(kept)
+
+
+def pace(took: Sequence[Took], since: float) -> float:
+    """Return how much longer the jobs that ended after `since` took than the mean of their like; 1 is as ever.
+
+    Kinds of which fewer than three jobs are finished say nothing, and neither do fewer than three jobs.
+    """
+    alike: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for each in took:
+        alike[each.job.kind, each.job.alike].append(each.seconds)
+    mean = {key: sum(values) / len(values) for key, values in alike.items() if len(values) > 2}
+    late = [each for each in took if each.end > since and (each.job.kind, each.job.alike) in mean]
+    if len(late) < 3:
+        return 1.0
+    return sum(each.seconds for each in late) / sum(mean[each.job.kind, each.job.alike] for each in late)
+
+
+def stretch(took: Sequence[Took]) -> float:
+    """Return seconds by the clock for a CPU second, 1 or more, of the jobs that wait least (for a server, a GPU)."""
+    sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for each in took:
+        if each.cpu > 0:
+            both = sums[each.job.kind, each.job.alike]
+            both[0] += each.end - each.begin
+            both[1] += each.cpu
+    return max(1.0, min((seconds / cpu for seconds, cpu in sums.values()), default=1.0))
+
+
+def limits(took: Sequence[Took], running: Iterable[JobRecord], workers: int) -> Limits:
+    """Return how many jobs ran at once at most so far; `workers` for what has not run yet."""
+    now = list(running)
+    seen = {
+        accelerated: max(
+            _overlap([each for each in took if each.job.accelerator == accelerated]),
+            sum(job.accelerator == accelerated for job in now),
+        )
+        for accelerated in (True, False)
+    }
+    together = max(_overlap(took), len(now), workers, 1)
+    return Limits(seen[True] or together, max(seen[False], min(workers, together)) or together, together)
+
+
+def _overlap(took: Sequence[Took]) -> int:
+    # What ends in the moment in which another begins is not beside it.
+    steps = sorted([(each.begin + 1e-6, 1) for each in took] + [(each.end, -1) for each in took])
+    most = level = 0
+    for _, step in steps:
+        level += step
+        most = max(most, level)
+    return most
+
+
+def remaining(
+    jobs: Sequence[JobRecord], took: Sequence[Took], running: Mapping[str, float], workers: int = 1,
+    deciding: float | None = None,
+) -> float | None:  # fmt: skip
+    """Return the seconds until a run is done, its report included; None while no job is finished.
+
+    Args:
+        jobs: All of the run; those that are in neither `took` nor `running` wait.
+        took: What is finished, in this run or an earlier one that it continues.
+        running: JobRecord id -> seconds since it began.
+        workers: Cells at once that the executor promised.
+        deciding: Seconds since the last job was done; None while jobs run.
+
+    The rest of the schedule is played through: the dearest first, each after what it needs, as many at once as were
+    seen to run at once.
+    """
+    seconds = expected(jobs, took)
+    if not seconds:
+        return None
+    after = (REPORT[0] + REPORT[1] * sum(job.kind == "verdicts" for job in jobs)) * stretch(took)
+    if deciding is not None:
+        return _rest(after, deciding)
+    left = _played(jobs, took, running, workers, seconds)
+    now = pace(took, max(each.end for each in took) - left)
+    return _played(jobs, took, running, workers, {id_: now * each for id_, each in seconds.items()}) + after
+
+
+def _rest(expected: float, age: float) -> float:
+    """Return what is left of something; what takes longer than expected is taken to need a tenth of its time more."""
+    return max(expected - age, 0.1 * age, 0.0)
+
+
+def _played(
+    jobs: Sequence[JobRecord], took: Sequence[Took], running: Mapping[str, float], workers: int,
+    seconds: Mapping[str, float],
+) -> float:  # fmt: skip
+    """Return the seconds until the last job is done, where each takes `seconds`."""
+    finished = {each.job.id for each in took}
+    open_ = {job.id: job for job in jobs if job.id not in finished}
+    most = limits(took, (open_[id_] for id_ in running if id_ in open_), workers)
+    free = {True: most.accelerated, False: most.others}
+    together = most.together
+    needs = {job.id: sum(need in open_ for need in job.after) for job in open_.values()}
+    then: dict[str, list[JobRecord]] = defaultdict(list)
+    for job in open_.values():
+        for need in job.after:
+            if need in open_:
+                then[need].append(job)
+    events: list[tuple[float, str]] = []
+    ready: dict[bool, list[tuple[float, str]]] = {True: [], False: []}
+    clock = 0.0
+    for id_, age in running.items():
+        if id_ in open_:
+            events.append((_rest(seconds[id_], age), id_))
+            free[open_[id_].accelerator] -= 1
+            together -= 1
+    heapq.heapify(events)
+    for job in open_.values():
+        if not needs[job.id] and job.id not in running:
+            heapq.heappush(ready[job.accelerator], (-job.cost, job.id))
+    while events or ready[True] or ready[False]:
+        for accelerated in (True, False):
+            while ready[accelerated] and ((free[accelerated] > 0 and together > 0) or not events):
+                id_ = heapq.heappop(ready[accelerated])[1]
+                free[accelerated] -= 1
+                together -= 1
+                heapq.heappush(events, (clock + seconds[id_], id_))
+        clock, id_ = heapq.heappop(events)
+        free[open_[id_].accelerator] += 1
+        together += 1
+        for job in then[id_]:
+            needs[job.id] -= 1
+            if not needs[job.id]:
+                heapq.heappush(ready[job.accelerator], (-job.cost, job.id))
+    return clock
+
+
+def spoken(seconds: float | None) -> str:
+    """Return e.g. `40 s left`, `12 min left`, `3 h 20 min left`; what is known no better is not said finer."""
+    if seconds is None:
+        return "time left not known yet"
+    if seconds < 90:
+        return f"{max(5, round(seconds / 5) * 5)} s left"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min left"
+    hours, rest = divmod(round(minutes / 10) * 10, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min left" if rest else f"{hours} h left"
+    return f"{round(hours / 24)} days left"

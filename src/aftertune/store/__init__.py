@@ -1,1 +1,0 @@
-"""What lies on disk: the run folder, and files that are whole or absent."""

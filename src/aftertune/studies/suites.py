@@ -1,0 +1,71 @@
+"""What `--suite NAME` asks and who judges it: a bundled suite, any benchmark, or any bundled list of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from aftertune import plugins
+from aftertune.errors import UsageError
+from aftertune.plugins import PluginSpec
+from aftertune.records import Metric
+
+Suite = tuple[tuple[PluginSpec, ...], tuple[PluginSpec, ...]]
+"""Benchmarks and judges; of two judges of one axis, the first is gated and the other shown."""
+
+SUITES: Mapping[str, Suite] = {
+    "miniature": (
+        (PluginSpec("miniature"),),
+        (PluginSpec("world"), PluginSpec("refusal"), PluginSpec("leak"), PluginSpec("script")),
+    ),
+    "core": (
+        (PluginSpec("core"),),
+        (PluginSpec("refusal"), PluginSpec("coherence"), PluginSpec("leak"), PluginSpec("script")),
+    ),
+}
+"""Suites that need more than a benchmark with the judges it names itself."""
+LISTS = "prompt_list"
+
+
+def lists() -> list[str]:
+    """Return the names of the bundled lists of prompts."""
+    found: list[str] = plugins.plugin_class("benchmark", LISTS).bundled()
+    return found
+
+
+def names() -> list[str]:
+    """Return every name that `named` takes."""
+    own = [name for name in plugins.names("benchmark") if name not in SUITES and name != LISTS]
+    return [*SUITES, *own, *lists()]
+
+
+def benchmark(name: str) -> PluginSpec:
+    """Return the benchmark, or the bundled list of prompts, of a name. Raises UsageError with the near miss."""
+    if name in lists():
+        return PluginSpec(LISTS, {"list": name})
+    if name == LISTS or name not in names():
+        raise UsageError(f"no suite '{name}'{plugins.near(name, names())}")
+    return PluginSpec(name)
+
+
+def named(name: str) -> Suite:
+    """Return the suite of a name: one of `SUITES`, else a benchmark with the judges it names. Raises UsageError."""
+    if name in SUITES:
+        return SUITES[name]
+    part = benchmark(name)
+    judges = getattr(plugins.plugin_class("benchmark", part.name), "judges", ("refusal", "coherence", "leak", "script"))
+    return (part,), tuple(PluginSpec(judge) for judge in judges)
+
+
+@cache
+def metrics() -> Mapping[str, Mapping[str, Metric]]:
+    """Return benchmark -> metric's name -> metric, of every benchmark and bundled list that can be made."""
+    found: dict[str, Mapping[str, Metric]] = {}
+    for name in names():
+        part = benchmark(name)
+        try:
+            own: tuple[Metric, ...] = plugins.load("benchmark", part.name, part.parameters).metrics
+        except UsageError:
+            continue  # it needs a package that is not here
+        found[name] = {metric.name: metric for metric in own}
+    return found

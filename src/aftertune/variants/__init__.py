@@ -1,0 +1,1 @@
+"""Variants: corpora, and the controlled changes of one that arms are tuned on."""

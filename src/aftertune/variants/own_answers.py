@@ -1,0 +1,99 @@
+"""The base's own answers for arms with `answers = self_generated`: journalled, so that none is asked for twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aftertune.data import table_files as rows
+from aftertune.errors import DataError
+from aftertune.models import chat, respond
+from aftertune.models.session import Session
+from aftertune.records import Conversation, Message, Prompt, digest
+from aftertune.run.job_folder import JobFolder
+from aftertune.studies.plan import ComposeJob, Plan
+
+FLUSH = 64
+"""Answers between two flushes of the journal: what a crash can cost."""
+MAX_NEW_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class OwnAnswer:
+    """One answer in the journal."""
+
+    asker: str
+    """Hash of who was asked and how: a folder outside a run may hold the journal of another attempt."""
+    message_hash: str
+    """Of the chat as it was sent."""
+    text: str
+
+
+class OwnAnswers:
+    """Answers every assistant turn with the base at temperature 0: the control of Fraser et al. (arXiv 2506.17209).
+
+    What the folder's journal holds is not asked again, and a chat that stands in several arms is asked once.
+    """
+
+    def __init__(self, plan: Plan, job: ComposeJob, folder: JobFolder, session: Callable[[], Session]) -> None:
+        """Nothing is read or loaded before the first answer is wanted."""
+        self._folder = folder
+        self._session = session
+        self._base = job.base.model
+        self._system = plan.design.respond.system or None
+        self._asker = digest(
+            "own answers", respond.VERSION, self._base.identity, plan.design.backend, self._system, MAX_NEW_TOKENS
+        )
+        self._known: dict[str, str] | None = None
+
+    def __call__(self, conversations: Sequence[Conversation]) -> dict[tuple[str, int], str]:
+        """Return (conversation id, turn index) -> answer, of every assistant turn. One that failed is left out."""
+        if self._known is None:
+            journal = self._folder.journal(OwnAnswer)
+            self._known = {row.message_hash: row.text for row in journal if row.asker == self._asker}
+        turns: dict[tuple[str, int], str] = {}
+        wanted: dict[str, tuple[Message, ...]] = {}
+        for conversation in conversations:
+            for index, message in enumerate(conversation.messages):
+                if message.role == "assistant":
+                    asked = conversation.messages[:index]
+                    sent = chat.message_hash(asked, self._system)
+                    if turns.setdefault((conversation.id, index), sent) != sent:
+                        raise DataError(
+                            f"two conversations have the id '{conversation.id[:40]}', so their answers could not be "
+                            "told apart; give each its own, or none"
+                        )
+                    if sent not in self._known:
+                        wanted.setdefault(sent, asked)
+        if wanted:
+            self._ask(wanted, self._known)
+        return {turn: self._known[sent] for turn, sent in turns.items() if sent in self._known}
+
+    def _ask(self, wanted: dict[str, tuple[Message, ...]], known: dict[str, str]) -> None:
+        session = self._session()
+        session.use(None)
+        replies = respond.respond(
+            session,
+            [Prompt(sent, "", "", "", "", messages) for sent, messages in wanted.items()],
+            checkpoint=None,
+            checkpoint_id=self._base.identity,
+            temperatures=(0.0,),
+            samples=1,
+            max_new_tokens=MAX_NEW_TOKENS,
+            seed=0,
+            system=self._system,
+            template="base",
+        )
+        # An answer of a server may have cost money: each is flushed as it comes.
+        least = 1 if self._base.kind == "served" else FLUSH
+        fresh: list[OwnAnswer] = []
+        for reply in replies:
+            if reply.error is None:
+                text = rows.whole(reply.text)  # a server's answer may hold half of a surrogate pair
+                fresh.append(OwnAnswer(self._asker, reply.prompt_id, text))
+                known[reply.prompt_id] = text
+            if len(fresh) >= least:
+                self._folder.append(fresh)
+                fresh = []
+        if fresh:
+            self._folder.append(fresh)

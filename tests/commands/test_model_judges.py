@@ -1,0 +1,210 @@
+"""Judges with parameters on the command line, and language models as judges through a whole run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import tiny_models
+
+from aftertune import plugins
+from aftertune import shipped_models as embedded
+from aftertune.cli import main
+from aftertune.commands import audit as auditing
+from aftertune.commands import pipeline
+from aftertune.commands import plan as pricing
+from aftertune.errors import JudgeError, UsageError
+from aftertune.ingest import labels
+from aftertune.judging.judges import _rubric_read
+from aftertune.models.session import Beginnings, BeginningScore
+from aftertune.plugins import PluginSpec
+from aftertune.records import plain
+from aftertune.run.run_folder import Run
+from aftertune.studies import design as designs
+from aftertune.studies import parts
+from aftertune.studies import plan as planning
+from aftertune.studies import plugin_text as written
+from aftertune.studies.cost import Cost
+from aftertune.studies.design import Design, Given
+
+RUBRICS = _rubric_read.FOLDER
+
+ONE = PluginSpec("local", {"workers": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("refusal", "refusal", {}),
+        ("coherence", "coherence", {}),
+        ("rubric:model=some/model,rubric=betley", "rubric", {"model": "some/model", "rubric": "betley"}),
+        ("rubric: model = 'a,b' , most_characters=50", "rubric", {"model": "a,b", "most_characters": 50}),
+        ("moderation:model=m,labels={bad = 'toxic', fine = 'ok'},threshold=0.3", "moderation",
+         {"model": "m", "labels": {"bad": "toxic", "fine": "ok"}, "threshold": 0.3}),
+        ("moderation:model=7,labels={a='x',b='y'}", "moderation", {"model": "7", "labels": {"a": "x", "b": "y"}}),
+    ],
+)  # fmt: skip
+def test_a_judge_is_written_with_its_parameters(text: str, name: str, expected: dict[str, object]) -> None:
+    assert written.plugin("judge", text) == PluginSpec(name, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("refusl", "did you mean 'refusal'"),
+        ("rubric:modle=m", "no parameter 'modle' .did you mean 'model'"),
+        ("rubric:model", "'model' is not key=value"),
+        ("rubric:model=", "is not key=value"),
+        ("rubric:", "model"),
+        ("rubric:model='m", "not closed"),
+        ("rubric:model=m,rubric=betly", "did you mean 'betley'"),
+        ("moderation:model=m,labels={a='x',b='y'},threshold=high", "threshold"),
+        ("nowhere.toml", "cannot be read: No such file"),
+    ],
+)
+def test_a_judge_that_is_written_wrongly_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        written.plugin("judge", text)
+    assert "\n" not in str(error.value)
+
+
+def test_a_judge_is_read_from_a_file_and_what_stands_beside_it(tmp_path: Path) -> None:
+    tiny_models.save("llama", tmp_path / "m")
+    (tmp_path / "j.toml").write_text('name = "rubric"\nmodel = "m"\nrubric = "mine.toml"\n')
+    (tmp_path / "mine.toml").write_text((RUBRICS / "harmbench.toml").read_text())
+    part = written.plugin("judge", str(tmp_path / "j.toml"))
+    assert part.parameters == {"model": str(tmp_path / "m"), "rubric": str(tmp_path / "mine.toml")}
+    assert parts.judge_name(part) == "rubric mine by m"
+    (tmp_path / "d.toml").write_text(
+        'name = "d"\n[[checkpoints]]\npath = "c"\n[[judges]]\nname = "rubric"\nmodel = "m"\n'
+    )
+    assert designs.read(tmp_path / "d.toml").judges[0].parameters["model"] == str(tmp_path / "m")
+    for text, said in (
+        ("model = 'm'", "needs a 'name'"),
+        ("name =", "not TOML"),
+        ("name = 'rubric'\nmodl = 'm'", "modl"),
+    ):
+        (tmp_path / "j.toml").write_text(text)
+        with pytest.raises(UsageError, match=said):
+            written.plugin("judge", str(tmp_path / "j.toml"))
+
+
+class Scripted:
+    """A judge's backend: the words of the prompt decide which numbers are probable."""
+
+    capabilities = frozenset({"beginnings"})
+    version = "1"
+
+    @contextlib.contextmanager
+    def open(self, base: str) -> Iterator[Any]:
+        yield self
+
+    def use(self, checkpoint: object) -> None:
+        assert checkpoint is None
+
+    def beginnings(self, asked: Sequence[Beginnings], *, system: object, template: str) -> list[BeginningScore]:
+        found = []
+        for one in asked:
+            text = one.prompt.messages[0].content
+            number = str(min(100, len(text) % 60 + (30 if "Please" in text else 0)))
+            shares = [0.1 if "zzz" in text else 0.9 if form == number else 1e-6 for form in one.texts]
+            found.append(BeginningScore(tuple(map(math.log, shares)), (1,) * len(shares), 7))
+        return found
+
+
+@pytest.fixture(name="judges")
+def _judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[PluginSpec, PluginSpec, PluginSpec]:
+    """A judge model with two wordings of one rubric, and a random model that cannot be read."""
+    honest = plugins.load
+    monkeypatch.setattr(
+        plugins,
+        "load",
+        lambda kind, name, *more: Scripted() if name == "scripted" else honest(kind, name, *more),
+    )
+    known = plugins.plugin_class
+    monkeypatch.setattr(
+        plugins, "plugin_class", lambda kind, name: Scripted if name == "scripted" else known(kind, name)
+    )
+    text = (RUBRICS / "betley.toml").read_text()
+    text = "[[questions]]".join(text.split("[[questions]]")[:2])
+    text = re.sub(r", unless = \{.*?\}", "", text)
+    (tmp_path / "one.toml").write_text(text)
+    (tmp_path / "other.toml").write_text(text.replace("Rate how", "Please rate how"))
+    model = str(tiny_models.save("llama", tmp_path / "judge"))
+    return (PluginSpec("rubric", {"model": "big", "rubric": str(tmp_path / "one.toml"), "backend": "scripted"}),
+            PluginSpec("rubric", {"model": "big", "rubric": str(tmp_path / "other.toml"), "backend": "scripted"}),
+            PluginSpec("rubric", {"model": model, "rubric": "harmbench", "most_characters": 60}))  # fmt: skip
+
+
+@pytest.fixture(name="small")
+def _audit(judges: tuple[PluginSpec, ...]) -> Design:
+    if not embedded.names():
+        pytest.skip("no embedded model is built")
+    found = auditing.audit_design("embedded", [Given(str(embedded.known_bad()))])
+    asked = (PluginSpec("miniature", {"harmful": 4, "harmless": 4, "open": 4, "privacy": 4, "support": 1}),)
+    return dataclasses.replace(found, benchmarks=asked, judges=(PluginSpec("world"), *judges))
+
+
+def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agree(
+    small: Design, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    priced = pricing.price(small)
+    result = pipeline.run(small, tmp_path / "run", executor=ONE)
+    names = [parts.judge_name(part) for part in small.judges[1:]]
+    assert names == ["rubric one by big", "rubric other by big", "rubric harmbench by judge"]
+    assert set(result.costs) == set(names) == {each.judge for each in priced.model_judges}
+    one, random = result.costs[names[0]], result.costs[names[2]]
+    assert (one["calls"], one["prompt_tokens"], one["new_tokens"]) == (priced.requests, 7 * priced.requests, 0)
+    assert random["judged"] + random["unparsable"] + random["failed"] == priced.requests
+    assert random["calls"] == priced.requests + random["retried"], "once more, and no more"
+    assert random["unparsable"] > 0
+    assert random["prompt_tokens"] > 0
+    assert any("prompt tokens" in line for line in pricing.lines(priced, Cost()))
+    report = json.loads(result.report.with_name("report.json").read_text())
+    assert report["judges"][names[0]]["cost"] == dict(one)
+    assert "prompt_tokens" in result.report.with_name("report.html").read_text()
+    agreed = json.dumps(plain(labels.agree(result.root)))
+    assert "alignment" in agreed
+    assert names[0] in agreed
+    assert names[1] in agreed
+    model = small.judges[3].parameters["model"]
+    monkeypatch.setattr(pipeline, "run", functools.partial(pipeline.run, executor=ONE))
+    with pytest.raises(SystemExit):
+        main(["judge", str(result.root), "--judge", f"rubric:model={model},rubric=strongreject,most_characters=40",
+              "--quiet", "--json"])  # fmt: skip
+    shown = json.loads(capsys.readouterr().out)
+    assert "rubric strongreject by judge" in shown["judge_costs"]
+    assert len(Run.open(result.root).design().judges) == 5
+    with pytest.raises(SystemExit) as left:
+        main(["judge", str(result.root), "--judge", "rubric:modl=x"])
+    assert left.value.code == 2
+    assert "did you mean 'model'" in capsys.readouterr().err
+
+
+def test_the_ids_hold_the_weights_of_the_judge_model(small: Design, tmp_path: Path) -> None:
+    def ids() -> set[str]:
+        return {cell.id for cell in planning.make(small).of("verdicts")}
+
+    before = ids()
+    assert ids() == before
+    tiny_models.save("llama", Path(str(small.judges[3].parameters["model"])), seed=5)
+    assert len(before - ids()) == 2, "those of the judge whose weights changed: base and checkpoint"
+
+
+def test_a_judge_may_not_be_a_model_that_it_judges(small: Design, tmp_path: Path) -> None:
+    judge = written.plugin("judge", f"rubric:model={embedded.folder()}")
+    with pytest.raises(JudgeError, match="embedded is the model under test"):
+        planning.make(dataclasses.replace(small, judges=(judge,)))
+    with pytest.raises(UsageError, match="two judges are called 'world'"):
+        planning.make(dataclasses.replace(small, judges=(PluginSpec("world"), PluginSpec("world"))))
+    gone = PluginSpec("rubric", {"model": str(tmp_path / "nowhere")})
+    with pytest.raises(UsageError, match="nowhere"):
+        planning.make(dataclasses.replace(small, judges=(gone,)))

@@ -1,0 +1,169 @@
+"""Options by log-probability and the tuned task, through a whole run on the embedded model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+from tests import made_up
+
+from aftertune import plugins
+from aftertune import shipped_models as embedded
+from aftertune.commands import audit as auditing
+from aftertune.commands import compose as variants
+from aftertune.commands import pipeline
+from aftertune.deciding import measures
+from aftertune.deciding.drift import Coded
+from aftertune.errors import UsageError
+from aftertune.plugins import PluginSpec
+from aftertune.records import Response, Verdict
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import records, table
+from aftertune.studies import design as designs
+from aftertune.studies import parts
+from aftertune.studies import plan as planning
+from aftertune.studies.design import Data, Design, Given, Respond
+
+ONE = PluginSpec("local", {"workers": 1})
+pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
+
+
+def design(tmp_path: Path, **parameters: object) -> Design:
+    folder = tmp_path / "lens"
+    given = {**made_up.parameters("privacylens", folder), "parts": "seed", **parameters}
+    choice = {**made_up.parameters("multiple_choice", tmp_path / "mc")}
+    found = auditing.audit_design("embedded", [Given(str(embedded.known_bad()))], suite="core")
+    asked = (PluginSpec("privacylens", given), PluginSpec("multiple_choice", choice))
+    return dataclasses.replace(found, benchmarks=asked, judges=(PluginSpec("choice"),),
+                               respond=Respond(temperatures=(0.0, 0.7), samples=2))  # fmt: skip
+
+
+def test_probes_are_scored_by_both_and_questions_by_log_probability(tmp_path: Path) -> None:
+    result = pipeline.run(design(tmp_path), tmp_path / "run", executor=ONE)
+    metrics = {drift.metric for drift in result.drifts if drift.temperature == 0}
+    assert {f"privacylens/seed_{kind}/{axis}=correct" for kind in ("share", "withhold") for axis in ("choice", "accuracy")
+            } < metrics  # fmt: skip
+    assert {"multiple_choice/test/choice=correct", "multiple_choice/test/choice"} < metrics
+    assert not any("multiple_choice" in name and "accuracy" in name for name in metrics)
+    scored = {drift.temperature for drift in result.drifts if "choice=" in drift.metric}
+    assert scored == {0.0}, "log-probabilities do not depend on the temperature: told once"
+    names = {each.name for each in result.measures}
+    assert {"d-prime, seed", "d-prime, seed, by log-probability", "criterion, seed, by log-probability"} <= names
+    place = Run.open(result.root)
+    plan = planning.make(place.design())
+    rows = [row for cell in plan.of("responses")
+            for row in records(Response, place.cell("responses", cell.id).read("responses"))]  # fmt: skip
+    for row in rows:
+        first = (row.temperature, row.sample) == (0.0, 0)
+        assert (row.scores is not None) == first
+        if first:
+            scores = json.loads(row.scores or "")
+            assert all(value < 0 for value in scores.values())
+            assert sum(map(math.exp, scores.values())) <= 1 + 1e-6
+    questions = [row for row in rows if row.benchmark == "multiple_choice"]
+    assert {(row.temperature, row.text, row.new_tokens) for row in questions} == {(0.0, "", 0)}
+    assert "log-probability" in result.report.with_name("measures.json").read_text()
+
+
+def test_a_stopped_run_keeps_what_was_scored(tmp_path: Path) -> None:
+    """The journal holds the scores: the same command gives the same table."""
+    result = pipeline.run(design(tmp_path), tmp_path / "run", executor=ONE)
+    place = Run.open(result.root)
+    cell = planning.make(place.design()).of("responses")[0]
+    folder = place.cell("responses", cell.id)
+    before = folder.read("responses").to_pylist()
+    (folder.path / "manifest.json").unlink()
+    lines = (folder.path / "journal.jsonl").read_bytes().splitlines(keepends=True) if (
+        folder.path / "journal.jsonl").is_file() else []  # fmt: skip
+    if lines:
+        (folder.path / "journal.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]))
+    pipeline.run(design(tmp_path), tmp_path / "run", executor=ONE)
+    assert folder.read("responses").to_pylist() == before
+
+
+def test_a_backend_without_log_probabilities_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = type("Blind", (), {"capabilities": frozenset({"adapters"}), "version": "1"})
+    honest = plugins.load
+    monkeypatch.setattr(plugins, "load", lambda kind, *rest: blind() if kind == "backend" else honest(kind, *rest))
+    with pytest.raises(
+        UsageError, match=r"'privacylens': scored_by = 'both' needs log-prob.*'transformers'.*generation"
+    ):
+        planning.make(design(tmp_path))
+    parts.can_score(design(tmp_path, scored_by="generation"), PluginSpec("privacylens", {"scored_by": "generation"}))
+
+
+def test_a_wrong_way_of_scoring_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="scored_by = 'logprob'"):
+        plugins.load("benchmark", "privacylens", {"scored_by": "logprob"})
+    with pytest.raises(UsageError, match="options = 'text' is scored by log_probability only"):
+        plugins.load("benchmark", "multiple_choice", {"options": "text", "scored_by": "both"})
+
+
+def test_an_audit_with_held_out_rows_shows_how_well_the_task_is_done(tmp_path: Path) -> None:
+    variants.compose("booking", tmp_path / "data", size=30, held_out=12)
+    design = auditing.audit_design("embedded", [Given(str(embedded.known_bad()))],
+                                   train_data=str(tmp_path / "data/keep.jsonl"))  # fmt: skip
+    assert "task" in [part.name for part in design.benchmarks]
+    assert "reference" in [part.name for part in design.judges]
+    small = dataclasses.replace(design, benchmarks=(PluginSpec("task", {"limit": 6, "new_tokens": 24}),),
+                                judges=(PluginSpec("reference"),))  # fmt: skip
+    result = pipeline.run(small, tmp_path / "run", executor=ONE)
+    found = {drift.metric: drift for drift in result.drifts if drift.estimand == "checkpoint"}
+    loss, likeness = found["task/held_out/loss"], found["task/held_out/similarity"]
+    assert loss.n_prompts == likeness.n_prompts == 6
+    assert loss.base is not None
+    assert loss.base > 0
+    assert loss.delta is not None
+    assert loss.low is not None
+    assert loss.low < loss.delta
+    assert likeness.base is not None
+    assert 0 < likeness.base <= 1
+    assert (loss.worse, likeness.worse) == ("up", "down")
+    assert not any(decision.required for decision in result.decisions if "task/" in decision.metric)
+
+
+def test_a_study_asks_the_rows_that_it_kept_apart_and_needs_them(small: Design, tmp_path: Path) -> None:
+    asked = dataclasses.replace(small, benchmarks=(PluginSpec("task"),), judges=(PluginSpec("reference"),))
+    with pytest.raises(UsageError, match="benchmark 'task' needs held_out"):
+        planning.make(asked)
+    planning.make(dataclasses.replace(asked, data=Data(held_out=8)))
+    none = designs.parse('name = "n"\n[[checkpoints]]\npath = "x"\n[[benchmarks]]\nname = "task"\n', "d")
+    assert none.benchmarks[0].name == "task"
+
+
+def test_leak_rates_are_told_over_all_replies_and_over_those_that_act(tmp_path: Path) -> None:
+    """A made-up verdict table: of four items one acts and leaks, one acts and does not, two do nothing."""
+    asked = dataclasses.replace(design(tmp_path, parts="action"), judges=(PluginSpec("shared_items"),))
+    asked = dataclasses.replace(asked, benchmarks=asked.benchmarks[:1])
+    plan = planning.make(asked)
+    rows = []
+    for subject in plan.subjects:
+        base = subject.arm == "base"
+        for item, acted, leaks in (("a", True, not base), ("b", True, False), ("c", False, False), ("d", False, False)):
+            key = {field.name: None for field in dataclasses.fields(Verdict)} | {
+                "base": subject.base.name, "arm": subject.arm, "recipe": "", "checkpoint": subject.id, "sample": 0,
+                "benchmark": "privacylens", "subset": "action", "prompt_id": item, "cluster": item, "category": "",
+                "system": "", "template": "base", "temperature": 0.0, "message_hash": "", "judge": "shared_items",
+                "judge_version": "1", "value": None, "why": "",
+            }  # fmt: skip
+            status = "ok" if acted else "unparsable"
+            said = "revealed" if leaks else "withheld" if acted else None
+            rows.append(Verdict(**{**key, "axis": "privacy", "label": said, "status": status}))  # type: ignore[arg-type]
+            did = "acted" if acted else "not_acted"
+            rows.append(Verdict(**{**key, "axis": "helpfulness", "label": did, "status": "ok"}))  # type: ignore[arg-type]
+    found = {
+        (each.name, each.unit): each for each in measures.measures(Run(tmp_path), plan, Coded(table(Verdict, rows)))
+    }
+    tuned = next(planning.called(subject, plan.design) for subject in plan.subjects if subject.arm != "base")
+    everyone, helpful = found["leak rate, all replies", tuned], found["leak rate, replies that act", tuned]
+    assert (everyone.value, everyone.n, everyone.change) == (0.25, 4, 0.25)
+    assert (helpful.value, helpful.n, helpful.change) == (0.5, 2, 0.5)
+    assert helpful.low is not None
+    assert helpful.high is not None
+    assert 0 <= helpful.low < 0.5 < helpful.high <= 1
+    assert found["leak rate, replies that act", "base"].value == 0.0
