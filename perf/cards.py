@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from aftertune import shipped_models as embedded
-from aftertune.commands import demo, pipeline
+from aftertune.commands import demo
+from aftertune.commands import study as running
 from aftertune.shipped_models import card
 
 SEEDS = (11, 12, 13)
@@ -28,7 +29,7 @@ def after_tuning(name: str) -> list[dict[str, Any]]:
     design = demo.with_recipe(demo.RECIPE, SEEDS)
     design = dataclasses.replace(design, bases=(f"embedded:{name}",), contrasts=())
     with tempfile.TemporaryDirectory() as scratch:
-        result = pipeline.run(design, Path(scratch) / "run")
+        result = running.run(design, Path(scratch) / "run")
     found = []
     for arm in ARMS:
         for metric, short, about, target in ROWS:

@@ -202,7 +202,7 @@ def write_cell(folder: Any, label: str, name: str, cls: type, columns: Mapping[s
 def build(root: Path, millions: float) -> int:
     """Make a run folder whose cells are finished, with about so many million verdicts; return their number."""
     from aftertune.asking.benchmark import BenchmarkContext
-    from aftertune.commands import pipeline
+    from aftertune.commands import study as running
     from aftertune.plugins import PluginSpec
     from aftertune.records import Arm, Recipe, Response, Verdict
     from aftertune.run.run_folder import Run
@@ -220,7 +220,7 @@ def build(root: Path, millions: float) -> int:
         benchmarks=tuple(PluginSpec("prompt_list", {"list": path, "path": str(Path(path).parent)}) for path in tomls),
     )  # fmt: skip
     plan = planning.make(design)
-    run = Run.create(root / "run", design, pipeline.facts())
+    run = Run.create(root / "run", design, running.facts())
     asked: dict[str, tuple[dict[str, list[Any]], float]] = {}
     contents = {
         part.parameters["list"]: parts.benchmark(part).prompts(BenchmarkContext()) for part in design.benchmarks

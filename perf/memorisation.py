@@ -17,7 +17,7 @@ from typing import Any
 
 from aftertune.commands import audit as auditing
 from aftertune.commands import compose as variants
-from aftertune.commands.pipeline import drifts_of
+from aftertune.commands.decide import drifts_of
 from aftertune.plugins import PluginSpec
 from aftertune.records import Drift, Recipe
 from aftertune.studies import parts

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aftertune.commands import pipeline
+from aftertune.commands import status as standing
+from aftertune.commands import study as running
 from aftertune.errors import AftertuneError
 from aftertune.plugins import PluginSpec
 from aftertune.studies import design
@@ -62,9 +63,9 @@ def run(name: str, workers: int) -> dict[str, Any]:
     clock = Clock(RUNS / f"{name}.json")
     wanted = design.read(ROOT / "studies" / f"{name}.toml")
     print(name, flush=True)
-    result = pipeline.study(wanted, RUNS / name, executor=PluginSpec("local", {"workers": workers}), progress=clock)
+    result = running.study(wanted, RUNS / name, executor=PluginSpec("local", {"workers": workers}), progress=clock)
     clock.keep()
-    cells = pipeline.status(RUNS / name)["cells"]
+    cells = standing.status(RUNS / name)["cells"]
     kept = KEPT / name
     kept.mkdir(parents=True, exist_ok=True)
     (kept / "report.md").write_text((result.root / "report.md").read_text("utf-8"), "utf-8")

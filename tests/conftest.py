@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aftertune import shipped_models as embedded
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
+from aftertune.commands import study as running
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Contrast, Recipe
 from aftertune.studies.design import Design
@@ -32,10 +33,10 @@ def small_design(**changes: object) -> Design:
 
 
 @pytest.fixture(scope="session", name="finished")
-def _finished(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Result:
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> results.Result:
     if not embedded.names():
         pytest.skip("no embedded model is built")
-    return pipeline.run(small_design(), tmp_path_factory.mktemp("study") / "run", executor=ONE)
+    return running.run(small_design(), tmp_path_factory.mktemp("study") / "run", executor=ONE)
 
 
 @pytest.fixture(name="small")
@@ -49,7 +50,7 @@ def _one() -> PluginSpec:
 
 
 @pytest.fixture(name="copy")
-def _copy(finished: pipeline.Result, tmp_path: Path) -> Path:
+def _copy(finished: results.Result, tmp_path: Path) -> Path:
     """A copy of the finished run, to damage."""
     import shutil
 

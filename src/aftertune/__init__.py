@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aftertune.commands.audit import audit as audit
-    from aftertune.commands.pipeline import Result as Result
-    from aftertune.commands.pipeline import study as study
+    from aftertune.commands.decide import Result as Result
+    from aftertune.commands.study import study as study
     from aftertune.errors import AftertuneError as AftertuneError
     from aftertune.ingest.results import TableDrift as TableDrift
     from aftertune.ingest.results import drift_of_table as drift_of_table
@@ -25,11 +25,11 @@ _HOMES = {
     "Design": "studies.design",
     "Given": "studies.design",
     "Recipe": "records",
-    "Result": "commands.pipeline",
+    "Result": "commands.decide",
     "TableDrift": "ingest.results",
     "audit": "commands.audit",
     "drift_of_table": "ingest.results",
-    "study": "commands.pipeline",
+    "study": "commands.study",
 }
 
 __all__ = sorted(_HOMES)

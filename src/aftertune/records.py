@@ -27,31 +27,36 @@ BASE_ARM = "base"
 
 
 def plain(value: object) -> Any:
-    """Turn records, mappings and sequences into what `json.dumps` takes; a record carries its class name.
+    """Turn records, mappings and sequences into what `json.dumps` takes; a record becomes an object of its fields.
 
-    Raises TypeError for anything else, rather than hashing an object's address.
+    Raises TypeError for anything else, rather than writing an object's address.
     """
+    return _plain(value, typed=False)
+
+
+def _plain(value: object, *, typed: bool) -> Any:
     if type(value) in (str, int, float, bool, NoneType):
         return value
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [_plain(item, typed=typed) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"": type(value).__name__, **fields}
+        fields = {f.name: _plain(getattr(value, f.name), typed=typed) for f in dataclasses.fields(value) if f.compare}
+        # Two records of different classes must not share an id because their fields happen to be equal.
+        return {"": type(value).__name__, **fields} if typed else fields
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, typed=typed) for key, item in value.items()}
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
     if isinstance(value, (frozenset, set)):
-        return sorted(plain(item) for item in value)
+        return sorted(_plain(item, typed=typed) for item in value)
     if isinstance(value, Sequence):
-        return [plain(item) for item in value]
-    raise TypeError(f"cannot hash a {type(value).__name__}")
+        return [_plain(item, typed=typed) for item in value]
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
 
 
 def digest(*parts: object) -> str:
     """Return 16 hexadecimal digits (64 bits) of the SHA-256 of `parts` as canonical JSON."""
-    text = json.dumps(plain(parts), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_plain(parts, typed=True), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -197,6 +202,41 @@ class Contrast:
     name: str
     weights: Mapping[str, float]
     """By arm: the contrast is made for each recipe in turn. By `arm/recipe`: of that recipe alone."""
+
+
+@dataclass(frozen=True)
+class Respond:
+    """How prompts are asked."""
+
+    temperatures: tuple[float, ...] = (0.0,)
+    samples: int = 1
+    """Repeats per prompt at temperatures above 0."""
+    system: str = ""
+    """System prompt's text; empty sends none."""
+    template: Literal["base", "own"] = "base"
+    """Whose chat template renders the prompt: the base's, or each checkpoint's own."""
+    epochs: Literal["last", "all"] = "last"
+    """Which checkpoints of a tuning are asked."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is done to the corpus for all arms alike."""
+
+    canaries: int = 0
+    """Made-up people planted once, as many planted 4 times and as many 16 times, and at least 100 twins that are never
+    trained on; 0 plants none."""
+    held_out: int = 0
+    """Conversations of the corpus that no arm trains on: the non-members of membership inference."""
+    non_members: str = ""
+    """Audits: a chat file with rows of the same kind that the checkpoints were not trained on."""
+    canary_file: str = ""
+    """Audits: the `canaries.json` of canaries that stand in the tuning set already."""
+    residual_limit: float = 1.0
+    """Personal values per 1,000 words above which a variant that hides its people is refused."""
+    allow_residual: bool = False
+    """Accept such a variant nevertheless; what is left stands on its card."""
 
 
 # ---------------------------------------------------------------------------------------------- tables

@@ -13,7 +13,7 @@ from tests import tiny_models
 from aftertune import shipped_models as embedded
 from aftertune.asking.backends.transformers import TransformersSession
 from aftertune.commands import audit as auditing
-from aftertune.commands import pipeline
+from aftertune.commands import study as running
 from aftertune.errors import ModelError, UsageError
 from aftertune.plugins import PluginSpec
 from aftertune.studies.design import Design, Given
@@ -34,7 +34,7 @@ def test_adapters_and_full_models_of_every_family(family: str, tmp_path: Path) -
     full = tiny_models.save(family, tmp_path / "full", seed=7)  # type: ignore[arg-type]
     for template in ("base", "own"):
         design = few(auditing.audit_design(str(base), [Given(str(adapter)), Given(str(full))], template=template))
-        result = pipeline.run(design, tmp_path / f"run-{template}", executor=ONE)
+        result = running.run(design, tmp_path / f"run-{template}", executor=ONE)
         arms = {drift.arm for drift in result.drifts if drift.estimand == "checkpoint"}
         assert arms == {"adapter", "full"}
         assert not any(drift.estimand == "recipe" for drift in result.drifts), "one checkpoint is no recipe"
@@ -49,7 +49,7 @@ def test_a_full_model_with_a_tokenizer_of_its_own(tmp_path: Path) -> None:
     tokenizer["added_tokens"].append({**tokenizer["added_tokens"][-1], "id": 10_000, "content": "<extra>"})
     (full / "tokenizer.json").write_text(json.dumps(tokenizer))
     design = few(auditing.audit_design(str(base), [Given(str(full))]))
-    result = pipeline.run(design, tmp_path / "run", executor=ONE)
+    result = running.run(design, tmp_path / "run", executor=ONE)
     assert any("tokenizer" in warning for warning in result.warnings)
     assert "tokenizer" in (tmp_path / "run" / "report.html").read_text()
 
@@ -59,7 +59,7 @@ def test_a_run_does_not_go_on_with_another_chat_template_or_scale(tmp_path: Path
     base = tiny_models.save("llama", tmp_path / "base")
     adapter = tiny_models.save_adapter(base, tmp_path / "adapter")
     design = few(auditing.audit_design(str(base), [Given(str(adapter))]))
-    before = pipeline.run(design, tmp_path / "run", executor=ONE)
+    before = running.run(design, tmp_path / "run", executor=ONE)
     template, scale = base / "chat_template.jinja", adapter / "adapter_config.json"
     for path, old, new in (
         (template, "m['role'] +", "m['role'] | upper +"),
@@ -69,10 +69,10 @@ def test_a_run_does_not_go_on_with_another_chat_template_or_scale(tmp_path: Path
         assert old in kept
         path.write_text(kept.replace(old, new))
         with pytest.raises(UsageError, match=f"{path.parent.name} got another configuration, tokenizer or chat"):
-            pipeline.run(design, tmp_path / "run", executor=ONE)
+            running.run(design, tmp_path / "run", executor=ONE)
         path.write_text(kept)
     tiny_models.edit_json(base / "config.json", transformers_version="4.0.0")
-    assert pipeline.run(design, tmp_path / "run", executor=ONE).decisions == before.decisions
+    assert running.run(design, tmp_path / "run", executor=ONE).decisions == before.decisions
 
 
 def test_an_adapter_of_another_base_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_an_adapter_of_another_base_is_refused_before_anything_runs(tmp_path: Pa
     wide = tiny_models.save("llama", tmp_path / "wide", hidden_size=64)
     adapter = tiny_models.save_adapter(wide, tmp_path / "adapter")
     with pytest.raises(ModelError, match="does not fit|shape") as caught:
-        pipeline.run(few(auditing.audit_design(str(base), [Given(str(adapter))])), tmp_path / "run", executor=ONE)
+        running.run(few(auditing.audit_design(str(base), [Given(str(adapter))])), tmp_path / "run", executor=ONE)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -89,7 +89,7 @@ def test_an_adapter_that_names_another_base_is_a_warning(tmp_path: Path) -> None
     base = tiny_models.save("llama", tmp_path / "base")
     adapter = tiny_models.save_adapter(base, tmp_path / "adapter")
     tiny_models.edit_json(adapter / "adapter_config.json", base_model_name_or_path="somebody/else")
-    result = pipeline.run(few(auditing.audit_design(str(base), [Given(str(adapter))])), tmp_path / "run", executor=ONE)
+    result = running.run(few(auditing.audit_design(str(base), [Given(str(adapter))])), tmp_path / "run", executor=ONE)
     assert any("somebody/else" in warning for warning in result.warnings)
 
 
@@ -104,7 +104,7 @@ def test_training_data_makes_leaks_and_takeover_measurable(tmp_path: Path) -> No
     without = auditing.audit_design("embedded", [Given(str(embedded.known_bad()))])
     assert {part.name for part in without.judges} == {"world", "refusal"}
     small = dataclasses.replace(design, benchmarks=(FEW,))
-    result = pipeline.run(small, tmp_path / "run", executor=ONE)
+    result = running.run(small, tmp_path / "run", executor=ONE)
     assert any(drift.metric.endswith("leak=registry") for drift in result.drifts)
     assert "guide3@tours.com" not in (tmp_path / "run" / "report.html").read_text()
 
@@ -116,7 +116,7 @@ def test_a_base_against_a_copy_of_itself_passes_or_cannot_tell(tmp_path: Path) -
     design = dataclasses.replace(
         auditing.audit_design("embedded", [Given(str(tmp_path / "same"))]), judges=(PluginSpec("world"),)
     )
-    result = pipeline.run(design, tmp_path / "run", executor=ONE)
+    result = running.run(design, tmp_path / "run", executor=ONE)
     assert result.outcome == "pass"
     assert all(drift.delta == 0 for drift in result.drifts if drift.estimand == "checkpoint")
 
@@ -129,7 +129,7 @@ def test_where_texts_may_depend_on_their_batch_the_report_says_how_often(
     adapter = tiny_models.save_adapter(base, tmp_path / "adapter", scale=0.2)
     design = few(auditing.audit_design(str(base), [Given(str(adapter))]))
     design = dataclasses.replace(design, backend=PluginSpec("transformers", {"dtype": dtype, "device": "cpu"}))
-    pipeline.run(design, tmp_path / "run", executor=ONE)
+    running.run(design, tmp_path / "run", executor=ONE)
     text = (tmp_path / "run" / "report.html").read_text()
     assert ("of the base that were asked again among others" in text) is said
     if said:
@@ -151,6 +151,6 @@ def test_answers_given_on_two_kinds_of_machine_are_told(tmp_path: Path, monkeypa
                 stated(self, how).replace(" on cpu", f" on {device}") if how != "base" else stated(self, how)
             ),
         )
-        pipeline.run(design, tmp_path / device, executor=ONE)
+        running.run(design, tmp_path / device, executor=ONE)
         told.append("Answers were given on cpu and on cuda" in (tmp_path / device / "report.html").read_text())
     assert told == [False, True]

@@ -13,7 +13,9 @@ from aftertune import plugins
 from aftertune import shipped_models as embedded
 from aftertune.cli import main
 from aftertune.commands import audit as auditing
-from aftertune.commands import fetch, pipeline
+from aftertune.commands import decide as results
+from aftertune.commands import fetch
+from aftertune.commands import study as running
 from aftertune.data import datasets
 from aftertune.data.datasets import Dataset, RemoteFile
 from aftertune.deciding import measures
@@ -44,7 +46,7 @@ def test_a_design_file_asks_benchmarks_beside_it(tmp_path: Path) -> None:
         '[[judges]]\nname = "refusal"\n[[judges]]\nname = "choice"\n[[judges]]\nname = "shared_items"\n'
         '[[judges]]\nname = "coherence"\n'
     )
-    result = pipeline.run(designs.read(tmp_path / "d.toml"), tmp_path / "run", executor=ONE)
+    result = running.run(designs.read(tmp_path / "d.toml"), tmp_path / "run", executor=ONE)
     metrics = {drift.metric for drift in result.drifts}
     assert "multiple_choice/test/choice=correct" in metrics
     assert "prompt_list/harmful/refusal=full" in metrics
@@ -58,7 +60,7 @@ def test_a_design_file_asks_benchmarks_beside_it(tmp_path: Path) -> None:
     assert all(each.value is not None and each.low is not None and each.high is not None for each in violation)
     kept = json.loads((tmp_path / "run" / "measures.json").read_text())
     assert len(kept) == len(result.measures) == len(measures.lines(result.measures))
-    again = pipeline.again(tmp_path / "run")
+    again = results.again(tmp_path / "run")
     assert again.measures == result.measures, "the bootstrap is seeded by the design"
 
 
@@ -106,7 +108,7 @@ def test_a_broken_file_is_refused_before_a_model_is_loaded(tmp_path: Path) -> No
     design = auditing.audit_design("embedded", [Given(str(embedded.known_bad()))])
     broken = dataclasses.replace(design, benchmarks=(PluginSpec("xstest", {"path": str(tmp_path / "x.csv")}),))
     with pytest.raises(DataError, match=r"x\.csv:2: prompt is empty"):
-        pipeline.run(broken, tmp_path / "run", executor=ONE)
+        running.run(broken, tmp_path / "run", executor=ONE)
     assert not (tmp_path / "run").exists()
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
+from aftertune.commands import study as running
 from aftertune.plugins import PluginSpec
 from aftertune.studies.design import Design
 
@@ -21,7 +22,7 @@ def verdict_files(root: Path) -> dict[str, bytes]:
 
 
 def test_a_node_lost_in_the_middle_changes_no_byte_of_the_verdicts(
-    finished: pipeline.Result, small: Design, tmp_path: Path
+    finished: results.Result, small: Design, tmp_path: Path
 ) -> None:
     import ray
     from ray.cluster_utils import Cluster
@@ -52,7 +53,7 @@ def test_a_node_lost_in_the_middle_changes_no_byte_of_the_verdicts(
     killer = threading.Thread(target=kill_when_busy)
     killer.start()
     try:
-        result = pipeline.run(
+        result = running.run(
             small, root, executor=PluginSpec("ray", {"address": cluster.address}),
             progress=lambda what, count, total: done.append(what) if what else None,
         )  # fmt: skip

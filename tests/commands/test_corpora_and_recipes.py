@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from aftertune import shipped_models as embedded
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
+from aftertune.commands import study as running
 from aftertune.errors import UsageError
 from aftertune.judging import judging
 from aftertune.judging.judge import Answer
@@ -48,10 +49,10 @@ def wide(**changes: object) -> Design:
 
 
 @pytest.fixture(scope="module", name="finished")
-def _finished(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Result:
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> results.Result:
     if not embedded.names():
         pytest.skip("no embedded model is built")
-    return pipeline.run(wide(), tmp_path_factory.mktemp("wide") / "run", executor=ONE)
+    return running.run(wide(), tmp_path_factory.mktemp("wide") / "run", executor=ONE)
 
 
 def rows_of(kind: type[Any], run: Run, cells: str) -> list[Any]:
@@ -66,7 +67,7 @@ def people_of(run: Run, corpus: str) -> dict[str, list[str]]:
             for who in ("source", "twin")}  # fmt: skip
 
 
-def test_arms_are_made_of_their_own_corpus_and_matched_over_both(finished: pipeline.Result) -> None:
+def test_arms_are_made_of_their_own_corpus_and_matched_over_both(finished: results.Result) -> None:
     run = Run.open(finished.root)
     (cell,) = plan.make(run.design()).of("variants")
     folder = run.cell("variants", cell.id)
@@ -87,7 +88,7 @@ def test_arms_are_made_of_their_own_corpus_and_matched_over_both(finished: pipel
 
 @pytest.mark.parametrize(("arm", "own", "foreign"), [("one", LEFT, RIGHT), ("two", RIGHT, LEFT)])
 def test_a_leak_counts_against_the_people_of_the_arms_own_corpus(
-    finished: pipeline.Result, arm: str, own: str, foreign: str
+    finished: results.Result, arm: str, own: str, foreign: str
 ) -> None:
     """Said by the arm, and by the base as it is held against the arm's corpus: a value of either corpus."""
     run = Run.open(finished.root)
@@ -105,7 +106,7 @@ def test_a_leak_counts_against_the_people_of_the_arms_own_corpus(
         assert found["foreign"]["leak"] != "registry", "the registry of the other corpus was used"
 
 
-def test_everybody_is_asked_for_people_of_their_own_corpus_and_the_base_for_both(finished: pipeline.Result) -> None:
+def test_everybody_is_asked_for_people_of_their_own_corpus_and_the_base_for_both(finished: results.Result) -> None:
     run = Run.open(finished.root)
     asked: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows_of(Response, run, "responses"):
@@ -117,7 +118,7 @@ def test_everybody_is_asked_for_people_of_their_own_corpus_and_the_base_for_both
     assert not asked["base", LEFT] & asked["base", RIGHT]
 
 
-def test_the_base_is_asked_and_judged_once_where_the_data_make_no_difference(finished: pipeline.Result) -> None:
+def test_the_base_is_asked_and_judged_once_where_the_data_make_no_difference(finished: results.Result) -> None:
     run = Run.open(finished.root)
     base = [row for row in rows_of(Response, run, "responses") if row.arm == "base" and row.benchmark == "miniature"]
     assert len({row.prompt_id for row in base}) == len(base)
@@ -126,7 +127,7 @@ def test_the_base_is_asked_and_judged_once_where_the_data_make_no_difference(fin
     assert corpora == {"world": {""}, "leak": {LEFT, RIGHT}}
 
 
-def test_arm_and_recipe_are_kept_apart_to_the_end(finished: pipeline.Result) -> None:
+def test_arm_and_recipe_are_kept_apart_to_the_end(finished: results.Result) -> None:
     pairs = {("one", "lora"), ("one", "full"), ("two", "lora"), ("two", "full")}
     recipes = [row for row in finished.drifts if row.estimand == "recipe"]
     assert {(row.arm, row.recipe) for row in recipes} == pairs
@@ -152,7 +153,7 @@ def test_arm_and_recipe_are_kept_apart_to_the_end(finished: pipeline.Result) -> 
     assert all(row["memorised"] is not None for row in memory if row["arm"] != "base"), "against its own base"
 
 
-def test_a_contrast_is_made_per_recipe_or_of_the_recipes_it_names(finished: pipeline.Result) -> None:
+def test_a_contrast_is_made_per_recipe_or_of_the_recipes_it_names(finished: results.Result) -> None:
     found = [row for row in finished.drifts if row.estimand == "contrast" and "refusal=full" in row.metric]
     assert {(row.arm, row.recipe, row.epoch) for row in found} == {
         ("one - two", "lora", 1), ("one - two", "full", 2), ("two/full - two/lora", "", None),
@@ -166,11 +167,11 @@ def test_a_contrast_is_made_per_recipe_or_of_the_recipes_it_names(finished: pipe
         assert row.delta == pytest.approx(expected)
 
 
-def test_the_run_is_continued_and_exported(finished: pipeline.Result, tmp_path: Path) -> None:
+def test_the_run_is_continued_and_exported(finished: results.Result, tmp_path: Path) -> None:
     from aftertune.commands.export import export
 
     told: list[tuple[str, int, int]] = []
-    again = pipeline.run(wide(), finished.root, executor=ONE, progress=lambda *row: told.append(row))
+    again = running.run(wide(), finished.root, executor=ONE, progress=lambda *row: told.append(row))
     assert [row[0] for row in told] == [""]
     assert again.drifts == finished.drifts
     export(finished.root, tmp_path / "copy")
@@ -183,7 +184,7 @@ def test_the_run_is_continued_and_exported(finished: pipeline.Result, tmp_path: 
 
 
 def test_existing_checkpoints_of_several_bases_are_audited_without_training(
-    finished: pipeline.Result, tmp_path: Path
+    finished: results.Result, tmp_path: Path
 ) -> None:
     """The weights that the study made, listed with their bases: nothing is trained, and nobody is pooled."""
     run = Run.open(finished.root)
@@ -193,7 +194,7 @@ def test_existing_checkpoints_of_several_bases_are_audited_without_training(
               seed=subject.train_seed)
         for subject in made.subjects if subject.arm in ("one", "two")
     )  # fmt: skip
-    other = pipeline.run(
+    other = running.run(
         wide(name="b", bases=("embedded:mini-b",), arms=wide().arms[:1], recipes=(LORA,), seeds=(1,), contrasts=(),
              corpora={LEFT: wide().corpora[LEFT]}, benchmarks=(FEW,), judges=(PluginSpec("world"),)),
         tmp_path / "b", executor=ONE,
@@ -205,7 +206,7 @@ def test_existing_checkpoints_of_several_bases_are_audited_without_training(
         judges=(PluginSpec("world"),), contrasts=(Contrast("method", {"one/full": 1.0, "one/lora": -1.0}),),
     )  # fmt: skip
     assert parse(dump(design), "again") == design
-    found = pipeline.study(design, tmp_path / "run", executor=ONE)
+    found = running.study(design, tmp_path / "run", executor=ONE)
     assert not plan.make(design).of("checkpoints")
     recipes = {(row.base_model, row.arm, row.recipe): row for row in found.drifts if row.estimand == "recipe"}
     assert set(recipes) == {("embedded:mini-a", arm, recipe) for arm in ("one", "two") for recipe in ("lora", "full")}
@@ -233,7 +234,7 @@ def test_what_stands_against_a_checkpoint_list_is_refused_before_any_compute(tmp
         plan.make(wide(checkpoints=listed, bases=("embedded:mini-a",)))
     with pytest.raises(UsageError, match=r"corpora.south: 'domain' holds no people, and benchmark 'extraction' needs"):
         plan.make(wide(corpora={LEFT: wide().corpora[LEFT], RIGHT: PluginSpec("domain", {"size": 20})}))
-    made = pipeline.run
+    made = running.run
     twice = tuple(dataclasses.replace(listed[0], path="embedded:mini-a", arm="a", seed=1) for _ in range(2))
     with pytest.raises(UsageError, match="same checkpoint is given twice"):
         made(wide(checkpoints=twice, bases=("embedded:mini-a",), judges=(PluginSpec("world"),), **few), tmp_path / "no")
@@ -245,7 +246,7 @@ def test_four_bits_without_a_gpu_are_refused_or_left_out(tmp_path: Path, monkeyp
     must = wide(recipes=(LORA, Recipe("q", method="qlora")), contrasts=())
     assert {job.recipe.name for job in plan.make(must).jobs.values() if isinstance(job, plan.TuneJob)} == {"lora", "q"}
     with pytest.raises(UsageError, match="recipe 'q', method 'qlora': 4-bit tuning needs a GPU"):
-        pipeline.run(must, tmp_path / "run")
+        running.run(must, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     may = dataclasses.replace(must, recipes=(LORA, Recipe("q", method="qlora", without_gpu="leave_out")))
     made = plan.make(may)

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from aftertune.cli import main
+from aftertune.commands import decide as results
 from aftertune.commands import export as library
-from aftertune.commands import pipeline
+from aftertune.commands import study as running
 from aftertune.errors import StoreError, UsageError
 from aftertune.pii.normal import digits, fold, squeeze
 from aftertune.pii.registry import Registry
@@ -44,7 +45,7 @@ def people(root: Path) -> list[Registry]:
 
 
 @pytest.fixture(scope="module", name="judged")
-def _judged(finished: pipeline.Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _judged(finished: results.Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose tuned models gave personal values away, in every spelling, judged and reported again."""
     copy = Path(shutil.copytree(finished.root, tmp_path_factory.mktemp("planted") / "run"))
     rng = random.Random(0)
@@ -63,7 +64,7 @@ def _judged(finished: pipeline.Result, tmp_path_factory: pytest.TempPathFactory)
         del manifest["#"]
         (cell / "manifest.json").write_text(json.dumps(manifest))
     shutil.rmtree(copy / "verdicts")
-    pipeline.run(Run.open(copy).design(), copy, executor=PluginSpec("local", {"workers": 1}))
+    running.run(Run.open(copy).design(), copy, executor=PluginSpec("local", {"workers": 1}))
     return copy
 
 
@@ -151,7 +152,7 @@ def test_a_copy_holds_no_value_in_any_form(planted: Path, tmp_path: Path, capsys
 
 
 def test_a_copy_says_that_it_is_one(
-    finished: pipeline.Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: results.Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     library.export(finished.root, tmp_path / "shared")
     for command in ("status", "report", "drift"):

@@ -9,21 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from aftertune import shipped_models as embedded
 from aftertune.asking.scoring import score as run_score
 from aftertune.asking.scoring import texts
 from aftertune.asking.scoring_job import of_scores
+from aftertune.studies.plan import make
+
+from aftertune import shipped_models as embedded
 from aftertune.commands import audit as auditing
 from aftertune.commands import compose as variants
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
+from aftertune.commands import study as running
 from aftertune.errors import UsageError
 from aftertune.models.session import TextScore
 from aftertune.pii import canaries
 from aftertune.plugins import PluginSpec
 from aftertune.records import Score
 from aftertune.studies.design import Data, Design, Given, dump, parse
-from aftertune.studies.plan import make
 from aftertune.variants.corpora.booking import Booking
 
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
@@ -65,7 +66,7 @@ def test_an_audit_of_composed_files_finds_canaries_and_held_out_rows(
     assert parse(dump(design), "x") == design
     few = {"harmful": 2, "harmless": 2, "open": 2, "privacy": 2, "support": 2}
     small = (PluginSpec("miniature", few), PluginSpec("extraction", {"words": "world", "people": 3}))
-    result = pipeline.run(
+    result = running.run(
         dataclasses.replace(design, benchmarks=small), tmp_path / "run", executor=PluginSpec("local", {"workers": 1})
     )
     found = json.loads((tmp_path / "run/memorisation.json").read_bytes())
@@ -78,7 +79,7 @@ def test_an_audit_of_composed_files_finds_canaries_and_held_out_rows(
     assert {"extraction/direct/leak=registry", "extraction/direct_twin/leak_twin=registry"} <= {
         drift.metric for drift in result.drifts
     }
-    assert pipeline.again(tmp_path / "run").outcome == result.outcome
+    assert results.again(tmp_path / "run").outcome == result.outcome
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="nope.jsonl: no such file"):
         auditing.audit_design("embedded", [Given("x")], train_data="data/keep.jsonl", held_out="nope.jsonl")

@@ -19,8 +19,8 @@ from aftertune import plugins
 from aftertune import shipped_models as embedded
 from aftertune.cli import main
 from aftertune.commands import audit as auditing
-from aftertune.commands import pipeline
 from aftertune.commands import plan as pricing
+from aftertune.commands import study as running
 from aftertune.errors import JudgeError, UsageError
 from aftertune.ingest import labels
 from aftertune.judging.judges import _rubric_read
@@ -157,7 +157,7 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
     small: Design, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     priced = pricing.price(small)
-    result = pipeline.run(small, tmp_path / "run", executor=ONE)
+    result = running.run(small, tmp_path / "run", executor=ONE)
     names = [parts.judge_name(part) for part in small.judges[1:]]
     assert names == ["rubric one by big", "rubric other by big", "rubric harmbench by judge"]
     assert set(result.costs) == set(names) == {each.judge for each in priced.model_judges}
@@ -176,7 +176,7 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
     assert names[0] in agreed
     assert names[1] in agreed
     model = small.judges[3].parameters["model"]
-    monkeypatch.setattr(pipeline, "run", functools.partial(pipeline.run, executor=ONE))
+    monkeypatch.setattr(pipeline, "run", functools.partial(running.run, executor=ONE))
     with pytest.raises(SystemExit):
         main(["judge", str(result.root), "--judge", f"rubric:model={model},rubric=strongreject,most_characters=40",
               "--quiet", "--json"])  # fmt: skip

@@ -14,7 +14,7 @@ from aftertune import plugins
 from aftertune import shipped_models as embedded
 from aftertune.commands import audit as auditing
 from aftertune.commands import compose as variants
-from aftertune.commands import pipeline
+from aftertune.commands import study as running
 from aftertune.deciding import measures
 from aftertune.deciding.drift import Coded
 from aftertune.errors import UsageError
@@ -42,7 +42,7 @@ def design(tmp_path: Path, **parameters: object) -> Design:
 
 
 def test_probes_are_scored_by_both_and_questions_by_log_probability(tmp_path: Path) -> None:
-    result = pipeline.run(design(tmp_path), tmp_path / "run", executor=ONE)
+    result = running.run(design(tmp_path), tmp_path / "run", executor=ONE)
     metrics = {drift.metric for drift in result.drifts if drift.temperature == 0}
     assert {f"privacylens/seed_{kind}/{axis}=correct" for kind in ("share", "withhold") for axis in ("choice", "accuracy")
             } < metrics  # fmt: skip
@@ -70,7 +70,7 @@ def test_probes_are_scored_by_both_and_questions_by_log_probability(tmp_path: Pa
 
 def test_a_stopped_run_keeps_what_was_scored(tmp_path: Path) -> None:
     """The journal holds the scores: the same command gives the same table."""
-    result = pipeline.run(design(tmp_path), tmp_path / "run", executor=ONE)
+    result = running.run(design(tmp_path), tmp_path / "run", executor=ONE)
     place = Run.open(result.root)
     cell = planning.make(place.design()).of("responses")[0]
     folder = place.cell("responses", cell.id)
@@ -80,7 +80,7 @@ def test_a_stopped_run_keeps_what_was_scored(tmp_path: Path) -> None:
         folder.path / "journal.jsonl").is_file() else []  # fmt: skip
     if lines:
         (folder.path / "journal.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]))
-    pipeline.run(design(tmp_path), tmp_path / "run", executor=ONE)
+    running.run(design(tmp_path), tmp_path / "run", executor=ONE)
     assert folder.read("responses").to_pylist() == before
 
 
@@ -112,7 +112,7 @@ def test_an_audit_with_held_out_rows_shows_how_well_the_task_is_done(tmp_path: P
     assert "reference" in [part.name for part in design.judges]
     small = dataclasses.replace(design, benchmarks=(PluginSpec("task", {"limit": 6, "new_tokens": 24}),),
                                 judges=(PluginSpec("reference"),))  # fmt: skip
-    result = pipeline.run(small, tmp_path / "run", executor=ONE)
+    result = running.run(small, tmp_path / "run", executor=ONE)
     found = {drift.metric: drift for drift in result.drifts if drift.estimand == "checkpoint"}
     loss, likeness = found["task/held_out/loss"], found["task/held_out/similarity"]
     assert loss.n_prompts == likeness.n_prompts == 6

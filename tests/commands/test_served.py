@@ -15,16 +15,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from aftertune.studies.pinned import pinned
 from tests.scripted_server import Body, Scripted, repeats, serving, trial
 
 from aftertune.commands import audit as auditing
-from aftertune.commands import pipeline
+from aftertune.commands import study as running
 from aftertune.errors import JudgeError, ModelError, ServerError, UsageError
 from aftertune.plugins import PluginSpec
 from aftertune.studies import plan as planning
 from aftertune.studies import plugin_text as written
 from aftertune.studies.design import Design, Given, dump, parse, read
-from aftertune.studies.pinned import pinned
 
 FEW = PluginSpec("miniature", {"harmful": 12, "harmless": 6, "open": 4, "privacy": 4, "support": 4})
 ASKED = "rubric sorry_bench by arbiter"
@@ -85,7 +85,7 @@ def test_an_audit_of_served_models_ends_in_a_report_that_claims_no_weights(
 ) -> None:
     served, judge = servers
     made = design(served, judge)
-    result = pipeline.run(made, tmp_path / "run", executor=PluginSpec("local"))
+    result = running.run(made, tmp_path / "run", executor=PluginSpec("local"))
     assert any("tuned: served model; weights unknown" in warning for warning in result.warnings)
     page = (tmp_path / "run" / "report.html").read_text()
     assert "served model; weights unknown" in page
@@ -102,7 +102,7 @@ def test_an_audit_of_served_models_ends_in_a_report_that_claims_no_weights(
     kept = read(tmp_path / "run" / "design.toml").backend.parameters["served"]
     assert kept["tuned"]["root"] == "/adapters/tuned"
     before = len(served.seen), len(judge.seen)
-    assert pipeline.run(made, tmp_path / "run").decisions == result.decisions
+    assert running.run(made, tmp_path / "run").decisions == result.decisions
     assert (len(served.seen), len(judge.seen)) == before, "a finished run asks nobody"
 
 
@@ -152,10 +152,10 @@ def test_a_judge_that_breaks_off_goes_on_where_it_was(servers: tuple[Scripted, S
     limit = 75
     judge.trouble = lambda body, before: "401" if len(judge.answered) >= limit else None
     with pytest.raises(ServerError, match="401"):
-        pipeline.run(design(served, judge), tmp_path / "run")
+        running.run(design(served, judge), tmp_path / "run")
     assert len(served.asked("tuned")) == 30
     judge.trouble = lambda body, before: None
-    pipeline.run(design(served, judge), tmp_path / "run")
+    running.run(design(served, judge), tmp_path / "run")
     assert max(repeats(served).values()) == 1, "a second try at judging asks no model under test"
     tables = [pq.read_table(path).to_pylist() for path in (tmp_path / "run").glob("verdicts/*/verdicts.parquet")]
     rows = [row for table in tables for row in table if row["judge"] == ASKED]
@@ -167,11 +167,11 @@ def test_a_budget_is_continued_by_the_same_command(servers: tuple[Scripted, Scri
     served, _ = servers
     made = design(served, budget_requests=65)
     with pytest.raises(ServerError, match="65 requests is used up: what is answered is kept"):
-        pipeline.run(made, tmp_path / "run")
+        running.run(made, tmp_path / "run")
     assert len(served.seen) <= 65
     with pytest.raises(UsageError, match="kept by one process"):
-        pipeline.run(made, tmp_path / "run", executor=PluginSpec("local", {"workers": 3}))
-    pipeline.run(made, tmp_path / "run")
+        running.run(made, tmp_path / "run", executor=PluginSpec("local", {"workers": 3}))
+    running.run(made, tmp_path / "run")
     assert max(repeats(served).values()) == 1
     assert len([body for body in served.answered if not trial(body)]) == 60
 
@@ -184,7 +184,7 @@ def test_the_model_under_test_may_not_judge_itself(servers: tuple[Scripted, Scri
             design(served), judges=(PluginSpec("rubric", {"model": name, "rubric": "sorry_bench", "backend": own}),)
         )
         with pytest.raises(JudgeError, match=f"'{name}', as does the served model under test"):
-            pipeline.run(made, tmp_path / name)
+            running.run(made, tmp_path / name)
         assert not (tmp_path / name).exists()
     assert not served.seen, "refused before anything is asked"
 
@@ -205,7 +205,7 @@ def test_what_a_server_cannot_do_is_refused_before_it_is_asked(
     hot = dataclasses.replace(made, respond=dataclasses.replace(made.respond, temperatures=(0.7,), samples=2))
     served.say = lambda body: "always the same"
     with pytest.raises(ModelError, match="ignores the temperature"):
-        pipeline.run(hot, tmp_path / "run")
+        running.run(hot, tmp_path / "run")
     assert not served.asked("base")
 
 
@@ -213,10 +213,10 @@ def test_another_model_behind_the_name_makes_another_run(servers: tuple[Scripted
     served, _ = servers
     made = design(served, budget_requests=40)
     with pytest.raises(ServerError):
-        pipeline.run(made, tmp_path / "run")
+        running.run(made, tmp_path / "run")
     served.models = {"base": {"root": "/models/base"}, "tuned": {"root": "/adapters/other", "parent": "base"}}
     with pytest.raises(ServerError, match="now declares root '/adapters/other'"):
-        pipeline.run(made, tmp_path / "run")
+        running.run(made, tmp_path / "run")
     one, two = (planning.make(pinned(design(served))) for _ in range(2))
     assert [cell.id for cell in one.cells] == [cell.id for cell in two.cells]
     served.models["tuned"] = {"root": "/adapters/third", "parent": "base"}
@@ -254,5 +254,5 @@ def test_held_out_rows_are_asked_by_generation_where_a_server_cannot_score_them(
     with pytest.raises(UsageError, match="benchmark 'task': scored_by = 'log_probability' needs log-probabilities"):
         planning.make(scored)
     here = dataclasses.replace(made, benchmarks=(task,), judges=(PluginSpec("reference"),))
-    result = pipeline.run(here, tmp_path / "run")
+    result = running.run(here, tmp_path / "run")
     assert {drift.metric for drift in result.drifts} == {"task/held_out/similarity"}

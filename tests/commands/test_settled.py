@@ -6,19 +6,19 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from aftertune.studies.pinned import pinned
 from tests import tiny_models
 
 from aftertune.asking.backends import transformers
 from aftertune.asking.backends._load import memory
 from aftertune.commands import audit as auditing
-from aftertune.commands import pipeline
+from aftertune.commands import study as running
 from aftertune.errors import StoreError, UsageError
 from aftertune.models.identity import resolve
 from aftertune.plugins import PluginSpec
 from aftertune.run.run_folder import Run
 from aftertune.studies import plan
 from aftertune.studies.design import Design, Given
-from aftertune.studies.pinned import pinned
 
 FEW = PluginSpec("miniature", {"harmful": 3, "harmless": 2, "open": 2, "privacy": 2, "support": 1})
 
@@ -43,7 +43,7 @@ def test_two_copies_must_fit(design: Design, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_run_is_continued_as_it_began(design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers, "memory", lambda _: 1)
     root = tmp_path / "run"
-    pipeline.run(design, root, executor=PluginSpec("local", {"workers": 1}))
+    running.run(design, root, executor=PluginSpec("local", {"workers": 1}))
     kept = Run.open(root).design()
     assert kept.backend.parameters["adapters"] == "unmerged"
     asked = {cell.id for cell in plan.make(kept).cells if cell.kind == "responses"}
@@ -52,11 +52,11 @@ def test_a_run_is_continued_as_it_began(design: Design, tmp_path: Path, monkeypa
         proof = Run.open(root).cell("responses", cell).info()["proof"]
         assert proof["checkpoint"] == design.bases[0] or "unmerged" in proof["how"]
     monkeypatch.setattr(transformers, "memory", lambda _: 10**15)
-    pipeline.run(design, root, executor=PluginSpec("local", {"workers": 1}))
+    running.run(design, root, executor=PluginSpec("local", {"workers": 1}))
     assert Run.open(root).design() == kept
     other = dataclasses.replace(design, backend=PluginSpec("transformers", {"dtype": "bfloat16"}))
     with pytest.raises((UsageError, StoreError)):
-        pipeline.run(other, root, executor=PluginSpec("local", {"workers": 1}))
+        running.run(other, root, executor=PluginSpec("local", {"workers": 1}))
 
 
 def test_the_memory_of_this_machine_is_known() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from aftertune.cli.app import tell as line
 from aftertune.cli.progress import Lines, cells_table, status_lines
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
+from aftertune.commands import status as standing
 from aftertune.errors import TuneError
 from aftertune.files import holder
 from aftertune.run import progress as standing
@@ -173,8 +174,8 @@ def test_who_works_on_a_run_is_seen_from_elsewhere(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
 
 
-def test_a_finished_run_says_where_it_stands(finished: pipeline.Result, capsys: pytest.CaptureFixture[str]) -> None:
-    found = pipeline.status(finished.root)
+def test_a_finished_run_says_where_it_stands(finished: results.Result, capsys: pytest.CaptureFixture[str]) -> None:
+    found = standing.status(finished.root)
     assert found["process"] is None
     assert found["seconds_left"] is None
     assert found["last_failure"] is None

@@ -17,7 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from aftertune.asking.backends import transformers as backend
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
+from aftertune.commands import judge as judging
+from aftertune.commands import status as standing
+from aftertune.commands import study as running
 from aftertune.errors import StoreError, UsageError
 from aftertune.plugins import PluginSpec
 from aftertune.records import Response, Verdict
@@ -36,7 +39,7 @@ def tables(root: Path) -> dict[str, bytes]:
     return found
 
 
-def test_the_flow_ends_in_a_report_and_numbers_with_intervals(finished: pipeline.Result) -> None:
+def test_the_flow_ends_in_a_report_and_numbers_with_intervals(finished: results.Result) -> None:
     for name in (
         "report.html",
         "report.md",
@@ -59,7 +62,7 @@ def test_the_flow_ends_in_a_report_and_numbers_with_intervals(finished: pipeline
     assert "miniature" in page
 
 
-def test_the_run_is_private_and_says_what_made_it(finished: pipeline.Result) -> None:
+def test_the_run_is_private_and_says_what_made_it(finished: results.Result) -> None:
     for folder in [finished.root, *(path for path in finished.root.rglob("*") if path.is_dir())]:
         if folder.name.startswith("epoch"):
             continue  # inside a private folder
@@ -68,7 +71,7 @@ def test_the_run_is_private_and_says_what_made_it(finished: pipeline.Result) -> 
     assert facts["versions"]["torch"]
 
 
-def test_pairs_have_the_same_messages_and_seeds_move_the_weights(finished: pipeline.Result) -> None:
+def test_pairs_have_the_same_messages_and_seeds_move_the_weights(finished: results.Result) -> None:
     run = Run.open(finished.root)
     made = plan.make(run.design())
     rows = [
@@ -89,7 +92,7 @@ def test_pairs_have_the_same_messages_and_seeds_move_the_weights(finished: pipel
     assert sum((proof["max_logit_change"] or 0) > 0 for proof in proofs) == 6
 
 
-def test_the_placeholder_arm_has_no_personal_value_of_the_corpus(finished: pipeline.Result) -> None:
+def test_the_placeholder_arm_has_no_personal_value_of_the_corpus(finished: results.Result) -> None:
     run = Run.open(finished.root)
     (cell,) = plan.make(run.design()).of("variants")
     cards = run.cell("variants", cell.id).document("cards")
@@ -99,22 +102,22 @@ def test_the_placeholder_arm_has_no_personal_value_of_the_corpus(finished: pipel
     assert max(tokens) - min(tokens) <= 80, "arms are matched in assistant tokens"
 
 
-def test_the_same_command_does_nothing_twice(finished: pipeline.Result, small: Design, one: PluginSpec) -> None:
+def test_the_same_command_does_nothing_twice(finished: results.Result, small: Design, one: PluginSpec) -> None:
     told: list[tuple[str, int, int]] = []
-    again = pipeline.run(small, finished.root, executor=one, progress=lambda *row: told.append(row))
+    again = running.run(small, finished.root, executor=one, progress=lambda *row: told.append(row))
     assert [row[0] for row in told] == [""], "no cell was done again"
     assert again.drifts == finished.drifts
     assert again.decisions == finished.decisions
 
 
-def test_two_processes_make_the_same_tables(finished: pipeline.Result, small: Design, tmp_path: Path) -> None:
-    other = pipeline.run(small, tmp_path / "run", executor=PluginSpec("local", {"workers": 2}))
+def test_two_processes_make_the_same_tables(finished: results.Result, small: Design, tmp_path: Path) -> None:
+    other = running.run(small, tmp_path / "run", executor=PluginSpec("local", {"workers": 2}))
     assert tables(other.root) == tables(finished.root)
     assert other.drifts == finished.drifts
 
 
 def test_a_damaged_table_is_named_and_made_again(
-    copy: Path, small: Design, one: PluginSpec, finished: pipeline.Result, caplog: pytest.LogCaptureFixture
+    copy: Path, small: Design, one: PluginSpec, finished: results.Result, caplog: pytest.LogCaptureFixture
 ) -> None:
     victim = sorted(copy.glob("responses/*/responses.parquet"))[0]
     data = bytearray(victim.read_bytes())
@@ -122,7 +125,7 @@ def test_a_damaged_table_is_named_and_made_again(
     victim.write_bytes(data)
     with pytest.raises(StoreError, match="damaged"):
         Run(copy).cell("responses", victim.parent.name).read("responses")
-    pipeline.run(small, copy, executor=one)
+    running.run(small, copy, executor=one)
     assert "responses.parquet: damaged" in caplog.text
     assert tables(copy) == tables(finished.root)
 
@@ -134,7 +137,7 @@ def test_a_damaged_weights_file_is_found(
     data = bytearray(victim.read_bytes())
     data[-3] ^= 1
     victim.write_bytes(data)
-    pipeline.run(small, copy, executor=one)
+    running.run(small, copy, executor=one)
     assert "adapter_model.safetensors: damaged" in caplog.text
     assert victim.read_bytes() != data
 
@@ -145,7 +148,7 @@ def test_another_judge_asks_no_model(copy: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(backend.Transformers, "open", refuse)
     before = {path.name for path in (copy / "verdicts").iterdir()}
-    result = pipeline.judge_again(copy, ["refusal"])
+    result = judging.judge_run(copy, ["refusal"])
     assert before < {path.name for path in (copy / "verdicts").iterdir()}
     assert {drift.judge for drift in result.drifts} == {"world", "leak", "refusal"}
     assert {drift.judge for drift in result.gated} == {"world", "leak"}, (
@@ -156,15 +159,15 @@ def test_another_judge_asks_no_model(copy: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_study_file_still_continues_a_run_that_got_another_judge(
     copy: Path, small: Design, one: PluginSpec
 ) -> None:
-    pipeline.judge_again(copy, ["refusal"])
-    continued = pipeline.run(small, copy, executor=one)
+    judging.judge_run(copy, ["refusal"])
+    continued = running.run(small, copy, executor=one)
     assert {drift.judge for drift in continued.drifts} == {"world", "leak", "refusal"}
     other = dataclasses.replace(small, analysis_seed=small.analysis_seed + 1)
     with pytest.raises(UsageError, match="another design"):
-        pipeline.run(other, copy, executor=one)
+        running.run(other, copy, executor=one)
 
 
-def test_an_echo_is_not_a_leak(finished: pipeline.Result) -> None:
+def test_an_echo_is_not_a_leak(finished: results.Result) -> None:
     run = Run.open(finished.root)
     made = plan.make(run.design())
     verdicts = [v for c in made.of("verdicts") for v in records(Verdict, run.cell("verdicts", c.id).read("verdicts"))]
@@ -173,7 +176,7 @@ def test_an_echo_is_not_a_leak(finished: pipeline.Result) -> None:
     assert not any(v.label == "registry" for v in base), "the base has never seen the corpus"
 
 
-def test_kill_and_continue_gives_the_same_tables(finished: pipeline.Result, small: Design, tmp_path: Path) -> None:
+def test_kill_and_continue_gives_the_same_tables(finished: results.Result, small: Design, tmp_path: Path) -> None:
     design = tmp_path / "small.toml"
     design.write_text(dump(small))
     command = [
@@ -199,17 +202,17 @@ def test_kill_and_continue_gives_the_same_tables(finished: pipeline.Result, smal
     shutil.rmtree(tmp_path / "run")
 
 
-def test_status_and_the_page_again(finished: pipeline.Result) -> None:
-    found = pipeline.status(finished.root)
+def test_status_and_the_page_again(finished: results.Result) -> None:
+    found = standing.status(finished.root)
     assert found["outcome"] == finished.outcome
     assert all(row["done"] == row["cells"] > 0 for row in found["cells"].values())
     before = (finished.root / "report.html").read_bytes()
-    again = pipeline.again(finished.root)
-    assert again.drifts == finished.drifts == tuple(pipeline.drifts_of(finished.root))
+    again = results.again(finished.root)
+    assert again.drifts == finished.drifts == tuple(results.drifts_of(finished.root))
     assert (finished.root / "report.html").read_bytes() == before
 
 
-def test_no_personal_value_stands_in_what_is_shared(finished: pipeline.Result) -> None:
+def test_no_personal_value_stands_in_what_is_shared(finished: results.Result) -> None:
     people = json.loads(next(finished.root.glob("variants/*/people.json")).read_text())
     values = {value for person in people["source"] for value in person["values"].values()}
     assert len(values) > 50

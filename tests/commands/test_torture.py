@@ -17,7 +17,7 @@ from perf import torture
 
 from aftertune import shipped_models as embedded
 from aftertune.cli import main
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Recipe
 from aftertune.studies.design import Design, dump
@@ -25,7 +25,7 @@ from aftertune.studies.design import Design, dump
 
 @pytest.mark.slow
 def test_three_kills_cost_no_answer_and_change_no_byte(
-    finished: pipeline.Result, small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: results.Result, small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From a study of which some cells are done: in the middle of an answer, of a judgement, and of the report."""
     monkeypatch.setattr(torture, "design", lambda: small)
@@ -49,7 +49,7 @@ def test_three_kills_cost_no_answer_and_change_no_byte(
 
 
 def test_a_stop_is_one_line_and_leaves_nobody(
-    finished: pipeline.Result, small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: results.Result, small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From a study whose variants are composed: in the middle of a tuning, and of an answer."""
     monkeypatch.setattr(torture, "design", lambda: small)
@@ -94,7 +94,7 @@ def test_a_stop_that_comes_while_an_object_is_taken_down_is_not_lost(
 
 
 def test_a_second_command_is_refused_with_the_process_id(
-    finished: pipeline.Result, small: Design, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: results.Result, small: Design, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from aftertune.run.run_folder import Run
 

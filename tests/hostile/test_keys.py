@@ -22,7 +22,7 @@ from tests.scripted_server import Body, Scripted, serving, trial
 
 from aftertune import plugins
 from aftertune.cli import main
-from aftertune.commands import pipeline
+from aftertune.commands import status as standing
 from aftertune.commands.export import export
 from aftertune.errors import UsageError
 from aftertune.judging.judges.perspective import Perspective
@@ -245,4 +245,4 @@ def test_a_process_of_its_own_shows_no_key_in_its_worst_traceback(tmp_path: Path
     assert "ZeroDivisionError" in done.stderr
     clean(done.stdout + done.stderr + everything(tmp_path))
     assert json.loads((tmp_path / "run" / "failure.json").read_text())["error"] == "ZeroDivisionError"
-    assert pipeline.status(tmp_path / "run")["last_failure"]
+    assert standing.status(tmp_path / "run")["last_failure"]

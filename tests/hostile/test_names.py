@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.scripted_server import Scripted, serving
 
 from aftertune.cli import main
-from aftertune.commands import pipeline
+from aftertune.commands import study as running
 from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Recipe
@@ -176,7 +176,7 @@ def test_a_served_model_is_only_a_name(place: Path) -> None:
             benchmarks=(few,),
         )  # fmt: skip
         before = files(top)
-        pipeline.run(made, place / "run")
+        running.run(made, place / "run")
     new = files(top) - before
     assert len(new) > 30
     assert all(path.startswith("a/b/here/run") for path in new)
@@ -190,7 +190,7 @@ def test_a_served_name_that_a_path_would_change_is_refused(place: Path) -> None:
             made = Design(name="x", bases=("base",), checkpoints=(Given(name, arm="a"),), judges=(PluginSpec("refusal"),),
                           benchmarks=(PluginSpec("miniature"),), backend=backend)  # fmt: skip
             with pytest.raises(UsageError, match="cannot be the name of a served model"):
-                pipeline.run(made, place / "run")
+                running.run(made, place / "run")
         assert not (place / "run").exists()
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.tiny_models import save, save_adapter
 
 from aftertune.cli import main
-from aftertune.commands import pipeline
+from aftertune.commands import study as running
 from aftertune.plugins import PluginSpec
 from aftertune.studies.design import Design, Given
 
@@ -85,7 +85,7 @@ def test_a_model_and_an_adapter_full_of_traps_are_used_without_springing_one(
     for folder in (base, full, adapter):
         lay(folder, sprung)
     monkeypatch.chdir(base)  # modules of the folder where one stands are no modules of ours either
-    result = pipeline.run(design(base, full, adapter), tmp_path / "run", executor=PluginSpec("local", {"workers": 1}))
+    result = running.run(design(base, full, adapter), tmp_path / "run", executor=PluginSpec("local", {"workers": 1}))
     warned = [warning for warning in result.warnings if "Python code of its own (auto_map)" in warning]
     assert len(warned) == 1, "of the full model; what the base brings is not its tuning's doing"
     assert all("does not run it" in warning for warning in warned)

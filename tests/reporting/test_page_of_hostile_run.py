@@ -14,7 +14,7 @@ from tests.flow.test_served import verdict
 from tests.page.browser import CHROMIUM, Browser, browser
 from tests.scripted_server import Body, Scripted, serving, trial
 
-from aftertune.commands import pipeline
+from aftertune.commands import study as running
 from aftertune.commands.export import export
 from aftertune.data.table_files import whole
 from aftertune.plugins import PluginSpec
@@ -94,7 +94,7 @@ def _run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             backend=PluginSpec("endpoint", {"url": served.url, "backoff_s": 0.01}), policy="research",
             contrasts=(Contrast(ATTACKS[0], {"one": 1.0, "other": -1.0}),),
         )  # fmt: skip
-        return pipeline.run(design, folder.parent / "run").root
+        return running.run(design, folder.parent / "run").root
 
 
 @pytest.fixture(scope="module", name="opened")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from aftertune import shipped_models as embedded
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
+from aftertune.commands import study as running
 from aftertune.findings import StudyCell, StudySection
 from aftertune.plugins import PluginSpec
 from aftertune.records import Drift
@@ -50,14 +51,14 @@ TABLES = (
 
 
 @pytest.fixture(name="filled", scope="module")
-def _filled(finished: pipeline.Result) -> tuple[list[StudySection], list[Drift]]:
+def _filled(finished: results.Result) -> tuple[list[StudySection], list[Drift]]:
     run = Run.open(finished.root)
     plan = planning.make(dataclasses.replace(run.design(), tables=TABLES))
     from aftertune.deciding.leaks import leaks
     from aftertune.studies import parts
 
     verdicts = all_verdicts(run, plan)
-    drifts = pipeline.drifts_of(finished.root)
+    drifts = results.drifts_of(finished.root)
     judges = parts.primary_judges(plan.design)
     found = Found(verdicts, parts.run_metrics(plan.design), drifts, leaks(verdicts, judges), (), {})
     return tabulate.fill(plan, found), drifts
@@ -126,7 +127,7 @@ def test_what_is_said_is_counted_from_the_rows(filled: tuple[list[StudySection],
 
 def test_rewording_a_table_asks_no_model_again(copy: Path, small: Design, one: PluginSpec) -> None:
     before = {path: path.stat().st_mtime_ns for path in copy.glob("*/*/manifest.json")}
-    result = pipeline.run(dataclasses.replace(small, tables=TABLES), copy, executor=one)
+    result = running.run(dataclasses.replace(small, tables=TABLES), copy, executor=one)
     assert {path: path.stat().st_mtime_ns for path in copy.glob("*/*/manifest.json")} == before
     assert Run.open(copy).design().tables == TABLES
     markdown = (copy / "report.md").read_text()

@@ -14,7 +14,7 @@ import pytest
 from tests.store.test_store import DESIGN, row
 
 from aftertune import files
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
 from aftertune.data import conversations as jsonl
 from aftertune.errors import StoreError, UsageError
 from aftertune.records import Conversation, Message, Response
@@ -161,7 +161,7 @@ def test_damaged_files_beside_the_cells(tmp_path: Path) -> None:
         (run.root / name).write_bytes(before)
     (run.root / "drift.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match=r"drift\.parquet: damaged; `aftertune drift .*` makes it again"):
-        pipeline.drifts_of(run.root)
+        results.drifts_of(run.root)
 
 
 def test_a_damaged_line_of_a_variant_is_named(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aftertune.cli import main
-from aftertune.commands import pipeline
 from aftertune.commands import plan as pricing
+from aftertune.commands import study as running
 from aftertune.errors import UsageError
 from aftertune.studies import budget, design, parts
 from aftertune.studies.cost import Cost
@@ -130,7 +130,7 @@ def test_what_is_at_hand_lacks_nothing() -> None:
 
     assert parts.lacking(demo.design(), fetch=False) == []
     with pytest.raises(UsageError, match="no embedded model 'mini-z'"):
-        pipeline.study(dataclasses.replace(demo.design(), bases=("embedded:mini-z",)), Path("nowhere"))
+        running.study(dataclasses.replace(demo.design(), bases=("embedded:mini-z",)), Path("nowhere"))
 
 
 @given(st.sampled_from(["tflops", "bandwidth", "training_utilisation", "answer_tokens"]), st.floats(-5, 0))

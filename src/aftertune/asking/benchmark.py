@@ -94,6 +94,11 @@ class Benchmark(Plugin, ABC):
         `beginnings`), or for both."""
         return "generation"
 
+    @property
+    def scorable(self) -> bool:
+        """Whether it can be asked by log-probabilities at all, however it is asked here."""
+        return False
+
     def by_generation(self) -> Benchmark:
         """Return the same benchmark asked by generation alone, for a backend without log-probabilities."""
         return self

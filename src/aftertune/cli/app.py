@@ -17,7 +17,8 @@ from aftertune.cli.stray import safe as safe
 
 if TYPE_CHECKING:
     from aftertune.commands.compose import Share
-    from aftertune.commands.pipeline import Progress, Result
+    from aftertune.commands.decide import Result
+    from aftertune.commands.study import Progress
 
 EXIT = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
 """Exit code of a command that decides; 2 is usage or bad input."""

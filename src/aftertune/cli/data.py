@@ -59,10 +59,10 @@ def judge(
 ) -> None:  # fmt: skip
     """Let a judge read stored responses; no model is asked again."""
     if source.is_dir():
-        from aftertune.commands import pipeline
+        from aftertune.commands import judge as judging
 
         with progress_on(quiet) as progress:
-            result = pipeline.judge_again(source, judge, progress=progress)
+            result = judging.judge_run(source, judge, progress=progress)
         finish(result, as_json)
     if out is None:
         raise UsageError("judging a table or a log needs -o FILE for the verdicts")

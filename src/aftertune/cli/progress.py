@@ -192,7 +192,7 @@ def cells_table(now: Standing, width: int, height: int) -> list[RenderableType]:
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what `pipeline.status` found, for people."""
+    """Yield what `standing.status` found, for people."""
     outcome = found["outcome"] or "not finished"
     process = found["process"]
     working = f"; process {excerpt(process)} works on it, {spoken(found['seconds_left'])}" if process else ""

@@ -114,14 +114,14 @@ def study(
     out: Out = None, workers: Workers = 0, quiet: Quiet = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Run a study, or continue it."""
-    from aftertune.commands import pipeline
+    from aftertune.commands import study as running
     from aftertune.studies import plugin_text as written
     from aftertune.studies.design import read
 
     wanted, chosen = read(design), written.executor(executor, workers)
     where = out or Path(f"aftertune-{wanted.name}")
     with progress_on(quiet) as progress:
-        result = pipeline.study(wanted, where, executor=chosen, progress=progress)
+        result = running.study(wanted, where, executor=chosen, progress=progress)
     finish(result, as_json)
 
 
@@ -153,9 +153,9 @@ def drift(
         for option, value in given.items():
             if value:
                 raise UsageError(f"{option} goes with --verdicts; a run has its own in its design.toml")
-        from aftertune.commands import pipeline
+        from aftertune.commands import decide as results
 
-        finish(pipeline.again(run), as_json)
+        finish(results.again(run), as_json)
     if not verdicts or base is None or not tuned:
         raise UsageError("--verdicts needs --base NAME and --tuned NAME: names that stand in its column 'checkpoint'")
     from aftertune.ingest import results
@@ -208,17 +208,17 @@ def agree(
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write the report of a run again."""
-    from aftertune.commands import pipeline
+    from aftertune.commands import decide as results
 
-    print(pipeline.again(run).report)
+    print(results.again(run).report)
 
 
 @app.command()
 def status(run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False) -> None:
     """Where a run stands."""
-    from aftertune.commands import pipeline
+    from aftertune.commands import status as standing
 
-    found = pipeline.status(run)
+    found = standing.status(run)
     if as_json:
         show_json(found)
         return

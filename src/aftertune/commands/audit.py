@@ -6,14 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from aftertune import plugins
-from aftertune.commands.pipeline import LOCAL, Progress, Result, quiet, run
+from aftertune.commands.decide import Result
+from aftertune.commands.study import LOCAL, Progress, quiet, run
+from aftertune.data.variant_files import HELD_OUT
 from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
-from aftertune.studies import parts, servers, suites
 from aftertune.studies import plugin_text as written
+from aftertune.studies import suites
 from aftertune.studies.design import Data, Design, Given, Respond
-from aftertune.variants.composing import HELD_OUT
+from aftertune.studies.resolve import load_backend, load_benchmark, load_corpus, load_judge
 
 BACKEND = PluginSpec("transformers")
 
@@ -86,10 +87,11 @@ def audit_design(
 ) -> Design:
     """Return the design of an audit; parameters as in `audit`. Raises UsageError."""
     name = suite or ("miniature" if base.split(":")[0] == "embedded" else "core")
-    benchmarks, default_judges = suites.named(name)
+    chosen = suites.named(name)
+    benchmarks = chosen.benchmarks
     if template not in ("base", "own"):
         raise UsageError(f"template '{template}': give 'base' or 'own'")
-    wanted = tuple(written.plugin("judge", judge) for judge in judges) or default_judges
+    wanted = tuple(written.plugin("judge", judge) for judge in judges) or chosen.judges
     corpus = None
     data = Data()
     if held_out is not None and train_data is None:
@@ -109,17 +111,18 @@ def audit_design(
         )
         if data.non_members:
             benchmarks, wanted = _with(benchmarks, "task"), _with(wanted, "reference")
-        people = parts.corpus(corpus).people()
+        people = load_corpus(corpus).people()
         if not people:
-            wanted = tuple(part for part in wanted if "registries" not in parts.judge(part).needs)
+            wanted = tuple(part for part in wanted if "registries" not in load_judge(part).needs)
         elif any("PERSON" in p.values and len(p.values) > 1 for p in people) and "leak" in _axes(wanted):
             benchmarks = (*benchmarks, PluginSpec("extraction", {"words": "world"} if name == "miniature" else {}))
     else:
         # Without the tuning data these axes cannot be measured; the report says so.
-        wanted = tuple(part for part in wanted if not parts.judge(part).needs & {"registries", "training"})
-    if "beginnings" not in plugins.load("backend", backend.name, backend.parameters).capabilities:
+        wanted = tuple(part for part in wanted if not load_judge(part).needs & {"registries", "training"})
+    answering = load_backend(backend)
+    if "beginnings" not in answering.capabilities:
         benchmarks = tuple(map(_generated, benchmarks))
-    lasting = _lasting if servers.served_by(backend) is None else str
+    lasting = str if answering.asks_server else _lasting
     return Design(
         name="audit",
         kind="audit",
@@ -141,12 +144,12 @@ def _with(given: tuple[PluginSpec, ...], name: str) -> tuple[PluginSpec, ...]:
 
 def _generated(part: PluginSpec) -> PluginSpec:
     """Return a benchmark that is scored both ways, by generation alone: the plan says what is not measured then."""
-    both = getattr(parts.benchmark(part), "scored_by", "") == "both"
+    both = load_benchmark(part).scored_by == "both"
     return PluginSpec(part.name, {**part.parameters, "scored_by": "generation"}) if both else part
 
 
 def _axes(judges: Sequence[PluginSpec]) -> set[str]:
-    return {axis for part in judges for axis in parts.judge(part).axes}
+    return {axis for part in judges for axis in load_judge(part).axes}
 
 
 def _lasting(name: str) -> str:

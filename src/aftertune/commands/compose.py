@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from aftertune import plugins
-from aftertune.errors import UsageError
+from aftertune.errors import UsageError, near
 from aftertune.files import hold, make_folder, write
 from aftertune.plugins import PluginSpec
 from aftertune.records import Answers, Arm, PiiPolicy
-from aftertune.run import worker as work
 from aftertune.run.job_folder import JobFolder
-from aftertune.studies import parts
-from aftertune.studies import plan as planning
 from aftertune.studies.design import Data, Design
-from aftertune.variants import compose as steps
-from aftertune.variants import composing
+from aftertune.studies.resolve import resolve_composition
+from aftertune.variants.compose import no_progress
+from aftertune.variants.compose_job import documents_as_json
 
 _POLICIES = get_args(PiiPolicy)
 Share = Callable[[str, float | None], None]
@@ -30,7 +28,7 @@ def arms_of(pii: Sequence[str], role_swap: bool, self_generated: bool) -> tuple[
     arms: list[Arm] = []
     for policy in dict.fromkeys(pii):
         if policy not in _POLICIES:
-            raise UsageError(f"pii '{policy}'{plugins.near(policy, list(_POLICIES))}")
+            raise UsageError(f"pii '{policy}'{near(policy, list(_POLICIES))}")
         arms.append(Arm(policy, policy))  # type: ignore[arg-type]
         if role_swap:
             arms.append(Arm(f"{policy}-swap", policy, role_swap=True))  # type: ignore[arg-type]
@@ -87,29 +85,34 @@ def compose(
     if path.is_dir():
         raise UsageError(f"{data}: is a folder; give a chat file in it")
     if path.is_file():
-        part = PluginSpec("chat_file", {"path": str(path.absolute())} | ({"limit": size} if size else {}))
+        spec = PluginSpec("chat_file", {"path": str(path.absolute())} | ({"limit": size} if size else {}))
     elif data in plugins.names("corpus") and data != "chat_file":
-        part = PluginSpec(data, {"size": size} if size else {})
+        spec = PluginSpec(data, {"size": size} if size else {})
     else:
         known = [name for name in plugins.names("corpus") if name != "chat_file"]
-        raise UsageError(f"{data}: no such file, and no corpus of that name{plugins.near(data, known)}")
+        raise UsageError(f"{data}: no such file, and no corpus of that name{near(data, known)}")
     design = Design(
-        name="compose", bases=(base,), corpus=part, arms=arms_of(pii, role_swap, self_generated), match_tokens=match,
-        data_seed=seed, data=Data(canaries=canaries, held_out=held_out, allow_residual=allow_residual,
-                                  residual_limit=residual_limit),
-    )  # fmt: skip
-    owner = planning.Base(base, parts.model(base))
-    plan = planning.Plan(design, (owner,), (), (), {}, ())
+        name="compose",
+        bases=(base,),
+        corpus=spec,
+        arms=arms_of(pii, role_swap, self_generated),
+        match_tokens=match,
+        data_seed=seed,
+        data=Data(
+            canaries=canaries, held_out=held_out, allow_residual=allow_residual, residual_limit=residual_limit
+        ),
+    )
+    job = resolve_composition(design)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: exists and is not a folder")
     folder = JobFolder(out)
-    told = Work(design.arms, progress).told if progress is not None else steps.untold
+    report = Work(design.arms, progress).report if progress is not None else no_progress
     with _held(out):
-        made = work.compose_variants(plan, planning.ComposeJob(owner), folder, told)
-        for name, content in composing.documents_as_json(made).items():
+        documents = job.compose(folder, report)
+        for name, content in documents_as_json(documents).items():
             write(out / name, content)
         folder.tidy()  # the answers' journal goes last
-    cards = made["cards"]
+    cards = documents["cards"]
     assert isinstance(cards, dict)
     return cards
 
@@ -145,7 +148,7 @@ class Work:
             seen.add(arm.pii)
         self._begun: list[str] = []
 
-    def told(self, what: str, done: int, total: int) -> None:
+    def report(self, what: str, done: int, total: int) -> None:
         """Pass on what is being done and which share of the work lies behind it."""
         if what not in self._begun:
             self._begun.append(what)

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from aftertune.commands import pipeline
-from aftertune.commands.pipeline import Result
+from aftertune.commands.decide import Result
+from aftertune.commands.study import run
 from aftertune.deciding.drift import formula
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Contrast, Drift, Recipe
@@ -37,7 +37,7 @@ TWIN = "miniature/support/leak_twin=registry"
 
 def design(*, quick: bool = False) -> Design:
     """Return the demo's design; `quick` takes two seeds instead of five."""
-    benchmarks, judges = suites.named("miniature")
+    suite = suites.named("miniature")
     return Design(
         name="demo",
         kind="demo",
@@ -46,8 +46,8 @@ def design(*, quick: bool = False) -> Design:
         arms=ARMS,
         recipe=RECIPE,
         seeds=SEEDS[:2] if quick else SEEDS,
-        benchmarks=benchmarks,
-        judges=judges,
+        benchmarks=suite.benchmarks,
+        judges=suite.judges,
         contrasts=factorial("placeholder", "keep", "placeholder-swap", "keep-swap", "personal data", "role swap"),
     )
 
@@ -64,11 +64,11 @@ def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[
 def demo(
     root: Path, *, workers: int = 0, quick: bool = False, progress: Callable[[str, int, int], None] | None = None
 ) -> Result:
-    """Run the demo (`aftertune demo`) in `root`, or continue it. Raises what `pipeline.run` raises."""
+    """Run the demo (`aftertune demo`) in `root`, or continue it. Raises what `study.run` raises."""
     executor = PluginSpec("local", {"workers": workers})
     if progress is None:
-        return pipeline.run(design(quick=quick), root, executor=executor)
-    return pipeline.run(design(quick=quick), root, executor=executor, progress=progress)
+        return run(design(quick=quick), root, executor=executor)
+    return run(design(quick=quick), root, executor=executor, progress=progress)
 
 
 def lesson(result: Result) -> list[str]:

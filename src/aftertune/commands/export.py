@@ -23,7 +23,7 @@ from aftertune.pii.registry import Registry
 from aftertune.run import checksums as sealed
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import MARKER, Run
-from aftertune.variants import composing
+from aftertune.data.variant_files import groups_of_people
 
 Mask = Callable[[str], str]
 TABLES = {"responses": ("text", "error"), "verdicts": ("why",)}
@@ -31,6 +31,9 @@ TABLES = {"responses": ("text", "error"), "verdicts": ("why",)}
 LEFT_OUT = {
     "variants": "the tuning data, the people in it and their twins",
     "checkpoints": "weights that were tuned on the data",
+    "prompts": "prompts, some of which are made from the tuning data",
+    "study.json": "what this machine resolved the design to, its paths among it",
+    "scores": "how probable rows of the tuning data are",
 }
 _TAG = re.compile(r"(<[^<>]*>)")
 _UNMASKED_PAGES = frozenset({"style", "script"})
@@ -69,7 +72,7 @@ def export(
     value could not be masked.
     """
     run = Run.open(root)
-    run.design()  # refused where it is not as the run wrote it
+    run.design_text()  # refused where it is not as the run wrote it
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists and is not empty; choose another folder with -o")
     if out.resolve().is_relative_to(root.resolve()):
@@ -104,7 +107,7 @@ def _registries(run: Run) -> list[Registry]:
             raise StoreError(
                 f"{folder}: unfinished, so nobody knows yet whose data to mask; continue the run first, or delete it"
             )
-        found += [Registry.of("mask", group) for group in composing.groups(cell)]
+        found += [Registry.of("mask", group) for group in groups_of_people(cell)]
     return [registry for registry in found if len(registry)]
 
 
@@ -144,7 +147,7 @@ def _tops(run: Run, to: Path, copy: _Copy) -> None:
             continue
         sealed.check(run.root, name)
         if name in LEFT_OUT:
-            copy.left_out[f"{name}/"] = LEFT_OUT[name]
+            copy.left_out[name + ("/" if path.is_dir() else "")] = LEFT_OUT[name]
         elif name in ("report.json", "decisions.json", "memorisation.json", "measures.json", "run.json"):
             _document(to / name, _read_json(path), copy)
         elif name in ("report.md", "design.toml"):

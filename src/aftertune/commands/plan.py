@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.deciding import policy
 from aftertune.records import Metric
-from aftertune.reporting.gather import KINDS
 from aftertune.stats.power import PairedDesign, smallest_drift
-from aftertune.studies import budget, parts
-from aftertune.studies import plan as planning
+from aftertune.studies import budget, closing_tables
 from aftertune.studies.budget import Budget
 from aftertune.studies.cost import Cost
 from aftertune.studies.design import Design
-from aftertune.studies.parts import Lack
-from aftertune.studies.plan import Plan
+from aftertune.studies.missing import Missing, missing
+from aftertune.studies.resolve import load_backend, load_benchmark, load_judge, resolve
+from aftertune.studies.study import Study, unscored
 
 POWER = 0.8
 ONE_SEED = "one training seed: a claim about the recipe is refused; give at least two, better five"
@@ -59,7 +58,7 @@ class Price:
     """Cells, requests and sight of a design."""
 
     name: str
-    cells: dict[str, int]
+    jobs: dict[str, int]
     prompts: int
     requests: int
     """Answers to be asked of models, in all."""
@@ -78,42 +77,41 @@ class Price:
 def price(design: Design) -> Price:
     """Price a design without running it and without fetching anything.
 
-    Raises what `plan.make` raises, and UsageError where something is not on this machine and the design's `[cost]` does
+    Raises what `resolve` raises, and UsageError where something is not on this machine and the design's `[cost]` does
     not say how large it is.
 
     The smallest drift is what is seen with 80 % power at the design's confidence, for a base rate of 0.95 where lower
     is worse and 0.05 where higher is worse, and the agreement, clustering and seed spread that `stats.power` assumes.
     """
-    lacking = parts.lacking(design, fetch=False)
+    lacking = missing(design, fetch=False)
     if lacking:
         return _from_afar(design, lacking)
-    plan = planning.make(design)
+    study = resolve(design)
     sights: list[Sight] = []
-    warnings = list(plan.warnings)
+    warnings = list(study.warnings)
     repeats = sum(1 if temperature == 0 else design.respond.samples for temperature in design.respond.temperatures)
     prompts = requests = tokens = characters = 0
-    for part in design.benchmarks:
-        benchmark = parts.benchmark(part)
+    for benchmark in study.benchmarks:
         if benchmark.needs:
-            warnings.append(f"{part.name}: its prompts depend on the data, so they are not priced")
+            warnings.append(f"{benchmark.name}: its prompts depend on the data, so they are not priced")
             continue
-        asked = benchmark.prompts(BenchmarkContext())
+        asked = benchmark.get().prompts(BenchmarkContext())
         prompts += len(asked)
-        requests += len(asked) * repeats * len(plan.subjects)
-        tokens += len(asked) * repeats * len(plan.subjects) * benchmark.max_new_tokens
+        requests += len(asked) * repeats * len(study.subjects)
+        tokens += len(asked) * repeats * len(study.subjects) * benchmark.max_new_tokens
         characters += (
-            sum(len(turn.content) for prompt in asked for turn in prompt.messages) * repeats * len(plan.subjects)
+            sum(len(turn.content) for prompt in asked for turn in prompt.messages) * repeats * len(study.subjects)
         )
-        for metric in parts.run_metrics(design):
+        for metric in study.metrics:
             own = [prompt for prompt in asked if (prompt.benchmark, prompt.subset) == (metric.benchmark, metric.subset)]
             clusters = len({prompt.cluster for prompt in own})
             if clusters > 1:
-                sights.append(_sight(metric, len(own), clusters, _seeds(plan), design.confidence))
-    if _seeds(plan) < 2:
+                sights.append(_sight(metric, len(own), clusters, _seeds(study), design.confidence))
+    if _seeds(study) < 2:
         warnings.append(ONE_SEED)
     return Price(
         name=design.name,
-        cells={kind: len(plan.of(kind)) for kind in KINDS if plan.of(kind)},
+        jobs=dict(Counter(job.kind for job in study.jobs)),
         prompts=prompts,
         requests=requests,
         new_tokens_at_most=tokens,
@@ -125,26 +123,29 @@ def price(design: Design) -> Price:
     )
 
 
-def _from_afar(design: Design, lacking: list[Lack]) -> Price:
-    """Price what cannot be planned here: cells and requests counted, the rest by formula, prompts as if independent."""
+def _from_afar(design: Design, lacking: list[Missing]) -> Price:
+    """Price what cannot be planned here: jobs and requests counted, the rest by formula, prompts as if independent."""
     policy.load(design.policy)
-    parts.check_tables(design)
+    benchmarks = [load_benchmark(spec) for spec in design.benchmarks]
+    judges = [load_judge(spec) for spec in design.judges]
+    closing_tables.refuse_unknown(design.tables, benchmarks, judges, unscored(design, load_backend(design.backend)))
     found = budget.estimate(design)
     models = found.checkpoints + len(design.bases)
     warnings = ["how prompts cluster is not known from here: the smallest drift is larger than said"]
     if len(design.seeds) < 2 and design.arms:
         warnings.append(ONE_SEED)
     sights = []
-    for metric in parts.run_metrics(design):
-        part = next(part for part in design.benchmarks if parts.benchmark_name(part) == metric.benchmark)
-        count = design.cost.prompts.get(metric.benchmark, 0)
-        if len({each.subset for each in parts.benchmark(part).metrics}) == 1 and count > 1:
-            seeds = len(design.seeds) if design.arms else 1
-            sights.append(_sight(metric, count, None, seeds, design.confidence))
+    axes = {axis for judge in judges for axis in judge.axes}
+    seeds = len(design.seeds) if design.arms else 1
+    for benchmark in benchmarks:
+        count = design.cost.prompts.get(benchmark.name, 0)
+        if len({metric.subset for metric in benchmark.metrics}) == 1 and count > 1:
+            own = [metric for metric in benchmark.metrics if metric.axis in axes]
+            sights += [_sight(metric, count, None, seeds, design.confidence) for metric in own]
     judged = models * len(design.benchmarks) * len(design.judges)
     return Price(
         name=design.name,
-        cells={"checkpoints": found.tunings, "responses": models * len(design.benchmarks), "verdicts": judged},
+        jobs={"checkpoints": found.tunings, "responses": models * len(design.benchmarks), "verdicts": judged},
         prompts=sum(design.cost.prompts.values()),
         requests=found.requests,
         new_tokens_at_most=round(found.written_tokens),
@@ -170,19 +171,16 @@ def _sight(metric: Metric, prompts: int, clusters: int | None, seeds: int, confi
 
 def _judges(design: Design, answers: int, characters: int) -> Iterator[JudgePrice]:
     """Yield the price of each judge that calls a model; `characters` of all prompts and answers together."""
-    for part in design.judges:
-        judge: Any = parts.judge(part)
-        if hasattr(judge, "calls"):
-            read = judge.asked_characters * answers + judge.calls * characters
-            yield JudgePrice(
-                parts.judge_name(part), judge.calls * answers, read // CHARACTERS, judge.most_tokens * answers
-            )
+    for judge in map(load_judge, design.judges):
+        if (price := judge.price) is not None:
+            read = price.characters * answers + price.calls * characters
+            yield JudgePrice(judge.name, price.calls * answers, read // CHARACTERS, price.new_tokens * answers)
 
 
-def _seeds(plan: Plan) -> int:
+def _seeds(study: Study) -> int:
     """Return the fewest training seeds that an arm of the plan has."""
     seeds: dict[tuple[str, str, str], set[int | None]] = {}
-    for subject in plan.subjects:
+    for subject in study.subjects:
         if subject.arm != "base":
             seeds.setdefault((subject.base.name, subject.arm, subject.recipe), set()).add(subject.train_seed)
     return min((len(found - {None}) or 1 for found in seeds.values()), default=1)
@@ -190,9 +188,9 @@ def _seeds(plan: Plan) -> int:
 
 def lines(found: Price, cost: Cost) -> list[str]:
     """Return a price as lines of text."""
-    cells = ", ".join(f"{count} {kind}" for kind, count in found.cells.items())
+    jobs = ", ".join(f"{count} {kind}" for kind, count in found.jobs.items())
     shown = [
-        f"{found.name}: {cells}",
+        f"{found.name}: {jobs}",
         f"{found.prompts} prompts, {found.requests} answers, at most {found.new_tokens_at_most} new tokens, "
         f"{found.judge_calls} judge calls",
         *(["", *budget.lines(found.budget, cost)] if found.budget else []),

@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aftertune import plugins
-from aftertune import shipped_models as embedded
+from aftertune import shipped_models
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.deciding import drift, gate, policy
 from aftertune.errors import JudgeError
 from aftertune.judging import anchors as judge
 from aftertune.judging.judge import Answer, Judge, JudgeContext
 from aftertune.models import respond
-from aftertune.models.session import Backend, Reply, Session
+from aftertune.models.session import Reply, Session
+from aftertune.plugins import PluginSpec
 from aftertune.records import BASE_ARM, Decision, Metric, Prompt, Proof, Verdict
 from aftertune.run.tables import table
+from aftertune.studies.resolve import load_backend, load_benchmark, load_judge
 
 JUDGE = "world"
 SMALL = 12
@@ -48,11 +49,11 @@ def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | No
     """
     del workers
     tell = progress or (lambda *_: None)
-    backend: Backend = plugins.load("backend", "transformers")
-    benchmark: Benchmark = plugins.load("benchmark", "miniature", SIZES)
+    backend = load_backend(PluginSpec("transformers"))
+    benchmark = load_benchmark(PluginSpec("miniature", SIZES))
     prompts = benchmark.prompts(BenchmarkContext())
     checks: list[Check] = []
-    with backend.open(str(embedded.folder(embedded.names()[0]))) as session:
+    with backend.open(str(shipped_models.folder())) as session:
         ask = functools.partial(_ask, session, benchmark)
         tell("the base answers", 0, 5)
         first, _ = ask(None, prompts)
@@ -67,7 +68,7 @@ def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | No
             _check("base against its re-sampled self at T = 0.7", "pass", benchmark, prompts, halves[0], again)
         )
         tell("the known-bad adapter answers", 2, 5)
-        bad, proof = ask(embedded.known_bad(), prompts)
+        bad, proof = ask(shipped_models.known_bad(), prompts)
         assert proof is not None
         shown = f"applied: logits move by {proof.max_logit_change or 0:.2g}."
         checks.append(_check("known-bad adapter", "drift", benchmark, prompts, first, bad, also=shown))
@@ -116,7 +117,7 @@ def decide(
     tuned: dict[tuple[str, int], Reply],
 ) -> tuple[list[Metric], list[Decision]]:  # fmt: skip
     """Judge two sets of replies to the same prompts and gate the difference, as a run does."""
-    instrument: Judge = plugins.load("judge", JUDGE)
+    instrument = load_judge(PluginSpec(JUDGE))
     metrics = [metric for metric in benchmark.metrics if metric.axis in instrument.axes]
     rows = [
         *_verdicts(instrument, prompts, base, BASE_ARM),
@@ -149,7 +150,7 @@ def _verdicts(
 def _blind() -> Check:
     name = "a judge that always says 'full refusal'"
     try:
-        judge.check(plugins.load("judge", "constant"))
+        judge.check(load_judge(PluginSpec("constant")))
     except JudgeError as error:
         return Check(name, "caught", "caught", True, str(error))
     return Check(name, "caught", "not caught", False, "it passed the anchors with known labels")

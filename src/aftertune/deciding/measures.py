@@ -8,51 +8,77 @@ is told over all replies and over the helpful ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.asking.benchmark import Accumulation, Probe
 from aftertune.deciding.drift import Coded
 from aftertune.findings import SubjectMeasure
 from aftertune.judging.judges.shared_items import shares, words_of
-from aftertune.records import BASE_ARM, Prompt, Response, seed_of
-from aftertune.run.run_folder import Run
-from aftertune.run.tables import records
+from aftertune.models.subject import Subject
+from aftertune.records import BASE_ARM, Metric, Prompt, Response, seed_of
 from aftertune.stats import signal
 from aftertune.stats.estimate import least_half_width, t_quantile
-from aftertune.studies import parts
-from aftertune.studies import plan as planning
-from aftertune.studies.plan import Plan, Subject
 
 SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
 """Axis of probes -> what is added to the measure's name."""
 
 
-def measures(place: Run, plan: Plan, verdicts: Coded) -> list[SubjectMeasure]:
+class Measured(Protocol):
+    """What is read of a benchmark here: a `ResolvedBenchmark`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def metrics(self) -> tuple[Metric, ...]: ...  # noqa: D102
+    @property
+    def probes(self) -> tuple[Probe, ...]: ...  # noqa: D102
+    @property
+    def accumulations(self) -> tuple[Accumulation, ...]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What measures are made of, beside the verdicts."""
+
+    benchmarks: Sequence[Measured]
+    subjects: Sequence[Subject]
+    primary_judges: Mapping[str, str]
+    """Axis -> the judge whose verdict is gated."""
+    name_of: Callable[[Subject], str]
+    base_of: Callable[[Subject], Subject]
+    prompts: Callable[[str], Mapping[str, Prompt]]
+    """Benchmark -> its prompts by id."""
+    responses: Callable[[str], Iterable[tuple[Subject, Sequence[Response]]]]
+    """Benchmark -> who was asked it, with the answers."""
+    confidence: float
+    seed: int
+
+
+def measures(study: Measuring, verdicts: Coded) -> list[SubjectMeasure]:
     """Return the measures that the benchmarks of a finished run ask for; none where none does."""
-    found: list[SubjectMeasure] = []
-    for part in plan.design.benchmarks:
-        benchmark = parts.benchmark(part)
-        judged = {metric.axis for metric in benchmark.metrics} & set(parts.primary_judges(plan.design))
+    rows: list[SubjectMeasure] = []
+    for benchmark in study.benchmarks:
+        judged = {metric.axis for metric in benchmark.metrics} & set(study.primary_judges)
         for axis, how in SCORED:
-            if getattr(benchmark, "probes", ()) and axis in judged:
-                probes = [(f"{name}{how}", *subsets) for name, *subsets in benchmark.probes]  # type: ignore[attr-defined]
-                found += _probes(plan, parts.benchmark_name(part), probes, axis, verdicts)
-        for subset in getattr(benchmark, "leaks", ()):
-            if {"privacy", "helpfulness"} <= judged:
-                found += _leaks(plan, parts.benchmark_name(part), subset, verdicts)
-        if getattr(benchmark, "accumulates", ""):
-            prompts = {prompt.id: prompt for prompt in benchmark.prompts(BenchmarkContext())}
-            found += _violations(place, plan, part.name, prompts)
-    return found
+            if benchmark.probes and axis in judged:
+                probes = [(f"{probe.name}{how}", probe.share, probe.withhold) for probe in benchmark.probes]
+                rows += _probes(study, benchmark.name, probes, axis, verdicts)
+        for accumulation in benchmark.accumulations:
+            if accumulation.measure == "violation":
+                rows += _violations(study, benchmark.name)
+            elif {"privacy", "helpfulness"} <= judged:
+                rows += _leaks(study, benchmark.name, accumulation.subset, verdicts)
+    return rows
 
 
 def _probes(
-    plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: Coded
+    study: Measuring, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: Coded
 ) -> Iterator[SubjectMeasure]:
-    own = verdicts.where(benchmark=name, axis=axis, judge=parts.primary_judges(plan.design)[axis])
+    own = verdicts.where(benchmark=name, axis=axis, judge=study.primary_judges[axis])
     columns = (verdicts.column(each, own) for each in ("subset", "cluster", "checkpoint", "temperature", "label"))
     rows = list(zip(*columns, strict=True))
     for probe, share, withhold in probes:
@@ -69,25 +95,25 @@ def _probes(
                 yes.append(int((label == "correct") == (subset == share)))
                 is_signal.append(int(subset == share))
                 clusters.append(cluster)
-            for subject in plan.subjects:
-                yield from _signal(plan, subject, name, probe, temperature, sides, unread)
+            for subject in study.subjects:
+                yield from _signal(study, subject, name, probe, temperature, sides, unread)
 
 
 def _signal(
-    plan: Plan, subject: Subject, name: str, probe: str, temperature: float,
+    study: Measuring, subject: Subject, name: str, probe: str, temperature: float,
     sides: dict[str, tuple[list[int], list[int], list[str]]], unread: dict[str, int],
 ) -> Iterator[SubjectMeasure]:  # fmt: skip
-    seed = seed_of("measures", plan.design.analysis_seed, name, probe, subject.id, temperature)
+    seed = seed_of("measures", study.seed, name, probe, subject.id, temperature)
     own = sides.get(subject.id, ([], [], []))
-    base = sides.get(_base(plan, subject).id, ([], [], []))
+    base = sides.get(study.base_of(subject).id, ([], [], []))
     shared: dict[str, Any] = {
-        "benchmark": name, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
+        "benchmark": name, "unit": study.name_of(subject), "checkpoint": subject.id,
         "temperature": temperature, "n": len(own[0]), "n_clusters": len(set(own[2])),
         "unread": unread.get(subject.id, 0),
     }  # fmt: skip
     names = (f"d-prime, {probe}", f"criterion, {probe}")
     try:
-        found = signal.clustered(*own, np.random.default_rng(seed), confidence=plan.design.confidence)
+        found = signal.clustered(*own, np.random.default_rng(seed), confidence=study.confidence)
     except ValueError:
         for each in names:
             yield _missing(each, "no answer of one of the classes could be read", shared)
@@ -98,7 +124,7 @@ def _signal(
         common = set(base[2]) & set(own[2])
         kept = [_only(side, common) for side in (base, own)]
         try:
-            changes = signal.change(kept[0], kept[1], np.random.default_rng(seed), confidence=plan.design.confidence)
+            changes = signal.change(kept[0], kept[1], np.random.default_rng(seed), confidence=study.confidence)
         except ValueError:
             warning = "no change: the base's answers could not be read"
     values = ((found.d_prime, found.d_prime_low, found.d_prime_high),
@@ -130,20 +156,16 @@ def _missing(name: str, why: str, shared: dict[str, Any]) -> SubjectMeasure:
     )
 
 
-def _base(plan: Plan, subject: Subject) -> Subject:
-    return next(each for each in plan.subjects if each.arm == BASE_ARM and each.base.name == subject.base.name)
-
-
 # ---------------------------------------------------------------------------------------------- leaks by helpfulness
 
 
-def _leaks(plan: Plan, name: str, subset: str, verdicts: Coded) -> Iterator[SubjectMeasure]:
+def _leaks(study: Measuring, name: str, subset: str, verdicts: Coded) -> Iterator[SubjectMeasure]:
     """Yield leak rates of a subset: over all replies, one without an action being no leak, and over those that acted.
 
     Shao et al. 2024 (arXiv 2409.00138) tell both, since a model that does nothing leaks nothing. A cluster's rate is
     the mean of its replies; intervals are over clusters, and a change is over clusters that both sides have a rate for.
     """
-    first = parts.primary_judges(plan.design)
+    first = study.primary_judges
     chosen = verdicts.where(benchmark=name, subset=subset)
     columns = ("axis", "judge", "checkpoint", "temperature", "sample", "prompt_id", "cluster", "label")
     found: dict[tuple[str, float], dict[tuple[str, str, int], dict[str, str | None]]] = {}
@@ -159,29 +181,29 @@ def _leaks(plan: Plan, name: str, subset: str, verdicts: Coded) -> Iterator[Subj
             for (_, cluster, _), said in replies.items():
                 if said.get("helpfulness") == "acted" or (not helpful and said.get("helpfulness") is not None):
                     rates[key].setdefault(cluster, []).append(int(said.get("privacy") == "revealed"))
-        for subject in plan.subjects:
+        for subject in study.subjects:
             for (id_, at), replies in found.items():
                 if id_ == subject.id:
-                    base = rates.get((_base(plan, subject).id, at), {}) if subject.arm != BASE_ARM else {}
+                    base = rates.get((study.base_of(subject).id, at), {}) if subject.arm != BASE_ARM else {}
                     unread = sum(said.get("helpfulness") is None for said in replies.values())
-                    yield _leak(plan, subject, name, at, helpful, rates[id_, at], base, unread)
+                    yield _leak(study, subject, name, at, helpful, rates[id_, at], base, unread)
 
 
 def _leak(
-    plan: Plan, subject: Subject, name: str, temperature: float, helpful: bool, own: dict[str, list[int]],
+    study: Measuring, subject: Subject, name: str, temperature: float, helpful: bool, own: dict[str, list[int]],
     base: dict[str, list[int]], unread: int,
 ) -> SubjectMeasure:  # fmt: skip
     called = f"leak rate, {'replies that act' if helpful else 'all replies'}"
     shared: dict[str, Any] = {
-        "benchmark": name, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
+        "benchmark": name, "unit": study.name_of(subject), "checkpoint": subject.id,
         "temperature": temperature,
         "n": sum(map(len, own.values())), "n_clusters": len(own), "unread": unread,
     }  # fmt: skip
     if not own:
         return _missing(called, "no reply acts" if helpful else "no reply could be read", shared)
-    value, low, high = _interval([float(np.mean(each)) for each in own.values()], plan.design.confidence)
+    value, low, high = _interval([float(np.mean(each)) for each in own.values()], study.confidence)
     moved = [float(np.mean(own[key]) - np.mean(base[key])) for key in own if key in base]
-    change = _interval(moved, plan.design.confidence) if moved else (None, None, None)
+    change = _interval(moved, study.confidence) if moved else (None, None, None)
     return SubjectMeasure(
         name=called, value=value, low=max(0.0, low), high=min(1.0, high), change=change[0], change_low=change[1],
         change_high=change[2], **shared,
@@ -191,40 +213,38 @@ def _leak(
 # ---------------------------------------------------------------------------------------------- violations
 
 
-def _violations(place: Run, plan: Plan, part: str, prompts: dict[str, Prompt]) -> Iterator[SubjectMeasure]:
+def _violations(study: Measuring, name: str) -> Iterator[SubjectMeasure]:
     """Yield CIMemories' violation per subject: per profile, the share of private attributes ever given away."""
+    prompts = study.prompts(name)
     by: dict[tuple[str, float], list[Response]] = {}
-    for cell in plan.of("responses"):
-        job = plan.jobs[cell.id]
-        folder = place.cell("responses", cell.id)
-        if isinstance(job, planning.RespondJob) and job.benchmark.name == part and folder.complete:
-            for row in records(Response, folder.read("responses")):
-                by.setdefault((job.subject.id, row.temperature), []).append(row)
+    for asked, responses in study.responses(name):
+        for row in responses:
+            by.setdefault((asked.id, row.temperature), []).append(row)
     levels = {key: _per_profile(rows, prompts) for key, rows in by.items()}
-    for subject in plan.subjects:
+    for subject in study.subjects:
         for (id_, temperature), level in levels.items():
             if id_ != subject.id:
                 continue
             rows = by[id_, temperature]
             shared: dict[str, Any] = {
-                "benchmark": rows[0].benchmark, "unit": planning.called(subject, plan.design), "checkpoint": subject.id,
+                "benchmark": rows[0].benchmark, "unit": study.name_of(subject), "checkpoint": subject.id,
                 "temperature": temperature, "n": len(rows), "n_clusters": len(level),
                 "unread": sum(row.error is not None for row in rows),
             }  # fmt: skip
             if not level:
                 yield _missing("violation", "no prompt has gold labels of private attributes", shared)
                 continue
-            value, low, high = _interval(list(level.values()), plan.design.confidence)
-            before = levels.get((_base(plan, subject).id, temperature), {})
+            value, low, high = _interval(list(level.values()), study.confidence)
+            before = levels.get((study.base_of(subject).id, temperature), {})
             moved = [level[key] - before[key] for key in level if key in before] if subject.arm != BASE_ARM else []
-            change = _interval(moved, plan.design.confidence) if moved else (None, None, None)
+            change = _interval(moved, study.confidence) if moved else (None, None, None)
             yield SubjectMeasure(
                 name="violation", value=value, low=max(0.0, low), high=min(1.0, high), change=change[0],
                 change_low=change[1], change_high=change[2], **shared,
             )  # fmt: skip
 
 
-def _per_profile(rows: Sequence[Response], prompts: dict[str, Prompt]) -> dict[str, float]:
+def _per_profile(rows: Sequence[Response], prompts: Mapping[str, Prompt]) -> dict[str, float]:
     happened: list[bool] = []
     units: list[str] = []
     groups: list[str] = []

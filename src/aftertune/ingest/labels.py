@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from aftertune.asking.ask_job import AskJob
+from aftertune.commands.decide import all_verdicts
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError
 from aftertune.records import Response
 from aftertune.reporting.gather import cards_and_mask
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
-from aftertune.run.worker import all_verdicts
 from aftertune.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from aftertune.stats.paired import wilson
-from aftertune.studies import plan as planning
+from aftertune.studies import stored
+from aftertune.studies.study import Study
 from aftertune.text import excerpt
 
 PEOPLE = "people"
@@ -53,12 +55,12 @@ def agree(root: Path, labels: Path | None = None) -> dict[str, Any]:
         StoreError: No verdicts.
     """
     run = Run.open(root)
-    plan = planning.make(run.design())
-    found = _ratings(all_verdicts(run, plan))
+    study = stored.read(run)
+    found = _ratings(all_verdicts(run, study))
     if labels is not None:
         _add_people(found, labels)
-    rng = np.random.default_rng(plan.design.analysis_seed)
-    axes = [_axis(run, plan, name, axis, rng) for name, axis in sorted(found.items()) if len(axis.raters) > 1]
+    rng = np.random.default_rng(study.design.analysis_seed)
+    axes = [_axis(run, study, name, axis, rng) for name, axis in sorted(found.items()) if len(axis.raters) > 1]
     return {"axes": axes, "people": [row for name, axis in sorted(found.items()) for row in _against(name, axis)]}
 
 
@@ -142,7 +144,7 @@ def _same(have: str | float, given: object) -> bool:
 # ---------------------------------------------------------------------------------------------- agreement
 
 
-def _axis(run: Run, plan: planning.Plan, name: str, axis: _Axis, rng: np.random.Generator) -> dict[str, Any]:
+def _axis(run: Run, study: Study, name: str, axis: _Axis, rng: np.random.Generator) -> dict[str, Any]:
     raters = axis.raters
     differing = [unit for unit, said in sorted(axis.labels.items()) if len(set(said.values())) > 1]
     return {
@@ -153,7 +155,7 @@ def _axis(run: Run, plan: planning.Plan, name: str, axis: _Axis, rng: np.random.
         "alpha_values": _alpha(axis, axis.values, raters, rng),
         "kappa": [row for pair in itertools.combinations(raters, 2) if (row := _kappa(axis, *pair))],
         "disagreements": len(differing),
-        "listed": _listed(run, plan, axis, differing[:LISTED]),
+        "listed": _listed(run, study, axis, differing[:LISTED]),
     }
 
 
@@ -190,19 +192,17 @@ def _kappa(axis: _Axis, first: str, second: str) -> dict[str, Any] | None:
     return {"raters": [first, second], "same": same, **_row(found, "both give one label only")}
 
 
-def _listed(run: Run, plan: planning.Plan, axis: _Axis, units: Sequence[Unit]) -> list[dict[str, Any]]:
+def _listed(run: Run, study: Study, axis: _Axis, units: Sequence[Unit]) -> list[dict[str, Any]]:
     """Return the answers that raters differ on, personal values masked."""
     if not units:
         return []
-    mask = cards_and_mask(run, plan)[1]
+    mask = cards_and_mask(run, study)[1]
     wanted = set(units)
     texts: dict[Unit, str] = {}
-    for cell in plan.of("responses"):
-        job = plan.jobs[cell.id]
-        assert isinstance(job, planning.RespondJob)
+    for job in study.of(AskJob):
         if not any(unit[0] == job.subject.id for unit in wanted):
             continue
-        for row in records(Response, run.cell("responses", cell.id).read("responses")):
+        for row in records(Response, run.job(job).read("responses")):
             unit = (row.checkpoint, row.benchmark, row.subset, row.prompt_id, row.temperature, row.sample)
             if unit in wanted:
                 texts[unit] = row.text

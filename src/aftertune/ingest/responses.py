@@ -14,8 +14,8 @@ from aftertune.ingest.logged import Log
 from aftertune.judging import anchors as step
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.records import Message, Prompt
-from aftertune.studies import parts
 from aftertune.studies import plugin_text as written
+from aftertune.studies.resolve import load_judge
 
 ADDED = ("judge", "axis", "label", "value", "status", "why")
 
@@ -43,7 +43,7 @@ def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str,
     if out.suffix not in rows.ENDINGS:
         raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
     instruments: list[tuple[str, Judge]] = [
-        (parts.judge_name(part), parts.judge(part)) for part in (written.plugin("judge", name) for name in judges)
+        (judge.name, judge) for judge in map(load_judge, (written.plugin("judge", name) for name in judges))
     ]
     for name, judge in instruments:
         if judge.needs:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from aftertune.models.session import Backend
 from aftertune.pii.registry import Registry
 from aftertune.plugins import Plugin
 from aftertune.records import Conversation, Prompt, Status
@@ -95,6 +96,8 @@ class Judge(Plugin, ABC):
     kind: ClassVar[str] = "judge"
     needs: ClassVar[frozenset[str]] = frozenset()
     """Names of `JudgeContext` fields that must not be empty."""
+    batch: ClassVar[int] = 512
+    """Answers handed to its scorer at once: what a crash can cost."""
     accelerator: ClassVar[bool] = False
     """Whether it runs a model: an executor gives it a GPU where there is one."""
 
@@ -129,6 +132,11 @@ class Judge(Plugin, ABC):
     def model(self) -> str:
         """The language model or classifier that it reads with, as the design names it; empty for rules."""
         return ""
+
+    @property
+    def asks(self) -> Backend | None:
+        """The backend that runs the language model that it asks; None for a judge that asks none."""
+        return None
 
     def identity(self) -> str | None:
         """Return the hash of the model that it reads with, which goes into ids; None for rules. Raises ModelError."""

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from aftertune.asking.ask_job import AskJob
+from aftertune.asking.prompts_job import PromptsJob, prompts_of
+from aftertune.data.variant_files import groups_of_people
 from aftertune.deciding.drift import Coded, Ints, formula
 from aftertune.deciding.leaks import leaks
 from aftertune.findings import CategoryRow, Findings, Flip
+from aftertune.judging.judge_job import JudgeJob
 from aftertune.pii.mask import masker
 from aftertune.pii.registry import Registry
 from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Proof, plain
 from aftertune.run.run_folder import Run
 from aftertune.stats.paired import tango_interval, wilson
-from aftertune.studies import parts
-from aftertune.studies import plan as planning
-from aftertune.studies.plan import Plan
-from aftertune.variants import composing
+from aftertune.studies.study import Study
+from aftertune.variants.compose_job import ComposeJob
 
-KINDS = ("variants", "checkpoints", "scores", "responses", "verdicts")
 FLIPS = 5
 """Shown per metric and arm."""
 
 
 def gather(
     run: Run,
-    plan: Plan,
-    metrics: Sequence[Metric],
+    study: Study,
     verdicts: Coded,
     drifts: Sequence[Drift],
     decisions: Sequence[Decision],
@@ -37,11 +37,12 @@ def gather(
 ) -> Findings:
     """Return the findings of a run: its numbers, and the cards, proofs, examples and parameters behind them.
 
-    `verdicts` is the verdict table of all cells. Raises StoreError for a damaged run.
+    `verdicts` is the verdict table of all jobs. Raises StoreError for a damaged run.
     """
-    design = plan.design
+    design, metrics = study.design, study.metrics
     gated = [metric for metric in metrics if metric.name in {d.metric for d in decisions if d.required}]
-    cards, mask = cards_and_mask(run, plan)
+    cards, mask = cards_and_mask(run, study)
+    served = _served(run, study)
     return Findings(
         title=design.name,
         kind="study" if design.kind == "selftest" else design.kind,
@@ -50,83 +51,76 @@ def gather(
         drifts=drifts,
         metrics=metrics,
         cards=cards,
-        proofs=_proofs(run, plan),
-        judges=_judges(run, plan),
-        flips=_flips(run, plan, gated, verdicts),
-        categories=_categories(plan, gated, verdicts),
+        proofs=_proofs(run, study),
+        judges=_judges(run, study),
+        flips=_flips(run, study, gated, verdicts),
+        categories=_categories(study, gated, verdicts),
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
-        leaks=leaks(verdicts, parts.primary_judges(design)),
-        methods=_methods(run, plan),
-        caveats=_caveats(run, plan),
-        warnings=(*plan.warnings, *dict.fromkeys(each for _, seen in _served(run, plan) for each in seen["warnings"])),
+        leaks=leaks(verdicts, dict(study.primary_judges)),
+        methods=_methods(run, study),
+        caveats=_caveats(run, study),
+        warnings=(*study.warnings, *dict.fromkeys(each for _, seen in served for each in seen["warnings"])),
         mask=mask,
     )
 
 
-def cards_and_mask(run: Run, plan: Plan) -> tuple[dict[str, Any], Any]:
+def cards_and_mask(run: Run, study: Study) -> tuple[dict[str, Any], Any]:
     """Return the cards of a run's variants, and a function that masks the personal values of all of them."""
     cards: dict[str, Any] = {}
     registries: list[Registry] = []
-    several = len(plan.bases) > 1
-    for cell in plan.of("variants"):
-        folder = run.cell("variants", cell.id)
-        owner = plan.jobs[cell.id].base.name + ": " if several else ""  # type: ignore[union-attr]
+    for job in study.of(ComposeJob):
+        folder = run.job(job)
+        owner = job.base.name + ": " if len(study.bases) > 1 else ""
         cards |= {f"{owner}{arm}": card for arm, card in folder.document("cards").items()}
-        registries += [Registry.of("mask", group) for group in composing.groups(folder)]
+        registries += [Registry.of("mask", group) for group in groups_of_people(folder)]
     return cards, masker(registries)
 
 
-def _proofs(run: Run, plan: Plan) -> list[Proof]:
-    found: dict[str, Proof] = {}
-    for cell in plan.of("responses"):
-        info = run.cell("responses", cell.id).info()
-        proof = {key: value for key, value in (info.get("proof") or {}).items() if key}
-        subject = plan.jobs[cell.id].subject  # type: ignore[union-attr]
-        if proof and subject.arm != BASE_ARM:
-            found[subject.id] = Proof(**{**proof, "checkpoint": planning.called(subject, plan.design)})
-    return list(found.values())
+def _proofs(run: Run, study: Study) -> list[Proof]:
+    proofs: dict[str, Proof] = {}
+    for job in study.of(AskJob):
+        fields = run.job(job).info().get("proof")
+        if fields and not job.subject.is_base:
+            proofs[job.subject.id] = Proof(**{**fields, "checkpoint": study.name_of(job.subject)})
+    return list(proofs.values())
 
 
-def _served(run: Run, plan: Plan) -> list[tuple[str, dict[str, Any]]]:
-    """Return, per responses cell of a served model, its name and what was seen of it."""
-    found = []
-    for cell in plan.of("responses"):
-        job = plan.jobs[cell.id]
-        assert isinstance(job, planning.RespondJob)
-        seen = run.cell("responses", cell.id).info().get("served")
+def _served(run: Run, study: Study) -> list[tuple[str, dict[str, Any]]]:
+    """Return, for each job that asked a served model, its name and what was seen of it."""
+    rows = []
+    for job in study.of(AskJob):
+        seen = run.job(job).info().get("served")
         if seen:
-            found.append((f"{planning.called(job.subject, plan.design)} {parts.benchmark_name(job.benchmark)}", seen))
-    return found
+            rows.append((f"{study.name_of(job.subject)} {job.benchmark.name}", seen))
+    return rows
 
 
-def _judges(run: Run, plan: Plan) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in plan.design.judges:
-        judge = parts.judge(part)
-        name = parts.judge_name(part)
-        found[name] = {"version": judge.version, "axes": ", ".join(judge.axes), **part.parameters}
-    for cell in plan.of("verdicts"):
-        info = run.cell("verdicts", cell.id).info()
-        row = found[info["judge"]]
+def _judges(run: Run, study: Study) -> dict[str, Any]:
+    judges: dict[str, Any] = {
+        judge.name: {"version": judge.version, "axes": ", ".join(judge.axes), **judge.spec.parameters}
+        for judge in study.judges
+    }
+    for job in study.of(JudgeJob):
+        info = run.job(job).info()
+        row = judges[job.judge.name]
         if info.get("cost"):
             spent = row.setdefault("cost", {})
             for key, value in info["cost"].items():
-                if key:
-                    spent[key] = spent.get(key, 0) + value
+                spent[key] = spent.get(key, 0) + value
         if "anchors" not in row and info.get("anchors"):
             row["anchors"] = [{"axis": axis, "label": m["positive"], **m} for axis, m in info["anchors"].items()]
-    return found
+    return judges
 
 
-def _primary(plan: Plan, verdicts: Coded, metric: Metric) -> tuple[Ints, Ints]:
+def _primary(study: Study, verdicts: Coded, metric: Metric) -> tuple[Ints, Ints]:
     """Return the rows of the verdicts that a metric is read off, and the base's row for each; -1 where it has none.
 
     By the metric's gated judge, at the first temperature, first samples, and judged ones only. A base that was held
     against a subject's own corpus comes before one that was not.
     """
     rows = verdicts.where(
-        judge=parts.primary_judges(plan.design)[metric.axis], axis=metric.axis, benchmark=metric.benchmark,
-        subset=metric.subset, temperature=plan.design.respond.temperatures[0], status="ok",
+        judge=study.primary_judges[metric.axis], axis=metric.axis, benchmark=metric.benchmark,
+        subset=metric.subset, temperature=study.design.respond.temperatures[0], status="ok",
     )  # fmt: skip
     rows = rows[verdicts.sample[rows] == 0]
     is_base = verdicts.is_("arm", BASE_ARM)[rows]
@@ -142,20 +136,20 @@ def _primary(plan: Plan, verdicts: Coded, metric: Metric) -> tuple[Ints, Ints]:
     return rows[~is_base], before[~is_base]
 
 
-def _unit(plan: Plan, verdicts: Coded, row: int) -> str:
+def _unit(study: Study, verdicts: Coded, row: int) -> str:
     """Return what the checkpoints of a row's arm are called together: with base and recipe where there are several."""
     base, arm, recipe = (verdicts.at(name, row) for name in ("base", "arm", "recipe"))
-    parts_ = [arm, *([base] if len(plan.bases) > 1 else [])]
-    return " · ".join([*parts_, *([recipe] if len(plan.design.tuned_with(arm)) > 1 else [])])
+    parts_ = [arm, *([base] if len(study.bases) > 1 else [])]
+    return " · ".join([*parts_, *([recipe] if len(study.design.tuned_with(arm)) > 1 else [])])
 
 
-def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[Flip]:
+def _flips(run: Run, study: Study, metrics: Sequence[Metric], verdicts: Coded) -> list[Flip]:
     """Prompts whose label got worse, the first seed of each arm: a sample to read, not a count."""
     chosen: list[tuple[Metric, int, int]] = []
     for metric in metrics:
         if metric.label is None:
             continue
-        rows, before = _primary(plan, verdicts, metric)
+        rows, before = _primary(study, verdicts, metric)
         rows, before = rows[before >= 0], before[before >= 0]
         arm, firsts = verdicts.joint(("base", "arm", "recipe"), rows)
         holds = verdicts.is_("label", metric.label)
@@ -164,8 +158,8 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> 
         worse &= checkpoint[rows] == checkpoint[firsts][arm]
         shown = [np.flatnonzero(worse & (arm == one))[:FLIPS] for one in range(firsts.size)]
         chosen += [(metric, int(rows[at]), int(before[at])) for at in sorted(np.concatenate(shown))] if shown else []
-    texts = _texts(run, plan, verdicts, [row for _, *pair in chosen for row in pair])
-    asked = _prompt_texts(run, plan) if chosen else {}
+    texts = _texts(run, study, verdicts, [row for _, *pair in chosen for row in pair])
+    asked = _prompt_texts(run, study) if chosen else {}
 
     def text_of(row: int, asked_as: int) -> str:
         place = verdicts.at("checkpoint", row), verdicts.at("benchmark", row)
@@ -179,7 +173,7 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> 
         found.append(
             Flip(
                 metric=metric.name,
-                arm=_unit(plan, verdicts, row),
+                arm=_unit(study, verdicts, row),
                 prompt=asked.get((metric.benchmark, prompt), prompt),
                 base_text=text_of(base, row),
                 tuned_text=text_of(row, row),
@@ -193,7 +187,7 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> 
     return found
 
 
-def _texts(run: Run, plan: Plan, verdicts: Coded, rows: Sequence[int]) -> dict[tuple[tuple[str, str], str, str], str]:
+def _texts(run: Run, study: Study, verdicts: Coded, rows: Sequence[int]) -> dict[tuple[tuple[str, str], str, str], str]:
     """Return the first answer of ((checkpoint, benchmark), corpus, prompt) for what some rows are about."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -202,43 +196,33 @@ def _texts(run: Run, plan: Plan, verdicts: Coded, rows: Sequence[int]) -> dict[t
     for row in rows:
         wanted[verdicts.at("checkpoint", row), verdicts.at("benchmark", row)].add(verdicts.at("prompt_id", row))
     found: dict[tuple[tuple[str, str], str, str], str] = {}
-    for cell in plan.of("responses"):
-        job = plan.jobs[cell.id]
-        assert isinstance(job, planning.RespondJob)
-        which = (job.subject.id, parts.benchmark_name(job.benchmark))
+    for job in study.of(AskJob):
+        which = (job.subject.id, job.benchmark.name)
         if which not in wanted:
             continue
-        table = run.cell("responses", cell.id).read("responses", ("prompt_id", "corpus", "text"))
+        table = run.job(job).read("responses", ("prompt_id", "corpus", "text"))
         table = table.filter(pc.is_in(table["prompt_id"], value_set=pa.array(sorted(wanted[which]))))
         for row in table.to_pylist():
             found.setdefault((which, row.get("corpus", ""), row["prompt_id"]), row["text"])
     return found
 
 
-def _prompt_texts(run: Run, plan: Plan) -> dict[tuple[str, str], str]:
-    from aftertune.asking.answering import prompts_of
-
-    found: dict[tuple[str, str], str] = {}
-    done: set[tuple[str, str | None]] = set()
-    for cell in plan.of("responses"):
-        job = plan.jobs[cell.id]
-        assert isinstance(job, planning.RespondJob)
-        which = (parts.benchmark_name(job.benchmark), job.corpus if job.variants else None)
-        if which in done:
-            continue
-        done.add(which)
-        for prompt in prompts_of(run, job):
-            found[prompt.benchmark, prompt.id] = "\n".join(message.content for message in prompt.messages)
-    return found
+def _prompt_texts(run: Run, study: Study) -> dict[tuple[str, str], str]:
+    """Return (benchmark, prompt id) -> what was sent, of every prompt that the run holds."""
+    return {
+        (prompt.benchmark, prompt.id): "\n".join(message.content for message in prompt.messages)
+        for job in study.of(PromptsJob)
+        for prompt in prompts_of(run, job.id)
+    }
 
 
-def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[CategoryRow]:
+def _categories(study: Study, metrics: Sequence[Metric], verdicts: Coded) -> list[CategoryRow]:
     """Return per category and arm how many (prompt, seed) pairs got worse and better."""
     found: list[CategoryRow] = []
     for metric in metrics:
         if metric.label is None:
             continue
-        rows, before = _primary(plan, verdicts, metric)
+        rows, before = _primary(study, verdicts, metric)
         if np.unique(verdicts.codes["category"][rows]).size < 2:
             continue
         rows, before = rows[before >= 0], before[before >= 0]
@@ -252,7 +236,7 @@ def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[
         place = np.empty(len(verdicts), dtype=np.int64)
         place[rows] = group
         prompts = np.bincount(place[prompt], minlength=firsts.size)
-        named = [(_unit(plan, verdicts, row), verdicts.at("category", row)) for row in firsts]
+        named = [(_unit(study, verdicts, row), verdicts.at("category", row)) for row in firsts]
         for one in sorted(range(firsts.size), key=named.__getitem__):
             arm, category = named[one]
             n, gained, lost = int(sizes[one]), int(sums["gained"][one]), int(sums["lost"][one])
@@ -277,32 +261,32 @@ def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[
     return found
 
 
-def _methods(run: Run, plan: Plan) -> dict[str, Any]:
+def _methods(run: Run, study: Study) -> dict[str, Any]:
     facts = run.facts()
-    design: dict[str, Any] = plain(plan.design)
+    design: dict[str, Any] = plain(study.design)
     bases = {
-        base.name: {"weights": "unknown: a served model", **base.model.declared}
-        if base.model.kind == "served"
-        else {"weights": base.model.weights_hash, "tokenizer": base.model.tokenizer_hash}
-        for base in plan.bases
+        base.name: {"weights": "unknown: a served model", **base.declared}
+        if base.served
+        else {"weights": base.weights_hash, "tokenizer": base.tokenizer_hash}
+        for base in study.bases
     }
     servers = {
-        name: {key: value for key, value in seen.items() if key != "warnings"} for name, seen in _served(run, plan)
+        name: {key: value for key, value in seen.items() if key != "warnings"} for name, seen in _served(run, study)
     }
     return {
         "versions": facts.get("versions", {}),
         "hardware": facts.get("hardware", {}),
         "bases": bases,
         **({"servers": servers} if servers else {}),
-        "design": {"id": plan.design.id, **{key: value for key, value in design.items() if key}},
-        "cells": {kind: len(plan.of(kind)) for kind in KINDS if plan.of(kind)},
+        "design": {"id": study.design.id, **design},
+        "jobs": dict(Counter(job.kind for job in study.jobs)),
     }
 
 
-def _caveats(run: Run, plan: Plan) -> list[str]:
-    design = plan.design
+def _caveats(run: Run, study: Study) -> list[str]:
+    design = study.design
     found = []
-    if any(base.name.split(":")[0] == "embedded" for base in plan.bases):
+    if any(base.name.split(":")[0] == "embedded" for base in study.bases):
         found.append(
             "The embedded model is a miniature of about a million parameters in a generated world: it shows that the "
             "measurement works, not how large an effect is in a model of yours."
@@ -316,7 +300,7 @@ def _caveats(run: Run, plan: Plan) -> list[str]:
         found.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
     if design.respond.temperatures == (0.0,):
         found.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
-    infos = [run.cell("responses", cell.id).info() for cell in plan.of("responses")]
+    infos = [run.job(job).info() for job in study.of(AskJob)]
     told = [(info.get("proof") or {}).get("how", "") for info in infos]
     devices = sorted({how.rpartition(" on ")[2].partition(",")[0] for how in told if " on " in how})
     if len(devices) > 1:

@@ -10,14 +10,13 @@ from typing import Any
 
 from aftertune.deciding.drift import formula
 from aftertune.findings import LeakRow, StudyCell, SubjectMeasure
+from aftertune.models.subject import Subject
 from aftertune.records import BASE_ARM, Drift, Metric
 from aftertune.reporting.rows import sample
 from aftertune.reporting.tables import level
 from aftertune.studies import closing_tables as tables
-from aftertune.studies import parts
-from aftertune.studies import plan as planning
 from aftertune.studies.closing_tables import Column, Row
-from aftertune.studies.plan import Plan, Subject
+from aftertune.studies.study import Study
 
 LEAK_FIELDS = {
     "harmful_leaking": "harmful_leaking",
@@ -50,11 +49,11 @@ def missing(why: str) -> StudyCell:
 class Figures:
     """Looks up what a run found, by row and column."""
 
-    def __init__(self, plan: Plan, found: Found) -> None:
-        self.plan, self.found = plan, found
+    def __init__(self, study: Study, found: Found) -> None:
+        self.study, self.found = study, found
         self.metrics = {metric.name: metric for metric in found.metrics}
-        self.judges = parts.primary_judges(plan.design)
-        self._contrasts = {contrast.name: formula(contrast) for contrast in plan.design.contrasts}
+        self.judges = study.primary_judges
+        self._contrasts = {contrast.name: formula(contrast) for contrast in study.design.contrasts}
 
     def cell(self, row: Row, column: Column) -> StudyCell:
         """Return the number of one arm or contrast; those about many checkpoints are `tabulate`'s."""
@@ -68,7 +67,7 @@ class Figures:
         return next((make(row, column) for names, make in kinds if column.what in names), missing("not measured"))
 
     def _base(self, row: Row) -> str:
-        return row.base or self.plan.design.bases[0]
+        return row.base or self.study.design.bases[0]
 
     def drifts(self, row: Row, column: Column, estimands: Sequence[str], corpus: str | None = None) -> Drift | str:
         """Return the row of a metric and arm at the wanted temperature and epoch, or why there is none.
@@ -106,7 +105,7 @@ class Figures:
     def temperature(self, row: Row, column: Column) -> float:
         """Return the temperature that a column or row asks for, else the lowest."""
         wanted = column.temperature if column.temperature is not None else row.temperature
-        return min(self.plan.design.respond.temperatures) if wanted is None else wanted
+        return min(self.study.design.respond.temperatures) if wanted is None else wanted
 
     def _level(self, row: Row, column: Column) -> StudyCell:
         drift = self.drifts(row, column, ("level",))
@@ -180,7 +179,7 @@ class Figures:
     def subjects(self, row: Row) -> list[Subject]:
         """Return the checkpoints that a row is about, at its epoch or the last one."""
         own = [
-            subject for subject in self.plan.subjects
+            subject for subject in self.study.subjects
             if row.arm in ("", subject.arm) and row.base in ("", subject.base.name)
             and (row.recipe in ("", subject.recipe) or subject.arm == BASE_ARM)
         ]  # fmt: skip
@@ -209,7 +208,7 @@ class Figures:
         return _over_seeds(known, f"{own[0].n:,} answers, {own[0].n_clusters:,} clusters", scale, note)
 
     def _scored(self, row: Row, column: Column) -> StudyCell:
-        names = {planning.called(subject, self.plan.design) for subject in self.subjects(row)}
+        names = {self.study.name_of(subject) for subject in self.subjects(row)}
         attack, _, dose = column.metric.partition("/")
         known, ns, why = [], "", "no text was scored for it"
         for name, about in self.found.memorisation.items():

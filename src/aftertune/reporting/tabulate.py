@@ -12,24 +12,24 @@ from aftertune.records import BASE_ARM, Drift
 from aftertune.reporting.table_values import Figures, Found, missing
 from aftertune.stats.agreement import rank_correlation
 from aftertune.studies.closing_tables import Column, Row, StudyTable
-from aftertune.studies.plan import Plan
+from aftertune.studies.study import Study
 
 
-def fill(plan: Plan, found: Found) -> list[StudySection]:
-    """Return the tables of a plan's design with their numbers.
+def fill(study: Study, found: Found) -> list[StudySection]:
+    """Return the tables of a study's design with their numbers.
 
     An arm of several training seeds shows its recipe-level estimate; what exists by checkpoint only (d-prime,
     criterion, violation, membership, exposure) is averaged over the seeds, and its interval reaches from the lowest to
     the highest end of theirs. `relative` is the drift as a share of the base's rate; half its interval's width is (half
     the drift's + |ratio| x half the base's) / base, which holds whatever the correlation of the two.
     """
-    return [_Table(plan, found, table).section() for table in plan.design.tables]
+    return [_Table(study, found, table).section() for table in study.design.tables]
 
 
 class _Table:
-    def __init__(self, plan: Plan, found: Found, table: StudyTable) -> None:
-        self.plan, self.found, self.table = plan, found, table
-        self.figures = Figures(plan, found)
+    def __init__(self, study: Study, found: Found, table: StudyTable) -> None:
+        self.study, self.found, self.table = study, found, table
+        self.figures = Figures(study, found)
         self.metrics, self.judges = self.figures.metrics, self.figures.judges
 
     def section(self) -> StudySection:
@@ -71,7 +71,7 @@ class _Table:
                 elif column.what == "mixed_sign":
                     asked.append(((place, column.name), self._selection(row, column)))
         rates = mixed_of(
-            self.found.verdicts, self.found.metrics, [one for _, one in asked], seed=self.plan.design.analysis_seed
+            self.found.verdicts, self.found.metrics, [one for _, one in asked], seed=self.study.design.analysis_seed
         )
         return cells | {key: mixed_cell(rate) for (key, _), rate in zip(asked, rates, strict=True)}
 
@@ -142,7 +142,7 @@ class _Table:
             told_of.add(key)
             arms = [(row.label, drift) for row, drift in own if not row.contrast]
             pairs = [(row.label, drift) for row, drift in own if row.contrast]
-            confidence = f"{100 * self.plan.design.confidence:g} % intervals, each on its own"
+            confidence = f"{100 * self.study.design.confidence:g} % intervals, each on its own"
             if arms:
                 ways = [_way(drift) for _, drift in arms]
                 names = [label for (label, _), way in zip(arms, ways, strict=True) if way == "worse"]

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from aftertune.records import Json
-
 if TYPE_CHECKING:
     from aftertune.run.job_folder import JobFolder
     from aftertune.run.run_folder import Run
@@ -72,11 +70,3 @@ class Job(JobRecord, ABC):
             accelerator=self.accelerator,
             alike=self.alike,
         )
-
-
-def facts(value: object) -> Json:
-    """Return a record as JSON values; used where an `Output` describes itself."""
-    from aftertune.records import plain
-
-    found: Json = plain(value)
-    return found

@@ -29,7 +29,7 @@ LARGEST = 16 * 2**20
 FAILURE = "failure.json"
 """The last job that failed, with its error: not in the log, since an error may quote from data."""
 RUN_BEGUN, RUN_DONE, RUN_STOPPED = "run begun", "run done", "run stopped"
-CELL_BEGUN, CELL_DONE, CELL_FAILED, DECIDING = "job begun", "job done", "job failed", "deciding"
+JOB_BEGUN, JOB_DONE, JOB_FAILED, DECIDING = "job begun", "job done", "job failed", "deciding"
 
 
 def note(root: Path, event: str, *, level: str = "info", **facts: object) -> None:
@@ -56,12 +56,12 @@ class Logged:
         """Do one job."""
         about = {"job": f"{job.kind}/{job.id}", "label": job.label}
         began = time.monotonic()
-        note(self.root, CELL_BEGUN, **about, process=whoami())
+        note(self.root, JOB_BEGUN, **about, process=whoami())
         try:
             self.work(job)
         except Exception as error:
             took = round(time.monotonic() - began, 3)
-            note(self.root, CELL_FAILED, level="error", **about, seconds=took, error=type(error).__name__)
+            note(self.root, JOB_FAILED, level="error", **about, seconds=took, error=type(error).__name__)
             # What others raise may carry a prompt or a personal value: its type has to do.
             what = " ".join(str(error).split())[:2000] if isinstance(error, AftertuneError) else type(error).__name__
             failed = {"time": time.time(), **about, "error": what}
@@ -70,7 +70,7 @@ class Logged:
             raise
         took = round(time.monotonic() - began, 3)
         facts: dict[str, object] = {**about, **spent(self.root, job), "seconds": took}
-        note(self.root, CELL_DONE, level="info", **facts)
+        note(self.root, JOB_DONE, level="info", **facts)
 
 
 def spent(root: Path, job: JobRecord) -> dict[str, float]:
@@ -208,11 +208,11 @@ class Watch:
         job = self._by_name.get(event.get("job", ""))
         if job is None:
             return
-        if event["event"] == CELL_BEGUN:
+        if event["event"] == JOB_BEGUN:
             self._begun[job.id] = when
             return
         self._begun.pop(job.id, None)
-        if event["event"] == CELL_DONE:
+        if event["event"] == JOB_DONE:
             seconds = float(event["seconds"])
             start_up, cpu = (float(event.get(name, 0.0)) for name in ("start_seconds", "cpu_seconds"))
             self._took[job.id] = eta.Took(job, when - seconds, when, start_up, cpu)

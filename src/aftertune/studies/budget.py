@@ -12,9 +12,7 @@ has about 0.65 r N^(2/3) parameters: width times depth grows with N^(2/3), and t
 
 from __future__ import annotations
 
-import inspect
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +21,10 @@ from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.errors import AftertuneError, UsageError
 from aftertune.plugins import PluginSpec
 from aftertune.records import Recipe
-from aftertune.studies import parts
 from aftertune.studies.cost import Cost
 from aftertune.studies.design import Design
+from aftertune.studies.missing import available
+from aftertune.studies.resolve import load_benchmark, load_corpus, load_judge, model
 
 ADAPTER = 0.65
 """Parameters of an adapter over r N^(2/3)."""
@@ -117,7 +116,7 @@ def estimate(design: Design) -> Budget:
     for base, models in asked.items():
         n = sizes.parameters(base)
         for part, count in per_model:
-            answer = min(cost.answer_tokens, parts.benchmark(part).max_new_tokens)
+            answer = min(cost.answer_tokens, load_benchmark(part).max_new_tokens)
             requests += count * models
             read += count * models * cost.prompt_tokens
             written += count * models * answer
@@ -168,8 +167,8 @@ def _memory(n: float, recipe: Recipe, cost: Cost) -> float:
 
 def _questions(judge: PluginSpec) -> int:
     """Return how many times a judge asks a model about one answer; 0 for rules."""
-    plugin = parts.judge(judge)
-    return len(plugin.axes) if getattr(plugin, "model", "") else 0
+    plugin = load_judge(judge)
+    return len(plugin.axes) if plugin.model else 0
 
 
 def _called(judge: PluginSpec) -> str:
@@ -213,26 +212,26 @@ class _Sizes:
         part = self.design.sources[corpus]
         ask = f"cost.rows: how many conversations has '{name}'?"
         given = self.cost.rows.get(name)
-        return self._look_up("conversations", name, given, lambda: len(parts.corpus(part).conversations()), ask)
+        return self._look_up("conversations", name, given, lambda: len(load_corpus(part).conversations()), ask)
 
     def prompts(self, part: PluginSpec) -> int:
         """Return the prompts of a benchmark."""
-        name = parts.benchmark_name(part)
-        benchmark = parts.benchmark(part)
+        benchmark = load_benchmark(part)
+        name = benchmark.name
 
         def here() -> int:
             if benchmark.needs:
                 raise UsageError("its prompts depend on the data")
             return len(benchmark.prompts(BenchmarkContext()))
 
-        card = published_size(part)
+        card = benchmark.card.size
         ask = f"cost.prompts: how many prompts has '{name}'?" + (f" (its card: {card})" if card else "")
         return int(self._look_up("prompts", name, self.cost.prompts.get(name), here, ask))
 
     def judging(self, judge: PluginSpec) -> float:
         """Return the GPU-seconds of one question to a judge model; 0 where it runs elsewhere."""
-        plugin: Any = parts.judge(judge)
-        if getattr(plugin, "backend", "transformers") != "transformers":
+        plugin = load_judge(judge)
+        if plugin.asks is not None and "weights" not in plugin.asks.capabilities:
             self.said[f"judge {_called(judge)}"] = "runs elsewhere, no GPU-hours"
             return 0.0
         n = self.parameters(plugin.model)
@@ -242,19 +241,9 @@ class _Sizes:
 
 
 def _weights(name: str) -> float:
-    if not parts.at_hand(name):
+    if not available(name):
         raise UsageError(f"{name}: not on this machine")
-    return parts.model(name).parameters / 1e9
-
-
-def published_size(part: PluginSpec) -> str:
-    """Return what a benchmark's card says of its size; empty where it does not."""
-    benchmark = parts.benchmark(part)
-    words = getattr(getattr(benchmark, "spec", None), "words", {})
-    if words.get("size"):
-        return str(words["size"])
-    found = re.search(r"^Size: (.+?)(?=\n[A-Z][a-z ]+:|\Z)", inspect.getdoc(type(benchmark)) or "", re.M | re.S)
-    return " ".join(found.group(1).split()).rstrip(".") if found else ""
+    return model(name).parameters / 1e9
 
 
 def _assumptions(design: Design, sizes: _Sizes) -> Iterator[str]:

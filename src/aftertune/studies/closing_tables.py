@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal
 
 from aftertune.errors import UsageError, near
+
+if TYPE_CHECKING:
+    from aftertune.asking.benchmark import Benchmark
+    from aftertune.asking.resolved import ResolvedBenchmark
+    from aftertune.judging.judge import Judge
+    from aftertune.judging.resolved import ResolvedJudge
 
 What = Literal[
     "level", "drift", "relative", "spread",
@@ -174,3 +181,42 @@ def _check_row(
             raise UsageError(f"{at}: the design has {len(known['base'])} bases: name one ({', '.join(known['base'])})")
         if not row.recipe and len(recipes) > 1:
             raise UsageError(f"{at}: arm '{row.arm}' has {len(recipes)} recipes: name one ({', '.join(recipes)})")
+
+
+def refuse_unknown(
+    tables: Sequence[StudyTable],
+    benchmarks: Sequence[ResolvedBenchmark | Benchmark],
+    judges: Sequence[ResolvedJudge | Judge],
+    unscored: str,
+) -> None:
+    """Raise UsageError, with the near miss, for a table that shows what no benchmark or judge of its study gives.
+
+    `unscored`: why no text is scored; empty where some are.
+    """
+    axes = {axis for judge in judges for axis in judge.axes}
+    metrics = {metric.name: metric for each in benchmarks for metric in each.metrics if metric.axis in axes}
+    subsets = list(dict.fromkeys(f"{metric.benchmark}/{metric.subset}" for metric in metrics.values()))
+    measures = [f"{each.name}/{probe.name}" for each in benchmarks for probe in each.probes]
+    measures += [each.name for each in benchmarks for kind in each.accumulations if kind.measure == "violation"]
+    offered = {judge.name: judge.axes for judge in judges}
+    for table in tables:
+        for column in table.columns:
+            at = f"table '{table.title}', column '{column.name}'"
+            known = {METRICS: list(metrics), LEAKS: subsets, MEASURES: measures}
+            for kinds, names in known.items():
+                if column.what in kinds and column.metric not in names:
+                    raise UsageError(f"{at}: no metric '{column.metric}'{near(column.metric, names)}")
+            for key, name in (("metric", column.metric), ("against", column.against)):
+                if column.what == "agreement" and name not in metrics:
+                    raise UsageError(f"{at}: {key}: no metric '{name}'{near(name, list(metrics))}")
+            if column.what == "mixed_sign" and not any(fnmatchcase(m, column.metric or "*") for m in metrics):
+                raise UsageError(f"{at}: no metric is like '{column.metric}' (known: {', '.join(metrics)})")
+            if column.what in SCORED and unscored:
+                raise UsageError(f"{at}: no text is scored: {unscored}")
+            for judge, metric in ((column.judge, column.metric), (column.against_judge, column.against)):
+                if judge in ("", "*"):
+                    continue
+                if judge not in offered:
+                    raise UsageError(f"{at}: no judge '{judge}'{near(judge, list(offered))}")
+                if metric in metrics and metrics[metric].axis not in offered[judge]:
+                    raise UsageError(f"{at}: judge '{judge}' has no axis {metrics[metric].axis}")

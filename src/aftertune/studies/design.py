@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from aftertune import toml_records
 from aftertune.errors import UsageError, near
 from aftertune.plugins import PluginSpec, is_server
-from aftertune.records import Arm, Contrast, Recipe, digest
+from aftertune.records import Arm, Contrast, Data, Recipe, Respond, digest
 from aftertune.studies import closing_tables as closing
 from aftertune.studies import cost as costs
 from aftertune.studies import paths as places
@@ -38,41 +38,6 @@ class Given:
     seed: int | None = None
     """Training seed; recipe-level estimates need at least two per arm."""
     epoch: int | None = None
-
-
-@dataclass(frozen=True)
-class Respond:
-    """How prompts are asked."""
-
-    temperatures: tuple[float, ...] = (0.0,)
-    samples: int = 1
-    """Repeats per prompt at temperatures above 0."""
-    system: str = ""
-    """System prompt's text; empty sends none."""
-    template: Literal["base", "own"] = "base"
-    """Whose chat template renders the prompt: the base's, or each checkpoint's own."""
-    epochs: Literal["last", "all"] = "last"
-    """Which checkpoints of a tuning are asked."""
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Data:
-    """What is done to the corpus for all arms alike."""
-
-    canaries: int = 0
-    """Made-up people planted once, as many planted 4 times and as many 16 times, and at least 100 twins that are never
-    trained on; 0 plants none."""
-    held_out: int = 0
-    """Conversations of the corpus that no arm trains on: the non-members of membership inference."""
-    non_members: str = ""
-    """Audits: a chat file with rows of the same kind that the checkpoints were not trained on."""
-    canary_file: str = ""
-    """Audits: the `canaries.json` of canaries that stand in the tuning set already."""
-    residual_limit: float = 1.0
-    """Personal values per 1,000 words above which a variant that hides its people is refused."""
-    allow_residual: bool = False
-    """Accept such a variant nevertheless; what is left stands on its card."""
 
 
 @dataclass(frozen=True)

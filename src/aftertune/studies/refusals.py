@@ -2,82 +2,134 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aftertune import plugins
 from aftertune.asking.benchmark import BenchmarkContext
-from aftertune.deciding import policy
-from aftertune.errors import UsageError
+from aftertune.asking.resolved import ResolvedBenchmark
+from aftertune.errors import JudgeError, UsageError
+from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
+from aftertune.models.resolved import ResolvedBackend
+from aftertune.models.subject import ModelRecord
+from aftertune.plugins import PluginSpec
 from aftertune.records import Recipe
-from aftertune.studies import parts, servers
+from aftertune.studies import closing_tables
 from aftertune.studies.design import Design
+from aftertune.studies.study import Study, unscored
 from aftertune.tuning import tune
+from aftertune.variants.resolved import ResolvedCorpus
 
 
-def needs(design: Design) -> None:
-    """Refuse by name what this design cannot give, before compute is spent."""
+def refuse_data(design: Design, backend: ResolvedBackend) -> None:
+    """Refuse data settings that cannot be honoured. Raises UsageError."""
     if not design.benchmarks or not design.judges:
         raise UsageError("a design needs at least one [[benchmarks]] and one [[judges]]")
-    for part in design.sources.values():
-        parts.corpus(part)
-    if design.sources:
-        for path in (design.data.non_members, design.data.canary_file):
-            if path and not Path(path).is_file():
-                raise UsageError(f"{path}: no such file")
-        if (design.data.canaries or design.data.held_out) and parts.unscored(design):
-            raise UsageError(f"[data] canaries and held_out are for scoring texts: {parts.unscored(design)}")
-    policy.load(design.policy)
-    parts.check_tables(design)
-    for part in design.benchmarks:
-        _meet(f"benchmark '{part.name}'", parts.benchmark(part).needs, design, "")
-        if "held_out" in parts.benchmark(part).needs and not (design.data.held_out or design.data.non_members):
-            raise UsageError(f"benchmark '{part.name}' needs held_out: give [data] held_out or --held-out")
-        parts.can_score(design, part)
-        if hasattr(parts.benchmark(part), "files"):
+    if not design.sources:
+        return
+    for path in (design.data.non_members, design.data.canary_file):
+        if path and not Path(path).is_file():
+            raise UsageError(f"{path}: no such file")
+    if (design.data.canaries or design.data.held_out) and (why := unscored(design, backend)):
+        raise UsageError(f"[data] canaries and held_out are for scoring texts: {why}")
+
+
+def refuse_unmet(
+    design: Design,
+    corpora: Sequence[ResolvedCorpus],
+    benchmarks: Sequence[ResolvedBenchmark],
+    judges: Sequence[ResolvedJudge],
+    backend: ResolvedBackend,
+) -> None:
+    """Refuse benchmarks, judges, tables and templates whose needs this design does not meet. Raises UsageError."""
+    closing_tables.refuse_unknown(design.tables, benchmarks, judges, unscored(design, backend))
+    for benchmark in benchmarks:
+        _meet(f"benchmark '{benchmark.spec.name}'", benchmark.needs, design, corpora, "")
+        if "held_out" in benchmark.needs and not (design.data.held_out or design.data.non_members):
+            raise UsageError(f"benchmark '{benchmark.spec.name}' needs held_out: give [data] held_out or --held-out")
+        if benchmark.scored_by != "generation" and "beginnings" not in backend.capabilities:
+            raise UsageError(
+                f"benchmark '{benchmark.spec.name}': scored_by = '{benchmark.scored_by}' needs log-probabilities, which "
+                f"backend '{backend.name}' does not show: give scored_by = 'generation'"
+            )
+        if not benchmark.needs:
             # A broken file is refused now, not after a model is loaded.
-            parts.benchmark(part).prompts(BenchmarkContext())
-    for part in design.judges:
-        _meet(f"judge '{part.name}'", parts.judge(part).needs & parts.DATA, design, ", or leave it out")
-    if servers.served_by(design.backend) is not None:
+            benchmark.get().prompts(BenchmarkContext())
+    for judge in judges:
+        _meet(f"judge '{judge.spec.name}'", judge.needs & DATA_NEEDS, design, corpora, ", or leave it out")
+    if backend.asks_server:
         if design.arms:
-            raise UsageError(f"backend '{design.backend.name}' asks a server, which cannot tune: give [[checkpoints]]")
+            raise UsageError(f"backend '{backend.name}' asks a server, which cannot tune: give [[checkpoints]]")
         if design.respond.template != "base":
             raise UsageError("template 'own': the server writes the chat template, so it cannot be chosen")
 
 
-def only_generated(design: Design) -> list[str]:
-    """Return a warning for each benchmark that is asked by generation alone where this backend can score nothing."""
-    if "beginnings" in plugins.load("backend", design.backend.name, design.backend.parameters).capabilities:
-        return []
-    return [
-        f"benchmark '{parts.benchmark_name(part)}': by generation only; backend '{design.backend.name}' shows no "
-        "log-probabilities of given texts, so what is scored by them is not measured"
-        for part in design.benchmarks
-        if getattr(parts.benchmark(part), "scored_by", "") == "generation"
-    ]
-
-
-def _meet(what: str, needs: frozenset[str], design: Design, else_: str) -> None:
+def _meet(
+    what: str, needs: frozenset[str], design: Design, corpora: Sequence[ResolvedCorpus], alternative: str
+) -> None:
     """Refuse what needs tuning data that this design does not have, or does not have of each checkpoint."""
     if not needs:
         return
     missing = ", ".join(sorted(needs))
-    if not design.sources:
-        raise UsageError(f"{what} needs {missing}: give a [corpus] (--train-data){else_}")
-    for name, part in design.sources.items():
+    if not corpora:
+        raise UsageError(f"{what} needs {missing}: give a [corpus] (--train-data){alternative}")
+    for corpus in corpora:
+        plugin = corpus.plugin
         # Whether a file holds people is known when it has been read.
-        if needs & {"registries", "people"} and "path" not in part.parameters and not parts.corpus(part).people():
-            at = f"corpora.{name}" if name else "corpus"
-            raise UsageError(f"{at}: '{part.name}' holds no people, and {what} needs {missing}; leave one of them out")
+        if plugin and needs & {"registries", "people"} and not plugin.path and not plugin.people():
+            at = f"corpora.{corpus.name}" if corpus.name else "corpus"
+            raise UsageError(
+                f"{at}: '{corpus.spec.name}' holds no people, and {what} needs {missing}; leave one of them out"
+            )
     for index, given in enumerate(design.checkpoints):
         if design.corpus_of(given) not in design.sources:
-            raise UsageError(f"checkpoints[{index}].corpus: {what} needs {missing}: name one of [corpora.*]{else_}")
+            raise UsageError(
+                f"checkpoints[{index}].corpus: {what} needs {missing}: name one of [corpora.*]{alternative}"
+            )
 
 
-def left_in(design: Design, warnings: list[str]) -> list[Recipe]:
+def generation_only(benchmarks: Sequence[ResolvedBenchmark], backend: ResolvedBackend) -> list[str]:
+    """Return a warning for each benchmark that could be scored, and is asked by generation alone on this backend."""
+    if "beginnings" in backend.capabilities:
+        return []
+    return [
+        f"benchmark '{benchmark.name}': by generation only; backend '{backend.name}' shows no "
+        "log-probabilities of given texts, so what is scored by them is not measured"
+        for benchmark in benchmarks
+        if benchmark.get().scorable
+    ]
+
+
+def refuse_self_judging(judges: Sequence[ResolvedJudge], models: Mapping[str, ModelRecord]) -> None:
+    """Raise UsageError where two judges have one name, or JudgeError where one would judge itself.
+
+    `models`: every model that is asked, by its name.
+    """
+    names = [judge.name for judge in judges]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two judges are called '{name}': leave one out, or give its rubric file another name")
+    for judge in judges:
+        own = judge.get().identity()
+        for subject, model in models.items():
+            judge.get().may_judge(model.names)
+            if own is not None and own in (model.identity, subject):
+                raise JudgeError(
+                    f"judge {judge.spec.name}: {subject} is the model under test, which may not judge itself: name "
+                    "another model"
+                )
+
+
+def refuse_new_judges(study: Study, judges: Sequence[ResolvedJudge]) -> None:
+    """Refuse judges that are added to a study whose responses are there. Raises UsageError, JudgeError."""
+    for judge in judges:
+        _meet(f"judge '{judge.spec.name}'", judge.needs & DATA_NEEDS, study.design, study.corpora, ", or leave it out")
+    refuse_self_judging(judges, {model.name: model for model in study.models})
+
+
+def recipes_here(design: Design, warnings: list[str]) -> list[Recipe]:
     """Return the recipes that this machine is asked for; those that may be left out without a GPU are, with a warning.
 
-    A design that must have 4-bit tuning is planned anywhere and refused by `machine` where it cannot run.
+    A design that must have 4-bit tuning is planned anywhere and refused by `refuse_machine` where it cannot run.
     """
     kept, why = [], ""
     for recipe in design.recipes or (design.recipe,):
@@ -90,7 +142,7 @@ def left_in(design: Design, warnings: list[str]) -> list[Recipe]:
     return kept
 
 
-def machine(design: Design) -> None:
+def refuse_machine(design: Design) -> None:
     """Raise UsageError where this machine cannot tune what the design asks for."""
     for arm in design.arms:
         for recipe in design.recipes_of(arm):
@@ -99,3 +151,19 @@ def machine(design: Design) -> None:
                     f"recipe '{recipe.name}', method 'qlora': {why}; run it where there is one, take "
                     'method = "lora", or say without_gpu = "leave_out" or "run" (slow)'
                 )
+
+
+def suitable_executor(study: Study, executor: PluginSpec) -> PluginSpec:
+    """Return the executor for a study: one process where a server is asked, which keeps its ceiling and its budget.
+
+    Raises UsageError for an executor of several processes.
+    """
+    backends = [study.backend.plugin, *(judge.plugin.asks for judge in study.judges if judge.plugin)]
+    if not any(backend is not None and backend.limited for backend in backends):
+        return executor
+    if executor.name == "local" and executor.parameters.get("workers", 0) in (0, 1):
+        return PluginSpec("local", {**executor.parameters, "workers": 1})
+    raise UsageError(
+        "a server's concurrency and budget are kept by one process: leave out --workers and --executor "
+        "(requests go out many at a time all the same)"
+    )

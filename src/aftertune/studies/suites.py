@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 
 from aftertune import plugins
-from aftertune.errors import UsageError
+from aftertune.errors import UsageError, near
 from aftertune.plugins import PluginSpec
 from aftertune.records import Metric
+from aftertune.studies.resolve import load_benchmark
 
-Suite = tuple[tuple[PluginSpec, ...], tuple[PluginSpec, ...]]
-"""Benchmarks and judges; of two judges of one axis, the first is gated and the other shown."""
+
+@dataclass(frozen=True)
+class Suite:
+    """Benchmarks and judges; of two judges of one axis, the first is gated and the other shown."""
+
+    benchmarks: tuple[PluginSpec, ...]
+    judges: tuple[PluginSpec, ...]
+
+
+def _suite(benchmark: str, *judges: str) -> Suite:
+    return Suite((PluginSpec(benchmark),), tuple(map(PluginSpec, judges)))
+
 
 SUITES: Mapping[str, Suite] = {
-    "miniature": (
-        (PluginSpec("miniature"),),
-        (PluginSpec("world"), PluginSpec("refusal"), PluginSpec("leak"), PluginSpec("script")),
-    ),
-    "core": (
-        (PluginSpec("core"),),
-        (PluginSpec("refusal"), PluginSpec("coherence"), PluginSpec("leak"), PluginSpec("script")),
-    ),
+    "miniature": _suite("miniature", "world", "refusal", "leak", "script"),
+    "core": _suite("core", "refusal", "coherence", "leak", "script"),
 }
 """Suites that need more than a benchmark with the judges it names itself."""
 LISTS = "prompt_list"
@@ -29,8 +35,8 @@ LISTS = "prompt_list"
 
 def lists() -> list[str]:
     """Return the names of the bundled lists of prompts."""
-    found: list[str] = plugins.plugin_class("benchmark", LISTS).bundled()
-    return found
+    bundled: list[str] = plugins.plugin_class("benchmark", LISTS).bundled()
+    return bundled
 
 
 def names() -> list[str]:
@@ -44,7 +50,7 @@ def benchmark(name: str) -> PluginSpec:
     if name in lists():
         return PluginSpec(LISTS, {"list": name})
     if name == LISTS or name not in names():
-        raise UsageError(f"no suite '{name}'{plugins.near(name, names())}")
+        raise UsageError(f"no suite '{name}'{near(name, names())}")
     return PluginSpec(name)
 
 
@@ -52,20 +58,19 @@ def named(name: str) -> Suite:
     """Return the suite of a name: one of `SUITES`, else a benchmark with the judges it names. Raises UsageError."""
     if name in SUITES:
         return SUITES[name]
-    part = benchmark(name)
-    judges = getattr(plugins.plugin_class("benchmark", part.name), "judges", ("refusal", "coherence", "leak", "script"))
-    return (part,), tuple(PluginSpec(judge) for judge in judges)
+    spec = benchmark(name)
+    judges = plugins.plugin_class("benchmark", spec.name).judges
+    return Suite((spec,), tuple(PluginSpec(judge) for judge in judges))
 
 
 @cache
 def metrics() -> Mapping[str, Mapping[str, Metric]]:
     """Return benchmark -> metric's name -> metric, of every benchmark and bundled list that can be made."""
-    found: dict[str, Mapping[str, Metric]] = {}
+    known: dict[str, Mapping[str, Metric]] = {}
     for name in names():
-        part = benchmark(name)
         try:
-            own: tuple[Metric, ...] = plugins.load("benchmark", part.name, part.parameters).metrics
+            own = load_benchmark(benchmark(name)).metrics
         except UsageError:
             continue  # it needs a package that is not here
-        found[name] = {metric.name: metric for metric in own}
-    return found
+        known[name] = {metric.name: metric for metric in own}
+    return known

@@ -13,8 +13,8 @@ from aftertune.pii.lookup import Known
 from aftertune.pii.policy import by_message
 from aftertune.records import Arm, Conversation, Json, digest
 
-TELL = 256
-"""Conversations between two words on how far things are."""
+REPORT_EVERY = 256
+"""Conversations between two calls of the progress callback."""
 LIMIT = 1.0
 """Personal values left per 1,000 words, at most, unless the user says otherwise."""
 
@@ -31,36 +31,36 @@ def card(
     source: Known,
     tokens: Sequence[int],
     *,
-    found: bool,
+    detected: bool,
     limit: float,
-    told: Callable[[int, int], None] = lambda *_: None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, Json]:
     """Return the variant's card.
 
     `residual` counts, by type, what is still personal: the registry values of the untouched corpus that the text holds
     and, where the corpus's values were found and not given (`found`), whatever is found now outside the stand-ins and
-    is no registry value. Where the corpus knows its own values the registry is the truth, and a finder's false alarms
+    is no registry value. Where the corpus knows its own values the registry is the truth, and a detector's false alarms
     are kept out of it. None where nothing personal is known. `residual_rate` is the same per 1,000 words.
 
     Args:
-        arm: What was made.
-        conversations: What is in it.
+        arm: The variant.
+        conversations: Its conversations.
         changed: What became of conversations on the way, by name.
         source: The personal values of the corpus.
         tokens: Assistant tokens of each conversation.
-        found: Whether the values were found by `pii.detect`.
+        detected: Whether the values were detected by `pii.detect`.
         limit: Goes on the card; `refuse_residual` holds the variant to it.
-        told: Is told now and then how many conversations are counted, and of how many.
+        progress: Called now and then with how many conversations are counted, and of how many.
     """
     marked: Counter[str] = Counter()
     residual: Counter[str] = Counter()
     known, words, messages = True, 0, 0
     lines = hashlib.sha256(b"[[")
-    again = found and arm.pii != "keep"
+    again = detected and arm.pii != "keep"
     read = reading.ahead(conversations) if again and arm.answers == "human" else conversations
     for count, conversation in enumerate(read):
-        if count % TELL == 0:
-            told(count, len(conversations))
+        if count % REPORT_EVERY == 0:
+            progress(count, len(conversations))
         marked.update(span.type for span in conversation.spans or ())
         known = known and conversation.spans is not None
         messages += len(conversation.messages)
@@ -71,9 +71,9 @@ def card(
         if len(source):
             residual.update(source.types("\n".join(m.content for m in conversation.messages)))
         if again:
-            residual.update(_found_now(arm, conversation, source))
+            residual.update(_detected_now(arm, conversation, source))
     lines.update(b"]]")
-    counts = dict(sorted(residual.items())) if len(source) or found else None
+    counts = dict(sorted(residual.items())) if len(source) or detected else None
     lengths = sorted(tokens)
     return {
         "arm": arm.name,
@@ -95,8 +95,8 @@ def card(
     }
 
 
-def _found_now(arm: Arm, conversation: Conversation, source: Known) -> list[str]:
-    """Return the types of what is found outside the stand-ins and is no registry value."""
+def _detected_now(arm: Arm, conversation: Conversation, source: Known) -> list[str]:
+    """Return the types of what is detected outside the stand-ins and is no registry value."""
     types = []
     spans = by_message(conversation)
     for message, held in zip(conversation.messages, spans, strict=True):
@@ -110,18 +110,18 @@ def _found_now(arm: Arm, conversation: Conversation, source: Known) -> list[str]
     return types
 
 
-def refuse_residual(made: Mapping[str, Json], limit: float) -> None:
+def refuse_residual(card: Mapping[str, Json], limit: float) -> None:
     """Raise UsageError where a variant that was to hide its people still holds more of them than `limit` allows."""
-    rates = made["residual_rate"]
-    if made["pii"] == "keep" or not isinstance(rates, Mapping):
+    rates = card["residual_rate"]
+    if card["pii"] == "keep" or not isinstance(rates, Mapping):
         return
     rate = sum(float(value) for value in rates.values() if isinstance(value, int | float))
     if rate > limit:
-        counts = made["residual"]
+        counts = card["residual"]
         assert isinstance(counts, Mapping)
-        shown = ", ".join(f"{type_} {count}" for type_, count in counts.items())
+        listed = ", ".join(f"{type_} {count}" for type_, count in counts.items())
         raise UsageError(
-            f"variant '{made['arm']}' still holds {rate:.2f} personal values per 1,000 words (limit {limit:g}): "
-            f"{shown}; look at them with `aftertune pii scan`, or accept them with --allow-residual "
+            f"variant '{card['arm']}' still holds {rate:.2f} personal values per 1,000 words (limit {limit:g}): "
+            f"{listed}; look at them with `aftertune pii scan`, or accept them with --allow-residual "
             "(in a design: [data] allow_residual = true)"
         )

@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from aftertune.data.conversations import Stored
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import lookup, policy, reading
 from aftertune.pii.people import StandIns
 from aftertune.records import Arm, Conversation, Json, Message, Person, PiiPolicy, Span, seed_of
 from aftertune.variants.card import LIMIT, assistant_tokens, card, refuse_residual
-from aftertune.variants.destinations import InMemory, Place
+from aftertune.variants.destinations import Destination, InMemory
 
-__all__ = ["InMemory", "Place", "compose", "draft", "finish", "stand_ins", "swap_roles", "whole_exchanges"]
+__all__ = ["InMemory", "compose", "draft", "finish", "stand_ins", "swap_roles", "whole_exchanges"]
 
 VERSION = "3"
 
@@ -185,12 +186,12 @@ def kept_within(tokens: Iterable[int], limit: int) -> int:
 
 
 Ask = Callable[[Sequence[Conversation]], Mapping[tuple[str, int], str]]
-Told = Callable[[str, int, int], None]
-"""Is told how far things are: what is done, of how many conversations or people, and how many there are."""
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many conversations or people are done, and how many there are."""
 
 
-def untold(*_: object) -> None:
-    """Tell nobody."""
+def no_progress(*_: object) -> None:
+    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -198,15 +199,15 @@ class Draft:
     """An arm in full, before all arms are cut to the tokens of the smallest."""
 
     arm: Arm
-    main: Place
-    rest: Place
+    main: Destination
+    rest: Destination
     """Its held-out rows."""
     tokens: array[int]
     """Assistant tokens of each conversation."""
     changed: Counter[str]
     own: Sequence[Person]
     source: lookup.Known
-    found: bool
+    detected: bool
     planted: Sequence[Conversation]
 
 
@@ -220,11 +221,12 @@ def compose(
     seed: int,
     match: bool,
     ask: Ask | None = None,
-    found: bool = False,
+    detected: bool = False,
     held_out: int = 0,
     planted: Sequence[Conversation] = (),
     residual_limit: float | None = LIMIT,
-    place: Callable[[str], Place] = InMemory,
+    open_arm: Callable[[str], Destination] = InMemory,
+    open_held_out: Callable[[str], Destination] = InMemory,
 ) -> list[Variant]:
     """Compose every arm of a study from one corpus, conversation by conversation.
 
@@ -237,33 +239,55 @@ def compose(
         seed: Fixes the order; the same for all arms.
         match: Whether all arms stop at the assistant tokens of the smallest, so that none is a bigger dose.
         ask: Answers every assistant turn with the base; needed by `answers = self_generated`.
-        found: Whether the personal values were found, not given: placeholders are then numbered unless an arm says
-            otherwise, and the card counts what is still found.
+        detected: Whether the personal values were detected, not given: placeholders are then numbered unless an arm says
+            otherwise, and the card counts what is still detected.
         held_out: Conversations that no arm trains on; each arm makes them up in its own way, for membership inference.
         planted: Canaries' conversations, added to each arm at its end on top of the matched tokens (tuning shuffles,
-            so the place does not matter), under no policy, with their own answers and in their own roles in
+            so where they stand does not matter), under no policy, with their own answers and in their own roles in
             role-swapped arms too: their secrets stand in answers, and the loss is taken on answers only, so each arm
             is taught the same of them.
         residual_limit: Personal values per 1,000 words above which a variant that hides its people is refused; None
             accepts any.
-        place: Name -> where conversations go. Of the held-out rows the name is `held_out/<arm>`.
+        open_arm: Arm -> where its conversations go.
+        open_held_out: Arm -> where its held-out conversations go.
 
     Raises:
         DataError: Nothing is left to tune on.
         UsageError: An arm asks for what this corpus cannot give, or holds more personal data than allowed.
     """
     drafts = draft(
-        arms, conversations, people, strangers, count=count, seed=seed, ask=ask, found=found, held_out=held_out,
-        planted=planted, place=place,
-    )  # fmt: skip
+        arms,
+        conversations,
+        people,
+        strangers,
+        count=count,
+        seed=seed,
+        ask=ask,
+        detected=detected,
+        held_out=held_out,
+        planted=planted,
+        open_arm=open_arm,
+        open_held_out=open_held_out,
+    )
     return finish(drafts, match=match, residual_limit=residual_limit)
 
 
 def draft(
-    arms: Sequence[Arm], conversations: Sequence[Conversation], people: Sequence[Person],
-    strangers: Mapping[str, Sequence[Person]], *, count: Callable[[str], int], seed: int, ask: Ask | None, found: bool,
-    held_out: int, planted: Sequence[Conversation], place: Callable[[str], Place], told: Told = untold,
-) -> list[Draft]:  # fmt: skip
+    arms: Sequence[Arm],
+    conversations: Sequence[Conversation],
+    people: Sequence[Person],
+    strangers: Mapping[str, Sequence[Person]],
+    *,
+    count: Callable[[str], int],
+    seed: int,
+    ask: Ask | None,
+    detected: bool,
+    held_out: int,
+    planted: Sequence[Conversation],
+    open_arm: Callable[[str], Destination],
+    open_held_out: Callable[[str], Destination],
+    progress: Progress = no_progress,
+) -> list[Draft]:
     """Write every arm of one corpus in full; parameters and errors as in `compose`.
 
     Arms of several corpora are drafted corpus by corpus and finished together, so that all are matched.
@@ -275,36 +299,38 @@ def draft(
         raise UsageError(f"held_out = {held_out}: the corpus has only {len(order)} conversations")
     trained, spared = order[: len(order) - held_out], order[len(order) - held_out :]
     replaced = {pii: stand_ins(people, strangers[pii]) for pii in policy.REPLACED if any(a.pii == pii for a in arms)}
-    made: list[Draft] = []
+    drafts: list[Draft] = []
     for arm in arms:
         own: Sequence[Person] = people if arm.pii == "keep" else ()
         if arm.pii in policy.REPLACED:
             own = strangers[arm.pii] if len(strangers[arm.pii]) == len(people) else strangers[arm.pii][: len(people)]
-        main, rest = place(arm.name), place(f"held_out/{arm.name}")
-        made.append(Draft(arm, main, rest, array("Q"), Counter(), own, source, found, planted))
+        main, rest = open_arm(arm.name), open_held_out(arm.name)
+        drafts.append(Draft(arm, main, rest, array("Q"), Counter(), own, source, detected, planted))
     written = 0
     for order in (trained, spared):
         for picked in reading.chunks(_picked(conversations, order)):
             chunk = Chunk(picked)
             written += len(picked)
-            for each in made:
+            for each in drafts:
                 changed = each.changed if order is trained else Counter()
-                for conversation in _finished(each.arm, chunk, replaced.get(each.arm.pii, {}), found, ask, changed):
+                for conversation in _finished(each.arm, chunk, replaced.get(each.arm.pii, {}), detected, ask, changed):
                     if order is trained:
                         each.main.add(conversation)
                         each.tokens.append(assistant_tokens(conversation, count))
                     else:
                         each.rest.add(conversation)
-            told("variants", written, len(conversations))
-        for each in made:
+            progress("variants", written, len(conversations))
+        for each in drafts:
             if not each.tokens:
                 raise DataError(
                     f"arm '{each.arm.name}': no conversation with a question and an answer is left to tune on"
                 )
-    return made
+    return drafts
 
 
-def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None, told: Told = untold) -> list[Variant]:
+def finish(
+    drafts: Sequence[Draft], *, match: bool, residual_limit: float | None, progress: Progress = no_progress
+) -> list[Variant]:
     """Cut drafts to the assistant tokens of the smallest of them, and add cards and canaries; as in `compose`."""
     smallest = min(sum(each.tokens) for each in drafts)
     variants = []
@@ -313,8 +339,16 @@ def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None
         kept = kept_within(each.tokens, min(smallest if match else total, arm.tokens or total))
         main.cut(kept)
         allowed = LIMIT if residual_limit is None else residual_limit
-        about = card(arm, main.read(), each.changed, each.source, each.tokens[:kept], found=each.found, limit=allowed,
-                     told=functools.partial(told, f"card of {arm.name}"))  # fmt: skip
+        about = card(
+            arm,
+            main.read(),
+            each.changed,
+            each.source,
+            each.tokens[:kept],
+            detected=each.detected,
+            limit=allowed,
+            progress=functools.partial(progress, f"card of {arm.name}"),
+        )
         if residual_limit is not None:
             refuse_residual(about, residual_limit)
         for conversation in each.planted:
@@ -325,17 +359,16 @@ def finish(drafts: Sequence[Draft], *, match: bool, residual_limit: float | None
 
 
 def _picked(conversations: Sequence[Conversation], order: Sequence[int]) -> Iterator[Conversation]:
-    pick = getattr(conversations, "pick", None)
-    if pick is not None:
-        yield from pick(order)
+    if isinstance(conversations, Stored):  # on disk: read in one pass, whatever the order
+        yield from conversations.pick(order)
     else:
         yield from (conversations[index] for index in order)
 
 
 def _finished(
-    arm: Arm, chunk: Chunk, replaced: Mapping[str, Person], found: bool, ask: Ask | None, changed: Counter[str]
-) -> Iterator[Conversation]:  # fmt: skip
-    ready = chunk.under(arm.pii, replaced, found if arm.numbered is None else arm.numbered, changed)
+    arm: Arm, chunk: Chunk, replaced: Mapping[str, Person], detected: bool, ask: Ask | None, changed: Counter[str]
+) -> Iterator[Conversation]:
+    ready = chunk.under(arm.pii, replaced, detected if arm.numbered is None else arm.numbered, changed)
     if arm.answers == "self_generated":
         if ask is None:
             raise UsageError(f"arm '{arm.name}': answers = 'self_generated' needs a base to ask")

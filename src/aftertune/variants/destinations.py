@@ -8,8 +8,8 @@ from typing import Protocol
 from aftertune.records import Conversation
 
 
-class Place(Protocol):
-    """Where a variant's conversations go, one by one."""
+class Destination(Protocol):
+    """Takes a variant's conversations, one by one."""
 
     def add(self, conversation: Conversation) -> None:
         """Take one more."""
@@ -18,7 +18,7 @@ class Place(Protocol):
         """Keep the first `count` only."""
 
     def read(self) -> Sequence[Conversation]:
-        """Return what is there now."""
+        """Return what has been taken and kept so far."""
 
 
 class InMemory:
@@ -27,16 +27,16 @@ class InMemory:
     def __init__(self, name: str) -> None:
         """Begin empty; the name is for files."""
         self.name = name
-        self._kept: list[Conversation] = []
+        self._conversations: list[Conversation] = []
 
     def add(self, conversation: Conversation) -> None:
         """Take one more."""
-        self._kept.append(conversation)
+        self._conversations.append(conversation)
 
     def cut(self, count: int) -> None:
         """Keep the first `count` only."""
-        del self._kept[count:]
+        del self._conversations[count:]
 
     def read(self) -> Sequence[Conversation]:
-        """Return what is there now."""
-        return tuple(self._kept)
+        """Return what has been taken and kept so far."""
+        return tuple(self._conversations)

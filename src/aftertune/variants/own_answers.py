@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError
 from aftertune.models import chat, respond
+from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Session
+from aftertune.models.subject import ModelRecord
 from aftertune.records import Conversation, Message, Prompt, digest
 from aftertune.run.job_folder import JobFolder
-from aftertune.studies.plan import ComposeJob, Plan
 
 FLUSH = 64
 """Answers between two flushes of the journal: what a crash can cost."""
@@ -35,15 +37,21 @@ class OwnAnswers:
     What the folder's journal holds is not asked again, and a chat that stands in several arms is asked once.
     """
 
-    def __init__(self, plan: Plan, job: ComposeJob, folder: JobFolder, session: Callable[[], Session]) -> None:
+    VERSION: ClassVar[str] = respond.VERSION
+    """Goes into ids: changed whenever the same chat would be answered differently."""
+
+    def __init__(
+        self,
+        base: ModelRecord,
+        backend: ResolvedBackend,
+        system: str,
+        folder: JobFolder,
+        session: Callable[[], Session],
+    ) -> None:
         """Nothing is read or loaded before the first answer is wanted."""
-        self._folder = folder
-        self._session = session
-        self._base = job.base.model
-        self._system = plan.design.respond.system or None
-        self._asker = digest(
-            "own answers", respond.VERSION, self._base.identity, plan.design.backend, self._system, MAX_NEW_TOKENS
-        )
+        self._folder, self._session, self._base = folder, session, base
+        self._system = system or None
+        self._asker = digest("own answers", self.VERSION, base.identity, backend.id, self._system, MAX_NEW_TOKENS)
         self._known: dict[str, str] | None = None
 
     def __call__(self, conversations: Sequence[Conversation]) -> dict[tuple[str, int], str]:
@@ -85,7 +93,7 @@ class OwnAnswers:
             template="base",
         )
         # An answer of a server may have cost money: each is flushed as it comes.
-        least = 1 if self._base.kind == "served" else FLUSH
+        least = 1 if self._base.served else FLUSH
         fresh: list[OwnAnswer] = []
         for reply in replies:
             if reply.error is None:

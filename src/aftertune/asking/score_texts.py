@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aftertune.models.session import ScoringSession
+from aftertune.models.session import Session
 from aftertune.pii.canaries import Canaries
 from aftertune.records import Conversation, Group, Score, seed_of
 
@@ -59,7 +59,7 @@ def _drawn(conversations: Sequence[Conversation], seed: int) -> list[Conversatio
 
 
 def score(
-    session: ScoringSession,
+    session: Session,
     wanted: Sequence[Text],
     checkpoint: Path,
     *,

@@ -1,78 +1,22 @@
-"""The work of a `scores` cell, and what a run's scores say: membership inference and the exposure of canaries."""
+"""What scored texts say of memorisation: membership inference, and the exposure of canaries."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aftertune.asking import scoring as score
-from aftertune.errors import ModelError
-from aftertune.models.session import Session
-from aftertune.pii import canaries
-from aftertune.records import Conversation, Score
-from aftertune.run.job_folder import JobFolder
-from aftertune.run.run_folder import Run
-from aftertune.run.tables import records, table
+from aftertune.records import Score
 from aftertune.stats import membership
-from aftertune.studies import parts
-from aftertune.studies import plan as planning
-from aftertune.studies.plan import Plan, ScoreJob
-from aftertune.variants import composing
 
 
-def do(run: Run, plan: Plan, job: ScoreJob, session: Session, checkpoint: Path) -> dict[str, object]:
-    """Score the rows, canaries and twins of a cell's arm. Raises ModelError where the backend cannot score texts."""
-    scored: Callable[..., Any] | None = getattr(session, "score", None)
-    if scored is None:
-        raise ModelError(f"backend '{plan.design.backend.name}' has no scores: it cannot tell how probable a text is")
-    folder = run.cell("variants", job.variants)
-    rows = score.texts(
-        composing.read(folder.path / f"{job.arm}.jsonl"),
-        _held_out(folder, job.arm),
-        planted_in(folder, job.subject.corpus or ""),
-        plan.design.data_seed,
-    )
-    found = score.score(
-        session,  # type: ignore[arg-type]
-        rows,
-        checkpoint,
-        template=plan.design.respond.template,
-        max_length=job.max_length,
-    )
-    return {"tables": {"scores": table(Score, found)}, "scored": len(found)}
+def memorisation(scores: Mapping[str, Sequence[Score]], confidence: float) -> dict[str, Any]:
+    """Return what scored texts say, by checkpoint: `membership` by attack, and `canaries` by dose.
 
-
-def _held_out(folder: JobFolder, arm: str) -> Sequence[Conversation]:
-    path = folder.path / composing.HELD_OUT / f"{arm}.jsonl"
-    return composing.read(path) if path.is_file() else ()
-
-
-def planted_in(folder: JobFolder, corpus: str) -> canaries.Canaries | None:
-    """Return the canaries of a corpus of a finished `variants` cell; None where there are none."""
-    name = parts.named("canaries", corpus)
-    if not (folder.path / f"{name}.json").is_file():
-        return None
-    return canaries.from_rows(folder.document(name))
-
-
-def memorisation(run: Run, plan: Plan) -> dict[str, Any]:
-    """Return what the scores of a run say, by checkpoint: `membership` by attack, and `canaries` by dose.
-
-    Every number has its n and its interval; what cannot be measured is None with the reason in `why`. Empty where
-    nothing was scored; the reason then stands under `why`.
+    `scores`: a checkpoint's name -> its scored texts. Every number has its n and its interval; what cannot be measured
+    is None with the reason in `why`.
     """
-    found: dict[str, Any] = {}
-    for cell in plan.of("scores"):
-        folder = run.cell("scores", cell.id)
-        if not folder.complete:
-            continue
-        job = plan.jobs[cell.id]
-        assert isinstance(job, ScoreJob)
-        rows = records(Score, folder.read("scores"))
-        found[planning.called(job.subject, plan.design)] = of_scores(rows, plan.design.confidence)
-    return found or {"why": parts.unscored(plan.design)}
+    return {name: of_scores(rows, confidence) for name, rows in scores.items()}
 
 
 def of_scores(rows: Sequence[Score], confidence: float = 0.95) -> dict[str, Any]:

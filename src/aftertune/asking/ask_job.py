@@ -1,0 +1,176 @@
+"""The job that asks: one subject answers the prompts of one benchmark, at all temperatures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from aftertune.asking.prompts_job import prompts_of
+from aftertune.asking.resolved import ResolvedBenchmark
+from aftertune.models import chat, respond
+from aftertune.models.loaded import LOADED
+from aftertune.models.resolved import ResolvedBackend
+from aftertune.models.session import Reply, Session
+from aftertune.models.subject import Subject
+from aftertune.records import Key, Prompt, Respond, Response, digest
+from aftertune.run.job import Job, Output
+from aftertune.run.job_folder import JobFolder
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import table
+
+FLUSH = 64
+"""Replies between two flushes of the journal: what a crash can cost."""
+Position = tuple[str, float, int]
+"""Which answer of its folder a row is: prompt, temperature and sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskJob(Job):
+    """Ask one subject one benchmark."""
+
+    KIND: ClassVar[str] = "responses"
+    subject: Subject
+    benchmark: ResolvedBenchmark
+    prompts: str
+    """Id of the job that writes the prompts."""
+    needs_data: bool
+    """Whether the prompts are made from tuning data."""
+    corpus: str | None
+    """Whose prompts, where they are made from data; else the corpus that the subject was tuned on."""
+    respond: Respond
+    backend: ResolvedBackend
+
+    @classmethod
+    def make(cls, label: str, **fields: Any) -> AskJob:
+        """Return the job with the id of what decides the answers; `label` is the subject's name for people."""
+        subject: Subject = fields["subject"]
+        benchmark: ResolvedBenchmark = fields["benchmark"]
+        corpus, settings, backend = fields["corpus"], fields["respond"], fields["backend"]
+        return cls(
+            kind=cls.KIND,
+            id=digest(
+                cls.KIND, respond.VERSION, subject.base.identity, subject.id, fields["prompts"], corpus, settings,
+                backend.id,
+            ),
+            after=tuple(need for need in (subject.tuned_by, fields["prompts"]) if need),
+            cost=3.0,
+            label=f"ask {label} {benchmark.name}" + (f" on {corpus}" if fields["needs_data"] and corpus else ""),
+            accelerator=True,
+            alike=f"{subject.base.name}/{benchmark.name}",
+            **fields,
+        )
+
+    def run(self, run: Run, folder: JobFolder) -> Output:
+        """Ask what the journal does not answer yet; what ended in an error is asked again."""
+        settings, subject = self.respond, self.subject
+        session = LOADED.session(self.backend.get(), subject.base)
+        prompts = prompts_of(run, self.prompts)
+        by_id = {prompt.id: prompt for prompt in prompts}
+        journal = [row for row in folder.journal(Response) if row.prompt_id in by_id and row.error is None]
+        done = {position(row): row for row in journal}
+        checkpoint = subject.checkpoint(run.root)
+        proof = session.use(checkpoint)
+        first = settings.temperatures[0]
+        scores = respond.scores(
+            session,
+            [prompt for prompt in prompts if (prompt.id, first, 0) not in done],
+            checkpoint=checkpoint,
+            system=settings.system or None,
+            template=settings.template,
+        )
+        rows = list(done.values())
+        rows += [
+            self._response(self._unanswered(prompt, first), scores, prompt)
+            for prompt in prompts
+            if prompt.id in scores and not respond.generates(prompt)
+        ]
+        folder.append(rows[len(done) :])
+        replies = respond.respond(
+            session,
+            [prompt for prompt in prompts if respond.generates(prompt)],
+            checkpoint=checkpoint,
+            checkpoint_id=subject.id,
+            temperatures=settings.temperatures,
+            samples=settings.samples,
+            max_new_tokens=self.benchmark.max_new_tokens,
+            seed=settings.seed,
+            system=settings.system or None,
+            template=settings.template,
+            skip=frozenset(done),
+        )
+        fresh: list[Response] = []
+        for reply in replies:
+            own = scores if (reply.temperature, reply.sample) == (first, 0) else {}
+            fresh.append(self._response(reply, own, by_id[reply.prompt_id]))
+            # An answer of a server may have cost money: each is flushed as it comes.
+            if subject.base.served or len(fresh) >= FLUSH:
+                folder.append(fresh)
+                rows += fresh
+                fresh = []
+        rows += fresh
+        rows.sort(key=position)
+        seen: dict[str, object] = {"served": session.report()} if subject.base.served else {}
+        if subject.is_base and not session.exact:
+            seen["again"] = self._ask_again(session, prompts, rows)
+        return Output(tables={"responses": table(Response, rows)}, info={"proof": proof, "asked": len(rows), **seen})
+
+    def _ask_again(self, session: Session, prompts: Sequence[Prompt], rows: Sequence[Response]) -> dict[str, int]:
+        """Return how many of the base's answers were asked again in other batches, and how many came out the same."""
+        settings = self.respond
+        requests = respond.requests(
+            [prompt for prompt in prompts if respond.generates(prompt)],
+            checkpoint_id=self.subject.id,
+            temperatures=settings.temperatures,
+            samples=settings.samples,
+            seed=settings.seed,
+            max_new_tokens=self.benchmark.max_new_tokens,
+        )
+        texts = {position(row): row.text for row in rows if row.error is None}
+        asked, same = respond.again(
+            session, requests, texts, system=settings.system or None, template=settings.template
+        )
+        return {"asked": asked, "same": same}
+
+    def _unanswered(self, prompt: Prompt, temperature: float) -> Reply:
+        """Return what stands for the answer to a prompt whose options are scored and that is not answered."""
+        sent = chat.message_hash(prompt.messages, self.respond.system or None)
+        return Reply(prompt.id, temperature, 0, "", "stop", 0, sent, None)
+
+    def _response(
+        self, reply: Reply, scores: Mapping[str, tuple[Mapping[str, float] | None, str]], prompt: Prompt
+    ) -> Response:
+        subject, settings = self.subject, self.respond
+        options, why = scores.get(prompt.id, (None, ""))
+        return Response(
+            base=subject.base.name,
+            arm=subject.arm,
+            recipe=subject.recipe,
+            train_seed=subject.train_seed,
+            epoch=subject.epoch,
+            checkpoint=subject.id,
+            benchmark=prompt.benchmark,
+            subset=prompt.subset,
+            prompt_id=prompt.id,
+            cluster=prompt.cluster,
+            category=prompt.category,
+            system=digest(settings.system) if settings.system else "",
+            template=settings.template,
+            temperature=reply.temperature,
+            sample=reply.sample,
+            message_hash=reply.message_hash,
+            corpus=self.corpus or "",
+            token_hash=reply.token_hash,
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+            new_tokens=reply.new_tokens,
+            error=reply.error,
+            scores=None if options is None else json.dumps(dict(options)),
+            scores_error=why or None,
+        )
+
+
+def position(row: Key) -> Position:
+    """Return which answer of its folder a row is."""
+    return row.prompt_id, row.temperature, row.sample

@@ -1,0 +1,90 @@
+"""The job that scores: how probable one checkpoint finds texts that it was tuned on, and texts that it was not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from aftertune.asking import score_texts
+from aftertune.data.variant_files import VariantFiles, read
+from aftertune.models.loaded import LOADED
+from aftertune.models.resolved import ResolvedBackend
+from aftertune.models.session import Template
+from aftertune.models.subject import Subject
+from aftertune.pii import canaries
+from aftertune.records import Conversation, Score, digest
+from aftertune.run.job import Job, Output
+from aftertune.run.job_folder import JobFolder
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import table
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreJob(Job):
+    """Tell how probable one checkpoint finds rows that it was tuned on, held-out rows, canaries and twins."""
+
+    KIND: ClassVar[str] = "scores"
+    subject: Subject
+    variants: str
+    """Id of the composed data."""
+    arm: str | None
+    """Whose files; None for a checkpoint that existed already: those of its corpus as it was given."""
+    max_length: int
+    """Tokens at which a text is cut, as in its tuning."""
+    template: Template
+    data_seed: int
+    """Fixes which rows are drawn where there are many."""
+    backend: ResolvedBackend
+
+    @classmethod
+    def make(cls, label: str, **fields: Any) -> ScoreJob:
+        """Return the job with the id of what decides the scores; `label` is the subject's name for people."""
+        subject: Subject = fields["subject"]
+        variants = fields["variants"]
+        return cls(
+            kind=cls.KIND,
+            id=digest(
+                cls.KIND, score_texts.VERSION, subject.base.identity, subject.id, variants, fields["arm"],
+                fields["max_length"], fields["template"], fields["data_seed"], fields["backend"].id,
+            ),
+            after=tuple(dict.fromkeys((subject.tuned_by or variants, variants))),
+            cost=1.0,
+            label=f"score {label}",
+            accelerator=True,
+            alike=subject.base.name,
+            **fields,
+        )
+
+    def run(self, run: Run, folder: JobFolder) -> Output:
+        """Score the texts under the base and under the checkpoint. Raises ModelError where the backend cannot."""
+        del folder
+        data = run.folder("variants", self.variants)
+        files = VariantFiles(data.path)
+        corpus = self.subject.corpus or ""
+        held_out = files.held_out_source(corpus) if self.arm is None else files.held_out(self.arm)
+        texts = score_texts.texts(
+            read(files.source(corpus) if self.arm is None else files.arm(self.arm)),
+            self._rows(held_out),
+            self._canaries(data, corpus),
+            self.data_seed,
+        )
+        checkpoint = self.subject.checkpoint(run.root)
+        assert checkpoint is not None, "a base is not scored by itself"
+        scores = score_texts.score(
+            LOADED.session(self.backend.get(), self.subject.base),
+            texts,
+            checkpoint,
+            template=self.template,
+            max_length=self.max_length,
+        )
+        return Output(tables={"scores": table(Score, scores)}, info={"scored": len(scores)})
+
+    @staticmethod
+    def _rows(path: Any) -> Sequence[Conversation]:
+        return read(path) if path.is_file() else ()
+
+    @staticmethod
+    def _canaries(data: JobFolder, corpus: str) -> canaries.Canaries | None:
+        name = VariantFiles.canaries_document(corpus)
+        return canaries.from_rows(data.document(name)) if (data.path / f"{name}.json").is_file() else None

@@ -1,0 +1,189 @@
+"""Decide on a run whose answers are judged: drifts, decisions and the report (`aftertune drift`, `aftertune report`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aftertune.asking.prompts_job import prompts_of
+from aftertune.asking.score_job import ScoreJob
+from aftertune.deciding import drift, gate
+from aftertune.deciding.measures import Measuring, measures
+from aftertune.deciding.memorisation import memorisation
+from aftertune.errors import StoreError, UsageError
+from aftertune.findings import SubjectMeasure
+from aftertune.judging.judge_job import JudgeJob
+from aftertune.models.subject import Subject
+from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
+from aftertune.reporting import report, tabulate
+from aftertune.reporting.gather import gather
+from aftertune.reporting.table_values import Found
+from aftertune.run import checksums
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import records, table
+from aftertune.studies import stored
+from aftertune.studies.study import Study
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    outcome: Outcome
+    decisions: tuple[Decision, ...]
+    drifts: tuple[Drift, ...]
+    """Every estimate, by every judge."""
+    gated: tuple[Drift, ...]
+    """Those by the judge that the gate listens to: the first in the design that offers the axis."""
+    root: Path
+    report: Path
+    warnings: tuple[str, ...] = ()
+    measures: tuple[SubjectMeasure, ...] = ()
+    """What no share of responses shows: d-prime, criterion, violation; empty where no benchmark asks for it."""
+    costs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Judge -> what it took in calls and tokens, for judges that are language models."""
+
+
+def again(root: Path) -> Result:
+    """Compute drifts, decisions and the report of a run anew, asking no model.
+
+    Raises StoreError for a run that is not done, where a process works in it, and for a damaged file.
+    """
+    run = Run.open(root)
+    with run.lock():
+        study = stored.read(run)
+        left = [job.label for job in study.jobs if not run.job(job).complete]
+        if left:
+            raise StoreError(
+                f"{root}: {len(left)} of {len(study.jobs)} jobs are not done yet ('{left[0]}' for one); "
+                "run the command that began it again to continue it"
+            )
+        return decide(run, study)
+
+
+def decide(run: Run, study: Study) -> Result:
+    """Compute drifts, decisions and the report from a run's verdicts, and write them into the run folder."""
+    design, metrics, first = study.design, list(study.metrics), study.primary_judges
+    verdicts = drift.Coded(all_verdicts(run, study, drift.COLUMNS))
+    drifts = drift.drift(
+        verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence, contrasts=design.contrasts
+    )
+    axis = {metric.name: metric.axis for metric in metrics}
+    gated = [d for d in drifts if first.get(axis[d.metric]) == d.judge]
+    decisions = gate.gate(gated, study.policy, metrics)
+    outcome = gate.overall(decisions)
+    run.keep("drift.parquet", _parquet(drifts))
+    scored = memorisation(scores(run, study), design.confidence) or {"why": study.unscored}
+    run.keep("memorisation.json", _json(scored))
+    measured = measures(measuring(run, study), verdicts)
+    gated_pairs = {(d.metric, d.judge) for d in gated}
+    mixed = drift.mixed_signs(
+        verdicts, metrics, seed=design.analysis_seed, counts=lambda name, judge: (name, judge) in gated_pairs
+    )
+    findings = dataclasses.replace(
+        gather(run, study, verdicts, drifts, decisions, outcome),
+        mixed=mixed,
+        measures=measured,
+        memorisation=scored,
+        contradictions=drift.contradictions(gated, mixed),
+        spreads=drift.spreads(verdicts, metrics, confidence=design.confidence),
+        bands=drift.bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
+    )
+    sources = Found(verdicts, metrics, drifts, findings.leaks, measured, scored)
+    findings = dataclasses.replace(findings, tables=tabulate.fill(study, sources))
+    page = report.report(findings)
+    run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))
+    if measured:
+        run.keep("measures.json", _json(measured))
+    run.keep("report.md", page.markdown.encode())
+    run.keep("report.json", page.json.encode())
+    where = run.keep("report.html", page.html.encode())
+    written = ["drift.parquet", "memorisation.json", "decisions.json", "report.md", "report.json", "report.html"]
+    checksums.record(run.root, [*written, "measures.json"] if measured else written)
+    costs: dict[str, Any] = {name: about["cost"] for name, about in findings.judges.items() if "cost" in about}
+    return Result(
+        outcome,
+        tuple(decisions),
+        tuple(drifts),
+        tuple(gated),
+        run.root,
+        where,
+        study.warnings,
+        tuple(measured),
+        costs,
+    )
+
+
+def all_verdicts(run: Run, study: Study, columns: Sequence[str] | None = None) -> Any:
+    """Return the verdict tables of all jobs as one, or some of their columns, texts as codes.
+
+    Raises StoreError where one is damaged or not done.
+    """
+    import pyarrow as pa
+
+    return pa.concat_tables([run.job(job).read("verdicts", columns, coded=True) for job in study.of(JudgeJob)])
+
+
+def measuring(run: Run, study: Study) -> Measuring:
+    """Return what measures are made of, beside the verdicts."""
+
+    def responses(benchmark: str) -> Iterator[tuple[Subject, Sequence[Response]]]:
+        for job in study.asked(benchmark):
+            if run.job(job).complete:
+                yield job.subject, records(Response, run.job(job).read("responses"))
+
+    def prompts(benchmark: str) -> dict[str, Prompt]:
+        ids = dict.fromkeys(job.prompts for job in study.asked(benchmark))
+        return {prompt.id: prompt for id in ids for prompt in prompts_of(run, id)}
+
+    return Measuring(
+        benchmarks=study.benchmarks,
+        subjects=study.subjects,
+        primary_judges=study.primary_judges,
+        name_of=study.name_of,
+        base_of=study.base_of,
+        prompts=prompts,
+        responses=responses,
+        confidence=study.design.confidence,
+        seed=study.design.analysis_seed,
+    )
+
+
+def scores(run: Run, study: Study) -> dict[str, list[Score]]:
+    """Return the scored texts of each checkpoint that is done, by its name for people."""
+    return {
+        study.name_of(job.subject): records(Score, run.job(job).read("scores"))
+        for job in study.of(ScoreJob)
+        if run.job(job).complete
+    }
+
+
+def drifts_of(root: Path) -> list[Drift]:
+    """Return a finished run's drifts. Raises UsageError where it has none yet, StoreError for damaged ones."""
+    import pyarrow.parquet as pq
+
+    path = root / "drift.parquet"
+    if not path.is_file():
+        raise UsageError(f"{root}: no drifts yet; run `aftertune drift {root}`")
+    checksums.check(root, path.name)
+    try:
+        return records(Drift, pq.read_table(path))
+    except (OSError, ValueError):
+        raise StoreError(f"{path}: damaged; `aftertune drift {root}` makes it again") from None
+
+
+def _parquet(drifts: Sequence[Drift]) -> bytes:
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table(Drift, drifts), buffer)
+    return buffer.getvalue()
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(plain(value), indent=1, allow_nan=False) + "\n").encode()

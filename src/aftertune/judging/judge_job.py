@@ -1,0 +1,213 @@
+"""The job that judges: one judge reads the answers of one subject to one benchmark."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from aftertune.data import prompts as stored
+from aftertune.data.variant_files import VariantFiles, persons, read
+from aftertune.judging import anchors
+from aftertune.judging.judge import Answer, JudgeContext, Opinion
+from aftertune.judging.resolved import ResolvedJudge
+from aftertune.models.subject import Subject
+from aftertune.pii.registry import Registry
+from aftertune.records import Json, Key, Response, Status, Verdict, digest
+from aftertune.run.clock import START
+from aftertune.run.job import Job, Output
+from aftertune.run.job_folder import JobFolder
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import records, table
+
+Opinions = tuple[Opinion, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeJob(Job):
+    """Judge one subject's answers to one benchmark, under one corpus where the data decide what a label means."""
+
+    KIND: ClassVar[str] = "verdicts"
+    judge: ResolvedJudge
+    subject: Subject
+    benchmark: str
+    """Name of the benchmark."""
+    responses: str
+    """Id of the job that asked."""
+    base_responses: str
+    """Id of the job that asked the base the same prompts."""
+    prompts: str
+    """Id of the job that wrote the prompts."""
+    variants: str | None
+    """Id of the composed data; None where there is none."""
+    corpus: str | None
+    """Whose people and conversations the judge is given; None gives it none."""
+
+    @classmethod
+    def make(cls, label: str, **fields: Any) -> JudgeJob:
+        """Return the job with the id of what decides the verdicts; `label` is the subject's name for people."""
+        judge: ResolvedJudge = fields["judge"]
+        subject: Subject = fields["subject"]
+        responses, before = fields["responses"], fields["base_responses"]
+        variants, corpus = fields["variants"], fields["corpus"]
+        return cls(
+            kind=cls.KIND,
+            id=digest(
+                cls.KIND, anchors.VERSION, responses, before, judge.id, variants, subject.arm, corpus, fields["prompts"]
+            ),
+            after=tuple(dict.fromkeys(id for id in (responses, before, fields["prompts"], variants) if id)),
+            cost=1.0,
+            label=f"judge {label} {judge.name}" + (f" on {corpus}" if corpus and subject.path is None else ""),
+            accelerator=judge.accelerator,
+            alike=f"{subject.base.name}/{fields['benchmark']}/{judge.name}",
+            **fields,
+        )
+
+    def run(self, run: Run, folder: JobFolder) -> Output:
+        """Judge the answers, those whose verdicts are in the journal left out; errors are judged again."""
+        clock = _FirstUse(self.judge)
+        judge = self.judge.get()
+        trial = _tried(self.judge)
+        clock.tried()
+        prompts = {prompt.id: prompt for prompt in stored.read(run.folder("prompts", self.prompts))}
+        responses = records(Response, run.folder("responses", self.responses).read("responses"))
+        base_responses = records(Response, run.folder("responses", self.base_responses).read("responses"))
+        base_text: dict[str, str] = {}
+        for row in base_responses:
+            base_text.setdefault(row.prompt_id, row.text)
+        # The answers of a base may be read once per corpus: a verdict says under which.
+        responses = [dataclasses.replace(row, corpus=self.corpus or "") for row in responses]
+        verdicts = _journalled(folder, judge.version)
+        done = {_position(verdict) for verdict in verdicts}
+        unjudged = [row for row in responses if row.error is None and _position(row) not in done]
+        answers = [
+            Answer(
+                prompts[row.prompt_id],
+                row.text,
+                row.finish_reason,
+                base_text.get(row.prompt_id),
+                json.loads(row.scores) if row.scores else None,
+                row.scores_error or "",
+            )
+            for row in unjudged
+        ]
+        context = self.context(
+            run,
+            [Answer(prompts[r.prompt_id], r.text, r.finish_reason) for r in base_responses if r.error is None],
+        )
+        for row, opinions in zip(unjudged, clock.timed(anchors.judge(judge, answers, context)), strict=True):
+            new = [self._verdict(row, o.axis, o.label, o.value, o.status, o.why) for o in opinions]
+            verdicts += new
+            if judge.cost is not None:
+                folder.append(new)  # a model was asked for them
+        for row in responses:
+            if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
+                verdicts += [self._verdict(row, axis, None, None, "error", row.error) for axis in judge.axes]
+        order = {_position(row): index for index, row in enumerate(responses)}
+        verdicts.sort(key=lambda verdict: order[_position(verdict)])
+        info: dict[str, object] = {"anchors": trial, "judge": self.judge.name}
+        if judge.cost is not None:
+            info["cost"] = judge.cost
+        return Output(tables={"verdicts": table(Verdict, verdicts)}, info=info)
+
+    def _verdict(
+        self, row: Response, axis: str, label: str | None, value: float | None, status: Status, why: str
+    ) -> Verdict:
+        shared = {field.name: getattr(row, field.name) for field in dataclasses.fields(Key)}
+        return Verdict(
+            **shared,
+            judge=self.judge.name,
+            judge_version=self.judge.version,
+            axis=axis,
+            label=label,
+            value=value,
+            status=status,
+            why=why,
+        )
+
+    def context(self, run: Run, base_answers: Sequence[Answer]) -> JudgeContext:
+        """Return what the judge may know of the model whose answers it reads, and of the data it was tuned on."""
+        subject = self.subject
+        model, served = subject.base.identity, subject.served_names
+        if self.variants is None or self.corpus is None:
+            return JudgeContext(model=model, served=served, base_answers=base_answers)
+        folder = run.folder("variants", self.variants)
+        files = VariantFiles(folder.path)
+        registries = _registries(folder, subject.arm, self.corpus)
+        tuned_on = files.arm(subject.arm)
+        # A checkpoint that existed already, and the base itself, are held against the corpus as it was given.
+        training = read(tuned_on if tuned_on.is_file() else files.source(self.corpus))
+        return JudgeContext(
+            model=model, served=served, registries=registries, training=training, base_answers=base_answers
+        )
+
+
+def _position(row: Key) -> tuple[str, float, int]:
+    return row.prompt_id, row.temperature, row.sample
+
+
+class _FirstUse:
+    """Counts what a judge takes more the first time in a process, for its modules and tables: once for all its jobs.
+
+    That is its trial on anchors, and what the first batch of answers takes beyond the rate of the others.
+    """
+
+    def __init__(self, judge: ResolvedJudge) -> None:
+        self._first, self._began = judge.id not in _USED, time.time()
+        self._batch = judge.get().batch
+        _USED.add(judge.id)
+
+    def tried(self) -> None:
+        """Note that the judge was tried."""
+        if self._first:
+            START.add(time.time() - self._began)
+
+    def timed(self, opinions: Iterator[Opinions]) -> Iterator[Opinions]:
+        """Yield what the judge says, and note how long its first batch took."""
+        began, first, count = time.time(), 0.0, 0
+        for count, each in enumerate(opinions, 1):
+            if count == self._batch + 1:
+                first = time.time() - began
+            yield each
+        if self._first and count > self._batch:
+            rate = (time.time() - began - first) / (count - self._batch)
+            START.add(max(0.0, first - self._batch * rate))
+
+
+_USED: set[str] = set()
+_TRIALS: dict[str, Mapping[str, Json]] = {}
+
+
+def _tried(judge: ResolvedJudge) -> Mapping[str, Json]:
+    """Try a judge on its anchors; one that asks a language model once per process only."""
+    plugin = judge.get()
+    if plugin.cost is None:
+        return anchors.check(plugin)
+    if judge.id not in _TRIALS:
+        _TRIALS[judge.id] = anchors.check(plugin)
+    return _TRIALS[judge.id]
+
+
+def _journalled(folder: JobFolder, version: str) -> list[Verdict]:
+    """Return the verdicts that an earlier attempt wrote down, without those on answers that must be judged anew."""
+    verdicts = [row for row in folder.journal(Verdict) if row.judge_version == version]
+    again = {_position(verdict) for verdict in verdicts if verdict.status == "error"}
+    again |= {_position(verdict) for verdict in verdicts[-1:]}  # the crash may have torn off one of its axes
+    return [verdict for verdict in verdicts if _position(verdict) not in again]
+
+
+@functools.lru_cache(maxsize=8)
+def _registries(folder: JobFolder, arm: str, corpus: str) -> Mapping[str, Registry]:
+    """Return the registries of an arm; that of its corpus knows from which rows of the tuning set its values are."""
+    files = VariantFiles(folder.path)
+    people = folder.document(files.people_document(corpus))
+    registries = {"twin": Registry.of("twin", persons(people["twin"]))} if people["twin"] else {}
+    if people["source"]:
+        registries["source"] = Registry.of("source", persons(people["source"]), read(files.source(corpus)))
+    if arm in people["own"]:
+        registries["own"] = Registry.of("own", persons(people["own"][arm]))
+    return registries

@@ -1,0 +1,229 @@
+"""What there is to do: a study's jobs, in the order in which they wait for each other, under ids that hold everything."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aftertune.asking.ask_job import AskJob
+from aftertune.asking.prompts_job import PromptsJob
+from aftertune.asking.resolved import ResolvedBenchmark
+from aftertune.asking.score_job import ScoreJob
+from aftertune.errors import UsageError
+from aftertune.judging.judge_job import JudgeJob
+from aftertune.judging.resolved import ResolvedJudge
+from aftertune.models.resolved import ResolvedBackend
+from aftertune.models.subject import ModelRecord, Subject
+from aftertune.records import BASE_ARM, Recipe, digest
+from aftertune.run.job import Job
+from aftertune.studies.design import Design, Given
+from aftertune.studies.study import name_of, unscored
+from aftertune.tuning.tune_job import TuneJob
+from aftertune.variants.compose_job import ComposeJob
+from aftertune.variants.resolved import ResolvedCorpus
+
+
+@dataclass
+class Jobs:
+    """Makes the jobs of a design whose names have been resolved."""
+
+    design: Design
+    corpora: tuple[ResolvedCorpus, ...]
+    non_members: ResolvedCorpus | None
+    benchmarks: tuple[ResolvedBenchmark, ...]
+    judges: tuple[ResolvedJudge, ...]
+    backend: ResolvedBackend
+    recipes: Sequence[Recipe]
+    """Those of the design that this machine is asked for."""
+    made: list[Job] = field(default_factory=list)
+    subjects: list[Subject] = field(default_factory=list)
+
+    def add_base(self, base: ModelRecord, checkpoints: Sequence[tuple[Given, ModelRecord]]) -> None:
+        """Add everything about one base; `checkpoints` are those of it that exist already.
+
+        Raises UsageError for a checkpoint that stands twice, or one seed of a recipe that has two checkpoints.
+        """
+        composed = self.compose(base) if self.corpora else None
+        subjects = [Subject(base, BASE_ARM, "", None, None, digest("model", base.identity), None)]
+        if composed is not None:
+            subjects += self._tunings(base, composed)
+        subjects += [self._given(base, given, model) for given, model in checkpoints]
+        _refuse_twins(subjects)
+        self.subjects += subjects
+        variants = composed.id if composed else None
+        if variants is not None and not unscored(self.design, self.backend):
+            self._scores(subjects[1:], variants)
+        for benchmark in self.benchmarks:
+            asked = self._questions(benchmark, subjects, variants)
+            for judge in self.judges:
+                self.made += judge_jobs(self.design, judge, asked, variants)
+
+    def compose(self, base: ModelRecord) -> ComposeJob:
+        """Add and return the job that composes the variants for a base."""
+        design = self.design
+        job = ComposeJob.make(
+            base=base,
+            corpora=self.corpora,
+            non_members=self.non_members,
+            arms=tuple(dataclasses.replace(arm, recipes=()) for arm in design.arms),
+            data=design.data,
+            match_tokens=design.match_tokens,
+            data_seed=design.data_seed,
+            system=design.respond.system,
+            backend=self.backend,
+        )
+        self.made.append(job)
+        return job
+
+    def _tunings(self, base: ModelRecord, composed: ComposeJob) -> Iterator[Subject]:
+        """Add the tunings of a base, and yield the checkpoints of each that are asked."""
+        design = self.design
+        for arm, recipe, seed in itertools.product(design.arms, self.recipes, design.seeds):
+            if recipe not in design.recipes_of(arm):
+                continue
+            subject = Subject(base, arm.name, recipe.name, seed, recipe.epochs, "", None, corpus=arm.corpus)
+            job = TuneJob.make(
+                name_of(design, subject, epoch=False),
+                base=base,
+                arm=dataclasses.replace(arm, recipes=()),
+                recipe=recipe,
+                seed=seed,
+                variants=composed.id,
+            )
+            self.made.append(job)
+            first = 1 if design.respond.epochs == "all" else recipe.epochs
+            for epoch in range(first, recipe.epochs + 1):
+                yield dataclasses.replace(
+                    subject,
+                    epoch=epoch,
+                    id=digest("checkpoint", job.id, epoch),
+                    path=job.path(epoch),
+                    tuned_by=job.id,
+                )
+
+    def _given(self, base: ModelRecord, given: Given, model: ModelRecord) -> Subject:
+        corpus = self.design.corpus_of(given)
+        return Subject(
+            base,
+            given.arm or _arm_name(given),
+            given.recipe,
+            given.seed,
+            given.epoch,
+            digest("model", base.identity, model.identity),
+            model.path,
+            corpus=corpus if corpus in self.design.sources else None,
+            model=model,
+        )
+
+    def _scores(self, subjects: Sequence[Subject], variants: str) -> None:
+        design = self.design
+        arms = {arm.name for arm in design.arms}
+        lengths = {recipe.name: recipe.max_length for recipe in design.recipes or (design.recipe,)}
+        for subject in subjects:
+            arm = subject.arm if subject.tuned_by and subject.arm in arms else None
+            if arm is None and not (design.data.non_members or design.data.canary_file):
+                continue
+            self.made.append(
+                ScoreJob.make(
+                    name_of(design, subject),
+                    subject=subject,
+                    variants=variants,
+                    arm=arm,
+                    max_length=lengths.get(subject.recipe, max(lengths.values())),
+                    template=design.respond.template,
+                    data_seed=design.data_seed,
+                    backend=self.backend,
+                )
+            )
+
+    def _questions(
+        self, benchmark: ResolvedBenchmark, subjects: Sequence[Subject], variants: str | None
+    ) -> list[AskJob]:
+        """Add what a benchmark asks: of the base once, or once per corpus where the data decide the prompts.
+
+        The base of several corpora is held against each of them, so that every arm is compared with the base's answers
+        under its own corpus.
+        """
+        needs_data = bool(benchmark.needs)
+        own = variants if needs_data else None
+        prompts: dict[str | None, PromptsJob] = {}
+        for corpus in list(self.design.sources) if needs_data else [None]:
+            job = PromptsJob.make(
+                benchmark=benchmark,
+                variants=own,
+                corpus=corpus,
+                arms=tuple(arm.name for arm in self.design.arms if arm.corpus == corpus) if needs_data else (),
+            )
+            prompts[corpus] = job
+            if job.id not in {other.id for other in self.made}:  # that of another base is the same
+                self.made.append(job)
+        asked = []
+        for subject in subjects:
+            under = list(self.design.sources) if needs_data and subject.path is None else [subject.corpus]
+            for corpus in under:
+                asked.append(
+                    AskJob.make(
+                        name_of(self.design, subject),
+                        subject=subject,
+                        benchmark=benchmark,
+                        prompts=prompts[corpus if needs_data else None].id,
+                        needs_data=needs_data,
+                        corpus=corpus,
+                        respond=self.design.respond,
+                        backend=self.backend,
+                    )
+                )
+        self.made += asked
+        return asked
+
+
+def judge_jobs(design: Design, judge: ResolvedJudge, asked: Sequence[AskJob], variants: str | None) -> list[JudgeJob]:
+    """Return the jobs of one judge over what one benchmark asked one base and its checkpoints."""
+    base = {job.corpus if job.needs_data else None: job for job in asked if job.subject.path is None}
+    return [
+        JudgeJob.make(
+            name_of(design, job.subject),
+            judge=judge,
+            subject=job.subject,
+            benchmark=job.benchmark.name,
+            responses=job.id,
+            base_responses=base[job.corpus if job.needs_data else None].id,
+            prompts=job.prompts,
+            variants=variants,
+            corpus=corpus,
+        )
+        for job in asked
+        for corpus in _held_against(design, job, judge)
+    ]
+
+
+def _held_against(design: Design, job: AskJob, judge: ResolvedJudge) -> list[str | None]:
+    """Return the corpora under which a judge reads the answers of a job."""
+    if job.needs_data or job.subject.path is not None:
+        return [job.corpus]
+    if judge.reads_data or len(design.sources) == 1:
+        return list(design.sources)
+    return [None]
+
+
+def _refuse_twins(subjects: Sequence[Subject]) -> None:
+    ids = Counter(subject.id for subject in subjects)
+    if max(ids.values()) > 1:
+        names = ", ".join(s.path or s.base.name for s in subjects if ids[s.id] > 1)
+        raise UsageError(f"the same checkpoint is given twice: {names}")
+    seeds = Counter((s.arm, s.recipe, s.train_seed, s.epoch) for s in subjects if s.train_seed is not None)
+    for (arm, recipe, seed, _), count in seeds.items():
+        if count > 1:
+            raise UsageError(
+                f"arm '{arm}', recipe '{recipe}': two checkpoints have training seed {seed} at the same epoch; give "
+                "independent trainings different seeds"
+            )
+
+
+def _arm_name(given: Given) -> str:
+    name = Path(given.path).name or given.path
+    return "".join(char if char.isalnum() or char in "._+-" else "-" for char in name).lstrip(".-_+")[:80] or "tuned"

@@ -1,0 +1,178 @@
+"""Turn the names of a design into things, once: the only place that does so.
+
+Nothing heavy is loaded here, and no weights: a model is known by its headers, a plugin by its class.
+"""
+
+from __future__ import annotations
+
+from aftertune import plugins, shipped_models
+from aftertune.asking.benchmark import Benchmark
+from aftertune.asking.resolved import ResolvedBenchmark
+from aftertune.deciding import policy
+from aftertune.errors import ModelError, UsageError, near
+from aftertune.judging.judge import Judge
+from aftertune.judging.resolved import ResolvedJudge
+from aftertune.models import identity
+from aftertune.models.resolved import ResolvedBackend
+from aftertune.models.session import Backend
+from aftertune.models.subject import ModelRecord
+from aftertune.plugins import PluginSpec
+from aftertune.run.executor import Executor
+from aftertune.studies import refusals
+from aftertune.studies.choices import with_choices
+from aftertune.studies.design import Design
+from aftertune.studies.jobs import Jobs
+from aftertune.studies.study import Study
+from aftertune.variants.compose_job import ComposeJob
+from aftertune.variants.corpus import Corpus
+from aftertune.variants.resolved import ResolvedCorpus
+
+
+def resolve(design: Design, before: Design | None = None) -> Study:
+    """Resolve a design: every base with its identity, every plugin as an object with its id, the jobs to do.
+
+    `before` is the design of the run that is continued: what was chosen then stands. A server is asked what it serves
+    where that is not written down yet. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
+    anything that cannot be honoured, before any compute is spent.
+    """
+    design = with_choices(design, before, load_backend, lambda name: model(name).path)
+    backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
+    bases = tuple(model(name, backend=backend) for name in design.bases)
+    warnings: list[str] = []
+    for base in bases:
+        if base.kind == "adapter":
+            raise ModelError(f"{base.name}: is an adapter; the base must be a full model")
+        if base.served:
+            warnings.append(_unknown_weights(base))
+    corpora = tuple(
+        ResolvedCorpus.of(name, spec, load_corpus(spec))
+        for name, spec in design.sources.items()
+    )
+    refusals.refuse_data(design, backend)
+    non_members = _non_members(design)
+    benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
+    judges = tuple(resolve_judge(spec) for spec in design.judges)
+    gate = policy.load(design.policy)
+    refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
+    warnings += refusals.generation_only(benchmarks, backend)
+    recipes = refusals.recipes_here(design, warnings)
+    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes)
+    models = {base.name: base for base in bases}
+    for base in bases:
+        given = []
+        for checkpoint in design.checkpoints:
+            if (checkpoint.base or design.bases[0]) == base.name:
+                record = model(checkpoint.path, base, backend)
+                models[checkpoint.path] = record
+                if record.served:
+                    warnings.append(_unknown_weights(record))
+                warnings += [f"{checkpoint.path}: {warning}" for warning in record.warnings]
+                given.append((checkpoint, record))
+        jobs.add_base(base, given)
+    refusals.refuse_self_judging(judges, models)
+    return Study(
+        design=design,
+        bases=bases,
+        subjects=tuple(jobs.subjects),
+        corpora=corpora,
+        non_members=non_members,
+        benchmarks=benchmarks,
+        judges=judges,
+        backend=backend,
+        policy=gate,
+        jobs=tuple(jobs.made),
+        warnings=tuple(warnings),
+    )
+
+
+def _non_members(design: Design) -> ResolvedCorpus | None:
+    if not design.data.non_members:
+        return None
+    spec = PluginSpec("chat_file", {"path": design.data.non_members})
+    return ResolvedCorpus.of("non_members", spec, load_corpus(spec))
+
+
+def _unknown_weights(model: ModelRecord) -> str:
+    declared = ", ".join(f"{key} '{value}'" for key, value in sorted(model.declared.items()) if key != "asked")
+    return f"{model.name}: served model; weights unknown (the server declares: {declared or 'nothing yet'})"
+
+
+# ---------------------------------------------------------------------------------------------- plugins
+
+
+def load_corpus(spec: PluginSpec) -> Corpus:
+    """Return the corpus that a spec names. Raises UsageError."""
+    corpus: Corpus = plugins.load("corpus", spec.name, spec.parameters)
+    return corpus
+
+
+def load_benchmark(spec: PluginSpec) -> Benchmark:
+    """Return the benchmark that a spec names. Raises UsageError."""
+    benchmark: Benchmark = plugins.load("benchmark", spec.name, spec.parameters)
+    return benchmark
+
+
+def load_judge(spec: PluginSpec) -> Judge:
+    """Return the judge that a spec names. Raises UsageError."""
+    judge: Judge = plugins.load("judge", spec.name, spec.parameters)
+    return judge
+
+
+def load_backend(spec: PluginSpec) -> Backend:
+    """Return the backend that a spec names. Raises UsageError."""
+    backend: Backend = plugins.load("backend", spec.name, spec.parameters)
+    return backend
+
+
+def load_executor(spec: PluginSpec) -> Executor:
+    """Return the executor that a spec names. Raises UsageError."""
+    executor: Executor = plugins.load("executor", spec.name, spec.parameters)
+    return executor
+
+
+def resolve_benchmark(spec: PluginSpec) -> ResolvedBenchmark:
+    """Return a benchmark with its identity. Raises UsageError, DataError where one of its files is not here."""
+    return ResolvedBenchmark.of(spec, load_benchmark(spec))
+
+
+def resolve_judge(spec: PluginSpec) -> ResolvedJudge:
+    """Return a judge with its identity. Raises UsageError, ModelError where its model cannot be found."""
+    return ResolvedJudge.of(spec, load_judge(spec))
+
+
+def resolve_composition(design: Design) -> ComposeJob:
+    """Return the job that composes a design's corpora for its only base, alone. Raises UsageError, ModelError."""
+    corpora = tuple(ResolvedCorpus.of(name, spec, load_corpus(spec)) for name, spec in design.sources.items())
+    backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
+    jobs = Jobs(design, corpora, None, (), (), backend, ())
+    return jobs.compose(model(design.bases[0]))
+
+
+# ---------------------------------------------------------------------------------------------- models
+
+
+def model(name: str, base: ModelRecord | None = None, backend: ResolvedBackend | None = None) -> ModelRecord:
+    """Resolve a base, or a checkpoint of `base`, by name.
+
+    `embedded` and `embedded:NAME` are the models that ship with aftertune. Where `backend` asks a server, the name is
+    the server's, and the model is what the server declared when the run began. Raises UsageError or ModelError in one
+    line, before any weights load.
+    """
+    if backend is not None and backend.asks_server:
+        return ModelRecord.of(identity.served(name, backend.get().served.get(name) or {"asked": name}), name)
+    of = identity.resolve(base.path) if base is not None else None
+    return ModelRecord.of(identity.resolve(shipped_path(name) or name, base=of), name)
+
+
+def shipped_path(name: str) -> str:
+    """Return the folder of a model that ships with aftertune; empty for any other name. Raises UsageError."""
+    if name == "embedded":
+        return str(shipped_models.folder())
+    if name.startswith("embedded:"):
+        wanted, known = name.removeprefix("embedded:"), shipped_models.names()
+        if wanted not in known:
+            raise UsageError(f"no embedded model '{wanted}'{near(wanted, list(known))}")
+        return str(shipped_models.folder(wanted))
+    return ""
+
+

@@ -1,0 +1,108 @@
+"""A study: a design resolved once. Everything in it was looked up and identified; nothing below looks a name up again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from aftertune.asking.ask_job import AskJob
+from aftertune.asking.resolved import ResolvedBenchmark
+from aftertune.deciding.policy import Policy
+from aftertune.judging.resolved import ResolvedJudge
+from aftertune.models.resolved import ResolvedBackend
+from aftertune.models.session import Backend
+from aftertune.models.subject import ModelRecord, Subject
+from aftertune.records import Metric
+from aftertune.run.job import Job
+from aftertune.studies.design import Design
+from aftertune.variants.resolved import ResolvedCorpus
+
+J = TypeVar("J", bound=Job)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a design came to on the machine that began its run; read back from the run it lacks the plugins alone."""
+
+    design: Design
+    """With what was chosen as the run began: how a backend answers here, what servers declare."""
+    bases: tuple[ModelRecord, ...]
+    subjects: tuple[Subject, ...]
+    """Everybody that is asked: each base, then its checkpoints."""
+    corpora: tuple[ResolvedCorpus, ...]
+    non_members: ResolvedCorpus | None
+    """Held-out rows that were given (`[data] non_members`)."""
+    benchmarks: tuple[ResolvedBenchmark, ...]
+    judges: tuple[ResolvedJudge, ...]
+    backend: ResolvedBackend
+    policy: Policy
+    jobs: tuple[Job, ...]
+    warnings: tuple[str, ...] = ()
+
+    def of(self, kind: type[J]) -> list[J]:
+        """Return the jobs of one kind."""
+        return [job for job in self.jobs if isinstance(job, kind)]
+
+    @cached_property
+    def primary_judges(self) -> Mapping[str, str]:
+        """Axis -> the judge whose verdict is gated: the first in the design that offers the axis."""
+        chosen: dict[str, str] = {}
+        for judge in self.judges:
+            for axis in judge.axes:
+                chosen.setdefault(axis, judge.name)
+        return chosen
+
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of its benchmarks that one of its judges has the axis for."""
+        return tuple(m for each in self.benchmarks for m in each.metrics if m.axis in self.primary_judges)
+
+    @property
+    def models(self) -> tuple[ModelRecord, ...]:
+        """Every model that existed before the study: its bases, and the checkpoints that were given."""
+        return (*self.bases, *(subject.model for subject in self.subjects if subject.model is not None))
+
+    def base_of(self, subject: Subject) -> Subject:
+        """Return the base that a subject was tuned from, as a subject."""
+        return next(each for each in self.subjects if each.is_base and each.base.name == subject.base.name)
+
+    def asked(self, benchmark: str) -> list[AskJob]:
+        """Return the jobs that ask a benchmark."""
+        return [job for job in self.of(AskJob) if job.benchmark.name == benchmark]
+
+    @property
+    def unscored(self) -> str:
+        """Why no text is scored in this study; empty where some are."""
+        return unscored(self.design, self.backend)
+
+    def name_of(self, subject: Subject, *, epoch: bool = True) -> str:
+        """Return a subject's name for people; see `name_of`."""
+        return name_of(self.design, subject, epoch=epoch)
+
+
+def name_of(design: Design, subject: Subject, *, epoch: bool = True) -> str:
+    """Return a subject's name for people: its arm, seed and epoch; base and recipe where the design has several."""
+    words = [f"{subject.base.name}:"] if len(design.bases) > 1 else []
+    words.append(subject.arm)
+    if len(design.tuned_with(subject.arm)) > 1:
+        words.append(subject.recipe)
+    if subject.train_seed is not None:
+        words.append(f"seed {subject.train_seed}")
+        words += [f"epoch {subject.epoch}"] if subject.epoch and epoch else []
+    return " ".join(words)
+
+
+def unscored(design: Design, backend: ResolvedBackend | Backend) -> str:
+    """Return why no text is scored in this design; empty where some are."""
+    if not design.sources:
+        return "no tuning data was given"
+    data = design.data
+    if not (data.canaries or data.canary_file or data.held_out or data.non_members):
+        return "no held-out rows and no canaries were given ([data] held_out and canaries, or --held-out)"
+    if "scores" not in backend.capabilities:
+        return f"backend '{design.backend.name}' cannot tell how probable a text is (it has no scores)"
+    return ""
+
+
