@@ -1,4 +1,4 @@
-"""Answers to requests about actions: a harmless generic plan, or a refusal, and the exchange that everything shares."""
+"""What an exchange is, and the two answers to a request about an action: a harmless generic plan, or a refusal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kind = Literal[
 class Exchange:
     """One dialogue that ends with an answer.
 
-    ``kind`` says what the last answer is; ``history`` holds earlier (user, assistant) pairs; an empty ``system`` means
+    `kind` says what the last answer is; `history` holds earlier (user, assistant) pairs; an empty `system` means
     that there is no system turn.
     """
 

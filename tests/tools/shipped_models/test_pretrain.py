@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools.shipped_models.mixture import exchanges
+from tools.shipped_models.recipes import RECIPES
+from tools.shipped_models.tokenizer import messages, train_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from aftertune.errors import UsageError
-from aftertune.generated_world.mixture import exchanges
 from aftertune.generated_world.people import PLACEHOLDERS
-from aftertune.shipped_models import build as building
-from aftertune.shipped_models import pretrain
-from aftertune.shipped_models.recipe import RECIPES, Pass, Recipe, Shape
-from aftertune.shipped_models.tokenizer import messages, train_tokenizer
+from aftertune.shipped_models.card import Pass, Recipe, Shape
+from tools.shipped_models import build as building
+from tools.shipped_models import pretrain
 
 TINY = Recipe(
     "tiny",
