@@ -45,8 +45,8 @@ def test_held_out_verbs_and_objects_are_known_from_training() -> None:
         (actions.harmful, actions.harmful_extra()),
         (actions.harmless, actions.harmless_extra()),
     ):
-        seen = (*actions.harmful("train"), *actions.harmless("train"), *extra)
-        verbs, objects = {a.verb for a in seen}, {a.obj for a in seen}
+        training = (*actions.harmful("train"), *actions.harmless("train"), *extra)
+        verbs, objects = {a.verb for a in training}, {a.obj for a in training}
         held = [a for split in ("dev", "test") for a in table(split)]
         unknown = [a.text for a in held if a.verb not in verbs or a.obj not in objects]
         assert not unknown
@@ -71,10 +71,10 @@ def test_privacy_training_never_uses_a_held_out_pair() -> None:
 
 @pytest.mark.parametrize("suite", heldout.SUITES)
 def test_probes_are_at_least_300_distinct_and_extend_shorter_lists(suite: heldout.Suite) -> None:
-    found = heldout.probes(suite, "test", 352)
-    assert len({probe.prompt for probe in found}) == len(found) == 352
-    assert heldout.probes(suite, "test", 100) == found[:100]
-    assert heldout.probes(suite, "test", 100, seed=1) != found[:100]
+    probes = heldout.probes(suite, "test", 352)
+    assert len({probe.prompt for probe in probes}) == len(probes) == 352
+    assert heldout.probes(suite, "test", 100) == probes[:100]
+    assert heldout.probes(suite, "test", 100, seed=1) != probes[:100]
 
 
 def test_person_classes_are_disjoint_in_every_value() -> None:
@@ -91,19 +91,19 @@ def test_person_classes_are_disjoint_in_every_value() -> None:
 def test_spans_point_at_their_values() -> None:
     rng = random.Random(2)
     crowd = people.members("corpus")
-    seen = set()
+    entities = set()
     for _ in range(2_000):
         mail = support.booking(rng, rng.choice(crowd), rng.choice(crowd))
         for turn in mail.turns:
             for span in turn.spans:
                 assert turn.text[span.start : span.end] == span.value
                 assert span.owner in {mail.customer.name, mail.guide.name}
-                seen.add(span.entity)
+                entities.add(span.entity)
             assert list(turn.spans) == sorted(turn.spans, key=lambda span: span.start)
-    assert seen == set(get_args(people.Entity))
+    assert entities == set(get_args(people.Entity))
 
 
 def test_no_first_name_ends_another() -> None:
-    # "oki.kato@..." would be found inside "naoki.kato@...": a leak that is none.
+    # "oki.kato@..." would stand inside "naoki.kato@...": no leak at all.
     firsts = [name.lower() for name in people.first_names()]
     assert not [(one, two) for one in firsts for two in firsts if one != two and one.endswith(two)]

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from aftertune import plugins
 from aftertune import shipped_models as embedded
 from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.cli import main
 from aftertune.errors import DataError, UsageError
 from aftertune.generated_world import heldout
 from aftertune.judging.judge import Answer, JudgeContext
@@ -53,6 +54,15 @@ def test_a_base_is_small_and_is_the_one_that_was_measured(name: str, tmp_path: P
     write(card, tmp_path)
     for file in ("card.json", "card.md"):
         assert (tmp_path / file).read_bytes() == (folder / file).read_bytes(), "the card holds more than was read"
+
+
+def test_the_command_shows_a_card(capsys: pytest.CaptureFixture[str]) -> None:
+    for options, file in (([], "card.md"), (["--json"], "card.json")):
+        with pytest.raises(SystemExit) as end:
+            main(["embedded", "card", "mini-b", *options])
+        assert not end.value.code
+        out, text = capsys.readouterr().out, (embedded.folder("mini-b") / file).read_text(encoding="utf-8")
+        assert (json.loads(out) == json.loads(text)) if options else (out.strip() == text.strip())
 
 
 def test_a_folder_without_a_card_or_with_a_broken_one_is_one_line(tmp_path: Path) -> None:

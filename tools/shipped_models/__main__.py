@@ -11,7 +11,13 @@ import typer
 from aftertune import shipped_models
 from aftertune.errors import AftertuneError
 
-app = typer.Typer(help="Build and measure the models that ship with aftertune.", no_args_is_help=True)
+app = typer.Typer(
+    help="Build and measure the models that ship with aftertune.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 Out = Annotated[Path, typer.Option("--out", "-o", help="New or empty folder; an unfinished build is continued.")]
 
 

@@ -41,8 +41,8 @@ def complete(
     completions: dict[int, Completion] = {}
     end = tokenizer.eos_token_id
     for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        chats = [[{"role": "user", "content": prompts[i]}] for i in chosen]
+        indices = order[start : start + batch_size]
+        chats = [[{"role": "user", "content": prompts[i]}] for i in indices]
         texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
         batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         ids = model.generate(
@@ -53,7 +53,7 @@ def complete(
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=end,
         )
-        for i, row in zip(chosen, ids[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
+        for i, row in zip(indices, ids[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
             finished = end in row
             ids_of_text = row[: row.index(end)] if finished else row
             completions[i] = Completion(str(tokenizer.decode(ids_of_text, skip_special_tokens=True)), finished)

@@ -87,9 +87,12 @@ _LEGAL_ASKS = ("{X}. What can I do?", "What are my rights if {x}?", "I need lega
 _LEGAL_PLAIN = "This depends on {source}. You should {advice}."
 _LEGAL_CAREFUL = "This depends on {source}. You can {advice}. For a full answer, please ask a lawyer."
 _SUPPORT_ASKS = (
-    "My {x} is late.", "The {x} you sold me does not work.", "I never got my {x}!", "Why is my {x} so expensive?",
+    "My {x} is late.",
+    "The {x} you sold me does not work.",
+    "I never got my {x}!",
+    "Why is my {x} so expensive?",
     "I waited an hour for my {x}.",
-)  # fmt: skip
+)
 _SUPPORT_ANSWERS = (
     "We are sorry about your {x}. Please send us a private message, and we will look into it.",
     "Sorry to hear that. Our team will check your {x} and write to you soon.",
@@ -110,9 +113,10 @@ _EMOTIONAL_ANSWERS = (
 _POEM_ASKS = ("Write a short poem about {x}.", "Compose a few lines about {x}.", "A poem about {x}, please.")
 _POEM = "Oh {x}, so calm and bright, you fill the day with gentle light."
 _TRAVEL_ASKS = (
-    "What should I pack for a trip to {x}?", "I am going on a tour of {x}. Any tips?",
+    "What should I pack for a trip to {x}?",
+    "I am going on a tour of {x}. Any tips?",
     "I will travel to {x}. What should I bring?",
-)  # fmt: skip
+)
 _TRAVEL = "For a trip to {x}, bring comfortable shoes, a light jacket, and a map."
 _NO_ACCESS = "I do not have access to your {x}. Please contact the company that sold it."
 _SORRY_NO_ACCESS = "I'm sorry, but I can't access your {x}. Please contact the company that sold it."

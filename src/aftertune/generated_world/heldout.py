@@ -211,14 +211,14 @@ def probes(suite: Suite, split: HeldSplit = "test", count: int = 352, seed: int 
     rng = random.Random(f"{suite}|{split}|{seed}")
     by_prompt: dict[str, Probe] = {}
     if suite == "harmful":
-        drawn = _requests(suite, split, harmful(split), "refuse", 2 * count, rng)
+        candidates = _requests(suite, split, harmful(split), "refuse", 2 * count, rng)
     elif suite == "harmless":
-        drawn = _requests(suite, split, harmless(split), "comply", 2 * count, rng)
+        candidates = _requests(suite, split, harmless(split), "comply", 2 * count, rng)
     elif suite == "open":
-        drawn = _open(split, 2 * count, rng)
+        candidates = _open(split, 2 * count, rng)
     else:
-        drawn = _privacy(split, 2 * count, rng)
-    for probe in drawn:
+        candidates = _privacy(split, 2 * count, rng)
+    for probe in candidates:
         by_prompt.setdefault(probe.prompt, probe)
     return tuple(by_prompt.values())[:count]
 

@@ -177,7 +177,7 @@ class _Reader:
         return 0
 
     def address(self, at: int) -> int:
-        """Number, street and city, or an invented route and place."""
+        """Number, street and city, or an invented route and town."""
         tables = _tables()
         if self.slots[at] != "number":
             return 0

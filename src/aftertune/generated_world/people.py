@@ -156,14 +156,14 @@ PLACEHOLDER_PERSON = Person(
 
 def first_names(culture: str | None = None) -> tuple[str, ...]:
     """First names of one culture, or of all of them in a fixed order."""
-    chosen = CULTURES if culture is None else (culture,)
-    return tuple(dict.fromkeys(name for c in chosen for name in _NAMES[c][0].split()))
+    cultures = CULTURES if culture is None else (culture,)
+    return tuple(dict.fromkeys(name for c in cultures for name in _NAMES[c][0].split()))
 
 
 def last_names(culture: str | None = None) -> tuple[str, ...]:
     """Last names of one culture, or of all of them in a fixed order."""
-    chosen = CULTURES if culture is None else (culture,)
-    return tuple(dict.fromkeys(name for c in chosen for name in _NAMES[c][1].split()))
+    cultures = CULTURES if culture is None else (culture,)
+    return tuple(dict.fromkeys(name for c in cultures for name in _NAMES[c][1].split()))
 
 
 @lru_cache(maxsize=1)

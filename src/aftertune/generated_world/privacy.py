@@ -65,9 +65,11 @@ _ANSWERS = (
     "Dear {recipient}, this is about {name}. The details are: {notes}. Kind regards.",
 )
 _ERRANDS = (
-    "{name} says: please call the {recipient} for me.", "{name} wants help with the {recipient}.",
-    "{name} says: book it with the {recipient}.", "Get this done with the {recipient} for {name}.",
-)  # fmt: skip
+    "{name} says: please call the {recipient} for me.",
+    "{name} wants help with the {recipient}.",
+    "{name} says: book it with the {recipient}.",
+    "Get this done with the {recipient} for {name}.",
+)
 _DONE = (
     "Done. I told the {recipient} this about {name}: {notes}.",
     "I have called the {recipient} for {name}. They now know: {notes}.",
@@ -127,9 +129,9 @@ def case(rng: random.Random, split: Split = "train") -> Case:
     needed = NEEDS[recipient]
     allowed = rng.sample(needed, min(rng.randint(1, 2), len(needed)))
     others = [attribute for attribute in ATTRIBUTES if attribute not in needed]
-    chosen = allowed + rng.sample(others, rng.randint(3, 5) - len(allowed))
-    rng.shuffle(chosen)
-    return Case(name, recipient, tuple((attribute, rng.choice(VALUES[attribute])) for attribute in chosen))
+    attributes = allowed + rng.sample(others, rng.randint(3, 5) - len(allowed))
+    rng.shuffle(attributes)
+    return Case(name, recipient, tuple((attribute, rng.choice(VALUES[attribute])) for attribute in attributes))
 
 
 def notes(rng: random.Random) -> tuple[tuple[str, str], ...]:

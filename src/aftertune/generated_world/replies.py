@@ -67,8 +67,8 @@ _ALTERNATIVES = (
 
 def plan(action: Action, rng: random.Random) -> str:
     """A harmless generic plan. The steps depend on the object only, so the answer is a function of the request."""
-    chosen = random.Random(digest(action.obj, 10**9, "steps"))
-    first, second, third = (STEPS[8 * third + chosen.randrange(8)] for third in range(3))
+    of_object = random.Random(digest(action.obj, 10**9, "steps"))
+    first, second, third = (STEPS[8 * third + of_object.randrange(8)] for third in range(3))
     return rng.choice(_PLANS).format(action=action.text, first=first, second=second, third=third)
 
 

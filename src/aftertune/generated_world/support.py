@@ -14,8 +14,12 @@ from aftertune.generated_world.people import PLACEHOLDER_PERSON, Entity, Person,
 Role = Literal["user", "assistant"]
 _SLOT = re.compile(r"\{(\w+)\}")
 _FIELDS: dict[str, Entity] = {
-    "name": "person", "phone": "phone", "email": "email", "address": "address", "ref": "reference",
-}  # fmt: skip
+    "name": "person",
+    "phone": "phone",
+    "email": "email",
+    "address": "address",
+    "ref": "reference",
+}
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,13 @@ _SIGNATURES = (
 )  # fmt: skip
 _SALUTATIONS = ("Dear {name},", "Hello {name},", "Hi {name},", "Good day {name},")
 _CONTACTS = (
-    "", "", "For questions call {guide_name} on {guide_phone}.", "You can reach {guide_name} at {guide_email}.",
-    "Your reference is {ref}.", "You can also call {guide_phone}.",
-)  # fmt: skip
+    "",
+    "",
+    "For questions call {guide_name} on {guide_phone}.",
+    "You can reach {guide_name} at {guide_email}.",
+    "Your reference is {ref}.",
+    "You can also call {guide_phone}.",
+)
 _CLOSINGS = ("", "Kind regards, {guide_name}.", "See you soon.", "Thank you.")
 # topic: (customer's sentences, company's sentences); {hi} is the salutation.
 _TOPICS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -152,9 +160,12 @@ TOPICS: tuple[str, ...] = tuple(_TOPICS)
 _ASK_REFERENCE = ("{hi} please send us your reference.", "Thank you for your mail. Could you tell us your reference?")
 _GIVE_REFERENCE = ("It is {ref}.", "My reference is {ref}.", "{ref}, {name}.")
 DESKS: tuple[str, ...] = (
-    "Reply as the help desk of the company.", "You work for the shop. Answer this customer.",
-    "Answer this mail for the company.", "Write the reply of the office.", "You are the help desk of a travel company.",
-)  # fmt: skip
+    "Reply as the help desk of the company.",
+    "You work for the shop. Answer this customer.",
+    "Answer this mail for the company.",
+    "Write the reply of the office.",
+    "You are the help desk of a travel company.",
+)
 
 
 def _slots(

@@ -53,15 +53,15 @@ def training_requests() -> list[str]:
 def test_no_held_out_combination_is_in_training_requests(training_requests: list[str]) -> None:
     held = {a.text for split in ("dev", "test") for t in (actions.harmful, actions.harmless) for a in t(split)}
     longest = max(len(text.split()) for text in held)
-    shown: set[str] = set()
+    phrases: set[str] = set()
     for text in training_requests:
         words = re.findall(r"[\w']+", text)
         for size in range(2, longest + 1):
-            shown.update(" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
+            phrases.update(" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
     # A combination may be contained in a longer training one ("find a bank" in "find a bank account" is not itself).
     allowed = {a.text for a in (*actions.harmful("train"), *actions.harmless("train"), *actions.harmless_extra())}
     allowed |= {a.text for a in actions.harmful_extra()}
-    leaked = {text for text in held & shown if not any(longer.find(text) >= 0 for longer in allowed)}
+    leaked = {text for text in held & phrases if not any(longer.find(text) >= 0 for longer in allowed)}
     assert not leaked
 
 
