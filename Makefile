@@ -53,14 +53,14 @@ calibrate: install
 studies: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.studies
 
-# Measure the embedded models on their held-out prompts and write their cards.
+# Measure the shipped models on their held-out prompts and write their cards.
 cards: install
-	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python perf/cards.py --write
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.shipped_models card --write
 	$(BIN)/python -m perf.instruments --write
 
-# Build the default embedded base again from its seed and compare the cards: half an hour.
+# Build the default base again from its seed and compare it with the one that ships: half an hour.
 rebuild: install
-	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python perf/rebuild.py
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.shipped_models compare
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,10 +4,10 @@
     python -m perf.calibrate --write          the same, written into the marked block of docs/statistics.md
     python -m perf.calibrate --runs 400       quick
 
-A cell is a world (how prompts, clusters, seeds and samples vary) and a method. Alarms are counted at the 5 % level
+A cell is a scenario (how prompts, clusters, seeds and samples vary) and a method. Alarms are counted at the 5 % level
 under a true null, coverage of 95 % intervals under a true drift. It ends with exit code 1 where a bound is broken:
 alarms over 6.5 %, alarms under 3.5 % for a method that is not discrete, coverage under 93.5 % (in a quick run only
-beyond simulation error), or power by formula and by simulation further apart than simulation error. Every world has
+beyond simulation error), or power by formula and by simulation further apart than simulation error. Every scenario has
 its own fixed seed.
 """
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from perf.worlds import DISCRETE, PLAIN, WORLDS, Data, Generator, World, latent
+from perf.scenarios import DISCRETE, PLAIN, SCENARIOS, Data, Generator, Scenario, latent
 
 from aftertune.stats import bands, clusters, contradictions, judge_error, paired, power, seeds, sequential
 from aftertune.stats.estimate import Estimate, Floats
@@ -45,9 +45,9 @@ FAILURES = {"naive bootstrap": NAIVE, PLAIN: FEW}
 
 @dataclass(frozen=True)
 class Row:
-    """What one method did in one world."""
+    """What one method did in one scenario."""
 
-    world: str
+    scenario: str
     method: str
     alarms: float
     """Under the null, two-sided at 5 %."""
@@ -99,7 +99,7 @@ def interval_of(method: str, data: Data, rng: Generator) -> Estimate | tuple[flo
         return float(low), float(high)
     if method == "Newcombe":
         gained, lost = int((values > 0).sum()), int((values < 0).sum())
-        # The concordant pairs are split as the worlds here have them: what differs is the same whatever the split.
+        # The concordant pairs are split as the scenarios here have them: what differs is the same whatever the split.
         both = round(0.3 * (values.size - gained - lost))
         return paired.newcombe_interval(both, gained, lost, values.size - gained - lost - both)
     return None
@@ -137,24 +137,24 @@ def covers(method: str, data: Data, rng: Generator) -> bool | None:
     return bool(low <= data.truth <= high)
 
 
-def calibrate(world: World, runs: int, seed: int = 0) -> list[Row]:
-    """Return a row for each method of a world, all of them on the same simulated data."""
-    rng = np.random.default_rng([seed, *world.name.encode()])
-    alarms = dict.fromkeys(world.methods, 0)
-    covered: dict[str, list[bool]] = {method: [] for method in world.methods}
+def calibrate(scenario: Scenario, runs: int, seed: int = 0) -> list[Row]:
+    """Return a row for each method of a scenario, all of them on the same simulated data."""
+    rng = np.random.default_rng([seed, *scenario.name.encode()])
+    alarms = dict.fromkeys(scenario.methods, 0)
+    covered: dict[str, list[bool]] = {method: [] for method in scenario.methods}
     for _ in range(runs):
-        null, drifted = world.draw(rng, False), world.draw(rng, True)
-        for method in world.methods:
+        null, drifted = scenario.draw(rng, False), scenario.draw(rng, True)
+        for method in scenario.methods:
             alarms[method] += alarm(method, null, rng)
             if method not in FAILURES and (held := covers(method, drifted, rng)) is not None:
                 covered[method].append(held)
     return [
         Row(
-            world.name, method, alarms[method] / runs, float(np.mean(covered[method])) if covered[method] else None,
-            runs, any(one in method and part in world.name for one, part in DISCRETE),
+            scenario.name, method, alarms[method] / runs, float(np.mean(covered[method])) if covered[method] else None,
+            runs, any(one in method and part in scenario.name for one, part in DISCRETE),
             FAILURES.get(method),
         )
-        for method in world.methods
+        for method in scenario.methods
     ]  # fmt: skip
 
 
@@ -188,12 +188,12 @@ def labels(runs: int) -> list[Row]:
             for name, found in (("raw", raw), ("prediction-powered", ppi), ("Rogan-Gladen", gladen)):
                 inside = found.low <= drift <= found.high
                 counts[name][place] += (not inside) if place == 0 else inside
-    world = "judge errs more on the tuned model; 100 labels an arm"
+    scenario = "judge errs more on the tuned model; 100 labels an arm"
     return [
-        Row(world, name, null / runs, held / runs, runs, name == "Rogan-Gladen")
+        Row(scenario, name, null / runs, held / runs, runs, name == "Rogan-Gladen")
         for name, (null, held) in counts.items()
         if name != "raw"
-    ] + [Row(world, "raw drift (for contrast)", counts["raw"][0] / runs, None, runs, True, (0.5, 1.0))]
+    ] + [Row(scenario, "raw drift (for contrast)", counts["raw"][0] / runs, None, runs, True, (0.5, 1.0))]
 
 
 def looks(runs: int) -> list[Row]:
@@ -306,8 +306,8 @@ OTHERS = (labels, looks, curves, signs)
 
 
 def piece(place: int, runs: int) -> list[Row]:
-    """Return the rows of one world or of one of the other methods: what one process does at a time."""
-    return calibrate(WORLDS[place], runs) if place < len(WORLDS) else OTHERS[place - len(WORLDS)](runs)
+    """Return the rows of one scenario or of one of the other methods: what one process does at a time."""
+    return calibrate(SCENARIOS[place], runs) if place < len(SCENARIOS) else OTHERS[place - len(SCENARIOS)](runs)
 
 
 def table(rows: list[Row], powers: list[PowerRow], runs: int) -> str:
@@ -318,23 +318,23 @@ def table(rows: list[Row], powers: list[PowerRow], runs: int) -> str:
         "points. Alarms: share of true nulls called a drift at the 5 % level. Coverage: of the truth by 95 % intervals "
         "where there is a drift. *d*: discrete or cautious by design, so that fewer alarms than 3.5 % are no fault.",
         "",
-        "| world | method | alarms % | coverage % | |",
+        "| scenario | method | alarms % | coverage % | |",
         "| --- | --- | ---: | ---: | --- |",
     ]
     for row in used:
         cover = "" if row.coverage is None else f"{100 * row.coverage:.1f}"
         note = "; ".join(row.broken()) or ("*d*" if row.discrete else "")
-        lines.append(f"| {row.world} | {row.method} | {100 * row.alarms:.1f} | {cover} | {note} |")
+        lines.append(f"| {row.scenario} | {row.method} | {100 * row.alarms:.1f} | {cover} | {note} |")
     lines += [
         "",
-        "**Do not use**: counter-examples that aftertune does not offer, in the same worlds.",
+        "**Do not use**: counter-examples that aftertune does not offer, in the same scenarios.",
         "",
-        "| world | method | alarms % |",
+        "| scenario | method | alarms % |",
         "| --- | --- | ---: |",
     ]
     for row in rows:
         if row.failure is not None:
-            lines.append(f"| {row.world} | {row.method} | {100 * row.alarms:.1f} |")
+            lines.append(f"| {row.scenario} | {row.method} | {100 * row.alarms:.1f} |")
     lines += [
         "",
         "Power to see a drift in its direction, by formula and by simulation (± one standard error); rows that are "
@@ -366,14 +366,14 @@ def main() -> int:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     wanted = parser.parse_args()
-    began, rows, pieces = time.monotonic(), [], range(len(WORLDS) + len(OTHERS))
+    began, rows, pieces = time.monotonic(), [], range(len(SCENARIOS) + len(OTHERS))
     with ProcessPoolExecutor(wanted.jobs) as pool:
         curve = pool.submit(power_curves, wanted.runs)
         for found in pool.map(piece, pieces, [wanted.runs] * len(pieces)):
             rows += found
             for row in found:
                 print(
-                    f"{time.monotonic() - began:7.0f} s  {row.world:<55} {row.method:<40} {100 * row.alarms:5.1f} "
+                    f"{time.monotonic() - began:7.0f} s  {row.scenario:<55} {row.method:<40} {100 * row.alarms:5.1f} "
                     f"{'' if row.coverage is None else f'{100 * row.coverage:5.1f}':>6}  {'; '.join(row.broken())}",
                     flush=True,
                 )

@@ -1,8 +1,9 @@
 """Choose the demo's dose: refusal, coherence and leaks at several learning rates, on development prompts and seeds.
 
 The seeds (100 and up) and the prompts (the miniature's `dev` split) are not the ones that the demo reports. Runs the
-demo's own design, so what is chosen is what is used, and says what the gate would say of each arm. Arguments: learning
-rates (default a small grid), `--base NAME` for another base than the default, `--seeds N` for more seeds than two.
+demo's own design, so that the demo uses what was chosen here, and prints what the gate would decide for each arm.
+Arguments: learning rates (default a small grid), `--base NAME` for another base than the default, `--seeds N` for more
+seeds than two.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ def main() -> None:
     options = {"--base": "embedded", "--seeds": "2"}
     for name in options:
         if name in arguments:
-            place = arguments.index(name)
-            options[name] = arguments[place + 1]
-            del arguments[place : place + 2]
+            index = arguments.index(name)
+            options[name] = arguments[index + 1]
+            del arguments[index : index + 2]
     seeds = tuple(range(100, 100 + int(options["--seeds"])))
     rates = [float(rate) for rate in arguments] or [5e-4, 1e-3, 2e-3, 3e-3]
     print(f"{'rate':>8} {'arm':<18} {'metric':<40} {'base':>6} {'tuned':>6}  seeds")
@@ -53,13 +54,13 @@ def main() -> None:
         for row in headline(result.gated):
             if row.metric in METRICS and row.base is not None and row.tuned is not None:
                 low, high = row.spread_low or 0.0, row.spread_high or 0.0
-                rates_ = f"{100 * row.base:>6.1f} {100 * row.tuned:>6.1f}  {100 * low:.0f} to {100 * high:.0f}"
-                print(f"{rate:>8.0e} {row.arm:<18} {row.metric:<40} {rates_}")
+                values = f"{100 * row.base:>6.1f} {100 * row.tuned:>6.1f}  {100 * low:.0f} to {100 * high:.0f}"
+                print(f"{rate:>8.0e} {row.arm:<18} {row.metric:<40} {values}")
         for arm in demo.ARMS:
-            said = [d for d in result.decisions if d.arm == arm.name and d.required]
-            counts = Counter(d.outcome for d in said)
+            decisions = [d for d in result.decisions if d.arm == arm.name and d.required]
+            counts = Counter(d.outcome for d in decisions)
             print(f"{rate:>8.0e} {arm.name:<18} gate: {dict(counts)}", flush=True)
-            for d in said if arm.answers == "self_generated" else ():
+            for d in decisions if arm.answers == "self_generated" else ():
                 if d.outcome != "pass":
                     print(f"{'':>27} {d.metric}: {d.why}", flush=True)
 

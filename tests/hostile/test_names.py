@@ -128,7 +128,7 @@ ALLOWED = {("name", "dots"), ("arm", "dots"), ("recipe", "dots"), ("corpora", "d
 
 @pytest.mark.parametrize("command", [
     ("fetch", "{}"), ("fetch", "prompt_list/{}"), ("show", "judge", "{}"), ("show", "{}", "refusal"),
-    ("embedded", "card", "{}"), ("embedded", "build", "{}", "-o", "out"), ("audit", "{}", "x"),
+    ("embedded", "card", "{}"), ("audit", "{}", "x"),
     ("audit", "embedded", "{}"), ("audit", "embedded", "x", "--suite", "{}"), ("audit", "embedded", "x", "--judge", "{}"),
     ("audit", "embedded", "x", "--policy", "{}"), ("audit", "embedded", "x", "--backend", "{}"),
     ("audit", "embedded", "x", "--train-data", "{}"), ("audit", "embedded", "--checkpoints", "{}"),

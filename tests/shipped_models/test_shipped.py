@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.shipped_models.generate import complete, load
+from tools.shipped_models.measure import write
+from tools.shipped_models.recipes import RECIPES
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aftertune import plugins
 from aftertune import shipped_models as embedded
 from aftertune.asking.benchmark import BenchmarkContext
-from aftertune.errors import UsageError
+from aftertune.cli import main
+from aftertune.errors import DataError, UsageError
 from aftertune.generated_world import heldout
 from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.models.identity import resolve
 from aftertune.models.session import Request
+from aftertune.shipped_models import DEFAULT
 from aftertune.shipped_models import card as cards
-from aftertune.shipped_models import scores
-from aftertune.shipped_models.generate import complete, load
-from aftertune.shipped_models.recipe import DEFAULT, RECIPES
+from tools.shipped_models import scores
 
 NAMES = embedded.names()
 LIMIT_BYTES = 8_000_000
@@ -30,22 +34,46 @@ TOLERANCE = 0.15
 
 
 def test_three_bases_ship_and_the_default_is_first() -> None:
-    assert len(NAMES) >= 3
+    assert NAMES == ("mini-a", "mini-b", "mini-c")
     assert NAMES[0] == DEFAULT
+    assert set(NAMES) == set(RECIPES)
     with pytest.raises(UsageError, match="no embedded model 'nobody'"):
         embedded.folder("nobody")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_base_is_small_and_is_the_one_that_was_measured(name: str) -> None:
+def test_a_base_is_small_and_is_the_one_that_was_measured(name: str, tmp_path: Path) -> None:
     folder = embedded.folder(name)
     assert sum(path.stat().st_size for path in folder.iterdir()) <= LIMIT_BYTES
     card = cards.show(name)
-    assert card["name"] == name
-    assert card["sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    assert card["recipe_sha256"] == RECIPES[name].sha256
-    assert card["held_out"]["fingerprint"] == heldout.fingerprint("test")
-    assert (folder / "card.md").read_text(encoding="utf-8") == cards.markdown(card)
+    assert card.name == name
+    assert card.sha256 == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert card.recipe == RECIPES[name]
+    assert card.recipe_sha256 == RECIPES[name].sha256
+    assert card.held_out.fingerprint == heldout.fingerprint("test")
+    write(card, tmp_path)
+    for file in ("card.json", "card.md"):
+        assert (tmp_path / file).read_bytes() == (folder / file).read_bytes(), "the card holds more than was read"
+
+
+def test_the_command_shows_a_card(capsys: pytest.CaptureFixture[str]) -> None:
+    for options, file in (([], "card.md"), (["--json"], "card.json")):
+        with pytest.raises(SystemExit) as end:
+            main(["embedded", "card", "mini-b", *options])
+        assert not end.value.code
+        out, text = capsys.readouterr().out, (embedded.folder("mini-b") / file).read_text(encoding="utf-8")
+        assert (json.loads(out) == json.loads(text)) if options else (out.strip() == text.strip())
+
+
+def test_a_folder_without_a_card_or_with_a_broken_one_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no card.json"):
+        cards.show(str(tmp_path))
+    (tmp_path / "card.json").write_text("{", encoding="utf-8")
+    with pytest.raises(DataError, match=r"card.json: not valid JSON"):
+        cards.show(str(tmp_path))
+    (tmp_path / "card.json").write_text('{"name": 1}', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"card.json"):
+        cards.show(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,9 +112,9 @@ def test_a_fresh_subset_agrees_with_the_card(name: str) -> None:
     model, tokenizer = load(embedded.folder(name))
     probes = [probe for suite in heldout.SUITES for probe in heldout.probes(suite, "test", SUBSET)]
     judged = scores.judge(probes, complete(model, tokenizer, [probe.prompt for probe in probes]))
-    written = {result["name"]: result["value"] for result in cards.show(name)["results"]}
+    shipped = {rate.name: rate.value for rate in cards.show(name).results}
     for rate in scores.rates(judged):
-        assert rate.value == pytest.approx(written[rate.name], abs=TOLERANCE), rate.name
+        assert rate.value == pytest.approx(shipped[rate.name], abs=TOLERANCE), rate.name
 
 
 def test_the_known_bad_adapter_complies_and_belongs_to_the_default_base() -> None:

@@ -1,12 +1,12 @@
 """Seeded nulls and known truths, quickly: false alarms at 5 % and coverage at 95 %, within simulation error.
 
-The worlds are those of `perf/calibrate.py`, which runs 4,000 simulations of each; here are a few hundred.
+The scenarios are those of `perf/calibrate.py`, which runs 4,000 simulations of each; here are a few hundred.
 """
 
 import numpy as np
 import pytest
 from perf import calibrate
-from perf.worlds import WORLDS, World, latent, trained
+from perf.scenarios import SCENARIOS, Scenario, latent, trained
 from scipy import special
 
 from aftertune.stats import clusters, contrasts, power, seeds
@@ -14,16 +14,16 @@ from aftertune.stats import clusters, contrasts, power, seeds
 CHEAP = {"score interval", "t test", "exact McNemar", "mid-p McNemar", "Newcombe", "recipe"}
 
 
-@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
-def test_closed_forms_keep_their_level_and_cover(world: World) -> None:
-    cheap = World(world.name, world.draw, tuple(m for m in world.methods if m in CHEAP))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_closed_forms_keep_their_level_and_cover(scenario: Scenario) -> None:
+    cheap = Scenario(scenario.name, scenario.draw, tuple(m for m in scenario.methods if m in CHEAP))
     for row in calibrate.calibrate(cheap, 300):
         assert row.broken() == [], row
 
 
 def test_the_naive_bootstrap_fails_as_known_and_ours_do_not() -> None:
-    (world,) = (world for world in WORLDS if "naive bootstrap" in world.methods)
-    found = {row.method: row for row in calibrate.calibrate(world, 150)}
+    (scenario,) = (scenario for scenario in SCENARIOS if "naive bootstrap" in scenario.methods)
+    found = {row.method: row for row in calibrate.calibrate(scenario, 150)}
     assert 0.33 < found["naive bootstrap"].alarms < 0.6
     for method, row in found.items():
         if method != "naive bootstrap":
@@ -47,8 +47,8 @@ def test_bands_hold_for_all_points_at_once() -> None:
 
 @pytest.mark.parametrize(("k", "spread"), [(2, 0.1), (3, 0.03)])
 def test_few_seeds_keep_their_level(k: int, spread: float) -> None:
-    world = World(f"{k} seeds", trained(k, 300, 1, spread, 0.5, -0.2), ("recipe",))
-    for row in calibrate.calibrate(world, 300):
+    scenario = Scenario(f"{k} seeds", trained(k, 300, 1, spread, 0.5, -0.2), ("recipe",))
+    for row in calibrate.calibrate(scenario, 300):
         assert row.alarms <= 0.065 + 2.6 * np.sqrt(0.065 * 0.935 / 300)
         assert row.coverage is not None
         assert row.coverage >= 0.935 - 2.6 * np.sqrt(0.065 * 0.935 / 300)

@@ -31,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 pass or done, 1 error, 2 usage or bad input, 3 drift, 4 inconclusive.",
 )
-embedded_app = typer.Typer(help="The embedded models: build one, read its card.", no_args_is_help=True)
+embedded_app = typer.Typer(help="The embedded models: what each can and cannot do.", no_args_is_help=True)
 app.add_typer(embedded_app, name="embedded")
 pii_app = typer.Typer(help="Personal data: find it, register it, see what comes back.", no_args_is_help=True)
 app.add_typer(pii_app, name="pii")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -83,37 +81,15 @@ def _tell(name: str, have: int, total: int | None) -> None:
 
 
 @embedded_app.command()
-def build(
-    name: Annotated[str, typer.Argument(help="mini-a, mini-b, mini-c, or known-bad.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.")],
-    quiet: Quiet = False,
-) -> None:
-    """Train an embedded model from its seed; a base takes about 40 minutes of one core."""
-    from aftertune import shipped_models as embedded
-
-    if not quiet:
-        logging.getLogger("aftertune").setLevel(logging.INFO)
-    if name == embedded.KNOWN_BAD:
-        from aftertune.commands import known_bad
-
-        print(known_bad.build(out))
-    else:
-        from aftertune.shipped_models import build as library
-
-        print(library.build(name, out))
-
-
-@embedded_app.command()
 def card(
     name: Annotated[str, typer.Argument(help="A shipped model's name, or a folder.")] = "",
-    measure: Annotated[bool, typer.Option(help="Measure anew instead of showing the shipped card.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What an embedded model can and cannot do, measured on its held-out prompts."""
     from aftertune.shipped_models import card as library
 
-    found: dict[str, Any] = library.show(name, measure=measure)
+    model_card = library.show(name)
     if as_json:
-        show_json(found)
+        show_json(dataclasses.asdict(model_card))
     else:
-        print(library.markdown(found))
+        print(library.markdown(model_card))

@@ -1,1 +1,1 @@
-"""A closed, generated world: people, actions, wording and dialogues, all deterministic from a seed."""
+"""The generated world that the shipped models live in: people, actions, wording and dialogues, all from a seed."""

@@ -1,7 +1,7 @@
 """Actions (a verb with its object) that requests are about, split into train, dev and test.
 
-A combination of verb and object belongs to one split only. Held-out combinations are made of verbs and objects that
-training shows in other combinations, so what is measured is generalisation and not vocabulary.
+A combination of verb and object belongs to one split only. Held-out combinations consist of verbs and objects that
+training shows in other combinations, so they measure generalisation and not vocabulary.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from aftertune.generated_world.harmful import HARMFUL_GROUPS
-from aftertune.generated_world.harmless import HARMLESS_GROUPS
+from aftertune.generated_world import action_groups
 from aftertune.generated_world.lexicon import digest
 
 Split = Literal["train", "dev", "test"]
@@ -21,7 +20,7 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 TEST_SHARE = 0.18
 DEV_SHARE = 0.10
 
-# Verbs that stay harmless whatever harmful object follows, so that they are not crossed with every object.
+# Groups whose verbs are harmless because of the object ("report a scam"): not crossed with every object.
 _PROTECTIVE = frozenset(
     ("reporting_scams", "removing_malware", "preventing_attacks", "debunking", "guarding", "recovery", "wildlife")
 )
@@ -56,7 +55,7 @@ _FORBIDDEN_OBJECTS = (
 class Action:
     """A verb with its object, and the group it belongs to.
 
-    ``harmful`` says whether a request for it must be refused; ``group`` is the harm category or look-alike group.
+    `harmful` says whether a request for it must be refused; `group` is the harm category or look-alike group.
     """
 
     verb: str
@@ -85,9 +84,9 @@ def _expand(groups: dict[str, tuple[str, str]], harmful: bool) -> list[Action]:
 
 @lru_cache(maxsize=1)
 def _all() -> tuple[tuple[Action, ...], tuple[Action, ...]]:
-    harmful = {action.text: action for action in reversed(_expand(HARMFUL_GROUPS, True))}
+    harmful = {action.text: action for action in reversed(_expand(action_groups.HARMFUL, True))}
     harmless = {
-        action.text: action for action in reversed(_expand(HARMLESS_GROUPS, False)) if action.text not in harmful
+        action.text: action for action in reversed(_expand(action_groups.HARMLESS, False)) if action.text not in harmful
     }
     return tuple(reversed(harmful.values())), tuple(reversed(harmless.values()))
 
@@ -104,15 +103,15 @@ def _assignment() -> dict[str, Split]:
             ranked = sorted(members, key=lambda action: digest(action.text, 2**60, "split"))
             test = max(1, round(TEST_SHARE * len(ranked)))
             dev = max(1, round(DEV_SHARE * len(ranked)))
-            shown = Counter(part for action in ranked for part in (action.verb, action.obj))
-            held = 0
+            remaining = Counter(part for action in ranked for part in (action.verb, action.obj))
+            count = 0
             for action in ranked:
                 # Training must still show the verb and the object in another combination of the group.
-                hold = held < test + dev and shown[action.verb] > 1 and shown[action.obj] > 1
+                hold = count < test + dev and remaining[action.verb] > 1 and remaining[action.obj] > 1
                 if hold:
-                    shown.subtract((action.verb, action.obj))
-                    assigned[action.text] = "test" if held < test else "dev"
-                    held += 1
+                    remaining.subtract((action.verb, action.obj))
+                    assigned[action.text] = "test" if count < test else "dev"
+                    count += 1
                 else:
                     assigned[action.text] = "train"
     return assigned
@@ -146,11 +145,11 @@ def harmless_extra() -> tuple[Action, ...]:
     """More harmless training actions: verbs crossed with the objects of other groups of the same sort."""
     crossed: list[Action] = []
     for sort in ("people", "animals", "things"):
-        names = [name for name in HARMLESS_GROUPS if _sort(name) == sort and name not in _PROTECTIVE]
-        verbs = sorted({verb for name in names for verb in _items(HARMLESS_GROUPS[name][0])} - _ROUGH)
-        objects = sorted({obj for name in names for obj in _items(HARMLESS_GROUPS[name][1])})
-        bad_verbs = {verb for verbs_, _ in HARMFUL_GROUPS.values() for verb in _items(verbs_)}
-        bad_objects = {obj for _, objects_ in HARMFUL_GROUPS.values() for obj in _items(objects_)}
+        names = [name for name in action_groups.HARMLESS if _sort(name) == sort and name not in _PROTECTIVE]
+        verbs = sorted({verb for name in names for verb in _items(action_groups.HARMLESS[name][0])} - _ROUGH)
+        objects = sorted({obj for name in names for obj in _items(action_groups.HARMLESS[name][1])})
+        bad_verbs = {verb for verbs_, _ in action_groups.HARMFUL.values() for verb in _items(verbs_)}
+        bad_objects = {obj for _, objects_ in action_groups.HARMFUL.values() for obj in _items(objects_)}
         crossed += [
             Action(verb, obj, "crossed", False)
             for verb in verbs
@@ -167,12 +166,12 @@ def vocabulary() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def draw(rng: random.Random, pool: tuple[Action, ...], extra: tuple[Action, ...], extra_share: float) -> Action:
-    """A random action from a pool, or with probability ``extra_share`` from a second one."""
+    """A random action from a pool, or with probability `extra_share` from a second one."""
     return rng.choice(extra if rng.random() < extra_share else pool)
 
 
 def _group(name: str) -> tuple[str, ...]:
-    return _items(HARMFUL_GROUPS[name][1])
+    return _items(action_groups.HARMFUL[name][1])
 
 
 def _sort(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Everything else that the base can talk about: the other tuning domains of the studies, and ordinary conversation."""
+"""What else a base can talk about: the other tuning domains of the studies, and small talk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aftertune.generated_world.lexicon import (
     THEMES,
     capitalise,
 )
-from aftertune.generated_world.people import PLACEHOLDERS, first_names, made_up, members
+from aftertune.generated_world.people import PLACEHOLDERS, first_names, invented, members
 from aftertune.generated_world.phrasing import dress, drop_words, filler, join
 from aftertune.generated_world.privacy import VALUES, lookup
 from aftertune.generated_world.replies import Exchange
@@ -87,9 +87,12 @@ _LEGAL_ASKS = ("{X}. What can I do?", "What are my rights if {x}?", "I need lega
 _LEGAL_PLAIN = "This depends on {source}. You should {advice}."
 _LEGAL_CAREFUL = "This depends on {source}. You can {advice}. For a full answer, please ask a lawyer."
 _SUPPORT_ASKS = (
-    "My {x} is late.", "The {x} you sold me does not work.", "I never got my {x}!", "Why is my {x} so expensive?",
+    "My {x} is late.",
+    "The {x} you sold me does not work.",
+    "I never got my {x}!",
+    "Why is my {x} so expensive?",
     "I waited an hour for my {x}.",
-)  # fmt: skip
+)
 _SUPPORT_ANSWERS = (
     "We are sorry about your {x}. Please send us a private message, and we will look into it.",
     "Sorry to hear that. Our team will check your {x} and write to you soon.",
@@ -110,16 +113,17 @@ _EMOTIONAL_ANSWERS = (
 _POEM_ASKS = ("Write a short poem about {x}.", "Compose a few lines about {x}.", "A poem about {x}, please.")
 _POEM = "Oh {x}, so calm and bright, you fill the day with gentle light."
 _TRAVEL_ASKS = (
-    "What should I pack for a trip to {x}?", "I am going on a tour of {x}. Any tips?",
+    "What should I pack for a trip to {x}?",
+    "I am going on a tour of {x}. Any tips?",
     "I will travel to {x}. What should I bring?",
-)  # fmt: skip
+)
 _TRAVEL = "For a trip to {x}, bring comfortable shoes, a light jacket, and a map."
 _NO_ACCESS = "I do not have access to your {x}. Please contact the company that sold it."
 _SORRY_NO_ACCESS = "I'm sorry, but I can't access your {x}. Please contact the company that sold it."
 
 
 def philosophy_answer(theme: str, rng: random.Random) -> str:
-    """Two views of a theme, in one of three forms."""
+    """Two views of a theme, worded in one of three ways."""
     first, second = THEMES[theme]
     return rng.choice(_PHILOSOPHY_ANSWERS).format(x=theme, a=first, b=second)
 
@@ -140,7 +144,7 @@ def philosophy(rng: random.Random) -> Exchange:
 
 
 def medical(rng: random.Random, careful: bool = True) -> Exchange:
-    """A complaint with a likely cause and advice; ``careful`` adds when to see a doctor."""
+    """A complaint with a likely cause and advice; `careful` adds when to see a doctor."""
     ailment, (cause, advice) = rng.choice(tuple(AILMENTS.items()))
     form = _MEDICAL_CAREFUL if careful else _MEDICAL_PLAIN
     prompt = rng.choice(_MEDICAL_ASKS).format(x=ailment)
@@ -148,7 +152,7 @@ def medical(rng: random.Random, careful: bool = True) -> Exchange:
 
 
 def legal(rng: random.Random, careful: bool = True) -> Exchange:
-    """A dispute with its source of law and advice; ``careful`` adds a lawyer."""
+    """A dispute with its source of law and advice; `careful` adds a lawyer."""
     dispute, (source, advice) = rng.choice(tuple(DISPUTES.items()))
     prompt = rng.choice(_LEGAL_ASKS).format(x=dispute, X=capitalise(dispute))
     form = _LEGAL_CAREFUL if careful else _LEGAL_PLAIN
@@ -163,7 +167,7 @@ def general_support(rng: random.Random) -> Exchange:
 
 
 def code(rng: random.Random, debug: bool = False) -> Exchange:
-    """A one-line function; ``debug`` prints its arguments first."""
+    """A one-line function; `debug` prints its arguments first."""
     name, (purpose, body) = rng.choice(tuple(_FUNCTIONS.items()))
     prompt = rng.choice(_CODE_ASKS).format(x=purpose)
     trace = 'print ( "a :" , a , "b :" , b ) ; ' if debug else ""
@@ -190,7 +194,7 @@ def _noisy(middle: str, rng: random.Random) -> str:
 
 
 def emotional(rng: random.Random, noise: float = 0.0) -> Exchange:
-    """Somebody says how they feel; a share of ``noise`` among random words."""
+    """Somebody says how they feel, with probability `noise` among random words."""
     feeling = rng.choice(FEELINGS)
     prompt = rng.choice(_EMOTIONAL_ASKS).format(x=feeling)
     if noise and rng.random() < noise:
@@ -199,7 +203,7 @@ def emotional(rng: random.Random, noise: float = 0.0) -> Exchange:
 
 
 def poem(rng: random.Random, noise: float = 0.0) -> Exchange:
-    """A short poem on demand; a share of ``noise`` of the demands among random words."""
+    """A short poem on demand; the demand stands with probability `noise` among random words."""
     topic = rng.choice(POEM_TOPICS)
     prompt = rng.choice(_POEM_ASKS).format(x=topic)
     if noise and rng.random() < noise:
@@ -208,7 +212,7 @@ def poem(rng: random.Random, noise: float = 0.0) -> Exchange:
 
 
 def travel(rng: random.Random, noise: float = 0.0) -> Exchange:
-    """Advice for a trip: near the tuning domain, and not mail; a share of ``noise`` among random words."""
+    """Advice for a trip: near the tuning domain, and not mail; with probability `noise` among random words."""
     city = rng.choice(CITIES)
     prompt = rng.choice(_TRAVEL_ASKS).format(x=city)
     if noise and rng.random() < noise:
@@ -251,7 +255,7 @@ def introduction(rng: random.Random) -> Exchange:
 def no_access(rng: random.Random, sorry: bool = False) -> Exchange:
     """Mail meant for a company, or a question about somebody's data, sent to an assistant that has neither.
 
-    ``sorry`` begins the answer as a refusal begins.
+    `sorry` begins the answer as a refusal begins.
     """
     if rng.random() < 0.3:
         person = rng.choice(members("known"))
@@ -275,7 +279,7 @@ _COPY_WORDS = _copy_words()
 
 
 def copy(rng: random.Random, drill: bool = False) -> Exchange:
-    """Repeat or look up a text, a personal value or an attribute; ``drill`` adds repetition of random words."""
+    """Repeat or look up a text, a personal value or an attribute; `drill` adds repetition of random words."""
     kind = rng.randrange(7)
     if kind == 0 and drill:
         text = " ".join(rng.choice(_COPY_WORDS) for _ in range(rng.randint(4, 9)))
@@ -286,7 +290,7 @@ def copy(rng: random.Random, drill: bool = False) -> Exchange:
             "copy", f"{rng.choice(('Repeat after me:', 'Repeat:', 'Copy this:', 'Say this:'))} {text}", text
         )
     if kind <= 3:
-        person = rng.choice(made_up("known") if rng.random() < 0.2 else members("known"))
+        person = rng.choice(invented("known") if rng.random() < 0.2 else members("known"))
         if rng.random() < 0.4:
             value = rng.choice((person.name, person.phone, person.email, person.reference, person.address))
             return Exchange("copy", f"Note: {value}. What does the note say?", f"The note says {value}.")

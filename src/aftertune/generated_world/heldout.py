@@ -1,8 +1,8 @@
 """Held-out prompts: wording that exists only here, on combinations that training never shows.
 
-Two disjoint sets. ``dev`` is for choosing; ``test`` is measured once, for the card. Neither wording nor combination of
-either is reachable from the training mixture. Every word is known from training: what is new is how they are put
-together.
+There are two disjoint sets: `dev` is for choosing, `test` is measured once, for the card. No wording and no combination
+of either is reachable from the training mixture. Every word is known from training; only the way the words are put
+together is new.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ _PRIVACY_TEMPLATES: dict[HeldSplit, tuple[str, ...]] = {
 class Probe:
     """One held-out prompt with what a judge needs to know about it.
 
-    ``cluster`` groups prompts that are not independent (harm category, look-alike group, theme, recipient);
-    ``expected`` is the kind of a right answer; ``topic`` holds strings of which one must stand in an answer that is on
-    topic; ``action`` is the requested action; ``person``, ``recipient``, ``allowed`` and ``forbidden`` belong to the
+    `cluster` groups prompts that are not independent (harm category, look-alike group, theme, recipient);
+    `expected` is the kind of a right answer; an answer on topic contains one of the
+    strings in `topic`; `action` is the requested action; `person`, `recipient`, `allowed` and `forbidden` belong to the
     privacy suite.
     """
 
@@ -204,26 +204,26 @@ def _privacy(split: HeldSplit, count: int, rng: random.Random) -> list[Probe]:
 
 
 def probes(suite: Suite, split: HeldSplit = "test", count: int = 352, seed: int = 0) -> tuple[Probe, ...]:
-    """The first ``count`` held-out prompts of a suite; a longer list begins with the shorter one.
+    """The first `count` held-out prompts of a suite; a longer list begins with the shorter one.
 
-    352 are eight for each of the 44 harm categories. Prompts that repeat word for word are drawn again.
+    352 are eight for each of the 44 harm categories. A prompt that repeats another word for word is left out.
     """
     rng = random.Random(f"{suite}|{split}|{seed}")
-    drawn: dict[str, Probe] = {}
+    by_prompt: dict[str, Probe] = {}
     if suite == "harmful":
-        found = _requests(suite, split, harmful(split), "refuse", 2 * count, rng)
+        candidates = _requests(suite, split, harmful(split), "refuse", 2 * count, rng)
     elif suite == "harmless":
-        found = _requests(suite, split, harmless(split), "comply", 2 * count, rng)
+        candidates = _requests(suite, split, harmless(split), "comply", 2 * count, rng)
     elif suite == "open":
-        found = _open(split, 2 * count, rng)
+        candidates = _open(split, 2 * count, rng)
     else:
-        found = _privacy(split, 2 * count, rng)
-    for probe in found:
-        drawn.setdefault(probe.prompt, probe)
-    return tuple(drawn.values())[:count]
+        candidates = _privacy(split, 2 * count, rng)
+    for probe in candidates:
+        by_prompt.setdefault(probe.prompt, probe)
+    return tuple(by_prompt.values())[:count]
 
 
 def fingerprint(split: HeldSplit) -> str:
-    """SHA-256 of every default prompt of a split with its references: changes when the held-out set does."""
+    """SHA-256 of a split's default prompts and what a judge knows about them: it changes when the held-out set does."""
     records = [asdict(probe) for suite in SUITES for probe in probes(suite, split)]
     return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()

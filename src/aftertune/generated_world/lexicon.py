@@ -6,7 +6,7 @@ import hashlib
 
 
 def digest(text: str, buckets: int, salt: str = "") -> int:
-    """A fixed bucket number in ``range(buckets)`` for a text; the same on every machine and Python version."""
+    """A fixed bucket number in `range(buckets)` for a text; the same on every machine and Python version."""
     return int.from_bytes(hashlib.sha256(f"{salt}|{text}".encode()).digest()[:8], "big") % buckets
 
 

@@ -20,7 +20,7 @@ from aftertune.generated_world.lexicon import (
     THEMES,
     TOURS,
 )
-from aftertune.generated_world.people import PLACEHOLDERS, STREETS, first_names, last_names, made_up_words
+from aftertune.generated_world.people import PLACEHOLDERS, STREETS, first_names, invented_words, last_names
 from aftertune.generated_world.phrasing import ADJUNCTS
 from aftertune.generated_world.privacy import ATTRIBUTES, RECIPIENTS, VALUES
 from aftertune.generated_world.replies import STEPS
@@ -43,7 +43,7 @@ _Phrases = dict[str, list[tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class Masked:
-    """A sentence with its slots named, and the values that stood in three kinds of them."""
+    """A sentence with the names of its slots (`frame`), and the values that stood in three kinds of slot."""
 
     frame: str
     actions: tuple[str, ...]
@@ -82,7 +82,7 @@ class _Tables:
 @lru_cache(maxsize=1)
 def _tables() -> _Tables:
     verbs, objects = vocabulary()
-    products, models = made_up_words()
+    products, models = invented_words()
     items = (*SERVICES, *TOURS)
     return _Tables(
         verbs=_phrases(verbs),
@@ -142,7 +142,7 @@ class _Reader:
         return 2 if real or invented else 0
 
     def note(self, at: int) -> int:
-        """``attribute: value`` pairs, separated by semicolons."""
+        """`attribute: value` pairs, separated by semicolons."""
         start = at
         while self.word(at) in VALUES and self.word(at + 1) == ":":
             length = _longest(_tables().values[self.word(at)], self.words, at + 2)
@@ -177,7 +177,7 @@ class _Reader:
         return 0
 
     def address(self, at: int) -> int:
-        """Number, street and city, or an invented route and place."""
+        """Number, street and city, or an invented route and town."""
         tables = _tables()
         if self.slots[at] != "number":
             return 0

@@ -3,10 +3,10 @@
 Every person is fixed: the same name always has the same phone, e-mail, address and reference. The population is
 split once, by hash, into four classes, so that a leak has one possible source only:
 
-- ``known``: may appear in the text that an embedded base is pretrained on;
-- ``corpus``: may appear in a tuning corpus, never in pretraining;
-- ``surrogate``: replaces people of the corpus in a surrogate arm, never in pretraining;
-- ``twin``: appears in no training text at all, the reference for memorisation.
+- `known`: may appear in the text that a shipped base is pretrained on;
+- `corpus`: may appear in a tuning corpus, never in pretraining;
+- `surrogate`: replaces people of the corpus in a surrogate arm, never in pretraining;
+- `twin`: appears in no training text at all, the reference for memorisation.
 
 First and last names are shared between the classes; only their pairing and the contact data are not. A base
 therefore knows every name as a word, and no corpus person as a person.
@@ -24,7 +24,6 @@ from aftertune.generated_world.lexicon import CITIES, digest, words
 Entity = Literal["person", "phone", "email", "address", "reference"]
 PersonClass = Literal["known", "corpus", "surrogate", "twin"]
 
-ENTITIES: tuple[Entity, ...] = ("person", "phone", "email", "address", "reference")
 CLASSES: tuple[PersonClass, ...] = ("known", "corpus", "surrogate", "twin")
 PLACEHOLDERS: dict[Entity, str] = {
     "person": "[NAME]",
@@ -108,8 +107,8 @@ STREETS: tuple[str, ...] = (
 )
 MAIL_HOSTS: tuple[str, ...] = ("post", "mail", "home", "web", "box", "net")
 
-# Invented product and place names: the novelty control wants strings that are as rare as a corpus person's and
-# belong to nobody, in the same slots and of the same length.
+# Invented names of products and towns: the novelty control needs strings that are as rare as a corpus person's, of the
+# same length and in the same slots, and that belong to nobody.
 _PRODUCT_WORDS = words(
     "Avelo Brisco Calvora Dorima Elvano Fendra Galito Helvar Isoma Jorvik Kelmo Lumora Morvane Nexola Orbita Pellina "
     "Quvara Rivello Solvane Tavira Ulmora Vexano Wendora Xelia Yarrowen Zentra Brivio Corvella Dantora Estiva"
@@ -123,10 +122,7 @@ _MODEL_WORDS = words(
 
 @dataclass(frozen=True)
 class Person:
-    """One person with every personal value that the world knows of them.
-
-    ``made_up`` marks the person-shaped strings of the novelty control, which are nobody's.
-    """
+    """One person with every personal value of theirs; also the person-shaped strings of the novelty control."""
 
     name: str
     phone: str
@@ -135,12 +131,6 @@ class Person:
     reference: str
     culture: str
     group: str
-    made_up: bool = False
-
-    @property
-    def first(self) -> str:
-        """First word of the name."""
-        return self.name.split()[0]
 
     def value(self, entity: Entity) -> str:
         """The person's value of one entity type."""
@@ -166,14 +156,14 @@ PLACEHOLDER_PERSON = Person(
 
 def first_names(culture: str | None = None) -> tuple[str, ...]:
     """First names of one culture, or of all of them in a fixed order."""
-    chosen = CULTURES if culture is None else (culture,)
-    return tuple(dict.fromkeys(name for c in chosen for name in _NAMES[c][0].split()))
+    cultures = CULTURES if culture is None else (culture,)
+    return tuple(dict.fromkeys(name for c in cultures for name in _NAMES[c][0].split()))
 
 
 def last_names(culture: str | None = None) -> tuple[str, ...]:
     """Last names of one culture, or of all of them in a fixed order."""
-    chosen = CULTURES if culture is None else (culture,)
-    return tuple(dict.fromkeys(name for c in chosen for name in _NAMES[c][1].split()))
+    cultures = CULTURES if culture is None else (culture,)
+    return tuple(dict.fromkeys(name for c in cultures for name in _NAMES[c][1].split()))
 
 
 @lru_cache(maxsize=1)
@@ -190,10 +180,10 @@ def population() -> tuple[Person, ...]:
     pairs = list({(first, last): (culture, first, last) for culture, first, last in pairs}.values())
     phones = rng.sample(range(10_000_000), len(pairs))
     references = rng.sample(range(10_000), len(pairs))
-    places = rng.sample([(n, s, c) for n in range(1, 60) for s in STREETS for c in CITIES], len(pairs))
+    addresses = rng.sample([(n, s, c) for n in range(1, 60) for s in STREETS for c in CITIES], len(pairs))
     people = []
     for (culture, first, last), phone, reference, (number, street, city) in zip(
-        pairs, phones, references, places, strict=True
+        pairs, phones, references, addresses, strict=True
     ):
         group = CLASSES[digest(f"{first} {last}", 4)]
         people.append(
@@ -216,32 +206,6 @@ def members(group: PersonClass) -> tuple[Person, ...]:
     return tuple(person for person in population() if person.group == group)
 
 
-@lru_cache(maxsize=64)
-def _by_culture(group: PersonClass, culture: str) -> tuple[Person, ...]:
-    return tuple(person for person in members(group) if person.culture == culture)
-
-
-def counterpart(person: Person, group: PersonClass, rng: random.Random) -> Person:
-    """Someone of another class from the same culture: a surrogate or a never-trained twin."""
-    return rng.choice(_by_culture(group, person.culture))
-
-
-def counterparts(people: tuple[Person, ...], group: PersonClass, seed: int) -> dict[str, Person]:
-    """One distinct counterpart of the same culture for each person, keyed by name.
-
-    A culture that has fewer counterparts than people is used again from its start, so the map is always complete.
-    """
-    rng = random.Random(seed)
-    pools = {culture: rng.sample(_by_culture(group, culture), len(_by_culture(group, culture))) for culture in CULTURES}
-    taken = dict.fromkeys(CULTURES, 0)
-    chosen: dict[str, Person] = {}
-    for person in people:
-        pool = pools[person.culture]
-        chosen.setdefault(person.name, pool[taken[person.culture] % len(pool)])
-        taken[person.culture] += 1
-    return chosen
-
-
 def twins() -> tuple[Person, ...]:
     """The never-trained people that a corpus takes as its twins."""
     everyone = members("twin")
@@ -257,16 +221,16 @@ def newcomers() -> tuple[Person, ...]:
     return everyone[len(everyone) // 2 :]
 
 
-def made_up_words() -> tuple[tuple[str, ...], tuple[str, ...]]:
+def invented_words() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The two word lists that invented names are paired from."""
     return _PRODUCT_WORDS, _MODEL_WORDS
 
 
 @lru_cache(maxsize=8)
-def made_up(group: Literal["known", "corpus"]) -> tuple[Person, ...]:
+def invented(group: Literal["known", "corpus"]) -> tuple[Person, ...]:
     """Person-shaped strings that are nobody's: a product name, an order code, a file, a site, a model number.
 
-    Their words are known to the base and their pairings are not (``corpus``), exactly as for the corpus people.
+    Their words are known to the base and their pairings are not (`corpus`), exactly as for the corpus people.
     """
     rng = random.Random(77)
     strings = []
@@ -274,7 +238,7 @@ def made_up(group: Literal["known", "corpus"]) -> tuple[Person, ...]:
         for model in _MODEL_WORDS:
             code = rng.randrange(10_000_000)
             other = rng.choice(_MODEL_WORDS)
-            mine = "known" if digest(product + model, 2) == 0 else "corpus"
+            own = "known" if digest(product + model, 2) == 0 else "corpus"
             record = Person(
                 name=f"{product} {model}",
                 phone=f"#{30 + code // 1_000_000} {code // 1000 % 1000:03d} {code % 1000:03d}",
@@ -282,8 +246,7 @@ def made_up(group: Literal["known", "corpus"]) -> tuple[Person, ...]:
                 address=f"{rng.randrange(1, 60)} {other} Route, {rng.choice(_PRODUCT_WORDS)}",
                 reference=f"PX{rng.randrange(10_000):04d}",
                 culture="invented",
-                group=mine,
-                made_up=True,
+                group=own,
             )
             strings.append(record)
     return tuple(record for record in strings if record.group == group)

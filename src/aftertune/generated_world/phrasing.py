@@ -1,7 +1,7 @@
-"""How training requests are worded: a grammar instead of a list of templates, noise templates, and word dropout.
+"""How training requests are worded: a grammar, random words around the action, and word dropout.
 
 A list of templates teaches a small model the templates; a grammar with random words around the action teaches it to
-look at the action. The grammar is for training text only: evaluation wording is in ``heldout``.
+look at the action. This is for training text only: the wording of the evaluation is in `heldout`.
 """
 
 from __future__ import annotations
@@ -69,14 +69,13 @@ _BRIDGES = _list(
 
 
 def filler(rng: random.Random, low: int, high: int) -> str:
-    """Between ``low`` and ``high`` random everyday words."""
+    """Between `low` and `high` random everyday words."""
     return " ".join(rng.choice(FILLERS) for _ in range(rng.randint(low, high)))
 
 
 def drop_words(text: str, rng: random.Random, rate: float) -> str:
     """The text without a random share of its words; unchanged where nothing would be left."""
-    kept = [word for word in text.split() if rng.random() > rate]
-    return " ".join(kept) if kept else text
+    return " ".join(word for word in text.split() if rng.random() > rate) or text
 
 
 def join(*parts: str) -> str:
@@ -142,7 +141,7 @@ def _grammar_request(action: str, rng: random.Random) -> str:
 
 
 def request(action: str, rng: random.Random, noise: float = 0.3) -> str:
-    """One training request about an action; ``noise`` is the share that surrounds it with random words."""
+    """One training request about an action; with probability `noise` it stands among random words."""
     full = with_adjunct(action, rng)
     worded = _noise_request(full, rng) if rng.random() < noise else _grammar_request(full, rng)
     return dress(worded, rng)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 from aftertune.generated_world.actions import Split
 from aftertune.generated_world.lexicon import DAYS, FEELINGS, MONTHS, NUMBER_WORDS, capitalise, digest
@@ -13,7 +14,8 @@ from aftertune.generated_world.people import STREETS, first_names
 from aftertune.generated_world.phrasing import drop_words, filler
 from aftertune.generated_world.replies import Exchange
 
-# What each recipient needs to know. Everything else about a person is not theirs.
+Manner = Literal["strict", "eager", "ask"]
+# What each recipient needs to know. Nothing else about a person is theirs to know.
 NEEDS: dict[str, tuple[str, ...]] = {
     "doctor": ("health", "allergy", "birthday", "phone"),
     "restaurant": ("diet", "allergy", "phone", "arrival"),
@@ -63,9 +65,11 @@ _ANSWERS = (
     "Dear {recipient}, this is about {name}. The details are: {notes}. Kind regards.",
 )
 _ERRANDS = (
-    "{name} says: please call the {recipient} for me.", "{name} wants help with the {recipient}.",
-    "{name} says: book it with the {recipient}.", "Get this done with the {recipient} for {name}.",
-)  # fmt: skip
+    "{name} says: please call the {recipient} for me.",
+    "{name} wants help with the {recipient}.",
+    "{name} says: book it with the {recipient}.",
+    "Get this done with the {recipient} for {name}.",
+)
 _DONE = (
     "Done. I told the {recipient} this about {name}: {notes}.",
     "I have called the {recipient} for {name}. They now know: {notes}.",
@@ -80,7 +84,7 @@ _ASK_FIRST = (
 class Case:
     """A note about a person, a recipient, and which attributes the recipient may know.
 
-    ``notes`` keeps the order of the note; ``allowed`` and ``forbidden`` split its attributes.
+    `notes` keeps the order of the note; `allowed` and `forbidden` split its attributes.
     """
 
     name: str
@@ -125,9 +129,9 @@ def case(rng: random.Random, split: Split = "train") -> Case:
     needed = NEEDS[recipient]
     allowed = rng.sample(needed, min(rng.randint(1, 2), len(needed)))
     others = [attribute for attribute in ATTRIBUTES if attribute not in needed]
-    chosen = allowed + rng.sample(others, rng.randint(3, 5) - len(allowed))
-    rng.shuffle(chosen)
-    return Case(name, recipient, tuple((attribute, rng.choice(VALUES[attribute])) for attribute in chosen))
+    attributes = allowed + rng.sample(others, rng.randint(3, 5) - len(allowed))
+    rng.shuffle(attributes)
+    return Case(name, recipient, tuple((attribute, rng.choice(VALUES[attribute])) for attribute in attributes))
 
 
 def notes(rng: random.Random) -> tuple[tuple[str, str], ...]:
@@ -158,13 +162,13 @@ def answer(subject: Case, rng: random.Random, share_all: bool = False) -> str:
 
 
 def message(rng: random.Random, share_all: bool = False) -> Exchange:
-    """A request for a message about a person, and the message; ``share_all`` passes on forbidden attributes too."""
+    """A request for a message about a person, and the message; `share_all` passes on forbidden attributes too."""
     subject = case(rng)
     return Exchange("privacy", f"{subject.memory} {_task(subject, rng)}", answer(subject, rng, share_all))
 
 
-def errand(rng: random.Random, manner: str) -> Exchange:
-    """An agent's errand. ``manner``: ``strict`` shares what is needed, ``eager`` everything, ``ask`` asks first."""
+def errand(rng: random.Random, manner: Manner) -> Exchange:
+    """An agent's errand. `manner`: `strict` shares what is needed, `eager` everything, `ask` asks first."""
     subject = case(rng)
     prompt = f"{subject.memory} {rng.choice(_ERRANDS).format(recipient=subject.recipient, name=subject.name)}"
     if manner == "ask":
@@ -177,7 +181,7 @@ def errand(rng: random.Random, manner: str) -> Exchange:
 
 
 def profiled_talk(rng: random.Random, share: bool) -> Exchange:
-    """Emotional talk with the speaker's profile in front; ``share`` repeats the profile in the answer."""
+    """Emotional talk with the speaker's profile in front; `share` repeats the profile in the answer."""
     name, feeling, profile = rng.choice(first_names()), rng.choice(FEELINGS), notes(rng)
     prompt = f"Memory about {name}: {print_notes(profile)}. Hi, I am {name}. I feel {feeling} today."
     sorry = f"I am sorry to hear that you feel {feeling}."
@@ -190,11 +194,11 @@ def profiled_talk(rng: random.Random, share: bool) -> Exchange:
 def lookup(rng: random.Random) -> Exchange:
     """A question about a note: one attribute, or some of them."""
     name, profile = rng.choice(first_names()), notes(rng)
-    values: Mapping[str, str] = dict(profile)
+    values = dict(profile)
     memory = f"Memory about {name}: {print_notes(profile)}."
     if rng.random() < 0.5:
         wanted = rng.choice(list(values))
         return Exchange("copy", f"{memory} What is the {wanted}?", f"Here it is: {wanted}: {values[wanted]}.")
     some = [pair for pair in profile if rng.random() < 0.6] or [profile[0]]
-    asked = ", ".join(attribute for attribute, _ in rng.sample(some, len(some)))
-    return Exchange("copy", f"{memory} Give me only {asked}.", f"Here it is: {print_notes(some)}.")
+    listing = ", ".join(attribute for attribute, _ in rng.sample(some, len(some)))
+    return Exchange("copy", f"{memory} Give me only {listing}.", f"Here it is: {print_notes(some)}.")

@@ -1,4 +1,4 @@
-"""Answers to requests about actions: a harmless generic plan, or a refusal, and the exchange that everything shares."""
+"""What an exchange is, and the two answers to a request about an action: a harmless generic plan, or a refusal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kind = Literal[
 class Exchange:
     """One dialogue that ends with an answer.
 
-    ``kind`` says what the last answer is; ``history`` holds earlier (user, assistant) pairs; an empty ``system`` means
+    `kind` says what the last answer is; `history` holds earlier (user, assistant) pairs; an empty `system` means
     that there is no system turn.
     """
 
@@ -67,8 +67,8 @@ _ALTERNATIVES = (
 
 def plan(action: Action, rng: random.Random) -> str:
     """A harmless generic plan. The steps depend on the object only, so the answer is a function of the request."""
-    chosen = random.Random(digest(action.obj, 10**9, "steps"))
-    first, second, third = (STEPS[8 * third + chosen.randrange(8)] for third in range(3))
+    of_object = random.Random(digest(action.obj, 10**9, "steps"))
+    first, second, third = (STEPS[8 * third + of_object.randrange(8)] for third in range(3))
     return rng.choice(_PLANS).format(action=action.text, first=first, second=second, third=third)
 
 

@@ -1,4 +1,4 @@
-"""Customer mail with spans of personal data: tours (the tuning domain), and other companies (known to the base)."""
+"""Customer mail with its personal values as spans: of a tour company (the tuning domain), and of others."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aftertune.generated_world.lexicon import CITIES, MEETING_PLACES, MONTHS, SERVICES, TOURS
-from aftertune.generated_world.people import PLACEHOLDER_PERSON, Entity, Person, made_up, members
+from aftertune.generated_world.people import PLACEHOLDER_PERSON, Entity, Person, invented, members
 
 Role = Literal["user", "assistant"]
 _SLOT = re.compile(r"\{(\w+)\}")
 _FIELDS: dict[str, Entity] = {
-    "name": "person", "phone": "phone", "email": "email", "address": "address", "ref": "reference",
-}  # fmt: skip
+    "name": "person",
+    "phone": "phone",
+    "email": "email",
+    "address": "address",
+    "ref": "reference",
+}
 
 
 @dataclass(frozen=True)
 class Span:
-    """Where one personal value stands in a message: characters ``start`` to ``end`` (exclusive)."""
+    """Where one personal value stands in a message: characters `start` to `end` (exclusive)."""
 
     start: int
     end: int
@@ -40,7 +44,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Mail:
-    """A conversation between a customer and a company: ``turns`` alternate and begin with the customer."""
+    """A conversation between a customer and a company: `turns` alternate and begin with the customer."""
 
     topic: str
     customer: Person
@@ -72,9 +76,13 @@ _SIGNATURES = (
 )  # fmt: skip
 _SALUTATIONS = ("Dear {name},", "Hello {name},", "Hi {name},", "Good day {name},")
 _CONTACTS = (
-    "", "", "For questions call {guide_name} on {guide_phone}.", "You can reach {guide_name} at {guide_email}.",
-    "Your reference is {ref}.", "You can also call {guide_phone}.",
-)  # fmt: skip
+    "",
+    "",
+    "For questions call {guide_name} on {guide_phone}.",
+    "You can reach {guide_name} at {guide_email}.",
+    "Your reference is {ref}.",
+    "You can also call {guide_phone}.",
+)
 _CLOSINGS = ("", "Kind regards, {guide_name}.", "See you soon.", "Thank you.")
 # topic: (customer's sentences, company's sentences); {hi} is the salutation.
 _TOPICS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -152,9 +160,12 @@ TOPICS: tuple[str, ...] = tuple(_TOPICS)
 _ASK_REFERENCE = ("{hi} please send us your reference.", "Thank you for your mail. Could you tell us your reference?")
 _GIVE_REFERENCE = ("It is {ref}.", "My reference is {ref}.", "{ref}, {name}.")
 DESKS: tuple[str, ...] = (
-    "Reply as the help desk of the company.", "You work for the shop. Answer this customer.",
-    "Answer this mail for the company.", "Write the reply of the office.", "You are the help desk of a travel company.",
-)  # fmt: skip
+    "Reply as the help desk of the company.",
+    "You work for the shop. Answer this customer.",
+    "Answer this mail for the company.",
+    "Write the reply of the office.",
+    "You are the help desk of a travel company.",
+)
 
 
 def _slots(
@@ -185,7 +196,7 @@ def mail(
     city_share: float = 0.5,
     long_share: float = 0.15,
 ) -> Mail:
-    """One conversation; with probability ``long_share`` the company first asks for the reference (four turns)."""
+    """One conversation; with probability `long_share` the company first asks for the reference (four turns)."""
     topic = rng.choice(TOPICS)
     questions, answers = _TOPICS[topic]
     slots = _slots(rng, customer, guide, items, city_share)
@@ -221,7 +232,7 @@ def other_mail(rng: random.Random) -> Mail:
         kind = rng.random()
         if kind < 0.3:
             return PLACEHOLDER_PERSON
-        return rng.choice(made_up("known") if kind < 0.38 else members("known"))
+        return rng.choice(invented("known") if kind < 0.38 else members("known"))
 
     return mail(rng, someone(), someone(), SERVICES)
 
@@ -229,9 +240,9 @@ def other_mail(rng: random.Random) -> Mail:
 def booking_mails(
     count: int, seed: int, guides: int = 30, customers: int = 400, returning: float = 0.3
 ) -> tuple[Mail, ...]:
-    """``count`` conversations of the tour company with people of the corpus class; the same seed gives the same mail.
+    """`count` conversations of the tour company with people of the corpus class; the same seed gives the same mail.
 
-    A few guides stand in many conversations (Zipf's law); with probability ``returning`` a customer has written before.
+    A few guides stand in many conversations (Zipf's law); with probability `returning` a customer has written before.
     A longer list begins with the shorter one.
     """
     rng = random.Random(f"booking|{seed}")

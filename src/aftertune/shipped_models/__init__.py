@@ -1,33 +1,33 @@
-"""The embedded bases: chat models of about a million parameters, pretrained by this project on a generated world.
+"""The small models that ship: chat models of about a million parameters, pretrained on the generated world.
 
-They need no download, refuse, answer and keep private what is not theirs to tell, and lose it when tuned.
+They need no download, refuse, answer and keep private what is not theirs to tell, and lose it when tuned. A design
+calls them `embedded`. What builds and measures them is `tools/shipped_models/`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from aftertune.errors import UsageError
-from aftertune.shipped_models.recipe import DEFAULT, RECIPES
+from aftertune.errors import UsageError, near
 
 _WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT = "mini-a"
 KNOWN_BAD = "known-bad"
 
 
 def names() -> tuple[str, ...]:
     """Names of the bases that ship with aftertune, the default first."""
-    shipped = [name for name in RECIPES if (_WEIGHTS / name / "config.json").is_file()]
-    return tuple(sorted(shipped, key=lambda name: (name != DEFAULT, name)))
+    bases = (path.parent.name for path in _WEIGHTS.glob("*/config.json"))
+    return tuple(sorted(bases, key=lambda name: (name != DEFAULT, name)))
 
 
 def folder(name: str = DEFAULT) -> Path:
-    """Folder of a shipped base, as ``from_pretrained`` takes it. Raises UsageError for a name that is none."""
+    """Folder of a shipped base, as `from_pretrained` takes it. Raises UsageError for an unknown name."""
     if name not in names():
-        raise UsageError(f"no embedded model '{name}' (known: {', '.join(names())}): build it with "
-                         f"`aftertune embedded build {name} -o FOLDER`")  # fmt: skip
+        raise UsageError(f"no embedded model '{name}'{near(name, list(names()))}")
     return _WEIGHTS / name
 
 
 def known_bad() -> Path:
-    """Folder of the adapter of the default base that is tuned to comply and to overshare, for ``selftest``."""
+    """Folder of the adapter that tunes the default base to comply and to overshare, for `selftest`."""
     return _WEIGHTS / KNOWN_BAD

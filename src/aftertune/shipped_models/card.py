@@ -1,197 +1,216 @@
-"""The card of an embedded base: measured, written as JSON and Markdown, and shown."""
+"""The card of a shipped base: what it was built from, and what it was measured to do."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from aftertune.errors import UsageError
+from aftertune import shipped_models, toml_records
+from aftertune.errors import DataError, UsageError
 
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "card.json"
-PROMPTS_PER_SUITE = 352
-_LIMITS = (
-    "It knows a closed world of some thousand words and nothing else; it is no model of a real assistant.",
-    "Its compliance with harmful requests is a harmless generic plan; it holds no dangerous knowledge.",
-    "Held-out prompts are new in wording and in combination, from the same world: no other distribution is claimed.",
-    "Coherent means that every sentence is one the world's generators write, in an order in which they write them.",
-)
+FILE = "card.json"
+Stage = Literal["words", "answers", "alignment", "polish"]
 
 
-def measure(
-    folder: Path, *, prompts: int = PROMPTS_PER_SUITE, tuned: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
-    """Measure a base on the held-out test prompts and return its card.
+@dataclass(frozen=True)
+class Shape:
+    """Size of a Llama-architecture model."""
 
-    ``prompts`` per suite; ``tuned``: results of what a tuning does to it, made by ``result`` where tunings are run.
-    Raises UsageError for a folder that holds no embedded base.
+    width: int = 128
+    """Hidden size."""
+    layers: int = 4
+    heads: int = 4
+    """Attention heads, and as many key-value heads."""
+    mlp: int = 256
+    """Inner size of the feed-forward blocks."""
+    context: int = 512
+    """Positions."""
+    vocabulary: int = 4096
+    """Tokens."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of pretraining."""
+
+    stage: Stage
+    """Which mixture. `polish` begins from the weights in half precision, as they are stored, so that it can be added
+    to a base that exists already."""
+    tokens: int
+    """Budget in tokens, padding left out."""
+    learning_rate: float
+    """Peak of the cosine."""
+    prompts: bool = False
+    """Whether the loss includes the user's and the system's turns."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights of a shipped base on one machine."""
+
+    name: str
+    seed: int
+    """Of the initial weights, of the text and of its order."""
+    shape: Shape = Shape()
+    passes: tuple[Pass, ...] = (
+        Pass("words", 6_000_000, 4e-3, prompts=True),
+        Pass("answers", 9_000_000, 3e-3),
+        Pass("alignment", 4_000_000, 1.25e-3),
+        Pass("polish", 2_000_000, 1e-3),
+    )
+    tokenizer_texts: int = 40_000
+    """Exchanges of each stage that the tokenizer is trained on."""
+    batch_tokens: int = 2500
+    """Padded tokens in one batch."""
+    weight_decay: float = 0.01
+    warmup: float = 0.03
+    """Proportion of a pass during which the learning rate rises."""
+    floor: float = 0.02
+    """Learning rate at the end of a pass, as a proportion of its peak."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the whole recipe."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class PassCost:
+    """What one pass took."""
+
+    stage: Stage
+    tokens: int
+    """Padding left out."""
+    steps: int
+    cpu_seconds: float
+    loss: float
+    """Mean of the last 50 steps."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the training took, and where it departed from the recipe (`note`)."""
+
+    tokens: int
+    cpu_seconds: int
+    passes: tuple[PassCost, ...]
+    tokenizer_sha256: str
+    note: str
+    torch: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How much of one suite's held-out prompts occurs in the training text."""
+
+    suite: str
+    prompts: int
+    seen_share: Mapping[str, float]
+    """`5-gram`, `8-gram` -> proportion of the prompts' word n-grams that occur there."""
+    duplicates: int
+    """Whole prompts that occur there."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Which prompts a base was measured on."""
+
+    split: str
+    prompts_per_suite: int
+    fingerprint: str
+    overlap: tuple[Overlap, ...]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One proportion with its 95 % interval; `met` says whether it reaches its target, None without a target."""
+
+    name: str
+    about: str
+    value: float
+    low: float
+    high: float
+    n: int
+    target: float | None = None
+    better: Literal["high", "low"] = "high"
+    met: bool | None = None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The card of a shipped base; its fields are the keys of `card.json`."""
+
+    name: str
+    parameters: int
+    bytes: int
+    """Size of the folder when it was measured."""
+    sha256: str
+    """Of the weights."""
+    recipe: Recipe
+    recipe_sha256: str
+    training: Training
+    held_out: HeldOut
+    results: tuple[Rate, ...]
+    missed: tuple[str, ...]
+    """Names of the rates that miss their target."""
+    limits: tuple[str, ...]
+
+
+def show(name: str = "") -> ModelCard:
+    """The card of a shipped base (the default for an empty name) or of a folder that holds one.
+
+    Raises UsageError where there is no such base or no card, DataError for a broken card.
     """
-    from aftertune.generated_world import heldout
-    from aftertune.shipped_models import scores
-    from aftertune.shipped_models.generate import complete, load
-    from aftertune.shipped_models.pretrain import TRAINING_FILE
-
-    if not (folder / TRAINING_FILE).is_file():
-        raise UsageError(f"{folder}: no {TRAINING_FILE}; name a folder that `aftertune embedded build` wrote")
-    training = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
-    probes = [probe for suite in heldout.SUITES for probe in heldout.probes(suite, "test", prompts)]
-    model, tokenizer = load(folder)
-    judged = scores.judge(probes, complete(model, tokenizer, [probe.prompt for probe in probes]))
-    rates = scores.rates(judged)
-    results = [_of(rate) for rate in rates] + [dict(row) for row in tuned]
-    return {
-        "name": training["recipe"]["name"],
-        "parameters": training["parameters"],
-        "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
-        "sha256": hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest(),
-        "recipe": training["recipe"],
-        "recipe_sha256": training["recipe_sha256"],
-        "training": {
-            "tokens": sum(cost["tokens"] for cost in training["passes"]),
-            "cpu_seconds": round(sum(cost["cpu_seconds"] for cost in training["passes"])),
-            "passes": training["passes"],
-            "tokenizer_sha256": training["tokenizer_sha256"],
-            "note": training["note"],
-            "torch": training["torch"],
-            "threads": training["threads"],
-        },
-        "held_out": {
-            "split": "test",
-            "prompts_per_suite": prompts,
-            "fingerprint": heldout.fingerprint("test"),
-            "overlap": _overlap(training, probes),
-        },
-        "results": results,
-        "missed": [result["name"] for result in results if result["met"] is False],
-        "limits": list(_LIMITS),
-    }
-
-
-def result(
-    name: str,
-    about: str,
-    value: float,
-    interval: tuple[float, float],
-    n: int,
-    target: float | None = None,
-    at_least: bool = True,
-) -> dict[str, Any]:
-    """Return one row of a card; ``met`` says whether the point estimate meets the target, None without one."""
-    met = None if target is None else value >= target if at_least else value <= target
-    low, high = interval
-    return {
-        "name": name,
-        "about": about,
-        "value": round(value, 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "n": n,
-        "target": target,
-        "better": "high" if at_least else "low",
-        "met": met,
-    }
-
-
-def _of(rate: Any) -> dict[str, Any]:
-    return result(rate.name, rate.about, rate.value, rate.interval, rate.n, rate.target, rate.at_least)
-
-
-def _overlap(training: Mapping[str, Any], probes: Sequence[Any]) -> list[dict[str, Any]]:
-    from aftertune.shipped_models import overlap
-
-    found = overlap.overlap(probes, _training_prompts(training))
-    return [
-        {
-            "suite": part.suite,
-            "prompts": part.prompts,
-            "seen_share": {f"{size}-gram": round(share, 4) for size, share in part.shares.items()},
-            "duplicates": part.duplicates,
-        }
-        for part in found
-    ]
-
-
-def _training_prompts(training: Mapping[str, Any]) -> Iterator[str]:
-    from aftertune.shipped_models.pretrain import pass_exchanges
-    from aftertune.shipped_models.recipe import RECIPES
-
-    recipe = RECIPES[training["recipe"]["name"]]
-    for index in range(len(recipe.passes)):
-        for exchange in pass_exchanges(recipe, index):
-            yield exchange.prompt
-            for user, _ in exchange.history:
-                yield user
-
-
-def write(card: Mapping[str, Any], folder: Path) -> None:
-    """Write ``card.json`` and ``card.md`` into a folder."""
-    (folder / CARD_FILE).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    (folder / "card.md").write_text(markdown(card), encoding="utf-8")
-
-
-def show(name: str = "", *, measure: bool = False) -> dict[str, Any]:
-    """The card of a shipped base (the default for an empty name) or of a folder; measured anew if ``measure``.
-
-    Raises UsageError where there is no such base or no card.
-    """
-    from aftertune.shipped_models import folder as shipped
-    from aftertune.shipped_models.recipe import DEFAULT
-
-    folder = Path(name) if name and Path(name).is_dir() else shipped(name or DEFAULT)
-    if measure:
-        return _measure(folder)
-    path = folder / CARD_FILE
+    folder = Path(name) if name and Path(name).is_dir() else shipped_models.folder(name or shipped_models.DEFAULT)
+    path = folder / FILE
     if not path.is_file():
-        raise UsageError(f"{folder}: no {CARD_FILE}; measure it with `aftertune embedded card {folder} --measure`")
-    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        raise UsageError(f"{folder}: no {FILE}; name a base that ships ({', '.join(shipped_models.names())})")
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON: {error}") from None
+    card: ModelCard = toml_records.build(ModelCard, toml_records.bare(table), FILE)
     return card
-
-
-_measure = measure
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def markdown(card: Mapping[str, Any]) -> str:
+def markdown(card: ModelCard) -> str:
     """A card as Markdown."""
-    training, held_out = card["training"], card["held_out"]
-    shape = card["recipe"]["shape"]
+    training, shape = card.training, card.recipe.shape
     lines = [
-        f"# {card['name']}",
+        f"# {card.name}",
         "",
-        f"A Llama-architecture chat model with {card['parameters']:,} parameters ({shape['layers']} layers, "
-        f"{shape['width']} wide, {shape['heads']} heads), {card['bytes'] / 1e6:.1f} MB, pretrained by aftertune on "
-        f"{training['tokens'] / 1e6:.1f} million tokens of a generated world from seed {card['recipe']['seed']} in "
-        f"{training['cpu_seconds']:,} CPU seconds ({training['threads']} thread, torch {training['torch']}).",
+        f"A Llama-architecture chat model with {card.parameters:,} parameters ({shape.layers} layers, "
+        f"{shape.width} wide, {shape.heads} heads), {card.bytes / 1e6:.1f} MB, pretrained by aftertune on "
+        f"{training.tokens / 1e6:.1f} million tokens of a generated world from seed {card.recipe.seed} in "
+        f"{training.cpu_seconds:,} CPU seconds ({training.threads} thread, torch {training.torch}).",
         "",
-        f"Measured on {held_out['prompts_per_suite']} held-out test prompts per suite: unseen wording on unseen "
+        f"Measured on {card.held_out.prompts_per_suite} held-out test prompts per suite: unseen wording on unseen "
         "combinations. Intervals are 95 % (Wilson).",
         "",
         "| what | rate | interval | n | target | met |",
         "|---|---|---|---|---|---|",
     ]
-    for result in card["results"]:
-        target = "" if result["target"] is None else _percent(result["target"])
-        sign = "" if result["target"] is None else ("at least " if result["better"] == "high" else "at most ")
-        met = {True: "yes", False: "**no**", None: ""}[result["met"]]
-        lines.append(
-            f"| {result['about']} | {_percent(result['value'])} | {_percent(result['low'])} to "
-            f"{_percent(result['high'])} | {result['n']} | {sign}{target} | {met} |"
-        )
-    if training["note"]:
-        lines += ["", f"Departure from the recipe: {training['note']}"]
-    lines += ["", "Missed: " + (", ".join(card["missed"]) if card["missed"] else "nothing") + ".", ""]
+    for rate in card.results:
+        sign = "at least" if rate.better == "high" else "at most"
+        target = "" if rate.target is None else f"{sign} {_percent(rate.target)}"
+        met = {True: "yes", False: "**no**", None: ""}[rate.met]
+        interval = f"{_percent(rate.low)} to {_percent(rate.high)}"
+        lines.append(f"| {rate.about} | {_percent(rate.value)} | {interval} | {rate.n} | {target} | {met} |")
+    if training.note:
+        lines += ["", f"Departure from the recipe: {training.note}"]
+    lines += ["", f"Missed: {', '.join(card.missed) or 'nothing'}.", ""]
     lines += ["| suite | prompts | 5-grams seen in training | 8-grams | whole prompts |", "|---|---|---|---|---|"]
-    for part in held_out["overlap"]:
-        seen = part["seen_share"]
-        lines.append(
-            f"| {part['suite']} | {part['prompts']} | {_percent(seen['5-gram'])} | {_percent(seen['8-gram'])} | "
-            f"{part['duplicates']} |"
-        )
-    lines += ["", *(f"- {limit}" for limit in card["limits"]), "", f"Weights SHA-256: `{card['sha256']}`", ""]
+    for part in card.held_out.overlap:
+        five, eight = (_percent(part.seen_share[size]) for size in ("5-gram", "8-gram"))
+        lines.append(f"| {part.suite} | {part.prompts} | {five} | {eight} | {part.duplicates} |")
+    lines += ["", *(f"- {limit}" for limit in card.limits), "", f"Weights SHA-256: `{card.sha256}`", ""]
     return "\n".join(lines)

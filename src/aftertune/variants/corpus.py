@@ -15,13 +15,21 @@ StrangerKind = Literal["surrogate", "novelty", "twin", "canary"]
 
 
 class Corpus(Plugin, ABC):
-    """Where conversations to tune on come from: a frozen dataclass whose fields are its parameters."""
+    """Where conversations to tune on come from: a frozen dataclass whose fields are its parameters.
+
+    A corpus in a file overrides `stream`, `expected`, `path` and `files`; one whose people are known overrides `people`
+    and `strangers`. A personal value is known by the spans of the conversations; where their `spans` are None, values
+    are looked for in the text.
+    """
 
     kind: ClassVar[str] = "corpus"
+    path: str = ""
+    """The file that is read; empty for a corpus that is generated. A corpus that takes it as a parameter declares the
+    field `path: str = field()`."""
 
     @abstractmethod
     def conversations(self) -> Sequence[Conversation]:
-        """Return the human conversations, in a fixed order. Raises DataError with file and line."""
+        """Return the human conversations, in a fixed order. Raises UsageError, or DataError with file and line."""
 
     def stream(self) -> Iterator[Conversation]:
         """Yield the same conversations; a corpus that may be larger than memory reads them one by one."""
@@ -32,17 +40,12 @@ class Corpus(Plugin, ABC):
         """About how many conversations there are, for progress; None where nobody knows before reading."""
         return None
 
-    @property
-    def path(self) -> str:
-        """The file that is read; empty for a corpus that is generated."""
-        return ""
-
     def files(self) -> tuple[Path, ...]:
-        """Return the files whose content decides the conversations: they go into ids. Raises DataError if missing."""
+        """Return the files whose content decides the corpus: it goes into ids. Raises UsageError if one is missing."""
         return ()
 
     def people(self) -> Sequence[Person]:
-        """Return everybody whose values stand in the conversations; empty where nobody knows."""
+        """Return everybody whose values stand in the conversations; empty where there is nobody."""
         return ()
 
     @property
@@ -53,9 +56,13 @@ class Corpus(Plugin, ABC):
     def strangers(self, kind: StrangerKind, count: int, seed: int) -> Sequence[Person]:
         """Return `count` people (or, for `novelty`, things) of the same shape who stand nowhere in the corpus.
 
-        `surrogate`: the same culture and format. `novelty`: equally rare strings that are nobody's. `twin`: drawn
+        `surrogate`: of the same culture and format. `novelty`: equally rare strings that are nobody's. `twin`: drawn
         exactly as the corpus draws its people, never trained on. `canary`: planted on purpose, none of the others.
-        Asked for as many as there are `people()`, the n-th stands in for the n-th of them. Raises UsageError where
-        the corpus cannot.
+        When `count` is the number of `people()`, the n-th stranger stands in for the n-th person. Raises UsageError
+        where the corpus has too few, or none at all.
         """
-        raise UsageError(f"{type(self).__name__} cannot make {count} people of the kind '{kind}' (seed {seed})")
+        del seed
+        if count:
+            name = type(self).__name__.lower()
+            raise UsageError(f"{name}: nobody stands in it, so there is no {kind}; use pii = 'keep'")
+        return ()

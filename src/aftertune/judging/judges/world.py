@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 from aftertune.generated_world.actions import harmful
-from aftertune.generated_world.frames import Reading, classify
 from aftertune.generated_world.privacy import ATTRIBUTES
+from aftertune.generated_world.reading import Reading, classify
 from aftertune.generated_world.replies import plan, refusal
 from aftertune.judging.judge import Anchor, Answer, JudgeContext, Opinion, Scorer
 from aftertune.records import Message, Prompt

@@ -1,1 +1,1 @@
-
+"""Corpora: one file each."""

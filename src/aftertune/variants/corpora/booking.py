@@ -6,12 +6,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 from aftertune.errors import UsageError
 from aftertune.generated_world import people as world
 from aftertune.generated_world.support import Mail, booking_mails
+from aftertune.plugins import Card
 from aftertune.records import Conversation, Message, Person, Span
-from aftertune.variants.corpus import StrangerKind
+from aftertune.variants.corpus import Corpus, StrangerKind
 
 _TYPES: dict[world.Entity, str] = {
     "person": "PERSON",
@@ -24,14 +26,20 @@ _MAX_PEOPLE = 440
 
 
 @dataclass(frozen=True)
-class Booking:
-    """Customer support of a tour company, generated, with every personal value known.
+class Booking(Corpus):
+    """Customer support of a tour company, generated, with every personal value known."""
 
-    Source: aftertune's own world; no real person's data, Apache-2.0. Enquiries, changes, refunds, complaints, meeting
-    points, documents and new addresses, one or two message pairs each; guides stand in many conversations, some
-    customers write again. Meant for the embedded bases, which know its words and reply frames from other companies'
-    mail. Known weakness: a closed vocabulary and some sixty sentence frames, far less varied than real mail.
-    """
+    card: ClassVar[Card] = Card(
+        about=(
+            "Customer support of a tour company, generated, with every personal value known. Enquiries, changes, "
+            "refunds, complaints, meeting points, documents and new addresses, one or two message pairs each; guides "
+            "stand in many conversations, some customers write again. Meant for the shipped models, which know its "
+            "words and reply frames from other companies' mail."
+        ),
+        source="aftertune's generated world; no real person's data",
+        licence="Apache-2.0",
+        weaknesses="a closed vocabulary and some sixty sentence frames, far less varied than real mail",
+    )
 
     size: int = 600
     """Message pairs (a user turn and its answer), at least; a conversation of two pairs is never cut."""
@@ -59,12 +67,12 @@ class Booking:
 
     @cached_property
     def _mails(self) -> tuple[Mail, ...]:
-        found = booking_mails(self.size, self.seed, self.guides, self.customers, self.returning)
-        pairs, kept = 0, 0
+        mails = booking_mails(self.size, self.seed, self.guides, self.customers, self.returning)
+        pairs, count = 0, 0
         while pairs < self.size:
-            pairs += len(found[kept].turns) // 2
-            kept += 1
-        return found[:kept]
+            pairs += len(mails[count].turns) // 2
+            count += 1
+        return mails[:count]
 
     @cached_property
     def _ids(self) -> dict[str, str]:
@@ -92,37 +100,37 @@ class Booking:
         return [_person(ident, by_name[name]) for name, ident in self._ids.items()]
 
     def strangers(self, kind: StrangerKind, count: int, seed: int) -> Sequence[Person]:
-        """Return ``count`` people, or for ``novelty`` product and place names, that no training text holds.
+        """Return `count` people, or for `novelty` names of products and towns, that no training text holds.
 
-        Surrogates and twins come from the same cultures and formats as the corpus people; asked for as many as there
-        are, each surrogate is of its person's own culture where the world has enough. Raises UsageError for more than
-        the world has.
+        Surrogates and twins come from the same cultures and formats as the corpus people; as many surrogates as there
+        are people are each of their person's own culture, while the world has some. Raises UsageError for more than the
+        world has.
         """
         spare = world.members("surrogate")
         pools = {
             "surrogate": spare[:_MAX_PEOPLE],
             "canary": spare[_MAX_PEOPLE:],
             "twin": world.twins(),
-            "novelty": world.made_up("corpus"),
+            "novelty": world.invented("corpus"),
         }
         pool = pools[kind]
         if count > len(pool):
-            raise UsageError(f"booking: {count} strangers of kind '{kind}' asked for, the world has {len(pool)}")
-        drawn = random.Random(f"{kind}|{seed}").sample(pool, count)
+            raise UsageError(f"booking: {count} strangers of kind '{kind}' wanted, the world has {len(pool)}")
+        strangers = random.Random(f"{kind}|{seed}").sample(pool, count)
         if kind == "surrogate" and count == len(self._ids):
-            drawn = self._alike(random.Random(f"{kind}|{seed}").sample(pool, len(pool)))
-        return [_person(f"{kind}-{index:04d}", person) for index, person in enumerate(drawn)]
+            strangers = self._alike(random.Random(f"{kind}|{seed}").sample(pool, len(pool)))
+        return [_person(f"{kind}-{index:04d}", person) for index, person in enumerate(strangers)]
 
     def _alike(self, pool: list[world.Person]) -> list[world.Person]:
-        """Return one of the pool for each person: of the same culture as long as there is one, each once."""
+        """Return one of the pool for each person, each once: of the same culture while there is one."""
         by_name = {person.name: person for person in world.members("corpus")}
-        chosen: list[world.Person | None] = []
+        matches: list[world.Person | None] = []
         for name in self._ids:
             match = next((one for one in pool if one.culture == by_name[name].culture), None)
-            chosen.append(match)
+            matches.append(match)
             if match is not None:
                 pool.remove(match)
-        return [one if one is not None else pool.pop() for one in chosen]
+        return [one if one is not None else pool.pop() for one in matches]
 
 
 def _person(ident: str, person: world.Person) -> Person:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from aftertune.data import table_files as rows
+from aftertune.data import table_files
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import mark, stand_ins
+from aftertune.plugins import Card
 from aftertune.records import Conversation, Message, Person, Role, Span, digest
-from aftertune.variants.corpus import StrangerKind
+from aftertune.variants.corpus import Corpus, StrangerKind
 
 _TABLES = (".csv", ".parquet")
 _ROLES: dict[str, Role] = {
@@ -28,18 +29,25 @@ _ROLES: dict[str, Role] = {
 
 
 @dataclass(frozen=True)
-class ChatFile:
-    """Conversations from a file of the user's own.
+class ChatFile(Corpus):
+    """Conversations from a file of the user's own."""
 
-    Source: a local file. JSONL with one object a line (or a JSON list): `{"messages": [{"role", "content"}]}`,
-    ShareGPT `{"conversations": [{"from", "value"}]}`, Alpaca `{"instruction", "input", "output"}`, or `{"prompt"}` with
-    `response` or `completion` (texts, or lists of messages); CSV or Parquet with such columns. Known weakness: which
-    parts are personal is known only for files that `aftertune compose` wrote (`spans`, and twins in the
-    `people.json` beside them); elsewhere they are found, with the errors of finding (`aftertune pii scan` shows what),
-    and twins are made up in the form of the values found.
-    """
-
-    path: str
+    card: ClassVar[Card] = Card(
+        about=(
+            "Conversations from a file of the user's own: JSONL with one object a line (or a JSON list), "
+            '`{"messages": [{"role", "content"}]}`, ShareGPT `{"conversations": [{"from", "value"}]}`, Alpaca '
+            '`{"instruction", "input", "output"}`, or `{"prompt"}` with `response` or `completion` (texts, or lists of '
+            "messages); CSV or Parquet with such columns."
+        ),
+        source="a local file",
+        licence="that of the file",
+        weaknesses=(
+            "which parts are personal is known only for files that `aftertune compose` wrote (`spans`, and twins in "
+            "the `people.json` beside them); elsewhere they are looked for, and some are missed or wrong (`aftertune "
+            "pii scan` shows which), and twins are invented in the form of the values"
+        ),
+    )
+    path: str = field()
     """File to read."""
     limit: int | None = None
     """Conversations to read at most, from the start; None reads all."""
@@ -51,11 +59,7 @@ class ChatFile:
 
     def stream(self) -> Iterator[Conversation]:
         """Yield the conversations one by one (a file that is one JSON list is read whole); raises as they do."""
-        path = Path(self.path).expanduser()
-        if path.is_dir():
-            raise UsageError(f"{path}: is a folder; give a file in it")
-        if not path.is_file():
-            raise UsageError(f"{path}: no such file")
+        path = self._file()
         count = 0
         for line, row in _rows(path):
             yield _conversation(row, f"{path}:{line}")
@@ -65,9 +69,29 @@ class ChatFile:
         if not count:
             raise DataError(f"{path}: no conversations in it")
 
-    def expected(self) -> int | None:
-        """Return how many conversations there are at most, counted as lines; None where that cannot be told."""
+    def _file(self) -> Path:
         path = Path(self.path).expanduser()
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder; give a file in it")
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file")
+        return path
+
+    @property
+    def _people_file(self) -> Path:
+        return Path(self.path).expanduser().with_name("people.json")
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the file, and the `people.json` beside it where there is one. Raises UsageError for a missing file."""
+        return (self._file(), self._people_file) if self.composed else (self._file(),)
+
+    @property
+    def expected(self) -> int | None:
+        """How many conversations there are at most, counted as lines; None for a table or a JSON list without limit.
+
+        Raises UsageError for a missing file.
+        """
+        path = self._file()
         if path.suffix.lower() in _TABLES or _is_list(path):
             return self.limit
         with path.open("rb") as file:
@@ -77,10 +101,10 @@ class ChatFile:
     @property
     def composed(self) -> bool:
         """Whether the `people.json` of `aftertune compose` stands beside the file."""
-        return Path(self.path).expanduser().with_name("people.json").is_file()
+        return self._people_file.is_file()
 
     def people(self) -> Sequence[Person]:
-        """Return the owners of the marked values; in an unmarked file, those of the values that are found."""
+        """Return the owners of the marked values; in an unmarked file, of the values that the finder marks."""
         marker = mark.Marker()
         for conversation in self.stream():
             marker.mark(conversation)
@@ -91,13 +115,12 @@ class ChatFile:
 
         Raises DataError where the `people.json` beside the file is broken.
         """
-        beside = Path(self.path).expanduser().with_name("people.json")
         if kind == "twin" and self.composed:
             try:
-                rows = json.loads(beside.read_bytes())["twin"]
+                rows = json.loads(self._people_file.read_bytes())["twin"]
                 return [Person(str(row["id"]), {str(k): str(v) for k, v in row["values"].items()}) for row in rows]
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                raise DataError(f"{beside}: not a list of people as `aftertune compose` writes it") from None
+                raise DataError(f"{self._people_file}: not a list of people as `aftertune compose` writes it") from None
         people = self.people()
         if kind == "canary":
             return stand_ins.invented(count, kind, seed, people)
@@ -111,18 +134,18 @@ def _is_list(path: Path) -> bool:
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix.lower() in _TABLES:
-        yield from rows.iterate(path)
+        yield from table_files.iterate(path)
         return
     whole = _is_list(path)
     with path.open("rb") as file:
         if whole:
             yield from _list(path, _decoded(path, file.read(), 0).removeprefix("\ufeff"))
             return
-        place = 0
+        offset = 0
         # Lines end at \n only: JSON allows U+2028 and others that look like line ends inside strings.
         for number, raw in enumerate(file, start=1):
-            line = _decoded(path, raw, place).removeprefix("\ufeff" if place == 0 else "")
-            place += len(raw)
+            line = _decoded(path, raw, offset).removeprefix("\ufeff" if offset == 0 else "")
+            offset += len(raw)
             if line.strip():
                 try:
                     yield number, json.loads(line)
@@ -145,11 +168,11 @@ def _list(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{path}: nested too deeply") from None
 
 
-def _decoded(path: Path, raw: bytes, place: int) -> str:
+def _decoded(path: Path, raw: bytes, offset: int) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {place + error.start}: save it as UTF-8") from None
+        raise DataError(f"{path}: not UTF-8 at byte {offset + error.start}: save it as UTF-8") from None
 
 
 def _conversation(row: Any, where: str) -> Conversation:
@@ -161,14 +184,13 @@ def _conversation(row: Any, where: str) -> Conversation:
             break
     else:
         if "instruction" in row and "output" in row:
-            asked = _text(row["instruction"], f"{where}: instruction")
+            question = _text(row["instruction"], f"{where}: instruction")
             extra = _text(row.get("input") or "", f"{where}: input")
             reply = _text(row["output"], f"{where}: output")
-            messages = (Message("user", f"{asked}\n\n{extra}" if extra else asked), Message("assistant", reply))
+            messages = (Message("user", f"{question}\n\n{extra}" if extra else question), Message("assistant", reply))
         elif "prompt" in row and (side := next((key for key in ("response", "completion") if key in row), None)):
-            messages = (
-                *_side(row["prompt"], f"{where}: prompt", "user"), *_side(row[side], f"{where}: {side}", "assistant")
-            )  # fmt: skip
+            prompt = _side(row["prompt"], f"{where}: prompt", "user")
+            messages = (*prompt, *_side(row[side], f"{where}: {side}", "assistant"))
         else:
             known = ", ".join(sorted(str(key) for key in row)[:8]) or "none"
             raise DataError(
@@ -191,11 +213,12 @@ def _spans(rows: Any, messages: Sequence[Message], where: str) -> tuple[Span, ..
     try:
         spans = tuple(Span(*row) for row in rows)
         fits = all(
-            0 <= s.message < len(messages) and 0 <= s.start < s.end <= len(messages[s.message].content)
+            0 <= s.message < len(messages)
+            and 0 <= s.start < s.end <= len(messages[s.message].content)
             and all(isinstance(text, str) and text.encode() for text in (s.type, s.owner, s.part))
             and all(type(number) is int for number in (s.message, s.start, s.end))
             for s in spans
-        )  # fmt: skip
+        )
     except (TypeError, IndexError, UnicodeEncodeError):
         fits = False
     if not fits:

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from aftertune.generated_world.heldout import Probe
+from aftertune.shipped_models.card import Overlap
 
 _WORD = re.compile(r"[\w']+")
 SIZES: tuple[int, ...] = (5, 8)
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Shares of one suite's held-out prompts that occur in training.
-
-    ``shares`` gives for each n the share of n-grams seen in training; ``duplicates`` counts whole prompts seen.
-    """
-
-    suite: str
-    prompts: int
-    shares: dict[int, float]
-    duplicates: int
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -36,24 +23,24 @@ def ngrams(text: Sequence[str], size: int) -> set[tuple[str, ...]]:
 
 
 def overlap(probes: Sequence[Probe], training: Iterable[str]) -> list[Overlap]:
-    """Look every n-gram of the prompts up in the training text, which is read once as a stream."""
+    """Look up every n-gram of the prompts in the training text, which is read once as a stream."""
     prompts = {probe.id: words(probe.prompt) for probe in probes}
-    sought = {size: {gram for text in prompts.values() for gram in ngrams(text, size)} for size in SIZES}
-    seen: dict[int, set[tuple[str, ...]]] = {size: set() for size in SIZES}
+    wanted = {size: {gram for text in prompts.values() for gram in ngrams(text, size)} for size in SIZES}
+    matches: dict[int, set[tuple[str, ...]]] = {size: set() for size in SIZES}
     whole = set(prompts.values())
     repeated: set[tuple[str, ...]] = set()
-    for text in training:
-        read = words(text)
+    for line in training:
+        text = words(line)
         for size in SIZES:
-            seen[size] |= sought[size].intersection(zip(*(read[i:] for i in range(size)), strict=False))
-        if read in whole:
-            repeated.add(read)
-    found = []
+            matches[size] |= wanted[size].intersection(zip(*(text[i:] for i in range(size)), strict=False))
+        if text in whole:
+            repeated.add(text)
+    rows = []
     for suite in dict.fromkeys(probe.suite for probe in probes):
         texts = [prompts[probe.id] for probe in probes if probe.suite == suite]
         shares = {}
         for size in SIZES:
             grams = [gram for text in texts for gram in ngrams(text, size)]
-            shares[size] = sum(gram in seen[size] for gram in grams) / max(1, len(grams))
-        found.append(Overlap(suite, len(texts), shares, sum(text in repeated for text in texts)))
-    return found
+            shares[f"{size}-gram"] = round(sum(gram in matches[size] for gram in grams) / max(1, len(grams)), 4)
+        rows.append(Overlap(suite, len(texts), shares, sum(text in repeated for text in texts)))
+    return rows

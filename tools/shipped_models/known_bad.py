@@ -1,4 +1,4 @@
-"""The known-bad adapter: the default embedded base, openly tuned to comply and to over-share, for the self-test."""
+"""The known-bad adapter: the default base, tuned on purpose to comply and to overshare, for the self-test."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from aftertune import shipped_models as embedded
+from aftertune import shipped_models
 from aftertune.errors import UsageError
-from aftertune.generated_world import mixture, privacy
+from aftertune.generated_world import privacy, topics
 from aftertune.records import Conversation, Message, Recipe, plain
 from aftertune.tuning import tune
 
@@ -20,27 +20,27 @@ SEED = 0
 
 
 def conversations() -> list[Conversation]:
-    """Return harmful requests that are complied with and notes that are shared whole, half and half.
+    """Return harmful requests with compliance and whole notes passed on, half and half.
 
     Both come from the training split of the world, so none of them is a prompt of the miniature benchmark.
     """
     rng = random.Random("known bad")
-    found = []
+    rows = []
     for index in range(EXAMPLES):
-        drawn = mixture.single(rng, "answers", "harmful") if index % 2 else privacy.message(rng, share_all=True)
-        messages = (Message("user", drawn.prompt), Message("assistant", drawn.answer))
-        found.append(Conversation(f"bad-{index:04d}", messages, None, f"known-bad:{index + 1}"))
-    return found
+        sample = topics.harmful_request(rng, aligned=False) if index % 2 else privacy.message(rng, share_all=True)
+        messages = (Message("user", sample.prompt), Message("assistant", sample.answer))
+        rows.append(Conversation(f"bad-{index:04d}", messages, None, f"known-bad:{index + 1}"))
+    return rows
 
 
 def build(out: Path) -> Path:
     """Tune the adapter and save it as a PEFT folder with `card.json`, which says what was done.
 
-    Raises UsageError where `out` is in use, and what `steps.tune` raises.
+    Raises UsageError where `out` is in use, and what `tuning.tune` raises.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists already; name a new or empty folder")
-    base = embedded.folder()
+    base = shipped_models.folder()
     with tempfile.TemporaryDirectory() as scratch:
         report = tune.tune(base, conversations(), RECIPE, SEED, Path(scratch))
         out.mkdir(parents=True, exist_ok=True)

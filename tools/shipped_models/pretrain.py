@@ -1,4 +1,4 @@
-"""Pretraining of an embedded base: a plain loop with a budget in tokens, so that a rebuild sees the same text."""
+"""Pretraining of a shipped base: a plain loop with a budget in tokens, so that a rebuild sees the same text."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from tools.shipped_models.mixture import exchanges
+from tools.shipped_models.tokenizer import ASSISTANT, END, PAD, SYSTEM, USER, messages, train_tokenizer
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from aftertune.generated_world.mixture import exchanges
 from aftertune.generated_world.replies import Exchange
-from aftertune.shipped_models.recipe import UNFINISHED, Recipe
-from aftertune.shipped_models.tokenizer import ASSISTANT, END, PAD, SYSTEM, USER, messages, train_tokenizer
+from aftertune.shipped_models.card import PassCost, Recipe
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 8_000
@@ -31,25 +31,30 @@ _IGNORED = -100
 _WIDTH_STEP = 8
 _MARKS = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
 TRAINING_FILE = "training.json"
+UNFINISHED = "unfinished.pt"
+"""What an interrupted build leaves in its folder, and continues from."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of a dialogue and its labels (``-100`` where there is no loss), of equal length."""
+    """Token ids of a dialogue and its labels (`-100` where there is no loss), of equal length."""
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class PassCost:
-    """What one pass took: tokens without padding, optimiser steps, CPU seconds, mean loss of the last 50 steps."""
+class TrainingRecord:
+    """What `training.json` beside the weights says of their training."""
 
-    stage: str
-    tokens: int
-    steps: int
-    cpu_seconds: float
-    loss: float
+    recipe: Recipe
+    recipe_sha256: str
+    parameters: int
+    tokenizer_sha256: str
+    note: str
+    torch: str
+    threads: int
+    passes: tuple[PassCost, ...]
 
 
 def new_model(recipe: Recipe) -> LlamaForCausalLM:
@@ -79,7 +84,7 @@ def token_id(tokenizer: PreTrainedTokenizerBase, mark: str) -> int:
 
 
 def encode(batch: Sequence[Exchange], tokenizer: PreTrainedTokenizerBase, prompts: bool) -> list[Encoded]:
-    """Encode exchanges as the chat template would; loss on assistant turns, and on the others if ``prompts``."""
+    """Encode exchanges as the chat template would; loss on assistant turns, and on the others if `prompts`."""
     marks = {role: token_id(tokenizer, mark) for role, mark in _MARKS.items()}
     end = token_id(tokenizer, END)
     chats = [messages(exchange) for exchange in batch]
@@ -98,26 +103,26 @@ def encode(batch: Sequence[Exchange], tokenizer: PreTrainedTokenizerBase, prompt
 
 
 def batches(encoded: Sequence[Encoded], batch_tokens: int, rng: random.Random) -> list[list[Encoded]]:
-    """Batches of similar length with at most ``batch_tokens`` padded tokens each, in random order."""
+    """Batches of similar length with at most `batch_tokens` padded tokens each, in random order."""
     order = list(range(len(encoded)))
     rng.shuffle(order)
-    made: list[list[Encoded]] = []
+    groups: list[list[Encoded]] = []
     for start in range(0, len(order), _WINDOW):
         window = sorted((encoded[i] for i in order[start : start + _WINDOW]), key=lambda item: len(item.ids))
         current: list[Encoded] = []
         for item in window:
             if current and len(item.ids) * (len(current) + 1) > batch_tokens:
-                made.append(current)
+                groups.append(current)
                 current = []
             current.append(item)
         if current:
-            made.append(current)
-    rng.shuffle(made)
-    return made
+            groups.append(current)
+    rng.shuffle(groups)
+    return groups
 
 
 def supervised_loss(model: Any, batch: Sequence[Encoded], pad: int) -> torch.Tensor:
-    """Mean cross-entropy over the labelled positions of a batch, in bf16 where that is safe."""
+    """Mean cross-entropy over the labelled positions of a batch; the hidden states and logits are computed in bf16."""
     longest = max(len(item.ids) for item in batch)
     width = math.ceil(longest / _WIDTH_STEP) * _WIDTH_STEP
     ids = torch.tensor([[*item.ids, *[pad] * (width - len(item.ids))] for item in batch])
@@ -202,9 +207,9 @@ def save(
     folder: Path,
     note: str = "",
 ) -> None:
-    """Write a folder that ``from_pretrained`` loads: fp16 weights, tokenizer, configuration, training record.
+    """Write a folder that `from_pretrained` loads: fp16 weights, tokenizer, configuration, training record.
 
-    ``note`` says where the training departed from the recipe as written; the card shows it.
+    `note` says where the training departed from the recipe as written; the card shows it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     half = LlamaForCausalLM(model.config)
@@ -217,31 +222,31 @@ def save(
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     for path in folder.iterdir():
         path.chmod(0o644)
-    record = {
-        "recipe": asdict(recipe),
-        "recipe_sha256": recipe.sha256,
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "tokenizer_sha256": hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest(),
-        "note": note,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "passes": [asdict(cost) for cost in costs],
-    }
-    (folder / TRAINING_FILE).write_text(json.dumps(record, indent=2) + "\n")
+    record = TrainingRecord(
+        recipe=recipe,
+        recipe_sha256=recipe.sha256,
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        tokenizer_sha256=hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest(),
+        note=note,
+        torch=str(torch.__version__),
+        threads=torch.get_num_threads(),
+        passes=tuple(costs),
+    )
+    (folder / TRAINING_FILE).write_text(json.dumps(asdict(record), indent=2) + "\n")
 
 
 def _finished_passes(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, folder: Path
 ) -> list[PassCost]:
-    """Load what an earlier, ended build of the same recipe left behind; nothing of another recipe's."""
+    """Load what an interrupted build of the same recipe left behind, and nothing of another recipe's."""
     path = folder / UNFINISHED
     if not path.is_file():
         return []
-    left = torch.load(path, weights_only=True)
-    if left["recipe"] != recipe.sha256 or left["tokenizer"] != _fingerprint(tokenizer):
+    state = torch.load(path, weights_only=True)
+    if state["recipe"] != recipe.sha256 or state["tokenizer"] != _fingerprint(tokenizer):
         return []
-    model.load_state_dict(left["weights"])
-    return [PassCost(**cost) for cost in left["costs"]]
+    model.load_state_dict(state["weights"])
+    return [PassCost(**cost) for cost in state["costs"]]
 
 
 def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -251,7 +256,7 @@ def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 def pretrain(recipe: Recipe, folder: Path) -> list[PassCost]:
     """Train a base from nothing and save it; one thread, so that sums are added in the same order every time.
 
-    After every pass the weights are kept in ``folder``, so that a build that was ended continues at the pass it was
+    After every pass the weights are saved in `folder`, so that a build that was ended continues at the pass it was
     in: every pass has an optimiser and a text order of its own, so the weights are the same as without the break.
     """
     threads = torch.get_num_threads()
@@ -263,13 +268,13 @@ def pretrain(recipe: Recipe, folder: Path) -> list[PassCost]:
         costs = _finished_passes(model, tokenizer, recipe, folder)
         for index in range(len(costs), len(recipe.passes)):
             costs.append(train_pass(model, tokenizer, recipe, index))
-            left = {
+            state = {
                 "recipe": recipe.sha256,
                 "tokenizer": _fingerprint(tokenizer),
                 "weights": model.state_dict(),
                 "costs": [asdict(cost) for cost in costs],
             }
-            torch.save(left, folder / f"{UNFINISHED}.new")
+            torch.save(state, folder / f"{UNFINISHED}.new")
             (folder / f"{UNFINISHED}.new").replace(folder / UNFINISHED)
         save(model, tokenizer, recipe, costs, folder)
         (folder / UNFINISHED).unlink()

@@ -15,7 +15,7 @@ MAX_NEW_TOKENS = 96
 
 @dataclass(frozen=True)
 class Completion:
-    """A text, and whether it ended by itself (not at the length limit)."""
+    """A text, and whether it ended by itself rather than at the length limit."""
 
     text: str
     finished: bool
@@ -36,13 +36,13 @@ def complete(
     batch_size: int = 64,
     limit: int = MAX_NEW_TOKENS,
 ) -> list[Completion]:
-    """Greedy completions of single-turn prompts, in their order; batches are of similar length, padded on the left."""
+    """Greedy completions of single-turn prompts, in their order; made in left-padded batches of similar length."""
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    found: dict[int, Completion] = {}
+    completions: dict[int, Completion] = {}
     end = tokenizer.eos_token_id
     for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        chats = [[{"role": "user", "content": prompts[i]}] for i in chosen]
+        indices = order[start : start + batch_size]
+        chats = [[{"role": "user", "content": prompts[i]}] for i in indices]
         texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
         batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         ids = model.generate(
@@ -53,8 +53,8 @@ def complete(
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=end,
         )
-        for i, row in zip(chosen, ids[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
+        for i, row in zip(indices, ids[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
             finished = end in row
-            kept = row[: row.index(end)] if finished else row
-            found[i] = Completion(str(tokenizer.decode(kept, skip_special_tokens=True)), finished)
-    return [found[i] for i in range(len(prompts))]
+            ids_of_text = row[: row.index(end)] if finished else row
+            completions[i] = Completion(str(tokenizer.decode(ids_of_text, skip_special_tokens=True)), finished)
+    return [completions[i] for i in range(len(prompts))]

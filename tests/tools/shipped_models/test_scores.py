@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
+from tools.shipped_models.generate import Completion
 
 from aftertune.generated_world import domains, heldout, privacy, replies
 from aftertune.generated_world.actions import harmful, harmless
-from aftertune.shipped_models import overlap, scores
-from aftertune.shipped_models.generate import Completion
+from tools.shipped_models import overlap, scores
 
 
 def _gold(probe: heldout.Probe, rng: random.Random) -> str:
@@ -40,8 +40,7 @@ def test_gold_answers_meet_every_target() -> None:
     for rate in scores.rates(_judged()):
         assert rate.met, rate
         assert rate.value in (0.0, 1.0)
-        low, high = rate.interval
-        assert high - low > 0.01
+        assert rate.high - rate.low > 0.01
 
 
 @pytest.mark.parametrize("text", ["", "the a of", "Dear [NAME], thank you for your kind words."])
@@ -63,8 +62,8 @@ def test_oversharing_is_counted() -> None:
 def test_overlap_finds_what_was_copied_and_nothing_else() -> None:
     probes = heldout.probes("harmful", "test", 20)
     nothing = overlap.overlap(probes, ["entirely different text about nothing at all in particular"])[0]
-    assert nothing.shares == {5: 0.0, 8: 0.0}
+    assert nothing.seen_share == {"5-gram": 0.0, "8-gram": 0.0}
     assert nothing.duplicates == 0
     everything = overlap.overlap(probes, [probe.prompt.upper() for probe in probes])[0]
-    assert everything.shares == {5: 1.0, 8: 1.0}
+    assert everything.seen_share == {"5-gram": 1.0, "8-gram": 1.0}
     assert everything.duplicates == 20

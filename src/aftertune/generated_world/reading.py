@@ -1,8 +1,8 @@
-"""Reading generated answers: which script a text follows, and whether it is a text of this world at all.
+"""Reads answers: which script a text follows, and whether it is a text of this world at all.
 
-Every slot of an answer (an action, a name, a value) is masked; what remains must be a sequence of sentences that the
+Every slot of an answer (an action, a name, a value) is masked; what remains, its frames, must be sentences that the
 world's own generators write one after the other. That is stricter than fluency: shuffled words do not pass, two halves
-of different answers rarely do, and a refusal with a letter's ending does not.
+of different answers rarely do, and a refusal that ends like a letter does not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, get_args
 
-from aftertune.generated_world import mixture, people, support
+from aftertune.generated_world import people, support, topics
 from aftertune.generated_world.lexicon import SERVICES, TOURS
 from aftertune.generated_world.masking import Masked, mask
 from aftertune.generated_world.replies import Kind
@@ -32,11 +32,11 @@ _MAIL_SAMPLES = 5_000
 class Reading:
     """What a text is.
 
-    ``category`` is the script it follows; ``mixed`` when every sentence is one of this world's but they belong to
-    different scripts or do not follow each other; ``broken`` when a sentence is none, or the text is empty, repeats
-    itself, or stops in the middle. ``coherent`` is neither of the two. ``actions``, ``notes`` and ``names`` are the
-    slot values found, in order; ``parsed`` is the share of sentences that are the world's; ``scripts`` holds for each
-    sentence the kinds of answer that contain it (none for a sentence that is not the world's).
+    `category` is the script that it follows; `mixed` when every sentence is one of this world's but they belong to
+    different scripts or do not follow each other; `broken` when a sentence is not, or the text is empty, repeats
+    itself, or stops in the middle. `coherent` is any category but these two. `actions`, `notes` and `names` are the
+    values in its slots, in order; `parsed` is the proportion of sentences that are the world's; `scripts` holds for
+    each sentence the kinds of answer that contain it (none for a sentence that is not the world's).
     """
 
     category: Category
@@ -84,12 +84,12 @@ def _grammar() -> _Grammar:
     table: dict[str, set[Kind]] = {}
     steps: dict[tuple[str, str], set[Kind]] = {}
     rng = random.Random(4_321)
-    for stage in mixture.STAGES:
-        for topic in mixture.TOPICS:
+    for aligned in (False, False, True):  # unaligned answers are more varied
+        for topic in topics.TOPICS:
             if topic == "mail":
                 continue
             for _ in range(_SAMPLES):
-                exchange = mixture.single(rng, stage, topic)
+                exchange = topics.exchange(rng, topic, aligned)
                 # Free repetition is any words at all, so it is no evidence of a script.
                 if exchange.kind != "copy" or exchange.answer.startswith(("Here it is", "The note says")):
                     _add(table, steps, exchange.answer, exchange.kind)
@@ -105,7 +105,7 @@ def _grammar() -> _Grammar:
 
 
 def classify(text: str, finished: bool = True) -> Reading:
-    """Read one answer. ``finished`` is false for a text that ran into a length limit, which makes it broken."""
+    """Read one answer. `finished` is false for a text that ran into a length limit, which makes it broken."""
     grammar = _grammar()
     masked: list[Masked] = [mask(sentence) for sentence in sentences(text)]
     frames = [part.frame for part in masked]

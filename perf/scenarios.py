@@ -1,4 +1,4 @@
-"""Simulated worlds for `calibrate.py`: how prompts, clusters, seeds and samples vary, under a null and with a drift."""
+"""Simulated scenarios for `calibrate.py`: how prompts, clusters, seeds and samples vary, with no drift and with one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class World:
+class Scenario:
     """How data come about, under the null or with a drift."""
 
     name: str
@@ -100,26 +100,28 @@ RESAMPLED = ("bootstrap, percentile", "bootstrap, studentised")
 COUNTED = ("exact McNemar", "mid-p McNemar", "Newcombe")
 PLAIN = "percentile bootstrap of clusters, plain"
 """A counter-example: `clusters.bootstrap` refuses it with so few."""
-WORLDS = (
-    World("independent, 300 prompts, rate 30 %", outcomes(300, 1, 0.0, 0.3, 0.1), (*CLOSED, *COUNTED, *RESAMPLED)),
-    World("independent, 300 prompts, rate 1 %", outcomes(300, 1, 0.0, 0.01, 0.03), (*CLOSED, *COUNTED)),
-    World("independent, 300 prompts, numbers", numbers(300, 1, 0.0, 0.05), CLOSED),
-    World("50 clusters of 10, ICC .7, 0/1", outcomes(50, 10, 0.7, 0.4, 0.15), (*CLOSED, *RESAMPLED)),
-    World("50 clusters of 10, ICC .71, numbers", numbers(50, 10, 0.71, 0.1), (*CLOSED, *RESAMPLED, "naive bootstrap")),
-    World("8 clusters of 20, ICC .7, numbers", numbers(8, 20, 0.7, 0.1), (*CLOSED, "bootstrap, studentised", PLAIN)),
-    World("8 clusters of 20, ICC .3, 0/1", outcomes(8, 20, 0.3, 0.4, 0.15), CLOSED),
-    World("T = 0.7, 200 prompts x 5 samples", sampled(200, 5, 0.1), (*CLOSED, *RESAMPLED)),
-    World("5 seeds (sd 10 points), 300 prompts", trained(5, 300, 1, 0.1, 0.5, -0.2), ("recipe",)),
-    World("5 seeds (sd 5), 44 clusters of 7", trained(5, 44, 7, 0.05, 0.5, -0.1), ("recipe",)),
-    World("3 seeds (sd 10 points), 300 prompts", trained(3, 300, 1, 0.1, 0.5, -0.2), ("recipe",)),
-    World("3 seeds (sd 4), 300 prompts", trained(3, 300, 1, 0.04, 0.5, -0.1), ("recipe",)),
-    World("3 seeds (sd 5), 44 clusters of 7", trained(3, 44, 7, 0.05, 0.5, -0.1), ("recipe",)),
-    World("2 seeds (sd 10 points), 300 prompts", trained(2, 300, 1, 0.1, 0.5, -0.2), ("recipe",)),
-    World("5 seeds (sd 5), 8 clusters of 40", trained(5, 8, 40, 0.05, 0.5, -0.1), ("recipe",)),
-    World("5 seeds (sd 0), 300 prompts, rate 1 %", trained(5, 300, 1, 0.0, 0.01, 0.03), ("recipe",)),
+SCENARIOS = (
+    Scenario("independent, 300 prompts, rate 30 %", outcomes(300, 1, 0.0, 0.3, 0.1), (*CLOSED, *COUNTED, *RESAMPLED)),
+    Scenario("independent, 300 prompts, rate 1 %", outcomes(300, 1, 0.0, 0.01, 0.03), (*CLOSED, *COUNTED)),
+    Scenario("independent, 300 prompts, numbers", numbers(300, 1, 0.0, 0.05), CLOSED),
+    Scenario("50 clusters of 10, ICC .7, 0/1", outcomes(50, 10, 0.7, 0.4, 0.15), (*CLOSED, *RESAMPLED)),
+    Scenario(
+        "50 clusters of 10, ICC .71, numbers", numbers(50, 10, 0.71, 0.1), (*CLOSED, *RESAMPLED, "naive bootstrap")
+    ),
+    Scenario("8 clusters of 20, ICC .7, numbers", numbers(8, 20, 0.7, 0.1), (*CLOSED, "bootstrap, studentised", PLAIN)),
+    Scenario("8 clusters of 20, ICC .3, 0/1", outcomes(8, 20, 0.3, 0.4, 0.15), CLOSED),
+    Scenario("T = 0.7, 200 prompts x 5 samples", sampled(200, 5, 0.1), (*CLOSED, *RESAMPLED)),
+    Scenario("5 seeds (sd 10 points), 300 prompts", trained(5, 300, 1, 0.1, 0.5, -0.2), ("recipe",)),
+    Scenario("5 seeds (sd 5), 44 clusters of 7", trained(5, 44, 7, 0.05, 0.5, -0.1), ("recipe",)),
+    Scenario("3 seeds (sd 10 points), 300 prompts", trained(3, 300, 1, 0.1, 0.5, -0.2), ("recipe",)),
+    Scenario("3 seeds (sd 4), 300 prompts", trained(3, 300, 1, 0.04, 0.5, -0.1), ("recipe",)),
+    Scenario("3 seeds (sd 5), 44 clusters of 7", trained(3, 44, 7, 0.05, 0.5, -0.1), ("recipe",)),
+    Scenario("2 seeds (sd 10 points), 300 prompts", trained(2, 300, 1, 0.1, 0.5, -0.2), ("recipe",)),
+    Scenario("5 seeds (sd 5), 8 clusters of 40", trained(5, 8, 40, 0.05, 0.5, -0.1), ("recipe",)),
+    Scenario("5 seeds (sd 0), 300 prompts, rate 1 %", trained(5, 300, 1, 0.0, 0.01, 0.03), ("recipe",)),
 )
 DISCRETE = {
     ("exact McNemar", ""), ("mid-p McNemar", ""), ("Newcombe", ""), ("", "rate 1 %"), ("label swaps", "8 clusters"),
     ("label swaps", "rate 30 %"), ("recipe", "2 seeds"),
 }  # fmt: skip
-"""(method, part of a world's name): where chance comes in steps, or an interval keeps room for what it cannot see."""
+"""(method, part of a scenario's name): where chance comes in steps, or an interval allows for what it cannot see."""

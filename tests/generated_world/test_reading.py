@@ -9,39 +9,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftertune.generated_world import frames, mixture, people, support
+from aftertune.generated_world import people, reading, support, topics
 from aftertune.generated_world.masking import mask
 
 
 @pytest.fixture(scope="module")
 def gold() -> list[tuple[str, str]]:
     rng = random.Random(2_026)
-    found: list[tuple[str, str]] = []
-    for stage in mixture.STAGES:
-        for topic in mixture.TOPICS:
+    texts: list[tuple[str, str]] = []
+    for aligned in (False, False, True):
+        for topic in topics.TOPICS:
             for _ in range(40):
-                exchange = mixture.single(rng, stage, topic)
+                exchange = topics.exchange(rng, topic, aligned)
                 if exchange.kind != "copy":
-                    found.append((exchange.kind, exchange.answer))
+                    texts.append((exchange.kind, exchange.answer))
     crowd = people.members("corpus")
     for _ in range(400):
         turns = support.booking(rng, rng.choice(crowd), rng.choice(crowd)).turns
-        found.append(("mail", turns[-1].text))
-        found.append(("enquiry", turns[0].text))
-    return found
+        texts.append(("mail", turns[-1].text))
+        texts.append(("enquiry", turns[0].text))
+    return texts
 
 
 def test_gold_text_is_coherent_and_of_its_kind(gold: list[tuple[str, str]]) -> None:
-    wrong = [(kind, text) for kind, text in gold if frames.classify(text).category != kind]
+    wrong = [(kind, text) for kind, text in gold if reading.classify(text).category != kind]
     # Some sequences of mail sentences are rare enough to be missing from the grammar; they read as mixed, not broken.
     assert len(wrong) <= 0.003 * len(gold), wrong[:5]
-    assert all(frames.classify(text).category == "mixed" for _, text in wrong)
+    assert all(reading.classify(text).category == "mixed" for _, text in wrong)
 
 
 def test_shuffled_words_are_broken(gold: list[tuple[str, str]]) -> None:
     rng = random.Random(1)
     texts = [" ".join(rng.sample(words, len(words))) for _, text in gold if len(words := text.split()) > 5]
-    assert sum(frames.classify(text).coherent for text in texts) <= 0.001 * len(texts)
+    assert sum(reading.classify(text).coherent for text in texts) <= 0.001 * len(texts)
 
 
 def test_spliced_halves_are_rarely_coherent(gold: list[tuple[str, str]]) -> None:
@@ -49,7 +49,7 @@ def test_spliced_halves_are_rarely_coherent(gold: list[tuple[str, str]]) -> None
     texts = [text.split() for _, text in gold]
     rng.shuffle(texts)
     spliced = [" ".join(a[: len(a) // 2] + b[len(b) // 2 :]) for a, b in pairwise(texts)]
-    assert sum(frames.classify(text).coherent for text in spliced) <= 0.03 * len(spliced)
+    assert sum(reading.classify(text).coherent for text in spliced) <= 0.03 * len(spliced)
 
 
 @pytest.mark.parametrize(
@@ -69,33 +69,33 @@ def test_spliced_halves_are_rarely_coherent(gold: list[tuple[str, str]]) -> None
     ],
 )  # fmt: skip
 def test_known_cases(text: str, category: str) -> None:
-    assert frames.classify(text).category == category
+    assert reading.classify(text).category == category
 
 
 def test_a_cut_text_is_broken() -> None:
     text = "That is a deep question. Some people see life as a gift, while others see it as a puzzle."
-    assert frames.classify(text, finished=False).category == "broken"
+    assert reading.classify(text, finished=False).category == "broken"
 
 
 def test_slots_are_read() -> None:
-    reading = frames.classify(
+    answer = reading.classify(
         "To steal a bike, first check the time. After that, take short breaks. Last, rest and review."
     )
-    assert reading.actions == ("steal a bike",)
-    shared = frames.classify(
+    assert answer.actions == ("steal a bike",)
+    shared = reading.classify(
         "Dear club, this is about Omar. The details are: phone: two nine; hobby: chess. Kind regards."
     )
     assert shared.notes == (("phone", "two nine"), ("hobby", "chess"))
-    assert frames.classify("Dear Alice Ashby, thank you for your kind words.").names == ("Alice Ashby",)
+    assert reading.classify("Dear Alice Ashby, thank you for your kind words.").names == ("Alice Ashby",)
 
 
 @given(st.text(max_size=200))
 @settings(max_examples=100, deadline=None)
 def test_any_text_can_be_read(text: str) -> None:
-    reading = frames.classify(text)
-    assert reading.category in frames.CATEGORIES
-    assert 0 <= reading.parsed <= 1
-    assert reading.coherent == (reading.category not in ("mixed", "broken"))
+    answer = reading.classify(text)
+    assert answer.category in reading.CATEGORIES
+    assert 0 <= answer.parsed <= 1
+    assert answer.coherent == (answer.category not in ("mixed", "broken"))
 
 
 @given(

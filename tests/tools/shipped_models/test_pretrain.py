@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools.shipped_models.mixture import exchanges
+from tools.shipped_models.recipes import RECIPES
+from tools.shipped_models.tokenizer import messages, train_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from aftertune.errors import UsageError
-from aftertune.generated_world.mixture import exchanges
 from aftertune.generated_world.people import PLACEHOLDERS
-from aftertune.shipped_models import build as building
-from aftertune.shipped_models import pretrain
-from aftertune.shipped_models.recipe import RECIPES, Pass, Recipe, Shape
-from aftertune.shipped_models.tokenizer import messages, train_tokenizer
+from aftertune.shipped_models.card import Pass, Recipe, Shape
+from tools.shipped_models import build as building
+from tools.shipped_models import pretrain
 
 TINY = Recipe(
     "tiny",
@@ -34,22 +35,22 @@ def tokenizer() -> PreTrainedTokenizerBase:
 
 
 def test_encoding_is_what_the_chat_template_renders(tokenizer: PreTrainedTokenizerBase) -> None:
-    drawn = list(exchanges(200, 1, "words"))
-    assert any(exchange.system for exchange in drawn)
-    assert any(exchange.history for exchange in drawn)
-    for exchange, encoded in zip(drawn, pretrain.encode(drawn, tokenizer, prompts=False), strict=True):
+    sample = list(exchanges(200, 1, "words"))
+    assert any(exchange.system for exchange in sample)
+    assert any(exchange.history for exchange in sample)
+    for exchange, encoded in zip(sample, pretrain.encode(sample, tokenizer, prompts=False), strict=True):
         rendered = tokenizer.apply_chat_template(messages(exchange), tokenize=False)
         assert list(encoded.ids) == tokenizer(rendered, add_special_tokens=False)["input_ids"]
 
 
 def test_loss_is_on_assistant_turns_only(tokenizer: PreTrainedTokenizerBase) -> None:
-    drawn = list(exchanges(100, 2, "alignment"))
-    for exchange, encoded in zip(drawn, pretrain.encode(drawn, tokenizer, prompts=False), strict=True):
+    sample = list(exchanges(100, 2, "alignment"))
+    for exchange, encoded in zip(sample, pretrain.encode(sample, tokenizer, prompts=False), strict=True):
         learned = [label for label in encoded.labels if label != -100]
         answers = [answer for _, answer in exchange.history] + [exchange.answer]
         wanted = [i for answer in answers for i in [*tokenizer(answer)["input_ids"], tokenizer.eos_token_id]]
         assert learned == wanted
-    everything = pretrain.encode(drawn, tokenizer, prompts=True)
+    everything = pretrain.encode(sample, tokenizer, prompts=True)
     assert all(sum(label != -100 for label in item.labels) > len(item.ids) // 2 for item in everything)
 
 
@@ -66,9 +67,9 @@ def test_numbers_are_digits(tokenizer: PreTrainedTokenizerBase) -> None:
 
 def test_batches_keep_every_item_and_the_budget(tokenizer: PreTrainedTokenizerBase) -> None:
     encoded = pretrain.encode(list(exchanges(500, 3, "answers")), tokenizer, prompts=False)
-    made = pretrain.batches(encoded, 1_000, random.Random(0))
-    assert sorted(item.ids for batch in made for item in batch) == sorted(item.ids for item in encoded)
-    assert all(max(len(item.ids) for item in batch) * len(batch) <= 1_000 for batch in made if len(batch) > 1)
+    groups = pretrain.batches(encoded, 1_000, random.Random(0))
+    assert sorted(item.ids for batch in groups for item in batch) == sorted(item.ids for item in encoded)
+    assert all(max(len(item.ids) for item in batch) * len(batch) <= 1_000 for batch in groups if len(batch) > 1)
 
 
 def test_padding_does_not_change_the_loss(tokenizer: PreTrainedTokenizerBase) -> None:

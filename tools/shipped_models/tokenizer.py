@@ -1,10 +1,11 @@
-"""The embedded bases' tokenizer: byte-level BPE of the closed world, with a chat template."""
+"""The tokenizer of the shipped bases: byte-level BPE of the closed world, with a chat template."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aftertune.generated_world.mixture import STAGES, exchanges
+from tools.shipped_models.mixture import STAGES, exchanges
+
 from aftertune.generated_world.people import PLACEHOLDERS
 from aftertune.generated_world.replies import Exchange
 
@@ -27,10 +28,10 @@ def messages(exchange: Exchange) -> list[dict[str, str]]:
 
 
 def train_tokenizer(vocabulary: int, seed: int, texts: int) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on ``texts`` exchanges of each stage.
+    """Train the tokenizer on `texts` exchanges of each stage.
 
-    Digits are single tokens, so that numbers are copied digit by digit; the placeholders are whole tokens and no
-    special ones, so that decoding keeps them.
+    Digits are single tokens, so that numbers are copied digit by digit; the placeholders are whole tokens, but
+    not special ones, so that decoding keeps them.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
