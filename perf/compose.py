@@ -59,7 +59,7 @@ THEN = ("It usually takes {k} days. Is there anything else I can help you with t
 
 def chats(rng: random.Random) -> Iterator[list[dict[str, str]]]:
     """Yield conversations without end."""
-    from aftertune.pii.recognisers._lists import names
+    from aftertune.pii.word_lists import names
 
     given, family = sorted(names("given")), sorted(names("surnames"))
 

@@ -17,7 +17,7 @@ from aftertune.cli import main
 from aftertune.commands import export as library
 from aftertune.commands import pipeline
 from aftertune.errors import StoreError, UsageError
-from aftertune.pii.normal import digits, fold, squeeze
+from aftertune.pii.normalisation import digits, fold, squeeze
 from aftertune.pii.registry import Registry
 from aftertune.plugins import PluginSpec
 from aftertune.records import Person

@@ -12,8 +12,8 @@ import pytest
 
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import detect, reading, saved
-from aftertune.pii.collect import collect
-from aftertune.pii.match import match
+from aftertune.pii.registry import collect
+from aftertune.pii.leaks import match
 from aftertune.pii.registry import Place, Registry
 from aftertune.records import Conversation, Message, Person, Span
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aftertune.pii.mask import masker
+from aftertune.pii.masking import masker
 from aftertune.pii.matcher import MAX_DIGITS, MIN_DIGITS, SHARED_DIGITS, Matcher
-from aftertune.pii.normal import Traced, clean, digits, plain, squeeze
+from aftertune.pii.normalisation import Traced, clean, digits, plain, squeeze
 from aftertune.pii.registry import Registry
 from aftertune.records import Person
 

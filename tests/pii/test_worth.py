@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aftertune.pii import detect
 from aftertune.pii.recognisers import address, booking, national_id
-from aftertune.pii.recognisers._base import View
+from aftertune.pii.recogniser import View
 
 WORDS = [
     "Hauptstrasse",

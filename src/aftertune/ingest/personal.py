@@ -11,9 +11,9 @@ from typing import Any
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import saved
-from aftertune.pii.collect import collect
-from aftertune.pii.mask import placeholder
-from aftertune.pii.match import Match, match
+from aftertune.pii.registry import collect
+from aftertune.pii.masking import placeholder
+from aftertune.pii.leaks import Match, match
 from aftertune.pii.registry import Hit, Registry
 from aftertune.plugins import load
 from aftertune.variants.corpus import Corpus

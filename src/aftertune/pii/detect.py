@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from aftertune.errors import UsageError
-from aftertune.pii.recognisers._base import Match
+from aftertune.pii.recogniser import Candidate
 
 THRESHOLDS: Mapping[str, float] = {
     "PERSON": 0.6,
@@ -74,13 +74,13 @@ def finder(model: str | None = None) -> Finder:
     """
     if model is None:
         return partial(_find, None)
-    from aftertune.pii import models
+    from aftertune.pii import entity_models
 
-    return partial(_find, (model, models.load(model)))
+    return partial(_find, (model, entity_models.load(model)))
 
 
 def _find(
-    model: tuple[str, Callable[[str], Iterable[Match]]] | None,
+    model: tuple[str, Callable[[str], Iterable[Candidate]]] | None,
     text: str,
     types: Collection[str] | None,
     thresholds: Mapping[str, float] | None,
@@ -88,11 +88,11 @@ def _find(
     wanted = check(types, thresholds)
     if not text:
         return []
-    from aftertune.pii import engine
+    from aftertune.pii.candidates import candidates as candidates_in
 
     least = {**THRESHOLDS, **(thresholds or {})}
     # All types compete for a place in the text even where few are wanted: a card number is not a phone number.
-    candidates = list(engine.analyse(text, TYPES))
+    candidates = candidates_in(text, TYPES)
     if model is not None:
         candidates += [(match, model[0]) for match in model[1](text)]
     found = [

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aftertune.pii import dates
-from aftertune.pii.normal import Traced, digits, plain, squeeze
+from aftertune.pii.normalisation import Traced, digits, plain, squeeze
 
 DIGIT_TYPES = frozenset({"PHONE"})
 """Types compared by their digits only: punctuation in a phone number carries nothing."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
 from aftertune.pii.matcher import DIGIT_TYPES, MIN_DIGITS, SHARED_DIGITS
-from aftertune.pii.normal import digits, fold
+from aftertune.pii.normalisation import digits, fold
 from aftertune.records import Person
 
 CACHE = 16

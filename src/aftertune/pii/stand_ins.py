@@ -17,10 +17,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from aftertune.pii import _stand_in_numbers as numbers
-from aftertune.pii import _stand_in_values as values
-from aftertune.pii._stand_in_names import HINTS, NAMES
-from aftertune.pii.normal import fold
+from aftertune.pii import stand_in_values as values
+from aftertune.pii.names_by_culture import HINTS, NAMES
+from aftertune.pii.normalisation import fold
 from aftertune.pii.people import People, StandIns, Taken
 from aftertune.records import Person, seed_of
 
@@ -137,7 +136,7 @@ def _alike(word: str, names: Sequence[str]) -> Sequence[str]:
 def _pool_key(type_: str, old: str) -> object:
     """Return what two values share whose stand-ins come from one pool of a size that can be gone through, or None."""
     if type_ == "PHONE":
-        return type_ if numbers.fictional(old) else None
+        return type_ if values.fictional(old) else None
     if type_ != "PERSON":
         return None
     form = _form(old)
@@ -228,7 +227,7 @@ class Maker:
         if pool is None or not pool.spent(type_, self._taken):
             yield from range(first, second)
             if pool is None and key is not None:
-                self._pools[key] = _Pool(_form(old).every() if type_ == "PERSON" else numbers.fictional_phones())
+                self._pools[key] = _Pool(_form(old).every() if type_ == "PERSON" else values.fictional_phones())
         yield from range(second, TRIES)
 
     def _originals(self, person: Person) -> Collection[tuple[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aftertune.errors import UsageError
 from aftertune.pii import reading
-from aftertune.pii.lookup import Known
+from aftertune.pii.value_index import Known
 from aftertune.pii.policy import by_message
 from aftertune.records import Arm, Conversation, Json, digest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aftertune.pii.recognisers._base import luhn
+from aftertune.pii.recogniser import luhn
 
 
 def _weighted(value: str, weights: Sequence[int]) -> int:

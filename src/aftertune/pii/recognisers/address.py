@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recognisers._base import Match, Recogniser, View, explain
-from aftertune.pii.recognisers._lists import fold, names, words
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
+from aftertune.pii.word_lists import fold, names, words
 
 _W = r"[^\W\d_][\w'’.\-]{0,30}"
 _NO = r"(?:(?:no\.?|nr\.?|nº|#) ?)?\d{1,6}(?:[A-Za-z](?!\w)|[/-]\d{1,5}[A-Za-z]?)?"
@@ -210,7 +210,7 @@ def _tail(text: str, end: int) -> tuple[int, int]:
     return good, count
 
 
-def scan(view: View) -> Iterator[Match]:
+def scan(view: View) -> Iterator[Candidate]:
     """Yield addresses; each with what follows its street, as far as a unit, postcode or known place stands there."""
     text = view.text
     if view.has_digit:
@@ -220,22 +220,22 @@ def scan(view: View) -> Iterator[Match]:
                 end, _ = _tail(text, match.end())
                 start = match.start()
                 before = re.search(r"\d{1,5},? $", text[max(0, start - 8) : start])
-                yield Match(start - len(before.group()) if before else start, end, "ADDRESS", score, name)
+                yield Candidate(start - len(before.group()) if before else start, end, "ADDRESS", score, name)
         for match in _CITY_ZIP.finditer(text):
-            yield Match(*match.span(), "ADDRESS", 0.75, "city, state and postcode")
+            yield Candidate(*match.span(), "ADDRESS", 0.75, "city, state and postcode")
         for match in _POSTCODE.finditer(text):
-            yield Match(*match.span(), "ADDRESS", 0.55, "postcode")
+            yield Candidate(*match.span(), "ADDRESS", 0.55, "postcode")
         for match in _UNIT_ALONE.finditer(text) if _worth(view, _UNIT_ALONE) else ():
             end, _ = _tail(text, match.end())
-            yield Match(match.start(), end, "ADDRESS", 0.52, "unit of a building")
+            yield Candidate(match.start(), end, "ADDRESS", 0.52, "unit of a building")
         for match in _ZIP.finditer(text):
             if _ZIP_CUE.search(view.lower, max(0, match.start() - 20), match.start()):
-                yield Match(*match.span(), "ADDRESS", 0.7, explain("digits", "postcode"))
+                yield Candidate(*match.span(), "ADDRESS", 0.7, explain("digits", "postcode"))
     if "corner of" in view.lower:
         for match in _CORNER.finditer(text):
-            yield Match(*match.span(), "ADDRESS", 0.7, explain("two streets", "corner of"))
+            yield Candidate(*match.span(), "ADDRESS", 0.7, explain("two streets", "corner of"))
     for match in _NAMED.finditer(text) if _worth(view, _NAMED) else ():
-        yield Match(*match.span(), "ADDRESS", 0.55, "capitalised words and a street word")
+        yield Candidate(*match.span(), "ADDRESS", 0.55, "capitalised words and a street word")
 
 
 def _worth(view: View, pattern: re.Pattern[str]) -> bool:
@@ -248,7 +248,7 @@ def _worth(view: View, pattern: re.Pattern[str]) -> bool:
     return pattern not in _NEEDED or view.may_hold(_NEEDED[pattern])
 
 
-def _streets(view: View) -> Iterator[Match]:
+def _streets(view: View) -> Iterator[Candidate]:
     text = view.text
     for pattern, name, score in (
         (_ENGLISH, "number and street word", 0.85),
@@ -279,7 +279,7 @@ def _streets(view: View) -> Iterator[Match]:
                 points -= 0.05 if _STRONG.search(value) else 0.3
             before = re.search(r"(?:\d{1,5}[A-Za-z]?[ ,]{1,2})$", text[max(0, start - 8) : start])
             if points > 0.3:
-                yield Match(
+                yield Candidate(
                     start - len(before.group()) if before else start,
                     end,
                     "ADDRESS",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recognisers._base import Match, Recogniser, View
-from aftertune.pii.recognisers._lists import words
+from aftertune.pii.recogniser import Candidate, Recogniser, View
+from aftertune.pii.word_lists import words
 
 LENGTHS = {
     pair[:2]: int(pair[3:])
@@ -31,7 +31,7 @@ def valid(value: str) -> bool:
     return int("".join(str(int(char, 36)) for char in value[4:] + value[:4])) % 97 == 1
 
 
-def scan(view: View) -> Iterator[Match]:
+def scan(view: View) -> Iterator[Candidate]:
     """Yield IBANs, in groups or not, in either case."""
     if not view.has_digit:
         return
@@ -50,7 +50,7 @@ def scan(view: View) -> Iterator[Match]:
                 break
             end += 1
         if len(value) == length and not text[end : end + 1].isalnum() and valid(value):
-            yield Match(match.start(), end, "IBAN", 1.0, f"IBAN of {value[:2].upper()}, check digits modulo 97")
+            yield Candidate(match.start(), end, "IBAN", 1.0, f"IBAN of {value[:2].upper()}, check digits modulo 97")
 
 
 RECOGNISER = Recogniser("iban", frozenset({"IBAN"}), scan)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from aftertune.pii.recognisers import _checks as checks
-from aftertune.pii.recognisers._base import Match, Recogniser, View, explain
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
 
 
 class _Number(NamedTuple):
@@ -94,7 +94,7 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-def scan(view: View) -> Iterator[Match]:
+def scan(view: View) -> Iterator[Candidate]:
     """Yield identity numbers; those with wrong check digits only after their own word, and with a low score."""
     if not view.has_digit:
         return
@@ -111,11 +111,11 @@ def scan(view: View) -> Iterator[Match]:
                 value = match.group().upper()
             if number.valid is not None and not number.valid(value):
                 if own := view.near(number.own, match.start(), match.end(), 56):
-                    yield Match(*match.span(), "NATIONAL_ID", SLIP, explain(f"{number.name}, wrong check digits", own))
+                    yield Candidate(*match.span(), "NATIONAL_ID", SLIP, explain(f"{number.name}, wrong check digits", own))
                 continue
             cue = view.near(number.cue, match.start(), match.end(), 56)
             score = number.cued if cue else number.alone
-            yield Match(*match.span(), "NATIONAL_ID", score, explain(number.name, cue))
+            yield Candidate(*match.span(), "NATIONAL_ID", score, explain(number.name, cue))
 
 
 RECOGNISER = Recogniser("national_id", frozenset({"NATIONAL_ID"}), scan)

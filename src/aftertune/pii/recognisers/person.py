@@ -6,12 +6,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import aftertune.pii.recognisers._naming as rules
-from aftertune.pii.recognisers._base import Match, Recogniser, View, Word, explain
-from aftertune.pii.recognisers._beside import human
-from aftertune.pii.recognisers._listing import BUT, LIKE_A_PLACE, numbered, raised
-from aftertune.pii.recognisers._lists import names
+from aftertune.pii import name_words as rules
+from aftertune.pii.recogniser import Candidate, Recogniser, View, Word, explain
+from aftertune.pii.name_context import human
+from aftertune.pii.word_lists import names
 
+
+SURE = 0.6
+LIKE_A_PLACE = 0.4
+BUT = "but after"
+"""A name that is found without its neighbours in a list."""
 
 class _Name(NamedTuple):
     """A run of words that may be a name, and the title before it."""
@@ -20,7 +24,7 @@ class _Name(NamedTuple):
     title: str | None
 
 
-def scan(view: View) -> Iterator[Match]:
+def scan(view: View) -> Iterator[Candidate]:
     """Yield names: runs of capitalised words, then runs of known names in lower case (or in a text of capitals)."""
     if not view.words:
         return
@@ -32,7 +36,7 @@ def scan(view: View) -> Iterator[Match]:
     stripped = [_strip(word) for word in view.words]
     if not shouting and capitals:
         yield from _capitalised(view, stripped)
-    yield from raised(view, list(_small(view, stripped, quiet, shouting)))
+    yield from _raised(view, list(_small(view, stripped, quiet, shouting)))
 
 
 def _strip(word: Word) -> Word:
@@ -77,11 +81,11 @@ def kind_title(kind: rules.Kind) -> bool:
     return kind.folded in rules.TITLES
 
 
-def _capitalised(view: View, words: Sequence[Word]) -> Iterator[Match]:
-    yield from raised(view, list(_candidates(view, words)))
+def _capitalised(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
+    yield from _raised(view, list(_candidates(view, words)))
 
 
-def _candidates(view: View, words: Sequence[Word]) -> Iterator[Match]:
+def _candidates(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
     for run in _runs(view, words):
         while run and run[-1][1].folded in rules.PARTICLES and not run[-1][0].text[0].isupper():
             run.pop()
@@ -160,7 +164,7 @@ def _cue(view: View, start: int, end: int) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _judge(view: View, name: _Name) -> Iterator[Match]:
+def _judge(view: View, name: _Name) -> Iterator[Candidate]:
     run = name.words
     core = [(word, kind) for word, kind in run if kind.folded not in rules.PARTICLES or word.text[0].isupper()]
     start, end = run[0][0].start, run[-1][0].end
@@ -170,12 +174,12 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
     whole = " ".join(kind.folded for _, kind in run)
     if name.title and name.title not in rules.WEAK_TITLES:
         score = 0.95 if not all(kind.common for _, kind in core) else 0.3
-        yield Match(start, end, "PERSON", score, explain("capitalised", name.title, before="title"))
+        yield Candidate(start, end, "PERSON", score, explain("capitalised", name.title, before="title"))
         return
     if _organisation(view, run):
         return
     if len(run) > 1 and run[-1][1].folded in rules.STREETS:
-        yield Match(start, end, "PERSON", LIKE_A_PLACE, "name of a street")
+        yield Candidate(start, end, "PERSON", LIKE_A_PLACE, "name of a street")
         return
     if (
         whole in names("places")
@@ -187,7 +191,7 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
     if len(core) == 1 and not intro and not name.title:
         place = (rules.DIRECTION if first.given else rules.WHERE).search(view.lower, max(0, start - 16), start)
         if place:
-            yield Match(
+            yield Candidate(
                 start, end, "PERSON", LIKE_A_PLACE, explain("family name", place.group().split()[0], before=BUT)
             )
             return
@@ -213,11 +217,11 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
         if beside and beside[0] > least and not (len(core) == 1 and rules.CHATTER.fullmatch(first.folded)):
             score, why, support = beside[0], "capitalised", beside[1]
     alone = len(core) == 1 and first.given
-    if not intro and not name.title and not alone and numbered(view, end) and score < 0.95:
+    if not intro and not name.title and not alone and _numbered(view, end) and score < 0.95:
         score, why = min(score, LIKE_A_PLACE), "name before a house number"
     if score > 0.1:
         shown = support if score > 0.25 else None
-        yield Match(start, end, "PERSON", round(score, 2), explain(why, intro or shown or name.title))
+        yield Candidate(start, end, "PERSON", round(score, 2), explain(why, intro or shown or name.title))
 
 
 def _pair(view: View, core: Sequence[tuple[Word, rules.Kind]], start: int) -> tuple[float, str]:
@@ -263,7 +267,7 @@ def _single(view: View, entry: tuple[Word, rules.Kind], start: int) -> tuple[flo
     return (0.15 if begins else 0.3), "capitalised word"
 
 
-def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> Iterator[Match]:
+def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> Iterator[Candidate]:
     """Yield names in lower case, or in a text of capitals: strict, since most such words are not names."""
     index = 0
     while index < len(words):
@@ -308,7 +312,7 @@ def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> It
             score = 0.5 if kind.word else 0.8
             if cue:
                 score = 0.9
-            yield Match(begin, end, "PERSON", score, explain("given and family name, small letters", cue))
+            yield Candidate(begin, end, "PERSON", score, explain("given and family name, small letters", cue))
             index = place
         elif (
             cue
@@ -318,17 +322,17 @@ def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> It
             and not (kind.word and not kind.given)
         ):
             score = 0.85 if kind.given or kind.family or kind.ending else 0.62
-            yield Match(begin, end, "PERSON", score, explain("word, small letters", cue))
+            yield Candidate(begin, end, "PERSON", score, explain("word, small letters", cue))
         elif kind.given and not kind.word and len(word.text) > 3:
             hello = rules.GREETING.search(before)
             score = 0.8 if hello else 0.64 if quiet else 0.5
-            yield Match(
+            yield Candidate(
                 word.start, word.end, "PERSON", score, explain("given name, small letters", hello and "greeting")
             )
         elif quiet and (kind.family or kind.ending or kind.given) and not kind.common and len(word.text) > 2:
             says = rules.SAYS.match(view.lower, word.end) and not kind.word
             if not kind.given and rules.WHERE.search(before):
-                yield Match(
+                yield Candidate(
                     word.start,
                     word.end,
                     "PERSON",
@@ -337,9 +341,53 @@ def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> It
                 )
                 continue
             score = 0.62 if says or (kind.ending and len(word.text) > 6) else 0.4 if not kind.word else 0.3
-            yield Match(word.start, word.end, "PERSON", score, "name alone, small letters")
+            yield Candidate(word.start, word.end, "PERSON", score, "name alone, small letters")
         elif kind.given and quiet and not kind.common and _POSSESSIVE.match(view.text, word.end):
-            yield Match(word.start, word.end, "PERSON", 0.5, "given name that is also a word, possessive")
+            yield Candidate(word.start, word.end, "PERSON", 0.5, "given name that is also a word, possessive")
+
+
+def _raised(view: View, found: list[Candidate]) -> list[Candidate]:
+    """Return the candidates, those raised that stand in a list with a name: `Ada, Kolwe and Ben`."""
+    begins = {announced.end() for announced in _NAMES_INDEED.finditer(view.lower)}
+    for place, match in enumerate(found):
+        if match.start in begins and BUT not in match.why:
+            found[place] = match._replace(score=max(match.score, 0.62), why=explain(match.why, "list of people"))
+    order = list(range(len(found)))
+    for places in (order, order[::-1]):
+        step = -1 if places is order else 1
+        for place in places:
+            match = found[place]
+            if not 0 <= place + step < len(found):
+                continue
+            other = found[place + step]
+            gap = view.text[min(match.end, other.end) : max(match.start, other.start)]
+            if not rules.LIST.fullmatch(gap):
+                continue
+            if BUT in other.why:
+                if step < 0:
+                    found[place] = match._replace(score=LIKE_A_PLACE, why=other.why)
+                continue
+            sure = other.score >= SURE
+            weak = match.score < SURE and BUT not in match.why and not _numbered(view, match.end)
+            if weak and (sure or (match.score >= 0.4 and other.score >= 0.4)):
+                score = min(0.75, match.score + (0.4 if sure else 0.2))
+                score = max(score, 0.62) if sure and match.why in _UNKNOWN else score
+                found[place] = Candidate(*match[:3], round(score, 2), explain(match.why, "list of names"))
+    return found
+
+
+_UNKNOWN = ("capitalised word", "letters of no English word")
+_NAMES_INDEED = re.compile(
+    r"\b(?:founders|owners|partners|friends|guests|passengers|travell?ers|colleagues|children|kids|sons|daughters|"
+    r"brothers|sisters|authors|members|names|nurses|doctors|players|singers|winners|attendees|participants|"
+    r"students|employees|applicants|patients)\s?(?::|,|are|were|named|called)\s{1,2}"
+)
+_HOUSE = re.compile(r" \d{1,5}[A-Za-z]?\b(?! (?:years?|times|days?|hours?|minutes|people|of|and|am|pm)\b)")
+
+
+def _numbered(view: View, end: int) -> bool:
+    """Return whether a house number follows: streets are named after people."""
+    return _HOUSE.match(view.text, end) is not None
 
 
 _POSSESSIVE = re.compile(r"['’][sS]\b")

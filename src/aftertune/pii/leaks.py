@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aftertune.pii import detect
-from aftertune.pii.normal import fold
+from aftertune.pii.normalisation import fold
 from aftertune.pii.registry import Hit, Registry
 
 Label = Literal["registry", "echoed", "invented", "none"]

@@ -1,6 +1,6 @@
 """Other processes that read texts for personal values, one per core: large files only, since each has to start.
 
-They are started as `python -m aftertune.pii._readers`, so that no program that calls us is run a second time. Each
+They are started as `python -m aftertune.pii.detection_workers`, so that no program that calls us is run a second time. Each
 reads one line of JSON (a list of texts), answers with one (what was found in each), and ends when its input does: a
 parent that is killed leaves none behind.
 """
@@ -38,7 +38,7 @@ class Readers:
         self._parts: list[list[str]] = []
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "aftertune.pii._readers"],
+                [sys.executable, "-m", "aftertune.pii.detection_workers"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertune.errors import ModelError, UsageError
-from aftertune.pii.recognisers._base import Match
+from aftertune.pii.recogniser import Candidate
 
 LABELS = {
     "PER": "PERSON",
@@ -41,7 +41,7 @@ WINDOW = 1200
 """Characters that a model reads at once; longer texts are cut at blanks."""
 _ASKED = ("person", "street address", "phone number", "email", "date of birth", "username", "passport number")
 
-Model = Callable[[str], Iterator[Match]]
+Model = Callable[[str], Iterator[Candidate]]
 
 
 @cache
@@ -60,7 +60,7 @@ def load(name: str) -> Model:
         raise UsageError(f"model '{name}' needs the package {kind}: pip install {kind}")
     read = makers[kind](rest)
 
-    def find(text: str) -> Iterator[Match]:
+    def find(text: str) -> Iterator[Candidate]:
         for begin, piece in _pieces(text):
             for start, end, label, score in read(piece):
                 type_ = LABELS.get(label.upper().removeprefix("B-").removeprefix("I-").replace(" ", "_"))
@@ -69,7 +69,7 @@ def load(name: str) -> Model:
                 while end > start and piece[end - 1].isspace():
                     end -= 1
                 if type_ and 0 <= start < end <= len(piece):
-                    yield Match(begin + start, begin + end, type_, round(min(1.0, score), 2), f"model {name}: {label}")
+                    yield Candidate(begin + start, begin + end, type_, round(min(1.0, score), 2), f"model {name}: {label}")
 
     return find
 

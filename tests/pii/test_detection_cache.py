@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aftertune.pii import _readers, reading
-from aftertune.pii.mark import Marker
+from aftertune.pii.ownership import Marker
 from aftertune.records import Conversation, Message
 
 
@@ -61,7 +61,7 @@ def test_one_that_dies_costs_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_they_end_with_a_parent_that_was_killed() -> None:
     code = (
-        "from aftertune.pii._readers import Readers; import time; r = Readers(1); r.begin(['Anna Smith']); r.end();"
+        "from aftertune.pii.detection_workers import Readers; import time; r = Readers(1); r.begin(['Anna Smith']); r.end();"
         "print(r._processes[0].pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from aftertune.pii.matcher import MIN_DIGITS, SHARED_DIGITS, Matcher, Rule, patterns
-from aftertune.pii.normal import squeeze
+from aftertune.pii.normalisation import squeeze
 from aftertune.pii.people import database
 from aftertune.pii.registry import Registry
 from aftertune.records import Person

@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from aftertune.pii.recognisers._lists import fold, names
-from aftertune.pii.recognisers._lists import words as word_set
+from aftertune.pii.word_lists import fold, names
+from aftertune.pii.word_lists import words as word_set
 
 TITLES = word_set(
     "mr mrs ms miss mx dr prof professor sir madam lady lord dame rev reverend fr father sister capt captain lt sgt "

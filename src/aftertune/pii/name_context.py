@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from aftertune.pii.recognisers._base import View
+from aftertune.pii.recogniser import View
 
 _KIN = (
     r"(?:sister|brother|wife|husband|son|daughter|mother|father|mum|mom|mama|dad|papa|aunt|auntie|uncle|cousin|niece|"

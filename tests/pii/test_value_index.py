@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftertune.pii.lookup import Lookup, known
+from aftertune.pii.value_index import Lookup, known
 from aftertune.pii.matcher import Matcher
 from aftertune.pii.people import People, StandIns, Taken
 from aftertune.pii.stand_ins import assign, invented

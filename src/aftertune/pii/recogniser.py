@@ -11,7 +11,7 @@ WIDTH = 48
 """Characters before a value that are searched for a context word."""
 
 
-class Match(NamedTuple):
+class Candidate(NamedTuple):
     """A candidate: `text[start:end]` (characters), its type, how sure the recogniser is, and what made it."""
 
     start: int
@@ -28,7 +28,7 @@ class Recogniser(NamedTuple):
 
     name: str
     types: frozenset[str]
-    scan: Callable[[View], Iterator[Match]]
+    scan: Callable[[View], Iterator[Candidate]]
 
 
 class Word(NamedTuple):

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from aftertune.pii._readers import Places, Readers, found
+from aftertune.pii.detection_workers import Places, Readers, found
 from aftertune.pii.people import database
 from aftertune.records import Conversation
 
