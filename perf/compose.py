@@ -109,10 +109,10 @@ _PLAIN = re.compile(r"(?P<EMAIL>[\w.]+@[\w.]+\w)|(?P<PHONE>\+\d[\d ]{8,}\d)|(?P<
 def one(path: Path, policies: list[str], plain: bool) -> None:
     """Compose and print what it took."""
     from aftertune.commands import compose as variants
-    from aftertune.pii import reading
+    from aftertune.pii import detection_cache
 
     if plain:
-        reading.__dict__["found"] = lambda text: tuple(
+        detection_cache.__dict__["found"] = lambda text: tuple(
             (match.start(), match.end(), str(match.lastgroup)) for match in _PLAIN.finditer(text)
         )
     began = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import detect, reading, saved
+from aftertune.pii import detect, detection_cache, registry_file
 from aftertune.pii.registry import collect
 from aftertune.pii.leaks import match
 from aftertune.pii.registry import Place, Registry
@@ -46,9 +46,9 @@ def _with_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return sorted(found, key=lambda f: int(f.start))
 
     monkeypatch.setattr(detect, "find", find)
-    reading.forget()
+    detection_cache.forget()
     yield
-    reading.forget()
+    detection_cache.forget()
 
 
 def owners(registry: Registry) -> dict[str, str]:
@@ -122,13 +122,13 @@ def _made(tmp_path: Path) -> tuple[Registry, Path]:
     registry = collect([chat("1", "mail anna@mail.example.com or +48 482 107 555"), chat("2", "Łódź, x@y.example.org")])
     source = tmp_path / "chat.jsonl"
     source.write_text("the file it was made from")
-    saved.save(registry, tmp_path / "reg.jsonl", source)
+    registry_file.save(registry, tmp_path / "reg.jsonl", source)
     return registry, tmp_path / "reg.jsonl"
 
 
 def test_a_registry_comes_back_whole_and_private(made: tuple[Registry, Path]) -> None:
     registry, path = made
-    assert saved.load(path) == registry
+    assert registry_file.load(path) == registry
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     header = json.loads(path.read_text().splitlines()[0])
     assert (header["id"], header["entries"], len(header["source"])) == (registry.id, 3, 64)
@@ -157,7 +157,7 @@ def test_damage_is_named_and_shows_no_value(made: tuple[Registry, Path], damage,
     _, path = made
     path.write_text("\n".join(damage(path.read_text().splitlines())))
     with pytest.raises(DataError) as caught:
-        saved.load(path)
+        registry_file.load(path)
     assert says in str(caught.value)
     assert path.name in str(caught.value)
     assert "anna" not in str(caught.value)
@@ -165,7 +165,7 @@ def test_damage_is_named_and_shows_no_value(made: tuple[Registry, Path], damage,
 
 def test_no_file_and_no_text(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
-        saved.load(tmp_path / "none")
+        registry_file.load(tmp_path / "none")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
-        saved.load(tmp_path / "bytes")
+        registry_file.load(tmp_path / "bytes")

@@ -178,15 +178,15 @@ def test_a_make_on_no_list_is_not_a_person(text: str) -> None:
 
 
 def test_a_long_text_is_read_in_pieces_and_nothing_is_lost_at_their_borders() -> None:
-    from aftertune.pii import engine
+    from aftertune.pii import candidates
 
     one = "Write to ann.smith@post.example.com or call +44 20 7946 0123, says Anna Kowalska. "
-    text = one * (3 * engine.PIECE // len(one))
+    text = one * (3 * candidates.PIECE // len(one))
     here = [(f.start, f.end, f.type) for f in find(one)]
     assert here
     found = {(f.start, f.end, f.type) for f in find(text)}
     wanted = {(a + k * len(one), b + k * len(one), t) for k in range(text.count(one)) for a, b, t in here}
     assert found == wanted
-    covered = list(engine.pieces("x" * 50_000))
+    covered = list(candidates.pieces("x" * 50_000))
     assert (covered[0][0], covered[-1][1]) == (0, 50_000)
     assert all(a[1] == b[0] for a, b in itertools.pairwise(covered))

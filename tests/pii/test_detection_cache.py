@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aftertune.pii import _readers, reading
+from aftertune.pii import detection_cache, detection_workers
 from aftertune.pii.ownership import Marker
 from aftertune.records import Conversation, Message
 
@@ -22,40 +22,40 @@ def corpus(count: int) -> list[Conversation]:
 
 
 def marked(chats: list[Conversation]) -> list[Conversation]:
-    reading.forget()
+    detection_cache.forget()
     marker = Marker()
-    with reading.remembered():
-        return [marker.mark(chat) for chat in reading.ahead(chats)]
+    with detection_cache.remembered():
+        return [marker.mark(chat) for chat in detection_cache.ahead(chats)]
 
 
 def test_processes_find_the_same_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = marked(corpus(60))
     seen: list[int] = []
-    end = _readers.Readers.end
+    end = detection_workers.Readers.end
 
-    def counted(self: _readers.Readers) -> dict[str, _readers.Places]:
+    def counted(self: detection_workers.Readers) -> dict[str, detection_workers.Places]:
         read = end(self)
         seen.append(len(read))
         return read
 
-    monkeypatch.setattr(reading, "ALONE", 4)
-    monkeypatch.setattr(reading, "CHUNK", (4, 1 << 20))
-    monkeypatch.setattr(_readers.Readers, "end", counted)
+    monkeypatch.setattr(detection_cache, "ALONE", 4)
+    monkeypatch.setattr(detection_cache, "CHUNK", (4, 1 << 20))
+    monkeypatch.setattr(detection_workers.Readers, "end", counted)
     assert marked(corpus(60)) == alone
     assert sum(seen) >= 52, "most texts were not read by the others"
 
 
 def test_one_that_dies_costs_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = marked(corpus(24))
-    begin = _readers.Readers.begin
+    begin = detection_workers.Readers.begin
 
-    def shot(self: _readers.Readers, texts: list[str]) -> None:
+    def shot(self: detection_workers.Readers, texts: list[str]) -> None:
         begin(self, texts)
         self._processes[0].kill()
 
-    monkeypatch.setattr(reading, "ALONE", 2)
-    monkeypatch.setattr(reading, "CHUNK", (4, 1 << 20))
-    monkeypatch.setattr(_readers.Readers, "begin", shot)
+    monkeypatch.setattr(detection_cache, "ALONE", 2)
+    monkeypatch.setattr(detection_cache, "CHUNK", (4, 1 << 20))
+    monkeypatch.setattr(detection_workers.Readers, "begin", shot)
     assert marked(corpus(24)) == alone
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import saved
-from aftertune.pii.registry import collect
+from aftertune.pii import registry_file
+
 from aftertune.pii.masking import placeholder
 from aftertune.pii.leaks import Match, match
-from aftertune.pii.registry import Hit, Registry
+from aftertune.pii.registry import Hit, Registry, collect
 from aftertune.plugins import load
 from aftertune.variants.corpus import Corpus
 
@@ -39,7 +39,7 @@ def register(source: Path, out: Path) -> Registry:
                 raise UsageError(f"{out}: is there already and is no registry; choose another file with -o")
     corpus: Corpus = load("corpus", "chat_file", {"path": str(source)})
     found = collect(corpus.conversations())
-    saved.save(found, out, source)
+    registry_file.save(found, out, source)
     return found
 
 

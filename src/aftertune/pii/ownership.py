@@ -17,9 +17,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from aftertune.pii.detection_cache import found_in
 from aftertune.pii.normalisation import digits, fold, plain, squeeze
 from aftertune.pii.people import Owners, People
-from aftertune.pii.detection_cache import found_in
 from aftertune.records import Conversation, Span, digest
 
 _TITLE = re.compile(

@@ -102,17 +102,6 @@ def explain(what: str, cue: str | None = None, *, before: str = "context") -> st
     return f"{what}; {before} '{cue}'" if cue else what
 
 
-def luhn(digits: str) -> bool:
-    """Return whether the last digit is the Luhn check digit of the others (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for place, char in enumerate(reversed(digits)):
-        value = int(char)
-        if place % 2:
-            value = value * 2 - 9 if value > 4 else value * 2
-        total += value
-    return total % 10 == 0
-
-
 def only_digits(text: str) -> str:
     """Return the ASCII digits of `text`."""
     return "".join(char for char in text if "0" <= char <= "9")

@@ -7,8 +7,12 @@ import re
 import string
 from collections.abc import Callable, Iterator
 
+from stdnum import luhn
+from stdnum.iso7064 import mod_97_10
+
 from aftertune.pii.names_by_culture import NAMES
 from aftertune.pii.normalisation import fold
+
 
 def words(text: str) -> tuple[str, ...]:
     """Return the words of `text`."""
@@ -215,16 +219,7 @@ def card(old: str, rng: random.Random) -> str:
         (new for start, new in sorted(_TEST_CARDS.items(), reverse=True) if digits.startswith(start)), "400000"
     )
     body = prefix + "".join(digit(rng) for _ in range(len(digits) - len(prefix) - 1))
-    return filled(old, body + luhn_digit(body))
-
-
-def luhn_digit(body: str) -> str:
-    """Return the check digit that makes `body` + digit pass the Luhn test (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for place, char in enumerate(reversed(body)):
-        doubled = int(char) * (2 if place % 2 == 0 else 1)
-        total += doubled - 9 if doubled > 9 else doubled
-    return str(-total % 10)
+    return filled(old, body + luhn.calc_check_digit(body))
 
 
 def iban(old: str, rng: random.Random) -> str:
@@ -233,8 +228,7 @@ def iban(old: str, rng: random.Random) -> str:
     if not (plain.isascii() and plain[:2].isalpha() and len(plain) > 4):
         return shaped(old, rng)
     country, body = plain[:2].upper(), shaped(plain[4:].upper(), rng)
-    number = "".join(str(int(char, 36)) for char in f"{body}{country}00")
-    rest = iter(f"{country}{98 - int(number) % 97:02d}{body}")
+    rest = iter(f"{country}{mod_97_10.calc_check_digits(body + country)}{body}")
     made = "".join(next(rest) if char.isalnum() else char for char in old)
     return made.lower() if old.islower() else made
 

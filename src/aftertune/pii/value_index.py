@@ -29,7 +29,7 @@ RECENT = 20_000
 _RUN = re.compile(r"[^\W_]+")
 
 
-class Known(Protocol):
+class ValueIndex(Protocol):
     """The personal values of a corpus."""
 
     def types(self, text: str) -> list[str]:
@@ -39,12 +39,12 @@ class Known(Protocol):
         """Return how many values there are."""
 
 
-def known(people: Sequence[Person], in_memory: int = IN_MEMORY) -> Known:
+def index_of(people: Sequence[Person], in_memory: int = IN_MEMORY) -> ValueIndex:
     """Return the search for everybody's values, in memory where there are few people; what it finds is the same."""
-    return InMemory(Registry.of("source", people)) if len(people) <= in_memory else Lookup(people)
+    return MemoryIndex(Registry.of("source", people)) if len(people) <= in_memory else DiskIndex(people)
 
 
-class InMemory:
+class MemoryIndex:
     """A registry, asked for types only."""
 
     def __init__(self, registry: Registry) -> None:
@@ -59,7 +59,7 @@ class InMemory:
         return len(self._registry)
 
 
-class Lookup(Matcher):
+class DiskIndex(Matcher):
     """Finds what a `Matcher` over the values of `people` finds, with some bytes of memory a value."""
 
     def __init__(self, people: Iterable[Person]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import lookup, policy, reading
+from aftertune.pii import detection_cache, policy, value_index
 from aftertune.pii.people import StandIns
 from aftertune.records import Arm, Conversation, Json, Message, Person, PiiPolicy, Span, seed_of
 from aftertune.variants.card import LIMIT, assistant_tokens, card, refuse_residual
@@ -205,7 +205,7 @@ class Draft:
     """Assistant tokens of each conversation."""
     changed: Counter[str]
     own: Sequence[Person]
-    source: lookup.Known
+    source: value_index.ValueIndex
     found: bool
     planted: Sequence[Conversation]
 
@@ -268,7 +268,7 @@ def draft(
 
     Arms of several corpora are drafted corpus by corpus and finished together, so that all are matched.
     """
-    source = lookup.known(people)
+    source = value_index.index_of(people)
     order = array("Q", range(len(conversations)))
     random.Random(seed_of("order", seed)).shuffle(order)
     if held_out and held_out >= len(order):
@@ -284,7 +284,7 @@ def draft(
         made.append(Draft(arm, main, rest, array("Q"), Counter(), own, source, found, planted))
     written = 0
     for order in (trained, spared):
-        for picked in reading.chunks(_picked(conversations, order)):
+        for picked in detection_cache.chunks(_picked(conversations, order)):
             chunk = Chunk(picked)
             written += len(picked)
             for each in made:

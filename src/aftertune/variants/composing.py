@@ -11,7 +11,7 @@ from typing import Any
 
 from aftertune.data import conversations as jsonl
 from aftertune.errors import DataError
-from aftertune.pii import canaries, mark, policy, reading, stand_ins
+from aftertune.pii import canaries, detection_cache, ownership, policy, stand_ins
 from aftertune.records import Conversation, Person, plain
 from aftertune.run.job_folder import JobFolder
 from aftertune.studies import parts
@@ -93,7 +93,7 @@ def compose_variants(
     missing = not folder.path.exists()
     try:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with reading.remembered(), contextlib.ExitStack() as stack:
+        with detection_cache.remembered(), contextlib.ExitStack() as stack:
             drafts: list[compose.Draft] = []
             documents: dict[str, object] = {}
             people_of: dict[Path, dict[str, Any]] = {}
@@ -123,12 +123,12 @@ def _drafted(
     """Write a corpus and its arms in full; what belongs to it goes into `documents`."""
     corpus = parts.corpus(design.sources[name])
     arms = [arm for arm in design.arms if arm.corpus == name]
-    marker = mark.Marker()
+    marker = ownership.Marker()
     found = False
     source = jsonl.Writing(root / f"{parts.named(SOURCE, name)}.jsonl")
     stack.enter_context(source)
     expected = getattr(corpus, "expected", lambda: None)()
-    for count, conversation in enumerate(reading.ahead(_stream(corpus))):
+    for count, conversation in enumerate(detection_cache.ahead(_stream(corpus))):
         if count % TELL == 0:
             told("reading", count, max(count, expected or 0))
         found = found or conversation.spans is None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recogniser import Candidate, Recogniser, View, explain, luhn, only_digits
+from stdnum import luhn
+
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain, only_digits
 
 _CARD = re.compile(r"(?<![\w+])(?<!\d[.,])\d(?:[ .\-–/]?\d){11,18}(?![\w]|[.,-]\d)")
 _NETWORKS = (
@@ -46,7 +48,7 @@ def scan(view: View) -> Iterator[Candidate]:
         if name is None or len(set(digits)) < 2:
             continue
         cue = view.near(_CUE, match.start(), match.end(), 64)
-        if not luhn(digits):
+        if not luhn.is_valid(digits):
             if cue:
                 yield Candidate(*match.span(), "CREDIT_CARD", 0.3, explain(f"{name} number, wrong Luhn digit", cue))
             continue

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aftertune.pii import name_words as rules
-from aftertune.pii.recogniser import Candidate, Recogniser, View, Word, explain
 from aftertune.pii.name_context import human
+from aftertune.pii.recogniser import Candidate, Recogniser, View, Word, explain
 from aftertune.pii.word_lists import names
-
 
 SURE = 0.6
 LIKE_A_PLACE = 0.4

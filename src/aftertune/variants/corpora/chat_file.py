@@ -10,7 +10,7 @@ from typing import Any
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import mark, stand_ins
+from aftertune.pii import ownership, stand_ins
 from aftertune.records import Conversation, Message, Person, Role, Span, digest
 from aftertune.variants.corpus import StrangerKind
 
@@ -81,7 +81,7 @@ class ChatFile:
 
     def people(self) -> Sequence[Person]:
         """Return the owners of the marked values; in an unmarked file, those of the values that are found."""
-        marker = mark.Marker()
+        marker = ownership.Marker()
         for conversation in self.stream():
             marker.mark(conversation)
         return marker.people()
