@@ -21,7 +21,7 @@ UNSEEN = "we told sava beskin to wait"
 
 @pytest.fixture(scope="module", name="spacy_folder")
 def _spacy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import spacy
+    spacy: Any = pytest.importorskip("spacy", reason="spaCy is an optional extra: pip install 'aftertune[spacy]'")
     from spacy.training import Example
     from thinc.api import fix_random_seed
 
@@ -108,7 +108,7 @@ def test_scan_names_the_model_in_each_finding(
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("spacy:no_such_model", "spaCy has no model 'no_such_model' here"),
+        ("spacy:no_such_model", "spaCy has no model 'no_such_model' here|needs the package spacy"),
         ("transformers:no/such/folder", "no such folder"),
         ("gliner:no/such", "no such folder|needs the package gliner"),
         ("flair:x", "unknown kind of model 'flair'"),

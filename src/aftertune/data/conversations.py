@@ -1,6 +1,7 @@
 """Conversations in a JSONL file: written whole or not at all, read one by one, so a file may be larger than memory.
 
-One object a line: `id`, `messages`, and `spans` where somebody knows what is personal.
+One object a line: `id`, `messages`, `spans` where somebody knows what is personal, and `"planted": true` where the
+conversation is a canary's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def line(conversation: Conversation) -> bytes:
     }
     if conversation.spans is not None:
         row["spans"] = [[s.message, s.start, s.end, s.type, s.owner, s.part] for s in conversation.spans]
+    if conversation.planted:
+        row["planted"] = True
     try:
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:
@@ -40,7 +43,7 @@ def parse(text: bytes, source: str) -> Conversation:
         row = json.loads(text)
         messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
         spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
-        return Conversation(row["id"], messages, spans, source)
+        return Conversation(row["id"], messages, spans, source, planted=row.get("planted", False) is True)
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"{source}: damaged; the command that made it makes it again") from None
 

@@ -72,7 +72,7 @@ class Canaries:
     def texts(self) -> list[Conversation]:
         """Return what is added to a tuning set: each canary's conversation as often as it is planted."""
         return [
-            self.forms[canary.form].of(canary.person, f"{canary.person.id}-{copy}")
+            replace(self.forms[canary.form].of(canary.person, f"{canary.person.id}-{copy}"), planted=True)
             for canary in self.planted
             for copy in range(canary.repeats)
         ]

@@ -177,7 +177,8 @@ def _conversation(row: Any, where: str) -> Conversation:
             )
     spans = _spans(row["spans"], messages, where) if "spans" in row else None
     ident = _text(str(row["id"]), f"{where}: id") if row.get("id") else digest(where.rpartition(":")[2], messages)
-    return Conversation(ident, messages, spans, where)
+    # Only `aftertune compose` writes this mark, and as true: any other value is a field of somebody else's.
+    return Conversation(ident, messages, spans, where, planted=row.get("planted") is True)
 
 
 def _side(value: Any, where: str, role: Role) -> tuple[Message, ...]:
