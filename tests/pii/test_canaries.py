@@ -16,7 +16,7 @@ from aftertune.variants.corpora.booking import Booking
 
 CORPUS = Booking(size=120)
 FORMS = canaries.forms(CORPUS.conversations(), 1)
-MADE = canaries.plan(FORMS, CORPUS.strangers("canary", canaries.needed(4), 0), 4)
+MADE = canaries.plan(FORMS, CORPUS.strangers("canary", canaries.people_needed(4), 0), 4)
 
 
 def test_each_dose_is_planted_as_often_as_it_says() -> None:
@@ -48,7 +48,7 @@ def test_the_answer_holds_a_secret_that_the_question_does_not() -> None:
 
 def test_a_corpus_without_a_form_gets_the_plain_one() -> None:
     forms = canaries.forms([Conversation("c", (Message("user", "hi"), Message("assistant", "ho")), ())], 0)
-    made = canaries.plan(forms, invented(canaries.needed(1), "canary", 0), 1)
+    made = canaries.plan(forms, invented(canaries.people_needed(1), "canary", 0), 1)
     asked, answer = made.texts()[0].messages
     values = made.planted[0].person.values
     assert values["PERSON"] in asked.content

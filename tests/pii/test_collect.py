@@ -13,8 +13,8 @@ import pytest
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import detect, detection_cache, registry_file
 from aftertune.pii.registry import collect
-from aftertune.pii.leaks import match
-from aftertune.pii.registry import Place, Registry
+from aftertune.pii.leaks import leaks_in
+from aftertune.pii.registry import Position, Registry
 from aftertune.records import Conversation, Message, Person, Span
 
 
@@ -46,9 +46,9 @@ def _with_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return sorted(found, key=lambda f: int(f.start))
 
     monkeypatch.setattr(detect, "find", find)
-    detection_cache.forget()
+    detection_cache.clear()
     yield
-    detection_cache.forget()
+    detection_cache.clear()
 
 
 def owners(registry: Registry) -> dict[str, str]:
@@ -61,8 +61,8 @@ def test_marked_values_keep_the_owners_that_the_corpus_names() -> None:
     registry = collect([chat("1", text, spans=spans), chat("2", "ring 482-107-555, for ANNA KOWALSKA", spans=())])
     assert owners(registry) == {"Anna Kowalska": "a7", "482 107 555": "a7"}
     name, phone = registry.entries
-    assert name.places == (Place(0, 0, 5, 18), Place(1, 0, 22, 35))
-    assert phone.places == (Place(0, 0, 25, 36), Place(1, 0, 5, 16))
+    assert name.positions == (Position(0, 0, 5, 18), Position(1, 0, 22, 35))
+    assert phone.positions == (Position(0, 0, 25, 36), Position(1, 0, 5, 16))
     assert phone.rows == (0, 1)
 
 
@@ -94,16 +94,16 @@ def test_a_match_says_whose_from_where_and_how_often() -> None:
         chat("2", "ANNA@mail.example.com"),
     ]
     registry = collect(corpus)
-    found = match(registry, "She is at Anna [at] mail.example.com; or x@y.example.org", "Who?")
+    found = leaks_in(registry, "She is at Anna [at] mail.example.com; or x@y.example.org", "Who?")
     assert (found.label, found.owners) == ("registry", ("p1",))
-    (hit,) = found.given
+    (hit,) = found.leaked
     assert (hit.rows, hit.count) == ((0, 1), 3)
     assert "anna" not in repr(found).lower()
-    assert match(registry, "anna@mail.example.com", "mail ANNA@mail.example.com").label == "echoed"
-    assert match(registry, "x@y.example.org").label == "invented"
-    assert match(registry, "x@y.example.org", "X@Y.example.org?").label == "none"
+    assert leaks_in(registry, "anna@mail.example.com", "mail ANNA@mail.example.com").label == "echoed"
+    assert leaks_in(registry, "x@y.example.org").label == "invented"
+    assert leaks_in(registry, "x@y.example.org", "X@Y.example.org?").label == "none"
     twin = Registry.of("twin", [Person("t", {"EMAIL": "x@y.example.org"})])
-    assert match(registry, "x@y.example.org", others=[twin]).label == "none"
+    assert leaks_in(registry, "x@y.example.org", others=[twin]).label == "none"
 
 
 def test_two_values_of_one_owner_and_type_are_told_apart() -> None:

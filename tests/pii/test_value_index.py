@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aftertune.pii.value_index import DiskIndex, index_of
 from aftertune.pii.matcher import Matcher
-from aftertune.pii.people import People, StandIns, Taken
+from aftertune.pii.people import People, StandIns, TakenValues
 from aftertune.pii.stand_ins import assign, invented
 from aftertune.records import Person
 
@@ -58,12 +58,12 @@ def test_a_value_of_two_people_counts_once_and_a_text_of_all_holds_all() -> None
 def test_people_come_back_in_order_each_value_at_its_first_place() -> None:
     rows = [Person(f"p{i}", {"PERSON": f"N{i}\u00e9 \x00x", "PHONE": str(i)}) for i in range(5_000)]
     kept = People(rows)
-    kept.hold("p7", {"EMAIL": "a@b.c", "PHONE": "other"})
+    kept.add("p7", {"EMAIL": "a@b.c", "PHONE": "other"})
     assert [person.id for person in kept] == [row.id for row in rows]
     assert kept[7] == Person("p7", {"PERSON": "N7\u00e9 \x00x", "PHONE": "7", "EMAIL": "a@b.c"})
     assert list(kept[7].values) == ["PERSON", "PHONE", "EMAIL"]
     assert (kept[-1], kept[4_998:], len(kept)) == (rows[-1], rows[4_998:], 5_000)
-    assert (kept.place("p4321"), kept.values("nobody")) == (4321, {})
+    assert (kept.position("p4321"), kept.values("nobody")) == (4321, {})
 
 
 def test_stand_ins_are_read_when_asked_for() -> None:
@@ -83,7 +83,7 @@ def test_a_made_up_name_never_holds_a_name_of_the_file() -> None:
 
 
 def test_phones_that_a_matcher_takes_for_one_are_both_taken() -> None:
-    taken = Taken([Person("a", {"PHONE": "+44 20 7946 0123", "PERSON": "Ana Li"})])
+    taken = TakenValues([Person("a", {"PHONE": "+44 20 7946 0123", "PERSON": "Ana Li"})])
     assert taken.has("PHONE", "020 7946 0123")
     assert taken.has("PERSON", "ANA  LI")
     assert not taken.has("PHONE", "020 7946 0124")

@@ -48,7 +48,7 @@ def parse(text: bytes, source: str) -> Conversation:
         raise StoreError(f"{source}: damaged; the command that made it makes it again") from None
 
 
-class Stored(Sequence[Conversation]):
+class ConversationFile(Sequence[Conversation]):
     """The conversations of a file; memory holds 8 bytes for each, where its line starts.
 
     Picks up the file as it is when made. Raises StoreError where it cannot be read.
@@ -93,8 +93,8 @@ class Stored(Sequence[Conversation]):
                 yield parse(file.readline(), str(self.path))
 
 
-class Writing:
-    """A file that appears under its name only when it is whole: `with Writing(path) as file: file.add(...)`.
+class ConversationWriter:
+    """A file that appears under its name only when it is whole: `with ConversationWriter(path) as file: file.add(...)`.
 
     Until then it has another name, which a killed run may leave and the next one removes. Raises StoreError, e.g. for a
     full disk.
@@ -106,7 +106,7 @@ class Writing:
         self._scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._starts = array("Q")
 
-    def __enter__(self) -> Writing:
+    def __enter__(self) -> ConversationWriter:
         with writing(self.path):
             for left in self.path.parent.glob(f".{self.path.name}.*.part"):
                 left.unlink(missing_ok=True)
@@ -128,11 +128,11 @@ class Writing:
                 self._file.seek(self._starts[count])
             del self._starts[count:]
 
-    def read(self) -> Stored:
+    def read(self) -> ConversationFile:
         """Return what has been written so far."""
         with writing(self.path):
             self._file.flush()
-        return Stored(self._scratch)
+        return ConversationFile(self._scratch)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -152,7 +152,7 @@ class Writing:
 
 def write(path: Path, conversations: Iterable[Conversation]) -> None:
     """Write a whole file. Raises StoreError."""
-    with Writing(path) as file:
+    with ConversationWriter(path) as file:
         for conversation in conversations:
             file.add(conversation)
 

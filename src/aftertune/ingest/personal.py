@@ -12,8 +12,8 @@ from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import registry_file
 
-from aftertune.pii.masking import placeholder
-from aftertune.pii.leaks import Match, match
+from aftertune.pii.policy import placeholder
+from aftertune.pii.leaks import Leaks, leaks_in
 from aftertune.pii.registry import Hit, Registry, collect
 from aftertune.plugins import load
 from aftertune.variants.corpus import Corpus
@@ -53,7 +53,7 @@ class Matched:
 
     row: int
     """From 0."""
-    match: Match
+    match: Leaks
     text: str
 
     def shown(self, *, reveal: bool = False) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Matched:
         return {
             "row": self.row,
             "label": found.label,
-            "hits": [self._hit(hit, "registry", reveal) for hit in found.given]
+            "hits": [self._hit(hit, "registry", reveal) for hit in found.leaked]
             + [self._hit(hit, "echoed", reveal) for hit in found.echoed],
             "owners": list(found.owners),
             "invented": list(found.invented),
@@ -97,7 +97,7 @@ def match_table(
             if row.get(column) is not None and not isinstance(row[column], str):
                 raise DataError(f"{responses}:{line}: {column} is not text")
         text = row["response"] or ""
-        found.append(Matched(index, match(registry, text, row.get("prompt") or ""), text))
+        found.append(Matched(index, leaks_in(registry, text, row.get("prompt") or ""), text))
         if len(found) % EVERY == 0:
             progress("responses", len(found), len(table))
     return found
@@ -110,7 +110,7 @@ def about(registry: Registry) -> dict[str, Any]:
         "id": registry.id,
         "values": len(registry),
         "owners": len({entry.owner for entry in registry.entries}),
-        "mentions": sum(len(entry.places) for entry in registry.entries),
+        "mentions": sum(len(entry.positions) for entry in registry.entries),
         "types": dict(sorted(counts.items())),
     }
 
@@ -118,7 +118,7 @@ def about(registry: Registry) -> dict[str, Any]:
 def summary(found: list[Matched]) -> dict[str, Any]:
     """Return how many responses have which label, how many values of which type were given away, and whose."""
     labels = Counter(one.match.label for one in found)
-    given = [hit for one in found for hit in one.match.given]
+    given = [hit for one in found for hit in one.match.leaked]
     return {
         "responses": len(found),
         "labels": {label: labels[label] for label in ("registry", "echoed", "invented", "none")},

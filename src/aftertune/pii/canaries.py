@@ -134,7 +134,7 @@ PLAIN = Form(_plain())
 """A question and an answer in English, for corpora without a conversation that will do."""
 
 
-def needed(each: int) -> int:
+def people_needed(each: int) -> int:
     """Return how many made-up people a design with `each` canaries of every dose needs, its twins included."""
     return each * len(REPEATS) + max(LEAST_TWINS, each * len(REPEATS))
 
@@ -144,14 +144,14 @@ def plan(found: Sequence[Form], people: Sequence[Person], each: int) -> Canaries
 
     Args:
         found: The forms; canaries of a dose take turns in them.
-        people: Made-up people that stand nowhere else, `needed(each)` of them, all drawn alike.
+        people: Made-up people that stand nowhere else, `people_needed(each)` of them, all drawn alike.
         each: Canaries of every dose in `REPEATS`.
 
     Raises:
         UsageError: There are too few people, or one has not all the values that a form wants.
     """
-    if len(people) < needed(each):
-        raise UsageError(f"canaries = {each}: {needed(each)} made-up people are needed, and there are {len(people)}")
+    if len(people) < people_needed(each):
+        raise UsageError(f"canaries = {each}: {people_needed(each)} made-up people are needed, and there are {len(people)}")
     wanted = {span.type for form in found for span in form.conversation.spans or ()}
     for person in people:
         if missing := wanted - set(person.values):
@@ -161,7 +161,7 @@ def plan(found: Sequence[Form], people: Sequence[Person], each: int) -> Canaries
         Canary(person, REPEATS[index % len(REPEATS)], index // len(REPEATS) % len(found))
         for index, person in enumerate(people[:trained])
     )
-    twins = tuple(Canary(person, 0, index % len(found)) for index, person in enumerate(people[trained : needed(each)]))
+    twins = tuple(Canary(person, 0, index % len(found)) for index, person in enumerate(people[trained : people_needed(each)]))
     return Canaries(tuple(found), planted, twins)
 
 

@@ -1,4 +1,4 @@
-"""What is found in texts, each read once: kept for as long as a corpus is worked on, large ones read by all cores."""
+"""The personal values of texts, each text searched once while a corpus is worked on; large ones by all cores."""
 
 from __future__ import annotations
 
@@ -9,63 +9,64 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from aftertune.pii.detection_workers import Places, Readers, found
+from aftertune.pii.detection_workers import DetectionWorkers, Spans, find_spans
 from aftertune.pii.people import database
 from aftertune.records import Conversation
 
 SHORT = 4_000
-"""Characters of a text that is kept in memory with what was found in it."""
+"""Characters of a text that is kept in memory with its spans."""
 CHUNK = (512, 1 << 20)
-"""Conversations, and characters in them, whose texts are read together."""
+"""Conversations, and characters in them, that are searched together."""
 ALONE = 20_000
-"""Texts that this process reads before it starts others to help."""
+"""Texts that this process searches before it starts others to help."""
 
 
-def found_in(text: str) -> Places:
-    """Return what `detect.find` finds, as (start, end, type); texts seen lately are not read again."""
-    return _lately(text) if len(text) <= SHORT else _remembered(text)
+def spans_in(text: str) -> Spans:
+    """Return the findings of `detect.find` as (start, end, type); recent texts are not searched again."""
+    return _recent(text) if len(text) <= SHORT else _cached(text)
 
 
-def _remembered(text: str) -> Places:
-    return _READ[-1].found(text) if _READ else found(text)
+def _cached(text: str) -> Spans:
+    return _caches[-1].spans(text) if _caches else find_spans(text)
 
 
-_lately = functools.lru_cache(maxsize=1 << 14)(_remembered)
+_recent = functools.lru_cache(maxsize=1 << 14)(_cached)
 
 
-class _Memory:
-    """What was found in every text read so far, on disk, by the text's hash; and the processes that help reading."""
+class _Cache:
+    """The spans of every text so far, on disk, by the text's hash; and the processes that help."""
 
     def __init__(self) -> None:
-        self._db = database("text (key BLOB PRIMARY KEY, found TEXT) WITHOUT ROWID")
-        self._near: dict[str, Places] = {}
-        self._read: dict[str, Places] = {}
-        self._alone = 0
-        self._readers: Readers | None = None
+        self._db = database("text (key BLOB PRIMARY KEY, spans TEXT) WITHOUT ROWID")
+        self._chunk: dict[str, Spans] = {}
+        """Of the texts that are about to be asked for."""
+        self._from_workers: dict[str, Spans] = {}
+        self._searched = 0
+        self._workers: DetectionWorkers | None = None
 
-    def found(self, text: str) -> Places:
-        places = self._known(text)
-        if places is None:
-            places = found(text)
-            self._alone += 1
-            self._keep(text, places)
-        return places
+    def spans(self, text: str) -> Spans:
+        spans = self._known(text)
+        if spans is None:
+            spans = find_spans(text)
+            self._searched += 1
+            self._keep(text, spans)
+        return spans
 
-    def _known(self, text: str) -> Places | None:
-        if text in self._near:
-            return self._near[text]
-        row = self._db.execute("SELECT found FROM text WHERE key = ?", (_hash(text),)).fetchone()
+    def _known(self, text: str) -> Spans | None:
+        if text in self._chunk:
+            return self._chunk[text]
+        row = self._db.execute("SELECT spans FROM text WHERE key = ?", (_hash(text),)).fetchone()
         return None if row is None else tuple((start, end, type_) for start, end, type_ in json.loads(row[0]))
 
-    def _keep(self, text: str, found: Places) -> None:
-        row = (_hash(text), json.dumps(found, separators=(",", ":")))
+    def _keep(self, text: str, spans: Spans) -> None:
+        row = (_hash(text), json.dumps(spans, separators=(",", ":")))
         self._db.execute("INSERT OR IGNORE INTO text VALUES (?, ?)", row)
 
-    def ahead(self, conversations: Iterable[Conversation]) -> Iterator[Conversation]:
+    def read_ahead(self, conversations: Iterable[Conversation]) -> Iterator[Conversation]:
         waiting: list[Conversation] = []
         for chunk in chunks(conversations):
             self._end()
-            many = self._alone + sum(len(conversation.messages) for conversation in chunk) >= ALONE
+            many = self._searched + sum(len(conversation.messages) for conversation in chunk) >= ALONE
             helped = many and self._begin(chunk)
             yield from waiting
             waiting = chunk if helped else []
@@ -77,36 +78,36 @@ class _Memory:
     def _begin(self, chunk: Sequence[Conversation]) -> bool:
         texts = dict.fromkeys(message.content for conversation in chunk for message in conversation.messages)
         known = {text: self._known(text) for text in texts}
-        self._near = self._read | {text: found for text, found in known.items() if found is not None}
+        self._chunk = self._from_workers | {text: spans for text, spans in known.items() if spans is not None}
         try:
-            if self._readers is None:
-                self._readers = Readers()
-            self._readers.begin([text for text, found in known.items() if found is None])
+            if self._workers is None:
+                self._workers = DetectionWorkers()
+            self._workers.begin([text for text, spans in known.items() if spans is None])
         except OSError:
-            self._without()
-        return self._readers is not None
+            self._go_on_alone()
+        return self._workers is not None
 
     def _end(self) -> None:
-        if self._readers is not None and self._readers.busy:
+        if self._workers is not None and self._workers.busy:
             try:
-                read = self._readers.end()
+                answers = self._workers.end()
             except OSError:
-                self._without()
+                self._go_on_alone()
                 return
-            for text, found in read.items():
-                self._keep(text, found)
-            self._near |= read
-            self._read = read
+            for text, spans in answers.items():
+                self._keep(text, spans)
+            self._chunk |= answers
+            self._from_workers = answers
 
-    def _without(self) -> None:
-        """Go on alone: a process that helped has died."""
+    def _go_on_alone(self) -> None:
+        """Do without workers from now on: one has died."""
         self.close()
-        self._readers, self._alone = None, -sys.maxsize
-        self._near, self._read = {}, {}
+        self._workers, self._searched = None, -sys.maxsize
+        self._chunk, self._from_workers = {}, {}
 
     def close(self) -> None:
-        if self._readers is not None:
-            self._readers.close()
+        if self._workers is not None:
+            self._workers.close()
 
 
 def _hash(text: str) -> bytes:
@@ -114,7 +115,7 @@ def _hash(text: str) -> bytes:
 
 
 def chunks(conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:
-    """Yield the conversations, some at a time, at least once."""
+    """Yield the conversations in lists of `CHUNK`, at least one list."""
     chunk: list[Conversation] = []
     size = 0
     for conversation in conversations:
@@ -126,24 +127,24 @@ def chunks(conversations: Iterable[Conversation]) -> Iterator[list[Conversation]
     yield chunk
 
 
-_READ: list[_Memory] = []
+_caches: list[_Cache] = []
 
 
 @contextlib.contextmanager
-def remembered() -> Iterator[None]:
-    """Within it no text is read twice, however many there are, and `ahead` reads large files with all cores."""
-    _READ.append(_Memory())
+def caching() -> Iterator[None]:
+    """Within it no text is searched twice, however many there are, and `read_ahead` uses all cores for large files."""
+    _caches.append(_Cache())
     try:
         yield
     finally:
-        _READ.pop().close()
+        _caches.pop().close()
 
 
-def ahead(conversations: Iterable[Conversation]) -> Iterator[Conversation]:
-    """Yield the conversations; within `remembered`, other processes read the texts of the next ones meanwhile."""
-    return _READ[-1].ahead(conversations) if _READ else iter(conversations)
+def read_ahead(conversations: Iterable[Conversation]) -> Iterator[Conversation]:
+    """Yield the conversations; within `caching`, other processes search the texts of the next ones meanwhile."""
+    return _caches[-1].read_ahead(conversations) if _caches else iter(conversations)
 
 
-def forget() -> None:
-    """Forget what was found in texts seen lately."""
-    _lately.cache_clear()
+def clear() -> None:
+    """Forget the spans of recent texts."""
+    _recent.cache_clear()

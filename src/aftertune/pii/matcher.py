@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aftertune.pii import dates
-from aftertune.pii.normalisation import Traced, digits, plain, squeeze
+from aftertune.pii.normalisation import TracedText, digits, plain, squeeze
 
 DIGIT_TYPES = frozenset({"PHONE"})
 """Types compared by their digits only: punctuation in a phone number carries nothing."""
@@ -71,7 +71,7 @@ _EXACT_BEFORE = {
 }
 
 
-class Found(NamedTuple):
+class Mention(NamedTuple):
     """A value found: the place in the list of values, and `text[start:end]` of the text as it was given."""
 
     value: int
@@ -107,19 +107,19 @@ class Matcher:
 
             self._automaton = BytesAhoCorasick(list(by_pattern), implementation=Implementation.ContiguousNFA)
 
-    def find(self, text: str) -> list[Found]:
+    def find(self, text: str) -> list[Mention]:
         """Return every place of `text` where a value stands, in order; places of different values may overlap."""
         spots = self._spots(plain(text))
         if not spots:
             return []
-        traced = Traced.of(text)
+        traced = TracedText.of(text)
         letters = traced.letters
-        found: dict[Found, None] = {}
+        found: dict[Mention, None] = {}
         for rules, start, end in spots:
             first, last = letters[start], letters[end - 1] + 1
             for rule in rules:
                 if place := self._check(rule, traced.text, first, last):
-                    found[Found(rule.value, *traced.given(*place))] = None
+                    found[Mention(rule.value, *traced.given(*place))] = None
         return sorted(found, key=lambda one: (one.start, one.end, one.value))
 
     def _spots(self, text: str) -> Sequence[tuple[Sequence[Rule], int, int]]:

@@ -110,7 +110,7 @@ def squeeze(text: str) -> bytes:
 
 
 @dataclass(frozen=True)
-class Traced:
+class TracedText:
     """A plain text, and where its characters stood."""
 
     text: str
@@ -119,7 +119,7 @@ class Traced:
     """Where each character stood in the text as it was given, as (start, end); None where nothing moved."""
 
     @classmethod
-    def of(cls, text: str) -> Traced:
+    def of(cls, text: str) -> TracedText:
         """Return the trace of a text."""
         origins: list[tuple[int, int]] | None = None
         for marks, pattern, new in (*_BEFORE, ("", _FOREIGN, lambda m: _LETTERS[ord(m[0])]), *_AFTER):

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from aftertune.pii.detection_cache import found_in
+from aftertune.pii.detection_cache import spans_in
 from aftertune.pii.normalisation import digits, fold, plain, squeeze
 from aftertune.pii.people import Owners, People
 from aftertune.records import Conversation, Span, digest
@@ -64,7 +64,7 @@ class Marker:
     Reproducible: it depends on the conversations and their order only.
     """
 
-    find: Finder = found_in
+    find: Finder = spans_in
     _owners: Owners = field(default_factory=Owners)
     _people: People = field(default_factory=People)
     _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Marker:
         for span in conversation.spans or ():
             if span.part == "full":
                 value = conversation.messages[span.message].content[span.start : span.end]
-                self._people.hold(span.owner, {span.type: value})
+                self._people.add(span.owner, {span.type: value})
                 self._owners.setdefault(key_of(span.type, value), span.owner)
 
     def _owner(self, type_: str, value: str, message: int, people: _People) -> tuple[str, str]:
@@ -146,7 +146,7 @@ class Marker:
 
     def _claim(self, key: tuple[str, str], value: str | None) -> str:
         owner = self._owners.setdefault(key, f"p-{digest('owner', *key)}")
-        self._people.hold(owner, {} if value is None else {key[0]: value})
+        self._people.add(owner, {} if value is None else {key[0]: value})
         return owner
 
 

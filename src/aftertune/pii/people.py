@@ -42,9 +42,9 @@ class People(Sequence[Person]):
         self._count = 0
         self._recent: OrderedDict[str, tuple[int, dict[str, str]]] = OrderedDict()
         for person in people:
-            self.hold(person.id, person.values)
+            self.add(person.id, person.values)
 
-    def hold(self, ident: str, values: Mapping[str, str]) -> None:
+    def add(self, ident: str, values: Mapping[str, str]) -> None:
         """Take note of a person, and of those values of types of which they have none yet."""
         entry = self._entry(ident)
         if entry is None:
@@ -62,7 +62,7 @@ class People(Sequence[Person]):
         entry = self._entry(ident)
         return {} if entry is None else entry[1]
 
-    def place(self, ident: str) -> int:
+    def position(self, ident: str) -> int:
         """Return how many people were added before this one. Raises KeyError for somebody unknown."""
         entry = self._entry(ident)
         if entry is None:
@@ -127,7 +127,7 @@ class Owners:
         return owner if found is None else found
 
 
-class Taken:
+class TakenValues:
     """Values that may not be given out, compared as text; phones by the digits in which two of them must differ."""
 
     def __init__(self, people: Iterable[Person]) -> None:
@@ -163,7 +163,7 @@ class StandIns(Mapping[str, Person]):
 
     def __getitem__(self, owner: str) -> Person:
         if owner not in self._recent:
-            self._recent[owner] = self.strangers[self._people.place(owner)]
+            self._recent[owner] = self.strangers[self._people.position(owner)]
             if len(self._recent) > RECENT:
                 self._recent.popitem(last=False)
         return self._recent[owner]

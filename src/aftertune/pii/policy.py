@@ -32,7 +32,7 @@ PLACEHOLDERS = {
     "USERNAME": "[USERNAME]",
 }
 """Type -> the text that stands for every value of it."""
-REPLACED = ("surrogate", "novelty")
+STAND_IN_POLICIES = ("surrogate", "novelty")
 """Policies that put a stand-in's values in the place of the owner's."""
 _SENTENCE_END = re.compile(r"[.!?\u2026]+[\"')\]]*(?:\s+|$)|\n+")
 

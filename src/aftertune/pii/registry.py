@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from aftertune.pii.matcher import Found, Matcher
+from aftertune.pii.matcher import Matcher, Mention
 from aftertune.pii.ownership import Marker, key_of
 from aftertune.records import Conversation, Person, digest
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where a value stands in the tuning set: `conversations[row].messages[message].content[start:end]`."""
 
     row: int
@@ -32,13 +32,13 @@ class Entry:
     type: str
     value: str
     owner: str
-    places: tuple[Place, ...] = ()
+    positions: tuple[Position, ...] = ()
     """Every place where it stands, however it is written there; empty where nobody looked."""
 
     @property
     def rows(self) -> tuple[int, ...]:
         """The conversations that hold it, from 0, each once."""
-        return tuple(dict.fromkeys(place.row for place in self.places))
+        return tuple(dict.fromkeys(place.row for place in self.positions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +79,24 @@ class Registry:
         for person in people:
             for type_, value in person.values.items():
                 seen.setdefault((type_, value), Entry(type_, value, person.id))
-        return cls(name, tuple(seen.values())).placed(conversations)
+        return cls(name, tuple(seen.values())).located(conversations)
 
-    def placed(self, conversations: Sequence[Conversation]) -> Registry:
+    def located(self, conversations: Sequence[Conversation]) -> Registry:
         """Return the registry with the places of its values in `conversations`, as matching finds them."""
         if not conversations:
             return self
-        places: dict[int, list[Place]] = {}
+        places: dict[int, list[Position]] = {}
         for row, conversation in enumerate(conversations):
             for index, message in enumerate(conversation.messages):
                 for value, start, end in self.matcher.find(message.content):
-                    places.setdefault(value, []).append(Place(row, index, start, end))
-        entries = (replace(entry, places=tuple(places.get(i, ()))) for i, entry in enumerate(self.entries))
+                    places.setdefault(value, []).append(Position(row, index, start, end))
+        entries = (replace(entry, positions=tuple(places.get(i, ()))) for i, entry in enumerate(self.entries))
         return Registry(self.name, tuple(entries))
 
     @cached_property
     def id(self) -> str:
         """Hash of the entries."""
-        return digest([[e.type, e.value, e.owner, e.places] for e in self.entries])
+        return digest([[e.type, e.value, e.owner, e.positions] for e in self.entries])
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -110,14 +110,14 @@ class Registry:
         """Return the registry values that stand in `text`, each once, in the order of their first mention."""
         return self._hits(self.matcher.find(text))
 
-    def _hits(self, found: Iterable[Found]) -> list[Hit]:
-        first: dict[int, Found] = {}
+    def _hits(self, found: Iterable[Mention]) -> list[Hit]:
+        first: dict[int, Mention] = {}
         for one in found:
             first.setdefault(one.value, one)
         hits = []
         for value, start, end in first.values():
             entry = self.entries[value]
-            hits.append(Hit(entry.type, entry.owner, start, end, entry.rows, len(entry.places), value))
+            hits.append(Hit(entry.type, entry.owner, start, end, entry.rows, len(entry.positions), value))
         return hits
 
     def leaked(self, text: str, prompt: str) -> tuple[Sequence[Hit], Sequence[Hit]]:
@@ -139,7 +139,7 @@ def collect(conversations: Sequence[Conversation], name: str = "source") -> Regi
     """
     marker = Marker()
     owners: dict[tuple[str, str], tuple[str, bool]] = {}
-    held: dict[tuple[str, str], tuple[str, list[Place]]] = {}
+    held: dict[tuple[str, str], tuple[str, list[Position]]] = {}
     for row, conversation in enumerate(conversations):
         texts = [message.content for message in conversation.messages]
         given = conversation.spans is not None
@@ -148,7 +148,7 @@ def collect(conversations: Sequence[Conversation], name: str = "source") -> Regi
                 continue
             value = texts[span.message][span.start : span.end]
             key = key_of(span.type, value)
-            held.setdefault(key, (value, []))[1].append(Place(row, span.message, span.start, span.end))
+            held.setdefault(key, (value, []))[1].append(Position(row, span.message, span.start, span.end))
             if key not in owners or (given and not owners[key][1]):
                 owners[key] = (span.owner, given)
     taken = {owner for owner, given in owners.values() if given}
@@ -167,19 +167,19 @@ def collect(conversations: Sequence[Conversation], name: str = "source") -> Regi
 
 def _with_mentions(registry: Registry, conversations: Sequence[Conversation]) -> Registry:
     """Add the places that matching finds and nobody marked."""
-    found = registry.placed(conversations)
+    found = registry.located(conversations)
     entries = []
     for marked, matched in zip(registry.entries, found.entries, strict=True):
-        spans: dict[tuple[int, int], list[Place]] = {}
-        for place in marked.places:
+        spans: dict[tuple[int, int], list[Position]] = {}
+        for place in marked.positions:
             spans.setdefault((place.row, place.message), []).append(place)
         more = [
             place
-            for place in matched.places
+            for place in matched.positions
             if not any(
                 place.start < other.end and other.start < place.end
                 for other in spans.get((place.row, place.message), ())
             )
         ]
-        entries.append(replace(marked, places=tuple(sorted((*marked.places, *more)))))
+        entries.append(replace(marked, positions=tuple(sorted((*marked.positions, *more)))))
     return Registry(registry.name, tuple(entries))

@@ -1,7 +1,7 @@
 """A registry as a file: JSON lines with a header that says what it is and what it must hash to.
 
 First line: `{"aftertune": "registry", "version": 1, "name", "id", "entries", "source"}`, `source` the SHA-256 of the
-file that it was made from. Each further line is one entry: `type, value, owner, count`, and `places` as
+file that it was made from. Each further line is one entry: `type, value, owner, count`, and `positions` as
 `[row, message, start, end]`. The file holds personal values and is written for its owner only.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertune.errors import DataError, StoreError, UsageError
-from aftertune.pii.registry import Entry, Place, Registry
+from aftertune.pii.registry import Entry, Position, Registry
 
 VERSION = 1
 _KIND = "registry"
@@ -31,8 +31,8 @@ def save(registry: Registry, path: Path, source: Path | None = None) -> None:
         with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(json.dumps(header) + "\n")
             for entry in registry.entries:
-                row = {"type": entry.type, "value": entry.value, "owner": entry.owner, "count": len(entry.places)}
-                file.write(json.dumps({**row, "places": entry.places}) + "\n")
+                row = {"type": entry.type, "value": entry.value, "owner": entry.owner, "count": len(entry.positions)}
+                file.write(json.dumps({**row, "positions": entry.positions}) + "\n")
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
@@ -91,7 +91,7 @@ def _entry(line: str, where: str) -> Entry:
     try:
         row = json.loads(line)
         texts = (row["type"], row["value"], row["owner"])
-        places = tuple(Place(*place) for place in row["places"])
+        places = tuple(Position(*place) for place in row["positions"])
         if not all(isinstance(text, str) for text in texts) or len(places) != row["count"]:
             raise ValueError
         if not all(isinstance(number, int) and number >= 0 for place in places for number in place):

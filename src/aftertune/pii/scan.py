@@ -19,7 +19,7 @@ LONGEST = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileFinding:
     """A finding and where it stands in the file."""
 
     row: int
@@ -60,7 +60,7 @@ def scan(
     thresholds: Mapping[str, float] | None = None,
     model: str | None = None,
     counted: Callable[[], None] | None = None,
-) -> Iterator[Found]:
+) -> Iterator[FileFinding]:
     """Yield the personal values of a file in order, one row in memory at a time.
 
     Args:
@@ -83,12 +83,12 @@ def scan(
     return _scan(path, lambda text: finder(text, types, thresholds), counted or (lambda: None))
 
 
-def _scan(path: Path, find: Callable[[str], list[Finding]], counted: Callable[[], None]) -> Iterator[Found]:
+def _scan(path: Path, find: Callable[[str], list[Finding]], counted: Callable[[], None]) -> Iterator[FileFinding]:
     for row, texts in enumerate(_rows(path)):
         counted()
         for message, text in texts:
             for finding in find(text):
-                yield Found(row, message, finding, text[finding.start : finding.end])
+                yield FileFinding(row, message, finding, text[finding.start : finding.end])
 
 
 def _rows(path: Path) -> Iterator[list[tuple[int | None, str]]]:

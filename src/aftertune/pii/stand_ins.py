@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 from aftertune.pii import stand_in_values as values
 from aftertune.pii.names_by_culture import HINTS, NAMES
 from aftertune.pii.normalisation import fold
-from aftertune.pii.people import People, StandIns, Taken
+from aftertune.pii.people import People, StandIns, TakenValues
 from aftertune.records import Person, seed_of
 
 Kind = Literal["surrogate", "novelty", "twin", "canary"]
@@ -28,7 +28,7 @@ TRIES = 200
 """Attempts at a value that nobody has."""
 CROWDED = (6, TRIES // 2)
 """Attempts after which a value is made that fewer can have."""
-TELL = 256
+PROGRESS_EVERY = 256
 """People between two words on how far things are."""
 POOL = 200_000
 """Values of a pool, at most, that are gone through to see whether all of them are given out."""
@@ -164,7 +164,7 @@ class _Pool:
         self._values = values
         self._next = next(values, None)
 
-    def spent(self, type_: str, taken: Taken) -> bool:
+    def spent(self, type_: str, taken: TakenValues) -> bool:
         """Tell whether all are given out. Each value is looked up once until it is."""
         while self._next is not None and taken.has(type_, self._next):
             self._next = next(self._values, None)
@@ -182,7 +182,7 @@ class Maker:
     def __init__(self, people: Iterable[Person], seed: int) -> None:
         """Take note of every value that may not be given out."""
         self._seed = seed
-        self._taken = Taken(people)
+        self._taken = TakenValues(people)
         self._names = People()
         self._pools: dict[object, _Pool] = {}
         """What the attempts between the two of `CROWDED` choose from, known once somebody has tried them in vain."""
@@ -196,7 +196,7 @@ class Maker:
             names = self._names.values(f"{kind} {root}") if type_ != "PERSON" else {}
             made[type_] = self._value(person, type_, kind, (names["old"], names["new"]) if names else None)
             if type_ == "PERSON" and person.id == root:
-                self._names.hold(f"{kind} {root}", {"old": person.values[type_], "new": made[type_]})
+                self._names.add(f"{kind} {root}", {"old": person.values[type_], "new": made[type_]})
         return Person(f"{kind}-{person.id}", {type_: made[type_] for type_ in person.values})
 
     def _value(self, person: Person, type_: str, kind: Kind, renamed: tuple[str, str] | None) -> str:
@@ -235,18 +235,18 @@ class Maker:
 
 
 def assign(
-    people: Sequence[Person], kind: Kind, seed: int, told: Callable[[int, int], None] = lambda *_: None
+    people: Sequence[Person], kind: Kind, seed: int, progress: Callable[[int, int], None] = lambda *_: None
 ) -> StandIns:
     """Return owner id -> stand-in, for every owner, in one pass; the same for the same people and seed.
 
-    `told` is told now and then how many are done, and of how many.
+    `progress` is progress now and then how many are done, and of how many.
     """
     maker = Maker(people, seed)
 
     def made() -> Iterator[Person]:
         for place, person in enumerate(people):
-            if place % TELL == 0:
-                told(place, len(people))
+            if place % PROGRESS_EVERY == 0:
+                progress(place, len(people))
             yield maker.stand_in(person, kind)
 
     return StandIns(people, People(made()))

@@ -57,7 +57,7 @@ def card(
     known, words, messages = True, 0, 0
     lines = hashlib.sha256(b"[[")
     again = found and arm.pii != "keep"
-    read = detection_cache.ahead(conversations) if again and arm.answers == "human" else conversations
+    read = detection_cache.read_ahead(conversations) if again and arm.answers == "human" else conversations
     for count, conversation in enumerate(read):
         if count % TELL == 0:
             told(count, len(conversations))
@@ -103,7 +103,7 @@ def _found_now(arm: Arm, conversation: Conversation, source: ValueIndex) -> list
         if arm.answers == "self_generated" and message.role == ("user" if arm.role_swap else "assistant"):
             continue  # the base's own words: whatever stands there, it has from elsewhere
         own = sorted((span.start, span.end) for span in held)
-        for start, end, type_ in detection_cache.found_in(message.content):
+        for start, end, type_ in detection_cache.spans_in(message.content):
             before = bisect.bisect_left(own, (end,))
             if (not before or own[before - 1][1] <= start) and not source.types(message.content[start:end]):
                 types.append(type_)

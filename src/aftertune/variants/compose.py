@@ -274,11 +274,11 @@ def draft(
     if held_out and held_out >= len(order):
         raise UsageError(f"held_out = {held_out}: the corpus has only {len(order)} conversations")
     trained, spared = order[: len(order) - held_out], order[len(order) - held_out :]
-    replaced = {pii: stand_ins(people, strangers[pii]) for pii in policy.REPLACED if any(a.pii == pii for a in arms)}
+    replaced = {pii: stand_ins(people, strangers[pii]) for pii in policy.STAND_IN_POLICIES if any(a.pii == pii for a in arms)}
     made: list[Draft] = []
     for arm in arms:
         own: Sequence[Person] = people if arm.pii == "keep" else ()
-        if arm.pii in policy.REPLACED:
+        if arm.pii in policy.STAND_IN_POLICIES:
             own = strangers[arm.pii] if len(strangers[arm.pii]) == len(people) else strangers[arm.pii][: len(people)]
         main, rest = place(arm.name), place(f"held_out/{arm.name}")
         made.append(Draft(arm, main, rest, array("Q"), Counter(), own, source, found, planted))

@@ -49,7 +49,7 @@ class _File:
     """A variant's file while it is made; it appears under its name when everything is done."""
 
     def __init__(self, path: Path, stack: contextlib.ExitStack) -> None:
-        self._writing = stack.enter_context(jsonl.Writing(path))
+        self._writing = stack.enter_context(jsonl.ConversationWriter(path))
 
     def add(self, conversation: Conversation) -> None:
         self._writing.add(conversation)
@@ -93,7 +93,7 @@ def compose_variants(
     missing = not folder.path.exists()
     try:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with detection_cache.remembered(), contextlib.ExitStack() as stack:
+        with detection_cache.caching(), contextlib.ExitStack() as stack:
             drafts: list[compose.Draft] = []
             documents: dict[str, object] = {}
             people_of: dict[Path, dict[str, Any]] = {}
@@ -125,10 +125,10 @@ def _drafted(
     arms = [arm for arm in design.arms if arm.corpus == name]
     marker = ownership.Marker()
     found = False
-    source = jsonl.Writing(root / f"{parts.named(SOURCE, name)}.jsonl")
+    source = jsonl.ConversationWriter(root / f"{parts.named(SOURCE, name)}.jsonl")
     stack.enter_context(source)
     expected = getattr(corpus, "expected", lambda: None)()
-    for count, conversation in enumerate(detection_cache.ahead(_stream(corpus))):
+    for count, conversation in enumerate(detection_cache.read_ahead(_stream(corpus))):
         if count % TELL == 0:
             told("reading", count, max(count, expected or 0))
         found = found or conversation.spans is None
@@ -160,7 +160,7 @@ def _drafted(
     if design.data.non_members:
         rows = ChatFile(design.data.non_members).stream()
         _fill(_File(root / HELD_OUT / f"{parts.named(SOURCE, name)}.jsonl", stack), rows)
-    own = {each.arm.name: each.own for each in drafts if each.arm.pii in policy.REPLACED}
+    own = {each.arm.name: each.own for each in drafts if each.arm.pii in policy.STAND_IN_POLICIES}
     people_of[root / f"{parts.named('people', name)}.json"] = {"source": people, "twin": twins, "own": own}
     if planted is not None:
         documents[parts.named("canaries", name)] = canaries.to_rows(planted)
@@ -188,7 +188,7 @@ def _planted(
         return canaries.read(Path(design.data.canary_file))
     if not design.data.canaries:
         return None
-    wanted = canaries.needed(design.data.canaries)
+    wanted = canaries.people_needed(design.data.canaries)
     if found:
         made: Sequence[Person] = stand_ins.invented(wanted, "canary", design.data_seed, people)
         forms = canaries.forms(conversations, design.data_seed, stand_ins.CANARY_SHAPE)
@@ -231,7 +231,7 @@ def _counter(base: str) -> Callable[[str], int]:
 @functools.lru_cache(maxsize=8)
 def read(path: Path) -> tuple[Conversation, ...]:
     """Return a file's conversations, all in memory."""
-    return tuple(jsonl.Stored(path))
+    return tuple(jsonl.ConversationFile(path))
 
 
 def documents_as_json(made: dict[str, object]) -> dict[str, bytes]:
