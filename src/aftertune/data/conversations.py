@@ -38,32 +38,32 @@ def line(conversation: Conversation) -> bytes:
 
 
 def parse(text: bytes, source: str) -> Conversation:
-    """Return the conversation of a line that `line` made. Raises StoreError for one that was damaged."""
+    """Return the conversation of a line written by `line`. Raises StoreError for a damaged one."""
     try:
         row = json.loads(text)
         messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
         spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
         return Conversation(row["id"], messages, spans, source, planted=row.get("planted", False) is True)
     except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{source}: damaged; the command that made it makes it again") from None
+        raise StoreError(f"{source}: damaged; run the command that made it again") from None
 
 
 class ConversationFile(Sequence[Conversation]):
-    """The conversations of a file; memory holds 8 bytes for each, where its line starts.
+    """The conversations of a file, read on demand; memory holds 8 bytes for each, the offset of its line.
 
-    Picks up the file as it is when made. Raises StoreError where it cannot be read.
+    A row that is written later is not seen. Raises StoreError for a file that cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
-        """Find the lines."""
+        """Index the lines."""
         self.path = path
         self._starts = array("Q")
         try:
             with path.open("rb") as file:
-                place = 0
+                offset = 0
                 for text in file:
-                    self._starts.append(place)
-                    place += len(text)
+                    self._starts.append(offset)
+                    offset += len(text)
         except OSError as error:
             raise StoreError(f"{path}: cannot read: {error.strerror}") from None
 
@@ -94,10 +94,10 @@ class ConversationFile(Sequence[Conversation]):
 
 
 class ConversationWriter:
-    """A file that appears under its name only when it is whole: `with ConversationWriter(path) as file: file.add(...)`.
+    """A file that appears under its name only when whole: `with ConversationWriter(path) as file: file.add(...)`.
 
-    Until then it has another name, which a killed run may leave and the next one removes. Raises StoreError, e.g. for a
-    full disk.
+    Until then it has another name; one that a killed run leaves behind is removed by the next. Raises StoreError, e.g.
+    for a full disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,7 +129,7 @@ class ConversationWriter:
             del self._starts[count:]
 
     def read(self) -> ConversationFile:
-        """Return what has been written so far."""
+        """Return the conversations written so far."""
         with writing(self.path):
             self._file.flush()
         return ConversationFile(self._scratch)
@@ -144,7 +144,7 @@ class ConversationWriter:
                     os.fsync(self._file.fileno())
                     self._scratch.replace(self.path)
         finally:
-            with contextlib.suppress(OSError):  # on a full disk closing fails as well: the first error is the one
+            with contextlib.suppress(OSError):  # on a full disk closing fails too, and the first error is the one to see
                 self._file.close()
             with contextlib.suppress(OSError):
                 self._scratch.unlink(missing_ok=True)
