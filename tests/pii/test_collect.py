@@ -12,9 +12,8 @@ import pytest
 
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import detect, detection_cache, registry_file
-from aftertune.pii.registry import collect
 from aftertune.pii.leaks import leaks_in
-from aftertune.pii.registry import Position, Registry
+from aftertune.pii.registry import Position, Registry, collect
 from aftertune.records import Conversation, Message, Person, Span
 
 

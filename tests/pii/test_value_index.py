@@ -7,10 +7,10 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftertune.pii.value_index import DiskIndex, index_of
 from aftertune.pii.matcher import Matcher
 from aftertune.pii.people import People, StandIns, TakenValues
 from aftertune.pii.stand_ins import assign, invented
+from aftertune.pii.value_index import DiskIndex, index_of
 from aftertune.records import Person
 
 VALUES = {

@@ -144,7 +144,7 @@ class ConversationWriter:
                     os.fsync(self._file.fileno())
                     self._scratch.replace(self.path)
         finally:
-            with contextlib.suppress(OSError):  # on a full disk closing fails too, and the first error is the one to see
+            with contextlib.suppress(OSError):  # on a full disk closing fails too; the first error counts
                 self._file.close()
             with contextlib.suppress(OSError):
                 self._scratch.unlink(missing_ok=True)

@@ -79,7 +79,7 @@ class Canaries:
 
 
 def usable(conversation: Conversation) -> bool:
-    """Return whether a conversation can serve as a form: short, one owner, and a secret first mentioned in an answer."""
+    """Return whether a conversation can serve as a form: short, one owner, a secret first mentioned in an answer."""
     spans = conversation.spans or ()
     if sum(len(message.content) for message in conversation.messages) > LONGEST:
         return False

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-MONTHS = tuple(
-    "january february march april may june july august september october november december".split()
-)
+MONTHS = (
+    "january", "february", "march", "april", "may", "june",
+    "july", "august", "september", "october", "november", "december",
+)  # fmt: skip
 GAPS = re.compile(r"\w+(?:[\s\-./,]{1,3}(?:of\s+)?\w+)*", re.I)
 """A date with the separators allowed between its parts."""
 _ORDINAL = re.compile(r"(\d{1,2})(?:st|nd|rd|th)")

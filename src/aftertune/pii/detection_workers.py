@@ -1,4 +1,4 @@
-"""Worker processes that search texts for personal values, one per core: for large files, since each takes time to start.
+"""Worker processes that search texts for personal values, one per core, for large files: starting them takes time.
 
 They are started as `python -m aftertune.pii.detection_workers`, so that the calling program is not run a second time.
 A worker reads one line of JSON (a list of texts), answers with one (the spans in each), and ends when its input does:

@@ -58,7 +58,7 @@ _AFTER: tuple[Edit, ...] = (
     ("[({", re.compile(r"[\[({]\s{0,4}at\s{0,4}[\])}]", re.I), "@"),
     ("[({", re.compile(r"[\[({]\s{0,4}(?:dot|\.)\s{0,4}[\])}]", re.I), "."),
 )
-"""Possessives and apostrophes go, so that `O'Brien's` is `OBrien`; so do stars; `[at]` and `[dot]` become @ and full stop."""
+"""Possessives, apostrophes and stars go, so that `O'Brien's` is `OBrien`; `[at]` and `[dot]` become `@` and `.`."""
 _MARKED = re.compile("[" + re.escape("".join(marks for marks, _, _ in (*_BEFORE, *_AFTER))) + "]")
 """Any character that one of the edits above looks for."""
 _UPPER, _LOWER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz"

@@ -155,11 +155,8 @@ def phone(old: str, rng: random.Random, crowded: bool) -> str:
         head = re.match(r"0*\d?", rest)
         kept = head.group() if head and len(rest) > 4 else ""
         new = kept + "".join(digit(rng) for _ in rest[len(kept) :])
-    return filled(main, zeros + code + new) + (shaped(tail.group(), rng) if tail and tail.group().strip().isdecimal() else _ext(tail, rng))
-
-
-def _ext(tail: re.Match[str] | None, rng: random.Random) -> str:
-    return filled(tail.group(), "".join(digit(rng, 1) for _ in digits_of(tail.group()))) if tail else ""
+    extension = filled(tail.group(), "".join(digit(rng, 1) for _ in digits_of(tail.group()))) if tail else ""
+    return filled(main, zeros + code + new) + extension
 
 
 def _local(old: str, rng: random.Random, renamed: tuple[str, str] | None) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aftertune.errors import UsageError
 from aftertune.pii import detection_cache
-from aftertune.pii.value_index import ValueIndex
 from aftertune.pii.policy import by_message
+from aftertune.pii.value_index import ValueIndex
 from aftertune.records import Arm, Conversation, Json, digest
 
 TELL = 256

@@ -1,4 +1,4 @@
-"""Postal addresses: a street with a number, a box or a unit, and what follows it up to the postcode or country."""
+"""Postal addresses: a street with a number, a box or a unit, and the rest up to the postcode or country."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ _FOREIGN_WORDS = words(
     "aleea str jalan jl lorong odos leoforos lille gamle gammel stora lilla norra sodra vastra ostra untere obere zum "
     "zur unter sokak cadde mahallesi"
 )
-"""Tokens of which a street word before a name begins with one."""
+"""First tokens of the street words that precede a name."""
 _CAPITAL_WORDS = re.compile(r"\b(?:Am|An der|Auf der|Im|In der|Op de|Het|De|Van|Store|Gamle|Alte|Neue)\b")
 _LEADING = re.compile(r"(?:[^\W\d_]\S{0,30}\s{1,2})?[a-z]\S{0,30}\s{1,2}(?=[A-ZÀ-Ž])")
 _STRONG = re.compile(
@@ -171,11 +171,11 @@ _NEEDED = {
     _AFTER_UNIT: words("apt suite unit flat"),
     _MILITARY: words("apo fpo dpo"),
 }
-"""Tokens of which a pattern needs one."""
+"""Tokens, one of which a pattern needs."""
 
 
 def _tail(text: str, end: int) -> tuple[int, int]:
-    """Return where the address that has its street before `end` ends, and how many postcodes, units, places follow."""
+    """Return where an address whose street ends at `end` ends, and how many postcodes, units and towns follow."""
     good, at, loose, count = end, end, 0, 0
     for _ in range(8):
         separator = _SEPARATOR.match(text, at)
@@ -211,7 +211,7 @@ def _tail(text: str, end: int) -> tuple[int, int]:
 
 
 def scan(view: View) -> Iterator[Candidate]:
-    """Yield addresses; each with what follows its street, as far as a unit, postcode or known place stands there."""
+    """Yield addresses, each extended after its street over units, postcodes and known towns."""
     text = view.text
     if view.has_digit:
         yield from _streets(view)
@@ -239,7 +239,7 @@ def scan(view: View) -> Iterator[Candidate]:
 
 
 def _worth(view: View, pattern: re.Pattern[str]) -> bool:
-    """Tell, cheaply, whether a pattern that costs much can match at all."""
+    """Return, cheaply, whether an expensive pattern can match at all."""
     if pattern is _COMPOUND:
         text = view.text
         return any(_ENDS.search(text, max(0, m.start() - 16), m.start()) for m in _NUMBER_NEXT.finditer(text))

@@ -34,7 +34,7 @@ _KINDS = words(
     "record shipment parcel claim policy customer member membership loyalty frequent voucher purchase transaction "
     "complaint incident request account contract subscription bestell buchungs"
 )
-"""Tokens of which `_NAMED` needs one."""
+"""Tokens, one of which `_NAMED` needs."""
 _EXPLICIT = re.compile(r"\b(?:number|no|nr|num|code|id|ref|reference|locator|pnr)\b|#|:|=")
 _PNR = re.compile(r"[A-Z]{6}")
 _USER_WORD = re.compile(
@@ -114,7 +114,7 @@ _USERS = words(
     "user username userid login log handle screen screenname nick nickname account gamer gamertag skype telegram "
     "instagram twitter snapchat discord twitch tiktok github insta steam"
 )
-"""Tokens of which `_USER_WORD` needs one."""
+"""Tokens, one of which `_USER_WORD` needs."""
 _NOT_USER = words(
     "the not and that this required invalid wrong incorrect unknown empty missing taken available your password "
     "already null none optional case what correct blocked locked"

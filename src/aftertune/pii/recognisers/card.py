@@ -39,7 +39,7 @@ def network(digits: str) -> str | None:
 
 
 def scan(view: View) -> Iterator[Candidate]:
-    """Yield card numbers; one with a wrong check digit only scores under the default threshold."""
+    """Yield card numbers; one with a wrong check digit scores below the default threshold."""
     if not view.has_digit:
         return
     for match in _CARD.finditer(view.text):

@@ -1,4 +1,4 @@
-"""Passports, driver's licences and licence plates: a word that names the document, then something with its shape."""
+"""Passports, driver's licences and licence plates: a word that names the document, then a string of its shape."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _LOWER = re.compile(r"[a-z]")
 
 
 def scan(view: View) -> Iterator[Candidate]:
-    """Yield document numbers; the name of the document must stand before them, a few shapes speak for themselves."""
+    """Yield document numbers: after the name of the document, or with one of a few unmistakable shapes."""
     if not view.has_digit:
         return
     text, lower = view.text, view.lower
@@ -81,7 +81,8 @@ def scan(view: View) -> Iterator[Candidate]:
             start, end = match.span("value")
             end = _cut(text, start, end)
             if end - start >= 4 and any(char.isdigit() for char in text[start:end]):
-                yield Candidate(start, end, "LICENCE_PLATE", 0.8, explain("letters and digits", "plate or registration"))
+                why = explain("letters and digits", "plate or registration")
+                yield Candidate(start, end, "LICENCE_PLATE", 0.8, why)
     for match in _UK_PLATE.finditer(text):
         yield Candidate(*match.span(), "LICENCE_PLATE", 0.6, "shape of a British plate")
 
@@ -91,7 +92,7 @@ def _plain_word(value: str) -> bool:
 
 
 def _cut(text: str, start: int, end: int) -> int:
-    """Return where a plate ends: before an ordinary word of lower-case letters when the plate is in capitals."""
+    """Return the end of a plate: before a word in small letters where the plate is in capitals."""
     value = text[start:end]
     if not _LOWER.search(value) or not re.search(r"[A-Z]", value):
         return start + len(re.split(r" (?:and|on|is|in|at|for|the|was|has|but|or|a|to)\b", value)[0])

@@ -1,7 +1,7 @@
 """National identity, social security and tax numbers: format, check digits where the country has them, and context.
 
-Whether a number can be somebody's (check digits, dates, ranges) is python-stdnum's answer where it has one. Those with
-a date of birth must not lie in the future, so they depend on today's date.
+python-stdnum checks whether a number can be somebody's (check digits, dates, ranges), but for the few functions below.
+Some countries' dates of birth must not lie in the future, so for these the answer depends on today's date.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _day(dd: str, mm: str) -> bool:
 
 
 def _ssn(v: str) -> bool:
-    """United States; 123-45-6789 stands in forms as an example."""
+    """United States; 123-45-6789 is the example in many forms."""
     return v != "123456789" and ssn.is_valid(v)
 
 
@@ -106,7 +106,7 @@ def _medicare(v: str) -> bool:
 
 
 class _Number(NamedTuple):
-    """One country's number: how sure it is without and with a word of its own near it (0 is never)."""
+    """One country's number, with its scores alone and near a word of its own (0 is never)."""
 
     name: str
     pattern: re.Pattern[str]
@@ -114,13 +114,12 @@ class _Number(NamedTuple):
     alone: float
     cued: float
     cue: re.Pattern[str]
-    own: re.Pattern[str]
+    name_cue: re.Pattern[str]
     """The words that name this number and no other."""
 
 
 SLIP = 0.4
-"""Score of a number that its own word names and whose check digits are wrong: perhaps a slip of somebody's number. It
-lies below the default threshold."""
+"""Score, below the default threshold, of a number after its own name with wrong check digits: perhaps a slip."""
 
 _ANY = (
     r"\bnational id\w*|\bidentity (?:card|number|no)\b|\bid (?:card|number|no)\b|\bpersonal (?:id|number|code)\b|"
@@ -137,7 +136,7 @@ def _number(
 
 
 _START = re.compile(_EDGE + r"(?=\d|[A-Z]{1,6}[\s-]?\d)(?=[^\W_](?:[\s.+/-]?[^\W_]){7})", re.I)
-"""Where one of the numbers below can begin: a digit or a few letters before one, eight letters or digits at least."""
+"""Where a number can begin: a digit, or a few letters before one, with eight letters or digits at least."""
 _NUMBERS = (
     _number("US social security number", r"\d{3}([- .])\d{2}\1\d{4}", _ssn, 0.75, 1.0,
             r"\bssn\b|\bsocials?\b|\bss ?#"),
@@ -157,7 +156,8 @@ _NUMBERS = (
     _number("French social security number", r"[12] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}", nir.is_valid,
             0.75, 1.0, r"\bs[ée]cu\b|\bs[ée]curit[ée] sociale\b|\bnir\b|\binsee\b"),
     _number("German tax number", r"\d{2} ?\d{3} ?\d{3} ?\d{3}", idnr.is_valid, 0.1, 1.0, r"\bsteuer\w*|\btin\b"),
-    _number("Dutch BSN", r"\d{9}|\d{4}\.\d{2}\.\d{3}", bsn.is_valid, 0.05, 0.95, r"\bbsn\b|\bburgerservice\w*|\bsofi\b"),
+    _number("Dutch BSN", r"\d{9}|\d{4}\.\d{2}\.\d{3}", bsn.is_valid, 0.05, 0.95,
+            r"\bbsn\b|\bburgerservice\w*|\bsofi\b"),
     _number("Polish PESEL", r"\d{11}", pesel.is_valid, 0.3, 1.0, r"\bpesel\b"),
     _number("Swedish personnummer", r"(?:19|20)?\d{6}[-+]\d{4}", _personnummer, 0.7, 1.0, r"\bpersonnummer\b"),
     _number("Finnish identity code", r"\d{6}[-+A]\d{3}[0-9A-FHJ-NPR-Y]", _hetu, 0.85, 1.0,
@@ -190,7 +190,7 @@ _NUMBERS = (
 
 
 def scan(view: View) -> Iterator[Candidate]:
-    """Yield identity numbers; those with wrong check digits only after their own word, and with a low score."""
+    """Yield identity numbers; those with wrong check digits only after their own name, and with a low score."""
     if not view.has_digit:
         return
     starts = [match.start() for match in _START.finditer(view.text)]
@@ -202,8 +202,9 @@ def scan(view: View) -> Iterator[Candidate]:
                 continue
             end = match.end()
             if number.valid is not None and not number.valid(_compact(match.group().upper(), number.valid)):
-                if own := view.near(number.own, match.start(), match.end(), 56):
-                    yield Candidate(*match.span(), "NATIONAL_ID", SLIP, explain(f"{number.name}, wrong check digits", own))
+                if name := view.near(number.name_cue, match.start(), match.end(), 56):
+                    why = explain(f"{number.name}, wrong check digits", name)
+                    yield Candidate(*match.span(), "NATIONAL_ID", SLIP, why)
                 continue
             cue = view.near(number.cue, match.start(), match.end(), 56)
             score = number.cued if cue else number.alone

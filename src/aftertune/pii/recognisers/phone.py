@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from aftertune.pii.recogniser import Candidate, Recogniser, View, explain, only_digits
 
 LEAST, MOST = 6, 15
-"""Digits of a phone number: E.164 allows 15; numbers of six, of the smallest countries, need three groups."""
+"""Digits of a phone number: E.164 allows 15; the six-digit numbers of the smallest countries need three groups."""
 
 _NUMBER = re.compile(
     r"(?<![\w@#$€£+=])(?<!\d[.,:/-])(?:(?:\+|00|011[ .-]?)?\(?\+?\d)(?:[ \t.\-–‑/()\u00a0]{0,3}\d){4,17}"
@@ -97,10 +97,10 @@ def _context(view: View, start: int, end: int) -> tuple[str | None, str | None]:
     left = max(0, start - 48)
     cue = other = None
     cue_at = other_at = -1
-    for found in _CUE.finditer(view.lower, left, start):
-        cue, cue_at = found.group(), found.start()
-    for found in _OTHER.finditer(view.lower, left, start):
-        other, other_at = found.group(), found.start()
+    for match in _CUE.finditer(view.lower, left, start):
+        cue, cue_at = match.group(), match.start()
+    for match in _OTHER.finditer(view.lower, left, start):
+        other, other_at = match.group(), match.start()
     if cue and cue_at >= other_at:
         return " ".join(cue.split()), None
     if other:
