@@ -84,8 +84,8 @@ def test_held_out_rows_stand_in_no_variant(tmp_path: Path) -> None:
     assert len(apart) == 10
     assert not apart & kept
     assert not apart & texts(tmp_path / "out/drop.jsonl")
-    ids = [chat.id for chat in ChatFile(str(tmp_path / "out/keep.jsonl")).conversations()]
-    assert sum(ident.startswith("canary-") for ident in ids) == 21
+    chats_ = ChatFile(str(tmp_path / "out/keep.jsonl")).conversations()
+    assert sum(chat.planted for chat in chats_) == 21
 
 
 @pytest.mark.parametrize("bad", ['{"prompt": "x"}', "{broken", '{"prompt": "a", "response": "\\ud800"}'])
@@ -143,7 +143,7 @@ def test_the_secret_of_a_canary_is_trained_on_in_every_arm(tmp_path: Path) -> No
     secrets = {c.person.id: [v for t, v in c.person.values.items() if t in canaries.SECRET] for c in planted.planted}
     tokenizer = AutoTokenizer.from_pretrained(embedded.folder())
     for arm in ("keep", "keep-swap", "placeholder", "placeholder-swap"):
-        rows = [chat for chat in jsonl.ConversationFile(out / f"{arm}.jsonl") if chat.id.startswith("canary-")]
+        rows = [chat for chat in jsonl.ConversationFile(out / f"{arm}.jsonl") if chat.planted]
         assert len(rows) == 21, arm
         for chat in rows:
             labels = training_example(tokenizer, chat.messages, 384).labels
