@@ -4,8 +4,8 @@
 
 The target: under 5 minutes and 2 GiB on one core. Values are people with a name, a phone, an e-mail address, a street
 address and a booking reference; first names repeat, as they do among real people. A response is filler in which names,
-numbers and addresses of strangers occur too; a share of them (`--leaking`) has one value, written another way, and all of
-those must be found. Responses are made as they are matched, and the time for making them does not count.
+numbers and addresses of strangers occur too; a share of them (`--leaking`) has one value, written another way, and
+all of those must be found. Responses are made as they are matched, and the time for making them does not count.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whose is a value that was found: rules of `pii.mark`, with a finder of the test's own."""
+"""Whose a personal value is: the rules of `pii.ownership`, with a finder of the test's own."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from aftertune.hardware import cores
 
 MOST = 8
-"""Processes at most: each takes 100 MiB."""
+"""Processes at most: each takes some 40 MiB."""
 Spans = tuple[tuple[int, int, str], ...]
 """(Start, end, type) of each value of a text, in order, none overlapping."""
 
