@@ -165,21 +165,21 @@ def _local(old: str, rng: random.Random, renamed: tuple[str, str] | None) -> str
         was = [fold(word) for word in renamed[0].split()]
         now = [re.sub(r"[^\w]", "", fold(word)) for word in renamed[1].split()]
         pairs = sorted(((a, b) for a, b in zip(was, now, strict=False) if a), key=lambda pair: -len(pair[0]))
-        made, rest, hit = "", old.lower(), False
+        new, rest, hit = "", old.lower(), False
         while rest:
             whole = next(((a, b) for a, b in pairs if len(a) >= 2 and rest.startswith(a)), None)
             if whole:
-                made, rest, hit = made + whole[1], rest[len(whole[0]) :], True
+                new, rest, hit = new + whole[1], rest[len(whole[0]) :], True
                 continue
             initial = next(((a[0], b[0]) for a, b in pairs if rest[0] == a[0] and b), None)
             alone = len(rest) == 1 or not rest[1].isalpha() or any(rest[1:].startswith(a) for a, _ in pairs)
             if initial and alone:
-                made, rest = made + initial[1], rest[1:]
+                new, rest = new + initial[1], rest[1:]
             else:
-                made += shaped(rest[0], rng) if rest[0].isdecimal() else rest[0]
+                new += shaped(rest[0], rng) if rest[0].isdecimal() else rest[0]
                 rest = rest[1:]
         if hit:
-            return made
+            return new
     parts = re.split(r"([^\W\d_]+)", old)
     return "".join(_worded(p, rng) if p[:1].isalpha() else shaped(p, rng) for p in parts)
 
@@ -225,8 +225,8 @@ def iban(old: str, rng: random.Random) -> str:
         return shaped(old, rng)
     country, body = plain[:2].upper(), shaped(plain[4:].upper(), rng)
     rest = iter(f"{country}{mod_97_10.calc_check_digits(body + country)}{body}")
-    made = "".join(next(rest) if char.isalnum() else char for char in old)
-    return made.lower() if old.islower() else made
+    new = "".join(next(rest) if char.isalnum() else char for char in old)
+    return new.lower() if old.islower() else new
 
 
 def national_id(old: str, rng: random.Random) -> str:

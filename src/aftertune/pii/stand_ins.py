@@ -196,13 +196,13 @@ class Maker:
         """Return the stand-in of an owner; a second value (`<owner>.2`) follows the new name of the first."""
         root = person.id.partition(".")[0]
         order = sorted(person.values, key=lambda type_: (type_ != "PERSON", type_))
-        made: dict[str, str] = {}
+        fresh: dict[str, str] = {}
         for type_ in order:
             names = self._names.values(f"{kind} {root}") if type_ != "PERSON" else {}
-            made[type_] = self._value(person, type_, kind, (names["old"], names["new"]) if names else None)
+            fresh[type_] = self._value(person, type_, kind, (names["old"], names["new"]) if names else None)
             if type_ == "PERSON" and person.id == root:
-                self._names.add(f"{kind} {root}", {"old": person.values[type_], "new": made[type_]})
-        return Person(f"{kind}-{person.id}", {type_: made[type_] for type_ in person.values})
+                self._names.add(f"{kind} {root}", {"old": person.values[type_], "new": fresh[type_]})
+        return Person(f"{kind}-{person.id}", {type_: fresh[type_] for type_ in person.values})
 
     def _value(self, person: Person, type_: str, kind: Kind, renamed: tuple[str, str] | None) -> str:
         old = person.values[type_]
