@@ -5,11 +5,11 @@
     python perf/compose.py --megabytes 25 --plain-finder
 
 Support chats of two to eight turns: one customer each, with a name from the finder's own lists, e-mail address, phone,
-reference and street, and what is wrong said in clauses put together at random, so that most texts stand there once;
-agents' replies that repeat. About 1 kB each. Each size runs in a process of its own; CPU seconds are those of all its
-processes. `--plain-finder` finds names, addresses and phones by three patterns instead of the engine, whose work on a
-text takes no memory beyond it: so the growth of everything else shows in a fraction of the time. Peak memory is the
-resident set's of the largest process.
+reference and street, and a complaint put together from random clauses, so that most texts occur once; agents' replies
+repeat. About 1 kB each. Each size runs in a process of its own; CPU seconds are those of all its processes.
+`--plain-finder` finds names, addresses and phones by three patterns instead of the recognisers, whose work on a text
+takes no memory beyond it, so that the growth of everything else shows in a fraction of the time. Peak memory is the
+resident set of the largest process.
 """
 
 from __future__ import annotations
@@ -39,27 +39,33 @@ WISHES = (
     "your shop told me to write here", "I waited on the line for half an hour", "the invoice shows another amount",
     "please do not close the ticket again", "we leave on Friday morning",
 )  # fmt: skip
-ASKED = (
+COMPLAINTS = (
     "Hi, my name is {n}. My {g} {i} and {w}. You can reach me at {e} or {p}.",
     "Hello, this is {n}, booking {r}. The {g} {i}, {w}, and {v}. Please call me on {p}.",
     "Good morning, {n} here. The {g} {i}. Please change the delivery address to {h} {s} Street, because {w}.",
 )
-SAID = (
+REPLIES = (
     "Thank you, {n}. I am sorry that the {g} {i}. I have opened a ticket and will write to {e} within {k} days.",
     "Thanks {f}! I have noted {p} and somebody will call you tomorrow about the {g}.",
     "I understand, {f}. Your reference is {r}. Let me look into this for you.",
 )
-MORE = ("How long will it take?", "Can I have a refund instead? You see, {w}.", "Please tell {m} as well, since {v}.",
-        "Fine, but {v}, and {w}.")  # fmt: skip
-THEN = ("It usually takes {k} days. Is there anything else I can help you with today?",
-        "You are welcome, {f}. Have a nice day!",
-        "The number follows by e-mail to {e}. Please keep the box and the receipt until the case is closed.",
-        "I have passed this on to the team that looks after deliveries; they answer on working days.")  # fmt: skip
+FOLLOW_UPS = (
+    "How long will it take?",
+    "Can I have a refund instead? You see, {w}.",
+    "Please tell {m} as well, since {v}.",
+    "Fine, but {v}, and {w}.",
+)
+CLOSINGS = (
+    "It usually takes {k} days. Is there anything else I can help you with today?",
+    "You are welcome, {f}. Have a nice day!",
+    "The number follows by e-mail to {e}. Please keep the box and the receipt until the case is closed.",
+    "I have passed this on to the team that looks after deliveries; they answer on working days.",
+)
 
 
 def chats(rng: random.Random) -> Iterator[list[dict[str, str]]]:
     """Yield conversations without end."""
-    from aftertune.pii.recognisers._lists import names
+    from aftertune.pii.word_lists import names
 
     given, family = sorted(names("given")), sorted(names("surnames"))
 
@@ -69,20 +75,32 @@ def chats(rng: random.Random) -> Iterator[list[dict[str, str]]]:
     while True:
         n, host = name(), rng.choice(("gmail.com", "post.net", "acme.org"))
         values = {
-            "n": n, "f": n.split()[0], "m": name(), "g": rng.choice(THINGS), "i": rng.choice(CLAUSES),
-            "w": rng.choice(WISHES), "v": rng.choice(WISHES), "k": rng.randrange(2, 9), "h": rng.randrange(1, 300),
+            "n": n,
+            "f": n.split()[0],
+            "m": name(),
+            "g": rng.choice(THINGS),
+            "i": rng.choice(CLAUSES),
+            "w": rng.choice(WISHES),
+            "v": rng.choice(WISHES),
+            "k": rng.randrange(2, 9),
+            "h": rng.randrange(1, 300),
             "e": f"{n.replace(' ', '.').lower()}{rng.randrange(1000)}@{host}",
-            "p": rng.choice((f"+44 20 {rng.randrange(1000, 9999)} {rng.randrange(1000, 9999)}",
-                             f"({rng.randrange(201, 990)}) {rng.randrange(200, 999)}-{rng.randrange(1000, 9999)}",
-                             f"+49 30 {rng.randrange(10**6, 10**7)}")),
-            "r": f"AK{rng.randrange(10**6, 10**7)}", "s": rng.choice(("Oak", "Mill", "Church", "Station", "Park")),
-        }  # fmt: skip
-        texts = [rng.choice(ASKED), rng.choice(SAID)]
+            "p": rng.choice(
+                (
+                    f"+44 20 {rng.randrange(1000, 9999)} {rng.randrange(1000, 9999)}",
+                    f"({rng.randrange(201, 990)}) {rng.randrange(200, 999)}-{rng.randrange(1000, 9999)}",
+                    f"+49 30 {rng.randrange(10**6, 10**7)}",
+                )
+            ),
+            "r": f"AK{rng.randrange(10**6, 10**7)}",
+            "s": rng.choice(("Oak", "Mill", "Church", "Station", "Park")),
+        }
+        texts = [rng.choice(COMPLAINTS), rng.choice(REPLIES)]
         for _ in range(rng.randrange(1, 4)):
-            texts += [rng.choice(MORE), rng.choice(THEN)]
+            texts += [rng.choice(FOLLOW_UPS), rng.choice(CLOSINGS)]
         yield [
-            {"role": ("user", "assistant")[place % 2], "content": text.format(**values)}
-            for place, text in enumerate(texts)
+            {"role": ("user", "assistant")[index % 2], "content": text.format(**values)}
+            for index, text in enumerate(texts)
         ]
 
 
@@ -107,12 +125,12 @@ _PLAIN = re.compile(r"(?P<EMAIL>[\w.]+@[\w.]+\w)|(?P<PHONE>\+\d[\d ]{8,}\d)|(?P<
 
 
 def one(path: Path, policies: list[str], plain: bool) -> None:
-    """Compose and print what it took."""
+    """Compose, and print time and memory."""
     from aftertune.commands import compose as variants
-    from aftertune.pii import reading
+    from aftertune.pii import detection_cache
 
     if plain:
-        reading.__dict__["found"] = lambda text: tuple(
+        detection_cache.__dict__["find_spans"] = lambda text: tuple(
             (match.start(), match.end(), str(match.lastgroup)) for match in _PLAIN.finditer(text)
         )
     began = time.monotonic()
@@ -140,19 +158,19 @@ def main() -> None:
     parser.add_argument("--plain-finder", action="store_true")
     parser.add_argument("--write", type=Path, help="Only write the chat file there.")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.write is not None:
-        write(given.write, given.megabytes[0], False)
+    options = parser.parse_args()
+    if options.write is not None:
+        write(options.write, options.megabytes[0], False)
         return
-    if given.one is not None:
-        one(given.one, given.policies.split(","), given.plain_finder)
+    if options.one is not None:
+        one(options.one, options.policies.split(","), options.plain_finder)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        for size, one_line in [(m, False) for m in given.megabytes] + [(m, True) for m in given.one_line]:
+        for size, one_line in [(m, False) for m in options.megabytes] + [(m, True) for m in options.one_line]:
             path = Path(scratch) / f"{size}{'-one-line' if one_line else ''}.jsonl"
             write(path, size, one_line)
-            subprocess.run([sys.executable, __file__, "--one", str(path), "--policies", given.policies,
-                            *(["--plain-finder"] if given.plain_finder else [])], check=True)  # fmt: skip
+            command = [sys.executable, __file__, "--one", str(path), "--policies", options.policies]
+            subprocess.run([*command, *(["--plain-finder"] if options.plain_finder else [])], check=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Rare formats of personal data: recall, and false alarms on near-misses, on values made here from a seed.
 
-Each value stands in a sentence; a value is found where a finding of its type overlaps it. A near-miss looks like a
-value and is none: a wrong check digit, a version number, an order number, a measure. Check digits are computed here,
+Each value is in a sentence, and counts as found where a finding of its type overlaps it. A near-miss looks like a value
+and is none: a wrong check digit, a version number, an order number, a measure. Check digits are computed here,
 not by the recognisers. Intervals: Wilson's score, 95 %. Values and sentences are ours, so the rates say how far the
 formats known to us are covered, not how often strangers write others. `--misses TYPE` prints what goes wrong.
 """
@@ -279,8 +279,9 @@ def _table(cases: Sequence[Case], misses: str | None) -> list[dict[str, Any]]:
             if misses == case.type and hit != case.real:
                 print(f"{'-' if case.real else '+'} {text!r} {[(f.type, f.score, f.why) for f in found]}")
         low, high = wilson(hits, N)
-        rows.append({"type": case.type, "kind": case.kind, "real": case.real, "hits": hits, "n": N, "rate": hits / N,
-                     "interval": [round(low, 3), round(high, 3)]})  # fmt: skip
+        interval = [round(low, 3), round(high, 3)]
+        row = {"type": case.type, "kind": case.kind, "real": case.real, "hits": hits, "n": N}
+        rows.append({**row, "rate": hits / N, "interval": interval})
     return rows
 
 

@@ -2,9 +2,9 @@
 
 Names come from the stand-in lists of seventeen cultures, with particles, initials and double names. For `unlisted`
 every name is first taken off the lists of the recogniser, a half at a time, so that it has only its shape and the words
-around it: what happens to a stranger's name that no list holds. Half of the sentences (`--frames seen`) were looked at
-while rules were written, the other half (`other`, the default) never with their misses. Near-misses are capitalised
-words that are nobody's names (makes, towns, days, dishes) in the same positions. Intervals: Wilson's score, 95 %.
+around it, like a stranger's name on no list. Half of the sentences (`--frames seen`) were looked at while rules were
+written, the other half (`other`, the default) never with their misses. Near-misses are capitalised words that are
+nobody's names (makes, towns, days, dishes) in the same positions. Intervals: Wilson's score, 95 %.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from aftertune.pii import _stand_in_names
-from aftertune.pii.recognisers import _lists, _naming
+from aftertune.pii import name_words, names_by_culture, word_lists
+from aftertune.pii.recognisers import person
 
 try:
     from perf.pii_formats import wilson
@@ -60,9 +60,9 @@ PARTICLES = {"dutch": ("van der ", "de ", "van "), "spanish": ("de la ", "de "),
 
 def draw(rng: random.Random) -> tuple[str, str, str]:
     """Return (first, last, full) of somebody."""
-    cultures = [name for name in _stand_in_names.NAMES if name not in ("cyrillic", "han")]
+    cultures = [name for name in names_by_culture.NAMES if name not in ("cyrillic", "han")]
     culture = rng.choice(cultures)
-    women, men, last = (column.split() for column in _stand_in_names.NAMES[culture])
+    women, men, last = (column.split() for column in names_by_culture.NAMES[culture])
     first, family = rng.choice(women + men), rng.choice(last)
     if rng.random() < 0.1:
         first += "-" + rng.choice(women + men)
@@ -94,32 +94,27 @@ def cases(frames: Sequence[str], each: int, seed: int, small: bool) -> list[tupl
 
 def without(half: int | None) -> None:
     """Take one half of the names off the recogniser's lists (None puts all back)."""
-    whole: Any = _lists.names.__wrapped__
-    naming: Any = _naming
+    whole: Any = word_lists.names.__wrapped__
 
     def names(file: str) -> frozenset[str]:
-        found: frozenset[str] = whole(file)
+        listed: frozenset[str] = whole(file)
         if half is None or file not in ("given", "surnames", "census_first", "census_last"):
-            return found
-        return frozenset(name for name in found if hashlib.sha256(name.encode()).digest()[0] % 2 != half)
+            return listed
+        return frozenset(name for name in listed if hashlib.sha256(name.encode()).digest()[0] % 2 != half)
 
     files = ("given", "surnames", "census_first", "census_last", "words", "common", "places", "small_words")
     cached = {file: names(file) for file in (*files, "organisations")}
-    naming.names = cached.__getitem__
-    _naming.kind_of.cache_clear()
-    from aftertune.pii.recognisers import _listing, person
-
-    modules: tuple[Any, ...] = (person, _listing)
+    modules: tuple[Any, ...] = (name_words, person)
     for module in modules:
-        if hasattr(module, "names"):
-            module.names = cached.__getitem__
+        module.names = cached.__getitem__
+    name_words.kind_of.cache_clear()
 
 
 def gone(text: str, spans: Sequence[tuple[int, int]], half: int) -> list[tuple[int, int]]:
     """Return the spans of which every word of three letters or more is in the half that was taken off."""
     out = []
     for start, end in spans:
-        words = [w for w in _lists.fold(text[start:end]).replace("-", " ").replace(".", " ").split() if len(w) > 2]
+        words = [w for w in word_lists.fold(text[start:end]).replace("-", " ").replace(".", " ").split() if len(w) > 2]
         if words and all(hashlib.sha256(w.encode()).digest()[0] % 2 == half for w in words):
             out.append((start, end))
     return out
@@ -132,16 +127,16 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=40, help="names per sentence")
     parser.add_argument("--by-frame", action="store_true", help="one line per sentence (seen sentences only)")
     parser.add_argument("--misses", action="store_true", help="print misses (seen sentences only)")
-    given = parser.parse_args()
+    options = parser.parse_args()
     from aftertune.pii.detect import find
 
     def people(text: str) -> list[tuple[int, int]]:
         return [(one.start, one.end) for one in find(text) if one.type == "PERSON"]
 
     find("x")
-    frames = SEEN if given.frames == "seen" else OTHER
+    frames = SEEN if options.frames == "seen" else OTHER
     for small in (False, True):
-        rows = cases(frames, given.each, 20260401, small)
+        rows = cases(frames, options.each, 20260401, small)
         for title, halves in (("listed", (None,)), ("unlisted", (0, 1))):
             hits = n = 0
             by: dict[str, list[int]] = {}
@@ -156,12 +151,14 @@ def main() -> int:
                         tally = by.setdefault(frame, [0, 0])
                         tally[0] += hit
                         tally[1] += 1
-                        if given.misses and given.frames == "seen" and not hit:
+                        if options.misses and options.frames == "seen" and not hit:
                             print("-", repr(text), text[start:end])
             low, high = wilson(hits, n)
             case = "small letters" if small else "as written"
-            print(f"{given.frames} sentences, {case:14} names {title:9} {hits / n:.3f} [{low:.3f}, {high:.3f}] of {n}")
-            if given.by_frame and given.frames == "seen":
+            print(
+                f"{options.frames} sentences, {case:14} names {title:9} {hits / n:.3f} [{low:.3f}, {high:.3f}] of {n}"
+            )
+            if options.by_frame and options.frames == "seen":
                 for frame, (a, b) in by.items():
                     print(f"    {a / b:.2f} of {b:4} {frame!r}")
     without(None)
@@ -170,7 +167,7 @@ def main() -> int:
         wrong = [text for text in texts if people(text)]
         low, high = wilson(len(wrong), len(texts))
         print(f"nobody, {kind:8} false alarms {len(wrong) / len(texts):.3f} [{low:.3f}, {high:.3f}] of {len(texts)}")
-        if given.misses:
+        if options.misses:
             print("\n".join(f"+ {text!r}" for text in wrong))
     return 0
 

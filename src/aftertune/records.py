@@ -100,6 +100,8 @@ class Conversation:
     spans: tuple[Span, ...] | None = None
     source: str = ""
     """Where it stands, for error messages: `file:line` or the generator's name."""
+    planted: bool = False
+    """Whether it is a canary's, added to a tuning set on purpose: no row of the user's own."""
 
 
 @dataclass(frozen=True, slots=True)

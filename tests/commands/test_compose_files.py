@@ -84,8 +84,8 @@ def test_held_out_rows_stand_in_no_variant(tmp_path: Path) -> None:
     assert len(apart) == 10
     assert not apart & kept
     assert not apart & texts(tmp_path / "out/drop.jsonl")
-    ids = [chat.id for chat in ChatFile(str(tmp_path / "out/keep.jsonl")).conversations()]
-    assert sum(ident.startswith("canary-") for ident in ids) == 21
+    chats_ = ChatFile(str(tmp_path / "out/keep.jsonl")).conversations()
+    assert sum(chat.planted for chat in chats_) == 21
 
 
 @pytest.mark.parametrize("bad", ['{"prompt": "x"}', "{broken", '{"prompt": "a", "response": "\\ud800"}'])
@@ -117,18 +117,18 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_one_clears_up(tmp_path: P
     path.write_text(chats_text(20))
     variants.compose(str(path), out)
     assert not list(out.glob(".*.part"))
-    assert len(jsonl.Stored(out / "keep.jsonl")) == 20
+    assert len(jsonl.ConversationFile(out / "keep.jsonl")) == 20
 
 
 def test_a_stored_file_is_read_in_any_order(tmp_path: Path) -> None:
     rows = [Conversation(str(i), (Message("user", f"\u2028 {i}\n\u00e9"),), None, "x") for i in range(20)]
     jsonl.write(tmp_path / "a.jsonl", rows)
-    stored = jsonl.Stored(tmp_path / "a.jsonl")
+    stored = jsonl.ConversationFile(tmp_path / "a.jsonl")
     assert [c.messages for c in stored] == [c.messages for c in rows]
     assert [c.id for c in stored.pick([3, 0, 19])] == ["3", "0", "19"]
     assert stored[-1].id == "19"
     assert [c.id for c in stored[2:5]] == ["2", "3", "4"]
-    with pytest.raises(RuntimeError), jsonl.Writing(tmp_path / "b.jsonl") as file:
+    with pytest.raises(RuntimeError), jsonl.ConversationWriter(tmp_path / "b.jsonl") as file:
         file.add(rows[0])
         raise RuntimeError
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.jsonl"]
@@ -143,7 +143,7 @@ def test_the_secret_of_a_canary_is_trained_on_in_every_arm(tmp_path: Path) -> No
     secrets = {c.person.id: [v for t, v in c.person.values.items() if t in canaries.SECRET] for c in planted.planted}
     tokenizer = AutoTokenizer.from_pretrained(embedded.folder())
     for arm in ("keep", "keep-swap", "placeholder", "placeholder-swap"):
-        rows = [chat for chat in jsonl.Stored(out / f"{arm}.jsonl") if chat.id.startswith("canary-")]
+        rows = [chat for chat in jsonl.ConversationFile(out / f"{arm}.jsonl") if chat.planted]
         assert len(rows) == 21, arm
         for chat in rows:
             labels = training_example(tokenizer, chat.messages, 384).labels

@@ -18,7 +18,7 @@ from aftertune.commands import decide as results
 from aftertune.commands import export as library
 from aftertune.commands import study as running
 from aftertune.errors import StoreError, UsageError
-from aftertune.pii.normal import digits, fold, squeeze
+from aftertune.pii.normalisation import digits, fold, squeeze
 from aftertune.pii.registry import Registry
 from aftertune.plugins import PluginSpec
 from aftertune.records import Person

@@ -104,7 +104,7 @@ def test_canaries_of_a_study_are_refused_where_the_backend_has_no_scores(
 def test_canaries_are_scored_as_they_are_planted() -> None:
     corpus = Booking(size=60)
     found = canaries.plan(
-        canaries.forms(corpus.conversations(), 0), corpus.strangers("canary", canaries.needed(1), 0), 1
+        canaries.forms(corpus.conversations(), 0), corpus.strangers("canary", canaries.people_needed(1), 0), 1
     )
     rows = texts(corpus.conversations(), corpus.conversations()[:9], found, 0)
     assert Counter(row.group for row in rows) == {

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from aftertune.data import conversations
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import canaries
+from aftertune.pii import canaries, policy
 from aftertune.pii.stand_ins import invented
-from aftertune.records import Conversation, Message, Span, plain
+from aftertune.records import Arm, Conversation, Message, Span, plain
+from aftertune.variants.compose import compose
 from aftertune.variants.corpora.booking import Booking
+from aftertune.variants.corpora.chat_file import ChatFile
 
 CORPUS = Booking(size=120)
 FORMS = canaries.forms(CORPUS.conversations(), 1)
-MADE = canaries.plan(FORMS, CORPUS.strangers("canary", canaries.needed(4), 0), 4)
+MADE = canaries.plan(FORMS, CORPUS.strangers("canary", canaries.people_needed(4), 0), 4)
 
 
 def test_each_dose_is_planted_as_often_as_it_says() -> None:
@@ -48,7 +51,7 @@ def test_the_answer_holds_a_secret_that_the_question_does_not() -> None:
 
 def test_a_corpus_without_a_form_gets_the_plain_one() -> None:
     forms = canaries.forms([Conversation("c", (Message("user", "hi"), Message("assistant", "ho")), ())], 0)
-    made = canaries.plan(forms, invented(canaries.needed(1), "canary", 0), 1)
+    made = canaries.plan(forms, invented(canaries.people_needed(1), "canary", 0), 1)
     asked, answer = made.texts()[0].messages
     values = made.planted[0].person.values
     assert values["PERSON"] in asked.content
@@ -82,3 +85,31 @@ def test_they_come_back_from_their_file(tmp_path: Path) -> None:
 def test_too_few_people_are_refused() -> None:
     with pytest.raises(UsageError, match="canaries = 4: 112 made-up people are needed, and there are 3"):
         canaries.plan(FORMS, CORPUS.strangers("canary", 3, 0), 4)
+
+
+def test_planted_rows_carry_a_mark_that_survives_files_and_policies(tmp_path: Path) -> None:
+    texts = MADE.texts()
+    assert all(text.planted for text in texts)
+    assert not MADE.forms[0].of(MADE.twins[0].person, "twin").planted, "a twin stands in no tuning set"
+    path = tmp_path / "keep.jsonl"
+    mine = Conversation("canary-7", (Message("user", "hi"), Message("assistant", "ho")))
+    conversations.write(path, [mine, *texts[:2]])
+    assert [(row.id, row.planted) for row in ChatFile(str(path)).stream()] == [
+        ("canary-7", False), (texts[0].id, True), (texts[1].id, True)
+    ]  # fmt: skip
+    assert policy.apply(texts[0], "placeholder", {}).planted
+    assert policy.apply(texts[0], "drop", {}).planted
+    path.write_text(json.dumps({"prompt": "a", "response": "b", "planted": "in spring"}))
+    assert not next(ChatFile(str(path)).stream()).planted, "somebody else's field of that name"
+
+
+def test_every_arm_is_given_the_planted_rows_with_their_mark() -> None:
+    people = CORPUS.people()
+    strangers = {kind: CORPUS.strangers(kind, len(people), 0) for kind in ("surrogate", "novelty")}
+    arms = (Arm("keep"), Arm("swap", role_swap=True), Arm("hidden", pii="placeholder"))
+    made = compose(
+        arms, CORPUS.conversations(), people, strangers, count=len, seed=0, match=True, planted=MADE.texts()
+    )  # fmt: skip
+    for variant in made:
+        marked = [row.id for row in variant.conversations if row.planted]
+        assert marked == [row.id for row in MADE.texts()], variant.arm.name

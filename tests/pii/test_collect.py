@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import detect, reading, saved
-from aftertune.pii.collect import collect
-from aftertune.pii.match import match
-from aftertune.pii.registry import Place, Registry
+from aftertune.pii import detect, detection_cache, registry_file
+from aftertune.pii.leaks import leaks_in
+from aftertune.pii.registry import Position, Registry, collect
 from aftertune.records import Conversation, Message, Person, Span
 
 
@@ -46,9 +45,9 @@ def _with_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return sorted(found, key=lambda f: int(f.start))
 
     monkeypatch.setattr(detect, "find", find)
-    reading.forget()
+    detection_cache.clear()
     yield
-    reading.forget()
+    detection_cache.clear()
 
 
 def owners(registry: Registry) -> dict[str, str]:
@@ -61,8 +60,8 @@ def test_marked_values_keep_the_owners_that_the_corpus_names() -> None:
     registry = collect([chat("1", text, spans=spans), chat("2", "ring 482-107-555, for ANNA KOWALSKA", spans=())])
     assert owners(registry) == {"Anna Kowalska": "a7", "482 107 555": "a7"}
     name, phone = registry.entries
-    assert name.places == (Place(0, 0, 5, 18), Place(1, 0, 22, 35))
-    assert phone.places == (Place(0, 0, 25, 36), Place(1, 0, 5, 16))
+    assert name.positions == (Position(0, 0, 5, 18), Position(1, 0, 22, 35))
+    assert phone.positions == (Position(0, 0, 25, 36), Position(1, 0, 5, 16))
     assert phone.rows == (0, 1)
 
 
@@ -94,16 +93,16 @@ def test_a_match_says_whose_from_where_and_how_often() -> None:
         chat("2", "ANNA@mail.example.com"),
     ]
     registry = collect(corpus)
-    found = match(registry, "She is at Anna [at] mail.example.com; or x@y.example.org", "Who?")
+    found = leaks_in(registry, "She is at Anna [at] mail.example.com; or x@y.example.org", "Who?")
     assert (found.label, found.owners) == ("registry", ("p1",))
-    (hit,) = found.given
+    (hit,) = found.leaked
     assert (hit.rows, hit.count) == ((0, 1), 3)
     assert "anna" not in repr(found).lower()
-    assert match(registry, "anna@mail.example.com", "mail ANNA@mail.example.com").label == "echoed"
-    assert match(registry, "x@y.example.org").label == "invented"
-    assert match(registry, "x@y.example.org", "X@Y.example.org?").label == "none"
+    assert leaks_in(registry, "anna@mail.example.com", "mail ANNA@mail.example.com").label == "echoed"
+    assert leaks_in(registry, "x@y.example.org").label == "invented"
+    assert leaks_in(registry, "x@y.example.org", "X@Y.example.org?").label == "none"
     twin = Registry.of("twin", [Person("t", {"EMAIL": "x@y.example.org"})])
-    assert match(registry, "x@y.example.org", others=[twin]).label == "none"
+    assert leaks_in(registry, "x@y.example.org", others=[twin]).label == "none"
 
 
 def test_two_values_of_one_owner_and_type_are_told_apart() -> None:
@@ -122,13 +121,13 @@ def _made(tmp_path: Path) -> tuple[Registry, Path]:
     registry = collect([chat("1", "mail anna@mail.example.com or +48 482 107 555"), chat("2", "Łódź, x@y.example.org")])
     source = tmp_path / "chat.jsonl"
     source.write_text("the file it was made from")
-    saved.save(registry, tmp_path / "reg.jsonl", source)
+    registry_file.save(registry, tmp_path / "reg.jsonl", source)
     return registry, tmp_path / "reg.jsonl"
 
 
 def test_a_registry_comes_back_whole_and_private(made: tuple[Registry, Path]) -> None:
     registry, path = made
-    assert saved.load(path) == registry
+    assert registry_file.load(path) == registry
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     header = json.loads(path.read_text().splitlines()[0])
     assert (header["id"], header["entries"], len(header["source"])) == (registry.id, 3, 64)
@@ -157,7 +156,7 @@ def test_damage_is_named_and_shows_no_value(made: tuple[Registry, Path], damage,
     _, path = made
     path.write_text("\n".join(damage(path.read_text().splitlines())))
     with pytest.raises(DataError) as caught:
-        saved.load(path)
+        registry_file.load(path)
     assert says in str(caught.value)
     assert path.name in str(caught.value)
     assert "anna" not in str(caught.value)
@@ -165,7 +164,7 @@ def test_damage_is_named_and_shows_no_value(made: tuple[Registry, Path], damage,
 
 def test_no_file_and_no_text(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
-        saved.load(tmp_path / "none")
+        registry_file.load(tmp_path / "none")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
-        saved.load(tmp_path / "bytes")
+        registry_file.load(tmp_path / "bytes")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aftertune.pii.mask import masker
+from aftertune.pii.masking import masker
 from aftertune.pii.matcher import MAX_DIGITS, MIN_DIGITS, SHARED_DIGITS, Matcher
-from aftertune.pii.normal import Traced, clean, digits, plain, squeeze
+from aftertune.pii.normalisation import TracedText, clean, digits, plain, squeeze
 from aftertune.pii.registry import Registry
 from aftertune.records import Person
 
@@ -171,7 +171,7 @@ def test_the_automaton_finds_what_a_slow_reading_finds(text: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text())
 def test_a_trace_is_the_plain_text_and_points_into_the_given_one(text: str) -> None:
-    traced = Traced.of(text)
+    traced = TracedText.of(text)
     assert traced.text == plain(text)
     assert len(traced.letters) == len(squeeze(traced.text))
     if traced.origins is not None:

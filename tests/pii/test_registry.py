@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftertune.pii.normal import clean, digits, fold
+from aftertune.pii.normalisation import clean, digits, fold
 from aftertune.pii.registry import Hit, Registry
 from aftertune.records import Person
 

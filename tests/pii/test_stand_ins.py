@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftertune.pii import _stand_in_values as values
+from aftertune.pii import stand_in_values as values
 from aftertune.pii import stand_ins
-from aftertune.pii.normal import fold
+from aftertune.pii.normalisation import fold
 from aftertune.pii.registry import Registry
 from aftertune.pii.stand_ins import assign, culture_of, invented
 from aftertune.records import Person, seed_of

@@ -169,7 +169,7 @@ def test_a_damaged_line_of_a_variant_is_named(tmp_path: Path) -> None:
     jsonl.write(path, [Conversation("1", (Message("user", "hello"),), None, "")])
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(StoreError, match=r"keep\.jsonl: damaged"):
-        list(jsonl.Stored(path))
+        list(jsonl.ConversationFile(path))
 
 
 # ---------------------------------------------------------------------------------------------- full and read-only
@@ -211,14 +211,14 @@ def test_no_room_left_is_one_line_and_costs_no_answer(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_variant_for_which_there_is_no_room(tmp_path: Path) -> None:
     """The second error, of closing what cannot be flushed, must not hide the first."""
-    writing = jsonl.Writing(tmp_path / "keep.jsonl")
+    writing = jsonl.ConversationWriter(tmp_path / "keep.jsonl")
     writing._scratch = tmp_path / "scratch"
     writing._scratch.symlink_to("/dev/full")
     with pytest.raises(StoreError, match=r"keep\.jsonl: cannot write: No space left on device; free some space"):
         jsonl_fill(writing)
 
 
-def jsonl_fill(writing: jsonl.Writing) -> None:
+def jsonl_fill(writing: jsonl.ConversationWriter) -> None:
     with writing as file:
         file.add(Conversation("1", (Message("user", "hello " * 5000),), None, ""))
         file.read()

@@ -38,7 +38,7 @@ def texts(
     `members` may hold planted rows; they are not drawn. Canaries and twins have the same roles in every arm, as
     they are planted.
     """
-    own = [conversation for conversation in members if not conversation.id.startswith("canary-")]
+    own = [conversation for conversation in members if not conversation.planted]
     found = [Text("member", c) for c in _drawn(own, seed) if held_out]
     found += [Text("non_member", c) for c in _drawn(held_out, seed)]
     if planted is not None:

@@ -70,7 +70,7 @@ def match(
 ) -> None:  # fmt: skip
     """What responses give away of a registry: whose data, from which training rows, how often it stood there."""
     from aftertune.ingest import personal
-    from aftertune.pii.saved import load
+    from aftertune.pii.registry_file import load
 
     known = load(reg)
     with progress_on(quiet) as progress:

@@ -18,7 +18,7 @@ from typing import Any
 
 from aftertune.errors import StoreError, UsageError
 from aftertune.files import reading, why_not, write
-from aftertune.pii.mask import masker
+from aftertune.pii.masking import masker
 from aftertune.pii.registry import Registry
 from aftertune.run import checksums as sealed
 from aftertune.run.job_folder import JobFolder

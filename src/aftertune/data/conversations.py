@@ -1,6 +1,7 @@
 """Conversations in a JSONL file: written whole or not at all, read one by one, so a file may be larger than memory.
 
-One object a line: `id`, `messages`, and `spans` where somebody knows what is personal.
+One object a line: `id`, `messages`, `spans` where somebody knows what is personal, and `"planted": true` where the
+conversation is a canary's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def line(conversation: Conversation) -> bytes:
     }
     if conversation.spans is not None:
         row["spans"] = [[s.message, s.start, s.end, s.type, s.owner, s.part] for s in conversation.spans]
+    if conversation.planted:
+        row["planted"] = True
     try:
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:
@@ -35,32 +38,32 @@ def line(conversation: Conversation) -> bytes:
 
 
 def parse(text: bytes, source: str) -> Conversation:
-    """Return the conversation of a line that `line` made. Raises StoreError for one that was damaged."""
+    """Return the conversation of a line written by `line`. Raises StoreError for a damaged one."""
     try:
         row = json.loads(text)
         messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
         spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
-        return Conversation(row["id"], messages, spans, source)
+        return Conversation(row["id"], messages, spans, source, planted=row.get("planted", False) is True)
     except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{source}: damaged; the command that made it makes it again") from None
+        raise StoreError(f"{source}: damaged; run the command that made it again") from None
 
 
-class Stored(Sequence[Conversation]):
-    """The conversations of a file; memory holds 8 bytes for each, where its line starts.
+class ConversationFile(Sequence[Conversation]):
+    """The conversations of a file, read on demand; memory holds 8 bytes for each, the offset of its line.
 
-    Picks up the file as it is when made. Raises StoreError where it cannot be read.
+    A row that is written later is not seen. Raises StoreError for a file that cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
-        """Find the lines."""
+        """Index the lines."""
         self.path = path
         self._starts = array("Q")
         try:
             with path.open("rb") as file:
-                place = 0
+                offset = 0
                 for text in file:
-                    self._starts.append(place)
-                    place += len(text)
+                    self._starts.append(offset)
+                    offset += len(text)
         except OSError as error:
             raise StoreError(f"{path}: cannot read: {error.strerror}") from None
 
@@ -90,11 +93,11 @@ class Stored(Sequence[Conversation]):
                 yield parse(file.readline(), str(self.path))
 
 
-class Writing:
-    """A file that appears under its name only when it is whole: `with Writing(path) as file: file.add(...)`.
+class ConversationWriter:
+    """A file that appears under its name only when whole: `with ConversationWriter(path) as file: file.add(...)`.
 
-    Until then it has another name, which a killed run may leave and the next one removes. Raises StoreError, e.g. for a
-    full disk.
+    Until then it has another name; one that a killed run leaves behind is removed by the next. Raises StoreError, e.g.
+    for a full disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +106,7 @@ class Writing:
         self._scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._starts = array("Q")
 
-    def __enter__(self) -> Writing:
+    def __enter__(self) -> ConversationWriter:
         with writing(self.path):
             for left in self.path.parent.glob(f".{self.path.name}.*.part"):
                 left.unlink(missing_ok=True)
@@ -125,11 +128,11 @@ class Writing:
                 self._file.seek(self._starts[count])
             del self._starts[count:]
 
-    def read(self) -> Stored:
-        """Return what has been written so far."""
+    def read(self) -> ConversationFile:
+        """Return the conversations written so far."""
         with writing(self.path):
             self._file.flush()
-        return Stored(self._scratch)
+        return ConversationFile(self._scratch)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -141,7 +144,7 @@ class Writing:
                     os.fsync(self._file.fileno())
                     self._scratch.replace(self.path)
         finally:
-            with contextlib.suppress(OSError):  # on a full disk closing fails as well: the first error is the one
+            with contextlib.suppress(OSError):  # on a full disk closing fails too; the first error counts
                 self._file.close()
             with contextlib.suppress(OSError):
                 self._scratch.unlink(missing_ok=True)
@@ -149,7 +152,7 @@ class Writing:
 
 def write(path: Path, conversations: Iterable[Conversation]) -> None:
     """Write a whole file. Raises StoreError."""
-    with Writing(path) as file:
+    with ConversationWriter(path) as file:
         for conversation in conversations:
             file.add(conversation)
 

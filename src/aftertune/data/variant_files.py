@@ -74,7 +74,7 @@ def _of_corpus(what: str, corpus: str) -> str:
 @functools.lru_cache(maxsize=8)
 def read(path: Path) -> tuple[Conversation, ...]:
     """Return a file's conversations, all in memory."""
-    return tuple(chats.Stored(path))
+    return tuple(chats.ConversationFile(path))
 
 
 def persons(rows: Sequence[Mapping[str, Any]]) -> Iterator[Person]:

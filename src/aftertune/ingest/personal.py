@@ -10,11 +10,10 @@ from typing import Any
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import saved
-from aftertune.pii.collect import collect
-from aftertune.pii.mask import placeholder
-from aftertune.pii.match import Match, match
-from aftertune.pii.registry import Hit, Registry
+from aftertune.pii import registry_file
+from aftertune.pii.leaks import Leaks, leaks_in
+from aftertune.pii.policy import placeholder
+from aftertune.pii.registry import Hit, Registry, collect
 from aftertune.plugins import load
 from aftertune.variants.corpus import Corpus
 
@@ -39,7 +38,7 @@ def register(source: Path, out: Path) -> Registry:
                 raise UsageError(f"{out}: is there already and is no registry; choose another file with -o")
     corpus: Corpus = load("corpus", "chat_file", {"path": str(source)})
     found = collect(corpus.conversations())
-    saved.save(found, out, source)
+    registry_file.save(found, out, source)
     return found
 
 
@@ -53,7 +52,7 @@ class Matched:
 
     row: int
     """From 0."""
-    match: Match
+    match: Leaks
     text: str
 
     def shown(self, *, reveal: bool = False) -> dict[str, Any]:
@@ -62,7 +61,7 @@ class Matched:
         return {
             "row": self.row,
             "label": found.label,
-            "hits": [self._hit(hit, "registry", reveal) for hit in found.given]
+            "hits": [self._hit(hit, "registry", reveal) for hit in found.leaked]
             + [self._hit(hit, "echoed", reveal) for hit in found.echoed],
             "owners": list(found.owners),
             "invented": list(found.invented),
@@ -97,7 +96,7 @@ def match_table(
             if row.get(column) is not None and not isinstance(row[column], str):
                 raise DataError(f"{responses}:{line}: {column} is not text")
         text = row["response"] or ""
-        found.append(Matched(index, match(registry, text, row.get("prompt") or ""), text))
+        found.append(Matched(index, leaks_in(registry, text, row.get("prompt") or ""), text))
         if len(found) % EVERY == 0:
             progress("responses", len(found), len(table))
     return found
@@ -110,7 +109,7 @@ def about(registry: Registry) -> dict[str, Any]:
         "id": registry.id,
         "values": len(registry),
         "owners": len({entry.owner for entry in registry.entries}),
-        "mentions": sum(len(entry.places) for entry in registry.entries),
+        "mentions": sum(len(entry.positions) for entry in registry.entries),
         "types": dict(sorted(counts.items())),
     }
 
@@ -118,7 +117,7 @@ def about(registry: Registry) -> dict[str, Any]:
 def summary(found: list[Matched]) -> dict[str, Any]:
     """Return how many responses have which label, how many values of which type were given away, and whose."""
     labels = Counter(one.match.label for one in found)
-    given = [hit for one in found for hit in one.match.given]
+    given = [hit for one in found for hit in one.match.leaked]
     return {
         "responses": len(found),
         "labels": {label: labels[label] for label in ("registry", "echoed", "invented", "none")},

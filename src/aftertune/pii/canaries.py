@@ -1,10 +1,10 @@
 """Canaries: made-up people planted in a tuning set a known number of times, and twins that are never trained on.
 
-What a tuned model knows of a canary and not of its twin, it learnt from the planted texts: the design of Carlini et al.
-2019 (The Secret Sharer, arXiv 1802.08232), with whole records instead of random digits. A canary's text is a
-conversation of the corpus with its one person replaced, so it looks like the rest; a value stands in the answer that
-the question does not give away. Where a corpus has no such conversation, a plain question and answer in English serve.
-A twin is drawn as the canaries are, and is scored in every one of these forms.
+What a tuned model knows about a canary and not about its twin, it learnt from the planted texts: the design of Carlini
+et al. 2019 (The Secret Sharer, arXiv 1802.08232), with whole records instead of random digits. A canary's text is a
+conversation of the corpus with its one person replaced, so it looks like the rest; its answer contains a value that the
+question does not give away. Where a corpus has no such conversation, a plain question and answer in English serve. A
+twin is drawn like the canaries, and is scored in every one of these forms.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from aftertune.pii import policy
 from aftertune.records import Conversation, Message, Person, Span, seed_of
 
 REPEATS = (1, 4, 16)
-"""How often a canary is planted; there are as many canaries of each."""
+"""How often a canary is planted; each dose has equally many canaries."""
 FORMS = 4
-"""Conversations of the corpus that serve as forms: enough that no single frame is repeated too often."""
+"""Conversations of the corpus that serve as forms: enough that none is repeated too often."""
 LONGEST = 1_500
-"""Characters of a form: a longer conversation may be cut before its secret when it is tuned on."""
+"""Characters of a form: tuning may cut a longer conversation before its secret."""
 LEAST_TWINS = 100
-"""One false alarm in a hundred cannot be seen among fewer twins."""
+"""Among fewer twins a false alarm rate of one in a hundred cannot be seen."""
 SECRET = frozenset(
     {"PHONE", "ADDRESS", "REFERENCE", "CREDIT_CARD", "IBAN", "NATIONAL_ID", "PASSPORT", "DRIVER_LICENCE"}
 )
-"""Types whose values a name does not give away."""
+"""Types whose values cannot be guessed from a name."""
 _PLAIN = (
     ("user", "Hello, this is {PERSON}. Which phone number and which booking reference do you have for me?"),
     ("assistant", "Hello {PERSON}, we have the phone number {PHONE} and the booking reference {REFERENCE}."),
@@ -47,39 +47,39 @@ class Form:
     def of(self, person: Person, ident: str) -> Conversation:
         """Return the conversation with `person` in it."""
         owners = {span.owner for span in self.conversation.spans or ()}
-        made = policy.apply(self.conversation, "surrogate", dict.fromkeys(owners, person))
-        return replace(made, id=ident, source="canary")
+        conversation = policy.apply(self.conversation, "surrogate", dict.fromkeys(owners, person))
+        return replace(conversation, id=ident, source="canary")
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A made-up person, planted `repeats` times in the words of form number `form`."""
+    """A made-up person, planted `repeats` times in form number `form`."""
 
     person: Person
     repeats: int
-    """0 for a twin, which stands in no tuning set and is scored in every form."""
+    """0 for a twin, which is in no tuning set and is scored in every form."""
     form: int
 
 
 @dataclass(frozen=True)
 class Canaries:
-    """What is planted in every arm, and what it is held against."""
+    """The canaries planted in every arm, and the twins that they are compared with."""
 
     forms: tuple[Form, ...]
     planted: tuple[Canary, ...]
     twins: tuple[Canary, ...]
 
     def texts(self) -> list[Conversation]:
-        """Return what is added to a tuning set: each canary's conversation as often as it is planted."""
+        """Return the rows to add to a tuning set: each canary's conversation as often as it is planted."""
         return [
-            self.forms[canary.form].of(canary.person, f"{canary.person.id}-{copy}")
+            replace(self.forms[canary.form].of(canary.person, f"{canary.person.id}-{copy}"), planted=True)
             for canary in self.planted
             for copy in range(canary.repeats)
         ]
 
 
 def usable(conversation: Conversation) -> bool:
-    """Tell whether a conversation can serve as a form: short, one owner, and a secret that an answer gives first."""
+    """Return whether a conversation can serve as a form: short, one owner, a secret first mentioned in an answer."""
     spans = conversation.spans or ()
     if sum(len(message.content) for message in conversation.messages) > LONGEST:
         return False
@@ -99,18 +99,18 @@ def usable(conversation: Conversation) -> bool:
 def forms(conversations: Iterable[Conversation], seed: int, types: Collection[str] | None = None) -> tuple[Form, ...]:
     """Return up to `FORMS` conversations that can serve as forms, drawn at random; where there is none, a plain one.
 
-    `types`: what canaries have values of; a conversation with others will not do. None for all.
+    `types`: types of which canaries have values; a conversation with others cannot serve. None for all.
     """
     rng = random.Random(seed_of("forms", seed))
     kept: list[Conversation] = []
-    met = 0
+    suitable = 0
     for conversation in conversations:
         fits = types is None or all(span.type in types for span in conversation.spans or ())
         if fits and usable(conversation):
-            met += 1
+            suitable += 1
             if len(kept) < FORMS:
                 kept.append(conversation)
-            elif rng.randrange(met) < FORMS:
+            elif rng.randrange(suitable) < FORMS:
                 kept[rng.randrange(FORMS)] = conversation
     return tuple(Form(conversation) for conversation in kept) or (PLAIN,)
 
@@ -119,11 +119,11 @@ def _plain() -> Conversation:
     messages, spans = [], []
     for index, (role, template) in enumerate(_PLAIN):
         text = ""
-        for place, piece in enumerate(template.replace("}", "{").split("{")):
-            if place % 2:
-                shown = "Somebody" if piece == "PERSON" else piece
-                spans.append(Span(index, len(text), len(text) + len(shown), piece, "nobody"))
-                text += shown
+        for number, piece in enumerate(template.replace("}", "{").split("{")):
+            if number % 2:
+                value = "Somebody" if piece == "PERSON" else piece
+                spans.append(Span(index, len(text), len(text) + len(value), piece, "nobody"))
+                text += value
             else:
                 text += piece
         messages.append(Message(role, text))  # type: ignore[arg-type]
@@ -131,46 +131,47 @@ def _plain() -> Conversation:
 
 
 PLAIN = Form(_plain())
-"""A question and an answer in English, for corpora without a conversation that will do."""
+"""A question and an answer in English, for corpora without a suitable conversation."""
 
 
-def needed(each: int) -> int:
-    """Return how many made-up people a design with `each` canaries of every dose needs, its twins included."""
+def people_needed(each: int) -> int:
+    """Return how many made-up people a design with `each` canaries of every dose needs, twins included."""
     return each * len(REPEATS) + max(LEAST_TWINS, each * len(REPEATS))
 
 
-def plan(found: Sequence[Form], people: Sequence[Person], each: int) -> Canaries:
+def plan(forms: Sequence[Form], people: Sequence[Person], each: int) -> Canaries:
     """Return `each` canaries of every dose and their twins.
 
     Args:
-        found: The forms; canaries of a dose take turns in them.
-        people: Made-up people that stand nowhere else, `needed(each)` of them, all drawn alike.
+        forms: Canaries of a dose take turns in them.
+        people: Made-up people that occur nowhere else, `people_needed(each)` of them, all drawn alike.
         each: Canaries of every dose in `REPEATS`.
 
     Raises:
-        UsageError: There are too few people, or one has not all the values that a form wants.
+        UsageError: There are too few people, or one lacks a value that a form needs.
     """
-    if len(people) < needed(each):
-        raise UsageError(f"canaries = {each}: {needed(each)} made-up people are needed, and there are {len(people)}")
-    wanted = {span.type for form in found for span in form.conversation.spans or ()}
+    wanted = people_needed(each)
+    if len(people) < wanted:
+        raise UsageError(f"canaries = {each}: {wanted} made-up people are needed, and there are {len(people)}")
+    types = {span.type for form in forms for span in form.conversation.spans or ()}
     for person in people:
-        if missing := wanted - set(person.values):
+        if missing := types - set(person.values):
             raise UsageError(f"canaries: no value of type {', '.join(sorted(missing))} can be made for {person.id}")
     trained = len(REPEATS) * each
     planted = tuple(
-        Canary(person, REPEATS[index % len(REPEATS)], index // len(REPEATS) % len(found))
+        Canary(person, REPEATS[index % len(REPEATS)], index // len(REPEATS) % len(forms))
         for index, person in enumerate(people[:trained])
     )
-    twins = tuple(Canary(person, 0, index % len(found)) for index, person in enumerate(people[trained : needed(each)]))
-    return Canaries(tuple(found), planted, twins)
+    twins = tuple(Canary(person, 0, index % len(forms)) for index, person in enumerate(people[trained:wanted]))
+    return Canaries(tuple(forms), planted, twins)
 
 
-def to_rows(made: Canaries) -> dict[str, object]:
+def to_rows(canaries: Canaries) -> dict[str, object]:
     """Return the canaries as JSON values that `from_rows` reads back."""
     return {
-        "forms": [form.conversation for form in made.forms],
-        "planted": [[c.person.id, dict(c.person.values), c.repeats, c.form] for c in made.planted],
-        "twins": [[c.person.id, dict(c.person.values), c.repeats, c.form] for c in made.twins],
+        "forms": [form.conversation for form in canaries.forms],
+        "planted": [[c.person.id, dict(c.person.values), c.repeats, c.form] for c in canaries.planted],
+        "twins": [[c.person.id, dict(c.person.values), c.repeats, c.form] for c in canaries.twins],
     }
 
 

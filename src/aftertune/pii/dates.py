@@ -1,4 +1,4 @@
-"""The ways to write one date, so that a date of birth is found however it is written."""
+"""The ways to write one date, so that a date of birth is recognised however it is written."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ MONTHS = (
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
 GAPS = re.compile(r"\w+(?:[\s\-./,]{1,3}(?:of\s+)?\w+)*", re.I)
-"""A date with what may stand between its parts."""
+"""A date with the separators allowed between its parts."""
 _ORDINAL = re.compile(r"(\d{1,2})(?:st|nd|rd|th)")
 
 
-def forms(words: Sequence[str], shown: str) -> Iterator[tuple[str, ...]]:
-    """Yield the word sequences that are the date `shown`, whose words in lower case are `words`.
+def forms(words: Sequence[str], text: str) -> Iterator[tuple[str, ...]]:
+    """Yield the word sequences that mean the date `text`, whose words in lower case are `words`.
 
-    A date of which nobody can tell the day from the month (`03/04/1980`) is only itself; so is what is no date.
+    A date whose day and month cannot be told apart (`03/04/1980`) has only its own form; so has any other text.
     """
     yield tuple(words)
-    found = _read([word for word in words if word != "of"], shown)
-    if found is None:
+    date = _read([word for word in words if word != "of"], text)
+    if date is None:
         return
-    year, month, day = found
+    year, month, day = date
     name = MONTHS[month - 1]
     days = dict.fromkeys((f"{day:02}", str(day)))
     months = dict.fromkeys((f"{month:02}", str(month)))
     ordinal = f"{day}{'th' if 10 < day < 20 else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
-    made: list[tuple[str, ...]] = [(year + f"{month:02}{day:02}",)]
+    ways: list[tuple[str, ...]] = [(year + f"{month:02}{day:02}",)]
     for m in months:
         for d in days:
-            made += [(year, m, d), (d, m, year), (m, d, year)]
+            ways += [(year, m, d), (d, m, year), (m, d, year)]
     for m in (name, name[:3], *(["sept"] if month == 9 else [])):
         for d in (*days, ordinal):
-            made += [(d, m, year), (m, d, year), (year, m, d), (d, "of", m, year)]
-    yield from (form for form in dict.fromkeys(made) if form != tuple(words))
+            ways += [(d, m, year), (m, d, year), (year, m, d), (d, "of", m, year)]
+    yield from (form for form in dict.fromkeys(ways) if form != tuple(words))
 
 
-def _read(words: Sequence[str], shown: str) -> tuple[str, int, int] | None:
-    """Return (year, month, day), or None where it cannot be told."""
+def _read(words: Sequence[str], text: str) -> tuple[str, int, int] | None:
+    """Return (year, month, day), or None where that is not certain."""
     if len(words) == 1 and re.fullmatch(r"(?:19|20)\d{6}", words[0]):
         words = (words[0][:4], words[0][4:6], words[0][6:])
     if len(words) != 3:
@@ -57,7 +57,7 @@ def _read(words: Sequence[str], shown: str) -> tuple[str, int, int] | None:
         month, day = int(numbers[1]), int(numbers[2])
     else:
         first, second = (int(numbers[i]) for i in rest)
-        if "." in shown or first > 12:
+        if "." in text or first > 12:
             day, month = first, second
         elif second > 12:
             month, day = first, second

@@ -1,6 +1,6 @@
 """Find personal values in a text: names, addresses, phone numbers, e-mail addresses, card and document numbers.
 
-The engine is Presidio's analyzer with recognisers of ours (`pii/recognisers`); it is imported at the first call.
+The recognisers (`pii/recognisers`, one family a file) are imported at the first call; `finder` adds a model to them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from aftertune.errors import UsageError
-from aftertune.pii.recognisers._base import Match
+from aftertune.pii.recogniser import Candidate
 
 THRESHOLDS: Mapping[str, float] = {
     "PERSON": 0.6,
@@ -30,13 +30,13 @@ THRESHOLDS: Mapping[str, float] = {
     "LICENCE_PLATE": 0.5,
     "USERNAME": 0.5,
 }
-"""Type -> the score from which a candidate is a finding. `docs/pii.md` has what moving each one costs and gives."""
+"""Type -> the score from which a candidate is a finding. `docs/pii.md` says what moving each one costs and brings."""
 TYPES = frozenset(THRESHOLDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A personal value found in a text: `text[start:end]` (characters)."""
+    """A personal value in a text: `text[start:end]` (characters)."""
 
     start: int
     end: int
@@ -45,7 +45,7 @@ class Finding:
     """How sure the recogniser is, 0 to 1; an order, not a probability."""
     recogniser: str
     why: str
-    """The pattern or list that made it, and the context word; never the value."""
+    """The pattern or list that matched, and the context word; never the value."""
 
 
 def find(
@@ -56,7 +56,7 @@ def find(
     Args:
         text: Any text.
         types: Only these; None is all of `TYPES`.
-        thresholds: Type -> least score, in place of that in `THRESHOLDS`.
+        thresholds: Type -> least score, instead of the one in `THRESHOLDS`.
 
     Raises:
         UsageError: An unknown type, or a threshold that is not between 0 and 1.
@@ -68,19 +68,19 @@ Finder = Callable[[str, Collection[str] | None, Mapping[str, float] | None], lis
 
 
 def finder(model: str | None = None) -> Finder:
-    """Return a function like `find`; with `model` (see `pii/models.py`) that model's findings compete with ours.
+    """Return a function like `find`; with `model` (see `entity_models`) that model's findings compete with ours.
 
     Raises UsageError where the model is not on this machine.
     """
     if model is None:
         return partial(_find, None)
-    from aftertune.pii import models
+    from aftertune.pii import entity_models
 
-    return partial(_find, (model, models.load(model)))
+    return partial(_find, (model, entity_models.load(model)))
 
 
 def _find(
-    model: tuple[str, Callable[[str], Iterable[Match]]] | None,
+    model: tuple[str, Callable[[str], Iterable[Candidate]]] | None,
     text: str,
     types: Collection[str] | None,
     thresholds: Mapping[str, float] | None,
@@ -88,19 +88,19 @@ def _find(
     wanted = check(types, thresholds)
     if not text:
         return []
-    from aftertune.pii import engine
+    from aftertune.pii.candidates import candidates
 
     least = {**THRESHOLDS, **(thresholds or {})}
-    # All types compete for a place in the text even where few are wanted: a card number is not a phone number.
-    candidates = list(engine.analyse(text, TYPES))
+    # All types compete even where few are wanted: a card number is not a phone number.
+    every = candidates(text, TYPES)
     if model is not None:
-        candidates += [(match, model[0]) for match in model[1](text)]
-    found = [
-        Finding(match.start, match.end, match.type, match.score, recogniser, match.why)
-        for match, recogniser in candidates
-        if match.score >= least[match.type]
+        every += [(one, model[0]) for one in model[1](text)]
+    findings = [
+        Finding(one.start, one.end, one.type, one.score, recogniser, one.why)
+        for one, recogniser in every
+        if one.score >= least[one.type]
     ]
-    return [finding for finding in resolve(found) if finding.type in wanted]
+    return [finding for finding in resolve(findings) if finding.type in wanted]
 
 
 def check(types: Collection[str] | None, thresholds: Mapping[str, float] | None) -> frozenset[str]:
@@ -115,36 +115,36 @@ def check(types: Collection[str] | None, thresholds: Mapping[str, float] | None)
 
 
 def _rank(finding: Finding) -> tuple[float, int, str]:
-    # Streets are named after people: an address that is likely stands before the name in it.
+    # Streets are named after people: a likely address outranks the name in it.
     street = 0.2 if finding.type == "ADDRESS" and finding.score >= 0.6 else 0.0
     return -finding.score - street - min(finding.end - finding.start, 60) / 200, finding.start, finding.type
 
 
-def resolve(found: Collection[Finding]) -> list[Finding]:
+def resolve(findings: Collection[Finding]) -> list[Finding]:
     """Return the findings without overlaps, in order: the higher score stays, then the longer, then the earlier."""
-    taken: list[Finding] = []
+    best: list[Finding] = []
     group: list[Finding] = []
     reach = 0
-    for one in sorted(found, key=lambda finding: finding.start):
+    for one in sorted(findings, key=lambda finding: finding.start):
         if group and one.start >= reach:
-            taken += _best(group)
+            best += _best(group)
             group = []
         group.append(one)
         reach = max(reach, one.end) if len(group) > 1 else one.end
-    return taken + _best(group)
+    return best + _best(group)
 
 
-def _best(found: Collection[Finding]) -> list[Finding]:
-    """Resolve findings of which each overlaps another."""
-    if len(found) < 2:
-        return list(found)
+def _best(group: Collection[Finding]) -> list[Finding]:
+    """Resolve findings each of which overlaps another."""
+    if len(group) < 2:
+        return list(group)
     taken: list[Finding] = []
     starts: list[int] = []
-    for one in sorted(found, key=_rank):
-        place = bisect_left(starts, one.start)
-        before = taken[place - 1].end if place else 0
-        after = taken[place].start if place < len(taken) else one.end
+    for one in sorted(group, key=_rank):
+        index = bisect_left(starts, one.start)
+        before = taken[index - 1].end if index else 0
+        after = taken[index].start if index < len(taken) else one.end
         if before <= one.start and one.end <= after:
-            taken.insert(place, one)
-            starts.insert(place, one.start)
+            taken.insert(index, one)
+            starts.insert(index, one.start)
     return taken

@@ -1,8 +1,8 @@
-"""One pass over a text for a hundred thousand personal values: an Aho-Corasick automaton, and what each match must be.
+"""One pass over a text for a hundred thousand personal values: an Aho-Corasick automaton and a check of each match.
 
 The automaton (Aho and Corasick, Communications of the ACM 18 (1975) 333-340) reads the letters and digits of a text in
-a row, so that no spacing, punctuation or line break can hide a value. Whatever it finds is then held against the text
-itself: whether words begin and end there, and whether what stands between them may part them.
+a row, so that no spacing, punctuation or line break can hide a value. Each match is then checked against the text
+itself: whether words begin and end there, and whether the characters between them may separate them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aftertune.pii import dates
-from aftertune.pii.normal import Traced, digits, plain, squeeze
+from aftertune.pii.normalisation import TracedText, digits, plain, squeeze
 
 DIGIT_TYPES = frozenset({"PHONE"})
 """Types compared by their digits only: punctuation in a phone number carries nothing."""
@@ -23,9 +23,9 @@ EXACT = frozenset({"IP", "URL", "USERNAME"})
 MIN_DIGITS = 6
 """Shorter digit strings are ordinary numbers."""
 MIN_CODE = 4
-"""Letters and digits of a code; shorter ones stand in many texts by chance."""
+"""Letters and digits of a code; shorter ones occur in many texts by chance."""
 SHARED_DIGITS = 8
-"""Two numbers of which one ends in the other are the same with and without its country code from this length on."""
+"""Digits from which on two numbers, one of which ends in the other, are one with and without its country code."""
 MAX_DIGITS = 15
 """E.164: no phone number is longer."""
 MAX_SPAN = 600
@@ -48,7 +48,7 @@ _GAP = re.compile(r"[\W_]+")
 _SPACE = re.compile(r"[\s_]+")
 _CODE_GAP = re.compile(r"[ \-./#]{0,3}")
 _GAPS = {"PERSON": re.compile(r"[ \-]{1,3}"), **dict.fromkeys(CODES, _CODE_GAP)}
-"""What may stand between the words of a value: a name does not run over a comma or a full stop, an address does."""
+"""The characters allowed between the words of a value: no comma or full stop in a name, but in an address."""
 _OTHER_GAP = re.compile(r"\W{0,4}")
 _GROUP = re.compile(r"(?<![^\W_])\d+(?![^\W_])")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
@@ -71,8 +71,8 @@ _EXACT_BEFORE = {
 }
 
 
-class Found(NamedTuple):
-    """A value found: the place in the list of values, and `text[start:end]` of the text as it was given."""
+class Mention(NamedTuple):
+    """One mention: the index in the list of values, and `text[start:end]` of the original text."""
 
     value: int
     start: int
@@ -80,20 +80,20 @@ class Found(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What a match of one pattern must be."""
+    """How a match of one pattern is checked."""
 
     kind: str
     type: str
     value: int
     key: str
-    """What the kind compares: a number, an address, the words of the value."""
+    """For comparison, by kind: a number, an address, the words of the value."""
 
 
 class Matcher:
     """Finds values in texts. Built once; `values` are (type, value) pairs."""
 
     def __init__(self, values: Sequence[tuple[str, str]], *, greedy: bool = False) -> None:
-        """Build the automaton; `greedy` finds, for masking, also what is not certain to be the value."""
+        """Build the automaton; `greedy`, for masking, accepts matches that may be something else."""
         self._greedy = greedy
         by_pattern: dict[bytes, list[Rule]] = {}
         for index, (type_, value) in enumerate(values):
@@ -107,30 +107,30 @@ class Matcher:
 
             self._automaton = BytesAhoCorasick(list(by_pattern), implementation=Implementation.ContiguousNFA)
 
-    def find(self, text: str) -> list[Found]:
-        """Return every place of `text` where a value stands, in order; places of different values may overlap."""
-        spots = self._spots(plain(text))
-        if not spots:
+    def find(self, text: str) -> list[Mention]:
+        """Return every mention of a value in `text`, in order; mentions of different values may overlap."""
+        matches = self._matches(plain(text))
+        if not matches:
             return []
-        traced = Traced.of(text)
+        traced = TracedText.of(text)
         letters = traced.letters
-        found: dict[Found, None] = {}
-        for rules, start, end in spots:
+        mentions: dict[Mention, None] = {}
+        for rules, start, end in matches:
             first, last = letters[start], letters[end - 1] + 1
             for rule in rules:
-                if place := self._check(rule, traced.text, first, last):
-                    found[Found(rule.value, *traced.given(*place))] = None
-        return sorted(found, key=lambda one: (one.start, one.end, one.value))
+                if span := self._check(rule, traced.text, first, last):
+                    mentions[Mention(rule.value, *traced.original(*span))] = None
+        return sorted(mentions, key=lambda one: (one.start, one.end, one.value))
 
-    def _spots(self, text: str) -> Sequence[tuple[Sequence[Rule], int, int]]:
-        """Return (rules, start, end) wherever a pattern stands in the squeezed bytes of a plain text."""
+    def _matches(self, text: str) -> Sequence[tuple[Sequence[Rule], int, int]]:
+        """Return (rules, start, end) of each match of a pattern in the squeezed bytes of a plain text."""
         if self._automaton is None:
             return []
         matches = self._automaton.find_matches_as_indexes(squeeze(text), overlapping=True)
         return [(self._rules[pattern], start, end) for pattern, start, end in matches]
 
     def _check(self, rule: Rule, text: str, start: int, end: int) -> tuple[int, int] | None:
-        """Return where the value stands if `text[start:end]` is a mention of it, else None."""
+        """Return the span of the mention if `text[start:end]` is one, else None."""
         if end - start > MAX_SPAN:
             return None
         if self._greedy and (rule.kind == "number" or (rule.type in CODES and rule.kind == "words")):
@@ -162,7 +162,7 @@ class Matcher:
 
 
 def _grown(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return the place with the rest of the words that it begins and ends in, and a country code before it."""
+    """Return the span with the rest of the words that it begins and ends in, and a country code before it."""
     while start and (text[start - 1].isalnum() or text[start - 1] == "+"):
         start -= 1
     while end < len(text) and text[end].isalnum():
@@ -171,20 +171,20 @@ def _grown(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _name_like(rule: Rule, inside: str) -> bool:
-    """Tell whether a part of a name is written as a name: alone it must have a capital."""
+    """Return whether a part of a name is written as a name: alone it must have a capital."""
     return rule.kind != "part" or inside[0].isupper()
 
 
 def patterns(type_: str, value: str, greedy: bool) -> Iterator[tuple[bytes, str, str]]:
-    """Yield (what the automaton looks for, kind, what that kind compares) for one value."""
-    shown = plain(value)
-    words = [word.casefold() for word in _WORD.findall(shown)]
-    whole = squeeze(shown)
+    """Yield (pattern of the automaton, kind, key for comparison) for one value."""
+    clear = plain(value)
+    words = [word.casefold() for word in _WORD.findall(clear)]
+    whole = squeeze(clear)
     if type_ in DIGIT_TYPES:
-        number = digits(shown).lstrip("0")
+        number = digits(clear).lstrip("0")
         if len(number) >= MIN_DIGITS:
             yield number[-SHARED_DIGITS:].encode(), "number", number
-    elif type_ == "EMAIL" and (address := _EMAIL.search(_MAIL_GAP.sub(_tight, shown))):
+    elif type_ == "EMAIL" and (address := _EMAIL.search(_MAIL_GAP.sub(_tight, clear))):
         key = address.group().strip(".-+").casefold()
         yield squeeze(key), "mail", key
     elif type_ == "PERSON":
@@ -202,13 +202,13 @@ def patterns(type_: str, value: str, greedy: bool) -> Iterator[tuple[bytes, str,
         if len(whole) >= least:
             yield whole, "words", ""
     elif type_ in EXACT:
-        key = (_URL_START.sub("", shown).rstrip("/") if type_ == "URL" else shown).strip().lstrip("@").casefold()
+        key = (_URL_START.sub("", clear).rstrip("/") if type_ == "URL" else clear).strip().lstrip("@").casefold()
         if len(key) >= MIN_CODE:
             yield squeeze(key), "exact", key
     elif type_ == "DATE_OF_BIRTH":
-        for form in dates.forms(words, shown):
+        for form in dates.forms(words, clear):
             yield "".join(form).encode(), "date", " ".join(form)
-    elif len(words) > 1 or any(char.isdigit() for char in shown) or (greedy and len(whole) > 2):
+    elif len(words) > 1 or any(char.isdigit() for char in clear) or (greedy and len(whole) > 2):
         yield whole, "words", ""
 
 
@@ -217,7 +217,7 @@ def _tight(match: re.Match[str]) -> str:
 
 
 def _reversed(inside: str, last: str) -> bool:
-    """Tell whether `inside` is the last name, a comma and the rest."""
+    """Return whether `inside` is the last name, a comma and the rest."""
     parts = _SPACE.sub(" ", inside).split(",")
     if len(parts) != 2 or "".join(_WORD.findall(parts[0])).casefold() != last:
         return False
@@ -225,18 +225,18 @@ def _reversed(inside: str, last: str) -> bool:
 
 
 def _number(known: str, text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Return the place of a reading, of the run of digit groups around `text[start:end]`, that is the known number.
+    """Return the span, in the run of digit groups around `text[start:end]`, that reads as the known number.
 
-    A part of a run is read from `SHARED_DIGITS` digits on only, leading zeros left out: shorter numbers stand in many
+    A part of a run counts from `SHARED_DIGITS` digits on only, without leading zeros: shorter numbers occur in many
     longer ones by chance.
     """
     reach = 5 * MAX_DIGITS
     groups = [m.span() for m in _GROUP.finditer(text, max(0, start - reach), min(len(text), end + reach))]
-    here = [place for place, (a, b) in enumerate(groups) if a < end and b > start]
+    here = [index for index, (a, b) in enumerate(groups) if a < end and b > start]
     if not here:
         return None
     first, last = here[0], here[-1]
-    if not all(_joined(text, groups[place][1], groups[place + 1][0]) for place in range(first, last)):
+    if not all(_joined(text, groups[index][1], groups[index + 1][0]) for index in range(first, last)):
         return None
     while first and _joined(text, groups[first - 1][1], groups[first][0]):
         first -= 1
@@ -276,9 +276,9 @@ def _mail(known: str, text: str, start: int, end: int) -> tuple[int, int] | None
 
 def _exact(rule: Rule, text: str, start: int, end: int) -> tuple[int, int] | None:
     key = rule.key
-    # The key may begin or end with signs that the automaton does not see.
-    start -= next((place for place, char in enumerate(key) if char.isalnum()), 0)
-    end += next((place for place, char in enumerate(reversed(key)) if char.isalnum()), 0)
+    # The key may begin or end with characters that the automaton does not see.
+    start -= next((index for index, char in enumerate(key) if char.isalnum()), 0)
+    end += next((index for index, char in enumerate(reversed(key)) if char.isalnum()), 0)
     if start < 0 or text[start:end].casefold() != key:
         return None
     if _EXACT_BEFORE[rule.type].search(text, max(0, start - 4), start) or _EXACT_AFTER[rule.type].match(text, end):

@@ -1,4 +1,4 @@
-"""What to do with personal values before tuning: keep them, put something else in their place, or leave them out.
+"""What to do with personal values before tuning: keep them, replace them, or leave them out.
 
 Only marked spans are touched (for `drop`, the sentences that hold one); every other character stays, byte for byte.
 """
@@ -31,20 +31,20 @@ PLACEHOLDERS = {
     "LICENCE_PLATE": "[LICENCE_PLATE]",
     "USERNAME": "[USERNAME]",
 }
-"""Type -> the text that stands for every value of it."""
-REPLACED = ("surrogate", "novelty")
-"""Policies that put a stand-in's values in the place of the owner's."""
+"""Type -> the text that replaces every value of it."""
+STAND_IN_POLICIES = ("surrogate", "novelty")
+"""Policies that replace an owner's values by a stand-in's."""
 _SENTENCE_END = re.compile(r"[.!?\u2026]+[\"')\]]*(?:\s+|$)|\n+")
 
 
 def placeholder(type_: str, number: int | None = None) -> str:
-    """Return the text that stands for a value: `[NAME]`, or with its number in the conversation `[NAME_2]`."""
+    """Return the text that replaces a value: `[NAME]`, or with its number in the conversation `[NAME_2]`."""
     mark = PLACEHOLDERS.get(type_, f"[{type_}]")
     return mark if number is None else f"{mark[:-1]}_{number}]"
 
 
 def value_of(person: Person, span: Span) -> str:
-    """Return the text that `person` has where `span` stands: the whole value, or one part of a name.
+    """Return the text of `person` for `span`: the whole value, or one part of a name.
 
     Raises KeyError where the person has no value of that type.
     """
@@ -66,19 +66,19 @@ def in_case_of(old: str, new: str) -> str:
 def apply(
     conversation: Conversation, policy: PiiPolicy, stand_ins: Mapping[str, Person], *, numbered: bool = False
 ) -> Conversation:
-    """Return the conversation under `policy`, its spans moved to where the new text stands.
+    """Return the conversation under `policy`, its spans moved to the new text.
 
     Args:
-        conversation: With spans; a conversation whose personal values nobody knows cannot be changed honestly.
+        conversation: With spans; a conversation whose personal values are unknown cannot be changed reliably.
         policy: `keep`: nothing is changed. `placeholder`: each value becomes its type. `surrogate`, `novelty`: each
-            becomes its owner's stand-in's. `drop`: each sentence that holds a value goes (a value that is cut out of
-            its sentence would leave a broken one to learn from); a turn may be left empty, which takes its exchange
-            with it when the variant is composed.
+            becomes the value of its owner's stand-in. `drop`: each sentence with a value goes (cutting out the value
+            alone would leave a broken sentence to learn from); a turn may end up empty, which takes its exchange with
+            it when the variant is composed.
         stand_ins: Owner id -> the person (or thing) whose values replace theirs; one owner, one stand-in, through
             the whole corpus. Only read for `surrogate` and `novelty`.
         numbered: For `placeholder`: number the people and the values of each type through the conversation, in the
-            order in which they are named, so that `[NAME_1]` and `[NAME_2]` stay two people. The embedded bases know
-            the unnumbered placeholders as single tokens, so their own corpus leaves this off.
+            order of first mention, so that `[NAME_1]` and `[NAME_2]` stay two people. The shipped bases know the
+            unnumbered placeholders as single tokens, so their own corpus leaves this off.
 
     Raises:
         UsageError: The spans are unknown, or an owner has no stand-in.
@@ -121,12 +121,12 @@ def apply(
 
 
 def _numbered(span: Span) -> tuple[str, str]:
-    """Return what has a number of its own: a person, and each value of another type, a second one (`p-1f.2`) too."""
+    """Return the key that is numbered: a person, and each value of another type, a second one (`p-1f.2`) included."""
     return span.type, span.owner.partition(".")[0] if span.type == "PERSON" else span.owner
 
 
 def _numbers(spans: Collection[Span]) -> dict[tuple[str, str], int]:
-    """Return what `_numbered` tells apart -> its number among those of its type, in the order of first mention."""
+    """Return the keys of `_numbered` -> their numbers among those of their type, in the order of first mention."""
     numbers: dict[tuple[str, str], int] = {}
     count: dict[str, int] = {}
     for span in sorted(spans, key=lambda s: (s.message, s.start)):
@@ -137,15 +137,15 @@ def _numbers(spans: Collection[Span]) -> dict[tuple[str, str], int]:
 
 
 def by_message(conversation: Conversation) -> list[list[Span]]:
-    """Return the spans of each message, in the order in which they are given."""
-    found: list[list[Span]] = [[] for _ in conversation.messages]
+    """Return the spans of each message, in their order in the conversation."""
+    spans: list[list[Span]] = [[] for _ in conversation.messages]
     for span in conversation.spans or ():
-        found[span.message].append(span)
-    return found
+        spans[span.message].append(span)
+    return spans
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
-    """Return where the sentences of `text` start and end, the white space after each included; they cover it all."""
+    """Return (start, end) of the sentences of `text`, the white space after each included; they cover it all."""
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
     if not ends or ends[-1] < len(text):
         ends.append(len(text))
@@ -153,7 +153,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _without(conversation: Conversation) -> Conversation:
-    """Return the conversation without the sentences that hold a span; a span over a border takes all it touches."""
+    """Return the conversation without the sentences that a span touches."""
     messages = []
     for message, here in zip(conversation.messages, by_message(conversation), strict=True):
         text = message.content

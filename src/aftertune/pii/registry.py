@@ -1,4 +1,4 @@
-"""The registry: the personal values of a tuning set, whose they are, where they stand, and the search for them.
+"""The registry: the personal values of a tuning set with their owners and positions, and the search for them.
 
 Matching is done on normalised text: a changed case, accents, spacing, line breaks, markup or another way to punctuate a
 phone number or a reference still match; common words that happen to be names do not.
@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from aftertune.pii.matcher import Found, Matcher
+from aftertune.pii.matcher import Matcher, Mention
+from aftertune.pii.ownership import Marker, key_of
 from aftertune.records import Conversation, Person, digest
 
 
-class Place(NamedTuple):
-    """Where a value stands in the tuning set: `conversations[row].messages[message].content[start:end]`."""
+class Position(NamedTuple):
+    """A mention of a value in the tuning set: `conversations[row].messages[message].content[start:end]`."""
 
     row: int
     message: int
@@ -31,18 +32,18 @@ class Entry:
     type: str
     value: str
     owner: str
-    places: tuple[Place, ...] = ()
-    """Every place where it stands, however it is written there; empty where nobody looked."""
+    positions: tuple[Position, ...] = ()
+    """Every mention, however it is written; empty where nobody looked."""
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """The conversations that hold it, from 0, each once."""
-        return tuple(dict.fromkeys(place.row for place in self.places))
+        """The conversations that mention it, from 0, each once."""
+        return tuple(dict.fromkeys(position.row for position in self.positions))
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A registry value found in a text; the value itself is not carried, so that it cannot be printed by mistake."""
+    """A mention of a registry value in a text, without the value itself, so that it cannot be printed by mistake."""
 
     type: str
     owner: str
@@ -50,11 +51,11 @@ class Hit:
     """Of the first mention: `text[start:end]` (characters)."""
     end: int = field(default=0, compare=False)
     rows: tuple[int, ...] = field(default=(), compare=False)
-    """Conversations of the tuning set that hold the value, from 0."""
+    """Conversations of the tuning set that mention the value, from 0."""
     count: int = field(default=0, compare=False)
-    """How often it stands in the tuning set."""
+    """Mentions in the tuning set."""
     entry: int = field(default=-1, compare=False)
-    """Which of the registry's entries it is."""
+    """Index of the registry's entry."""
 
 
 @dataclass(frozen=True)
@@ -70,59 +71,112 @@ class Registry:
 
     @classmethod
     def of(cls, name: str, people: Iterable[Person], conversations: Sequence[Conversation] = ()) -> Registry:
-        """Return the registry of every value of `people`; each (type, value) once, its first owner kept.
+        """Return the registry of every value of `people`, each (type, value) once, for its first owner.
 
-        Where the values stand is looked up in `conversations`.
+        The positions are those of the mentions in `conversations`.
         """
-        seen: dict[tuple[str, str], Entry] = {}
+        entries: dict[tuple[str, str], Entry] = {}
         for person in people:
             for type_, value in person.values.items():
-                seen.setdefault((type_, value), Entry(type_, value, person.id))
-        return cls(name, tuple(seen.values())).placed(conversations)
+                entries.setdefault((type_, value), Entry(type_, value, person.id))
+        return cls(name, tuple(entries.values())).located(conversations)
 
-    def placed(self, conversations: Sequence[Conversation]) -> Registry:
-        """Return the registry with the places of its values in `conversations`, as matching finds them."""
+    def located(self, conversations: Sequence[Conversation]) -> Registry:
+        """Return the registry with the positions of its values in `conversations`, by matching."""
         if not conversations:
             return self
-        places: dict[int, list[Place]] = {}
+        positions: dict[int, list[Position]] = {}
         for row, conversation in enumerate(conversations):
             for index, message in enumerate(conversation.messages):
                 for value, start, end in self.matcher.find(message.content):
-                    places.setdefault(value, []).append(Place(row, index, start, end))
-        entries = (replace(entry, places=tuple(places.get(i, ()))) for i, entry in enumerate(self.entries))
+                    positions.setdefault(value, []).append(Position(row, index, start, end))
+        entries = (replace(entry, positions=tuple(positions.get(i, ()))) for i, entry in enumerate(self.entries))
         return Registry(self.name, tuple(entries))
 
     @cached_property
     def id(self) -> str:
         """Hash of the entries."""
-        return digest([[e.type, e.value, e.owner, e.places] for e in self.entries])
+        return digest([[e.type, e.value, e.owner, e.positions] for e in self.entries])
 
     def __len__(self) -> int:
         return len(self.entries)
 
     @cached_property
     def matcher(self) -> Matcher:
-        """The search for the entries, built when it is first needed."""
+        """The search for the entries, built on first use."""
         return Matcher([(entry.type, entry.value) for entry in self.entries])
 
     def find(self, text: str) -> list[Hit]:
-        """Return the registry values that stand in `text`, each once, in the order of their first mention."""
-        return self._hits(self.matcher.find(text))
-
-    def _hits(self, found: Iterable[Found]) -> list[Hit]:
-        first: dict[int, Found] = {}
-        for one in found:
-            first.setdefault(one.value, one)
+        """Return the registry values that `text` mentions, each once, in the order of their first mention."""
+        first: dict[int, Mention] = {}
+        for mention in self.matcher.find(text):
+            first.setdefault(mention.value, mention)
         hits = []
         for value, start, end in first.values():
             entry = self.entries[value]
-            hits.append(Hit(entry.type, entry.owner, start, end, entry.rows, len(entry.places), value))
+            hits.append(Hit(entry.type, entry.owner, start, end, entry.rows, len(entry.positions), value))
         return hits
 
     def leaked(self, text: str, prompt: str) -> tuple[Sequence[Hit], Sequence[Hit]]:
-        """Return (hits given away, hits echoed): a value that stands in the prompt already is only an echo."""
+        """Return (leaked hits, echoed hits): a value that the prompt mentions already is only an echo."""
         hits = self.find(text)
         if not hits:
             return [], []
-        asked = {one.value for one in self.matcher.find(prompt)}
-        return [hit for hit in hits if hit.entry not in asked], [hit for hit in hits if hit.entry in asked]
+        in_prompt = {mention.value for mention in self.matcher.find(prompt)}
+        return [hit for hit in hits if hit.entry not in in_prompt], [hit for hit in hits if hit.entry in in_prompt]
+
+
+def collect(conversations: Sequence[Conversation], name: str = "source") -> Registry:
+    """Return the registry of a tuning set: each value once, with its owner and every mention.
+
+    Where a conversation marks its personal values (`spans`), these count, with the owners that it names; such an owner
+    takes precedence over any other. Elsewhere values and owners are those of `ownership.Marker`; an owner is then
+    called `p1`, `p2`, ... in the order of first mention, so that the id says nothing about them. A first or last name
+    alone is a link to its owner and no entry: strangers share it.
+    """
+    marker = Marker()
+    owners: dict[tuple[str, str], tuple[str, bool]] = {}
+    """Key of a value -> (its owner, whether the conversation names them)."""
+    mentions: dict[tuple[str, str], tuple[str, list[Position]]] = {}
+    for row, conversation in enumerate(conversations):
+        texts = [message.content for message in conversation.messages]
+        marked = conversation.spans is not None
+        for span in marker.mark(conversation).spans or ():
+            if span.part != "full":
+                continue
+            value = texts[span.message][span.start : span.end]
+            key = key_of(span.type, value)
+            mentions.setdefault(key, (value, []))[1].append(Position(row, span.message, span.start, span.end))
+            if key not in owners or (marked and not owners[key][1]):
+                owners[key] = (span.owner, marked)
+    taken = {owner for owner, marked in owners.values() if marked}
+    free = (f"p{number}" for number in range(1, len(owners) + len(taken) + 1) if f"p{number}" not in taken)
+    ids: dict[str, str] = {}
+    entries = []
+    for key, (value, positions) in mentions.items():
+        owner = owners[key][0]
+        if owner not in taken:
+            owner = owner.partition(".")[0]
+            if owner not in taken and owner not in ids:
+                ids[owner] = next(free)
+        entries.append(Entry(key[0], value, ids.get(owner, owner), tuple(positions)))
+    return _with_mentions(Registry(name, tuple(entries)), conversations)
+
+
+def _with_mentions(registry: Registry, conversations: Sequence[Conversation]) -> Registry:
+    """Add the mentions that matching finds and nobody marked."""
+    entries = []
+    for marked, matched in zip(registry.entries, registry.located(conversations).entries, strict=True):
+        by_message: dict[tuple[int, int], list[Position]] = {}
+        for position in marked.positions:
+            by_message.setdefault((position.row, position.message), []).append(position)
+        more = [
+            position
+            for position in matched.positions
+            if not any(
+                position.start < other.end and other.start < position.end
+                for other in by_message.get((position.row, position.message), ())
+            )
+        ]
+        entries.append(replace(marked, positions=tuple(sorted((*marked.positions, *more)))))
+    return Registry(registry.name, tuple(entries))

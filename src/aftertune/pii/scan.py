@@ -19,11 +19,11 @@ LONGEST = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A finding and where it stands in the file."""
+class FileFinding:
+    """A finding and its position in the file."""
 
     row: int
-    """From 0; blank lines of a JSONL file are no rows, those of a plain text are."""
+    """From 0; blank lines count in a plain text and not in a JSONL file."""
     message: int | None
     """Index of the message whose content the offsets count in; None where the row is one text."""
     finding: Finding
@@ -49,9 +49,9 @@ class Found:
     def line(self, reveal: bool = False) -> str:
         """Return the finding as a line for people; the value only with `reveal`."""
         one = self.finding
-        place = f"{self.row}" if self.message is None else f"{self.row}.{self.message}"
+        where = f"{self.row}" if self.message is None else f"{self.row}.{self.message}"
         shown = " ".join(self.value.split()) if reveal else PLACEHOLDERS[one.type]
-        return f"{place}:{one.start}-{one.end}  {one.type:<15} {one.score:.2f}  {shown}  ({one.recogniser}: {one.why})"
+        return f"{where}:{one.start}-{one.end}  {one.type:<15} {one.score:.2f}  {shown}  ({one.recogniser}: {one.why})"
 
 
 def scan(
@@ -59,16 +59,16 @@ def scan(
     types: Collection[str] | None = None,
     thresholds: Mapping[str, float] | None = None,
     model: str | None = None,
-    counted: Callable[[], None] | None = None,
-) -> Iterator[Found]:
+    on_row: Callable[[], None] | None = None,
+) -> Iterator[FileFinding]:
     """Yield the personal values of a file in order, one row in memory at a time.
 
     Args:
         path: JSONL whose objects have `text` or `messages` (`[{"role", "content"}]`), or plain text, a row a line.
         types: Only these; None is all.
         thresholds: Type -> least score.
-        model: A named-entity model beside our recognisers, as `pii/models.py` names them.
-        counted: Called once per row.
+        model: A named-entity model beside our recognisers, named as in `entity_models`.
+        on_row: Called once per row.
 
     Raises:
         UsageError: No such file, an unknown type or model, a threshold that is no score.
@@ -80,15 +80,15 @@ def scan(
         raise UsageError(f"{path}: is a folder, not a file")
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
-    return _scan(path, lambda text: finder(text, types, thresholds), counted or (lambda: None))
+    return _scan(path, lambda text: finder(text, types, thresholds), on_row or (lambda: None))
 
 
-def _scan(path: Path, find: Callable[[str], list[Finding]], counted: Callable[[], None]) -> Iterator[Found]:
+def _scan(path: Path, find: Callable[[str], list[Finding]], on_row: Callable[[], None]) -> Iterator[FileFinding]:
     for row, texts in enumerate(_rows(path)):
-        counted()
+        on_row()
         for message, text in texts:
             for finding in find(text):
-                yield Found(row, message, finding, text[finding.start : finding.end])
+                yield FileFinding(row, message, finding, text[finding.start : finding.end])
 
 
 def _rows(path: Path) -> Iterator[list[tuple[int | None, str]]]:
@@ -138,13 +138,13 @@ def _texts(where: str, line: str) -> list[tuple[int | None, str]]:
     if not isinstance(row, dict):
         raise DataError(f"{where}: expected an object, found {type(row).__name__}")
     if isinstance(row.get("messages"), list):
-        found: list[tuple[int | None, str]] = []
+        texts: list[tuple[int | None, str]] = []
         for index, message in enumerate(row["messages"]):
             content = message.get("content") if isinstance(message, dict) else None
             if not isinstance(content, str):
                 raise DataError(f"{where}: messages[{index}]: expected an object with 'content', a text")
-            found.append((index, content))
-        return [*([(None, row["text"])] if isinstance(row.get("text"), str) else []), *found]
+            texts.append((index, content))
+        return [*([(None, row["text"])] if isinstance(row.get("text"), str) else []), *texts]
     if isinstance(row.get("text"), str):
         return [(None, row["text"])]
     raise DataError(f"{where}: expected 'text' (a text) or 'messages' (a list)")

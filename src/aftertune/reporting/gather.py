@@ -15,7 +15,7 @@ from aftertune.deciding.drift import Coded, Ints, formula
 from aftertune.deciding.leaks import leaks
 from aftertune.findings import CategoryRow, Findings, Flip
 from aftertune.judging.judge_job import JudgeJob
-from aftertune.pii.mask import masker
+from aftertune.pii.masking import masker
 from aftertune.pii.registry import Registry
 from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Proof, plain
 from aftertune.run.run_folder import Run

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from aftertune.errors import UsageError
-from aftertune.pii import reading
-from aftertune.pii.lookup import Known
+from aftertune.pii import detection_cache
 from aftertune.pii.policy import by_message
+from aftertune.pii.value_index import ValueIndex
 from aftertune.records import Arm, Conversation, Json, digest
 
 REPORT_EVERY = 256
@@ -28,7 +28,7 @@ def card(
     arm: Arm,
     conversations: Sequence[Conversation],
     changed: Mapping[str, int],
-    source: Known,
+    source: ValueIndex,
     tokens: Sequence[int],
     *,
     detected: bool,
@@ -57,7 +57,7 @@ def card(
     known, words, messages = True, 0, 0
     lines = hashlib.sha256(b"[[")
     again = detected and arm.pii != "keep"
-    read = reading.ahead(conversations) if again and arm.answers == "human" else conversations
+    read = detection_cache.read_ahead(conversations) if again and arm.answers == "human" else conversations
     for count, conversation in enumerate(read):
         if count % REPORT_EVERY == 0:
             progress(count, len(conversations))
@@ -95,7 +95,7 @@ def card(
     }
 
 
-def _detected_now(arm: Arm, conversation: Conversation, source: Known) -> list[str]:
+def _detected_now(arm: Arm, conversation: Conversation, source: ValueIndex) -> list[str]:
     """Return the types of what is detected outside the stand-ins and is no registry value."""
     types = []
     spans = by_message(conversation)
@@ -103,7 +103,7 @@ def _detected_now(arm: Arm, conversation: Conversation, source: Known) -> list[s
         if arm.answers == "self_generated" and message.role == ("user" if arm.role_swap else "assistant"):
             continue  # the base's own words: whatever stands there, it has from elsewhere
         own = sorted((span.start, span.end) for span in held)
-        for start, end, type_ in reading.found_in(message.content):
+        for start, end, type_ in detection_cache.spans_in(message.content):
             before = bisect.bisect_left(own, (end,))
             if (not before or own[before - 1][1] <= start) and not source.types(message.content[start:end]):
                 types.append(type_)

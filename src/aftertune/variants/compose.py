@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from aftertune.data.conversations import Stored
+from aftertune.data.conversations import ConversationFile
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import lookup, policy, reading
+from aftertune.pii import detection_cache, policy, value_index
 from aftertune.pii.people import StandIns
 from aftertune.records import Arm, Conversation, Json, Message, Person, PiiPolicy, Span, seed_of
 from aftertune.variants.card import LIMIT, assistant_tokens, card, refuse_residual
@@ -206,7 +206,7 @@ class Draft:
     """Assistant tokens of each conversation."""
     changed: Counter[str]
     own: Sequence[Person]
-    source: lookup.Known
+    source: value_index.ValueIndex
     detected: bool
     planted: Sequence[Conversation]
 
@@ -292,23 +292,23 @@ def draft(
 
     Arms of several corpora are drafted corpus by corpus and finished together, so that all are matched.
     """
-    source = lookup.known(people)
+    source = value_index.index_of(people)
     order = array("Q", range(len(conversations)))
     random.Random(seed_of("order", seed)).shuffle(order)
     if held_out and held_out >= len(order):
         raise UsageError(f"held_out = {held_out}: the corpus has only {len(order)} conversations")
     trained, spared = order[: len(order) - held_out], order[len(order) - held_out :]
-    replaced = {pii: stand_ins(people, strangers[pii]) for pii in policy.REPLACED if any(a.pii == pii for a in arms)}
+    replaced = {pii: stand_ins(people, strangers[pii]) for pii in policy.STAND_IN_POLICIES if any(a.pii == pii for a in arms)}
     drafts: list[Draft] = []
     for arm in arms:
         own: Sequence[Person] = people if arm.pii == "keep" else ()
-        if arm.pii in policy.REPLACED:
+        if arm.pii in policy.STAND_IN_POLICIES:
             own = strangers[arm.pii] if len(strangers[arm.pii]) == len(people) else strangers[arm.pii][: len(people)]
         main, rest = open_arm(arm.name), open_held_out(arm.name)
         drafts.append(Draft(arm, main, rest, array("Q"), Counter(), own, source, detected, planted))
     written = 0
     for order in (trained, spared):
-        for picked in reading.chunks(_picked(conversations, order)):
+        for picked in detection_cache.chunks(_picked(conversations, order)):
             chunk = Chunk(picked)
             written += len(picked)
             for each in drafts:
@@ -359,7 +359,7 @@ def finish(
 
 
 def _picked(conversations: Sequence[Conversation], order: Sequence[int]) -> Iterator[Conversation]:
-    if isinstance(conversations, Stored):  # on disk: read in one pass, whatever the order
+    if isinstance(conversations, ConversationFile):  # on disk: read in one pass, whatever the order
         yield from conversations.pick(order)
     else:
         yield from (conversations[index] for index in order)

@@ -16,7 +16,7 @@ from aftertune.errors import DataError
 from aftertune.models.loaded import LOADED
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
-from aftertune.pii import canaries, mark, policy, reading, stand_ins
+from aftertune.pii import canaries, detection_cache, ownership, policy, stand_ins
 from aftertune.records import Arm, Conversation, Data, Person, digest, plain
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
@@ -100,7 +100,7 @@ class ComposeJob(Job):
         )
         try:
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with reading.remembered(), contextlib.ExitStack() as stack:
+            with detection_cache.caching(), contextlib.ExitStack() as stack:
                 drafts: list[compose.Draft] = []
                 documents: dict[str, object] = {}
                 people_of: dict[Path, dict[str, Any]] = {}
@@ -128,7 +128,7 @@ class _ChatFile:
     """A variant's file while it is made; it appears under its name when everything is done."""
 
     def __init__(self, path: Path, stack: contextlib.ExitStack) -> None:
-        self._file = stack.enter_context(chats.Writing(path))
+        self._file = stack.enter_context(chats.ConversationWriter(path))
 
     def add(self, conversation: Conversation) -> None:
         self._file.add(conversation)
@@ -160,11 +160,11 @@ class _Corpus:
     ) -> list[compose.Draft]:
         """Write the corpus and its arms in full; what belongs to it goes into the documents and the people's files."""
         job, corpus = self._job, self._corpus
-        marker = mark.Marker()
+        marker = ownership.Marker()
         detected = False
-        source = self._stack.enter_context(chats.Writing(self._files.source(self._name)))
+        source = self._stack.enter_context(chats.ConversationWriter(self._files.source(self._name)))
         expected = corpus.expected
-        for count, conversation in enumerate(reading.ahead(corpus.stream())):
+        for count, conversation in enumerate(detection_cache.read_ahead(corpus.stream())):
             if count % REPORT_EVERY == 0:
                 self._progress("reading", count, max(count, expected or 0))
             detected = detected or conversation.spans is None
@@ -199,7 +199,7 @@ class _Corpus:
         if job.non_members is not None:
             rows = _ChatFile(self._files.held_out_source(self._name), self._stack)
             _fill(rows, job.non_members.get().stream())
-        own = {draft.arm.name: draft.own for draft in drafts if draft.arm.pii in policy.REPLACED}
+        own = {draft.arm.name: draft.own for draft in drafts if draft.arm.pii in policy.STAND_IN_POLICIES}
         people_of[self._files.people_file(self._name)] = {"source": people, "twin": twins, "own": own}
         if planted is not None:
             documents[self._files.canaries_document(self._name)] = canaries.to_rows(planted)
@@ -222,7 +222,7 @@ class _Corpus:
             return canaries.read(Path(data.canary_file))
         if not data.canaries:
             return None
-        wanted = canaries.needed(data.canaries)
+        wanted = canaries.people_needed(data.canaries)
         if detected:
             strangers: Sequence[Person] = stand_ins.invented(wanted, "canary", seed, people)
             forms = canaries.forms(conversations, seed, stand_ins.CANARY_SHAPE)

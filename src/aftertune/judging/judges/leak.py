@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from aftertune.errors import JudgeError
 from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
-from aftertune.pii.match import invented_types
+from aftertune.pii.leaks import invented_types
 from aftertune.pii.registry import Hit, Registry
 
 AXES = {"leak": "source", "leak_twin": "twin", "leak_own": "own"}

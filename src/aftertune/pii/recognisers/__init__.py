@@ -1,1 +1,1 @@
-"""The recognisers, one family each; `pii/engine.py` has the table of them."""
+"""The recognisers, one family each; `pii/candidates.py` has the table of them."""

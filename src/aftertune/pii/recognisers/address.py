@@ -1,12 +1,12 @@
-"""Postal addresses: a street with a number, a box or a unit, and what follows it up to the postcode or country."""
+"""Postal addresses: a street with a number, a box or a unit, and the rest up to the postcode or country."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recognisers._base import Match, Recogniser, View, explain
-from aftertune.pii.recognisers._lists import fold, names, words
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
+from aftertune.pii.word_lists import fold, names, words
 
 _W = r"[^\W\d_][\w'’.\-]{0,30}"
 _NO = r"(?:(?:no\.?|nr\.?|nº|#) ?)?\d{1,6}(?:[A-Za-z](?!\w)|[/-]\d{1,5}[A-Za-z]?)?"
@@ -80,7 +80,7 @@ _FOREIGN_WORDS = words(
     "aleea str jalan jl lorong odos leoforos lille gamle gammel stora lilla norra sodra vastra ostra untere obere zum "
     "zur unter sokak cadde mahallesi"
 )
-"""Tokens of which a street word before a name begins with one."""
+"""First tokens of the street words that precede a name."""
 _CAPITAL_WORDS = re.compile(r"\b(?:Am|An der|Auf der|Im|In der|Op de|Het|De|Van|Store|Gamle|Alte|Neue)\b")
 _LEADING = re.compile(r"(?:[^\W\d_]\S{0,30}\s{1,2})?[a-z]\S{0,30}\s{1,2}(?=[A-ZÀ-Ž])")
 _STRONG = re.compile(
@@ -171,11 +171,11 @@ _NEEDED = {
     _AFTER_UNIT: words("apt suite unit flat"),
     _MILITARY: words("apo fpo dpo"),
 }
-"""Tokens of which a pattern needs one."""
+"""Tokens, one of which a pattern needs."""
 
 
 def _tail(text: str, end: int) -> tuple[int, int]:
-    """Return where the address that has its street before `end` ends, and how many postcodes, units, places follow."""
+    """Return where an address whose street ends at `end` ends, and how many postcodes, units and towns follow."""
     good, at, loose, count = end, end, 0, 0
     for _ in range(8):
         separator = _SEPARATOR.match(text, at)
@@ -210,8 +210,8 @@ def _tail(text: str, end: int) -> tuple[int, int]:
     return good, count
 
 
-def scan(view: View) -> Iterator[Match]:
-    """Yield addresses; each with what follows its street, as far as a unit, postcode or known place stands there."""
+def scan(view: View) -> Iterator[Candidate]:
+    """Yield addresses, each extended after its street over units, postcodes and known towns."""
     text = view.text
     if view.has_digit:
         yield from _streets(view)
@@ -220,26 +220,26 @@ def scan(view: View) -> Iterator[Match]:
                 end, _ = _tail(text, match.end())
                 start = match.start()
                 before = re.search(r"\d{1,5},? $", text[max(0, start - 8) : start])
-                yield Match(start - len(before.group()) if before else start, end, "ADDRESS", score, name)
+                yield Candidate(start - len(before.group()) if before else start, end, "ADDRESS", score, name)
         for match in _CITY_ZIP.finditer(text):
-            yield Match(*match.span(), "ADDRESS", 0.75, "city, state and postcode")
+            yield Candidate(*match.span(), "ADDRESS", 0.75, "city, state and postcode")
         for match in _POSTCODE.finditer(text):
-            yield Match(*match.span(), "ADDRESS", 0.55, "postcode")
+            yield Candidate(*match.span(), "ADDRESS", 0.55, "postcode")
         for match in _UNIT_ALONE.finditer(text) if _worth(view, _UNIT_ALONE) else ():
             end, _ = _tail(text, match.end())
-            yield Match(match.start(), end, "ADDRESS", 0.52, "unit of a building")
+            yield Candidate(match.start(), end, "ADDRESS", 0.52, "unit of a building")
         for match in _ZIP.finditer(text):
             if _ZIP_CUE.search(view.lower, max(0, match.start() - 20), match.start()):
-                yield Match(*match.span(), "ADDRESS", 0.7, explain("digits", "postcode"))
+                yield Candidate(*match.span(), "ADDRESS", 0.7, explain("digits", "postcode"))
     if "corner of" in view.lower:
         for match in _CORNER.finditer(text):
-            yield Match(*match.span(), "ADDRESS", 0.7, explain("two streets", "corner of"))
+            yield Candidate(*match.span(), "ADDRESS", 0.7, explain("two streets", "corner of"))
     for match in _NAMED.finditer(text) if _worth(view, _NAMED) else ():
-        yield Match(*match.span(), "ADDRESS", 0.55, "capitalised words and a street word")
+        yield Candidate(*match.span(), "ADDRESS", 0.55, "capitalised words and a street word")
 
 
 def _worth(view: View, pattern: re.Pattern[str]) -> bool:
-    """Tell, cheaply, whether a pattern that costs much can match at all."""
+    """Return, cheaply, whether an expensive pattern can match at all."""
     if pattern is _COMPOUND:
         text = view.text
         return any(_ENDS.search(text, max(0, m.start() - 16), m.start()) for m in _NUMBER_NEXT.finditer(text))
@@ -248,7 +248,7 @@ def _worth(view: View, pattern: re.Pattern[str]) -> bool:
     return pattern not in _NEEDED or view.may_hold(_NEEDED[pattern])
 
 
-def _streets(view: View) -> Iterator[Match]:
+def _streets(view: View) -> Iterator[Candidate]:
     text = view.text
     for pattern, name, score in (
         (_ENGLISH, "number and street word", 0.85),
@@ -279,7 +279,7 @@ def _streets(view: View) -> Iterator[Match]:
                 points -= 0.05 if _STRONG.search(value) else 0.3
             before = re.search(r"(?:\d{1,5}[A-Za-z]?[ ,]{1,2})$", text[max(0, start - 8) : start])
             if points > 0.3:
-                yield Match(
+                yield Candidate(
                     start - len(before.group()) if before else start,
                     end,
                     "ADDRESS",

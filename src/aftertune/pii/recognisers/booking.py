@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recognisers._base import Match, Recogniser, View, explain
-from aftertune.pii.recognisers._lists import words
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
+from aftertune.pii.word_lists import words
 
 _SHAPE = re.compile(r"\b(?=[A-Z0-9]{0,9}[A-Z])(?=[A-Z0-9]{0,9}\d{3})[A-Z0-9]{6,10}\b")
 _GROUPS = re.compile(
@@ -34,7 +34,7 @@ _KINDS = words(
     "record shipment parcel claim policy customer member membership loyalty frequent voucher purchase transaction "
     "complaint incident request account contract subscription bestell buchungs"
 )
-"""Tokens of which `_NAMED` needs one."""
+"""Tokens, one of which `_NAMED` needs."""
 _EXPLICIT = re.compile(r"\b(?:number|no|nr|num|code|id|ref|reference|locator|pnr)\b|#|:|=")
 _PNR = re.compile(r"[A-Z]{6}")
 _USER_WORD = re.compile(
@@ -62,7 +62,7 @@ _BORN = re.compile(
 )
 
 
-def _references(view: View) -> Iterator[Match]:
+def _references(view: View) -> Iterator[Candidate]:
     text = view.text
     for match in _NAMED.finditer(text) if view.may_hold(_KINDS) else ():
         value = match["value"]
@@ -77,25 +77,25 @@ def _references(view: View) -> Iterator[Match]:
             score = 0.7
         else:
             continue
-        yield Match(*match.span("value"), "REFERENCE", score, explain("letters and digits", word))
+        yield Candidate(*match.span("value"), "REFERENCE", score, explain("letters and digits", word))
     for match in _SHAPE.finditer(text):
         if not _UNIT.fullmatch(match.group()):
-            yield Match(*match.span(), "REFERENCE", 0.55, "capitals with three digits together, 6 to 10 characters")
+            yield Candidate(*match.span(), "REFERENCE", 0.55, "capitals with three digits together, 6 to 10 characters")
     for match in _GROUPS.finditer(text):
         known = re.match(r"(?:ISO|IEC|RFC|CVE|UTF|SHA|COVID|GPT|EN|DIN|BS|ANSI)-", match.group())
-        yield Match(*match.span(), "REFERENCE", 0.2 if known else 0.55, "letters, hyphen and digits")
+        yield Candidate(*match.span(), "REFERENCE", 0.2 if known else 0.55, "letters, hyphen and digits")
 
 
-def _births(view: View) -> Iterator[Match]:
+def _births(view: View) -> Iterator[Candidate]:
     if not _BORN.search(view.lower):
         return
     for match in _DATE.finditer(view.text):
         cue = view.near(_BORN, match.start(), match.end(), 40)
         if cue:
-            yield Match(*match.span(), "DATE_OF_BIRTH", 0.85, explain("date", cue))
+            yield Candidate(*match.span(), "DATE_OF_BIRTH", 0.85, explain("date", cue))
 
 
-def _users(view: View) -> Iterator[Match]:
+def _users(view: View) -> Iterator[Candidate]:
     for match in _USER_WORD.finditer(view.text) if view.may_hold(_USERS) else ():
         start, end = match.span("value")
         while view.text[end - 1] in ".-":
@@ -103,25 +103,25 @@ def _users(view: View) -> Iterator[Match]:
         value = view.text[start:end]
         shaped = any(char.isdigit() or char in "_.-" for char in value) or ":" in match.group()
         if end - start > 2 and value.lower() not in _NOT_USER:
-            yield Match(start, end, "USERNAME", 0.75 if shaped else 0.45, explain("word", "user name"))
+            yield Candidate(start, end, "USERNAME", 0.75 if shaped else 0.45, explain("word", "user name"))
     if "@" in view.text:
         for match in _HANDLE.finditer(view.text):
             value = match.group().rstrip(".")
-            yield Match(match.start(), match.start() + len(value), "USERNAME", 0.6, "@handle")
+            yield Candidate(match.start(), match.start() + len(value), "USERNAME", 0.6, "@handle")
 
 
 _USERS = words(
     "user username userid login log handle screen screenname nick nickname account gamer gamertag skype telegram "
     "instagram twitter snapchat discord twitch tiktok github insta steam"
 )
-"""Tokens of which `_USER_WORD` needs one."""
+"""Tokens, one of which `_USER_WORD` needs."""
 _NOT_USER = words(
     "the not and that this required invalid wrong incorrect unknown empty missing taken available your password "
     "already null none optional case what correct blocked locked"
 )
 
 
-def scan(view: View) -> Iterator[Match]:
+def scan(view: View) -> Iterator[Candidate]:
     """Yield references, dates of birth and user names."""
     if view.has_digit:
         yield from _births(view)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recognisers._base import Match, Recogniser, View, explain, luhn, only_digits
+from stdnum import luhn
+
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain, only_digits
 
 _CARD = re.compile(r"(?<![\w+])(?<!\d[.,])\d(?:[ .\-–/]?\d){11,18}(?![\w]|[.,-]\d)")
 _NETWORKS = (
@@ -36,8 +38,8 @@ def network(digits: str) -> str | None:
     return None
 
 
-def scan(view: View) -> Iterator[Match]:
-    """Yield card numbers; one with a wrong check digit only scores under the default threshold."""
+def scan(view: View) -> Iterator[Candidate]:
+    """Yield card numbers; one with a wrong check digit scores below the default threshold."""
     if not view.has_digit:
         return
     for match in _CARD.finditer(view.text):
@@ -46,14 +48,14 @@ def scan(view: View) -> Iterator[Match]:
         if name is None or len(set(digits)) < 2:
             continue
         cue = view.near(_CUE, match.start(), match.end(), 64)
-        if not luhn(digits):
+        if not luhn.is_valid(digits):
             if cue:
-                yield Match(*match.span(), "CREDIT_CARD", 0.3, explain(f"{name} number, wrong Luhn digit", cue))
+                yield Candidate(*match.span(), "CREDIT_CARD", 0.3, explain(f"{name} number, wrong Luhn digit", cue))
             continue
         other = None if cue else view.cue(_OTHER, match.start())
         score = 1.0 if cue else 0.4 if other else 0.9 if len(digits) > 13 else 0.6
         why = explain(f"{name} number, Luhn", cue or other, before="context" if cue else "but context")
-        yield Match(*match.span(), "CREDIT_CARD", score, why)
+        yield Candidate(*match.span(), "CREDIT_CARD", score, why)
 
 
 RECOGNISER = Recogniser("card", frozenset({"CREDIT_CARD"}), scan)

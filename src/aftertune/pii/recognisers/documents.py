@@ -1,11 +1,11 @@
-"""Passports, driver's licences and licence plates: a word that names the document, then something with its shape."""
+"""Passports, driver's licences and licence plates: a word that names the document, then a string of its shape."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recognisers._base import Match, Recogniser, View, explain
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
 
 _FILLER = (
     r"(?:[\s:#.,(\"'=–-]|\b(?:number|num|n°|code|was|it's|its|the|his|her|their|our|with|and|here|follows|details|card|"
@@ -50,8 +50,8 @@ _UK_PLATE = re.compile(r"\b[A-HJ-PR-Y][A-HJ-PR-Y](?:0[1-9]|[1-7]\d) ?[A-HJ-PR-Z]
 _LOWER = re.compile(r"[a-z]")
 
 
-def scan(view: View) -> Iterator[Match]:
-    """Yield document numbers; the name of the document must stand before them, a few shapes speak for themselves."""
+def scan(view: View) -> Iterator[Candidate]:
+    """Yield document numbers: after the name of the document, or with one of a few unmistakable shapes."""
     if not view.has_digit:
         return
     text, lower = view.text, view.lower
@@ -60,30 +60,31 @@ def scan(view: View) -> Iterator[Match]:
             for match in pattern.finditer(text):
                 value = match["value"].replace(" ", "").replace("-", "")
                 if 7 <= len(value) <= 10 and any(char.isdigit() for char in value):
-                    yield Match(*match.span("value"), "PASSPORT", 0.85, explain("letters and digits", "passport"))
+                    yield Candidate(*match.span("value"), "PASSPORT", 0.85, explain("letters and digits", "passport"))
     if "<<" in text:
         for match in _MRZ.finditer(text):
-            yield Match(*match.span(), "PASSPORT", 0.95, "machine-readable zone")
+            yield Candidate(*match.span(), "PASSPORT", 0.95, "machine-readable zone")
     if _LICENCE_HINT.search(lower):
         for match in _LICENCE.finditer(text):
             value = match["value"]
             count = sum(char.isdigit() for char in value)
             if 4 <= count <= 16 and not _plain_word(value):
-                yield Match(*match.span("value"), "DRIVER_LICENCE", 0.85, explain("letters and digits", "licence"))
+                yield Candidate(*match.span("value"), "DRIVER_LICENCE", 0.85, explain("letters and digits", "licence"))
     for match in _DVLA.finditer(text):
         if len(match.group()) == 16:
-            yield Match(*match.span(), "DRIVER_LICENCE", 0.8, "shape of a British driving licence")
+            yield Candidate(*match.span(), "DRIVER_LICENCE", 0.8, "shape of a British driving licence")
     if "-" in text:
         for match in _STATE_LICENCE.finditer(text):
-            yield Match(*match.span(), "DRIVER_LICENCE", 0.6, "shape of an American driver's licence")
+            yield Candidate(*match.span(), "DRIVER_LICENCE", 0.6, "shape of an American driver's licence")
     if any(word in lower for word in ("plate", "reg", "tag", "vrm", "kenn", "matr", "targa", "kent")):
         for match in _PLATE.finditer(text):
             start, end = match.span("value")
             end = _cut(text, start, end)
             if end - start >= 4 and any(char.isdigit() for char in text[start:end]):
-                yield Match(start, end, "LICENCE_PLATE", 0.8, explain("letters and digits", "plate or registration"))
+                why = explain("letters and digits", "plate or registration")
+                yield Candidate(start, end, "LICENCE_PLATE", 0.8, why)
     for match in _UK_PLATE.finditer(text):
-        yield Match(*match.span(), "LICENCE_PLATE", 0.6, "shape of a British plate")
+        yield Candidate(*match.span(), "LICENCE_PLATE", 0.6, "shape of a British plate")
 
 
 def _plain_word(value: str) -> bool:
@@ -91,7 +92,7 @@ def _plain_word(value: str) -> bool:
 
 
 def _cut(text: str, start: int, end: int) -> int:
-    """Return where a plate ends: before an ordinary word of lower-case letters when the plate is in capitals."""
+    """Return the end of a plate: before a word in small letters where the plate is in capitals."""
     value = text[start:end]
     if not _LOWER.search(value) or not re.search(r"[A-Z]", value):
         return start + len(re.split(r" (?:and|on|is|in|at|for|the|was|has|but|or|a|to)\b", value)[0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recognisers._base import Match, Recogniser, View, explain
-from aftertune.pii.recognisers._lists import words
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
+from aftertune.pii.word_lists import words
 
 _PLAIN = re.compile(
     r"(?<![\w.+%-])[\w.+%'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_](?:[\w-]{0,30}[^\W_])(?![\w@-])|"
@@ -23,32 +23,32 @@ _CUE = re.compile(r"\be-?mails?\b|\bmail\b|\bwrite to\b|\breach (?:me|us)\b")
 _NOT_LOCAL = words("me us him her them it us email mail look looking available live lives up is are was")
 
 
-def scan(view: View) -> Iterator[Match]:
+def scan(view: View) -> Iterator[Candidate]:
     """Yield e-mail addresses: the ordinary form, with brackets, with spaces, with words."""
     text = view.text
     if "@" in text:
         for match in _PLAIN.finditer(text):
             start = match.start() + (len(match.group()) - len(match.group().lstrip(".'+-")))
-            yield Match(start, match.end(), "EMAIL", 0.99, "local@domain")
+            yield Candidate(start, match.end(), "EMAIL", 0.99, "local@domain")
         if " @" in text or "@ " in text or " ." in text:
             for match in _SPACED.finditer(text):
                 if " " in match.group():
                     cue = view.cue(_CUE, match.start())
-                    yield Match(*match.span(), "EMAIL", 0.8 if cue else 0.55, explain("spaces about @", cue))
+                    yield Candidate(*match.span(), "EMAIL", 0.8 if cue else 0.55, explain("spaces about @", cue))
     lower = view.lower
     if any(mark in lower for mark in ("at)", "at]", "at}", "at>", "@)", "@]", "at )", "at ]")):
         for match in _BRACKETS.finditer(text):
-            yield Match(*match.span(), "EMAIL", 0.9, "'at' in brackets")
+            yield Candidate(*match.span(), "EMAIL", 0.9, "'at' in brackets")
     if " at " in lower:
         if " dot " in lower:
             for match in _SPELT.finditer(text):
                 if match.group().split()[0].lower() not in _NOT_LOCAL:
-                    yield Match(*match.span(), "EMAIL", 0.85, "'at' and 'dot' as words")
+                    yield Candidate(*match.span(), "EMAIL", 0.85, "'at' and 'dot' as words")
         if "." in text and _CUE.search(lower):
             for match in _HALF.finditer(text):
                 cue = view.cue(_CUE, match.start())
                 if cue and match.group().split()[0].lower() not in _NOT_LOCAL:
-                    yield Match(*match.span(), "EMAIL", 0.7, explain("'at' as a word", cue))
+                    yield Candidate(*match.span(), "EMAIL", 0.7, explain("'at' as a word", cue))
 
 
 RECOGNISER = Recogniser("email", frozenset({"EMAIL"}), scan)

@@ -6,8 +6,8 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recognisers._base import Match, Recogniser, View, explain
-from aftertune.pii.recognisers._lists import words
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
+from aftertune.pii.word_lists import words
 
 _V4 = re.compile(r"(?<![\w.\-])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2}|:\d{2,5})?(?![\w\-]|\.\d)")
 _V6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:][0-9A-Fa-f:.]{1,45}(?:/\d{1,3})?(?![\w:])")
@@ -48,7 +48,7 @@ _SITE_CUE = re.compile(
 )
 
 
-def scan(view: View) -> Iterator[Match]:
+def scan(view: View) -> Iterator[Candidate]:
     """Yield IP addresses that are not version numbers, URLs, and domains with a known top-level domain."""
     text = view.text
     if "." in text and view.has_digit:
@@ -61,26 +61,26 @@ def scan(view: View) -> Iterator[Match]:
             yield from _v6(match)
     if "://" in text:
         for match in _URL.finditer(text):
-            yield Match(match.start(), _trim(text, *match.span()), "URL", 0.97, "URL with a scheme")
+            yield Candidate(match.start(), _trim(text, *match.span()), "URL", 0.97, "URL with a scheme")
     if "." in text:
         if "www" in view.lower:
             for match in _WWW.finditer(text):
-                yield Match(match.start(), _trim(text, *match.span()), "URL", 0.95, "domain with www")
+                yield Candidate(match.start(), _trim(text, *match.span()), "URL", 0.95, "domain with www")
         for match in _DOMAIN.finditer(text):
             yield from _domain(view, match)
 
 
-def _v4(view: View, start: int, end: int, address: str) -> Match:
+def _v4(view: View, start: int, end: int, address: str) -> Candidate:
     cue = view.cue(_IP_CUE, start, 32)
     version = _VERSION.search(view.lower, max(0, start - 24), start) or (None if cue else view.cue(_PRODUCT, start, 24))
     small = all(int(part) < 20 for part in address.split("."))
     score = 0.95 if cue else 0.45 if small else 0.85
     if version and not (cue and cue.startswith("ip")):
-        return Match(start, end, "IP", 0.2, "IPv4; but context of a version")
-    return Match(start, end, "IP", score, explain("IPv4: four numbers up to 255", cue))
+        return Candidate(start, end, "IP", 0.2, "IPv4; but context of a version")
+    return Candidate(start, end, "IP", score, explain("IPv4: four numbers up to 255", cue))
 
 
-def _v6(match: re.Match[str]) -> Iterator[Match]:
+def _v6(match: re.Match[str]) -> Iterator[Candidate]:
     value = match.group().rstrip(".")
     plain = value.split("/")[0]
     if value.endswith(":") and not value.endswith("::"):
@@ -91,7 +91,7 @@ def _v6(match: re.Match[str]) -> Iterator[Match]:
         ipaddress.IPv6Address(plain)
     except ValueError:
         return
-    yield Match(match.start(), match.start() + len(value), "IP", 0.95, "IPv6: groups of hexadecimal digits")
+    yield Candidate(match.start(), match.start() + len(value), "IP", 0.95, "IPv6: groups of hexadecimal digits")
 
 
 def _trim(text: str, start: int, end: int) -> int:
@@ -104,7 +104,7 @@ def _trim(text: str, start: int, end: int) -> int:
     return end
 
 
-def _domain(view: View, match: re.Match[str]) -> Iterator[Match]:
+def _domain(view: View, match: re.Match[str]) -> Iterator[Candidate]:
     top = match.group(1)
     low = top.lower()
     if low not in _TLDS:
@@ -121,7 +121,7 @@ def _domain(view: View, match: re.Match[str]) -> Iterator[Match]:
     if cue:
         score = min(0.95, score + 0.25)
     end = _trim(view.text, *match.span())
-    yield Match(match.start(), end, "URL", score, explain("domain with a known top level", cue))
+    yield Candidate(match.start(), end, "URL", score, explain("domain with a known top level", cue))
 
 
 RECOGNISER = Recogniser("network", frozenset({"IP", "URL"}), scan)

@@ -6,11 +6,17 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import aftertune.pii.recognisers._naming as rules
-from aftertune.pii.recognisers._base import Match, Recogniser, View, Word, explain
-from aftertune.pii.recognisers._beside import human
-from aftertune.pii.recognisers._listing import BUT, LIKE_A_PLACE, numbered, raised
-from aftertune.pii.recognisers._lists import names
+from aftertune.pii import name_words as rules
+from aftertune.pii.name_context import human_context
+from aftertune.pii.recogniser import Candidate, Recogniser, View, Word, explain
+from aftertune.pii.word_lists import names
+
+SURE = 0.6
+"""Score from which a name lends support to its neighbours in a list."""
+LIKE_A_STREET = 0.4
+"""Score of a name that reads like a street or stop."""
+BUT = "but after"
+"""Marks such a name in its explanation."""
 
 
 class _Name(NamedTuple):
@@ -20,7 +26,7 @@ class _Name(NamedTuple):
     title: str | None
 
 
-def scan(view: View) -> Iterator[Match]:
+def scan(view: View) -> Iterator[Candidate]:
     """Yield names: runs of capitalised words, then runs of known names in lower case (or in a text of capitals)."""
     if not view.words:
         return
@@ -32,7 +38,7 @@ def scan(view: View) -> Iterator[Match]:
     stripped = [_strip(word) for word in view.words]
     if not shouting and capitals:
         yield from _capitalised(view, stripped)
-    yield from raised(view, list(_small(view, stripped, quiet, shouting)))
+    yield from _raised(view, list(_small(view, stripped, quiet, shouting)))
 
 
 def _strip(word: Word) -> Word:
@@ -77,11 +83,11 @@ def kind_title(kind: rules.Kind) -> bool:
     return kind.folded in rules.TITLES
 
 
-def _capitalised(view: View, words: Sequence[Word]) -> Iterator[Match]:
-    yield from raised(view, list(_candidates(view, words)))
+def _capitalised(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
+    yield from _raised(view, list(_candidates(view, words)))
 
 
-def _candidates(view: View, words: Sequence[Word]) -> Iterator[Match]:
+def _candidates(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
     for run in _runs(view, words):
         while run and run[-1][1].folded in rules.PARTICLES and not run[-1][0].text[0].isupper():
             run.pop()
@@ -116,7 +122,7 @@ def _start_of_sentence(view: View, start: int) -> bool:
 
 def _organisation(view: View, run: Sequence[tuple[Word, rules.Kind]]) -> bool:
     if any(
-        kind.folded in names("organisations") and not (kind.family and place) for place, (_, kind) in enumerate(run)
+        kind.folded in names("organisations") and not (kind.family and index) for index, (_, kind) in enumerate(run)
     ):
         return True
     end = run[-1][0].end
@@ -143,24 +149,22 @@ def _cue(view: View, start: int, end: int) -> tuple[str | None, str | None]:
     left = max(0, start - 40)
     before = view.lower[left:start]
     for pattern, what in ((rules.INTRO, None), (rules.SIGNED, "closing"), (rules.GREETING, "greeting")):
-        found = pattern.search(before)
-        if found and (what != "greeting" or view.text[end : end + 1] in (",", "!", ".", "", "\n", ":", "?", " ")):
-            word = " ".join(found.group().split()).strip(" ,.!?:\"'>“(-")
+        match = pattern.search(before)
+        if match and (what != "greeting" or view.text[end : end + 1] in (",", "!", ".", "", "\n", ":", "?", " ")):
+            word = " ".join(match.group().split()).strip(" ,.!?:\"'>“(-")
             return (word or what), None
     if rules.SAYS.match(view.lower, end):
         return None, "says"
     if rules.VOCATIVE.match(view.lower, end) and _start_of_sentence(view, start):
         return None, "addressed"
-    found = rules.IDENTITY.search(before)
-    if found:
-        return None, found.group().strip()
-    found = rules.AFTER.match(view.lower, end)
-    if found:
-        return None, found.group().strip(' ,"\\')
+    if match := rules.IDENTITY.search(before):
+        return None, match.group().strip()
+    if match := rules.AFTER.match(view.lower, end):
+        return None, match.group().strip(' ,"\\')
     return None, None
 
 
-def _judge(view: View, name: _Name) -> Iterator[Match]:
+def _judge(view: View, name: _Name) -> Iterator[Candidate]:
     run = name.words
     core = [(word, kind) for word, kind in run if kind.folded not in rules.PARTICLES or word.text[0].isupper()]
     start, end = run[0][0].start, run[-1][0].end
@@ -170,12 +174,12 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
     whole = " ".join(kind.folded for _, kind in run)
     if name.title and name.title not in rules.WEAK_TITLES:
         score = 0.95 if not all(kind.common for _, kind in core) else 0.3
-        yield Match(start, end, "PERSON", score, explain("capitalised", name.title, before="title"))
+        yield Candidate(start, end, "PERSON", score, explain("capitalised", name.title, before="title"))
         return
     if _organisation(view, run):
         return
     if len(run) > 1 and run[-1][1].folded in rules.STREETS:
-        yield Match(start, end, "PERSON", LIKE_A_PLACE, "name of a street")
+        yield Candidate(start, end, "PERSON", LIKE_A_STREET, "name of a street")
         return
     if (
         whole in names("places")
@@ -185,11 +189,10 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
         return
     first = core[0][1]
     if len(core) == 1 and not intro and not name.title:
-        place = (rules.DIRECTION if first.given else rules.WHERE).search(view.lower, max(0, start - 16), start)
-        if place:
-            yield Match(
-                start, end, "PERSON", LIKE_A_PLACE, explain("family name", place.group().split()[0], before=BUT)
-            )
+        way = (rules.DIRECTION if first.given else rules.WHERE).search(view.lower, max(0, start - 16), start)
+        if way:
+            why = explain("family name", way.group().split()[0], before=BUT)
+            yield Candidate(start, end, "PERSON", LIKE_A_STREET, why)
             return
     score, why = _pair(view, core, start) if len(core) > 1 else _single(view, core[0], start)
     if intro and not any(kind.common for _, kind in core):
@@ -205,19 +208,19 @@ def _judge(view: View, name: _Name) -> Iterator[Match]:
     elif support and score >= 0.45 and not (first.rare and len(core) == 1 and not first.given):
         score = min(0.95, score + (0.05 if support in ("to", "from", "for") else 0.15))
     elif not support and not intro and rules.STREET.search(view.lower, max(0, start - 24), start):
-        score, why = min(score, LIKE_A_PLACE), "name of a street"
+        score, why = min(score, LIKE_A_STREET), "name of a street"
     if score < 0.75 and not any(kind.word or kind.common for _, kind in core) and not intro:
-        beside = human(view, start, end)
+        beside = human_context(view, start, end)
         listed = any(kind.given or kind.family or kind.ending for _, kind in core)
         least = score if listed or not rules.ORDINARY.search(core[-1][1].folded) else 0.7
         if beside and beside[0] > least and not (len(core) == 1 and rules.CHATTER.fullmatch(first.folded)):
             score, why, support = beside[0], "capitalised", beside[1]
     alone = len(core) == 1 and first.given
-    if not intro and not name.title and not alone and numbered(view, end) and score < 0.95:
-        score, why = min(score, LIKE_A_PLACE), "name before a house number"
+    if not intro and not name.title and not alone and _numbered(view, end) and score < 0.95:
+        score, why = min(score, LIKE_A_STREET), "name before a house number"
     if score > 0.1:
-        shown = support if score > 0.25 else None
-        yield Match(start, end, "PERSON", round(score, 2), explain(why, intro or shown or name.title))
+        cue = intro or (support if score > 0.25 else None) or name.title
+        yield Candidate(start, end, "PERSON", round(score, 2), explain(why, cue))
 
 
 def _pair(view: View, core: Sequence[tuple[Word, rules.Kind]], start: int) -> tuple[float, str]:
@@ -263,7 +266,7 @@ def _single(view: View, entry: tuple[Word, rules.Kind], start: int) -> tuple[flo
     return (0.15 if begins else 0.3), "capitalised word"
 
 
-def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> Iterator[Match]:
+def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> Iterator[Candidate]:
     """Yield names in lower case, or in a text of capitals: strict, since most such words are not names."""
     index = 0
     while index < len(words):
@@ -277,16 +280,16 @@ def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> It
         if kind.common and not kind.given:
             continue
         end, taken, families = word.end, 1, 0
-        place = index
-        while place < len(words) and taken < 4:
-            other = words[place]
+        after_name = index
+        while after_name < len(words) and taken < 4:
+            other = words[after_name]
             if view.text[end : other.start] not in (" ", "  ") or not (other.text.islower() or shouting):
                 break
             after = rules.kind_of(other.text.lower())
             particle = (
                 after.folded in rules.PARTICLES
-                and place + 1 < len(words)
-                and rules.kind_of(words[place + 1].text.lower()).family
+                and after_name + 1 < len(words)
+                and rules.kind_of(words[after_name + 1].text.lower()).family
             )
             odd = not after.family and not after.common and not after.word and not other.text.isascii()
             if not (
@@ -298,7 +301,7 @@ def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> It
             taken += 1
             families += not particle
             end = other.end
-            place += 1
+            after_name += 1
         before = view.lower[max(0, word.start - 40) : word.start]
         intro = rules.INTRO.search(before) or rules.TITLE.search(before)
         cue = " ".join(intro.group().split()).strip(" :\"'(,") if intro else None
@@ -308,8 +311,8 @@ def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> It
             score = 0.5 if kind.word else 0.8
             if cue:
                 score = 0.9
-            yield Match(begin, end, "PERSON", score, explain("given and family name, small letters", cue))
-            index = place
+            yield Candidate(begin, end, "PERSON", score, explain("given and family name, small letters", cue))
+            index = after_name
         elif (
             cue
             and not kind.common
@@ -318,28 +321,70 @@ def _small(view: View, words: Sequence[Word], quiet: bool, shouting: bool) -> It
             and not (kind.word and not kind.given)
         ):
             score = 0.85 if kind.given or kind.family or kind.ending else 0.62
-            yield Match(begin, end, "PERSON", score, explain("word, small letters", cue))
+            yield Candidate(begin, end, "PERSON", score, explain("word, small letters", cue))
         elif kind.given and not kind.word and len(word.text) > 3:
             hello = rules.GREETING.search(before)
             score = 0.8 if hello else 0.64 if quiet else 0.5
-            yield Match(
+            yield Candidate(
                 word.start, word.end, "PERSON", score, explain("given name, small letters", hello and "greeting")
             )
         elif quiet and (kind.family or kind.ending or kind.given) and not kind.common and len(word.text) > 2:
             says = rules.SAYS.match(view.lower, word.end) and not kind.word
             if not kind.given and rules.WHERE.search(before):
-                yield Match(
+                yield Candidate(
                     word.start,
                     word.end,
                     "PERSON",
-                    LIKE_A_PLACE,
+                    LIKE_A_STREET,
                     explain("family name, small letters", "a place word", before=BUT),
                 )
                 continue
             score = 0.62 if says or (kind.ending and len(word.text) > 6) else 0.4 if not kind.word else 0.3
-            yield Match(word.start, word.end, "PERSON", score, "name alone, small letters")
+            yield Candidate(word.start, word.end, "PERSON", score, "name alone, small letters")
         elif kind.given and quiet and not kind.common and _POSSESSIVE.match(view.text, word.end):
-            yield Match(word.start, word.end, "PERSON", 0.5, "given name that is also a word, possessive")
+            yield Candidate(word.start, word.end, "PERSON", 0.5, "given name that is also a word, possessive")
+
+
+def _raised(view: View, candidates: list[Candidate]) -> list[Candidate]:
+    """Return the candidates, with a higher score for those in a list with a name: `Ada, Kolwe and Ben`."""
+    begins = {announced.end() for announced in _NAMES_INDEED.finditer(view.lower)}
+    for index, one in enumerate(candidates):
+        if one.start in begins and BUT not in one.why:
+            candidates[index] = one._replace(score=max(one.score, 0.62), why=explain(one.why, "list of people"))
+    for step in (-1, 1):
+        for index in range(len(candidates))[::-step]:
+            one = candidates[index]
+            if not 0 <= index + step < len(candidates):
+                continue
+            other = candidates[index + step]
+            gap = view.text[min(one.end, other.end) : max(one.start, other.start)]
+            if not rules.LIST.fullmatch(gap):
+                continue
+            if BUT in other.why:
+                if step < 0:
+                    candidates[index] = one._replace(score=LIKE_A_STREET, why=other.why)
+                continue
+            sure = other.score >= SURE
+            weak = one.score < SURE and BUT not in one.why and not _numbered(view, one.end)
+            if weak and (sure or (one.score >= 0.4 and other.score >= 0.4)):
+                score = min(0.75, one.score + (0.4 if sure else 0.2))
+                score = max(score, 0.62) if sure and one.why in _UNKNOWN else score
+                candidates[index] = Candidate(*one[:3], round(score, 2), explain(one.why, "list of names"))
+    return candidates
+
+
+_UNKNOWN = ("capitalised word", "letters of no English word")
+_NAMES_INDEED = re.compile(
+    r"\b(?:founders|owners|partners|friends|guests|passengers|travell?ers|colleagues|children|kids|sons|daughters|"
+    r"brothers|sisters|authors|members|names|nurses|doctors|players|singers|winners|attendees|participants|"
+    r"students|employees|applicants|patients)\s?(?::|,|are|were|named|called)\s{1,2}"
+)
+_HOUSE = re.compile(r" \d{1,5}[A-Za-z]?\b(?! (?:years?|times|days?|hours?|minutes|people|of|and|am|pm)\b)")
+
+
+def _numbered(view: View, end: int) -> bool:
+    """Return whether a house number follows: streets are named after people."""
+    return _HOUSE.match(view.text, end) is not None
 
 
 _POSSESSIVE = re.compile(r"['’][sS]\b")

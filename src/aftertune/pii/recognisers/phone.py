@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recognisers._base import Match, Recogniser, View, explain, only_digits
+from aftertune.pii.recogniser import Candidate, Recogniser, View, explain, only_digits
 
 LEAST, MOST = 6, 15
-"""Digits of a phone number: E.164 allows 15; numbers of six, of the smallest countries, need three groups."""
+"""Digits of a phone number: E.164 allows 15; the six-digit numbers of the smallest countries need three groups."""
 
 _NUMBER = re.compile(
     r"(?<![\w@#$€£+=])(?<!\d[.,:/-])(?:(?:\+|00|011[ .-]?)?\(?\+?\d)(?:[ \t.\-–‑/()\u00a0]{0,3}\d){4,17}"
@@ -55,7 +55,7 @@ _SHAPES = (
 )
 
 
-def scan(view: View) -> Iterator[Match]:
+def scan(view: View) -> Iterator[Candidate]:
     """Yield phone numbers; the score is the shape's, raised by a word like `call`, lowered by one like `order`."""
     if not view.has_digit:
         return
@@ -89,7 +89,7 @@ def scan(view: View) -> Iterator[Match]:
         elif other:
             score -= 0.3
         why = explain(name, cue or other, before="context" if cue else "but context")
-        yield Match(start, match.end(), "PHONE", round(max(score, 0.05), 2), why)
+        yield Candidate(start, match.end(), "PHONE", round(max(score, 0.05), 2), why)
 
 
 def _context(view: View, start: int, end: int) -> tuple[str | None, str | None]:
@@ -97,10 +97,10 @@ def _context(view: View, start: int, end: int) -> tuple[str | None, str | None]:
     left = max(0, start - 48)
     cue = other = None
     cue_at = other_at = -1
-    for found in _CUE.finditer(view.lower, left, start):
-        cue, cue_at = found.group(), found.start()
-    for found in _OTHER.finditer(view.lower, left, start):
-        other, other_at = found.group(), found.start()
+    for match in _CUE.finditer(view.lower, left, start):
+        cue, cue_at = match.group(), match.start()
+    for match in _OTHER.finditer(view.lower, left, start):
+        other, other_at = match.group(), match.start()
     if cue and cue_at >= other_at:
         return " ".join(cue.split()), None
     if other:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from aftertune.data import table_files
 from aftertune.errors import DataError, UsageError
-from aftertune.pii import mark, stand_ins
+from aftertune.pii import ownership, stand_ins
 from aftertune.plugins import Card
 from aftertune.records import Conversation, Message, Person, Role, Span, digest
 from aftertune.variants.corpus import Corpus, StrangerKind
@@ -105,7 +105,7 @@ class ChatFile(Corpus):
 
     def people(self) -> Sequence[Person]:
         """Return the owners of the marked values; in an unmarked file, of the values that the finder marks."""
-        marker = mark.Marker()
+        marker = ownership.Marker()
         for conversation in self.stream():
             marker.mark(conversation)
         return marker.people()
@@ -199,7 +199,8 @@ def _conversation(row: Any, where: str) -> Conversation:
             )
     spans = _spans(row["spans"], messages, where) if "spans" in row else None
     ident = _text(str(row["id"]), f"{where}: id") if row.get("id") else digest(where.rpartition(":")[2], messages)
-    return Conversation(ident, messages, spans, where)
+    # Only `aftertune compose` writes this mark, and as true: any other value is a field of somebody else's.
+    return Conversation(ident, messages, spans, where, planted=row.get("planted") is True)
 
 
 def _side(value: Any, where: str, role: Role) -> tuple[Message, ...]:

@@ -1,4 +1,4 @@
-"""What every recogniser shares: the text prepared once, the match it returns, and the search for a context word."""
+"""What every recogniser shares: the text prepared once, the candidates it yields, and the search for a context word."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ WIDTH = 48
 """Characters before a value that are searched for a context word."""
 
 
-class Match(NamedTuple):
-    """A candidate: `text[start:end]` (characters), its type, how sure the recogniser is, and what made it."""
+class Candidate(NamedTuple):
+    """A possible finding: `text[start:end]` (characters), its type, how sure the recogniser is, and why."""
 
     start: int
     end: int
@@ -24,11 +24,11 @@ class Match(NamedTuple):
 
 
 class Recogniser(NamedTuple):
-    """One family: its name, the types it can return, and the function that reads a text."""
+    """One family: its name, the types it can yield, and the function that reads a text."""
 
     name: str
     types: frozenset[str]
-    scan: Callable[[View], Iterator[Match]]
+    scan: Callable[[View], Iterator[Candidate]]
 
 
 class Word(NamedTuple):
@@ -45,7 +45,7 @@ _TOKEN = re.compile(r"\w+")
 
 
 class View:
-    """A text with what several recognisers need of it, each made at most once."""
+    """A text and the parts of it that several recognisers need, each made at most once."""
 
     __slots__ = ("__dict__", "text")
 
@@ -54,7 +54,7 @@ class View:
 
     @cached_property
     def lower(self) -> str:
-        """The text in lower case, character by character, so that places in it are places in the text."""
+        """The text in lower case, character by character, so that positions in it are positions in the text."""
         low = self.text.lower()
         if len(low) == len(self.text):
             return low
@@ -68,7 +68,7 @@ class View:
     @cached_property
     def words(self) -> list[Word]:
         """The words, in order."""
-        new = tuple.__new__  # what Word() calls, without the call in between: there are millions
+        new = tuple.__new__  # as Word() does, without the call in between: there are millions
         return [new(Word, (match.group(), match.start(), match.end())) for match in _WORD.finditer(self.text)]
 
     @cached_property
@@ -77,40 +77,29 @@ class View:
         return frozenset(_TOKEN.findall(self.lower))
 
     def may_hold(self, tokens: frozenset[str]) -> bool:
-        """Whether one of these tokens stands in the text, or a foreign letter that a pattern may take for an English
-        one (`re.IGNORECASE` reads the Kelvin sign as a k): if not, a pattern that needs one cannot match."""
+        """Whether the text has one of these tokens, or a foreign letter that a pattern may take for an English one
+        (`re.IGNORECASE` reads the Kelvin sign as a k): if not, a pattern that needs a token cannot match."""
         return not self.text.isascii() or not self.tokens.isdisjoint(tokens)
 
     def cue(self, pattern: re.Pattern[str], start: int, width: int = WIDTH) -> str | None:
         """Return the last match of `pattern` (lower case) in the `width` characters before `start`, or None."""
-        found = None
-        for found in pattern.finditer(self.lower, max(0, start - width), start):  # noqa: B007
+        last = None
+        for last in pattern.finditer(self.lower, max(0, start - width), start):  # noqa: B007
             pass
-        return " ".join(found.group().split()) if found else None
+        return " ".join(last.group().split()) if last else None
 
     def near(self, pattern: re.Pattern[str], start: int, end: int, width: int = WIDTH) -> str | None:
-        """As `cue`, and where nothing stands before, the first match in half of `width` after `end`."""
+        """As `cue`; without a match before, return the first one in the `width // 2` characters after `end`."""
         before = self.cue(pattern, start, width)
         if before is not None:
             return before
-        found = pattern.search(self.lower, end, end + width // 2)
-        return " ".join(found.group().split()) if found else None
+        after = pattern.search(self.lower, end, end + width // 2)
+        return " ".join(after.group().split()) if after else None
 
 
 def explain(what: str, cue: str | None = None, *, before: str = "context") -> str:
-    """Return the `why` of a match: what made it, and the context word."""
+    """Return the `why` of a candidate: the pattern or list, and the context word."""
     return f"{what}; {before} '{cue}'" if cue else what
-
-
-def luhn(digits: str) -> bool:
-    """Return whether the last digit is the Luhn check digit of the others (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for place, char in enumerate(reversed(digits)):
-        value = int(char)
-        if place % 2:
-            value = value * 2 - 9 if value > 4 else value * 2
-        total += value
-    return total % 10 == 0
 
 
 def only_digits(text: str) -> str:

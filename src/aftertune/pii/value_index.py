@@ -1,8 +1,8 @@
-"""The search for more personal values than memory should hold: the patterns stand in a temporary database.
+"""Which personal values of a corpus a text mentions: in memory, or for many values in a temporary database.
 
 Every pattern of `matcher` but a phone number begins and ends where words do, and a phone number ends where a group of
-digits does. So a text has few places where one can stand, and a filter of a few bits a pattern (Bloom, Communications
-of the ACM 13 (1970) 422-426) leaves the database to be asked for little else than what is there.
+digits does. So a text has few positions to look at, and a filter of a few bits a pattern (Bloom, Communications of the
+ACM 13 (1970) 422-426) spares the database most questions about patterns that it does not have.
 """
 
 from __future__ import annotations
@@ -13,57 +13,57 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from aftertune.pii.matcher import MIN_DIGITS, SHARED_DIGITS, Matcher, Rule, patterns
-from aftertune.pii.normal import squeeze
+from aftertune.pii.normalisation import squeeze
 from aftertune.pii.people import database
 from aftertune.pii.registry import Registry
 from aftertune.records import Person
 
 IN_MEMORY = 20_000
-"""People up to whom an automaton in memory serves; it takes about two kilobytes a person."""
+"""People for whom an automaton in memory serves; it takes about two kilobytes a person."""
 HEAD = 4
-"""Bytes by which a pattern is looked for first."""
+"""First bytes of a pattern, looked up before the whole."""
 BITS = 32
 """Bits of the filter for each pattern."""
 RECENT = 20_000
-"""Answers of the database that are kept at hand."""
+"""Answers of the database kept in memory."""
 _RUN = re.compile(r"[^\W_]+")
 
 
-class Known(Protocol):
+class ValueIndex(Protocol):
     """The personal values of a corpus."""
 
     def types(self, text: str) -> list[str]:
-        """Return the type of each value that stands in a text, each value once."""
+        """Return the type of each value that a text mentions, each value once."""
 
     def __len__(self) -> int:
         """Return how many values there are."""
 
 
-def known(people: Sequence[Person], in_memory: int = IN_MEMORY) -> Known:
-    """Return the search for everybody's values, in memory where there are few people; what it finds is the same."""
-    return InMemory(Registry.of("source", people)) if len(people) <= in_memory else Lookup(people)
+def index_of(people: Sequence[Person], in_memory: int = IN_MEMORY) -> ValueIndex:
+    """Return the index of everybody's values, in memory where there are few people; both kinds find the same."""
+    return MemoryIndex(Registry.of("source", people)) if len(people) <= in_memory else DiskIndex(people)
 
 
-class InMemory:
-    """A registry, asked for types only."""
+class MemoryIndex:
+    """A registry as an index."""
 
     def __init__(self, registry: Registry) -> None:
         """Take the registry."""
         self._registry = registry
 
     def types(self, text: str) -> list[str]:
-        """Return the type of each value that stands in a text, each value once."""
+        """Return the type of each value that a text mentions, each value once."""
         return [hit.type for hit in self._registry.find(text)]
 
     def __len__(self) -> int:
         return len(self._registry)
 
 
-class Lookup(Matcher):
-    """Finds what a `Matcher` over the values of `people` finds, with some bytes of memory a value."""
+class DiskIndex(Matcher):
+    """Finds the mentions that a `Matcher` over the values of `people` finds, with a few bytes of memory a value."""
 
     def __init__(self, people: Iterable[Person]) -> None:
-        """Write down the patterns. Each (type, value) counts once."""
+        """Store the patterns. Each (type, value) counts once."""
         super().__init__([])
         self._db = database(
             "value (n INTEGER PRIMARY KEY, type TEXT, value TEXT, UNIQUE (type, value))",
@@ -71,8 +71,7 @@ class Lookup(Matcher):
         )
         put = self._db.execute
         for person in people:
-            put_many = [(type_, value) for type_, value in person.values.items()]
-            self._db.executemany("INSERT OR IGNORE INTO value (type, value) VALUES (?, ?)", put_many)
+            self._db.executemany("INSERT OR IGNORE INTO value (type, value) VALUES (?, ?)", person.values.items())
         self._count = int(put("SELECT count(*) FROM value").fetchone()[0])
         self._lengths = bytearray(1)
         """Whether there is a pattern of so many bytes."""
@@ -96,32 +95,32 @@ class Lookup(Matcher):
         return self._count
 
     def types(self, text: str) -> list[str]:
-        """Return the type of each value that stands in a text, each value once."""
-        ids = dict.fromkeys(found.value for found in self.find(text))
+        """Return the type of each value that a text mentions, each value once."""
+        ids = dict.fromkeys(mention.value for mention in self.find(text))
         ask = "SELECT type FROM value WHERE n = ?"
         return [str(self._db.execute(ask, (number,)).fetchone()[0]) for number in ids]
 
-    def _spots(self, text: str) -> Sequence[tuple[Sequence[Rule], int, int]]:
+    def _matches(self, text: str) -> Sequence[tuple[Sequence[Rule], int, int]]:
         row, starts, ends = _squeezed(text)
-        spots = []
+        matches = []
         longest = len(self._lengths)
-        for place, start in enumerate(starts):
+        for word, start in enumerate(starts):
             if not self._short and not _marked(self._heads, row[start : start + HEAD]):
                 continue
-            for after in range(place, len(ends)):
-                size = ends[after] - start
+            for end in ends[word:]:
+                size = end - start
                 if size >= longest:
                     break
                 if self._lengths[size] and (rules := self._rules_of(row[start : start + size])):
-                    spots.append((rules, start, start + size))
+                    matches.append((rules, start, end))
         for end in ends:
             for size in range(MIN_DIGITS, SHARED_DIGITS + 1):
                 number = row[max(0, end - size) : end]
                 if not number.isdigit() or len(number) < size:
                     break
                 if rules := self._rules_of(number):
-                    spots.append((rules, end - size, end))
-        return spots
+                    matches.append((rules, end - size, end))
+        return matches
 
     def _rules_of(self, pattern: bytes) -> list[Rule]:
         if not _marked(self._filter, pattern):
@@ -135,19 +134,19 @@ class Lookup(Matcher):
 
 
 def _squeezed(text: str) -> tuple[bytes, list[int], list[int]]:
-    """Return what `normal.squeeze` makes of a plain text, and where the words start and end in it."""
-    words, starts, ends, place = [], [], [], 0
+    """Return `squeeze(text)` of a plain text, and where the words start and end in it."""
+    words, starts, ends, length = [], [], [], 0
     for run in _RUN.findall(text):
         words.append(squeeze(run))
-        starts.append(place)
-        place += len(words[-1])
-        ends.append(place)
+        starts.append(length)
+        length += len(words[-1])
+        ends.append(length)
     return b"".join(words), starts, ends
 
 
 def _mark(bits: bytearray, key: bytes) -> None:
-    for place, bit in _bits(len(bits), key):
-        bits[place] |= bit
+    for index, bit in _bits(len(bits), key):
+        bits[index] |= bit
 
 
 def _marked(bits: bytearray, key: bytes) -> bool:

@@ -1,10 +1,10 @@
-"""Words beside a capitalised word that only people have beside them, so that a name need stand on no list."""
+"""Words that occur only beside people, so that a capitalised word on no list can be recognised as a name."""
 
 from __future__ import annotations
 
 import re
 
-from aftertune.pii.recognisers._base import View
+from aftertune.pii.recogniser import View
 
 _KIN = (
     r"(?:sister|brother|wife|husband|son|daughter|mother|father|mum|mom|mama|dad|papa|aunt|auntie|uncle|cousin|niece|"
@@ -62,26 +62,26 @@ _LIVES = re.compile(
     r"look like)\b"
 )
 WIDTH = 44
-"""Characters before a word that are looked at."""
+"""Characters before a word that are searched."""
 
 
-def human(view: View, start: int, end: int) -> tuple[float, str] | None:
-    """Return the score of a capitalised word or words that stand where only a person can, and what says so."""
+def human_context(view: View, start: int, end: int) -> tuple[float, str] | None:
+    """Return (score, words that say so) of capitalised words in a position where only a person can be, else None."""
     low = view.lower
     left = max(0, start - WIDTH)
     before = low[left:start]
-    found: list[tuple[float, str]] = []
+    signs: list[tuple[float, str]] = []
     for score, pattern in _BEFORE:
         if match := pattern.search(before):
-            found.append((score, match.group()))
+            signs.append((score, match.group()))
     for score, pattern in _AFTER:
         if match := pattern.match(low, end):
-            found.append((score, match.group()))
+            signs.append((score, match.group()))
     if (gave := _GAVE.search(before)) and _HERS.match(low, end):
-        found.append((0.75, gave.group()))
+        signs.append((0.75, gave.group()))
     if (asked := _ASKED.search(before)) and _LIVES.match(low, end):
-        found.append((0.7, asked.group()))
-    if not found:
+        signs.append((0.7, asked.group()))
+    if not signs:
         return None
-    score, words = max(found)
-    return min(0.9, score + 0.05 * (len(found) - 1)), " ".join(words.split()).strip(" ,.:'")
+    score, words = max(signs)
+    return min(0.9, score + 0.05 * (len(signs) - 1)), " ".join(words.split()).strip(" ,.:'")

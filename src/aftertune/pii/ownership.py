@@ -1,13 +1,13 @@
-"""Mark the personal values of conversations that nobody has marked, and say whose they are.
+"""Mark the personal values of unmarked conversations, each with its owner.
 
-What is personal comes from `detect.find`; whose it is, from these rules, the only ones there are: variants, registries
-and audits all follow them. The same value, however it is written, keeps the owner of its first mention through the
-whole corpus. A first or last name alone belongs to whoever was last named with it in full in the same conversation. An
-e-mail address or user name that holds somebody's name belongs to them. Any other value belongs to the only person whom
-its conversation names in full, else to the only one of them whom its message names; where its conversation names
+`detect.find` decides which values are personal, and the following rules, used alike by variants, registries and audits,
+whose they are. The same value, however it is written, keeps the owner of its first mention through the whole corpus. A
+first or last name alone belongs to the last person with that name who was named in full in the same conversation. An
+e-mail address or user name that contains somebody's name belongs to them. Any other value belongs to the only person
+whom its conversation names in full, else to the only one of them whom its message names; where its conversation names
 nobody, to one unnamed person of that conversation. Addresses of an office (`info@`), web addresses, and values that
-could be of several people have an owner of their own. An owner's second value of one type stands under `<owner>.2`, so
-that each id has one value of a type. Two people of one full name become one: owners are links, not identities.
+could belong to several people have an owner of their own. An owner's second value of one type goes under `<owner>.2`,
+so that each id has one value of a type. Two people with one full name become one: owners are links, not identities.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from aftertune.pii.normal import digits, fold, plain, squeeze
+from aftertune.pii.detection_cache import spans_in
+from aftertune.pii.normalisation import digits, fold, plain, squeeze
 from aftertune.pii.people import Owners, People
-from aftertune.pii.reading import found_in
 from aftertune.records import Conversation, Span, digest
 
 _TITLE = re.compile(
@@ -29,49 +29,49 @@ _TITLE = re.compile(
 _POSSESSIVE = re.compile(r"['\u2019]s$", re.I)
 _WORD = re.compile(r"[^\W\d_]+")
 _NAMED = frozenset({"EMAIL", "USERNAME"})
-"""Types whose values may hold their owner's name."""
-_NOBODYS = frozenset({"URL", "IP"})
-"""Types that are linked to nobody beside them."""
+"""Types whose values may contain their owner's name."""
+_UNLINKED = frozenset({"URL", "IP"})
+"""Types that are never linked to the people around them."""
 _OFFICE = re.compile(
     r"(?:info|contact|support|help(?:desk)?|sales|office|hello|bookings?|reservations?|frontdesk|reception|service|"
     r"customer\W?(?:service|care)|care|team|admin|billing|accounts?|no\W?reply|mail|enquir(?:y|ies)|inquir(?:y|ies)|"
     r"privacy|press|jobs|hr|legal|feedback|complaints?|webmaster|postmaster|abuse)(?:\W|_|\d|$)"
 )
 MANY = 200
-"""Of the people named in one conversation, those among whom the owner of an e-mail address is looked for."""
+"""People named in one conversation, the most recent ones, among whom the owner of an e-mail address is sought."""
 RECENT = 10_000
-"""Owners whose number of values is kept at hand."""
+"""Owners whose number of values is kept in memory."""
 Finder = Callable[[str], Sequence[tuple[int, int, str]]]
 """Text -> (start, end, type) of each value, in order, none overlapping."""
 
 
 def narrowed(text: str, start: int, end: int, type_: str) -> tuple[int, int]:
-    """Return a name's span without titles in front and without a possessive `'s`: those stay where they are."""
+    """Return a name's span without titles before it and without a possessive `'s`, which stay in the text."""
     if type_ == "PERSON":
         title = _TITLE.match(text, start, end)
         if title and title.end() < end:
             start = title.end()
-        own = _POSSESSIVE.search(text[start:end])
-        if own:
-            end = start + own.start()
+        possessive = _POSSESSIVE.search(text[start:end])
+        if possessive:
+            end = start + possessive.start()
     return start, end
 
 
 @dataclass
 class Marker:
-    """Marks conversations one by one; what it learnt of owners is kept from one to the next.
+    """Marks conversations one by one and remembers the owners from one to the next.
 
-    Reproducible: it depends on the conversations and their order only.
+    Reproducible: the result depends on the conversations and their order only.
     """
 
-    find: Finder = found_in
+    find: Finder = spans_in
     _owners: Owners = field(default_factory=Owners)
     _people: People = field(default_factory=People)
     _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(Owner, type) -> the number of their last value of it."""
+    """(Owner, type) -> the number of their last value of that type."""
 
     def mark(self, conversation: Conversation) -> Conversation:
-        """Return the conversation with its spans; one that has spans already is returned as it is."""
+        """Return the conversation with its spans; one that has spans already comes back as it is."""
         if conversation.spans is not None:
             self._learn(conversation)
             return conversation
@@ -82,7 +82,7 @@ class Marker:
             for start, end, type_ in self.find(text)
         ]
         raw = [one for one in raw if texts[one[0]][one[1] : one[2]].strip()]
-        people = _People(texts, raw)
+        people = _NamedPeople(texts, raw)
         spans: list[Span] = []
         for index, start, end, type_ in raw:
             value = texts[index][start:end]
@@ -92,17 +92,17 @@ class Marker:
         return replace(conversation, spans=tuple(spans))
 
     def people(self) -> People:
-        """Return every owner met so far with their values, in the order in which they were met."""
+        """Return every owner so far with their values, in the order of first mention."""
         return self._people
 
     def _learn(self, conversation: Conversation) -> None:
         for span in conversation.spans or ():
             if span.part == "full":
                 value = conversation.messages[span.message].content[span.start : span.end]
-                self._people.hold(span.owner, {span.type: value})
+                self._people.add(span.owner, {span.type: value})
                 self._owners.setdefault(key_of(span.type, value), span.owner)
 
-    def _owner(self, type_: str, value: str, message: int, people: _People) -> tuple[str, str]:
+    def _owner(self, type_: str, value: str, message: int, people: _NamedPeople) -> tuple[str, str]:
         """Return (owner id, part) of a value, given the full names of the conversation."""
         key = key_of(type_, value)
         if type_ == "PERSON":
@@ -128,14 +128,14 @@ class Marker:
         self._numbers[main, type_] = number
         return main if number == 1 else f"{main}.{number}"
 
-    def _beside(self, type_: str, value: str, key: tuple[str, str], message: int, people: _People) -> str | None:
-        """Return the owner to whom a value that is new to the corpus is linked; None where it stands for itself."""
+    def _beside(self, type_: str, value: str, key: tuple[str, str], message: int, people: _NamedPeople) -> str | None:
+        """Return the owner that a value new to the corpus is linked to, or None."""
         if type_ in _NAMED:
             local = fold(value.partition("@")[0])
             for name in people.some():
-                if _holds(local, name):
+                if _contains_name(local, name):
                     return self._claim(("PERSON", " ".join(name)), None)
-        if type_ in _NOBODYS or (type_ == "EMAIL" and _OFFICE.match(value.casefold())):
+        if type_ in _UNLINKED or (type_ == "EMAIL" and _OFFICE.match(value.casefold())):
             return None
         if not people.latest:
             if people.unnamed is None:
@@ -146,20 +146,20 @@ class Marker:
 
     def _claim(self, key: tuple[str, str], value: str | None) -> str:
         owner = self._owners.setdefault(key, f"p-{digest('owner', *key)}")
-        self._people.hold(owner, {} if value is None else {key[0]: value})
+        self._people.add(owner, {} if value is None else {key[0]: value})
         return owner
 
 
-class _People:
+class _NamedPeople:
     """The people whom one conversation names in full, as folded words."""
 
     def __init__(self, texts: Sequence[str], raw: Sequence[tuple[int, int, int, str]]) -> None:
         mentions = [(index, tuple(_words(texts[index][a:b]))) for index, a, b, t in raw if t == "PERSON"]
         full = list(dict.fromkeys(name for _, name in mentions if len(name) > 1))
         self.latest = dict.fromkeys(reversed(full))
-        """Each once; the most recently named comes last as marking goes on."""
+        """Each once; as marking goes on, the most recently named person comes last."""
         self.by_word: dict[str, tuple[str, ...]] = {}
-        """First or last name -> whoever was last named with it."""
+        """First or last name -> the last person named with it."""
         having: dict[str, list[tuple[str, ...]]] = {}
         for name in full:
             self.by_word.setdefault(name[0], name)
@@ -167,22 +167,22 @@ class _People:
             for word in dict.fromkeys(name):
                 having.setdefault(word, []).append(name)
         self.unnamed: str | None = None
-        """Owner id of what stands in a conversation that names nobody."""
+        """Owner id of the values of a conversation that names nobody."""
         self._of: dict[int, set[tuple[str, ...]]] = {}
         locals_ = [(index, fold(texts[index][a:b].partition("@")[0])) for index, a, b, type_ in raw if type_ in _NAMED]
         for index, words in mentions:
-            # Two are enough to know that there is not only one.
+            # Two are enough to see that there is more than one.
             fitting = [words] if words in self.latest else having.get(words[0], [])[:2] if len(words) == 1 else []
             self._of.setdefault(index, set()).update(fitting)
         for index, local in locals_:
-            self._of.setdefault(index, set()).update(name for name in self.some() if _holds(local, name))
+            self._of.setdefault(index, set()).update(name for name in self.some() if _contains_name(local, name))
 
     def some(self) -> Iterator[tuple[str, ...]]:
-        """Yield those named most recently, the last first."""
+        """Yield the most recently named, the last first."""
         return itertools.islice(reversed(self.latest), MANY)
 
     def named(self, name: tuple[str, ...]) -> None:
-        """Take note that somebody was named just now."""
+        """Note that somebody was named just now."""
         if name in self.latest:
             del self.latest[name]
             self.latest[name] = None
@@ -197,7 +197,7 @@ class _People:
 
 
 def key_of(type_: str, value: str) -> tuple[str, str]:
-    """Return the type and what is equal for two spellings of one value."""
+    """Return the type of a value, and a key that is equal for two spellings of it."""
     if type_ == "PERSON":
         same = " ".join(_words(value))
     elif type_ == "PHONE":
@@ -211,8 +211,8 @@ def _words(name: str) -> list[str]:
     return [fold(word) for word in _WORD.findall(name)]
 
 
-def _holds(local: str, name: Sequence[str]) -> bool:
-    """Tell whether an address's local part is made of a name: `anna.kovacs`, `akovacs`, `kovacs_anna`, `anna.k`."""
+def _contains_name(local: str, name: Sequence[str]) -> bool:
+    """Return whether an address's local part is made of a name: `anna.kovacs`, `akovacs`, `kovacs_anna`, `anna.k`."""
     plain = "".join(char for char in local if char.isalpha())
     first, last = name[0], name[-1]
     if len(last) >= 3 and last in plain:

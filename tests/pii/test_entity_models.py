@@ -11,7 +11,7 @@ import pytest
 
 from aftertune.cli import main
 from aftertune.errors import UsageError
-from aftertune.pii import detect, models, scan
+from aftertune.pii import detect, entity_models, scan
 
 FRAMES = ("ask {} about it", "the room of {} is free", "{} paid the bill", "we told {} to wait", "is {} here")
 NAMES = ("zibo qarth", "mela trunk", "oru beskin", "pim lodda", "sava kreel", "tolo venn")
@@ -21,7 +21,7 @@ UNSEEN = "we told sava beskin to wait"
 
 @pytest.fixture(scope="module", name="spacy_folder")
 def _spacy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import spacy
+    spacy: Any = pytest.importorskip("spacy", reason="spaCy is an optional extra: pip install 'aftertune[spacy]'")
     from spacy.training import Example
     from thinc.api import fix_random_seed
 
@@ -76,7 +76,7 @@ def test_a_trained_spacy_model_finds_what_the_recognisers_do_not(spacy_folder: P
     name = f"spacy:{spacy_folder}"
     (found,) = detect.finder(name)(UNSEEN, None, None)
     assert (UNSEEN[found.start : found.end], found.type) == ("sava beskin", "PERSON")
-    assert (found.recogniser, found.score) == (name, models.SPACY_SCORE)
+    assert (found.recogniser, found.score) == (name, entity_models.SPACY_SCORE)
     assert found.why == f"model {name}: PERSON"
     both = detect.finder(name)("we told sava beskin to wait, card 4012 8888 8888 1881", None, None)
     assert [one.type for one in both] == ["PERSON", "CREDIT_CARD"]
@@ -108,7 +108,7 @@ def test_scan_names_the_model_in_each_finding(
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("spacy:no_such_model", "spaCy has no model 'no_such_model' here"),
+        ("spacy:no_such_model", "spaCy has no model 'no_such_model' here|needs the package spacy"),
         ("transformers:no/such/folder", "no such folder"),
         ("gliner:no/such", "no such folder|needs the package gliner"),
         ("flair:x", "unknown kind of model 'flair'"),

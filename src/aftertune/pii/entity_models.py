@@ -1,4 +1,4 @@
-"""Named-entity models that plug in by name, beside our recognisers: spaCy, transformers, GLiNER. Never downloaded here.
+"""Named-entity models that plug in by name beside our recognisers: spaCy, transformers, GLiNER. None is downloaded.
 
 `spacy:NAME`, `transformers:FOLDER` and `gliner:FOLDER`; a name without a prefix is a spaCy package or path.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertune.errors import ModelError, UsageError
-from aftertune.pii.recognisers._base import Match
+from aftertune.pii.recogniser import Candidate
 
 LABELS = {
     "PER": "PERSON",
@@ -34,14 +34,14 @@ LABELS = {
     "PASSPORT": "PASSPORT",
     "PASSPORT_NUMBER": "PASSPORT",
 }
-"""A model's label -> our type; places, organisations and dates are no personal values on their own."""
+"""A model's label -> our type; towns, organisations and dates are not personal on their own."""
 SPACY_SCORE = 0.85
-"""spaCy's models give no score; Presidio gives their entities this one."""
+"""The score of every entity, since spaCy's models give none (the value is Presidio's)."""
 WINDOW = 1200
-"""Characters that a model reads at once; longer texts are cut at blanks."""
-_ASKED = ("person", "street address", "phone number", "email", "date of birth", "username", "passport number")
+"""Characters that a model reads at once; longer texts are cut at spaces."""
+_GLINER_LABELS = ("person", "street address", "phone number", "email", "date of birth", "username", "passport number")
 
-Model = Callable[[str], Iterator[Match]]
+Model = Callable[[str], Iterator[Candidate]]
 
 
 @cache
@@ -60,7 +60,7 @@ def load(name: str) -> Model:
         raise UsageError(f"model '{name}' needs the package {kind}: pip install {kind}")
     read = makers[kind](rest)
 
-    def find(text: str) -> Iterator[Match]:
+    def find(text: str) -> Iterator[Candidate]:
         for begin, piece in _pieces(text):
             for start, end, label, score in read(piece):
                 type_ = LABELS.get(label.upper().removeprefix("B-").removeprefix("I-").replace(" ", "_"))
@@ -69,7 +69,8 @@ def load(name: str) -> Model:
                 while end > start and piece[end - 1].isspace():
                     end -= 1
                 if type_ and 0 <= start < end <= len(piece):
-                    yield Match(begin + start, begin + end, type_, round(min(1.0, score), 2), f"model {name}: {label}")
+                    why = f"model {name}: {label}"
+                    yield Candidate(begin + start, begin + end, type_, round(min(1.0, score), 2), why)
 
     return find
 
@@ -138,7 +139,7 @@ def _gliner(rest: str) -> Callable[[str], Iterator[tuple[int, int, str, float]]]
     model = import_module("gliner").GLiNER.from_pretrained(folder, local_files_only=True)
 
     def read(text: str) -> Iterator[tuple[int, int, str, float]]:
-        for entity in model.predict_entities(text, list(_ASKED)):
+        for entity in model.predict_entities(text, list(_GLINER_LABELS)):
             yield int(entity["start"]), int(entity["end"]), str(entity["label"]), float(entity["score"])
 
     return read

@@ -1,6 +1,6 @@
-"""Text as personal values are compared in it: no accents, markup or invisible characters; and where everything stood.
+"""Text in the form in which personal values are compared: no accents, markup or invisible characters.
 
-Every step takes each place of a text for itself, so that what is left can be traced back to the text as it was given.
+Every step works on each position of a text by itself, so that its characters can be traced back to the original.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ _SAME = {
     **{"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ı": "i", "æ": "ae", "Æ": "AE", "œ": "oe"},
     **{"Œ": "OE", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ħ": "h", "Ħ": "H"},
 }
-"""Quotes and dashes as typewriters have them; letters that Unicode does not take apart, as people write them."""
+"""Quotes and dashes as on a typewriter; letters that Unicode does not decompose, as people write them."""
 
 
 class _Letters(dict[int, str]):
-    """What each character becomes, worked out when it is first met."""
+    """The replacement of each character, worked out on first use."""
 
     def __missing__(self, code: int) -> str:
-        found = _plain_letter(chr(code))
-        self[code] = found
-        return found
+        self[code] = plain = _plain_letter(chr(code))
+        return plain
 
 
 def _plain_letter(char: str) -> str:
@@ -59,9 +58,9 @@ _AFTER: tuple[Edit, ...] = (
     ("[({", re.compile(r"[\[({]\s{0,4}at\s{0,4}[\])}]", re.I), "@"),
     ("[({", re.compile(r"[\[({]\s{0,4}(?:dot|\.)\s{0,4}[\])}]", re.I), "."),
 )
-"""Possessives and apostrophes go, so that `O'Brien's` is `OBrien`; so do stars; `[at]` and `[dot]` are signs."""
+"""Possessives, apostrophes and stars go, so that `O'Brien's` is `OBrien`; `[at]` and `[dot]` become `@` and `.`."""
 _MARKED = re.compile("[" + re.escape("".join(marks for marks, _, _ in (*_BEFORE, *_AFTER))) + "]")
-"""Whatever one of the edits above looks for."""
+"""Any character that one of the edits above looks for."""
 _UPPER, _LOWER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz"
 _TO_LOWER = bytes.maketrans(_UPPER, _LOWER)
 _NO_WORD = bytes(code for code in range(128) if not chr(code).isalnum())
@@ -103,32 +102,32 @@ def digits(text: str) -> str:
 
 
 def squeeze(text: str) -> bytes:
-    """Return the letters and digits of a plain text in a row, in lower case, as UTF-8: what an automaton searches."""
+    """Return the letters and digits of a plain text in a row, in lower case, as UTF-8, for an automaton to search."""
     if text.isascii():
         return text.encode().translate(_TO_LOWER, _NO_WORD)
     return _GAP.sub("", text.casefold()).encode()
 
 
 @dataclass(frozen=True)
-class Traced:
-    """A plain text, and where its characters stood."""
+class TracedText:
+    """A plain text, and the original position of each of its characters."""
 
     text: str
     """As `plain` returns it."""
     origins: tuple[tuple[int, int], ...] | None
-    """Where each character stood in the text as it was given, as (start, end); None where nothing moved."""
+    """(Start, end) of each character in the original text; None where nothing moved."""
 
     @classmethod
-    def of(cls, text: str) -> Traced:
-        """Return the trace of a text."""
+    def of(cls, text: str) -> TracedText:
+        """Return the plain form of a text."""
         origins: list[tuple[int, int]] | None = None
         for marks, pattern, new in (*_BEFORE, ("", _FOREIGN, lambda m: _LETTERS[ord(m[0])]), *_AFTER):
             if (not marks and not text.isascii()) or any(mark in text for mark in marks):
                 text, origins = _edited(text, origins, pattern, new)
         return cls(text, None if origins is None else tuple(origins))
 
-    def given(self, start: int, end: int) -> tuple[int, int]:
-        """Return where `text[start:end]` (not empty) stood in the text as it was given."""
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """Return the span of `text[start:end]` (not empty) in the original text."""
         if self.origins is None:
             return start, end
         return self.origins[start][0], self.origins[end - 1][1]
@@ -136,13 +135,13 @@ class Traced:
     @cached_property
     def letters(self) -> list[int]:
         """For each byte of `squeeze(text)`, the index in `text` of the character that it belongs to."""
-        found: list[int] = []
+        indices: list[int] = []
         if self.text.isascii():
             return [index for index, char in enumerate(self.text) if char.isalnum()]
         for index, char in enumerate(self.text):
             if kept := "".join(c for c in char.casefold() if c.isalnum()):
-                found += [index] * len(kept.encode())
-        return found
+                indices += [index] * len(kept.encode())
+        return indices
 
 
 def _edited(
@@ -156,7 +155,7 @@ def _edited(
     cursor = 0
     for match in pattern.finditer(text):
         if origins is None:
-            origins = [(place, place + 1) for place in range(len(text))]
+            origins = [(index, index + 1) for index in range(len(text))]
         start, end = match.span()
         put = new if isinstance(new, str) else new(match)
         pieces += [text[cursor:start], put]

@@ -4,16 +4,67 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Iterator
 
-from aftertune.pii._stand_in_names import NAMES
-from aftertune.pii._stand_in_numbers import digit, digits_of, filled, phone, shaped, words
-from aftertune.pii.normal import fold
+from stdnum import luhn
+from stdnum.iso7064 import mod_97_10
+
+from aftertune.pii.names_by_culture import NAMES
+from aftertune.pii.normalisation import fold
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of `text`."""
+    return tuple(text.split())
+
+
+_TWO = frozenset(
+    words(
+        "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 "
+        "81 82 84 86 90 91 92 93 94 95 98"
+    )
+)
+"""Country calling codes of two digits (ITU-T E.164); 1 and 7 have one, all others three."""
+_AREAS = words(
+    "201 203 206 212 214 216 303 305 312 314 401 402 404 405 415 502 503 512 513 602 603 612 614 702 703 713 801 802"
+)
+
+
+def digit(rng: random.Random, low: int = 0) -> str:
+    """Return a digit from `low` on."""
+    return str(rng.randrange(low, 10))
+
+
+def shaped(text: str, rng: random.Random) -> str:
+    """Return `text` with each digit another digit, each letter another letter of its case; the rest stays."""
+    new = []
+    for index, char in enumerate(text):
+        if char.isdecimal():
+            new.append(digit(rng, 1 if char != "0" and (index == 0 or not text[index - 1].isdecimal()) else 0))
+        elif char.isalpha():
+            letter = rng.choice(string.ascii_uppercase)
+            new.append(letter if char.isupper() else letter.lower())
+        else:
+            new.append(char)
+    return "".join(new)
+
+
+def filled(text: str, digits: str) -> str:
+    """Return `text` with its digits replaced, in order, by `digits`, in the same layout."""
+    rest = iter(digits)
+    return "".join(next(rest) if char.isdecimal() else char for char in text)
+
+
+def digits_of(text: str) -> str:
+    """Return the digits of `text`, in their own script."""
+    return "".join(char for char in text if char.isdecimal())
+
 
 _TEST_CARDS = {"4": "411111", "51": "555555", "52": "555555", "53": "555555", "54": "555555", "55": "555555",
                "2": "222300", "34": "378282", "37": "378282", "6": "601111", "30": "305693", "36": "361489",
                "38": "305693", "35": "353011"}  # fmt: skip
-"""Issuer's first digits -> the prefix that the issuer's public test numbers have."""
+"""Issuer's first digits -> the prefix of the issuer's public test numbers."""
 _PUBLIC_HOSTS = frozenset(
     words(
         "gmail.com googlemail.com yahoo.com hotmail.com outlook.com live.com icloud.com aol.com gmx.de "
@@ -21,7 +72,7 @@ _PUBLIC_HOSTS = frozenset(
         "facebook.com twitter.com x.com  instagram.com github.com"
     )
 )
-"""Hosts of millions: they say nothing of anybody, and stay."""
+"""Hosts with millions of users: they identify nobody, and stay."""
 _MONTHS = (
     words("january february march april may june july august september october november december"),
     words("jan feb mar apr may jun jul aug sep oct nov dec"),
@@ -53,7 +104,7 @@ _VOWELS = words("a e i o u ai ea io")
 
 
 def coined(length: int, rng: random.Random) -> str:
-    """Return a made-up word of `length` letters that can be said."""
+    """Return a pronounceable made-up word of `length` letters."""
     word = ""
     while len(word) < length:
         word += rng.choice(_ONSETS) + rng.choice(_VOWELS)
@@ -63,33 +114,78 @@ def coined(length: int, rng: random.Random) -> str:
 # ---------------------------------------------------------------------------------------------- by type
 
 
+def _phone_parts(old: str) -> tuple[str, re.Match[str] | None, str, str, str]:
+    """Return (number without extension, extension, and of its digits the zeros, the country code and the rest)."""
+    tail = re.search(r"(?i)\s*(?:x|ext\.?|extension)\s*\d+$", old)
+    main = old[: tail.start()] if tail else old
+    digits = digits_of(main)
+    international = main.lstrip("( ").startswith("+") or digits.startswith("00")
+    body = digits[2:] if digits.startswith("00") else digits
+    zeros = digits[: len(digits) - len(body)]
+    if international:
+        code = body[0] if body[:1] in ("1", "7") else body[:2] if body[:2] in _TWO else body[:3]
+    else:
+        code = "1" if len(body) == 11 and body[0] == "1" else ""
+    return main, tail, zeros, code, body[len(code) :]
+
+
+def _north_american(code: str, rest: str) -> bool:
+    return len(rest) == 10 and (code == "1" or (not code and not rest.startswith("0")))
+
+
+def fictional(old: str) -> bool:
+    """Return whether the stand-in of this number comes from the North American block reserved for fiction."""
+    _, tail, _, code, rest = _phone_parts(old)
+    return tail is None and _north_american(code, rest)
+
+
+def fictional_phones() -> Iterator[str]:
+    """Yield every number of that block that `phone` can return."""
+    yield from (f"{area}55501{number:02d}" for area in _AREAS for number in range(100))
+
+
+def phone(old: str, rng: random.Random, crowded: bool) -> str:
+    """Return another number of the same layout and country; North American ones from the fictional 555-01 block."""
+    main, tail, zeros, code, rest = _phone_parts(old)
+    if _north_american(code, rest):
+        new = rng.choice(_AREAS) + "".join(shaped("555", rng) if crowded else "555")
+        new += shaped("2345", rng) if crowded else f"01{rng.randrange(100):02d}"
+    else:
+        # The trunk prefix and the digit after it say which kind of number it is (mobile, city), so they stay.
+        head = re.match(r"0*\d?", rest)
+        kept = head.group() if head and len(rest) > 4 else ""
+        new = kept + "".join(digit(rng) for _ in rest[len(kept) :])
+    extension = filled(tail.group(), "".join(digit(rng, 1) for _ in digits_of(tail.group()))) if tail else ""
+    return filled(main, zeros + code + new) + extension
+
+
 def _local(old: str, rng: random.Random, renamed: tuple[str, str] | None) -> str:
-    """Return a local part or user name in the old one's form, made of the new name where it was made of the old."""
+    """Return a local part or user name in the form of the old one, with the new name for the old one."""
     if renamed is not None:
         was = [fold(word) for word in renamed[0].split()]
         now = [re.sub(r"[^\w]", "", fold(word)) for word in renamed[1].split()]
         pairs = sorted(((a, b) for a, b in zip(was, now, strict=False) if a), key=lambda pair: -len(pair[0]))
-        made, rest, hit = "", old.lower(), False
+        new, rest, hit = "", old.lower(), False
         while rest:
             whole = next(((a, b) for a, b in pairs if len(a) >= 2 and rest.startswith(a)), None)
             if whole:
-                made, rest, hit = made + whole[1], rest[len(whole[0]) :], True
+                new, rest, hit = new + whole[1], rest[len(whole[0]) :], True
                 continue
             initial = next(((a[0], b[0]) for a, b in pairs if rest[0] == a[0] and b), None)
             alone = len(rest) == 1 or not rest[1].isalpha() or any(rest[1:].startswith(a) for a, _ in pairs)
             if initial and alone:
-                made, rest = made + initial[1], rest[1:]
+                new, rest = new + initial[1], rest[1:]
             else:
-                made += shaped(rest[0], rng) if rest[0].isdecimal() else rest[0]
+                new += shaped(rest[0], rng) if rest[0].isdecimal() else rest[0]
                 rest = rest[1:]
         if hit:
-            return made
+            return new
     parts = re.split(r"([^\W\d_]+)", old)
     return "".join(_worded(p, rng) if p[:1].isalpha() else shaped(p, rng) for p in parts)
 
 
 def _worded(word: str, rng: random.Random) -> str:
-    """Return a name of about the same length in the same case; a letter or two become other letters."""
+    """Return a name of about the same length in the same case, or other letters for one or two letters."""
     if len(word) < 3:
         return shaped(word, rng)
     near = [name for name in _ANY_NAME if abs(len(name) - len(word)) <= 1] or _ANY_NAME
@@ -107,52 +203,40 @@ def _host(old: str, rng: random.Random) -> str:
 
 
 def email(old: str, rng: random.Random, renamed: tuple[str, str] | None) -> str:
-    """Return an address of the same form and top-level domain; the new name stands where the old one stood."""
+    """Return an address of the same form and top-level domain, with the new name for the old one."""
     local, _, host = old.rpartition("@")
     return f"{_local(local, rng, renamed)}@{_host(host, rng)}"
 
 
 def card(old: str, rng: random.Random) -> str:
-    """Return a card number of the same issuer, length and layout, from its test range, with a right Luhn digit."""
+    """Return a card number of the same issuer, length and layout, from its test range, with a correct Luhn digit."""
     digits = digits_of(old)
     prefix = next(
         (new for start, new in sorted(_TEST_CARDS.items(), reverse=True) if digits.startswith(start)), "400000"
     )
     body = prefix + "".join(digit(rng) for _ in range(len(digits) - len(prefix) - 1))
-    return filled(old, body + luhn_digit(body))
-
-
-def luhn_digit(body: str) -> str:
-    """Return the check digit that makes `body` + digit pass the Luhn test (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for place, char in enumerate(reversed(body)):
-        doubled = int(char) * (2 if place % 2 == 0 else 1)
-        total += doubled - 9 if doubled > 9 else doubled
-    return str(-total % 10)
+    return filled(old, body + luhn.calc_check_digit(body))
 
 
 def iban(old: str, rng: random.Random) -> str:
-    """Return an IBAN of the same country, length and layout whose check digits are right (ISO 13616, mod 97)."""
+    """Return an IBAN of the same country, length and layout with correct check digits (ISO 13616, mod 97)."""
     plain = "".join(char for char in old if char.isalnum())
     if not (plain.isascii() and plain[:2].isalpha() and len(plain) > 4):
         return shaped(old, rng)
     country, body = plain[:2].upper(), shaped(plain[4:].upper(), rng)
-    number = "".join(str(int(char, 36)) for char in f"{body}{country}00")
-    rest = iter(f"{country}{98 - int(number) % 97:02d}{body}")
-    made = "".join(next(rest) if char.isalnum() else char for char in old)
-    return made.lower() if old.islower() else made
+    rest = iter(f"{country}{mod_97_10.calc_check_digits(body + country)}{body}")
+    new = "".join(next(rest) if char.isalnum() else char for char in old)
+    return new.lower() if old.islower() else new
 
 
 def national_id(old: str, rng: random.Random) -> str:
-    """Return a number of the same shape; a US one starts with 9, which no social security number does."""
-    made = shaped(old, rng)
-    if re.fullmatch(r"\d{3}[- ]?\d{2}[- ]?\d{4}", old):
-        made = "9" + made[1:]
-    return made
+    """Return a number of the same shape; one in the US layout starts with 9, as no social security number does."""
+    new = shaped(old, rng)
+    return "9" + new[1:] if re.fullmatch(r"\d{3}[- ]?\d{2}[- ]?\d{4}", old) else new
 
 
 def birth_date(old: str, rng: random.Random) -> str:
-    """Return another date in the same format, at most five years away; every reading of it is a date."""
+    """Return another date in the same format, at most five years away, that is a date in every reading."""
     day, month = rng.randrange(1, 13), rng.randrange(1, 13)
     late = rng.randrange(13, 29)
 
@@ -179,15 +263,17 @@ def birth_date(old: str, rng: random.Random) -> str:
 
 
 def ip(old: str, rng: random.Random) -> str:
-    """Return an address from the blocks kept for documentation (RFC 5737, RFC 3849), private ones private."""
+    """Return an address from the blocks for documentation (RFC 5737, RFC 3849), or a private one for a private one."""
     if ":" in old:
         groups = ":".join(f"{rng.randrange(65536):x}" for _ in range(max(1, min(6, old.count(":") - 1))))
         return "2001:db8:" + (groups if groups.count(":") == 5 else f":{groups}")
     port = re.search(r":\d+$", old)
     private = re.match(r"10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.", old)
-    block = "10." + f"{rng.randrange(256)}.{rng.randrange(256)}" if private else rng.choice(
-        ["192.0.2", "198.51.100", "203.0.113"]
-    )  # fmt: skip
+    block = (
+        f"10.{rng.randrange(256)}.{rng.randrange(256)}"
+        if private
+        else rng.choice(["192.0.2", "198.51.100", "203.0.113"])
+    )
     return f"{block}.{rng.randrange(1, 255)}" + (port.group() if port else "")
 
 
@@ -202,7 +288,7 @@ def url(old: str, rng: random.Random, renamed: tuple[str, str] | None) -> str:
 
 
 def address(old: str, rng: random.Random) -> str:
-    """Return an address in the same form: other numbers and codes, other names; words like `Street` stay."""
+    """Return an address of the same form with other numbers, codes and names; words like `Street` stay."""
 
     def word(match: re.Match[str]) -> str:
         text = match.group()
@@ -218,7 +304,7 @@ def address(old: str, rng: random.Random) -> str:
 
 
 def reference(old: str, rng: random.Random) -> str:
-    """Return a reference of the same shape; letters in front of four digits or more are the company's and stay."""
+    """Return a reference of the same shape; letters before four digits or more are the company's, so they stay."""
     head = re.fullmatch(r"([^\W\d_]{1,4})([\s#/-]*)(\d{4,})", old)
     return f"{head[1]}{head[2]}{shaped(head[3], rng)}" if head else shaped(old, rng)
 
@@ -237,28 +323,32 @@ def another(type_: str, old: str, rng: random.Random, renamed: tuple[str, str] |
 
 
 _BY_TYPE: dict[str, Callable[[str, random.Random], str]] = {
-    "CREDIT_CARD": card, "IBAN": iban, "NATIONAL_ID": national_id, "DATE_OF_BIRTH": birth_date, "IP": ip,
-    "ADDRESS": address, "REFERENCE": reference,
-}  # fmt: skip
+    "CREDIT_CARD": card,
+    "IBAN": iban,
+    "NATIONAL_ID": national_id,
+    "DATE_OF_BIRTH": birth_date,
+    "IP": ip,
+    "ADDRESS": address,
+    "REFERENCE": reference,
+}
 
 
 def made_up(type_: str, old: str, rng: random.Random) -> str:
-    """Return a string of the shape of `old` that is no value of any type: product and place names, codes, files."""
+    """Return a string of the shape of `old` that is no personal value: names of products and places, codes, files."""
     if type_ in ("PERSON", "ADDRESS"):
         return re.sub(r"[^\W_]+", lambda m: _coined_like(m.group(), rng), old)
     if type_ == "EMAIL":  # a file: the same words and dots
         local, _, host = old.rpartition("@")
         parts = re.sub(r"[^\W_]+", lambda m: _coined_like(m.group(), rng), f"{local}/{host.partition('.')[0]}")
         return parts + ".pdf"
-    made = re.sub(r"[^\W_]+", lambda m: _coined_like(m.group(), rng), old) if type_ in ("URL", "USERNAME") else shaped(
-        old, rng
-    )  # fmt: skip
+    worded = type_ in ("URL", "USERNAME")
+    new = re.sub(r"[^\W_]+", lambda m: _coined_like(m.group(), rng), old) if worded else shaped(old, rng)
     if type_ == "URL":
-        return re.sub(r"^[^/]*//", "", made).replace(".", "/")
+        return re.sub(r"^[^/]*//", "", new).replace(".", "/")
     if type_ in ("PHONE", "CREDIT_CARD", "IP", "DATE_OF_BIRTH", "NATIONAL_ID"):
-        # An order code: the mark in front, and `/` between the groups, make it no number of a person.
-        return "#" + re.sub(r"[-. ():+]+", "/", made).strip("/")
-    return "ZX" + made[2:] if type_ == "IBAN" else made
+        # An order code: with `#` before it and `/` between the groups it is no number of a person.
+        return "#" + re.sub(r"[-. ():+]+", "/", new).strip("/")
+    return "ZX" + new[2:] if type_ == "IBAN" else new
 
 
 def _coined_like(word: str, rng: random.Random) -> str:

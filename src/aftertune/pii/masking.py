@@ -1,4 +1,4 @@
-"""Put placeholders in the place of personal values, for whatever is shown or shared."""
+"""Placeholders in place of personal values, for whatever is shown or shared."""
 
 from __future__ import annotations
 
@@ -6,35 +6,30 @@ from collections.abc import Callable, Sequence
 
 from aftertune.pii import detect
 from aftertune.pii.matcher import Matcher
-from aftertune.pii.policy import PLACEHOLDERS
+from aftertune.pii.policy import placeholder
 from aftertune.pii.registry import Registry
 
 Mask = Callable[[str], str]
 
 
-def placeholder(type_: str) -> str:
-    """Return the text that stands for every value of a type, e.g. `[NAME]`."""
-    return PLACEHOLDERS.get(type_, f"[{type_}]")
-
-
 def masker(registries: Sequence[Registry], *, detected: bool = True) -> Mask:
-    """Return a function that replaces the registries' values and, with `detected`, what `detect` finds.
+    """Return a function that replaces the registries' values and, with `detected`, the findings of `detect`.
 
     It errs on the safe side, unlike matching: parts of names count where they are written with a capital, common words
-    that are names count too, and a number counts that holds the digits of a registry's anywhere.
+    that are names count too, and so does any number that contains the digits of a registry's.
     """
     entries = list(dict.fromkeys((entry.type, entry.value) for registry in registries for entry in registry.entries))
     matcher = Matcher(entries, greedy=True)
 
     def mask(text: str) -> str:
-        spans = [(found.start, found.end, found.type) for found in detect.find(text)] if detected else []
-        spans += [(found.start, found.end, entries[found.value][0]) for found in matcher.find(text)]
-        return replaced(text, spans)
+        spans = [(one.start, one.end, one.type) for one in detect.find(text)] if detected else []
+        spans += [(one.start, one.end, entries[one.value][0]) for one in matcher.find(text)]
+        return with_placeholders(text, spans)
 
     return mask
 
 
-def replaced(text: str, spans: Sequence[tuple[int, int, str]]) -> str:
+def with_placeholders(text: str, spans: Sequence[tuple[int, int, str]]) -> str:
     """Return `text` with a placeholder for each (start, end, type); of overlapping ones the first names the type."""
     pieces: list[str] = []
     cursor = 0

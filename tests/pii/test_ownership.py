@@ -1,4 +1,4 @@
-"""Whose is a value that was found: rules of `pii.mark`, with a finder of the test's own."""
+"""Whose a personal value is: the rules of `pii.ownership`, with a finder of the test's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertune.pii import mark
+from aftertune.pii import ownership
 from aftertune.records import Conversation, Message
 
 NAMES = r"(?:(?:Mr|Dr|Mrs)\.? )?(?:[Aa]nna [Kk]ovacs|Anna Schmidt|Anna|Kovacs|Ben Ode|Ben)(?:'s)?\b"
@@ -24,10 +24,10 @@ def find(text: str) -> list[tuple[int, int, str]]:
     return sorted(found)
 
 
-def marked(*texts: str, marker: mark.Marker | None = None) -> list[tuple[str, str, str, str]]:
+def marked(*texts: str, marker: ownership.Marker | None = None) -> list[tuple[str, str, str, str]]:
     """Return (value, type, owner, part) of every span."""
     turns = tuple(Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts))
-    done = (marker or mark.Marker(find)).mark(Conversation("c", turns))
+    done = (marker or ownership.Marker(find)).mark(Conversation("c", turns))
     return [(turns[s.message].content[s.start : s.end], s.type, s.owner, s.part) for s in done.spans or ()]
 
 
@@ -55,7 +55,7 @@ def test_a_second_address_stands_under_the_same_owner() -> None:
 
 
 def test_one_value_has_one_owner_through_the_corpus() -> None:
-    marker = mark.Marker(find)
+    marker = ownership.Marker(find)
     first = marked("Anna Kovacs, anna.kovacs@a.com, +3612", marker=marker)
     second = marked("Write to ANNA.KOVACS@a.com or anna kovacs, +3612", marker=marker)
     assert [row[2] for row in second] == [first[1][2], first[0][2], first[2][2]]
@@ -64,14 +64,14 @@ def test_one_value_has_one_owner_through_the_corpus() -> None:
 
 
 def test_a_first_name_alone_is_not_somebody_of_another_conversation() -> None:
-    marker = mark.Marker(find)
+    marker = ownership.Marker(find)
     (full,) = marked("Anna Kovacs", marker=marker)
     (first,) = marked("Anna", marker=marker)
     assert full[2] != first[2]
 
 
 def test_other_values_belong_to_the_only_person_beside_them() -> None:
-    marker = mark.Marker(find)
+    marker = ownership.Marker(find)
     name, phone, mail = marked("Anna Kovacs here", "ring +3612 or x77@y.org", marker=marker)
     assert phone[2] == mail[2] == name[2]
     (again,) = marked("+3612 rang", marker=marker)
@@ -82,7 +82,7 @@ def test_other_values_belong_to_the_only_person_beside_them() -> None:
 
 
 def test_values_of_a_conversation_that_names_nobody_belong_together() -> None:
-    marker = mark.Marker(find)
+    marker = ownership.Marker(find)
     one, two, office = marked("+3612, x77@y.org", "or info@y.org", marker=marker)
     (other,) = marked("+3699", marker=marker)
     assert one[2] == two[2] != other[2]
@@ -101,8 +101,8 @@ def test_a_possessive_stays_outside() -> None:
 )
 def test_spans_are_ordered_apart_and_reproducible(words: list[str]) -> None:
     chat = Conversation("c", (Message("user", " ".join(words)),))
-    one, two = mark.Marker(find).mark(chat), mark.Marker(find).mark(chat)
+    one, two = ownership.Marker(find).mark(chat), ownership.Marker(find).mark(chat)
     assert one == two
     spans = one.spans or ()
     assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
-    assert mark.Marker(find).mark(one) is one, "what is marked stays as it is"
+    assert ownership.Marker(find).mark(one) is one, "what is marked stays as it is"

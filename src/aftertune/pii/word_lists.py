@@ -20,7 +20,7 @@ def fold(word: str) -> str:
 
 @cache
 def names(file: str) -> frozenset[str]:
-    """Return the entries of a data file; `places` is separated by commas and lines, the others by blanks."""
+    """Return the entries of a data file; `places` is separated by commas and lines, the others by spaces."""
     text = (resources.files("aftertune.pii") / "data" / f"{file}.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     if file == "places":

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aftertune.pii import _readers, reading
-from aftertune.pii.mark import Marker
+from aftertune.pii import detection_cache, detection_workers
+from aftertune.pii.ownership import Marker
 from aftertune.records import Conversation, Message
 
 
@@ -22,46 +22,46 @@ def corpus(count: int) -> list[Conversation]:
 
 
 def marked(chats: list[Conversation]) -> list[Conversation]:
-    reading.forget()
+    detection_cache.clear()
     marker = Marker()
-    with reading.remembered():
-        return [marker.mark(chat) for chat in reading.ahead(chats)]
+    with detection_cache.caching():
+        return [marker.mark(chat) for chat in detection_cache.read_ahead(chats)]
 
 
 def test_processes_find_the_same_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = marked(corpus(60))
     seen: list[int] = []
-    end = _readers.Readers.end
+    end = detection_workers.DetectionWorkers.end
 
-    def counted(self: _readers.Readers) -> dict[str, _readers.Places]:
+    def counted(self: detection_workers.DetectionWorkers) -> dict[str, detection_workers.Spans]:
         read = end(self)
         seen.append(len(read))
         return read
 
-    monkeypatch.setattr(reading, "ALONE", 4)
-    monkeypatch.setattr(reading, "CHUNK", (4, 1 << 20))
-    monkeypatch.setattr(_readers.Readers, "end", counted)
+    monkeypatch.setattr(detection_cache, "ALONE", 4)
+    monkeypatch.setattr(detection_cache, "CHUNK", (4, 1 << 20))
+    monkeypatch.setattr(detection_workers.DetectionWorkers, "end", counted)
     assert marked(corpus(60)) == alone
     assert sum(seen) >= 52, "most texts were not read by the others"
 
 
 def test_one_that_dies_costs_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = marked(corpus(24))
-    begin = _readers.Readers.begin
+    begin = detection_workers.DetectionWorkers.begin
 
-    def shot(self: _readers.Readers, texts: list[str]) -> None:
+    def shot(self: detection_workers.DetectionWorkers, texts: list[str]) -> None:
         begin(self, texts)
         self._processes[0].kill()
 
-    monkeypatch.setattr(reading, "ALONE", 2)
-    monkeypatch.setattr(reading, "CHUNK", (4, 1 << 20))
-    monkeypatch.setattr(_readers.Readers, "begin", shot)
+    monkeypatch.setattr(detection_cache, "ALONE", 2)
+    monkeypatch.setattr(detection_cache, "CHUNK", (4, 1 << 20))
+    monkeypatch.setattr(detection_workers.DetectionWorkers, "begin", shot)
     assert marked(corpus(24)) == alone
 
 
 def test_they_end_with_a_parent_that_was_killed() -> None:
     code = (
-        "from aftertune.pii._readers import Readers; import time; r = Readers(1); r.begin(['Anna Smith']); r.end();"
+        "from aftertune.pii.detection_workers import DetectionWorkers; import time; r = DetectionWorkers(1); r.begin(['Anna Smith']); r.end();"
         "print(r._processes[0].pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:

@@ -1,7 +1,7 @@
-"""A registry as a file: JSON lines with a header that says what it is and what it must hash to.
+"""A registry as a file: JSON lines after a header that names its kind and its hash.
 
-First line: `{"aftertune": "registry", "version": 1, "name", "id", "entries", "source"}`, `source` the SHA-256 of the
-file that it was made from. Each further line is one entry: `type, value, owner, count`, and `places` as
+First line: `{"aftertune": "registry", "version": 1, "name", "id", "entries", "source"}`, where `source` is the SHA-256
+of the file that it was made from. Each further line is one entry: `type, value, owner, count`, and `positions` as
 `[row, message, start, end]`. The file holds personal values and is written for its owner only.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertune.errors import DataError, StoreError, UsageError
-from aftertune.pii.registry import Entry, Place, Registry
+from aftertune.pii.registry import Entry, Position, Registry
 
 VERSION = 1
 _KIND = "registry"
@@ -23,16 +23,20 @@ _KIND = "registry"
 def save(registry: Registry, path: Path, source: Path | None = None) -> None:
     """Write a registry, whole or not at all, readable by its owner only. Raises StoreError."""
     header = {
-        "aftertune": _KIND, "version": VERSION, "name": registry.name, "id": registry.id,
-        "entries": len(registry), "source": None if source is None else _sha256(source),
-    }  # fmt: skip
+        "aftertune": _KIND,
+        "version": VERSION,
+        "name": registry.name,
+        "id": registry.id,
+        "entries": len(registry),
+        "source": None if source is None else _sha256(source),
+    }
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(json.dumps(header) + "\n")
             for entry in registry.entries:
-                row = {"type": entry.type, "value": entry.value, "owner": entry.owner, "count": len(entry.places)}
-                file.write(json.dumps({**row, "places": entry.places}) + "\n")
+                row = {"type": entry.type, "value": entry.value, "owner": entry.owner, "count": len(entry.positions)}
+                file.write(json.dumps({**row, "positions": entry.positions}) + "\n")
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
@@ -68,7 +72,7 @@ def load(path: Path) -> Registry:
     if header is None:
         raise DataError(f"{path}: empty; make it with `aftertune pii registry FILE -o {path.name}`")
     if len(entries) != header.get("entries"):
-        raise DataError(f"{path}: damaged: {len(entries)} of {header.get('entries')} entries are there; make it anew")
+        raise DataError(f"{path}: damaged: it holds {len(entries)} of {header.get('entries')} entries; make it again")
     registry = Registry(str(header.get("name", "source")), tuple(entries))
     if registry.id != header.get("id"):
         raise DataError(f"{path}: damaged: its content does not match its hash {header.get('id')}; make it again")
@@ -77,28 +81,28 @@ def load(path: Path) -> Registry:
 
 def _header(line: str, path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        header = json.loads(line)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or found.get("aftertune") != _KIND:
+        header = None
+    if not isinstance(header, dict) or header.get("aftertune") != _KIND:
         raise DataError(f"{path}:1: not a registry; make one with `aftertune pii registry FILE -o REG`")
-    if found.get("version") != VERSION:
-        raise DataError(f"{path}:1: a registry of version {found.get('version')}, and this one reads {VERSION}")
-    return found
+    if header.get("version") != VERSION:
+        raise DataError(f"{path}:1: a registry of version {header.get('version')}; this program reads {VERSION}")
+    return header
 
 
 def _entry(line: str, where: str) -> Entry:
     try:
         row = json.loads(line)
         texts = (row["type"], row["value"], row["owner"])
-        places = tuple(Place(*place) for place in row["places"])
-        if not all(isinstance(text, str) for text in texts) or len(places) != row["count"]:
+        positions = tuple(Position(*position) for position in row["positions"])
+        if not all(isinstance(text, str) for text in texts) or len(positions) != row["count"]:
             raise ValueError
-        if not all(isinstance(number, int) and number >= 0 for place in places for number in place):
+        if not all(isinstance(number, int) and number >= 0 for position in positions for number in position):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{where}: damaged: not an entry of a registry; make it again") from None
-    return Entry(texts[0], texts[1], texts[2], places)
+    return Entry(texts[0], texts[1], texts[2], positions)
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What tells a name from a word: titles, particles, endings of family names, and the words around a name."""
+"""How a name differs from a word: titles, particles, endings of family names, and the words around a name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from aftertune.pii.recognisers._lists import fold, names
-from aftertune.pii.recognisers._lists import words as word_set
+from aftertune.pii.word_lists import fold, names
+from aftertune.pii.word_lists import words as word_set
 
 TITLES = word_set(
     "mr mrs ms miss mx dr prof professor sir madam lady lord dame rev reverend fr father sister capt captain lt sgt "
@@ -63,13 +63,13 @@ SAYS = re.compile(
     r"is (?:from|married|coming|not coming|away|sick|ill|on leave|my name|\d{1,2} years?)|and (?:i|his|her|my)|"
     r"will be (?:talking|late|joining|travell?ing|staying))\b|[\"”]?\s?:\s{0,2}\\{0,2}[\"“]"
 )
-"""What people do and things do not; a speaker before what is said."""
+"""Verbs of people and not of things; a speaker before quoted speech."""
 ORDINARY = re.compile(
     r"(?:s|ing|ed|ly|tion|sion|ment|ness|ity|ship|ism|ist|or|er|ee|ible|able|ful|less|one|body|thing|ware|phone|book|"
     r"soft|line|box|app|net|bot|ai|tech|corp|land|burg|ville|stan|town|port|ford|field|staff|age|ance|ence|ure|ry|"
     r"ogy|ics|ous|ive|al|ic|ight|ch|th|ll)$"
 )
-"""Endings that English words, places and makes have more often than names that no list holds."""
+"""Endings more common in English words, towns and makes than in names on no list."""
 AFTER = re.compile(
     r"\s{0,2}(?:,\s)?(?:is|was|has|had|did|does|will|can|would|works|worked|called|went|moved|died|just|came|"
     r"left|and (?:i|his|her|my))\b|"
@@ -85,7 +85,7 @@ CHATTER = re.compile(
     r"lemme|gonna|wanna|gotta|dunno|alright|okey|ok[ai]+y|yep|yup|nope|nah|c'mon|hiya|howdy|greetings|whatever|indeed|"
     r"honestly|maybe|perhaps|besides|however|also|yada)|.*(.)\1\1.*|(?!o'|d'|l'|n'|m').{1,4}'.*"
 )
-"""What begins a sentence of a chat, and contractions."""
+"""First words of a chat message, and contractions."""
 LIST = re.compile(r"\s?(?:,|&|,?\sand|,?\sor|,?\s(?:und|y|et|e))\s")
 STRONG_ENDING = re.compile(
     r"(?:[ae]?vic|ovich|ovova|kova|nova|tova|lova|sova|cova|rova|enko|chuk|czyk|owski|owska|ewski|ewska|insky|"
@@ -103,6 +103,8 @@ TITLE = re.compile(r"\b(mr|mrs|ms|dr|prof|miss|herr|frau|mme)\.?\s{1,2}$")
 
 
 class Kind(NamedTuple):
+    """What the lists and endings say of one word."""
+
     folded: str
     given: bool
     family: bool
@@ -125,6 +127,7 @@ def _family(folded: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def kind_of(text: str) -> Kind:
+    """Return the kind of a word, the parts of a double name taken together."""
     folded = fold(text).replace("’", "'").replace("`", "'")
     parts = [folded, *folded.split("-")] if "-" in folded else [folded]
     given = all(map(_given, parts[1:])) if len(parts) > 1 else _given(folded)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftertune.pii import detect
+from aftertune.pii.recogniser import View
 from aftertune.pii.recognisers import address, booking, national_id
-from aftertune.pii.recognisers._base import View
 
 WORDS = [
     "Hauptstrasse",

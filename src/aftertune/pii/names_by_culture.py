@@ -1,6 +1,6 @@
 """Common names by culture, for stand-ins only: (women's first names, men's first names, last names).
 
-Picked by hand from what is common in each culture; nobody in particular. Finding names uses other, longer lists.
+Picked by hand from names common in each culture. Recognising names uses other, longer lists (`pii/data`).
 """
 
 from __future__ import annotations
@@ -176,4 +176,4 @@ HINTS: tuple[tuple[str, str], ...] = (
     (r"\bal-|\bel-|\babdul|\bibn\b|\bbin\b|ullah\b", "arabic"),
     (r"\bo'|\bmc|\bmac", "english"),
 )
-"""(Pattern on the name in lower case, culture), tried in order for names that stand in no list."""
+"""(Pattern on the name in lower case, culture), tried in order for names on no list."""
