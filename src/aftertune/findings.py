@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aftertune.numbers import whole_percent
 from aftertune.records import Decision, Drift, Json, Metric, Outcome, Proof
 
 
@@ -184,6 +185,16 @@ class Mixed:
     p: float
     n_checkpoints: int
     n_metrics: int
+
+    @property
+    def sentence(self) -> str:
+        """The rate with its expectation, without a full stop."""
+        swaps = f"95 % of label swaps: {100 * self.low:.0f} to {whole_percent(self.high)}"
+        return (
+            f"{whole_percent(self.observed)} of {self.n_checkpoints:,} checkpoints are better on one of "
+            f"{self.n_metrics:,} metrics and worse on another; {whole_percent(self.expected)} would be where nothing "
+            f"drifts at all ({swaps})"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
