@@ -14,8 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 from aftertune.commands import demo, pipeline
+from aftertune.headline import headline
 from aftertune.plugins import PluginSpec
-from aftertune.reporting.terminal import headline
 
 METRICS = (
     demo.REFUSAL,
@@ -49,7 +49,7 @@ def main() -> None:
         )
         with tempfile.TemporaryDirectory() as scratch:
             result = pipeline.run(design, Path(scratch) / "run")
-        for row in headline(result.gated):
+        for row in headline(result.drifts, result.decisions):
             if row.metric in METRICS and row.base is not None and row.tuned is not None:
                 low, high = row.spread_low or 0.0, row.spread_high or 0.0
                 rates_ = f"{100 * row.base:>6.1f} {100 * row.tuned:>6.1f}  {100 * low:.0f} to {100 * high:.0f}"

@@ -9,6 +9,9 @@ from typing import Literal
 from aftertune.numbers import whole_percent
 from aftertune.records import Decision, Drift, Json, Metric, Outcome, Proof
 
+SEVERITY: tuple[Outcome, ...] = ("error", "drift", "inconclusive", "pass")
+"""Outcomes, the worst first."""
+
 
 def unmasked(text: str) -> str:
     """Return `text` as it is: the mask of a run that holds no personal data."""
@@ -256,7 +259,7 @@ class StudySection:
     labels: tuple[str, ...]
     rows: tuple[tuple[StudyCell, ...], ...]
     """One per label, one cell per head."""
-    said: tuple[str, ...]
+    statements: tuple[str, ...]
     """Sentences computed from the numbers."""
     supports: str
     cannot: str

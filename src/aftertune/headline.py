@@ -30,27 +30,27 @@ def headline(drifts: Sequence[Drift], decisions: Sequence[Decision] = ()) -> lis
     Of each arm and metric the strongest estimand (`strongest`), at its lowest temperature and its last epoch; of
     several judges of a metric the one that `decisions` listen to, or all where none of them does.
     """
-    return main_setting(_heard(strongest(drifts), drifts, decisions), _group)
+    return main_setting(_heard(strongest(drifts), drifts, decisions), group)
 
 
 def contrasts(drifts: Sequence[Drift], decisions: Sequence[Decision] = ()) -> list[Drift]:
     """Return the contrasts that lead: by the judges and at the settings of the headline."""
-    return main_setting(_heard([row for row in drifts if row.estimand == "contrast"], drifts, decisions), _group)
+    return main_setting(_heard([row for row in drifts if row.estimand == "contrast"], drifts, decisions), group)
 
 
 def strongest(drifts: Sequence[Drift]) -> list[Drift]:
     """Return the rows of each arm and metric by recipe where there are any, else by checkpoint."""
     moves = [row for row in drifts if row.estimand in ("recipe", "checkpoint")]
-    recipes = {_group(row) for row in moves if row.estimand == "recipe"}
-    return [row for row in moves if row.estimand == "recipe" or _group(row) not in recipes]
+    recipes = {group(row) for row in moves if row.estimand == "recipe"}
+    return [row for row in moves if row.estimand == "recipe" or group(row) not in recipes]
 
 
-def main_setting(rows: Sequence[Row], group: Callable[[Row], Hashable]) -> list[Row]:
+def main_setting(rows: Sequence[Row], by: Callable[[Row], Hashable]) -> list[Row]:
     """Return, of each group, the rows at its lowest temperature and, there, its last epoch (None is the last)."""
     best: dict[Hashable, tuple[float, float]] = {}
     for row in rows:
-        best[group(row)] = min(best.get(group(row), _rank(row)), _rank(row))
-    return [row for row in rows if _rank(row) == best[group(row)]]
+        best[by(row)] = min(best.get(by(row), _rank(row)), _rank(row))
+    return [row for row in rows if _rank(row) == best[by(row)]]
 
 
 def subject(row: Decision | Drift) -> tuple[Hashable, ...]:
@@ -66,7 +66,8 @@ def _heard(rows: Sequence[Drift], drifts: Sequence[Drift], decisions: Sequence[D
     return [row for row in rows if row.metric not in metrics or (row.metric, row.judge) in judges]
 
 
-def _group(row: Drift) -> tuple[Hashable, ...]:
+def group(row: Drift) -> tuple[Hashable, ...]:
+    """Return what the rows of an arm and metric have in common over temperatures, epochs and seeds."""
     return (row.metric, row.arm, row.base_model, row.recipe, row.judge)
 
 

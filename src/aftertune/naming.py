@@ -47,9 +47,7 @@ class Unit:
     @classmethod
     def of_spread(cls, row: Spread) -> Unit:
         """Return the arm that a variance component is about."""
-        return cls(
-            base=row.base_model, arm=row.arm, recipe=row.recipe, epoch=row.epoch, temperature=row.temperature
-        )
+        return cls(base=row.base_model, arm=row.arm, recipe=row.recipe, epoch=row.epoch, temperature=row.temperature)
 
     @property
     def _subject(self) -> tuple[Hashable, ...]:

@@ -114,9 +114,7 @@ class Form:
     def change(self, row: Drift, scale: Scale, *, unit: bool = True) -> str:
         """Return a drift, e.g. `-42.8 points [-51.9, -33.7]`."""
         behind = scale.unit if unit else ""
-        return self.estimate(
-            row.delta, row.low, row.high, scale, unit=behind, signed=True, confidence=row.confidence
-        )
+        return self.estimate(row.delta, row.low, row.high, scale, unit=behind, signed=True, confidence=row.confidence)
 
     def levels(self, row: Drift, scale: Scale) -> str:
         """Return the rates behind a drift, e.g. `97.0 → 54.2 %`."""
@@ -143,8 +141,12 @@ class Form:
         return (f"{100 * value:+.1f}" if scale.is_percent else f"{value:+.3g}").replace("-", self.minus)
 
     def size(self, value: float, scale: Scale) -> str:
-        """Return a loss or a margin with its unit, e.g. `5 points`."""
+        """Return a loss for a decision's sentence with its unit, e.g. `12.3 points`."""
         return f"{value * scale.factor:.3g}{scale.unit}".replace("-", self.minus)
+
+    def margin(self, margin: float, scale: Scale, *, unit: bool = True) -> str:
+        """Return how much worse is allowed, without needless zeros, e.g. `5 points`."""
+        return f"{abs(margin) * scale.factor:.4g}{scale.unit if unit else ''}"
 
 
 TEXT = Form("-", "-")

@@ -32,10 +32,12 @@ class Check:
 
     @property
     def sign(self) -> int:
+        """Factor that makes a difference positive where it is for the worse."""
         return direction.sign(self.row.worse)
 
     @property
     def scale(self) -> Scale:
+        """How the row's numbers are written."""
         return scale_of(self.row)
 
     def end(self, low: float | None, high: float | None, bad: bool) -> float:
@@ -52,14 +54,17 @@ class Check:
 
     @property
     def loss(self) -> float:
+        """The drift, positive where it is for the worse."""
         return direction.loss(self.row.delta, self.row.worse)
 
     @property
     def bad(self) -> float:
+        """The end of the interval that is worse, as a loss."""
         return self.end(self.row.low, self.row.high, True)
 
     @property
     def good(self) -> float:
+        """The end of the interval that is better, as a loss."""
         return self.end(self.row.low, self.row.high, False)
 
     @property
@@ -97,7 +102,7 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
     bound, limit = _bound(check)
     outcome: Outcome
     remedy = ""
-    margin = TEXT.size(rule.margin, scale)
+    margin = TEXT.margin(rule.margin, scale)
     if row.delta is None:
         outcome, why = "inconclusive", f"Not measured: {row.warning}."
         remedy = "Answers on both sides that the judge can read."
@@ -109,7 +114,8 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
         why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
     elif check.room is not None and check.room <= rule.margin and check.bad > 0:
         outcome = "inconclusive"
-        why = f"The base itself stands at {TEXT.rate(row.base or 0.0, scale)}: a loss beyond {margin} could not have shown."
+        level = TEXT.rate(row.base or 0.0, scale)
+        why = f"The base itself stands at {level}: a loss beyond {margin} could not have shown."
         remedy = "A benchmark on which the base behaves."
     elif check.bad > rule.margin:
         outcome = "inconclusive"

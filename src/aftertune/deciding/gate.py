@@ -21,12 +21,11 @@ from collections.abc import Sequence
 from aftertune.deciding.decision import Check, decide
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.deciding.warnings import recipe_refusal
+from aftertune.findings import SEVERITY
 from aftertune.headline import subject
 from aftertune.naming import Names, Unit
 from aftertune.records import Decision, Drift, Metric, Outcome
 from aftertune.stats import multiplicity
-
-RANK: tuple[Outcome, ...] = ("error", "drift", "inconclusive", "pass")
 
 
 def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()) -> list[Decision]:
@@ -37,8 +36,8 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
         policy: Which metrics, with what margins, on checkpoints or recipes; the last epoch unless it says `all`.
         metrics: What should have been measured: a gated one without a row is inconclusive ("not measured").
 
-    Every temperature, judge, base and recipe among the rows is decided on by itself, under a name of its own (`naming`).
-    Where an arm has two training seeds, `auto` decides on the recipe, not on its checkpoints.
+    Every temperature, judge, base and recipe among the rows is decided on by itself, under a name of its own
+    (`naming`). Where an arm has two training seeds, `auto` decides on the recipe, not on its checkpoints.
     """
     moves = [row for row in drifts if row.estimand in ("checkpoint", "recipe")]
     if policy.epochs == "last":
@@ -83,7 +82,7 @@ def overall(decisions: Sequence[Decision]) -> Outcome:
     counted = [d.outcome for d in decisions if d.required or d.outcome in ("error", "drift")]
     if not any(d.required for d in decisions):
         counted.append("inconclusive")
-    return min(counted, key=RANK.index)
+    return min(counted, key=SEVERITY.index)
 
 
 def _level_key(row: Drift) -> tuple[object, ...]:

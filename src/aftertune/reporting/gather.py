@@ -6,24 +6,22 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from aftertune.deciding.drift import Coded, Ints, formula
+from aftertune.deciding.blocks import Coded
+from aftertune.deciding.contrasts import formula
 from aftertune.deciding.leaks import leaks
-from aftertune.findings import CategoryRow, Findings, Flip
+from aftertune.findings import Findings, Flip
 from aftertune.pii.mask import masker
 from aftertune.pii.registry import Registry
 from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Proof, plain
+from aftertune.reporting.label_changes import LabelChanges, TextKey
 from aftertune.run.run_folder import Run
-from aftertune.stats.paired import tango_interval, wilson
+from aftertune.stats.paired import wilson
 from aftertune.studies import parts
 from aftertune.studies import plan as planning
 from aftertune.studies.plan import Plan
 from aftertune.variants import composing
 
 KINDS = ("variants", "checkpoints", "scores", "responses", "verdicts")
-FLIPS = 5
-"""Shown per metric and arm."""
 
 
 def gather(
@@ -42,6 +40,8 @@ def gather(
     design = plan.design
     gated = [metric for metric in metrics if metric.name in {d.metric for d in decisions if d.required}]
     cards, mask = cards_and_mask(run, plan)
+    judges = parts.primary_judges(design)
+    changes = LabelChanges(verdicts, judges, design.respond.temperatures[0])
     return Findings(
         title=design.name,
         kind="study" if design.kind == "selftest" else design.kind,
@@ -52,13 +52,16 @@ def gather(
         cards=cards,
         proofs=_proofs(run, plan),
         judges=_judges(run, plan),
-        flips=_flips(run, plan, gated, verdicts),
-        categories=_categories(plan, gated, verdicts),
+        flips=_flips(run, plan, changes, gated, verdicts),
+        categories=changes.categories(gated),
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
-        leaks=leaks(verdicts, parts.primary_judges(design)),
+        leaks=leaks(verdicts, judges),
         methods=_methods(run, plan),
         caveats=_caveats(run, plan),
-        warnings=(*plan.warnings, *dict.fromkeys(each for _, seen in _served(run, plan) for each in seen["warnings"])),
+        warnings=(
+            *plan.warnings,
+            *dict.fromkeys(each for _, server in _served(run, plan) for each in server["warnings"]),
+        ),
         mask=mask,
     )
 
@@ -77,37 +80,38 @@ def cards_and_mask(run: Run, plan: Plan) -> tuple[dict[str, Any], Any]:
 
 
 def _proofs(run: Run, plan: Plan) -> list[Proof]:
-    found: dict[str, Proof] = {}
+    proofs: dict[str, Proof] = {}
     for cell in plan.of("responses"):
         info = run.cell("responses", cell.id).info()
         proof = {key: value for key, value in (info.get("proof") or {}).items() if key}
         subject = plan.jobs[cell.id].subject  # type: ignore[union-attr]
         if proof and subject.arm != BASE_ARM:
-            found[subject.id] = Proof(**{**proof, "checkpoint": planning.called(subject, plan.design)})
-    return list(found.values())
+            proofs[subject.id] = Proof(**{**proof, "checkpoint": planning.called(subject, plan.design)})
+    return list(proofs.values())
 
 
 def _served(run: Run, plan: Plan) -> list[tuple[str, dict[str, Any]]]:
-    """Return, per responses cell of a served model, its name and what was seen of it."""
-    found = []
+    """Return, per responses cell of a served model, its name and what the server declared."""
+    servers = []
     for cell in plan.of("responses"):
         job = plan.jobs[cell.id]
         assert isinstance(job, planning.RespondJob)
-        seen = run.cell("responses", cell.id).info().get("served")
-        if seen:
-            found.append((f"{planning.called(job.subject, plan.design)} {parts.benchmark_name(job.benchmark)}", seen))
-    return found
+        declared = run.cell("responses", cell.id).info().get("served")
+        if declared:
+            name = f"{planning.called(job.subject, plan.design)} {parts.benchmark_name(job.benchmark)}"
+            servers.append((name, declared))
+    return servers
 
 
 def _judges(run: Run, plan: Plan) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    judges: dict[str, Any] = {}
     for part in plan.design.judges:
         judge = parts.judge(part)
         name = parts.judge_name(part)
-        found[name] = {"version": judge.version, "axes": ", ".join(judge.axes), **part.parameters}
+        judges[name] = {"version": judge.version, "axes": ", ".join(judge.axes), **part.parameters}
     for cell in plan.of("verdicts"):
         info = run.cell("verdicts", cell.id).info()
-        row = found[info["judge"]]
+        row = judges[info["judge"]]
         if info.get("cost"):
             spent = row.setdefault("cost", {})
             for key, value in info["cost"].items():
@@ -115,93 +119,24 @@ def _judges(run: Run, plan: Plan) -> dict[str, Any]:
                     spent[key] = spent.get(key, 0) + value
         if "anchors" not in row and info.get("anchors"):
             row["anchors"] = [{"axis": axis, "label": m["positive"], **m} for axis, m in info["anchors"].items()]
-    return found
+    return judges
 
 
-def _primary(plan: Plan, verdicts: Coded, metric: Metric) -> tuple[Ints, Ints]:
-    """Return the rows of the verdicts that a metric is read off, and the base's row for each; -1 where it has none.
-
-    By the metric's gated judge, at the first temperature, first samples, and judged ones only. A base that was held
-    against a subject's own corpus comes before one that was not.
-    """
-    rows = verdicts.where(
-        judge=parts.primary_judges(plan.design)[metric.axis], axis=metric.axis, benchmark=metric.benchmark,
-        subset=metric.subset, temperature=plan.design.respond.temperatures[0], status="ok",
-    )  # fmt: skip
-    rows = rows[verdicts.sample[rows] == 0]
-    is_base = verdicts.is_("arm", BASE_ARM)[rows]
-    before = np.full(rows.size, -1, dtype=np.int64)
-    for names, bases in (
-        (("base", "prompt_id"), is_base & verdicts.is_("corpus", "")[rows]),
-        (("base", "corpus", "prompt_id"), is_base),
-    ):
-        code, firsts = verdicts.joint(names, rows)
-        own = np.full(firsts.size, -1, dtype=np.int64)
-        own[code[bases]] = rows[bases]
-        before = np.where(own[code] >= 0, own[code], before)
-    return rows[~is_base], before[~is_base]
+def _flips(run: Run, plan: Plan, changes: LabelChanges, metrics: Sequence[Metric], verdicts: Coded) -> list[Flip]:
+    worst = changes.worst(metrics)
+    texts = _texts(run, plan, verdicts, [row for change in worst for row in (change.base, change.tuned)])
+    return changes.flips(worst, texts, _prompt_texts(run, plan) if worst else {})
 
 
-def _unit(plan: Plan, verdicts: Coded, row: int) -> str:
-    """Return what the checkpoints of a row's arm are called together: with base and recipe where there are several."""
-    base, arm, recipe = (verdicts.at(name, row) for name in ("base", "arm", "recipe"))
-    parts_ = [arm, *([base] if len(plan.bases) > 1 else [])]
-    return " · ".join([*parts_, *([recipe] if len(plan.design.tuned_with(arm)) > 1 else [])])
-
-
-def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[Flip]:
-    """Prompts whose label got worse, the first seed of each arm: a sample to read, not a count."""
-    chosen: list[tuple[Metric, int, int]] = []
-    for metric in metrics:
-        if metric.label is None:
-            continue
-        rows, before = _primary(plan, verdicts, metric)
-        rows, before = rows[before >= 0], before[before >= 0]
-        arm, firsts = verdicts.joint(("base", "arm", "recipe"), rows)
-        holds = verdicts.is_("label", metric.label)
-        checkpoint = verdicts.codes["checkpoint"]
-        worse = (holds[rows] != holds[before]) & (holds[rows] == (metric.worse == "up"))
-        worse &= checkpoint[rows] == checkpoint[firsts][arm]
-        shown = [np.flatnonzero(worse & (arm == one))[:FLIPS] for one in range(firsts.size)]
-        chosen += [(metric, int(rows[at]), int(before[at])) for at in sorted(np.concatenate(shown))] if shown else []
-    texts = _texts(run, plan, verdicts, [row for _, *pair in chosen for row in pair])
-    asked = _prompt_texts(run, plan) if chosen else {}
-
-    def text_of(row: int, asked_as: int) -> str:
-        place = verdicts.at("checkpoint", row), verdicts.at("benchmark", row)
-        prompt = verdicts.at("prompt_id", row)
-        own, shared = ((place, corpus, prompt) for corpus in (verdicts.at("corpus", asked_as), ""))
-        return texts.get(own) or texts.get(shared) or ""
-
-    found = []
-    for metric, row, base in chosen:
-        prompt = verdicts.at("prompt_id", row)
-        found.append(
-            Flip(
-                metric=metric.name,
-                arm=_unit(plan, verdicts, row),
-                prompt=asked.get((metric.benchmark, prompt), prompt),
-                base_text=text_of(base, row),
-                tuned_text=text_of(row, row),
-                base_label=verdicts.at("label", base),
-                tuned_label=verdicts.at("label", row),
-                category=verdicts.at("category", row),
-                prompt_id=prompt,
-                train_seed=verdicts.at("train_seed", row),
-            )
-        )
-    return found
-
-
-def _texts(run: Run, plan: Plan, verdicts: Coded, rows: Sequence[int]) -> dict[tuple[tuple[str, str], str, str], str]:
-    """Return the first answer of ((checkpoint, benchmark), corpus, prompt) for what some rows are about."""
+def _texts(run: Run, plan: Plan, verdicts: Coded, rows: Sequence[int]) -> dict[TextKey, str]:
+    """Return the first answer of each response that some rows are about."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:
         wanted[verdicts.at("checkpoint", row), verdicts.at("benchmark", row)].add(verdicts.at("prompt_id", row))
-    found: dict[tuple[tuple[str, str], str, str], str] = {}
+    texts: dict[TextKey, str] = {}
     for cell in plan.of("responses"):
         job = plan.jobs[cell.id]
         assert isinstance(job, planning.RespondJob)
@@ -211,14 +146,15 @@ def _texts(run: Run, plan: Plan, verdicts: Coded, rows: Sequence[int]) -> dict[t
         table = run.cell("responses", cell.id).read("responses", ("prompt_id", "corpus", "text"))
         table = table.filter(pc.is_in(table["prompt_id"], value_set=pa.array(sorted(wanted[which]))))
         for row in table.to_pylist():
-            found.setdefault((which, row.get("corpus", ""), row["prompt_id"]), row["text"])
-    return found
+            texts.setdefault((*which, row.get("corpus", ""), row["prompt_id"]), row["text"])
+    return texts
 
 
 def _prompt_texts(run: Run, plan: Plan) -> dict[tuple[str, str], str]:
+    """Return what was asked by (benchmark, prompt)."""
     from aftertune.asking.answering import prompts_of
 
-    found: dict[tuple[str, str], str] = {}
+    texts: dict[tuple[str, str], str] = {}
     done: set[tuple[str, str | None]] = set()
     for cell in plan.of("responses"):
         job = plan.jobs[cell.id]
@@ -228,53 +164,8 @@ def _prompt_texts(run: Run, plan: Plan) -> dict[tuple[str, str], str]:
             continue
         done.add(which)
         for prompt in prompts_of(run, job):
-            found[prompt.benchmark, prompt.id] = "\n".join(message.content for message in prompt.messages)
-    return found
-
-
-def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[CategoryRow]:
-    """Return per category and arm how many (prompt, seed) pairs got worse and better."""
-    found: list[CategoryRow] = []
-    for metric in metrics:
-        if metric.label is None:
-            continue
-        rows, before = _primary(plan, verdicts, metric)
-        if np.unique(verdicts.codes["category"][rows]).size < 2:
-            continue
-        rows, before = rows[before >= 0], before[before >= 0]
-        holds = verdicts.is_("label", metric.label)
-        was, now = holds[before], holds[rows]
-        group, firsts = verdicts.joint(("base", "arm", "recipe", "category"), rows)
-        prompt = verdicts.joint(("base", "arm", "recipe", "category", "prompt_id"), rows)[1]
-        masks = {"was": was, "now": now, "gained": now & ~was, "lost": was & ~now}
-        sums = {name: np.bincount(group[mask], minlength=firsts.size) for name, mask in masks.items()}
-        sizes = np.bincount(group, minlength=firsts.size)
-        place = np.empty(len(verdicts), dtype=np.int64)
-        place[rows] = group
-        prompts = np.bincount(place[prompt], minlength=firsts.size)
-        named = [(_unit(plan, verdicts, row), verdicts.at("category", row)) for row in firsts]
-        for one in sorted(range(firsts.size), key=named.__getitem__):
-            arm, category = named[one]
-            n, gained, lost = int(sizes[one]), int(sums["gained"][one]), int(sums["lost"][one])
-            low, high = tango_interval(gained, lost, n)
-            found.append(
-                CategoryRow(
-                    metric=metric.name,
-                    arm=arm,
-                    category=category,
-                    base=int(sums["was"][one]) / n,
-                    tuned=int(sums["now"][one]) / n,
-                    delta=(gained - lost) / n,
-                    low=low,
-                    high=high,
-                    n_prompts=int(prompts[one]),
-                    worse_flips=gained if metric.worse == "up" else lost,
-                    better_flips=lost if metric.worse == "up" else gained,
-                    n_pairs=n,
-                    warning="few prompts" if prompts[one] < 10 else "",
-                )
-            )
-    return found
+            texts[prompt.benchmark, prompt.id] = "\n".join(message.content for message in prompt.messages)
+    return texts
 
 
 def _methods(run: Run, plan: Plan) -> dict[str, Any]:
@@ -287,7 +178,7 @@ def _methods(run: Run, plan: Plan) -> dict[str, Any]:
         for base in plan.bases
     }
     servers = {
-        name: {key: value for key, value in seen.items() if key != "warnings"} for name, seen in _served(run, plan)
+        name: {key: value for key, value in server.items() if key != "warnings"} for name, server in _served(run, plan)
     }
     return {
         "versions": facts.get("versions", {}),
@@ -301,37 +192,39 @@ def _methods(run: Run, plan: Plan) -> dict[str, Any]:
 
 def _caveats(run: Run, plan: Plan) -> list[str]:
     design = plan.design
-    found = []
+    caveats = []
     if any(base.name.split(":")[0] == "embedded" for base in plan.bases):
-        found.append(
+        caveats.append(
             "The embedded model is a miniature of about a million parameters in a generated world: it shows that the "
             "measurement works, not how large an effect is in a model of yours."
         )
-    if design.checkpoints and any(given.seed is None for given in design.checkpoints):
-        found.append(
+    if design.checkpoints and any(each.seed is None for each in design.checkpoints):
+        caveats.append(
             "Single checkpoints were audited: this says what these weights do, not what the recipe would do with "
             "another seed. Training seeds are known to move harmfulness by more than ten points."
         )
     if not design.sources:
-        found.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
+        caveats.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
     if design.respond.temperatures == (0.0,):
-        found.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
+        caveats.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
     infos = [run.cell("responses", cell.id).info() for cell in plan.of("responses")]
-    told = [(info.get("proof") or {}).get("how", "") for info in infos]
-    devices = sorted({how.rpartition(" on ")[2].partition(",")[0] for how in told if " on " in how})
+    proofs = [(info.get("proof") or {}).get("how", "") for info in infos]
+    devices = sorted({how.rpartition(" on ")[2].partition(",")[0] for how in proofs if " on " in how})
     if len(devices) > 1:
-        found.append(
+        caveats.append(
             f"Answers were given on {' and on '.join(devices)}: the texts of one model can differ between them, so "
             "that a checkpoint asked on one and its base on the other differ by that too."
         )
     again = [info["again"] for info in infos if "again" in info]
-    if asked := sum(each["asked"] for each in again):
+    if total := sum(each["asked"] for each in again):
         same = sum(each["same"] for each in again)
-        low, high = wilson(same, asked, 0.95)
-        found.append(
-            f"With this hardware and precision a text may depend on what else is in its batch. Of {asked:,} answers of "
-            f"the base that were asked again among others, {same:,} were the same text: {100 * same / asked:.1f} % "
+        low, high = wilson(same, total, 0.95)
+        caveats.append(
+            f"With this hardware and precision a text may depend on what else is in its batch. Of {total:,} answers of "
+            f"the base that were asked again among others, {same:,} were the same text: {100 * same / total:.1f} % "
             f"[{100 * low:.1f}, {100 * high:.1f}]."
         )
-    found.append("Judges make errors; their measured error on labelled anchors describes those texts, not this run's.")
-    return found
+    caveats.append(
+        "Judges make errors; their measured error on labelled anchors describes those texts, not this run's."
+    )
+    return caveats
