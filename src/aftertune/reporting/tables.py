@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aftertune import direction
 from aftertune.findings import Findings
 from aftertune.naming import Names, Unit
-from aftertune.numbers import NOT_MEASURED, PAGE, SHARES, decimals, finite, p_value, row_decimals, whole_percent
+from aftertune.numbers import PAGE, SHARES, decimals, finite, p_value, row_decimals, whole_percent
 from aftertune.records import BASE_ARM, Drift, Json
 from aftertune.reporting.cleaning import show
 from aftertune.reporting.index import Index, level, phrase
