@@ -31,7 +31,9 @@ def test_the_lowest_temperature_and_there_the_last_epoch_lead(drift: Row) -> Non
     assert headline.headline([*rows.values(), other]) == [rows[0.2, 2], other], "each arm has a setting of its own"
 
 
-def test_the_judge_that_decides_leads_and_without_decision_all_do(drift: Row, decision: Callable[..., Decision]) -> None:
+def test_the_judge_that_decides_leads_and_without_decision_all_do(
+    drift: Row, decision: Callable[..., Decision]
+) -> None:
     gated, second = drift(judge="rule"), drift(judge="model")
     free = [drift(metric="m/x/harm=harmful", judge=judge) for judge in ("rule", "model")]
     decided = decision(judge="rule")

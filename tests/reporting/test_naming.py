@@ -24,7 +24,9 @@ ARMS = st.builds(
     judge=st.sampled_from(["rule", "model"]),
 )
 SINGLES = st.builds(
-    lambda unit, seed, again: dataclasses.replace(unit, train_seed=seed, checkpoint=f"c{hash((unit, seed)) % 997}{again}"),
+    lambda unit, seed, again: dataclasses.replace(
+        unit, train_seed=seed, checkpoint=f"c{hash((unit, seed)) % 997}{again}"
+    ),
     ARMS,
     st.sampled_from([None, 0, 1]),
     st.sampled_from(["x", "y"]),
