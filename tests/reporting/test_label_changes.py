@@ -22,7 +22,7 @@ def filed(rows: Sequence[Verdict]) -> list[Verdict]:
     return [dataclasses.replace(row, category="ab"[int(row.prompt_id[1:]) % 4 == 3]) for row in rows]
 
 
-def changes(*groups: Sequence[Verdict], temperature: float = 0.0) -> LabelChanges:
+def changes(*groups: list[Verdict], temperature: float = 0.0) -> LabelChanges:
     return LabelChanges(Coded(made(*groups)), JUDGES, temperature)
 
 

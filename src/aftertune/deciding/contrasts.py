@@ -34,11 +34,11 @@ def settings(terms: Sequence[str], groups: Sequence[Group]) -> list[tuple[str, i
         pairs = [(name[0], name[1] if len(name) > 1 else recipe) for name in named]
         epochs = [{key[2] for key in groups if key[:2] == pair} for pair in pairs]
         common = set.intersection(*epochs)
-        shown = recipe or (pairs[0][1] if len({pair[1] for pair in pairs}) == 1 else "")
+        name = recipe or (pairs[0][1] if len({pair[1] for pair in pairs}) == 1 else "")
         if common or not all(epochs):
             for epoch in sorted(common or set.union(*epochs), key=lambda epoch: epoch or 0):
-                rows.append((shown, epoch, [(*pair, epoch) for pair in pairs]))
+                rows.append((name, epoch, [(*pair, epoch) for pair in pairs]))
         else:
             last = [max(group, key=lambda epoch: epoch or 0) for group in epochs]
-            rows.append((shown, None, [(*pair, epoch) for pair, epoch in zip(pairs, last, strict=True)]))
+            rows.append((name, None, [(*pair, epoch) for pair, epoch in zip(pairs, last, strict=True)]))
     return rows

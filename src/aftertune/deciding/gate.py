@@ -56,14 +56,14 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
             continue
         own = [row for row in moves if row.metric == name]
         wanted = rule.estimand or policy.estimand
-        kept = [row for row in own if _counts(row, own, wanted)]
-        decided = {_arm(row) for row in kept}
-        missing = [arm for arm in arms if arm not in decided]
-        names = Names([*map(Unit.of, kept), *missing])
-        checks += [Check(rule, row, names(Unit.of(row)), levels.get(_level_key(row))) for row in kept]
+        rows = [row for row in own if _counts(row, own, wanted)]
+        measured = {_arm(row) for row in rows}
+        missing = [arm for arm in arms if arm not in measured]
+        names = Names([*map(Unit.of, rows), *missing])
+        checks += [Check(rule, row, names(Unit.of(row)), levels.get(_level_key(row))) for row in rows]
         for arm in missing:
-            seen = [row for row in own if _arm(row) == arm]
-            decisions.append(_unmeasured(rule, name, wanted, arm, names(arm), seen))
+            others = [row for row in own if _arm(row) == arm]
+            decisions.append(_unmeasured(rule, name, wanted, arm, names(arm), others))
     families: dict[tuple[object, ...], list[Check]] = defaultdict(list)
     for check in checks:
         families[check.family].append(check)

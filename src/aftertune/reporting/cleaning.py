@@ -26,11 +26,13 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cn"})
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SafeText:
     """Text of a model or a data set, safe to print, with what was done to it."""
 
     text: str
     notes: tuple[str, ...] = ()
+    is_cut: bool = False
+    """Whether there is more of it."""
 
 
 def _replace(char: str, removed: Counter[str]) -> str:
@@ -57,24 +59,25 @@ def clean(text: str, removed: Counter[str] | None = None) -> str:
     if escapes:
         counts["terminal escapes"] += escapes
     text = _SUSPECT.sub(lambda match: _replace(match.group(), counts), _BREAKS.sub("\n", text))
-    kept = _STACKED.sub(r"\1", text)
-    if len(kept) < len(text):
-        counts["surplus accents"] += len(text) - len(kept)
-    return kept
+    result = _STACKED.sub(r"\1", text)
+    if len(result) < len(text):
+        counts["surplus accents"] += len(text) - len(result)
+    return result
 
 
-def show(text: str, mask: Callable[[str], str], limit: int) -> Shown:
+def show(text: str, mask: Callable[[str], str], limit: int) -> SafeText:
     """Return `text` cleaned, masked, then cut to `limit` characters, with a note for each thing done to it."""
     removed: Counter[str] = Counter()
     total = len(text)
-    kept = clean(text[:PRECUT], removed)
+    head = clean(text[:PRECUT], removed)
     if total > PRECUT:
-        kept = kept[:-PRECUT_TAIL]
-    masked = clean(mask(kept))
+        head = head[:-PRECUT_TAIL]
+    masked = clean(mask(head))
     notes = [f"{n:,} {what if n != 1 else what.removesuffix('s')} removed" for what, n in sorted(removed.items())]
-    if len(masked) > limit or total > PRECUT:
+    is_cut = len(masked) > limit or total > PRECUT
+    if is_cut:
         masked = masked[:limit]
         notes.append(f"first {len(masked):,} of {total:,} characters")
     if not masked.strip():
         notes.append("no visible text")
-    return Shown(masked, tuple(notes))
+    return SafeText(masked, tuple(notes), is_cut)

@@ -8,7 +8,7 @@ from markupsafe import escape
 
 from aftertune import direction
 from aftertune.findings import Findings, Flip
-from aftertune.reporting.cleaning import Shown, show
+from aftertune.reporting.cleaning import SafeText, show
 from aftertune.reporting.index import Index, phrase
 from aftertune.text import excerpt
 
@@ -28,9 +28,9 @@ class FlipView:
 
     title: str
     direction: str
-    prompt: Shown
-    base: Shown
-    tuned: Shown
+    prompt: SafeText
+    base: SafeText
+    tuned: SafeText
     base_label: str
     tuned_label: str
 
@@ -63,19 +63,19 @@ def flip_groups(index: Index) -> list[FlipGroup]:
     groups: list[FlipGroup] = []
     for (metric, arm), flips in grouped.items():
         share = max(left // max(len(grouped) - len(groups), 1), 0)
-        shown: list[FlipView] = []
+        views: list[FlipView] = []
         for way, flip in sorted(flips, key=lambda pair: pair[0] != "worse")[:MAX_FLIPS]:
             view = _flip(way, flip, findings)
             size = sum(len(escape(text.text)) for text in (view.prompt, view.base, view.tuned))
-            if size > share and shown:
+            if size > share and views:
                 break
             share, left = share - size, left - size
-            shown.append(view)
+            views.append(view)
         worse, better = (sum(way == word for way, _ in flips) for word in ("worse", "better"))
         other = len(flips) - worse - better
         summary = f"{worse:,} worse, {better:,} better" + (f", {other:,} between other labels" if other else "")
         title = f"{arm}: {phrase(index.metric(metric))}"
-        groups.append(FlipGroup(title, summary, tuple(shown), len(flips) - len(shown)))
+        groups.append(FlipGroup(title, summary, tuple(views), len(flips) - len(views)))
     return groups
 
 

@@ -113,6 +113,6 @@ def _masked(value: object, findings: Findings) -> Any:
 def _flip(flip: Flip, index: Index) -> dict[str, Any]:
     whole = {**fields(flip), "direction": direction_of(flip, index)}
     for field, notes in (("prompt", "prompt_notes"), ("base_text", "base_notes"), ("tuned_text", "tuned_notes")):
-        shown = show(whole[field], index.findings.mask, MAX_TEXT)
-        whole[field], whole[notes] = shown.text, shown.notes
+        text = show(whole[field], index.findings.mask, MAX_TEXT)
+        whole[field], whole[notes] = text.text, text.notes
     return whole

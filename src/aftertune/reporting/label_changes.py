@@ -59,8 +59,8 @@ class LabelChanges:
             checkpoint = verdicts.codes["checkpoint"]
             worse = (holds[rows] != holds[before]) & (holds[rows] == (metric.worse == "up"))
             worse &= checkpoint[rows] == checkpoint[firsts][arm]
-            shown = [np.flatnonzero(worse & (arm == one))[:FLIPS] for one in range(firsts.size)]
-            positions = sorted(np.concatenate(shown)) if shown else []
+            picks = [np.flatnonzero(worse & (arm == one))[:FLIPS] for one in range(firsts.size)]
+            positions = sorted(np.concatenate(picks)) if picks else []
             changes += [LabelChange(metric, int(before[i]), int(rows[i])) for i in positions]
         return changes
 

@@ -52,8 +52,8 @@ def code(text: str) -> str:
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
     """Return the lines of a table; the cells are Markdown already."""
-    kept = list(heads)
-    lines = ["| " + " | ".join(kept) + " |", "|" + "|".join(" --- " for _ in kept) + "|"]
+    columns = list(heads)
+    lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(" --- " for _ in columns) + "|"]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
@@ -77,13 +77,13 @@ def markdown(index: Index) -> str:
     if len(rows) > MAX_ROWS:
         lines += [f"The first {MAX_ROWS} of {len(rows):,} rows.", ""]
     label = index.namer(index.contrasts)
-    shown = [row for row in index.contrasts if not index.gated or row.metric in index.gated][:12]
-    for row in shown:
+    contrasts = [row for row in index.contrasts if not index.gated or row.metric in index.gated][:12]
+    for row in contrasts:
         text = contrast_sentence(row, index, contrast_name(row, index, label(row), formula=True))
         lines.append(f"- {prose(phrase(index.metric(row.metric)))}: {prose(text)}")
     memory = leak_sentences(findings)
     lines += [f"- {prose(sentence)}" for sentence in memory[:MAX_LEAKS]]
-    lines += [""] if shown or memory else []
+    lines += [""] if contrasts or memory else []
     lines += ["; ".join(f"{prose(fact)} ({prose(meaning)})" for fact, meaning in how_sure(index)) + ".", ""]
     lines += [f"- Warning: {prose(warning)}" for warning in findings.warnings[:10]]
     lines += [""] if findings.warnings else []

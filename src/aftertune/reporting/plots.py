@@ -125,14 +125,14 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
         axis = axes[scale.unit or metric]
         margin = margins.get(metric)
         sign = direction.sign(own[0].worse)
-        shown = most_telling(own, MAX_ROWS)
+        top = most_telling(own, MAX_ROWS)
         missing = [
             ForestRow(d.unit, None, NOT_MEASURED, "", "", d.outcome, d.why)
             for d in decisions
             if d.metric == metric and index.row(d) is None
         ]
         required = [d.required for d in decisions if d.metric == metric]
-        plotted = tuple(_forest_row(index, row, name(row), axis, scale) for row in shown)
+        plotted = tuple(_forest_row(index, row, name(row), axis, scale) for row in top)
         plots.append(
             Forest(
                 title=phrase(index.metric(metric)),
@@ -143,15 +143,15 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
                 margin_label="" if margin is None else _margin_label(margin, sign, scale),
                 worse_left=sign < 0,
                 rows=plotted + tuple(missing[:MAX_ROWS]),
-                note=_left_off(len(shown), len(own)),
+                note=_left_off(len(top), len(own)),
                 optional=bool(required) and not any(required),
             )
         )
     return plots
 
 
-def _left_off(shown: int, whole: int) -> str:
-    return f"The {shown:,} of {whole:,} rows that moved most for the worse." if shown < whole else ""
+def _left_off(n: int, whole: int) -> str:
+    return f"The {n:,} of {whole:,} rows that moved most for the worse." if n < whole else ""
 
 
 def _margin_label(margin: float, sign: int, scale: Scale) -> str:
@@ -176,11 +176,11 @@ def _forest_row(index: Index, row: Drift, name: str, axis: charts.Axis, scale: S
 
 def unmeasured(index: Index) -> list[tuple[str, str, Outcome, str]]:
     """Return (metric, unit, outcome, why) of each decision on a metric that no row measures."""
-    shown = {row.metric for row in index.headline}
+    metrics = {row.metric for row in index.headline}
     return [
         (phrase(index.metric(d.metric)), d.unit, d.outcome, d.why)
         for d in index.findings.decisions
-        if d.metric not in shown
+        if d.metric not in metrics
     ]
 
 
@@ -209,8 +209,8 @@ def seed_plots(index: Index) -> list[SeedPlot]:
         scale = index.scale(metric)
         name = index.namer(own)
         rows: list[tuple[Drift, list[float]]] = []
-        shown = most_telling(own, MAX_ROWS)
-        for row in shown:
+        top = most_telling(own, MAX_ROWS)
+        for row in top:
             rates = sorted(seeds.get(_seed_key(row), []))
             ends = [end for end in (row.spread_low, row.spread_high) if end is not None]
             if len(rates) >= 2 or (not rates and len(ends) == 2):
@@ -224,7 +224,7 @@ def seed_plots(index: Index) -> list[SeedPlot]:
                 phrase(index.metric(metric)),
                 axis.marks(),
                 tuple(_seed_row(row, rates, name(row), axis, scale) for row, rates in rows),
-                note=_left_off(len(shown), len(own)),
+                note=_left_off(len(top), len(own)),
                 gated=metric in index.gated or not index.gated,
             )
         )
@@ -236,8 +236,8 @@ def _seed_key(row: Drift) -> tuple[object, ...]:
 
 
 def _seed_row(row: Drift, rates: list[float], name: str, axis: charts.Axis, scale: Scale) -> SeedRow:
-    shown = rates or [end for end in (row.spread_low, row.spread_high) if end is not None]
-    low, high = min(shown), max(shown)
+    ends = rates or [end for end in (row.spread_low, row.spread_high) if end is not None]
+    low, high = min(ends), max(ends)
     digits = 1 if scale.is_percent else 3
     return SeedRow(
         name=name,

@@ -498,8 +498,8 @@ def printed(value: Json, mask: Callable[[str], str]) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else "not known"
     if isinstance(value, str):
-        shown = show(value, mask, MAX_VALUE)
-        return shown.text + ("…" if any(note.startswith("first") for note in shown.notes) else "")
+        text = show(value, mask, MAX_VALUE)
+        return text.text + ("…" if text.is_cut else "")
     if isinstance(value, Mapping):
         return show("; ".join(f"{key}: {printed(item, mask)}" for key, item in value.items()), mask, MAX_VALUE).text
     items = [printed(item, mask) for item in value[:20]]
