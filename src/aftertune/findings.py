@@ -114,6 +114,11 @@ class Contradiction:
     why: str = ""
     """One sentence with the numbers, the rate expected from noise included."""
 
+    @property
+    def sentence(self) -> str:
+        """The unit, which metrics moved which way, and why that is no noise."""
+        return f"{self.unit}: better on {', '.join(self.better)}; worse on {', '.join(self.worse)}. {self.why}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
@@ -204,7 +209,7 @@ class Mixed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectMeasure:
-    """One value of a base or checkpoint that is no share of responses (d-prime, criterion, violation), and its change."""
+    """One value of a base or checkpoint that is no share of responses (d-prime, criterion, violation)."""
 
     benchmark: str
     name: str

@@ -40,9 +40,16 @@ class Unit:
     def of(cls, row: Drift | LeakRow) -> Unit:
         """Return the unit that a row is about, with the judge and temperature behind the number."""
         return cls(
-            base=row.base_model, arm=row.arm, recipe=row.recipe, train_seed=row.train_seed, epoch=row.epoch,
-            checkpoint=row.checkpoint, corpus=row.corpus, temperature=row.temperature, judge=row.judge,
-        )  # fmt: skip
+            base=row.base_model,
+            arm=row.arm,
+            recipe=row.recipe,
+            train_seed=row.train_seed,
+            epoch=row.epoch,
+            checkpoint=row.checkpoint,
+            corpus=row.corpus,
+            temperature=row.temperature,
+            judge=row.judge,
+        )
 
     @classmethod
     def of_spread(cls, row: Spread) -> Unit:
