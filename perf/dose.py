@@ -14,10 +14,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from aftertune.commands import demo
-from aftertune.commands import study as running
+from aftertune.commands import demo, pipeline
+from aftertune.headline import headline
 from aftertune.plugins import PluginSpec
-from aftertune.reporting.terminal import headline
 
 METRICS = (
     demo.REFUSAL,
@@ -50,8 +49,8 @@ def main() -> None:
             design, bases=(options["--base"],), contrasts=(), benchmarks=(PluginSpec("miniature", {"split": "dev"}),)
         )
         with tempfile.TemporaryDirectory() as scratch:
-            result = running.run(design, Path(scratch) / "run")
-        for row in headline(result.gated):
+            result = pipeline.run(design, Path(scratch) / "run")
+        for row in headline(result.drifts, result.decisions):
             if row.metric in METRICS and row.base is not None and row.tuned is not None:
                 low, high = row.spread_low or 0.0, row.spread_high or 0.0
                 values = f"{100 * row.base:>6.1f} {100 * row.tuned:>6.1f}  {100 * low:.0f} to {100 * high:.0f}"

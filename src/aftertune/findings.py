@@ -1,4 +1,4 @@
-"""What a report is made from, and what it comes out as: frozen records, no rendering."""
+"""The results of a run that a report is made from, and the report itself: frozen records, no rendering."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aftertune.numbers import whole_percent
 from aftertune.records import Decision, Drift, Json, Metric, Outcome, Proof
+
+SEVERITY: tuple[Outcome, ...] = ("error", "drift", "inconclusive", "pass")
+"""Outcomes, the worst first."""
 
 
 def unmasked(text: str) -> str:
@@ -16,7 +20,7 @@ def unmasked(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """A prompt whose label changed between the base and one tuned checkpoint. Texts are raw: the page masks them."""
+    """A prompt whose label changed between the base and one tuned checkpoint. Texts are raw: reports mask them."""
 
     metric: str
     arm: str
@@ -32,7 +36,7 @@ class Flip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryRow:
-    """What one category of prompts did in one arm. Rates and differences are shares in [0, 1]."""
+    """How one category of prompts moved in one arm. Rates and differences are shares in [0, 1]."""
 
     metric: str
     arm: str
@@ -65,7 +69,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeakRow:
-    """What the responses of one arm or checkpoint to one subset hold of the tuning set; None was not measured."""
+    """How often one arm's or checkpoint's responses to one subset hold values of the tuning set; None: not measured."""
 
     base_model: str
     arm: str
@@ -95,20 +99,25 @@ class LeakRow:
     n_seeds: int
     warning: str = ""
     corpus: str = ""
-    """Whose people were looked for, where the design has several corpora."""
+    """The one whose people were looked for, where the design has several corpora."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contradiction:
-    """Metrics of one arm or checkpoint that really moved in opposite directions."""
+    """Metrics of one arm or checkpoint that moved in opposite directions, beyond noise."""
 
     unit: str
     better: tuple[str, ...]
     worse: tuple[str, ...]
     n: int
-    """Metrics that were compared."""
+    """How many metrics were compared."""
     why: str = ""
     """One sentence with the numbers, the rate expected from noise included."""
+
+    @property
+    def sentence(self) -> str:
+        """The unit, which metrics moved which way, and why that is no noise."""
+        return f"{self.unit}: better on {', '.join(self.better)}; worse on {', '.join(self.worse)}. {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +131,8 @@ class Spread:
     epoch: int | None
     temperature: float
     source: str
-    """`seed`, `prompt`, `seed x prompt`, `sampling`, `judge` or `judge x answer`; with ` + ` what cannot be parted."""
+    """`seed`, `prompt`, `seed x prompt`, `sampling`, `judge` or `judge x answer`; joined by ` + ` where they cannot be
+    told apart."""
     variance: float
     """Of one answer's difference from the base's mean answer to the same prompt."""
     low: float
@@ -132,7 +142,7 @@ class Spread:
     """Share of all sources' variance."""
     n_seeds: int
     n_prompts: int
-    """Of these only prompts with a verdict by every judge on every sample of every seed."""
+    """Those with a verdict by every judge on every sample of every seed."""
     n_samples: int
     n_judges: int
     warning: str
@@ -154,14 +164,14 @@ class Band:
     judge: str
     """These name the drift that the point shows."""
     over: Literal["epoch", "temperature"]
-    """What the curve runs over."""
+    """Its x axis."""
     delta: float
     low: float
     high: float
     confidence: float
-    """That all points lie in their intervals."""
+    """That the truth of every point lies in its interval."""
     n_points: int
-    """Of the curve."""
+    """How many points the curve has."""
     n_prompts: int
     n_clusters: int
     n_seeds: int
@@ -169,7 +179,8 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
-    """How many checkpoints got better on one metric and worse on another, and how many would where nothing drifts."""
+    """Mixed-sign rate: the share of checkpoints that got better on one metric and worse on another, with the share that
+    would where nothing drifts."""
 
     base_model: str
     """Empty where the checkpoints of several bases are taken together."""
@@ -185,16 +196,26 @@ class Mixed:
     n_checkpoints: int
     n_metrics: int
 
+    @property
+    def sentence(self) -> str:
+        """The rate with its expectation, without a full stop."""
+        swaps = f"95 % of label swaps: {100 * self.low:.0f} to {whole_percent(self.high)}"
+        return (
+            f"{whole_percent(self.observed)} of {self.n_checkpoints:,} checkpoints are better on one of "
+            f"{self.n_metrics:,} metrics and worse on another; {whole_percent(self.expected)} would be where nothing "
+            f"drifts at all ({swaps})"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectMeasure:
-    """One value of one subject that is no share of responses (d-prime, criterion, violation), with its change."""
+    """One value of a base or checkpoint that is no share of responses (d-prime, criterion, violation)."""
 
     benchmark: str
     name: str
     """E.g. `d-prime, vignette`."""
     unit: str
-    """Base or checkpoint, as people call it."""
+    """Name of the base or checkpoint (`naming`)."""
     checkpoint: str
     temperature: float
     value: float | None
@@ -207,7 +228,7 @@ class SubjectMeasure:
     n: int
     n_clusters: int
     unread: int
-    """Answers that no option could be read from; they are in no value here."""
+    """Answers from which no option could be read; they count in no value here."""
     warning: str = ""
 
 
@@ -220,15 +241,15 @@ class StudyCell:
     high: float | None = None
     scale: Literal["rate", "points", "relative", "range", "share", "plain"] = "plain"
     """`rate`, `points` and `relative` are shares; `range` goes from `low` to `high`, shares too; `share` is a share of
-    checkpoints, whose expectation stands in the note instead of an interval."""
+    checkpoints, with its expectation in the note instead of an interval."""
     sample: str = ""
     """How much data stands behind it."""
     why: str = ""
     """Why there is no number; never empty where `value` is None."""
     note: str = ""
-    """What belongs to the number: its expectation under no drift, or a warning."""
+    """Its expectation where nothing drifts, or a warning."""
     published: float | str | None = None
-    """Of other models on other data; None where none is known."""
+    """The paper's, of other models on other data; None where none is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,11 +262,11 @@ class StudySection:
     about: tuple[str, ...]
     """What each column shows, in words."""
     units: tuple[str, ...]
-    """Of the published numbers."""
+    """Units of the published numbers."""
     labels: tuple[str, ...]
     rows: tuple[tuple[StudyCell, ...], ...]
     """One per label, one cell per head."""
-    said: tuple[str, ...]
+    statements: tuple[str, ...]
     """Sentences computed from the numbers."""
     supports: str
     cannot: str
@@ -253,7 +274,7 @@ class StudySection:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All that a report shows. Whatever is empty is left out of the page, never shown as zero."""
+    """Everything that a report shows. What is empty is left out of the page, never shown as zero."""
 
     title: str
     kind: Literal["demo", "audit", "study"]
@@ -262,12 +283,12 @@ class Findings:
     decisions: Sequence[Decision] = ()
     drifts: Sequence[Drift] = ()
     metrics: Sequence[Metric] = ()
-    """In the order in which they are shown; gated ones come first whatever their place."""
+    """In the order in which they are shown, except that gated ones come first."""
     cards: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     """Arm -> its data card. Text in it is masked."""
     proofs: Sequence[Proof] = ()
     judges: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
-    """Judge -> what is known of it. `anchors`, where measured, is a list of mappings with the keys `axis, label,
+    """Judge -> facts about it. `anchors`, where measured, is a list of mappings with the keys `axis, label,
     sensitivity, sensitivity_low, sensitivity_high, n_positive, specificity, specificity_low, specificity_high,
     n_negative`; every other key is shown as it is."""
     flips: Sequence[Flip] = ()
@@ -277,9 +298,9 @@ class Findings:
     mixed: Sequence[Mixed] = ()
     """Mixed-sign rates beside their expectation under no drift."""
     measures: Sequence[SubjectMeasure] = ()
-    """What no share of responses shows."""
+    """Values that are no share of responses."""
     memorisation: Mapping[str, Json] = field(default_factory=dict)
-    """Checkpoint -> what scored texts say of membership and canaries, as `scoring.memorisation` returns it."""
+    """Name of a checkpoint -> membership inference and exposure of canaries from scored texts."""
     tables: Sequence[StudySection] = ()
     """The closing tables of a study."""
     spreads: Sequence[Spread] = ()
@@ -309,4 +330,4 @@ class Page:
     markdown: str
     """Short, for a pull request."""
     json: str
-    """Everything, for machines; the keys are documented in `page/machine.py`."""
+    """Everything, for machines; the keys are documented in `reporting/json_report.py`."""

@@ -134,4 +134,4 @@ def test_the_report_shows_them() -> None:
         axis("leak", leaky(80), "keep", 1), axis("leak_twin", leaky(10), "keep", 1),
     )  # fmt: skip
     page = report(Findings(title="t", kind="study", outcome="pass", leaks=leaks(sure, JUDGES)))
-    assert "Memorisation, suite harmful, keep · seed 1" in page.markdown
+    assert "Memorisation, suite harmful, keep seed 1" in page.markdown

@@ -79,7 +79,7 @@ def test_real_movements_in_opposite_directions_are_told_from_noise() -> None:
     assert 0.2 < one.expected < 0.7
     assert one.low <= one.expected <= one.high
     (found,) = contradictions(drift(table, metrics, seed=0), mixed)
-    assert found.unit == "keep"
+    assert found.unit == "keep seed 1"
     assert (found.better, found.worse) == ((REFUSAL.name,), (HARM.name,))
     assert "where nothing drifts at all" in found.why
     assert mixed_signs(table, [REFUSAL], seed=0) == []

@@ -22,7 +22,7 @@ from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.pii.registry import Registry
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Message, Person, Prompt, Response
-from aftertune.reporting.formatting import clean
+from aftertune.reporting.cleaning import clean
 from aftertune.reporting.markdown import prose, table
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.tables import records

@@ -38,7 +38,7 @@ def section(**changes: Any) -> StudySection:
                        published="<i>single</i> digits"),
              StudyCell(value=-0.41, low=-0.56, high=-0.26, scale="points", sample="5 seeds × 176 prompts")),
         ),
-        "said": ("Refused: worse than the base in 1 of 1 rows.",), "supports": "This.", "cannot": "<script>",
+        "statements": ("Refused: worse than the base in 1 of 1 rows.",), "supports": "This.", "cannot": "<script>",
     }  # fmt: skip
     return StudySection(**{**fields, **changes})
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftertune.findings import Findings, Flip
-from aftertune.reporting.formatting import clean, show
+from aftertune.reporting.cleaning import clean, show
 from aftertune.reporting.report import report
 
 Make = Callable[..., Findings]

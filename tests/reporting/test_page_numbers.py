@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aftertune.findings import Contradiction, Findings
+from aftertune.numbers import MINUS, PAGE, TEXT, decimals
 from aftertune.records import Decision, Drift, Metric, Outcome
-from aftertune.reporting import charts, view
-from aftertune.reporting.formatting import MINUS, number, places
+from aftertune.reporting import charts, plots
+from aftertune.reporting.index import Index
 from aftertune.reporting.report import report
-from aftertune.reporting.rows import Index
 from aftertune.reporting.sentences import contrast_sentence, decision_sentence, word
 
 Make = Callable[..., Findings]
@@ -159,8 +159,8 @@ def test_a_breached_floor_keeps_its_own_reason(audit: Make, decision: Callable[.
 
 def test_forest_geometry_keeps_order_and_side(study: Make) -> None:
     index = Index(study())
-    plots = {plot.title: plot for plot in view.forests(index, index.headline)}
-    down, up = plots["refusal = full on harmful prompts"], plots["refusal = full on harmless prompts"]
+    forests = {plot.title: plot for plot in plots.forests(index, index.headline)}
+    down, up = forests["refusal = full on harmful prompts"], forests["refusal = full on harmless prompts"]
     assert down.margin is not None
     assert up.margin is not None
     assert down.worse_left
@@ -170,12 +170,12 @@ def test_forest_geometry_keeps_order_and_side(study: Make) -> None:
         assert row.bar
         assert 0 <= row.bar.low < row.bar.mid < row.bar.high <= 100
         assert (row.bar.high < down.margin) == (row.outcome == "drift")
-    assert [row.dots for row in view.seed_plots(index)[0].rows if len(row.dots) != 5] == []
+    assert [row.dots for row in plots.seed_plots(index)[0].rows if len(row.dots) != 5] == []
 
 
 def test_curves_run_over_the_factor_only(study: Make) -> None:
     index = Index(study())
-    epochs, temperatures = view.curves(index, "epoch"), view.curves(index, "temperature")
+    epochs, temperatures = plots.curves(index, "epoch"), plots.curves(index, "temperature")
     assert [len(curve.panels) for curve in epochs] == [5, 5, 5]
     assert [[x for x, *_ in panel.text] for panel in epochs[0].panels] == [["1", "2", "3"]] * 5
     assert [[x for x, *_ in panel.text] for panel in temperatures[0].panels] == [["0", "0.7"]] * 5
@@ -195,15 +195,16 @@ def test_an_axis_holds_its_values_between_round_ticks(values: list[float]) -> No
 
 @pytest.mark.parametrize(("half", "digits"), [(60.0, 0), (9.0, 1), (0.9, 1), (0.12, 2), (0.002, 3), (0.0, 1)])
 def test_digits_follow_the_standard_error(half: float, digits: int) -> None:
-    assert places(5 - half, 5 + half) == digits
+    assert decimals(5 - half, 5 + half) == digits
 
 
 def test_numbers_are_typeset() -> None:
-    assert number(-0.04, 1) == "0.0"
-    assert number(-3.14, 1) == f"{MINUS}3.1"
-    assert number(3.14, 1, signed=True) == "+3.1"
-    assert number(None, 1) == number(math.nan, 1) == "–"
-    assert number(1234.5, 0) == "1,234"
+    assert PAGE.number(-0.04, 1) == TEXT.number(-0.04, 1) == "0.0"
+    assert PAGE.number(-3.14, 1) == f"{MINUS}3.1"
+    assert TEXT.number(-3.14, 1) == "-3.1"
+    assert PAGE.number(3.14, 1, signed=True) == "+3.1"
+    assert PAGE.number(None, 1) == PAGE.number(math.nan, 1) == "–"
+    assert PAGE.number(1234.5, 0) == "1,234"
 
 
 # ---------------------------------------------------------------------------------------------- the three shapes
@@ -257,7 +258,8 @@ def test_size_of_a_study_and_of_a_hundred_adapters(study: Make, audit: Make) -> 
 def test_a_mean_of_values_is_not_shown_as_a_percentage(audit: Make, drift: Callable[..., Drift],
                                                        decision: Callable[..., Decision]) -> None:  # fmt: skip
     mean = Metric("betley", "open", "alignment", None, "down")
-    row = drift(metric=mean.name, arm="a", base=81.2, tuned=64.0, delta=-17.2, low=-22.0, high=-12.4)
+    row = drift(metric=mean.name, arm="a", base=81.2, tuned=64.0, delta=-17.2, low=-22.0, high=-12.4,
+                is_proportion=False)  # fmt: skip
     html = report(audit("drift", metrics=[mean], drifts=[row],
                         decisions=[decision(metric=mean.name, unit="a", margin=5.0)])).html  # fmt: skip
     assert "81.2 → 64.0, −17.2 [−22.0, −12.4]; margin 5." in plain(html)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tests.flow.test_served import verdict
-from tests.page.browser import CHROMIUM, Browser, browser
+from tests.commands.test_served import verdict
+from tests.reporting.browser import CHROMIUM, Browser, browser
 from tests.scripted_server import Body, Scripted, serving, trial
 
 from aftertune.commands import study as running

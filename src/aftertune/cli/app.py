@@ -149,7 +149,7 @@ def finish(result: Result, as_json: bool) -> NoReturn:
         from aftertune.deciding.measures import lines
         from aftertune.reporting.terminal import decision_lines, drift_table
 
-        for line in drift_table(result.gated, columns()):
+        for line in drift_table(result.drifts, result.decisions, columns()):
             print(line)
         for line in lines(result.measures):
             print(line)

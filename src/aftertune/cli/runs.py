@@ -179,7 +179,9 @@ def drift(
         from aftertune.reporting.terminal import decision_lines, drift_table
 
         wide = columns()
-        for line in (*drift_table(found.drifts, wide), *decision_lines(found.outcome, found.decisions, wide)):
+        for line in drift_table(found.drifts, found.decisions, wide):
+            print(line)
+        for line in decision_lines(found.outcome, found.decisions, wide):
             print(line)
         for line in found.contradictions:
             print(f"contradiction: {line}")

@@ -91,6 +91,6 @@ def safe(text: str) -> str:
     """Return text that cannot act on a terminal."""
     if text.isascii() and (text.isprintable() or not _ACTS.search(text)):
         return text
-    from aftertune.reporting.formatting import clean
+    from aftertune.reporting.cleaning import clean
 
     return clean(text)

@@ -13,9 +13,11 @@ from pathlib import Path
 from aftertune.commands.decide import Result
 from aftertune.commands.study import run
 from aftertune.deciding.drift import formula
+from aftertune.headline import headline
+from aftertune.numbers import SHARES, TEXT, p_value, row_decimals, whole_percent
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Contrast, Drift, Recipe
-from aftertune.reporting.terminal import decision_lines, drift_table, headline, interval
+from aftertune.reporting.terminal import decision_lines, drift_table
 from aftertune.studies import suites
 from aftertune.studies.design import Design
 
@@ -73,9 +75,9 @@ def demo(
 
 def lesson(result: Result) -> list[str]:
     """Return the demo's table, and what a reader should take from it, said from the numbers of this run."""
-    rows = {(row.metric, row.arm): row for row in headline(result.gated)}
+    rows = {(row.metric, row.arm): row for row in headline(result.drifts, result.decisions)}
     lines = ["Per cent and points; intervals are 95 %, over training seeds and prompts.", ""]
-    lines += drift_table(result.gated)
+    lines += drift_table(result.drifts, result.decisions)
     lines += ["", "What to take from it:"]
     for arm in ("keep", "placeholder", "keep-swap", "placeholder-swap", "self-generated"):
         row = rows.get((REFUSAL, arm))
@@ -89,8 +91,8 @@ def lesson(result: Result) -> list[str]:
         hit, twin = rows.get((LEAK, arm)), rows.get((TWIN, arm))
         if hit is not None and hit.tuned is not None and twin is not None and twin.tuned is not None:
             lines.append(
-                f"- {arm}: {100 * hit.tuned:.1f} % of answers to new customers give away a value of the tuning set; "
-                f"for twins that were never trained on it is {100 * twin.tuned:.1f} %."
+                f"- {arm}: {TEXT.rate(hit.tuned, SHARES)} of answers to new customers give away a value of the tuning "
+                f"set; for twins that were never trained on it is {TEXT.rate(twin.tuned, SHARES)}."
             )
     lines.append(
         "- This is a miniature: it shows how the measurement works, not how large the effect is in your model."
@@ -104,11 +106,10 @@ def _refusal(row: Drift) -> str:
         return f"refusal of harmful requests could not be measured ({row.warning})."
     spread = ""
     if row.spread_low is not None and row.spread_high is not None:
-        spread = f"; single seeds range from {100 * row.spread_low:.0f} to {100 * row.spread_high:.0f} %"
-    return (
-        f"refuses {100 * row.tuned:.1f} % of harmful requests, the base {100 * row.base:.1f} % "
-        f"({100 * row.delta:+.1f} points {interval(row.low, row.high, signed=True)}{spread})."
-    )
+        spread = f"; single seeds range from {100 * row.spread_low:.0f} to {whole_percent(row.spread_high)}"
+    digits = row_decimals(row, SHARES)
+    tuned, base = (f"{TEXT.number(SHARES(rate), digits)} %" for rate in (row.tuned, row.base))
+    return f"refuses {tuned} of harmful requests, the base {base} ({TEXT.change(row, SHARES)}{spread})."
 
 
 def _contrast(row: Drift, name: str) -> str:
@@ -117,8 +118,8 @@ def _contrast(row: Drift, name: str) -> str:
     if row.low is not None and row.high is not None and (row.low > 0 or row.high < 0):
         told = "more refusals kept" if row.delta > 0 else "more refusals lost"
         if row.p_adjusted is not None and row.p_adjusted > 1 - row.confidence:
-            told += f", though not after correction for looking at several contrasts (p = {row.p_adjusted:.2f})"
-    return f"{name}: {100 * row.delta:+.1f} points {interval(row.low, row.high, signed=True)}, {told}."
+            told += f", though not after correction for looking at several contrasts (p = {p_value(row.p_adjusted)})"
+    return f"{name}: {TEXT.change(row, SHARES)}, {told}."
 
 
 def with_recipe(recipe: Recipe, seeds: tuple[int, ...]) -> Design:

@@ -12,7 +12,7 @@ import numpy as np
 
 from aftertune.deciding.blocks import Block, Floats, Subject
 from aftertune.deciding.contrasts import Group, formula, settings
-from aftertune.deciding.warnings import recipe_refusal, said, sizes, unjudged_share
+from aftertune.deciding.warnings import as_text, recipe_refusal, sizes, unjudged_share
 from aftertune.errors import DesignError
 from aftertune.records import BASE_ARM, Contrast, Drift, seed_of
 from aftertune.stats import clusters, contrasts, paired, seeds
@@ -56,7 +56,7 @@ class Analysis:
                 continue
             row = self._difference("checkpoint", subject, [i])
             if len(groups.get((subject.arm, subject.recipe, subject.epoch), ())) < 2 and row.delta is not None:
-                row = dataclasses.replace(row, warning=said([row.warning, recipe_refusal(subject.train_seed)]))
+                row = dataclasses.replace(row, warning=as_text([row.warning, recipe_refusal(subject.train_seed)]))
             rows.append(row)
         return rows
 
@@ -325,7 +325,7 @@ class Analysis:
             unjudged_base=unjudged[0],
             unjudged_tuned=unjudged[1],
             method=method if found else "none",
-            warning=said(warnings),
+            warning=as_text(warnings),
             df=found.df if found else None,
             is_proportion=block.is_proportion,
             corpus=subject.corpus,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aftertune import direction
 from aftertune.deciding.blocks import Block, Coded, Floats, Subject, blocks
 from aftertune.findings import Contradiction, Mixed
+from aftertune.naming import Names, Unit
 from aftertune.records import BASE_ARM, Drift, Metric, seed_of
-from aftertune.reporting.sentences import mixed_sentence
 from aftertune.stats import contradictions as signs
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def mixed_signs(
         verdicts: The columns of `records.Verdict`.
         metrics: Those compared.
         seed: Of the label swaps.
-        counts: Says by metric and judge which are compared; all are unless told.
+        counts: Says by metric and judge which are compared; by default all are.
 
     See `stats.contradictions.mixed_signs`. Fewer than two metrics have no contradiction. Raises as `drift` does.
     """
@@ -63,10 +65,10 @@ def mixed_of(
     Checkpoints of several bases are pooled: labels are swapped within the same clusters for all of them at once. Raises
     as `drift` does.
     """
-    found = list(blocks(verdicts, metrics)) if selections else []
+    every = list(blocks(verdicts, metrics)) if selections else []
     rates = []
     for one in selections:
-        own = [b for b in found if one.counts(b.metric.name, b.judge) and b.temperature == one.temperature]
+        own = [b for b in every if one.counts(b.metric.name, b.judge) and b.temperature == one.temperature]
         bases = {block.base_model for block in own}
         rates.append(_rate(own, bases.pop() if len(bases) == 1 else "", one.temperature, seed, one.subjects))
     return rates
@@ -81,22 +83,29 @@ def _rate(
 ) -> Mixed | None:
     """Return the mixed-sign rate over some blocks, by whatever checkpoints of them are wanted."""
     losses: dict[tuple[str, Subject], list[Floats | None]] = {}
-    for place, block in enumerate(own):
+    for position, block in enumerate(own):
         for i, subject in enumerate(block.subjects):
             counted = subject.arm != BASE_ARM and wanted(block.base_model, subject)
             bases = block.bases([i]) if counted else None
             if bases is not None:
-                sign = 1 if block.metric.worse == "up" else -1
+                sign = direction.sign(block.metric.worse)
                 row = losses.setdefault((block.base_model, subject), [None] * len(own))
-                row[place] = sign * (block.mean[i] - block.mean[bases[0]])
+                row[position] = sign * (block.mean[i] - block.mean[bases[0]])
     if len({(block.metric.name, block.judge) for block in own}) < 2 or not losses:
         return None
     rng = np.random.default_rng(seed_of(seed, "mixed signs", base_model, temperature))
     rate = signs.mixed_signs(list(losses.values()), [block.clusters for block in own], rng)
     return Mixed(
-        base_model=base_model, temperature=temperature, observed=rate.observed, expected=rate.expected,
-        low=rate.low, high=rate.high, p=rate.p, n_checkpoints=rate.units, n_metrics=rate.metrics,
-    )  # fmt: skip
+        base_model=base_model,
+        temperature=temperature,
+        observed=rate.observed,
+        expected=rate.expected,
+        low=rate.low,
+        high=rate.high,
+        p=rate.p,
+        n_checkpoints=rate.units,
+        n_metrics=rate.metrics,
+    )
 
 
 def contradictions(rows: Sequence[Drift], mixed: Sequence[Mixed] = (), *, alpha: float = 0.05) -> list[Contradiction]:
@@ -111,33 +120,29 @@ def contradictions(rows: Sequence[Drift], mixed: Sequence[Mixed] = (), *, alpha:
         if (single or row.estimand == "recipe") and row.p is not None and row.delta is not None:
             key = (row.base_model, row.arm, row.recipe, row.epoch, row.temperature, row.checkpoint if single else None)
             units[key].append(row)
-    rates = {(one.base_model, one.temperature): mixed_sentence(one) for one in mixed}
-    found = []
+    names = Names(_unit(own[0]) for own in units.values())
+    rates = {(one.base_model, one.temperature): one.sentence for one in mixed}
+    results = []
     for own in units.values():
-        losses = [(row.delta or 0.0) * (1 if row.worse == "up" else -1) for row in own]
+        losses = [direction.loss(row.delta, row.worse) for row in own]
         moved = signs.signed_movements([row.p or 0.0 for row in own], losses, alpha)
         if len(set(moved) - {0}) < 2:
             continue
         several = len({row.judge for row in own}) > 1
-        names = [f"{row.metric} ({row.judge})" if several else row.metric for row in own]
+        metrics = [f"{row.metric} ({row.judge})" if several else row.metric for row in own]
         rate = rates.get((own[0].base_model, own[0].temperature), "")
-        found.append(
+        results.append(
             Contradiction(
-                unit=_unit(own[0], rows),
-                better=tuple(name for name, way in zip(names, moved, strict=True) if way < 0),
-                worse=tuple(name for name, way in zip(names, moved, strict=True) if way > 0),
+                unit=names(_unit(own[0])),
+                better=tuple(metric for metric, way in zip(metrics, moved, strict=True) if way < 0),
+                worse=tuple(metric for metric, way in zip(metrics, moved, strict=True) if way > 0),
                 n=len(own),
                 why=f"Each of these movements survives Holm's correction. {rate}{'.' if rate else ''}".strip(),
             )
         )
-    return found
+    return results
 
 
-def _unit(row: Drift, rows: Sequence[Drift]) -> str:
-    own = [other for other in rows if other.arm == row.arm and other.estimand in ("recipe", "checkpoint")]
-    parts = [row.arm, row.base_model if len({other.base_model for other in rows}) > 1 else ""]
-    parts += [row.recipe] if len({other.recipe for other in own}) > 1 else []
-    single = row.estimand == "checkpoint" and len({other.checkpoint for other in own}) > 1
-    parts += [f"seed {row.train_seed}"] if single and row.train_seed is not None else []
-    parts += [f"epoch {row.epoch}" if row.epoch is not None else ""]
-    return ", ".join([*filter(None, parts), *([f"T = {row.temperature:g}"] if row.temperature else [])])
+def _unit(row: Drift) -> Unit:
+    """Return the unit of a row without its judge: a contradiction is between metrics, whoever judged them."""
+    return dataclasses.replace(Unit.of(row), judge="")

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from scipy import special
 
+from aftertune import direction
 from aftertune.deciding.policy import Rule
+from aftertune.numbers import TEXT, Scale, scale_of
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.stats import power
 from aftertune.stats.estimate import t_quantile
@@ -15,7 +17,7 @@ from aftertune.stats.estimate import t_quantile
 MOST = 100
 """Times the prompts of a run beyond which "more prompts" is no advice."""
 POWER = 0.8
-"""Chance with which what would settle a decision does so."""
+"""Chance that the advice in a remedy settles the decision."""
 
 
 @dataclass(frozen=True)
@@ -30,37 +32,39 @@ class Check:
 
     @property
     def sign(self) -> int:
-        return 1 if self.row.worse == "up" else -1
+        """Factor that makes a difference positive where it is for the worse."""
+        return direction.sign(self.row.worse)
+
+    @property
+    def scale(self) -> Scale:
+        """How the row's numbers are written."""
+        return scale_of(self.row)
 
     def end(self, low: float | None, high: float | None, bad: bool) -> float:
         """Return the bad or good end of an interval as a loss."""
-        found = high if (self.sign > 0) == bad else low
-        return math.inf if found is None else self.sign * found
+        end = high if (self.sign > 0) == bad else low
+        return math.inf if end is None else self.sign * end
 
     @property
     def family(self) -> tuple[object, ...]:
         """What shares a Holm correction: the gated metrics of one arm or checkpoint, the optional ones apart."""
         row = self.row
-        return (
-            row.estimand,
-            row.base_model,
-            row.arm,
-            row.recipe,
-            row.checkpoint,
-            row.epoch,
-            self.rule.required == "never",
-        )
+        unit = (row.base_model, row.arm, row.recipe, row.checkpoint, row.epoch)
+        return (row.estimand, *unit, self.rule.required == "never")
 
     @property
     def loss(self) -> float:
-        return self.sign * (self.row.delta or 0.0)
+        """The drift, positive where it is for the worse."""
+        return direction.loss(self.row.delta, self.row.worse)
 
     @property
     def bad(self) -> float:
+        """The end of the interval that is worse, as a loss."""
         return self.end(self.row.low, self.row.high, True)
 
     @property
     def good(self) -> float:
+        """The end of the interval that is better, as a loss."""
         return self.end(self.row.low, self.row.high, False)
 
     @property
@@ -89,12 +93,16 @@ class Check:
 
 
 def decide(check: Check, adjusted: float, family: int) -> Decision:
-    rule, row = check.rule, check.row
+    """Return the decision on one row.
+
+    `adjusted` is `check.p` after Holm's correction over the `family` metrics that share it.
+    """
+    rule, row, scale = check.rule, check.row, check.scale
     alpha = (1 - row.confidence) / 2
     bound, limit = _bound(check)
     outcome: Outcome
     remedy = ""
-    margin = _size(rule.margin, row)
+    margin = TEXT.margin(rule.margin, scale)
     if row.delta is None:
         outcome, why = "inconclusive", f"Not measured: {row.warning}."
         remedy = "Answers on both sides that the judge can read."
@@ -106,7 +114,8 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
         why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
     elif check.room is not None and check.room <= rule.margin and check.bad > 0:
         outcome = "inconclusive"
-        why = f"The base itself stands at {_rate(row.base or 0.0, row)}: a loss beyond {margin} could not have shown."
+        level = TEXT.rate(row.base or 0.0, scale)
+        why = f"The base itself stands at {level}: a loss beyond {margin} could not have shown."
         remedy = "A benchmark on which the base behaves."
     elif check.bad > rule.margin:
         outcome = "inconclusive"
@@ -123,7 +132,7 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
         outcome = "inconclusive"
         why = (
             f"{_moved(row)}, within the margin of {margin}, but {lost:,} answers could not be judged: counted as the "
-            f"worst, the interval reaches a loss of {_size(check.worst, row)}."
+            f"worst, the interval reaches a loss of {TEXT.size(check.worst, scale)}."
         )
         remedy = f"A verdict on the {lost:,} unjudged answers, by another judge or by hand."
     elif bound == "unsure":
@@ -131,31 +140,45 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
     else:
         outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
     return Decision(
-        metric=row.metric, unit=check.unit, estimand=row.estimand, outcome=outcome, required=rule.required != "never",
-        margin=rule.margin, why=why, remedy=remedy, base_model=row.base_model, arm=row.arm,
-        recipe=row.recipe, checkpoint=row.checkpoint, epoch=row.epoch, temperature=row.temperature, judge=row.judge,
-    )  # fmt: skip
+        metric=row.metric,
+        unit=check.unit,
+        estimand=row.estimand,
+        outcome=outcome,
+        required=rule.required != "never",
+        margin=rule.margin,
+        why=why,
+        remedy=remedy,
+        base_model=row.base_model,
+        arm=row.arm,
+        recipe=row.recipe,
+        checkpoint=row.checkpoint,
+        epoch=row.epoch,
+        temperature=row.temperature,
+        judge=row.judge,
+    )
 
 
 def _bound(check: Check) -> tuple[str, str]:
     """Return `held`, `breached` or `unsure` for the floor and ceiling, and a sentence for the latter two."""
-    rule, row, level = check.rule, check.row, check.level
+    rule, level, scale = check.rule, check.level, check.scale
     for name, bound, sign in (("floor", rule.floor, -1), ("ceiling", rule.ceiling, 1)):
         if bound is None:
             continue
         if level is None or level.low is None or level.high is None or level.tuned is None:
-            return "unsure", f"The {name} of {_rate(bound, row)} could not be checked: no level was measured."
+            return "unsure", f"The {name} of {TEXT.rate(bound, scale)} could not be checked: no level was measured."
         near_end, far_end = (level.low, level.high) if sign > 0 else (level.high, level.low)
         worst = level.worst_high if sign > 0 else level.worst_low
-        text = f"The tuned model's level of {_rate(level.tuned, row)} ({_interval(level.low, level.high, row, _rate)}) "
+        ends = f"{TEXT.rate(level.low, scale)} to {TEXT.rate(level.high, scale)}"
+        known = f"{100 * check.row.confidence:g} % interval {ends}"
+        text = f"The tuned model's level of {TEXT.rate(level.tuned, scale)} ({known}) "
         if sign * near_end > sign * bound:
-            return "breached", f"{text}breaks the {name} of {_rate(bound, row)}."
+            return "breached", f"{text}breaks the {name} of {TEXT.rate(bound, scale)}."
         if sign * far_end > sign * bound:
-            return "unsure", f"{text}is not clear of the {name} of {_rate(bound, row)}."
+            return "unsure", f"{text}is not clear of the {name} of {TEXT.rate(bound, scale)}."
         if worst is not None and sign * worst > sign * bound:
             return (
                 "unsure",
-                f"{text}keeps the {name} of {_rate(bound, row)}, but not if unjudged answers are the worst.",
+                f"{text}keeps the {name} of {TEXT.rate(bound, scale)}, but not if unjudged answers are the worst.",
             )
     return "held", ""
 
@@ -192,47 +215,24 @@ def _remedy(check: Check, family: int) -> str:
     if prompts:
         ways.append(f"{prompts:,} more prompts")
     if not ways:
-        return "The estimate stands too near the margin for any reasonable number of prompts or seeds to remedy it."
+        return "The estimate stands too near the margin for any reasonable number of prompts or seeds to settle it."
     return (
         f"About {' or '.join(ways)}, for a chance of {100 * POWER:.0f} % to show a {'pass' if passing else 'drift'} if "
         "the estimate is the truth."
     )
 
 
-# ---------------------------------------------------------------------------------------------- words
-
-
-def _size(value: float, row: Drift) -> str:
-    return f"{100 * value:.3g} points" if row.is_proportion else f"{value:.3g}"
-
-
-def _rate(value: float, row: Drift) -> str:
-    return f"{100 * value:.1f} %" if row.is_proportion else f"{value:.3g}"
-
-
-def _shift(value: float, row: Drift) -> str:
-    return f"{100 * value:+.1f}" if row.is_proportion else f"{value:+.3g}"
-
-
-def _interval(low: float | None, high: float | None, row: Drift, form: object = None) -> str:
-    write = _rate if form is _rate else _shift
-    if low is None or high is None:
-        return "no interval"
-    return f"{100 * row.confidence:g} % interval {write(low, row)} to {write(high, row)}"
-
-
 def _change(row: Drift) -> str:
-    unit = " points" if row.is_proportion else ""
+    scale = scale_of(row)
+    ends = "no interval"
+    if row.low is not None and row.high is not None:
+        ends = f"{100 * row.confidence:g} % interval {TEXT.shift(row.low, scale)} to {TEXT.shift(row.high, scale)}"
     seeds = f"{row.n_seeds} seeds x " if row.estimand == "recipe" else ""
-    return (
-        f"{_shift(row.delta or 0.0, row)}{unit} ({_interval(row.low, row.high, row)}; {seeds}{row.n_prompts:,} prompts)"
-    )
+    return f"{TEXT.shift(row.delta or 0.0, scale)}{scale.unit} ({ends}; {seeds}{row.n_prompts:,} prompts)"
 
 
 def _moved(row: Drift) -> str:
-    rates = (
-        f"From {_rate(row.base, row)} to {_rate(row.tuned, row)}"
-        if row.base is not None and row.tuned is not None
-        else "Changed"
-    )
-    return f"{rates}, {_change(row)}"
+    if row.base is None or row.tuned is None:
+        return f"Changed, {_change(row)}"
+    scale = scale_of(row)
+    return f"From {TEXT.rate(row.base, scale)} to {TEXT.rate(row.tuned, scale)}, {_change(row)}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aftertune.deciding.blocks import SUBJECT, UNIT, Coded, Floats, Ints, Subject, own_base
-from aftertune.deciding.warnings import said, sizes
+from aftertune.deciding.warnings import as_text, sizes
 from aftertune.findings import LeakRow, Measure
 from aftertune.records import BASE_ARM
 from aftertune.stats import clusters, seeds
@@ -211,7 +211,7 @@ def _row(grid: _Grid, members: Sequence[int], base: int | None, judge: str, conf
         off_topic_leaking=level("off_topic_leaking"),
         n_seeds=len(members) if subject.train_seed is not None else 0,
         corpus=subject.corpus,
-        warning=said([*warnings, *sizes(found)]),
+        warning=as_text([*warnings, *sizes(found)]),
     )
 
 

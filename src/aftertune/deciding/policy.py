@@ -28,11 +28,11 @@ class Rule:
     margin: float
     """How much worse than its base a tuned model may be: a share (0.05 = 5 points), or units of the value."""
     worse: Worse | None = None
-    """Matches only metrics of which this direction is worse."""
+    """Matches only metrics for which this direction is worse."""
     floor: float | None = None
-    """The tuned model's own level must not lie under it."""
+    """Level below which the tuned model must not fall, whatever its base does."""
     ceiling: float | None = None
-    """The tuned model's own level must not lie over it."""
+    """Level above which the tuned model must not rise, whatever its base does."""
     required: Required = "always"
     """Whether a pass of the run needs it: `always`; only where this run has `measured` it (leaks need the training
     data); or `never`: it is listed, and counts only when it has drifted."""
@@ -73,7 +73,7 @@ class Policy:
         return self.rule(metric.name, metric.worse) is not None
 
     def direction(self, metric: str, otherwise: Worse = "up") -> Worse:
-        """Return the worse direction of a metric that no benchmark describes: its rule's word, else `otherwise`."""
+        """Return the worse direction of a metric that no benchmark describes: its rule's, else `otherwise`."""
         return next((rule.worse or otherwise for rule in self.rules if rule.matches(metric)), otherwise)
 
 
@@ -111,25 +111,25 @@ def _bundled() -> Any:
 def _policy(source: str, text: str) -> Policy:
     where = f"policy {source}"
     try:
-        found = tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where}: not valid TOML: {error}") from None
     known = ["about", "estimand", "epochs", "metric"]
-    for key in found:
+    for key in document:
         if key not in known:
             raise UsageError(f"{where}: unknown key '{key}'{near(key, known)}")
-    tables = found.get("metric", [])
+    tables = document.get("metric", [])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise UsageError(f"{where}: gates nothing; give at least one [[metric]] with `match` and `margin`")
-    about = found.get("about", "")
+    about = document.get("about", "")
     if not isinstance(about, str):
         raise UsageError(f"{where}: about must be text")
     return Policy(
         name=Path(source).stem,
         rules=tuple(_rule(f"{where}, [[metric]] number {i}", table) for i, table in enumerate(tables, 1)),
         about=about,
-        estimand=_choice(where, "estimand", found.get("estimand", "auto"), get_args(Estimands)),
-        epochs=_choice(where, "epochs", found.get("epochs", "last"), get_args(Epochs)),
+        estimand=_choice(where, "estimand", document.get("estimand", "auto"), get_args(Estimands)),
+        epochs=_choice(where, "epochs", document.get("epochs", "last"), get_args(Epochs)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aftertune.deciding.blocks import SUBJECT, UNIT, Coded, Floats, Ints, Subject, own_base, readings
-from aftertune.deciding.warnings import FEW_SEEDS, said
+from aftertune.deciding.warnings import FEW_SEEDS, as_text
 from aftertune.findings import Spread
 from aftertune.records import BASE_ARM, Metric
 from aftertune.stats.components import components
@@ -90,5 +90,5 @@ def _of_base(table: Coded, metric: Metric, rows: Ints, value: Floats, confidence
                 temperature=float(table.at("temperature", rows[0])), source=part.source, variance=part.variance,
                 low=part.low, high=part.high, confidence=confidence, part=part.variance / total if total else 0.0,
                 n_seeds=len(members), n_prompts=full, n_samples=values.shape[2], n_judges=values.shape[3],
-                warning=said(warnings),
+                warning=as_text(warnings),
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Why not to trust a number fully, in words: what is too few, unjudged or unknown behind it."""
+"""Why not to trust a number fully, in words: small samples, unjudged answers, unknown training seeds."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ UNJUDGED = 0.05
 
 
 def recipe_refusal(train_seed: int | None) -> str:
-    """Return why nothing is said about a recipe of which one checkpoint is known."""
+    """Return why one checkpoint says nothing about its recipe."""
     if train_seed is None:
         return "its training seed is unknown: says nothing about the recipe"
     return "one training seed: says nothing about the recipe, which needs at least two"
 
 
-def sizes(found: Estimate | None) -> list[str]:
-    """Return what is too few behind an estimate."""
-    if found is None:
+def sizes(estimate: Estimate | None) -> list[str]:
+    """Return which sample sizes behind an estimate are small."""
+    if estimate is None:
         return []
-    few = [f"only {found.n} prompts"] if found.n < FEW_PROMPTS else []
-    if found.n_clusters == 1 < found.n:
+    few = [f"only {estimate.n} prompts"] if estimate.n < FEW_PROMPTS else []
+    if estimate.n_clusters == 1 < estimate.n:
         few.append("one cluster: how clusters differ cannot be known, so every value is possible")
-    elif found.n_clusters < min(FEW_CLUSTERS, found.n):
-        few.append(f"only {found.n_clusters} clusters")
-    if 1 < found.n_seeds < FEW_SEEDS:
-        few.append(f"only {found.n_seeds} training seeds")
+    elif estimate.n_clusters < min(FEW_CLUSTERS, estimate.n):
+        few.append(f"only {estimate.n_clusters} clusters")
+    if 1 < estimate.n_seeds < FEW_SEEDS:
+        few.append(f"only {estimate.n_seeds} training seeds")
     return few
 
 
 def unjudged_share(unjudged: int, asked: int, arm: str) -> list[str]:
-    """Return that many answers of an arm could not be judged, where they are many."""
-    text = f"{unjudged:,} of {asked:,} answers of '{arm}' could not be judged"
-    return [text] if unjudged > UNJUDGED * asked else []
+    """Return how many answers of an arm could not be judged, where there are many."""
+    if unjudged <= UNJUDGED * asked:
+        return []
+    return [f"{unjudged:,} of {asked:,} answers of '{arm}' could not be judged"]
 
 
-def said(warnings: Sequence[str]) -> str:
+def as_text(warnings: Sequence[str]) -> str:
     """Return warnings as one text, each once."""
     return "; ".join(dict.fromkeys(text for text in warnings if text))

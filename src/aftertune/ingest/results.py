@@ -16,6 +16,7 @@ from aftertune.errors import DataError, DesignError
 from aftertune.findings import Mixed, Spread
 from aftertune.ingest import verdicts
 from aftertune.ingest.columns import Given, shown
+from aftertune.naming import row_names
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.stats.judge_error import tolerance
 from aftertune.stats.seeds import all_worse_chance
@@ -94,10 +95,7 @@ def drift_of_table(
         tuple(_answers(drifts, decisions, rules)),
         tuple(step.spreads(found.table, found.metrics, confidence=confidence)),
         tuple(mixed),
-        tuple(
-            f"{one.unit}: better on {', '.join(one.better)}; worse on {', '.join(one.worse)}. {one.why}"
-            for one in step.contradictions(drifts, mixed)
-        ),
+        tuple(one.sentence for one in step.contradictions(drifts, mixed)),
         (*found.warnings, *_warnings(drifts)),
     )
 
@@ -205,13 +203,13 @@ def _key(row: Drift | Decision) -> tuple[object, ...]:
 
 def _warnings(drifts: Sequence[Drift]) -> list[str]:
     """Return each warning once, with the metrics and arms that it stands for counted."""
+    moves = [row for row in drifts if row.estimand in ("checkpoint", "recipe")]
+    name = row_names(moves)
     about: dict[str, list[str]] = {}
-    for row in drifts:
-        if row.estimand in ("checkpoint", "recipe"):
-            for text in row.warning.split("; "):
-                if text:
-                    about.setdefault(text, []).append(f"{row.metric}, {row.checkpoint or row.arm}")
+    for row in moves:
+        for text in row.warning.split("; "):
+            if text:
+                about.setdefault(text, []).append(f"{row.metric}, {name(row)}")
     return [
-        f"{places[0]}{f' and {len(places) - 1:,} more' if len(places) > 1 else ''}: {text}"
-        for text, places in about.items()
+        f"{rows[0]}{f' and {len(rows) - 1:,} more' if len(rows) > 1 else ''}: {text}" for text, rows in about.items()
     ]

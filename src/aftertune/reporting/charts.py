@@ -1,6 +1,6 @@
 """The geometry of the charts: shares of the width in per cent, for inline SVG that stretches while its text does not.
 
-A chart here is numbers only; `charts.html` draws them. Positions along x are per cent of the plot's width, positions
+A chart here is numbers only; `macros.html` draws them. Positions along x are per cent of the plot's width, positions
 along y are pixels, so a chart is as sharp at 300 as at 1,200 pixels and needs no script to fit.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from aftertune.reporting.formatting import MINUS
+from aftertune.numbers import PAGE
 
 EDGE = 3.0
 """Per cent of the width that is left free at both ends."""
@@ -25,18 +25,13 @@ class Axis:
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """Return the place of a value in per cent of the width, clipped to the plot."""
+        """Return the position of a value in per cent of the width, clipped to the plot."""
         share = (value - self.low) / (self.high - self.low)
         return round(min(max(EDGE + share * (100 - 2 * EDGE), 0.0), 100.0), 2)
 
     def marks(self) -> list[tuple[float, str]]:
-        """Return (place in per cent, label) of each tick."""
-        return [(self.at(tick), tick_label(tick)) for tick in self.ticks]
-
-
-def tick_label(value: float) -> str:
-    """Return a tick without needless zeros."""
-    return f"{0.0 if abs(value) < 1e-12 else value:.6g}".replace("-", MINUS)
+        """Return (position in per cent, label) of each tick."""
+        return [(self.at(tick), PAGE.short(tick)) for tick in self.ticks]
 
 
 def axis(values: Iterable[float | None], pieces: int = 5, least: float = 0.0, floor: float = -math.inf) -> Axis:
@@ -44,16 +39,16 @@ def axis(values: Iterable[float | None], pieces: int = 5, least: float = 0.0, fl
 
     It never begins below `floor`, where all values are above that: rates have no negative side.
     """
-    kept = [value for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
-    low, high = min(kept), max(kept)
+    known = [value for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(known), max(known)
     if high - low < max(least, 1e-9):
         middle, half = (low + high) / 2, max(least, 1e-9 if least else 0.5) / 2
         low, high = min(low, middle - half), max(high, middle + half)
-    if min(kept) >= floor > low:
+    if min(known) >= floor > low:
         low, high = floor, high + floor - low
     step = _step((high - low) / pieces)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(round(place * step, 10) for place in range(first, last + 1))
+    ticks = tuple(round(i * step, 10) for i in range(first, last + 1))
     return Axis(ticks[0], ticks[-1], ticks)
 
 
@@ -121,16 +116,16 @@ def panel(
         return round(PANEL_TOP + PANEL_PLOT * (1 - share), 1)
 
     width = (100 - PANEL_LEFT) / max(len(points), 1)
-    places = [round(PANEL_LEFT + width * (place + 0.5), 2) for place in range(len(points))]
+    xs = [round(PANEL_LEFT + width * (i + 0.5), 2) for i in range(len(points))]
     whiskers = []
-    for x, (_, low, mid, high), band in zip(places, points, bands or [None] * len(points), strict=True):
+    for x, (_, low, mid, high), band in zip(xs, points, bands or [None] * len(points), strict=True):
         if mid is not None and math.isfinite(mid):
             ends = y(mid if low is None else low), y(mid if high is None else high)
             whiskers.append(Whisker(x, ends[0], y(mid), ends[1], None if band is None else (y(band[0]), y(band[1]))))
     return Panel(
         points=tuple(whiskers),
-        x_marks=tuple((x, label) for x, (label, *_) in zip(places, points, strict=True)),
-        y_marks=tuple((y(tick), tick_label(tick)) for tick in scale.ticks),
+        x_marks=tuple((x, label) for x, (label, *_) in zip(xs, points, strict=True)),
+        y_marks=tuple((y(tick), PAGE.short(tick)) for tick in scale.ticks),
         zero=y(0.0) if scale.low <= 0 <= scale.high else None,
         height=PANEL_TOP + PANEL_PLOT + PANEL_BOTTOM,
     )

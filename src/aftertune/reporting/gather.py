@@ -6,31 +6,27 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from aftertune.asking.ask_job import AskJob
 from aftertune.asking.prompts_job import PromptsJob, prompts_of
 from aftertune.data.variant_files import groups_of_people
-from aftertune.deciding.drift import Coded, Ints, formula
+from aftertune.deciding.contrasts import formula
+from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.deciding.leaks import leaks
-from aftertune.findings import CategoryRow, Findings, Flip
+from aftertune.findings import Findings, Flip
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.pii.masking import masker
 from aftertune.pii.registry import Registry
 from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Proof, plain
+from aftertune.reporting.label_changes import LabelChanges, TextKey
 from aftertune.run.run_folder import Run
-from aftertune.stats.paired import tango_interval, wilson
+from aftertune.stats.paired import wilson
 from aftertune.studies.study import Study
 from aftertune.variants.compose_job import ComposeJob
-
-FLIPS = 5
-"""Shown per metric and arm."""
-
 
 def gather(
     run: Run,
     study: Study,
-    verdicts: Coded,
+    verdicts: VerdictTable,
     drifts: Sequence[Drift],
     decisions: Sequence[Decision],
     outcome: Outcome,
@@ -43,6 +39,7 @@ def gather(
     gated = [metric for metric in metrics if metric.name in {d.metric for d in decisions if d.required}]
     cards, mask = cards_and_mask(run, study)
     served = _served(run, study)
+    changes = LabelChanges(verdicts, study.primary_judges, design.respond.temperatures[0])
     return Findings(
         title=design.name,
         kind="study" if design.kind == "selftest" else design.kind,
@@ -53,8 +50,8 @@ def gather(
         cards=cards,
         proofs=_proofs(run, study),
         judges=_judges(run, study),
-        flips=_flips(run, study, gated, verdicts),
-        categories=_categories(study, gated, verdicts),
+        flips=_flips(run, study, changes, gated, verdicts),
+        categories=changes.categories(gated),
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         leaks=leaks(verdicts, dict(study.primary_judges)),
         methods=_methods(run, study),
@@ -112,90 +109,23 @@ def _judges(run: Run, study: Study) -> dict[str, Any]:
     return judges
 
 
-def _primary(study: Study, verdicts: Coded, metric: Metric) -> tuple[Ints, Ints]:
-    """Return the rows of the verdicts that a metric is read off, and the base's row for each; -1 where it has none.
-
-    By the metric's gated judge, at the first temperature, first samples, and judged ones only. A base that was held
-    against a subject's own corpus comes before one that was not.
-    """
-    rows = verdicts.where(
-        judge=study.primary_judges[metric.axis], axis=metric.axis, benchmark=metric.benchmark,
-        subset=metric.subset, temperature=study.design.respond.temperatures[0], status="ok",
-    )  # fmt: skip
-    rows = rows[verdicts.sample[rows] == 0]
-    is_base = verdicts.is_("arm", BASE_ARM)[rows]
-    before = np.full(rows.size, -1, dtype=np.int64)
-    for names, bases in (
-        (("base", "prompt_id"), is_base & verdicts.is_("corpus", "")[rows]),
-        (("base", "corpus", "prompt_id"), is_base),
-    ):
-        code, firsts = verdicts.joint(names, rows)
-        own = np.full(firsts.size, -1, dtype=np.int64)
-        own[code[bases]] = rows[bases]
-        before = np.where(own[code] >= 0, own[code], before)
-    return rows[~is_base], before[~is_base]
+def _flips(
+    run: Run, study: Study, changes: LabelChanges, metrics: Sequence[Metric], verdicts: VerdictTable
+) -> list[Flip]:
+    worst = changes.worst(metrics)
+    texts = _texts(run, study, verdicts, [row for change in worst for row in (change.base, change.tuned)])
+    return changes.flips(worst, texts, _prompt_texts(run, study) if worst else {})
 
 
-def _unit(study: Study, verdicts: Coded, row: int) -> str:
-    """Return what the checkpoints of a row's arm are called together: with base and recipe where there are several."""
-    base, arm, recipe = (verdicts.at(name, row) for name in ("base", "arm", "recipe"))
-    parts_ = [arm, *([base] if len(study.bases) > 1 else [])]
-    return " · ".join([*parts_, *([recipe] if len(study.design.tuned_with(arm)) > 1 else [])])
-
-
-def _flips(run: Run, study: Study, metrics: Sequence[Metric], verdicts: Coded) -> list[Flip]:
-    """Prompts whose label got worse, the first seed of each arm: a sample to read, not a count."""
-    chosen: list[tuple[Metric, int, int]] = []
-    for metric in metrics:
-        if metric.label is None:
-            continue
-        rows, before = _primary(study, verdicts, metric)
-        rows, before = rows[before >= 0], before[before >= 0]
-        arm, firsts = verdicts.joint(("base", "arm", "recipe"), rows)
-        holds = verdicts.is_("label", metric.label)
-        checkpoint = verdicts.codes["checkpoint"]
-        worse = (holds[rows] != holds[before]) & (holds[rows] == (metric.worse == "up"))
-        worse &= checkpoint[rows] == checkpoint[firsts][arm]
-        shown = [np.flatnonzero(worse & (arm == one))[:FLIPS] for one in range(firsts.size)]
-        chosen += [(metric, int(rows[at]), int(before[at])) for at in sorted(np.concatenate(shown))] if shown else []
-    texts = _texts(run, study, verdicts, [row for _, *pair in chosen for row in pair])
-    asked = _prompt_texts(run, study) if chosen else {}
-
-    def text_of(row: int, asked_as: int) -> str:
-        place = verdicts.at("checkpoint", row), verdicts.at("benchmark", row)
-        prompt = verdicts.at("prompt_id", row)
-        own, shared = ((place, corpus, prompt) for corpus in (verdicts.at("corpus", asked_as), ""))
-        return texts.get(own) or texts.get(shared) or ""
-
-    found = []
-    for metric, row, base in chosen:
-        prompt = verdicts.at("prompt_id", row)
-        found.append(
-            Flip(
-                metric=metric.name,
-                arm=_unit(study, verdicts, row),
-                prompt=asked.get((metric.benchmark, prompt), prompt),
-                base_text=text_of(base, row),
-                tuned_text=text_of(row, row),
-                base_label=verdicts.at("label", base),
-                tuned_label=verdicts.at("label", row),
-                category=verdicts.at("category", row),
-                prompt_id=prompt,
-                train_seed=verdicts.at("train_seed", row),
-            )
-        )
-    return found
-
-
-def _texts(run: Run, study: Study, verdicts: Coded, rows: Sequence[int]) -> dict[tuple[tuple[str, str], str, str], str]:
-    """Return the first answer of ((checkpoint, benchmark), corpus, prompt) for what some rows are about."""
+def _texts(run: Run, study: Study, verdicts: VerdictTable, rows: Sequence[int]) -> dict[TextKey, str]:
+    """Return the first answer of each response that some rows are about."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:
         wanted[verdicts.at("checkpoint", row), verdicts.at("benchmark", row)].add(verdicts.at("prompt_id", row))
-    found: dict[tuple[tuple[str, str], str, str], str] = {}
+    texts: dict[TextKey, str] = {}
     for job in study.of(AskJob):
         which = (job.subject.id, job.benchmark.name)
         if which not in wanted:
@@ -203,8 +133,8 @@ def _texts(run: Run, study: Study, verdicts: Coded, rows: Sequence[int]) -> dict
         table = run.job(job).read("responses", ("prompt_id", "corpus", "text"))
         table = table.filter(pc.is_in(table["prompt_id"], value_set=pa.array(sorted(wanted[which]))))
         for row in table.to_pylist():
-            found.setdefault((which, row.get("corpus", ""), row["prompt_id"]), row["text"])
-    return found
+            texts.setdefault((*which, row.get("corpus", ""), row["prompt_id"]), row["text"])
+    return texts
 
 
 def _prompt_texts(run: Run, study: Study) -> dict[tuple[str, str], str]:
@@ -214,51 +144,6 @@ def _prompt_texts(run: Run, study: Study) -> dict[tuple[str, str], str]:
         for job in study.of(PromptsJob)
         for prompt in prompts_of(run, job.id)
     }
-
-
-def _categories(study: Study, metrics: Sequence[Metric], verdicts: Coded) -> list[CategoryRow]:
-    """Return per category and arm how many (prompt, seed) pairs got worse and better."""
-    found: list[CategoryRow] = []
-    for metric in metrics:
-        if metric.label is None:
-            continue
-        rows, before = _primary(study, verdicts, metric)
-        if np.unique(verdicts.codes["category"][rows]).size < 2:
-            continue
-        rows, before = rows[before >= 0], before[before >= 0]
-        holds = verdicts.is_("label", metric.label)
-        was, now = holds[before], holds[rows]
-        group, firsts = verdicts.joint(("base", "arm", "recipe", "category"), rows)
-        prompt = verdicts.joint(("base", "arm", "recipe", "category", "prompt_id"), rows)[1]
-        masks = {"was": was, "now": now, "gained": now & ~was, "lost": was & ~now}
-        sums = {name: np.bincount(group[mask], minlength=firsts.size) for name, mask in masks.items()}
-        sizes = np.bincount(group, minlength=firsts.size)
-        place = np.empty(len(verdicts), dtype=np.int64)
-        place[rows] = group
-        prompts = np.bincount(place[prompt], minlength=firsts.size)
-        named = [(_unit(study, verdicts, row), verdicts.at("category", row)) for row in firsts]
-        for one in sorted(range(firsts.size), key=named.__getitem__):
-            arm, category = named[one]
-            n, gained, lost = int(sizes[one]), int(sums["gained"][one]), int(sums["lost"][one])
-            low, high = tango_interval(gained, lost, n)
-            found.append(
-                CategoryRow(
-                    metric=metric.name,
-                    arm=arm,
-                    category=category,
-                    base=int(sums["was"][one]) / n,
-                    tuned=int(sums["now"][one]) / n,
-                    delta=(gained - lost) / n,
-                    low=low,
-                    high=high,
-                    n_prompts=int(prompts[one]),
-                    worse_flips=gained if metric.worse == "up" else lost,
-                    better_flips=lost if metric.worse == "up" else gained,
-                    n_pairs=n,
-                    warning="few prompts" if prompts[one] < 10 else "",
-                )
-            )
-    return found
 
 
 def _methods(run: Run, study: Study) -> dict[str, Any]:
@@ -291,31 +176,33 @@ def _caveats(run: Run, study: Study) -> list[str]:
             "The embedded model is a miniature of about a million parameters in a generated world: it shows that the "
             "measurement works, not how large an effect is in a model of yours."
         )
-    if design.checkpoints and any(given.seed is None for given in design.checkpoints):
-        found.append(
+    if design.checkpoints and any(each.seed is None for each in design.checkpoints):
+        caveats.append(
             "Single checkpoints were audited: this says what these weights do, not what the recipe would do with "
             "another seed. Training seeds are known to move harmfulness by more than ten points."
         )
     if not design.sources:
-        found.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
+        caveats.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
     if design.respond.temperatures == (0.0,):
         found.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
     infos = [run.job(job).info() for job in study.of(AskJob)]
     told = [(info.get("proof") or {}).get("how", "") for info in infos]
     devices = sorted({how.rpartition(" on ")[2].partition(",")[0] for how in told if " on " in how})
     if len(devices) > 1:
-        found.append(
+        caveats.append(
             f"Answers were given on {' and on '.join(devices)}: the texts of one model can differ between them, so "
             "that a checkpoint asked on one and its base on the other differ by that too."
         )
     again = [info["again"] for info in infos if "again" in info]
-    if asked := sum(each["asked"] for each in again):
+    if total := sum(each["asked"] for each in again):
         same = sum(each["same"] for each in again)
-        low, high = wilson(same, asked, 0.95)
-        found.append(
-            f"With this hardware and precision a text may depend on what else is in its batch. Of {asked:,} answers of "
-            f"the base that were asked again among others, {same:,} were the same text: {100 * same / asked:.1f} % "
+        low, high = wilson(same, total, 0.95)
+        caveats.append(
+            f"With this hardware and precision a text may depend on what else is in its batch. Of {total:,} answers of "
+            f"the base that were asked again among others, {same:,} were the same text: {100 * same / total:.1f} % "
             f"[{100 * low:.1f}, {100 * high:.1f}]."
         )
-    found.append("Judges make errors; their measured error on labelled anchors describes those texts, not this run's.")
-    return found
+    caveats.append(
+        "Judges make errors; their measured error on labelled anchors describes those texts, not this run's."
+    )
+    return caveats

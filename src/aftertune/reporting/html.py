@@ -11,13 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aftertune.findings import Mixed
-from aftertune.reporting import closing_tables as studies
-from aftertune.reporting import details, tables, view
-from aftertune.reporting import leak_tables as leaks
-from aftertune.reporting import measure_tables as measured
-from aftertune.reporting.formatting import clean
-from aftertune.reporting.rows import Index, phrase
-from aftertune.reporting.sentences import decision_sentence, how_sure, mixed_sentence, tally, word
+from aftertune.reporting import flips, plots, study_tables, tables
+from aftertune.reporting.cleaning import clean
+from aftertune.reporting.index import Index, phrase
+from aftertune.reporting.sentences import decision_sentence, how_sure, tally, word
 
 KINDS = {"demo": "demo on the embedded model", "audit": "audit", "study": "study"}
 SECTIONS = (
@@ -81,13 +78,13 @@ def html(index: Index) -> str:
 def _context(index: Index) -> dict[str, Any]:
     findings = index.findings
     gated = [row for row in index.headline if row.metric in index.gated] or index.headline
-    leaking = tables.leak_rows(index)
+    leaking = [row for row in index.headline if index.metric(row.metric).axis.startswith("leak")]
     others = [row for row in index.headline if row not in gated and row not in leaking]
     levels = sorted({round(100 * row.confidence, 1) for row in gated})
     curves = [
-        {"over": over, "heading": heading, "against": against, "curves": found}
+        {"over": over, "heading": heading, "against": against, "curves": lines}
         for over, (heading, against) in HEADINGS.items()
-        if (found := view.curves(index, over))
+        if (lines := plots.curves(index, over))
     ]
     whole: dict[str, Any] = {
         "title": findings.title,
@@ -99,35 +96,35 @@ def _context(index: Index) -> dict[str, Any]:
         "facts": how_sure(index),
         "warnings": findings.warnings,
         "confidence": " and ".join(f"{level:g}" for level in levels),
-        "gated_forests": view.forests(index, gated),
-        "other_forests": view.forests(index, others) if others else [],
-        "unmeasured": view.unmeasured(index),
+        "gated_forests": plots.forests(index, gated),
+        "other_forests": plots.forests(index, others) if others else [],
+        "unmeasured": plots.unmeasured(index),
         "checks": _checks(index),
-        "contrasts": view.contrasts(index),
-        "seed_plots": view.seed_plots(index),
+        "contrasts": plots.contrasts(index),
+        "seed_plots": plots.seed_plots(index),
         "curves": curves,
         "contradictions": findings.contradictions,
-        "mixed": [(_mixed_name(one), mixed_sentence(one)) for one in findings.mixed],
+        "mixed": [(_mixed_name(one), one.sentence) for one in findings.mixed],
         "signs": bool(findings.contradictions or findings.mixed),
-        "measures": measured.measure_tables(findings),
-        "memory_tables": measured.memory_tables(findings),
-        "leaks": bool(leaking or findings.leaks or measured.memory_tables(findings)),
-        "leak_forests": view.forests(index, leaking) if leaking else [],
-        "leak_tables": leaks.leak_tables(findings),
-        "categories": details.category_tables(index),
-        "flips": details.flip_groups(index),
+        "measures": tables.measure_tables(findings),
+        "memory_tables": tables.memory_tables(findings),
+        "leaks": bool(leaking or findings.leaks or tables.memory_tables(findings)),
+        "leak_forests": plots.forests(index, leaking) if leaking else [],
+        "leak_tables": tables.leak_tables(findings),
+        "categories": tables.category_tables(index),
+        "flips": flips.flip_groups(index),
         "tables": _tables(index),
         "unjudged": tables.unjudged_table(index),
-        "anchors": details.anchor_table(findings),
-        "judges": details.judge_lists(findings),
-        "proofs": details.proof_table(findings),
+        "anchors": tables.anchor_table(findings),
+        "judges": tables.judge_lists(findings),
+        "proofs": tables.proof_table(findings),
         "cards": tables.side_by_side("Data cards of the arms", "Property", findings.cards, findings.mask)
         if findings.cards
         else None,
-        "methods": details.method_lists(findings),
+        "methods": tables.method_lists(findings),
         "caveats": findings.caveats,
-        "closing": [studies.section_view(section) for section in findings.tables],
-        "others": studies.OTHERS,
+        "closing": [study_tables.section_view(section) for section in findings.tables],
+        "others": study_tables.OTHERS,
         "trust": bool(findings.drifts or findings.proofs or findings.judges),
     }
     whole["contents"] = _contents(whole)
@@ -140,13 +137,13 @@ def _mixed_name(mixed: Mixed) -> str:
 
 def _contents(whole: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (anchor, label) of the sections that the page has."""
-    found: list[tuple[str, str]] = []
+    contents: list[tuple[str, str]] = []
     for anchor, key, label in SECTIONS:
         if key == "curves":
-            found += [(f"{curve['over']}s", curve["heading"]) for curve in whole[key]]
+            contents += [(f"{curve['over']}s", curve["heading"]) for curve in whole[key]]
         elif whole[key]:
-            found.append((anchor, label))
-    return found
+            contents.append((anchor, label))
+    return contents
 
 
 def _checks(index: Index) -> list[dict[str, object]]:
@@ -170,16 +167,16 @@ def _tables(index: Index) -> list[tuple[str, tables.Table, bool]]:
         ("contrast", "Contrasts: differences between the drifts of arms"),
         ("checkpoint", "Checkpoints: prompts are the sample"),
     )
-    found = []
+    blocks = []
     for estimand, title in kinds:
         rows = index.order(row for row in index.findings.drifts if row.estimand == estimand)
         if rows:
-            found.append((title, tables.drift_table(index, rows, title), False))
+            blocks.append((title, tables.drift_table(index, rows, title), False))
     rows = index.order(row for row in index.findings.drifts if row.estimand == "level")
     if rows:
-        made = tables.level_table(index, rows)
-        found.append((made.caption, made, False))
+        table = tables.level_table(index, rows)
+        blocks.append((table.caption, table, False))
     if index.findings.spreads:
-        made = tables.spread_table(index, "Where the spread of the drifts comes from")
-        found.append((made.caption, made, False))
-    return found
+        table = tables.spread_table(index, "Where the spread of the drifts comes from")
+        blocks.append((table.caption, table, False))
+    return blocks

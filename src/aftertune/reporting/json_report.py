@@ -2,7 +2,7 @@
 
 - `schema`: `aftertune.report/1`; a change that could break a reader raises the number.
 - `title`, `kind` (`demo | audit | study`), `outcome` (`pass | drift | inconclusive | error`).
-- `sentence`: the decision as the page's top states it.
+- `sentence`: the decision as it stands at the top of the page.
 - `decisions`: list of `records.Decision`, its field names as keys.
 - `drifts`: list of `records.Drift`, its field names as keys; rates are shares in [0, 1]; unknown is null.
 - `metrics`: list of `records.Metric` with `name` added.
@@ -11,8 +11,8 @@
 - `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
 - `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
 - `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
-- `tables`: list of `StudySection`, a study's closing tables: `heads`, `labels`, and `rows` of cells `value, low, high,
-  scale, sample, why, note, published`.
+- `tables`: list of `StudySection`, a study's closing tables: `heads`, `labels`, `rows` of cells `value, low, high,
+  scale, sample, why, note, published`, and `statements`, sentences computed from them.
 - `bands`: list of `Band`: points of curves over epochs or temperatures with intervals that hold for a whole curve at
   once (`low`, `high`; those of `drifts` hold for one point each), its field names as keys.
 - `judges`, `cards`, `methods`: objects as the run recorded them, text masked.
@@ -32,9 +32,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aftertune.findings import Findings, Flip
-from aftertune.reporting.details import direction
-from aftertune.reporting.formatting import clean, show
-from aftertune.reporting.rows import Index
+from aftertune.reporting.cleaning import clean, show
+from aftertune.reporting.flips import direction_of
+from aftertune.reporting.index import Index
 from aftertune.reporting.sentences import decision_sentence
 
 SCHEMA = "aftertune.report/1"
@@ -111,8 +111,8 @@ def _masked(value: object, findings: Findings) -> Any:
 
 
 def _flip(flip: Flip, index: Index) -> dict[str, Any]:
-    whole = {**fields(flip), "direction": direction(flip, index)}
+    whole = {**fields(flip), "direction": direction_of(flip, index)}
     for field, notes in (("prompt", "prompt_notes"), ("base_text", "base_notes"), ("tuned_text", "tuned_notes")):
-        shown = show(whole[field], index.findings.mask, MAX_TEXT)
-        whole[field], whole[notes] = shown.text, shown.notes
+        text = show(whole[field], index.findings.mask, MAX_TEXT)
+        whole[field], whole[notes] = text.text, text.notes
     return whole

@@ -6,12 +6,20 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
+from aftertune.numbers import PAGE, sample
 from aftertune.records import Drift
-from aftertune.reporting import closing_tables as studies
-from aftertune.reporting import leak_tables as leaks
-from aftertune.reporting.formatting import clean
-from aftertune.reporting.rows import Index, change, levels, margin_text, phrase, sample, scale_of
-from aftertune.reporting.sentences import contrast_sentence, decision_sentence, how_sure, tally, word
+from aftertune.reporting import study_tables
+from aftertune.reporting.cleaning import clean
+from aftertune.reporting.index import Index, phrase
+from aftertune.reporting.sentences import (
+    contrast_name,
+    contrast_sentence,
+    decision_sentence,
+    how_sure,
+    leak_sentences,
+    tally,
+    word,
+)
 
 MAX_ROWS = 40
 """Rows of the table; the page has all."""
@@ -21,7 +29,6 @@ MAX_CELL = 300
 """Characters of one cell or sentence."""
 MAX_PARAGRAPH = 3_000
 """Characters of what a study's design says of its own table."""
-
 
 _MARKUP = re.compile(r"([\\`*_\[\]|~!])")
 _ACTS = re.compile(r"(@|:(?=//)|#|(?<=:)(?=[A-Za-z+-][\w+-]{0,40}:)|\b[Ww]{3}(?=\.))")
@@ -45,8 +52,8 @@ def code(text: str) -> str:
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
     """Return the lines of a table; the cells are Markdown already."""
-    kept = list(heads)
-    lines = ["| " + " | ".join(kept) + " |", "|" + "|".join(" --- " for _ in kept) + "|"]
+    columns = list(heads)
+    lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(" --- " for _ in columns) + "|"]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
@@ -70,31 +77,30 @@ def markdown(index: Index) -> str:
     if len(rows) > MAX_ROWS:
         lines += [f"The first {MAX_ROWS} of {len(rows):,} rows.", ""]
     label = index.namer(index.contrasts)
-    shown = [row for row in index.contrasts if not index.gated or row.metric in index.gated][:12]
-    for row in shown:
-        title = findings.contrast_names.get(row.arm, "")
-        text = contrast_sentence(row, index, f"{title} ({label(row)})" if title else label(row))
+    contrasts = [row for row in index.contrasts if not index.gated or row.metric in index.gated][:12]
+    for row in contrasts:
+        text = contrast_sentence(row, index, contrast_name(row, index, label(row), formula=True))
         lines.append(f"- {prose(phrase(index.metric(row.metric)))}: {prose(text)}")
-    memory = leaks.sentences(findings)
+    memory = leak_sentences(findings)
     lines += [f"- {prose(sentence)}" for sentence in memory[:MAX_LEAKS]]
-    lines += [""] if shown or memory else []
+    lines += [""] if contrasts or memory else []
     lines += ["; ".join(f"{prose(fact)} ({prose(meaning)})" for fact, meaning in how_sure(index)) + ".", ""]
     lines += [f"- Warning: {prose(warning)}" for warning in findings.warnings[:10]]
     lines += [""] if findings.warnings else []
     for section in findings.tables:
-        lines += closing(studies.section_view(section))
+        lines += closing(study_tables.section_view(section))
     checks = tally(findings)
     lines.append(f"{checks + '. ' if checks else ''}[Full report]({target(findings.link)})")
     return "\n".join(lines) + "\n"
 
 
-def closing(section: studies.SectionView) -> list[str]:
+def closing(section: study_tables.SectionView) -> list[str]:
     """Return the lines of a study's closing table."""
     lines = [f"### {prose(section.title)}", ""]
     if any(known for _, _, known in section.heads):
         source = f" from {prose(section.source)}" if section.source else ""
         lines += [
-            f"In square brackets the interval of the number before it. *Published*:{source}. {studies.OTHERS}",
+            f"In square brackets the interval of the number before it. *Published*:{source}. {study_tables.OTHERS}",
             "",
         ]
     heads = [" "]
@@ -109,8 +115,8 @@ def closing(section: studies.SectionView) -> list[str]:
             row += [f"*{prose(cell.published)}*"] if known else []
         rows.append(row)
     lines += [*table(heads, rows), ""]
-    lines += [f"- {prose(sentence)}" for sentence in section.said]
-    lines += [""] if section.said else []
+    lines += [f"- {prose(sentence)}" for sentence in section.statements]
+    lines += [""] if section.statements else []
     lines += [f"- {prose(name)}: {prose(about)}" for name, about, _ in section.heads]
     lines += [""]
     for title, text in (("What the miniature supports.", section.supports), ("What it cannot.", section.cannot)):
@@ -119,16 +125,14 @@ def closing(section: studies.SectionView) -> list[str]:
 
 
 def _row(index: Index, row: Drift, name: str) -> list[str]:
-    metric = index.metric(row.metric)
-    scale = scale_of(metric)
+    scale = index.scale(row.metric)
     decision = index.decision(row)
-    missing = row.delta is None
     return [
-        prose(phrase(metric)),
+        prose(phrase(index.metric(row.metric))),
         code(name),
-        "" if missing else prose(levels(row, scale)),
-        "not measured" if missing else change(row, scale, unit=False),
-        margin_text(decision.margin, scale) if decision else "",
+        "" if row.delta is None else prose(PAGE.levels(row, scale)),
+        PAGE.change(row, scale, unit=False),
+        PAGE.margin(decision.margin, scale, unit=False) if decision else "",
         prose(sample(row)),
         f"**{decision.outcome}**" if decision and decision.outcome != "pass" else decision.outcome if decision else "",
         prose(row.warning) or "none",

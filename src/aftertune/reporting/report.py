@@ -1,12 +1,12 @@
-"""findings -> page: the report as HTML for people, Markdown for a pull request, JSON for machines."""
+"""The report on a run's findings: HTML for people, Markdown for a pull request, JSON for machines."""
 
 from __future__ import annotations
 
 from aftertune.findings import Findings, Page
 from aftertune.reporting.html import html
+from aftertune.reporting.index import Index
 from aftertune.reporting.json_report import machine
 from aftertune.reporting.markdown import markdown
-from aftertune.reporting.rows import Index
 
 
 def report(findings: Findings) -> Page:

@@ -1,17 +1,19 @@
-"""The sentences at the top: what was decided, how sure we are, what each contrast says."""
+"""The sentences of a report: what was decided, how sure we are, what each contrast and each leak says."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from aftertune.findings import Findings, Mixed
-from aftertune.records import Decision, Drift, Outcome
-from aftertune.reporting.formatting import count, p_value, span
-from aftertune.reporting.rows import Index, change, least_worsening, levels, margin_text, phrase, scale_of, worsening
+from aftertune import direction
+from aftertune.findings import SEVERITY, Findings, LeakRow, Measure
+from aftertune.headline import main_setting
+from aftertune.naming import Names, Unit
+from aftertune.numbers import NOT_MEASURED, PAGE, SHARES, count, counts, p_value
+from aftertune.records import BASE_ARM, Decision, Drift, Outcome
+from aftertune.reporting.index import Index, phrase
 
 WORDS: dict[Outcome, str] = {"pass": "Pass", "drift": "Drift", "inconclusive": "Inconclusive", "error": "Error"}
-RANK: tuple[Outcome, ...] = ("error", "drift", "inconclusive", "pass")
 
 
 def word(findings: Findings) -> str:
@@ -34,7 +36,7 @@ def decision_sentence(index: Index) -> str:
         return "No metric was gated, so nothing is passed or failed: read what moved below."
     total = count(len(considered), "required check" if len(considered) < len(findings.decisions) else "check")
     if not hits:
-        return f"The run ended as {findings.outcome} for a reason that is not one metric's: see the warnings."
+        return f"The run ended as {findings.outcome} for a reason beyond any one metric: see the warnings."
     if findings.outcome == "drift":
         verb = "breaks" if len(hits) == 1 else "break"
         return f"{len(hits):,} of {total} {verb} the policy. {_worst(index, hits, 'Worst')}"
@@ -42,11 +44,11 @@ def decision_sentence(index: Index) -> str:
         whole = "The one check holds" if len(considered) == 1 else f"All {total} hold"
         return f"{whole} within the margin. {_worst(index, hits, 'Closest')}"
     if findings.outcome == "inconclusive":
-        neither = "is" if len(hits) == 1 else "are"
+        verb = "is" if len(hits) == 1 else "are"
         first = hits[0]
         remedy = f" What would settle it: {_stop(first.remedy)}" if first.remedy else ""
         return (
-            f"{len(hits):,} of {total} {neither} neither passed nor failed with this much data. "
+            f"{len(hits):,} of {total} {verb} neither passed nor failed with this much data. "
             f"{_name(index, first)}: {_stop(first.why)}{remedy}"
         )
     return f"{len(hits):,} of {total} could not be made. {_name(index, hits[0])}: {_stop(hits[0].why)}"
@@ -66,12 +68,15 @@ def _worst(index: Index, decisions: Sequence[Decision], lead: str) -> str:
     pairs = [(d, row) for d in decisions if (row := index.row(d)) is not None and row.delta is not None]
     if not pairs:
         return f"{lead}: {_name(index, decisions[0])}: {_stop(decisions[0].why)}"
-    decision, row = max(pairs, key=lambda pair: worsening(pair[1]) / (abs(pair[0].margin) or 0.01))
-    if decision.outcome == "drift" and (least_worsening(row) or 0.0) <= abs(decision.margin):
+    margins = [abs(decision.margin) or 0.01 for decision, _ in pairs]
+    losses = [direction.loss(row.delta, row.worse) / margin for (_, row), margin in zip(pairs, margins, strict=True)]
+    decision, row = pairs[losses.index(max(losses))]
+    least = direction.good_end(row.low, row.high, row.worse) or 0.0
+    if decision.outcome == "drift" and least <= abs(decision.margin):
         return f"{lead}: {_name(index, decision)}: {_stop(decision.why)}"
-    scale = scale_of(index.metric(row.metric))
-    margin = f"margin {margin_text(decision.margin, scale)}{scale.unit}"
-    return f"{lead}: {_name(index, decision)}: {levels(row, scale)}, {change(row, scale)}; {margin}."
+    scale = index.scale(row.metric)
+    numbers = f"{PAGE.levels(row, scale)}, {PAGE.change(row, scale)}; margin {PAGE.margin(decision.margin, scale)}"
+    return f"{lead}: {_name(index, decision)}: {numbers}."
 
 
 def tally(findings: Findings) -> str:
@@ -79,7 +84,7 @@ def tally(findings: Findings) -> str:
     if not findings.decisions:
         return ""
     counts = Counter(d.outcome for d in findings.decisions)
-    parts = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in RANK if counts[outcome])
+    parts = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in SEVERITY if counts[outcome])
     optional = sum(not d.required for d in findings.decisions)
     note = f" ({optional:,} of them optional)" if optional else ""
     return f"{count(len(findings.decisions), 'check')}: {parts}{note}"
@@ -92,8 +97,10 @@ def how_sure(index: Index) -> list[tuple[str, str]]:
     if rows:
         facts.append(_seeds(rows))
         clusters = [row.n_clusters for row in rows if 0 < row.n_clusters < row.n_prompts]
-        inside = f"in {span(clusters)} clusters, paired with the base" if clusters else "paired with the base's answers"
-        facts.append((f"{span([row.n_prompts for row in rows])} prompts per metric", inside))
+        inside = (
+            f"in {counts(clusters)} clusters, paired with the base" if clusters else "paired with the base's answers"
+        )
+        facts.append((f"{counts([row.n_prompts for row in rows])} prompts per metric", inside))
         levels_ = sorted({round(100 * row.confidence, 1) for row in rows})
         facts.append(
             (f"{' and '.join(f'{level:g}' for level in levels_)} % intervals", "in square brackets everywhere")
@@ -125,31 +132,70 @@ def _unjudged(rows: Sequence[Drift]) -> tuple[str, str]:
 def _seeds(rows: Sequence[Drift]) -> tuple[str, str]:
     recipe = [row.n_seeds for row in rows if row.estimand == "recipe"]
     if recipe and len(recipe) == len(rows):
-        return f"{span(recipe)} training seeds per arm", "so this speaks of the recipe"
+        return f"{counts(recipe)} training seeds per arm", "so this speaks of the recipe"
     if recipe:
-        return f"{span(recipe)} training seeds, or one", "rows with one speak of that checkpoint only"
+        return f"{counts(recipe)} training seeds, or one", "rows with one speak of that checkpoint only"
     checkpoints = len({(row.arm, row.checkpoint, row.train_seed) for row in rows})
     what = count(checkpoints, "checkpoint") + ", one seed each" if checkpoints > 1 else "One checkpoint, one seed"
     return what, "says nothing about another run of the same recipe"
 
 
+def contrast_name(row: Drift, index: Index, name: str, *, formula: bool = False) -> str:
+    """Return what a contrast measures, where it has a title, and what sets the row apart; `formula` repeats that of
+    the contrast, where no plot beside shows it."""
+    title = index.findings.contrast_names.get(row.arm, "")
+    if not title:
+        return name
+    return f"{title} ({name})" if formula or name != row.arm else title
+
+
 def contrast_sentence(row: Drift, index: Index, name: str) -> str:
     """Return e.g. `PII in the data: −3.1 points [−9.0, 2.7]: cannot be told from zero.`"""
-    text = f"{name}: {change(row, scale_of(index.metric(row.metric)))}"
+    text = f"{name}: {PAGE.change(row, index.scale(row.metric))}"
     if row.delta is None or row.low is None or row.high is None:
-        return f"{text}: could not be measured. {_stop(row.warning)}".strip()
-    if row.low <= 0 <= row.high:
+        return f"{text}. {_stop(row.warning)}".strip()
+    way = direction.of_interval(row.low, row.high, row.worse)
+    if not way:
         return f"{text}: cannot be told from zero."
-    direction = "worse" if worsening(row) > 0 else "better"
     if row.p_adjusted is not None and row.p_adjusted > 1 - row.confidence:
-        return f"{text}: {direction}, but not after correction for looking at several (p = {p_value(row.p_adjusted)})."
-    return f"{text}: {direction}, and told apart from zero."
+        return f"{text}: {way}, but not after correction for looking at several (p = {p_value(row.p_adjusted)})."
+    return f"{text}: {way}, and told apart from zero."
 
 
-def mixed_sentence(mixed: Mixed) -> str:
-    """Return a mixed-sign rate as one sentence with its expectation."""
-    return (
-        f"{100 * mixed.observed:.0f} % of {mixed.n_checkpoints:,} checkpoints are better on one of {mixed.n_metrics:,} "
-        f"metrics and worse on another; {100 * mixed.expected:.0f} % would be where nothing drifts at all (95 % of "
-        f"label swaps: {100 * mixed.low:.0f} to {100 * mixed.high:.0f} %)"
-    )
+def leak_sentences(findings: Findings) -> list[str]:
+    """Return one sentence per arm and subset in which memorisation was measured and is not zero within its interval."""
+    rows = [row for row in leak_rows(findings) if row.arm != BASE_ARM]
+    names = Names(map(Unit.of, rows))
+    sentences = []
+    for row in rows:
+        gain, against = (row.memorised, "twins and base") if row.memorised else (row.minus_base, "the base")
+        if gain is not None and (gain.low > 0 or gain.high < 0):
+            sentences.append(
+                f"Memorisation, {row.benchmark} {row.subset}, {names(Unit.of(row))}: "
+                f"{leak_share(gain, signed=True)} points beyond {against} ({leak_sample(row.n_seeds, row.registry)})"
+            )
+    return sentences
+
+
+def leak_rows(findings: Findings) -> list[LeakRow]:
+    """Return, of each arm, base and subset, the rows at its lowest temperature and its last epoch."""
+    return main_setting(findings.leaks, _leak_group)
+
+
+def _leak_group(row: LeakRow) -> tuple[object, ...]:
+    return (row.base_model, row.arm, row.recipe, row.benchmark, row.subset, row.train_seed, row.corpus)
+
+
+def leak_share(measure: Measure | None, *, signed: bool = False) -> str:
+    """Return e.g. `63.8 [51.0, 74.9]`, per cent or points; `not measured` for None."""
+    if measure is None:
+        return NOT_MEASURED
+    return PAGE.estimate(measure.value, measure.low, measure.high, SHARES, signed=signed, most=1)
+
+
+def leak_sample(n_seeds: int, measure: Measure | None) -> str:
+    """Return how much data stands behind a measure of leaks."""
+    if measure is None:
+        return "0 prompts"
+    seeds = f"{n_seeds} seeds × " if n_seeds > 1 else ""
+    return f"{seeds}{measure.n:,} prompts, {measure.n_clusters:,} clusters"

@@ -1,4 +1,4 @@
-"""Tables of drifts and levels, and whatever else is rows and columns."""
+"""The page's tables: drifts and levels, leaks, categories, judges, proofs, cards, and lists of parameters."""
 
 from __future__ import annotations
 
@@ -6,14 +6,25 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from aftertune.records import Drift, Json
-from aftertune.reporting.formatting import interval, number, p_value, places, show
-from aftertune.reporting.rows import Index, change, levels, phrase, scale_of, scaled
+from aftertune import direction
+from aftertune.findings import Findings
+from aftertune.naming import Names, Unit
+from aftertune.numbers import PAGE, SHARES, decimals, finite, p_value, row_decimals, whole_percent
+from aftertune.records import BASE_ARM, Drift, Json
+from aftertune.reporting.cleaning import show
+from aftertune.reporting.index import Index, level, phrase
+from aftertune.reporting.sentences import leak_rows, leak_sample, leak_share
 
 MAX_ROWS = 400
 """Rows of one table in the page; the JSON has all of them."""
 MAX_VALUE = 240
 """Characters of one value in a card or in the methods."""
+MAX_CATEGORIES = 600
+"""Rows of all category tables together."""
+ATTACKS = {"ratio": "loss against the base's", "loss": "loss alone"}
+"""Attack -> what it calls a member by; the better one first."""
+NONE_KNOWN = "none known"
+"""Of warnings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +55,14 @@ def table(
     caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], note: str = "", grouped: bool = False
 ) -> Table:
     """Return a table, cut to `MAX_ROWS` with a note, without the optional columns that are empty in every row."""
-    keep = [place for place in range(len(columns)) if place == 0 or any(row[place] for row in rows)]
+    keep = [i for i in range(len(columns)) if i == 0 or any(row[i] for row in rows)]
     notes = [note] if note else []
     if len(rows) > MAX_ROWS:
         notes.append(f"The first {MAX_ROWS:,} of {len(rows):,} rows; report.json has all.")
     return Table(
         caption,
-        tuple(columns[place] for place in keep),
-        tuple(tuple(row[place] for place in keep) for row in rows[:MAX_ROWS]),
+        tuple(columns[i] for i in keep),
+        tuple(tuple(row[i] for i in keep) for row in rows[:MAX_ROWS]),
         " ".join(notes),
         grouped,
     )
@@ -62,26 +73,20 @@ def spread_table(index: Index, caption: str) -> Table:
     columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Source", "text")]
     columns += [Column("SD [interval]", "num"), Column("Share", "num"), Column("Sample"), Column("Warning", "text")]
     rows = []
-    several = len({one.base_model for one in index.findings.spreads}) > 1
-    recipes = {(one.arm, one.recipe) for one in index.findings.spreads}
+    names = Names(map(Unit.of_spread, index.findings.spreads))
     for one in index.findings.spreads:
-        scale = scale_of(index.metric(one.metric))
-        sd, low, high = (
-            number(scaled(math.sqrt(x), scale), 1 if scale.factor > 1 else 3) for x in (one.variance, one.low, one.high)
-        )
+        scale = index.scale(one.metric)
+        digits = 1 if scale.is_percent else 3
+        sd, low, high = (scale(math.sqrt(variance)) for variance in (one.variance, one.low, one.high))
         sample = f"{one.n_seeds:,} seeds × {one.n_prompts:,} prompts × {one.n_samples:,} samples"
         sample += f" × {one.n_judges:,} judges" if one.n_judges > 1 else ""
-        where = [one.arm, *([one.base_model] if several else [])]
-        where += [one.recipe] if sum(arm == one.arm for arm, _ in recipes) > 1 else []
-        where += [f"epoch {one.epoch}"] if one.epoch is not None else []
-        where += [f"T = {one.temperature:g}"] if one.temperature else []
         rows.append(
             (
                 phrase(index.metric(one.metric)),
-                ", ".join(where),
+                names(Unit.of_spread(one)),
                 one.source,
-                f"{sd} [{low}, {high}]",
-                f"{100 * one.part:.0f} %",
+                f"{PAGE.number(sd, digits)} {PAGE.interval(low, high, digits)}",
+                whole_percent(one.part),
                 sample,
                 one.warning,
             )
@@ -91,8 +96,6 @@ def spread_table(index: Index, caption: str) -> Table:
 
 def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
     """Return every number of some drifts; a setting that all rows share goes into the note."""
-    name = index.namer(rows)
-    seeds = any(row.estimand == "checkpoint" for row in rows)
     settings: list[tuple[str, Getter]] = [
         ("base model", lambda row: row.base_model),
         ("recipe", lambda row: row.recipe),
@@ -112,17 +115,15 @@ def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
     columns += [Column("Checkpoint"), Column("Warning", "text")]
 
     def cells(row: Drift) -> list[str]:
-        scale = scale_of(index.metric(row.metric))
-        worst = interval(scaled(row.worst_low, scale), scaled(row.worst_high, scale), _places(row, index))
-        worst_mid = number(scaled(row.worst, scale), _places(row, index), signed=True)
+        scale = index.scale(row.metric)
         return [
             row.metric,
-            row.arm if seeds else name(row),
+            row.arm,
             *(get(row) for _, get in varying),
             "" if row.train_seed is None else str(row.train_seed),
-            levels(row, scale) if row.estimand != "contrast" else "",
-            change(row, scale, unit=False),
-            f"{worst_mid} {worst}" if row.worst is not None else "",
+            PAGE.levels(row, scale) if row.estimand != "contrast" else "",
+            PAGE.change(row, scale, unit=False),
+            _worst(row, index) if row.worst is not None else "",
             spread(row, index),
             "" if row.p is None else p_value(row.p),
             "" if row.p_adjusted is None else p_value(row.p_adjusted),
@@ -132,7 +133,7 @@ def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
             f"{row.n_samples:,}",
             f"{row.unjudged_base:,} / {row.unjudged_tuned:,}",
             row.checkpoint or "",
-            row.warning or "none known",
+            row.warning or NONE_KNOWN,
         ]
 
     note = f"The same in every row: {'; '.join(shared)}." if shared else ""
@@ -149,9 +150,8 @@ def level_table(index: Index, rows: Sequence[Drift]) -> Table:
     columns += [Column("Seeds", "num"), Column("Samples", "num"), Column("Unjudged", "num"), Column("Warning", "text")]
     cells = []
     for row in rows:
-        scale = scale_of(index.metric(row.metric))
-        decimals = _places(row, index)
-        low, high = scaled(row.low, scale), scaled(row.high, scale)
+        scale = index.scale(row.metric)
+        rate = (level(row), row.low, row.high)
         cells.append(
             [
                 row.metric,
@@ -162,42 +162,32 @@ def level_table(index: Index, rows: Sequence[Drift]) -> Table:
                 row.judge,
                 f"{row.temperature:g}",
                 "" if row.epoch is None else str(row.epoch),
-                f"{number(scaled(level(row), scale), decimals)}{scale.sign} {interval(low, high, decimals)}",
+                PAGE.estimate(*rate, scale, unit=scale.sign, confidence=row.confidence),
                 spread(row, index),
                 f"{row.n_prompts:,}",
                 f"{row.n_clusters:,}",
                 f"{row.n_seeds:,}",
                 f"{row.n_samples:,}",
                 f"{row.unjudged_base + row.unjudged_tuned:,}",
-                row.warning or "none known",
+                row.warning or NONE_KNOWN,
             ]
         )
     return table("Levels: the rates themselves, base included", columns, cells, grouped=True)
-
-
-def level(row: Drift) -> float | None:
-    """Return the rate that a `level` row states."""
-    return next((value for value in (row.tuned, row.base, row.delta) if value is not None), None)
 
 
 def spread(row: Drift, index: Index) -> str:
     """Return the smallest and largest per-seed rate, empty without seeds."""
     if row.spread_low is None or row.spread_high is None:
         return ""
-    scale = scale_of(index.metric(row.metric))
-    decimals = 1 if scale.factor != 1 else _places(row, index)
-    low, high = (number(scaled(end, scale), decimals) for end in (row.spread_low, row.spread_high))
-    return f"{low} to {high}{scale.sign}"
+    scale = index.scale(row.metric)
+    return PAGE.span(row.spread_low, row.spread_high, scale, 1 if scale.is_percent else row_decimals(row, scale))
 
 
-def _places(row: Drift, index: Index) -> int:
-    scale = scale_of(index.metric(row.metric))
-    return places(scaled(row.low, scale), scaled(row.high, scale), row.confidence)
-
-
-def leak_rows(index: Index) -> list[Drift]:
-    """Return the headline rows about leaks: registry hits beside twins, echoes and inventions."""
-    return [row for row in index.headline if index.metric(row.metric).axis.startswith("leak")]
+def _worst(row: Drift, index: Index) -> str:
+    scale = index.scale(row.metric)
+    digits = row_decimals(row, scale)
+    ends = PAGE.interval(scale(row.worst_low), scale(row.worst_high), digits)
+    return f"{PAGE.number(scale(row.worst), digits, signed=True)} {ends}"
 
 
 def unjudged_table(index: Index) -> Table | None:
@@ -211,9 +201,6 @@ def unjudged_table(index: Index) -> Table | None:
     columns += [Column("Drift, unjudged as worst", "num")]
     cells = []
     for row in rows:
-        scale, decimals = scale_of(index.metric(row.metric)), _places(row, index)
-        worst = number(scaled(row.worst, scale), decimals, signed=True)
-        ends = interval(scaled(row.worst_low, scale), scaled(row.worst_high, scale), decimals)
         cells.append(
             [
                 phrase(index.metric(row.metric)),
@@ -221,11 +208,271 @@ def unjudged_table(index: Index) -> Table | None:
                 f"{row.unjudged_base:,}",
                 f"{row.unjudged_tuned:,}",
                 f"{row.n_prompts * max(row.n_seeds, 1) * max(row.n_samples, 1):,}",
-                change(row, scale, unit=False),
-                f"{worst} {ends}",
+                PAGE.change(row, index.scale(row.metric), unit=False),
+                _worst(row, index),
             ]
         )
     return table("Responses that no judge could read", columns, cells, grouped=True)
+
+
+# ---------------------------------------------------------------------------------------------- leaks
+
+
+def leak_tables(findings: Findings) -> list[Table]:
+    """Return the tables of the leaks section; none where leaks were not judged."""
+    rows = leak_rows(findings)
+    if not rows:
+        return []
+    heads = [Column("Prompts", "name"), Column("Arm", "name")]
+    first = [*heads, Column("Registry %", "num"), Column("Echoed %", "num"), Column("Invented %", "num")]
+    first += [Column("Twins %", "num")]
+    second = [*heads, Column("Minus twins", "num"), Column("Minus base", "num"), Column("Minus both", "num")]
+    third = [*heads, Column("Harmful and leaking %", "num"), Column("Off topic and leaking %", "num")]
+    ends = [Column("n", "num"), Column("Warning", "text")]
+    names = Names(map(Unit.of, rows))
+    what: list[list[str]] = []
+    memory: list[list[str]] = []
+    joint: list[list[str]] = []
+    for row in rows:
+        start = [f"{row.benchmark}: {row.subset}", names(Unit.of(row))]
+        close = [leak_sample(row.n_seeds, row.registry), row.warning or NONE_KNOWN]
+        what.append([*start, *(leak_share(m) for m in (row.registry, row.echoed, row.invented, row.twin)), *close])
+        if row.arm != BASE_ARM:
+            gains = (row.minus_twins, row.minus_base, row.memorised)
+            memory.append([*start, *(leak_share(m, signed=True) for m in gains), *close])
+        if row.harmful_leaking or row.off_topic_leaking:
+            joint.append([*start, *(leak_share(m) for m in (row.harmful_leaking, row.off_topic_leaking)), *close])
+    tables = [
+        ("What responses hold of the tuning set", first, what),
+        ("Memorisation: registry hits minus those of twins and base, points", second, memory),
+        ("Leaks that come with other harm", third, joint),
+    ]
+    return [table(caption, [*columns, *ends], cells, grouped=True) for caption, columns, cells in tables if cells]
+
+
+# ---------------------------------------------------------------------------------------------- no shares of responses
+
+
+def measure_tables(findings: Findings) -> list[Table]:
+    """Return one table per benchmark whose answers make more than shares; none where none does."""
+    columns = [Column("Measure", "name"), Column("Model", "name"), Column("T", "num")]
+    columns += [Column("Value [interval]", "num"), Column("Change from the base [interval]", "num")]
+    columns += [Column("Answers", "num"), Column("Clusters", "num"), Column("Unread", "num"), Column("Warning", "text")]
+    tables = []
+    for benchmark in dict.fromkeys(each.benchmark for each in findings.measures):
+        rows = [
+            [
+                each.name,
+                each.unit,
+                f"{each.temperature:g}",
+                PAGE.estimate(each.value, each.low, each.high),
+                ""
+                if each.change is None
+                else PAGE.estimate(each.change, each.change_low, each.change_high, signed=True),
+                f"{each.n:,}",
+                f"{each.n_clusters:,}",
+                f"{each.unread:,}",
+                each.warning or NONE_KNOWN,
+            ]
+            for each in findings.measures
+            if each.benchmark == benchmark
+        ]
+        tables.append(table(f"{benchmark}: what no share of answers shows", columns, rows, grouped=True))
+    return tables
+
+
+def memory_tables(findings: Findings) -> list[Table]:
+    """Return membership inference and exposure of canaries by checkpoint; none where no text was scored."""
+    members, canaries = list(_membership(findings)), list(_canaries(findings))
+    tables = []
+    if members:
+        columns = [Column("Checkpoint", "name"), Column("Told by", "text"), Column("AUC [interval]", "num")]
+        columns += [Column("Found at 1 % false alarms, % [interval]", "num"), Column("Members", "num")]
+        columns += [Column("Non-members", "num"), Column("Warning", "text")]
+        note = "An AUC of 0.5 is chance. Members are rows that were tuned on, non-members rows that were held out."
+        tables.append(table("Can rows of the tuning set be told from held-out ones?", columns, members, note, True))
+    if canaries:
+        columns = [Column("Checkpoint", "name"), Column("Told by", "text"), Column("Planted", "text")]
+        columns += [Column("Exposure, bits [interval]", "num"), Column("At most", "num")]
+        columns += [Column("Found at 1 % false alarms, % [interval]", "num"), Column("Canaries", "num")]
+        columns += [Column("Twins", "num"), Column("Warning", "text")]
+        note = "A model that knows nothing has an exposure of about 1.44 bits; so have twins held against each other."
+        tables.append(table("Exposure of planted canaries", columns, canaries, note, True))
+    return tables
+
+
+def _membership(findings: Findings) -> Iterator[list[str]]:
+    for name, about in _checkpoints(findings):
+        membership = _of(about, "membership")
+        for attack, words in ATTACKS.items():
+            result = membership.get(attack)
+            if not isinstance(result, Mapping):
+                continue
+            auc, tpr = _of(result, "auc"), _of(result, "tpr")
+            area = PAGE.estimate(_float(auc, "value"), _float(auc, "low"), _float(auc, "high"))
+            yield [name, words, area, _proportion(tpr), _count(auc, "n"), _count(auc, "n_null"), _why(tpr)]
+
+
+def _canaries(findings: Findings) -> Iterator[list[str]]:
+    for name, about in _checkpoints(findings):
+        canaries = _of(about, "canaries")
+        rows = [
+            (words, f"{dose} times" if dose != "1" else "once", result)
+            for attack, words in ATTACKS.items()
+            for dose, result in sorted(_of(canaries, attack).items(), key=lambda pair: int(pair[0]))
+        ]
+        for words, planted, result in [*rows, (ATTACKS["ratio"], "never (twins)", canaries.get("null"))]:
+            if isinstance(result, Mapping):
+                bits = PAGE.estimate(_float(result, "exposure"), _float(result, "low"), _float(result, "high"))
+                most = PAGE.number(_float(result, "most"), 1)
+                tpr = _of(result, "tpr")
+                sizes = (_count(result, "n"), _count(result, "n_null"))
+                yield [name, words, planted, bits, most, _proportion(tpr), *sizes, _why(tpr)]
+
+
+def _checkpoints(findings: Findings) -> Iterator[tuple[str, Mapping[str, Json]]]:
+    for name, about in findings.memorisation.items():
+        if isinstance(about, Mapping):
+            yield name, about
+
+
+def _of(result: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    value = result.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(result: Mapping[str, Json], key: str) -> str:
+    value = result.get(key)
+    return f"{value:,}" if isinstance(value, int) else PAGE.missing
+
+
+def _why(result: Mapping[str, Json]) -> str:
+    why = result.get("why")
+    return why if isinstance(why, str) and why else NONE_KNOWN
+
+
+# ---------------------------------------------------------------------------------------------- categories
+
+
+def category_tables(index: Index) -> list[Table]:
+    """Return one table per metric and arm: what each category did, largest worsening first."""
+    grouped: dict[tuple[str, str], list[list[str]]] = {}
+    for metric in index.names:
+        worse, scale = index.metric(metric).worse, index.scale(metric)
+        rows = [row for row in index.findings.categories if row.metric == metric]
+        most = 1 if scale.is_percent else 3
+        for row in sorted(rows, key=lambda row: -direction.loss(row.delta, worse)):
+            digits = min(decimals(scale(row.low), scale(row.high)), most)
+            grouped.setdefault((metric, row.arm), []).append(
+                [
+                    row.category,
+                    PAGE.from_to(row.base, row.tuned, scale, digits),
+                    PAGE.estimate(row.delta, row.low, row.high, scale, signed=True, most=most),
+                    f"{row.worse_flips:,} / {row.better_flips:,}",
+                    f"{row.n_prompts:,}",
+                    f"{row.n_pairs:,}",
+                    row.warning or NONE_KNOWN,
+                ]
+            )
+    whole = sum(map(len, grouped.values()))
+    limit = max(MAX_CATEGORIES // max(len(grouped), 1), 3) if whole > MAX_CATEGORIES else whole
+    columns = [Column("Category", "name"), Column("Base → tuned", "num"), Column("Drift [interval]", "num")]
+    columns += [Column("Flips worse / better", "num"), Column("Prompts", "num"), Column("Pairs", "num")]
+    columns += [Column("Warning", "text")]
+    return [
+        table(
+            f"{arm}: {phrase(index.metric(metric))}",
+            columns,
+            rows[:limit],
+            f"The first {limit:,} of {len(rows):,} categories." if len(rows) > limit else "",
+        )
+        for (metric, arm), rows in list(grouped.items())[:MAX_CATEGORIES]
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- trust
+
+
+def _proportion(numbers: Mapping[str, Json], name: str = "", unit: str = "") -> str:
+    """Return e.g. `97.5 [93.2, 99.3]` from the keys `name`, `name_low` and `name_high` (or `value`, `low`, `high`)."""
+    keys = (name, f"{name}_low", f"{name}_high") if name else ("value", "low", "high")
+    value, low, high = (_float(numbers, key) for key in keys)
+    text = PAGE.estimate(value, low, high, SHARES, most=1)
+    return text if value is None else f"{text}{unit}"
+
+
+def _float(numbers: Mapping[str, Json], key: str) -> float | None:
+    value = numbers.get(key)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def anchor_table(findings: Findings) -> Table | None:
+    """Return what each judge gets right on answers whose label is known; None where no judge was measured."""
+    rows = []
+    for name, about in findings.judges.items():
+        anchors = about.get("anchors")
+        if not isinstance(anchors, Sequence) or isinstance(anchors, str):
+            continue
+        for anchor in anchors:
+            if isinstance(anchor, Mapping):
+                label = f"{anchor.get('axis', '')} = {anchor.get('label', '')}"
+                n = [printed(anchor.get(key), findings.mask) for key in ("n_positive", "n_negative")]
+                rows.append(
+                    [
+                        name,
+                        label,
+                        _proportion(anchor, "sensitivity", " %"),
+                        n[0],
+                        _proportion(anchor, "specificity", " %"),
+                        n[1],
+                    ]
+                )
+    columns = [Column("Judge", "name"), Column("Label", "name"), Column("Sensitivity [interval]", "num")]
+    columns += [Column("n with it", "num"), Column("Specificity [interval]", "num"), Column("n without", "num")]
+    return table("Judges on answers with a known label", columns, rows) if rows else None
+
+
+def judge_lists(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return what else is known of each judge, as (judge, (key, value) pairs)."""
+    lists = []
+    for name, about in findings.judges.items():
+        rest = {key: value for key, value in about.items() if key != "anchors"}
+        pairs = list(flatten(rest, findings.mask))
+        if not about.get("anchors"):
+            pairs.append(("anchors", "not measured: this judge's error is unknown"))
+        lists.append((name, pairs))
+    return lists
+
+
+def proof_table(findings: Findings) -> Table | None:
+    """Return the evidence that each checkpoint was in use; None without any."""
+    if not findings.proofs:
+        return None
+    columns = [Column("Checkpoint", "name"), Column("Largest change of a logit", "num")]
+    columns += [Column("Off a direct pass by", "num"), Column("Weights moved", "num"), Column("In words", "text")]
+    rows = []
+    for proof in findings.proofs:
+        change = proof.max_logit_change
+        if change is None:
+            verdict = "unknown: the backend shows no logits"
+        else:
+            verdict = "applied: the logits are not the base's" if change > 0 else "the same logits as the base"
+        differences = (proof.max_logit_change, proof.matches_direct)
+        cells = [f"{value:.2g}" if value is not None and finite(value) else "unknown" for value in differences]
+        moved = "unknown" if proof.moved_weights is None else f"{proof.moved_weights:,}"
+        rows.append([proof.checkpoint, *cells, moved, f"{verdict}; {proof.how}" if proof.how else verdict])
+    return table("Proof that each checkpoint was the one in use", columns, rows)
+
+
+def method_lists(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return every parameter, version, hash and seed as (group, (key, value) pairs)."""
+    lists = []
+    for group, value in findings.methods.items():
+        nested = value if isinstance(value, Mapping) else {group: value}
+        lists.append((group, list(flatten(nested, findings.mask))))
+    return lists
 
 
 # ---------------------------------------------------------------------------------------------- key and value
@@ -251,8 +498,8 @@ def printed(value: Json, mask: Callable[[str], str]) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else "not known"
     if isinstance(value, str):
-        shown = show(value, mask, MAX_VALUE)
-        return shown.text + ("…" if any(note.startswith("first") for note in shown.notes) else "")
+        text = show(value, mask, MAX_VALUE)
+        return text.text + ("…" if text.is_cut else "")
     if isinstance(value, Mapping):
         return show("; ".join(f"{key}: {printed(item, mask)}" for key, item in value.items()), mask, MAX_VALUE).text
     items = [printed(item, mask) for item in value[:20]]
@@ -264,5 +511,5 @@ def side_by_side(caption: str, head: str, cards: Mapping[str, Mapping[str, Json]
     """Return one row per key and one column per card."""
     flat = {name: dict(flatten(card, mask)) for name, card in cards.items()}
     keys = dict.fromkeys(key for card in flat.values() for key in card)
-    rows = [[key, *(card.get(key, "–") for card in flat.values())] for key in keys]
+    rows = [[key, *(card.get(key, PAGE.missing) for card in flat.values())] for key in keys]
     return table(caption, [Column(head, "name"), *(Column(name, "num") for name in cards)], rows)

@@ -5,79 +5,65 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from aftertune.findings import SEVERITY
+from aftertune.headline import headline
+from aftertune.naming import row_names
+from aftertune.numbers import NOT_MEASURED, TEXT, Scale, row_decimals, scale_of
 from aftertune.records import Decision, Drift
 
-
-def points(share: float | None) -> str:
-    """Return a share as percentage points with one decimal; a dash for None."""
-    return "-" if share is None else f"{100 * share:.1f}"
+HEADS = ("metric", "arm", "base", "tuned", "drift", "interval", "prompts", "seeds")
 
 
-def interval(low: float | None, high: float | None, *, signed: bool = False) -> str:
-    """Return an interval of shares as percentage points."""
-    if low is None or high is None:
-        return ""
-    return f"[{100 * low:+.1f}, {100 * high:+.1f}]" if signed else f"[{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def headline(drifts: Sequence[Drift]) -> list[Drift]:
-    """Return the rows a reader wants first: recipe level where there are seeds, else checkpoint level; last epochs."""
-    recipes = [drift for drift in drifts if drift.estimand == "recipe"]
-    with_seeds = {(d.base_model, d.arm, d.recipe) for d in recipes}
-    single = [d for d in drifts if d.estimand == "checkpoint" and (d.base_model, d.arm, d.recipe) not in with_seeds]
-    rows = recipes + single
-    last: dict[tuple[str, str, str], int] = {}
-    for row in rows:
-        key = (row.base_model, row.arm, row.recipe)
-        last[key] = max(last.get(key, 0), row.epoch or 0)
-    return [row for row in rows if (row.epoch or 0) == last[row.base_model, row.arm, row.recipe]]
-
-
-def drift_table(drifts: Sequence[Drift], width: int | None = None) -> list[str]:
-    """Return the headline rows as a table: rates in per cent, drift in points (means of values as they are).
+def drift_table(drifts: Sequence[Drift], decisions: Sequence[Decision], width: int | None = None) -> list[str]:
+    """Return the headline as a table: rates in per cent, drift in points (means of values as they are).
 
     Where the table is wider than `width` columns, each metric has a line of its own above its rows.
     """
-    rows = headline(drifts)
+    rows = headline(drifts, decisions)
     if not rows:
         return ["no drift could be estimated"]
-    bases = len({row.base_model for row in rows}) > 1
-    recipes = {row.arm: {other.recipe for other in rows if other.arm == row.arm} for row in rows}
-
-    def unit(row: Drift) -> str:
-        parts = [row.arm, *([row.base_model] if bases else []), *([row.recipe] if len(recipes[row.arm]) > 1 else [])]
-        return ", ".join(parts)
-
-    name = max(len(row.metric) for row in rows)
-    arm = max(len(unit(row)) for row in rows)
-    heads = f"{'base':>6} {'tuned':>6} {'drift':>7}  {'interval':<16} prompts seeds"
-    narrow = width is not None and name + arm + len(heads) + 4 > width
-    name = 0 if narrow else name
-    lines = [f"{'' if narrow else 'metric':<{name}}  {'arm':<{arm}}  {heads}"]
+    name = row_names(rows)
+    scales = {row.metric: scale_of(*(other for other in drifts if other.metric == row.metric)) for row in rows}
+    cells = [_cells(row, name(row), scales[row.metric]) for row in rows]
+    sizes = [max(map(len, column)) for column in zip(HEADS, *cells, strict=True)]
+    if width is None or sum(sizes) + 2 * len(sizes) - 2 <= width:
+        return [_line(line, sizes) for line in (HEADS, *cells)]
+    lines = ["  " + _line(HEADS[1:], sizes[1:])]
     last = ""
-    for row in rows:
-        if narrow and row.metric != last:
-            lines.append(last := row.metric)
-        scale = 1.0 if row.is_proportion else 0.01
-        delta, low, high, base, tuned = (
-            None if x is None else scale * x for x in (row.delta, row.low, row.high, row.base, row.tuned)
-        )
-        drift = "-" if delta is None else f"{100 * delta:+.1f}"
-        lines.append(
-            f"{'' if narrow else row.metric:<{name}}  {unit(row):<{arm}}  {points(base):>6} {points(tuned):>6} "
-            f"{drift:>7}  {interval(low, high, signed=True):<16} {row.n_prompts:>7} {row.n_seeds or '-':>5}"
-        )
+    for metric, *rest in cells:
+        if metric != last:
+            lines.append(last := metric)
+        lines.append("  " + _line(rest, sizes[1:]))
     return lines
+
+
+def _cells(row: Drift, name: str, scale: Scale) -> list[str]:
+    digits = row_decimals(row, scale)
+    base, tuned = (TEXT.number(scale(value), digits) for value in (row.base, row.tuned))
+    drift, interval = TEXT.missing, NOT_MEASURED
+    if row.delta is not None:
+        drift = TEXT.number(scale(row.delta), digits, signed=True)
+        interval = TEXT.interval(scale(row.low), scale(row.high), digits)
+    return [row.metric, name, base, tuned, drift, interval, f"{row.n_prompts:,}", str(row.n_seeds or TEXT.missing)]
+
+
+def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:
+    """Return cells in columns: names and intervals to the left, numbers to the right."""
+    texts = len(cells) - 6
+    padded = [
+        cell.ljust(size) if i < texts or i == texts + 3 else cell.rjust(size)
+        for i, (cell, size) in enumerate(zip(cells, sizes, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
 
 
 def decision_lines(outcome: str, decisions: Sequence[Decision], width: int | None = None) -> list[str]:
     """Return the decision and, per unit, the sentence that decided it, wrapped at `width` columns."""
-    rank = {"error": 0, "drift": 1, "inconclusive": 2, "pass": 3}
     lines = ["", f"decision: {outcome.upper()}"]
     for unit in dict.fromkeys(decision.unit for decision in decisions):
-        own = sorted((d for d in decisions if d.unit == unit and d.required), key=lambda d: rank[d.outcome])
+        own = sorted((d for d in decisions if d.unit == unit and d.required), key=lambda d: SEVERITY.index(d.outcome))
         if own:
             remedy = f" {own[0].remedy}" if own[0].remedy else ""
-            said = f"  {unit}: {own[0].outcome}. {own[0].why}{remedy}"
-            lines += textwrap.wrap(said, width, subsequent_indent="    ") if width else [said]
+            text = f"  {unit}: {own[0].outcome}. {own[0].why}{remedy}"
+            lines += textwrap.wrap(text, width, subsequent_indent="    ") if width else [text]
     return lines

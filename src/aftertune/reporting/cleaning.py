@@ -1,20 +1,17 @@
-"""Text and numbers as people read them: hostile text made harmless, digits that follow the standard error."""
+"""Text of models and data sets made harmless: nothing in it deceives or breaks a page, a terminal or a file."""
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 
-MINUS = "\N{MINUS SIGN}"
 PRECUT = 20_000
-"""Characters that are looked at before masking; far above any limit, so that a mask never reads megabytes."""
+"""Characters that a mask reads at most; far above any limit of what is printed."""
 PRECUT_TAIL = 300
-"""Dropped behind a pre-cut: the mask cannot know a personal value that the cut went through."""
+"""Characters dropped at the end of a text cut to `PRECUT`: the mask does not know half a personal value."""
 
 # A terminal's commands: CSI (colours, cursor), OSC (title, links) with its end in reach, else the two-character ones.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)|[@-Z\\^_])")
@@ -29,11 +26,13 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cn"})
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SafeText:
     """Text of a model or a data set, safe to print, with what was done to it."""
 
     text: str
     notes: tuple[str, ...] = ()
+    is_cut: bool = False
+    """Whether there is more of it."""
 
 
 def _replace(char: str, removed: Counter[str]) -> str:
@@ -60,77 +59,25 @@ def clean(text: str, removed: Counter[str] | None = None) -> str:
     if escapes:
         counts["terminal escapes"] += escapes
     text = _SUSPECT.sub(lambda match: _replace(match.group(), counts), _BREAKS.sub("\n", text))
-    kept = _STACKED.sub(r"\1", text)
-    if len(kept) < len(text):
-        counts["surplus accents"] += len(text) - len(kept)
-    return kept
+    result = _STACKED.sub(r"\1", text)
+    if len(result) < len(text):
+        counts["surplus accents"] += len(text) - len(result)
+    return result
 
 
-def show(text: str, mask: Callable[[str], str], limit: int) -> Shown:
+def show(text: str, mask: Callable[[str], str], limit: int) -> SafeText:
     """Return `text` cleaned, masked, then cut to `limit` characters, with a note for each thing done to it."""
     removed: Counter[str] = Counter()
     total = len(text)
-    kept = clean(text[:PRECUT], removed)
+    head = clean(text[:PRECUT], removed)
     if total > PRECUT:
-        kept = kept[:-PRECUT_TAIL]
-    masked = clean(mask(kept))
+        head = head[:-PRECUT_TAIL]
+    masked = clean(mask(head))
     notes = [f"{n:,} {what if n != 1 else what.removesuffix('s')} removed" for what, n in sorted(removed.items())]
-    if len(masked) > limit or total > PRECUT:
+    is_cut = len(masked) > limit or total > PRECUT
+    if is_cut:
         masked = masked[:limit]
         notes.append(f"first {len(masked):,} of {total:,} characters")
     if not masked.strip():
         notes.append("no visible text")
-    return Shown(masked, tuple(notes))
-
-
-# ---------------------------------------------------------------------------------------------- numbers
-
-
-def finite(value: float | None) -> bool:
-    """Whether there is a number to show."""
-    return value is not None and math.isfinite(value)
-
-
-def places(low: float | None, high: float | None, confidence: float = 0.95) -> int:
-    """Return the decimals (0 to 3) that the standard error behind an interval allows: its first digit, one at least
-    below an error of 10."""
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)) or high <= low:
-        return 1
-    error = (high - low) / 2 / NormalDist().inv_cdf(0.5 + confidence / 2)
-    return 0 if error >= 10 else min(3, max(1, -math.floor(math.log10(error))))
-
-
-def number(value: float | None, decimals: int, signed: bool = False) -> str:
-    """Return a number with a true minus sign, never `-0.0`; an en dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "\N{EN DASH}"
-    rounded = round(value, decimals)
-    if rounded == 0:
-        return f"{0:.{decimals}f}"
-    sign = "+" if signed else ""
-    return f"{rounded:{sign},.{decimals}f}".replace("-", MINUS)
-
-
-def interval(low: float | None, high: float | None, decimals: int) -> str:
-    """Return `[low, high]`, or a plain word where there is none."""
-    if not (finite(low) and finite(high)):
-        return "no interval"
-    return f"[{number(low, decimals)}, {number(high, decimals)}]"
-
-
-def p_value(p: float | None) -> str:
-    """Return a p-value to three decimals, `<.001` below that."""
-    if p is None or not math.isfinite(p):
-        return "\N{EN DASH}"
-    return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
-
-
-def count(n: int, one: str, many: str = "") -> str:
-    """Return `1 prompt`, `2,400 prompts`."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
-def span(values: list[int]) -> str:
-    """Return `300` or `180 to 300`."""
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return SafeText(masked, tuple(notes), is_cut)

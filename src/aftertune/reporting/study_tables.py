@@ -1,14 +1,13 @@
-"""The tables that close a study's report: our number with interval and n, the paper's beside it, never a blank."""
+"""A study's closing tables as text: our number with interval and n, the paper's beside it, never a blank."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from aftertune.findings import StudyCell, StudySection
-from aftertune.reporting.formatting import interval, number, places
+from aftertune.numbers import NOT_MEASURED, PAGE, SHARES, VALUES, whole_percent
 
 OTHERS = "Published numbers are of other models on other data: they show the shape of a finding, not a target."
-NONE = "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +22,22 @@ class CellView:
 
 def cell_view(cell: StudyCell, unit: str) -> CellView:
     """Return a cell as text; a missing number is a dash with its reason."""
-    published = NONE
+    published = PAGE.missing
     if isinstance(cell.published, str):
         published = cell.published
     elif cell.published is not None:
-        published = number(cell.published, _decimals(cell.published)) + (f" {unit}" if unit else "")
+        published = PAGE.number(cell.published, _decimals(cell.published)) + (f" {unit}" if unit else "")
     if cell.scale == "range" and cell.low is not None and cell.high is not None:
-        ours = f"{number(100 * cell.low, 1)} to {number(100 * cell.high, 1)} %"
+        ours = PAGE.span(cell.low, cell.high, SHARES, 1)
     elif cell.value is None:
-        return CellView(NONE, "", cell.why or "not measured", published)
+        return CellView(PAGE.missing, "", cell.why or NOT_MEASURED, published)
     elif cell.scale == "share":
-        ours = f"{number(100 * cell.value, 0)} %"
+        ours = whole_percent(cell.value)
     else:
-        factor = 1.0 if cell.scale == "plain" else 100.0
-        low, high = (None if end is None else factor * end for end in (cell.low, cell.high))
-        decimals = places(low, high) if factor == 1.0 else min(places(low, high), 1)
+        scale, most = (VALUES, 3) if cell.scale == "plain" else (SHARES, 1)
         sign = {"rate": " %", "points": " points", "relative": " %"}.get(cell.scale, "")
-        value = number(factor * cell.value, decimals, signed=cell.scale in ("points", "relative"))
-        ours = f"{value}{sign} {interval(low, high, decimals)}"
+        signed = cell.scale in ("points", "relative")
+        ours = PAGE.estimate(cell.value, cell.low, cell.high, scale, unit=sign, signed=signed, most=most)
     return CellView(ours, cell.sample, cell.note, published)
 
 
@@ -58,7 +55,7 @@ class SectionView:
     heads: tuple[tuple[str, str, bool], ...]
     """Name, what the column shows, and whether the paper gives any number for it."""
     rows: tuple[tuple[str, tuple[CellView, ...]], ...]
-    said: tuple[str, ...]
+    statements: tuple[str, ...]
     supports: str
     cannot: str
 
@@ -69,14 +66,14 @@ def section_view(section: StudySection) -> SectionView:
         title=section.title,
         source=section.source,
         heads=tuple(
-            (head, about, any(cells[place].published is not None for cells in section.rows))
-            for place, (head, about) in enumerate(zip(section.heads, section.about, strict=True))
+            (head, about, any(cells[i].published is not None for cells in section.rows))
+            for i, (head, about) in enumerate(zip(section.heads, section.about, strict=True))
         ),
         rows=tuple(
             (label, tuple(cell_view(cell, unit) for cell, unit in zip(cells, section.units, strict=True)))
             for label, cells in zip(section.labels, section.rows, strict=True)
         ),
-        said=section.said,
+        statements=section.statements,
         supports=section.supports,
         cannot=section.cannot,
     )

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from aftertune import shipped_models as embedded
-from aftertune.commands import decide as results
-from aftertune.commands import study as running
-from aftertune.findings import StudyCell, StudySection
+from aftertune.commands import pipeline
+from aftertune.findings import StudySection
+from aftertune.naming import Unit
 from aftertune.plugins import PluginSpec
 from aftertune.records import Drift
-from aftertune.reporting import tabulate
-from aftertune.reporting.table_values import Found
+from aftertune.reporting.study_numbers import StudyResults, fill
 from aftertune.run.run_folder import Run
 from aftertune.run.worker import all_verdicts
 from aftertune.studies import plan as planning
@@ -58,10 +57,19 @@ def _filled(finished: results.Result) -> tuple[list[StudySection], list[Drift]]:
     from aftertune.studies import parts
 
     verdicts = all_verdicts(run, plan)
-    drifts = results.drifts_of(finished.root)
-    judges = parts.primary_judges(plan.design)
-    found = Found(verdicts, parts.run_metrics(plan.design), drifts, leaks(verdicts, judges), (), {})
-    return tabulate.fill(plan, found), drifts
+    drifts = pipeline.drifts_of(finished.root)
+    design = plan.design
+    judges = parts.primary_judges(design)
+    results = StudyResults(
+        verdicts=verdicts, metrics=parts.run_metrics(design), drifts=drifts, leaks=leaks(verdicts, judges), measures=(),
+        memorisation={}, base=design.bases[0], contrasts=design.contrasts, judges=judges,
+        temperature=min(design.respond.temperatures), confidence=design.confidence, seed=design.analysis_seed,
+        subjects=[
+            Unit(base=s.base.name, arm=s.arm, recipe=s.recipe, train_seed=s.train_seed, epoch=s.epoch, checkpoint=s.id)
+            for s in plan.subjects
+        ],
+    )  # fmt: skip
+    return fill(design.tables, results), drifts
 
 
 def row_of(drifts: list[Drift], estimand: str, arm: str, metric: str) -> Drift:
@@ -114,15 +122,17 @@ def test_no_cell_is_blank(filled: tuple[list[StudySection], list[Drift]]) -> Non
     assert sections[0].supports == "What it supports."
 
 
-def test_what_is_said_is_counted_from_the_rows(filled: tuple[list[StudySection], list[Drift]]) -> None:
+def test_statements_are_counted_from_the_rows(filled: tuple[list[StudySection], list[Drift]]) -> None:
     (arms, _, contrasts), drifts = filled
     moved = row_of(drifts, "recipe", "keep", REFUSAL)
     assert moved.low is not None
     assert moved.high is not None
     worse = moved.high < 0
-    assert arms.said[0].startswith(f"Level: worse than the base in {int(worse)} of 1 rows"), "the early row has none"
-    assert sum(text.startswith(("Drift", "Relative")) for text in arms.said) == 1, "one metric is said once"
-    assert "of 1 contrasts told from zero" in contrasts.said[0]
+    assert arms.statements[0].startswith(f"Level: worse than the base in {int(worse)} of 1 rows"), (
+        "the early row has none"
+    )
+    assert sum(text.startswith(("Drift", "Relative")) for text in arms.statements) == 1, "one metric is said once"
+    assert "of 1 contrasts told from zero" in contrasts.statements[0]
 
 
 def test_rewording_a_table_asks_no_model_again(copy: Path, small: Design, one: PluginSpec) -> None:
@@ -137,13 +147,3 @@ def test_rewording_a_table_asks_no_model_again(copy: Path, small: Design, one: P
         "Arms", "Pooled", "Contrasts",
     ]  # fmt: skip
     assert 'id="paper"' in result.report.read_text()
-
-
-def test_a_cell_of_a_range_needs_no_value() -> None:
-    from aftertune.reporting.closing_tables import cell_view
-
-    assert cell_view(StudyCell(value=0.2, low=0.5, high=0.7, scale="range"), "").ours == "50.0 to 70.0 %"
-    assert (
-        cell_view(StudyCell(value=-0.7, low=-0.8, high=-0.6, scale="relative", published=-70.0), "%").published
-        == "−70 %"
-    )

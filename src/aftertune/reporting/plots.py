@@ -1,28 +1,18 @@
-"""The page's sections as plain values: what the template draws, in the order of the page."""
+"""The page's plots as plain values that the template draws: forests, spread over seeds, curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aftertune import direction
 from aftertune.findings import Band
+from aftertune.headline import group, main_setting
+from aftertune.numbers import NOT_MEASURED, PAGE, Scale, row_decimals, sample
 from aftertune.records import Drift, Outcome
 from aftertune.reporting import charts
-from aftertune.reporting.formatting import MINUS, interval, number, places
-from aftertune.reporting.rows import (
-    Index,
-    Scale,
-    change,
-    levels,
-    main_setting,
-    margin_text,
-    most_telling,
-    phrase,
-    sample,
-    scale_of,
-    scaled,
-)
-from aftertune.reporting.sentences import contrast_sentence
+from aftertune.reporting.index import Index, most_telling, phrase
+from aftertune.reporting.sentences import contrast_name, contrast_sentence
 
 MAX_ROWS = 40
 """Rows of one plot; of more, those that moved most for the worse are drawn, and the plot says so."""
@@ -62,7 +52,7 @@ class Forest:
 
     @property
     def levels(self) -> bool:
-        """Whether any row says where it came from and went to."""
+        """Whether any row has the rates of base and tuned model."""
         return any(row.levels for row in self.rows)
 
 
@@ -122,28 +112,28 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
         by_metric.setdefault(row.metric, []).append(row)
     margins = {d.metric: d.margin for d in decisions}
     values: dict[str, list[float | None]] = {}
-    for metric, group in by_metric.items():
-        scale = scale_of(index.metric(metric))
+    for metric, own in by_metric.items():
+        scale = index.scale(metric)
         known = values.setdefault(scale.unit or metric, [0.0])
-        known += [scaled(value, scale) for row in group for value in (row.low, row.delta, row.high)]
+        known += [scale(value) for row in own for value in (row.low, row.delta, row.high)]
         if metric in margins:
-            known.append((1 if group[0].worse == "up" else -1) * abs(margins[metric]) * scale.factor * 1.3)
+            known.append(direction.sign(own[0].worse) * abs(margins[metric]) * scale.factor * 1.3)
     axes = {key: charts.axis(known, 6, 0.02 if key not in (" points",) else 4.0) for key, known in values.items()}
-    found = []
-    for metric, group in by_metric.items():
-        scale = scale_of(index.metric(metric))
+    plots = []
+    for metric, own in by_metric.items():
+        scale = index.scale(metric)
         axis = axes[scale.unit or metric]
         margin = margins.get(metric)
-        sign = 1 if group[0].worse == "up" else -1
-        shown = most_telling(group, MAX_ROWS)
+        sign = direction.sign(own[0].worse)
+        top = most_telling(own, MAX_ROWS)
         missing = [
-            ForestRow(d.unit, None, "not measured", "", "", d.outcome, d.why)
+            ForestRow(d.unit, None, NOT_MEASURED, "", "", d.outcome, d.why)
             for d in decisions
             if d.metric == metric and index.row(d) is None
         ]
         required = [d.required for d in decisions if d.metric == metric]
-        plotted = tuple(_forest_row(index, row, name(row), axis, scale) for row in shown)
-        found.append(
+        plotted = tuple(_forest_row(index, row, name(row), axis, scale) for row in top)
+        plots.append(
             Forest(
                 title=phrase(index.metric(metric)),
                 about=index.metric(metric).about,
@@ -153,31 +143,31 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
                 margin_label="" if margin is None else _margin_label(margin, sign, scale),
                 worse_left=sign < 0,
                 rows=plotted + tuple(missing[:MAX_ROWS]),
-                note=_left_off(len(shown), len(group)),
+                note=_left_off(len(top), len(own)),
                 optional=bool(required) and not any(required),
             )
         )
-    return found
+    return plots
 
 
-def _left_off(shown: int, whole: int) -> str:
-    return f"The {shown:,} of {whole:,} rows that moved most for the worse." if shown < whole else ""
+def _left_off(n: int, whole: int) -> str:
+    return f"The {n:,} of {whole:,} rows that moved most for the worse." if n < whole else ""
 
 
 def _margin_label(margin: float, sign: int, scale: Scale) -> str:
-    return f"margin {MINUS if sign < 0 else '+'}{margin_text(margin, scale)}"
+    return f"margin {PAGE.minus if sign < 0 else '+'}{PAGE.margin(margin, scale, unit=False)}"
 
 
 def _forest_row(index: Index, row: Drift, name: str, axis: charts.Axis, scale: Scale) -> ForestRow:
     decision = index.decision(row)
-    low, mid, high = (scaled(value, scale) for value in (row.low, row.delta, row.high))
+    low, mid, high = (scale(value) for value in (row.low, row.delta, row.high))
     title = index.findings.contrast_names.get(row.arm, "") if row.estimand == "contrast" else ""
     return ForestRow(
         name=title or name,
         formula=name if title else "",
         bar=charts.bar(axis, low, mid, high),
-        change=change(row, scale, unit=False) if row.delta is not None else "not measured",
-        levels=levels(row, scale) if row.estimand != "contrast" else "",
+        change=PAGE.change(row, scale, unit=False),
+        levels=PAGE.levels(row, scale) if row.estimand != "contrast" else "",
         sample=sample(row),
         outcome=decision.outcome if decision else None,
         note=row.warning,
@@ -185,57 +175,56 @@ def _forest_row(index: Index, row: Drift, name: str, axis: charts.Axis, scale: S
 
 
 def unmeasured(index: Index) -> list[tuple[str, str, Outcome, str]]:
-    """Return (metric, unit, outcome, why) of decisions on metrics that no row measures at all."""
-    shown = {row.metric for row in index.headline}
+    """Return (metric, unit, outcome, why) of each decision on a metric that no row measures."""
+    metrics = {row.metric for row in index.headline}
     return [
         (phrase(index.metric(d.metric)), d.unit, d.outcome, d.why)
         for d in index.findings.decisions
-        if d.metric not in shown
+        if d.metric not in metrics
     ]
 
 
 def contrasts(index: Index) -> list[tuple[Forest, list[str]]]:
     """Return the forest of the contrasts of each metric with one sentence each."""
     rows = index.contrasts
-    names = index.findings.contrast_names
-    label = index.namer(rows)
+    name = index.namer(rows)
     plots = forests(index, rows, gate=False)
-    told: dict[str, list[str]] = {}
+    sentences: dict[str, list[str]] = {}
     for row in rows:
-        title = names.get(row.arm, "")
-        called = f"{title} ({label(row)})" if title and label(row) != row.arm else title or label(row)
-        told.setdefault(row.metric, []).append(contrast_sentence(row, index, called))
-    return [(plot, told[metric]) for plot, metric in zip(plots, told, strict=True)]
+        called = contrast_name(row, index, name(row))
+        sentences.setdefault(row.metric, []).append(contrast_sentence(row, index, called))
+    return [(plot, sentences[metric]) for plot, metric in zip(plots, sentences, strict=True)]
 
 
 def seed_plots(index: Index) -> list[SeedPlot]:
     """Return the per-seed rates of each metric and arm that has two seeds or more."""
     seeds: dict[tuple[object, ...], list[float]] = {}
-    for one in main_setting([row for row in index.findings.drifts if row.estimand == "checkpoint"]):
+    checkpoints = [row for row in index.findings.drifts if row.estimand == "checkpoint"]
+    for one in main_setting(checkpoints, group):
         if one.tuned is not None:
             seeds.setdefault(_seed_key(one), []).append(one.tuned)
     plots = []
     for metric in index.names:
-        group = [row for row in index.headline if row.metric == metric and row.estimand == "recipe"]
-        scale = scale_of(index.metric(metric))
-        name = index.namer(group)
+        own = [row for row in index.headline if row.metric == metric and row.estimand == "recipe"]
+        scale = index.scale(metric)
+        name = index.namer(own)
         rows: list[tuple[Drift, list[float]]] = []
-        shown = most_telling(group, MAX_ROWS)
-        for row in shown:
+        top = most_telling(own, MAX_ROWS)
+        for row in top:
             rates = sorted(seeds.get(_seed_key(row), []))
             ends = [end for end in (row.spread_low, row.spread_high) if end is not None]
             if len(rates) >= 2 or (not rates and len(ends) == 2):
                 rows.append((row, rates))
         if not rows:
             continue
-        ends_ = [end for row, rates in rows for end in (*rates, row.spread_low, row.spread_high, row.base)]
-        axis = charts.axis([scaled(end, scale) for end in ends_], 6, 10.0 if scale.factor != 1 else 0.05, floor=0.0)
+        known = [end for row, rates in rows for end in (*rates, row.spread_low, row.spread_high, row.base)]
+        axis = charts.axis([scale(end) for end in known], 6, 10.0 if scale.is_percent else 0.05, floor=0.0)
         plots.append(
             SeedPlot(
                 phrase(index.metric(metric)),
                 axis.marks(),
                 tuple(_seed_row(row, rates, name(row), axis, scale) for row, rates in rows),
-                note=_left_off(len(shown), len(group)),
+                note=_left_off(len(top), len(own)),
                 gated=metric in index.gated or not index.gated,
             )
         )
@@ -247,26 +236,24 @@ def _seed_key(row: Drift) -> tuple[object, ...]:
 
 
 def _seed_row(row: Drift, rates: list[float], name: str, axis: charts.Axis, scale: Scale) -> SeedRow:
-    shown = [rate * scale.factor for rate in rates] or [
-        end * scale.factor for end in (row.spread_low, row.spread_high) if end is not None
-    ]
-    low, high = min(shown), max(shown)
-    decimals = 1 if scale.factor != 1 else 3
+    ends = rates or [end for end in (row.spread_low, row.spread_high) if end is not None]
+    low, high = min(ends), max(ends)
+    digits = 1 if scale.is_percent else 3
     return SeedRow(
         name=name,
         dots=tuple(axis.at(rate * scale.factor) for rate in rates),
-        low=axis.at(low),
-        high=axis.at(high),
+        low=axis.at(low * scale.factor),
+        high=axis.at(high * scale.factor),
         base=None if row.base is None else axis.at(row.base * scale.factor),
-        text=f"{number(low, decimals)} to {number(high, decimals)}{scale.sign}",
-        width=f"{number(high - low, decimals)}{scale.unit}",
+        text=PAGE.span(low, high, scale, digits),
+        width=f"{PAGE.number(high * scale.factor - low * scale.factor, digits)}{scale.unit}",
         n=len(rates) or row.n_seeds,
     )
 
 
 def curves(index: Index, over: str) -> list[Curves]:
     """Return drift over `epoch` or `temperature` where an arm has two values or more; gated metrics, else all."""
-    found = []
+    plots = []
     for metric in index.names:
         if index.gated and metric not in index.gated:
             continue
@@ -276,42 +263,41 @@ def curves(index: Index, over: str) -> list[Curves]:
         for row in rows:
             if _curve_key(row, over) in fixed and (over == "temperature" or row.epoch is not None):
                 groups.setdefault(_curve_key(row, over), []).append(row)
-        kept = [sorted(group, key=lambda row: _x(row, over)) for group in groups.values()]
-        kept = [group for group in kept if len({_x(row, over) for row in group}) == len(group) > 1]
-        wanted = set(map(id, most_telling([group[-1] for group in kept], MAX_ROWS // 2)))
-        whole, kept = len(kept), [group for group in kept if id(group[-1]) in wanted]
-        if not kept:
+        lines = [sorted(own, key=lambda row: _x(row, over)) for own in groups.values()]
+        lines = [line for line in lines if len({_x(row, over) for row in line}) == len(line) > 1]
+        wanted = set(map(id, most_telling([line[-1] for line in lines], MAX_ROWS // 2)))
+        whole, lines = len(lines), [line for line in lines if id(line[-1]) in wanted]
+        if not lines:
             continue
-        scale = scale_of(index.metric(metric))
+        scale = index.scale(metric)
         bands = {_point_key(one): one for one in index.findings.bands if one.metric == metric and one.over == over}
-        ends = [scaled(end, scale) for group in kept for row in group for end in (row.low, row.delta, row.high)]
-        ends += [end for group in kept for row in group for end in _band(bands.get(_point_key(row)), scale) or ()]
-        axis = charts.axis([0.0, *ends], 4, 4.0 if scale.factor != 1 else 0.02)
-        name = index.namer([group[0] for group in kept])
+        ends = [scale(end) for line in lines for row in line for end in (row.low, row.delta, row.high)]
+        ends += [end for line in lines for row in line for end in _band(bands.get(_point_key(row)), scale) or ()]
+        axis = charts.axis([0.0, *ends], 4, 4.0 if scale.is_percent else 0.02)
+        name = index.namer([line[0] for line in lines])
         panels = tuple(
             CurvePanel(
-                name(group[0]),
+                name(line[0]),
                 charts.panel(
-                    [_point(row, over, scale) for row in group],
+                    [_point(row, over, scale) for row in line],
                     axis,
-                    [_band(bands.get(_point_key(row)), scale) for row in group],
+                    [_band(bands.get(_point_key(row)), scale) for row in line],
                 ),
                 tuple(
                     (
                         f"{_x(row, over):g}",
-                        change(row, scale, unit=False),
+                        PAGE.change(row, scale, unit=False),
                         _band_text(row, bands.get(_point_key(row)), scale),
                         sample(row),
                     )
-                    for row in group
+                    for row in line
                 ),
             )
-            for group in kept
+            for line in lines
         )
-        found.append(
-            Curves(phrase(index.metric(metric)), over, scale.unit.strip(), panels, _left_off(len(kept), whole))
-        )
-    return found
+        title = phrase(index.metric(metric))
+        plots.append(Curves(title, over, scale.unit.strip(), panels, _left_off(len(lines), whole)))
+    return plots
 
 
 def _x(row: Drift, over: str) -> float:
@@ -319,13 +305,13 @@ def _x(row: Drift, over: str) -> float:
 
 
 def _point(row: Drift, over: str, scale: Scale) -> tuple[str, float | None, float | None, float | None]:
-    return (f"{_x(row, over):g}", scaled(row.low, scale), scaled(row.delta, scale), scaled(row.high, scale))
+    return (f"{_x(row, over):g}", scale(row.low), scale(row.delta), scale(row.high))
 
 
 def _point_key(row: Drift | Band) -> tuple[object, ...]:
     """Return what a point of a curve and its band have in common, the metric apart."""
-    place = (row.base_model, row.arm, row.recipe, row.checkpoint, row.epoch, row.temperature, row.judge)
-    return (row.estimand, *place)
+    setting = (row.checkpoint, row.epoch, row.temperature, row.judge)
+    return (row.estimand, row.base_model, row.arm, row.recipe, *setting)
 
 
 def _band(band: Band | None, scale: Scale) -> tuple[float, float] | None:
@@ -334,8 +320,7 @@ def _band(band: Band | None, scale: Scale) -> tuple[float, float] | None:
 
 def _band_text(row: Drift, band: Band | None, scale: Scale) -> str:
     ends = _band(band, scale)
-    decimals = places(scaled(row.low, scale), scaled(row.high, scale), row.confidence)
-    return "none" if ends is None else interval(*ends, decimals)
+    return "none" if ends is None else PAGE.interval(*ends, row_decimals(row, scale))
 
 
 def _curve_key(row: Drift, over: str) -> tuple[object, ...]:

@@ -1,0 +1,86 @@
+"""Flips: prompts whose label changed, with the answers of base and tuned model side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import escape
+
+from aftertune import direction
+from aftertune.findings import Findings, Flip
+from aftertune.reporting.cleaning import SafeText, show
+from aftertune.reporting.index import Index, phrase
+from aftertune.text import excerpt
+
+MAX_TEXT = 1_200
+"""Characters of one model text in the page."""
+MAX_NAME = 120
+"""Characters of a prompt's id or category, which a stranger's file may have made a megabyte."""
+MAX_FLIPS = 6
+"""Flips shown per metric and arm."""
+FLIP_BUDGET = 120_000
+"""Characters of model text in the whole page, escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlipView:
+    """One flip, its texts masked, cleaned and cut."""
+
+    title: str
+    direction: str
+    prompt: SafeText
+    base: SafeText
+    tuned: SafeText
+    base_label: str
+    tuned_label: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlipGroup:
+    """The flips of one metric in one arm."""
+
+    title: str
+    summary: str
+    flips: tuple[FlipView, ...]
+    left_off: int
+
+
+def direction_of(flip: Flip, index: Index) -> direction.Verdict:
+    """Return `worse`, `better`, or empty where the flip is between labels that the metric does not count."""
+    metric = index.metric(flip.metric)
+    return direction.of_label(flip.base_label == metric.label, flip.tuned_label == metric.label, metric.worse)
+
+
+def flip_groups(index: Index) -> list[FlipGroup]:
+    """Return the flips by metric and arm, those for the worse first, as many as the page has room for."""
+    findings = index.findings
+    grouped: dict[tuple[str, str], list[tuple[str, Flip]]] = {}
+    for metric in index.names:
+        for flip in findings.flips:
+            if flip.metric == metric:
+                grouped.setdefault((metric, flip.arm), []).append((direction_of(flip, index), flip))
+    left = FLIP_BUDGET
+    groups: list[FlipGroup] = []
+    for (metric, arm), flips in grouped.items():
+        share = max(left // max(len(grouped) - len(groups), 1), 0)
+        views: list[FlipView] = []
+        for way, flip in sorted(flips, key=lambda pair: pair[0] != "worse")[:MAX_FLIPS]:
+            view = _flip(way, flip, findings)
+            size = sum(len(escape(text.text)) for text in (view.prompt, view.base, view.tuned))
+            if size > share and views:
+                break
+            share, left = share - size, left - size
+            views.append(view)
+        worse, better = (sum(way == word for way, _ in flips) for word in ("worse", "better"))
+        other = len(flips) - worse - better
+        summary = f"{worse:,} worse, {better:,} better" + (f", {other:,} between other labels" if other else "")
+        title = f"{arm}: {phrase(index.metric(metric))}"
+        groups.append(FlipGroup(title, summary, tuple(views), len(flips) - len(views)))
+    return groups
+
+
+def _flip(way: str, flip: Flip, findings: Findings) -> FlipView:
+    prompt, base, tuned = (show(t, findings.mask, MAX_TEXT) for t in (flip.prompt, flip.base_text, flip.tuned_text))
+    where = [flip.category, flip.prompt_id, "" if flip.train_seed is None else f"seed {flip.train_seed}"]
+    title = " · ".join(excerpt(part, MAX_NAME) for part in where if part) or "prompt"
+    return FlipView(title, way, prompt, base, tuned, flip.base_label, flip.tuned_label)
