@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aftertune.commands import pipeline
 from aftertune.commands.pipeline import Result
-from aftertune.deciding.drift import formula
+from aftertune.deciding.contrasts import formula
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Contrast, Drift, Recipe
 from aftertune.reporting.terminal import decision_lines, drift_table, headline, interval

@@ -20,7 +20,11 @@ from typing import Any
 from aftertune import plugins
 from aftertune.asking import scoring_job as scoring
 from aftertune.deciding import drift, gate, policy
+from aftertune.deciding.contradictions import contradictions, mixed_signs
+from aftertune.deciding.curves import bands
 from aftertune.deciding.measures import measures
+from aftertune.deciding.variance_sources import spreads
+from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
 from aftertune.files import holder, writing
 from aftertune.findings import SubjectMeasure
@@ -139,7 +143,7 @@ def decide(place: Run, plan: Plan) -> Result:
     """Compute drifts, decisions and the report from a run's verdicts, and write them into the run folder."""
     design = plan.design
     metrics = parts.run_metrics(design)
-    verdicts = drift.Coded(all_verdicts(place, plan, drift.COLUMNS))
+    verdicts = VerdictTable(all_verdicts(place, plan, COLUMNS))
     drifts = drift.drift(
         verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence, contrasts=design.contrasts
     )
@@ -154,7 +158,7 @@ def decide(place: Run, plan: Plan) -> Result:
     more = measures(place, plan, verdicts)
     place.keep("memorisation.json", _json(memory))
     gated_pairs = {(d.metric, d.judge) for d in gated}
-    mixed = drift.mixed_signs(
+    mixed = mixed_signs(
         verdicts, metrics, seed=design.analysis_seed, counts=lambda name, judge: (name, judge) in gated_pairs
     )
     findings = dataclasses.replace(
@@ -162,9 +166,9 @@ def decide(place: Run, plan: Plan) -> Result:
         mixed=mixed,
         measures=more,
         memorisation=memory,
-        contradictions=drift.contradictions(gated, mixed),
-        spreads=drift.spreads(verdicts, metrics, confidence=design.confidence),
-        bands=drift.bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
+        contradictions=contradictions(gated, mixed),
+        spreads=spreads(verdicts, metrics, confidence=design.confidence),
+        bands=bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
     )
     sources = Found(verdicts, metrics, drifts, findings.leaks, more, memory)
     findings = dataclasses.replace(findings, tables=tabulate.fill(plan, sources))

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from aftertune.asking.benchmark import BenchmarkContext
-from aftertune.deciding.drift import Coded
+from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import SubjectMeasure
 from aftertune.judging.judges.shared_items import shares, words_of
 from aftertune.records import BASE_ARM, Prompt, Response, seed_of
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
-from aftertune.stats import signal
+from aftertune.stats import signal_detection
 from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.studies import parts
 from aftertune.studies import plan as planning
@@ -30,7 +30,7 @@ SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
 """Axis of probes -> what is added to the measure's name."""
 
 
-def measures(place: Run, plan: Plan, verdicts: Coded) -> list[SubjectMeasure]:
+def measures(place: Run, plan: Plan, verdicts: VerdictTable) -> list[SubjectMeasure]:
     """Return the measures that the benchmarks of a finished run ask for; none where none does."""
     found: list[SubjectMeasure] = []
     for part in plan.design.benchmarks:
@@ -50,7 +50,7 @@ def measures(place: Run, plan: Plan, verdicts: Coded) -> list[SubjectMeasure]:
 
 
 def _probes(
-    plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: Coded
+    plan: Plan, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: VerdictTable
 ) -> Iterator[SubjectMeasure]:
     own = verdicts.where(benchmark=name, axis=axis, judge=parts.primary_judges(plan.design)[axis])
     columns = (verdicts.column(each, own) for each in ("subset", "cluster", "checkpoint", "temperature", "label"))
@@ -87,18 +87,18 @@ def _signal(
     }  # fmt: skip
     names = (f"d-prime, {probe}", f"criterion, {probe}")
     try:
-        found = signal.clustered(*own, np.random.default_rng(seed), confidence=plan.design.confidence)
+        found = signal_detection.clustered(*own, np.random.default_rng(seed), confidence=plan.design.confidence)
     except ValueError:
         for each in names:
             yield _missing(each, "no answer of one of the classes could be read", shared)
         return
-    changes: tuple[signal.Change | None, signal.Change | None] = (None, None)
+    changes: tuple[signal_detection.Change | None, signal_detection.Change | None] = (None, None)
     warning = ""
     if subject.arm != BASE_ARM:
         common = set(base[2]) & set(own[2])
         kept = [_only(side, common) for side in (base, own)]
         try:
-            changes = signal.change(kept[0], kept[1], np.random.default_rng(seed), confidence=plan.design.confidence)
+            changes = signal_detection.change(kept[0], kept[1], np.random.default_rng(seed), confidence=plan.design.confidence)
         except ValueError:
             warning = "no change: the base's answers could not be read"
     values = ((found.d_prime, found.d_prime_low, found.d_prime_high),
@@ -137,7 +137,7 @@ def _base(plan: Plan, subject: Subject) -> Subject:
 # ---------------------------------------------------------------------------------------------- leaks by helpfulness
 
 
-def _leaks(plan: Plan, name: str, subset: str, verdicts: Coded) -> Iterator[SubjectMeasure]:
+def _leaks(plan: Plan, name: str, subset: str, verdicts: VerdictTable) -> Iterator[SubjectMeasure]:
     """Yield leak rates of a subset: over all replies, one without an action being no leak, and over those that acted.
 
     Shao et al. 2024 (arXiv 2409.00138) tell both, since a model that does nothing leaks nothing. A cluster's rate is
@@ -236,7 +236,7 @@ def _per_profile(rows: Sequence[Response], prompts: dict[str, Prompt]) -> dict[s
             happened.append(shares(words, item))
             units.append(key)
             groups.append(expect["profile"])
-    return signal.ever(happened, units, groups)
+    return signal_detection.ever(happened, units, groups)
 
 
 def _interval(values: Sequence[float], confidence: float) -> tuple[float, float, float]:

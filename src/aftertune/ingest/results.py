@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune.deciding import drift as step
 from aftertune.deciding import gate
 from aftertune.deciding import policy as policies
+from aftertune.deciding.contradictions import contradictions, mixed_signs
+from aftertune.deciding.drift import drift
 from aftertune.deciding.policy import Policy
+from aftertune.deciding.variance_sources import spreads
+from aftertune.deciding.warnings import recipe_refusal
 from aftertune.errors import DataError, DesignError
 from aftertune.findings import Mixed, Spread
 from aftertune.ingest import verdicts
@@ -76,7 +79,7 @@ def drift_of_table(
     )  # fmt: skip
     gated = {metric.name for metric in found.metrics if rules.gates(metric)}
     try:
-        drifts = step.drift(
+        drifts = drift(
             found.table, found.metrics, seed=SEED, confidence=confidence, allow_partial_overlap=allow_partial_overlap,
             family=gated.__contains__,
         )  # fmt: skip
@@ -86,17 +89,17 @@ def drift_of_table(
     if not any(decision.required for decision in decisions):
         decisions = [dataclasses.replace(decision, required=True) for decision in decisions]
     outcome = gate.overall(decisions)
-    mixed = step.mixed_signs(found.table, found.metrics, seed=SEED)
+    mixed = mixed_signs(found.table, found.metrics, seed=SEED)
     return TableDrift(
         outcome,
         tuple(decisions),
         tuple(drifts),
         tuple(_answers(drifts, decisions, rules)),
-        tuple(step.spreads(found.table, found.metrics, confidence=confidence)),
+        tuple(spreads(found.table, found.metrics, confidence=confidence)),
         tuple(mixed),
         tuple(
             f"{one.unit}: better on {', '.join(one.better)}; worse on {', '.join(one.worse)}. {one.why}"
-            for one in step.contradictions(drifts, mixed)
+            for one in contradictions(drifts, mixed)
         ),
         (*found.warnings, *_warnings(drifts)),
     )
@@ -188,7 +191,7 @@ def _tolerance(row: Drift) -> float | None:
 
 def _refused(row: Drift, decisions: Sequence[Decision]) -> dict[str, Any]:
     """Return the recipe's object where there is no recipe to speak of: one training seed, or none known."""
-    reason = step.recipe_refusal(row.train_seed)
+    reason = recipe_refusal(row.train_seed)
     margin = next((d.margin for d in decisions if d.metric == row.metric), None)
     wanted = any(d.metric == row.metric and d.arm == row.arm and d.estimand == "recipe" for d in decisions)
     return {

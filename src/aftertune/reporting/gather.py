@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from aftertune.deciding.drift import Coded, Ints, formula
+from aftertune.deciding.contrasts import formula
 from aftertune.deciding.leaks import leaks
+from aftertune.deciding.verdict_table import Ints, VerdictTable
 from aftertune.findings import CategoryRow, Findings, Flip
 from aftertune.pii.mask import masker
 from aftertune.pii.registry import Registry
@@ -30,7 +31,7 @@ def gather(
     run: Run,
     plan: Plan,
     metrics: Sequence[Metric],
-    verdicts: Coded,
+    verdicts: VerdictTable,
     drifts: Sequence[Drift],
     decisions: Sequence[Decision],
     outcome: Outcome,
@@ -118,7 +119,7 @@ def _judges(run: Run, plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _primary(plan: Plan, verdicts: Coded, metric: Metric) -> tuple[Ints, Ints]:
+def _primary(plan: Plan, verdicts: VerdictTable, metric: Metric) -> tuple[Ints, Ints]:
     """Return the rows of the verdicts that a metric is read off, and the base's row for each; -1 where it has none.
 
     By the metric's gated judge, at the first temperature, first samples, and judged ones only. A base that was held
@@ -129,10 +130,10 @@ def _primary(plan: Plan, verdicts: Coded, metric: Metric) -> tuple[Ints, Ints]:
         subset=metric.subset, temperature=plan.design.respond.temperatures[0], status="ok",
     )  # fmt: skip
     rows = rows[verdicts.sample[rows] == 0]
-    is_base = verdicts.is_("arm", BASE_ARM)[rows]
+    is_base = verdicts.equals("arm", BASE_ARM)[rows]
     before = np.full(rows.size, -1, dtype=np.int64)
     for names, bases in (
-        (("base", "prompt_id"), is_base & verdicts.is_("corpus", "")[rows]),
+        (("base", "prompt_id"), is_base & verdicts.equals("corpus", "")[rows]),
         (("base", "corpus", "prompt_id"), is_base),
     ):
         code, firsts = verdicts.joint(names, rows)
@@ -142,14 +143,14 @@ def _primary(plan: Plan, verdicts: Coded, metric: Metric) -> tuple[Ints, Ints]:
     return rows[~is_base], before[~is_base]
 
 
-def _unit(plan: Plan, verdicts: Coded, row: int) -> str:
+def _unit(plan: Plan, verdicts: VerdictTable, row: int) -> str:
     """Return what the checkpoints of a row's arm are called together: with base and recipe where there are several."""
     base, arm, recipe = (verdicts.at(name, row) for name in ("base", "arm", "recipe"))
     parts_ = [arm, *([base] if len(plan.bases) > 1 else [])]
     return " · ".join([*parts_, *([recipe] if len(plan.design.tuned_with(arm)) > 1 else [])])
 
 
-def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[Flip]:
+def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: VerdictTable) -> list[Flip]:
     """Prompts whose label got worse, the first seed of each arm: a sample to read, not a count."""
     chosen: list[tuple[Metric, int, int]] = []
     for metric in metrics:
@@ -158,7 +159,7 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> 
         rows, before = _primary(plan, verdicts, metric)
         rows, before = rows[before >= 0], before[before >= 0]
         arm, firsts = verdicts.joint(("base", "arm", "recipe"), rows)
-        holds = verdicts.is_("label", metric.label)
+        holds = verdicts.equals("label", metric.label)
         checkpoint = verdicts.codes["checkpoint"]
         worse = (holds[rows] != holds[before]) & (holds[rows] == (metric.worse == "up"))
         worse &= checkpoint[rows] == checkpoint[firsts][arm]
@@ -193,7 +194,7 @@ def _flips(run: Run, plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> 
     return found
 
 
-def _texts(run: Run, plan: Plan, verdicts: Coded, rows: Sequence[int]) -> dict[tuple[tuple[str, str], str, str], str]:
+def _texts(run: Run, plan: Plan, verdicts: VerdictTable, rows: Sequence[int]) -> dict[tuple[tuple[str, str], str, str], str]:
     """Return the first answer of ((checkpoint, benchmark), corpus, prompt) for what some rows are about."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -232,7 +233,7 @@ def _prompt_texts(run: Run, plan: Plan) -> dict[tuple[str, str], str]:
     return found
 
 
-def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[CategoryRow]:
+def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: VerdictTable) -> list[CategoryRow]:
     """Return per category and arm how many (prompt, seed) pairs got worse and better."""
     found: list[CategoryRow] = []
     for metric in metrics:
@@ -242,7 +243,7 @@ def _categories(plan: Plan, metrics: Sequence[Metric], verdicts: Coded) -> list[
         if np.unique(verdicts.codes["category"][rows]).size < 2:
             continue
         rows, before = rows[before >= 0], before[before >= 0]
-        holds = verdicts.is_("label", metric.label)
+        holds = verdicts.equals("label", metric.label)
         was, now = holds[before], holds[rows]
         group, firsts = verdicts.joint(("base", "arm", "recipe", "category"), rows)
         prompt = verdicts.joint(("base", "arm", "recipe", "category", "prompt_id"), rows)[1]

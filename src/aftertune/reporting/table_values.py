@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aftertune.deciding.drift import formula
+from aftertune.deciding.contrasts import formula
 from aftertune.findings import LeakRow, StudyCell, SubjectMeasure
 from aftertune.records import BASE_ARM, Drift, Metric
 from aftertune.reporting.rows import sample

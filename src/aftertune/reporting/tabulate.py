@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from aftertune.deciding.drift import Selection, mixed_of
+from aftertune.deciding.contradictions import Selection, mixed_of
 from aftertune.findings import Mixed, StudyCell, StudySection
 from aftertune.records import BASE_ARM, Drift
 from aftertune.reporting.table_values import Figures, Found, missing
