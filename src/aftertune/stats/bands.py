@@ -34,12 +34,12 @@ def simultaneous(
         confidence: That all points lie in their intervals.
         scale: Largest possible absolute difference.
 
-    The sup-t band (Montiel Olea and Plagborg-Moller, Journal of Applied Econometrics 34 (2019) 1-17; Hothorn, Bretz
-    and Westfall, Biometrical Journal 50 (2008) 346-363): the largest |t| over the points has the quantile of a
-    multivariate t with the points' cluster-robust (and seed-crossed) correlation and the smallest of their degrees of
-    freedom; it is computed by drawing from it. Each interval is then the score interval of `estimate.difference_estimate` at
-    that quantile, so it never has zero width. Raises ValueError for a wrong shape, or for a point at which a seed has no value. Do not trust it with fewer than
-    about 6 clusters or 3 seeds.
+    The sup-t band (Montiel Olea and Plagborg-Moller, Journal of Applied Econometrics 34 (2019) 1-17; Hothorn, Bretz and
+    Westfall, Biometrical Journal 50 (2008) 346-363): the largest |t| over the points has the quantile of a multivariate
+    t with the points' cluster-robust (and seed-crossed) correlation and the smallest of their degrees of freedom; it is
+    computed by drawing from it. Each interval is then the score interval of `estimate.difference_estimate` at that
+    quantile, so it never has zero width. Raises ValueError for a wrong shape, or for a point at which a seed has no
+    value. Do not trust it with fewer than about 6 clusters or 3 seeds.
     """
     if values.ndim != 3 or values.shape[0] == 0 or clusters.shape != values.shape[2:]:
         raise ValueError(f"need (points, seeds, prompts) and a cluster per prompt, got {values.shape}")

@@ -146,11 +146,12 @@ def level(
 def swap_test(values: Floats, clusters: Codes, rng: np.random.Generator, *, swaps: int = 9999) -> float:
     """Return the two-sided p value of "base and tuned labels may be swapped within each cluster".
 
-    `values` are paired differences; a swap changes the sign of a whole cluster. For single 0/1 pairs this is the
-    exact McNemar test. Up to 14 clusters all 2^G swaps are enumerated; beyond that `swaps` random ones are drawn and
-    the observed one is counted, so that p is never 0 (Phipson and Smyth, Statistical Applications in Genetics and
-    Molecular Biology 9 (2010) 39); beyond 1,000 clusters, none of them dominant, the normal limit is used. Exact under
-    its null whatever the correlation within clusters; with G clusters p cannot fall below 2^(1-G). Raises ValueError as `grouped` does.
+    `values` are paired differences; a swap changes the sign of a whole cluster. For single 0/1 pairs this is the exact
+    McNemar test. Up to 14 clusters all 2^G swaps are enumerated; beyond that `swaps` random ones are drawn and the
+    observed one is counted, so that p is never 0 (Phipson and Smyth, Statistical Applications in Genetics and Molecular
+    Biology 9 (2010) 39); beyond 1,000 clusters, none of them dominant, the normal limit is used. Exact under its null
+    whatever the correlation within clusters; with G clusters p cannot fall below 2^(1-G). Raises ValueError as
+    `grouped` does.
     """
     sums = grouped(values, clusters).sums
     sums = sums[sums != 0]

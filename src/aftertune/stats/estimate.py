@@ -107,7 +107,7 @@ def wilson_limits(rate: ArrayLike, n: ArrayLike, quantile: ArrayLike) -> tuple[F
 
 
 def least_half_width(n: int, confidence: float) -> float:
-    """Return q^2 / (n + q^2): a difference that no sample of `n` prompts can rule out, even if nothing differs in it."""
+    """Return q^2 / (n + q^2): a difference that `n` prompts cannot rule out, even if nothing differs among them."""
     square = float(t_quantile(confidence, math.inf)) ** 2
     return square / (n + square)
 

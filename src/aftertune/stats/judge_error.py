@@ -176,8 +176,8 @@ def prediction_powered(
             harm; False gives it full weight (PPI).
 
     Each arm's rate is lambda x mean(judge, all) + mean(people - lambda x judge, labelled): Angelopoulos, Bates,
-    Fannjiang, Jordan and Zrnic, Science 382 (2023) 669-674; lambda as in Angelopoulos, Duchi and Zrnic
-    (arXiv 2311.01453). The variance is that of the influence of each cluster on the drift, which accounts for pairing, for
+    Fannjiang, Jordan and Zrnic, Science 382 (2023) 669-674; lambda as in Angelopoulos, Duchi and Zrnic (arXiv
+    2311.01453). The variance is that of the influence of each cluster on the drift, which accounts for pairing, for
     overlap of the samples and for clusters (corrected for a cluster's leverage as in `clusters.robust_variance`); the t
     quantile has the labelled clusters' degrees of freedom. A labelled sample in which judge and people hardly differ
     counts as one with three differences, so that few labels do not prove a perfect judge. Any judge may be corrected

@@ -68,7 +68,7 @@ class Exposed:
     """Exposure of canaries of one dose, in bits, and how many of them can be told from their twins."""
 
     exposure: float
-    """Mean over the canaries; at most log2(twins + 1), and about 1.44 bits (1 / ln 2) for a model that knows nothing."""
+    """Mean over the canaries: at most log2(twins + 1); about 1.44 bits (1 / ln 2) for a model that knows nothing."""
     low: float
     high: float
     most: float
@@ -108,7 +108,7 @@ def roc_area(members: ArrayLike, others: ArrayLike, *, confidence: float = 0.95)
 
 
 def _newcombe(area: float, m: int, n: int, quantile: float) -> tuple[float, float]:
-    """Return the limits of Newcombe's method 5: areas that lie `quantile` of their own standard errors off the estimate."""
+    """Return the limits of Newcombe's method 5: areas `quantile` of their own standard errors from the estimate."""
     half = (m + n) / 2.0 - 1.0
 
     def reach(theta: float) -> float:
@@ -125,8 +125,8 @@ def tpr_at_fpr(members: ArrayLike, others: ArrayLike, *, fpr: float = FPR, confi
     """Return the share of members above the lowest threshold that at most `fpr` of the others exceed.
 
     The interval is Clopper and Pearson's (exact) for that threshold; it does not include the uncertainty of the
-    threshold. With fewer than 1 / `fpr` others no threshold has that rate, and there is no value. Raises ValueError for an
-    empty group or scores that are not numbers.
+    threshold. With fewer than 1 / `fpr` others no threshold has that rate, and there is no value. Raises ValueError for
+    an empty group or scores that are not numbers.
     """
     x, y = _numbers(members, "members"), _numbers(others, "others")
     least = math.ceil(1.0 / fpr - 1e-9)

@@ -17,7 +17,7 @@ def _checked(p_values: Sequence[float]) -> Floats:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p values in the order of the input; they bound the chance of any false alarm in the family.
+    """Return Holm's adjusted p values, which bound the chance of any false alarm, in the order of the input.
 
     Source: S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70. Valid under any dependence. Raises
     ValueError for a number that is not a p value.
@@ -31,7 +31,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Return Benjamini and Hochberg's adjusted p values; they bound the expected share of false alarms among alarms.
+    """Return Benjamini and Hochberg's adjusted p values, which bound the expected share of false among all alarms.
 
     Source: Benjamini and Hochberg, JRSS B 57 (1995) 289-300. For exploration, not for a gate; valid for independent
     and positively dependent tests. Raises ValueError for a number that is not a p value.

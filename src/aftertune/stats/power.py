@@ -196,7 +196,7 @@ def _outcomes(design: PairedDesign, drift: float, codes: Codes, rng: np.random.G
         return np.where(rng.random((*shape, n)) < math.sqrt(design.icc), common, own)
 
     def either(share: float, common: Floats, own: Floats, together: bool) -> Floats:
-        """Take the common number so often that two draws agree with chance `share`; if `together`, by whole clusters."""
+        """Take the common number so often that two draws agree with chance `share`; by whole clusters if `together`."""
         chosen = rng.random((*own.shape[:-1], int(codes[-1]) + 1))[..., codes] if together else rng.random(own.shape)
         return np.where(chosen < math.sqrt(share), common, own)
 

@@ -67,10 +67,10 @@ def crossed(values: Floats, clusters: Codes) -> Crossed:
     The variance is seed part + cluster part - interaction part (Searle, Casella and McCulloch, Variance Components,
     1992, section 4.3; with clusters for prompts as in Cameron, Gelbach and Miller, Journal of Business & Economic
     Statistics 29 (2011) 238-249), never below the larger of the first two. The degrees of freedom are those of
-    `crossed_degrees_of_freedom`: with 3 seeds or more, 3.6 % to 5.7 % of true nulls are called a drift at the 5 % level,
-    whatever the shares of the parts (300 prompts); with 2 seeds, 1 % to 6 %. Raises ValueError for fewer than two seeds,
-    wrong shapes, or a seed without a value. With two seeds it says little more than "wide"; do not trust it if which
-    cells are missing depends on the seed.
+    `crossed_degrees_of_freedom`: with 3 seeds or more, 3.6 % to 5.7 % of true nulls are called a drift at the 5 %
+    level, whatever the shares of the parts (300 prompts); with 2 seeds, 1 % to 6 %. Raises ValueError for fewer than
+    two seeds, wrong shapes, or a seed without a value. With two seeds it says little more than "wide"; do not trust it
+    if which cells are missing depends on the seed.
     """
     if values.ndim != 2 or clusters.shape != values.shape[1:]:
         raise ValueError(f"need (seeds, prompts) and one cluster per prompt, got {values.shape} and {clusters.shape}")

@@ -23,10 +23,10 @@ class ConfidenceSequence:
 
     Hedged capital (Waudby-Smith and Ramdas, JRSS B 86 (2024) 1-27, section 4; arXiv 2010.09686): for each candidate
     mean m one gambler bets that the truth is above and another that it is below, each with a stake that depends only on
-    the past; m is excluded once one of them has multiplied its wealth by 2 / (1 - confidence), which ever happens to the
-    true mean with a chance of at most 1 - confidence. One observation is one cluster: the sum of (difference - m) over
-    its prompts, divided by the largest allowed cluster size. So the mean over prompts is estimated, however clusters
-    differ in size, and nothing is assumed about the dependence within a cluster.
+    the past; m is excluded once one of them has multiplied its wealth by 2 / (1 - confidence), which ever happens to
+    the true mean with a chance of at most 1 - confidence. One observation is one cluster: the sum of (difference - m)
+    over its prompts, divided by the largest allowed cluster size. So the mean over prompts is estimated, however
+    clusters differ in size, and nothing is assumed about the dependence within a cluster.
 
     The clusters must come in an order that does not depend on their outcomes: shuffle them first. The price of looking
     at any time is an interval about 1.3 to 1.6 times as wide as a fixed one at the same number of prompts; what it
@@ -99,8 +99,8 @@ class ConfidenceSequence:
     def decision(self, margin: float, worse: Literal["up", "down"]) -> Literal["pass", "drift", "continue"]:
         """Return whether the interval is within the margin, beyond it, or neither yet.
 
-        Asking after every batch and stopping at the first answer keeps both error rates at 1 - confidence or less overall.
-        Raises ValueError for a negative margin.
+        Asking after every batch and stopping at the first answer keeps both error rates at 1 - confidence or less
+        overall. Raises ValueError for a negative margin.
         """
         if margin < 0:
             raise ValueError(f"margin must not be negative, got {margin}")
