@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests import made_up
-from tests.inspection import conftest as made
+from tests.integrations import conftest as made
 
 from aftertune import plugins
 from aftertune.asking.benchmark import BenchmarkContext
