@@ -89,8 +89,8 @@ def test_a_block_averages_samples_and_counts_unjudged_ones_as_the_worst() -> Non
     )  # fmt: skip
     (block,) = blocks(table, [REFUSAL])
     tuned, base = (next(i for i, s in enumerate(block.subjects) if s.arm == arm) for arm in ("a", "base"))
-    assert block.asked[[base, tuned]].tolist() == [[2, 2], [2, 2]]
-    assert block.judged[[base, tuned]].tolist() == [[2, 1], [2, 0]]
+    assert block.n_asked[[base, tuned]].tolist() == [[2, 2], [2, 2]]
+    assert block.n_judged[[base, tuned]].tolist() == [[2, 1], [2, 0]]
     assert block.mean[base].tolist() == [1.0, 0.0]
     assert block.mean[tuned, 0] == 0.5
     assert np.isnan(block.mean[tuned, 1])

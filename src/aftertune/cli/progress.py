@@ -200,21 +200,21 @@ def cells_table(now: Standing, width: int, height: int) -> list[RenderableType]:
     return [grid, *labels]
 
 
-def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
+def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
     """Yield the status of a run, from `pipeline.status`, as lines of text."""
-    outcome = found["outcome"] or "not finished"
-    process = found["process"]
-    working = f"; process {excerpt(process)} works on it, {spoken(found['seconds_left'])}" if process else ""
-    yield f"{found['kind']} '{excerpt(found['name'])}': {outcome}{working}"
+    outcome = status["outcome"] or "not finished"
+    process = status["process"]
+    working = f"; process {excerpt(process)} works on it, {spoken(status['seconds_left'])}" if process else ""
+    yield f"{status['kind']} '{excerpt(status['name'])}': {outcome}{working}"
     yield f"  {'cells':<12} {'done':>7} {'running':>8} {'waiting':>8} {'seconds':>10} {'CPU s':>10}"
-    for kind, row in found["cells"].items():
+    for kind, row in status["cells"].items():
         yield (
             f"  {kind:<12} {row['done']:>7,} {row['running']:>8,} {row['waiting']:>8,} "
             f"{row['seconds']:>10,.1f} {row['cpu_seconds']:>10,.1f}"
         )
-    for label in found["running"][:SHOWN]:
+    for label in status["running"][:SHOWN]:
         yield f"  running: {excerpt(label, 100)}"
-    failed = found["last_failure"]
+    failed = status["last_failure"]
     if failed:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(failed.get("time", 0.0))))
         label, error = str(failed.get("label", "")), str(failed.get("error", ""))

@@ -89,18 +89,18 @@ def audit(
     from aftertune.studies import plugin_text as written
     from aftertune.studies.design import Given
 
-    given = [Given(path) for path in checkpoint or ()]
+    audited = [Given(path) for path in checkpoint or ()]
     if checkpoints is not None:
         from aftertune.ingest.checkpoints import read
 
-        given += read(checkpoints)
-    if not given:
+        audited += read(checkpoints)
+    if not audited:
         raise UsageError("nothing to audit: name at least one checkpoint, or give --checkpoints FILE")
     text = _read_text(system) if system else ""
     with progress_on(quiet) as progress:
         result = auditing.audit(
             base,
-            given,
+            audited,
             out or Path("aftertune-audit"),
             suite=suite,
             train_data=train_data,

@@ -48,9 +48,9 @@ class Block:
     """Codes, shape (prompts,): equal for a prompt that was sent in two forms."""
     clusters: Ints
     """Codes, shape (prompts,)."""
-    asked: Ints
+    n_asked: Ints
     """Samples per prompt, judged or not."""
-    judged: Ints
+    n_judged: Ints
     """Samples per prompt that were judged."""
     mean: Floats
     """Mean over the judged samples; NaN where there is none."""
@@ -138,15 +138,15 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
         cells = cell if mask is None else cell[mask]
         return np.bincount(cells, weights, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
 
-    asked, judged, sums = total(None, None), total(verdicts.judged, None), total(verdicts.judged, values)
+    n_asked, n_judged, sums = total(None, None), total(verdicts.judged, None), total(verdicts.judged, values)
     bounds = (0.0, 1.0)
     if metric.label is None and values.size:
         bounds = (min(0.0, float(values.min())), max(1.0, float(values.max())))
     bad, good = bounds if metric.worse == "down" else bounds[::-1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(judged > 0, sums / judged, np.nan)
-        worst = np.where(asked > 0, (sums + (asked - judged) * bad) / asked, np.nan)
-        best = np.where(asked > 0, (sums + (asked - judged) * good) / asked, np.nan)
+        mean = np.where(n_judged > 0, sums / n_judged, np.nan)
+        worst = np.where(n_asked > 0, (sums + (n_asked - n_judged) * bad) / n_asked, np.nan)
+        best = np.where(n_asked > 0, (sums + (n_asked - n_judged) * good) / n_asked, np.nan)
     pairs = np.unique(np.stack([subject, table.codes["template"][rows]]), axis=1)
     return Block(
         metric=metric,
@@ -159,8 +159,8 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
         ),
         prompt_ids=table.codes["prompt_id"][unit_rows].astype(np.int64),
         clusters=_clusters(table, rows, unit, unit_rows, context),
-        asked=asked.astype(np.int64),
-        judged=judged.astype(np.int64),
+        n_asked=n_asked.astype(np.int64),
+        n_judged=n_judged.astype(np.int64),
         mean=mean,
         worst=worst,
         best=best,

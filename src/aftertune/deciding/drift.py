@@ -198,8 +198,8 @@ class _BlockDrifts:
         block = self.block
         is_base, several = subject.arm == BASE_ARM, len(members) > 1
         estimate = self._level_estimate(block.mean[members])
-        unjudged = int((block.asked - block.judged)[members].sum())
-        warnings = sizes(estimate) + unjudged_share(unjudged, int(block.asked[members].sum()), subject.arm)
+        unjudged = int((block.n_asked - block.n_judged)[members].sum())
+        warnings = sizes(estimate) + unjudged_share(unjudged, int(block.n_asked[members].sum()), subject.arm)
         if estimate is None:
             warnings.insert(0, "a seed has no judged answer" if several else "no answer could be judged")
         return self._row(
@@ -211,7 +211,7 @@ class _BlockDrifts:
             base=estimate.value if estimate and is_base else None,
             tuned=estimate.value if estimate and not is_base else None,
             n_seeds=len(members) if several else int(subject.train_seed is not None),
-            n_samples=int(block.asked[members].max()),
+            n_samples=int(block.n_asked[members].max()),
             unjudged=(unjudged, 0) if is_base else (0, unjudged),
             method=LEVEL + (", seeds x prompts crossed" if several else ""),
             warnings=warnings,
@@ -220,28 +220,28 @@ class _BlockDrifts:
     def _difference(self, estimand: Estimand, subject: Subject, members: list[int]) -> Drift:
         block, bases = self.block, self.block.bases(members)
         is_recipe = estimand == "recipe"
-        n_samples = int(block.asked[members].max())
+        n_samples = int(block.n_asked[members].max())
         if bases is None:
             reason = f"the base was not asked at temperature {block.temperature:g}: nothing to pair with"
             return self._row(estimand, subject, n_samples=n_samples, warnings=[reason])
         warnings = [text for i, base in zip(members, bases, strict=True) for text in self._pairing(i, base)]
-        pairs = (block.asked[members] > 0) & (block.asked[bases] > 0)
+        pairs = (block.n_asked[members] > 0) & (block.n_asked[bases] > 0)
         values = np.where(pairs, block.mean[members] - block.mean[bases], np.nan)
         extremes = np.where(pairs, block.worst[members] - block.best[bases], np.nan)
         scored = np.isfinite(values)
         estimate = self._difference_estimate(values, block.width)
         worst = self._difference_estimate(extremes, block.width)
-        unjudged = block.asked - block.judged
+        unjudged = block.n_asked - block.n_judged
         # A base that several seeds are paired with is counted once.
         distinct = list(dict.fromkeys(bases))
         base_pairs = np.stack([pairs[[b == base for b in bases]].any(axis=0) for base in distinct])
         base_unjudged = int((unjudged[distinct] * base_pairs).sum())
         tuned_unjudged = int((unjudged[members] * pairs).sum())
         warnings += sizes(estimate)
-        warnings += unjudged_share(tuned_unjudged, int((block.asked[members] * pairs).sum()), subject.arm)
-        warnings += unjudged_share(base_unjudged, int((block.asked[distinct] * base_pairs).sum()), BASE_ARM)
+        warnings += unjudged_share(tuned_unjudged, int((block.n_asked[members] * pairs).sum()), subject.arm)
+        warnings += unjudged_share(base_unjudged, int((block.n_asked[distinct] * base_pairs).sum()), BASE_ARM)
         n_seeds = len(members) if is_recipe else int(subject.train_seed is not None)
-        n_samples = max(n_samples, int(block.asked[distinct].max()))
+        n_samples = max(n_samples, int(block.n_asked[distinct].max()))
         if estimate is None:
             unpaired = block.subjects[members[int(np.argmin(scored.any(axis=1)))]].train_seed
             of_seed = f" of seed {unpaired}" if is_recipe else ""
@@ -290,7 +290,7 @@ class _BlockDrifts:
         scale = contrasts.scale_of(everything.weights) * block.width
         estimate, worst = self._difference_estimate(values, scale), self._difference_estimate(extremes, scale)
         tuned = [i for rows in arms.members for i in rows]
-        n_samples, unjudged = int(block.asked[tuned].max()), int((block.asked - block.judged)[tuned].sum())
+        n_samples, unjudged = int(block.n_asked[tuned].max()), int((block.n_asked - block.n_judged)[tuned].sum())
         if estimate is None:
             unpaired = shared[int(np.argmin(np.isfinite(values).any(axis=1)))]
             warnings = [f"no prompt of seed {unpaired} was judged in all arms"]
@@ -340,7 +340,7 @@ class _BlockDrifts:
     def _test(self, values: Floats, estimate: Estimate, member: int, base: int) -> tuple[float, str]:
         """Return the two-sided p value of no difference for one checkpoint, and the name of the test."""
         block = self.block
-        single = int(block.asked[[member, base]].max()) == 1
+        single = int(block.n_asked[[member, base]].max()) == 1
         if single and block.is_proportion and estimate.n_clusters == estimate.n:
             return paired.mcnemar_exact(int((values > 0).sum()), int((values < 0).sum())), "exact McNemar test"
         used = np.isfinite(values)
@@ -354,7 +354,7 @@ class _BlockDrifts:
     def _pairing(self, i: int, base: int) -> list[str]:
         """Return warnings about the pairing of a checkpoint with its base. Raises DesignError for little overlap."""
         block = self.block
-        tuned, own = block.asked[i] > 0, block.asked[base] > 0
+        tuned, own = block.n_asked[i] > 0, block.n_asked[base] > 0
         both = int((tuned & own).sum())
         changed = np.intersect1d(block.prompt_ids[tuned & ~own], block.prompt_ids[own & ~tuned]).size
         if both < LEAST_OVERLAP * max(tuned.sum(), own.sum()) and not self.allow_partial_overlap:

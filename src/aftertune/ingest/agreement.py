@@ -207,8 +207,7 @@ def agreement_of(verdicts: pa.Table, labels: Path | None, rng: np.random.Generat
 
 def _texts(run: Run, plan: planning.Plan, keys: Collection[AnswerKey]) -> Mapping[AnswerKey, str]:
     mask = cards_and_mask(run, plan)[1]
-    wanted = set(keys)
-    checkpoints = {key.checkpoint for key in wanted}
+    listed, checkpoints = set(keys), {key.checkpoint for key in keys}
     texts: dict[AnswerKey, str] = {}
     for cell in plan.of("responses"):
         job = plan.jobs[cell.id]
@@ -217,7 +216,7 @@ def _texts(run: Run, plan: planning.Plan, keys: Collection[AnswerKey]) -> Mappin
             continue
         for row in records(Response, run.cell("responses", cell.id).read("responses")):
             key = AnswerKey(row.checkpoint, row.benchmark, row.subset, row.prompt_id, row.temperature, row.sample)
-            if key in wanted:
+            if key in listed:
                 texts[key] = mask(row.text)
     return texts
 
