@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ Row = tuple[str, str, str, str, str | None]
 """Arm, prompt, judge, axis, label."""
 
 
-def verdicts(rows: list[Row], **more: Any) -> pa.Table:
+def verdicts(rows: Sequence[Row], **more: Any) -> pa.Table:
     """Return a verdict table; the checkpoint is the arm's."""
     return pa.Table.from_pylist(
         [
