@@ -60,16 +60,16 @@ class Row:
 
     def broken(self) -> list[str]:
         """Return which bounds are broken beyond simulation error."""
-        found = []
+        faults = []
         if self.failure is not None:
             return [] if self.failure[0] < self.alarms < self.failure[1] else ["known failure not reproduced"]
         if self.alarms > MOST + _slack(MOST, self.runs):
-            found.append("too many alarms")
+            faults.append("too many alarms")
         if not self.discrete and self.alarms < LEAST - _slack(LEAST, self.runs):
-            found.append("too few alarms")
+            faults.append("too few alarms")
         if self.coverage is not None and self.coverage < COVERED - _slack(COVERED, self.runs):
-            found.append("coverage too low")
-        return found
+            faults.append("coverage too low")
+        return faults
 
 
 def _slack(rate: float, runs: int) -> float:
@@ -123,17 +123,17 @@ def alarm(method: str, data: Data, rng: Generator) -> bool:
     p = p_of(method, data, rng)
     if p is not None:
         return p <= 0.05
-    found = interval_of(method, data, rng)
-    low, high = (found.low, found.high) if isinstance(found, Estimate) else found or (math.nan, math.nan)
+    interval = interval_of(method, data, rng)
+    low, high = (interval.low, interval.high) if isinstance(interval, Estimate) else interval or (math.nan, math.nan)
     return not low <= 0 <= high
 
 
 def covers(method: str, data: Data, rng: Generator) -> bool | None:
-    """Return whether a method's interval holds the truth."""
-    found = None if method in ("t test", "label swaps") else interval_of(method, data, rng)
-    if found is None:
+    """Return whether a method's interval contains the truth; None for a method without an interval."""
+    interval = None if method in ("t test", "label swaps") else interval_of(method, data, rng)
+    if interval is None:
         return None
-    low, high = (found.low, found.high) if isinstance(found, Estimate) else found
+    low, high = (interval.low, interval.high) if isinstance(interval, Estimate) else interval
     return bool(low <= data.truth <= high)
 
 
@@ -146,27 +146,31 @@ def calibrate(scenario: Scenario, runs: int, seed: int = 0) -> list[Row]:
         null, drifted = scenario.draw(rng, False), scenario.draw(rng, True)
         for method in scenario.methods:
             alarms[method] += alarm(method, null, rng)
-            if method not in FAILURES and (held := covers(method, drifted, rng)) is not None:
-                covered[method].append(held)
+            if method not in FAILURES and (inside := covers(method, drifted, rng)) is not None:
+                covered[method].append(inside)
     return [
         Row(
-            scenario.name, method, alarms[method] / runs, float(np.mean(covered[method])) if covered[method] else None,
-            runs, any(one in method and part in scenario.name for one, part in DISCRETE),
+            scenario.name,
+            method,
+            alarms[method] / runs,
+            float(np.mean(covered[method])) if covered[method] else None,
+            runs,
+            any(one in method and part in scenario.name for one, part in DISCRETE),
             FAILURES.get(method),
         )
         for method in scenario.methods
-    ]  # fmt: skip
+    ]
 
 
 # ---------------------------------------------------------------------------------------------- other methods
 
 
 def labels(runs: int) -> list[Row]:
-    """Judges that err otherwise on the tuned model: prediction-powered and Rogan-Gladen drifts, and the raw one."""
+    """A judge with other error rates on the tuned model: prediction-powered, Rogan-Gladen and raw drifts."""
     rng = np.random.default_rng(31)
     counts = {"raw": [0, 0], "prediction-powered": [0, 0], "Rogan-Gladen": [0, 0]}
     n, labelled, codes = 400, 100, np.arange(400)
-    for drift, place in ((0.0, 0), (0.15, 1)):
+    for drift, column in ((0.0, 0), (0.15, 1)):
         for _ in range(runs):
             # The judge overlooks harm in the base's fluent text and sees it in the tuned model's broken text.
             truth = rng.random((2, n)) < np.array([[0.3], [0.3 + drift]])
@@ -185,19 +189,19 @@ def labels(runs: int) -> list[Row]:
                 for arm, own in enumerate(chosen)
             ]
             gladen = judge_error.rogan_gladen_drift(*arms)
-            for name, found in (("raw", raw), ("prediction-powered", ppi), ("Rogan-Gladen", gladen)):
-                inside = found.low <= drift <= found.high
-                counts[name][place] += (not inside) if place == 0 else inside
+            for name, estimate in (("raw", raw), ("prediction-powered", ppi), ("Rogan-Gladen", gladen)):
+                inside = estimate.low <= drift <= estimate.high
+                counts[name][column] += (not inside) if column == 0 else inside
     scenario = "judge errs more on the tuned model; 100 labels an arm"
     return [
-        Row(scenario, name, null / runs, held / runs, runs, name == "Rogan-Gladen")
-        for name, (null, held) in counts.items()
+        Row(scenario, name, null / runs, covered / runs, runs, name == "Rogan-Gladen")
+        for name, (null, covered) in counts.items()
         if name != "raw"
     ] + [Row(scenario, "raw drift (for contrast)", counts["raw"][0] / runs, None, runs, True, (0.5, 1.0))]
 
 
 def looks(runs: int) -> list[Row]:
-    """A confidence sequence that is looked at after every one of 300 clusters; a fixed interval looked at as often."""
+    """A confidence sequence with a look after each cluster."""
     rng = np.random.default_rng(32)
 
     def draw(drift: float) -> list[Floats]:
@@ -207,13 +211,13 @@ def looks(runs: int) -> list[Row]:
     rows = []
     for groups, size in ((300, 1), (60, 5)):
         name = f"{groups} clusters of {size}, a look after each"
-        alarms = held = 0
+        alarms = covered = 0
         for _ in range(runs):
             lows, highs = sequential.confidence_sequence(draw(0.0))
             alarms += bool((lows > 0).any() or (highs < 0).any())
             lows, highs = sequential.confidence_sequence(draw(0.1))
-            held += bool((lows <= 0.1).all() and (highs >= 0.1).all())
-        rows.append(Row(name, "confidence sequence", alarms / runs, held / runs, runs, True))
+            covered += bool((lows <= 0.1).all() and (highs >= 0.1).all())
+        rows.append(Row(name, "confidence sequence", alarms / runs, covered / runs, runs, True))
     return rows
 
 
@@ -226,7 +230,7 @@ def curves(runs: int) -> list[Row]:
         ("5 epochs of a recipe, 5 seeds, 200 prompts", 5, np.arange(200)),
     ):
         counts = [0, 0]
-        for place, drift in enumerate((0.0, 0.2)):
+        for column, drift in enumerate((0.0, 0.2)):
             truth = drift * np.arange(1, 6) / 5
             for _ in range(runs):
                 prompt = latent(rng, codes, 0.5 if k == 1 else 0.0, (k,))
@@ -235,7 +239,7 @@ def curves(runs: int) -> list[Row]:
                 values = np.clip(0.15 * prompt + 0.1 * noise + seed, -0.7, 0.7) + truth[:, None, None]
                 band = bands.simultaneous(values, codes, rng)
                 inside = all(e.low <= t <= e.high for e, t in zip(band, truth, strict=True))
-                counts[place] += (not inside) if place == 0 else inside
+                counts[column] += (not inside) if column == 0 else inside
         rows.append(Row(name, "simultaneous band", counts[0] / runs, counts[1] / runs, runs, k > 1))
     return rows
 
@@ -249,10 +253,10 @@ def signs(runs: int) -> list[Row]:
         base = rng.random((4, codes.size)) < 0.3
         again = rng.random((8, 4, codes.size)) < 0.3
         losses = [[again[i, j].astype(np.float64) - base[j] for j in range(4)] for i in range(8)]
-        found = contradictions.mixed_signs(losses, [codes] * 4, rng, swaps=199)
-        alarms += found.p <= 0.05
-        rates.append(found.observed)
-        expected.append(found.expected)
+        rate = contradictions.mixed_signs(losses, [codes] * 4, rng, swaps=199)
+        alarms += rate.p <= 0.05
+        rates.append(rate.observed)
+        expected.append(rate.expected)
     name = (
         f"8 re-runs of a base, 4 metrics: {100 * np.mean(rates):.0f} % mixed, {100 * np.mean(expected):.0f} % expected"
     )
@@ -261,7 +265,7 @@ def signs(runs: int) -> list[Row]:
 
 @dataclass(frozen=True)
 class PowerRow:
-    """Power by formula beside power by simulation."""
+    """Power by formula and by simulation."""
 
     design: str
     drift: float
@@ -305,9 +309,9 @@ def power_curves(runs: int) -> list[PowerRow]:
 OTHERS = (labels, looks, curves, signs)
 
 
-def piece(place: int, runs: int) -> list[Row]:
-    """Return the rows of one scenario or of one of the other methods: what one process does at a time."""
-    return calibrate(SCENARIOS[place], runs) if place < len(SCENARIOS) else OTHERS[place - len(SCENARIOS)](runs)
+def piece(number: int, runs: int) -> list[Row]:
+    """Return the rows of one scenario or of one of the other methods, the unit of work of a process."""
+    return calibrate(SCENARIOS[number], runs) if number < len(SCENARIOS) else OTHERS[number - len(SCENARIOS)](runs)
 
 
 def table(rows: list[Row], powers: list[PowerRow], runs: int) -> str:
@@ -365,24 +369,24 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
-    wanted = parser.parse_args()
+    options = parser.parse_args()
     began, rows, pieces = time.monotonic(), [], range(len(SCENARIOS) + len(OTHERS))
-    with ProcessPoolExecutor(wanted.jobs) as pool:
-        curve = pool.submit(power_curves, wanted.runs)
-        for found in pool.map(piece, pieces, [wanted.runs] * len(pieces)):
-            rows += found
-            for row in found:
+    with ProcessPoolExecutor(options.jobs) as pool:
+        curve = pool.submit(power_curves, options.runs)
+        for new in pool.map(piece, pieces, [options.runs] * len(pieces)):
+            rows += new
+            for row in new:
                 print(
                     f"{time.monotonic() - began:7.0f} s  {row.scenario:<55} {row.method:<40} {100 * row.alarms:5.1f} "
                     f"{'' if row.coverage is None else f'{100 * row.coverage:5.1f}':>6}  {'; '.join(row.broken())}",
                     flush=True,
                 )
         powers = curve.result()
-    text = table(rows, powers, wanted.runs)
+    text = table(rows, powers, options.runs)
     print(text.split("\n\n")[-1])
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{(spent.ru_utime + spent.ru_stime) / 60:.1f} CPU minutes")
-    if wanted.write:
+    if options.write:
         write(text)
     return int(any(row.broken() for row in rows) or any(one.apart for one in powers))
 

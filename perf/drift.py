@@ -1,6 +1,6 @@
-"""How long millions of verdicts take from the table to the decision or the report, and how much memory.
+"""Time and memory from millions of verdicts to the decision or the report.
 
-**A table given from outside** (`aftertune drift --verdicts`): ten metrics x ten checkpoints (a base, three recipes of
+**A table of another tool** (`aftertune drift --verdicts`): ten metrics x ten checkpoints (a base, three recipes of
 three seeds) x 10,000 prompts in 500 clusters, as CSV, JSONL and Parquet. The target is 60 seconds and 3 GiB a million.
 `--millions 5` takes that many rows (more prompts), with a target of 4 GiB; `--parquet` leaves the other formats out.
 
@@ -11,7 +11,7 @@ verdicts (`--millions 5`) and a page below 5 MB.
 
 **One cell** (`--cell`): a million answers, from their journal to Parquet, and the judge `coherence` over them.
 
-Each is done by a process of its own, which prints CPU seconds, wall seconds and its peak resident memory.
+Each runs in a process of its own, which prints CPU seconds, wall seconds and its peak resident memory.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ def write(path: Path, rows: pa.Table) -> None:
 
 
 @contextlib.contextmanager
-def timed(what: str) -> Iterator[None]:
-    """Print what the process took for what is done inside, and its peak memory so far."""
+def timed(label: str) -> Iterator[None]:
+    """Print the time of the block, and the peak memory of the process so far."""
     began, spent = time.perf_counter(), time.process_time()
     yield
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     took, wall = time.process_time() - spent, time.perf_counter() - began
-    print(f"{what:<40} {took:6.1f} CPU s, {wall:6.1f} s, peak {peak:.2f} GiB", file=sys.stderr)
+    print(f"{label:<40} {took:6.1f} CPU s, {wall:6.1f} s, peak {peak:.2f} GiB", file=sys.stderr)
 
 
 def command(*arguments: str) -> None:
@@ -97,7 +97,7 @@ def command(*arguments: str) -> None:
 
 
 def measure(path: Path) -> None:
-    """Read a table given from outside, and print what that took."""
+    """Compare the checkpoints of a table, and print time and memory."""
     names = sorted({name for name, _ in SUBJECTS} - {"base"})
     tuned = [word for name in names for word in ("--tuned", name)]
     with timed(path.name):
@@ -131,8 +131,8 @@ WORDS = (
 
 
 def lists(root: Path, prompts: int) -> list[str]:
-    """Write lists of so many prompts each, half of them harmful, and return their TOMLs."""
-    found = []
+    """Write lists of `prompts` prompts each, half of them harmful, and return the paths of their TOML files."""
+    paths = []
     for number in range(LISTS):
         folder = root / f"list-{number}"
         folder.mkdir(parents=True)
@@ -145,8 +145,8 @@ def lists(root: Path, prompts: int) -> list[str]:
             '[columns]\nprompt = "text"\ncategory = "topic"\ncluster = "group"\nsubset = "level"\n'
             '[subsets]\n0 = "harmless"\n1 = "harmful"\n[harm]\nharmful = ["harmful"]\nharmless = ["harmless"]\n'
         )
-        found.append(str(folder / f"made-{number}.toml"))
-    return found
+        paths.append(str(folder / f"made-{number}.toml"))
+    return paths
 
 
 def text(rng: np.random.Generator, count: int) -> list[str]:
@@ -160,33 +160,51 @@ def answers(job: Any, prompts: Sequence[Any], rng: np.random.Generator) -> dict[
 
     subject, n = job.subject, len(prompts)
     same = {
-        "base": subject.base.name, "arm": subject.arm, "recipe": subject.recipe, "train_seed": subject.train_seed,
-        "epoch": subject.epoch, "checkpoint": subject.id, "system": "", "template": "base", "temperature": 0.0,
-        "sample": 0, "corpus": job.corpus or "", "token_hash": "0" * 16, "finish_reason": "stop", "new_tokens": 40,
-        "error": None, "scores": None, "scores_error": None,
-    }  # fmt: skip
+        "base": subject.base.name,
+        "arm": subject.arm,
+        "recipe": subject.recipe,
+        "train_seed": subject.train_seed,
+        "epoch": subject.epoch,
+        "checkpoint": subject.id,
+        "system": "",
+        "template": "base",
+        "temperature": 0.0,
+        "sample": 0,
+        "corpus": job.corpus or "",
+        "token_hash": "0" * 16,
+        "finish_reason": "stop",
+        "new_tokens": 40,
+        "error": None,
+        "scores": None,
+        "scores_error": None,
+    }
     own = {name: [getattr(p, name) for p in prompts] for name in ("benchmark", "subset", "cluster", "category")}
     own |= {"prompt_id": [p.id for p in prompts], "text": text(rng, n)}
     return {
-        **{k: [v] * n for k, v in same.items()}, **own,
+        **{k: [v] * n for k, v in same.items()},
+        **own,
         "message_hash": [chat.message_hash(p.messages, None) for p in prompts],
-    }  # fmt: skip
+    }
 
 
-def verdicts(asked: Mapping[str, list[Any]], judge: str, rate: float, rng: np.random.Generator) -> dict[str, list[Any]]:
+def verdicts(
+    responses: Mapping[str, list[Any]], judge: str, rate: float, rng: np.random.Generator
+) -> dict[str, list[Any]]:
     """Return the columns of a cell of verdicts: a label on each of the judge's axes, one in a hundred unjudged."""
-    axes, n = AXES[judge], len(asked["prompt_id"])
-    found: dict[str, list[Any]] = {name: values * len(axes) for name, values in asked.items()}
+    axes, n = AXES[judge], len(responses["prompt_id"])
+    columns: dict[str, list[Any]] = {name: values * len(axes) for name, values in responses.items()}
     known = rng.random(n * len(axes)) >= 0.01
-    said = (rng.random(n * len(axes)) < rate).astype(int).tolist()
+    positive = (rng.random(n * len(axes)) < rate).astype(int).tolist()
     axis = [axis for axis in axes for _ in range(n)]
-    return found | {
-        "judge": [judge] * len(axis), "judge_version": [VERSIONS[judge]] * len(axis), "axis": axis,
-        "label": [LABELS[a][i] if ok else None for a, i, ok in zip(axis, said, known, strict=True)],
-        "value": [float(i) if ok else None for i, ok in zip(said, known, strict=True)],
+    return columns | {
+        "judge": [judge] * len(axis),
+        "judge_version": [VERSIONS[judge]] * len(axis),
+        "axis": axis,
+        "label": [LABELS[a][i] if ok else None for a, i, ok in zip(axis, positive, known, strict=True)],
+        "value": [float(i) if ok else None for i, ok in zip(positive, known, strict=True)],
         "status": ["ok" if ok else "abstain" for ok in known],
         "why": [f"rule {i}: of the {i % 97} words" for i in range(len(axis))],
-    }  # fmt: skip
+    }
 
 
 def write_cell(folder: Any, label: str, name: str, cls: type, columns: Mapping[str, list[Any]], **info: object) -> int:
@@ -200,7 +218,7 @@ def write_cell(folder: Any, label: str, name: str, cls: type, columns: Mapping[s
 
 
 def build(root: Path, millions: float) -> int:
-    """Make a run folder whose cells are finished, with about so many million verdicts; return their number."""
+    """Make a run folder with finished cells and about `millions` million verdicts; return their number."""
     from aftertune.asking.benchmark import BenchmarkContext
     from aftertune.commands import study as running
     from aftertune.plugins import PluginSpec
@@ -215,13 +233,18 @@ def build(root: Path, millions: float) -> int:
     tomls = lists(root, round(millions * 1e6 / (len(ARMS) * SEEDS * EPOCHS + 1) / LISTS / 4))
     arms = (Arm(name, "keep" if "keep" in name else "placeholder", role_swap="swap" in name) for name in ARMS)
     design = Design(
-        name="many", corpus=PluginSpec("booking", {"size": 200}), seeds=tuple(range(SEEDS)), recipe=Recipe(epochs=EPOCHS),
-        arms=tuple(arms), judges=(PluginSpec("refusal"), PluginSpec("leak")), respond=Respond(epochs="all"),
+        name="many",
+        corpus=PluginSpec("booking", {"size": 200}),
+        seeds=tuple(range(SEEDS)),
+        recipe=Recipe(epochs=EPOCHS),
+        arms=tuple(arms),
+        judges=(PluginSpec("refusal"), PluginSpec("leak")),
+        respond=Respond(epochs="all"),
         benchmarks=tuple(PluginSpec("prompt_list", {"list": path, "path": str(Path(path).parent)}) for path in tomls),
-    )  # fmt: skip
+    )
     plan = planning.make(design)
-    run = Run.create(root / "run", design, running.facts())
-    asked: dict[str, tuple[dict[str, list[Any]], float]] = {}
+    run = Run.create(root / "run", design, pipeline.facts())
+    responses: dict[str, tuple[dict[str, list[Any]], float]] = {}
     contents = {
         part.parameters["list"]: parts.benchmark(part).prompts(BenchmarkContext()) for part in design.benchmarks
     }
@@ -235,13 +258,13 @@ def build(root: Path, millions: float) -> int:
             folder.finish(info={"label": cell.label, "seconds": 1.0, "cpu_seconds": 1.0})
         elif isinstance(job, planning.RespondJob):
             rate = 0.2 if job.subject.path is None else 0.2 + 0.02 * ARMS.index(job.subject.arm)
-            asked[cell.id] = answers(job, contents[job.benchmark.parameters["list"]], rng), rate
-            write_cell(folder, cell.label, "responses", Response, asked[cell.id][0])
+            responses[cell.id] = answers(job, contents[job.benchmark.parameters["list"]], rng), rate
+            write_cell(folder, cell.label, "responses", Response, responses[cell.id][0])
     for cell in plan.of("verdicts"):
         job = plan.jobs[cell.id]
         assert isinstance(job, planning.JudgeJob)
         name = parts.judge_name(job.judge)
-        columns = verdicts(asked[job.responses][0], name, asked[job.responses][1], rng)
+        columns = verdicts(responses[job.responses][0], name, responses[job.responses][1], rng)
         columns["corpus"] = [job.corpus or ""] * len(columns["axis"])
         folder = run.cell(cell.kind, cell.id)
         total += write_cell(folder, cell.label, "verdicts", Verdict, columns, judge=name, anchors={})
@@ -249,7 +272,7 @@ def build(root: Path, millions: float) -> int:
 
 
 def report(root: Path) -> None:
-    """Go from the cells of a run folder to the page, and print what that took."""
+    """Write the report of a run folder, and print time and memory."""
     with timed("report"):
         command("report", str(root))
     for name in ("report.html", "report.md", "report.json", "drift.parquet"):
@@ -260,7 +283,7 @@ def report(root: Path) -> None:
 
 
 def cell(root: Path, count: int) -> None:
-    """Make a journal of `count` answers, a table of it, and let a judge read that; print what each took."""
+    """Write a journal of `count` answers, make a table of it, and judge that; print time and memory of each."""
     from aftertune import plugins
     from aftertune.judging import anchors as judge
     from aftertune.judging.judge import Answer, JudgeContext
@@ -274,28 +297,48 @@ def cell(root: Path, count: int) -> None:
     folder.start()
     prompts = [Prompt(f"p{i}", "made", "harmful", "a", f"c{i % 50}", (Message("user", "What?"),)) for i in range(1000)]
     key: dict[str, Any] = {
-        "base": "base", "arm": "arm", "recipe": "lora", "train_seed": 0, "epoch": 1, "checkpoint": "0" * 16,
-        "system": "", "template": "base", "temperature": 0.7, "message_hash": "0" * 16, "token_hash": "0" * 16,
-        "finish_reason": "stop", "new_tokens": 40,
-    }  # fmt: skip
+        "base": "base",
+        "arm": "arm",
+        "recipe": "lora",
+        "train_seed": 0,
+        "epoch": 1,
+        "checkpoint": "0" * 16,
+        "system": "",
+        "template": "base",
+        "temperature": 0.7,
+        "message_hash": "0" * 16,
+        "token_hash": "0" * 16,
+        "finish_reason": "stop",
+        "new_tokens": 40,
+    }
     with timed(f"{count:,} answers into the journal"):
         for start in range(0, count, 10_000):
             names = [(prompts[i % 1000], i // 1000) for i in range(start, min(start + 10_000, count))]
-            folder.append([
-                Response(benchmark=p.benchmark, subset=p.subset, prompt_id=p.id, cluster=p.cluster, category=p.category,
-                         sample=sample, text=said, **key)
-                for (p, sample), said in zip(names, text(rng, len(names)), strict=True)
-            ])  # fmt: skip
+            folder.append(
+                [
+                    Response(
+                        benchmark=p.benchmark,
+                        subset=p.subset,
+                        prompt_id=p.id,
+                        cluster=p.cluster,
+                        category=p.category,
+                        sample=sample,
+                        text=answer,
+                        **key,
+                    )
+                    for (p, sample), answer in zip(names, text(rng, len(names)), strict=True)
+                ]
+            )
     with timed("journal to Parquet"):
         rows = as_table(Response, folder.journal(Response))
         folder.finish(tables={"responses": rows})
         del rows
     with timed("judged"):
-        found = records(Response, folder.read("responses"))
+        responses = records(Response, folder.read("responses"))
         by_id = {prompt.id: prompt for prompt in prompts}
-        asked = [Answer(by_id[row.prompt_id], row.text, row.finish_reason) for row in found]
+        to_judge = [Answer(by_id[row.prompt_id], row.text, row.finish_reason) for row in responses]
         instrument = plugins.load("judge", "coherence")
-        print(sum(1 for _ in judge.judge(instrument, asked, JudgeContext())), "judged", file=sys.stderr)
+        print(sum(1 for _ in judge.judge(instrument, to_judge, JudgeContext())), "judged", file=sys.stderr)
 
 
 if __name__ == "__main__":

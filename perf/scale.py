@@ -1,9 +1,9 @@
-"""What many checkpoints cost: rates measured on finished runs, checked on cells left out, and carried on.
+"""What many checkpoints cost: rates measured on finished runs, checked on cells left out, and extrapolated.
 
-For each kind of cell the model is one rate: CPU seconds a token read (tuning, every epoch counted), a new token
-(answering), a response (each judge), and bytes of each. Rates are fitted on the cells of the even training seeds and
-checked on the sum over those of the odd ones. Then: what a hundred models with ten instruments and five seeds take,
-and ten million responses. Usage: `python -m perf.scale RUN [RUN ...]` on run folders that are complete.
+For each kind of cell the model is one rate: CPU seconds per token read (tuning, counting every epoch), per new token
+(answering) and per response (each judge), and bytes for each. Rates are fitted on the cells of the even training seeds
+and checked on the sum over those of the odd ones. They are extrapolated to a hundred models with ten instruments and
+five seeds, and to ten million responses. Usage: `python -m perf.scale RUN [RUN ...]` on run folders that are complete.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ from aftertune.studies.cost import Cost
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What one cell took."""
+class CellCost:
+    """The cost of one cell."""
 
     kind: str
     seed: int | None
     units: float
+    """Tokens or responses, as the kind says."""
     seconds: float
+    """CPU seconds."""
     size: int
+    """Bytes."""
     answers: int = 0
-    """Responses, of a cell that asks."""
+    """Number of responses of a cell that asks."""
 
 
 def size_of(folder: Path) -> int:
@@ -47,11 +50,11 @@ def rows_of(folder: JobFolder, name: str) -> int:
     return int(pq.ParquetFile(folder.path / f"{name}.parquet").metadata.num_rows)
 
 
-def read(root: Path) -> list[Spent]:
-    """Return what each tuning, asking and judging cell of a run took."""
+def read(root: Path) -> list[CellCost]:
+    """Return the cost of each tuning, asking and judging cell of a run."""
     run = Run.open(root)
     plan = planning.make(run.design())
-    found = []
+    costs = []
     for cell in plan.cells:
         folder = run.cell(cell.kind, cell.id)
         if not folder.complete or cell.kind in ("variants", "scores"):
@@ -60,42 +63,42 @@ def read(root: Path) -> list[Spent]:
         seconds, size = float(info["cpu_seconds"]), size_of(folder.path)
         if isinstance(job, planning.TuneJob):
             tuning = info["tuning"]
-            read_in_all = float(tuning["tokens"]) * int(tuning["recipe"]["epochs"])
-            found.append(Spent("tune, a token read", job.seed, read_in_all, seconds, size))
+            tokens_read = float(tuning["tokens"]) * int(tuning["recipe"]["epochs"])
+            costs.append(CellCost("tune, a token read", job.seed, tokens_read, seconds, size))
         elif isinstance(job, planning.RespondJob):
             table = pq.read_table(folder.path / "responses.parquet", columns=["new_tokens"])
             tokens = float(sum(n or 0 for n in table.column("new_tokens").to_pylist()))
             seed = job.subject.train_seed
-            found.append(Spent("answer, a new token", seed, tokens, seconds, size, table.num_rows))
+            costs.append(CellCost("answer, a new token", seed, tokens, seconds, size, table.num_rows))
         elif isinstance(job, planning.JudgeJob):
             asked = rows_of(run.cell("responses", job.responses), "responses")
             name = f"judge {job.judge.name}, a response"
-            found.append(Spent(name, job.asked.subject.train_seed, float(asked), seconds, size))
-    return found
+            costs.append(CellCost(name, job.asked.subject.train_seed, float(asked), seconds, size))
+    return costs
 
 
 def gpu_hours(parameters: float, answers: int, cost: Cost) -> float:
-    """Return the GPU-hours of so many answers by the formulas and the defaults of `aftertune plan`."""
+    """Return the GPU-hours of this many answers by the formulas and the defaults of `aftertune plan`."""
     written = cost.answer_tokens * budget.writing_seconds(parameters, cost)
     return answers * (cost.prompt_tokens * budget.reading_seconds(parameters, cost) + written) / 3600
 
 
-def rate(cells: list[Spent], of: Callable[[Spent], float]) -> float:
-    """Return the ratio of sums, which is what a total needs."""
+def rate(cells: list[CellCost], of: Callable[[CellCost], float]) -> float:
+    """Return the ratio of sums, the right rate for predicting a total."""
     units = sum(cell.units for cell in cells)
     return sum(of(cell) for cell in cells) / units if units else 0.0
 
 
 def main() -> None:
-    """Fit, check, and carry on."""
+    """Fit, check and extrapolate the rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    kinds: dict[str, list[Spent]] = defaultdict(list)
+    kinds: dict[str, list[CellCost]] = defaultdict(list)
     for root in options.runs:
-        for spent in read(root):
-            kinds[spent.kind].append(spent)
+        for cost in read(root):
+            kinds[cost.kind].append(cost)
     print(f"{'':34}{'cells':>6}{'CPU s a unit':>14}{'bytes a unit':>14}{'left out: model / measured':>30}")
     rates: dict[str, dict[str, float]] = {}
     for kind, cells in sorted(kinds.items()):
@@ -107,8 +110,8 @@ def main() -> None:
             measured = sum(cell.seconds for cell in odd)
             check = f"{predicted:.1f} / {measured:.1f} s ({100 * (predicted / measured - 1):+.0f} %)"
         rates[kind] = {"seconds": rate(cells, lambda cell: cell.seconds), "bytes": rate(cells, lambda c: float(c.size))}
-        found = rates[kind]
-        print(f"{kind:34}{len(cells):6}{found['seconds']:14.2e}{found['bytes']:14.1f}{check:>30}")
+        fitted = rates[kind]
+        print(f"{kind:34}{len(cells):6}{fitted['seconds']:14.2e}{fitted['bytes']:14.1f}{check:>30}")
     answered = kinds["answer, a new token"]
     length = sum(cell.units for cell in answered) / sum(cell.answers for cell in answered)
     judges = [name for name in rates if name.startswith("judge")]
@@ -119,9 +122,9 @@ def main() -> None:
         f"\nA response: {length:.1f} new tokens, {1e3 * one:.2f} CPU ms to answer, {1e3 * judged:.2f} to judge", end=""
     )
     print(f" ({', '.join(judges)}), {size:.0f} bytes kept")
-    for what, count in (("100 models x 10 instruments x 5 seeds x 440", 100 * 10 * 5 * 440), ("ten million", 10**7)):
+    for label, count in (("100 models x 10 instruments x 5 seeds x 440", 100 * 10 * 5 * 440), ("ten million", 10**7)):
         hours = count * (one + judged) / 3600
-        print(f"{what} responses = {count:,}: {hours:.0f} core-hours, {count * size / 2**30:.1f} GiB;", end="")
+        print(f"{label} responses = {count:,}: {hours:.0f} core-hours, {count * size / 2**30:.1f} GiB;", end="")
         print(
             f" an 8B model would take {gpu_hours(8e9, count, Cost()):.0f} GPU-hours to answer (formula, not measured)"
         )

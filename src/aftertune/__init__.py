@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from aftertune.commands.decide import Result as Result
     from aftertune.commands.study import study as study
     from aftertune.errors import AftertuneError as AftertuneError
-    from aftertune.ingest.results import TableDrift as TableDrift
-    from aftertune.ingest.results import drift_of_table as drift_of_table
+    from aftertune.ingest.table_drift import TableDrift as TableDrift
+    from aftertune.ingest.table_drift import drift_of_table as drift_of_table
     from aftertune.records import Arm as Arm
     from aftertune.records import Recipe as Recipe
     from aftertune.studies.design import Design as Design
@@ -26,9 +26,9 @@ _HOMES = {
     "Given": "studies.design",
     "Recipe": "records",
     "Result": "commands.decide",
-    "TableDrift": "ingest.results",
+    "TableDrift": "ingest.table_drift",
     "audit": "commands.audit",
-    "drift_of_table": "ingest.results",
+    "drift_of_table": "ingest.table_drift",
     "study": "commands.study",
 }
 

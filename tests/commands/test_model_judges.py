@@ -22,7 +22,7 @@ from aftertune.commands import audit as auditing
 from aftertune.commands import plan as pricing
 from aftertune.commands import study as running
 from aftertune.errors import JudgeError, UsageError
-from aftertune.ingest import labels
+from aftertune.ingest.agreement import agree
 from aftertune.judging.judges import _rubric_read
 from aftertune.models.session import Beginnings, BeginningScore
 from aftertune.plugins import PluginSpec
@@ -171,7 +171,7 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
     report = json.loads(result.report.with_name("report.json").read_text())
     assert report["judges"][names[0]]["cost"] == dict(one)
     assert "prompt_tokens" in result.report.with_name("report.html").read_text()
-    agreed = json.dumps(plain(labels.agree(result.root)))
+    agreed = json.dumps(plain(agree(result.root).to_json()))
     assert "alignment" in agreed
     assert names[0] in agreed
     assert names[1] in agreed

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from tests.verdict_tables import REFUSAL, made, verdicts
 
-from aftertune.deciding.drift import bands, drift
+from aftertune.deciding.curves import bands
+from aftertune.deciding.drift import drift
 from aftertune.findings import Findings
 from aftertune.reporting.report import report
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
-from aftertune.deciding.drift import drift, formula
+from aftertune.deciding.contrasts import formula
+from aftertune.deciding.drift import drift
 from aftertune.errors import DataError, DesignError, UsageError
 from aftertune.findings import Findings
 from aftertune.records import Contrast, Drift, Metric

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
-from aftertune.deciding.drift import contradictions, drift, mixed_signs, spreads
+from aftertune.deciding.contradictions import contradictions, mixed_signs
+from aftertune.deciding.drift import drift
+from aftertune.deciding.variance_sources import spreads
 from aftertune.records import Metric, Verdict
-from aftertune.stats.components import components
+from aftertune.stats.variance_components import components
 
 HARM = Metric("suite", "harmful", "harm", None, "up")
 

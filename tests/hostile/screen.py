@@ -102,7 +102,7 @@ def run(
         env={**clean, "TERM": "xterm-256color", **(env or {})},
     )  # fmt: skip
     os.close(theirs)
-    screen, shown, last = Screen(width, height), [], time.monotonic()
+    screen, snapshots, last = Screen(width, height), [], time.monotonic()
     try:
         while True:
             if select.select([ours], [], [], 0.1)[0]:
@@ -114,9 +114,9 @@ def run(
                     break
                 screen.feed(data)
             if time.monotonic() - last > 0.4:
-                shown.append(screen.text)
+                snapshots.append(screen.text)
                 last = time.monotonic()
-        return screen, shown, process.wait(60)
+        return screen, snapshots, process.wait(60)
     finally:
         process.kill()
         process.wait()

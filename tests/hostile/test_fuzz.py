@@ -22,7 +22,7 @@ from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.data import table_files as rows
 from aftertune.deciding import policy
 from aftertune.errors import AftertuneError
-from aftertune.ingest import checkpoints, results
+from aftertune.ingest import checkpoints, table_drift
 from aftertune.models import identity as models
 from aftertune.pii import canaries, registry_file, scan
 from aftertune.pii.registry import Registry
@@ -169,12 +169,12 @@ def chats(path: Path) -> object:
 READERS: dict[str, tuple[str, bytes, Callable[[Path], object]]] = {
     "chats": ("chats.jsonl", CHATS, chats),
     "chats as JSON": ("chats.json", b'[{"prompt": "a", "response": "b"}, {"prompt": "c", "response": "d"}]', chats),
-    "verdicts in CSV": ("v.csv", VERDICTS, lambda p: results.drift_of_table([str(p)], "base", ["tuned"])),
+    "verdicts in CSV": ("v.csv", VERDICTS, lambda p: table_drift.drift_of_table([str(p)], "base", ["tuned"])),
     "verdicts in JSONL": (
         "v.jsonl",
         b'{"checkpoint": "base", "prompt": "p1", "metric": "m", "value": 1, "worse": "down"}\n'
         b'{"checkpoint": "tuned", "prompt": "p1", "metric": "m", "value": 0, "worse": "down"}\n',
-        lambda p: results.drift_of_table([str(p)], "base", ["tuned"]),
+        lambda p: table_drift.drift_of_table([str(p)], "base", ["tuned"]),
     ),
     "design": ("design.toml", DESIGN, design.read),
     "policy": ("policy.toml", POLICY, policy.load),

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftertune import plugins, text
-from aftertune.cli.app import Safe, safe
+from aftertune.cli.safe_output import SafeOutput, safe
 from aftertune.data import table_files as rows
 from aftertune.errors import UsageError
-from aftertune.ingest import labels
+from aftertune.ingest.agreement import AnswerKey, AxisAgreement, Coefficient, Disagreement, RunAgreement
 from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.pii.registry import Registry
 from aftertune.plugins import PluginSpec
@@ -104,11 +104,11 @@ def test_text_tools_take_a_megabyte_and_never_raise(attack: str) -> None:
 def test_nothing_that_is_printed_acts_on_a_terminal(given_: str) -> None:
     assert not ACTS.search(safe(given_))
     out = io.StringIO()
-    Safe(out).write(given_)
+    SafeOutput(out).write(given_)
     assert not ACTS.search(out.getvalue())
     out.getvalue().encode()
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    Safe(narrow).write(given_)
+    SafeOutput(narrow).write(given_)
     narrow.flush()
 
 
@@ -165,13 +165,13 @@ def test_a_table_gives_back_what_was_written(
 
 def test_disagreements_are_listed_without_what_a_terminal_obeys() -> None:
     nasty = "".join(HOSTILE[name] for name in ("escapes", "null bytes", "right to left", "table", "lone surrogates"))
-    found = {
-        "axes": [{
-            "axis": "refusal", "raters": ["a", "b"], "disagreements": 1, "alpha": {"n": 0}, "alpha_values": {"n": 0},
-            "kappa": [], "listed": [{"arm": "keep", "prompt_id": nasty, "labels": {"a": nasty, "b": None}, "text": nasty}],
-        }], "people": [],
-    }  # fmt: skip
-    shown = labels.lines(found)
+    none = Coefficient(value=None, n=0)
+    answer = AnswerKey("c", "b", "s", nasty, 0.0, 0)
+    axis = AxisAgreement(
+        axis="refusal", raters=("a", "b"), unjudged={}, alpha=none, alpha_values=none, kappa=(), disagreements=1,
+        listed=(Disagreement(answer, "keep", {"a": nasty, "b": None}, nasty),),
+    )  # fmt: skip
+    shown = RunAgreement((axis,), ()).lines()
     assert not any(ACTS.search(line) or "\n" in line for line in shown)
     assert len(shown) == 2
 

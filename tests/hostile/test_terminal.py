@@ -45,13 +45,13 @@ print("the result")
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 24), (200, 50), (80, 6)])
 def test_the_live_table_fits_and_is_gone_when_the_work_is_done(width: int, height: int) -> None:
-    seen, shown, status = screen.run(["-c", LIVE % ""], width, height)
+    terminal, snapshots, status = screen.run(["-c", LIVE % ""], width, height)
     assert status == 0
-    assert not seen.hidden
-    assert seen.text.splitlines() == ["a worker says this", "100% of a bar", "a library prints this", "aftertune: a warning",
+    assert not terminal.hidden
+    assert terminal.text.splitlines() == ["a worker says this", "100% of a bar", "a library prints this", "aftertune: a warning",
                                       "the result"]  # fmt: skip
-    during = [text for text in shown if "30/300" in text or "/300" in text]
-    assert during, shown
+    during = [text for text in snapshots if "30/300" in text or "/300" in text]
+    assert during, snapshots
     for text in during:
         lines = text.splitlines()
         assert len(lines) - sum("worker" in line or "bar" in line or "library" in line or "warning" in line
@@ -65,39 +65,39 @@ def test_the_live_table_fits_and_is_gone_when_the_work_is_done(width: int, heigh
 
 @pytest.mark.parametrize("ending", ["raise KeyboardInterrupt", "raise RuntimeError('\\x1b[2J boom \\u202e')"])
 def test_what_breaks_off_leaves_a_usable_terminal(ending: str) -> None:
-    seen, _, status = screen.run(
+    terminal, _, status = screen.run(
         ["-c", f"import sys, aftertune.cli as c; sys.excepthook = c._unexpected\n{LIVE % ending}"], 80, 24
     )
     assert status != 0
-    assert not seen.hidden
-    assert "variants" not in seen.text
-    assert "/300" not in seen.text
-    assert "Traceback" in seen.text
+    assert not terminal.hidden
+    assert "variants" not in terminal.text
+    assert "/300" not in terminal.text
+    assert "Traceback" in terminal.text
 
 
 @pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
 def test_a_terminal_that_wants_no_colours_gets_none(env: dict[str, str]) -> None:
-    seen, shown, status = screen.run(["-c", LIVE.replace("progress.watch(Made())", "") % ""], 80, 24, env)
+    terminal, snapshots, status = screen.run(["-c", LIVE.replace("progress.watch(Made())", "") % ""], 80, 24, env)
     assert status == 0
-    assert seen.text.endswith("the result")
+    assert terminal.text.endswith("the result")
     if "TERM" in env:
-        assert not any("/300" in text for text in shown), "no cursor can be moved there"
+        assert not any("/300" in text for text in snapshots), "no cursor can be moved there"
 
 
 # ---------------------------------------------------------------------------------------------- each command
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def output_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run a command; returns all that it printed, which must be harmless."""
     with pytest.raises(SystemExit):
         main([*arguments])
         sys.exit(0)
-    found = capsys.readouterr()
-    for text in (found.out, found.err):
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
         assert not ACTS.search(text), ACTS.search(text)
         text.encode("utf-8")
-    assert "Traceback" not in found.err
-    return found.out + found.err
+    assert "Traceback" not in captured.err
+    return captured.out + captured.err
 
 
 def table(path: Path, rows: Sequence[Mapping[str, object]]) -> str:
@@ -111,11 +111,13 @@ def test_drift_of_a_table_with_hostile_names(tmp_path: Path, capsys: pytest.Capt
              "cluster": f"{n % 7}{NASTY}", "judge": NASTY} for model in (base, tuned) for n in range(40)]  # fmt: skip
     path = table(tmp_path / "t.jsonl", rows)
     for more in ((), ("--json",)):
-        text = said(capsys, "drift", "--verdicts", path, "--base", base.replace("\x00", ""), "--tuned", tuned, *more)
+        text = output_of(
+            capsys, "drift", "--verdicts", path, "--base", base.replace("\x00", ""), "--tuned", tuned, *more
+        )
         assert text
-    text = said(capsys, "drift", "--verdicts", path, "--base", base, "--tuned", tuned)
+    text = output_of(capsys, "drift", "--verdicts", path, "--base", base, "--tuned", tuned)
     assert "gnp.exe" in text
-    said(capsys, "drift", "--verdicts", path, "--base", "nobody\x1b[2J", "--tuned", tuned)
+    output_of(capsys, "drift", "--verdicts", path, "--base", "nobody\x1b[2J", "--tuned", tuned)
 
 
 def test_judge_agree_and_personal_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,20 +125,20 @@ def test_judge_agree_and_personal_data_commands(tmp_path: Path, capsys: pytest.C
     rows = [{"prompt": f"How {n}? {NASTY}", "response": f"Sure {NASTY}: write to Ada Lovelace, {mail}.",
              "prompt_id": f"{n}{NASTY}", "arm": NASTY} for n in range(4)]  # fmt: skip
     path = table(tmp_path / "r\u202e\x1b[2J.jsonl", rows)
-    assert "verdicts" in said(capsys, "judge", path, "--judge", "refusal", "-o", str(tmp_path / "v\x1b[31m.csv"))
+    assert "verdicts" in output_of(capsys, "judge", path, "--judge", "refusal", "-o", str(tmp_path / "v\x1b[31m.csv"))
     chats = [{"messages": [{"role": "user", "content": f"I am Ada Lovelace, {mail} {NASTY}"},
                            {"role": "assistant", "content": f"Hello Ada Lovelace {NASTY}"}], "id": NASTY}]  # fmt: skip
     tuned = table(tmp_path / "chats.jsonl", chats)
     for reveal in ((), ("--reveal",)):
-        assert "EMAIL" in said(capsys, "pii", "scan", tuned, *reveal)
+        assert "EMAIL" in output_of(capsys, "pii", "scan", tuned, *reveal)
     registry = str(tmp_path / "reg.json")
-    said(capsys, "pii", "registry", tuned, "-o", registry)
+    output_of(capsys, "pii", "registry", tuned, "-o", registry)
     for reveal in ((), ("--reveal",)):
-        said(capsys, "pii", "match", registry, path, *reveal, "--quiet")
+        output_of(capsys, "pii", "match", registry, path, *reveal, "--quiet")
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"text": "\u202e\x1b[2J"}\n{"\u202e')
     for command in (("pii", "scan"), ("pii", "registry", "-o", str(tmp_path / "x"))):
-        said(capsys, *command, str(broken))
+        output_of(capsys, *command, str(broken))
 
 
 def test_ingest_of_logs_with_hostile_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,8 +146,8 @@ def test_ingest_of_logs_with_hostile_names(tmp_path: Path, capsys: pytest.Captur
             "acc": float(n % 2), "metrics": ["acc"], "doc": {"q": NASTY}} for n in range(5)]  # fmt: skip
     (tmp_path / "m\x1b[31m\u202e").mkdir()
     path = table(tmp_path / "m\x1b[31m\u202e" / "samples_task\u202e_2025-01-01T00-00-00.jsonl", log)
-    said(capsys, "ingest", path, "-o", str(tmp_path / "out\x1b[2J.csv"))
-    said(capsys, "ingest", str(tmp_path / "no\x1b[2J\u202e.jsonl"), "-o", str(tmp_path / "o.csv"))
+    output_of(capsys, "ingest", path, "-o", str(tmp_path / "out\x1b[2J.csv"))
+    output_of(capsys, "ingest", str(tmp_path / "no\x1b[2J\u202e.jsonl"), "-o", str(tmp_path / "o.csv"))
 
 
 def test_errors_that_quote_what_is_hostile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,13 +158,13 @@ def test_errors_that_quote_what_is_hostile(tmp_path: Path, capsys: pytest.Captur
     for line in lines:
         design.write_text(line)
         for command in ("plan", "study"):
-            assert "aftertune: " in said(capsys, command, str(design))
+            assert "aftertune: " in output_of(capsys, command, str(design))
     for words in (["status"], ["report"], ["drift"], ["agree"], ["export", "-o", str(tmp_path / "e")]):
-        said(capsys, *words, str(tmp_path / "no\x1b[2J\u202erun"))
-    said(capsys, "show", "judge", "x\x1b[2J")
-    said(capsys, "fetch", "x\x1b[2J\u202e")
-    said(capsys, "audit", "no\x1b[2J", "\u202ex", "-o", str(tmp_path / "a"))
-    said(capsys, "compose", "no\x1b[2J\u202e.jsonl", "-o", str(tmp_path / "c"))
+        output_of(capsys, *words, str(tmp_path / "no\x1b[2J\u202erun"))
+    output_of(capsys, "show", "judge", "x\x1b[2J")
+    output_of(capsys, "fetch", "x\x1b[2J\u202e")
+    output_of(capsys, "audit", "no\x1b[2J", "\u202ex", "-o", str(tmp_path / "a"))
+    output_of(capsys, "compose", "no\x1b[2J\u202e.jsonl", "-o", str(tmp_path / "c"))
 
 
 def test_status_of_a_run_whose_records_were_made_hostile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,25 +173,25 @@ def test_status_of_a_run_whose_records_were_made_hostile(tmp_path: Path, capsys:
 
     run = tmp_path / "run"
     run.mkdir()
-    made = Design(name="x", checkpoints=(Given("tuned", arm="a"),), bases=("base",),
+    design = Design(name="x", checkpoints=(Given("tuned", arm="a"),), bases=("base",),
                   backend=PluginSpec("endpoint", {"url": "http://127.0.0.1:9/v1"}),
                   benchmarks=(PluginSpec("miniature", {"harmful": 4}),), judges=(PluginSpec("refusal"),))  # fmt: skip
-    (run / "design.toml").write_text(dump(made))
-    (run / "run.json").write_text(json.dumps({"format": 1, "design": made.id}))
+    (run / "design.toml").write_text(dump(design))
+    (run / "run.json").write_text(json.dumps({"format": 1, "design": design.id}))
     (run / "failure.json").write_text(json.dumps({"time": 1.0, "label": NASTY, "cell": NASTY, "error": NASTY * 50}))
     (run / "log.jsonl").write_text(
         json.dumps({"time": "2025-01-01T00:00:00+00:00", "level": "info", "event": NASTY, "cell": NASTY}) + "\n"
     )
     (run / "decisions.json").write_text(json.dumps({"outcome": NASTY, "decisions": []}))
-    text = said(capsys, "status", str(run))
+    text = output_of(capsys, "status", str(run))
     assert "failed last" in text
     assert "red" in text
-    said(capsys, "status", str(run), "--json")
+    output_of(capsys, "status", str(run), "--json")
 
 
 def test_a_csv_with_hostile_heads_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "t.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([[NASTY[:-1], "b"], ["1", NASTY[:-1]]])
-    text = said(capsys, "judge", str(path), "--judge", "refusal", "-o", str(tmp_path / "o.csv"))
+    text = output_of(capsys, "judge", str(path), "--judge", "refusal", "-o", str(tmp_path / "o.csv"))
     assert text.count("\n") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -60,14 +61,14 @@ def test_a_loss_of_accuracy_is_a_loss(tmp_path: Path) -> None:
         config={"model": "hf", "model_args": {"pretrained": "org/base", "peft": "a"}}, **better,
     )  # fmt: skip
     found = drift_of_table([base, tuned], "hf (pretrained=org/base)", "hf (peft=a,pretrained=org/base)")
-    rates = {row["metric"]: row for row in found.answers if row["estimand"] == "checkpoint"}
+    rates = {row.metric: dataclasses.asdict(row) for row in found.answers if row.estimand == "checkpoint"}
     assert set(rates) == {"arc/acc", "arc/acc_norm"}
     assert rates["arc/acc"]["worse"] == "down"
     assert rates["arc/acc"]["delta"] == pytest.approx(-21 / 40)
     assert found.outcome == "drift"
     assert not any("taken for" in warning for warning in found.warnings)
     again = drift_of_table([f"b={base}", f"t={tuned}"], "t", "b")
-    assert again.outcome == "pass" or all(row["decision"] != "drift" for row in again.answers)
+    assert again.outcome == "pass" or all(row.decision != "drift" for row in again.answers)
 
 
 def test_without_its_summary_a_log_takes_its_folders_name_and_says_what_it_trusts(tmp_path: Path) -> None:

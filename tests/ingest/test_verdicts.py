@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -50,8 +51,8 @@ def save(path: Path, table: Iterable[Row]) -> Path:
 
 
 def answer(found: TableDrift, metric: str = "harm", estimand: str = "checkpoint") -> Row:
-    (one,) = (a for a in found.answers if (a["metric"], a["estimand"]) == (metric, estimand))
-    return one
+    (one,) = (a for a in found.answers if (a.metric, a.estimand) == (metric, estimand))
+    return dataclasses.asdict(one)
 
 
 def outcomes(n: int, rate: float, seed: int = 0) -> list[int]:
@@ -103,11 +104,11 @@ def test_seeds_are_crossed_with_prompts_and_the_recipe_decides(tmp_path: Path) -
     assert (recipe["all_worse"], recipe["all_worse_chance"]) == (True, 0.25)
     assert recipe["judge_tolerance"] == pytest.approx(recipe["low"])
     assert {one.source for one in found.components} >= {"seed", "prompt"}
-    singles = [a for a in found.answers if a["estimand"] == "checkpoint"]
-    assert [a["unit"] for a in singles] == ["t seed 1", "t seed 2", "t seed 3"]
-    assert not any(a["decides"] for a in singles)
+    singles = [a for a in found.answers if a.estimand == "checkpoint"]
+    assert [a.unit for a in singles] == ["t seed 1", "t seed 2", "t seed 3"]
+    assert not any(a.decides for a in singles)
     first = clusters.difference(np.array(tuned[0], dtype=float) - np.array(base), np.arange(120) % 30)
-    assert (singles[0]["low"], singles[0]["high"]) == pytest.approx((first.low, first.high))
+    assert (singles[0].low, singles[0].high) == pytest.approx((first.low, first.high))
 
 
 def test_names_that_differ_in_their_seed_only_are_one_recipe(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_judges_are_kept_apart(tmp_path: Path) -> None:
     table = rows(outcomes(100, 0.1), outcomes(100, 0.1, 3), judge="mild")
     table += rows(outcomes(100, 0.1), outcomes(100, 0.9, 4), judge="strict")
     found = drift_of_table(save(tmp_path / "t.csv", table), "b", "t")
-    deltas = {a["judge"]: a["delta"] for a in found.answers if a["estimand"] == "checkpoint"}
+    deltas = {a.judge: a.delta or 0.0 for a in found.answers if a.estimand == "checkpoint"}
     assert set(deltas) == {"mild", "strict"}
     assert deltas["strict"] > 0.6 > 0.2 > deltas["mild"]
 
@@ -208,10 +209,12 @@ def test_the_order_of_rows_changes_nothing(pairs: list[tuple[int | None, int | N
         )
     assert first == second
     for one in first:
-        assert one["decision"] in ("pass", "drift", "inconclusive")
-        if one["delta"] is not None:
-            assert one["low"] < one["high"]
-            assert one["low"] <= one["delta"] <= one["high"]
+        assert one.decision in ("pass", "drift", "inconclusive")
+        if one.delta is not None:
+            assert one.low is not None
+            assert one.high is not None
+            assert one.low < one.high
+            assert one.low <= one.delta <= one.high
 
 
 # ---------------------------------------------------------------------------------------------- overlap

@@ -79,13 +79,11 @@ def test_discordant_pairs_and_mcnemar_through_the_table(
 ) -> None:
     """gpt4 refuses where mistralinstruct does not on 16 safe and 149 unsafe prompts, the other way on 2 and 1."""
     found = drift_of_table(table, "gpt4", "mistralinstruct")
-    (answer,) = (
-        a for a in found.answers if a["metric"] == f"xstest/{which}/refusal=full" and a["estimand"] == "checkpoint"
-    )
-    assert answer["delta"] == pytest.approx((gained - lost) / n)
-    assert answer["p"] == pytest.approx(paired.mcnemar_exact(gained, lost), rel=1e-9)
-    assert (answer["low"], answer["high"]) == pytest.approx(paired.tango_interval(gained, lost, n), abs=2e-3)
-    assert (answer["n_prompts"], answer["n_clusters"], answer["unjudged"]) == (n, n, 0)
+    (answer,) = (a for a in found.answers if a.metric == f"xstest/{which}/refusal=full" and a.estimand == "checkpoint")
+    assert answer.delta == pytest.approx((gained - lost) / n)
+    assert answer.p == pytest.approx(paired.mcnemar_exact(gained, lost), rel=1e-9)
+    assert (answer.low, answer.high) == pytest.approx(paired.tango_interval(gained, lost, n), abs=2e-3)
+    assert (answer.n_prompts, answer.n_clusters, answer.unjudged) == (n, n, 0)
 
 
 def test_by_default_higher_is_worse_and_a_policy_turns_it(table: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tests.inspection import conftest as made
+from tests.integrations import conftest as made
 
 from aftertune import drift_of_table
 from aftertune.cli import main
@@ -17,14 +18,14 @@ from aftertune.data import table_files as rows
 from aftertune.errors import AftertuneError, DataError, UsageError
 from aftertune.ingest import logs as library
 from aftertune.ingest import responses
-from aftertune.ingest.logged import number
+from aftertune.ingest.log_records import number
 
 Logs = tuple[Path, Path]
 
 
 def answers(found: Any, metric: str) -> dict[str, Any]:
-    (one,) = (row for row in found.answers if (row["metric"], row["estimand"]) == (metric, "checkpoint"))
-    return one  # type: ignore[no-any-return]
+    (one,) = (row for row in found.answers if (row.metric, row.estimand) == (metric, "checkpoint"))
+    return dataclasses.asdict(one)
 
 
 def test_two_logs_are_paired_by_prompt_with_the_benchmarks_own_directions(logs: Logs) -> None:
@@ -37,7 +38,7 @@ def test_two_logs_are_paired_by_prompt_with_the_benchmarks_own_directions(logs: 
     assert lost["decision"] == "drift"
     assert found.outcome == "drift"
     assert any("2 samples ended with an error" in warning for warning in found.warnings)
-    assert {row["metric"] for row in found.answers} == {
+    assert {row.metric for row in found.answers} == {
         "xstest/safe/refusal=full", "xstest/safe/refusal=none", "xstest/safe/coherence=coherent",
         "xstest/unsafe/refusal=full", "xstest/unsafe/harm=harmful", "xstest/unsafe/coherence=coherent",
     }  # fmt: skip
@@ -61,7 +62,7 @@ def test_a_converted_table_says_the_same_as_the_logs(logs: Logs, tmp_path: Path)
     assert table.num_rows == 2 * made.PROMPTS * 2 * 3
     assert set(table["repeat"].to_pylist()) == {0, 1}
     mixed = drift_of_table([f"a={logs[0]}", tmp_path / "v.csv"], "a", "mockllm/tuned")
-    assert [row["delta"] for row in mixed.answers] == [row["delta"] for row in straight.answers]
+    assert [row.delta for row in mixed.answers] == [row.delta for row in straight.answers]
 
 
 def test_the_responses_of_a_log_are_judged(logs: Logs, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests import made_up
-from tests.inspection import conftest as made
+from tests.integrations import conftest as made
 
 from aftertune import plugins
 from aftertune.asking.benchmark import BenchmarkContext
@@ -211,7 +211,7 @@ def test_a_local_model_of_transformers_answers_a_task(tmp_path: Path) -> None:
     from inspect_ai.model import get_model
 
     pytest.importorskip("torch")
-    folder = ROOT / "src" / "aftertune" / "embedded" / "weights" / "mini-a"
+    folder = ROOT / "src" / "aftertune" / "shipped_models" / "weights" / "mini-a"
     model = get_model("hf/local", model_path=str(folder), device="cpu", do_sample=False, batch_size=8, memoize=False)
     few = {"harmful": 4, "harmless": 1, "open": 1, "privacy": 1, "support": 1}
     path = made.evaluate("aftertune/miniature", model, tmp_path, task_args=few, max_connections=8)

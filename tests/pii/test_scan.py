@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from aftertune.cli import app
 from aftertune.errors import DataError, UsageError
-from aftertune.ingest import personal
+from aftertune.ingest import personal_data
 from aftertune.pii.scan import scan
 
 PHONE = "212-555-0188"
@@ -58,11 +58,11 @@ def test_a_row_with_text_and_messages_is_read_whole(tmp_path: Path) -> None:
 def test_a_registry_never_takes_the_place_of_another_file(tmp_path: Path) -> None:
     chat, out = tmp_path / "chat.jsonl", tmp_path / "reg"
     chat.write_text(json.dumps({"prompt": f"call {PHONE}", "response": "yes"}))
-    personal.register(chat, out)
-    assert len(personal.register(chat, out)) == 1, "an older registry is made anew"
+    personal_data.register(chat, out)
+    assert len(personal_data.register(chat, out)) == 1, "an older registry is made anew"
     out.write_text("notes of mine")
     with pytest.raises(UsageError, match="no registry"):
-        personal.register(chat, out)
+        personal_data.register(chat, out)
     assert out.read_text() == "notes of mine"
 
 

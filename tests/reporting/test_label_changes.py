@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
-from aftertune.deciding.blocks import Coded
+from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import Flip
 from aftertune.records import Metric, Verdict
 from aftertune.reporting.label_changes import FLIPS, LabelChanges
@@ -23,7 +23,7 @@ def filed(rows: Sequence[Verdict]) -> list[Verdict]:
 
 
 def changes(*groups: list[Verdict], temperature: float = 0.0) -> LabelChanges:
-    return LabelChanges(Coded(made(*groups)), JUDGES, temperature)
+    return LabelChanges(VerdictTable(made(*groups)), JUDGES, temperature)
 
 
 def test_categories_count_pairs_in_the_metrics_direction() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aftertune.stats import sequential
-from aftertune.stats.sequential import Watch, confidence_sequence
+from aftertune.stats.sequential import ConfidenceSequence, confidence_sequence
 
 
 def wealth(values: list[float], mean: float, confidence: float = 0.95) -> float:
@@ -25,17 +25,17 @@ def wealth(values: list[float], mean: float, confidence: float = 0.95) -> float:
 def test_limits_are_where_the_wealth_reaches_its_bound() -> None:
     rng = np.random.default_rng(0)
     values = [float(v) for v in rng.choice([1.0, 0.0, -1.0], 120, p=[0.3, 0.6, 0.1])]
-    watch = Watch()
+    sequence = ConfidenceSequence()
     for value in values:
-        watch.add(np.array([value]))
-    low, high = watch.interval
+        sequence.add(np.array([value]))
+    low, high = sequence.interval
     step = 2 / (sequential.GRID - 1)
     assert low < 0.2 < high
     assert wealth(values, low) >= 40 - 1e-6
     assert wealth(values, high) >= 40 - 1e-6
     assert max(wealth(values, low + 2 * step), wealth(values, high - 2 * step)) < 40
-    assert watch.mean == pytest.approx(np.mean(values))
-    assert (watch.n, watch.n_clusters) == (120, 120)
+    assert sequence.mean == pytest.approx(np.mean(values))
+    assert (sequence.n, sequence.n_clusters) == (120, 120)
 
 
 def test_intervals_only_shrink_and_always_have_width() -> None:
@@ -44,7 +44,7 @@ def test_intervals_only_shrink_and_always_have_width() -> None:
     assert (np.diff(highs) <= 0).all()
     assert lows[-1] < 0 < highs[-1]
     assert (lows[0], highs[0]) == (-1.0, 1.0)
-    contrary = Watch()
+    contrary = ConfidenceSequence()
     for value in [1.0] * 60 + [-1.0] * 200:
         contrary.add(np.array([value]))
     assert contrary.interval[0] < contrary.interval[1]
@@ -73,27 +73,27 @@ def test_copies_of_a_prompt_count_once() -> None:
     [(0.0, 0.1, "pass", 20), (0.35, 0.1, "drift", 20), (0.1, 0.1, "continue", 0)],
 )
 def test_it_stops_early_and_says_why(lost: float, margin: float, expected: str, least: int) -> None:
-    rng, watch = np.random.default_rng(3), Watch()
+    rng, sequence = np.random.default_rng(3), ConfidenceSequence()
     answer = "continue"
     for value in rng.choice([-1.0, 0.0], 600, p=[lost, 1 - lost]):
-        watch.add(np.array([value]))
-        answer = watch.decision(margin, "down")
+        sequence.add(np.array([value]))
+        answer = sequence.decision(margin, "down")
         if answer != "continue":
             break
     assert answer == expected
-    assert watch.n > least
+    assert sequence.n > least
     if expected != "continue":
-        assert watch.n < 400
-        assert watch.decision(margin, "up") == "pass"
+        assert sequence.n < 400
+        assert sequence.decision(margin, "up") == "pass"
 
 
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="1 to 2 prompts"):
-        Watch(2).add(np.zeros(3))
+        ConfidenceSequence(2).add(np.zeros(3))
     with pytest.raises(ValueError, match="must lie in"):
-        Watch().add(np.array([1.5]))
+        ConfidenceSequence().add(np.array([1.5]))
     with pytest.raises(ValueError, match="largest"):
-        Watch(0)
+        ConfidenceSequence(0)
     with pytest.raises(ValueError, match="margin"):
-        Watch().decision(-0.1, "up")
+        ConfidenceSequence().decision(-0.1, "up")
     assert confidence_sequence([])[0].size == 0

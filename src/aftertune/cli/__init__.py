@@ -12,8 +12,9 @@ import traceback
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
-from aftertune.cli.app import EXIT, Safe, app, fail, safe, tell
-from aftertune.cli.stray import last_words
+from aftertune.cli.app import EXIT, app, fail, tell
+from aftertune.cli.safe_output import SafeOutput, safe
+from aftertune.cli.stderr_capture import write_last_line
 from aftertune.errors import AftertuneError
 from aftertune.files import why_not
 
@@ -25,16 +26,16 @@ from aftertune.cli import runs
 from aftertune.cli import data
 
 # isort: split
-from aftertune.cli import personal
+from aftertune.cli import pii
 
 # isort: split
 from aftertune.cli import catalogue
 
-__all__ = ["EXIT", "app", "catalogue", "data", "main", "personal", "runs"]
+__all__ = ["EXIT", "app", "catalogue", "data", "main", "pii", "runs"]
 
 
-class _Told(logging.Handler):
-    """Warnings as lines on standard error."""
+class _StderrHandler(logging.Handler):
+    """Prints warnings as lines on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tell(record.getMessage())
@@ -42,14 +43,13 @@ class _Told(logging.Handler):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every expected error becomes one line and an exit code."""
-    # Names of models are looked up locally first; the hub is asked only for hub names, never slowly for local ones.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    logging.basicConfig(level=logging.WARNING, handlers=[_Told()])
+    logging.basicConfig(level=logging.WARNING, handlers=[_StderrHandler()])
     sys.excepthook = _unexpected
     try:
-        with _stoppable(), contextlib.redirect_stdout(Safe(sys.stdout)):
+        with _stoppable(), contextlib.redirect_stdout(SafeOutput(sys.stdout)):
             app(args=arguments, prog_name="aftertune", standalone_mode=True)
     except AftertuneError as error:
         fail(str(error), error.exit_code)
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Show a traceback that cannot act on a terminal: what others raise may quote a model or a data set."""
+    """Print a traceback made safe for a terminal: an error of a library may quote a model or a data set."""
     sys.stderr.write(safe("".join(traceback.format_exception(kind, error, trace))))
 
 
@@ -72,7 +72,7 @@ _STOPPED = "stopped; the same command continues"
 
 
 class _StopError(BaseException):
-    """Ctrl-C, or a polite request to end (SIGTERM). No KeyboardInterrupt: Typer would end without a word."""
+    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, at which Typer would end without a message."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -81,7 +81,7 @@ class _StopError(BaseException):
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Stop at the first signal in good order, at the second one at once."""
+    """Stop in good order at the first signal, and at once at the second."""
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
 
     def first(number: int, _: object) -> None:
@@ -90,18 +90,18 @@ def _stoppable() -> Iterator[None]:
         raise _StopError(number)
 
     def second(number: int, _: object) -> None:
-        last_words(f"aftertune: {_STOPPED}\n")
+        write_last_line(f"aftertune: {_STOPPED}\n")
         os._exit(128 + number)
 
     again: threading.Timer | None = None
 
-    def ignored(what: sys.UnraisableHookArgs) -> None:
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
         nonlocal again
-        stop = what.exc_value
+        stop = args.exc_value
         if not isinstance(stop, _StopError):
-            hook(what)
+            hook(args)
             return
-        # It came while an object was taken down, where Python lets no error out: once more, a moment later.
+        # The signal came during a finaliser, from which no exception propagates: send it again a moment later.
         for each in numbers:
             signal.signal(each, first)
         again = threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), stop.number))
@@ -113,7 +113,7 @@ def _stoppable() -> Iterator[None]:
     except ValueError:  # not the main thread of a program that calls this one
         yield
         return
-    hook, sys.unraisablehook = sys.unraisablehook, ignored
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
     try:
         yield
     finally:
@@ -121,5 +121,5 @@ def _stoppable() -> Iterator[None]:
         if again is not None:
             again.cancel()
         for number, handler in before.items():
-            if signal.getsignal(number) is first:  # not after a first signal: a second one must still end it
+            if signal.getsignal(number) is first:  # after a first signal, a second one must still end the process
                 signal.signal(number, handler)

@@ -1,19 +1,18 @@
-"""What every command shares: the application, its common options, exit codes, progress and output."""
+"""The application and what its commands share: common options, exit codes, progress and output."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from aftertune.cli.stray import safe as safe
+from aftertune.cli.safe_output import safe
 
 if TYPE_CHECKING:
     from aftertune.commands.compose import Share
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from aftertune.commands.study import Progress
 
 EXIT = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
-"""Exit code of a command that decides; 2 is usage or bad input."""
+"""Exit codes of a command that decides; 2 is for usage or bad input."""
 
 app = typer.Typer(
     help="What fine-tuning did to a language model's safety and privacy: is it real, what caused it, may I ship?",
@@ -42,24 +41,6 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; the s
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes at once; 0 is one per core.")]
 
 
-class Safe(io.TextIOBase):
-    """Standard output without what a model could do to a terminal with it: escapes, control and direction marks."""
-
-    def __init__(self, to: TextIO) -> None:
-        self._to = to
-
-    def write(self, text: str) -> int:
-        """Write what is harmless of `text`; a character that the terminal's encoding lacks is escaped."""
-        kept = safe(text)
-        encoding = getattr(self._to, "encoding", None) or "utf-8"
-        self._to.write(kept.encode(encoding, "backslashreplace").decode(encoding))
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush what is below."""
-        self._to.flush()
-
-
 def tell(message: str) -> None:
     """Print one line on standard error."""
     print(f"aftertune: {safe(' '.join(message.split()))}".encode("utf-8", "replace").decode(), file=sys.stderr)
@@ -78,16 +59,16 @@ def show_json(value: object) -> None:
     print(json.dumps(plain(value), indent=1, ensure_ascii=True, allow_nan=False))
 
 
-def columns() -> int | None:
-    """Return how wide the terminal is that results are printed on; None where they go elsewhere."""
+def terminal_width() -> int | None:
+    """Return the width of the terminal on standard output, or None if it is not a terminal."""
     return os.get_terminal_size(1).columns or None if os.isatty(1) else None
 
 
 @contextmanager
 def progress_on(quiet: bool) -> Iterator[Progress]:
-    """Give a progress callback: a table and a bar on a terminal, a line now and then elsewhere, nothing when quiet.
+    """Yield a progress callback: a table and a bar on a terminal, a line now and then elsewhere, nothing when quiet.
 
-    What libraries print meanwhile goes to standard error: standard output is for results.
+    Meanwhile whatever libraries print goes to standard error, since standard output is for results.
     """
     with redirect_stdout(sys.stderr):
         if quiet:
@@ -96,15 +77,15 @@ def progress_on(quiet: bool) -> Iterator[Progress]:
         from rich.console import Console
 
         from aftertune.cli.progress import Lines, Table
-        from aftertune.cli.stray import Stray
+        from aftertune.cli.stderr_capture import StderrCapture
 
         console = Console(stderr=True)
         if not sys.stderr.isatty():
             yield Lines(tell)
             return
         if not console.is_terminal or console.is_dumb_terminal:
-            stray = Stray(lambda line: print(safe(line), file=stray.terminal))
-            with stray:
+            capture = StderrCapture(lambda line: print(safe(line), file=capture.terminal))
+            with capture:
                 yield Lines(tell)
             return
         with Table() as table:
@@ -113,7 +94,7 @@ def progress_on(quiet: bool) -> Iterator[Progress]:
 
 @contextmanager
 def share_on(quiet: bool) -> Iterator[Share | None]:
-    """Give what shows the share of one long piece of work: a bar on a terminal, a line now and then elsewhere."""
+    """Yield a callback for the share done of one long task: a bar on a terminal, a line now and then elsewhere."""
     if quiet:
         yield None
         return
@@ -130,7 +111,7 @@ def share_on(quiet: bool) -> Iterator[Share | None]:
 
 
 def finish(result: Result, as_json: bool) -> NoReturn:
-    """Print what a run found and end with the exit code of its outcome."""
+    """Print the result of a run and end with the exit code of its outcome."""
     for warning in result.warnings:
         tell(f"warning: {warning}")
     if as_json:
@@ -149,14 +130,14 @@ def finish(result: Result, as_json: bool) -> NoReturn:
         from aftertune.deciding.measures import lines
         from aftertune.reporting.terminal import decision_lines, drift_table
 
-        for line in drift_table(result.drifts, result.decisions, columns()):
+        for line in drift_table(result.drifts, result.decisions, terminal_width()):
             print(line)
         for line in lines(result.measures):
             print(line)
         for name, cost in result.costs.items():
             tokens = f"{cost['prompt_tokens']:,} prompt and {cost['new_tokens']:,} new tokens"
             print(f"{name}: {cost['calls']:,} calls, {tokens}")
-        for line in decision_lines(result.outcome, result.decisions, columns()):
+        for line in decision_lines(result.outcome, result.decisions, terminal_width()):
             print(line)
         print(f"\nreport: {result.report}")
     sys.exit(EXIT[result.outcome])

@@ -1,4 +1,4 @@
-"""Commands that show what there is: plugins and the embedded models."""
+"""Commands that list plugins and public benchmarks, and those on the embedded models."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def show(
 @app.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="A benchmark or list, NAME or NAME/VARIANT; none shows all.")] = "",
-    quiet: Quiet = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """Bring a public benchmark from its home into the cache (AFTERTUNE_CACHE, else ~/.cache/aftertune)."""
     from aftertune.commands import fetch as library
 
@@ -61,20 +62,20 @@ def fetch(
             state = "here" if each.here else "gated" if each.gated else ""
             print(f"{each.name:<28} {state:<6} {each.licence:<40} {each.page}")
         return
-    files = library.fetch(name, progress=(lambda *_: None) if quiet else _tell)
+    files = library.fetch(name, progress=(lambda *_: None) if quiet else _show_download)
     if as_json:
         show_json([{**dataclasses.asdict(file), "path": str(file.path)} for file in files])
         return
     for file in files:
-        how = "as pinned" if file.pinned else "not pinned: this first fetch is trusted, later ones must match it"
+        state = "as pinned" if file.pinned else "not pinned: this first fetch is trusted, later ones must match it"
         if not quiet:
             print(
-                f"{file.path}\n  {file.bytes:,} bytes, SHA-256 {file.sha256}, {how}{'' if file.new else ', was here'}"
+                f"{file.path}\n  {file.bytes:,} bytes, SHA-256 {file.sha256}, {state}{'' if file.new else ', was here'}"
             )
 
 
-def _tell(name: str, have: int, total: int | None) -> None:
-    """Show how far a download is, on a terminal only."""
+def _show_download(name: str, have: int, total: int | None) -> None:
+    """Show the progress of a download, on a terminal only."""
     if sys.stderr.isatty():
         end = "\n" if have == total else ""
         print(f"\r{name}: {have:,} of {total or '?'} bytes", end=end, file=sys.stderr, flush=True)

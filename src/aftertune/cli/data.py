@@ -26,17 +26,29 @@ def compose(
     held_out: Annotated[int, typer.Option(min=0, help="Conversations that stand in no variant.")] = 0,
     residual_limit: Annotated[float, typer.Option(min=0, help="Personal values left per 1,000 words, at most.")] = 1.0,
     allow_residual: Annotated[bool, typer.Option(help="Write a variant that is above that limit.")] = False,
-    quiet: Quiet = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """Data variants of one corpus that differ in the named factor only, each with its card."""
     from aftertune.commands import compose as variants
 
     with share_on(quiet) as progress:
         cards = variants.compose(
-            data, out, pii=pii or ["keep"], role_swap=role_swap, self_generated=self_generated, base=base, size=size,
-            seed=seed, match=match, canaries=canaries, held_out=held_out, residual_limit=residual_limit,
-            allow_residual=allow_residual, progress=progress,
-        )  # fmt: skip
+            data,
+            out,
+            pii=pii or ["keep"],
+            role_swap=role_swap,
+            self_generated=self_generated,
+            base=base,
+            size=size,
+            seed=seed,
+            match=match,
+            canaries=canaries,
+            held_out=held_out,
+            residual_limit=residual_limit,
+            allow_residual=allow_residual,
+            progress=progress,
+        )
     if as_json:
         show_json(cards)
     else:
@@ -55,8 +67,9 @@ def judge(
     ],
     judge: Annotated[list[str], typer.Option(help="NAME, NAME:key=value,... or FILE.toml; repeat for several.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where a table's or log's verdicts go.")] = None,
-    quiet: Quiet = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """Let a judge read stored responses; no model is asked again."""
     if source.is_dir():
         from aftertune.commands import judge as judging
@@ -85,13 +98,13 @@ def ingest(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV, JSONL or Parquet: what `drift --verdicts` reads.")],
     quiet: Quiet = False,
-) -> None:  # fmt: skip
+) -> None:
     """Scores of other tools' logs as one table of verdicts: large logs are converted once, and compared often."""
     from aftertune.ingest import logs
 
-    made = logs.convert(log, out)
-    for warning in made.warnings if not quiet else ():
+    conversion = logs.convert(log, out)
+    for warning in conversion.warnings if not quiet else ():
         tell(f"warning: {warning}")
-    for name, count in made.rows.items():
+    for name, count in conversion.rows.items():
         print(f"{count:>8} verdicts of {name}")
     print(f"verdicts: {out}")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from aftertune.cli.stray import Stray, safe
+from aftertune.cli.safe_output import safe
+from aftertune.cli.stderr_capture import StderrCapture
 from aftertune.run.progress import Standing, Watch, Watcher
 from aftertune.run.time_left import spoken
 from aftertune.text import excerpt
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 EVERY = 20.0
 """Seconds between two lines."""
 WIDE = 60
-"""Columns of a terminal from which the seconds are shown too."""
+"""Width of a terminal in characters from which the seconds are shown too."""
 SHOWN = 4
-"""Running cells that are named."""
+"""Number of running cells that are named."""
 
 
 class Lines(Watcher):
-    """A line now and then on standard error."""
+    """Prints a line now and then on standard error."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
@@ -33,11 +34,11 @@ class Lines(Watcher):
         self._watch: Watch | None = None
 
     def watch(self, watch: Watch) -> None:
-        """Say how long the rest takes, from now on."""
+        """Show the time left, from now on."""
         self._watch = watch
 
     def __call__(self, done: str, count: int, total: int) -> None:
-        """Print where things stand, if the last line is old enough or this is the end."""
+        """Print the progress, if the last line is old enough or this is the end."""
         if time.monotonic() - self._last <= EVERY and count != total:
             return
         self._last = time.monotonic()
@@ -54,18 +55,23 @@ class Table(Watcher):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._watch: Watch | None = None
-        self._stray = Stray(self._above)
-        self._console = Console(file=self._stray.terminal)
+        self._capture = StderrCapture(self._print_above)
+        self._console = Console(file=self._capture.terminal)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         self._bar = Progress(*columns, console=self._console)
         self._task = self._bar.add_task("planning")
         self._live = Live(
-            console=self._console, get_renderable=self._render, refresh_per_second=2, transient=True,
-            vertical_overflow="crop", redirect_stdout=False, redirect_stderr=False,
-        )  # fmt: skip
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=2,
+            transient=True,
+            vertical_overflow="crop",
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> Table:
-        self._stray.__enter__()
+        self._capture.__enter__()
         self._live.__enter__()
         return self
 
@@ -75,7 +81,7 @@ class Table(Watcher):
         try:
             self._live.__exit__(kind, error, trace)
         finally:
-            self._stray.__exit__(kind, error, trace)
+            self._capture.__exit__(kind, error, trace)
 
     def watch(self, watch: Watch) -> None:
         """Show the table, from now on."""
@@ -85,19 +91,19 @@ class Table(Watcher):
         """Move the bar."""
         self._bar.update(self._task, completed=count, total=total, description=excerpt(done))
 
-    def _above(self, line: str) -> None:
+    def _print_above(self, line: str) -> None:
         self._console.print(safe(line), markup=False, highlight=False, emoji=False)
 
     def _render(self) -> RenderableType:
         from rich.console import Group
 
-        width, height = _size(self._stray.terminal)
+        width, height = _size(self._capture.terminal)
         self._console.size = (width, height)
         if self._watch is None:
             return self._bar.get_renderable()
         now = self._watch.standing()
         self._bar.update(self._task, description=spoken(now.left))
-        # What does not fit could not be wiped off again: the bar is what stays.
+        # Rows beyond the height of the terminal could not be erased; the bar always fits.
         return Group(*cells_table(now, width, height - 2), self._bar.get_renderable())
 
 
@@ -109,8 +115,8 @@ def _size(terminal: TextIO) -> tuple[int, int]:
     return width or 80, height or 24
 
 
-class _Left:
-    """How long the rest of a piece of work takes, from the share done since it could first be told."""
+class _TimeLeft:
+    """Estimates the time that the rest of a task takes from the share done since the first report."""
 
     def __init__(self) -> None:
         self._first: tuple[float, float] | None = None
@@ -128,15 +134,15 @@ class _Left:
 
 
 class ShareLines:
-    """A line now and then on how much of one piece of work is done."""
+    """Prints a line now and then on the share done of one task."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._left = _Left()
+        self._left = _TimeLeft()
         self._last = time.monotonic()
 
     def __call__(self, what: str, share: float | None) -> None:
-        """Print where things stand, if the last line is old enough."""
+        """Print the progress, if the last line is old enough."""
         left = self._left(share)
         if time.monotonic() - self._last > EVERY:
             self._last = time.monotonic()
@@ -145,7 +151,7 @@ class ShareLines:
 
 
 class Bar:
-    """A bar on a terminal on how much of one piece of work is done; gone when it is."""
+    """A bar on a terminal that shows the share done of one task; gone when it is done."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -153,7 +159,7 @@ class Bar:
         columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
         self._bar = Progress(*columns, console=console, transient=True)
         self._task = self._bar.add_task("starting", total=None)
-        self._left = _Left()
+        self._left = _TimeLeft()
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -172,40 +178,43 @@ class Bar:
 
 
 def cells_table(now: Standing, width: int, height: int) -> list[RenderableType]:
-    """Return the cells of a run by kind, and which run, in so many columns and lines; nothing where neither fits."""
+    """Return a table of the cells by kind, and the labels of running ones; nothing if the table does not fit.
+
+    `width` and `height` are in characters and lines.
+    """
     from rich.table import Table as Grid
     from rich.text import Text
 
-    left = height - len(now.rows) - 1
-    if left < 0:
+    room = height - len(now.rows) - 1
+    if room < 0:
         return []
     grid = Grid(box=None, pad_edge=False)
     grid.add_column("cells", no_wrap=True)
-    heads = ("done", "running", "waiting", "seconds")[: 4 if width >= WIDE else 3]
-    for head in heads:
-        grid.add_column(head, justify="right", no_wrap=True)
+    headings = ("done", "running", "waiting", "seconds")[: 4 if width >= WIDE else 3]
+    for heading in headings:
+        grid.add_column(heading, justify="right", no_wrap=True)
     for row in now.rows:
         numbers = (f"{row.done:,}", f"{row.running:,}", f"{row.waiting:,}", f"{row.seconds:,.0f}")
-        grid.add_row(Text(row.kind), *numbers[: len(heads)])
-    named = (Text(f"  {excerpt(label, 100)}", style="dim", no_wrap=True) for label in now.running[: min(SHOWN, left)])
-    return [grid, *named]
+        grid.add_row(Text(row.kind), *numbers[: len(headings)])
+    labels = (Text(f"  {excerpt(label, 100)}", style="dim", no_wrap=True) for label in now.running[: min(SHOWN, room)])
+    return [grid, *labels]
 
 
-def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what `standing.status` found, for people."""
-    outcome = found["outcome"] or "not finished"
-    process = found["process"]
-    working = f"; process {excerpt(process)} works on it, {spoken(found['seconds_left'])}" if process else ""
-    yield f"{found['kind']} '{excerpt(found['name'])}': {outcome}{working}"
+def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the status of a run, from `commands.status`, as lines of text."""
+    outcome = status["outcome"] or "not finished"
+    process = status["process"]
+    working = f"; process {excerpt(process)} works on it, {spoken(status['seconds_left'])}" if process else ""
+    yield f"{status['kind']} '{excerpt(status['name'])}': {outcome}{working}"
     yield f"  {'cells':<12} {'done':>7} {'running':>8} {'waiting':>8} {'seconds':>10} {'CPU s':>10}"
-    for kind, row in found["cells"].items():
+    for kind, row in status["jobs"].items():
         yield (
             f"  {kind:<12} {row['done']:>7,} {row['running']:>8,} {row['waiting']:>8,} "
             f"{row['seconds']:>10,.1f} {row['cpu_seconds']:>10,.1f}"
         )
-    for label in found["running"][:SHOWN]:
+    for label in status["running"][:SHOWN]:
         yield f"  running: {excerpt(label, 100)}"
-    failed = found["last_failure"]
+    failed = status["last_failure"]
     if failed:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(failed.get("time", 0.0))))
         label, error = str(failed.get("label", "")), str(failed.get("error", ""))

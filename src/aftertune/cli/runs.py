@@ -10,15 +10,30 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import EXIT, AsJson, Out, Quiet, Workers, app, columns, finish, progress_on, show_json, tell
+from aftertune.cli.app import (
+    EXIT,
+    AsJson,
+    Out,
+    Quiet,
+    Workers,
+    app,
+    finish,
+    progress_on,
+    show_json,
+    tell,
+    terminal_width,
+)
 from aftertune.errors import UsageError
 
 
 @app.command()
 def demo(
-    out: Out = None, workers: Workers = 0, quick: Annotated[bool, typer.Option(help="Two seeds.")] = False,
-    quiet: Quiet = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    out: Out = None,
+    workers: Workers = 0,
+    quick: Annotated[bool, typer.Option(help="Two seeds.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """The whole flow on the embedded model, to a report: what personal data and role swap do to a support bot."""
     from aftertune.commands import demo as library
 
@@ -64,29 +79,42 @@ def audit(
     samples: Annotated[int, typer.Option(min=1, help="Repeats per prompt at temperatures above 0.")] = 1,
     template: Annotated[str, typer.Option(help="`base` or `own`: whose chat template.")] = "base",
     backend: Annotated[str, typer.Option(help="`transformers`, or `endpoint:url=...` for a server.")] = "transformers",
-    out: Out = None, workers: Workers = 0, quiet: Quiet = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    out: Out = None,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """What changed from the base to its checkpoints, and may I ship?"""
     from aftertune.commands import audit as auditing
     from aftertune.studies import plugin_text as written
     from aftertune.studies.design import Given
 
-    given = [Given(path) for path in checkpoint or ()]
+    audited = [Given(path) for path in checkpoint or ()]
     if checkpoints is not None:
         from aftertune.ingest.checkpoints import read
 
-        given += read(checkpoints)
-    if not given:
+        audited += read(checkpoints)
+    if not audited:
         raise UsageError("nothing to audit: name at least one checkpoint, or give --checkpoints FILE")
-    text = _text_of(system) if system else ""
+    text = _read_text(system) if system else ""
     with progress_on(quiet) as progress:
         result = auditing.audit(
-            base, given, out or Path("aftertune-audit"), suite=suite, train_data=train_data, held_out=held_out,
-            system=text, gate_policy=policy, judges=judge or (), temperatures=temperature or (0.0,), samples=samples,
-            template=template, backend=written.plugin("backend", backend),
+            base,
+            audited,
+            out or Path("aftertune-audit"),
+            suite=suite,
+            train_data=train_data,
+            held_out=held_out,
+            system=text,
+            gate_policy=policy,
+            judges=judge or (),
+            temperatures=temperature or (0.0,),
+            samples=samples,
+            template=template,
+            backend=written.plugin("backend", backend),
             executor=written.executor("local", workers),
             progress=progress,
-        )  # fmt: skip
+        )
     finish(result, as_json)
 
 
@@ -96,12 +124,12 @@ def plan(design: Annotated[Path, typer.Argument(help="A design in TOML.")], as_j
     from aftertune.commands import plan as pricing
     from aftertune.studies.design import read
 
-    wanted = read(design)
-    priced = pricing.price(wanted)
+    planned = read(design)
+    price = pricing.price(planned)
     if as_json:
-        show_json(priced)
+        show_json(price)
     else:
-        for line in pricing.lines(priced, wanted.cost):
+        for line in pricing.lines(price, planned.cost):
             print(line)
 
 
@@ -111,17 +139,20 @@ def study(
     executor: Annotated[
         str, typer.Option(help="Where the cells run: NAME or NAME:key=value,..., e.g. `ray:gpus=1,cpus=4`.")
     ] = "local",
-    out: Out = None, workers: Workers = 0, quiet: Quiet = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    out: Out = None,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """Run a study, or continue it."""
     from aftertune.commands import study as running
     from aftertune.studies import plugin_text as written
     from aftertune.studies.design import read
 
-    wanted, chosen = read(design), written.executor(executor, workers)
-    where = out or Path(f"aftertune-{wanted.name}")
+    planned, runner = read(design), written.executor(executor, workers)
+    folder = out or Path(f"aftertune-{planned.name}")
     with progress_on(quiet) as progress:
-        result = running.study(wanted, where, executor=chosen, progress=progress)
+        result = running.study(planned, folder, executor=runner, progress=progress)
     finish(result, as_json)
 
 
@@ -149,8 +180,13 @@ def drift(
     if (run is None) == (not verdicts):
         raise UsageError("give a run folder, or a table with --verdicts TABLE --base NAME --tuned NAME (not both)")
     if run is not None:
-        given = {"--base": base, "--tuned": tuned, "--policy": policy, "--allow-partial-overlap": allow_partial_overlap}
-        for option, value in given.items():
+        options = {
+            "--base": base,
+            "--tuned": tuned,
+            "--policy": policy,
+            "--allow-partial-overlap": allow_partial_overlap,
+        }
+        for option, value in options.items():
             if value:
                 raise UsageError(f"{option} goes with --verdicts; a run has its own in its design.toml")
         from aftertune.commands import decide as results
@@ -158,34 +194,32 @@ def drift(
         finish(results.again(run), as_json)
     if not verdicts or base is None or not tuned:
         raise UsageError("--verdicts needs --base NAME and --tuned NAME: names that stand in its column 'checkpoint'")
-    from aftertune.ingest import results
+    from aftertune.ingest.table_drift import drift_of_table
 
-    found = results.drift_of_table(
+    result = drift_of_table(
         verdicts, base, tuned, policy=policy or "default", allow_partial_overlap=allow_partial_overlap
     )
-    for warning in found.warnings[:20]:
+    for warning in result.warnings[:20]:
         tell(f"warning: {warning}")
     if as_json:
         answer = {
-            "decision": found.outcome,
-            "drifts": found.answers,
-            "components": [dataclasses.asdict(one) for one in found.components],
-            "mixed": [dataclasses.asdict(one) for one in found.mixed],
-            "contradictions": found.contradictions,
-            "warnings": found.warnings,
+            "decision": result.outcome,
+            "drifts": [dataclasses.asdict(one) for one in result.answers],
+            "components": [dataclasses.asdict(one) for one in result.components],
+            "mixed": [dataclasses.asdict(one) for one in result.mixed],
+            "contradictions": result.contradictions,
+            "warnings": result.warnings,
         }
         print(json.dumps(answer, indent=1, ensure_ascii=True, allow_nan=False))
     else:
         from aftertune.reporting.terminal import decision_lines, drift_table
 
-        wide = columns()
-        for line in drift_table(found.drifts, found.decisions, wide):
+        width = terminal_width()
+        for line in (*drift_table(result.drifts, result.decisions, width), *decision_lines(result.outcome, result.decisions, width)):
             print(line)
-        for line in decision_lines(found.outcome, found.decisions, wide):
-            print(line)
-        for line in found.contradictions:
+        for line in result.contradictions:
             print(f"contradiction: {line}")
-    sys.exit(EXIT[found.outcome])
+    sys.exit(EXIT[result.outcome])
 
 
 @app.command()
@@ -197,13 +231,13 @@ def agree(
     as_json: AsJson = False,
 ) -> None:
     """How far judges, and people, agree on stored responses, and where they do not."""
-    from aftertune.ingest import labels as library
+    from aftertune.ingest import agreement
 
-    found = library.agree(run, labels)
+    result = agreement.agree(run, labels)
     if as_json:
-        show_json(found)
+        show_json(result.to_json())
         return
-    for line in library.lines(found):
+    for line in result.lines():
         print(line)
 
 
@@ -220,13 +254,13 @@ def status(run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: 
     """Where a run stands."""
     from aftertune.commands import status as standing
 
-    found = standing.status(run)
+    state = pipeline.status(run)
     if as_json:
-        show_json(found)
+        show_json(state)
         return
     from aftertune.cli.progress import status_lines
 
-    for line in status_lines(found):
+    for line in status_lines(state):
         print(line)
 
 
@@ -235,23 +269,24 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the copy.")],
     reveal: Annotated[bool, typer.Option("--reveal", help="Leave personal values in the responses.")] = False,
-    quiet: Quiet = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """A copy of a run to share: personal values masked, tuning data and weights left out."""
     from aftertune.commands import export as library
 
     with progress_on(quiet) as progress:
-        made = library.export(run, out, reveal=reveal, progress=progress)
+        copy = library.export(run, out, reveal=reveal, progress=progress)
     if as_json:
-        show_json(made)
+        show_json(copy)
         return
-    print(f"{out}: {len(made['files']):,} files, {made['texts_changed']:,} of {made['texts']:,} texts changed")
-    print(f"masked: {made['how']}")
-    for name, why in made["left_out"].items():
+    print(f"{out}: {len(copy['files']):,} files, {copy['texts_changed']:,} of {copy['texts']:,} texts changed")
+    print(f"masked: {copy['how']}")
+    for name, why in copy["left_out"].items():
         print(f"left out: {name} ({why})")
 
 
-def _text_of(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

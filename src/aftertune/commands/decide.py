@@ -13,6 +13,10 @@ from typing import Any
 from aftertune.asking.prompts_job import prompts_of
 from aftertune.asking.score_job import ScoreJob
 from aftertune.deciding import drift, gate
+from aftertune.deciding.contradictions import contradictions, mixed_signs
+from aftertune.deciding.curves import bands
+from aftertune.deciding.variance_sources import spreads
+from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.deciding.measures import Measuring, measures
 from aftertune.deciding.memorisation import memorisation
 from aftertune.errors import StoreError, UsageError
@@ -20,9 +24,9 @@ from aftertune.findings import SubjectMeasure
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.models.subject import Subject
 from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
-from aftertune.reporting import report, tabulate
+from aftertune.reporting import report
 from aftertune.reporting.gather import gather
-from aftertune.reporting.table_values import Found
+from aftertune.reporting.study_numbers import StudyResults, fill
 from aftertune.run import checksums
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
@@ -69,7 +73,7 @@ def again(root: Path) -> Result:
 def decide(run: Run, study: Study) -> Result:
     """Compute drifts, decisions and the report from a run's verdicts, and write them into the run folder."""
     design, metrics, first = study.design, list(study.metrics), study.primary_judges
-    verdicts = drift.Coded(all_verdicts(run, study, drift.COLUMNS))
+    verdicts = VerdictTable(all_verdicts(run, study, COLUMNS))
     drifts = drift.drift(
         verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence, contrasts=design.contrasts
     )
@@ -82,7 +86,7 @@ def decide(run: Run, study: Study) -> Result:
     run.keep("memorisation.json", _json(scored))
     measured = measures(measuring(run, study), verdicts)
     gated_pairs = {(d.metric, d.judge) for d in gated}
-    mixed = drift.mixed_signs(
+    mixed = mixed_signs(
         verdicts, metrics, seed=design.analysis_seed, counts=lambda name, judge: (name, judge) in gated_pairs
     )
     findings = dataclasses.replace(
@@ -90,12 +94,26 @@ def decide(run: Run, study: Study) -> Result:
         mixed=mixed,
         measures=measured,
         memorisation=scored,
-        contradictions=drift.contradictions(gated, mixed),
-        spreads=drift.spreads(verdicts, metrics, confidence=design.confidence),
-        bands=drift.bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
+        contradictions=contradictions(gated, mixed),
+        spreads=spreads(verdicts, metrics, confidence=design.confidence),
+        bands=bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
     )
-    sources = Found(verdicts, metrics, drifts, findings.leaks, measured, scored)
-    findings = dataclasses.replace(findings, tables=tabulate.fill(study, sources))
+    results = StudyResults(
+        verdicts=verdicts,
+        metrics=metrics,
+        drifts=drifts,
+        leaks=findings.leaks,
+        measures=measured,
+        memorisation=scored,
+        subjects=study.units,
+        base=design.bases[0],
+        contrasts=design.contrasts,
+        judges=first,
+        temperature=min(design.respond.temperatures),
+        confidence=design.confidence,
+        seed=design.analysis_seed,
+    )
+    findings = dataclasses.replace(findings, tables=fill(design.tables, results))
     page = report.report(findings)
     run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))
     if measured:

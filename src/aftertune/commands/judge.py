@@ -80,7 +80,7 @@ def with_judges(run: Run, study: Study, specs: Sequence[PluginSpec]) -> Study:
                     for job in study.of(AskJob)
                     if job.subject.base.name == base.name and job.benchmark.name == benchmark.name
                 ]
-                jobs += judge_jobs(study.design, judge, asked, variants.get(base.name))
+                jobs += judge_jobs(study.design, judge, asked, variants.get(base.name), study.name_of)
     extended = dataclasses.replace(
         study,
         design=dataclasses.replace(study.design, judges=(*study.design.judges, *(judge.spec for judge in new))),

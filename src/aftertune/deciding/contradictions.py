@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aftertune import direction
-from aftertune.deciding.blocks import Block, Coded, Floats, Subject, blocks
+from aftertune.deciding.blocks import Block, blocks
+from aftertune.deciding.verdict_table import Floats, Subject, VerdictTable
 from aftertune.findings import Contradiction, Mixed
 from aftertune.naming import Names, Unit
 from aftertune.records import BASE_ARM, Drift, Metric, seed_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def mixed_signs(
-    verdicts: pa.Table | Coded,
+    verdicts: pa.Table | VerdictTable,
     metrics: Sequence[Metric],
     *,
     seed: int,
@@ -58,7 +59,7 @@ class Selection:
 
 
 def mixed_of(
-    verdicts: pa.Table | Coded, metrics: Sequence[Metric], selections: Sequence[Selection], *, seed: int
+    verdicts: pa.Table | VerdictTable, metrics: Sequence[Metric], selections: Sequence[Selection], *, seed: int
 ) -> list[Mixed | None]:
     """Return the mixed-sign rate of each selection; None where it has no checkpoint, or fewer than two metrics.
 

@@ -1,40 +1,45 @@
 """What changed between a base and its checkpoints: paired by prompt, and over training seeds.
 
-Two questions are never mixed. `checkpoint`: prompts are the sample. `recipe`: training seeds are the sample too, and
-it is refused with one seed. Several samples of a prompt are averaged before anything else. A pair is the same prompt
-sent with the same messages. Unjudged answers (abstain, unparsable, error) are left out of the estimate, counted, and
-put back as the worst in `worst*`: each unjudged tuned answer as the worst, each unjudged base answer as the best.
+Two questions are kept apart. `checkpoint`: prompts are the sample. `recipe`: training seeds are the sample too, so one
+seed is refused. The samples of a prompt are averaged before anything else. A pair is the same prompt sent with the same
+messages. Unjudged answers (abstain, unparsable, error) are left out of the estimate, counted, and put back in the
+`worst*` fields: each unjudged answer of the tuned model as the worst, each of the base as the best.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from aftertune.deciding.analysis import Analysis
-from aftertune.deciding.blocks import COLUMNS, Coded, Ints, blocks
-from aftertune.deciding.contradictions import Selection, contradictions, mixed_of, mixed_signs
-from aftertune.deciding.contrasts import formula
-from aftertune.deciding.curves import bands
-from aftertune.deciding.variance_sources import spreads
-from aftertune.deciding.warnings import recipe_refusal
-from aftertune.errors import UsageError, near
-from aftertune.records import Contrast, Drift, Metric
-from aftertune.stats import multiplicity
+import numpy as np
+
+from aftertune.deciding.blocks import Block, blocks
+from aftertune.deciding.contrasts import Group, formula, settings
+from aftertune.deciding.verdict_table import Floats, Subject, VerdictTable
+from aftertune.deciding.warnings import as_text, recipe_refusal, sizes, unjudged_share
+from aftertune.errors import DesignError, UsageError, near
+from aftertune.records import BASE_ARM, Contrast, Drift, Metric, seed_of
+from aftertune.stats import clusters, contrasts, matrix, multiplicity, paired
+from aftertune.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = [
-    "COLUMNS", "Coded", "Contrast", "Ints", "Selection", "bands", "contradictions", "drift", "formula", "mixed_of",
-    "mixed_signs", "recipe_refusal", "spreads",
-]  # fmt: skip
+LEAST_OVERLAP = 0.9
+"""Least share of either arm's prompts that must be paired."""
+
+PAIRED = "paired by prompt; Tango score interval, cluster-robust (CR2)"
+CROSSED = "seeds x prompts crossed; Tango score interval, t between Satterthwaite and Cochran"
+LEVEL = "Wilson score interval, cluster-robust (CR2)"
+
+Estimand = Literal["checkpoint", "recipe", "contrast", "level"]
 
 
 def drift(
-    verdicts: pa.Table | Coded,
+    verdicts: pa.Table | VerdictTable,
     metrics: Sequence[Metric],
     *,
     seed: int,
@@ -47,44 +52,46 @@ def drift(
 
     Args:
         verdicts: The columns of `records.Verdict`, rows in any order.
-        metrics: What to read off it; a metric without a row gives no estimate (the gate calls it not measured).
-        seed: Of the random label swaps behind clustered p values; each row has its own stream.
-        confidence: Of the intervals, each on its own.
-        contrasts: Weighted sums of arms' drifts, over the training seeds that all their arms have.
-        allow_partial_overlap: Pair what can be paired where under 90 % of an arm's prompts can.
-        family: Says by name which metrics belong to the families of `p_adjusted`; all do unless told. The others
+        metrics: The metrics to compute; one without a verdict gives no estimate (the gate calls it not measured).
+        seed: Seed of the random label swaps behind clustered p values; each row has its own stream.
+        confidence: Confidence of each interval by itself.
+        contrasts: Weighted sums of arms' drifts, over the training seeds that all their arms share.
+        allow_partial_overlap: Pair whatever can be paired, even under 90 % of an arm's prompts.
+        family: Whether the metric of a name belongs to the families of `p_adjusted`; by default all do. The others
             get no `p_adjusted`.
 
-    Per metric, base, judge and temperature: `level` rows for the base, each checkpoint and each arm over its seeds;
-    a `checkpoint` row for each checkpoint; a `recipe` row for each (arm, recipe, epoch) with two seeds or more; a
-    `contrast` row for each contrast. `delta` is tuned - base. `p` is two-sided for no difference: exact McNemar where
-    prompts are independent, outcomes 0/1 and single; label swaps within clusters else; the t test of the crossed
-    layout for recipes and contrasts. `p_adjusted` is Holm's over the metrics (judges and temperatures) of one arm,
-    checkpoint or contrast; each has its own family, so among many of them some false alarms are to be expected. `q` is
-    Benjamini and Hochberg's over all rows of an estimand, for those who explore.
+    Returns:
+        Per metric, base, judge and temperature: a `level` row for the base, each checkpoint and each arm over its
+        seeds; a `checkpoint` row for each checkpoint; a `recipe` row for each (arm, recipe, epoch) with at least two
+        seeds; a `contrast` row for each contrast. `delta` is tuned - base. `p` is two-sided for no difference: exact
+        McNemar where prompts are independent and outcomes are single and 0/1, otherwise label swaps within clusters;
+        for recipes and contrasts the t test of the crossed layout. `p_adjusted` is Holm's over the metrics (judges
+        and temperatures) of one arm, checkpoint or contrast; each is a family of its own, so expect some false alarms
+        among many of them. `q` is Benjamini and Hochberg's over all rows of an estimand, for exploration.
 
-    Raises DataError for a broken table, DesignError ("overlap") where too few prompts can be paired, UsageError for a
-    contrast of unknown arms.
+    Raises:
+        DataError: The table is broken.
+        DesignError: Too few prompts can be paired ("overlap"), or two checkpoints of a recipe have one seed.
+        UsageError: A contrast names an unknown arm.
     """
-    table = Coded.of(verdicts)
-    _known_arms(table, contrasts)
+    table = VerdictTable.of(verdicts)
+    _check_arms(table, contrasts)
     rows: list[Drift] = []
     for block in blocks(table, metrics):
-        analysis = Analysis(block, seed, confidence, allow_partial_overlap)
-        rows += analysis.levels()
-        rows += analysis.checkpoints()
-        rows += analysis.recipes()
+        estimates = _BlockDrifts(block, seed, confidence, allow_partial_overlap)
+        rows += estimates.levels()
+        rows += estimates.checkpoints()
+        rows += estimates.recipes()
         for contrast in contrasts:
-            rows += analysis.contrast(contrast)
-    return _adjusted(rows, family)
+            rows += estimates.contrast(contrast)
+    return _with_adjusted_p(rows, family)
 
 
-def _known_arms(table: Coded, contrasts: Sequence[Contrast]) -> None:
+def _check_arms(table: VerdictTable, contrasts: Sequence[Contrast]) -> None:
     if not contrasts:
         return
-    pairs = [
-        (table.at("arm", row), table.at("recipe", row)) for row in table.joint(("arm", "recipe"), table.where())[1]
-    ]
+    firsts = table.joint(("arm", "recipe"), table.where())[1]
+    pairs = [(table.at("arm", row), table.at("recipe", row)) for row in firsts]
     known = sorted({arm for arm, _ in pairs} | {f"{arm}/{recipe}" for arm, recipe in pairs})
     for contrast in contrasts:
         for arm in contrast.weights:
@@ -92,7 +99,7 @@ def _known_arms(table: Coded, contrasts: Sequence[Contrast]) -> None:
                 raise UsageError(f"contrast '{contrast.name}': no arm '{arm}'{near(arm, known)}")
 
 
-def _adjusted(rows: list[Drift], family: Callable[[str], bool] | None) -> list[Drift]:
+def _with_adjusted_p(rows: list[Drift], family: Callable[[str], bool] | None) -> list[Drift]:
     families: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if row.p is not None and (family is None or family(row.metric)):
@@ -107,3 +114,319 @@ def _adjusted(rows: list[Drift], family: Callable[[str], bool] | None) -> list[D
         for i, q in zip(members, multiplicity.benjamini_hochberg([rows[i].p or 0.0 for i in members]), strict=True):
             rows[i] = dataclasses.replace(rows[i], q=q)
     return rows
+
+
+@dataclass(frozen=True)
+class _Weighted:
+    """Arms of a contrast as rows of a block, and the base's part where it does not cancel."""
+
+    weights: list[float]
+    members: list[list[int]]
+    """For each weight, the rows of its arm in the order of the shared seeds."""
+
+    def combine(self, positive: Floats, negative: Floats) -> Floats:
+        """Return the weighted sum, shape (seeds, prompts): arms with a positive weight are read from `positive`."""
+        arms = [
+            (positive if weight > 0 else negative)[rows]
+            for weight, rows in zip(self.weights, self.members, strict=True)
+        ]
+        return contrasts.combine(np.stack(arms), self.weights)
+
+
+@dataclass(frozen=True)
+class _BlockDrifts:
+    """Computes the rows of one block."""
+
+    block: Block
+    seed: int
+    confidence: float
+    allow_partial_overlap: bool
+
+    def levels(self) -> Iterator[Drift]:
+        """Yield the rate of each subject, and of each arm over its training seeds."""
+        for i, subject in enumerate(self.block.subjects):
+            yield self._level(subject, [i])
+        for group, members in self._seeds_of_groups().items():
+            if len(members) > 1:
+                yield self._level(self._recipe(group, members), members)
+
+    def checkpoints(self) -> Iterator[Drift]:
+        """Yield the drift of each checkpoint."""
+        groups = self._seeds_of_groups()
+        for i, subject in enumerate(self.block.subjects):
+            if subject.arm == BASE_ARM:
+                continue
+            row = self._difference("checkpoint", subject, [i])
+            if len(groups.get((subject.arm, subject.recipe, subject.epoch), ())) < 2 and row.delta is not None:
+                row = dataclasses.replace(row, warning=as_text([row.warning, recipe_refusal(subject.train_seed)]))
+            yield row
+
+    def recipes(self) -> Iterator[Drift]:
+        """Yield the drift of each recipe with at least two training seeds."""
+        for group, members in self._seeds_of_groups().items():
+            if len(members) > 1:
+                yield self._difference("recipe", self._recipe(group, members), members)
+
+    def contrast(self, contrast: Contrast) -> Iterator[Drift]:
+        """Yield a contrast for each recipe and epoch of its arms (see `contrasts.settings`)."""
+        groups = self._seeds_of_groups()
+        weights = {term: weight for term, weight in contrast.weights.items() if weight}
+        for recipe, epoch, terms in settings(list(weights), list(groups)):
+            by_seed = [{self.block.subjects[i].train_seed: i for i in groups.get(term, ())} for term in terms]
+            yield self._contrast(Subject(formula(contrast), recipe, None, epoch, ""), weights, by_seed)
+
+    def _seeds_of_groups(self) -> dict[Group, list[int]]:
+        """Return the subjects of each (arm, recipe, epoch). Raises DesignError where two have the same seed."""
+        groups: dict[Group, list[int]] = defaultdict(list)
+        for i, subject in enumerate(self.block.subjects):
+            if subject.arm == BASE_ARM or subject.train_seed is None:
+                continue
+            members = groups[subject.arm, subject.recipe, subject.epoch]
+            if any(self.block.subjects[j].train_seed == subject.train_seed for j in members):
+                raise DesignError(
+                    f"arm '{subject.arm}', recipe '{subject.recipe}': two checkpoints have training seed "
+                    f"{subject.train_seed} at the same epoch; give independent trainings different seeds"
+                )
+            members.append(i)
+        return dict(groups)
+
+    def _recipe(self, group: Group, members: Sequence[int]) -> Subject:
+        arm, recipe, epoch = group
+        return Subject(arm, recipe, None, epoch, "", self.block.subjects[members[0]].corpus)
+
+    def _level(self, subject: Subject, members: list[int]) -> Drift:
+        block = self.block
+        is_base, several = subject.arm == BASE_ARM, len(members) > 1
+        estimate = self._level_estimate(block.mean[members])
+        unjudged = int((block.n_asked - block.n_judged)[members].sum())
+        warnings = sizes(estimate) + unjudged_share(unjudged, int(block.n_asked[members].sum()), subject.arm)
+        if estimate is None:
+            warnings.insert(0, "a seed has no judged answer" if several else "no answer could be judged")
+        return self._row(
+            "level",
+            subject,
+            estimate,
+            self._level_estimate(block.worst[members]),
+            per_seed=np.nanmean(block.mean[members], axis=1) if several and estimate else None,
+            base=estimate.value if estimate and is_base else None,
+            tuned=estimate.value if estimate and not is_base else None,
+            n_seeds=len(members) if several else int(subject.train_seed is not None),
+            n_samples=int(block.n_asked[members].max()),
+            unjudged=(unjudged, 0) if is_base else (0, unjudged),
+            method=LEVEL + (", seeds x prompts crossed" if several else ""),
+            warnings=warnings,
+        )
+
+    def _difference(self, estimand: Estimand, subject: Subject, members: list[int]) -> Drift:
+        block, bases = self.block, self.block.bases(members)
+        is_recipe = estimand == "recipe"
+        n_samples = int(block.n_asked[members].max())
+        if bases is None:
+            reason = f"the base was not asked at temperature {block.temperature:g}: nothing to pair with"
+            return self._row(estimand, subject, n_samples=n_samples, warnings=[reason])
+        warnings = [text for i, base in zip(members, bases, strict=True) for text in self._pairing(i, base)]
+        pairs = (block.n_asked[members] > 0) & (block.n_asked[bases] > 0)
+        values = np.where(pairs, block.mean[members] - block.mean[bases], np.nan)
+        extremes = np.where(pairs, block.worst[members] - block.best[bases], np.nan)
+        scored = np.isfinite(values)
+        estimate = self._difference_estimate(values, block.width)
+        worst = self._difference_estimate(extremes, block.width)
+        unjudged = block.n_asked - block.n_judged
+        # A base that several seeds are paired with is counted once.
+        distinct = list(dict.fromkeys(bases))
+        base_pairs = np.stack([pairs[[b == base for b in bases]].any(axis=0) for base in distinct])
+        base_unjudged = int((unjudged[distinct] * base_pairs).sum())
+        tuned_unjudged = int((unjudged[members] * pairs).sum())
+        warnings += sizes(estimate)
+        warnings += unjudged_share(tuned_unjudged, int((block.n_asked[members] * pairs).sum()), subject.arm)
+        warnings += unjudged_share(base_unjudged, int((block.n_asked[distinct] * base_pairs).sum()), BASE_ARM)
+        n_seeds = len(members) if is_recipe else int(subject.train_seed is not None)
+        n_samples = max(n_samples, int(block.n_asked[distinct].max()))
+        if estimate is None:
+            unpaired = block.subjects[members[int(np.argmin(scored.any(axis=1)))]].train_seed
+            of_seed = f" of seed {unpaired}" if is_recipe else ""
+            return self._row(
+                estimand,
+                subject,
+                None,
+                worst,
+                n_seeds=n_seeds,
+                n_samples=n_samples,
+                unjudged=(base_unjudged, tuned_unjudged),
+                warnings=[f"no pair{of_seed} was judged on both sides", *warnings],
+            )
+        if not values[scored].any():
+            warnings.append("no answer changed: the interval is what this many prompts cannot rule out")
+        counts = scored.sum(axis=1)
+        per_seed = np.where(scored, block.mean[members], 0).sum(axis=1) / counts
+        p, test = (estimate.p, "t test") if is_recipe else self._test(values[0], estimate, members[0], bases[0])
+        return self._row(
+            estimand,
+            subject,
+            estimate,
+            worst,
+            per_seed=per_seed if is_recipe else None,
+            base=float((np.where(scored, block.mean[bases], 0).sum(axis=1) / counts).mean()),
+            tuned=float(per_seed.mean()),
+            p=p,
+            n_seeds=n_seeds,
+            n_samples=n_samples,
+            unjudged=(base_unjudged, tuned_unjudged),
+            method=f"{CROSSED if is_recipe else PAIRED}; {test}",
+            warnings=warnings,
+        )
+
+    def _contrast(self, subject: Subject, weights: Mapping[str, float], by_seed: list[dict[int | None, int]]) -> Drift:
+        block = self.block
+        shared = sorted(s for s in set.intersection(*map(set, by_seed)) if s is not None)
+        if len(shared) < 2:
+            count = f"its arms share {len(shared)} training seed{'' if len(shared) == 1 else 's'}"
+            return self._row("contrast", subject, warnings=[f"{count}: a contrast needs at least two"])
+        arms = _Weighted(list(weights.values()), [[rows[s] for s in shared] for rows in by_seed])
+        everything = self._with_bases(arms)
+        if everything is None:
+            return self._row("contrast", subject, warnings=["the base was not asked at this temperature"])
+        values, extremes = everything.combine(block.mean, block.mean), everything.combine(block.worst, block.best)
+        scale = contrasts.scale_of(everything.weights) * block.width
+        estimate, worst = self._difference_estimate(values, scale), self._difference_estimate(extremes, scale)
+        tuned = [i for rows in arms.members for i in rows]
+        n_samples, unjudged = int(block.n_asked[tuned].max()), int((block.n_asked - block.n_judged)[tuned].sum())
+        if estimate is None:
+            unpaired = shared[int(np.argmin(np.isfinite(values).any(axis=1)))]
+            warnings = [f"no prompt of seed {unpaired} was judged in all arms"]
+        else:
+            warnings = sizes(estimate)
+            dropped = int(np.isfinite(extremes).any(axis=0).sum()) - estimate.n
+            warnings += [f"{dropped:,} prompts dropped: not judged in all arms"] if dropped else []
+        return self._row(
+            "contrast",
+            subject,
+            estimate,
+            worst,
+            p=estimate.p if estimate else None,
+            n_seeds=len(shared),
+            n_samples=n_samples,
+            unjudged=(0, unjudged),
+            method=f"contrast of arms, {CROSSED}; t test",
+            warnings=warnings,
+        )
+
+    def _with_bases(self, arms: _Weighted) -> _Weighted | None:
+        """Add what the base contributes to a contrast of drifts; None where it was not asked.
+
+        It cancels where the weights sum to zero and all arms have the same base; arms of several corpora may not.
+        """
+        remainders: dict[tuple[int, ...] | None, float] = defaultdict(float)
+        for weight, rows in zip(arms.weights, arms.members, strict=True):
+            bases = self.block.bases(rows)
+            remainders[None if bases is None else tuple(bases)] -= weight
+        weights, members = list(arms.weights), list(arms.members)
+        for rows_of_base, weight in remainders.items():
+            if abs(weight) <= 1e-12:
+                continue
+            if rows_of_base is None:
+                return None
+            weights.append(weight)
+            members.append(list(rows_of_base))
+        return _Weighted(weights, members)
+
+    def _level_estimate(self, values: Floats) -> Estimate | None:
+        block = self.block
+        return matrix.level(values, block.clusters, confidence=self.confidence, bounds=block.bounds)
+
+    def _difference_estimate(self, values: Floats, scale: float) -> Estimate | None:
+        return matrix.difference(values, self.block.clusters, confidence=self.confidence, scale=scale)
+
+    def _test(self, values: Floats, estimate: Estimate, member: int, base: int) -> tuple[float, str]:
+        """Return the two-sided p value of no difference for one checkpoint, and the name of the test."""
+        block = self.block
+        single = int(block.n_asked[[member, base]].max()) == 1
+        if single and block.is_proportion and estimate.n_clusters == estimate.n:
+            return paired.mcnemar_exact(int((values > 0).sum()), int((values < 0).sum())), "exact McNemar test"
+        used = np.isfinite(values)
+        one = block.subjects[member]
+        identity = (one.arm, one.recipe, one.train_seed, one.epoch, one.checkpoint)
+        rng = np.random.default_rng(
+            seed_of(self.seed, block.metric.name, block.base_model, block.judge, block.temperature, identity)
+        )
+        return clusters.swap_test(values[used], block.clusters[used], rng), "label swaps within clusters"
+
+    def _pairing(self, i: int, base: int) -> list[str]:
+        """Return warnings about the pairing of a checkpoint with its base. Raises DesignError for little overlap."""
+        block = self.block
+        tuned, own = block.n_asked[i] > 0, block.n_asked[base] > 0
+        both = int((tuned & own).sum())
+        changed = np.intersect1d(block.prompt_ids[tuned & ~own], block.prompt_ids[own & ~tuned]).size
+        if both < LEAST_OVERLAP * max(tuned.sum(), own.sum()) and not self.allow_partial_overlap:
+            why = f"; {changed:,} were sent with other messages (message_hash)" if changed else ""
+            raise DesignError(
+                f"{block.metric.name}: overlap too small: of {int(own.sum()):,} prompts of the base and "
+                f"{int(tuned.sum()):,} of '{block.subjects[i].arm}' only {both:,} are paired{why}; ask both the same "
+                "prompts, or allow partial overlap"
+            )
+        warnings = []
+        if changed:
+            warnings.append(f"{changed:,} prompts dropped: sent with other messages to the two sides (message_hash)")
+        one_side = int((tuned ^ own).sum()) - 2 * changed
+        if one_side > 0:
+            warnings.append(f"{one_side:,} prompts dropped: asked of one side only")
+        if block.templates[i] != block.templates[base]:
+            names = ["/".join(sorted(block.templates[j])) for j in (base, i)]
+            warnings.append(f"chat template differs: base '{names[0]}', tuned '{names[1]}'")
+        return warnings
+
+    def _row(
+        self,
+        estimand: Estimand,
+        subject: Subject,
+        estimate: Estimate | None = None,
+        worst: Estimate | None = None,
+        *,
+        per_seed: Floats | None = None,
+        base: float | None = None,
+        tuned: float | None = None,
+        p: float | None = None,
+        n_seeds: int = 0,
+        n_samples: int = 0,
+        unjudged: tuple[int, int] = (0, 0),
+        method: str = "none",
+        warnings: Sequence[str] = (),
+    ) -> Drift:
+        block = self.block
+        return Drift(
+            metric=block.metric.name,
+            worse=block.metric.worse,
+            estimand=estimand,
+            base_model=block.base_model,
+            arm=subject.arm,
+            recipe=subject.recipe,
+            checkpoint=subject.checkpoint or None,
+            train_seed=subject.train_seed,
+            epoch=subject.epoch,
+            temperature=block.temperature,
+            judge=block.judge,
+            base=base,
+            tuned=tuned,
+            delta=estimate.value if estimate and estimand != "level" else None,
+            low=estimate.low if estimate else None,
+            high=estimate.high if estimate else None,
+            confidence=self.confidence,
+            p=p,
+            p_adjusted=None,
+            worst=worst.value if worst else None,
+            worst_low=worst.low if worst else None,
+            worst_high=worst.high if worst else None,
+            spread_low=None if per_seed is None else float(per_seed.min()),
+            spread_high=None if per_seed is None else float(per_seed.max()),
+            n_prompts=estimate.n if estimate else 0,
+            n_clusters=estimate.n_clusters if estimate else 0,
+            n_seeds=n_seeds,
+            n_samples=n_samples,
+            unjudged_base=unjudged[0],
+            unjudged_tuned=unjudged[1],
+            method=method if estimate else "none",
+            warning=as_text(warnings),
+            df=estimate.df if estimate else None,
+            is_proportion=block.is_proportion,
+            corpus=subject.corpus,
+        )

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from aftertune.asking.benchmark import Accumulation, Probe
-from aftertune.deciding.drift import Coded
+from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import SubjectMeasure
 from aftertune.judging.judges.shared_items import shares, words_of
 from aftertune.models.subject import Subject
 from aftertune.records import BASE_ARM, Metric, Prompt, Response, seed_of
-from aftertune.stats import signal
+from aftertune.stats import signal_detection
 from aftertune.stats.estimate import least_half_width, t_quantile
 
 SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
@@ -58,7 +58,7 @@ class Measuring:
     seed: int
 
 
-def measures(study: Measuring, verdicts: Coded) -> list[SubjectMeasure]:
+def measures(study: Measuring, verdicts: VerdictTable) -> list[SubjectMeasure]:
     """Return the measures that the benchmarks of a finished run ask for; none where none does."""
     rows: list[SubjectMeasure] = []
     for benchmark in study.benchmarks:
@@ -76,7 +76,7 @@ def measures(study: Measuring, verdicts: Coded) -> list[SubjectMeasure]:
 
 
 def _probes(
-    study: Measuring, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: Coded
+    study: Measuring, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: VerdictTable
 ) -> Iterator[SubjectMeasure]:
     own = verdicts.where(benchmark=name, axis=axis, judge=study.primary_judges[axis])
     columns = (verdicts.column(each, own) for each in ("subset", "cluster", "checkpoint", "temperature", "label"))
@@ -113,18 +113,18 @@ def _signal(
     }  # fmt: skip
     names = (f"d-prime, {probe}", f"criterion, {probe}")
     try:
-        found = signal.clustered(*own, np.random.default_rng(seed), confidence=study.confidence)
+        found = signal_detection.clustered(*own, np.random.default_rng(seed), confidence=study.confidence)
     except ValueError:
         for each in names:
             yield _missing(each, "no answer of one of the classes could be read", shared)
         return
-    changes: tuple[signal.Change | None, signal.Change | None] = (None, None)
+    changes: tuple[signal_detection.Change | None, signal_detection.Change | None] = (None, None)
     warning = ""
     if subject.arm != BASE_ARM:
         common = set(base[2]) & set(own[2])
         kept = [_only(side, common) for side in (base, own)]
         try:
-            changes = signal.change(kept[0], kept[1], np.random.default_rng(seed), confidence=study.confidence)
+            changes = signal_detection.change(kept[0], kept[1], np.random.default_rng(seed), confidence=study.confidence)
         except ValueError:
             warning = "no change: the base's answers could not be read"
     values = ((found.d_prime, found.d_prime_low, found.d_prime_high),
@@ -159,7 +159,7 @@ def _missing(name: str, why: str, shared: dict[str, Any]) -> SubjectMeasure:
 # ---------------------------------------------------------------------------------------------- leaks by helpfulness
 
 
-def _leaks(study: Measuring, name: str, subset: str, verdicts: Coded) -> Iterator[SubjectMeasure]:
+def _leaks(study: Measuring, name: str, subset: str, verdicts: VerdictTable) -> Iterator[SubjectMeasure]:
     """Yield leak rates of a subset: over all replies, one without an action being no leak, and over those that acted.
 
     Shao et al. 2024 (arXiv 2409.00138) tell both, since a model that does nothing leaks nothing. A cluster's rate is
@@ -256,7 +256,7 @@ def _per_profile(rows: Sequence[Response], prompts: Mapping[str, Prompt]) -> dic
             happened.append(shares(words, item))
             units.append(key)
             groups.append(expect["profile"])
-    return signal.ever(happened, units, groups)
+    return signal_detection.ever(happened, units, groups)
 
 
 def _interval(values: Sequence[float], confidence: float) -> tuple[float, float, float]:

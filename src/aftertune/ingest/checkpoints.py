@@ -1,4 +1,4 @@
-"""The list of checkpoints that an audit is handed: CSV or JSONL with `path`, and `arm, recipe, seed, epoch`."""
+"""The list of checkpoints of an audit: CSV or JSONL with `path`, and optionally `arm, recipe, seed, epoch`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _COLUMNS = ("path", "arm", "recipe", "seed", "epoch")
 
 
 def read(path: Path) -> list[Given]:
-    """Return the checkpoints of a list; a relative path counts from the list's own folder.
+    """Return the checkpoints of a list; a relative path is relative to the folder of the list, if it exists there.
 
     Raises UsageError or DataError naming file, line and column.
     """
-    found = []
+    checkpoints = []
     for line, row in rows.read(path, ("path",)):
         where = f"{path}:{line}"
         for key in row:
@@ -27,7 +27,7 @@ def read(path: Path) -> list[Given]:
         if not name:
             raise DataError(f"{where}: path is empty")
         beside = path.parent / Path(name).expanduser()
-        found.append(
+        checkpoints.append(
             Given(
                 path=str(beside) if beside.exists() else name,
                 arm=str(row.get("arm") or ""),
@@ -36,7 +36,7 @@ def read(path: Path) -> list[Given]:
                 epoch=_number(row.get("epoch"), where, "epoch"),
             )
         )
-    return found
+    return checkpoints
 
 
 def _number(value: Any, where: str, column: str) -> int | None:

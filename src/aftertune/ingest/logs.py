@@ -1,4 +1,4 @@
-"""Logs of other tools, recognised by what is in them, as the columns of a table of verdicts."""
+"""Logs of other tools, recognised by their content, as the columns of a table of verdicts."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.files import write
 from aftertune.ingest import harness_logs, inspect_logs
-from aftertune.ingest.logged import Log
+from aftertune.ingest.log_records import Log
+from aftertune.records import Worse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = ("checkpoint", "prompt", "metric", "value", "cluster", "repeat", "judge", "worse", "message_hash")
-"""What a log gives of the columns of `ingest.verdicts`."""
+"""The columns of `ingest.verdicts` that a log has."""
 _HEAD = 4096
-"""Characters read of a file to tell what it is."""
+"""Characters of a file that are read to recognise it."""
 
 
 def open_log(path: Path) -> Log | None:
-    """Return the log in a file, None where it is a table or anything else.
+    """Return the log in a file, or None if it is a table or anything else.
 
-    An `.eval` file, and a `.json` file that says so, is a log of Inspect AI; a `.jsonl` file whose first line has
-    `doc_id`, `arguments` and `resps` is a sample log of lm-evaluation-harness.
-    Raises UsageError for a missing file and as their readers do.
+    An `.eval` file, and a `.json` file with the keys of one, is a log of Inspect AI; a `.jsonl` file whose first line
+    has `doc_id`, `arguments` and `resps` is a sample log of lm-evaluation-harness. Raises UsageError for a missing file
+    and as their readers do.
     """
     if not path.is_file():
         if path.is_dir():
@@ -54,66 +55,78 @@ def open_log(path: Path) -> Log | None:
         try:
             row = json.loads(first)
         except (ValueError, RecursionError):
-            return None  # the reader of tables names the line
+            return None  # the reader of tables will name the line
         if isinstance(row, dict) and harness_logs.is_line(row):
             return harness_logs.open_log(path)
     return None
 
 
 def is_log(path: Path) -> bool:
-    """Return whether a file is a log rather than a table, of one that `open_log` or a reader of tables took."""
+    """Return whether a file that could be read is a log rather than a table."""
     return path.suffix in (".eval", ".json", ".jsonl") and open_log(path) is not None
 
 
 def verdict_columns(log: Log) -> dict[str, list[Any]]:
     """Return `COLUMNS` of a log, one row per answer and metric.
 
-    An answer without a score that others of its subset have (it ended with an error, its scorer gave nothing) has a row
-    with no value: unjudged. Raises DataError where nothing was scored.
+    An answer without a score that others of its subset have (it ended with an error, or its scorer gave nothing) has a
+    row without a value: unjudged. Raises DataError if no answer has a score.
     """
-    found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    kinds: dict[str, dict[tuple[str, str], str | None]] = {}
-    have: dict[tuple[str, tuple[Any, ...]], set[tuple[str, str]]] = {}
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    scores_of_subsets: dict[str, dict[tuple[str, str], Worse | None]] = {}
+    scores_of_answers: dict[_AnswerKey, set[tuple[str, str]]] = {}
 
-    def add(metric: str, value: float | None, judge: str, worse: str | None, about: tuple[Any, ...]) -> None:
-        prompt, cluster, repeat, hash_ = about
-        row = (log.model, prompt, metric, value, cluster, repeat, judge, worse, hash_)
-        for name, part in zip(COLUMNS, row, strict=True):
-            found[name].append(part)
+    def add(metric: str, value: float | None, judge: str, worse: Worse | None, answer: _AnswerKey) -> None:
+        row = (
+            *(log.model, answer.prompt_id, metric, value, answer.cluster),
+            *(answer.repeat, judge, worse, answer.message_hash),
+        )
+        for name, cell in zip(COLUMNS, row, strict=True):
+            columns[name].append(cell)
 
     for answer in log.answers:
         if answer.scores is None:
             continue
-        subset = answer.prompt.subset
-        about = (answer.prompt.id, answer.prompt.cluster, answer.repeat, answer.message_hash)
-        known, own = kinds.setdefault(subset, {}), have.setdefault((subset, about), set())
-        for one in answer.scores:
-            known[one.metric, one.judge] = one.worse
-            own.add((one.metric, one.judge))
-            add(one.metric, one.value, one.judge, one.worse, about)
-    for (subset, about), own in have.items():
-        for (metric, judge), worse in kinds[subset].items():
+        prompt = answer.prompt
+        key = _AnswerKey(prompt.subset, prompt.id, prompt.cluster, answer.repeat, answer.message_hash)
+        own = scores_of_answers.setdefault(key, set())
+        for score in answer.scores:
+            scores_of_subsets.setdefault(key.subset, {})[score.metric, score.judge] = score.worse
+            own.add((score.metric, score.judge))
+            add(score.metric, score.value, score.judge, score.worse, key)
+    for key, own in scores_of_answers.items():
+        for (metric, judge), worse in scores_of_subsets.get(key.subset, {}).items():
             if (metric, judge) not in own:
-                add(metric, None, judge, worse, about)
-    if not found["value"]:
+                add(metric, None, judge, worse, key)
+    if not columns["value"]:
         raise DataError(f"{log.path}: no scores in it that are numbers; judge its responses with `aftertune judge`")
-    return found
+    return columns
+
+
+class _AnswerKey(NamedTuple):
+    """Which answer a score belongs to, and what its row says of it."""
+
+    subset: str
+    prompt_id: str
+    cluster: str
+    repeat: int
+    message_hash: str
 
 
 @dataclass(frozen=True)
-class Converted:
-    """What was written."""
+class Conversion:
+    """The result of converting logs."""
 
     rows: Mapping[str, int]
-    """Checkpoint -> verdicts."""
+    """Checkpoint -> number of verdicts."""
     warnings: tuple[str, ...]
 
 
-def convert(paths: Sequence[Path], out: Path) -> Converted:
+def convert(paths: Sequence[Path], out: Path) -> Conversion:
     """Write the verdicts of logs as one table (`aftertune ingest LOG... -o TABLE`).
 
     Args:
-        paths: Logs, or folders, of which every log is taken.
+        paths: Logs, or folders whose logs are all converted.
         out: CSV, JSONL or Parquet, with the columns of `ingest.verdicts`.
 
     Raises UsageError and DataError, before anything is written.
@@ -141,25 +154,25 @@ def convert(paths: Sequence[Path], out: Path) -> Converted:
         write(out, buffer.getvalue())
     else:
         rows.write(out, table.to_pylist())
-    return Converted(counts, tuple(warnings))
+    return Conversion(counts, tuple(warnings))
 
 
 def arrow(columns: dict[str, list[Any]]) -> dict[str, pa.ChunkedArray]:
-    """Return the columns of `verdict_columns` as Arrow columns: text, but `value` and `repeat`."""
+    """Return the columns of `verdict_columns` as Arrow columns: text, except `value` and `repeat`."""
     import pyarrow as pa
 
     types = {"value": pa.float64(), "repeat": pa.int64()}
-    return {name: pa.chunked_array([pa.array(part, types.get(name, pa.string()))]) for name, part in columns.items()}
+    return {name: pa.chunked_array([pa.array(cells, types.get(name, pa.string()))]) for name, cells in columns.items()}
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
-    found = []
+    files = []
     for path in paths:
         if path.is_dir():
             inside = sorted({*path.rglob("*.eval"), *path.rglob("samples_*.jsonl")})
             if not inside:
                 raise UsageError(f"{path}: no log in it (*.eval, samples_*.jsonl)")
-            found += inside
+            files += inside
         else:
-            found.append(path)
-    return found
+            files.append(path)
+    return files

@@ -1,17 +1,18 @@
-"""Responses made elsewhere, a table with `prompt` and `response` or a log of another tool, judged as they are."""
+"""Responses of other tools, in a table with `prompt` and `response` or in a log, judged as they are."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
-from aftertune.ingest import harness_logs, logs
-from aftertune.ingest.logged import Log
-from aftertune.judging import anchors as step
+from aftertune.ingest import logs
+from aftertune.ingest.log_records import Log
+from aftertune.judging import anchors
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.records import Message, Prompt
 from aftertune.studies import plugin_text as written
@@ -23,20 +24,21 @@ Row = dict[str, Any]
 
 
 def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str, str], int]:
-    """Judge a table or a log and write the verdicts: one row per response and axis, all other columns kept.
+    """Judge a table or a log and write the verdicts: one row per response and axis, with all other columns.
 
     Args:
         path: CSV, JSONL or Parquet with the columns `prompt` and `response`; or a log of Inspect AI (`.eval`, `.json`)
-            or of lm-evaluation-harness (`samples_*.jsonl`), of which `checkpoint, task, prompt_id, subset, category,
-            cluster, repeat, prompt, response` are kept. An answer that ended with an error is unjudged.
-        judges: Judges, as `written.plugin` takes them; each must do without a registry and a tuning set.
-        out: Table to write; its ending decides the format. Columns `judge, axis, label, value, status, why` are added.
+            or of lm-evaluation-harness (`samples_*.jsonl`), whose columns are then `checkpoint, task, prompt_id,
+            subset, category, cluster, repeat, prompt, response`. An answer that ended with an error is unjudged.
+        judges: Judges, as `written.plugin` reads them; each must work without a registry and a tuning set.
+        out: Table to write; its ending decides the format. The columns `judge, axis, label, value, status, why` are
+            added.
 
     Returns:
         (axis, label or status) -> number of responses.
 
     Raises:
-        UsageError, DataError: A missing file or column, an unknown judge, a judge that needs more than a table holds, a
+        UsageError, DataError: A missing file or column, an unknown judge, a judge that needs more than a table has, a
             log without any text.
         JudgeError: A judge that cannot tell known answers apart.
     """
@@ -49,53 +51,71 @@ def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str,
         if judge.needs:
             raise UsageError(f"judge '{name}' needs {', '.join(sorted(judge.needs))}, which a table does not hold")
     log = logs.open_log(path)
-    found = list(_of_table(path) if log is None else _of_log(log))
-    if not any(answer for _, answer, _ in found):
-        raise DataError(f"{path}: no text in it that could be judged: {found[0][2] if found else 'no answers'}")
-    answers = [answer for _, answer, _ in found if answer]
-    made: list[Row] = []
+    inputs = list(_of_table(path) if log is None else _of_log(log))
+    answers = [one.answer for one in inputs if one.answer]
+    if not answers:
+        raise DataError(f"{path}: no text in it that could be judged: {inputs[0].why if inputs else 'no answers'}")
+    verdicts: list[Row] = []
     counts: Counter[tuple[str, str]] = Counter()
     for name, judge in instruments:
-        step.check(judge)
-        said = step.judge(judge, answers, JudgeContext())
-        for row, answer, why in found:
-            opinions = next(said) if answer else tuple(Opinion(axis, status="error", why=why) for axis in judge.axes)
-            for opinion in opinions:
+        anchors.check(judge)
+        opinions = anchors.judge(judge, answers, JudgeContext())
+        for one in inputs:
+            for opinion in next(opinions) if one.answer else _errors(judge, one.why):
                 counts[opinion.axis, opinion.label or opinion.status] += 1
                 verdict = (name, opinion.axis, opinion.label, opinion.value, opinion.status, opinion.why)
-                made.append({**row, **dict(zip(ADDED, verdict, strict=True))})
-    rows.write(out, made)
+                verdicts.append({**one.row, **dict(zip(ADDED, verdict, strict=True))})
+    rows.write(out, verdicts)
     return dict(counts)
 
 
-def _of_table(path: Path) -> Iterator[tuple[Row, Answer, str]]:
+@dataclass(frozen=True)
+class _Input:
+    """A row of the output without its verdict, and the answer in it."""
+
+    row: Row
+    answer: Answer | None
+    why: str = ""
+    """Why there is no answer."""
+
+
+def _errors(judge: Judge, why: str) -> tuple[Opinion, ...]:
+    return tuple(Opinion(axis, status="error", why=why) for axis in judge.axes)
+
+
+def _of_table(path: Path) -> Iterator[_Input]:
     for line, row in rows.read(path, ("prompt", "response")):
         for column in ("prompt", "response"):
             if not isinstance(row[column], str) and row[column] is not None:
                 raise DataError(f"{path}:{line}: {column} is not text")
         prompt = Prompt(str(line), path.stem, "", "", str(line), (Message("user", row["prompt"] or ""),))
-        yield row, Answer(prompt, row["response"] or ""), ""
+        yield _Input(row, Answer(prompt, row["response"] or ""))
 
 
-def _of_log(log: Log) -> Iterator[tuple[Row, Answer | None, str]]:
-    """Yield each answer of a log with its row; without an answer, why."""
+def _of_log(log: Log) -> Iterator[_Input]:
     for logged in log.answers:
-        if logged.error == harness_logs.REPEATED:
+        if logged.duplicate:
             continue
         prompt = logged.prompt
         row = {
-            "checkpoint": log.model, "task": log.task, "prompt_id": prompt.id, "subset": prompt.subset,
-            "category": prompt.category, "cluster": prompt.cluster, "repeat": logged.repeat,
-            "prompt": _shown(prompt), "response": logged.text,
-        }  # fmt: skip
+            "checkpoint": log.model,
+            "task": log.task,
+            "prompt_id": prompt.id,
+            "subset": prompt.subset,
+            "category": prompt.category,
+            "cluster": prompt.cluster,
+            "repeat": logged.repeat,
+            "prompt": _as_text(prompt),
+            "response": logged.text,
+        }
         if logged.error or logged.text is None:
-            yield row, None, logged.error
+            yield _Input(row, None, logged.error)
         else:
-            yield row, Answer(prompt, logged.text, logged.finish_reason), ""
+            yield _Input(row, Answer(prompt, logged.text, logged.finish_reason))
 
 
-def _shown(prompt: Prompt) -> str:
-    """Return a prompt as text: a single turn as it is, a chat with a role before each turn."""
+def _as_text(prompt: Prompt) -> str:
+    """Return a prompt as text: a single turn as it is, a chat with the role before each turn."""
     if len(prompt.messages) == 1:
         return prompt.messages[0].content
     return "\n\n".join(f"{message.role}: {message.content}" for message in prompt.messages)

@@ -1,9 +1,8 @@
-"""Verdicts made elsewhere: a table read by column, checked, and mapped onto the columns of `records.Verdict`.
+"""Verdicts of other tools: a table is checked and mapped onto the columns of `records.Verdict`.
 
-Columns: `checkpoint, prompt, metric, value`, and where there are such `cluster`, `seed` (training seed), `repeat`
-(sample), `judge`, `worse` (`up` or `down`, per metric) and `message_hash` (of the messages as sent: pairs agree on it).
-`value` is 0/1 (or true/false) or a number; empty is unjudged. A million rows are read by Arrow, never row by row; only
-where that fails is a file read again row by row, to name the line. Logs of other tools are read as such tables.
+Columns: `checkpoint, prompt, metric, value`, and optionally `cluster`, `seed` (training seed), `repeat` (sample),
+`judge`, `worse` (`up` or `down`, per metric) and `message_hash` (of the messages as sent: pairs must agree on it).
+`value` is 0/1 (or true/false) or a number; empty is unjudged. Logs of other tools are read as tables of this form.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aftertune.errors import DataError, UsageError, near
-from aftertune.ingest.columns import REQUIRED, Given, Ints, Source, number_of
+from aftertune.ingest.source_table import REQUIRED, Ints, Sources, SourceTable, number_of
 from aftertune.records import BASE_ARM, Metric, Worse
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """A table of verdicts, as `steps.drift` takes it."""
+    """Verdicts as `deciding.drift` takes them."""
 
     table: pa.Table
     """The columns of `records.Verdict` that drift needs."""
@@ -35,32 +34,32 @@ class Verdicts:
 
 
 def read(
-    given: Given,
+    sources: Sources,
     base: str,
     tuned: Sequence[str],
-    worse: Callable[[str, Worse], Worse],
+    direction: Callable[[str, Worse], Worse],
     *,
     allow_partial_overlap: bool = False,
 ) -> Verdicts:
-    """Return the verdicts on a base and its tuned checkpoints that a table holds; other checkpoints are left out.
+    """Return the verdicts of a table on a base and its tuned checkpoints; other checkpoints are left out.
 
     Args:
-        given: CSV, JSONL or Parquet, or a log that `ingest.logs` knows; or several of them.
-        base: The untuned model's name in the column `checkpoint`.
+        sources: CSV, JSONL or Parquet, or a log that `ingest.logs` recognises; or several of them.
+        base: Name of the untuned model in the column `checkpoint`.
         tuned: Names of tuned checkpoints. Rows of one name with several training seeds are one recipe; so are names
-            that differ in nothing but their own seed's number (`lora-s1`, `lora-s2`).
-        worse: Gives the worse direction of a metric by its name and by what the table says of it (else `up`).
-        allow_partial_overlap: Take a metric that one of the checkpoints lacks; without it such a table is refused.
+            that differ only in the number of their own seed (`lora-s1`, `lora-s2`).
+        direction: Maps the name of a metric and its direction in the table (`up` by default) to the worse direction.
+        allow_partial_overlap: Accept a metric that one of the checkpoints lacks; by default such a table is refused.
 
-    A verdict's arm is `base` or the recipe's name. Raises UsageError for a name that the table does not hold and for
-    a missing file, DataError (file, line or row, column) for what cannot be read.
+    The arm of a verdict is `base` or the name of the recipe. Raises UsageError for a name that is not in the table and
+    for a missing file, DataError (file, line or row, column) for content that cannot be read.
     """
     if base in tuned or len(set(tuned)) < len(tuned):
-        raise UsageError(f"checkpoint '{base if base in tuned else tuned[0]}' is named twice; name the base once and "
-                         "each tuned checkpoint once")  # fmt: skip
+        repeated = base if base in tuned else tuned[0]
+        raise UsageError(f"checkpoint '{repeated}' is named twice; name the base once and each tuned checkpoint once")
     if not tuned:
         raise UsageError("name at least one tuned checkpoint")
-    source = Source(given)
+    source = SourceTable(sources)
     known = source.values("checkpoint")
     for name in (base, *tuned):
         if name not in known:
@@ -72,70 +71,72 @@ def read(
         source.refuse(column, lambda value: value in (None, ""), "is empty")
     value = source.numbers("value")
     seed = _seeds(source, base)
-    _twice(source, seed)
-    _one_cluster(source)
+    _refuse_repeated_rows(source, seed)
+    _refuse_two_clusters(source)
     if not allow_partial_overlap:
-        _all_measured(source)
-    stated = _stated(source)
+        _refuse_missing_metrics(source)
+    stated = _stated_directions(source)
     metrics = tuple(
-        Metric("", "", name, None, worse(name, stated.get(name) or "up")) for name in source.present("metric")
+        Metric("", "", name, None, direction(name, stated.get(name, "up"))) for name in source.present("metric")
     )
-    return Verdicts(_mapped(source, base, tuned, seed, value), metrics, tuple(source.warnings))
+    return Verdicts(_verdict_table(source, base, tuned, seed, value), metrics, tuple(source.warnings))
 
 
-def _seeds(source: Source, base: str) -> Ints:
-    """Return the training seed of each row, -1 where it has none. Raises DataError for a seed in some rows only."""
-    wrong = "is not a whole number, 0 or more"
-    source.refuse("seed", lambda value: _seed(value) is None, wrong)
-    # What is refused above may still be known from rows that are not kept.
-    known = [_seed(value) for value in source.values("seed")]
-    seeds = np.array([-1 if seed is None else seed for seed in known], dtype=np.int64)[source.codes["seed"]]
+def _seeds(source: SourceTable, base: str) -> Ints:
+    """Return the training seed of each row, -1 if it has none. Raises DataError for a seed in only some rows."""
+    source.refuse("seed", lambda value: _seed(value) is None, "is not a whole number, 0 or more")
+    # Values of dropped rows may still be invalid.
+    numbers = [_seed(value) for value in source.values("seed")]
+    seeds = np.array([-1 if seed is None else seed for seed in numbers], dtype=np.int64)[source.codes["seed"]]
     names, checkpoints = source.values("checkpoint"), source.codes["checkpoint"]
-    for code, kinds in _held(source, seeds).items():
-        if len(kinds) > 1 and kinds[0] == -1:
+    for code, own in _seeds_of_checkpoints(source, seeds).items():
+        if len(own) > 1 and own[0] == -1:
             row = int(np.flatnonzero((checkpoints == code) & (seeds == -1))[0])
             raise DataError(f"{source.where(row)}: seed is empty, but other rows of '{names[code]}' have one")
-        if names[code] == base and len(kinds) == 1:
-            seeds[checkpoints == code] = -1  # one base for all, whatever number it was given
+        if names[code] == base and len(own) == 1:
+            seeds[checkpoints == code] = -1  # the one base of all seeds, whatever its number
     return seeds
 
 
-def _held(source: Source, seeds: Ints) -> dict[int, list[int]]:
-    """Return the training seeds of each checkpoint that occurs, by its code, sorted."""
-    found: dict[int, list[int]] = {}
+def _seeds_of_checkpoints(source: SourceTable, seeds: Ints) -> dict[int, list[int]]:
+    """Return the sorted training seeds of each checkpoint, by its code."""
+    by_checkpoint: dict[int, list[int]] = {}
     for code, seed in np.unique(np.stack([source.codes["checkpoint"], seeds]), axis=1).T.tolist():
-        found.setdefault(code, []).append(seed)
-    return found
+        by_checkpoint.setdefault(code, []).append(seed)
+    return by_checkpoint
 
 
 def _seed(value: Any) -> int | None:
+    """Return a training seed, -1 for an empty value, None for an invalid one."""
     number = number_of(value)
     if number is None or (number == number and (number < 0 or number != int(number) or number >= 2**63)):
         return None
     return -1 if number != number else int(number)
 
 
-def _stated(source: Source) -> dict[str, Worse]:
-    """Return what the column `worse` says of each metric. Raises DataError for another word, or for two of them."""
+def _stated_directions(source: SourceTable) -> dict[str, Worse]:
+    """Return the column `worse` by metric. Raises DataError for an invalid or contradictory value."""
     source.refuse("worse", lambda value: value not in (None, "", *get_args(Worse)), "is neither 'up' nor 'down'")
-    found: dict[str, Worse] = {}
+    directions: dict[str, Worse] = {}
     names, words = source.values("metric"), source.values("worse")
     pairs, first = np.unique(np.stack([source.codes["metric"], source.codes["worse"]]), axis=1, return_index=True)
     for (metric, word), row in zip(pairs.T.tolist(), first.tolist(), strict=True):
-        if words[word] and found.setdefault(names[metric], words[word]) != words[word]:
-            raise DataError(f"{source.where(row)}: worse = '{words[word]}', but other rows of {names[metric]} say "
-                            f"'{found[names[metric]]}'; give it one")  # fmt: skip
-    return found
+        if words[word] and directions.setdefault(names[metric], words[word]) != words[word]:
+            raise DataError(
+                f"{source.where(row)}: worse = '{words[word]}', but other rows of {names[metric]} say "
+                f"'{directions[names[metric]]}'; give it one"
+            )
+    return directions
 
 
-def _twice(source: Source, seeds: Ints) -> None:
-    """Refuse a verdict that stands twice."""
-    kinds, seed = np.unique(seeds, return_inverse=True)
-    code = source.joint(("checkpoint", "metric", "judge", "prompt", "repeat"), (seed, kinds.size))
+def _refuse_repeated_rows(source: SourceTable, seeds: Ints) -> None:
+    """Raise DataError for a second row with the same key."""
+    distinct, seed = np.unique(seeds, return_inverse=True)
+    code = source.joint(("checkpoint", "metric", "judge", "prompt", "repeat"), (seed, distinct.size))
     order = np.argsort(code, kind="stable")
-    again = np.flatnonzero(code[order][1:] == code[order][:-1])
-    if again.size:
-        row = int(order[1:][again].min())
+    repeated = np.flatnonzero(code[order][1:] == code[order][:-1])
+    if repeated.size:
+        row = int(order[1:][repeated].min())
         key = ", ".join(
             f"{name} '{source.values(name)[source.codes[name][row]]}'" for name in ("checkpoint", "prompt", "metric")
         )
@@ -145,14 +146,14 @@ def _twice(source: Source, seeds: Ints) -> None:
         )
 
 
-def _one_cluster(source: Source) -> None:
-    """Refuse a prompt that stands in two clusters."""
+def _refuse_two_clusters(source: SourceTable) -> None:
+    """Raise DataError for a prompt in two clusters."""
     unit = source.joint(("metric", "prompt"))
     _, first, inverse = np.unique(unit, return_index=True, return_inverse=True)
     clusters = source.codes["cluster"]
-    other = np.flatnonzero(clusters != clusters[first][inverse])
-    if other.size:
-        row, names = int(other[0]), source.values("cluster")
+    conflicts = np.flatnonzero(clusters != clusters[first][inverse])
+    if conflicts.size:
+        row, names = int(conflicts[0]), source.values("cluster")
         earlier = int(first[inverse[row]])
         raise DataError(
             f"{source.where(row)}: cluster = '{names[clusters[row]] or ''}', but prompt "
@@ -161,42 +162,43 @@ def _one_cluster(source: Source) -> None:
         )
 
 
-def _all_measured(source: Source) -> None:
-    """Refuse a metric that one checkpoint has (by one judge) and another has not."""
-    have = source.joint(("metric", "judge"))
-    _, first, kind = np.unique(have, return_index=True, return_inverse=True)
-    checkpoints, arm = np.unique(source.codes["checkpoint"], return_inverse=True)
+def _refuse_missing_metrics(source: SourceTable) -> None:
+    """Raise DataError for a metric (by one judge) that one checkpoint has and another lacks."""
+    _, first, metric_code = np.unique(source.joint(("metric", "judge")), return_index=True, return_inverse=True)
+    checkpoints, checkpoint = np.unique(source.codes["checkpoint"], return_inverse=True)
     counts = np.zeros((first.size, checkpoints.size), dtype=np.int64)
-    np.add.at(counts, (kind, arm), 1)
-    for place, other in np.argwhere(counts == 0)[:1]:
-        row = int(first[place])
+    np.add.at(counts, (metric_code, checkpoint), 1)
+    for i, lacking in np.argwhere(counts == 0)[:1]:
+        row = int(first[i])
         metric, judge = (source.values(name)[source.codes[name][row]] for name in ("metric", "judge"))
         raise DataError(
-            f"{source.path}: {metric}: overlap too small: '{source.values('checkpoint')[checkpoints[other]]}' has no "
+            f"{source.path}: {metric}: overlap too small: '{source.values('checkpoint')[checkpoints[lacking]]}' has no "
             f"row of it{f' by judge {judge}' if judge else ''}, another checkpoint has "
-            f"{int(counts[place].max()):,}; ask all the same prompts, or allow partial overlap"
+            f"{int(counts[i].max()):,}; ask all the same prompts, or allow partial overlap"
         )
 
 
-def _arms(source: Source, base: str, tuned: Sequence[str], seeds: Ints) -> list[str]:
+def _arms(source: SourceTable, base: str, tuned: Sequence[str], seeds: Ints) -> list[str]:
     """Return the arm of each value of the column `checkpoint`."""
     names = source.values("checkpoint")
     stems: dict[str, list[str]] = {}
-    for code, own in _held(source, seeds).items():
+    for code, own in _seeds_of_checkpoints(source, seeds).items():
         name = names[code]
         if name in tuned and len(own) == 1 and own[0] >= 0:
-            found = list(re.finditer(rf"(?<!\d)0*{own[0]}(?!\d)", name))
-            if found:
-                stems.setdefault(f"{name[: found[-1].start()]}*{name[found[-1].end() :]}", []).append(name)
+            matches = list(re.finditer(rf"(?<!\d)0*{own[0]}(?!\d)", name))
+            if matches:
+                stems.setdefault(f"{name[: matches[-1].start()]}*{name[matches[-1].end() :]}", []).append(name)
     shared = {name: stem for stem, group in stems.items() if len(group) > 1 for name in group}
-    # An arm that happens to be called as the base's arm is, is not the base.
+    # A tuned checkpoint may happen to be called `base`.
     return [
         BASE_ARM if name == base else f"{BASE_ARM} (tuned)" if name == BASE_ARM else shared.get(name, str(name))
         for name in names
     ]
 
 
-def _mapped(source: Source, base: str, tuned: Sequence[str], seeds: Ints, value: NDArray[np.float64]) -> pa.Table:
+def _verdict_table(
+    source: SourceTable, base: str, tuned: Sequence[str], seeds: Ints, value: NDArray[np.float64]
+) -> pa.Table:
     import pyarrow as pa
 
     def coded(codes: Ints, values: Sequence[Any]) -> Any:
@@ -205,28 +207,27 @@ def _mapped(source: Source, base: str, tuned: Sequence[str], seeds: Ints, value:
     def column(name: str) -> Any:
         return coded(source.codes[name], [value or "" for value in source.values(name)])
 
-    nothing = np.zeros(value.size, dtype=np.int64)
-    none = pa.nulls(value.size, pa.int64())
-    constant = {
-        "base": base,
-        **dict.fromkeys(("recipe", "benchmark", "subset", "system", "corpus"), ""),
-    }
-    constant |= {"template": BASE_ARM, "judge_version": ""}
-    kinds, seed = np.unique(seeds, return_inverse=True)
-    names = source.values("checkpoint")
+    zeros = np.zeros(value.size, dtype=np.int64)
+    constant = {"base": base, "template": BASE_ARM}
+    constant |= dict.fromkeys(("recipe", "benchmark", "subset", "system", "corpus", "judge_version"), "")
+    distinct, seed = np.unique(seeds, return_inverse=True)
     # Every training seed of a name is a checkpoint of its own.
-    several = {code for code, own in _held(source, seeds).items() if len(own) > 1}
-    ids = [f"{name} seed {kind}" if code in several else str(name) for code, name in enumerate(names) for kind in kinds]
+    several = {code for code, own in _seeds_of_checkpoints(source, seeds).items() if len(own) > 1}
+    ids = [
+        f"{name} seed {number}" if code in several else str(name)
+        for code, name in enumerate(source.values("checkpoint"))
+        for number in distinct
+    ]
     return pa.table(
         {
-            **{name: coded(nothing, [text]) for name, text in constant.items()},
+            **{name: coded(zeros, [text]) for name, text in constant.items()},
             "arm": coded(source.codes["checkpoint"], _arms(source, base, tuned, seeds)),
             "train_seed": pa.array(seeds, mask=seeds < 0),
-            "epoch": none,
-            "checkpoint": coded(source.codes["checkpoint"] * kinds.size + seed, [str(text) for text in ids]),
+            "epoch": pa.nulls(value.size, pa.int64()),
+            "checkpoint": coded(source.codes["checkpoint"] * distinct.size + seed, ids),
             "prompt_id": column("prompt"),
             "cluster": column("cluster"),
-            "temperature": pa.DictionaryArray.from_arrays(pa.array(nothing.astype(np.int32)), pa.array([0.0])),
+            "temperature": pa.DictionaryArray.from_arrays(pa.array(zeros.astype(np.int32)), pa.array([0.0])),
             "judge": column("judge"),
             "message_hash": column("message_hash"),
             "axis": column("metric"),

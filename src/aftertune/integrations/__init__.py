@@ -1,1 +1,1 @@
-"""Other tools: what lets them use aftertune from inside."""
+"""Integrations that let other tools use aftertune from within."""

@@ -29,7 +29,7 @@ class ModelRecord:
     template_hash: str | None
     parameters: int
     """Numbers in the weight files; 0 where they are unknown."""
-    declared: Mapping[str, str] = field(default_factory=dict)
+    declared: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What a server says of a served model."""
     warnings: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aftertune.deciding.blocks import Coded, Ints
+from aftertune.deciding.verdict_table import Ints, VerdictTable
 from aftertune.findings import CategoryRow, Flip
 from aftertune.naming import Names, Unit
 from aftertune.records import BASE_ARM, Metric
@@ -40,7 +40,7 @@ class LabelChanges:
         temperature: Whose verdicts are taken.
     """
 
-    def __init__(self, verdicts: Coded, judges: Mapping[str, str], temperature: float) -> None:
+    def __init__(self, verdicts: VerdictTable, judges: Mapping[str, str], temperature: float) -> None:
         self._verdicts, self._judges, self._temperature = verdicts, judges, temperature
         _, firsts = verdicts.joint(("base", "arm", "recipe"), verdicts.where())
         units = [self._unit(int(row)) for row in firsts]
@@ -55,7 +55,7 @@ class LabelChanges:
                 continue
             rows, before = self._pairs(metric)
             arm, firsts = verdicts.joint(("base", "arm", "recipe"), rows)
-            holds = verdicts.is_("label", metric.label)
+            holds = verdicts.equals("label", metric.label)
             checkpoint = verdicts.codes["checkpoint"]
             worse = (holds[rows] != holds[before]) & (holds[rows] == (metric.worse == "up"))
             worse &= checkpoint[rows] == checkpoint[firsts][arm]
@@ -114,7 +114,7 @@ class LabelChanges:
         rows, before = self._pairs(metric)
         if np.unique(verdicts.codes["category"][rows]).size < 2:
             return []
-        holds = verdicts.is_("label", label)
+        holds = verdicts.equals("label", label)
         was, now = holds[before], holds[rows]
         group, firsts = verdicts.joint(("base", "arm", "recipe", "category"), rows)
         distinct = verdicts.joint(("base", "arm", "recipe", "category", "prompt_id"), rows)[1]
@@ -168,10 +168,10 @@ class LabelChanges:
             status="ok",
         )
         rows = rows[verdicts.sample[rows] == 0]
-        is_base = verdicts.is_("arm", BASE_ARM)[rows]
+        is_base = verdicts.equals("arm", BASE_ARM)[rows]
         before = np.full(rows.size, -1, dtype=np.int64)
         for names, bases in (
-            (("base", "prompt_id"), is_base & verdicts.is_("corpus", "")[rows]),
+            (("base", "prompt_id"), is_base & verdicts.equals("corpus", "")[rows]),
             (("base", "corpus", "prompt_id"), is_base),
         ):
             code, firsts = verdicts.joint(names, rows)

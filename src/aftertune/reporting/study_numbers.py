@@ -25,7 +25,7 @@ from aftertune.studies.closing_tables import Column, Row, StudyTable, What
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from aftertune.deciding.blocks import Coded
+    from aftertune.deciding.verdict_table import VerdictTable
 
 LEAKS: Mapping[What, Callable[[LeakRow], Measure | None]] = {
     "harmful_leaking": lambda row: row.harmful_leaking,
@@ -59,7 +59,7 @@ ABOUT: Mapping[What, str] = {
 class StudyResults:
     """What a run measured, as far as its closing tables may need it."""
 
-    verdicts: pa.Table | Coded
+    verdicts: pa.Table | VerdictTable
     """Of all cells, by every judge."""
     metrics: Sequence[Metric]
     drifts: Sequence[Drift]

@@ -1,4 +1,4 @@
-"""Do two instruments tell the same story? Rank correlation over checkpoints, agreement over answers."""
+"""Whether instruments agree: rank correlation over checkpoints, kappa and alpha over answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Agreement:
     low: float
     high: float
     p: float
-    """Two-sided, of no association (NaN for kappa)."""
+    """Two-sided p value of no association; NaN for kappa and alpha."""
     n: int
 
 
@@ -39,8 +39,8 @@ def rank_correlation(
     Spearman's rho and of Fieller, Hartley and Pearson (Biometrika 44 (1957) 470-481) for Kendall's tau; for perfect
     agreement it starts half a transposition under 1, so that it has width. Each checkpoint is one observation:
     checkpoints of one training run (its epochs) or of one base are not independent, and noise in the drifts pulls the
-    correlation towards 0. Raises ValueError for fewer than 5 checkpoints, different lengths, a constant, a number that
-    is not finite, or an unknown method. Do not trust it under about 10 checkpoints beyond "wide".
+    correlation towards 0. Raises ValueError for fewer than 5 checkpoints, different lengths, constant drifts, a number
+    that is not finite, or an unknown method. With fewer than about 10 checkpoints it says little more than "wide".
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or x.size < 5:
@@ -71,10 +71,10 @@ def cohen_kappa(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95
     """Return Cohen's kappa of two raters' labels for the same answers, with its large-sample interval.
 
     Source: J. Cohen, Educational and Psychological Measurement 20 (1960) 37-46; standard error of Fleiss, Cohen and
-    Everitt, Psychological Bulletin 72 (1969) 323-327. `low` and `high` are cut at -1 and 1. With raters who agree on
-    everything the standard error is 0, and the interval takes the rule of three for the disagreement that n answers
-    could have hidden. Raises ValueError for different lengths or no answer. Do not trust it for clustered answers, nor
-    where nearly all labels are the same: kappa is then small whatever the agreement.
+    Everitt, Psychological Bulletin 72 (1969) 323-327. `low` and `high` are clipped to [-1, 1]. If raters agree on
+    everything the standard error is 0, and the interval uses the rule of three for the disagreement that n answers
+    could have missed. Raises ValueError for different lengths or no answer. Do not trust it for clustered answers, nor
+    if nearly all labels are the same: kappa is then small whatever the agreement.
     """
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != b.shape or a.ndim != 1 or a.size == 0:
@@ -83,14 +83,14 @@ def cohen_kappa(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95
     k, n = labels.size, a.size
     table = np.bincount(codes[:n] * k + codes[n:], minlength=k * k).reshape(k, k) / n
     rows, columns = table.sum(axis=1), table.sum(axis=0)
-    seen, chance = float(np.trace(table)), float(rows @ columns)
+    observed, chance = float(np.trace(table)), float(rows @ columns)
     if chance == 1:
         return Agreement(math.nan, -1.0, 1.0, math.nan, n)
-    value = (seen - chance) / (1 - chance)
+    value = (observed - chance) / (1 - chance)
     error = _kappa_error(table, rows, columns, value, chance, n)
     reach = float(special.ndtri(0.5 + confidence / 2)) * error
-    if seen in (0.0, 1.0):
-        # As if 3 / n of the answers had gone the other way.
+    if observed in (0.0, 1.0):
+        # The rule of three: as if 3 / n of the answers had gone the other way.
         reach = max(reach, min(3 / n, 1.0) / (1 - chance))
     return Agreement(value, max(value - reach, -1.0), min(value + reach, 1.0), math.nan, n)
 
@@ -118,43 +118,50 @@ def krippendorff_alpha(
 ) -> Agreement:
     """Return Krippendorff's alpha of several raters, with an interval from resampling whole clusters of answers.
 
-    `ratings` has shape (answers, raters): codes of labels, or numbers; NaN is missing. `clusters`, shape (answers,),
-    holds a code per answer. Answers with fewer than two ratings count for nothing; `n` is the number of the others.
-    `interval` takes squared differences. The interval is the percentile bootstrap; where no two raters ever differ it
-    takes the rule of three, as if 3 of the clusters' G had hidden a disagreement. NaN with [-1, 1] where all ratings
-    are equal: nothing could have differed. Source: K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011),
-    sections C and E. Do not trust the interval with fewer than about 10 clusters. Raises ValueError for different
-    lengths, infinite ratings, an unknown level, or no answer with two ratings.
+    Args:
+        ratings: Shape (answers, raters): codes of labels, or numbers; NaN where there is none.
+        clusters: Shape (answers,): a code per answer.
+        rng: Generator for the resamples.
+        level: `nominal` compares labels; `interval` takes squared differences of numbers.
+        confidence: E.g. .95.
+        resamples: Number of bootstrap resamples.
+
+    Answers with fewer than two ratings do not count; `n` is the number of the others. The interval is the percentile
+    bootstrap; if no two raters ever differ it uses the rule of three, as if 3 of the G clusters had hidden a
+    disagreement. The value is NaN and the interval [-1, 1] if all ratings are equal: nothing could have differed.
+    Source: K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), sections C and E. Do not trust the
+    interval with fewer than about 10 clusters. Raises ValueError for different lengths, infinite ratings, an unknown
+    level, or no answer with two ratings.
     """
     x, groups = np.asarray(ratings, dtype=np.float64), np.asarray(clusters)
     if x.ndim != 2 or groups.shape != x.shape[:1] or np.isinf(x).any():
         raise ValueError(f"need (answers, raters) of finite ratings and a cluster per answer, got {x.shape}")
     if level not in ("nominal", "interval"):
         raise ValueError(f"level must be 'nominal' or 'interval', got {level!r}")
-    there = ~np.isnan(x)
-    kept = there.sum(axis=1) >= 2
-    if not kept.any():
+    present = ~np.isnan(x)
+    used = present.sum(axis=1) >= 2
+    if not used.any():
         raise ValueError("no answer has two ratings")
-    x, there = x[kept], there[kept]
-    _, codes = np.unique(groups[kept], return_inverse=True)
-    count, m = int(codes.max()) + 1, there.sum(axis=1).astype(np.float64)
+    x, present = x[used], present[used]
+    _, codes = np.unique(groups[used], return_inverse=True)
+    count, m = int(codes.max()) + 1, present.sum(axis=1).astype(np.float64)
     if level == "nominal":
-        labels = np.unique(x[there])
+        labels = np.unique(x[present])
         moments = np.stack([(x == label).sum(axis=1) for label in labels], axis=1).astype(np.float64)
         within = (m**2 - (moments**2).sum(axis=1)) / (m - 1)
     else:
-        # Alpha does not change with the origin, and squares lose fewer digits near it.
-        centred = np.where(there, x - x[there].mean(), 0.0)
+        # Alpha does not depend on the origin, and squares lose fewer digits near it.
+        centred = np.where(present, x - x[present].mean(), 0.0)
         moments = np.stack([centred.sum(axis=1), (centred**2).sum(axis=1)], axis=1)
         within = 2 * (m * moments[:, 1] - moments[:, 0] ** 2) / (m - 1)
     columns = np.column_stack([m, within, moments])
     sums = np.stack([np.bincount(codes, weights=column, minlength=count) for column in columns.T], axis=1)
     value = float(_alpha(sums.sum(axis=0)[None], level)[0])
-    n = int(kept.sum())
+    n = int(used.sum())
     if math.isnan(value):
         return Agreement(value, -1.0, 1.0, math.nan, n)
     drawn = _alpha(rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64) @ sums, level)
-    # A resample in which nothing varies tells nothing about agreement.
+    # A resample in which nothing varies says nothing about agreement.
     drawn = drawn[np.isfinite(drawn)]
     tail = (1 - confidence) / 2
     low, high = (
@@ -166,7 +173,7 @@ def krippendorff_alpha(
         if level == "nominal":
             farthest, chance = 1.0, (rated**2 - float((total[2:] ** 2).sum())) / (rated * (rated - 1))
         else:
-            farthest, chance = float(np.ptp(x[there])) ** 2, 2 * float(total[3]) / (rated - 1)
+            farthest, chance = float(np.ptp(x[present])) ** 2, 2 * float(total[3]) / (rated - 1)
         low = min(low, 1 - min(3 / count, 1.0) * farthest / chance)
     return Agreement(value, max(min(low, value), -1.0), min(max(high, value), 1.0), math.nan, n)
 

@@ -1,4 +1,4 @@
-"""Curves over epochs, temperatures or doses, with bands that hold for all points at once."""
+"""Simultaneous bands of a curve over epochs, temperatures or doses: intervals that hold for all points at once."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import math
 import numpy as np
 from scipy import optimize
 
-from aftertune.stats import clusters as one
-from aftertune.stats import seeds
+from aftertune.stats import matrix
 from aftertune.stats.clusters import Codes
 from aftertune.stats.estimate import Estimate, Floats, t_quantile
 
 DRAWS = 20_000
-"""Of the maximum; the quantile is right to about 1 %."""
+"""Draws of the maximum, which give its quantile to about 1 %."""
 
 
 def simultaneous(
@@ -24,44 +23,45 @@ def simultaneous(
     confidence: float = 0.95,
     scale: float = 1.0,
 ) -> list[Estimate]:
-    """Return the estimate of each point of a curve, with intervals that all hold together.
+    """Return the estimate of each point of a curve, with intervals that hold jointly.
 
     Args:
         values: Paired differences within [-scale, scale], shape (points, seeds, prompts), the same seeds and prompts
-            at each point; NaN where there is none. One seed: this checkpoint over its epochs or temperatures; more:
-            the recipe.
+            at each point; NaN where there is none. One seed is a checkpoint over its epochs or temperatures; several
+            are a recipe.
         clusters: Shape (prompts,).
-        rng: For the draws of the maximum.
+        rng: Generator for the draws of the maximum.
         confidence: That all points lie in their intervals.
         scale: Largest possible absolute difference.
 
-    The sup-t band (Montiel Olea and Plagborg-Moller, Journal of Applied Econometrics 34 (2019) 1-17; Hothorn, Bretz
-    and Westfall, Biometrical Journal 50 (2008) 346-363): the largest |t| over the points has the quantile of a
-    multivariate t with the points' cluster-robust (and seed-crossed) correlation and the smallest of their degrees of
-    freedom, found by drawing from it. Each interval is then the score interval of `estimate.difference_estimate` at
-    that quantile, so it never has zero width. Raises ValueError for a wrong shape. Do not trust it with fewer than
-    about 6 clusters or 3 seeds.
+    The sup-t band (Montiel Olea and Plagborg-Moller, Journal of Applied Econometrics 34 (2019) 1-17; Hothorn, Bretz and
+    Westfall, Biometrical Journal 50 (2008) 346-363): the largest |t| over the points has the quantile of a multivariate
+    t with the points' cluster-robust (and seed-crossed) correlation and the smallest of their degrees of freedom; it is
+    computed by drawing from it. Each interval is then the score interval of `estimate.difference_estimate` at that
+    quantile, so it never has zero width. Raises ValueError for a wrong shape, or for a point at which a seed has no
+    value. Do not trust it with fewer than about 6 clusters or 3 seeds.
     """
     if values.ndim != 3 or values.shape[0] == 0 or clusters.shape != values.shape[2:]:
         raise ValueError(f"need (points, seeds, prompts) and a cluster per prompt, got {values.shape}")
 
     def estimates(level: float) -> list[Estimate]:
-        if values.shape[1] > 1:
-            return [seeds.difference(point, clusters, confidence=level, scale=scale) for point in values]
-        rows = [(row, np.isfinite(row)) for row in values[:, 0]]
-        return [one.difference(row[own], clusters[own], confidence=level, scale=scale) for row, own in rows]
+        points = [matrix.difference(point, clusters, confidence=level, scale=scale) for point in values]
+        known = [point for point in points if point is not None]
+        if len(known) < len(points):
+            raise ValueError("need at least one value of every seed at every point")
+        return known
 
-    single = estimates(confidence)
-    df = min(estimate.df for estimate in single)
-    if len(single) == 1 or df <= 0:
-        return single
-    quantile = _largest(_correlation(values, clusters), df, confidence, rng)
-    # The confidence of a single interval whose t quantile is that of the maximum.
+    separate = estimates(confidence)
+    df = min(estimate.df for estimate in separate)
+    if len(separate) == 1 or df <= 0:
+        return separate
+    quantile = _quantile_of_largest(_correlation(values, clusters), df, confidence, rng)
+    # The confidence at which a single interval has this t quantile.
     level = optimize.brentq(lambda c: float(t_quantile(c, df)) - quantile, confidence - 1e-9, 1 - 1e-12)
     return estimates(float(level))
 
 
-def _largest(correlation: Floats, df: float, confidence: float, rng: np.random.Generator) -> float:
+def _quantile_of_largest(correlation: Floats, df: float, confidence: float, rng: np.random.Generator) -> float:
     """Return the quantile of the largest |t| of a multivariate t."""
     value, vector = np.linalg.eigh(correlation)
     root = vector * np.sqrt(np.maximum(value, 0.0))

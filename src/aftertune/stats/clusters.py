@@ -1,9 +1,9 @@
 """One number per prompt, prompts in clusters: closed-form estimates, a label-swap test and the cluster bootstrap.
 
-Prompts of one category, vignette or profile move together. Whoever counts them as independent finds drift where
-there is none: with 50 clusters of 10 prompts and an intra-class correlation of .7, a bootstrap of the prompts calls
-43 % of true nulls significant at the 5 % level. Here the cluster is the unit. `values` is always one number per
-prompt (samples averaged before), `clusters` one integer code per prompt.
+Prompts of one category, vignette or profile move together. Counting them as independent finds drift where there is
+none: with 50 clusters of 10 prompts and an intra-class correlation of .7, a bootstrap of the prompts calls 43 % of true
+nulls significant at the 5 % level. Here the cluster is the unit. `values` always holds one number per prompt, its
+samples averaged beforehand, and `clusters` one integer code per prompt.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from aftertune.stats.estimate import Estimate, Floats, difference_estimate, leas
 
 Codes = NDArray[np.int64]
 EXACT_CLUSTERS = 14
-"""Up to here all 2^G label swaps are enumerated."""
+"""Up to this many clusters all 2^G label swaps are enumerated."""
 NORMAL_CLUSTERS, DOMINANT = 1000, 0.01
-"""Over this many clusters the swap distribution is taken as normal, unless one holds this share of its variance."""
+"""Beyond this many clusters the swap distribution is taken as normal, unless one has this share of its variance."""
 PERCENTILE_CLUSTERS = 20
 """Fewest clusters for a percentile bootstrap."""
 CHUNK = 2_000_000
@@ -36,11 +36,11 @@ class Grouped:
     sums: Floats
     """Sum of the values of each cluster, shape (G,)."""
     sizes: Floats
-    """Prompts of each cluster, shape (G,)."""
+    """Number of prompts of each cluster, shape (G,)."""
 
     @property
     def n(self) -> int:
-        """Prompts."""
+        """Number of prompts."""
         return int(self.sizes.sum())
 
     @property
@@ -52,7 +52,7 @@ class Grouped:
 def grouped(values: Floats, clusters: Codes) -> Grouped:
     """Return the sums and sizes of the clusters that occur.
 
-    Raises ValueError where the shapes differ, nothing is given, or a value is not finite.
+    Raises ValueError if the shapes differ, there is no value, or a value is not finite.
     """
     if values.ndim != 1 or values.shape != clusters.shape:
         raise ValueError(f"need one cluster per value, got shapes {values.shape} and {clusters.shape}")
@@ -102,10 +102,10 @@ def degrees_of_freedom(sizes: Floats) -> float:
 
 
 def difference(values: Floats, clusters: Codes, *, confidence: float = 0.95, scale: float = 1.0) -> Estimate:
-    """Return the mean of paired differences within [-scale, scale], with a score interval that heeds the clusters.
+    """Return the mean of paired differences within [-scale, scale], with a score interval that respects clusters.
 
-    Its variance is `robust_variance`; its interval `estimate.difference_estimate`; its p value the t test. Raises
-    ValueError as `grouped` does.
+    The variance is `robust_variance`, the interval `estimate.difference_estimate`, the p value that of the t test.
+    Raises ValueError as `grouped` does.
     """
     groups = grouped(values, clusters)
     variance, df = robust_variance(groups)
@@ -126,7 +126,7 @@ def difference(values: Floats, clusters: Codes, *, confidence: float = 0.95, sca
 def level(
     values: Floats, clusters: Codes, *, confidence: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Estimate:
-    """Return the mean of values within `bounds`, with a Wilson interval that heeds the clusters.
+    """Return the mean of values within `bounds`, with a Wilson interval that respects clusters.
 
     Raises ValueError as `grouped` does.
     """
@@ -146,11 +146,12 @@ def level(
 def swap_test(values: Floats, clusters: Codes, rng: np.random.Generator, *, swaps: int = 9999) -> float:
     """Return the two-sided p value of "base and tuned labels may be swapped within each cluster".
 
-    `values` are paired differences; a swap changes the sign of a whole cluster. For single 0/1 pairs this is the
-    exact McNemar test. All 2^G swaps up to 14 clusters, else `swaps` random ones with the observed one counted, so
-    that p is never 0 (Phipson and Smyth, Statistical Applications in Genetics and Molecular Biology 9 (2010) 39),
-    else (over 1,000 clusters, none of them dominant) its normal limit. Exact under its null whatever the correlation
-    within clusters; with G clusters p cannot fall below 2^(1-G). Raises ValueError as `grouped` does.
+    `values` are paired differences; a swap changes the sign of a whole cluster. For single 0/1 pairs this is the exact
+    McNemar test. Up to 14 clusters all 2^G swaps are enumerated; beyond that `swaps` random ones are drawn and the
+    observed one is counted, so that p is never 0 (Phipson and Smyth, Statistical Applications in Genetics and Molecular
+    Biology 9 (2010) 39); beyond 1,000 clusters, none of them dominant, the normal limit is used. Exact under its null
+    whatever the correlation within clusters; with G clusters p cannot fall below 2^(1-G). Raises ValueError as
+    `grouped` does.
     """
     sums = grouped(values, clusters).sums
     sums = sums[sums != 0]
@@ -163,12 +164,12 @@ def swap_test(values: Floats, clusters: Codes, rng: np.random.Generator, *, swap
     squares = sums**2
     if sums.size > NORMAL_CLUSTERS and squares.max() < DOMINANT * squares.sum():
         return float(2 * special.ndtr(-observed / math.sqrt(float(squares.sum()))))
-    extreme, left = 0, swaps
-    while left:
-        some = min(left, max(CHUNK // sums.size, 1))
-        signs = rng.integers(0, 2, size=(some, sums.size), dtype=np.int8).astype(np.float64)
+    extreme, remaining = 0, swaps
+    while remaining:
+        count = min(remaining, max(CHUNK // sums.size, 1))
+        signs = rng.integers(0, 2, size=(count, sums.size), dtype=np.int8).astype(np.float64)
         extreme += int((np.abs(2 * (signs @ sums) - sums.sum()) >= observed).sum())
-        left -= some
+        remaining -= count
     return (1 + extreme) / (1 + swaps)
 
 
@@ -186,13 +187,13 @@ def bootstrap(
 
     `percentile` is widened for the number of clusters (the expanded percentile interval of T. C. Hesterberg, The
     American Statistician 69 (2015) 371-386: t with G - 1 degrees of freedom in place of the normal, and G / (G - 1)).
-    With few clusters that asks for quantiles so far out that the resamples, of which each is one of few values, have
-    no such tail: under 20 clusters it is refused.
-    `studentised` is the bootstrap-t (Efron and Tibshirani 1993, section 12.5), better for skewed values. Never
-    narrower than `least_half_width`; one cluster gives the whole scale. `p` is the t test of `difference`. Do not
-    trust `studentised` with fewer than about 8 clusters, nor either where under 5 clusters differ from 0: the closed
-    form of `difference` holds better there. Raises ValueError as `grouped` does, for an unknown method, or for the
-    percentile of fewer than 20 clusters.
+    With few clusters that asks for quantiles so far out that the resamples, which take few different values, have no
+    such tail: with fewer than 20 clusters it is refused. `studentised` is the bootstrap-t (Efron and Tibshirani 1993,
+    section 12.5), better for skewed values. The interval is never narrower than `least_half_width`, and one cluster
+    gives the whole scale. `p` is that of the t test of `difference`. Do not trust `studentised` with fewer than about 8
+    clusters, nor either method where fewer than 5 clusters differ from 0: the closed form of `difference` is more
+    reliable there. Raises ValueError as `grouped` does, for an unknown method, and for `percentile` with fewer than 20
+    clusters.
     """
     if method not in ("percentile", "studentised"):
         raise ValueError(f"method must be 'percentile' or 'studentised', got {method!r}")
@@ -201,16 +202,16 @@ def bootstrap(
     count = groups.sizes.size
     if method == "percentile" and count < PERCENTILE_CLUSTERS:
         raise ValueError(
-            f"a percentile bootstrap needs {PERCENTILE_CLUSTERS} clusters, got {count}; take 'studentised' or the "
+            f"a percentile bootstrap needs {PERCENTILE_CLUSTERS} clusters, got {count}; use 'studentised' or the "
             "closed form of `difference`"
         )
     if count < 2 or closed.se == 0:
         return closed
-    drawn_codes = rng.integers(0, count, size=(resamples, count)) + np.arange(resamples)[:, None] * count
-    weights = np.bincount(drawn_codes.ravel(), minlength=resamples * count).reshape(resamples, count).astype(np.float64)
+    resampled = rng.integers(0, count, size=(resamples, count)) + np.arange(resamples)[:, None] * count
+    weights = np.bincount(resampled.ravel(), minlength=resamples * count).reshape(resamples, count).astype(np.float64)
     sums, sizes = groups.sums, groups.sizes
-    drawn = weights @ sizes
-    means = weights @ sums / drawn
+    totals = weights @ sizes
+    means = weights @ sums / totals
     tail = (1 - confidence) / 2
     if method == "percentile":
         q = float(t_quantile(confidence, count - 1)) * math.sqrt(count / (count - 1))
@@ -218,11 +219,11 @@ def bootstrap(
         low, high = np.quantile(means, [tail, 1 - tail])
     else:
         squares = weights @ sums**2 - 2 * means * (weights @ (sums * sizes)) + means**2 * (weights @ sizes**2)
-        spread = np.sqrt(np.maximum(squares, 0) * count / (count - 1)) / drawn
-        moved = spread > closed.se * 1e-6
+        spread = np.sqrt(np.maximum(squares, 0) * count / (count - 1)) / totals
+        varies = spread > closed.se * 1e-6
         pivots = np.full(resamples, np.nan)
-        pivots[moved] = (means[moved] - closed.value) / spread[moved]
-        # A resample without spread says nothing about its own error: it is left out, and the floor covers it.
+        pivots[varies] = (means[varies] - closed.value) / spread[varies]
+        # A resample without spread says nothing about its own error; it is left out, and the floor covers it.
         pivots = pivots[np.isfinite(pivots)]
         if pivots.size < resamples // 2:
             return closed

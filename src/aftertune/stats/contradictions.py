@@ -1,4 +1,4 @@
-"""Metrics that moved in opposite directions, and how often that happens where nothing moved at all."""
+"""Metrics that moved in opposite directions, and how often that happens when nothing moved at all."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ SWAPS = 2000
 
 @dataclass(frozen=True, slots=True)
 class MixedSigns:
-    """A mixed-sign rate beside its expectation under no drift."""
+    """A mixed-sign rate, and its expectation under no drift."""
 
     observed: float
     """Share of the units that are better on at least one metric and worse on at least one other."""
     expected: float
-    """The same where base and tuned differ in name only."""
+    """The mean rate when base and tuned differ in name only."""
     low: float
     high: float
-    """Between which the rate lies in 95 % of the swaps."""
+    """The rate lies between `low` and `high` in 95 % of the swaps."""
     p: float
-    """Chance of a rate at least as high as observed where nothing drifts."""
+    """Chance of a rate at least as high as observed when nothing drifts."""
     units: int
     metrics: int
-    """The most metrics that one unit has."""
+    """Largest number of metrics of a unit."""
 
 
 def signed_movements(p_values: Sequence[float], losses: Sequence[float], alpha: float = 0.05) -> list[int]:
-    """Return for each metric of one unit 1 (really worse), -1 (really better) or 0 (not shown to have moved).
+    """Return for each metric of one unit 1 (significantly worse), -1 (significantly better) or 0 (neither).
 
     Args:
-        p_values: Two-sided, of no difference.
-        losses: Signed so that positive is worse.
+        p_values: Two-sided p values of no difference.
+        losses: Drifts, signed so that positive is worse.
         alpha: Chance of any false movement among them (Holm's correction).
 
-    Raises ValueError for different lengths or what is not a p value.
+    Raises ValueError for different lengths or a number that is not a p value.
     """
     if len(p_values) != len(losses):
         raise ValueError(f"need a loss per p value, got {len(p_values)} and {len(losses)}")
@@ -54,21 +54,21 @@ def mixed_signs(
     *,
     swaps: int = SWAPS,
 ) -> MixedSigns:
-    """Return how many units have mixed signs, and how many would under no drift at all.
+    """Return the share of units with mixed signs, and the share expected under no drift at all.
 
     Args:
         losses: For each unit (a checkpoint against its base) and metric the paired differences, one per prompt, signed
             so that positive is worse, NaN where there is none; None for a metric that the unit lacks.
-        clusters: For each metric the cluster of each prompt. Codes are shared between metrics: prompts of one code
-            are swapped together, in all metrics.
-        rng: For the swaps.
-        swaps: How many.
+        clusters: For each metric the cluster code of each prompt. Metrics share the codes: prompts with one code are
+            swapped together in all metrics.
+        rng: Generator for the swaps.
+        swaps: Number of swaps.
 
-    Under the null the labels base and tuned may be swapped within each cluster, in all metrics at once, so that what
-    metrics and units have in common (the same prompts, the same base) stays in common. A metric that does not move
-    at all is neither better nor worse. It asks whether the rate is more than noise; that a single unit contradicts
-    itself needs `signed_movements`, and units that all move alike are little more than one: with few of them p says
-    hardly anything. Raises ValueError for no unit, or shapes that differ.
+    Under the null the labels base and tuned may be swapped within each cluster, in all metrics at once, which keeps
+    what metrics and units have in common (the same prompts, the same base). A metric that does not move at all is
+    neither better nor worse. The test asks whether the rate exceeds noise; whether a single unit contradicts itself is
+    a matter for `signed_movements`. Units that all move alike are little more than one unit, so with few of them p says
+    hardly anything. Raises ValueError for no unit, or for shapes that differ.
     """
     if not losses or any(len(unit) != len(clusters) for unit in losses):
         raise ValueError("need at least one unit, each with an entry per metric")
@@ -83,8 +83,7 @@ def mixed_signs(
             known = np.isfinite(values)
             np.add.at(sums[:, i, j], np.searchsorted(names, codes[known]), values[known])
     flat = sums.reshape(names.size, -1)
-    moves = flat.any(axis=1)
-    flat = flat[moves]
+    flat = flat[flat.any(axis=1)]
     # A sum that should be 0 may differ from it by rounding, and would then have a sign.
     slack = 1e-9 * np.abs(flat).sum(axis=0)
 

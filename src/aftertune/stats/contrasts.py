@@ -19,9 +19,9 @@ INTERACTION = (1.0, -1.0, -1.0, 1.0)
 
 
 def combine(arms: Floats, weights: Sequence[float]) -> Floats:
-    """Return the weighted sum over arms, shape (seeds, prompts); NaN where any arm with a weight has none.
+    """Return the weighted sum over arms, shape (seeds, prompts); NaN where an arm with a weight has no value.
 
-    `arms` has shape (arms, seeds, prompts). Raises ValueError where weights and arms differ in number.
+    `arms` has shape (arms, seeds, prompts). Raises ValueError if weights and arms differ in number.
     """
     if arms.ndim != 3 or arms.shape[0] != len(weights):
         raise ValueError(f"need (arms, seeds, prompts) and a weight per arm, got {arms.shape} and {len(weights)}")
@@ -36,7 +36,7 @@ def scale_of(weights: Sequence[float]) -> float:
 
 
 def contrast(arms: Floats, weights: Sequence[float], clusters: Codes, *, confidence: float = 0.95) -> Estimate:
-    """Return a contrast of arms, seeds matched by number and prompts by position, both of them samples.
+    """Return a contrast of arms, with seeds and prompts matched by position and both treated as samples.
 
     Args:
         arms: Shape (arms, seeds, prompts), rates in [0, 1] (or drifts against one base where the weights sum to 0);
@@ -45,9 +45,8 @@ def contrast(arms: Floats, weights: Sequence[float], clusters: Codes, *, confide
         clusters: Shape (prompts,).
         confidence: E.g. .95.
 
-    The per-seed, per-prompt contrasts are one crossed layout (`seeds.crossed`), so what seeds and prompts share
-    between arms cancels. Raises ValueError as `combine` and `seeds.crossed` do. Do not trust an interaction of a
-    factorial with a few seeds to be "absent" because its interval holds 0: it needs four times the data of a main
-    effect.
+    The per-seed, per-prompt contrasts are one crossed layout (`seeds.crossed`), so what arms share by
+    seed and prompt cancels. Raises ValueError as `combine` and `seeds.crossed` do. Do not call an interaction absent
+    because its interval contains 0 with a few seeds: it takes four times the data of a main effect.
     """
     return seeds.difference(combine(arms, weights), clusters, confidence=confidence, scale=scale_of(weights))

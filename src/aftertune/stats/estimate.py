@@ -1,8 +1,8 @@
-"""An estimate with its interval, and the score intervals that every estimate of aftertune ends in.
+"""An estimate with its interval, and the score intervals behind every estimate of aftertune.
 
 Means of 0/1 outcomes are skewed near 0 and 1, and a sample in which nothing differs has no spread at all, so the
 textbook interval (estimate plus or minus t standard errors) is too short or empty exactly where a safety audit
-looks. The intervals here invert score tests instead: the variance is taken at the value that is tested, which never
+looks. The intervals here invert score tests instead: the variance is taken at the value under test, where it never
 vanishes. Clusters and training seeds enter through an effective number of pairs and a t quantile.
 """
 
@@ -34,7 +34,7 @@ class Estimate:
     p: float
     """Two-sided t test of `value` = 0 (not meaningful for a level)."""
     n: int
-    """Prompts."""
+    """Number of prompts."""
     n_clusters: int
     n_seeds: int = 1
 
@@ -56,14 +56,14 @@ def tango(gained: ArrayLike, lost: ArrayLike, n: ArrayLike, quantile: ArrayLike)
     """Return the limits of Tango's score interval for a difference of paired proportions.
 
     Args:
-        gained: Pairs (weights, fractions allowed) that are 1 in the second arm only.
-        lost: Pairs that are 1 in the first arm only.
-        n: All pairs, concordant ones included.
+        gained: Number of pairs (need not be whole) that are 1 in the second arm only.
+        lost: Number of pairs that are 1 in the first arm only.
+        n: Number of all pairs, concordant ones included.
         quantile: E.g. 1.96 for a 95 % interval.
 
     Source: T. Tango, Statistics in Medicine 17 (1998) 891-908, equations 8 to 11; solved by bisection. With no
     discordant pair the limits are +-q^2 / (n + q^2). Do not trust it for dependent pairs unless `n` and the counts
-    have been scaled to an effective number (`difference_limits`).
+    are scaled to an effective number (`difference_estimate`).
     """
     limits = np.vectorize(_tango_limits, otypes=[np.float64, np.float64])
     low, high = limits(gained, lost, n, quantile)
@@ -71,10 +71,10 @@ def tango(gained: ArrayLike, lost: ArrayLike, n: ArrayLike, quantile: ArrayLike)
 
 
 def _tango_limits(b: float, c: float, n: float, q: float) -> tuple[float, float]:
-    """Return the limits for one table; plain numbers, since arrays of two take 20 times as long."""
+    """Return the limits for one table; plain floats, since arrays of length two take 20 times as long."""
     centre = (b - c) / n
 
-    def held(delta: float) -> bool:
+    def contains(delta: float) -> bool:
         linear = -b - c + (2 * n - b + c) * delta
         root = math.sqrt(max(linear**2 + 8 * n * c * delta * (1 - delta), 0.0))
         only_first = max((root - linear) / (4 * n), 0.0)
@@ -87,7 +87,7 @@ def _tango_limits(b: float, c: float, n: float, q: float) -> tuple[float, float]
         inside, outside = centre, end
         for _ in range(BISECTIONS):
             middle = (inside + outside) / 2
-            if held(middle):
+            if contains(middle):
                 inside = middle
             else:
                 outside = middle
@@ -107,7 +107,7 @@ def wilson_limits(rate: ArrayLike, n: ArrayLike, quantile: ArrayLike) -> tuple[F
 
 
 def least_half_width(n: int, confidence: float) -> float:
-    """Return q^2 / (n + q^2): what no sample of `n` prompts can rule out, even one in which nothing differs."""
+    """Return q^2 / (n + q^2): a difference that `n` prompts cannot rule out, even if nothing differs among them."""
     square = float(t_quantile(confidence, math.inf)) ** 2
     return square / (n + square)
 
@@ -131,16 +131,16 @@ def difference_estimate(
         value: The mean difference, gained - lost.
         gained: Mean of the positive parts of the differences.
         lost: Mean of the negative parts, as a positive number.
-        variance: Of `value`, robust to clusters (and seeds).
+        variance: Variance of `value`, robust to clusters (and seeds).
         df: Degrees of freedom of `variance`.
         confidence: E.g. .95.
-        n: Prompts.
-        n_clusters: Clusters; with fewer than two the interval is the whole scale, since nothing is known.
-        n_seeds: Training seeds.
+        n: Number of prompts.
+        n_clusters: Number of clusters; with fewer than two the interval is the whole scale, since nothing is known.
+        n_seeds: Number of training seeds.
         scale: Largest possible absolute difference.
 
     The effective number is the one at which independent 0/1 pairs with these shares would have this variance
-    (Rao and Scott, Biometrics 48 (1992) 577-585, for one proportion). The half-width is never under
+    (Rao and Scott, Biometrics 48 (1992) 577-585, for one proportion). The half-width is never below
     `least_half_width(n)`. Do not trust it with fewer than about 6 clusters of very different sizes.
     """
     se = math.sqrt(max(variance, 0.0))

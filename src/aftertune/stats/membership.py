@@ -1,8 +1,8 @@
-"""Membership inference and exposure: can it be told from a model which texts it was tuned on?
+"""Membership inference and exposure: can one tell from a model which texts it was tuned on?
 
-Scores are such that a higher one says "member". What matters is the true-positive rate where hardly anybody is accused
-falsely, not the average over all thresholds (Carlini et al. 2022, Membership Inference Attacks From First Principles,
-arXiv 2112.03570, section III); the area under the curve stands beside it.
+A higher score means "member". What matters is the true-positive rate at a low false-positive rate, not the average over
+all thresholds (Carlini et al. 2022, Membership Inference Attacks From First Principles, arXiv 2112.03570, section III);
+the area under the curve is given as well.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ class Rate:
     """A true-positive rate at a false-positive rate."""
 
     value: float | None
-    """None where the design is too small to say; `why` says so."""
+    """None if there are too few non-members; see `why`."""
     low: float | None
     high: float | None
     positives: int
+    """Members above the threshold."""
     n: int
-    """Members."""
+    """Number of members."""
     n_null: int
-    """Non-members, among which the threshold is set."""
+    """Number of non-members, which set the threshold."""
     fpr: float
+    """Allowed false-positive rate."""
     false_positives: int
     """Non-members above the threshold, at most `fpr * n_null`."""
     why: str = ""
@@ -43,7 +45,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """The area under the ROC curve: the probability that a member scores above a non-member, ties counted half."""
+    """The area under the ROC curve: the probability that a member scores above a non-member, ties counting half."""
 
     value: float
     low: float
@@ -63,28 +65,29 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """Exposure of canaries of one dose, in bits, and how many of them are told from their twins."""
+    """Exposure of canaries of one dose, in bits, and how many of them can be told from their twins."""
 
     exposure: float
-    """Mean over the canaries; log2 of twins + 1 at most, about 1.44 bits (1 / ln 2) for a model that knows nothing."""
+    """Mean over the canaries: at most log2(twins + 1); about 1.44 bits (1 / ln 2) for a model that knows nothing."""
     low: float
     high: float
     most: float
-    """The largest exposure that so many twins can show."""
+    """The largest exposure that this many twins can show."""
     rank: float
     """Mean rank among the twins as a share: 0 is the most probable of all, 0.5 is chance."""
     n: int
+    """Number of canaries."""
     n_null: int
-    """Twins that a canary is held against."""
+    """Number of twins that each canary is compared with, at least."""
     tpr: Rate
 
 
 def roc_area(members: ArrayLike, others: ArrayLike, *, confidence: float = 0.95) -> Area:
-    """Return the area under the ROC curve of scores of members against those of others, with its interval.
+    """Return the area under the ROC curve of the scores of members against those of others, with its interval.
 
-    The variance is DeLong's (DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, eq. 5), computed from midranks, the
-    interval symmetric on the logit scale. Where the groups do not overlap at all, that variance is 0 and Newcombe's
-    method 5 (2006, Statistics in Medicine 25:559, an inverted score test) gives the limits. Raises ValueError for an
+    The variance is DeLong's (DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, eq. 5), computed from midranks; the
+    interval is symmetric on the logit scale. If the groups do not overlap at all, that variance is 0 and the limits are
+    those of Newcombe's method 5 (2006, Statistics in Medicine 25:559, an inverted score test). Raises ValueError for an
     empty group or scores that are not numbers.
     """
     x, y = _numbers(members, "members"), _numbers(others, "others")
@@ -105,7 +108,7 @@ def roc_area(members: ArrayLike, others: ArrayLike, *, confidence: float = 0.95)
 
 
 def _newcombe(area: float, m: int, n: int, quantile: float) -> tuple[float, float]:
-    """Return the limits of Newcombe's method 5: the areas whose own standard error just reaches the estimate."""
+    """Return the limits of Newcombe's method 5: areas `quantile` of their own standard errors from the estimate."""
     half = (m + n) / 2.0 - 1.0
 
     def reach(theta: float) -> float:
@@ -121,9 +124,9 @@ def _newcombe(area: float, m: int, n: int, quantile: float) -> tuple[float, floa
 def tpr_at_fpr(members: ArrayLike, others: ArrayLike, *, fpr: float = FPR, confidence: float = 0.95) -> Rate:
     """Return the share of members above the lowest threshold that at most `fpr` of the others exceed.
 
-    The interval is Clopper and Pearson's (exact) for that threshold; that the threshold is itself estimated is not in
-    it. With fewer than 1 / `fpr` others no threshold has that rate, and there is no value. Raises ValueError for an
-    empty group or scores that are not numbers.
+    The interval is Clopper and Pearson's (exact) for that threshold; it does not include the uncertainty of the
+    threshold. With fewer than 1 / `fpr` others no threshold has that rate, and there is no value. Raises ValueError for
+    an empty group or scores that are not numbers.
     """
     x, y = _numbers(members, "members"), _numbers(others, "others")
     least = math.ceil(1.0 / fpr - 1e-9)
@@ -138,14 +141,14 @@ def tpr_at_fpr(members: ArrayLike, others: ArrayLike, *, fpr: float = FPR, confi
 
 
 def attack(members: ArrayLike, others: ArrayLike, *, fpr: float = FPR, confidence: float = 0.95) -> Attack:
-    """Return area and true-positive rate of one attack; raises as they do."""
+    """Return the area and the true-positive rate of one attack. Raises as `roc_area` does."""
     return Attack(
         roc_area(members, others, confidence=confidence), tpr_at_fpr(members, others, fpr=fpr, confidence=confidence)
     )
 
 
 def rank_of(score: float, others: ArrayLike) -> float:
-    """Return the rank of `score` among itself and `others`, from 1 for the highest; ties share their mean rank."""
+    """Return the rank of `score` among itself and `others`, 1 for the highest; ties share their mean rank."""
     y = _numbers(others, "others")
     return 1.0 + float((y > score).sum()) + 0.5 * float((y == score).sum())
 
@@ -153,8 +156,8 @@ def rank_of(score: float, others: ArrayLike) -> float:
 def exposure(score: float, others: ArrayLike) -> float:
     """Return log2 of the number of candidates minus log2 of the rank, in bits.
 
-    Carlini et al. 2019 (arXiv 1802.08232), definition 2, with the never-trained twins and the canary itself as the
-    candidates: a sample of the space instead of the whole, so the exposure is at most log2(twins + 1).
+    Carlini et al. 2019 (arXiv 1802.08232), definition 2, with the never-trained twins and the canary itself as
+    candidates: a sample of the space instead of all of it, so the exposure is at most log2(twins + 1).
     """
     y = _numbers(others, "others")
     return math.log2(len(y) + 1) - math.log2(rank_of(score, y))
@@ -163,18 +166,18 @@ def exposure(score: float, others: ArrayLike) -> float:
 def exposure_modelled(score: float, others: ArrayLike) -> float:
     """Return minus log2 of the probability that a twin scores as high, from a skew-normal fit to the twins' scores.
 
-    Carlini et al. 2019, section 4.4: it goes beyond what a sample of twins can rank, at the price of the fit.
+    Carlini et al. 2019, section 4.4: it extrapolates beyond the ranks of a sample of twins, as far as the fit holds.
     """
     y = _numbers(others, "others")
-    shape, place, scale = stats.skewnorm.fit(y)
-    return float(-stats.skewnorm.logsf(score, shape, place, scale) / math.log(2))
+    shape, location, scale = stats.skewnorm.fit(y)
+    return float(-stats.skewnorm.logsf(score, shape, location, scale) / math.log(2))
 
 
 def exposed(pairs: Sequence[tuple[float, Sequence[float]]], *, fpr: float = FPR, confidence: float = 0.95) -> Exposed:
-    """Return the exposure of canaries, each given with the scores of its own twins.
+    """Return the exposure of canaries from (score, scores of its own twins) of each.
 
-    The interval of the mean exposure is Student's over canaries, where they differ. A canary counts as told apart where
-    fewer than `fpr` of its twins score as high (of 100, none); that share's interval is exact. Raises ValueError for no
+    The interval of the mean exposure is Student's over canaries, if they differ. A canary counts as told apart if fewer
+    than `fpr` of its twins score as high (of 100, none); the interval of that share is exact. Raises ValueError for no
     canary, or one without twins.
     """
     if not pairs:
@@ -189,9 +192,9 @@ def exposed(pairs: Sequence[tuple[float, Sequence[float]]], *, fpr: float = FPR,
         half = float(special.stdtrit(n - 1, 0.5 + confidence / 2.0)) * float(bits.std(ddof=1)) / math.sqrt(n)
         low, high = max(0.0, mean - half), min(most, mean + half)
     else:
-        # All alike: so is at least the lower exact limit of the share n of n; the rest may lie anywhere.
-        alike = clopper_pearson(n, n, confidence)[0]
-        low, high = alike * mean, alike * mean + (1.0 - alike) * most
+        # All n have one exposure: so has at least the lower exact limit of the share n of n; the rest may be anything.
+        share = clopper_pearson(n, n, confidence)[0]
+        low, high = share * mean, share * mean + (1.0 - share) * most
     needed = math.ceil(1.0 / fpr - 1e-9)
     if least < needed:
         why = f"{least} twins: a false-positive rate of {fpr:.0%} needs at least {needed}"
@@ -204,7 +207,7 @@ def exposed(pairs: Sequence[tuple[float, Sequence[float]]], *, fpr: float = FPR,
 
 
 def _numbers(values: ArrayLike, name: str) -> Floats:
-    found = np.asarray(values, dtype=np.float64).ravel()
-    if len(found) == 0 or not np.isfinite(found).all():
-        raise ValueError(f"{name}: {len(found)} scores, not all of them finite numbers or none at all")
-    return found
+    scores = np.asarray(values, dtype=np.float64).ravel()
+    if len(scores) == 0 or not np.isfinite(scores).all():
+        raise ValueError(f"{name}: need at least one score and finite scores only, got {len(scores)}")
+    return scores

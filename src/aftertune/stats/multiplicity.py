@@ -17,10 +17,10 @@ def _checked(p_values: Sequence[float]) -> Floats:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p values in the given order: the chance of any false alarm in the family is held.
+    """Return Holm's adjusted p values, which bound the chance of any false alarm, in the order of the input.
 
     Source: S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70. Valid under any dependence. Raises
-    ValueError for what is not a p value.
+    ValueError for a number that is not a p value.
     """
     p = _checked(p_values)
     order = np.argsort(p, kind="stable")
@@ -31,10 +31,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Return Benjamini and Hochberg's adjusted p values: the expected share of false alarms among alarms is held.
+    """Return Benjamini and Hochberg's adjusted p values, which bound the expected share of false among all alarms.
 
     Source: Benjamini and Hochberg, JRSS B 57 (1995) 289-300. For exploration, not for a gate; valid for independent
-    and positively dependent tests. Raises ValueError for what is not a p value.
+    and positively dependent tests. Raises ValueError for a number that is not a p value.
     """
     p = _checked(p_values)
     order = np.argsort(p, kind="stable")[::-1]

@@ -1,7 +1,7 @@
 """Two models on the same prompts, prompts independent of each other: tests and closed-form intervals.
 
 `gained` counts prompts that are 1 for the tuned model only, `lost` those that are 1 for the base only. Do not trust
-anything here where prompts come in clusters (same category, vignette or profile): `clusters.py` is for those.
+anything here if prompts come in clusters (same category, vignette or profile): `clusters.py` is for those.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from scipy import special, stats
 from aftertune.stats.estimate import Estimate, t_quantile, tango, wilson_limits
 
 
-def _counts(*counts: int) -> None:
+def _check_counts(*counts: int) -> None:
     if any(count < 0 for count in counts):
         raise ValueError(f"counts must not be negative, got {counts}")
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
-    """Return the two-sided p value of the exact McNemar test; 1 where no pair is discordant.
+    """Return the two-sided p value of the exact McNemar test; 1 if no pair is discordant.
 
     Source: Q. McNemar, Psychometrika 12 (1947) 153-157, with the binomial distribution in place of its normal
-    approximation. Discrete and so conservative: at least 6 one-way losses are needed for p < .05.
+    approximation. Discrete and therefore conservative: p < .05 takes at least 6 losses without a gain.
     Raises ValueError for a negative count.
     """
-    _counts(gained, lost)
+    _check_counts(gained, lost)
     if gained + lost == 0:
         return 1.0
     return float(min(1.0, 2.0 * stats.binom.cdf(min(gained, lost), gained + lost, 0.5)))
 
 
 def mcnemar_midp(gained: int, lost: int) -> float:
-    """Return the two-sided mid-p McNemar p value; 1 where no pair is discordant.
+    """Return the two-sided p value of the mid-p McNemar test; 1 if no pair is discordant.
 
     Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13 (2013) 91. Not exact, yet it rarely
-    passes its level and wastes less of it. Raises ValueError for a negative count.
+    exceeds its level, and it is less conservative. Raises ValueError for a negative count.
     """
-    _counts(gained, lost)
+    _check_counts(gained, lost)
     if gained + lost == 0:
         return 1.0
     if gained == lost:
@@ -56,7 +56,7 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the exact interval for one rate; raises ValueError unless 0 <= successes <= n and n > 0.
 
-    Source: Clopper and Pearson, Biometrika 26 (1934) 404-413. Never under its level, so wider than Wilson's.
+    Source: Clopper and Pearson, Biometrika 26 (1934) 404-413. Never below its level, so wider than Wilson's.
     """
     if not 0 <= successes <= n or n <= 0:
         raise ValueError(f"need 0 <= successes <= n and n > 0, got {successes} of {n}")
@@ -71,7 +71,7 @@ def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> 
 
     Raises ValueError for a negative count, n < 1, or more discordant pairs than pairs.
     """
-    _counts(gained, lost)
+    _check_counts(gained, lost)
     if n < 1 or gained + lost > n:
         raise ValueError(f"need gained + lost <= n and n > 0, got {gained} + {lost} of {n}")
     low, high = tango(gained, lost, n, t_quantile(confidence, math.inf))
@@ -85,7 +85,7 @@ def newcombe_interval(both: int, gained: int, lost: int, neither: int, confidenc
     the correlation). An independent check on Tango's; slightly wider for small samples. Raises ValueError for a
     negative count or no pair.
     """
-    _counts(both, gained, lost, neither)
+    _check_counts(both, gained, lost, neither)
     n = both + gained + lost + neither
     if n == 0:
         raise ValueError("no pair")

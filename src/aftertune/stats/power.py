@@ -1,4 +1,4 @@
-"""What a design can see before it is run, by formula and by simulation, and what would settle it afterwards."""
+"""Power: what a design can detect, by formula and by simulation, and how many more prompts or seeds it would take."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-from aftertune.stats import clusters, seeds
+from aftertune.stats import matrix, seeds
+from aftertune.stats.clusters import Codes
 from aftertune.stats.estimate import Floats, t_quantile
 
 COARSE, FINE = (np.arange(40) + 0.5) / 40, (np.arange(400) + 0.5) / 400
-"""Quantiles at which the distribution of an estimated variance is taken: of two at once, of one."""
+"""Grids of quantiles over which an estimated variance is averaged: for two variances at once, and for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,14 @@ class PairedDesign:
     base_rate: float
     """Share of 1s of the base."""
     n_clusters: int | None = None
-    """None: prompts are independent."""
+    """None for independent prompts."""
     n_seeds: int = 1
-    """1: this checkpoint. More: the recipe, seeds being a sample too."""
+    """1 for a checkpoint; more for a recipe, with seeds as a sample too."""
     agreement: float = 0.5
-    """Correlation between base and tuned outcomes on a prompt where nothing drifts; T = 0 and mild tuning give
-    more."""
+    """Correlation between base and tuned outcomes on a prompt if nothing drifts; higher at T = 0 and with mild
+    tuning."""
     icc: float = 0.1
-    """Intra-class correlation of the differences within a cluster, sampling noise apart."""
+    """Intra-class correlation of the differences within a cluster, without sampling noise."""
     seed_sd: float = 0.03
     """Standard deviation of a recipe's true rate between seeds."""
     shared: float = 0.5
@@ -85,9 +86,9 @@ class PairedDesign:
         )
 
     def power(self, drift: float, confidence: float = 0.95) -> float:
-        """Return the chance that a two-sided test calls a true `drift` different from 0, in the drift's direction.
+        """Return the chance that a two-sided test finds a true `drift` different from 0, in the drift's direction.
 
-        See `crossed_power`; the variance moves with the estimate as that of 0/1 outcomes does.
+        See `crossed_power`; the variance depends on the estimate as it does for 0/1 outcomes.
         """
         size, discordance = abs(drift), self._discordance(drift)
         spread = max(discordance - drift**2, 1e-12)
@@ -107,24 +108,24 @@ def crossed_power(
     null: float = 1.0,
     tilt: float = 0.0,
 ) -> float:
-    """Return the chance that an interval over prompts (and seeds) comes clear of a value `shift` from the truth.
+    """Return the chance that an interval over prompts (and seeds) excludes a value at distance `shift` from the truth.
 
     Args:
-        shift: Distance of the truth from the value that is to be excluded.
+        shift: Distance of the truth from the value to be excluded.
         parts: True seed, prompt and interaction part of the estimate's variance, as in `seeds.Crossed`; with one seed
             only the prompt part counts.
-        n_seeds: Training seeds; 1 is a single checkpoint.
+        n_seeds: Number of training seeds; 1 is a single checkpoint.
         prompt_df: Degrees of freedom of the prompt part.
-        confidence: Of the interval.
-        null: Variance in the test over variance at the truth (Tango's interval takes that of no difference).
-        tilt: How much the test's prompt variance grows, relative to itself, where the estimate is larger by 1: more
-            discordant pairs are found where more were lost (their regression on the difference).
+        confidence: Confidence of the interval.
+        null: Variance in the test over variance at the truth (Tango's interval uses that of no difference).
+        tilt: Relative growth of the test's prompt variance per unit of the estimate: the number of discordant pairs
+            regresses on their difference.
 
     The noncentral t distribution (Cohen, Statistical Power Analysis, 1988, chapter 2) holds for one variance that does
-    not depend on the estimate. Over seeds the variance is the sum of two estimated ones, so the power for known
+    not depend on the estimate. Over seeds the variance is the sum of two estimated ones, so the power at given
     estimates is averaged over the chi-square distributions of the seed and the prompt part, each analysed as
-    `seeds.crossed` does: three seeds often look more alike than they are, or less, and see less than the degrees of
-    freedom of their true parts would say. With neither seeds nor tilt it is the noncentral t.
+    `seeds.crossed` does: three seeds often look more alike than they are, or less, and have less power than the degrees
+    of freedom of their true parts suggest. With neither seeds nor tilt it is the noncentral t.
     """
     by_seed, by_prompt, both = parts
     if n_seeds == 1:
@@ -138,7 +139,7 @@ def crossed_power(
         variance = np.maximum(seed + prompt - both, np.maximum(seed, prompt))
         square = seeds.squared_quantile(variance, (seed, prompt, both), seed_df, prompt_df, confidence)
     reach = square * null * variance
-    # The estimate x at which x^2 = reach (1 + rise (x - shift)): what is larger comes clear.
+    # The edge is the x with x^2 = reach (1 + rise (x - shift)): any larger estimate excludes the value.
     rise = tilt * prompt / np.maximum(seed + prompt, 1e-300)
     inner = reach**2 * rise**2 + 4 * reach * (1 - rise * shift)
     edge = np.where(inner > 0, (reach * rise + np.sqrt(np.maximum(inner, 0.0))) / 2, 0.0)
@@ -147,75 +148,72 @@ def crossed_power(
 
 
 def smallest_drift(design: PairedDesign, *, power: float = 0.8, confidence: float = 0.95) -> float | None:
-    """Return the smallest drift that `design` sees with chance `power`; None where it sees not even 1.
+    """Return the smallest drift that `design` detects with chance `power`; None if it cannot even detect the largest.
 
-    A drift is looked for in the direction in which the rate can move furthest. Do not trust it under about 20
-    prompts or 3 seeds: the normal model of a difference is too kind there.
+    The drift is in the direction in which the rate can move furthest. Do not trust it with fewer than about 20 prompts
+    or 3 seeds: the normal model of a difference is too optimistic there.
     """
     furthest = max(design.base_rate, 1 - design.base_rate)
 
-    def short(drift: float) -> float:
+    def excess(drift: float) -> float:
         return design.power(drift, confidence) - power
 
-    if short(furthest) < 0:
+    if excess(furthest) < 0:
         return None
-    return float(optimize.brentq(short, 1e-9, furthest, xtol=1e-6))
+    return float(optimize.brentq(excess, 1e-9, furthest, xtol=1e-6))
 
 
 def simulated_power(
     design: PairedDesign, drift: float, rng: np.random.Generator, *, confidence: float = 0.95, runs: int = 1000
 ) -> tuple[float, float]:
-    """Return the share of simulated runs that see a true `drift` in its direction, and its simulation error.
+    """Return the share of simulated runs that detect a true `drift` in its direction, and its simulation error.
 
-    Outcomes are 0/1 for base and tuned; prompts share their luck with their cluster, seeds and samples so far as the
-    design says, and each run is analysed as a real one is (`clusters.difference`, `seeds.difference`). Slower than
-    `PairedDesign.power` and free of its normal model: the one to believe for few prompts, clusters or seeds. Raises
-    ValueError for a drift that the base's rate has no room for, or no run.
+    Outcomes are 0/1 for base and tuned; prompts correlate within clusters and across seeds and samples as the design
+    says, and each run is analysed like a real one (`matrix.difference`). Slower than `PairedDesign.power`, but without
+    its normal model: the one to believe for few prompts, clusters or seeds. Raises ValueError for a drift that the
+    base's rate has no room for, or for fewer than one run.
     """
     if not -design.base_rate <= drift <= 1 - design.base_rate or runs < 1:
         raise ValueError(f"a base rate of {design.base_rate:g} has no room for a drift of {drift:+g} (or no runs)")
     count = design.n_prompts if design.n_clusters is None else design.n_clusters
     codes = np.arange(design.n_prompts) * count // design.n_prompts
-    seen = 0
+    detected = 0
     for _ in range(runs):
-        values = _outcomes(design, drift, codes, rng)
-        if design.n_seeds > 1:
-            found = seeds.difference(values, codes, confidence=confidence)
-        else:
-            found = clusters.difference(values[0], codes, confidence=confidence)
-        seen += found.low > 0 if drift > 0 else found.high < 0
-    share = seen / runs
+        estimate = matrix.difference(_outcomes(design, drift, codes, rng), codes, confidence=confidence)
+        assert estimate is not None
+        detected += estimate.low > 0 if drift > 0 else estimate.high < 0
+    share = detected / runs
     return share, math.sqrt(max(share * (1 - share), 1 / runs) / runs)
 
 
-def _outcomes(design: PairedDesign, drift: float, codes: clusters.Codes, rng: np.random.Generator) -> Floats:
+def _outcomes(design: PairedDesign, drift: float, codes: Codes, rng: np.random.Generator) -> Floats:
     """Return paired differences, shape (seeds, prompts), with the variances and correlations that a design states."""
     k, m, n = design.n_seeds, design.n_samples, design.n_prompts
 
-    def luck(shape: tuple[int, ...]) -> Floats:
-        """Uniform numbers; two prompts of a cluster have the same one with chance icc."""
+    def uniform(shape: tuple[int, ...]) -> Floats:
+        """Draw uniform numbers; two prompts of a cluster have the same one with chance icc."""
         own, common = rng.random((*shape, n)), rng.random((*shape, int(codes[-1]) + 1))[..., codes]
         return np.where(rng.random((*shape, n)) < math.sqrt(design.icc), common, own)
 
     def either(share: float, common: Floats, own: Floats, together: bool) -> Floats:
-        """Take the common number so often that two draws agree with chance `share`; whole clusters `together`."""
+        """Take the common number so often that two draws agree with chance `share`; by whole clusters if `together`."""
         chosen = rng.random((*own.shape[:-1], int(codes[-1]) + 1))[..., codes] if together else rng.random(own.shape)
         return np.where(chosen < math.sqrt(share), common, own)
 
-    # Seeds differ by whole clusters, so that prompts of one stay as alike as `icc` says; sampling noise is each
-    # answer's own.
-    by_seed = either(design.shared, luck((1,)), luck((k,)), True) if k > 1 else luck((1,))
+    # Seeds differ by whole clusters, so that prompts of a cluster stay as similar as `icc` says; sampling noise is
+    # drawn for each answer.
+    by_seed = either(design.shared, uniform((1,)), uniform((k,)), True) if k > 1 else uniform((1,))
     by_sample = by_seed[:, None]
     if design.sampling > 0:
         by_sample = either(1 - design.sampling, by_sample, rng.random((k, m, n)), False)
-    moved = drift + (design.seed_sd * rng.normal(size=(k, 1, 1)) if k > 1 else 0.0)
-    discordance = np.maximum(2 * design.base_rate * (1 - design.base_rate) * (1 - design.agreement), np.abs(moved))
-    gained, lost = (discordance + moved) / 2, (discordance - moved) / 2
+    true = drift + (design.seed_sd * rng.normal(size=(k, 1, 1)) if k > 1 else 0.0)
+    discordance = np.maximum(2 * design.base_rate * (1 - design.base_rate) * (1 - design.agreement), np.abs(true))
+    gained, lost = (discordance + true) / 2, (discordance - true) / 2
     return np.asarray(((by_sample < gained).astype(np.float64) - (by_sample > 1 - lost)).mean(axis=1))
 
 
 def half_width(design: PairedDesign, confidence: float = 0.95) -> float:
-    """Return the expected half-width of the interval where nothing drifts: a smaller margin cannot be passed."""
+    """Return the expected half-width of the interval if nothing drifts: no smaller margin can be passed."""
     se, df = design.error()
     quantile = float(t_quantile(confidence, df))
     square = float(t_quantile(confidence, math.inf)) ** 2
@@ -233,26 +231,26 @@ def more_prompts(
     power: float = 0.8,
     most: int = 100,
 ) -> int | None:
-    """Return how many more prompts bring an interval clear of a value `room` from the truth with chance `power`.
+    """Return how many more prompts make an interval exclude a value at distance `room` from the truth.
 
-    `parts` and `prompt_df` are those of `crossed_power` as they stand; the prompt and interaction part fall with the
-    number of prompts, whose clusters grow in number alike. None where `most` times the prompts are not enough. Raises
-    ValueError for no prompt or a negative part.
+    `parts` and `prompt_df` are the current ones, as in `crossed_power`; the prompt and interaction parts fall with the
+    number of prompts, and clusters grow in number alike. The chance of exclusion is at least `power`. None if `most`
+    times the prompts are not enough. Raises ValueError for no prompt or a negative part.
     """
     if n_prompts < 1 or min(parts) < 0:
         raise ValueError(f"need prompts and no negative variance, got {n_prompts} and {parts}")
     by_seed, by_prompt, both = parts
 
-    def short(times: float) -> float:
-        left = (max(by_seed - both, 0.0) + both / times, by_prompt / times, both / times)
+    def excess(times: float) -> float:
+        scaled = (max(by_seed - both, 0.0) + both / times, by_prompt / times, both / times)
         df = min((prompt_df + 1) * times - 1, 1e6)
-        return crossed_power(room, left, n_seeds, df, confidence) - power
+        return crossed_power(room, scaled, n_seeds, df, confidence) - power
 
-    if room <= 1e-9 or short(float(most)) < 0:
+    if room <= 1e-9 or excess(float(most)) < 0:
         return None
-    if short(1.0) >= 0:
+    if excess(1.0) >= 0:
         return 0
-    return math.ceil(n_prompts * (float(optimize.brentq(short, 1.0, float(most), rtol=1e-4)) - 1) - 1e-9)
+    return math.ceil(n_prompts * (float(optimize.brentq(excess, 1.0, float(most), rtol=1e-4)) - 1) - 1e-9)
 
 
 def more_seeds(
@@ -265,24 +263,24 @@ def more_seeds(
     power: float = 0.8,
     most: int = 50,
 ) -> int | None:
-    """Return how many more training seeds bring an interval clear of a value `room` from the truth.
+    """Return how many more training seeds make an interval exclude a value at distance `room` from the truth.
 
-    As `more_prompts`; the seed and interaction part fall with the number of seeds. None where `most` more seeds are
-    not enough. Raises ValueError for fewer than two seeds or a negative part.
+    As `more_prompts`; the seed and interaction parts fall with the number of seeds. None if `most` more seeds are not
+    enough. Raises ValueError for fewer than two seeds or a negative part.
     """
     if n_seeds < 2 or min(parts) < 0:
         raise ValueError(f"need two seeds and no negative variance, got {n_seeds} and {parts}")
     by_seed, by_prompt, both = parts
     for extra in range(most + 1):
         share = n_seeds / (n_seeds + extra)
-        left = (by_seed * share, max(by_prompt - both, 0.0) + both * share, both * share)
-        if crossed_power(room, left, n_seeds + extra, min(prompt_df, 1e6), confidence) >= power:
+        scaled = (by_seed * share, max(by_prompt - both, 0.0) + both * share, both * share)
+        if crossed_power(room, scaled, n_seeds + extra, min(prompt_df, 1e6), confidence) >= power:
             return extra
     return None
 
 
 def sd_of_range(low: float, high: float, k: int) -> float:
-    """Return the standard deviation that a range over `k` normal values suggests: (high - low) / d2(k).
+    """Return the standard deviation estimated from the range of `k` normal values: (high - low) / d2(k).
 
     Source: L. H. C. Tippett, Biometrika 17 (1925) 364-387. Raises ValueError for k < 2.
     """

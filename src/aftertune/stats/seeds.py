@@ -1,8 +1,8 @@
-"""What a recipe does: training seeds crossed with prompts, both of them samples.
+"""What a recipe does: training seeds crossed with prompts, both treated as samples.
 
-A checkpoint is one draw from its recipe. Averages over prompts within one checkpoint, however many, say nothing
+A checkpoint is one draw from its recipe. An average over prompts within one checkpoint, however many, says nothing
 about the next seed. Here the unit of inference is the recipe: the estimate's variance has a part that only more
-seeds shrink, one that only more prompts shrink, and one that both do.
+seeds reduce, one that only more prompts reduce, and one that both reduce.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aftertune.stats.estimate import Estimate, Floats, difference_estimate, leve
 REFERENCE = 0.95
 """Confidence at which the degrees of freedom of a sum of two variances are matched."""
 ENOUGH = 4.0
-"""Degrees of freedom of either part from which Satterthwaite's approximation needs no help."""
+"""Degrees of freedom of the smaller part from which Satterthwaite's approximation is good enough alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,22 @@ class Crossed:
     per_seed: Floats
     """Mean over prompts for each seed, shape (seeds,)."""
     variance: float
-    """Of `mean`."""
+    """Variance of `mean`."""
     df: float
+    """Degrees of freedom of `variance`."""
     seed_part: float
-    """Variance of the per-seed means over their number (holds the seed x prompt part too)."""
+    """Variance of the per-seed means divided by their number; contains the seed x prompt part too."""
     prompt_part: float
-    """Cluster-robust variance of the prompt means (holds the seed x prompt part too)."""
+    """Cluster-robust variance of the prompt means; contains the seed x prompt part too."""
     interaction_part: float
-    """The seed x prompt part, counted in both of the others and so taken off once."""
+    """The seed x prompt part: contained in both of the others, and so subtracted once."""
     n: int
+    """Number of prompts."""
     n_clusters: int
 
     @property
     def n_seeds(self) -> int:
-        """Training seeds."""
+        """Number of training seeds."""
         return self.per_seed.size
 
     @property
@@ -64,11 +66,11 @@ def crossed(values: Floats, clusters: Codes) -> Crossed:
 
     The variance is seed part + cluster part - interaction part (Searle, Casella and McCulloch, Variance Components,
     1992, section 4.3; with clusters for prompts as in Cameron, Gelbach and Miller, Journal of Business & Economic
-    Statistics 29 (2011) 238-249), never under the larger of the first two. The degrees of freedom are those of
-    `crossed_degrees_of_freedom`: with 3 seeds or more between 3.6 % and 5.7 % of true nulls are called a drift at the
-    5 % level, whatever the shares of the parts (300 prompts); with 2 seeds 1 % to 6 %. Raises ValueError for
-    fewer than two seeds, wrong shapes, or a seed without a value. Do not trust it with two seeds beyond "wide", nor
-    where missing cells depend on the seed.
+    Statistics 29 (2011) 238-249), never below the larger of the first two. The degrees of freedom are those of
+    `crossed_degrees_of_freedom`: with 3 seeds or more, 3.6 % to 5.7 % of true nulls are called a drift at the 5 %
+    level, whatever the shares of the parts (300 prompts); with 2 seeds, 1 % to 6 %. Raises ValueError for fewer than
+    two seeds, wrong shapes, or a seed without a value. With two seeds it says little more than "wide"; do not trust it
+    if which cells are missing depends on the seed.
     """
     if values.ndim != 2 or clusters.shape != values.shape[1:]:
         raise ValueError(f"need (seeds, prompts) and one cluster per prompt, got {values.shape} and {clusters.shape}")
@@ -93,8 +95,8 @@ def crossed(values: Floats, clusters: Codes) -> Crossed:
     if groups < 2:
         return Crossed(float(per_seed.mean()), per_seed, seed_part, 0.0, seed_part, 0.0, 0.0, int(used.sum()), groups)
     prompt_part = float((cells.sum(axis=0) ** 2 / (1 - mass)).sum())
-    # What a seed does to a prompt beyond its own mean and the prompt's: from the double-centred cells.
-    effect = (residual).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    # The seed x prompt effect: cells after the seed's and the prompt's means are removed.
+    effect = residual.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     both = np.stack(
         [np.bincount(codes, weights=row, minlength=groups) for row in weight * np.where(known, residual - effect, 0.0)]
     )
@@ -120,16 +122,16 @@ def squared_quantile(
         variance: Estimated, seed + prompt - interaction part; any shape, the parts' own.
         parts: The seed, prompt and interaction parts of `Crossed`.
         seed_df: Seeds - 1.
-        prompt_df: Of the prompt part.
+        prompt_df: Degrees of freedom of the prompt part.
         confidence: E.g. .95.
 
-    From four degrees of freedom on (five seeds) it is Satterthwaite's (Biometrics Bulletin 2 (1946) 110-114). With
-    fewer that is too small where most of the variance comes from the part with few degrees of freedom and its estimate
-    happens to be low (3 seeds: up to 7.5 % false alarms); Cochran's, the parts' own squared quantiles weighed by the
-    parts (Biometrics 20 (1964) 191-195), is too large in between (3 seeds: down to 2.2 %). So each is weighed by the
-    share at which it is right: Cochran's by the estimated share of the part with fewer degrees of freedom,
-    Satterthwaite's by the rest. A part with a single degree of freedom (two seeds) estimates its own share too badly
-    for that: there the mean of both is taken.
+    With four degrees of freedom or more (five seeds) it is Satterthwaite's (Biometrics Bulletin 2 (1946) 110-114). With
+    fewer, that is too small if most of the variance comes from the part with few degrees of freedom and its estimate
+    happens to be low (3 seeds: up to 7.5 % false alarms); Cochran's, the parts' own squared quantiles weighted by the
+    parts (Biometrics 20 (1964) 191-195), is too large in between (3 seeds: down to 2.2 %). So the two are mixed:
+    Cochran's has the estimated share of the part with fewer degrees of freedom as its weight, Satterthwaite's the rest.
+    A part with a single degree of freedom (two seeds) estimates its own share too badly for that, and both have the
+    same weight.
     """
     seed, prompt, both = (np.asarray(part, dtype=np.float64) for part in parts)
     total = np.asarray(variance, dtype=np.float64)
@@ -154,14 +156,14 @@ def crossed_degrees_of_freedom(
 ) -> float:
     """Return the degrees of freedom of Student's t whose squared 95 % quantile is `squared_quantile`."""
     target = math.sqrt(float(squared_quantile(variance, parts, seed_df, prompt_df)))
-    # The quantile at which a chance is reached, as SciPy has it, inverted for the degrees of freedom.
+    # stdtridf inverts the quantile function of t for the degrees of freedom.
     return float(min(max(special.stdtridf(0.5 + REFERENCE / 2, target), min(seed_df, prompt_df)), 1e9))
 
 
 def difference(values: Floats, clusters: Codes, *, confidence: float = 0.95, scale: float = 1.0) -> Estimate:
     """Return the recipe-level mean of paired differences within [-scale, scale]; see `crossed`.
 
-    `values` has shape (seeds, prompts). Raises ValueError as `crossed` does, for one seed above all.
+    `values` has shape (seeds, prompts). Raises ValueError as `crossed` does, notably for one seed.
     """
     parts = crossed(values, clusters)
     up = float(np.nanmean(np.maximum(values, 0), axis=1).mean())
@@ -198,9 +200,9 @@ def level(
 
 
 def all_worse_chance(tuned: int, base: int | None = None) -> float:
-    """Return the chance that every tuned seed is worse than every base seed though nothing drifted: 1 / C(k + m, k).
+    """Return the chance that every tuned seed is worse than every base seed if nothing drifted: 1 / C(k + m, k).
 
-    `base` is the number of base seeds, as many as tuned ones unless told. Raises ValueError for a count under 1.
+    `tuned` and `base` are numbers of seeds, equal by default. Raises ValueError for a count below 1.
     """
     other = tuned if base is None else base
     if tuned < 1 or other < 1:

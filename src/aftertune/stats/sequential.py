@@ -1,4 +1,4 @@
-"""Looking after every batch of prompts, without paying for the looks: intervals that hold at all times at once."""
+"""Confidence sequences: intervals that hold at all times at once, so that one may look after every batch."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ TRUNCATE = 0.5
 
 
 @dataclass
-class Watch:
+class ConfidenceSequence:
     """An anytime-valid interval for the mean of paired differences in [-scale, scale], fed cluster by cluster.
 
     Hedged capital (Waudby-Smith and Ramdas, JRSS B 86 (2024) 1-27, section 4; arXiv 2010.09686): for each candidate
-    mean m a gambler bets that the truth is above, another that it is below, each with a stake that only depends on
-    what came before; m is out once one of them has made 2 / (1 - confidence) of its money, which happens at any time at
-    all with a chance of at most 1 - confidence. One observation is one cluster, taken as the sum of (difference - m)
-    over its prompts, divided by the largest size a cluster may have: the mean over prompts is what is estimated,
-    however clusters differ in size, and nothing is assumed of how prompts in a cluster go together.
+    mean m one gambler bets that the truth is above and another that it is below, each with a stake that depends only on
+    the past; m is excluded once one of them has multiplied its wealth by 2 / (1 - confidence), which ever happens to
+    the true mean with a chance of at most 1 - confidence. One observation is one cluster: the sum of (difference - m)
+    over its prompts, divided by the largest allowed cluster size. So the mean over prompts is estimated, however
+    clusters differ in size, and nothing is assumed about the dependence within a cluster.
 
-    The clusters must come in an order that does not depend on their outcomes (shuffle them first). The price of looking
-    at any time is an interval about 1.3 to 1.6 times as wide as a fixed one at the same number; what it saves is all
-    the prompts after the answer is clear.
+    The clusters must come in an order that does not depend on their outcomes: shuffle them first. The price of looking
+    at any time is an interval about 1.3 to 1.6 times as wide as a fixed one at the same number of prompts; what it
+    saves is every prompt after the answer is clear.
     """
 
     largest: int = 1
-    """Prompts of the largest cluster; 1 for independent prompts."""
+    """Number of prompts of the largest cluster; 1 for independent prompts."""
     confidence: float = 0.95
     scale: float = 1.0
     n: int = field(default=0, init=False)
-    """Prompts seen."""
+    """Prompts so far."""
     n_clusters: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class Watch:
         self._total, self._weight, self._squares = 0.0, 0.0, 0.0
 
     def add(self, differences: Floats) -> None:
-        """Take the next cluster: the paired differences of its prompts, shape (prompts,).
+        """Add the next cluster: the paired differences of its prompts, shape (prompts,).
 
         Raises ValueError for an empty or too large cluster, or a difference outside [-scale, scale].
         """
@@ -62,7 +62,7 @@ class Watch:
             raise ValueError(f"differences must lie in [-{self.scale:g}, {self.scale:g}]")
         weight = size / self.largest
         value = float(np.clip((differences.mean() / self.scale + 1) / 2, 0.0, 1.0))
-        # Stakes from the past only: its mean and spread, each with one pseudo-observation.
+        # Stakes depend on the past only: its mean and spread, each with one pseudo-observation.
         t = self.n_clusters + 1
         spread = (0.25 + self._squares) / t
         stake = math.sqrt(2 * math.log(2 / (1 - self.confidence)) / (spread * t * math.log(1 + t)))
@@ -74,9 +74,9 @@ class Watch:
         # At the ends of the scale one of the stakes has no bound of its own; `stake` bounds it.
         self._log[0] += np.log1p(up * step)
         self._log[1] += np.log1p(-down * step)
-        kept = self._inside & (self._log.max(axis=0) < math.log(2 / (1 - self.confidence)))
-        # Where nothing is left the evidence contradicts itself (a chance of at most 1 - confidence): the last stands.
-        self._inside = kept if kept.any() else self._inside
+        inside = self._inside & (self._log.max(axis=0) < math.log(2 / (1 - self.confidence)))
+        # If nothing is left the evidence contradicts itself (a chance of at most 1 - confidence): the last set stays.
+        self._inside = inside if inside.any() else self._inside
         self._total += weight * value
         self._weight += weight
         centre = (0.5 + self._total) / (1 + self._weight)
@@ -86,21 +86,21 @@ class Watch:
 
     @property
     def mean(self) -> float:
-        """Mean difference over the prompts seen; NaN before the first."""
+        """Mean difference over the prompts so far; NaN before the first."""
         return (2 * self._total / self._weight - 1) * self.scale if self._weight else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The limits now: never wider than at any time before; the whole scale before the first cluster."""
-        kept = np.flatnonzero(self._inside)
-        low, high = max(kept[0] - 1, 0), min(kept[-1] + 1, GRID - 1)
+        """The current limits: never wider than before, and the whole scale before the first cluster."""
+        inside = np.flatnonzero(self._inside)
+        low, high = max(inside[0] - 1, 0), min(inside[-1] + 1, GRID - 1)
         return float(2 * self._means[low] - 1) * self.scale, float(2 * self._means[high] - 1) * self.scale
 
     def decision(self, margin: float, worse: Literal["up", "down"]) -> Literal["pass", "drift", "continue"]:
         """Return whether the interval is within the margin, beyond it, or neither yet.
 
-        Asking after every batch and stopping at the first answer leaves both errors at 1 - confidence at most, in all.
-        Raises ValueError for a negative margin.
+        Asking after every batch and stopping at the first answer keeps both error rates at 1 - confidence or less
+        overall. Raises ValueError for a negative margin.
         """
         if margin < 0:
             raise ValueError(f"margin must not be negative, got {margin}")
@@ -113,11 +113,11 @@ class Watch:
 def confidence_sequence(
     groups: Sequence[Floats], *, confidence: float = 0.95, scale: float = 1.0
 ) -> tuple[Floats, Floats]:
-    """Return the limits of `Watch` after each cluster, shape (clusters,) each; see there. Raises as it does."""
-    watch = Watch(max((group.size for group in groups), default=1), confidence, scale)
+    """Return the limits of a `ConfidenceSequence` after each cluster, shape (clusters,) each. Raises as it does."""
+    sequence = ConfidenceSequence(max((group.size for group in groups), default=1), confidence, scale)
     limits = []
     for group in groups:
-        watch.add(group)
-        limits.append(watch.interval)
+        sequence.add(group)
+        limits.append(sequence.interval)
     lows, highs = np.array(limits, dtype=np.float64).reshape(-1, 2).T
     return lows, highs

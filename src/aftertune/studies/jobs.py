@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,13 +18,17 @@ from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord, Subject
+from aftertune.naming import Names, Unit
 from aftertune.records import BASE_ARM, Recipe, digest
 from aftertune.run.job import Job
 from aftertune.studies.design import Design, Given
-from aftertune.studies.study import name_of, unscored
+from aftertune.studies.study import unit_of, unscored
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
 from aftertune.variants.resolved import ResolvedCorpus
+
+TUNED = "tuned here"
+"""Stands for the id of a checkpoint that is tuned here, where it is named: recipe, seed and epoch tell it apart."""
 
 
 @dataclass
@@ -41,14 +45,40 @@ class Jobs:
     """Those of the design that this machine is asked for."""
     made: list[Job] = field(default_factory=list)
     subjects: list[Subject] = field(default_factory=list)
+    names: Names = field(default_factory=lambda: Names(()))
 
-    def add_base(self, base: ModelRecord, checkpoints: Sequence[tuple[Given, ModelRecord]]) -> None:
-        """Add everything about one base; `checkpoints` are those of it that exist already.
+    def add(self, checkpoints: Mapping[ModelRecord, Sequence[tuple[Given, ModelRecord]]]) -> None:
+        """Add everything about every base; `checkpoints` are those of each that exist already.
 
         Raises UsageError for a checkpoint that stands twice, or one seed of a recipe that has two checkpoints.
         """
+        self.names = Names(unit for base, given in checkpoints.items() for unit in self._units(base, given))
+        for base, given in checkpoints.items():
+            self._add_base(base, given)
+
+    def _units(self, base: ModelRecord, checkpoints: Sequence[tuple[Given, ModelRecord]]) -> Iterator[Unit]:
+        """Yield what jobs are about, before the ids of tunings are known: they tell nothing apart."""
+        yield unit_of(self._base(base))
+        for arm, recipe, seed in itertools.product(self.design.arms, self.recipes, self.design.seeds):
+            if recipe in self.design.recipes_of(arm):
+                for epoch in self._epochs(recipe):
+                    yield unit_of(Subject(base, arm.name, recipe.name, seed, epoch, TUNED, None))
+        yield from (unit_of(self._given(base, given, model)) for given, model in checkpoints)
+
+    def _name(self, subject: Subject) -> str:
+        return self.names(unit_of(dataclasses.replace(subject, id=TUNED) if subject.tuned_by else subject))
+
+    def _epochs(self, recipe: Recipe) -> range:
+        """Return the epochs of a tuning that are asked."""
+        return range(1 if self.design.respond.epochs == "all" else recipe.epochs, recipe.epochs + 1)
+
+    @staticmethod
+    def _base(base: ModelRecord) -> Subject:
+        return Subject(base, BASE_ARM, "", None, None, digest("model", base.identity), None)
+
+    def _add_base(self, base: ModelRecord, checkpoints: Sequence[tuple[Given, ModelRecord]]) -> None:
         composed = self.compose(base) if self.corpora else None
-        subjects = [Subject(base, BASE_ARM, "", None, None, digest("model", base.identity), None)]
+        subjects = [self._base(base)]
         if composed is not None:
             subjects += self._tunings(base, composed)
         subjects += [self._given(base, given, model) for given, model in checkpoints]
@@ -60,7 +90,7 @@ class Jobs:
         for benchmark in self.benchmarks:
             asked = self._questions(benchmark, subjects, variants)
             for judge in self.judges:
-                self.made += judge_jobs(self.design, judge, asked, variants)
+                self.made += judge_jobs(self.design, judge, asked, variants, self._name)
 
     def compose(self, base: ModelRecord) -> ComposeJob:
         """Add and return the job that composes the variants for a base."""
@@ -85,9 +115,9 @@ class Jobs:
         for arm, recipe, seed in itertools.product(design.arms, self.recipes, design.seeds):
             if recipe not in design.recipes_of(arm):
                 continue
-            subject = Subject(base, arm.name, recipe.name, seed, recipe.epochs, "", None, corpus=arm.corpus)
+            subject = Subject(base, arm.name, recipe.name, seed, None, TUNED, None, corpus=arm.corpus)
             job = TuneJob.make(
-                name_of(design, subject, epoch=False),
+                self.names(unit_of(subject)),
                 base=base,
                 arm=dataclasses.replace(arm, recipes=()),
                 recipe=recipe,
@@ -95,8 +125,7 @@ class Jobs:
                 variants=composed.id,
             )
             self.made.append(job)
-            first = 1 if design.respond.epochs == "all" else recipe.epochs
-            for epoch in range(first, recipe.epochs + 1):
+            for epoch in self._epochs(recipe):
                 yield dataclasses.replace(
                     subject,
                     epoch=epoch,
@@ -129,7 +158,7 @@ class Jobs:
                 continue
             self.made.append(
                 ScoreJob.make(
-                    name_of(design, subject),
+                    self._name(subject),
                     subject=subject,
                     variants=variants,
                     arm=arm,
@@ -167,7 +196,7 @@ class Jobs:
             for corpus in under:
                 asked.append(
                     AskJob.make(
-                        name_of(self.design, subject),
+                        self._name(subject),
                         subject=subject,
                         benchmark=benchmark,
                         prompts=prompts[corpus if needs_data else None].id,
@@ -181,12 +210,21 @@ class Jobs:
         return asked
 
 
-def judge_jobs(design: Design, judge: ResolvedJudge, asked: Sequence[AskJob], variants: str | None) -> list[JudgeJob]:
-    """Return the jobs of one judge over what one benchmark asked one base and its checkpoints."""
+def judge_jobs(
+    design: Design,
+    judge: ResolvedJudge,
+    asked: Sequence[AskJob],
+    variants: str | None,
+    name_of: Callable[[Subject], str],
+) -> list[JudgeJob]:
+    """Return the jobs of one judge over what one benchmark asked one base and its checkpoints.
+
+    `variants`: id of the composed data, if any; `name_of`: what people call a subject.
+    """
     base = {job.corpus if job.needs_data else None: job for job in asked if job.subject.path is None}
     return [
         JudgeJob.make(
-            name_of(design, job.subject),
+            name_of(job.subject),
             judge=judge,
             subject=job.subject,
             benchmark=job.benchmark.name,

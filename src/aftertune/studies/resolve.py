@@ -20,7 +20,7 @@ from aftertune.plugins import PluginSpec
 from aftertune.run.executor import Executor
 from aftertune.studies import refusals
 from aftertune.studies.choices import with_choices
-from aftertune.studies.design import Design
+from aftertune.studies.design import Design, Given
 from aftertune.studies.jobs import Jobs
 from aftertune.studies.study import Study
 from aftertune.variants.compose_job import ComposeJob
@@ -58,8 +58,8 @@ def resolve(design: Design, before: Design | None = None) -> Study:
     recipes = refusals.recipes_here(design, warnings)
     jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes)
     models = {base.name: base for base in bases}
+    given_to: dict[ModelRecord, list[tuple[Given, ModelRecord]]] = {base: [] for base in bases}
     for base in bases:
-        given = []
         for checkpoint in design.checkpoints:
             if (checkpoint.base or design.bases[0]) == base.name:
                 record = model(checkpoint.path, base, backend)
@@ -67,8 +67,8 @@ def resolve(design: Design, before: Design | None = None) -> Study:
                 if record.served:
                     warnings.append(_unknown_weights(record))
                 warnings += [f"{checkpoint.path}: {warning}" for warning in record.warnings]
-                given.append((checkpoint, record))
-        jobs.add_base(base, given)
+                given_to[base].append((checkpoint, record))
+    jobs.add(given_to)
     refusals.refuse_self_judging(judges, models)
     return Study(
         design=design,

@@ -14,6 +14,7 @@ from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Backend
 from aftertune.models.subject import ModelRecord, Subject
+from aftertune.naming import Names, Unit
 from aftertune.records import Metric
 from aftertune.run.job import Job
 from aftertune.studies.design import Design
@@ -77,21 +78,31 @@ class Study:
         """Why no text is scored in this study; empty where some are."""
         return unscored(self.design, self.backend)
 
-    def name_of(self, subject: Subject, *, epoch: bool = True) -> str:
-        """Return a subject's name for people; see `name_of`."""
-        return name_of(self.design, subject, epoch=epoch)
+    @property
+    def units(self) -> list[Unit]:
+        """Every base and checkpoint, as what is named and what numbers are about."""
+        return [unit_of(subject) for subject in self.subjects]
+
+    @cached_property
+    def names(self) -> Names:
+        """What bases and checkpoints are called."""
+        return Names(self.units)
+
+    def name_of(self, subject: Subject) -> str:
+        """Return a subject's name for people."""
+        return self.names(unit_of(subject))
 
 
-def name_of(design: Design, subject: Subject, *, epoch: bool = True) -> str:
-    """Return a subject's name for people: its arm, seed and epoch; base and recipe where the design has several."""
-    words = [f"{subject.base.name}:"] if len(design.bases) > 1 else []
-    words.append(subject.arm)
-    if len(design.tuned_with(subject.arm)) > 1:
-        words.append(subject.recipe)
-    if subject.train_seed is not None:
-        words.append(f"seed {subject.train_seed}")
-        words += [f"epoch {subject.epoch}"] if subject.epoch and epoch else []
-    return " ".join(words)
+def unit_of(subject: Subject) -> Unit:
+    """Return a base or checkpoint as the unit that numbers are about."""
+    return Unit(
+        base=subject.base.name,
+        arm=subject.arm,
+        recipe=subject.recipe,
+        train_seed=subject.train_seed,
+        epoch=subject.epoch,
+        checkpoint=subject.id,
+    )
 
 
 def unscored(design: Design, backend: ResolvedBackend | Backend) -> str:
@@ -104,5 +115,3 @@ def unscored(design: Design, backend: ResolvedBackend | Backend) -> str:
     if "scores" not in backend.capabilities:
         return f"backend '{design.backend.name}' cannot tell how probable a text is (it has no scores)"
     return ""
-
-

@@ -1,4 +1,4 @@
-"""What Inspect AI reports of our scorers: the mean and its clustered standard error, by subset, NaN where unknown."""
+"""Metrics of our scorers in Inspect AI: mean, clustered standard error and interval, by subset; NaN where unknown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aftertune.stats import clusters
 
 @metric
 def mean() -> Metric:
-    """Mean of the judged samples; of each subset where samples name theirs. NaN without any, where Inspect's is 0."""
+    """Mean of the judged samples, by subset if samples name theirs. NaN without any, where Inspect's is 0."""
 
     def compute(scores: list[SampleScore]) -> Value:
         return _by_subset(scores, lambda values, _: float(np.mean(values)))
@@ -29,16 +29,16 @@ def stderr() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return _by_subset(scores, _clustered)
+        return _by_subset(scores, _standard_error)
 
     return compute
 
 
 @metric
 def interval() -> Metric:
-    """95 % Wilson interval that heeds the clusters (`low`, `high`), for shares and values within 0 and 1; never empty.
+    """95 % Wilson interval that respects clusters (`low`, `high`), for shares and values in [0, 1]; never empty.
 
-    By subset as `mean`; NaN for values beyond 0 and 1.
+    By subset as `mean`; NaN for values outside [0, 1].
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -56,15 +56,15 @@ def interval() -> Metric:
 def _limits(values: Sequence[float], names: Sequence[str]) -> tuple[float, float]:
     if min(values) < 0 or max(values) > 1:
         return math.nan, math.nan
-    found = clusters.level(np.asarray(values, dtype=np.float64), _codes(names))
-    return found.low, found.high
+    estimate = clusters.level(np.asarray(values, dtype=np.float64), _codes(names))
+    return estimate.low, estimate.high
 
 
 def _codes(names: Sequence[str]) -> clusters.Codes:
     return np.unique(list(names), return_inverse=True)[1].astype(np.int64)
 
 
-def _clustered(values: Sequence[float], names: Sequence[str]) -> float:
+def _standard_error(values: Sequence[float], names: Sequence[str]) -> float:
     variance, _ = clusters.robust_variance(clusters.grouped(np.asarray(values, dtype=np.float64), _codes(names)))
     return math.sqrt(variance)
 
@@ -72,10 +72,10 @@ def _clustered(values: Sequence[float], names: Sequence[str]) -> float:
 def _by_subset(scores: Sequence[SampleScore], compute: Callable[[Sequence[float], Sequence[str]], float]) -> Value:
     groups: dict[str, tuple[list[float], list[str]]] = {}
     for number, score in enumerate(scores):
-        about: Mapping[str, object] = score.sample_metadata or {}
-        values, names = groups.setdefault(str(about.get("subset") or ""), ([], []))
+        metadata: Mapping[str, object] = score.sample_metadata or {}
+        values, names = groups.setdefault(str(metadata.get("subset") or ""), ([], []))
         values.append(score.score.as_float())
-        names.append(str(about.get("cluster") or f"\0{score.sample_id or number}"))
+        names.append(str(metadata.get("cluster") or f"\0{score.sample_id or number}"))
     if not set(groups) - {""}:
         return compute(*groups[""]) if groups else math.nan
     return {subset or "rest": compute(*group) for subset, group in groups.items()}

@@ -1,4 +1,4 @@
-"""Every judge that reads nothing but a prompt and a response, as a scorer of Inspect AI: `aftertune/NAME`."""
+"""Every judge that needs only a prompt and a response, as a scorer of Inspect AI: `aftertune/NAME`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from inspect_ai._util.error import PrerequisiteError  # the one error that Inspect shows without a traceback
+from inspect_ai._util.error import PrerequisiteError  # the only error that Inspect prints without a traceback
 from inspect_ai.model import ChatMessage
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
@@ -18,24 +18,24 @@ from rich.markup import escape
 from aftertune import plugins
 from aftertune.errors import AftertuneError, UsageError
 from aftertune.integrations.inspect_ai.metrics import interval, mean, stderr
-from aftertune.judging import anchors as step
+from aftertune.judging import anchors
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
-from aftertune.judging.judge import Scorer as OpenJudge
+from aftertune.judging.judge import Scorer as OpinionScorer
 from aftertune.records import Message, Prompt, Role
 from aftertune.studies import suites
 
 Maker = Callable[..., Scorer]
 ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
-"""Inspect's roles that ours have a word for; turns of tools are left out of what a judge reads."""
+"""Inspect's roles that have a counterpart here; a judge does not see turns of tools."""
 
 
 def refuse(error: AftertuneError) -> PrerequisiteError:
-    """Return an error of ours as the one that Inspect prints as a line, without a traceback."""
+    """Return an error as the kind that Inspect prints in one line, without a traceback."""
     return PrerequisiteError(escape(f"aftertune: {error}"))
 
 
 def usable() -> Iterator[tuple[str, type[Any]]]:
-    """Yield name and class of every judge that needs no run, and no parameter: found among the plugins, not listed."""
+    """Yield the name and class of every judge plugin that needs no run and no parameter."""
     for name in plugins.names("judge"):
         try:
             if not plugins.load("judge", name).needs:
@@ -45,7 +45,13 @@ def usable() -> Iterator[tuple[str, type[Any]]]:
 
 
 def signature(cls: type[Any], more: Sequence[inspect.Parameter] = (), without: Sequence[str] = ()) -> inspect.Signature:
-    """Return a plugin's parameters as a signature, from which Inspect reads what `-T` and `-S` may set."""
+    """Return a plugin's parameters as a signature, which tells Inspect what `-T` and `-S` may set.
+
+    Args:
+        cls: A frozen dataclass.
+        more: Parameters added at the end.
+        without: Fields left out.
+    """
     own = [
         inspect.Parameter(
             field.name,
@@ -61,114 +67,113 @@ def signature(cls: type[Any], more: Sequence[inspect.Parameter] = (), without: S
 
 @cache
 def _labels() -> Mapping[str, tuple[str | None, ...]]:
-    """Return axis -> labels that some benchmark reads off it; None stands for the mean of the value."""
-    found: dict[str, dict[str | None, None]] = {}
+    """Return axis -> labels that some benchmark reports on it; None stands for the mean of the value."""
+    labels: dict[str, dict[str | None, None]] = {}
     for own in suites.metrics().values():
         for metric in own.values():
-            found.setdefault(metric.axis, {})[metric.label] = None
-    return {axis: tuple(sorted(labels, key=str)) for axis, labels in found.items()}
+            labels.setdefault(metric.axis, {})[metric.label] = None
+    return {axis: tuple(sorted(own, key=str)) for axis, own in labels.items()}
 
 
 @dataclasses.dataclass(frozen=True)
-class _Opened:
+class _OpenJudge(Judge):
     """A judge that is open already, so that each sample costs one call."""
 
     judge: Judge
-    score: OpenJudge
+    scorer: OpinionScorer
 
     @property
-    def version(self) -> str:
-        return self.judge.version
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return self.judge.needs
+    def name(self) -> str:
+        return self.judge.name
 
     @property
     def axes(self) -> tuple[str, ...]:
         return self.judge.axes
 
-    def open(self, context: JudgeContext) -> OpenJudge:
+    def open(self, context: JudgeContext) -> OpinionScorer:
         del context
-        return self.score
+        return self.scorer
 
 
-def _keys(judge: _Opened) -> dict[str, tuple[str, str | None]]:
+def _keys(judge: _OpenJudge) -> dict[str, tuple[str, str | None]]:
     """Return key -> (axis, label): `refusal=full` for a share, `harm` for the mean of a value.
 
-    Inspect wants the same keys of every sample. An axis whose labels no benchmark reads has its value alone.
+    Inspect needs the same keys for every sample. An axis without a label that a benchmark reports has its value only.
     """
-    tried = next(step.judge(judge, [step.ANCHORS[-1].answer], JudgeContext()))
-    valued = {opinion.axis for opinion in tried if opinion.value is not None}
-    found: dict[str, tuple[str, str | None]] = {}
+    opinions = next(anchors.judge(judge, [anchors.ANCHORS[-1].answer], JudgeContext()))
+    with_value = {opinion.axis for opinion in opinions if opinion.value is not None}
+    keys: dict[str, tuple[str, str | None]] = {}
     for axis in judge.axes:
         labels = _labels().get(axis, (None,))
-        for label in dict.fromkeys((*([None] if axis in valued else []), *labels)):
-            found[axis if label is None else f"{axis}={label}"] = axis, label
-    return found
+        for label in dict.fromkeys((*([None] if axis in with_value else []), *labels)):
+            keys[axis if label is None else f"{axis}={label}"] = axis, label
+    return keys
 
 
 def values(keys: Mapping[str, tuple[str, str | None]], opinions: Sequence[Opinion]) -> dict[str, float]:
-    """Return what was found as numbers: NaN, which Inspect counts as unscored, for whatever was not judged."""
-    said = {opinion.axis: opinion for opinion in opinions if opinion.status == "ok"}
-    found = {}
+    """Return opinions as numbers by key; NaN, which Inspect counts as unscored, where an axis was not judged."""
+    judged = {opinion.axis: opinion for opinion in opinions if opinion.status == "ok"}
+    numbers = {}
     for key, (axis, label) in keys.items():
-        opinion = said.get(axis)
+        opinion = judged.get(axis)
         number = None if opinion is None else opinion.value if label is None else float(opinion.label == label)
-        found[key] = math.nan if number is None else number
-    return found
+        numbers[key] = math.nan if number is None else number
+    return numbers
 
 
 def prompt_of(state: TaskState) -> Prompt:
-    """Return the prompt of a sample: whole where a task of ours made it, else its messages alone."""
-    about = state.metadata or {}
-    given: str | list[ChatMessage] = state.input
+    """Return the prompt of a sample: complete if a task of ours made it, else only its messages."""
+    metadata = state.metadata or {}
+    messages: str | list[ChatMessage] = state.input
     turns = (
-        (Message("user", given),)
-        if isinstance(given, str)
-        else tuple(Message(ROLES[turn.role], turn.text) for turn in given if turn.role in ROLES)
+        (Message("user", messages),)
+        if isinstance(messages, str)
+        else tuple(Message(ROLES[turn.role], turn.text) for turn in messages if turn.role in ROLES)
     )
     names = ("benchmark", "subset", "category", "cluster")
-    benchmark, subset, category, cluster = (str(about.get(name) or "") for name in names)
-    expect = about.get("expect")
-    id_ = str(about.get("prompt_id") or state.sample_id)
+    benchmark, subset, category, cluster = (str(metadata.get(name) or "") for name in names)
+    expect = metadata.get("expect")
+    id_ = str(metadata.get("prompt_id") or state.sample_id)
     return Prompt(id_, benchmark, subset, category, cluster, turns, expect if isinstance(expect, dict) else {})
 
 
-def _word(opinion: Opinion) -> str:
-    shown = opinion.label or (opinion.status if opinion.value is None else f"{opinion.value:.3g}")
-    return f"{opinion.axis}: {shown}"
+def _summary(opinion: Opinion) -> str:
+    verdict = opinion.label or (opinion.status if opinion.value is None else f"{opinion.value:.3g}")
+    return f"{opinion.axis}: {verdict}"
 
 
-def _score(judge: _Opened, keys: Mapping[str, tuple[str, str | None]], state: TaskState) -> Score:
+def _score(judge: _OpenJudge, keys: Mapping[str, tuple[str, str | None]], state: TaskState) -> Score:
     if not state.output.choices:
         return Score.unscored(reason="no_response", explanation="the model gave no output")
     cut = state.output.stop_reason in ("max_tokens", "model_length")
     answer = Answer(prompt_of(state), state.output.completion, "length" if cut else "stop")
-    opinions = next(step.judge(judge, [answer], JudgeContext()))
+    opinions = next(anchors.judge(judge, [answer], JudgeContext()))
     unjudged = [opinion for opinion in opinions if opinion.status != "ok"]
     failed = any(opinion.status == "error" for opinion in unjudged)
     return Score(
         value=values(keys, opinions),
-        answer="; ".join(map(_word, opinions)) or None,
-        explanation="; ".join(f"{_word(opinion)} ({opinion.why})" for opinion in opinions) or "no axis applies",
+        answer="; ".join(map(_summary, opinions)) or None,
+        explanation="; ".join(f"{_summary(opinion)} ({opinion.why})" for opinion in opinions) or "no axis applies",
         reason=("scoring_failed" if failed else unjudged[0].status) if unjudged else None,
         metadata={
             opinion.axis: {
-                "label": opinion.label, "value": opinion.value, "status": opinion.status, "why": opinion.why,
-                "judge_version": judge.version,
+                "label": opinion.label,
+                "value": opinion.value,
+                "status": opinion.status,
+                "why": opinion.why,
+                "judge_version": judge.judge.version,
             }
             for opinion in opinions
         },
-    )  # fmt: skip
+    )
 
 
 def _maker(name: str, cls: type[Any]) -> Maker:
     def make(**parameters: Any) -> Scorer:
         try:
             judge: Judge = plugins.load("judge", name, parameters)
-            step.check(judge)
-            opened = _Opened(judge, judge.open(JudgeContext()))
+            anchors.check(judge)
+            opened = _OpenJudge(judge, judge.open(JudgeContext()))
         except AftertuneError as error:
             raise refuse(error) from None
         keys = _keys(opened)
@@ -186,4 +191,4 @@ def _maker(name: str, cls: type[Any]) -> Maker:
 
 
 SCORERS: Mapping[str, Maker] = {name: _maker(name, cls) for name, cls in usable()}
-"""Name -> maker of the scorer, registered as `aftertune/NAME`."""
+"""Name -> function that makes the scorer, registered as `aftertune/NAME`."""

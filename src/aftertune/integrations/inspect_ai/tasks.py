@@ -1,4 +1,4 @@
-"""Every benchmark that needs no run data as a task of Inspect AI: `inspect eval aftertune/NAME --model MODEL`."""
+"""Every benchmark that needs no data of a run as a task of Inspect AI: `inspect eval aftertune/NAME --model MODEL`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from inspect_ai.solver import generate
 
 from aftertune import plugins
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
-from aftertune.errors import AftertuneError, UsageError
+from aftertune.errors import AftertuneError, UsageError, near
 from aftertune.integrations.inspect_ai.scorers import SCORERS, refuse, signature
 from aftertune.models.chat import message_hash
+from aftertune.plugins import PluginSpec
 from aftertune.records import Message, Prompt, plain
 from aftertune.studies import suites
 
@@ -34,13 +35,13 @@ _TURNS: Mapping[str, Callable[..., ChatMessage]] = {
 }
 _MORE = (
     inspect.Parameter("judges", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Any),
-    # Inspect drops what a signature does not know with a mere warning: this takes it, so that it is refused by name.
+    # Inspect drops arguments outside the signature with a mere warning; this collects them, to be refused by name.
     inspect.Parameter("unknown", inspect.Parameter.VAR_KEYWORD),
 )
 
 
 def sample(prompt: Prompt) -> Sample:
-    """Return a prompt as a sample; what pairing, clustering and judging need is in its metadata."""
+    """Return a prompt as a sample, with what pairing, clustering and judging need in its metadata."""
     choice = prompt.expect.get("choice")
     return Sample(
         input=[_turn(message) for message in prompt.messages],
@@ -63,27 +64,28 @@ def _turn(message: Message) -> ChatMessage:
 
 
 def _scorers(name: str, judges: str | Sequence[str] | None) -> list[Scorer]:
-    """Return the scorers that were asked for, else those of the suite's judges that need no run."""
+    """Return the scorers by name; by default those of the suite's judges that need no run."""
     if judges is None:
-        wanted = [part.name for part in suites.named(name)[1] if part.name in SCORERS] if name != suites.LISTS else []
-        wanted = wanted or ["refusal", "coherence"]
+        names = [spec.name for spec in suites.named(name)[1] if spec.name in SCORERS] if name != suites.LISTS else []
+        names = names or ["refusal", "coherence"]
     else:
-        wanted = [each.strip() for each in (judges.split(",") if isinstance(judges, str) else judges)]
-    for each in wanted:
+        names = [each.strip() for each in (judges.split(",") if isinstance(judges, str) else judges)]
+    for each in names:
         if each not in SCORERS:
-            raise UsageError(
-                f"no judge '{each}' that reads prompt and response alone{plugins.near(each, list(SCORERS))}"
-            )
-    return [SCORERS[each]() for each in wanted]
+            raise UsageError(f"no judge '{each}' that reads prompt and response alone{near(each, list(SCORERS))}")
+    return [SCORERS[each]() for each in names]
 
 
-def _made(name: str, parameters: Mapping[str, Any]) -> Task:
-    given = dict(parameters)
-    judges = given.pop("judges", None)
-    part = suites.benchmark(name) if name != suites.LISTS else None
-    plugin = part.name if part else name
-    fixed: Mapping[str, Any] = part.parameters if part else {}
-    benchmark: Benchmark = plugins.load("benchmark", plugin, {**fixed, **given})
+def _spec(name: str) -> PluginSpec:
+    """Return the benchmark plugin behind the name of a task."""
+    return suites.benchmark(name) if name != suites.LISTS else PluginSpec(name)
+
+
+def _make(name: str, parameters: Mapping[str, Any]) -> Task:
+    options = dict(parameters)
+    judges = options.pop("judges", None)
+    spec = _spec(name)
+    benchmark: Benchmark = plugins.load("benchmark", spec.name, {**spec.parameters, **options})
     scorers = _scorers(name, judges)
     prompts = benchmark.prompts(BenchmarkContext())
     return Task(
@@ -99,7 +101,7 @@ def _made(name: str, parameters: Mapping[str, Any]) -> Task:
 def _maker(name: str, cls: type[Any], without: Sequence[str]) -> Maker:
     def make(**parameters: Any) -> Task:
         try:
-            return _made(name, parameters)
+            return _make(name, parameters)
         except AftertuneError as error:
             raise refuse(error) from None
 
@@ -110,19 +112,17 @@ def _maker(name: str, cls: type[Any], without: Sequence[str]) -> Maker:
 
 
 def _registered() -> dict[str, Maker]:
-    """Register what the plugins hold; a benchmark that needs the data of a run, or cannot be made, is no task."""
-    found = {}
+    """Register every benchmark that can be made here and needs no data of a run."""
+    makers = {}
     for name in (*suites.names(), suites.LISTS):
-        part = suites.benchmark(name) if name != suites.LISTS else None
-        plugin = part.name if part else name
-        fixed = dict(part.parameters) if part else {}
+        spec = _spec(name)
         try:
-            if not plugins.load("benchmark", plugin, fixed).needs:
-                found[name] = _maker(name, plugins.plugin_class("benchmark", plugin), list(fixed))
+            if not plugins.load("benchmark", spec.name, spec.parameters).needs:
+                makers[name] = _maker(name, plugins.plugin_class("benchmark", spec.name), list(spec.parameters))
         except UsageError:
-            continue
-    return found
+            continue  # it needs a parameter or a package
+    return makers
 
 
 TASKS: Mapping[str, Maker] = _registered()
-"""Name -> maker of the task, registered as `aftertune/NAME`."""
+"""Name -> function that makes the task, registered as `aftertune/NAME`."""

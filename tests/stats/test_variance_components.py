@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
-from aftertune.stats.components import components, mls_interval
 from aftertune.stats.estimate import Floats
+from aftertune.stats.variance_components import components, mls_interval
 
 SD = {"seed": 0.5, "prompt": 1.0, "seed x prompt": 0.4, "sampling": 0.7, "judge": 0.3, "judge x answer": 0.5}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from aftertune.stats import signal
+from aftertune.stats import signal_detection as signal
 
 
 def test_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""Commands on personal data alone: find it, register it, and see what responses give away of it."""
+"""Commands on personal data alone: find it, register it, and see what responses give away."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def scan(
     threshold: Annotated[list[str] | None, typer.Option(help="TYPE=SCORE: least score of a type; repeatable.")] = None,
     model: Annotated[str | None, typer.Option(help="Add a model: spacy:NAME, transformers:DIR or gliner:DIR.")] = None,
     reveal: Reveal = False,
-) -> None:  # fmt: skip
+) -> None:
     """Find personal values in a file; values are masked unless --reveal."""
     from aftertune.pii import scan as library
 
     rows = 0
 
-    def counted() -> None:
+    def count_row() -> None:
         nonlocal rows
         rows += 1
 
-    wanted = [name for given in types or [] for name in given.split(",") if name] or None
+    chosen = [name for option in types or [] for name in option.split(",") if name] or None
     counts: Counter[str] = Counter()
-    for found in library.scan(file, wanted, _thresholds(threshold or []), model, counted):
-        counts[found.finding.type] += 1
-        print(json.dumps(found.record(reveal)) if as_json else found.line(reveal))
+    for row in library.scan(file, chosen, _thresholds(threshold or []), model, count_row):
+        counts[row.finding.type] += 1
+        print(json.dumps(row.record(reveal)) if as_json else row.line(reveal))
     if not as_json:
         total = ", ".join(f"{type_} {count}" for type_, count in counts.most_common()) or "nothing personal found"
         print(f"{rows} rows: {total}", file=sys.stderr)
@@ -51,53 +51,55 @@ def registry(
     as_json: AsJson = False,
 ) -> None:
     """Write down every personal value of a tuning set, whose it is and where it stands."""
-    from aftertune.ingest import personal
+    from aftertune.ingest import personal_data
 
-    found = personal.about(personal.register(file, out))
+    counts = personal_data.counts_of(personal_data.register(file, out))
     if as_json:
-        show_json({**found, "file": str(out)})
+        show_json({**counts, "file": str(out)})
         return
-    types = ", ".join(f"{type_} {count:,}" for type_, count in found["types"].items()) or "none"
-    print(f"{found['values']:,} values of {found['owners']:,} owners, {found['mentions']:,} mentions: {types}")
-    print(f"registry {found['id']}: {out} (holds personal values; readable by you only)")
+    types = ", ".join(f"{type_} {count:,}" for type_, count in counts["types"].items()) or "none"
+    print(f"{counts['values']:,} values of {counts['owners']:,} owners, {counts['mentions']:,} mentions: {types}")
+    print(f"registry {counts['id']}: {out} (holds personal values; readable by you only)")
 
 
 @pii_app.command()
 def match(
     reg: Annotated[Path, typer.Argument(help="A registry, as `aftertune pii registry` writes it.")],
     responses: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet with `response`, and `prompt` if known.")],
-    reveal: Reveal = False, quiet: Quiet = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    reveal: Reveal = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """What responses give away of a registry: whose data, from which training rows, how often it stood there."""
-    from aftertune.ingest import personal
+    from aftertune.ingest import personal_data
     from aftertune.pii.registry_file import load
 
-    known = load(reg)
+    registry = load(reg)
     with progress_on(quiet) as progress:
-        found = personal.match_table(known, responses, progress=progress)
-    total = personal.summary(found)
+        matches = personal_data.match_table(registry, responses, progress=progress)
+    total = personal_data.summary(matches)
     if as_json:
-        rows = [one.shown(reveal=reveal) for one in found]
-        show_json({"registry": known.id, "summary": total, "responses": rows})
+        rows = [response.to_json(reveal=reveal) for response in matches]
+        show_json({"registry": registry.id, "summary": total, "responses": rows})
         return
-    for one in found:
-        for hit in one.shown(reveal=reveal)["hits"] if one.match.given else ():
-            rows_ = ", ".join(map(str, hit["rows"][:5])) + (" ..." if len(hit["rows"]) > 5 else "")
+    for response in matches:
+        for hit in response.hits(reveal=reveal) if response.match.leaked else ():
+            training_rows = ", ".join(map(str, hit.rows[:5])) + (" ..." if len(hit.rows) > 5 else "")
             print(
-                f"row {one.row:<6} {hit['label']:<9} {hit['type']:<12} owner {hit['owner']}, training rows {rows_}, "
-                f"{hit['count']} mentions: {' '.join(hit['value'].split())}"
+                f"row {response.row:<6} {hit.label:<9} {hit.type:<12} owner {hit.owner}, "
+                f"training rows {training_rows}, {hit.count} mentions: {' '.join(hit.value.split())}"
             )
     for label, count in total["labels"].items():
         print(f"{label:<10} {count:>8,} of {total['responses']:,} responses")
     print(f"{total['values']:,} values of {total['owners']:,} owners given away")
 
 
-def _thresholds(given: list[str]) -> dict[str, float]:
-    found = {}
-    for pair in given:
+def _thresholds(options: list[str]) -> dict[str, float]:
+    thresholds = {}
+    for pair in options:
         name, _, value = pair.partition("=")
         try:
-            found[name] = float(value)
+            thresholds[name] = float(value)
         except ValueError:
             raise UsageError(f"--threshold {pair}: expected TYPE=SCORE, e.g. PERSON=0.8") from None
-    return found
+    return thresholds

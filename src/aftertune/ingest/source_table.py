@@ -1,4 +1,4 @@
-"""The columns of a table of verdicts as integer codes, read by Arrow and checked, with errors that name the line."""
+"""A table of verdicts from a user's files: columns as integer codes, with errors that name file and line."""
 
 from __future__ import annotations
 
@@ -22,22 +22,27 @@ REQUIRED = ("checkpoint", "prompt", "metric", "value")
 OPTIONAL = ("cluster", "seed", "repeat", "judge", "worse", "message_hash")
 COLUMNS = (*REQUIRED, *OPTIONAL)
 
-Given = str | Path | Sequence[str | Path]
-"""A table or log, or several; `NAME=PATH` calls what one of them holds by another name."""
+Sources = str | Path | Sequence[str | Path]
+"""A table or log, or several; `NAME=PATH` gives the checkpoint of a file another name."""
 
 
-class Source:
-    """The columns of a table as codes into their values, and where each row stands in its file."""
+class SourceTable:
+    """The columns of a table as codes into their values, and the file and line of each row.
 
-    def __init__(self, given: Given) -> None:
+    A table of a million rows is read by Arrow, never row by row; only if that fails is a file read again row by row, to
+    name the line.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        """Read the files, one below the other. Raises UsageError and DataError (file, line or row, column)."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         self.codes: dict[str, Ints] = {}
         self._values: dict[str, list[Any]] = {}
         self.warnings: list[str] = []
-        self._parts: list[tuple[Path, int]] = []
-        columns = self._read([given] if isinstance(given, (str, Path)) else given)
+        self._files: list[tuple[Path, int]] = []
+        columns = self._read(_as_list(sources))
         for name, column in columns.items():
             if pa.types.is_floating(column.type) and name not in ("value", "seed"):
                 column = _whole(column)
@@ -51,70 +56,70 @@ class Source:
             if name not in ("value", "seed"):
                 values = [None if value in (None, "") else str(value) for value in values]
             self.codes[name], self._values[name] = codes, [*values, None]
-        self.rows: Ints = np.arange(len(self.codes["value"]))
+        self._rows: Ints = np.arange(len(self.codes["value"]))
         for name in OPTIONAL:
             if name not in self.codes:
-                self.codes[name], self._values[name] = np.zeros(self.rows.size, dtype=np.int64), [None]
+                self.codes[name], self._values[name] = np.zeros(self._rows.size, dtype=np.int64), [None]
         for name in COLUMNS:
-            self._distinct(name)
+            self._deduplicate(name)
 
     @property
     def path(self) -> str:
-        """What was read, for messages."""
-        return shown([path for path, _ in self._parts])
+        """The first of the files and the number of others, for messages."""
+        return names_of([path for path, _ in self._files])
 
-    def _read(self, given: Sequence[str | Path]) -> dict[str, Any]:
-        """Return the columns of everything that was given, one below the other."""
+    def _read(self, sources: Sequence[str | Path]) -> dict[str, Any]:
+        """Return the columns of all files, one below the other."""
         import pyarrow as pa
 
         tables = []
-        for each in given:
-            name, path = named(each)
+        for source in sources:
+            name, path = split_name(source)
             columns, warnings = _columns(path)
             self.warnings += warnings
             if name:
-                columns = _called(path, columns, name)
+                columns = _with_checkpoint(path, columns, name)
             tables.append(columns)
-            self._parts.append((path, len(columns["value"])))
+            self._files.append((path, len(columns["value"])))
         if len(tables) == 1:
             return tables[0]
-        found = {}
+        joined = {}
         for name in COLUMNS:
             if any(name in columns for columns in tables):
                 parts = [
-                    _text(columns[name]) if name in columns else pa.chunked_array([pa.nulls(count, pa.string())])
-                    for columns, (_, count) in zip(tables, self._parts, strict=True)
+                    _as_text(columns[name]) if name in columns else pa.chunked_array([pa.nulls(count, pa.string())])
+                    for columns, (_, count) in zip(tables, self._files, strict=True)
                 ]
-                found[name] = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
-        return found
+                joined[name] = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
+        return joined
 
-    def _distinct(self, name: str) -> None:
-        """Give equal values one code: a dictionary may hold a value twice, and two nulls are one."""
-        places: dict[Any, int] = {}
-        # 1 and true are one number, but no column should have to rely on it.
-        code = [places.setdefault((type(value), value), len(places)) for value in self._values[name]]
-        self.codes[name] = np.asarray(code, dtype=np.int64)[self.codes[name]]
-        self._values[name] = [value for _, value in places]
+    def _deduplicate(self, name: str) -> None:
+        """Give equal values one code: an Arrow dictionary may hold a value, or null, more than once."""
+        distinct: dict[Any, int] = {}
+        # In Python 1 == True, but here they are different values.
+        recode = [distinct.setdefault((type(value), value), len(distinct)) for value in self._values[name]]
+        self.codes[name] = np.asarray(recode, dtype=np.int64)[self.codes[name]]
+        self._values[name] = [value for _, value in distinct]
 
     def values(self, name: str) -> list[Any]:
         """Return the values that the codes of a column point to."""
         return self._values[name]
 
     def present(self, name: str) -> list[Any]:
-        """Return the values that occur in the rows kept, sorted."""
+        """Return the values of a column that occur in the remaining rows, sorted."""
         return sorted(self._values[name][code] for code in np.unique(self.codes[name]))
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
-        """Keep some rows."""
-        self.rows = self.rows[mask]
+        """Drop all rows but those of a mask."""
+        self._rows = self._rows[mask]
         self.codes = {name: codes[mask] for name, codes in self.codes.items()}
 
     def where(self, row: int) -> str:
-        """Return file and line (Parquet and logs: row) of one of the rows kept."""
-        ends = np.cumsum([count for _, count in self._parts])
-        part = int(np.searchsorted(ends, self.rows[row], side="right"))
-        path, count = self._parts[part]
-        number = int(self.rows[row]) - (int(ends[part]) - count)
+        """Return the file and line (for Parquet and logs: the row) of one of the remaining rows."""
+        ends = np.cumsum([count for _, count in self._files])
+        file = int(np.searchsorted(ends, self._rows[row], side="right"))
+        path, count = self._files[file]
+        number = int(self._rows[row]) - (int(ends[file]) - count)
         if path.suffix == ".parquet" or logs.is_log(path):
             return f"{path}: row {number + 1:,}"
         line = next(itertools.islice(rows.iterate(path), number, None), (number + 2, {}))[0]
@@ -123,22 +128,22 @@ class Source:
     def refuse(self, name: str, bad: Callable[[Any], bool], why: str) -> None:
         """Raise DataError for the first row whose value in a column is bad."""
         codes = [code for code, value in enumerate(self._values[name]) if bad(value)]
-        found = np.flatnonzero(np.isin(self.codes[name], codes)) if codes else np.empty(0)
-        if found.size:
-            value = self._values[name][self.codes[name][found[0]]]
-            shown = "" if value in (None, "") else f" = '{str(value)[:40]}'"
-            raise DataError(f"{self.where(int(found[0]))}: {name}{shown} {why}")
+        rows_ = np.flatnonzero(np.isin(self.codes[name], codes)) if codes else np.empty(0)
+        if rows_.size:
+            value = self._values[name][self.codes[name][rows_[0]]]
+            quoted = "" if value in (None, "") else f" = '{str(value)[:40]}'"
+            raise DataError(f"{self.where(int(rows_[0]))}: {name}{quoted} {why}")
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Return a column as numbers, NaN where it is empty. Raises DataError for anything else."""
-        self.refuse(name, lambda value: number_of(value) is None, "is not a number; give 0, 1 or a number, or leave it "
-                    "empty where nothing could be judged")  # fmt: skip
-        found = [number_of(value) for value in self._values[name]]
-        return np.array([np.nan if number is None else number for number in found])[self.codes[name]]
+        why = "is not a number; give 0, 1 or a number, or leave it empty where nothing could be judged"
+        self.refuse(name, lambda value: number_of(value) is None, why)
+        numbers = [number_of(value) for value in self._values[name]]
+        return np.array([np.nan if number is None else number for number in numbers])[self.codes[name]]
 
     def joint(self, names: Sequence[str], *more: tuple[Ints, int]) -> Ints:
-        """Return one code per row for the combination of columns (and of further codes with their number)."""
-        code = np.zeros(self.rows.size, dtype=np.int64)
+        """Return a code for each row's combination of columns, and of further (codes, number of codes)."""
+        code = np.zeros(self._rows.size, dtype=np.int64)
         size = 1
         for other, count in [*((self.codes[name], len(self._values[name])) for name in names), *more]:
             if size > 2**62 // max(count, 1):
@@ -149,7 +154,7 @@ class Source:
 
 
 def number_of(value: Any) -> float | None:
-    """Return a value as a number, NaN where it is empty, None where it is no (finite) number."""
+    """Return a value as a number, NaN if it is empty, None if it is not a finite number."""
     if value is None:
         return np.nan
     if isinstance(value, str):
@@ -158,7 +163,7 @@ def number_of(value: Any) -> float | None:
             return np.nan
         if text.lower() in ("true", "false"):
             return float(text.lower() == "true")
-        # Python reads "1_000" and the digits of all scripts as numbers; here that is a slip.
+        # Python also reads "1_000" and the digits of other scripts as numbers; in a table that is a typing error.
         if not re.fullmatch(r"[-+0-9.eE]+", text):
             return None
         value = text
@@ -170,7 +175,7 @@ def number_of(value: Any) -> float | None:
 
 
 def _whole(column: Any) -> Any:
-    """Return 3.0 as 3: a column of whole numbers with gaps is often written as one of floats."""
+    """Return 3.0 as 3: many tools write a column of whole numbers with gaps as floats."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -183,30 +188,35 @@ def _whole(column: Any) -> Any:
 # ---------------------------------------------------------------------------------------------- files
 
 
-def shown(given: Given) -> str:
-    """Return what is read, for messages: the first of several."""
-    first, *more = [given] if isinstance(given, (str, Path)) else given
-    return f"{named(first)[1]}{f' and {len(more):,} more' if more else ''}"
+def _as_list(sources: Sources) -> Sequence[str | Path]:
+    return [sources] if isinstance(sources, (str, Path)) else sources
 
 
-def named(given: str | Path) -> tuple[str, Path]:
-    """Return name and path of `NAME=PATH`; the name is empty where a file is called just so."""
-    name, sign, path = str(given).partition("=")
-    if isinstance(given, Path) or not sign or Path(given).exists():
-        return "", Path(given)
+def names_of(sources: Sources) -> str:
+    """Return the path of the first source and the number of others, for messages."""
+    first, *more = _as_list(sources)
+    return f"{split_name(first)[1]}{f' and {len(more):,} more' if more else ''}"
+
+
+def split_name(source: str | Path) -> tuple[str, Path]:
+    """Return the name and the path of `NAME=PATH`; the name is empty if the whole is a path."""
+    name, sign, path = str(source).partition("=")
+    if isinstance(source, Path) or not sign or Path(source).exists():
+        return "", Path(source)
     return name, Path(path)
 
 
-def _called(path: Path, columns: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the columns with one name in `checkpoint`."""
+def _with_checkpoint(path: Path, columns: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the columns with `checkpoint` replaced by one name. Raises UsageError for several checkpoints."""
     import pyarrow as pa
 
-    if len(found := columns["checkpoint"].unique().drop_null()) > 1:
-        raise UsageError(f"{path}: holds {len(found):,} checkpoints ({found[0]}, {found[1]}, ...): '{name}=' names one")
+    names = columns["checkpoint"].unique().drop_null()
+    if len(names) > 1:
+        raise UsageError(f"{path}: holds {len(names):,} checkpoints ({names[0]}, {names[1]}, ...): '{name}=' names one")
     return {**columns, "checkpoint": pa.chunked_array([pa.array([name] * len(columns["value"]), pa.string())])}
 
 
-def _text(column: Any) -> Any:
+def _as_text(column: Any) -> Any:
     import pyarrow as pa
 
     if pa.types.is_floating(column.type):
@@ -217,35 +227,35 @@ def _text(column: Any) -> Any:
 
 
 def _columns(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the columns that are used, as Arrow columns, and warnings."""
+    """Return the used columns of a table or log as Arrow columns, and warnings."""
     log = logs.open_log(path)
     if log is not None:
-        found = logs.arrow(logs.verdict_columns(log))
-        return found, log.warnings
-    found, unused = _table(path)
-    return found, [f"{path}: columns not used: {', '.join(unused)}"[:300]] if unused else []
+        columns = logs.arrow(logs.verdict_columns(log))
+        return columns, log.warnings
+    columns, unused = _table(path)
+    return columns, [f"{path}: columns not used: {', '.join(unused)}"[:300]] if unused else []
 
 
 def _table(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the columns of a table that are used, and the names of the others."""
+    """Return the used columns of a table, and the names of the others."""
     import pyarrow as pa
 
     rows.check(path)
     try:
-        found, names = _READERS[path.suffix](path) if path.suffix in _READERS else _row_by_row(path, "")
+        columns, names = _READERS[path.suffix](path) if path.suffix in _READERS else _row_by_row(path, "")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        # Row by row: it names the line, or it can read what Arrow cannot (ids that are numbers here and text there).
-        found, names = _row_by_row(path, str(error))
+        # Row by row names the line of an error, and reads some files that Arrow cannot (ids of mixed types).
+        columns, names = _row_by_row(path, str(error))
     for name in REQUIRED:
-        if name not in found:
-            there = ", ".join(map(str, names))[:200] or "none"
-            raise DataError(f"{path}: no column '{name}' (there: {there}); it needs {', '.join(REQUIRED)}")
-    twice = next((name for name in COLUMNS if names.count(name) > 1), None)
-    if twice:
-        raise DataError(f"{path}: the column '{twice}' stands twice; rename one")
-    if len(found["value"]) == 0:
+        if name not in columns:
+            listed = ", ".join(map(str, names))[:200] or "none"
+            raise DataError(f"{path}: no column '{name}' (there: {listed}); it needs {', '.join(REQUIRED)}")
+    repeated = next((name for name in COLUMNS if names.count(name) > 1), None)
+    if repeated:
+        raise DataError(f"{path}: the column '{repeated}' stands twice; rename one")
+    if len(columns["value"]) == 0:
         raise DataError(f"{path}: no rows in it")
-    return found, [name for name in names if name not in COLUMNS]
+    return columns, [name for name in names if name not in COLUMNS]
 
 
 def _csv(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -256,7 +266,7 @@ def _csv(path: Path) -> tuple[dict[str, Any], list[str]]:
     with csv.open_csv(path, parse_options=parse) as reader:
         names = list(reader.schema.names)
     used = [name for name in COLUMNS if name in names]
-    # Dictionaries of 32 bit codes: a prompt's id is stored once.
+    # As dictionaries with 32-bit codes each prompt id is stored once.
     types = {name: pa.dictionary(pa.int32(), pa.string()) for name in used}
     options = csv.ConvertOptions(include_columns=used, column_types=types, strings_can_be_null=False)
     if not used:
@@ -284,15 +294,15 @@ def _parquet(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 _READERS = {".csv": _csv, ".parquet": _parquet}
-"""Arrow's reader of JSON is not among them: there are files that end its process."""
+"""JSONL is read row by row: some files crash Arrow's JSON reader, and the process with it."""
 
 
 def _row_by_row(path: Path, why: str) -> tuple[dict[str, Any], list[str]]:
-
+    """Return the used columns and the names of all; `why` says why Arrow could not read the file."""
     if path.suffix == ".parquet":
         raise DataError(f"{path}: not a readable Parquet file: {why[:120]}")
     names: dict[str, None] = {}
-    # Codes of 32 bits: a value that stands in many rows is held once.
+    # Codes of 32 bits, so that a value that occurs in many rows is in memory once.
     codes: dict[str, array[int]] = {name: array("i") for name in COLUMNS}
     known: dict[str, dict[str, int]] = {name: {} for name in COLUMNS}
     for line, row in rows.iterate(path):
@@ -310,12 +320,12 @@ def _row_by_row(path: Path, why: str) -> tuple[dict[str, Any], list[str]]:
             if isinstance(value, float) and value.is_integer() and name != "value":
                 value = int(value)
             codes[name].append(known[name].setdefault(rows.whole(str(value)), len(known[name])))
-    return {name: _coded(codes[name], list(known[name])) for name in names if name in COLUMNS}, [*names]
+    return {name: _dictionary(codes[name], list(known[name])) for name in names if name in COLUMNS}, [*names]
 
 
-def _coded(codes: array[int], values: list[str]) -> Any:
+def _dictionary(codes: array[int], values: list[str]) -> Any:
     import pyarrow as pa
 
-    found = np.frombuffer(codes, dtype=np.int32) if codes else np.empty(0, dtype=np.int32)
-    indices = pa.array(found, mask=found < 0)
+    numbers = np.frombuffer(codes, dtype=np.int32) if codes else np.empty(0, dtype=np.int32)
+    indices = pa.array(numbers, mask=numbers < 0)
     return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))])

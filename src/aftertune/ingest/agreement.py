@@ -1,0 +1,405 @@
+"""How far the judges of a run agree, with each other and with people's labels, and on which answers they differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aftertune.data import table_files as rows
+from aftertune.errors import DataError
+from aftertune.records import Response
+from aftertune.reporting.gather import cards_and_mask
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import records
+from aftertune.run.worker import all_verdicts
+from aftertune.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha
+from aftertune.stats.paired import wilson
+from aftertune.studies import plan as planning
+from aftertune.text import excerpt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PEOPLE = "people"
+"""Name of people as a rater."""
+LISTED = 20
+"""Disagreements listed per axis."""
+FEW_CLUSTERS, FEW_LABELS = 10, 30
+"""With fewer an estimate carries a warning."""
+
+
+@dataclass(frozen=True, order=True)
+class AnswerKey:
+    """Identifies an answer of a run."""
+
+    checkpoint: str
+    benchmark: str
+    subset: str
+    prompt_id: str
+    temperature: float
+    sample: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coefficient:
+    """An estimate with its 95 % interval."""
+
+    value: float | None
+    """None if it could not be computed; `why` says why."""
+    low: float | None = None
+    high: float | None = None
+    n: int
+    """Number of answers."""
+    clusters: int | None = None
+    """Number of clusters of the interval, where it is clustered."""
+    why: str = ""
+    warning: str = ""
+
+    def __str__(self) -> str:
+        """Return value, interval and number of answers."""
+        if self.value is None:
+            return f"not known ({self.why})"
+        warning = f" ({self.warning})" if self.warning else ""
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] n {self.n}{warning}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kappa(Coefficient):
+    """Cohen's kappa of the labels of two raters."""
+
+    raters: tuple[str, str]
+    same: float
+    """Share of the answers with the same label."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """An answer with different labels."""
+
+    answer: AnswerKey
+    arm: str
+    labels: Mapping[str, str | None]
+    """Rater -> label."""
+    text: str
+    """Start of the answer, personal values masked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisAgreement:
+    """Agreement of all raters on one axis."""
+
+    axis: str
+    raters: tuple[str, ...]
+    unjudged: Mapping[str, int]
+    """Judge -> answers without a verdict."""
+    alpha: Coefficient
+    """Krippendorff's alpha of the labels."""
+    alpha_values: Coefficient
+    """Krippendorff's alpha of the values."""
+    kappa: tuple[Kappa, ...]
+    """Of each pair of raters."""
+    disagreements: int
+    """Number of answers with different labels."""
+    listed: tuple[Disagreement, ...]
+    """The first of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeAgainstPeople:
+    """A judge's error rates for one label in one arm, by people's labels; prompts count as independent."""
+
+    axis: str
+    label: str
+    judge: str
+    arm: str
+    sensitivity: Coefficient
+    """Share of the answers with this label from people that have it from the judge."""
+    specificity: Coefficient
+    """Share of the other answers that do not have it from the judge."""
+    unjudged: int
+
+
+@dataclass(frozen=True)
+class RunAgreement:
+    """Agreement of the raters of a run."""
+
+    axes: tuple[AxisAgreement, ...]
+    """Axes with at least two raters."""
+    people: tuple[JudgeAgainstPeople, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the agreement as a JSON object."""
+        value = dataclasses.asdict(self)
+        for axis in value["axes"]:
+            axis["listed"] = [{**each.pop("answer"), **each} for each in axis["listed"]]
+        return value
+
+    def lines(self) -> list[str]:
+        """Return the agreement as lines of text."""
+        out = []
+        for axis in self.axes:
+            out.append(f"{axis.axis}: {', '.join(axis.raters)}; {axis.disagreements} disagreements on labels")
+            for name, alpha in (("alpha", axis.alpha), ("alpha_values", axis.alpha_values)):
+                if alpha.n:
+                    out.append(f"  {name:<14} {alpha}")
+            out += [f"  kappa          {pair}  {' v '.join(pair.raters)}" for pair in axis.kappa]
+            for each in axis.listed:
+                labels = ", ".join(f"{rater} {excerpt(label or 'none')}" for rater, label in each.labels.items())
+                prompt = excerpt(each.answer.prompt_id)
+                out.append(f"    {each.arm} {prompt}: {labels}: {excerpt(each.text, 100)!r}")
+        for row in self.people:
+            out.append(
+                f"{row.judge} on {row.axis}={row.label} in {row.arm}: sensitivity {row.sensitivity}, "
+                f"specificity {row.specificity}, unjudged {row.unjudged}"
+            )
+        return out or ["nothing to compare: one judge per axis, and no labels (--labels FILE)"]
+
+
+Texts = Callable[[Collection[AnswerKey]], Mapping[AnswerKey, str]]
+"""Returns the texts of some answers, personal values masked."""
+
+
+def agree(root: Path, labels: Path | None = None) -> RunAgreement:
+    """Return how far a run's judges agree (`aftertune agree RUN`); no model and no judge is asked.
+
+    Args:
+        root: A run folder with verdicts.
+        labels: CSV, JSONL or Parquet with `prompt_id`, `axis`, `label` and `arm` or `checkpoint`; the optional columns
+            `benchmark`, `temperature`, `sample` tell answers apart. People become one more rater, `people`.
+
+    Raises:
+        UsageError, DataError: A broken table, or a label whose answer is not in the run or is ambiguous.
+        StoreError: The run has no verdicts.
+    """
+    run = Run.open(root)
+    plan = planning.make(run.design())
+    rng = np.random.default_rng(plan.design.analysis_seed)
+    return agreement_of(all_verdicts(run, plan), labels, rng, lambda keys: _texts(run, plan, keys))
+
+
+def agreement_of(verdicts: pa.Table, labels: Path | None, rng: np.random.Generator, texts: Texts) -> RunAgreement:
+    """Return how far the judges of a verdict table agree.
+
+    Args:
+        verdicts: The columns of `records.Verdict`.
+        labels: People's labels as `agree` reads them.
+        rng: Generator for the resamples behind the intervals of alpha.
+        texts: Called for the answers that are listed as disagreements.
+
+    Raises UsageError and DataError as `agree` does.
+    """
+    ratings = _ratings(verdicts)
+    if labels is not None:
+        _add_people(ratings, labels)
+    return RunAgreement(
+        tuple(_axis_agreement(axis, rng, texts) for axis in ratings.values() if len(axis.raters) > 1),
+        tuple(row for axis in ratings.values() for row in _against_people(axis)),
+    )
+
+
+def _texts(run: Run, plan: planning.Plan, keys: Collection[AnswerKey]) -> Mapping[AnswerKey, str]:
+    mask = cards_and_mask(run, plan)[1]
+    listed, checkpoints = set(keys), {key.checkpoint for key in keys}
+    texts: dict[AnswerKey, str] = {}
+    for cell in plan.of("responses"):
+        job = plan.jobs[cell.id]
+        assert isinstance(job, planning.RespondJob)
+        if job.subject.id not in checkpoints:
+            continue
+        for row in records(Response, run.cell("responses", cell.id).read("responses")):
+            key = AnswerKey(row.checkpoint, row.benchmark, row.subset, row.prompt_id, row.temperature, row.sample)
+            if key in listed:
+                texts[key] = mask(row.text)
+    return texts
+
+
+# ---------------------------------------------------------------------------------------------- ratings
+
+
+class _Axis:
+    """The ratings on one axis, by answer and rater."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.labels: dict[AnswerKey, dict[str, str]] = defaultdict(dict)
+        self.values: dict[AnswerKey, dict[str, float]] = defaultdict(dict)
+        self.cluster: dict[AnswerKey, str] = {}
+        self.arm: dict[AnswerKey, str] = {}
+        self.unjudged: dict[str, int] = defaultdict(int)
+
+    @property
+    def raters(self) -> list[str]:
+        return sorted({*itertools.chain(*self.labels.values()), *itertools.chain(*self.values.values())})
+
+
+def _ratings(verdicts: pa.Table) -> dict[str, _Axis]:
+    """Return the ratings by axis, in sorted order."""
+    ratings: dict[str, _Axis] = {}
+    key_names = [field.name for field in dataclasses.fields(AnswerKey)]
+    names = ("axis", "judge", "label", "value", "status", "cluster", "arm")
+    columns: dict[str, list[Any]] = verdicts.select([*key_names, *names]).to_pydict()
+    keys = map(AnswerKey, *(columns[name] for name in key_names))
+    cells: Any = zip(*(columns[name] for name in names), strict=True)
+    for key, (name, judge, label, value, status, cluster, arm) in zip(keys, cells, strict=True):
+        axis = ratings.setdefault(name, _Axis(name))
+        axis.cluster[key], axis.arm[key] = f"{key.benchmark}/{cluster}", arm
+        if status != "ok":
+            axis.unjudged[judge] += 1
+            continue
+        if label is not None:
+            axis.labels[key][judge] = label
+        if value is not None:
+            axis.values[key][judge] = value
+    return dict(sorted(ratings.items()))
+
+
+def _add_people(ratings: Mapping[str, _Axis], path: Path) -> None:
+    for line, row in rows.read(path, ("prompt_id", "axis", "label")):
+        where = f"{path}:{line}"
+        name, label = str(row["axis"]), row["label"]
+        if name not in ratings:
+            raise DataError(f"{where}: axis '{name}' was not judged in this run (there are {', '.join(ratings)})")
+        if not isinstance(label, str) or not label:
+            raise DataError(f"{where}: label is empty")
+        if not row.get("arm") and not row.get("checkpoint"):
+            raise DataError(f"{where}: needs a column arm or checkpoint")
+        axis = ratings[name]
+        columns = ("arm", "checkpoint", "benchmark", "prompt_id", "temperature", "sample")
+        stated = {column: row[column] for column in columns if row.get(column) not in (None, "")}
+        matches = [key for key in axis.cluster if _fits(axis, key, stated)]
+        if "temperature" not in stated and matches:
+            coldest = min(key.temperature for key in matches)
+            matches = [key for key in matches if key.temperature == coldest and (key.sample == 0 or "sample" in stated)]
+        if not matches:
+            raise DataError(f"{where}: no answer of this run is {stated}")
+        if len(matches) > 1:
+            raise DataError(f"{where}: {len(matches)} answers are {stated}: tell them apart by checkpoint or benchmark")
+        axis.labels[matches[0]][PEOPLE] = label
+
+
+def _fits(axis: _Axis, key: AnswerKey, stated: Mapping[str, object]) -> bool:
+    fields: dict[str, str | float] = {**dataclasses.asdict(key), "arm": axis.arm[key]}
+    return all(_same(fields[column], value) for column, value in stated.items())
+
+
+def _same(field: str | float, stated: object) -> bool:
+    """Compare as text, but numbers by value: a CSV's `0` is the temperature 0.0."""
+    if isinstance(field, str):
+        return field == str(stated)
+    try:
+        return float(str(stated)) == field
+    except ValueError:
+        return False
+
+
+# ---------------------------------------------------------------------------------------------- agreement
+
+
+def _axis_agreement(axis: _Axis, rng: np.random.Generator, texts: Texts) -> AxisAgreement:
+    raters = axis.raters
+    differing = [key for key, labels in sorted(axis.labels.items()) if len(set(labels.values())) > 1]
+    return AxisAgreement(
+        axis=axis.name,
+        raters=tuple(raters),
+        unjudged={rater: axis.unjudged.get(rater, 0) for rater in raters if rater != PEOPLE},
+        alpha=_alpha(axis, axis.labels, rng),
+        alpha_values=_alpha(axis, axis.values, rng),
+        kappa=tuple(kappa for pair in itertools.combinations(raters, 2) if (kappa := _kappa(axis, *pair))),
+        disagreements=len(differing),
+        listed=_listed(axis, differing[:LISTED], texts),
+    )
+
+
+def _alpha(axis: _Axis, ratings: Mapping[AnswerKey, Mapping[str, Any]], rng: np.random.Generator) -> Coefficient:
+    keys = [key for key, by_rater in sorted(ratings.items()) if len(by_rater) > 1]
+    if not keys:
+        return Coefficient(value=None, n=0, why="no answer has two ratings")
+    distinct = sorted({rating for key in keys for rating in ratings[key].values()}, key=str)
+    nominal = all(isinstance(rating, str) for rating in distinct)
+    codes = {rating: code if nominal else rating for code, rating in enumerate(distinct)}
+    matrix = np.array(
+        [[codes[ratings[key][rater]] if rater in ratings[key] else np.nan for rater in axis.raters] for key in keys],
+        dtype=np.float64,
+    )
+    clusters = np.unique([axis.cluster[key] for key in keys], return_inverse=True)[1]
+    alpha = krippendorff_alpha(matrix, clusters, rng, level="nominal" if nominal else "interval")
+    count = int(clusters.max()) + 1
+    return dataclasses.replace(
+        _coefficient(alpha, "all ratings are the same: nothing could differ"),
+        clusters=count,
+        warning=f"{count} clusters only" if count < FEW_CLUSTERS else "",
+    )
+
+
+def _coefficient(agreement: Agreement, why: str) -> Coefficient:
+    unknown = math.isnan(agreement.value)
+    return Coefficient(
+        value=None if unknown else agreement.value,
+        low=agreement.low,
+        high=agreement.high,
+        n=agreement.n,
+        why=why if unknown else "",
+    )
+
+
+def _kappa(axis: _Axis, first: str, second: str) -> Kappa | None:
+    """Return the kappa of two raters; None if they labelled no answer in common."""
+    pairs = [(labels[first], labels[second]) for labels in axis.labels.values() if {first, second} <= labels.keys()]
+    if not pairs:
+        return None
+    kappa = _coefficient(cohen_kappa([a for a, _ in pairs], [b for _, b in pairs]), "both give one label only")
+    same = sum(a == b for a, b in pairs) / len(pairs)
+    return Kappa(raters=(first, second), same=same, **dataclasses.asdict(kappa))
+
+
+def _listed(axis: _Axis, keys: Sequence[AnswerKey], texts: Texts) -> tuple[Disagreement, ...]:
+    if not keys:
+        return ()
+    known = texts(keys)
+    return tuple(
+        Disagreement(key, axis.arm[key], dict(sorted(axis.labels[key].items())), known.get(key, "")[:300])
+        for key in keys
+    )
+
+
+# ---------------------------------------------------------------------------------------------- people
+
+
+def _against_people(axis: _Axis) -> list[JudgeAgainstPeople]:
+    """Return each judge's sensitivity and specificity by people's labels, per arm."""
+    people = {key: labels[PEOPLE] for key, labels in axis.labels.items() if PEOPLE in labels}
+    result = []
+    for label in sorted(set(people.values())):
+        for judge in sorted({*axis.unjudged, *axis.raters} - {PEOPLE}):
+            for arm in sorted({axis.arm[key] for key in people}):
+                keys = [key for key in people if axis.arm[key] == arm]
+                verdicts = {key: axis.labels[key].get(judge) for key in keys}
+                positives = [verdicts[key] for key in keys if people[key] == label and verdicts[key] is not None]
+                negatives = [verdicts[key] for key in keys if people[key] != label and verdicts[key] is not None]
+                result.append(
+                    JudgeAgainstPeople(
+                        axis=axis.name,
+                        label=label,
+                        judge=judge,
+                        arm=arm,
+                        sensitivity=_share(sum(verdict == label for verdict in positives), len(positives)),
+                        specificity=_share(sum(verdict != label for verdict in negatives), len(negatives)),
+                        unjudged=sum(verdict is None for verdict in verdicts.values()),
+                    )
+                )
+    return result
+
+
+def _share(hits: int, n: int) -> Coefficient:
+    if n == 0:
+        return Coefficient(value=None, n=0, why="people labelled none of this class here")
+    low, high = wilson(hits, n)
+    return Coefficient(value=hits / n, low=low, high=high, n=n, warning="few labels" if n < FEW_LABELS else "")

@@ -1,0 +1,77 @@
+"""Logs of other tools, whatever the tool: answers to prompts, and their scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from aftertune.records import Prompt, Worse
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedScore:
+    """One score of one answer."""
+
+    metric: str
+    judge: str
+    """The scorer; empty if the tool names none."""
+    value: float | None
+    """None if nothing could be judged."""
+    worse: Worse | None
+    """The direction that is worse; None if nothing says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedAnswer:
+    """One answer of a log."""
+
+    prompt: Prompt
+    """Its id includes the task, so that no two prompts of one model share it."""
+    message_hash: str
+    """Hash of the messages as sent."""
+    repeat: int
+    """Number of this answer among those to one prompt, from 0."""
+    text: str | None
+    """None if there is no answer in words."""
+    finish_reason: Literal["stop", "length"] = "stop"
+    error: str = ""
+    """Why there is no answer, or why it does not count."""
+    duplicate: bool = False
+    """Whether another entry has this answer already, under another filter of lm-evaluation-harness."""
+    scores: tuple[LoggedScore, ...] | None = ()
+    """None for a further answer to a prompt that the tool scores as a whole."""
+
+
+@dataclass
+class Log:
+    """An open log. `answers` can be read once."""
+
+    path: Path
+    model: str
+    """The model and its arguments, in one line."""
+    task: str
+    answers: Iterator[LoggedAnswer]
+    warnings: list[str] = field(default_factory=list)
+    """Complete only after the last answer."""
+
+
+GRADES = {"c": 1.0, "p": 0.5, "i": 0.0, "n": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+"""Inspect AI's grades (correct, partial, incorrect, no answer) and words, as its own accuracy counts them."""
+
+
+def number(value: Any) -> float | None:
+    """Return a score as a number, NaN for an empty, infinite or missing one, None for text that is not a number."""
+    if value is None or isinstance(value, (bool, int, float)):
+        parsed = math.nan if value is None else float(value)
+        return parsed if math.isfinite(parsed) else math.nan
+    if not isinstance(value, str):
+        return None
+    text = value.strip().lower()
+    try:
+        parsed = GRADES[text] if text in GRADES else float(text or "nan")
+    except ValueError:
+        return None
+    return parsed if math.isfinite(parsed) else math.nan

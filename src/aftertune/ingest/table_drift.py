@@ -1,0 +1,301 @@
+"""Drift and decisions from a table of verdicts of another tool (`aftertune drift --verdicts`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from aftertune.deciding import gate
+from aftertune.deciding import policy as policies
+from aftertune.deciding.contradictions import contradictions, mixed_signs
+from aftertune.deciding.drift import drift
+from aftertune.deciding.policy import Policy
+from aftertune.deciding.variance_sources import spreads
+from aftertune.deciding.warnings import recipe_refusal
+from aftertune.errors import DataError, DesignError
+from aftertune.findings import Mixed, Spread
+from aftertune.ingest import verdicts
+from aftertune.ingest.source_table import Sources, names_of
+from aftertune.records import Decision, Drift, Outcome, Worse
+from aftertune.stats.judge_error import tolerance
+from aftertune.stats.seeds import all_worse_chance
+
+SEED = 0
+"""Seed of the random label swaps, fixed so that the same table gives the same numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The estimate and decision for one metric, unit and estimand, as `--json` shows it."""
+
+    metric: str
+    unit: str
+    """The checkpoint or recipe, as people call it."""
+    estimand: str
+    decision: Outcome
+    decides: bool
+    """Whether the outcome follows from this answer."""
+    required: bool = False
+    why: str = ""
+    remedy: str = ""
+    """What would make an inconclusive decision conclusive."""
+    margin: float | None = None
+    judge: str = ""
+    worse: Worse | None = None
+    """The direction that is worse; None if nothing was measured."""
+    base: float | None = None
+    tuned: float | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    q: float | None = None
+    worst: float | None = None
+    worst_low: float | None = None
+    worst_high: float | None = None
+    spread_low: float | None = None
+    spread_high: float | None = None
+    n_prompts: int = 0
+    n_clusters: int = 0
+    n_seeds: int = 0
+    n_samples: int = 0
+    unjudged: int = 0
+    unjudged_base: int = 0
+    unjudged_tuned: int = 0
+    all_worse: bool | None = None
+    """Whether every training seed is worse than the base; None for a checkpoint."""
+    all_worse_chance: float | None = None
+    """How often that happens if nothing drifts."""
+    judge_tolerance: float | None = None
+    """Share of one arm's answers that the judge must misjudge for the drift to lose its sign."""
+    checkpoint: str | None = None
+    seed: int | None = None
+    """Training seed."""
+    method: str = "none"
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class TableDrift:
+    """Drift and decisions from a table of verdicts."""
+
+    outcome: Outcome
+    decisions: tuple[Decision, ...]
+    """The decisions that the outcome follows from: for an arm with several training seeds that on the recipe, unless
+    the policy says otherwise."""
+    drifts: tuple[Drift, ...]
+    """Every estimate."""
+    answers: tuple[Answer, ...]
+    components: tuple[Spread, ...]
+    """The variance components of each recipe's drift."""
+    mixed: tuple[Mixed, ...]
+    """The mixed-sign rate of the checkpoints, and the rate expected from noise."""
+    contradictions: tuple[str, ...]
+    """Units with significant movements in opposite directions, one sentence each."""
+    warnings: tuple[str, ...]
+
+
+def drift_of_table(
+    table: Sources,
+    base: str,
+    tuned: str | Sequence[str],
+    *,
+    policy: str | Path = "default",
+    allow_partial_overlap: bool = False,
+    confidence: float = 0.95,
+) -> TableDrift:
+    """Compare tuned checkpoints with their base by a table of verdicts, and decide.
+
+    Args:
+        table: CSV, JSONL or Parquet with the columns of `ingest.verdicts`, or a log of Inspect AI or of
+            lm-evaluation-harness (`ingest.logs`); several are read one below the other. `NAME=PATH` gives the
+            checkpoint of a file another name.
+        base: Name of the untuned model in the column `checkpoint`.
+        tuned: One or more names of tuned checkpoints; see `verdicts.read` about training seeds.
+        policy: Name of a bundled policy, or a TOML file. If it requires none of the table's metrics, all of them are
+            required, since somebody measured them on purpose.
+        allow_partial_overlap: Pair whatever can be paired, even under 90 % of an arm's prompts.
+        confidence: Confidence of each interval.
+
+    Raises UsageError and DataError for bad input, DataError ("overlap") if too few prompts can be paired.
+    """
+    rules = policies.load(policy)
+    names = [tuned] if isinstance(tuned, str) else list(tuned)
+    read = verdicts.read(table, base, names, rules.direction, allow_partial_overlap=allow_partial_overlap)
+    gated = {metric.name for metric in read.metrics if rules.gates(metric)}
+    try:
+        drifts = drift(
+            read.table,
+            read.metrics,
+            seed=SEED,
+            confidence=confidence,
+            allow_partial_overlap=allow_partial_overlap,
+            family=gated.__contains__,
+        )
+    except DesignError as error:
+        raise DataError(f"{names_of(table)}: {error}") from None
+    decisions = gate.gate(drifts, rules, read.metrics)
+    if not any(decision.required for decision in decisions):
+        decisions = [dataclasses.replace(decision, required=True) for decision in decisions]
+    mixed = mixed_signs(read.table, read.metrics, seed=SEED)
+    return TableDrift(
+        outcome=gate.overall(decisions),
+        decisions=tuple(decisions),
+        drifts=tuple(drifts),
+        answers=tuple(_answers(drifts, decisions, rules)),
+        components=tuple(spreads(read.table, read.metrics, confidence=confidence)),
+        mixed=tuple(mixed),
+        contradictions=tuple(
+            f"{one.unit}: better on {', '.join(one.better)}; worse on {', '.join(one.worse)}. {one.why}"
+            for one in contradictions(drifts, mixed)
+        ),
+        warnings=(*read.warnings, *_warnings(drifts)),
+    )
+
+
+def _answers(drifts: Sequence[Drift], decisions: Sequence[Decision], rules: Policy) -> list[Answer]:
+    """Return an answer for each metric, unit and estimand, those included that the outcome does not follow from."""
+    decided = {_key(decision): decision for decision in decisions}
+    other = {_key(decision): decision for decision in _decisions_by_estimand(drifts, rules)}
+    rows = [row for row in drifts if row.estimand in ("checkpoint", "recipe")]
+    answers = []
+    for row in rows:
+        decision = decided.get(_key(row)) or other.get(_key(row))
+        answers.append(_answer(row, decision, _key(row) in decided))
+    with_recipe = {(row.metric, row.arm, row.judge) for row in rows if row.estimand == "recipe"}
+    for row in rows:
+        if (row.metric, row.arm, row.judge) not in with_recipe:
+            with_recipe.add((row.metric, row.arm, row.judge))
+            answers.append(_refused_recipe(row, decisions))
+    listed = {(answer.metric, answer.unit, answer.estimand) for answer in answers}
+    # Metrics that the policy names and nobody measured have no drift.
+    answers += [
+        Answer(
+            metric=decision.metric,
+            unit=decision.unit,
+            estimand=decision.estimand,
+            decision=decision.outcome,
+            decides=True,
+            required=decision.required,
+            why=decision.why,
+            remedy=decision.remedy,
+            margin=decision.margin,
+            judge=decision.judge,
+        )
+        for decision in decisions
+        if decision.temperature is None and (decision.metric, decision.unit, decision.estimand) not in listed
+    ]
+    return answers
+
+
+def _decisions_by_estimand(drifts: Sequence[Drift], rules: Policy) -> list[Decision]:
+    """Return the decisions that the policy would make for each estimand, whatever it says about estimands."""
+    estimands: tuple[Literal["checkpoint", "recipe"], ...] = ("checkpoint", "recipe")
+    any_estimand = tuple(dataclasses.replace(rule, estimand=None) for rule in rules.rules)
+    return [
+        decision
+        for estimand in estimands
+        for decision in gate.gate(drifts, dataclasses.replace(rules, estimand=estimand, rules=any_estimand))
+    ]
+
+
+def _answer(row: Drift, decision: Decision | None, decides: bool) -> Answer:
+    return Answer(
+        metric=row.metric,
+        unit=decision.unit if decision else row.arm,
+        estimand=row.estimand,
+        decision=decision.outcome if decision else "inconclusive",
+        decides=decides,
+        required=bool(decision and decision.required),
+        why=decision.why if decision else "The policy has no margin for this metric.",
+        remedy=decision.remedy if decision else "",
+        margin=decision.margin if decision else None,
+        judge=row.judge,
+        worse=row.worse,
+        base=row.base,
+        tuned=row.tuned,
+        delta=row.delta,
+        low=row.low,
+        high=row.high,
+        confidence=row.confidence,
+        p=row.p,
+        p_adjusted=row.p_adjusted,
+        q=row.q,
+        worst=row.worst,
+        worst_low=row.worst_low,
+        worst_high=row.worst_high,
+        spread_low=row.spread_low,
+        spread_high=row.spread_high,
+        n_prompts=row.n_prompts,
+        n_clusters=row.n_clusters,
+        n_seeds=row.n_seeds,
+        n_samples=row.n_samples,
+        unjudged=row.unjudged_base + row.unjudged_tuned,
+        unjudged_base=row.unjudged_base,
+        unjudged_tuned=row.unjudged_tuned,
+        all_worse=_all_worse(row),
+        all_worse_chance=None if _all_worse(row) is None else all_worse_chance(row.n_seeds, 1),
+        judge_tolerance=_tolerance(row),
+        checkpoint=row.checkpoint,
+        seed=row.train_seed,
+        method=row.method,
+        warning=row.warning,
+    )
+
+
+def _all_worse(row: Drift) -> bool | None:
+    """Return whether every training seed is worse than the base; None for a checkpoint."""
+    if row.estimand != "recipe" or row.base is None or row.spread_low is None or row.spread_high is None:
+        return None
+    return row.spread_low > row.base if row.worse == "up" else row.spread_high < row.base
+
+
+def _tolerance(row: Drift) -> float | None:
+    if not row.is_proportion or row.delta is None or row.low is None or row.high is None or row.tuned is None:
+        return None
+    return tolerance(row.delta, row.low, row.high, row.tuned).answers
+
+
+def _refused_recipe(row: Drift, decisions: Sequence[Decision]) -> Answer:
+    """Return the answer on the recipe of a checkpoint whose training seed is the only one, or unknown."""
+    reason = recipe_refusal(row.train_seed)
+    decides = any(d.metric == row.metric and d.arm == row.arm and d.estimand == "recipe" for d in decisions)
+    return Answer(
+        metric=row.metric,
+        unit=row.arm,
+        estimand="recipe",
+        decision="inconclusive",
+        decides=decides,
+        required=decides,
+        why=f"Refused: {reason}.",
+        remedy="Train with more seeds.",
+        margin=next((d.margin for d in decisions if d.metric == row.metric), None),
+        judge=row.judge,
+        worse=row.worse,
+        confidence=row.confidence,
+        n_seeds=int(row.train_seed is not None),
+        warning=reason,
+    )
+
+
+def _key(row: Drift | Decision) -> tuple[object, ...]:
+    return (row.metric, row.estimand, row.arm, row.checkpoint, row.epoch, row.judge)
+
+
+def _warnings(drifts: Sequence[Drift]) -> list[str]:
+    """Return each warning once, with the first row that has it and the number of others."""
+    rows_of: dict[str, list[str]] = {}
+    for row in drifts:
+        if row.estimand in ("checkpoint", "recipe"):
+            for text in row.warning.split("; "):
+                if text:
+                    rows_of.setdefault(text, []).append(f"{row.metric}, {row.checkpoint or row.arm}")
+    return [
+        f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {text}"
+        for text, names in rows_of.items()
+    ]
