@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from aftertune import plugins
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
-from aftertune.asking.benchmarks import _files, _lists
+from aftertune.asking.benchmarks import _lists
+from aftertune.asking.benchmarks._prompt_file import part
+from aftertune.asking.benchmarks.advbench import near_duplicates
 from aftertune.errors import DataError, UsageError
 from aftertune.records import Message, Prompt
 
@@ -181,18 +183,21 @@ def test_confaide_names_what_does_not_match(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", _lists.names())
 def test_a_bundled_list_reads_a_file_in_its_format(name: str, tmp_path: Path) -> None:
     spec = _lists.load(name)
-    assert all(spec.words[word] for word in ("source", "licence", "size", "cluster", "positive", "weaknesses", "notes"))
-    for file in spec.home.files:
+    headings = {heading for heading, _ in spec.card.sections()}
+    assert headings == {"Source", "Licence", "Size", "Cluster", "Positive", "Weaknesses", "Notes"}
+    for file in spec.dataset.files:
         path = tmp_path / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = []
-        for level, value in enumerate(value for value in spec.subsets if value != "*") if spec.subset else [(0, "")]:
-            row: dict[str, Any] = {column: f"{column} {level}" for column in spec.columns()}
-            row[spec.prompt] = f"A prompt of level {level}?"
-            if spec.subset:
-                row[spec.subset] = int(value)
-            if spec.options:
-                row |= {spec.options: ["one", "two", "three"], spec.answer: "C"}
+        for level, value in (
+            enumerate(value for value in spec.subsets if value != "*") if spec.columns.subset else [(0, "")]
+        ):
+            row: dict[str, Any] = {column: f"{column} {level}" for column in spec.required_columns()}
+            row[spec.columns.prompt] = f"A prompt of level {level}?"
+            if spec.columns.subset:
+                row[spec.columns.subset] = int(value)
+            if spec.columns.options:
+                row |= {spec.columns.options: ["one", "two", "three"], spec.columns.answer: "C"}
             rows.append(row)
         if path.suffix == ".csv":
             lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
@@ -206,7 +211,7 @@ def test_a_bundled_list_reads_a_file_in_its_format(name: str, tmp_path: Path) ->
     found = benchmark.prompts(BenchmarkContext())
     assert {prompt.benchmark for prompt in found} == {name}
     assert {metric.subset for metric in benchmark.metrics} <= {prompt.subset for prompt in found}
-    if spec.options:
+    if spec.columns.options:
         assert found[0].expect["choice"]["correct"] == "C"
 
 
@@ -245,7 +250,7 @@ def test_a_list_of_ones_own(tmp_path: Path) -> None:
     ("toml", "says"),
     [
         ("", "name the column that holds the prompt"),
-        ("[columns]\nprompt = 1\n", "columns.prompt = 1 must be text"),
+        ("[columns]\nprompt = 1\n", "columns.prompt: expected str, found int '1'"),
         ('[columns]\npromt = "x"\n', "did you mean 'prompt'"),
         ('[columns]\nprompt = "x"\noptions = "y"\n', "belong together"),
         ('[columns]\nprompt = "x"\n[subsets]\n1 = "a"\n', "needs columns.subset"),
@@ -271,11 +276,11 @@ def test_a_part_is_even_over_clusters_and_keeps_the_order(rows: list[tuple[str, 
         Prompt(str(i), "b", subset, cluster, cluster, (Message("user", "?"),))
         for i, (subset, cluster) in enumerate(rows)
     ]
-    part = _files.finished(every, limit, "here")
-    assert part == [prompt for prompt in every if prompt in part]
+    some = part(every, limit)
+    assert some == [prompt for prompt in every if prompt in some]
     for subset in {prompt.subset for prompt in every}:
         have = [p.cluster for p in every if p.subset == subset]
-        took = [p.cluster for p in part if p.subset == subset]
+        took = [p.cluster for p in some if p.subset == subset]
         assert len(took) == min(limit, len(have))
         for one in set(have):
             for other in set(have):
@@ -285,4 +290,4 @@ def test_a_part_is_even_over_clusters_and_keeps_the_order(rows: list[tuple[str, 
 
 def test_near_duplicates_are_linked() -> None:
     texts = ["steal apples from the market", "steal pears from the market", "write a poem about rivers"]
-    assert _files.near_duplicates(texts) == [0, 0, 2]
+    assert near_duplicates(texts) == [0, 0, 2]

@@ -11,7 +11,7 @@ import pytest
 
 from aftertune import plugins
 from aftertune.asking.benchmark import BenchmarkContext
-from aftertune.data import datasets
+from aftertune.files import checksum
 from aftertune.judging.judge import Answer
 from aftertune.records import Prompt
 
@@ -112,13 +112,13 @@ def test_the_pins_are_the_files_that_were_read() -> None:
     pinned = {
         file.name: file.sha256
         for name in plugins.names("benchmark")
-        if isinstance(places := getattr(plugins.plugin_class("benchmark", name), "datasets", None), dict)
-        for home in places.values()
-        for file in home.files
+        if name != "prompt_list"
+        for dataset in plugins.load("benchmark", name).datasets.values()
+        for file in dataset.files
         if file.sha256
     }
     assert len(pinned) >= 17
-    assert {name: datasets.sha256(here[name]) for name in pinned} == pinned
+    assert {name: checksum(here[name]) for name in pinned} == pinned
 
 
 def test_a_fact_is_found_where_it_is_stated_and_not_elsewhere() -> None:

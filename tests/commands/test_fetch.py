@@ -77,14 +77,14 @@ def left(tmp_path: Path) -> list[str]:
 def test_a_right_file_is_kept_recorded_and_not_asked_for_again(port: int, tmp_path: Path) -> None:
     told: list[int] = []
     there = home(port, "/right")
-    (first,) = fetch.fetch_home("made", "", there, lambda _, have, __: told.append(have))
+    (first,) = fetch.fetch_dataset("made", "", there, lambda _, have, __: told.append(have))
     assert (first.sha256, first.bytes, first.pinned, first.new) == (PIN, len(BODY), True, True)
     assert first.path.read_bytes() == BODY
     assert told[0] == 0
     assert told[-1] == len(BODY)
     assert datasets.locate("made", "", there) == {"a.csv": first.path}
     asked = len(SEEN)
-    (again,) = fetch.fetch_home("made", "", there)
+    (again,) = fetch.fetch_dataset("made", "", there)
     assert not again.new
     assert len(SEEN) == asked
 
@@ -104,7 +104,7 @@ def test_a_wrong_answer_is_one_line_and_leaves_nothing(
     page: str, pin: str, says: str, port: int, tmp_path: Path
 ) -> None:
     with pytest.raises(FetchError, match=says) as caught:
-        fetch.fetch_home("made", "", home(port, page, pin))
+        fetch.fetch_dataset("made", "", home(port, page, pin))
     assert "\n" not in str(caught.value)
     assert left(tmp_path) == []
     with pytest.raises(DataError, match="aftertune fetch made"):
@@ -112,32 +112,32 @@ def test_a_wrong_answer_is_one_line_and_leaves_nothing(
 
 
 def test_a_failed_fetch_leaves_the_file_that_was_there(port: int, tmp_path: Path) -> None:
-    fetch.fetch_home("made", "", home(port, "/right"))
+    fetch.fetch_dataset("made", "", home(port, "/right"))
     with pytest.raises(FetchError):
-        fetch.fetch_home("made", "", home(port, "/short", ""))
+        fetch.fetch_dataset("made", "", home(port, "/short", ""))
     assert left(tmp_path) == ["a.csv", "fetched.json"]
     assert datasets.locate("made", "", home(port, "/right"))
 
 
 def test_a_file_that_nobody_pinned_is_trusted_once(port: int) -> None:
     there = home(port, "/chunks", "")
-    (file,) = fetch.fetch_home("made", "", there)
+    (file,) = fetch.fetch_dataset("made", "", there)
     assert not file.pinned
     assert file.sha256 == PIN
     file.path.write_bytes(BODY + b"2,changed\n")
     with pytest.raises(DataError, match="not the file that is pinned or was fetched"):
         datasets.locate("made", "", there)
-    (mended,) = fetch.fetch_home("made", "", there)
+    (mended,) = fetch.fetch_dataset("made", "", there)
     assert mended.new
     assert mended.path.read_bytes() == BODY
 
 
 def test_a_new_pin_asks_for_the_file_again(port: int) -> None:
-    fetch.fetch_home("made", "", home(port, "/right"))
+    fetch.fetch_dataset("made", "", home(port, "/right"))
     moved = home(port, "/elsewhere")
     with pytest.raises(DataError, match="fetch made` again"):
         datasets.locate("made", "", moved)
-    assert fetch.fetch_home("made", "", moved)[0].new
+    assert fetch.fetch_dataset("made", "", moved)[0].new
 
 
 def test_a_redirect_is_followed_without_the_token(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_a_redirect_is_followed_without_the_token(port: int, monkeypatch: pytest
     with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         elsewhere = other.server_address[1]
-        (file,) = fetch.fetch_home("made", "", home(port, f"/to/{elsewhere}"))
+        (file,) = fetch.fetch_dataset("made", "", home(port, f"/to/{elsewhere}"))
         other.shutdown()
     assert file.sha256 == PIN
     assert [(at, token) for at, _, token in SEEN] == [(port, "Bearer secret"), (elsewhere, None)]
@@ -154,17 +154,17 @@ def test_a_redirect_is_followed_without_the_token(port: int, monkeypatch: pytest
 
 def test_the_token_goes_to_the_hub_only(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
-    fetch.fetch_home("made", "", home(port, "/right"))
+    fetch.fetch_dataset("made", "", home(port, "/right"))
     assert [token for _, _, token in SEEN] == [None]
 
 
 def test_a_gated_set_says_how_to_get_access(port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(FetchError, match="gated: ask the authors"):
-        fetch.fetch_home("made", "", home(port, "/403", access="ask the authors"))
+        fetch.fetch_dataset("made", "", home(port, "/403", access="ask the authors"))
     assert not SEEN
     monkeypatch.setenv("HF_TOKEN", "of somebody else")
     with pytest.raises(FetchError, match=r"gated \(403\): ask the authors"):
-        fetch.fetch_home("made", "", home(port, "/403", access="ask the authors"))
+        fetch.fetch_dataset("made", "", home(port, "/403", access="ask the authors"))
     assert left(tmp_path) == []
     with pytest.raises(FetchError, match="HF_TOKEN") as caught:
         monkeypatch.delenv("HF_TOKEN")
@@ -185,7 +185,7 @@ def test_offline_is_one_line_within_two_seconds(how: str, monkeypatch: pytest.Mo
             monkeypatch.setattr(socket, "create_connection", _sleeps)
         began = time.monotonic()
         with pytest.raises(FetchError, match="^offline: ") as caught:
-            fetch.fetch_home("made", "", Dataset("http://home", "MIT", (RemoteFile("a.csv", url, PIN),)))
+            fetch.fetch_dataset("made", "", Dataset("http://home", "MIT", (RemoteFile("a.csv", url, PIN),)))
     assert time.monotonic() - began < 2
     assert "\n" not in str(caught.value)
     assert left(tmp_path) == []

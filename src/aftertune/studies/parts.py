@@ -9,8 +9,8 @@ from pathlib import Path
 
 from aftertune import plugins
 from aftertune.asking.benchmark import Benchmark
-from aftertune.data import datasets
 from aftertune.errors import DataError, JudgeError, ModelError, UsageError
+from aftertune.files import checksum
 from aftertune.judging.judge import Judge
 from aftertune.models import identity as models
 from aftertune.plugins import PluginSpec
@@ -80,13 +80,13 @@ def part_id(kind: str, part: PluginSpec) -> str:
         return digest(kind, part.name, plugin, plugin.identity())
     path = part.parameters.get("path")
     if hasattr(plugin, "files"):
-        return digest(kind, part.name, plugin, [datasets.sha256(file) for file in plugin.files()])
+        return digest(kind, part.name, plugin, [checksum(file) for file in plugin.files()])
     return digest(kind, part.name, plugin, content(path))
 
 
 def content(path: object) -> str | None:
     """Return the SHA-256 of a file's content; None where `path` names none."""
-    return datasets.sha256(Path(path)) if isinstance(path, str) and path and Path(path).is_file() else None
+    return checksum(Path(path)) if isinstance(path, str) and path and Path(path).is_file() else None
 
 
 def unscored(design: Design) -> str:

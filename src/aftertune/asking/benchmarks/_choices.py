@@ -1,13 +1,48 @@
-"""Questions with lettered options: how they are put to a model, and what their judge reads."""
+"""Questions with lettered options: how they are put to a model, and how their answers are scored."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self, get_args
+
+from aftertune.asking.benchmark import Benchmark, ScoredBy
 
 LETTERS = "ABCDEFGHIJ"
-SCORED_BY = ("log_probability", "generation", "both")
 INSTRUCTION = "Answer with the letter of the right option only."
+
+
+@dataclass(frozen=True)
+class ScoredBenchmark(Benchmark):
+    """A benchmark that can be read off the log-probabilities of options, off what is generated, or off both."""
+
+    scored_by: ScoredBy = "both"
+    """What is read: `log_probability` needs a backend that shows them, `generation` reads the answer, `both` does
+    both."""
+
+    def __post_init__(self) -> None:
+        """Refuse parameters that cannot be honoured. Raises UsageError."""
+        super().__post_init__()
+        self.check_choice("scored_by", self.scored_by, get_args(ScoredBy))
+
+    def by_generation(self) -> Self:
+        """Return the benchmark scored by generation alone where it is scored by both."""
+        return replace(self, scored_by="generation") if self.scored_by == "both" else self
+
+    def axes(self, generated: str, scored: str) -> tuple[str, ...]:
+        """Return the axes on which prompts are judged: that of the answer, that of the log-probabilities, or both."""
+        axes = {"generation": (generated,), "log_probability": (scored,), "both": (scored, generated)}
+        return axes[self.scored_by]
+
+    def scored(self, forms: Mapping[str, Sequence[str]], per_token: bool = False) -> Mapping[str, Any]:
+        """Return the part of `expect` that asks for the log-probabilities of options; empty for `generation`.
+
+        `forms`: option -> the beginnings of an answer that gives it. `per_token`: each is divided by its tokens.
+        """
+        if self.scored_by == "generation":
+            return {}
+        lists = {option: list(beginnings) for option, beginnings in forms.items()}
+        return {"scored": {"forms": lists, "per_token": per_token, "generate": self.scored_by == "both"}}
 
 
 def question(text: str, options: Sequence[str], instruction: str = INSTRUCTION) -> str:
@@ -24,19 +59,6 @@ def expect(options: Sequence[str], right: int) -> Mapping[str, Any]:
 def letters(options: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """Return letter -> the beginnings of an answer that gives it: `A` and `(A`."""
     return {letter: (letter, f"({letter}") for letter, _ in zip(LETTERS, options, strict=False)}
-
-
-def scored(forms: Mapping[str, Sequence[str]], scored_by: str, per_token: bool = False) -> Mapping[str, Any]:
-    """Return what asks for the log-probabilities of options (`steps/respond.py`); nothing for `generation`."""
-    if scored_by == "generation":
-        return {}
-    return {"scored": {"forms": forms, "per_token": per_token, "generate": scored_by == "both"}}
-
-
-def axes(scored_by: str, generated: str, scored_axis: str) -> tuple[str, ...]:
-    """Return the axes on which prompts are judged: that of the answer, that of the log-probabilities, or both."""
-    found = {"generation": (generated,), "log_probability": (scored_axis,), "both": (scored_axis, generated)}
-    return found[scored_by]
 
 
 def parsed(options: Any, answer: Any) -> tuple[list[str], int] | str:
