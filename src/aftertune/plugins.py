@@ -44,16 +44,16 @@ class Card:
     source: str
     """Paper, repository or author."""
     licence: str
-    positive: str = ""
-    """What a positive means, and which direction is worse."""
-    weaknesses: str = ""
-    """What is known to go wrong."""
-    cluster: str = ""
-    """Benchmarks: which prompts are not independent."""
     size: str = ""
     """Benchmarks: how many prompts, in words."""
+    cluster: str = ""
+    """Benchmarks: which prompts are not independent."""
+    positive: str = ""
+    """What a positive means, and which direction is worse."""
     measured: str = ""
     """Judges: the error that was measured, on what."""
+    weaknesses: str = ""
+    """What is known to go wrong."""
     notes: str = ""
     """Anything else, e.g. how a format is known."""
 
@@ -169,14 +169,24 @@ def _folder(kind: str) -> str:
     return KINDS[kind]
 
 
+def card_of(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> Card | None:
+    """Return a plugin's card; `parameters` matter where it depends on them. None for one that has not written any.
+
+    Raises UsageError as `load` does.
+    """
+    card = getattr(plugin_class(kind, name), "card", Plugin.card)
+    if isinstance(card, Card):
+        return card
+    return None if card is Plugin.card else load(kind, name, parameters).card  # type: ignore[no-any-return]
+
+
 def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> list[str]:
     """Return a plugin's card and its parameters with their defaults and notes, as lines of text.
 
     `parameters`: those of a plugin whose card depends on them. Raises UsageError as `load` does.
     """
-    cls = plugin_class(kind, name)
-    card = load(kind, name, parameters).card if parameters else cls.card
-    lines = [f"{kind} {name}", "", *(_card_lines(card) if isinstance(card, Card) else [inspect.getdoc(cls) or ""]), ""]
+    cls, card = plugin_class(kind, name), card_of(kind, name, parameters)
+    lines = [f"{kind} {name}", "", *(_card_lines(card) if card else [inspect.getdoc(cls) or ""]), ""]
     notes = _field_notes(cls)
     for each in dataclasses.fields(cls):
         if each.init:
@@ -186,7 +196,7 @@ def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) 
             lines.append(f"  {each.name}: {each.type} ({default})  {notes.get(each.name, '')}".rstrip())
     for attribute in ("needs", "axes", "capabilities"):
         value = getattr(cls, attribute, None)
-        if value and not isinstance(value, property):
+        if value and isinstance(value, tuple | frozenset):
             lines.append(f"  {attribute}: {', '.join(sorted(value))}")
     return lines
 
