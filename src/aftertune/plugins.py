@@ -177,7 +177,10 @@ def card_of(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -
     card = getattr(plugin_class(kind, name), "card", Plugin.card)
     if isinstance(card, Card):
         return card
-    return None if card is Plugin.card else load(kind, name, parameters).card  # type: ignore[no-any-return]
+    if card is Plugin.card:
+        return None
+    plugin: Plugin = load(kind, name, parameters)
+    return plugin.card
 
 
 def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> list[str]:

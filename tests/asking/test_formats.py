@@ -190,14 +190,14 @@ def test_a_bundled_list_reads_a_file_in_its_format(name: str, tmp_path: Path) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = []
         for level, value in (
-            enumerate(value for value in spec.subsets if value != "*") if spec.columns.subset else [(0, "")]
+            enumerate(value for value in spec.toml.subsets if value != "*") if spec.toml.columns.subset else [(0, "")]
         ):
             row: dict[str, Any] = {column: f"{column} {level}" for column in spec.required_columns()}
-            row[spec.columns.prompt] = f"A prompt of level {level}?"
-            if spec.columns.subset:
-                row[spec.columns.subset] = int(value)
-            if spec.columns.options:
-                row |= {spec.columns.options: ["one", "two", "three"], spec.columns.answer: "C"}
+            row[spec.toml.columns.prompt] = f"A prompt of level {level}?"
+            if spec.toml.columns.subset:
+                row[spec.toml.columns.subset] = int(value)
+            if spec.toml.columns.options:
+                row |= {spec.toml.columns.options: ["one", "two", "three"], spec.toml.columns.answer: "C"}
             rows.append(row)
         if path.suffix == ".csv":
             lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
@@ -211,7 +211,7 @@ def test_a_bundled_list_reads_a_file_in_its_format(name: str, tmp_path: Path) ->
     found = benchmark.prompts(BenchmarkContext())
     assert {prompt.benchmark for prompt in found} == {name}
     assert {metric.subset for metric in benchmark.metrics} <= {prompt.subset for prompt in found}
-    if spec.columns.options:
+    if spec.toml.columns.options:
         assert found[0].expect["choice"]["correct"] == "C"
 
 

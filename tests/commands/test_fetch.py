@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
 from aftertune import plugins
@@ -150,6 +151,28 @@ def test_a_redirect_is_followed_without_the_token(port: int, monkeypatch: pytest
         other.shutdown()
     assert file.sha256 == PIN
     assert [(at, token) for at, _, token in SEEN] == [(port, "Bearer secret"), (elsewhere, None)]
+
+
+def test_a_redirect_from_https_to_http_is_refused() -> None:
+    check = fetch._stay_secure(RemoteFile("a.csv", "https://home.example/a.csv"))
+    check(httpx.Request("GET", "https://elsewhere.example/a.csv"))
+    with pytest.raises(FetchError, match=r"redirects to http://elsewhere\.example, which is not secure"):
+        check(httpx.Request("GET", "http://elsewhere.example/a.csv"))
+    fetch._stay_secure(RemoteFile("a.csv", "http://127.0.0.1/a.csv"))(httpx.Request("GET", "http://127.0.0.1:9/a"))
+
+
+def test_a_file_without_end_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(fetch, "MOST", 1_000)
+    with pytest.raises(FetchError, match="not at its end; given up"):
+        fetch.fetch_dataset("made", "", home(port, "/chunks"))
+    assert left(tmp_path) == []
+
+
+def test_a_proxy_that_cannot_be_spoken_to_is_one_line(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"socks9://127.0.0.1:{port}")
+    with pytest.raises(FetchError, match="cannot go through the proxy") as caught:
+        fetch.fetch_dataset("made", "", home(port, "/right"))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_token_goes_to_the_hub_only(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

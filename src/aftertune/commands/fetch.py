@@ -74,8 +74,8 @@ def catalogue() -> list[Entry]:
     for name in suites.names():
         for variant, dataset in _datasets(name).items():
             label = f"{name}/{variant}" if variant else name
-            fetched = datasets.downloads(datasets.folder(name, variant))
-            here = all(file.name in fetched for file in dataset.files)
+            record = datasets.downloads(datasets.folder(name, variant))
+            here = all(file.name in record for file in dataset.files)
             pinned = all(file.sha256 for file in dataset.files)
             entries.append(Entry(label, dataset.licence, dataset.page, bool(dataset.access), pinned, here))
     return entries
@@ -108,20 +108,20 @@ def fetch(name: str, progress: Progress = lambda *_: None) -> list[LocalFile]:
 def fetch_dataset(name: str, variant: str, dataset: Dataset, progress: Progress = lambda *_: None) -> list[LocalFile]:
     """Bring the files of a data set into the folder of its variant; as `fetch`."""
     folder = datasets.folder(name, variant)
-    fetched = datasets.downloads(folder)
-    if not dataset.page and not all(file.name in fetched for file in dataset.files):
+    record = datasets.downloads(folder)
+    if not dataset.page and not all(file.name in record for file in dataset.files):
         raise UsageError(f"{name}: its list names no home; give its file or folder as `path`")
     files = []
     for file in dataset.files:
         path = folder / file.name
-        new = file.name not in fetched or not fetched[file.name].matches(file, path)
+        new = file.name not in record or not record[file.name].matches(file, path)
         if new:
             if dataset.access and not _token():
                 raise FetchError(f"{file.name} is gated: {dataset.access}; then fetch again")
-            fetched[file.name] = _download(file, path, dataset, progress)
-            record = {each: dataclasses.asdict(download) for each, download in fetched.items()}
-            write(folder / datasets.RECORD, as_json(record))
-        download = fetched[file.name]
+            record[file.name] = _download(file, path, dataset, progress)
+            rows = {each: dataclasses.asdict(download) for each, download in record.items()}
+            write(folder / datasets.RECORD, as_json(rows))
+        download = record[file.name]
         files.append(LocalFile(path, file.sha256 or download.sha256, download.bytes, bool(file.sha256), new))
     return files
 

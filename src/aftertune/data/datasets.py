@@ -55,8 +55,8 @@ def hub(repository: str, revision: str, files: Mapping[str, str], licence: str, 
     return Dataset(page, licence, _remote(f"{page}/resolve/{revision}", files), access)
 
 
-def named(files: Mapping[str, str], licence: str, access: str = "") -> Dataset:
-    """Return files that are published nowhere that is known: they cannot be fetched, only given."""
+def unpublished(files: Mapping[str, str], licence: str, access: str = "") -> Dataset:
+    """Return files that nobody knows a public copy of: they cannot be fetched, only named by `path`."""
     return Dataset("", licence, _remote("", files), access)
 
 
@@ -125,17 +125,17 @@ def locate(name: str, variant: str, dataset: Dataset) -> dict[str, Path]:
     """
     root = folder(name, variant)
     label = f"{name}/{variant}" if variant else name
-    fetched = downloads(root)
+    record = downloads(root)
     paths = {}
     for file in dataset.files:
         path = root / file.name
-        if file.name not in fetched or not path.is_file():
+        if file.name not in record or not path.is_file():
             first = f"{dataset.access[0].upper()}{dataset.access[1:]}; then run" if dataset.access else "Run"
             raise DataError(
                 f"{label}: {file.name} is not here. {first} `aftertune fetch {label}`, or give its file or folder as "
                 f"`path` in a design"
             )
-        if not fetched[file.name].matches(file, path):
+        if not record[file.name].matches(file, path):
             raise DataError(f"{path}: not the file that is pinned or was fetched; run `aftertune fetch {label}` again")
         paths[file.name] = path
     return paths

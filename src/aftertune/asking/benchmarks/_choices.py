@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, get_args
 
 from aftertune.asking.benchmark import Benchmark, ScoredBy
+from aftertune.errors import DataError
 
 LETTERS = "ABCDEFGHIJ"
 INSTRUCTION = "Answer with the letter of the right option only."
@@ -34,7 +35,7 @@ class ScoredBenchmark(Benchmark):
         axes = {"generation": (generated,), "log_probability": (scored,), "both": (scored, generated)}
         return axes[self.scored_by]
 
-    def scored(self, forms: Mapping[str, Sequence[str]], per_token: bool = False) -> Mapping[str, Any]:
+    def scoring(self, forms: Mapping[str, Sequence[str]], per_token: bool = False) -> Mapping[str, Any]:
         """Return the part of `expect` that asks for the log-probabilities of options; empty for `generation`.
 
         `forms`: option -> the beginnings of an answer that gives it. `per_token`: each is divided by its tokens.
@@ -61,29 +62,28 @@ def letters(options: Sequence[str]) -> Mapping[str, Sequence[str]]:
     return {letter: (letter, f"({letter}") for letter, _ in zip(LETTERS, options, strict=False)}
 
 
-def parsed(options: Any, answer: Any) -> tuple[list[str], int] | str:
-    """Return the options and the index of the right one, or what is wrong with them.
+def parse(where: str, options: Any, answer: Any) -> tuple[list[str], int]:
+    """Return the options of a question and the index of the right one.
 
     Options: a list of texts, or the hub's `{"label": [...], "text": [...]}`. Answer: a letter, an index from 0, or a
-    label of the latter.
+    label of the latter. Raises DataError, which begins with `where`.
     """
     labels = list(LETTERS)
     if isinstance(options, Mapping):
         options, labels = options.get("text"), options.get("label") or labels
     if not isinstance(options, Sequence) or isinstance(options, str) or not 2 <= len(options) <= len(LETTERS):
-        return f"options must be a list of 2 to {len(LETTERS)} texts"
+        raise DataError(f"{where}: options must be a list of 2 to {len(LETTERS)} texts")
     texts = [str(option).strip() for option in options]
     if not all(texts):
-        return "an option is empty"
+        raise DataError(f"{where}: an option is empty")
     if isinstance(answer, int) and not isinstance(answer, bool):
         right = answer
     else:
         key = str(answer).strip().strip("()").rstrip(".")
         keys = [str(label).strip() for label in labels][: len(texts)]
-        if key in keys:
-            right = keys.index(key)
-        elif key.isdecimal():
-            right = int(key)
-        else:
-            return f"answer {str(answer)[:40]!r} is none of the options' letters"
-    return (texts, right) if 0 <= right < len(texts) else f"answer {right} is none of the {len(texts)} options"
+        if key not in keys and not key.isdecimal():
+            raise DataError(f"{where}: answer {str(answer)[:40]!r} is none of the options' letters")
+        right = keys.index(key) if key in keys else int(key)
+    if not 0 <= right < len(texts):
+        raise DataError(f"{where}: answer {right} is none of the {len(texts)} options")
+    return texts, right

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from aftertune import toml_records
-from aftertune.data.datasets import Dataset, github, hub, hub_split, named
+from aftertune.data.datasets import Dataset, github, hub, hub_split, unpublished
 from aftertune.errors import DataError, UsageError, near
 from aftertune.plugins import Card
 
@@ -29,21 +29,20 @@ class Home:
     config: str = "default"
     """Of a hub data set without `files`, whose Parquet copy is read."""
     split: str = "test"
-    files: Mapping[str, str] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     """Path -> SHA-256, empty where nobody knows it."""
     access: str = ""
     """How to get access, for a gated data set."""
 
     def dataset(self, licence: str) -> Dataset:
         """Return where each file comes from; without a repository, the names of the files alone."""
-        files = self.files or {}
         if self.github:
-            return github(self.github, self.revision, files, licence, self.access)
-        if self.hub and files:
-            return hub(self.hub, self.revision, files, licence, self.access)
+            return github(self.github, self.revision, self.files, licence, self.access)
+        if self.hub and self.files:
+            return hub(self.hub, self.revision, self.files, licence, self.access)
         if self.hub:
             return hub_split(self.hub, self.config, self.split, licence, self.access)
-        return named(files, licence, self.access)
+        return unpublished(self.files, licence, self.access)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,14 @@ class Columns:
     answer: str = ""
     carry: tuple[str, ...] = ()
     """Taken into `expect`."""
+
+    def read_from_rows(self) -> tuple[str, ...]:
+        """Return the columns that cannot stand for where a row was read."""
+        return (self.prompt, self.id, self.context, self.subset, self.options, self.answer, *self.carry)
+
+    def names(self) -> tuple[str, ...]:
+        """Return every column that is named."""
+        return tuple(name for name in (*self.read_from_rows(), self.category, self.cluster) if name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +96,9 @@ class Contents:
     home: Home = Home()
     columns: Columns = Columns()
     harm: Harm = Harm()
-    subsets: Mapping[str, str] | None = None
+    subsets: Mapping[str, str] = field(default_factory=lambda: {"*": "all"})
     """Value of the subset column -> subset; `*` stands for every other value."""
-    filter: Mapping[str, tuple[str, ...]] | None = None
+    filter: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Column -> values of the rows that are asked."""
 
 
@@ -102,29 +109,51 @@ class Spec:
     name: str
     path: Path | None
     """Of the TOML; None for one that ships."""
-    card: Card
-    dataset: Dataset
-    columns: Columns
-    subsets: Mapping[str, str]
-    harmful: tuple[str, ...]
-    harmless: tuple[str, ...]
-    neutral: tuple[str, ...]
-    """Subsets that are neither."""
-    filter: Mapping[str, tuple[str, ...]]
+    toml: Contents
+
+    @property
+    def card(self) -> Card:
+        """What the TOML says of the list."""
+        toml = self.toml
+        return Card(
+            toml.title or self.name,
+            toml.source,
+            toml.licence,
+            toml.size,
+            toml.cluster,
+            toml.positive,
+            weaknesses=toml.weaknesses,
+            notes=toml.notes,
+        )
+
+    @property
+    def dataset(self) -> Dataset:
+        """Where the data come from."""
+        return self.toml.home.dataset(self.toml.licence)
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets, in the order of the TOML."""
+        return tuple(dict.fromkeys(self.toml.subsets.values()))
+
+    @property
+    def neutral(self) -> tuple[str, ...]:
+        """Subsets that an aligned model neither must refuse nor must answer."""
+        harm = self.toml.harm
+        return tuple(subset for subset in self.subsets if subset not in (*harm.harmful, *harm.harmless))
 
     def required_columns(self) -> tuple[str, ...]:
         """Return the columns that every row must have."""
-        own = self.columns
-        single = (getattr(own, field.name) for field in fields(own) if field.name != "carry")
-        return tuple(dict.fromkeys(c for c in (*single, *own.carry, *self.filter) if c and not c.startswith("@")))
+        columns = (*self.toml.columns.names(), *self.toml.filter)
+        return tuple(dict.fromkeys(column for column in columns if not column.startswith("@")))
 
     def subset_of(self, where: str, row: Mapping[str, Any]) -> str:
         """Return the subset of a row. Raises DataError for a value that the TOML does not name."""
-        column = self.columns.subset
+        column, subsets = self.toml.columns.subset, self.toml.subsets
         value = str(row[column]).strip() if column else "*"
-        subset = self.subsets.get(value, self.subsets.get("*"))
+        subset = subsets.get(value, subsets.get("*"))
         if subset is None:
-            known = ", ".join(self.subsets)
+            known = ", ".join(subsets)
             raise DataError(f"{where}: {column} is '{value[:40]}', which the list does not name ({known})")
         return subset
 
@@ -162,52 +191,31 @@ def load(name_or_path: str) -> Spec:
 @functools.lru_cache(maxsize=64)
 def _spec(name: str, path: Path | None, text: str) -> Spec:
     try:
-        return _checked(name, path, toml_records.build(Contents, toml_records.load(text)))
-    except DataError:
-        raise
+        spec = Spec(name, path, toml_records.build(Contents, toml_records.load(text)))
+        _check(spec)
     except UsageError as error:
         raise UsageError(f"prompt_list {path or name}: {error}") from None
+    return spec
 
 
-def _checked(name: str, path: Path | None, contents: Contents) -> Spec:
-    columns = contents.columns
-    if not _PLAIN.fullmatch(name):
+def _check(spec: Spec) -> None:
+    toml = spec.toml
+    columns = toml.columns
+    if not _PLAIN.fullmatch(spec.name):
         raise UsageError("call the file by letters, digits and . _ - (at most 60): it names the benchmark")
     if not columns.prompt:
         raise UsageError('name the column that holds the prompt: [columns] prompt = "..."')
     if bool(columns.options) != bool(columns.answer):
         raise UsageError("columns.options and columns.answer belong together")
-    for field in fields(columns):
-        value = getattr(columns, field.name)
-        if field.name in ("category", "cluster") and value in ("@file", "@folder"):
-            continue
-        for column in (value,) if isinstance(value, str) else value:
-            if column.startswith("@"):
-                raise UsageError(
-                    f"columns.{field.name} = '{column}': only category and cluster take '@file' or '@folder'"
-                )
-    for file in contents.home.files or {}:
+    labels = [column for column in (columns.category, columns.cluster) if column not in ("@file", "@folder")]
+    for column in (*columns.read_from_rows(), *labels):
+        if column.startswith("@"):
+            raise UsageError(f"columns: '{column}': only category and cluster take '@file' or '@folder'")
+    for file in toml.home.files:
         if file.startswith("/") or ".." in file.split("/"):
             raise UsageError(f"home.files: '{file}' leaves the data set's folder")
-    subsets = contents.subsets or {"*": "all"}
-    if not columns.subset and list(subsets) != ["*"]:
+    if not columns.subset and list(toml.subsets) != ["*"]:
         raise UsageError("[subsets] needs columns.subset, whose values it names")
-    harm, every = contents.harm, tuple(dict.fromkeys(subsets.values()))
-    for subset in (*harm.harmful, *harm.harmless):
-        if subset not in every:
-            raise UsageError(f"[harm] names the subset '{subset}'{near(subset, list(every))}")
-    card = Card(
-        about=contents.title or name,
-        source=contents.source,
-        licence=contents.licence,
-        size=contents.size,
-        cluster=contents.cluster,
-        positive=contents.positive,
-        weaknesses=contents.weaknesses,
-        notes=contents.notes,
-    )
-    neutral = tuple(subset for subset in every if subset not in (*harm.harmful, *harm.harmless))
-    dataset = contents.home.dataset(contents.licence)
-    return Spec(
-        name, path, card, dataset, columns, subsets, harm.harmful, harm.harmless, neutral, contents.filter or {}
-    )
+    for subset in (*toml.harm.harmful, *toml.harm.harmless):
+        if subset not in spec.subsets:
+            raise UsageError(f"[harm] names the subset '{subset}'{near(subset, list(spec.subsets))}")

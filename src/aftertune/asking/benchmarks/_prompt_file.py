@@ -10,7 +10,7 @@ import csv
 import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,7 +71,7 @@ class FileBenchmark(Benchmark):
         self.check_limit(self.limit)
 
     @property
-    def given(self) -> Path | None:
+    def location(self) -> Path | None:
         """The file or folder `path`; None where it is empty."""
         return Path(self.path).expanduser() if self.path else None
 
@@ -94,17 +94,17 @@ class FileBenchmark(Benchmark):
 
         `path` is a file, or a folder with files named as in the data set. Raises DataError where one is not here.
         """
-        whole = self.datasets.get(self.variant, Dataset("", "", ()))
-        wanted = Dataset(whole.page, whole.licence, tuple(f for f in whole.files if self.reads(f.name)), whole.access)
-        names = [file.name for file in wanted.files]
-        if self.given is None:
+        dataset = self.datasets.get(self.variant, Dataset("", "", ()))
+        dataset = replace(dataset, files=tuple(file for file in dataset.files if self.reads(file.name)))
+        names = [file.name for file in dataset.files]
+        if self.location is None:
             if not names:
                 raise DataError(f"{self.name}: give its file as `path`")
-            return tuple(datasets.locate(self.name, self.variant, wanted).values())
-        if self.given.is_file():
-            paths = [self.given]
-        elif self.given.is_dir():
-            paths = [path for name in names if (path := self.given / name).is_file()]
+            return tuple(datasets.locate(self.name, self.variant, dataset).values())
+        if self.location.is_file():
+            paths = [self.location]
+        elif self.location.is_dir():
+            paths = [path for name in names if (path := self.location / name).is_file()]
         else:
             raise DataError(f"{self.path}: no such file or folder; {self.name} reads {', '.join(names)}")
         here = {path.name for path in paths}

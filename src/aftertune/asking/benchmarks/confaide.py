@@ -172,7 +172,7 @@ class Confaide(_choices.ScoredBenchmark, FileBenchmark):
                 raise DataError(f"{labels}:{index + 1}: {human:g} is outside the scale")
             content = text.replace("\\n", "\n").strip() + "\nAnswer with the number of the rating only."
             forms = {f"{point:g}": (f"{point:g}",) for point in scale.values()}
-            expect = {"rating": {"scale": scale, "human": human}, **self.scored(forms)}
+            expect = {"rating": {"scale": scale, "human": human}, **self.scoring(forms)}
             cluster = f"tier {tier[0]} item {index}"
             yield self.ask(f"{tier}-{index:03d}", f"tier_{tier}", f"tier {tier}", cluster, content, expect)
 

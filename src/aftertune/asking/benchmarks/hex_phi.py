@@ -71,8 +71,8 @@ class HexPhi(PromptFile):
 
         Raises DataError where they are not here.
         """
-        if self.given is not None and self.given.is_dir():
-            paths = [path for path in self.given.glob("category_*.csv") if _number(path)]
+        if self.location is not None and self.location.is_dir():
+            paths = [path for path in self.location.glob("category_*.csv") if _number(path)]
             if paths:
                 return tuple(sorted(paths, key=_number))
         return super().files()

@@ -101,9 +101,9 @@ class MultipleChoice(_choices.ScoredBenchmark, PromptFile):
 
     def files(self) -> tuple[Path, ...]:
         """Return the file that is read: of a folder its one table. Raises DataError where it is not here."""
-        if self.given is None or not self.given.is_dir():
+        if self.location is None or not self.location.is_dir():
             return super().files()
-        tables = [path for path in self.given.iterdir() if path.suffix in (".csv", ".json", ".jsonl", ".parquet")]
+        tables = [path for path in self.location.iterdir() if path.suffix in (".csv", ".json", ".jsonl", ".parquet")]
         if len(tables) != 1:
             raise DataError(f"{self.path}: has {len(tables)} tables; give the one to read as `path`")
         return tuple(tables)
@@ -118,7 +118,7 @@ class MultipleChoice(_choices.ScoredBenchmark, PromptFile):
             content, forms = _choices.question(content, options), _choices.letters(options)
         else:
             forms = {letter: (text,) for letter, text in zip(_choices.LETTERS, options, strict=False)}
-        expect = {**_choices.expect(options, answer), **self.scored(forms, per_token=self.options == "text")}
+        expect = {**_choices.expect(options, answer), **self.scoring(forms, per_token=self.options == "text")}
         yield self.ask(id_, "test", group or "test", group or id_, content, expect)
 
 
@@ -131,10 +131,7 @@ def _options(row: Row) -> tuple[list[str], int]:
     options: Any = values.get("choices")
     if options is None:
         options = [values[letter] for letter in _choices.LETTERS if values.get(letter) not in (None, "")]
-    parsed = _choices.parsed(options, values[key])
-    if isinstance(parsed, str):
-        raise DataError(f"{row.where}: {parsed}")
-    return parsed
+    return _choices.parse(row.where, options, values[key])
 
 
 PLUGIN = MultipleChoice

@@ -135,7 +135,7 @@ class PrivacyLens(_choices.ScoredBenchmark, PromptFile):
             text = f"{before}\n\n{facts}".strip()
             subset = f"{level}_{kind}"
             for order, options in enumerate(_OPTIONS):
-                letters = self.scored(_choices.letters(options))
+                letters = self.scoring(_choices.letters(options))
                 expect = {**_choices.expect(options, options.index(right)), **letters}
                 id_, content = f"{item}-{subset}-{order}", _choices.question(text, options)
                 yield self.ask(id_, subset, level, item, content, expect)

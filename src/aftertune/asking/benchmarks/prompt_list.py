@@ -57,9 +57,9 @@ class PromptList(PromptFile):
     @cached_property
     def spec(self) -> _lists.Spec:
         """The list's TOML. Raises UsageError where it cannot be read."""
-        if self.given is not None and not self.given.exists():
+        if self.location is not None and not self.location.exists():
             raise DataError(f"{self.path}: no such file or folder")
-        inside = self.given / "list.toml" if self.given is not None else None
+        inside = self.location / "list.toml" if self.location is not None else None
         return _lists.load(self.list or (str(inside) if inside is not None and inside.is_file() else ""))
 
     @property
@@ -80,13 +80,13 @@ class PromptList(PromptFile):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What is read off the answers, by what the TOML says of each subset."""
-        spec = self.spec
-        metrics = [metric for subset in spec.harmful for metric in harmful(spec.name, subset, f"{subset} prompts")]
-        metrics += [metric for subset in spec.harmless for metric in harmless(spec.name, subset, f"{subset} prompts")]
+        name, toml = self.name, self.spec.toml
+        metrics = [metric for subset in toml.harm.harmful for metric in harmful(name, subset, f"{subset} prompts")]
+        metrics += [metric for subset in toml.harm.harmless for metric in harmless(name, subset, f"{subset} prompts")]
         axis, label, about = "coherence", "coherent", "answers that can be read"
-        if spec.columns.options:
+        if toml.columns.options:
             axis, label, about = "accuracy", "correct", "questions answered with the right option"
-        return (*metrics, *(Metric(spec.name, subset, axis, label, "down", about) for subset in spec.neutral))
+        return (*metrics, *(Metric(name, each, axis, label, "down", about) for each in self.spec.neutral))
 
     def files(self) -> tuple[Path, ...]:
         """Return the TOML (unless it ships) and the files that are read. Raises DataError where they are not here."""
@@ -98,7 +98,7 @@ class PromptList(PromptFile):
         if path == self.spec.path:
             return
         for index, (line, values) in enumerate(table_files.read(path, self.spec.required_columns())):
-            if all(str(values[column]) in wanted for column, wanted in self.spec.filter.items()):
+            if all(str(values[column]) in wanted for column, wanted in self.spec.toml.filter.items()):
                 yield Row(path, index, table_files.location(path, line), values)
 
     def all_prompts(self) -> Sequence[Prompt]:
@@ -110,15 +110,14 @@ class PromptList(PromptFile):
 
     def prompts_of(self, row: Row) -> Iterator[Prompt]:
         """Yield the prompt of a row."""
-        columns = self.spec.columns
+        columns = self.spec.toml.columns
         content = row.text(columns.prompt)
         expect = {column: _json(row.values[column]) for column in columns.carry}
         if columns.options:
-            parsed = _choices.parsed(row.values[columns.options], row.values[columns.answer])
-            if isinstance(parsed, str):
-                raise DataError(f"{row.where}: {columns.options}: {parsed}")
-            content = _choices.question(content, parsed[0])
-            expect.update(_choices.expect(*parsed))
+            where = f"{row.where}: {columns.options}"
+            options, right = _choices.parse(where, row.values[columns.options], row.values[columns.answer])
+            content = _choices.question(content, options)
+            expect.update(_choices.expect(options, right))
         if columns.context and str(row.values[columns.context] or "").strip():
             content = f"{row.text(columns.context)}\n\n{content}"
         category = self._label(row, columns.category) or row.path.stem
@@ -126,7 +125,7 @@ class PromptList(PromptFile):
         yield self.ask(self._id(row), self.spec.subset_of(row.where, row.values), category, cluster, content, expect)
 
     def _id(self, row: Row) -> str:
-        column = self.spec.columns.id
+        column = self.spec.toml.columns.id
         if column:
             id_ = str(row.values[column]).strip()
             if not id_:

@@ -98,7 +98,7 @@ class SorryBench(PromptFile):
 
     def required(self) -> Sequence[str]:
         """Return a file per style, unless one table holds them all."""
-        one_table = self.given is not None and self.given.is_file()
+        one_table = self.location is not None and self.location.is_file()
         return () if one_table else [_file(style) for style in self.styles()]
 
     def prompts_of(self, row: Row) -> Iterator[Prompt]:

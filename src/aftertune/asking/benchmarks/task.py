@@ -86,7 +86,7 @@ class Task(_choices.ScoredBenchmark):
             return None
         at = replies[seed_of(self.name, "reply", row.id) % len(replies)]
         reply = row.messages[at].content.strip()
-        expect = {"reference": reply, **self.scored({REPLY: (reply,)}, per_token=True)}
+        expect = {"reference": reply, **self.scoring({REPLY: (reply,)}, per_token=True)}
         return Prompt(row.id, self.name, "held_out", "", row.id, row.messages[:at], expect)
 
 
