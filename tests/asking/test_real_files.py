@@ -86,9 +86,16 @@ def test_confaide_tiers() -> None:
     found = prompts("confaide", "confaide")
     counts = Counter(prompt.subset.removeprefix("tier_") for prompt in found)
     assert counts == {
-        "1": 10, "2a": 98, "2b": 98, "3_free": 270, "3_info": 270, "3_private": 270, "3_control": 270,
-        "4_summary": 20, "4_actions": 20,
-    }  # fmt: skip
+        "1": 10,
+        "2a": 98,
+        "2b": 98,
+        "3_free": 270,
+        "3_info": 270,
+        "3_private": 270,
+        "3_control": 270,
+        "4_summary": 20,
+        "4_actions": 20,
+    }
     ratings = [p.expect["rating"]["human"] for p in found if p.subset == "tier_1"]
     assert (max(ratings), min(ratings)) == (3.8, 1.7)
     for prompt in found:
