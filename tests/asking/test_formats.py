@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from aftertune import plugins
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.asking.benchmarks import _lists
-from aftertune.asking.benchmarks._prompt_file import part
 from aftertune.asking.benchmarks.advbench import near_duplicates
+from aftertune.asking.prompt_file import part
 from aftertune.errors import DataError, UsageError
 from aftertune.records import Message, Prompt
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 import pytest
 
 from aftertune.asking.benchmark import BenchmarkContext
-from aftertune.asking.benchmarks._metrics import harmful
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row
+from aftertune.asking.prompt_file import PromptFile, Row
+from aftertune.asking.request_metrics import harmful
 from aftertune.data import datasets, table_files
 from aftertune.data.datasets import Dataset, RemoteFile
 from aftertune.errors import DataError, UsageError

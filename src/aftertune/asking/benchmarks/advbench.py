@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from aftertune.asking.benchmarks._metrics import harmful
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row, headerless
+from aftertune.asking.prompt_file import PromptFile, Row, headerless
+from aftertune.asking.request_metrics import harmful
 from aftertune.data.datasets import Dataset, github
 from aftertune.errors import DataError
 from aftertune.plugins import Card

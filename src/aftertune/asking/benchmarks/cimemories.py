@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from aftertune.asking.benchmark import Accumulation
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row
+from aftertune.asking.prompt_file import PromptFile, Row
 from aftertune.data.datasets import Dataset, github
 from aftertune.errors import DataError
 from aftertune.plugins import Card

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from aftertune.asking.benchmarks._metrics import harmful, harmless
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row
+from aftertune.asking.prompt_file import PromptFile, Row
+from aftertune.asking.request_metrics import harmful, harmless
 from aftertune.data import table_files
 from aftertune.data.datasets import Dataset, github
 from aftertune.errors import DataError

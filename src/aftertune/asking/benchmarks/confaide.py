@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from aftertune.asking import choices
 from aftertune.asking.benchmark import ScoredBy
-from aftertune.asking.benchmarks import _choices
-from aftertune.asking.benchmarks._prompt_file import FileBenchmark
+from aftertune.asking.prompt_file import FileBenchmark
 from aftertune.data.datasets import Dataset, github
 from aftertune.errors import DataError
 from aftertune.plugins import Card
@@ -39,7 +39,7 @@ _YES_NO = {"Y": "yes", "N": "no"}
 
 
 @dataclass(frozen=True)
-class Confaide(_choices.ScoredBenchmark, FileBenchmark):
+class Confaide(choices.ScoredBenchmark, FileBenchmark):
     """The four tiers of ConfAIde."""
 
     path: str = ""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from aftertune.asking import choices
 from aftertune.asking.benchmark import ScoredBy
-from aftertune.asking.benchmarks import _choices
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row
+from aftertune.asking.prompt_file import PromptFile, Row
 from aftertune.data.datasets import Dataset, hub
 from aftertune.errors import DataError, UsageError
 from aftertune.plugins import Card
@@ -24,7 +24,7 @@ _ABOUT = {
 
 
 @dataclass(frozen=True)
-class MultipleChoice(_choices.ScoredBenchmark, PromptFile):
+class MultipleChoice(choices.ScoredBenchmark, PromptFile):
     """Questions with one right option."""
 
     path: str = ""
@@ -115,10 +115,10 @@ class MultipleChoice(_choices.ScoredBenchmark, PromptFile):
         id_ = str(row.values.get("id") or f"{row.index:05d}")
         content = row.text("question")
         if self.options == "letter":
-            content, forms = _choices.question(content, options), _choices.letters(options)
+            content, forms = choices.question(content, options), choices.letters(options)
         else:
-            forms = {letter: (text,) for letter, text in zip(_choices.LETTERS, options, strict=False)}
-        expect = {**_choices.expect(options, answer), **self.scoring(forms, per_token=self.options == "text")}
+            forms = {letter: (text,) for letter, text in zip(choices.LETTERS, options, strict=False)}
+        expect = {**choices.expect(options, answer), **self.scoring(forms, per_token=self.options == "text")}
         yield self.ask(id_, "test", group or "test", group or id_, content, expect)
 
 
@@ -130,8 +130,8 @@ def _options(row: Row) -> tuple[list[str], int]:
         raise DataError(f"{row.where}: no {' or '.join(_ANSWERS)} (a test split may hide them)")
     options: Any = values.get("choices")
     if options is None:
-        options = [values[letter] for letter in _choices.LETTERS if values.get(letter) not in (None, "")]
-    return _choices.parse(row.where, options, values[key])
+        options = [values[letter] for letter in choices.LETTERS if values.get(letter) not in (None, "")]
+    return choices.parse(row.where, options, values[key])
 
 
 PLUGIN = MultipleChoice

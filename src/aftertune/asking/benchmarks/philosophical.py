@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row
+from aftertune.asking.prompt_file import PromptFile, Row
 from aftertune.data.datasets import Dataset, github
 from aftertune.errors import DataError
 from aftertune.plugins import Card

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from aftertune.asking import choices
 from aftertune.asking.benchmark import Accumulation, Probe, ScoredBy
-from aftertune.asking.benchmarks import _choices
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row
+from aftertune.asking.prompt_file import PromptFile, Row
 from aftertune.data.datasets import Dataset, github
 from aftertune.errors import DataError
 from aftertune.plugins import Card
@@ -25,7 +25,7 @@ _OPTIONS = (("Yes", "No"), ("No", "Yes"))
 
 
 @dataclass(frozen=True)
-class PrivacyLens(_choices.ScoredBenchmark, PromptFile):
+class PrivacyLens(choices.ScoredBenchmark, PromptFile):
     """The items of PrivacyLens, as probing questions and as an agent's action."""
 
     path: str = ""
@@ -135,9 +135,9 @@ class PrivacyLens(_choices.ScoredBenchmark, PromptFile):
             text = f"{before}\n\n{facts}".strip()
             subset = f"{level}_{kind}"
             for order, options in enumerate(_OPTIONS):
-                letters = self.scoring(_choices.letters(options))
-                expect = {**_choices.expect(options, options.index(right)), **letters}
-                id_, content = f"{item}-{subset}-{order}", _choices.question(text, options)
+                letters = self.scoring(choices.letters(options))
+                expect = {**choices.expect(options, options.index(right)), **letters}
+                id_, content = f"{item}-{subset}-{order}", choices.question(text, options)
                 yield self.ask(id_, subset, level, item, content, expect)
 
     def _action(self, item: str, trajectory: Row) -> Prompt:

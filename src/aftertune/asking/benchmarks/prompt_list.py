@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from aftertune.asking import choices
 from aftertune.asking.benchmark import TEXT_JUDGES
-from aftertune.asking.benchmarks import _choices, _lists
-from aftertune.asking.benchmarks._metrics import harmful, harmless
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row
+from aftertune.asking.benchmarks import _lists
+from aftertune.asking.prompt_file import PromptFile, Row
+from aftertune.asking.request_metrics import harmful, harmless
 from aftertune.data import table_files
 from aftertune.data.datasets import Dataset
 from aftertune.errors import DataError
@@ -115,9 +116,9 @@ class PromptList(PromptFile):
         expect = {column: _json(row.values[column]) for column in columns.carry}
         if columns.options:
             where = f"{row.where}: {columns.options}"
-            options, right = _choices.parse(where, row.values[columns.options], row.values[columns.answer])
-            content = _choices.question(content, options)
-            expect.update(_choices.expect(options, right))
+            options, right = choices.parse(where, row.values[columns.options], row.values[columns.answer])
+            content = choices.question(content, options)
+            expect.update(choices.expect(options, right))
         if columns.context and str(row.values[columns.context] or "").strip():
             content = f"{row.text(columns.context)}\n\n{content}"
         category = self._label(row, columns.category) or row.path.stem

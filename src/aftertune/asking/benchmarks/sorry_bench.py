@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from aftertune.asking.benchmarks._metrics import harmful
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row
+from aftertune.asking.prompt_file import PromptFile, Row
+from aftertune.asking.request_metrics import harmful
 from aftertune.data.datasets import Dataset, gated, hub
 from aftertune.errors import DataError
 from aftertune.plugins import Card

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from aftertune.asking.benchmarks._metrics import harmful
-from aftertune.asking.benchmarks._prompt_file import PromptFile, Row
+from aftertune.asking.prompt_file import PromptFile, Row
+from aftertune.asking.request_metrics import harmful
 from aftertune.data.datasets import Dataset, github
 from aftertune.plugins import Card
 from aftertune.records import Metric, Prompt

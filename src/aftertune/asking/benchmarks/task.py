@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from aftertune.asking import choices
 from aftertune.asking.benchmark import BenchmarkContext, ScoredBy
-from aftertune.asking.benchmarks import _choices
 from aftertune.errors import DataError, UsageError
 from aftertune.plugins import Card
 from aftertune.records import Conversation, Metric, Prompt, seed_of
@@ -17,7 +17,7 @@ REPLY = "reply"
 
 
 @dataclass(frozen=True)
-class Task(_choices.ScoredBenchmark):
+class Task(choices.ScoredBenchmark):
     """The tuned task, on held-out conversations of the tuning data."""
 
     limit: int = 100
