@@ -115,8 +115,8 @@ class FileBenchmark(Benchmark):
         return tuple(paths)
 
     @abstractmethod
-    def all_prompts(self) -> Sequence[Prompt]:
-        """Return the prompts in the order of the files. Raises DataError naming file, line and field."""
+    def all_prompts(self, paths: Sequence[Path]) -> Sequence[Prompt]:
+        """Return the prompts of the files, in their order. Raises DataError naming file, line and field."""
 
     def prompts(self, context: BenchmarkContext) -> Sequence[Prompt]:
         """Return the prompts in the order of the files, with a `limit` a part of them.
@@ -125,8 +125,10 @@ class FileBenchmark(Benchmark):
         metrics that has no prompt.
         """
         del context
-        prompts = self.all_prompts()
-        where = self.path or datasets.folder(self.name, self.variant)
+        paths = self.files()
+        prompts = self.all_prompts(paths)
+        names = ", ".join(path.name for path in paths)
+        where = paths[0] if len(paths) == 1 else f"{paths[-1].parent}: {names}"
         ids: set[str] = set()
         for prompt in prompts:
             if prompt.id in ids:
@@ -179,9 +181,9 @@ class PromptFile(FileBenchmark):
     def prompts_of(self, row: Row) -> Iterator[Prompt]:
         """Yield the prompts that a row makes: one mostly. Raises DataError naming file, line and field."""
 
-    def all_prompts(self) -> Sequence[Prompt]:
+    def all_prompts(self, paths: Sequence[Path]) -> Sequence[Prompt]:
         """Return the prompts of every row."""
-        return [prompt for path in self.files() for row in self.rows(path) for prompt in self.prompts_of(row)]
+        return [prompt for path in paths for row in self.rows(path) for prompt in self.prompts_of(row)]
 
 
 def headerless(path: Path, field: str) -> Iterator[Row]:

@@ -67,9 +67,9 @@ class AdvBench(PromptFile):
         """Yield an instruction, whose cluster is not known yet."""
         yield self.ask(f"{row.index:04d}", "harmful", "harmful", "", row.text("goal"))
 
-    def all_prompts(self) -> Sequence[Prompt]:
+    def all_prompts(self, paths: Sequence[Path]) -> Sequence[Prompt]:
         """Return the instructions, near-duplicates in one cluster."""
-        prompts = super().all_prompts()
+        prompts = super().all_prompts(paths)
         groups = near_duplicates([prompt.messages[0].content for prompt in prompts])
         return [
             dataclasses.replace(prompt, cluster=f"near-{group:04d}")

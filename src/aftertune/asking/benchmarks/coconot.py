@@ -83,10 +83,10 @@ class CoCoNot(PromptFile):
         subset = "contrast" if row.path.name == _CONTRAST else "safety" if category == _SAFETY else "other"
         yield self.ask(f"{subset}-{row.text('id')}", subset, kind, f"{subset} {kind}", row.text("prompt"))
 
-    def all_prompts(self) -> Sequence[Prompt]:
+    def all_prompts(self, paths: Sequence[Path]) -> Sequence[Prompt]:
         """Return the requests, then the contrast, each with the rubric of its subcategory where there is one."""
         rubrics: Mapping[str, Any] = {}
-        for path in self.files():
+        for path in paths:
             if path.name == _RUBRIC:
                 rubrics = table_files.document(path)
                 if not isinstance(rubrics, dict):
@@ -95,7 +95,7 @@ class CoCoNot(PromptFile):
             dataclasses.replace(prompt, expect={"rubric": rubrics[prompt.category]})
             if prompt.category in rubrics
             else prompt
-            for prompt in super().all_prompts()
+            for prompt in super().all_prompts(paths)
         ]
 
 

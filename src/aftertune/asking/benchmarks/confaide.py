@@ -143,12 +143,12 @@ class Confaide(choices.ScoredBenchmark, FileBenchmark):
         """Return the files of the tiers that are asked."""
         return list(dict.fromkeys(f"{name}.txt" for tier in self._tiers() for name in _FILES[tier]))
 
-    def all_prompts(self) -> Sequence[Prompt]:
+    def all_prompts(self, paths: Sequence[Path]) -> Sequence[Prompt]:
         """Return the prompts, tier by tier. Raises DataError naming file, line and field."""
-        paths = {path.stem: path for path in self.files()}
+        by_name = {path.stem: path for path in paths}
         prompts: list[Prompt] = []
         for tier in self._tiers():
-            files = [paths[name] for name in _FILES[tier]]
+            files = [by_name[name] for name in _FILES[tier]]
             if tier == "3":
                 prompts += self._secrets(*files)
             elif tier == "4":

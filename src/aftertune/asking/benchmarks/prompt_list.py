@@ -102,11 +102,11 @@ class PromptList(PromptFile):
             if all(str(values[column]) in wanted for column, wanted in self.spec.toml.filter.items()):
                 yield Row(path, index, table_files.location(path, line), values)
 
-    def all_prompts(self) -> Sequence[Prompt]:
+    def all_prompts(self, paths: Sequence[Path]) -> Sequence[Prompt]:
         """Return the prompts, file by file. Raises DataError where the filter leaves none."""
-        prompts = super().all_prompts()
+        prompts = super().all_prompts(paths)
         if not prompts:
-            raise DataError(f"{self.files()[-1]}: no row passes the filter of {self.spec.card.about}")
+            raise DataError(f"{paths[-1]}: no row passes the filter of {self.spec.card.about}")
         return prompts
 
     def prompts_of(self, row: Row) -> Iterator[Prompt]:
