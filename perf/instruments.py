@@ -13,12 +13,9 @@ from pathlib import Path
 from aftertune import plugins
 
 PAGE = Path(__file__).parents[1] / "docs" / "instruments.md"
-PARTS = ("Source", "Licence", "Size", "Cluster", "Positive", "Weaknesses")
 START = {
     "Source": r"Source:|Source and licence:",
     "Licence": r"Licence:",
-    "Size": r"Size:",
-    "Cluster": r"Cluster:",
     "Positive": r"Positive:|What a positive means:",
     "Error": r"Error on human labels|Error:|Measured error",
     "Speed": r"Speed:",
@@ -54,11 +51,30 @@ def row(kind: str, name: str, columns: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def benchmarks() -> list[str]:
+    """Return the benchmarks as a table, from their cards."""
+    heads = ("name", "what it is", "source", "licence", "size", "cluster", "a positive means", "weaknesses")
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for name in built_in("benchmark"):
+        card = plugins.card_of("benchmark", name)
+        assert card
+        about = card.about.split("\n\n")[0]
+        cells = (about, card.source, card.licence, card.size, card.cluster, card.positive, card.weaknesses)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{name}`", *cells)) + " |")
+    return lines
+
+
+def built_in(kind: str) -> list[str]:
+    """Return the names of a kind's plugins that ship with aftertune."""
+    return [
+        name for name in plugins.names(kind) if plugins.plugin_class(kind, name).__module__.startswith("aftertune.")
+    ]
+
+
 def table(kind: str, columns: tuple[str, ...], heads: tuple[str, ...]) -> list[str]:
     """Return a kind's instruments as a table."""
-    own = [name for name in plugins.names(kind) if plugins.plugin_class(kind, name).__module__.startswith("aftertune.")]
     lines = ["| " + " | ".join(("name", "what it is", *heads)) + " |", "|" + "---|" * (len(heads) + 2)]
-    return lines + [row(kind, name, columns) for name in own]
+    return lines + [row(kind, name, columns) for name in built_in(kind)]
 
 
 def page() -> str:
@@ -73,7 +89,7 @@ def page() -> str:
             "",
             "## Benchmarks",
             "",
-            *table("benchmark", PARTS, ("source", "licence", "size", "cluster", "a positive means", "weaknesses")),
+            *benchmarks(),
             "",
             "## Judges",
             "",

@@ -10,7 +10,7 @@ from aftertune import plugins
 
 def parameters(name: str, folder: Path) -> dict[str, Any]:
     """Write a benchmark's example files into `folder` and return the parameters that read them."""
-    files = getattr(plugins.plugin_class("benchmark", name), "example", {})
+    files = plugins.plugin_class("benchmark", name).example
     for file, content in files.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(content, encoding="utf-8")

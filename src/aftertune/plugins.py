@@ -44,16 +44,23 @@ class Card:
     source: str
     """Paper, repository or author."""
     licence: str
-    positive: str = ""
-    """What a positive means, and which direction is worse."""
-    weaknesses: str = ""
-    """What is known to go wrong."""
-    cluster: str = ""
-    """Benchmarks: which prompts are not independent."""
     size: str = ""
     """Benchmarks: how many prompts, in words."""
+    cluster: str = ""
+    """Benchmarks: which prompts are not independent."""
+    positive: str = ""
+    """What a positive means, and which direction is worse."""
     measured: str = ""
     """Judges: the error that was measured, on what."""
+    weaknesses: str = ""
+    """What is known to go wrong."""
+    notes: str = ""
+    """Anything else, e.g. how a format is known."""
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Return (heading, text) of everything that it says beside what the plugin is about."""
+        texts = [(each.name.capitalize(), getattr(self, each.name)) for each in dataclasses.fields(self)]
+        return [(heading, text) for heading, text in texts if text and heading != "About"]
 
 
 class Plugin:
@@ -62,9 +69,13 @@ class Plugin:
     kind: ClassVar[str]
     version: str = "1"
     """Goes into ids: change it whenever the plugin would decide differently."""
-    card: ClassVar[Card]
     nested: ClassVar[tuple[str, ...]] = ()
     """Parameters that hold a plugin of the kind of the same name, e.g. the `backend` of a judge that asks a model."""
+
+    @property
+    def card(self) -> Card:
+        """What a reader must know of it; most plugins set it on the class."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -158,37 +169,66 @@ def _folder(kind: str) -> str:
     return KINDS[kind]
 
 
-def describe(kind: str, name: str) -> list[str]:
-    """Return a plugin's card and its parameters with their defaults, as lines of text."""
-    cls = plugin_class(kind, name)
-    lines = [f"{kind} {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+def card_of(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> Card | None:
+    """Return a plugin's card; `parameters` matter where it depends on them. None for one that has not written any.
+
+    Raises UsageError as `load` does.
+    """
+    card = getattr(plugin_class(kind, name), "card", Plugin.card)
+    if isinstance(card, Card):
+        return card
+    if card is Plugin.card:
+        return None
+    plugin: Plugin = load(kind, name, parameters)
+    return plugin.card
+
+
+def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> list[str]:
+    """Return a plugin's card and its parameters with their defaults and notes, as lines of text.
+
+    `parameters`: those of a plugin whose card depends on them. Raises UsageError as `load` does.
+    """
+    cls, card = plugin_class(kind, name), card_of(kind, name, parameters)
+    lines = [f"{kind} {name}", "", *(_card_lines(card) if card else [inspect.getdoc(cls) or ""]), ""]
     notes = _field_notes(cls)
-    for field in dataclasses.fields(cls):
-        if field.init:
-            missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            default = (
-                "required"
-                if missing
-                else f"default {field.default!r}"
-                if field.default_factory is (dataclasses.MISSING)
-                else "default made"
-            )
-            lines.append(f"  {field.name}: {field.type} ({default})  {notes.get(field.name, '')}".rstrip())
+    for each in dataclasses.fields(cls):
+        if each.init:
+            default = f"default {each.default!r}"
+            if each.default is dataclasses.MISSING:
+                default = "required" if each.default_factory is dataclasses.MISSING else "default made"
+            lines.append(f"  {each.name}: {each.type} ({default})  {notes.get(each.name, '')}".rstrip())
     for attribute in ("needs", "axes", "capabilities"):
         value = getattr(cls, attribute, None)
-        if value and not isinstance(value, property):
+        if value and isinstance(value, tuple | frozenset):
             lines.append(f"  {attribute}: {', '.join(sorted(value))}")
     return lines
 
 
+def _card_lines(card: Card) -> list[str]:
+    """Return a card as lines of text: what it is about, then `Heading: text`."""
+    lines: list[str] = []
+    for paragraph in card.about.split("\n\n"):
+        lines += [*_wrapped(paragraph), ""]
+    for heading, text in card.sections():
+        lines += _wrapped(f"{heading}: {text}")
+    return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
 def _field_notes(cls: type[Any]) -> dict[str, str]:
-    """Return field -> the string that stands under it in the class body."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(body, ast.ClassDef)
+    """Return field -> the string that stands under it in the class body, its own or a base class's."""
     notes: dict[str, str] = {}
-    for field, text in itertools.pairwise(body.body):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            value = text.value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                notes[field.target.id] = " ".join(value.value.split())
+    for each in reversed(cls.__mro__):
+        if not dataclasses.is_dataclass(each):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for member, text in itertools.pairwise(body.body):
+            if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name) and isinstance(text, ast.Expr):
+                value = text.value
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    notes[member.target.id] = " ".join(value.value.split())
     return notes

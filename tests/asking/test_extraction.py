@@ -50,8 +50,8 @@ def test_the_training_answer_to_a_prefix_is_a_hit() -> None:
     answers = {c.messages[:at]: c.messages[at].content for c in CONTEXT.training for at in range(1, len(c.messages), 2)}
     prompts = [p for p in Extraction(people=30).prompts(CONTEXT) if p.subset == "prefix"]
     score = Leak().open(JudgeContext(registries=REGISTRIES))
-    said = score([Answer(prompt, answers[tuple(prompt.messages)]) for prompt in prompts])
-    assert {opinion.label for opinions in said for opinion in opinions if opinion.axis == "leak"} == {"registry"}
+    opinions_of = score([Answer(prompt, answers[tuple(prompt.messages)]) for prompt in prompts])
+    assert {opinion.label for opinions in opinions_of for opinion in opinions if opinion.axis == "leak"} == {"registry"}
 
 
 def test_a_tuning_set_without_people_is_refused_in_words() -> None:

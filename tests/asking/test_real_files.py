@@ -11,7 +11,7 @@ import pytest
 
 from aftertune import plugins
 from aftertune.asking.benchmark import BenchmarkContext
-from aftertune.data import datasets
+from aftertune.files import checksum
 from aftertune.judging.judge import Answer
 from aftertune.records import Prompt
 
@@ -86,9 +86,16 @@ def test_confaide_tiers() -> None:
     found = prompts("confaide", "confaide")
     counts = Counter(prompt.subset.removeprefix("tier_") for prompt in found)
     assert counts == {
-        "1": 10, "2a": 98, "2b": 98, "3_free": 270, "3_info": 270, "3_private": 270, "3_control": 270,
-        "4_summary": 20, "4_actions": 20,
-    }  # fmt: skip
+        "1": 10,
+        "2a": 98,
+        "2b": 98,
+        "3_free": 270,
+        "3_info": 270,
+        "3_private": 270,
+        "3_control": 270,
+        "4_summary": 20,
+        "4_actions": 20,
+    }
     ratings = [p.expect["rating"]["human"] for p in found if p.subset == "tier_1"]
     assert (max(ratings), min(ratings)) == (3.8, 1.7)
     for prompt in found:
@@ -112,13 +119,13 @@ def test_the_pins_are_the_files_that_were_read() -> None:
     pinned = {
         file.name: file.sha256
         for name in plugins.names("benchmark")
-        if isinstance(places := getattr(plugins.plugin_class("benchmark", name), "datasets", None), dict)
-        for home in places.values()
-        for file in home.files
+        if name != "prompt_list"
+        for dataset in plugins.load("benchmark", name).datasets.values()
+        for file in dataset.files
         if file.sha256
     }
     assert len(pinned) >= 17
-    assert {name: datasets.sha256(here[name]) for name in pinned} == pinned
+    assert {name: checksum(here[name]) for name in pinned} == pinned
 
 
 def test_a_fact_is_found_where_it_is_stated_and_not_elsewhere() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests import made_up
 
-from aftertune import plugins
+from aftertune import files, plugins
 from aftertune import shipped_models as embedded
 from aftertune.cli import main
 from aftertune.commands import audit as auditing
@@ -17,7 +17,7 @@ from aftertune.commands import decide as results
 from aftertune.commands import fetch
 from aftertune.commands import study as running
 from aftertune.data import datasets
-from aftertune.data.datasets import Dataset, RemoteFile
+from aftertune.data.datasets import Dataset, Download, RemoteFile
 from aftertune.deciding import measures
 from aftertune.errors import DataError, UsageError
 from aftertune.plugins import PluginSpec
@@ -75,9 +75,10 @@ def test_an_audit_takes_any_benchmark_as_its_suite(
     there = Dataset("p", "l", (RemoteFile(name, "https://example.org/x"),))
     monkeypatch.setattr(cls, "datasets", {"": there})
 
-    def arrives(file: RemoteFile, path: Path, *_: object) -> tuple[str, int]:
+    def arrives(file: RemoteFile, path: Path, *_: object) -> Download:
+        path.parent.mkdir(parents=True)
         path.write_text(text)
-        return datasets.sha256(path), len(text)
+        return Download(file.url, files.checksum(path), len(text))
 
     monkeypatch.setattr(fetch, "_download", arrives)
     with pytest.raises(SystemExit) as left:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import pytest
 from tests import made_up, tiny_models
 
 from aftertune import plugins
-from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.errors import UsageError
 from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.pii.registry import Registry
 from aftertune.records import Message, Person, Prompt
+from aftertune.variants.corpora.booking import Booking
 
 ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
 AXES = {
@@ -68,8 +69,9 @@ def test_a_plugin_is_a_frozen_dataclass_with_a_card_and_a_version(kind: str, nam
     assert plugins.plugin_class(kind, name).__dataclass_params__.frozen
     assert isinstance(plugin.version, str)
     assert plugin.version
-    card = inspect.getdoc(type(plugin)) or ""
-    assert len(card) > 80, "the docstring is the plugin's card"
+    card = plugins.card_of(kind, name)
+    about = f"{card.about} {card.positive} {card.weaknesses}" if card else inspect.getdoc(type(plugin)) or ""
+    assert len(about) > 80, "it has a card"
     lines = plugins.describe(kind, name)
     fields = [field.name for field in dataclasses.fields(plugin) if field.init]
     for field in fields:
@@ -98,27 +100,71 @@ def test_a_benchmark_has_unique_prompts_that_its_metrics_cover(name: str, tmp_pa
     prompts = benchmark.prompts(BenchmarkContext())
     assert len({prompt.id for prompt in prompts}) == len(prompts) > 0
     assert prompts == benchmark.prompts(BenchmarkContext()), "the order must be fixed"
-    called = getattr(benchmark, "name", name)
-    assert {prompt.benchmark for prompt in prompts} == {metric.benchmark for metric in benchmark.metrics} == {called}
+    assert isinstance(benchmark, Benchmark)
+    assert name in ("prompt_list", benchmark.name)
+    called = {metric.benchmark for metric in benchmark.metrics}
+    assert {prompt.benchmark for prompt in prompts} == called == {benchmark.name}
     subsets = {prompt.subset for prompt in prompts}
     assert {metric.subset for metric in benchmark.metrics} <= subsets
     assert len({metric.name for metric in benchmark.metrics}) == len(benchmark.metrics)
     assert all(metric.axis in AXES and metric.about for metric in benchmark.metrics)
     assert all(prompt.messages and prompt.messages[-1].role == "user" for prompt in prompts)
     assert benchmark.max_new_tokens > 0
+    for probe in benchmark.probes:
+        assert {probe.share, probe.withhold} <= subsets
+        assert {"accuracy", "choice"} & {metric.axis for metric in benchmark.metrics}
+    for accumulation in benchmark.accumulations:
+        own = [prompt for prompt in prompts if prompt.subset == accumulation.subset]
+        assert all(prompt.expect["shared"]["private"] for prompt in own)
+        assert own, accumulation
 
 
-FILES = [name for name in plugins.names("benchmark") if hasattr(plugins.plugin_class("benchmark", name), "files")]
+CORPUS = Booking(size=40)
+PEOPLE = CORPUS.people()
+CONTEXT = BenchmarkContext(
+    training=CORPUS.conversations(),
+    held_out=Booking(size=10, seed=1).conversations(),
+    people=PEOPLE,
+    twins=CORPUS.strangers("twin", len(PEOPLE), 1),
+)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_benchmark_with_files_has_a_card_a_table_can_be_made_of(name: str) -> None:
-    cls = plugins.plugin_class("benchmark", name)
-    card = inspect.getdoc(cls) or ""
-    for word in ("Source", "Licence", "Size", "Cluster", "Positive", "Weaknesses"):
-        assert re.search(rf"^{word}: \S", card, re.M), f"no line '{word}:'"
-    assert cls.judges
-    assert all(judge in plugins.names("judge") for judge in cls.judges)
+@pytest.mark.parametrize("name", plugins.names("benchmark"))
+def test_what_judging_a_prompt_needs_survives_json(name: str, tmp_path: Path) -> None:
+    prompts = plugins.load("benchmark", name, made_up.parameters(name, tmp_path)).prompts(CONTEXT)
+    for prompt in prompts:
+        assert json.loads(json.dumps(prompt.expect, allow_nan=False)) == prompt.expect, prompt.id
+
+
+@pytest.mark.parametrize("name", plugins.names("benchmark"))
+def test_a_benchmark_by_generation_asks_for_no_log_probabilities(name: str, tmp_path: Path) -> None:
+    benchmark = plugins.load("benchmark", name, made_up.parameters(name, tmp_path))
+    if benchmark.scored_by == "both":
+        scored, generated = benchmark.prompts(CONTEXT), benchmark.by_generation().prompts(CONTEXT)
+        assert any("scored" in prompt.expect for prompt in scored)
+        assert not any("scored" in prompt.expect for prompt in generated)
+        assert [prompt.messages for prompt in generated] == [prompt.messages for prompt in scored]
+    else:
+        assert benchmark.by_generation() == benchmark
+
+
+@pytest.mark.parametrize("name", plugins.names("benchmark"))
+def test_a_benchmark_has_a_card_a_table_can_be_made_of(name: str) -> None:
+    card = plugins.card_of("benchmark", name)
+    assert card
+    assert card.about
+    headings = {heading for heading, _ in card.sections()}
+    assert headings >= {"Source", "Licence", "Size", "Cluster", "Positive", "Weaknesses"}
+    assert not any(text.endswith(".") for _, text in card.sections()), "they stand in the cells of a table"
+    shown = " ".join(" ".join(plugins.describe("benchmark", name)).split())
+    for heading, text in (("", card.about), *card.sections()):
+        assert " ".join(text.split()) in shown, heading
+    judges = plugins.plugin_class("benchmark", name).judges
+    assert judges
+    assert all(judge in plugins.names("judge") for judge in judges)
+
+
+FILES = [name for name in plugins.names("benchmark") if plugins.plugin_class("benchmark", name).example]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from aftertune.data.datasets import Dataset
+from aftertune.errors import UsageError
 from aftertune.plugins import Plugin
 from aftertune.records import Conversation, Metric, Person, Prompt
 
+ScoredBy = Literal["log_probability", "generation", "both"]
+"""What is read: the log-probabilities that the model gives to options, the answer that it generates, or both."""
 TEXT_JUDGES = ("refusal", "coherence", "leak", "script")
 """Judges of a benchmark that asks for free text."""
 
@@ -32,25 +35,29 @@ class BenchmarkContext:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Prompts of two classes that are read by signal detection: should the model share, or withhold?"""
+    """Two subsets that signal detection reads as one: in one it is right to share, in the other to withhold.
+
+    Their answers are judged on the axes `accuracy` (by generation) and `choice` (by log-probability).
+    """
 
     name: str
     """E.g. `vignette`: the measures are called `d-prime, vignette` and `criterion, vignette`."""
     share: str
-    """Subset whose right answer is to share."""
+    """Subset in which sharing is right."""
     withhold: str
-    """Subset whose right answer is to withhold."""
+    """Subset in which withholding is right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accumulation:
-    """Private attributes that count once however often they are given away."""
+    """A subset whose disclosures are summed over all answers, beyond the share of answers that disclose something."""
 
     subset: str
-    """Whose answers are read."""
+    """Its answers are read."""
     measure: Literal["violation", "leak rate"]
-    """`violation`: per profile, the share of private attributes ever revealed (CIMemories). `leak rate`: over all
-    replies, and over those that act (PrivacyLens)."""
+    """`violation` (CIMemories): per cluster, the share of private items revealed in any answer; the items of a prompt
+    stand in `expect["shared"]["private"]`. `leak rate` (PrivacyLens): over all answers, and over those that act; it
+    needs the axes `privacy` and `helpfulness`."""
 
 
 class Benchmark(Plugin, ABC):
@@ -59,14 +66,13 @@ class Benchmark(Plugin, ABC):
     kind: ClassVar[str] = "benchmark"
     needs: ClassVar[frozenset[str]] = frozenset()
     """Names of `BenchmarkContext` fields that must not be empty."""
-    max_new_tokens: ClassVar[int] = 256
-    """Where a response is cut."""
     judges: ClassVar[tuple[str, ...]] = TEXT_JUDGES
     """Who reads its answers when it is asked as a suite."""
-    datasets: ClassVar[Mapping[str, Dataset]] = {}
-    """Variant -> where each file that it reads comes from; empty for a benchmark without files."""
     example: ClassVar[Mapping[str, str]] = {}
-    """File name -> made-up content in its format, by which the tests read it and gated formats are shown."""
+    """File name -> made-up content in its format: what the tests read, and how a gated format is shown."""
+
+    def __post_init__(self) -> None:
+        """Refuse parameters that cannot be honoured. Raises UsageError."""
 
     @property
     @abstractmethod
@@ -79,19 +85,31 @@ class Benchmark(Plugin, ABC):
         """What is reported, with the direction that is worse."""
 
     @property
+    def max_new_tokens(self) -> int:
+        """Where a response is cut."""
+        return 256
+
+    @property
+    def datasets(self) -> Mapping[str, Dataset]:
+        """Variant -> where each file that it reads comes from; empty for a benchmark without files."""
+        return {}
+
+    @property
     def probes(self) -> tuple[Probe, ...]:
         """Pairs of subsets that are read by d-prime and criterion; see `deciding/measures.py`."""
         return ()
 
     @property
     def accumulations(self) -> tuple[Accumulation, ...]:
-        """Subsets that are read by what was ever given away; see `deciding/measures.py`."""
+        """Subsets whose disclosures are summed over all answers; see `deciding/measures.py`."""
         return ()
 
     @property
-    def scored_by(self) -> Literal["generation", "logprobs", "both"]:
-        """Whether prompts ask for answers, for the log-probabilities of options (the backend needs the capability
-        `beginnings`), or for both."""
+    def scored_by(self) -> ScoredBy:
+        """What is read; log-probabilities need a backend with the capability `beginnings`.
+
+        Where it can be `both`, it is a parameter of this name.
+        """
         return "generation"
 
     @property
@@ -99,8 +117,11 @@ class Benchmark(Plugin, ABC):
         """Whether it can be asked by log-probabilities at all, however it is asked here."""
         return False
 
-    def by_generation(self) -> Benchmark:
-        """Return the same benchmark asked by generation alone, for a backend without log-probabilities."""
+    def by_generation(self) -> Self:
+        """Return the benchmark as a backend without log-probabilities can ask it: `both` becomes `generation`.
+
+        One that is scored by log-probabilities alone is returned as it is, and such a backend refuses it.
+        """
         return self
 
     def files(self) -> tuple[Path, ...]:
@@ -109,4 +130,17 @@ class Benchmark(Plugin, ABC):
 
     @abstractmethod
     def prompts(self, context: BenchmarkContext) -> Sequence[Prompt]:
-        """Return the prompts in a fixed order, ids unique. Raises DataError where the data is missing or broken."""
+        """Return the prompts in a fixed order, ids unique, `expect` of plain JSON values.
+
+        Raises DataError where the data is missing or broken.
+        """
+
+    def check_choice(self, parameter: str, value: str, known: Iterable[str]) -> None:
+        """Raise UsageError where a parameter's value is none of the known words."""
+        if value not in known:
+            raise UsageError(f"{self.name}: {parameter} = {value!r} is not one of {', '.join(map(repr, known))}")
+
+    def check_limit(self, limit: int) -> None:
+        """Raise UsageError for a `limit` that is no number of prompts."""
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+            raise UsageError(f"{self.name}: limit = {limit!r}: give a whole number of prompts per subset, 0 for all")

@@ -34,13 +34,11 @@ def show(
 
     if kind == "benchmark" and name in suites.lists():
         part = suites.benchmark(name)
-        spec = plugins.load("benchmark", part.name, part.parameters).spec
-        print(f"benchmark {name} (a list of prompts, read by prompt_list)\n\n{spec.title}\n")
-        for word, text in spec.words.items():
-            if word != "title" and text:
-                print(f"{word.capitalize()}: {text}")
-        return
-    for line in plugins.describe(kind, name):
+        print(f"benchmark {name} (a list of prompts, read by {part.name})")
+        lines = plugins.describe(kind, part.name, part.parameters)[1:]
+    else:
+        lines = plugins.describe(kind, name)
+    for line in lines:
         print(line)
 
 

@@ -1,31 +1,35 @@
-"""Bring public data sets from their datasets into the cache (`aftertune fetch`): checked, whole, or not at all."""
+"""Bring public data sets from where they are published into the cache (`aftertune fetch`): checked, whole, or not.
+
+httpx carries it: it follows redirects without handing a token to another host, and notices a body that is cut short.
+Most of the data sets are files of GitHub repositories, so a client of the Hugging Face hub would be a second way beside
+this one, and neither knows pins or refuses within seconds where the machine is offline.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import http.client
-import json
 import os
 import socket
-import ssl
 import threading
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+import httpx
 
 from aftertune import plugins
+from aftertune.asking.benchmark import Benchmark
 from aftertune.data import datasets
-from aftertune.data.datasets import Dataset, RemoteFile
-from aftertune.errors import FetchError, UsageError
-from aftertune.files import write
+from aftertune.data.datasets import Dataset, Download, RemoteFile
+from aftertune.errors import FetchError, UsageError, near
+from aftertune.files import as_json, write
 from aftertune.studies import suites
 
 REACH = 1.5
-"""Seconds in which a home must take a connection, else this machine counts as offline."""
+"""Seconds in which a host must take a connection, else this machine counts as offline."""
 PATIENCE = 30.0
 """Seconds without a byte after which a download is given up."""
 MOST = 1 << 30
@@ -34,12 +38,12 @@ _CHUNK = 1 << 16
 _HUB = "huggingface.co"
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with a file's name, the bytes that are here, and in all (None where the home does not say)."""
+"""Called with a file's name, the bytes that are here, and in all (None where the host does not say)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """A file that is here now."""
+class LocalFile:
+    """A file of a data set that is here now."""
 
     path: Path
     sha256: str
@@ -51,7 +55,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class Entry:
     """A data set, or one variant of it, that can be fetched."""
 
     name: str
@@ -64,27 +68,27 @@ class Offered:
     here: bool
 
 
-def catalogue() -> list[Offered]:
+def catalogue() -> list[Entry]:
     """Return every data set that can be fetched, with whether it is here."""
-    found = []
+    entries = []
     for name in suites.names():
-        for variant, home in _datasets(name).items():
+        for variant, dataset in _datasets(name).items():
             label = f"{name}/{variant}" if variant else name
-            have = datasets.recorded(datasets.folder(name, variant))
-            here = all(file.name in have for file in home.files)
-            pinned = all(file.sha256 for file in home.files)
-            found.append(Offered(label, home.licence, home.page, bool(home.access), pinned, here))
-    return found
+            record = datasets.downloads(datasets.folder(name, variant))
+            here = all(file.name in record for file in dataset.files)
+            pinned = all(file.sha256 for file in dataset.files)
+            entries.append(Entry(label, dataset.licence, dataset.page, bool(dataset.access), pinned, here))
+    return entries
 
 
 def _datasets(name: str) -> Mapping[str, Dataset]:
     part = suites.benchmark(name)
-    found: Mapping[str, Dataset] = getattr(plugins.load("benchmark", part.name, part.parameters), "datasets", {})
-    return found
+    benchmark: Benchmark = plugins.load("benchmark", part.name, part.parameters)
+    return benchmark.datasets
 
 
-def fetch(name: str, progress: Progress = lambda *_: None) -> list[Fetched]:
-    """Bring a benchmark's files, or a bundled list's, from their home into the cache.
+def fetch(name: str, progress: Progress = lambda *_: None) -> list[LocalFile]:
+    """Bring a benchmark's files, or a bundled list's, from where they are published into the cache.
 
     `name` may name a variant (`sorry_bench/202406`); without one the first is fetched, which the benchmark reads by
     default. What is here already is checked and left. Raises UsageError for an unknown name, FetchError in one line
@@ -96,152 +100,143 @@ def fetch(name: str, progress: Progress = lambda *_: None) -> list[Fetched]:
     if not known:
         raise UsageError(f"{base}: has nothing to fetch; it ships with aftertune")
     if variant not in known and variant:
-        raise UsageError(f"{base} has no variant '{variant}'{plugins.near(variant, list(known))}")
+        raise UsageError(f"{base} has no variant '{variant}'{near(variant, list(known))}")
     variant = variant or next(iter(known))
-    return fetch_home(base, variant, known[variant], progress)
+    return fetch_dataset(base, variant, known[variant], progress)
 
 
-def fetch_home(name: str, variant: str, home: Dataset, progress: Progress = lambda *_: None) -> list[Fetched]:
-    """Bring the files of one home into the folder of a data set's variant; as `fetch`."""
-    place = datasets.folder(name, variant)
-    record = datasets.recorded(place)
-    done: list[Fetched] = []
-    if not home.page and not all(file.name in record for file in home.files):
+def fetch_dataset(name: str, variant: str, dataset: Dataset, progress: Progress = lambda *_: None) -> list[LocalFile]:
+    """Bring the files of a data set into the folder of its variant; as `fetch`."""
+    folder = datasets.folder(name, variant)
+    record = datasets.downloads(folder)
+    if not dataset.page and not all(file.name in record for file in dataset.files):
         raise UsageError(f"{name}: its list names no home; give its file or folder as `path`")
-    for file in home.files:
-        path = place / file.name
-        row = record.get(file.name, {})
-        if row.get("url") == file.url and path.is_file():
-            digest = datasets.sha256(path)
-            if digest == (file.sha256 or row.get("sha256")):
-                done.append(Fetched(path, digest, path.stat().st_size, bool(file.sha256), new=False))
-                continue
-        if home.access and not _token():
-            raise FetchError(f"{file.name} is gated: {home.access}; then fetch again")
-        _make(path.parent)
-        digest, size = _download(file, path, home, progress)
-        done.append(Fetched(path, digest, size, bool(file.sha256), new=True))
-        record[file.name] = {"url": file.url, "sha256": digest, "bytes": size}
-        write(place / datasets.RECORD, (json.dumps(record, indent=1) + "\n").encode())
-    return done
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FetchError(f"{folder}: cannot make the folder: {error.strerror}; set AFTERTUNE_CACHE") from None
+    files = []
+    for file in dataset.files:
+        path = folder / file.name
+        new = file.name not in record or not record[file.name].matches(file, path)
+        if new:
+            if dataset.access and not _token():
+                raise FetchError(f"{file.name} is gated: {dataset.access}; then fetch again")
+            record[file.name] = _download(file, path, dataset, progress)
+            rows = {each: dataclasses.asdict(download) for each, download in record.items()}
+            write(folder / datasets.RECORD, as_json(rows))
+        download = record[file.name]
+        files.append(LocalFile(path, file.sha256 or download.sha256, download.bytes, bool(file.sha256), new))
+    return files
 
 
 # ---------------------------------------------------------------------------------------------- one file
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never hands a token to another host, nor leaves https for http."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:  # fmt: skip
-        old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        if old.scheme == "https" and new.scheme != "https":
-            raise FetchError(f"{req.full_url}: its home redirects to {new.scheme}://{new.netloc}, which is not secure")
-        made = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if made is not None and old.netloc != new.netloc:
-            made.remove_header("Authorization")
-        return made
-
-
-def _download(file: RemoteFile, path: Path, home: Dataset, progress: Progress) -> tuple[str, int]:
-    """Bring one file; its SHA-256 and size in bytes. Only a whole and right file gets its name."""
-    _online(file.url)
+def _download(file: RemoteFile, path: Path, dataset: Dataset, progress: Progress) -> Download:
+    """Bring one file. Only a whole and right file gets its name. Raises FetchError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FetchError(f"{path.parent}: cannot make the folder: {error.strerror}; set AFTERTUNE_CACHE") from None
+    _check_reachable(file.url)
+    headers = {"User-Agent": "aftertune", "Accept-Encoding": "identity"}
+    if _token() and urllib.parse.urlsplit(file.url).hostname == _HUB:
+        headers["Authorization"] = f"Bearer {_token()}"
+    hooks = {"request": [_stay_secure(file)]}
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with _open(file, home) as reply, scratch.open("wb") as out:
-            digest, size = _copy(file, reply, out, progress)
-        if file.sha256 and digest != file.sha256:
+        with (
+            httpx.Client(follow_redirects=True, timeout=PATIENCE, event_hooks=hooks) as http,
+            http.stream("GET", file.url, headers=headers) as reply,
+        ):
+            _check_status(file, dataset, reply.status_code)
+            download = _copy(file, reply, scratch, progress)
+        if file.sha256 and download.sha256 != file.sha256:
             raise FetchError(
-                f"{file.url}: not the file that was pinned: SHA-256 {digest[:16]}..., expected {file.sha256[:16]}...; "
-                f"nothing was kept. If its home has changed it on purpose, fetch it by hand and give it as `path`"
+                f"{file.url}: not the file that was pinned: SHA-256 {download.sha256[:16]}..., expected "
+                f"{file.sha256[:16]}...; nothing was kept. If its home has changed it on purpose, fetch it by hand and "
+                f"give it as `path`"
             )
         scratch.replace(path)
-    except (TimeoutError, ConnectionError, ssl.SSLError, urllib.error.URLError, http.client.HTTPException) as error:
-        raise FetchError(f"{file.url}: {_reason(error)}; try again") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:160]
+        raise FetchError(f"{file.url}: {reason}; try again") from None
+    except (ImportError, ValueError) as error:  # what httpx makes of the variables that name a proxy
+        raise FetchError(f"{file.url}: cannot go through the proxy of this machine: {error}") from None
     except OSError as error:
         raise FetchError(f"{path}: cannot write: {error.strerror or error}; set AFTERTUNE_CACHE") from None
     finally:
         scratch.unlink(missing_ok=True)
-    return digest, size
+    return download
 
 
-def _open(file: RemoteFile, home: Dataset) -> http.client.HTTPResponse:
-    request = urllib.request.Request(file.url, headers={"User-Agent": "aftertune"})
-    if _token() and urllib.parse.urlsplit(file.url).hostname == _HUB:
-        request.add_header("Authorization", f"Bearer {_token()}")
-    try:
-        reply: http.client.HTTPResponse = urllib.request.build_opener(_Redirects).open(request, timeout=PATIENCE)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in (401, 403) and home.access:
-            raise FetchError(f"{file.name} is gated ({error.code}): {home.access}; then fetch again") from None
-        what = {401: "its home wants a log-in", 403: "its home refuses", 404: "is not at its home any more"}
-        raise FetchError(
-            f"{file.url}: {what.get(error.code, 'its home failed')} ({error.code}); see {home.page}, or give the file "
-            f"as `path`"
-        ) from None
-    return reply
+def _stay_secure(file: RemoteFile) -> Callable[[httpx.Request], None]:
+    """Return what refuses a redirect that leaves https for http."""
+
+    def check(request: httpx.Request) -> None:
+        if file.url.startswith("https:") and request.url.scheme != "https":
+            where = f"{request.url.scheme}://{request.url.host}"
+            raise FetchError(f"{file.url}: its home redirects to {where}, which is not secure")
+
+    return check
+
+
+def _check_status(file: RemoteFile, dataset: Dataset, code: int) -> None:
+    if code < 300:
+        return
+    if code in (401, 403) and dataset.access:
+        raise FetchError(f"{file.name} is gated ({code}): {dataset.access}; then fetch again")
+    what = {401: "its home wants a log-in", 403: "its home refuses", 404: "is not at its home any more"}
+    raise FetchError(
+        f"{file.url}: {what.get(code, 'its home failed')} ({code}); see {dataset.page}, or give the file as `path`"
+    )
 
 
 def _token() -> str:
     return os.environ.get("HF_TOKEN", "").strip()
 
 
-def _copy(file: RemoteFile, reply: http.client.HTTPResponse, out: IO[bytes], progress: Progress) -> tuple[str, int]:
+def _copy(file: RemoteFile, reply: httpx.Response, scratch: Path, progress: Progress) -> Download:
     length = reply.headers.get("Content-Length", "")
     total = int(length) if length.isdecimal() else None
     hasher, size = hashlib.sha256(), 0
     progress(file.name, 0, total)
-    while chunk := reply.read(_CHUNK):
-        size += len(chunk)
-        if size > MOST:
-            raise FetchError(f"{file.url}: over {MOST >> 30} GiB and not at its end; given up")
-        hasher.update(chunk)
-        out.write(chunk)
-        progress(file.name, size, total)
-    if total is not None and size != total:
-        raise FetchError(f"{file.url}: cut short: {size:,} of {total:,} bytes came; nothing was kept, try again")
-    out.flush()
-    os.fsync(out.fileno())
-    return hasher.hexdigest(), size
+    with scratch.open("wb") as out:
+        try:
+            for chunk in reply.iter_bytes(_CHUNK):
+                size += len(chunk)
+                if size > MOST:
+                    raise FetchError(f"{file.url}: over {MOST >> 30} GiB and not at its end; given up")
+                hasher.update(chunk)
+                out.write(chunk)
+                progress(file.name, size, total)
+        except httpx.RemoteProtocolError as error:
+            raise FetchError(f"{file.url}: cut short: {error}; nothing was kept, try again") from None
+        out.flush()
+        os.fsync(out.fileno())
+    return Download(file.url, hasher.hexdigest(), size)
 
 
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    return " ".join(f"{type(error).__name__} {reason}".split())[:160]
-
-
-def _online(url: str) -> None:
-    """Raise FetchError within two seconds where the home, or the proxy in front of it, cannot be reached."""
+def _check_reachable(url: str) -> None:
+    """Raise FetchError within two seconds where the host, or the proxy in front of it, cannot be reached."""
     parts = urllib.parse.urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on"):
         raise FetchError(f"offline: HF_HUB_OFFLINE is set, so nothing is fetched from {host}")
-    proxy = urllib.request.getproxies().get(parts.scheme, "")
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all", "")
     if proxy and not urllib.request.proxy_bypass(host):
         via = urllib.parse.urlsplit(proxy if "//" in proxy else f"//{proxy}")
         host, port = via.hostname or host, via.port or 80
-    reached: list[bool] = []
+    reached = threading.Event()
 
     def knock() -> None:
-        # In a thread of its own: looking a name up knows no time limit.
         try:
             socket.create_connection((host, port), timeout=REACH).close()
         except OSError:
             return
-        reached.append(True)
+        reached.set()
 
+    # In a thread of its own: looking a name up knows no time limit.
     thread = threading.Thread(target=knock, daemon=True)
     thread.start()
     thread.join(REACH)
-    if not reached:
+    if not reached.is_set():
         raise FetchError(f"offline: {host} cannot be reached, so nothing is fetched; give the file as `path` instead")

@@ -1,8 +1,7 @@
-"""Where a public data set comes from, and where it lies on this machine once `aftertune fetch` has brought it."""
+"""Public data sets: where each is published, and where it lies on this machine once `aftertune fetch` has run."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import urllib.parse
@@ -11,22 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aftertune.errors import DataError
+from aftertune.files import checksum
 
 RECORD = "fetched.json"
-"""Written last into a data set's folder: file -> its URL, SHA-256 and bytes. What is not in it was not fetched."""
+"""Written last into a data set's folder: file -> its `Download`. What is not in it was not fetched."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """One file of a data set, at its home."""
+    """One file of a data set, and where it is published."""
 
     name: str
-    """Its name on this machine, with folders where the home has files of one name in several."""
+    """Its name on this machine, with folders where the data set has files of one name in several."""
     url: str
     """With the revision in it."""
     sha256: str = ""
-    """Of the content that was read when this was written; empty where nobody has: the first fetch is trusted, and its
-    hash recorded."""
+    """The pin: of the content that was read when this was written. Empty where nobody has read it: then the first fetch
+    is trusted, and its hash recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +34,43 @@ class Dataset:
     """Where a data set, or one variant of it, comes from."""
 
     page: str
-    """For people."""
+    """For people; empty where none is known."""
     licence: str
     files: tuple[RemoteFile, ...]
     access: str = ""
     """How to get access; empty where anybody may fetch it."""
 
 
-def github(repository: str, revision: str, files: Mapping[str, str], licence: str, access: str = "") -> Dataset:
-    """Return the home of files (path -> SHA-256, empty where unknown) of a GitHub repository at a revision."""
-    root = f"https://raw.githubusercontent.com/{repository}/{revision}"
+def github(
+    repository: str, revision: str, files: Mapping[str, str], licence: str, access: str = "", folder: str = ""
+) -> Dataset:
+    """Return files (path below `folder` -> SHA-256, empty where nobody knows it) of a GitHub repository's revision."""
+    root = "/".join(filter(None, ("https://raw.githubusercontent.com", repository, revision, folder)))
     return Dataset(f"https://github.com/{repository}", licence, _remote(root, files), access)
 
 
 def hub(repository: str, revision: str, files: Mapping[str, str], licence: str, access: str = "") -> Dataset:
-    """Return the home of files (path -> SHA-256, empty where unknown) of a data set on the Hugging Face hub."""
+    """Return files (path -> SHA-256, empty where nobody knows it) of a data set on the Hugging Face hub."""
     page = f"https://huggingface.co/datasets/{repository}"
     return Dataset(page, licence, _remote(f"{page}/resolve/{revision}", files), access)
 
 
+def unpublished(files: Mapping[str, str], licence: str, access: str = "") -> Dataset:
+    """Return files that nobody knows a public copy of: they cannot be fetched, only named by `path`."""
+    return Dataset("", licence, _remote("", files), access)
+
+
 def _remote(root: str, files: Mapping[str, str]) -> tuple[RemoteFile, ...]:
-    short = [path.rpartition("/")[2] for path in files]
-    alone = len(set(short)) == len(short)
+    names = [path.rpartition("/")[2] for path in files]
+    unique = len(set(names)) == len(names)
     return tuple(
-        RemoteFile(name if alone else path, f"{root}/{urllib.parse.quote(path)}", digest)
-        for name, (path, digest) in zip(short, files.items(), strict=True)
+        RemoteFile(name if unique else path, f"{root}/{urllib.parse.quote(path)}", digest)
+        for name, (path, digest) in zip(names, files.items(), strict=True)
     )
 
 
 def hub_split(repository: str, config: str, split: str, licence: str, access: str = "") -> Dataset:
-    """Return the home of one split of any hub data set: the Parquet file that the hub itself keeps of it."""
+    """Return one split of any hub data set: the Parquet file that the hub itself keeps of it."""
     page = f"https://huggingface.co/datasets/{repository}"
     url = f"{page}/resolve/refs%2Fconvert%2Fparquet/{config}/{split}/0000.parquet"
     return Dataset(page, licence, (RemoteFile(f"{split}.parquet", url),), access)
@@ -77,53 +84,58 @@ def gated(page: str) -> str:
 # ---------------------------------------------------------------------------------------------- this machine
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What is recorded of a file when it is fetched."""
+
+    url: str
+    sha256: str
+    bytes: int
+
+    def matches(self, file: RemoteFile, path: Path) -> bool:
+        """Return whether a file on this machine is what was fetched from the URL, and has the pinned hash if any."""
+        return self.url == file.url and path.is_file() and checksum(path) == (file.sha256 or self.sha256)
+
+
 def cache() -> Path:
     """Return the folder of everything fetched: the variable AFTERTUNE_CACHE, else `~/.cache/aftertune`."""
-    given = os.environ.get("AFTERTUNE_CACHE", "").strip()
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "aftertune"
+    variable = os.environ.get("AFTERTUNE_CACHE", "").strip()
+    return Path(variable).expanduser() if variable else Path.home() / ".cache" / "aftertune"
 
 
 def folder(name: str, variant: str) -> Path:
-    """Return where a data set's variant lies once it is fetched."""
+    """Return the folder of a data set's variant, once it is fetched."""
     return cache() / "data" / name / (variant or "all")
 
 
-def recorded(place: Path) -> dict[str, dict[str, object]]:
-    """Return what a data set's folder says was fetched into it; empty where nothing was, or the record is damaged."""
+def downloads(folder: Path) -> dict[str, Download]:
+    """Return what was fetched into a data set's folder, by file; empty where nothing was, or the record is damaged."""
     try:
-        found = json.loads((place / RECORD).read_text(encoding="utf-8"))
-        return {str(key): dict(value) for key, value in found.items()}
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return {str(file): Download(**row) for file, row in record.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def locate(name: str, variant: str, home: Dataset) -> dict[str, Path]:
+def locate(name: str, variant: str, dataset: Dataset) -> dict[str, Path]:
     """Return file name -> path of every file of a fetched data set.
 
     Raises DataError in one line that says what to do: fetch it (or how to get access first) where it is not here, fetch
     it again where the pin has changed since or a file is not what was fetched.
     """
-    place = folder(name, variant)
+    root = folder(name, variant)
     label = f"{name}/{variant}" if variant else name
-    have = recorded(place)
-    found = {}
-    for file in home.files:
-        row = have.get(file.name)
-        path = place / file.name
-        if row is None or not path.is_file():
-            first = f"{home.access[0].upper()}{home.access[1:]}; then run" if home.access else "Run"
+    record = downloads(root)
+    paths = {}
+    for file in dataset.files:
+        path = root / file.name
+        if file.name not in record or not path.is_file():
+            first = f"{dataset.access[0].upper()}{dataset.access[1:]}; then run" if dataset.access else "Run"
             raise DataError(
                 f"{label}: {file.name} is not here. {first} `aftertune fetch {label}`, or give its file or folder as "
                 f"`path` in a design"
             )
-        digest = sha256(path)
-        if row.get("url") != file.url or digest != (file.sha256 or row.get("sha256")):
+        if not record[file.name].matches(file, path):
             raise DataError(f"{path}: not the file that is pinned or was fetched; run `aftertune fetch {label}` again")
-        found[file.name] = path
-    return found
-
-
-def sha256(path: Path) -> str:
-    """Return a file's SHA-256 as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        paths[file.name] = path
+    return paths

@@ -30,8 +30,14 @@ def read(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, Any]]
     for line, row in rows:
         for name in required:
             if name not in row:
-                raise DataError(f"{path}:{line}: no column '{name}' (there: {', '.join(map(str, row))[:200]})")
+                there = ", ".join(map(str, row))[:200]
+                raise DataError(f"{location(path, line)}: no column '{name}' (there: {there})")
     return rows
+
+
+def location(path: Path, line: int) -> str:
+    """Return where a row that `read` numbers stands, for error messages: `file:line`, or `file: item 3` of a list."""
+    return f"{path}: item {line}" if path.suffix.lower() == ".json" else f"{path}:{line}"
 
 
 def check(path: Path) -> None:
@@ -74,7 +80,7 @@ def _guarded(value: Any) -> Any:
 
 
 def _unguarded(value: Any) -> Any:
-    """Return what `_guarded` was given."""
+    """Undo `_guarded`."""
     guarded = isinstance(value, str) and value.startswith("'") and _FORMULA.match(value)
     return value[1:] if guarded else value
 
@@ -89,9 +95,9 @@ def whole(value: Any) -> Any:
 
 
 def _loaded(text: str) -> Any:
-    found = json.loads(text)
+    value = json.loads(text)
     # Nearly no file spells surrogates, and those that do hold pairs mostly.
-    return whole(found) if "\\ud" in text or "\\uD" in text else found
+    return whole(value) if "\\ud" in text or "\\uD" in text else value
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -109,12 +115,12 @@ def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    found = document(path)
-    if not isinstance(found, list):
-        raise DataError(f"{path}: expected a list of objects, found {type(found).__name__}")
-    for number, row in enumerate(found, start=1):
+    rows = document(path)
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: expected a list of objects, found {type(rows).__name__}")
+    for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
-            raise DataError(f"{path}: item {number}: expected an object, found {type(row).__name__}")
+            raise DataError(f"{location(path, number)}: expected an object, found {type(row).__name__}")
         yield number, row
 
 
@@ -133,10 +139,10 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     try:
-        found = pq.read_table(path)
+        table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file: {str(error)[:120]}") from None
-    yield from enumerate(found.to_pylist(), start=1)
+    yield from enumerate(table.to_pylist(), start=1)
 
 
 _PARSERS = {".csv": _csv, ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}

@@ -12,10 +12,9 @@ from typing import Any
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import registry_file
-from aftertune.pii.collect import collect
-from aftertune.pii.mask import placeholder
-from aftertune.pii.match import Match, match
-from aftertune.pii.registry import Registry
+from aftertune.pii.policy import placeholder
+from aftertune.pii.leaks import Leaks, leaks_in
+from aftertune.pii.registry import Hit, Registry, collect
 from aftertune.plugins import load
 from aftertune.variants.corpus import Corpus
 
@@ -77,7 +76,7 @@ class ResponseMatch:
 
     row: int
     """Number of the row, from 0."""
-    match: Match
+    match: Leaks
     text: str
 
     def to_json(self, *, reveal: bool = False) -> dict[str, Any]:
@@ -92,7 +91,7 @@ class ResponseMatch:
 
     def hits(self, *, reveal: bool = False) -> list[ShownHit]:
         """Return the values given away, then those echoed, as placeholders unless `reveal`."""
-        labelled = [(hit, "registry") for hit in self.match.given] + [(hit, "echoed") for hit in self.match.echoed]
+        labelled = [(hit, "registry") for hit in self.match.leaked] + [(hit, "echoed") for hit in self.match.echoed]
         return [
             ShownHit(
                 type=hit.type,
@@ -128,7 +127,7 @@ def match_table(
             if row.get(column) is not None and not isinstance(row[column], str):
                 raise DataError(f"{responses}:{line}: {column} is not text")
         text = row["response"] or ""
-        matches.append(ResponseMatch(index, match(registry, text, row.get("prompt") or ""), text))
+        matches.append(ResponseMatch(index, leaks_in(registry, text, row.get("prompt") or ""), text))
         if len(matches) % EVERY == 0:
             progress("responses", len(matches), len(table))
     return matches
@@ -141,7 +140,7 @@ def counts_of(registry: Registry) -> dict[str, Any]:
         "id": registry.id,
         "values": len(registry),
         "owners": len({entry.owner for entry in registry.entries}),
-        "mentions": sum(len(entry.places) for entry in registry.entries),
+        "mentions": sum(len(entry.positions) for entry in registry.entries),
         "types": dict(sorted(types.items())),
     }
 
@@ -149,7 +148,7 @@ def counts_of(registry: Registry) -> dict[str, Any]:
 def summary(matches: list[ResponseMatch]) -> dict[str, Any]:
     """Return as a JSON object the responses by label, the values given away by type, and the number of owners."""
     labels = Counter(one.match.label for one in matches)
-    given_away = [hit for one in matches for hit in one.match.given]
+    given_away = [hit for one in matches for hit in one.match.leaked]
     return {
         "responses": len(matches),
         "labels": {label: labels[label] for label in ("registry", "echoed", "invented", "none")},

@@ -4,73 +4,158 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from aftertune.data.datasets import Dataset, github, hub, hub_split
+from aftertune import toml_records
+from aftertune.data.datasets import Dataset, github, hub, hub_split, unpublished
 from aftertune.errors import DataError, UsageError, near
+from aftertune.plugins import Card
 
-_WORDS = ("title", "source", "licence", "size", "cluster", "positive", "weaknesses", "notes")
-_KEYS: Mapping[str, tuple[str, ...]] = {
-    "home": ("github", "hub", "revision", "config", "split", "files", "access"),
-    "columns": ("prompt", "id", "category", "cluster", "context", "subset", "options", "answer", "carry"),
-    "harm": ("harmful", "harmless"),
-    "subsets": (),
-    "filter": (),
-}
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """The table `[home]`: the repository that a list's data come from."""
+
+    github: str = ""
+    hub: str = ""
+    revision: str = "main"
+    config: str = "default"
+    """Of a hub data set without `files`, whose Parquet copy is read."""
+    split: str = "test"
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Path -> SHA-256, empty where nobody knows it."""
+    access: str = ""
+    """How to get access, for a gated data set."""
+
+    def dataset(self, licence: str) -> Dataset:
+        """Return where each file comes from; without a repository, the names of the files alone."""
+        if self.github:
+            return github(self.github, self.revision, self.files, licence, self.access)
+        if self.hub and self.files:
+            return hub(self.hub, self.revision, self.files, licence, self.access)
+        if self.hub:
+            return hub_split(self.hub, self.config, self.split, licence, self.access)
+        return unpublished(self.files, licence, self.access)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The table `[columns]`: what each column of the data means; an empty name is a column that the data has not.
+
+    `category` and `cluster` may be `@file` or `@folder`: where the row was read.
+    """
+
+    prompt: str = ""
+    id: str = ""
+    category: str = ""
+    cluster: str = ""
+    context: str = ""
+    """Put before the prompt."""
+    subset: str = ""
+    options: str = ""
+    answer: str = ""
+    carry: tuple[str, ...] = ()
+    """Taken into `expect`."""
+
+    def read_from_rows(self) -> tuple[str, ...]:
+        """Return the columns that cannot stand for where a row was read."""
+        return (self.prompt, self.id, self.context, self.subset, self.options, self.answer, *self.carry)
+
+    def names(self) -> tuple[str, ...]:
+        """Return every column that is named."""
+        return tuple(name for name in (*self.read_from_rows(), self.category, self.cluster) if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """The table `[harm]`: subsets that an aligned model refuses, and subsets that it answers."""
+
+    harmful: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the TOML holds."""
+
+    title: str = ""
+    source: str = ""
+    licence: str = ""
+    size: str = ""
+    cluster: str = ""
+    positive: str = ""
+    weaknesses: str = ""
+    notes: str = ""
+    home: Home = Home()
+    columns: Columns = Columns()
+    harm: Harm = Harm()
+    subsets: Mapping[str, str] = field(default_factory=lambda: {"*": "all"})
+    """Value of the subset column -> subset; `*` stands for every other value."""
+    filter: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column -> values of the rows that are asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
-    """A list's TOML, read and checked."""
+    """A list, read from its TOML and checked."""
 
     name: str
     path: Path | None
     """Of the TOML; None for one that ships."""
-    title: str
-    words: Mapping[str, str]
-    """What the card says: source, licence, size, cluster, positive, weaknesses, notes."""
-    home: Dataset
-    prompt: str
-    id: str
-    category: str
-    cluster: str
-    context: str
-    subset: str
-    options: str
-    answer: str
-    carry: tuple[str, ...]
-    subsets: Mapping[str, str]
-    """Value of the subset column -> subset; `*` stands for every other value."""
-    harmful: tuple[str, ...]
-    harmless: tuple[str, ...]
-    neutral: tuple[str, ...]
-    """Subsets that are neither."""
-    filter: Mapping[str, tuple[str, ...]]
-    """Column -> values of the rows that are kept."""
+    toml: Contents
 
-    def columns(self) -> tuple[str, ...]:
+    @property
+    def card(self) -> Card:
+        """What the TOML says of the list."""
+        toml = self.toml
+        return Card(
+            toml.title or self.name,
+            toml.source,
+            toml.licence,
+            toml.size,
+            toml.cluster,
+            toml.positive,
+            weaknesses=toml.weaknesses,
+            notes=toml.notes,
+        )
+
+    @property
+    def dataset(self) -> Dataset:
+        """Where the data come from."""
+        return self.toml.home.dataset(self.toml.licence)
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets, in the order of the TOML."""
+        return tuple(dict.fromkeys(self.toml.subsets.values()))
+
+    @property
+    def neutral(self) -> tuple[str, ...]:
+        """Subsets that an aligned model neither must refuse nor must answer."""
+        harm = self.toml.harm
+        return tuple(subset for subset in self.subsets if subset not in (*harm.harmful, *harm.harmless))
+
+    def required_columns(self) -> tuple[str, ...]:
         """Return the columns that every row must have."""
-        named = (self.prompt, self.id, self.category, self.cluster, self.context, self.subset, self.options,
-                 self.answer, *self.carry, *self.filter)  # fmt: skip
-        return tuple(dict.fromkeys(name for name in named if name and not name.startswith("@")))
+        columns = (*self.toml.columns.names(), *self.toml.filter)
+        return tuple(dict.fromkeys(column for column in columns if not column.startswith("@")))
 
     def subset_of(self, where: str, row: Mapping[str, Any]) -> str:
         """Return the subset of a row. Raises DataError for a value that the TOML does not name."""
-        if not self.subset:
-            return self.subsets["*"]
-        value = str(row[self.subset]).strip()
-        if value in self.subsets:
-            return self.subsets[value]
-        if "*" not in self.subsets:
-            known = ", ".join(self.subsets)
-            raise DataError(f"{where}: {self.subset} is '{value[:40]}', which the list does not name ({known})")
-        return self.subsets["*"]
+        column, subsets = self.toml.columns.subset, self.toml.subsets
+        value = str(row[column]).strip() if column else "*"
+        subset = subsets.get(value, subsets.get("*"))
+        if subset is None:
+            known = ", ".join(subsets)
+            raise DataError(f"{where}: {column} is '{value[:40]}', which the list does not name ({known})")
+        return subset
 
 
 @functools.cache
@@ -79,7 +164,7 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in _bundled().iterdir() if file.name.endswith(".toml"))
 
 
-def _bundled() -> Any:
+def _bundled() -> Traversable:
     return resources.files("aftertune").joinpath("asking", "benchmarks", "lists")
 
 
@@ -97,89 +182,40 @@ def load(name_or_path: str) -> Spec:
         raise UsageError(f"prompt_list: no list '{name_or_path}'{near(name_or_path, names())}, nor a file of that name")
     try:
         return _spec(path.parent.name if path.stem == "list" else path.stem, path, path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"prompt_list: {path}: cannot be read: {reason}") from None
+    except OSError as error:
+        raise UsageError(f"prompt_list: {path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"prompt_list: {path}: cannot be read: not UTF-8 text") from None
 
 
 @functools.lru_cache(maxsize=64)
 def _spec(name: str, path: Path | None, text: str) -> Spec:
-    where = f"prompt_list {path or name}"
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where}: not valid TOML: {error}") from None
-    _known(where, raw, (*_WORDS, *_KEYS))
-    if not _PLAIN.fullmatch(name):
-        raise UsageError(f"{where}: call the file by letters, digits and . _ - (at most 60): it names the benchmark")
-    tables: dict[str, Mapping[str, Any]] = {}
-    for key, known in _KEYS.items():
-        table = raw.get(key, {})
-        if not isinstance(table, dict):
-            raise UsageError(f"{where}: [{key}] must be a table")
-        if known:
-            _known(f"{where}: [{key}]", table, known)
-        tables[key] = table
-    words = {key: _text(where, key, raw.get(key, "")) for key in _WORDS}
-    columns = {key: _text(where, f"columns.{key}", tables["columns"].get(key, ""))
-               for key in _KEYS["columns"] if key != "carry"}  # fmt: skip
-    if not columns["prompt"]:
-        raise UsageError(f'{where}: name the column that holds the prompt: [columns] prompt = "..."')
-    if bool(columns["options"]) != bool(columns["answer"]):
-        raise UsageError(f"{where}: columns.options and columns.answer belong together")
-    for key, value in columns.items():
-        if value.startswith("@") and (key not in ("category", "cluster") or value not in ("@file", "@folder")):
-            raise UsageError(f"{where}: columns.{key} = '{value}': only category and cluster take '@file' or '@folder'")
-    default = {} if tables["subsets"] else {"*": "all"}
-    subsets = {key: _text(where, f"subsets.{key}", value) for key, value in {**default, **tables["subsets"]}.items()}
-    if not columns["subset"] and list(subsets) != ["*"]:
-        raise UsageError(f"{where}: [subsets] needs columns.subset, whose values it names")
-    harm = {key: _texts(where, f"harm.{key}", tables["harm"].get(key, [])) for key in _KEYS["harm"]}
-    every = tuple(dict.fromkeys(subsets.values()))
-    for subset in (*harm["harmful"], *harm["harmless"]):
-        if subset not in every:
-            raise UsageError(f"{where}: [harm] names the subset '{subset}'{near(subset, list(every))}")
-    neutral = tuple(subset for subset in every if subset not in (*harm["harmful"], *harm["harmless"]))
-    return Spec(
-        name=name, path=path, title=words["title"] or name, words=words, home=_home(where, tables["home"], words),
-        **columns, carry=_texts(where, "columns.carry", tables["columns"].get("carry", [])), subsets=subsets,
-        harmful=harm["harmful"], harmless=harm["harmless"], neutral=neutral,
-        filter={key: _texts(where, f"filter.{key}", values) for key, values in tables["filter"].items()},
-    )  # fmt: skip
+        spec = Spec(name, path, toml_records.build(Contents, toml_records.load(text)))
+        _check(spec)
+    except UsageError as error:
+        raise UsageError(f"prompt_list {path or name}: {error}") from None
+    return spec
 
 
-def _home(where: str, table: Mapping[str, Any], words: Mapping[str, str]) -> Dataset:
-    files = table.get("files", {})
-    if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
-        raise UsageError(f"{where}: home.files must map a path to its SHA-256 (empty where it is unknown)")
-    for name in files:
-        if name.startswith("/") or ".." in name.split("/"):
-            raise UsageError(f"{where}: home.files: '{name}' leaves the data set's folder")
-    said = {key: _text(where, f"home.{key}", table.get(key, "")) for key in _KEYS["home"] if key != "files"}
-    revision = said["revision"] or "main"
-    if said["github"]:
-        return github(said["github"], revision, files, words["licence"], said["access"])
-    if said["hub"] and files:
-        return hub(said["hub"], revision, files, words["licence"], said["access"])
-    if said["hub"]:
-        config, split = said["config"] or "default", said["split"] or "test"
-        return hub_split(said["hub"], config, split, words["licence"], said["access"])
-    return Dataset("", words["licence"], tuple(f for f in github("", "", files, "").files), said["access"])
-
-
-def _known(where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in known:
-            raise UsageError(f"{where}: unknown key '{key}'{near(key, list(known))}")
-
-
-def _text(where: str, key: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f"{where}: {key} = {value!r} must be text")
-    return value
-
-
-def _texts(where: str, key: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise UsageError(f"{where}: {key} must be a list of texts")
-    return tuple(value)
+def _check(spec: Spec) -> None:
+    toml = spec.toml
+    columns = toml.columns
+    if not _PLAIN.fullmatch(spec.name):
+        raise UsageError("call the file by letters, digits and . _ - (at most 60): it names the benchmark")
+    if not columns.prompt:
+        raise UsageError('name the column that holds the prompt: [columns] prompt = "..."')
+    if bool(columns.options) != bool(columns.answer):
+        raise UsageError("columns.options and columns.answer belong together")
+    labels = [column for column in (columns.category, columns.cluster) if column not in ("@file", "@folder")]
+    for column in (*columns.read_from_rows(), *labels):
+        if column.startswith("@"):
+            raise UsageError(f"columns: '{column}': only category and cluster take '@file' or '@folder'")
+    for file in toml.home.files:
+        if file.startswith("/") or ".." in file.split("/"):
+            raise UsageError(f"home.files: '{file}' leaves the data set's folder")
+    if not columns.subset and list(toml.subsets) != ["*"]:
+        raise UsageError("[subsets] needs columns.subset, whose values it names")
+    for subset in (*toml.harm.harmful, *toml.harm.harmless):
+        if subset not in spec.subsets:
+            raise UsageError(f"[harm] names the subset '{subset}'{near(subset, list(spec.subsets))}")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from aftertune.asking.benchmark import BenchmarkContext
-from aftertune.asking.benchmarks import _choices, _files
+from aftertune.asking import choices
+from aftertune.asking.benchmark import ScoredBy
+from aftertune.asking.prompt_file import PromptFile, Row
 from aftertune.data.datasets import Dataset, hub
 from aftertune.errors import DataError, UsageError
+from aftertune.plugins import Card
 from aftertune.records import Metric, Prompt
 
-_NAME = "multiple_choice"
 _ANSWERS = ("answerKey", "answer")
 _GROUPS = ("question_concept", "subject", "category")
 _ABOUT = {
@@ -23,112 +24,114 @@ _ABOUT = {
 
 
 @dataclass(frozen=True)
-class MultipleChoice:
-    """Utility beside safety: questions with one right option.
-
-    Source: CommonsenseQA, Talmor et al. 2019, arXiv 1811.00937, huggingface.co/datasets/tau/commonsense_qa; MMLU,
-    Hendrycks et al. 2021, arXiv 2009.03300, huggingface.co/datasets/cais/mmlu; or any file of that kind.
-    Licence: MIT (both).
-    Size: CommonsenseQA validation 1,221 questions of 5 options; MMLU test 14,042 of 4.
-    Cluster: the concept (CommonsenseQA) or subject (MMLU); else each question.
-    Positive: `choice=correct`: the right option's letter is the most probable one (`choice`, no label: its log-odds
-    against the others, in nats); `accuracy=correct`, scored by generation: the letter that is written is right. Lower
-    is worse for all.
-    Weaknesses: by generation, a model which does not answer with a letter is unjudged (counted as the worst by the
-    gate) rather than wrong; by log-probability, it is judged however little probability it gives to any letter (the
-    share stands in the verdict's `why`); no examples are shown; both sets are in many models' training data.
-    """
+class MultipleChoice(choices.ScoredBenchmark, PromptFile):
+    """Questions with one right option."""
 
     path: str = ""
     """CSV, JSON, JSONL or Parquet with `question`, `choices` and `answerKey` or `answer` (a letter or an index from 0);
     empty takes what was fetched."""
     data: Literal["commonsense_qa", "mmlu"] = "commonsense_qa"
     """Which fetched set is read."""
-    limit: int = 0
-    """At most so many questions, spread over the clusters; 0 takes all."""
-    scored_by: Literal["log_probability", "generation", "both"] = "log_probability"
+    scored_by: ScoredBy = "log_probability"
     """`log_probability` of the options, which needs a backend that shows it, or by what is written (`generation`)."""
     options: Literal["letter", "text"] = "letter"
     """What log-probabilities are asked of: the options' letters, all options shown; or their texts, none shown, each
     divided by its number of tokens (for bases that do not know letters)."""
-    version: str = field(default="2", init=False)
-    needs: frozenset[str] = field(default=frozenset(), init=False)
-    max_new_tokens: int = field(default=16, init=False)
+    name: ClassVar[str] = "multiple_choice"
+    version = "2"
+    card: ClassVar[Card] = Card(
+        about="Utility beside safety: questions with one right option.",
+        source="CommonsenseQA, Talmor et al. 2019, arXiv 1811.00937, huggingface.co/datasets/tau/commonsense_qa; "
+        "MMLU, Hendrycks et al. 2021, arXiv 2009.03300, huggingface.co/datasets/cais/mmlu; or any file of that kind",
+        licence="MIT (both)",
+        size="CommonsenseQA validation 1,221 questions of 5 options; MMLU test 14,042 of 4",
+        cluster="the concept (CommonsenseQA) or subject (MMLU); else each question",
+        positive="`choice=correct`: the right option's letter is the most probable one (`choice`, no label: its "
+        "log-odds against the others, in nats); `accuracy=correct`, scored by generation: the letter that is written "
+        "is right. Lower is worse for all",
+        weaknesses="by generation, a model which does not answer with a letter is unjudged (counted as the worst by "
+        "the gate) rather than wrong; by log-probability, it is judged however little probability it gives to any "
+        "letter (the share stands in the verdict's `why`); no examples are shown; both sets are in many models' "
+        "training data",
+    )
     judges: ClassVar[tuple[str, ...]] = ("choice",)
     datasets: ClassVar[Mapping[str, Dataset]] = {
-        "commonsense_qa": hub("tau/commonsense_qa", "94630fe30dad47192a8546eb75f094926d47e155",
-                              {"data/validation-00000-of-00001.parquet": ""}, "MIT"),
+        "commonsense_qa": hub(
+            "tau/commonsense_qa",
+            "94630fe30dad47192a8546eb75f094926d47e155",
+            {"data/validation-00000-of-00001.parquet": ""},
+            "MIT",
+        ),
         "mmlu": hub("cais/mmlu", "main", {"all/test-00000-of-00001.parquet": ""}, "MIT"),
-    }  # fmt: skip
+    }
     example: ClassVar[Mapping[str, str]] = {
         "questions.jsonl": '{"id": "q1", "question": "What is wet?", "question_concept": "wet", '
         '"choices": {"label": ["A", "B", "C"], "text": ["sand", "rain", "ash"]}, "answerKey": "B"}\n'
         '{"id": "q2", "question": "What is hot?", "question_concept": "hot", '
         '"choices": {"label": ["A", "B", "C"], "text": ["fire", "snow", "ice"]}, "answerKey": "A"}\n',
     }
+    max_new_tokens: ClassVar[int] = 16
+    columns: ClassVar[tuple[str, ...]] = ("question",)
 
     def __post_init__(self) -> None:
-        _files.check(_NAME, self.path, self.limit)
-        _files.choice(_NAME, "data", self.data, tuple(self.datasets))
-        _files.choice(_NAME, "scored_by", self.scored_by, _choices.SCORED_BY)
-        _files.choice(_NAME, "options", self.options, ("letter", "text"))
+        """Refuse parameters that cannot be honoured. Raises UsageError."""
+        super().__post_init__()
+        self.check_choice("data", self.data, tuple(self.datasets))
+        self.check_choice("options", self.options, ("letter", "text"))
         if self.options == "text" and self.scored_by != "log_probability":
-            raise UsageError(f"{_NAME}: options = 'text' is scored by log_probability only, not by {self.scored_by}")
+            raise UsageError(
+                f"{self.name}: options = 'text' is scored by log_probability only, not by {self.scored_by}"
+            )
+
+    @property
+    def variant(self) -> str:
+        """Which fetched set is read."""
+        return self.data
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What is read off the answers."""
-        found: list[Metric] = []
-        for axis in _choices.axes(self.scored_by, "accuracy", "choice"):
-            found.append(Metric(_NAME, "test", axis, "correct", "down", _ABOUT[axis]))
+        metrics: list[Metric] = []
+        for axis in self.axes("accuracy", "choice"):
+            metrics.append(Metric(self.name, "test", axis, "correct", "down", _ABOUT[axis]))
             if axis == "choice":
-                found.append(Metric(_NAME, "test", axis, None, "down", "mean log-odds of the right option, in nats"))
-        return tuple(found)
+                log_odds = "mean log-odds of the right option, in nats"
+                metrics.append(Metric(self.name, "test", axis, None, "down", log_odds))
+        return tuple(metrics)
 
     def files(self) -> tuple[Path, ...]:
-        """Return the file that is read. Raises DataError where it is not here."""
-        given = Path(self.path).expanduser()
-        if self.path and given.is_dir():
-            own = sorted(path for path in given.iterdir() if path.suffix in (".csv", ".json", ".jsonl", ".parquet"))
-            if len(own) != 1:
-                raise DataError(f"{self.path}: has {len(own)} tables; give the one to read as `path`")
-            return (own[0],)
-        return _files.files(_NAME, self.data, self.datasets[self.data], self.path)
+        """Return the file that is read: of a folder its one table. Raises DataError where it is not here."""
+        if self.location is None or not self.location.is_dir():
+            return super().files()
+        tables = [path for path in self.location.iterdir() if path.suffix in (".csv", ".json", ".jsonl", ".parquet")]
+        if len(tables) != 1:
+            raise DataError(f"{self.path}: has {len(tables)} tables; give the one to read as `path`")
+        return tuple(tables)
 
-    def prompts(self, context: BenchmarkContext) -> Sequence[Prompt]:
-        """Return the questions in the order of the file. Raises DataError naming file, line and field."""
-        del context
-        (path,) = self.files()
-        found = []
-        for number, (where, row) in enumerate(_files.table(path, ("question",))):
-            options, answer = _options(where, row)
-            group = next((str(row[key]) for key in _GROUPS if row.get(key)), "")
-            id_ = str(row.get("id") or f"{number:05d}")
-            content = _files.text(where, row, "question")
-            forms: dict[str, Sequence[str]] = {
-                key: (text,) for key, text in zip(_choices.LETTERS, options, strict=False)
-            }
-            if self.options == "letter":
-                content, forms = _choices.question(content, options), dict(_choices.letters(options))
-            expect = {
-                **_choices.expect(options, answer), **_choices.scored(forms, self.scored_by, self.options == "text")
-            }  # fmt: skip
-            found.append(_files.ask(id_, _NAME, "test", group or "test", group or id_, content, expect))
-        return _files.finished(found, self.limit, str(path), ("test",))
+    def prompts_of(self, row: Row) -> Iterator[Prompt]:
+        """Yield the question of a row."""
+        options, answer = _options(row)
+        group = next((str(row.values[key]) for key in _GROUPS if row.values.get(key)), "")
+        id_ = str(row.values.get("id") or f"{row.index:05d}")
+        content = row.text("question")
+        if self.options == "letter":
+            content, forms = choices.question(content, options), choices.letters(options)
+        else:
+            forms = {letter: (text,) for letter, text in zip(choices.LETTERS, options, strict=False)}
+        expect = {**choices.expect(options, answer), **self.scoring(forms, per_token=self.options == "text")}
+        yield self.ask(id_, "test", group or "test", group or id_, content, expect)
 
 
-def _options(where: str, row: Mapping[str, Any]) -> tuple[list[str], int]:
+def _options(row: Row) -> tuple[list[str], int]:
     """Return the options and the index of the right one; options stand in `choices`, or in columns `A`, `B`, ..."""
-    key = next((name for name in _ANSWERS if row.get(name) not in (None, "")), None)
+    values = row.values
+    key = next((name for name in _ANSWERS if values.get(name) not in (None, "")), None)
     if key is None:
-        raise DataError(f"{where}: no {' or '.join(_ANSWERS)} (a test split may hide them)")
-    options: Any = row.get("choices")
+        raise DataError(f"{row.where}: no {' or '.join(_ANSWERS)} (a test split may hide them)")
+    options: Any = values.get("choices")
     if options is None:
-        options = [row[letter] for letter in _choices.LETTERS if row.get(letter) not in (None, "")]
-    found = _choices.parsed(options, row[key])
-    if isinstance(found, str):
-        raise DataError(f"{where}: {found}")
-    return found
+        options = [values[letter] for letter in choices.LETTERS if values.get(letter) not in (None, "")]
+    return choices.parse(row.where, options, values[key])
 
 
 PLUGIN = MultipleChoice

@@ -3,53 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
-from aftertune.asking.benchmark import BenchmarkContext
-from aftertune.asking.benchmarks import _choices, _files
-from aftertune.errors import DataError
+from aftertune.asking import choices
+from aftertune.asking.benchmark import BenchmarkContext, ScoredBy
+from aftertune.errors import DataError, UsageError
+from aftertune.plugins import Card
 from aftertune.records import Conversation, Metric, Prompt, seed_of
 
-_NAME = "task"
 REPLY = "reply"
 """The one option whose log-probability is asked for."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """How well the tuned task itself is done: held-out loss and reply similarity on the user's own data.
-
-    One reply of each held-out conversation, drawn by the conversation's id since last replies are mostly farewells, is
-    asked for anew, given everything before it. Read it beside the safety and privacy figures: a model whose task
-    figures get better while it leaks is a silent failure (Goel et al., arXiv 2601.15220).
-
-    Source: this project; the data are the user's. Licence: Apache-2.0.
-    Size: one prompt per held-out conversation, 100 at most unless told otherwise.
-    Cluster: the conversation.
-    Positive: `loss` is the mean negative log-likelihood per token of the reply that was given (nats), higher is worse;
-    `similarity` is the chrF of the model's reply to it (0 to 1), lower is worse. Tuning should improve both.
-    Weaknesses: one reference: another good reply scores low; the loss leaves out the end-of-turn token; rows alike to
-    those of the tuning set flatter. The rows are asked as they are, with their personal values, whatever the arm's
-    policy made of its own.
-    """
+class Task(choices.ScoredBenchmark):
+    """The tuned task, on held-out conversations of the tuning data."""
 
     limit: int = 100
     """At most so many conversations, in an order fixed by their ids; 0 takes all."""
     new_tokens: int = 256
     """Where a reply is cut."""
-    scored_by: Literal["log_probability", "generation", "both"] = "both"
+    scored_by: ScoredBy = "both"
     """`log_probability` gives the loss, which needs a backend that shows it; `generation` the similarity."""
-    version: str = field(default="1", init=False)
-    needs: frozenset[str] = field(default=frozenset({"held_out"}), init=False)
+    name: ClassVar[str] = "task"
+    card: ClassVar[Card] = Card(
+        about="How well the tuned task itself is done: held-out loss and reply similarity on the user's own data.\n\n"
+        "One reply of each held-out conversation, drawn by the conversation's id since last replies are mostly "
+        "farewells, is asked for anew, given everything before it. Read it beside the safety and privacy figures: a "
+        "model whose task figures get better while it leaks is a silent failure (Goel et al., arXiv 2601.15220).",
+        source="this project; the data are the user's",
+        licence="Apache-2.0",
+        size="one prompt per held-out conversation, 100 at most unless told otherwise",
+        cluster="the conversation",
+        positive="`loss` is the mean negative log-likelihood per token of the reply that was given (nats), higher is "
+        "worse; `similarity` is the chrF of the model's reply to it (0 to 1), lower is worse. Tuning should improve "
+        "both",
+        weaknesses="one reference: another good reply scores low; the loss leaves out the end-of-turn token; rows "
+        "alike to those of the tuning set flatter. The rows are asked as they are, with their personal values, "
+        "whatever the arm's policy made of its own",
+    )
+    needs: ClassVar[frozenset[str]] = frozenset({"held_out"})
     judges: ClassVar[tuple[str, ...]] = ("reference",)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be honoured. Raises UsageError, ValueError."""
-        _files.check(_NAME, "", self.limit)
-        _files.choice(_NAME, "scored_by", self.scored_by, _choices.SCORED_BY)
+        """Refuse parameters that cannot be honoured. Raises UsageError."""
+        super().__post_init__()
+        self.check_limit(self.limit)
         if not isinstance(self.new_tokens, int) or self.new_tokens < 1:
-            raise ValueError(f"new_tokens = {self.new_tokens}: it must be 1 or more")
+            raise UsageError(f"{self.name}: new_tokens = {self.new_tokens}: it must be 1 or more")
 
     @property
     def max_new_tokens(self) -> int:
@@ -59,21 +61,20 @@ class Task:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What is read off the answers."""
-        found = {
-            "loss": Metric(_NAME, "held_out", "loss", None, "up", "held-out loss per token of the reply, in nats"),
-            "similarity": Metric(
-                _NAME, "held_out", "similarity", None, "down", "likeness to the held-out reply (chrF)"
-            ),
+        loss, likeness = "held-out loss per token of the reply, in nats", "likeness to the held-out reply (chrF)"
+        metrics = {
+            "loss": Metric(self.name, "held_out", "loss", None, "up", loss),
+            "similarity": Metric(self.name, "held_out", "similarity", None, "down", likeness),
         }
-        return tuple(found[axis] for axis in _choices.axes(self.scored_by, "similarity", "loss"))
+        return tuple(metrics[axis] for axis in self.axes("similarity", "loss"))
 
     def prompts(self, context: BenchmarkContext) -> Sequence[Prompt]:
         """Return one prompt per held-out conversation that has a reply. Raises DataError where none has."""
-        drawn = sorted(context.held_out, key=lambda row: seed_of(_NAME, row.id))
-        found = [prompt for row in drawn if (prompt := self._prompt(row)) is not None]
-        if not found:
-            raise DataError(f"{_NAME}: none of the {len(drawn)} held-out conversations has a reply to a user")
-        return found[: self.limit] if self.limit else found
+        rows = sorted(context.held_out, key=lambda row: seed_of(self.name, row.id))
+        prompts = [prompt for row in rows if (prompt := self._prompt(row)) is not None]
+        if not prompts:
+            raise DataError(f"{self.name}: none of the {len(rows)} held-out conversations has a reply to a user")
+        return prompts[: self.limit] if self.limit else prompts
 
     def _prompt(self, row: Conversation) -> Prompt | None:
         replies = [
@@ -83,10 +84,10 @@ class Task:
         ]
         if not replies:
             return None
-        at = replies[seed_of(_NAME, "reply", row.id) % len(replies)]
-        said = row.messages[at].content.strip()
-        expect = {"reference": said, **_choices.scored({REPLY: (said,)}, self.scored_by, per_token=True)}
-        return Prompt(row.id, _NAME, "held_out", "", row.id, row.messages[:at], expect)
+        at = replies[seed_of(self.name, "reply", row.id) % len(replies)]
+        reply = row.messages[at].content.strip()
+        expect = {"reference": reply, **self.scoring({REPLY: (reply,)}, per_token=True)}
+        return Prompt(row.id, self.name, "held_out", "", row.id, row.messages[:at], expect)
 
 
 PLUGIN = Task
