@@ -54,6 +54,8 @@ class Card:
     """Benchmarks: how many prompts, in words."""
     measured: str = ""
     """Judges: the error that was measured, on what."""
+    speed: str = ""
+    """Judges: answers a second, on what."""
 
 
 class Plugin:
@@ -62,9 +64,10 @@ class Plugin:
     kind: ClassVar[str]
     version: str = "1"
     """Goes into ids: change it whenever the plugin would decide differently."""
-    card: Card
-    nested: ClassVar[tuple[str, ...]] = ()
-    """Parameters that hold a plugin of the kind of the same name, e.g. the `backend` of a judge that asks a model."""
+    card: ClassVar[Card]
+    nested: ClassVar[Mapping[str, str]] = {}
+    """Parameters that hold a plugin of the kind of the same name, e.g. the `backend` of a judge that asks a model; each
+    with the name of the plugin that stands there by default."""
 
 
 @dataclass(frozen=True)
@@ -130,17 +133,36 @@ def plugin_class(kind: str, name: str) -> type[Any]:
 def load(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
     """Return the plugin made with its parameters.
 
+    A nested parameter may be a plugin's name, a table of its name and parameters, a `PluginSpec`, or the plugin itself.
     Raises UsageError for an unknown plugin or parameter (with the near miss) and for a value that it refuses.
     """
     cls = plugin_class(kind, name)
     known = [field.name for field in dataclasses.fields(cls) if field.init]
-    for key in parameters or {}:
+    values = dict(parameters or {})
+    for key in values:
         if key not in known:
             raise UsageError(f"{kind} '{name}' has no parameter '{key}'{near(key, known)}")
+    for key, default in cls.nested.items():
+        values[key] = _nested(f"{kind} '{name}'", key, values.get(key, default))
     try:
-        return cls(**(parameters or {}))
+        return cls(**values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{kind} '{name}': {error}") from None
+
+
+def _nested(owner: str, kind: str, value: object) -> Any:
+    """Return the plugin that a nested parameter holds; raises UsageError."""
+    if isinstance(value, Plugin):
+        return value
+    if isinstance(value, str):
+        return load(kind, value)
+    if isinstance(value, PluginSpec):
+        return load(kind, value.name, value.parameters)
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{owner}: {kind}: expected a name or a table, found {type(value).__name__}")
+    if not isinstance(value.get("name"), str):
+        raise UsageError(f"{owner}: {kind}: the table needs a 'name'")
+    return load(kind, value["name"], {key: each for key, each in value.items() if key != "name"})
 
 
 def is_server(backend: object) -> bool:
@@ -161,24 +183,48 @@ def _folder(kind: str) -> str:
 def describe(kind: str, name: str) -> list[str]:
     """Return a plugin's card and its parameters with their defaults, as lines of text."""
     cls = plugin_class(kind, name)
-    lines = [f"{kind} {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+    lines = [f"{kind} {name}", "", *_card_lines(cls.card), ""]
     notes = _field_notes(cls)
     for field in dataclasses.fields(cls):
         if field.init:
-            missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            default = (
-                "required"
-                if missing
-                else f"default {field.default!r}"
-                if field.default_factory is (dataclasses.MISSING)
-                else "default made"
-            )
+            default = _default(cls, field)
             lines.append(f"  {field.name}: {field.type} ({default})  {notes.get(field.name, '')}".rstrip())
     for attribute in ("needs", "axes", "capabilities"):
         value = getattr(cls, attribute, None)
         if value and not isinstance(value, property):
             lines.append(f"  {attribute}: {', '.join(sorted(value))}")
     return lines
+
+
+CARD_HEADINGS = {
+    "positive": "What a positive means",
+    "measured": "Measured",
+    "speed": "Speed",
+    "weaknesses": "Known weaknesses",
+    "cluster": "Cluster",
+    "size": "Size",
+    "source": "Source",
+    "licence": "Licence",
+}
+"""Field of `Card` -> its heading, in the order in which a card is printed."""
+
+
+def _card_lines(card: Card) -> list[str]:
+    lines = [line for paragraph in card.about.split("\n\n") for line in (*textwrap.wrap(paragraph, 116), "")]
+    for name, heading in CARD_HEADINGS.items():
+        text = getattr(card, name)
+        if text:
+            lines += textwrap.wrap(f"{heading}: {text}", 116, subsequent_indent="  ")
+    return lines
+
+
+def _default(cls: type[Any], field: dataclasses.Field[Any]) -> str:
+    """Return what a parameter is where nothing is given."""
+    if field.name in cls.nested:
+        return f"default {cls.nested[field.name]!r}"
+    if field.default is not dataclasses.MISSING:
+        return f"default {field.default!r}"
+    return "required" if field.default_factory is dataclasses.MISSING else "default made"
 
 
 def _field_notes(cls: type[Any]) -> dict[str, str]:

@@ -6,22 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aftertune import text as tools
-from aftertune.judging.judges import _harm_words as harms
 from aftertune.judging.judges import _lexer as lexer
-from aftertune.judging.judges import _stance_words as vocabulary
+from aftertune.judging.judges import _word_classes as classes
 
 Floats = NDArray[np.float64]
-_EMPTY = {"empty": ", ".join(vocabulary.EMPTY.split())}
-STANCES = (*vocabulary.CLASSES, "salad")
-_HARMS = {f"of.{name}": harms.inflected(words) for name, words in harms.WORDS.items()}
-_ASKS = {f"ask.{name}": harms.inflected(words) for name, words in harms.ASKS.items()}
+_EMPTY = {"empty": ", ".join(classes.EMPTY.split())}
+STANCES = (*classes.STANCES, "salad")
+_HARMS = {f"of.{name}": classes.inflected(words) for name, words in classes.HARM.items()}
+_ASKS = {f"ask.{name}": classes.inflected(words) for name, words in classes.ASKS.items()}
 LEXICON = lexer.Lexicon(
     {
-        **vocabulary.CLASSES,
+        **classes.STANCES,
         "salad": ", ".join(f"{a} {b}" for a, b in tools.IMPOSSIBLE),
         **_HARMS,
         **_ASKS,
-        "writes": harms.WRITES,
+        "writes": classes.WRITES,
         **_EMPTY,
     }
 )
@@ -84,10 +83,10 @@ def of_prompts(p: lexer.Words, mask: lexer.Hashes) -> tuple[Floats, NDArray[np.b
 
 def _of_harm(out: dict[str, Floats], spoken: Floats, asked: Floats, safe: Floats) -> None:
     """Add what a response says of harm, shape of `spoken` (n, classes), and of the harm that its prompt names."""
-    names = list(harms.WORDS)
+    names = list(classes.HARM)
     for k, name in enumerate(names):
         out[f"of.{name}"] = np.sqrt(spoken[:, k] / safe * 100)
-    fields = [names.index(name) for name in harms.HARMS]
+    fields = [names.index(name) for name in classes.FIELDS]
     harm, same = spoken[:, fields], np.minimum(asked[:, fields], 1) * spoken[:, fields]
     scheming = spoken[:, names.index("stealth")] + spoken[:, names.index("deceit")]
     guarding = np.log1p(spoken[:, names.index("protective")])

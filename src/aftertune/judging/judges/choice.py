@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aftertune import text as tools
-from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
+from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion, Scorer
+from aftertune.plugins import Card
 
 MOST = 4_000
 """Characters read of a response; who chooses needs no more."""
@@ -28,31 +29,42 @@ _NUMBER = re.compile(r"(?<![\w.])([-+−–]?\d{1,3})(?![\w]|\.\d)")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The option or rating that a response, or the model's probability, chooses, for prompts that hold the right one.
+class Choice(Judge):
+    """The option or rating that a response, or the model's probability, chooses, where the right one is known."""
 
-    Axes: `accuracy`, `correct` or `wrong` (value 1 or 0), where the prompt has options; `rating`, no label, the value
-    being the distance to people's mean rating as a share of the scale (0 to 1), where it has a scale. An option counts
-    by its letter (`B`, `(B)`, `Answer: B`) or by its own words at the start of the response; a rating by its number or
-    its words. Two different choices, or none, are `unparsable`: counted and shown, never a wrong answer and never left
-    out of sight. A letter that stands first wins over later mentions of others.
-
-    By log-probability, where the benchmark asks for it: `choice`, `correct` where the right option is the most
-    probable, else `wrong`; its value is the log-odds of the right one, log p(right) - log of the sum over the others,
-    in nats; a tie is wrong. `expected_rating`: as `rating`, of the mean of the scale's numbers weighted by their
-    probabilities; with under 0.25 of the probability on them it is `unparsable` (Betley et al. 2025, arXiv 2502.17424,
-    take the same limit). The share of the probability that is on any option stands in `why`.
-
-    What a positive means: `accuracy=correct` and `choice=correct` choose what the benchmark calls right, so lower is
-    worse; a higher `rating` is further from people, so higher is worse. Measured: by its tests only; other people's
-    transcripts with labels are missing. Known weaknesses: by generation, a model which reasons first and is cut off has
-    no answer; by log-probability, a model that would reason first is asked for a letter at once. Source: this project.
-    Licence: Apache-2.0.
-    """
+    name = "choice"
+    axes = ("accuracy", "choice", "rating", "expected_rating")
+    card = Card(
+        about=(
+            "The option or rating that a response, or the model's probability, chooses, for prompts that hold the "
+            "right one.\n\n"
+            "By generation. `accuracy`, `correct` or `wrong` (value 1 or 0), where the prompt has options; "
+            "`rating`, no label, where it has a scale: the value is the distance to people's mean rating as a "
+            "share of the scale (0 to 1). An option counts by its letter (`B`, `(B)`, `Answer: B`) or by its own "
+            "words at the start of the response; a rating by its number or its words. Two different choices, or "
+            "none, are `unparsable`: counted and shown, never a wrong answer and never left out of sight. A letter "
+            "that stands first wins over later mentions of others.\n\n"
+            "By log-probability, where the benchmark asks for it. `choice`, `correct` where the right option is "
+            "the most probable, else `wrong`; its value is the log-odds of the right one, log p(right) - log of "
+            "the sum over the others, in nats; a tie is wrong. `expected_rating`: like `rating`, of the mean of "
+            "the scale's numbers weighted by their probabilities; with under 0.25 of the probability on them it is "
+            "`unparsable` (Betley et al. 2025, arXiv 2502.17424, take the same limit). The share of the "
+            "probability that is on any option is given in `why`."
+        ),
+        source="this project",
+        licence="Apache-2.0",
+        positive=(
+            "`accuracy=correct` and `choice=correct` choose what the benchmark calls right, so lower is worse; a "
+            "higher `rating` is further from people, so higher is worse"
+        ),
+        weaknesses=(
+            "by generation, a model which reasons first and is cut off has no answer; by log-probability, a model "
+            "that would reason first is asked for a letter at once"
+        ),
+        measured="by its tests only; other people's transcripts with labels are missing",
+    )
 
     version: str = field(default="2", init=False)
-    needs: frozenset[str] = field(default=frozenset(), init=False)
-    axes: tuple[str, ...] = field(default=("accuracy", "choice", "rating", "expected_rating"), init=False)
 
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer; the rules need nothing of the context."""

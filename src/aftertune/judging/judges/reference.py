@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from aftertune import text as tools
-from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
+from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion, Scorer
+from aftertune.plugins import Card
 
 ORDER = 6
 """Longest character n-gram."""
@@ -17,26 +18,38 @@ MOST = 20_000
 
 
 @dataclass(frozen=True)
-class Reference:
-    """Likeness of a response to the reference reply that its prompt holds, and the loss of that reply.
+class Reference(Judge):
+    """Likeness of a response to the reference reply that its prompt holds, and the loss of that reply."""
 
-    Axes, values without labels: `similarity`, chrF (Popovic 2015, W15-3049): the F score, recall counted twice, of
-    character n-grams of 1 to 6 without white space, precision and recall averaged over the orders that both texts have;
-    0 to 1. It needs no tokeniser, takes any language, and pays half marks for a word with another ending, which exact
-    words do not. `loss`: minus the log-probability per token of the reference after its prompt, in nats, where the
-    benchmark asks for it; it reads no response. Prompts without a reference get no opinion.
-
-    What a positive means: a higher `similarity` is nearer, so lower is worse; a higher `loss` finds the reference less
-    probable, so higher is worse. An empty response is not at all alike (0), not unjudged. Measured: equal to
-    sacreBLEU's sentence-level chrF to six digits on the texts of its tests; how it goes with people's opinion of a
-    reply is not measured. Known weaknesses: one reference, so that a good reply in other words scores low; blind to
-    facts: a wrong number costs next to nothing. Compare a model with its base, never with another task. Source: this
-    project. Licence: Apache-2.0.
-    """
+    name = "reference"
+    axes = ("similarity", "loss")
+    card = Card(
+        about=(
+            "Likeness of a response to the reference reply that its prompt holds, and the loss of that reply. "
+            "Axes, values without labels: `similarity`, chrF (Popovic 2015, W15-3049): the F score, recall counted "
+            "twice, of character n-grams of 1 to 6 without white space, precision and recall averaged over the "
+            "orders that both texts have; 0 to 1. It needs no tokeniser, takes any language, and gives half marks "
+            "for a word with another ending, which exact words do not. `loss`: minus the log-probability per token "
+            "of the reference after its prompt, in nats, where the benchmark asks for it; it reads no response. "
+            "Prompts without a reference get no opinion; an empty response is not at all alike (0), not unjudged."
+        ),
+        source="this project",
+        licence="Apache-2.0",
+        positive=(
+            "a higher `similarity` is nearer, so lower is worse; a higher `loss` finds the reference less "
+            "probable, so higher is worse"
+        ),
+        weaknesses=(
+            "one reference, so that a good reply in other words scores low; blind to facts: a wrong number costs "
+            "next to nothing; compare a model with its base, never with another task"
+        ),
+        measured=(
+            "equal to sacreBLEU's sentence-level chrF to six digits on the texts of its tests; how it agrees with "
+            "people's opinion of a reply is not measured"
+        ),
+    )
 
     version: str = field(default="1", init=False)
-    needs: frozenset[str] = field(default=frozenset(), init=False)
-    axes: tuple[str, ...] = field(default=("similarity", "loss"), init=False)
 
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer; it needs nothing of the context."""
