@@ -185,10 +185,9 @@ def describe(kind: str, name: str) -> list[str]:
     cls = plugin_class(kind, name)
     lines = [f"{kind} {name}", "", *_card_lines(cls.card), ""]
     notes = _field_notes(cls)
-    for field in dataclasses.fields(cls):
-        if field.init:
-            default = _default(cls, field)
-            lines.append(f"  {field.name}: {field.type} ({default})  {notes.get(field.name, '')}".rstrip())
+    for each in dataclasses.fields(cls):
+        if each.init:
+            lines.append(f"  {each.name}: {each.type} ({_default(cls, each)})  {notes.get(each.name, '')}".rstrip())
     for attribute in ("needs", "axes", "capabilities"):
         value = getattr(cls, attribute, None)
         if value and not isinstance(value, property):
@@ -218,13 +217,13 @@ def _card_lines(card: Card) -> list[str]:
     return lines
 
 
-def _default(cls: type[Any], field: dataclasses.Field[Any]) -> str:
+def _default(cls: type[Any], parameter: dataclasses.Field[Any]) -> str:
     """Return what a parameter is where nothing is given."""
-    if field.name in cls.nested:
-        return f"default {cls.nested[field.name]!r}"
-    if field.default is not dataclasses.MISSING:
-        return f"default {field.default!r}"
-    return "required" if field.default_factory is dataclasses.MISSING else "default made"
+    if parameter.name in cls.nested:
+        return f"default {cls.nested[parameter.name]!r}"
+    if parameter.default is not dataclasses.MISSING:
+        return f"default {parameter.default!r}"
+    return "required" if parameter.default_factory is dataclasses.MISSING else "default made"
 
 
 def _field_notes(cls: type[Any]) -> dict[str, str]:
@@ -232,9 +231,9 @@ def _field_notes(cls: type[Any]) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(body, ast.ClassDef)
     notes: dict[str, str] = {}
-    for field, text in itertools.pairwise(body.body):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+    for node, text in itertools.pairwise(body.body):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(text, ast.Expr):
             value = text.value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                notes[field.target.id] = " ".join(value.value.split())
+                notes[node.target.id] = " ".join(value.value.split())
     return notes

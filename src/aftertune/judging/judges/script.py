@@ -148,7 +148,8 @@ class _Model:
     def score(self, found: frozenset[str], fold: int) -> float | None:
         known = self.weights[fold]
         odds = [known[feature] for feature in found if feature in known]
-        return sum(odds) / len(odds) if len(odds) >= LEAST_FEATURES else None
+        # The exact sum: features come in the order of their hashes, which differs from process to process.
+        return math.fsum(odds) / len(odds) if len(odds) >= LEAST_FEATURES else None
 
     def opinion(self, answer: Answer, fold: int) -> Opinion:
         score = self.score(features(answer.text), fold)
