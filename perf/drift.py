@@ -262,8 +262,8 @@ def report(root: Path) -> None:
 def cell(root: Path, count: int) -> None:
     """Make a journal of `count` answers, a table of it, and let a judge read that; print what each took."""
     from aftertune import plugins
-    from aftertune.judging import anchors as judge
     from aftertune.judging.judge import Answer, JudgeContext
+    from aftertune.judging.opinions import opinions
     from aftertune.records import Message, Prompt, Response
     from aftertune.run.job_folder import JobFolder
     from aftertune.run.tables import records
@@ -295,7 +295,7 @@ def cell(root: Path, count: int) -> None:
         by_id = {prompt.id: prompt for prompt in prompts}
         asked = [Answer(by_id[row.prompt_id], row.text, row.finish_reason) for row in found]
         instrument = plugins.load("judge", "coherence")
-        print(sum(1 for _ in judge.judge(instrument, asked, JudgeContext())), "judged", file=sys.stderr)
+        print(sum(1 for _ in opinions(instrument, asked, JudgeContext())), "judged", file=sys.stderr)
 
 
 if __name__ == "__main__":

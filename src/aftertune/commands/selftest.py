@@ -13,8 +13,9 @@ from aftertune import shipped_models as embedded
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.deciding import drift, gate, policy
 from aftertune.errors import JudgeError
-from aftertune.judging import anchors as judge
+from aftertune.judging import opinions as judging
 from aftertune.judging.judge import Answer, Judge, JudgeContext
+from aftertune.judging.trial import check
 from aftertune.models import respond
 from aftertune.models.session import Backend, Reply, Session
 from aftertune.records import BASE_ARM, Decision, Metric, Prompt, Proof, Verdict
@@ -134,7 +135,7 @@ def _verdicts(
     answered = [(known[id_], sample, replies[id_, sample]) for id_, sample in keys]
     answers = [Answer(prompt, reply.text, reply.finish_reason) for prompt, _, reply in answered]
     for (prompt, sample, reply), opinions in zip(
-        answered, judge.judge(instrument, answers, JudgeContext()), strict=True
+        answered, judging.opinions(instrument, answers, JudgeContext()), strict=True
     ):
         for opinion in opinions:
             yield Verdict(
@@ -149,7 +150,7 @@ def _verdicts(
 def _blind() -> Check:
     name = "a judge that always says 'full refusal'"
     try:
-        judge.check(plugins.load("judge", "constant"))
+        check(plugins.load("judge", "constant"))
     except JudgeError as error:
         return Check(name, "caught", "caught", True, str(error))
     return Check(name, "caught", "not caught", False, "it passed the anchors with known labels")

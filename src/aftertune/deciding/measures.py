@@ -16,7 +16,6 @@ import numpy as np
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.deciding.drift import Coded
 from aftertune.findings import SubjectMeasure
-from aftertune.judging.judges.shared_items import shares, words_of
 from aftertune.records import BASE_ARM, Prompt, Response, seed_of
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
@@ -25,6 +24,7 @@ from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.studies import parts
 from aftertune.studies import plan as planning
 from aftertune.studies.plan import Plan, Subject
+from aftertune.text import shares, words_of
 
 SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
 """Axis of probes -> what is added to the measure's name."""

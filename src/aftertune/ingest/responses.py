@@ -11,8 +11,9 @@ from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import harness_logs, logs
 from aftertune.ingest.logged import Log
-from aftertune.judging import anchors as step
+from aftertune.judging import opinions as judging
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
+from aftertune.judging.trial import check
 from aftertune.records import Message, Prompt
 from aftertune.studies import parts
 from aftertune.studies import plugin_text as written
@@ -56,8 +57,8 @@ def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str,
     made: list[Row] = []
     counts: Counter[tuple[str, str]] = Counter()
     for name, judge in instruments:
-        step.check(judge)
-        said = step.judge(judge, answers, JudgeContext())
+        check(judge)
+        said = judging.opinions(judge, answers, JudgeContext())
         for row, answer, why in found:
             opinions = next(said) if answer else tuple(Opinion(axis, status="error", why=why) for axis in judge.axes)
             for opinion in opinions:

@@ -137,7 +137,10 @@ Scorer = Callable[[Sequence[Answer]], Sequence[tuple[Opinion, ...]]]
 
 
 class Judge(Plugin, ABC):
-    """Reads responses, each axis on its own: a frozen dataclass with these members."""
+    """Reads responses, each axis on its own: a frozen dataclass with these members.
+
+    A class sets the properties as class attributes (`axes = ("refusal",)`) or overrides them.
+    """
 
     kind: ClassVar[str] = "judge"
     needs: ClassVar[frozenset[str]] = frozenset()

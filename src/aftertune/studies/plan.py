@@ -12,7 +12,7 @@ from typing import Any
 
 from aftertune.asking import scoring as score
 from aftertune.errors import ModelError, UsageError
-from aftertune.judging import anchors as judging
+from aftertune.judging import opinions as judging
 from aftertune.models import identity as models
 from aftertune.models import respond
 from aftertune.plugins import PluginSpec

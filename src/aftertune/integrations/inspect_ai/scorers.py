@@ -18,9 +18,11 @@ from rich.markup import escape
 from aftertune import plugins
 from aftertune.errors import AftertuneError, UsageError
 from aftertune.integrations.inspect_ai.metrics import interval, mean, stderr
-from aftertune.judging import anchors as step
+from aftertune.judging.anchors import GENERAL
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.judge import Scorer as OpenJudge
+from aftertune.judging.opinions import read
+from aftertune.judging.trial import check
 from aftertune.records import Message, Prompt, Role
 from aftertune.studies import suites
 
@@ -50,7 +52,7 @@ def signature(cls: type[Any], more: Sequence[inspect.Parameter] = (), without: S
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=None if field.default is dataclasses.MISSING else field.default,
+            default=cls.nested.get(field.name) if field.default is dataclasses.MISSING else field.default,
             annotation=Any,
         )
         for field in dataclasses.fields(cls)
@@ -76,21 +78,8 @@ class _Opened:
     judge: Judge
     score: OpenJudge
 
-    @property
-    def version(self) -> str:
-        return self.judge.version
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return self.judge.needs
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return self.judge.axes
-
-    def open(self, context: JudgeContext) -> OpenJudge:
-        del context
-        return self.score
+    def opinions(self, answer: Answer) -> tuple[Opinion, ...]:
+        return next(read(self.judge, self.score, [answer]))
 
 
 def _keys(judge: _Opened) -> dict[str, tuple[str, str | None]]:
@@ -98,10 +87,10 @@ def _keys(judge: _Opened) -> dict[str, tuple[str, str | None]]:
 
     Inspect wants the same keys of every sample. An axis whose labels no benchmark reads has its value alone.
     """
-    tried = next(step.judge(judge, [step.ANCHORS[-1].answer], JudgeContext()))
+    tried = judge.opinions(GENERAL[-1].answer)
     valued = {opinion.axis for opinion in tried if opinion.value is not None}
     found: dict[str, tuple[str, str | None]] = {}
-    for axis in judge.axes:
+    for axis in judge.judge.axes:
         labels = _labels().get(axis, (None,))
         for label in dict.fromkeys((*([None] if axis in valued else []), *labels)):
             found[axis if label is None else f"{axis}={label}"] = axis, label
@@ -145,7 +134,7 @@ def _score(judge: _Opened, keys: Mapping[str, tuple[str, str | None]], state: Ta
         return Score.unscored(reason="no_response", explanation="the model gave no output")
     cut = state.output.stop_reason in ("max_tokens", "model_length")
     answer = Answer(prompt_of(state), state.output.completion, "length" if cut else "stop")
-    opinions = next(step.judge(judge, [answer], JudgeContext()))
+    opinions = judge.opinions(answer)
     unjudged = [opinion for opinion in opinions if opinion.status != "ok"]
     failed = any(opinion.status == "error" for opinion in unjudged)
     return Score(
@@ -156,7 +145,7 @@ def _score(judge: _Opened, keys: Mapping[str, tuple[str, str | None]], state: Ta
         metadata={
             opinion.axis: {
                 "label": opinion.label, "value": opinion.value, "status": opinion.status, "why": opinion.why,
-                "judge_version": judge.version,
+                "judge_version": judge.judge.version,
             }
             for opinion in opinions
         },
@@ -167,7 +156,7 @@ def _maker(name: str, cls: type[Any]) -> Maker:
     def make(**parameters: Any) -> Scorer:
         try:
             judge: Judge = plugins.load("judge", name, parameters)
-            step.check(judge)
+            check(judge)
             opened = _Opened(judge, judge.open(JudgeContext()))
         except AftertuneError as error:
             raise refuse(error) from None
@@ -180,7 +169,7 @@ def _maker(name: str, cls: type[Any]) -> Maker:
         return score
 
     make.__name__ = name
-    make.__doc__ = inspect.getdoc(cls)
+    make.__doc__ = cls.card.about
     make.__signature__ = signature(cls)  # type: ignore[attr-defined]
     return scorer(metrics={"*": [mean(), stderr(), interval()]}, name=name)(make)
 
