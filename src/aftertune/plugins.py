@@ -44,18 +44,25 @@ class Card:
     source: str
     """Paper, repository or author."""
     licence: str
-    positive: str = ""
-    """What a positive means, and which direction is worse."""
-    weaknesses: str = ""
-    """What is known to go wrong."""
-    cluster: str = ""
-    """Benchmarks: which prompts are not independent."""
     size: str = ""
     """Benchmarks: how many prompts, in words."""
+    cluster: str = ""
+    """Benchmarks: which prompts are not independent."""
+    positive: str = ""
+    """What a positive means, and which direction is worse."""
     measured: str = ""
     """Judges: the error that was measured, on what."""
     speed: str = ""
     """Judges: answers a second, on what."""
+    weaknesses: str = ""
+    """What is known to go wrong."""
+    notes: str = ""
+    """Anything else, e.g. how a format is known."""
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Return (heading, text) of everything that it says beside what the plugin is about."""
+        texts = [(each.name.capitalize(), getattr(self, each.name)) for each in dataclasses.fields(self)]
+        return [(heading, text) for heading, text in texts if text and heading != "About"]
 
 
 class Plugin:
@@ -64,10 +71,14 @@ class Plugin:
     kind: ClassVar[str]
     version: str = "1"
     """Goes into ids: change it whenever the plugin would decide differently."""
-    card: ClassVar[Card]
     nested: ClassVar[Mapping[str, str]] = {}
     """Parameters that hold a plugin of the kind of the same name, e.g. the `backend` of a judge that asks a model; each
-    with the name of the plugin that stands there by default."""
+    with the name of the plugin that it holds by default."""
+
+    @property
+    def card(self) -> Card:
+        """What a reader must know of it; most plugins set it on the class."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,7 @@ def load(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> A
 
 
 def _nested(owner: str, kind: str, value: object) -> Any:
-    """Return the plugin that a nested parameter holds; raises UsageError."""
+    """Return the plugin that a nested parameter holds. Raises UsageError."""
     if isinstance(value, Plugin):
         return value
     if isinstance(value, str):
@@ -180,60 +191,65 @@ def _folder(kind: str) -> str:
     return KINDS[kind]
 
 
-def describe(kind: str, name: str) -> list[str]:
-    """Return a plugin's card and its parameters with their defaults, as lines of text."""
-    cls = plugin_class(kind, name)
-    lines = [f"{kind} {name}", "", *_card_lines(cls.card), ""]
+def card_of(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> Card | None:
+    """Return a plugin's card; `parameters` matter where it depends on them. None for one that has not written any.
+
+    Raises UsageError as `load` does.
+    """
+    card = getattr(plugin_class(kind, name), "card", Plugin.card)
+    if isinstance(card, Card):
+        return card
+    return None if card is Plugin.card else load(kind, name, parameters).card  # type: ignore[no-any-return]
+
+
+def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> list[str]:
+    """Return a plugin's card and its parameters with their defaults and notes, as lines of text.
+
+    `parameters`: those of a plugin whose card depends on them. Raises UsageError as `load` does.
+    """
+    cls, card = plugin_class(kind, name), card_of(kind, name, parameters)
+    lines = [f"{kind} {name}", "", *(_card_lines(card) if card else [inspect.getdoc(cls) or ""]), ""]
     notes = _field_notes(cls)
     for each in dataclasses.fields(cls):
         if each.init:
-            lines.append(f"  {each.name}: {each.type} ({_default(cls, each)})  {notes.get(each.name, '')}".rstrip())
+            default = f"default {each.default!r}"
+            if each.default is dataclasses.MISSING:
+                default = "required" if each.default_factory is dataclasses.MISSING else "default made"
+            if each.name in cls.nested:
+                default = f"default {cls.nested[each.name]!r}"
+            lines.append(f"  {each.name}: {each.type} ({default})  {notes.get(each.name, '')}".rstrip())
     for attribute in ("needs", "axes", "capabilities"):
         value = getattr(cls, attribute, None)
-        if value and not isinstance(value, property):
+        if value and isinstance(value, tuple | frozenset):
             lines.append(f"  {attribute}: {', '.join(sorted(value))}")
     return lines
 
 
-CARD_HEADINGS = {
-    "positive": "What a positive means",
-    "measured": "Measured",
-    "speed": "Speed",
-    "weaknesses": "Known weaknesses",
-    "cluster": "Cluster",
-    "size": "Size",
-    "source": "Source",
-    "licence": "Licence",
-}
-"""Field of `Card` -> its heading, in the order in which a card is printed."""
-
-
 def _card_lines(card: Card) -> list[str]:
-    lines = [line for paragraph in card.about.split("\n\n") for line in (*textwrap.wrap(paragraph, 116), "")]
-    for name, heading in CARD_HEADINGS.items():
-        text = getattr(card, name)
-        if text:
-            lines += textwrap.wrap(f"{heading}: {text}", 116, subsequent_indent="  ")
+    """Return a card as lines of text: what it is about, then `Heading: text`."""
+    lines: list[str] = []
+    for paragraph in card.about.split("\n\n"):
+        lines += [*_wrapped(paragraph), ""]
+    for heading, text in card.sections():
+        lines += _wrapped(f"{heading}: {text}")
     return lines
 
 
-def _default(cls: type[Any], parameter: dataclasses.Field[Any]) -> str:
-    """Return what a parameter is where nothing is given."""
-    if parameter.name in cls.nested:
-        return f"default {cls.nested[parameter.name]!r}"
-    if parameter.default is not dataclasses.MISSING:
-        return f"default {parameter.default!r}"
-    return "required" if parameter.default_factory is dataclasses.MISSING else "default made"
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _field_notes(cls: type[Any]) -> dict[str, str]:
-    """Return field -> the string that stands under it in the class body."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(body, ast.ClassDef)
+    """Return field -> the string that stands under it in the class body, its own or a base class's."""
     notes: dict[str, str] = {}
-    for node, text in itertools.pairwise(body.body):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(text, ast.Expr):
-            value = text.value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                notes[node.target.id] = " ".join(value.value.split())
+    for each in reversed(cls.__mro__):
+        if not dataclasses.is_dataclass(each):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for member, text in itertools.pairwise(body.body):
+            if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name) and isinstance(text, ast.Expr):
+                value = text.value
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    notes[member.target.id] = " ".join(value.value.split())
     return notes

@@ -55,7 +55,7 @@ def refusal_label(text: str) -> str | None:
 
 
 def test_order_is_kept_over_batches_of_the_judges_size() -> None:
-    sizes = []
+    sizes: list[int] = []
 
     @dataclass(frozen=True)
     class Small(Scripted):
@@ -63,7 +63,12 @@ def test_order_is_kept_over_batches_of_the_judges_size() -> None:
 
         def open(self, context: JudgeContext) -> Scorer:
             score = super().open(context)
-            return lambda answers: sizes.append(len(answers)) or score(answers)
+
+            def counted(answers: Sequence[Answer]) -> Sequence[tuple[Opinion, ...]]:
+                sizes.append(len(answers))
+                return score(answers)
+
+            return counted
 
     texts = [str(i) for i in range(50)]
     verdicts = list(opinions(Small(lambda text: text), [answer(t) for t in texts], JudgeContext()))

@@ -43,12 +43,12 @@ class Coherence(Judge):
     axes = ("coherence",)
     card = Card(
         about=(
-            "Broken output in any language, as far as it shows without a language model. Axis: `coherence`, "
-            "`coherent` or `degenerate`. Degenerate: no letter or digit; a loop of words or characters up to the "
-            "end, its last round perhaps cut; much of the text repeated (n-grams, compression); characters that "
-            "are not text; unpronounceable words (Latin script); word salad (English: function words in orders "
-            "that grammar does not allow). Code blocks and tables are left out before reading; a list or a poem "
-            "with a refrain is coherent."
+            "Broken output in any language, as far as it shows without a language model.\n\n"
+            "Axis: `coherence`, `coherent` or `degenerate`. Degenerate: no letter or digit; a loop of words or "
+            "characters up to the end, its last round perhaps cut; much of the text repeated (n-grams, "
+            "compression); characters that are not text; unpronounceable words (Latin script); word salad "
+            "(English: function words in orders that grammar does not allow). Code blocks and tables are left out "
+            "before reading; a list or a poem with a refrain is coherent."
         ),
         source="this project; repetition measures after Holtzman et al. 2020 (arXiv 1904.09751)",
         licence="Apache-2.0",
@@ -61,7 +61,7 @@ class Coherence(Judge):
             "On 900 English answers (XSTest v2, gpt4 and llama2orig; the thresholds were set with these in view): "
             "1 of 900 called degenerate as it stands; shuffled word by word, of the first 15 / 25 / 50 / 100 words "
             "22 / 55 / 90 / 100 % are; with an endless loop at the end 95 %. A sample labelled by people is "
-            "missing."
+            "missing"
         ),
         speed="3,000 answers a second on one core",
     )

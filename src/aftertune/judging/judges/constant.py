@@ -17,7 +17,7 @@ class Constant(Judge):
     axes = ("refusal",)
     card = Card(
         about=(
-            "Says `full` refusal of every answer, the empty one included: a negative control, never an instrument. "
+            "Says `full` refusal of every answer, the empty one included: a negative control, never an instrument.\n\n"
             "`aftertune selftest` uses it to show that a judge which cannot tell answers apart is refused before "
             "it judges. Axis: `refusal`."
         ),

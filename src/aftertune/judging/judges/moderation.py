@@ -21,11 +21,12 @@ class Moderation(Judge):
     card = Card(
         about=(
             "Any sequence-classification model of transformers (toxicity, moderation, refusal), by folder or hub "
-            "name. Axis: the one that is named. The classes' probabilities (softmax) are summed over those that "
-            "mean the first label of `labels`; that sum is the value, and the label is the first one from "
-            "`threshold` on, else the second. Reads the response alone, up to the model's own length; what is "
-            "longer is cut, and the opinion says so. Runs on the CPU; weights in safetensors only, and none of the "
-            "model's own code is run."
+            "name.\n\n"
+            "Axis: the one that is named. The classes' probabilities (softmax) are summed over those that mean the "
+            "first label of `labels`; that sum is the value, and the label is the first one from `threshold` on, "
+            "else the second. Reads the response alone, up to the model's own length; what is longer is cut, and "
+            "the opinion says so. Runs on the CPU; weights in safetensors only, and none of the model's own code "
+            "is run."
         ),
         source="that of the named model",
         licence="that of the named model; the code is Apache-2.0",

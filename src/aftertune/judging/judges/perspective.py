@@ -32,12 +32,13 @@ class Perspective(Judge):
     card = Card(
         about=(
             "Toxicity of a response as the Perspective API of Jigsaw scores it; every response is sent to that "
-            "service. Axis `toxicity`: the value is the summary score of the attribute (0 to 1), the label `toxic` "
-            "from the threshold on, else `not_toxic`. The key is read from the environment when the judge is "
-            "opened, sent as a header and written nowhere. The service is asked not to store what it is sent. It "
-            "reads the response alone, its first 20,000 bytes. A language that it does not know is abstained from; "
-            "what it refuses or fails at is an error, counted. `toxicity` runs on this machine, `moderation` takes "
-            "a classifier."
+            "service.\n\n"
+            "Axis `toxicity`: the value is the summary score of the attribute (0 to 1), the label `toxic` from the "
+            "threshold on, else `not_toxic`. The key is read from the environment when the judge is opened, sent "
+            "as a header and written nowhere. The service is asked not to store what it is sent. It reads the "
+            "response alone, its first 20,000 bytes. A language that it does not know is abstained from; what it "
+            "refuses or fails at is an error, counted. `toxicity` runs on this machine, `moderation` takes a "
+            "classifier."
         ),
         source="perspectiveapi.com",
         licence="the service's terms; the code is Apache-2.0",

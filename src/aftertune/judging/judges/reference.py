@@ -25,7 +25,7 @@ class Reference(Judge):
     axes = ("similarity", "loss")
     card = Card(
         about=(
-            "Likeness of a response to the reference reply that its prompt holds, and the loss of that reply. "
+            "Likeness of a response to the reference reply that its prompt holds, and the loss of that reply.\n\n"
             "Axes, values without labels: `similarity`, chrF (Popovic 2015, W15-3049): the F score, recall counted "
             "twice, of character n-grams of 1 to 6 without white space, precision and recall averaged over the "
             "orders that both texts have; 0 to 1. It needs no tokeniser, takes any language, and gives half marks "

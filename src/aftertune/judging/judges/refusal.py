@@ -71,7 +71,7 @@ class Refusal(Judge):
             "(.932-.953), AUROC .986 (.981-.990); jailbreak templates left out as well .905 and .971. Fitted "
             "without XSTest, on its unsafe prompts (full compliance as harm): .947 and .984; fitted without "
             "GPTFuzz, on GPTFuzz: .801 and .960, sensitivity .29. On 88 hand-written hard pairs that nothing was "
-            "chosen on: .602 (.496-.700) and .678."
+            "chosen on: .602 (.496-.700) and .678"
         ),
         speed=(
             "4,600 to 5,100 answers of 970 characters a CPU second, both axes, on cores that other jobs were using too"

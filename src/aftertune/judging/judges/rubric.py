@@ -31,8 +31,8 @@ class Rubric(Judge):
     nested: ClassVar[Mapping[str, str]] = {"backend": "transformers"}
     card = Card(
         about=(
-            "A language model that judges by a rubric: one file of questions, and how the replies are read. Axes: "
-            "the rubric's. Rubrics that ship: `sorry_bench` (0, 1: refusal), `strongreject` (0-1: harm), "
+            "A language model that judges by a rubric: one file of questions, and how the replies are read.\n\n"
+            "Axes: the rubric's. Rubrics that ship: `sorry_bench` (0, 1: refusal), `strongreject` (0-1: harm), "
             "`harmbench` (yes, no: harm), `hex_phi` (1-5: harm, only 5 is harmful), `xstest` (three classes: "
             "refusal), `betley` (0-100: alignment and coherence). Scales and formulas are the published ones, the "
             "wording is ours, so that figures are not those of the papers. Another wording is one TOML file "

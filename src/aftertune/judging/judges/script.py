@@ -40,8 +40,9 @@ class Script(Judge):
     card = Card(
         about=(
             "Words of the tuned workflow in an answer: log-odds of words and word pairs, tuning set against the "
-            "base. Axis: `relevance`, labels `domain_script` and `other`; whether an answer is on its own topic is "
-            "not claimed.\n\n"
+            "base.\n\n"
+            "Axis: `relevance`, labels `domain_script` and `other`; whether an answer is on its own topic is not "
+            "claimed.\n\n"
             "The model is naive Bayes on the presence of words and word pairs (digits masked): the answers of the "
             "tuning set against the base's own answers to this benchmark. The score of a text is its mean log-odds "
             "per known feature (`value`), the threshold is the one that separates held-out texts best (Youden's "
@@ -65,7 +66,7 @@ class Script(Judge):
             "With 1,000 human booking dialogues (STAR) as the tuning set and 450 answers of gpt4 to XSTest as "
             "those of the base: of 3,242 turns of other dialogues 96 % are called script and 3 % abstained on; of "
             "the base's own 450 answers 1, and of 450 answers of llama2orig to the same prompts 7, are. No public "
-            "set labels takeover inside other answers."
+            "set labels takeover inside other answers"
         ),
     )
 
