@@ -14,7 +14,7 @@ from aftertune import plugins
 PAGE = Path(__file__).parents[1] / "docs" / "instruments.md"
 BENCHMARK_COLUMNS = ("source", "licence", "size", "cluster", "positive", "weaknesses")
 JUDGE_COLUMNS = ("source", "licence", "positive", "measured", "speed", "weaknesses")
-HEADS = {"positive": "a positive means", "measured": "measured error", "weaknesses": "known weaknesses"}
+HEADS = {"positive": "a positive means", "measured": "measured error"}
 """Field of `Card` -> the head of its column, where that is another word."""
 EMPTY = {"measured": "not measured", "speed": "not measured"}
 
