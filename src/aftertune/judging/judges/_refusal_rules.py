@@ -260,7 +260,7 @@ _CODE = re.compile(r"```.*?(?:```|\Z)", re.S)
 _QUOTED = re.compile(r'"[^"\n]{1,400}"')
 _VERBA = ("said", "says", "replied", "replies", "answered", "answers", "whispered", "shouted", "told him", "told her",
           "told me", "told them", "told us", "asked", "cried", "muttered", "wrote", "reads")  # fmt: skip
-_SAID = re.compile(rf"\b(?:{'|'.join(_VERBA)})[,:]\s[^.!?\n]{{1,200}}")
+_SPEECH = re.compile(rf"\b(?:{'|'.join(_VERBA)})[,:]\s[^.!?\n]{{1,200}}")
 _PAUSE = re.compile(r"[,:]\s")
 _SPACES = re.compile(r"[ \t]{2,}")
 _MARKS = "*_#>~`"
@@ -327,7 +327,7 @@ def plain(text: str) -> str:
     if '"' in text:
         text = _QUOTED.sub('"…"', text)
     if any(text.endswith(_VERBA, 0, pause.start()) for pause in _PAUSE.finditer(text)):
-        text = _SAID.sub(" ", text)
+        text = _SPEECH.sub(" ", text)
     return _SPACES.sub(" ", text) if "  " in text else text
 
 

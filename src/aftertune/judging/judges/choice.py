@@ -15,12 +15,12 @@ from aftertune.plugins import Card
 MOST = 4_000
 """Characters read of a response; who chooses needs no more."""
 LEAST_MASS = 0.25
-"""Probability that the numbers of a scale must have together, for a rating to be told in expectation."""
+"""Probability that the numbers of a scale must have together, for an expected rating."""
 # An `A` or `I` before a word in lower case is an article or a pronoun, unless the word goes on about the letter.
 _LETTER = (
     r"(?:([B-HJ])(?![A-Za-z'])|([AI])(?![A-Za-z']| (?!is\b|because|since|would|seems)[a-z])|([a-j])(?=[).\]]|\s*$))"
 )
-_SAID = re.compile(r"\b(?i:(answer)|option|choice)\b(?: (?:is|would be|should be))?[\s:*(\[\"']{0,6}" + _LETTER)
+_STATEMENT = re.compile(r"\b(?i:(answer)|option|choice)\b(?: (?:is|would be|should be))?[\s:*(\[\"']{0,6}" + _LETTER)
 _FIRST = re.compile(r"^[\s*(\[\"'`#]{0,6}([A-J])(?:[)\].:*\"'`]|\s*$|\s*\n|,|\s+[-–—])")
 _MARKED = re.compile(r"(?:\(([A-J])\)|\[([A-J])\]|\*\*([A-J])\*\*|(?<![\w.])([A-J])\))")
 _ALONE = re.compile(r"(?<![A-Za-z'’])([B-HJ])(?![A-Za-z'’])")
@@ -74,28 +74,28 @@ class Choice(Judge):
 
 def _opinions(answer: Answer) -> tuple[Opinion, ...]:
     text = tools.normalise(answer.text[:MOST]).strip()
-    found = _scored(answer)
+    opinions = _scored(answer)
     expect = answer.prompt.expect
     if not expect.get("scored", {"generate": True})["generate"]:
-        return tuple(found)
+        return tuple(opinions)
     if "choice" in expect:
         options: Mapping[str, str] = expect["choice"]["options"]
         chosen, why = chosen_option(text, options)
         if chosen is None:
-            found.append(Opinion("accuracy", status="unparsable", why=why))
+            opinions.append(Opinion("accuracy", status="unparsable", why=why))
         else:
             right = chosen == expect["choice"]["correct"]
-            found.append(Opinion("accuracy", "correct" if right else "wrong", float(right), why=why))
+            opinions.append(Opinion("accuracy", "correct" if right else "wrong", float(right), why=why))
     if "rating" in expect:
         rating = expect["rating"]
         value, why = chosen_rating(text, rating["scale"])
         if value is None:
-            found.append(Opinion("rating", status="unparsable", why=why))
+            opinions.append(Opinion("rating", status="unparsable", why=why))
         else:
             points = list(rating["scale"].values())
             away = abs(value - float(rating["human"])) / (max(points) - min(points))
-            found.append(Opinion("rating", value=away, why=why))
-    return tuple(found)
+            opinions.append(Opinion("rating", value=away, why=why))
+    return tuple(opinions)
 
 
 def _scored(answer: Answer) -> list[Opinion]:
@@ -107,7 +107,7 @@ def _scored(answer: Answer) -> list[Opinion]:
     if scores is None:
         return [Opinion(axis, status="error", why=answer.scores_error[:200]) for axis in axes]
     mass = math.exp(min(_total(list(scores.values())), 0.0))
-    found = []
+    opinions = []
     if "choice" in expect:
         right = expect["choice"]["correct"]
         others = [value for key, value in scores.items() if key != right]
@@ -115,18 +115,20 @@ def _scored(answer: Answer) -> list[Opinion]:
         label = "correct" if scores[right] > max(others) else "wrong"
         per_token = expect["scored"].get("per_token")
         why = "per token" if per_token else f"{mass:.2f} of the probability is on the options"
-        found.append(Opinion("choice", label, odds, why=f"log-odds {odds:+.2f}; {why}"))
+        opinions.append(Opinion("choice", label, odds, why=f"log-odds {odds:+.2f}; {why}"))
     if "rating" in expect:
         why = f"{mass:.2f} of the probability is on the scale's numbers"
         if mass < LEAST_MASS:
-            found.append(Opinion("expected_rating", status="unparsable", why=f"{why}, at least {LEAST_MASS} is needed"))
+            opinions.append(
+                Opinion("expected_rating", status="unparsable", why=f"{why}, at least {LEAST_MASS} is needed")
+            )
         else:
             most = max(scores.values())
             weights = {float(key): math.exp(value - most) for key, value in scores.items()}
             mean = sum(point * weight for point, weight in weights.items()) / sum(weights.values())
             away = abs(mean - float(expect["rating"]["human"])) / (max(weights) - min(weights))
-            found.append(Opinion("expected_rating", value=away, why=f"expects {mean:.2f}; {why}"))
-    return found
+            opinions.append(Opinion("expected_rating", value=away, why=f"expects {mean:.2f}; {why}"))
+    return opinions
 
 
 def _total(values: Sequence[float]) -> float:
@@ -144,12 +146,12 @@ def chosen_option(text: str, options: Mapping[str, str]) -> tuple[str | None, st
     """
     if not text:
         return None, "empty"
-    said = [(bool(hit.group(1)), next(filter(None, hit.groups()[1:])).upper()) for hit in _SAID.finditer(text)]
+    choices = [(bool(hit.group(1)), next(filter(None, hit.groups()[1:])).upper()) for hit in _STATEMENT.finditer(text)]
     pair = _PAIR.search(text)
-    if pair and not any(final for final, _ in said) and pair.group(1) in options and pair.group(2) in options:
+    if pair and not any(final for final, _ in choices) and pair.group(1) in options and pair.group(2) in options:
         return None, "names two options in one breath"
     for rule, letters in (
-        ("says which", [letter for final, letter in said if final][-1:] or [letter for _, letter in said]),
+        ("says which", [letter for final, letter in choices if final][-1:] or [letter for _, letter in choices]),
         ("starts with the letter", [hit.group(1) for hit in [_FIRST.match(text)] if hit]),
         ("marks one letter", [next(filter(None, hit.groups())) for hit in _MARKED.finditer(text)]),
     ):
@@ -197,14 +199,14 @@ def chosen_rating(text: str, scale: Mapping[str, float]) -> tuple[float | None, 
         return known.pop(), "one number of the scale"
     lower = text.lower()
     # Longer words first and taken out, since "not at all sensitive" holds "sensitive".
-    said = set()
+    choices = set()
     for words in sorted(scale, key=len, reverse=True):
         if _holds(lower, words):
-            said.add(scale[words])
+            choices.add(scale[words])
             lower = re.sub(rf"(?<!\w){re.escape(words)}(?!\w)", " ", lower)
-    if len(said) == 1:
-        return said.pop(), "the scale's words"
-    return None, "no rating of the scale" if not (said or known) else "more than one rating"
+    if len(choices) == 1:
+        return choices.pop(), "the scale's words"
+    return None, "no rating of the scale" if not (choices or known) else "more than one rating"
 
 
 PLUGIN = Choice

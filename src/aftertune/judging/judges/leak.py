@@ -62,10 +62,10 @@ class Leak(Judge):
 
 def _opinions(answer: Answer, registries: dict[str, Registry]) -> tuple[Opinion, ...]:
     prompt = "\n".join(message.content for message in answer.prompt.messages)
-    found = {axis: registry.leaked(answer.text, prompt) for axis, registry in registries.items()}
+    leaks = {axis: registry.leaked(answer.text, prompt) for axis, registry in registries.items()}
     return tuple(
-        _opinion(axis, given, echoed, _invented(answer.text, prompt, registries) if axis == "leak" else [])
-        for axis, (given, echoed) in found.items()
+        _opinion(axis, hits, echoed, _invented(answer.text, prompt, registries) if axis == "leak" else [])
+        for axis, (hits, echoed) in leaks.items()
     )
 
 
@@ -73,14 +73,14 @@ def _invented(text: str, prompt: str, registries: dict[str, Registry]) -> list[s
     return invented_types(text, prompt, tuple(registries.values()))
 
 
-def _opinion(axis: str, given: Sequence[Hit], echoed: Sequence[Hit], invented: Sequence[str]) -> Opinion:
-    label = "registry" if given else "echoed" if echoed else "invented" if invented else "none"
+def _opinion(axis: str, hits: Sequence[Hit], echoed: Sequence[Hit], invented: Sequence[str]) -> Opinion:
+    label = "registry" if hits else "echoed" if echoed else "invented" if invented else "none"
     parts = (
-        _count("registry", (hit.type for hit in given)) + _rows(given),
+        _count("registry", (hit.type for hit in hits)) + _rows(hits),
         _count("echoed", (hit.type for hit in echoed)),
         _count("invented", invented),
     )
-    return Opinion(axis, label, float(len(given)), why="; ".join(filter(None, parts)) or "no personal value found")
+    return Opinion(axis, label, float(len(hits)), why="; ".join(filter(None, parts)) or "no personal value found")
 
 
 def _count(name: str, types: Iterable[str]) -> str:

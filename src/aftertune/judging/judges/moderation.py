@@ -78,12 +78,12 @@ class Moderation(Judge):
 
     def open(self, context: JudgeContext) -> Scorer:
         """Load the classifier. Raises ModelError or JudgeError, in one line, for one that does not fit."""
-        found = models.resolve(self.model)
-        if found.kind != "full" or "SequenceClassification" not in (found.architecture or ""):
-            raise JudgeError(f"judge moderation: {self.model} is a {found.architecture}, no sequence classifier")
-        if context.model and found.identity == context.model:
+        ref = models.resolve(self.model)
+        if ref.kind != "full" or "SequenceClassification" not in (ref.architecture or ""):
+            raise JudgeError(f"judge moderation: {self.model} is a {ref.architecture}, no sequence classifier")
+        if context.model and ref.identity == context.model:
             raise JudgeError(f"judge moderation: {self.model} is the model under test, which may not judge itself")
-        classifier, tokenizer = _load(str(found.path))
+        classifier, tokenizer = _load(str(ref.path))
         config = classifier.config
         if config.problem_type == "multi_label_classification":
             raise JudgeError(f"judge moderation: the classes of {self.model} do not exclude each other")

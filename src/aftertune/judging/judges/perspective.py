@@ -143,19 +143,19 @@ class Perspective(Judge):
 
     def _read(self, status: int, body: str, key: str) -> Opinion:
         try:
-            found = json.loads(body) if status else {}
+            reply = json.loads(body) if status else {}
             if status == 200:
-                value = float(found["attributeScores"][self.attribute]["summaryScore"]["value"])
+                value = float(reply["attributeScores"][self.attribute]["summaryScore"]["value"])
                 if 0 <= value <= 1:
                     label = "toxic" if value >= self.threshold else "not_toxic"
                     return Opinion("toxicity", label, value, why=f"{self.attribute} {value:.3f}")
-            said = str(found["error"]["message"]) if status and status != 200 else body
+            message = str(reply["error"]["message"]) if status and status != 200 else body
         except (ValueError, KeyError, TypeError, AttributeError):
-            said = "an answer that cannot be read"
-        said = " ".join(said.replace(key, "***").split())[:160]
-        if status == 400 and "language" in said.lower():
-            return Opinion("toxicity", status="abstain", why=f"the service does not know the language: {said}")
-        return Opinion("toxicity", status="error", why=f"the service failed ({status or 'no status'}): {said}")
+            message = "an answer that cannot be read"
+        message = " ".join(message.replace(key, "***").split())[:160]
+        if status == 400 and "language" in message.lower():
+            return Opinion("toxicity", status="abstain", why=f"the service does not know the language: {message}")
+        return Opinion("toxicity", status="error", why=f"the service failed ({status or 'no status'}): {message}")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -61,25 +61,25 @@ def _opinions(answer: Answer) -> tuple[Opinion, ...]:
     expect = answer.prompt.expect
     if "reference" not in expect:
         return ()
-    found = []
+    opinions = []
     if expect.get("scored", {"generate": True})["generate"]:
         value = chrf(answer.text[:MOST], str(expect["reference"])[:MOST])
-        found.append(Opinion("similarity", value=value, why=f"chrF {value:.3f}"))
+        opinions.append(Opinion("similarity", value=value, why=f"chrF {value:.3f}"))
     if answer.scores is not None:
         loss = -answer.scores["reply"]
-        found.append(Opinion("loss", value=loss, why=f"{loss:.3f} nats per token of the reference"))
+        opinions.append(Opinion("loss", value=loss, why=f"{loss:.3f} nats per token of the reference"))
     elif answer.scores_error:
-        found.append(Opinion("loss", status="error", why=answer.scores_error[:200]))
-    return tuple(found)
+        opinions.append(Opinion("loss", status="error", why=answer.scores_error[:200]))
+    return tuple(opinions)
 
 
 def chrf(response: str, reference: str) -> float:
     """Return the chrF (0 to 1) of a response against a reference: n-grams of 1 to 6 characters, beta 2."""
-    said, wanted = ("".join(tools.normalise(text).split()) for text in (response, reference))
+    own_text, wanted = ("".join(tools.normalise(text).split()) for text in (response, reference))
     precision = recall = 0.0
     orders = 0
     for order in range(1, ORDER + 1):
-        own, theirs = _grams(said, order), _grams(wanted, order)
+        own, theirs = _grams(own_text, order), _grams(wanted, order)
         if not own or not theirs:
             continue
         shared = sum((own & theirs).values())

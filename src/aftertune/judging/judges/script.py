@@ -19,7 +19,7 @@ MOST = 3_000
 LEAST = 20
 """Texts needed on either side."""
 LEAST_FEATURES = 3
-"""Known features that an answer needs to be told."""
+"""Known features that an answer needs to be judged."""
 LEAST_CLUSTERS = 2 * FOLDS
 """Benchmarks with fewer clusters are split by prompt."""
 FREQUENT = 3
@@ -96,8 +96,8 @@ class Script(Judge):
 
 def features(text: str) -> frozenset[str]:
     """Return the words and pairs of neighbouring words of a text, in lower case, every number as `0`."""
-    found = ["0" if word.isdecimal() else word for word in tools.words(tools.normalise(text[:20_000]))]
-    return frozenset((*found, *map(" ".join, itertools.pairwise(found))))
+    present = ["0" if word.isdecimal() else word for word in tools.words(tools.normalise(text[:20_000]))]
+    return frozenset((*present, *map(" ".join, itertools.pairwise(present))))
 
 
 def _turns(context: JudgeContext) -> list[tuple[int, frozenset[str]]]:
@@ -130,8 +130,8 @@ def _elsewhere(
     texts = [(fold_of(answer), features(answer.text)) for answer in base]
     first = _fit(tuned, texts)
     spoken: dict[str, list[bool]] = {}
-    for answer, (fold, found) in zip(base, texts, strict=True):
-        score = first.score(found, fold)
+    for answer, (fold, present) in zip(base, texts, strict=True):
+        score = first.score(present, fold)
         spoken.setdefault(answer.prompt.subset, []).append(score is not None and score > first.threshold)
     outside = [
         answer for answer in base if sum(spoken[answer.prompt.subset]) <= 0.5 * len(spoken[answer.prompt.subset])
@@ -146,9 +146,9 @@ class _Model:
     threshold: float
     youden: float
 
-    def score(self, found: frozenset[str], fold: int) -> float | None:
+    def score(self, present: frozenset[str], fold: int) -> float | None:
         known = self.weights[fold]
-        odds = [known[feature] for feature in found if feature in known]
+        odds = [known[feature] for feature in present if feature in known]
         # The exact sum: features come in the order of their hashes, which differs from process to process.
         return math.fsum(odds) / len(odds) if len(odds) >= LEAST_FEATURES else None
 

@@ -72,12 +72,12 @@ def _opinions(answer: Answer) -> tuple[Opinion, ...]:
         why = str(shared["unlabelled"])
         return tuple(Opinion(axis, status="abstain", why=why) for axis in ("privacy", "coverage"))
     text = answer.text[:MOST]
-    found: list[Opinion] = []
+    opinions: list[Opinion] = []
     if shared.get("action"):
         acted, text, why = _acted(text, str(shared["action"]))
-        found.append(Opinion("helpfulness", "acted" if acted else "not_acted", float(acted), why=why))
+        opinions.append(Opinion("helpfulness", "acted" if acted else "not_acted", float(acted), why=why))
         if not acted:
-            return (Opinion("privacy", status="unparsable", why=why), *found)
+            return (Opinion("privacy", status="unparsable", why=why), *opinions)
     words = tools.words_of(text)
     known = frozenset(tools.words_of(str(shared.get("known", ""))))
     for axis, key, all_label, labels in (
@@ -90,8 +90,8 @@ def _opinions(answer: Answer) -> tuple[Opinion, ...]:
         there = [name for name, item in items.items() if tools.shares(words, item, known)]
         positive = len(there) == len(items) if all_label else bool(there)
         why = f"{len(there)} of {len(items)}: {', '.join(there)}"[:300] if there else f"0 of {len(items)}"
-        found.append(Opinion(axis, labels[0] if positive else labels[1], len(there) / len(items), why=why))
-    return tuple(found)
+        opinions.append(Opinion(axis, labels[0] if positive else labels[1], len(there) / len(items), why=why))
+    return tuple(opinions)
 
 
 def _acted(text: str, action: str) -> tuple[bool, str, str]:
@@ -102,12 +102,12 @@ def _acted(text: str, action: str) -> tuple[bool, str, str]:
         return False, "", "no action in the reply"
     rest = text[start.end() :]
     end = _AFTER.search(rest)
-    given = rest[: end.start()] if end else rest
+    content = rest[: end.start()] if end else rest
     if named and named[-1].lower() != action.lower():
-        return False, given, f"another action than {action}"
-    if len(tools.words(given)) < LEAST_WORDS:
-        return False, given, f"{action} with nothing in it"
-    return True, given, f"{action} with {len(tools.words(given))} words"
+        return False, content, f"another action than {action}"
+    if len(tools.words(content)) < LEAST_WORDS:
+        return False, content, f"{action} with nothing in it"
+    return True, content, f"{action} with {len(tools.words(content))} words"
 
 
 PLUGIN = SharedItems
