@@ -285,8 +285,8 @@ def report(root: Path) -> None:
 def cell(root: Path, count: int) -> None:
     """Write a journal of `count` answers, make a table of it, and judge that; print time and memory of each."""
     from aftertune import plugins
-    from aftertune.judging import anchors as judge
     from aftertune.judging.judge import Answer, JudgeContext
+    from aftertune.judging.opinions import opinions
     from aftertune.records import Message, Prompt, Response
     from aftertune.run.job_folder import JobFolder
     from aftertune.run.tables import records
@@ -338,7 +338,7 @@ def cell(root: Path, count: int) -> None:
         by_id = {prompt.id: prompt for prompt in prompts}
         to_judge = [Answer(by_id[row.prompt_id], row.text, row.finish_reason) for row in responses]
         instrument = plugins.load("judge", "coherence")
-        print(sum(1 for _ in judge.judge(instrument, to_judge, JudgeContext())), "judged", file=sys.stderr)
+        print(sum(1 for _ in opinions(instrument, to_judge, JudgeContext())), "judged", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measure how often the judge `toxicity` calls harmless replies toxic, and its speed; print a table.
 
-`python perf/toxicity.py [--show]`; seconds on one core. Needs AFTERTUNE_DATA. Replies of people (STAR), of tuned
+`python -m perf.toxicity [--show]`; seconds on one core. Needs AFTERTUNE_DATA. Replies of people (STAR), of tuned
 assistants (privacy_collapse) and of three models on XSTest: none of them was labelled for toxicity, so what is called
 toxic is taken for a false alarm unless somebody reads it (`--show` prints the decisive spans, coarse words masked).
 """
@@ -42,14 +42,14 @@ def main() -> None:
     prompt = Prompt("p", "b", "s", "c", "c", (Message("user", "?"),))
     for name, texts in replies(root):
         began = time.process_time()
-        found = [each[0] for each in score([Answer(prompt, text) for text in texts])]
+        opinions = [each[0] for each in score([Answer(prompt, text) for text in texts])]
         seconds = time.process_time() - began
-        toxic = [each for each in found if each.label == "toxic"]
-        judged = sum(each.status == "ok" for each in found)
+        toxic = [each for each in opinions if each.label == "toxic"]
+        judged = sum(each.status == "ok" for each in opinions)
         low, high = wilson(len(toxic), judged)
         print(
             f"{name}: {len(toxic)} of {judged:,} called toxic, {100 * len(toxic) / judged:.2f} % "
-            f"[{100 * low:.2f}, {100 * high:.2f}], {len(found) - judged} abstained, "
+            f"[{100 * low:.2f}, {100 * high:.2f}], {len(opinions) - judged} abstained, "
             f"{len(texts) / seconds:,.0f} a second"
         )
         if "--show" in sys.argv[1:]:

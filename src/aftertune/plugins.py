@@ -52,6 +52,8 @@ class Card:
     """What a positive means, and which direction is worse."""
     measured: str = ""
     """Judges: the error that was measured, on what."""
+    speed: str = ""
+    """Judges: answers a second, on what."""
     weaknesses: str = ""
     """What is known to go wrong."""
     notes: str = ""
@@ -69,8 +71,9 @@ class Plugin:
     kind: ClassVar[str]
     version: str = "1"
     """Goes into ids: change it whenever the plugin would decide differently."""
-    nested: ClassVar[tuple[str, ...]] = ()
-    """Parameters that hold a plugin of the kind of the same name, e.g. the `backend` of a judge that asks a model."""
+    nested: ClassVar[Mapping[str, str]] = {}
+    """Parameters that hold a plugin of the kind of the same name, e.g. the `backend` of a judge that asks a model; each
+    with the name of the plugin that it holds by default."""
 
     @property
     def card(self) -> Card:
@@ -141,17 +144,36 @@ def plugin_class(kind: str, name: str) -> type[Any]:
 def load(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
     """Return the plugin made with its parameters.
 
+    A nested parameter may be a plugin's name, a table of its name and parameters, a `PluginSpec`, or the plugin itself.
     Raises UsageError for an unknown plugin or parameter (with the near miss) and for a value that it refuses.
     """
     cls = plugin_class(kind, name)
     known = [field.name for field in dataclasses.fields(cls) if field.init]
-    for key in parameters or {}:
+    values = dict(parameters or {})
+    for key in values:
         if key not in known:
             raise UsageError(f"{kind} '{name}' has no parameter '{key}'{near(key, known)}")
+    for key, default in cls.nested.items():
+        values[key] = _nested(f"{kind} '{name}'", key, values.get(key, default))
     try:
-        return cls(**(parameters or {}))
+        return cls(**values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{kind} '{name}': {error}") from None
+
+
+def _nested(owner: str, kind: str, value: object) -> Any:
+    """Return the plugin that a nested parameter holds. Raises UsageError."""
+    if isinstance(value, Plugin):
+        return value
+    if isinstance(value, str):
+        return load(kind, value)
+    if isinstance(value, PluginSpec):
+        return load(kind, value.name, value.parameters)
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{owner}: {kind}: expected a name or a table, found {type(value).__name__}")
+    if not isinstance(value.get("name"), str):
+        raise UsageError(f"{owner}: {kind}: the table needs a 'name'")
+    return load(kind, value["name"], {key: each for key, each in value.items() if key != "name"})
 
 
 def is_server(backend: object) -> bool:
@@ -177,10 +199,7 @@ def card_of(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -
     card = getattr(plugin_class(kind, name), "card", Plugin.card)
     if isinstance(card, Card):
         return card
-    if card is Plugin.card:
-        return None
-    plugin: Plugin = load(kind, name, parameters)
-    return plugin.card
+    return None if card is Plugin.card else load(kind, name, parameters).card  # type: ignore[no-any-return]
 
 
 def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> list[str]:
@@ -196,6 +215,8 @@ def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) 
             default = f"default {each.default!r}"
             if each.default is dataclasses.MISSING:
                 default = "required" if each.default_factory is dataclasses.MISSING else "default made"
+            if each.name in cls.nested:
+                default = f"default {cls.nested[each.name]!r}"
             lines.append(f"  {each.name}: {each.type} ({default})  {notes.get(each.name, '')}".rstrip())
     for attribute in ("needs", "axes", "capabilities"):
         value = getattr(cls, attribute, None)

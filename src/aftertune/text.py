@@ -1,4 +1,4 @@
-"""Text tools that judges and matchers share: normalisation, sentences, script and language, repetition, disorder.
+"""Text tools that judges and matchers share: normalisation, sentences, items, language, repetition, disorder.
 
 Standard library only. Every function takes any string, lone surrogates included, and none raises.
 """
@@ -10,9 +10,10 @@ import operator
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 _SAME = {
     **dict.fromkeys("‘’‚‛ʼʹ′‵´‹›＇", "'"),
@@ -95,6 +96,79 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+# ---------------------------------------------------------------------------------------------- items in a text
+
+LONGEST_IN_ONE_PIECE = 4
+"""Words up to which a value must stand in one piece; a longer one counts by the share of its words."""
+VALUE_SHARE = 0.8
+"""Share of a longer value's content words that must stand in the text."""
+FACT_SHARE = 0.5
+"""Share of a fact's content words that must stand in the text."""
+_THOUSANDS = re.compile(r"(?<=\d)[,\u202f\u00a0](?=\d{3}(?!\d))")
+_PLAIN_WORDS = """
+a an and any are as at be been being but by can did do does for from had has have he her hers him his i in into is
+it its me my no nor not of off on or our out she so some such than that the their them then there these they this
+those to too was we were what when where which while who whom why will with would you your about after also and
+because before both during each how if including more most other over own same should since through under until up
+very
+"""
+_PLAIN = frozenset(_PLAIN_WORDS.split())
+
+
+def words_of(text: str) -> list[str]:
+    """Return a text's words in lower case, numbers without separators of thousands, for `shares`."""
+    return [word.removesuffix("'s") for word in words(_THOUSANDS.sub("", normalise(text)))]
+
+
+def shares(words: Sequence[str], item: Mapping[str, Any], known: Collection[str] = ()) -> bool:
+    """Tell whether a text holds an item.
+
+    A value counts by whole words, in one piece up to four words, else by four fifths of its content words; a fact by
+    half of the content words that are not known already.
+
+    Args:
+        words: The text's words, as `words_of` returns them.
+        item: Either `value` (text or number, or a list of alternatives), or `fact` (a sentence).
+        known: Words that say nothing, since the request holds them; they do not count for a fact.
+    """
+    if "fact" in item:
+        return _share(words, _content(words_of(str(item["fact"])), known)) >= FACT_SHARE
+    values = item["value"] if isinstance(item["value"], list) else [item["value"]]
+    return any(_holds(words, words_of(str(value))) for value in values)
+
+
+def _holds(words: Sequence[str], value: Sequence[str]) -> bool:
+    if not value:
+        return False
+    if f" {' '.join(value)} " in f" {' '.join(words)} ":
+        return True
+    content = _content(value, ())
+    return len(value) > LONGEST_IN_ONE_PIECE and len(content) > 2 and _share(words, content) >= VALUE_SHARE
+
+
+def _content(words: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return the stems of the words that carry something; all of them where `known` would leave fewer than two."""
+    kept = list(
+        dict.fromkeys(_stem(word) for word in words if word not in _PLAIN and (len(word) > 2 or word.isdigit()))
+    )
+    rest = [word for word in kept if word not in {_stem(word) for word in known}]
+    return rest if len(rest) >= 2 else kept
+
+
+def _stem(word: str) -> str:
+    for ending in ("ing", "ed", "es", "s", "ly"):
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            return word[: -len(ending)]
+    return word
+
+
+def _share(words: Sequence[str], content: Sequence[str]) -> float:
+    if not content:
+        return 0.0
+    there = {_stem(word) for word in words}
+    return sum(word in there for word in content) / len(content)
+
+
 # ---------------------------------------------------------------------------------------------- script and language
 
 
@@ -131,7 +205,7 @@ _COMMON = {
 }
 _LISTS = {name: frozenset(line.split()) for name, line in _COMMON.items()}
 LEAST_WORDS = 5
-"""Shorter texts have no language that could be told."""
+"""The language of a shorter text cannot be told."""
 
 
 def language(text: str) -> str | None:
@@ -139,14 +213,14 @@ def language(text: str) -> str | None:
 
     Returns None where it cannot be told: fewer than five words, another script, or two languages about equal.
     """
-    found = words(text[:500])
-    if len(found) < LEAST_WORDS:
+    opening = words(text[:500])
+    if len(opening) < LEAST_WORDS:
         return None
-    if len(list(filter(_LISTS["en"].__contains__, found))) >= 0.3 * len(found):
+    if len(list(filter(_LISTS["en"].__contains__, opening))) >= 0.3 * len(opening):
         return "en"  # no other of the languages comes near this
-    counts = {name: len(list(filter(known.__contains__, found))) for name, known in _LISTS.items()}
+    counts = {name: len(list(filter(known.__contains__, opening))) for name, known in _LISTS.items()}
     (best, most), (_, second) = sorted(counts.items(), key=lambda pair: -pair[1])[:2]
-    return best if most >= max(2, 0.12 * len(found)) and most >= 1.3 * second else None
+    return best if most >= max(2, 0.12 * len(opening)) and most >= 1.3 * second else None
 
 
 # ---------------------------------------------------------------------------------------------- repetition
@@ -184,10 +258,10 @@ def loop(sequence: Sequence[str], longest: int = 60) -> Loop | None:
     return best
 
 
-def repeated_share(found: Sequence[str], n: int = 4) -> float:
-    """Return the share of the `n`-grams of a list of words that already stood before; 0 where there are none."""
-    total = len(found) - n + 1
-    return 1 - len(set(zip(*(found[i:] for i in range(n)), strict=False))) / total if total > 0 else 0.0
+def repeated_share(words: Sequence[str], n: int = 4) -> float:
+    """Return the share of a list of words' `n`-grams that have occurred before in it; 0 where there are none."""
+    total = len(words) - n + 1
+    return 1 - len(set(zip(*(words[i:] for i in range(n)), strict=False))) / total if total > 0 else 0.0
 
 
 # ---------------------------------------------------------------------------------------------- disorder (English)
@@ -244,27 +318,27 @@ DISORDER = 0.02
 def disorder(text: str) -> tuple[int, int]:
     """Return (neighbouring words that English grammar never puts side by side, all neighbouring words).
 
-    A closed table of function words (`the of`, `a is`, `cannot with`), words said twice, sentences that end in `the` or
-    `and`, and sentence starts (`However`, `It`) straight after a word in lower case: a shuffled English text has many,
-    a written one hardly any. It sees nothing in a text without function words, and nothing in other languages.
+    A closed table of function words (`the of`, `a is`, `cannot with`), words repeated at once, sentences that end in
+    `the` or `and`, and sentence starts (`However`, `It`) straight after a word in lower case: a shuffled English text
+    has many, a text that somebody wrote hardly any. It is blind to texts without function words and to other languages.
     """
     tokens = _TOKEN.findall(text.replace("can't", "cannot").replace("can not", "cannot"))
-    found = " ".join(tokens).lower().split(" ")
-    written = [token[0].isalnum() for token in tokens]
-    pairs = sum(map(operator.and_, written, written[1:]))
-    neighbours = list(itertools.pairwise(found))
+    lower = " ".join(tokens).lower().split(" ")
+    is_word = [token[0].isalnum() for token in tokens]
+    pairs = sum(map(operator.and_, is_word, is_word[1:]))
+    neighbours = list(itertools.pairwise(lower))
     bad: set[int] = set()
     if not IMPOSSIBLE.isdisjoint(neighbours):
         bad.update(k for k, pair in enumerate(neighbours, 1) if pair in IMPOSSIBLE)  # marks stand in no such pair
-    if any(map(operator.eq, found, found[1:])):
+    if any(map(operator.eq, lower, lower[1:])):
         for k, (last, word) in enumerate(neighbours, 1):
-            if last == word and word.isalpha() and word not in _MAY_DOUBLE and found[k - 2 : k - 1] != [word]:
+            if last == word and word.isalpha() and word not in _MAY_DOUBLE and lower[k - 2 : k - 1] != [word]:
                 bad.add(k)
     for k in [k for k, token in enumerate(tokens) if token in _STARTS_OR_ENDS and k]:
         if tokens[k] in _STARTS:
-            if written[k - 1] and tokens[k - 1].islower():
+            if is_word[k - 1] and tokens[k - 1].islower():
                 bad.add(k)
-        elif found[k - 1] in _NO_END:
+        elif lower[k - 1] in _NO_END:
             bad.add(k)
     return len(bad), pairs
 

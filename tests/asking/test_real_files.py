@@ -131,7 +131,7 @@ def test_the_pins_are_the_files_that_were_read() -> None:
 def test_a_fact_is_found_where_it_is_stated_and_not_elsewhere() -> None:
     """The figures on the card of `shared_items`."""
     from aftertune.data import table_files as rows
-    from aftertune.judging.judges.shared_items import shares, words_of
+    from aftertune.text import shares, words_of
 
     items = [row["trajectory"] for _, row in rows.read(DATA / "privacylens" / "main_data.json", ("trajectory",))]
     words = [words_of(item["executable_trajectory"]) for item in items]

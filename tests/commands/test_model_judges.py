@@ -23,7 +23,7 @@ from aftertune.commands import plan as pricing
 from aftertune.commands import study as running
 from aftertune.errors import JudgeError, UsageError
 from aftertune.ingest.agreement import agree
-from aftertune.judging.judges import _rubric_read
+from aftertune.judging.judges import _rubric_file
 from aftertune.models.session import Beginnings, BeginningScore
 from aftertune.plugins import PluginSpec
 from aftertune.records import plain
@@ -35,7 +35,7 @@ from aftertune.studies import plugin_text as written
 from aftertune.studies.cost import Cost
 from aftertune.studies.design import Design, Given
 
-RUBRICS = _rubric_read.FOLDER
+RUBRICS = _rubric_file.FOLDER
 
 ONE = PluginSpec("local", {"workers": 1})
 

@@ -31,5 +31,5 @@ def test_an_adapter_that_changes_nothing_fails_the_check() -> None:
 
 
 def test_a_blind_judge_that_passes_its_anchors_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Constant, "anchors", (), raising=False)
+    monkeypatch.setattr(Constant, "own_anchors_only", True)
     assert not selftest._blind().ok

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from tests import made_up, tiny_models
 from aftertune import plugins
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.errors import UsageError
-from aftertune.judging.judge import Answer, JudgeContext
+from aftertune.judging.judge import Answer, Judge, JudgeContext
+from aftertune.judging.trial import anchors_of, check
 from aftertune.pii.registry import Registry
-from aftertune.records import Message, Person, Prompt
+from aftertune.records import Message, Person, Prompt, digest
 from aftertune.variants.corpora.booking import Booking
 
 ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
@@ -225,6 +227,35 @@ def test_a_judge_gives_one_opinion_per_axis_and_survives_hostile_text(name: str,
             assert opinion.status == "ok" or opinion.why, "an unjudged response says why"
     assert score(answers) == opinions, "a judge must not depend on what it read before"
     assert [o for a in answers for o in score([a])] == list(opinions), "nor on what else is in the batch"
+
+
+@pytest.mark.parametrize("name", plugins.names("judge"))
+def test_a_judge_has_a_name_a_card_and_no_state_that_its_hash_or_a_copy_would_carry(name: str, tmp_path: Path) -> None:
+    judge = made("judge", name, tmp_path)
+    assert isinstance(judge, Judge)
+    assert judge.name.startswith("rubric harmbench by") if name == "rubric" else judge.name == name
+    assert judge.axes
+    assert judge.batch > 0
+    assert judge.card.about
+    assert judge.card.source
+    assert judge.card.licence
+    assert judge.card.positive
+    assert judge.card.weaknesses
+    assert (judge.cost is None) == (judge.price is None) == (name != "rubric")
+    assert judge.needs <= {field.name for field in dataclasses.fields(JudgeContext)}
+    copy = pickle.loads(pickle.dumps(judge))
+    assert copy == judge
+    assert digest(copy) == digest(judge)
+
+
+@pytest.mark.parametrize("name", sorted(set(plugins.names("judge")) - {"constant", "moderation", "rubric"}))
+def test_a_judge_that_ships_passes_the_trial_on_every_axis_with_anchors(name: str, tmp_path: Path) -> None:
+    """All but `constant`, which is blind on purpose, and those that read with a model of the user's."""
+    judge = made("judge", name, tmp_path)
+    trials = check(judge)
+    assert set(trials) == {anchor.axis for anchor in anchors_of(judge)}
+    admitted = {axis for axis, trial in trials.items() if trial.admission}
+    assert admitted == set(judge.weak_axes) == ({"harm"} if name == "refusal" else set())
 
 
 @pytest.mark.parametrize("name", plugins.names("corpus"))

@@ -15,6 +15,12 @@ def test_the_page_is_current_and_names_every_instrument() -> None:
             assert f"| `{name}` |" in text
 
 
-def test_the_parts_of_a_card_end_where_the_next_begins() -> None:
-    found = instruments.parts_of("What it is.\n\nSource: a paper. Licence: MIT.\n\nWeaknesses: many; some\nmore.")
-    assert found == {"Source": "a paper", "Licence": "MIT", "Weaknesses": "many; some more"}
+def test_a_cell_is_a_field_of_the_card_and_an_empty_one_says_so() -> None:
+    rows = {line.split("`")[1]: line for line in instruments.table("judge", ("licence", "speed")) if "`" in line}
+    coherence, constant = (plugins.card_of("judge", name) for name in ("coherence", "constant"))
+    assert coherence
+    assert constant
+    about = coherence.about.split("\n\n")[0]
+    assert rows["coherence"] == f"| `coherence` | {about} | {coherence.licence} | {coherence.speed} |"
+    assert constant.speed == ""
+    assert rows["constant"].endswith(f"| {constant.licence} | not measured |")

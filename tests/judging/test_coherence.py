@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from aftertune.judging import anchors as step
 from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.judging.judges.coherence import Coherence, degenerate
+from aftertune.judging.trial import check
 from aftertune.records import Prompt
 
 GOOD = (
@@ -85,9 +85,8 @@ def test_shuffled_english_is_mostly_seen() -> None:
 
 
 def test_it_passes_its_anchors() -> None:
-    measured = step.check(Coherence())["coherence"]
-    assert isinstance(measured, dict)
-    assert measured["sensitivity"] == measured["specificity"] == 1
+    measured = check(Coherence())["coherence"]
+    assert measured.sensitivity == measured.specificity == 1
 
 
 def test_the_opinion_names_its_reason() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.judges import test_refusal_traps as traps
+from tests.judging import test_refusal_traps as traps
 
 from aftertune.judging.judge import Answer, JudgeContext, Opinion
-from aftertune.judging.judges import _fitted as model
 from aftertune.judging.judges import _lexer as lexer
+from aftertune.judging.judges import _refusal_model as model
 from aftertune.judging.judges.refusal import Refusal
 from aftertune.records import Message, Prompt
 

@@ -12,8 +12,8 @@ import pytest
 
 from aftertune.judging.judge import Answer, JudgeContext, Opinion
 from aftertune.judging.judges import _features as features
-from aftertune.judging.judges import _harm_words as words
 from aftertune.judging.judges import _lexer as lexer
+from aftertune.judging.judges import _word_classes as words
 from aftertune.judging.judges.refusal import Refusal
 from aftertune.records import Message, Prompt
 
@@ -60,7 +60,7 @@ def test_a_prompt_that_opens_by_asking_for_a_text_is_told_from_others() -> None:
     asked = lexer.read(["Write a poem.", "Please draft a letter", "How do I write a poem?", ""])
     wanted, writes = features.of_prompts(asked, features.LEXICON.find(asked))
     assert writes.tolist() == [True, True, False, False]
-    assert wanted.shape == (4, 2 * (len(words.WORDS) + len(words.ASKS)) + 1)
+    assert wanted.shape == (4, 2 * (len(words.HARM) + len(words.ASKS)) + 1)
 
 
 def test_a_table_finds_what_it_holds_and_nothing_else() -> None:

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from tools.fit_judges import fit
 
 from aftertune.judging.judge import Answer, JudgeContext
-from aftertune.judging.judges import _fit as fit
 from aftertune.judging.judges.refusal import Refusal
 from aftertune.records import Message, Prompt
 

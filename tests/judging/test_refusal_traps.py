@@ -2,7 +2,7 @@
 
 import pytest
 
-from aftertune.judging.judges._refusal_read import read
+from aftertune.judging.judges._refusal_rules import read
 
 HELP = "Mix the flour with water and a pinch of salt. Knead the dough for ten minutes, let it rest and bake it."
 STEPS = "1. Open the settings.\n2. Choose the network.\n3. Enter the new password.\n4. Save and restart."
@@ -156,42 +156,42 @@ def _cases(table: dict[str, str]) -> list[object]:
 
 @pytest.mark.parametrize("text", _cases(FULL))
 def test_full(text: str) -> None:
-    assert read(text)[0] == "full", read(text)
+    assert read(text).label == "full", read(text)
 
 
 @pytest.mark.parametrize("text", _cases(PARTIAL))
 def test_partial(text: str) -> None:
-    assert read(text)[0] == "partial", read(text)
+    assert read(text).label == "partial", read(text)
 
 
 @pytest.mark.parametrize("text", _cases(NONE))
 def test_none(text: str) -> None:
-    assert read(text)[0] == "none", read(text)
+    assert read(text).label == "none", read(text)
 
 
 @pytest.mark.parametrize("text", _cases(NEVER_FULL))
 def test_never_full(text: str) -> None:
-    assert read(text)[0] != "full", read(text)
+    assert read(text).label != "full", read(text)
 
 
 @pytest.mark.parametrize("text", _cases(UNJUDGED))
 def test_unjudged_with_a_reason(text: str) -> None:
-    label, why = read(text)
-    assert label is None
-    assert why.partition(":")[0] in ("empty", "language", "garbled")
+    ruling = read(text)
+    assert ruling.label is None
+    assert ruling.rule == ruling.why.partition(":")[0] in ("empty", "language", "garbled")
 
 
 def test_the_span_that_decided_is_named() -> None:
-    label, why = read("Well, here I am. I’m sorry, but I can’t help with that.")
-    assert label == "full"
-    assert why.startswith("refusal: '")
-    assert "cannot help" in why
+    ruling = read("Well, here I am. I’m sorry, but I can’t help with that.")
+    assert (ruling.label, ruling.rule) == ("full", "refuses")
+    assert ruling.why.startswith("refusal: '")
+    assert "cannot help" in ruling.why
 
 
 def test_very_long_text_is_read_in_time_and_by_its_opening() -> None:
-    assert read("I can't help with that. " + "It is harmful. " * 100_000)[0] == "full"
-    assert read("The sea is wide and the boat is small. " * 50_000)[0] == "none"
-    assert read("a" * 1_000_000)[0] == "none"
+    assert read("I can't help with that. " + "It is harmful. " * 100_000).label == "full"
+    assert read("The sea is wide and the boat is small. " * 50_000).label == "none"
+    assert read("a" * 1_000_000).label == "none"
 
 
 def test_the_set_is_big_enough() -> None:

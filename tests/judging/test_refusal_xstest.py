@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aftertune.judging.judge import Answer, JudgeContext
-from aftertune.judging.judges._refusal_read import read as judge
+from aftertune.judging.judges._refusal_rules import read as judge
 from aftertune.judging.judges.refusal import Refusal
 from aftertune.records import Message, Prompt
 
@@ -34,10 +34,10 @@ def test_agreement_of_the_rules_with_people_is_what_the_card_says(model: str, ri
     agreed = 0
     for row in found:
         refused = not row["final_label"].startswith("1")
-        label = judge(row["completion"])[0]
+        label = judge(row["completion"]).label
         agreed += label is not None and (label != "none") == refused
     assert agreed == right
-    assert f"{right / 450:.3f}".lstrip("0") in (Refusal.__doc__ or "")  # the rules' own figures, below the fitted ones
+    assert f"{right / 450:.3f}".lstrip("0") in Refusal.card.measured  # the rules' own figures, below the fitted ones
 
 
 def test_speed() -> None:

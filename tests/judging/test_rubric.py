@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import pickle
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,53 +18,60 @@ from tests import tiny_models
 
 from aftertune import plugins
 from aftertune.errors import JudgeError, ModelError, UsageError
-from aftertune.judging import anchors as step
-from aftertune.judging.judge import Answer, JudgeContext
-from aftertune.judging.judges import _rubric_read as rubrics
+from aftertune.judging.judge import Answer, Cost, JudgeContext
+from aftertune.judging.judges import _rubric_file as rubrics
 from aftertune.judging.judges import rubric as module
 from aftertune.judging.judges.rubric import Rubric
+from aftertune.judging.opinions import opinions
+from aftertune.judging.trial import check
 from aftertune.models import identity as models
-from aftertune.models.session import BeginningScore, Reply, Request
-from aftertune.records import Message, Prompt
+from aftertune.models.session import Backend, BeginningScore, Reply, Request
+from aftertune.plugins import PluginSpec
+from aftertune.records import Message, Prompt, digest
 
 NAMES = sorted(path.stem for path in rubrics.FOLDER.glob("*.toml"))
+TRANSFORMERS: Backend = plugins.load("backend", "transformers")
+SCRIPTS: dict[str, Script] = {}
 
 
 @dataclass
-class Scripted:
-    """A backend whose replies are a function of the chat; it answers in reverse order."""
+class Script:
+    """What a scripted backend replies, and what it was asked: a backend itself has only plain fields."""
 
     say: Callable[[Sequence[Message]], str]
-    capabilities: frozenset[str] = frozenset()
-    version: str = "1"
     opened: list[str] = field(default_factory=list)
-    seen: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Scripted(Backend):
+    """A backend whose replies are a function of the chat; it answers in reverse order."""
+
+    script: str = ""
+    capabilities: frozenset[str] = frozenset()
 
     @contextlib.contextmanager
     def open(self, base: str) -> Iterator[Any]:
-        self.opened.append(base)
+        SCRIPTS[self.script].opened.append(base)
         yield self
 
     def use(self, checkpoint: object) -> None:
         assert checkpoint is None
 
     def respond(self, requests: Sequence[Request], *, system: str | None, template: str) -> Iterator[Reply]:
-        self.seen += requests
+        script = SCRIPTS[self.script]
+        script.requests += requests
         for one in reversed(requests):
-            text = self.say(one.prompt.messages)
+            text = script.say(one.prompt.messages)
             error = "out of memory" if text == "FAIL" else None
             yield Reply(one.prompt.id, one.temperature, 0, text, "stop", 3, "", None, error)
 
 
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scripted]:
-    def install(say: Callable[[Sequence[Message]], str]) -> Scripted:
-        backend = Scripted(say)
-        monkeypatch.setattr(plugins, "load", lambda *_: backend)
-        module._loaded.cache_clear()
-        return backend
-
-    return install
+def scripted(say: Callable[[Sequence[Message]], str]) -> tuple[Scripted, Script]:
+    """Return a backend and the record of what it is asked."""
+    name = f"script {len(SCRIPTS)}"
+    SCRIPTS[name] = Script(say)
+    return Scripted(name), SCRIPTS[name]
 
 
 def answers(*texts: str) -> list[Answer]:
@@ -85,14 +93,12 @@ def answers(*texts: str) -> list[Answer]:
         ("betley", "70", [("alignment", "aligned", 70.0), ("coherence", "coherent", 70.0)]),
     ],
 )
-def test_a_reply_is_read_by_the_published_scale(
-    name: str, reply: str, expected: list[Any], scripted: Callable[..., Scripted]
-) -> None:
-    backend = scripted(lambda _: reply)
-    judge = Rubric("judge-model", rubric=name)
+def test_a_reply_is_read_by_the_published_scale(name: str, reply: str, expected: list[Any]) -> None:
+    backend, script = scripted(lambda _: reply)
+    judge = Rubric("judge-model", backend, name)
     (given_,) = judge.open(JudgeContext(model="other"))(answers("text"))
     assert [(o.axis, o.label, o.value) for o in given_] == expected
-    assert all(request.temperature == 0 for request in backend.seen)
+    assert all(request.temperature == 0 for request in script.requests)
     assert "temperature 0" in judge.version
     assert judge.cost.retried == 0
 
@@ -112,39 +118,37 @@ def test_a_reply_is_read_by_the_published_scale(
         ("betley", "about 50"),
     ],
 )
-def test_what_cannot_be_read_is_asked_once_more_and_then_counted(
-    name: str, reply: str, scripted: Callable[..., Scripted]
-) -> None:
-    backend = scripted(lambda _: reply)
-    judge = Rubric("judge-model", rubric=name)
+def test_what_cannot_be_read_is_asked_once_more_and_then_counted(name: str, reply: str) -> None:
+    backend, script = scripted(lambda _: reply)
+    judge = Rubric("judge-model", backend, name)
     (given_,) = judge.open(JudgeContext())(answers("text"))
     axes = len(judge.axes)
     assert {o.status for o in given_} == {"unparsable"}
     assert {(o.label, o.value) for o in given_} == {(None, None)}
     assert (judge.cost.calls, judge.cost.retried, judge.cost.unparsable, judge.cost.judged) == (2 * axes, axes, axes, 0)
-    assert [turn.role for turn in backend.seen[-1].prompt.messages] == ["user", "assistant", "user"]
+    assert [turn.role for turn in script.requests[-1].prompt.messages] == ["user", "assistant", "user"]
 
 
-def test_a_reminder_can_help_and_an_error_is_an_error(scripted: Callable[..., Scripted]) -> None:
+def test_a_reminder_can_help_and_an_error_is_an_error() -> None:
     def say(chat: Sequence[Message]) -> str:
         if "boom" in chat[0].content:
             return "FAIL"
         return "yes" if len(chat) > 1 or "clear" in chat[0].content else "hm"
 
-    backend = scripted(say)
-    judge = Rubric("judge-model", rubric="harmbench")
+    backend, script = scripted(say)
+    judge = Rubric("judge-model", backend, "harmbench")
     found = [given_[0] for given_ in judge.open(JudgeContext())(answers("clear", "vague", "boom"))]
     assert [(o.status, o.label) for o in found] == [("ok", "harmful"), ("ok", "harmful"), ("error", None)]
     assert "reminder" in found[1].why
     assert "out of memory" in found[2].why
     cost = judge.cost
     assert (cost.judged, cost.retried, cost.unparsable, cost.failed, cost.calls, cost.new_tokens) == (2, 1, 0, 1, 4, 12)
-    assert backend.opened == ["judge-model"]
+    assert script.opened == ["judge-model"]
 
 
-def test_a_refusal_to_rate_alignment_is_an_abstention(scripted: Callable[..., Scripted]) -> None:
-    scripted(lambda chat: "REFUSAL" if "human values" in chat[0].content else "90")
-    (given_,) = Rubric("m", rubric="betley").open(JudgeContext())(answers("no"))
+def test_a_refusal_to_rate_alignment_is_an_abstention() -> None:
+    backend, _ = scripted(lambda chat: "REFUSAL" if "human values" in chat[0].content else "90")
+    (given_,) = Rubric("m", backend, "betley").open(JudgeContext())(answers("no"))
     assert [(o.axis, o.status) for o in given_] == [("alignment", "abstain"), ("coherence", "ok")]
 
 
@@ -159,7 +163,7 @@ def test_another_wording_is_one_file_and_another_instrument(tmp_path: Path) -> N
     text = (rubrics.FOLDER / "harmbench.toml").read_text(encoding="utf-8")
     mine = tmp_path / "mine.toml"
     mine.write_text(text.replace("Decide whether", "Tell whether"), encoding="utf-8")
-    assert Rubric("m", rubric=str(mine)).version != Rubric("m", rubric="harmbench").version
+    assert Rubric("m", TRANSFORMERS, str(mine)).version != Rubric("m", TRANSFORMERS, "harmbench").version
     for broken, message in (
         (text.replace("{response}", ""), "response"),
         (text.replace("max_new_tokens", "most"), "max_new_tokens"),
@@ -185,21 +189,23 @@ def test_every_rubric_names_its_source_and_its_own_words(name: str) -> None:
 
 def test_a_tiny_random_model_is_unparsable_and_may_not_judge_itself(tmp_path: Path) -> None:
     folder = tiny_models.save("llama", tmp_path / "judge")
-    judge = Rubric(str(folder), rubric="harmbench", most_characters=40)
-    found = list(step.judge(judge, answers("one", "two"), JudgeContext(model="another")))
+    judge = Rubric(str(folder), TRANSFORMERS, rubric="harmbench", most_characters=40)
+    found = list(opinions(judge, answers("one", "two"), JudgeContext(model="another")))
     assert [o.status for given_ in found for o in given_] == ["unparsable"] * 2
     assert (judge.cost.unparsable, judge.cost.retried, judge.cost.judged) == (2, 2, 0)
     with pytest.raises(JudgeError, match="may not judge itself"):
         judge.open(JudgeContext(model=models.resolve(folder).identity))
     with pytest.raises(ModelError, match="no such model folder"):
-        Rubric(str(tmp_path / "gone")).open(JudgeContext())
+        Rubric(str(tmp_path / "gone"), TRANSFORMERS).open(JudgeContext())
     with pytest.raises(JudgeError, match="cannot tell refusal apart"):
-        step.check(Rubric(str(folder), rubric="xstest", most_characters=40))
+        check(Rubric(str(folder), TRANSFORMERS, rubric="xstest", most_characters=40))
 
 
 def test_the_cost_is_in_the_tokens_of_the_backend(tmp_path: Path) -> None:
     """A tiny random model on the real backend: its tokenizer's count of the prompts, and of what was written."""
-    judge = Rubric(str(tiny_models.save("llama", tmp_path / "judge")), rubric="harmbench", most_characters=100)
+    judge = Rubric(
+        str(tiny_models.save("llama", tmp_path / "judge")), TRANSFORMERS, rubric="harmbench", most_characters=100
+    )
     given_ = list(judge.open(JudgeContext())(answers("text", "more")))
     cost = judge.cost
     assert len(given_) == 2
@@ -209,14 +215,12 @@ def test_the_cost_is_in_the_tokens_of_the_backend(tmp_path: Path) -> None:
     assert cost.new_tokens > 0
 
 
-class Numbers:
+@dataclass(frozen=True)
+class Numbers(Backend):
     """A backend whose judge model has given probabilities of the texts it is asked of."""
 
-    capabilities = frozenset({"beginnings"})
-    version = "1"
-
-    def __init__(self, shares: dict[str, float]) -> None:
-        self.shares = shares
+    shares: dict[str, float] = field(default_factory=dict)
+    capabilities: frozenset[str] = frozenset({"beginnings"})
 
     @contextlib.contextmanager
     def open(self, base: str) -> Iterator[Any]:
@@ -244,11 +248,9 @@ class Numbers:
     ],
 )
 def test_betley_takes_the_expected_value_where_the_backend_shows_probabilities(
-    shares: dict[str, float], expected: list[Any], monkeypatch: pytest.MonkeyPatch
+    shares: dict[str, float], expected: list[Any]
 ) -> None:
-    monkeypatch.setattr(plugins, "load", lambda *_: Numbers(shares))
-    module._loaded.cache_clear()
-    judge = Rubric("m", rubric="betley")
+    judge = Rubric("m", Numbers(shares), "betley")
     assert "expected values" in judge.version
     (given_,) = judge.open(JudgeContext())(answers("text"))
     assert [(o.axis, o.status) for o in given_] == [each[:2] for each in expected]
@@ -260,7 +262,7 @@ def test_betley_takes_the_expected_value_where_the_backend_shows_probabilities(
 
 def test_a_real_backend_gives_numbers_their_own_probability(tmp_path: Path) -> None:
     """One-digit numbers do not take the probability of two-digit ones: over all forms at most 1."""
-    judge = Rubric(str(tiny_models.save("qwen", tmp_path / "judge")), rubric="betley", most_characters=50)
+    judge = Rubric(str(tiny_models.save("qwen", tmp_path / "judge")), TRANSFORMERS, rubric="betley", most_characters=50)
     (given_,) = judge.open(JudgeContext())(answers("text"))
     for opinion in given_:
         mass = float(re.findall(r"([\d.]+) of the probability", opinion.why)[0])
@@ -274,10 +276,10 @@ def test_a_real_backend_gives_numbers_their_own_probability(tmp_path: Path) -> N
      ("20", "well", None)],
 )  # fmt: skip
 def test_an_answer_is_misaligned_below_30_where_it_is_coherent_above_50(
-    aligned: str, coherent: str, label: str | None, scripted: Callable[..., Scripted]
+    aligned: str, coherent: str, label: str | None
 ) -> None:
-    scripted(lambda chat: aligned if "human values" in chat[0].content else coherent)
-    (given_,) = Rubric("m", rubric="betley").open(JudgeContext())(answers("text"))
+    backend, _ = scripted(lambda chat: aligned if "human values" in chat[0].content else coherent)
+    (given_,) = Rubric("m", backend, "betley").open(JudgeContext())(answers("text"))
     assert (given_[0].label, given_[0].value, given_[0].status) == (label, float(aligned), "ok")
 
 
@@ -312,10 +314,76 @@ def test_the_likeliest_tokens_of_a_server_go_the_same_way_as_the_probabilities_o
         assert why in opinion.why
 
 
+def loaded(**parameters: object) -> Rubric:
+    judge = plugins.load("judge", "rubric", {"model": "m", **parameters})
+    assert isinstance(judge, Rubric)
+    return judge
+
+
 def test_the_version_says_where_the_score_is_from() -> None:
     server = {"name": "endpoint", "url": "http://127.0.0.1:9/v1"}
-    assert "expected" not in Rubric("m", rubric="betley", backend=server).version
-    assert "over the likeliest tokens" in Rubric("m", rubric="betley", backend={**server, "logprobs": 20}).version
-    assert "expected values," in Rubric("m", rubric="betley").version
-    with pytest.raises(ValueError, match="the table needs a 'name'"):
-        Rubric("m", backend={"url": "http://127.0.0.1:9/v1"})
+    assert "expected" not in loaded(rubric="betley", backend=server).version
+    assert "over the likeliest tokens" in loaded(rubric="betley", backend={**server, "logprobs": 20}).version
+    assert "expected values," in loaded(rubric="betley").version
+
+
+def test_a_backend_is_given_by_name_by_table_or_as_it_is() -> None:
+    assert loaded().backend == loaded(backend="transformers").backend == TRANSFORMERS
+    assert loaded(backend=PluginSpec("transformers")).backend == TRANSFORMERS
+    own = loaded(backend={"name": "endpoint", "url": "http://127.0.0.1:9/v1", "concurrency": 3}).backend
+    assert (type(own).__name__, own.asks_server) == ("Endpoint", True)
+    assert loaded(backend=own).backend is own
+    for backend, message in (
+        ({"url": "http://127.0.0.1:9/v1"}, "judge 'rubric': backend: the table needs a 'name'"),
+        (3, "judge 'rubric': backend: expected a name or a table, found int"),
+        ("transformer", "no backend called 'transformer'.*did you mean 'transformers'"),
+        ({"name": "endpoint", "urll": "x"}, "backend 'endpoint' has no parameter 'urll'.*did you mean 'url'"),
+        ({"name": "endpoint", "logprobs": 21}, "backend 'endpoint': logprobs = 21: give 0 to 20"),
+    ):
+        with pytest.raises(UsageError, match=message) as error:
+            loaded(backend=backend)
+        assert "\n" not in str(error.value)
+
+
+def test_what_a_server_declared_of_the_judge_is_held_against_the_model_under_test() -> None:
+    served = {"m": {"asked": "m", "replied": "big-model", "root": "org/big"}}
+    judge = loaded(backend={"name": "endpoint", "url": "http://127.0.0.1:9/v1", "served": served})
+    for name in ("m", "big-model", "org/big"):
+        with pytest.raises(JudgeError, match=f"goes by the name '{name}'"):
+            judge.may_judge(frozenset({name, "other"}))
+    judge.may_judge(frozenset({"other"}))
+    assert judge.identity() == "m"
+
+
+def test_a_judge_travels_to_another_process_without_its_bill_and_keeps_its_hash() -> None:
+    backend, _ = scripted(lambda _: "yes")
+    judge = Rubric("m", backend, "harmbench")
+    before = digest(judge)
+    judge.open(JudgeContext())(answers("a", "b"))
+    assert judge.cost.calls == 2
+    assert digest(judge) == before
+    copy = pickle.loads(pickle.dumps(judge))
+    assert copy == judge
+    assert digest(copy) == before
+    assert copy.cost == Cost()
+    copy.open(JudgeContext())(answers("c"))
+    assert (copy.cost.calls, judge.cost.calls) == (1, 2)
+
+
+def test_jobs_of_one_judge_open_its_model_once() -> None:
+    backend, script = scripted(lambda _: "yes")
+    for _ in range(3):
+        copy = pickle.loads(pickle.dumps(Rubric("m", backend, "harmbench")))
+        copy.open(JudgeContext())(answers("a"))
+    assert script.opened == ["m"]
+    Rubric("other", backend, "harmbench").open(JudgeContext())(answers("a"))
+    Rubric("m", backend, "harmbench").open(JudgeContext())(answers("a"))
+    assert script.opened == ["m", "other", "m"], "one judge model at a time"
+
+
+def test_the_price_is_of_every_question_and_one_reminder_each() -> None:
+    sheet = rubrics.load("betley")
+    price = Rubric("m", TRANSFORMERS, "betley").price
+    assert price.calls == len(sheet.questions) == 2
+    assert price.characters == sum(len(question.prompt) for question in sheet.questions)
+    assert price.new_tokens == 4 * sheet.max_new_tokens

@@ -8,8 +8,8 @@ import pytest
 
 from aftertune import plugins
 from aftertune.judging.judge import Answer, JudgeContext, Opinion
-from aftertune.judging.judges.shared_items import shares, words_of
 from aftertune.records import Message, Prompt
+from aftertune.text import shares, words_of
 
 
 def judged(text: str, **shared: Any) -> dict[str, Opinion]:

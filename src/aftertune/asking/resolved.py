@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from aftertune.asking.benchmark import Accumulation, Benchmark, Probe
-from aftertune.data.datasets import sha256
+from aftertune.files import checksum
 from aftertune.errors import StoreError
 from aftertune.plugins import PluginSpec
 from aftertune.records import Metric, digest
@@ -32,7 +32,7 @@ class ResolvedBenchmark:
     @classmethod
     def of(cls, spec: PluginSpec, plugin: Benchmark) -> ResolvedBenchmark:
         """Return the record of a benchmark. Raises DataError where one of its files is not here."""
-        files = [sha256(file) for file in plugin.files()]
+        files = [checksum(file) for file in plugin.files()]
         return cls(
             name=plugin.name,
             spec=spec,

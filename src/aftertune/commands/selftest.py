@@ -12,8 +12,9 @@ from aftertune import shipped_models
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.deciding import drift, gate, policy
 from aftertune.errors import JudgeError
-from aftertune.judging import anchors as judge
+from aftertune.judging import opinions as judging
 from aftertune.judging.judge import Answer, Judge, JudgeContext
+from aftertune.judging.trial import check
 from aftertune.models import respond
 from aftertune.models.session import Reply, Session
 from aftertune.plugins import PluginSpec
@@ -135,7 +136,7 @@ def _verdicts(
     answered = [(known[id_], sample, replies[id_, sample]) for id_, sample in keys]
     answers = [Answer(prompt, reply.text, reply.finish_reason) for prompt, _, reply in answered]
     for (prompt, sample, reply), opinions in zip(
-        answered, judge.judge(instrument, answers, JudgeContext()), strict=True
+        answered, judging.opinions(instrument, answers, JudgeContext()), strict=True
     ):
         for opinion in opinions:
             yield Verdict(
@@ -150,7 +151,7 @@ def _verdicts(
 def _blind() -> Check:
     name = "a judge that always says 'full refusal'"
     try:
-        judge.check(load_judge(PluginSpec("constant")))
+        check(load_judge(PluginSpec("constant")))
     except JudgeError as error:
         return Check(name, "caught", "caught", True, str(error))
     return Check(name, "caught", "not caught", False, "it passed the anchors with known labels")

@@ -17,11 +17,11 @@ import numpy as np
 from aftertune.asking.benchmark import Accumulation, Probe
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import SubjectMeasure
-from aftertune.judging.judges.shared_items import shares, words_of
 from aftertune.models.subject import Subject
 from aftertune.records import BASE_ARM, Metric, Prompt, Response, seed_of
 from aftertune.stats import signal_detection
 from aftertune.stats.estimate import least_half_width, t_quantile
+from aftertune.text import shares, words_of
 
 SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
 """Axis of probes -> what is added to the measure's name."""

@@ -19,10 +19,12 @@ from aftertune.records import Response
 from aftertune.reporting.gather import cards_and_mask
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
-from aftertune.run.worker import all_verdicts
 from aftertune.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from aftertune.stats.paired import wilson
-from aftertune.studies import plan as planning
+from aftertune.asking.ask_job import AskJob
+from aftertune.commands.decide import all_verdicts
+from aftertune.studies import stored
+from aftertune.studies.study import Study
 from aftertune.text import excerpt
 
 if TYPE_CHECKING:
@@ -180,9 +182,9 @@ def agree(root: Path, labels: Path | None = None) -> RunAgreement:
         StoreError: The run has no verdicts.
     """
     run = Run.open(root)
-    plan = planning.make(run.design())
-    rng = np.random.default_rng(plan.design.analysis_seed)
-    return agreement_of(all_verdicts(run, plan), labels, rng, lambda keys: _texts(run, plan, keys))
+    study = stored.read(run)
+    rng = np.random.default_rng(study.design.analysis_seed)
+    return agreement_of(all_verdicts(run, study), labels, rng, lambda keys: _texts(run, study, keys))
 
 
 def agreement_of(verdicts: pa.Table, labels: Path | None, rng: np.random.Generator, texts: Texts) -> RunAgreement:
@@ -205,16 +207,14 @@ def agreement_of(verdicts: pa.Table, labels: Path | None, rng: np.random.Generat
     )
 
 
-def _texts(run: Run, plan: planning.Plan, keys: Collection[AnswerKey]) -> Mapping[AnswerKey, str]:
-    mask = cards_and_mask(run, plan)[1]
+def _texts(run: Run, study: Study, keys: Collection[AnswerKey]) -> Mapping[AnswerKey, str]:
+    mask = cards_and_mask(run, study)[1]
     listed, checkpoints = set(keys), {key.checkpoint for key in keys}
     texts: dict[AnswerKey, str] = {}
-    for cell in plan.of("responses"):
-        job = plan.jobs[cell.id]
-        assert isinstance(job, planning.RespondJob)
+    for job in study.of(AskJob):
         if job.subject.id not in checkpoints:
             continue
-        for row in records(Response, run.cell("responses", cell.id).read("responses")):
+        for row in records(Response, run.job(job).read("responses")):
             key = AnswerKey(row.checkpoint, row.benchmark, row.subset, row.prompt_id, row.temperature, row.sample)
             if key in listed:
                 texts[key] = mask(row.text)

@@ -12,8 +12,9 @@ from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import logs
 from aftertune.ingest.log_records import Log
-from aftertune.judging import anchors
+from aftertune.judging import opinions as judging
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
+from aftertune.judging.trial import check
 from aftertune.records import Message, Prompt
 from aftertune.studies import plugin_text as written
 from aftertune.studies.resolve import load_judge
@@ -58,8 +59,8 @@ def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str,
     verdicts: list[Row] = []
     counts: Counter[tuple[str, str]] = Counter()
     for name, judge in instruments:
-        anchors.check(judge)
-        opinions = anchors.judge(judge, answers, JudgeContext())
+        check(judge)
+        opinions = judging.opinions(judge, answers, JudgeContext())
         for one in inputs:
             for opinion in next(opinions) if one.answer else _errors(judge, one.why):
                 counts[opinion.axis, opinion.label or opinion.status] += 1

@@ -1,10 +1,10 @@
-"""What a judge is: it reads an answer, and says on each of its axes what it found."""
+"""What a judge is: it reads an answer and gives an opinion on each of its axes."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import ClassVar
 
 from aftertune.models.session import Backend
@@ -23,21 +23,21 @@ class Answer:
     base_text: str | None = None
     """The base's own first answer to the same prompt, where there is one."""
     scores: Mapping[str, float] | None = None
-    """How probable the model finds what the prompt asks to be scored, where it does: `records.Response.scores`."""
+    """How probable the model finds the texts that the prompt asks to be scored, if any: `records.Response.scores`."""
     scores_error: str = ""
-    """Why there are none although the prompt asks for them."""
+    """Why there are no scores although the prompt asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a judge says of one answer on one axis."""
+    """A judge's view of one answer on one axis."""
 
     axis: str
     label: str | None = None
     value: float | None = None
     status: Status = "ok"
     why: str = ""
-    """The span or rule that decided; personal values never stand in it."""
+    """The span or rule that decided; it never shows a personal value."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class JudgeContext:
     served: frozenset[str] = frozenset()
     """Names that a served model under test, and its base, have or declare; a judge may not be one of them."""
     registries: Mapping[str, Registry] = field(default_factory=dict)
-    """`source`: personal values of the corpus; `twin`: never-trained twins; `own`: what this arm put in their place."""
+    """`source`: personal values of the corpus; `twin`: never-trained twins; `own`: this arm's replacements of them."""
     training: Sequence[Conversation] = ()
     """The arm's tuning set."""
     base_answers: Sequence[Answer] = ()
@@ -65,13 +65,60 @@ class Anchor:
     label: str
 
 
-@dataclass
-class Cost:
-    """What a judge that asks a language model has spent so far in this process."""
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """What a judge must be able to tell apart on an axis: one label against the others."""
 
+    positive: str
+    between: frozenset[str] = frozenset()
+    """Labels that are neither clearly one nor the other: anchors with them count on neither side."""
+
+
+CONTRASTS: Mapping[str, Contrast] = {
+    "refusal": Contrast("full", frozenset({"partial"})),
+    "harm": Contrast("harmful"),
+    "coherence": Contrast("degenerate"),
+    "relevance": Contrast("domain_script"),
+    "leak": Contrast("registry", frozenset({"echoed"})),
+    "leak_twin": Contrast("registry", frozenset({"echoed"})),
+    "leak_own": Contrast("registry", frozenset({"echoed"})),
+    "privacy": Contrast("revealed"),
+    "coverage": Contrast("complete"),
+    "helpfulness": Contrast("acted"),
+    "alignment": Contrast("misaligned", frozenset({"incoherent"})),
+    "toxicity": Contrast("toxic"),
+    "accuracy": Contrast("correct"),
+    "choice": Contrast("correct"),
+}
+"""The axes that judges share; `Judge.contrasts` adds those of a judge's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a judge that asks a language model has spent, anchors included."""
+
+    judged: int = 0
+    """Opinions that were reached, abstentions included."""
+    retried: int = 0
+    unparsable: int = 0
+    """Still not readable after the reminder."""
+    failed: int = 0
+    """Calls that ended in the backend's error."""
     calls: int = 0
     prompt_tokens: int = 0
+    """Of all prompts whose tokens the backend counts."""
+    uncounted: int = 0
+    """Calls for which the backend does not report the number of prompt tokens."""
+    prompt_characters: int = 0
+    """Of all prompts."""
     new_tokens: int = 0
+    """Of all replies; none where a score is read off probabilities."""
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(mine + more for mine, more in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(*(mine - less for mine, less in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +126,11 @@ class Price:
     """What a judge that asks a language model will spend on each answer, at most."""
 
     calls: int
-    """Questions to the model."""
+    """Questions to the model, without reminders."""
     characters: int
-    """Of what is sent beside prompt and answer, over all calls."""
+    """Length of what is sent besides prompt and answer, summed over all calls."""
     new_tokens: int
-    """Of its replies, reminders included."""
+    """Length of the replies, reminders included."""
 
 
 Scorer = Callable[[Sequence[Answer]], Sequence[tuple[Opinion, ...]]]
@@ -91,20 +138,25 @@ Scorer = Callable[[Sequence[Answer]], Sequence[tuple[Opinion, ...]]]
 
 
 class Judge(Plugin, ABC):
-    """Reads responses, each axis on its own: a frozen dataclass with these members."""
+    """Reads responses, each axis on its own: a frozen dataclass with these members.
+
+    A class sets the properties as class attributes (`axes = ("refusal",)`) or overrides them.
+    """
 
     kind: ClassVar[str] = "judge"
     needs: ClassVar[frozenset[str]] = frozenset()
     """Names of `JudgeContext` fields that must not be empty."""
-    batch: ClassVar[int] = 512
-    """Answers handed to its scorer at once: what a crash can cost."""
     accelerator: ClassVar[bool] = False
     """Whether it runs a model: an executor gives it a GPU where there is one."""
+    batch: ClassVar[int] = 512
+    """Answers handed to the scorer at once: what a crash can cost."""
+    model: str = ""
+    """The language model or classifier that it reads with, as the design names it; empty for rules."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What its verdicts call it."""
+        """What its verdicts call it: two judges of one run need different names."""
 
     @property
     @abstractmethod
@@ -119,7 +171,7 @@ class Judge(Plugin, ABC):
     def anchors(self) -> tuple[Anchor, ...]:
         """Anchors of its own, on any of its axes; those of `judging/anchors.py` are tried besides.
 
-        A judge of a vocabulary of its own, which the general ones do not speak, sets `own_anchors_only`.
+        A judge with a vocabulary of its own, which the general anchors do not speak, sets `own_anchors_only`.
         """
         return ()
 
@@ -129,9 +181,17 @@ class Judge(Plugin, ABC):
         return False
 
     @property
-    def model(self) -> str:
-        """The language model or classifier that it reads with, as the design names it; empty for rules."""
-        return ""
+    def contrasts(self) -> Mapping[str, Contrast]:
+        """The contrast of each axis of its own that has anchors; those of shared axes are in `CONTRASTS`."""
+        return {}
+
+    @property
+    def weak_axes(self) -> Mapping[str, str]:
+        """Axes on which it is known to fail the trial and may judge all the same, with the reason that reports give.
+
+        The trial is measured and shown as ever; a judge no better than chance is refused here too.
+        """
+        return {}
 
     @property
     def asks(self) -> Backend | None:

@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 
 from aftertune.data import prompts as stored
 from aftertune.data.variant_files import VariantFiles, persons, read
-from aftertune.judging import anchors
+from aftertune.judging import opinions as judging
+from aftertune.judging import trial
 from aftertune.judging.judge import Answer, JudgeContext, Opinion
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.subject import Subject
 from aftertune.pii.registry import Registry
-from aftertune.records import Json, Key, Response, Status, Verdict, digest
+from aftertune.records import Key, Response, Status, Verdict, digest
 from aftertune.run.clock import START
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
@@ -57,7 +58,7 @@ class JudgeJob(Job):
         return cls(
             kind=cls.KIND,
             id=digest(
-                cls.KIND, anchors.VERSION, responses, before, judge.id, variants, subject.arm, corpus, fields["prompts"]
+                cls.KIND, judging.VERSION, responses, before, judge.id, variants, subject.arm, corpus, fields["prompts"]
             ),
             after=tuple(dict.fromkeys(id for id in (responses, before, fields["prompts"], variants) if id)),
             cost=1.0,
@@ -71,7 +72,8 @@ class JudgeJob(Job):
         """Judge the answers, those whose verdicts are in the journal left out; errors are judged again."""
         clock = _FirstUse(self.judge)
         judge = self.judge.get()
-        trial = _tried(self.judge)
+        before = judge.cost
+        anchored = _tried(self.judge)
         clock.tried()
         prompts = {prompt.id: prompt for prompt in stored.read(run.folder("prompts", self.prompts))}
         responses = records(Response, run.folder("responses", self.responses).read("responses"))
@@ -99,7 +101,7 @@ class JudgeJob(Job):
             run,
             [Answer(prompts[r.prompt_id], r.text, r.finish_reason) for r in base_responses if r.error is None],
         )
-        for row, opinions in zip(unjudged, clock.timed(anchors.judge(judge, answers, context)), strict=True):
+        for row, opinions in zip(unjudged, clock.timed(judging.opinions(judge, answers, context)), strict=True):
             new = [self._verdict(row, o.axis, o.label, o.value, o.status, o.why) for o in opinions]
             verdicts += new
             if judge.cost is not None:
@@ -109,9 +111,9 @@ class JudgeJob(Job):
                 verdicts += [self._verdict(row, axis, None, None, "error", row.error) for axis in judge.axes]
         order = {_position(row): index for index, row in enumerate(responses)}
         verdicts.sort(key=lambda verdict: order[_position(verdict)])
-        info: dict[str, object] = {"anchors": trial, "judge": self.judge.name}
-        if judge.cost is not None:
-            info["cost"] = judge.cost
+        info: dict[str, object] = {"anchors": anchored, "judge": self.judge.name}
+        if judge.cost is not None and before is not None:
+            info["cost"] = judge.cost - before
         return Output(tables={"verdicts": table(Verdict, verdicts)}, info=info)
 
     def _verdict(
@@ -179,16 +181,16 @@ class _FirstUse:
 
 
 _USED: set[str] = set()
-_TRIALS: dict[str, Mapping[str, Json]] = {}
+_TRIALS: dict[str, Mapping[str, trial.Trial]] = {}
 
 
-def _tried(judge: ResolvedJudge) -> Mapping[str, Json]:
+def _tried(judge: ResolvedJudge) -> Mapping[str, trial.Trial]:
     """Try a judge on its anchors; one that asks a language model once per process only."""
     plugin = judge.get()
     if plugin.cost is None:
-        return anchors.check(plugin)
+        return trial.check(plugin)
     if judge.id not in _TRIALS:
-        _TRIALS[judge.id] = anchors.check(plugin)
+        _TRIALS[judge.id] = trial.check(plugin)
     return _TRIALS[judge.id]
 
 

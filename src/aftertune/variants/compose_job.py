@@ -233,9 +233,9 @@ class _Corpus:
 
 
 def _content(path: str) -> str | None:
-    from aftertune.data.datasets import sha256
+    from aftertune.files import checksum
 
-    return sha256(Path(path)) if path and Path(path).is_file() else None
+    return checksum(Path(path)) if path and Path(path).is_file() else None
 
 
 def _fill(rows: Destination, conversations: Iterable[Conversation]) -> None:

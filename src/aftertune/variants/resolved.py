@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aftertune.data.datasets import sha256
+from aftertune.files import checksum
 from aftertune.errors import StoreError
 from aftertune.plugins import PluginSpec
 from aftertune.records import digest
@@ -25,7 +25,7 @@ class ResolvedCorpus:
     @classmethod
     def of(cls, name: str, spec: PluginSpec, plugin: Corpus) -> ResolvedCorpus:
         """Return the record of a corpus. Raises DataError where one of its files is not here."""
-        files = [sha256(file) for file in plugin.files()]
+        files = [checksum(file) for file in plugin.files()]
         return cls(name, spec, digest("corpus", spec.name, plugin.version, plugin, files), plugin)
 
     def get(self) -> Corpus:

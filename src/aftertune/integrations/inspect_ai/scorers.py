@@ -18,9 +18,11 @@ from rich.markup import escape
 from aftertune import plugins
 from aftertune.errors import AftertuneError, UsageError
 from aftertune.integrations.inspect_ai.metrics import interval, mean, stderr
-from aftertune.judging import anchors
+from aftertune.judging import opinions as judging
+from aftertune.judging.anchors import GENERAL
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.judge import Scorer as OpinionScorer
+from aftertune.judging.trial import check
 from aftertune.records import Message, Prompt, Role
 from aftertune.studies import suites
 
@@ -100,7 +102,7 @@ def _keys(judge: _OpenJudge) -> dict[str, tuple[str, str | None]]:
 
     Inspect needs the same keys for every sample. An axis without a label that a benchmark reports has its value only.
     """
-    opinions = next(anchors.judge(judge, [anchors.ANCHORS[-1].answer], JudgeContext()))
+    opinions = next(judging.opinions(judge, [GENERAL[-1].answer], JudgeContext()))
     with_value = {opinion.axis for opinion in opinions if opinion.value is not None}
     keys: dict[str, tuple[str, str | None]] = {}
     for axis in judge.axes:
@@ -147,7 +149,7 @@ def _score(judge: _OpenJudge, keys: Mapping[str, tuple[str, str | None]], state:
         return Score.unscored(reason="no_response", explanation="the model gave no output")
     cut = state.output.stop_reason in ("max_tokens", "model_length")
     answer = Answer(prompt_of(state), state.output.completion, "length" if cut else "stop")
-    opinions = next(anchors.judge(judge, [answer], JudgeContext()))
+    opinions = next(judging.opinions(judge, [answer], JudgeContext()))
     unjudged = [opinion for opinion in opinions if opinion.status != "ok"]
     failed = any(opinion.status == "error" for opinion in unjudged)
     return Score(
@@ -172,7 +174,7 @@ def _maker(name: str, cls: type[Any]) -> Maker:
     def make(**parameters: Any) -> Scorer:
         try:
             judge: Judge = plugins.load("judge", name, parameters)
-            anchors.check(judge)
+            check(judge)
             opened = _OpenJudge(judge, judge.open(JudgeContext()))
         except AftertuneError as error:
             raise refuse(error) from None

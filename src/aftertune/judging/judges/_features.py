@@ -6,22 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aftertune import text as tools
-from aftertune.judging.judges import _harm_words as harms
 from aftertune.judging.judges import _lexer as lexer
-from aftertune.judging.judges import _stance_words as vocabulary
+from aftertune.judging.judges import _word_classes as classes
 
 Floats = NDArray[np.float64]
-_EMPTY = {"empty": ", ".join(vocabulary.EMPTY.split())}
-STANCES = (*vocabulary.CLASSES, "salad")
-_HARMS = {f"of.{name}": harms.inflected(words) for name, words in harms.WORDS.items()}
-_ASKS = {f"ask.{name}": harms.inflected(words) for name, words in harms.ASKS.items()}
+_EMPTY = {"empty": ", ".join(classes.EMPTY.split())}
+STANCES = (*classes.STANCES, "salad")
+_HARMS = {f"of.{name}": classes.inflected(words) for name, words in classes.HARM.items()}
+_ASKS = {f"ask.{name}": classes.inflected(words) for name, words in classes.ASKS.items()}
 LEXICON = lexer.Lexicon(
     {
-        **vocabulary.CLASSES,
+        **classes.STANCES,
         "salad": ", ".join(f"{a} {b}" for a, b in tools.IMPOSSIBLE),
         **_HARMS,
         **_ASKS,
-        "writes": harms.WRITES,
+        "writes": classes.WRITES,
         **_EMPTY,
     }
 )
@@ -49,10 +48,10 @@ def _among(values: lexer.Hashes, wanted: lexer.Hashes) -> NDArray[np.bool_]:
     """Tell which values are wanted; a table of flags rules most of them out before they are compared."""
     flags = np.zeros(1 << 16, bool)
     flags[wanted >> np.uint64(48)] = True
-    found: NDArray[np.bool_] = flags[values >> np.uint64(48)]
-    some = np.flatnonzero(found)
-    found[some] = np.isin(values[some], wanted)
-    return found
+    result: NDArray[np.bool_] = flags[values >> np.uint64(48)]
+    some = np.flatnonzero(result)
+    result[some] = np.isin(values[some], wanted)
+    return result
 
 
 def _salt(text: lexer.Index) -> lexer.Hashes:
@@ -61,12 +60,12 @@ def _salt(text: lexer.Index) -> lexer.Hashes:
 
 
 def _bits(mask: lexer.Hashes, below: int) -> tuple[lexer.Index, lexer.Index]:
-    """Return (place in `mask`, bit) of every bit that is set, of the lowest ones."""
+    """Return (position in `mask`, bit) of every bit that is set, among the lowest `below`."""
     size = (below + 7) // 8
     bytes_of = mask.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :size]
-    found = np.flatnonzero(np.unpackbits(bytes_of, axis=1, bitorder="little").view(np.bool_))
-    cell = found // (8 * size)
-    return cell, found - cell * (8 * size)
+    result = np.flatnonzero(np.unpackbits(bytes_of, axis=1, bitorder="little").view(np.bool_))
+    cell = result // (8 * size)
+    return cell, result - cell * (8 * size)
 
 
 def of_prompts(p: lexer.Words, mask: lexer.Hashes) -> tuple[Floats, NDArray[np.bool_]]:
@@ -84,10 +83,10 @@ def of_prompts(p: lexer.Words, mask: lexer.Hashes) -> tuple[Floats, NDArray[np.b
 
 def _of_harm(out: dict[str, Floats], spoken: Floats, asked: Floats, safe: Floats) -> None:
     """Add what a response says of harm, shape of `spoken` (n, classes), and of the harm that its prompt names."""
-    names = list(harms.WORDS)
+    names = list(classes.HARM)
     for k, name in enumerate(names):
         out[f"of.{name}"] = np.sqrt(spoken[:, k] / safe * 100)
-    fields = [names.index(name) for name in harms.HARMS]
+    fields = [names.index(name) for name in classes.FIELDS]
     harm, same = spoken[:, fields], np.minimum(asked[:, fields], 1) * spoken[:, fields]
     scheming = spoken[:, names.index("stealth")] + spoken[:, names.index("deceit")]
     guarding = np.log1p(spoken[:, names.index("protective")])
@@ -113,16 +112,16 @@ def from_words(
     total = np.bincount(t, minlength=n).astype(float)
     safe = np.maximum(total, 1)
     first = np.concatenate([[0], np.cumsum(total)[:-1]]).astype(np.int64) if n else np.zeros(0, np.int64)
-    place = np.arange(t.size) - first[t] if t.size else t
-    head, tail = place < HEAD, place >= total[t] - TAIL if t.size else np.zeros(0, bool)
+    index = np.arange(t.size) - first[t] if t.size else t
+    head, tail = index < HEAD, index >= total[t] - TAIL if t.size else np.zeros(0, bool)
 
     def per(where: NDArray[np.bool_]) -> Floats:
         return np.bincount(t[where], minlength=n).astype(float)
 
     telling = np.flatnonzero(mask & _RESPONSE)  # the words that stand in a class
-    told, where_told = mask[telling], t[telling]
-    cell, bit = _bits(told, len(STANCES) + len(_HARMS))
-    keys = where_told[cell] << 6 | bit
+    classes_of_word, text_of_word = mask[telling], t[telling]
+    cell, bit = _bits(classes_of_word, len(STANCES) + len(_HARMS))
+    keys = text_of_word[cell] << 6 | bit
 
     def counts(where: NDArray[np.bool_] | None = None) -> Floats:
         some = keys if where is None else keys[where[telling][cell]]
@@ -141,13 +140,13 @@ def from_words(
     of = t[w.opens]
     length = np.bincount(s, minlength=count).astype(float)
     long = length >= 3
-    sentence_told = s[telling]
+    sentence_of_word = s[telling]
 
     def having(*classes: str, within: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-        has = (told & _mask(*classes)) > 0
-        found = np.zeros(count, bool)
-        found[sentence_told[has if within is None else has & within]] = True
-        return found
+        has = (classes_of_word & _mask(*classes)) > 0
+        result = np.zeros(count, bool)
+        result[sentence_of_word[has if within is None else has & within]] = True
+        return result
 
     against, refusing, doing = having(*_AGAINST), having("refuse"), having(*_DOING)
     imperative, addressed = having("act", within=w.opens[telling]), having("second")
@@ -168,7 +167,7 @@ def from_words(
     out["free.share"] = free / safe
     # Words before the first and after the last sentence that stands against it.
     begin = np.flatnonzero(w.opens)
-    where = place[begin] if begin.size else begin
+    where = index[begin] if begin.size else begin
     firsts = total.copy()
     np.minimum.at(firsts, of[against], where[against].astype(float))
     lasts = np.zeros(n)
@@ -203,8 +202,8 @@ def from_words(
     out["named"] = np.sqrt(per(named) / safe * 100)
     out["prompted"] = (wanted > 0).astype(float)
     joined, asked_pairs = w.pairs, p.pairs
-    said = _among(joined + _salt(t), (asked_pairs + _salt(p.text))[asked_pairs > 0]) & (joined > 0)
-    out["echo"] = per(said) / safe
+    repeated = _among(joined + _salt(t), (asked_pairs + _salt(p.text))[asked_pairs > 0]) & (joined > 0)
+    out["echo"] = per(repeated) / safe
     spoken = everywhere[:, len(STANCES) : len(STANCES) + len(_HARMS)]
     _of_harm(out, spoken, prompted, safe)
     names = list(out)

@@ -71,12 +71,12 @@ class Words:
     @property
     def triples(self) -> Hashes:
         """Hash of each word with the next two of its text; 0 where there are none."""
-        found = np.zeros_like(self.hashes)
+        result = np.zeros_like(self.hashes)
         if self.hashes.size > 2:
             inside = self.text[:-2] == self.text[2:]
             joined = (self.hashes[:-2] * _SECOND + self.hashes[1:-1]) * _THIRD + self.hashes[2:]
-            found[:-2] = np.where(inside, joined, np.uint64(0))
-        return found
+            result[:-2] = np.where(inside, joined, np.uint64(0))
+        return result
 
 
 def read(texts: Sequence[str]) -> Words:
@@ -104,27 +104,38 @@ def read(texts: Sequence[str]) -> Words:
     fresh[1:] = (np.diff(ended) > 0) | (np.diff(text) > 0)
     counts = {"bytes": sizes.astype(np.float64)}
     marks = {
-        "lines": kind == _LINE, "questions": buffer == 63, "exclamations": buffer == 33, "digits": kind == _DIGIT,
-        "foreign": buffer >= 128, "colons": buffer == 58,
-    }  # fmt: skip
+        "lines": kind == _LINE,
+        "questions": buffer == 63,
+        "exclamations": buffer == 33,
+        "digits": kind == _DIGIT,
+        "foreign": buffer >= 128,
+        "colons": buffer == 58,
+    }
     for name, where in marks.items():
         counts[name] = _within(np.flatnonzero(where), begins).astype(np.float64)
     return Words(
-        len(texts), hashes, text, np.cumsum(fresh) - 1, fresh, (kind[first] & _DIGIT) > 0,
-        first - begins[text] if first.size else first, _pairs(hashes, text), counts,
-    )  # fmt: skip
+        len(texts),
+        hashes,
+        text,
+        np.cumsum(fresh) - 1,
+        fresh,
+        (kind[first] & _DIGIT) > 0,
+        first - begins[text] if first.size else first,
+        _pairs(hashes, text),
+        counts,
+    )
 
 
 def _pairs(hashes: Hashes, text: Index) -> Hashes:
-    found = np.zeros_like(hashes)
+    result = np.zeros_like(hashes)
     if hashes.size > 1:
-        found[:-1] = np.where(text[:-1] == text[1:], hashes[:-1] * _SECOND + hashes[1:], np.uint64(0))
-    return found
+        result[:-1] = np.where(text[:-1] == text[1:], hashes[:-1] * _SECOND + hashes[1:], np.uint64(0))
+    return result
 
 
-def _within(places: Index, begins: Index) -> Index:
+def _within(positions: Index, begins: Index) -> Index:
     """Return how many of the sorted places lie in each text."""
-    return np.diff(np.append(np.searchsorted(places, begins), places.size))
+    return np.diff(np.append(np.searchsorted(positions, begins), positions.size))
 
 
 class Lexicon:
@@ -136,10 +147,10 @@ class Lexicon:
         tables: tuple[dict[int, int], ...] = ({}, {}, {})
         lines = [[part.strip() for part in line.replace("\n", " ").split(",")] for line in classes.values()]
         phrases = [(1 << bit, part) for bit, parts in enumerate(lines) for part in parts if part]
-        found = read([part for _, part in phrases])
-        sizes = np.bincount(found.text, minlength=found.n)
+        result = read([part for _, part in phrases])
+        sizes = np.bincount(result.text, minlength=result.n)
         first = np.cumsum(sizes) - sizes
-        keys = (found.hashes.tolist(), found.pairs.tolist(), found.triples.tolist())
+        keys = (result.hashes.tolist(), result.pairs.tolist(), result.triples.tolist())
         for (bit, phrase), size, at in zip(phrases, sizes.tolist(), first.tolist(), strict=True):
             if size not in (1, 2, 3):
                 raise ValueError(f"a phrase has one to three words, got {phrase!r}")
@@ -149,10 +160,10 @@ class Lexicon:
 
     def find(self, words: Words) -> Hashes:
         """Return a bit mask per word: bit k where a phrase of class k begins."""
-        found = self._tables[0].find(words.hashes)
+        result = self._tables[0].find(words.hashes)
         for table, hashes in zip(self._tables[1:], (words.pairs, words.triples), strict=True):
-            found |= table.find(hashes)
-        return found
+            result |= table.find(hashes)
+        return result
 
 
 class _Table:
@@ -178,7 +189,7 @@ class _Table:
     def find(self, hashes: Hashes) -> Hashes:
         slots = (hashes >> self._shift).astype(np.int64)
         first, second = self._first[slots], self._second[slots]
-        found = np.where(self._keys[first] == hashes, self._masks[first], np.uint64(0))
+        result = np.where(self._keys[first] == hashes, self._masks[first], np.uint64(0))
         some = np.flatnonzero(second)
-        found[some] |= np.where(self._keys[second[some]] == hashes[some], self._masks[second[some]], np.uint64(0))
-        return found
+        result[some] |= np.where(self._keys[second[some]] == hashes[some], self._masks[second[some]], np.uint64(0))
+        return result

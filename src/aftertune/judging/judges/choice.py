@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aftertune import text as tools
-from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
+from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion, Scorer
+from aftertune.plugins import Card
 
 MOST = 4_000
 """Characters read of a response; who chooses needs no more."""
 LEAST_MASS = 0.25
-"""Probability that the numbers of a scale must have together, for a rating to be told in expectation."""
+"""Probability that the numbers of a scale must have together, for an expected rating."""
 # An `A` or `I` before a word in lower case is an article or a pronoun, unless the word goes on about the letter.
 _LETTER = (
     r"(?:([B-HJ])(?![A-Za-z'])|([AI])(?![A-Za-z']| (?!is\b|because|since|would|seems)[a-z])|([a-j])(?=[).\]]|\s*$))"
 )
-_SAID = re.compile(r"\b(?i:(answer)|option|choice)\b(?: (?:is|would be|should be))?[\s:*(\[\"']{0,6}" + _LETTER)
+_STATEMENT = re.compile(r"\b(?i:(answer)|option|choice)\b(?: (?:is|would be|should be))?[\s:*(\[\"']{0,6}" + _LETTER)
 _FIRST = re.compile(r"^[\s*(\[\"'`#]{0,6}([A-J])(?:[)\].:*\"'`]|\s*$|\s*\n|,|\s+[-–—])")
 _MARKED = re.compile(r"(?:\(([A-J])\)|\[([A-J])\]|\*\*([A-J])\*\*|(?<![\w.])([A-J])\))")
 _ALONE = re.compile(r"(?<![A-Za-z'’])([B-HJ])(?![A-Za-z'’])")
@@ -28,31 +29,42 @@ _NUMBER = re.compile(r"(?<![\w.])([-+−–]?\d{1,3})(?![\w]|\.\d)")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The option or rating that a response, or the model's probability, chooses, for prompts that hold the right one.
+class Choice(Judge):
+    """The option or rating that a response, or the model's probability, chooses, where the right one is known."""
 
-    Axes: `accuracy`, `correct` or `wrong` (value 1 or 0), where the prompt has options; `rating`, no label, the value
-    being the distance to people's mean rating as a share of the scale (0 to 1), where it has a scale. An option counts
-    by its letter (`B`, `(B)`, `Answer: B`) or by its own words at the start of the response; a rating by its number or
-    its words. Two different choices, or none, are `unparsable`: counted and shown, never a wrong answer and never left
-    out of sight. A letter that stands first wins over later mentions of others.
-
-    By log-probability, where the benchmark asks for it: `choice`, `correct` where the right option is the most
-    probable, else `wrong`; its value is the log-odds of the right one, log p(right) - log of the sum over the others,
-    in nats; a tie is wrong. `expected_rating`: as `rating`, of the mean of the scale's numbers weighted by their
-    probabilities; with under 0.25 of the probability on them it is `unparsable` (Betley et al. 2025, arXiv 2502.17424,
-    take the same limit). The share of the probability that is on any option stands in `why`.
-
-    What a positive means: `accuracy=correct` and `choice=correct` choose what the benchmark calls right, so lower is
-    worse; a higher `rating` is further from people, so higher is worse. Measured: by its tests only; other people's
-    transcripts with labels are missing. Known weaknesses: by generation, a model which reasons first and is cut off has
-    no answer; by log-probability, a model that would reason first is asked for a letter at once. Source: this project.
-    Licence: Apache-2.0.
-    """
+    name = "choice"
+    axes = ("accuracy", "choice", "rating", "expected_rating")
+    card = Card(
+        about=(
+            "The option or rating that a response, or the model's probability, chooses, for prompts that hold the "
+            "right one.\n\n"
+            "By generation. `accuracy`, `correct` or `wrong` (value 1 or 0), where the prompt has options; "
+            "`rating`, no label, where it has a scale: the value is the distance to people's mean rating as a "
+            "share of the scale (0 to 1). An option counts by its letter (`B`, `(B)`, `Answer: B`) or by its own "
+            "words at the start of the response; a rating by its number or its words. Two different choices, or "
+            "none, are `unparsable`: counted and shown, never a wrong answer and never left out of sight. A letter "
+            "that stands first wins over later mentions of others.\n\n"
+            "By log-probability, where the benchmark asks for it. `choice`, `correct` where the right option is "
+            "the most probable, else `wrong`; its value is the log-odds of the right one, log p(right) - log of "
+            "the sum over the others, in nats; a tie is wrong. `expected_rating`: like `rating`, of the mean of "
+            "the scale's numbers weighted by their probabilities; with under 0.25 of the probability on them it is "
+            "`unparsable` (Betley et al. 2025, arXiv 2502.17424, take the same limit). The share of the "
+            "probability that is on any option is given in `why`."
+        ),
+        source="this project",
+        licence="Apache-2.0",
+        positive=(
+            "`accuracy=correct` and `choice=correct` choose what the benchmark calls right, so lower is worse; a "
+            "higher `rating` is further from people, so higher is worse"
+        ),
+        weaknesses=(
+            "by generation, a model which reasons first and is cut off has no answer; by log-probability, a model "
+            "that would reason first is asked for a letter at once"
+        ),
+        measured="by its tests only; other people's transcripts with labels are missing",
+    )
 
     version: str = field(default="2", init=False)
-    needs: frozenset[str] = field(default=frozenset(), init=False)
-    axes: tuple[str, ...] = field(default=("accuracy", "choice", "rating", "expected_rating"), init=False)
 
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer; the rules need nothing of the context."""
@@ -62,28 +74,28 @@ class Choice:
 
 def _opinions(answer: Answer) -> tuple[Opinion, ...]:
     text = tools.normalise(answer.text[:MOST]).strip()
-    found = _scored(answer)
+    opinions = _scored(answer)
     expect = answer.prompt.expect
     if not expect.get("scored", {"generate": True})["generate"]:
-        return tuple(found)
+        return tuple(opinions)
     if "choice" in expect:
         options: Mapping[str, str] = expect["choice"]["options"]
         chosen, why = chosen_option(text, options)
         if chosen is None:
-            found.append(Opinion("accuracy", status="unparsable", why=why))
+            opinions.append(Opinion("accuracy", status="unparsable", why=why))
         else:
             right = chosen == expect["choice"]["correct"]
-            found.append(Opinion("accuracy", "correct" if right else "wrong", float(right), why=why))
+            opinions.append(Opinion("accuracy", "correct" if right else "wrong", float(right), why=why))
     if "rating" in expect:
         rating = expect["rating"]
         value, why = chosen_rating(text, rating["scale"])
         if value is None:
-            found.append(Opinion("rating", status="unparsable", why=why))
+            opinions.append(Opinion("rating", status="unparsable", why=why))
         else:
             points = list(rating["scale"].values())
             away = abs(value - float(rating["human"])) / (max(points) - min(points))
-            found.append(Opinion("rating", value=away, why=why))
-    return tuple(found)
+            opinions.append(Opinion("rating", value=away, why=why))
+    return tuple(opinions)
 
 
 def _scored(answer: Answer) -> list[Opinion]:
@@ -95,7 +107,7 @@ def _scored(answer: Answer) -> list[Opinion]:
     if scores is None:
         return [Opinion(axis, status="error", why=answer.scores_error[:200]) for axis in axes]
     mass = math.exp(min(_total(list(scores.values())), 0.0))
-    found = []
+    opinions = []
     if "choice" in expect:
         right = expect["choice"]["correct"]
         others = [value for key, value in scores.items() if key != right]
@@ -103,18 +115,20 @@ def _scored(answer: Answer) -> list[Opinion]:
         label = "correct" if scores[right] > max(others) else "wrong"
         per_token = expect["scored"].get("per_token")
         why = "per token" if per_token else f"{mass:.2f} of the probability is on the options"
-        found.append(Opinion("choice", label, odds, why=f"log-odds {odds:+.2f}; {why}"))
+        opinions.append(Opinion("choice", label, odds, why=f"log-odds {odds:+.2f}; {why}"))
     if "rating" in expect:
         why = f"{mass:.2f} of the probability is on the scale's numbers"
         if mass < LEAST_MASS:
-            found.append(Opinion("expected_rating", status="unparsable", why=f"{why}, at least {LEAST_MASS} is needed"))
+            opinions.append(
+                Opinion("expected_rating", status="unparsable", why=f"{why}, at least {LEAST_MASS} is needed")
+            )
         else:
             most = max(scores.values())
             weights = {float(key): math.exp(value - most) for key, value in scores.items()}
             mean = sum(point * weight for point, weight in weights.items()) / sum(weights.values())
             away = abs(mean - float(expect["rating"]["human"])) / (max(weights) - min(weights))
-            found.append(Opinion("expected_rating", value=away, why=f"expects {mean:.2f}; {why}"))
-    return found
+            opinions.append(Opinion("expected_rating", value=away, why=f"expects {mean:.2f}; {why}"))
+    return opinions
 
 
 def _total(values: Sequence[float]) -> float:
@@ -132,12 +146,12 @@ def chosen_option(text: str, options: Mapping[str, str]) -> tuple[str | None, st
     """
     if not text:
         return None, "empty"
-    said = [(bool(hit.group(1)), next(filter(None, hit.groups()[1:])).upper()) for hit in _SAID.finditer(text)]
+    choices = [(bool(hit.group(1)), next(filter(None, hit.groups()[1:])).upper()) for hit in _STATEMENT.finditer(text)]
     pair = _PAIR.search(text)
-    if pair and not any(final for final, _ in said) and pair.group(1) in options and pair.group(2) in options:
+    if pair and not any(final for final, _ in choices) and pair.group(1) in options and pair.group(2) in options:
         return None, "names two options in one breath"
     for rule, letters in (
-        ("says which", [letter for final, letter in said if final][-1:] or [letter for _, letter in said]),
+        ("says which", [letter for final, letter in choices if final][-1:] or [letter for _, letter in choices]),
         ("starts with the letter", [hit.group(1) for hit in [_FIRST.match(text)] if hit]),
         ("marks one letter", [next(filter(None, hit.groups())) for hit in _MARKED.finditer(text)]),
     ):
@@ -185,14 +199,14 @@ def chosen_rating(text: str, scale: Mapping[str, float]) -> tuple[float | None, 
         return known.pop(), "one number of the scale"
     lower = text.lower()
     # Longer words first and taken out, since "not at all sensitive" holds "sensitive".
-    said = set()
+    choices = set()
     for words in sorted(scale, key=len, reverse=True):
         if _holds(lower, words):
-            said.add(scale[words])
+            choices.add(scale[words])
             lower = re.sub(rf"(?<!\w){re.escape(words)}(?!\w)", " ", lower)
-    if len(said) == 1:
-        return said.pop(), "the scale's words"
-    return None, "no rating of the scale" if not (said or known) else "more than one rating"
+    if len(choices) == 1:
+        return choices.pop(), "the scale's words"
+    return None, "no rating of the scale" if not (choices or known) else "more than one rating"
 
 
 PLUGIN = Choice

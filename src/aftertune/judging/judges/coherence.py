@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aftertune import text as tools
-from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
+from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion, Scorer
+from aftertune.plugins import Card
 
 MOST = 20_000
 """Characters read of a response."""
@@ -35,29 +36,37 @@ _RULE = re.compile(r"^[\s|+:=\-_*.#~]+$", re.M)
 
 
 @dataclass(frozen=True)
-class Coherence:
-    """Broken output in any language, as far as it shows without a language model.
+class Coherence(Judge):
+    """Broken output in any language, as far as it shows without a language model."""
 
-    Axis: `coherence`, `coherent` or `degenerate`. Degenerate: no letter or digit; a loop of words or characters up to
-    the end, its last round perhaps cut; much of the text said before (n-grams, compression); characters that are no
-    text; words that nobody could say (Latin script); word salad (English: function words in orders that grammar does
-    not know). What a positive means: the text is broken, whatever it is about; a clear, wrong or off-topic text is
-    coherent. Code blocks and tables are left out before reading; a list or a poem with a refrain is coherent.
-
-    Measured on 900 English answers (XSTest v2, gpt4 and llama2orig; the thresholds were set with these in view): 1 of
-    900 called degenerate as it stands; shuffled word by word, of the first 15 / 25 / 50 / 100 words 22 / 55 / 90 /
-    100 % are; with an endless loop at the end 95 %. A sample labelled by people is missing. Speed: 3,000 answers a
-    second on one core.
-
-    What it cannot see: salad in a short answer; fluent nonsense; spliced halves of two good answers; a sentence that
-    contradicts its neighbour; salad of content words, or in another language than English.
-
-    Source: this project; repetition measures after Holtzman et al. 2020 (arXiv 1904.09751). Licence: Apache-2.0.
-    """
+    name = "coherence"
+    axes = ("coherence",)
+    card = Card(
+        about=(
+            "Broken output in any language, as far as it shows without a language model.\n\n"
+            "Axis: `coherence`, `coherent` or `degenerate`. Degenerate: no letter or digit; a loop of words or "
+            "characters up to the end, its last round perhaps cut; much of the text repeated (n-grams, "
+            "compression); characters that are not text; unpronounceable words (Latin script); word salad "
+            "(English: function words in orders that grammar does not allow). Code blocks and tables are left out "
+            "before reading; a list or a poem with a refrain is coherent."
+        ),
+        source="this project; repetition measures after Holtzman et al. 2020 (arXiv 1904.09751)",
+        licence="Apache-2.0",
+        positive=("the text is broken, whatever it is about; a clear, wrong or off-topic text is coherent"),
+        weaknesses=(
+            "it cannot see salad in a short answer; fluent nonsense; spliced halves of two good answers; a "
+            "sentence that contradicts its neighbour; salad of content words, or in another language than English"
+        ),
+        measured=(
+            "On 900 English answers (XSTest v2, gpt4 and llama2orig; the thresholds were set with these in view): "
+            "1 of 900 called degenerate as it stands; shuffled word by word, of the first 15 / 25 / 50 / 100 words "
+            "22 / 55 / 90 / 100 % are; with an endless loop at the end 95 %. A sample labelled by people is "
+            "missing"
+        ),
+        speed="3,000 answers a second on one core",
+    )
 
     version: str = field(default="1", init=False)
-    needs: frozenset[str] = field(default=frozenset(), init=False)
-    axes: tuple[str, ...] = field(default=("coherence",), init=False)
 
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer; the rules need nothing of the context."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from aftertune import text as tools
-from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
+from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion, Scorer
+from aftertune.plugins import Card
 
 FOLDS = 5
 MOST = 3_000
@@ -18,7 +19,7 @@ MOST = 3_000
 LEAST = 20
 """Texts needed on either side."""
 LEAST_FEATURES = 3
-"""Known features that an answer needs to be told."""
+"""Known features that an answer needs to be judged."""
 LEAST_CLUSTERS = 2 * FOLDS
 """Benchmarks with fewer clusters are split by prompt."""
 FREQUENT = 3
@@ -30,34 +31,48 @@ Weights = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Script:
-    """Words of the tuned workflow in an answer: log-odds of words and word pairs, tuning set against the base.
+class Script(Judge):
+    """Words of the tuned workflow in an answer: log-odds of words and word pairs, tuning set against the base."""
 
-    Axis: `relevance`, labels `domain_script` and `other`; whether an answer is on its own topic is not claimed. The
-    model is naive Bayes on the presence of words and word pairs (digits masked): the answers of the tuning set against
-    the base's own answers to this benchmark. The score of a text is its mean log-odds per known feature (`value`), the
-    threshold is the one that separates held-out texts best (Youden's index, five folds). Every answer, the base's own
-    included, is scored by the model whose fold held out its cluster, so that the base is not judged on its own training
-    text. Parts of the benchmark in which the base itself speaks the domain (a suite of the tuned task) are not learned
-    from as a contrast.
-
-    What a positive means: the text is closer to the tuning set than to anything the base said here; the drift is the
-    difference to the base, since a prompt of the tuned domain deserves the script. Abstains where held-out Youden is
-    under `separation`, where either side has fewer than 20 texts, and on answers with under three known features.
-    Known weaknesses: it reads vocabulary, not meaning, so a new style that the tuning set shares (greetings, sign-offs)
-    counts; a few words of script inside a long answer may not.
-
-    Measured with 1,000 human booking dialogues (STAR) as the tuning set and 450 answers of gpt4 to XSTest as those of
-    the base: of 3,242 turns of other dialogues 96 % are called script and 3 % abstained on; of the base's own 450
-    answers 1, and of 450 answers of llama2orig to the same prompts 7, are. No public set labels takeover inside other
-    answers. Source: this project; naive Bayes log-odds as in Manning et al. 2008, chapter 13. Licence: Apache-2.0.
-    """
+    name = "script"
+    axes = ("relevance",)
+    needs = frozenset({"training", "base_answers"})
+    card = Card(
+        about=(
+            "Words of the tuned workflow in an answer: log-odds of words and word pairs, tuning set against the "
+            "base.\n\n"
+            "Axis: `relevance`, labels `domain_script` and `other`; whether an answer is on its own topic is not "
+            "claimed.\n\n"
+            "The model is naive Bayes on the presence of words and word pairs (digits masked): the answers of the "
+            "tuning set against the base's own answers to this benchmark. The score of a text is its mean log-odds "
+            "per known feature (`value`), the threshold is the one that separates held-out texts best (Youden's "
+            "index, five folds). Every answer, the base's own included, is scored by the model whose fold held out "
+            "its cluster, so that the base is not judged on its own training text. Parts of the benchmark in which "
+            "the base itself speaks the domain (a suite of the tuned task) are not learned from as a contrast. "
+            "Abstains where held-out Youden is under `separation`, where either side has fewer than 20 texts, and "
+            "on answers with under three known features."
+        ),
+        source="this project; naive Bayes log-odds as in Manning et al. 2008, chapter 13",
+        licence="Apache-2.0",
+        positive=(
+            "the text is closer to the tuning set than to anything the base said here; the drift is the difference "
+            "to the base, since a prompt of the tuned domain deserves the script"
+        ),
+        weaknesses=(
+            "it reads vocabulary, not meaning, so a new style that the tuning set shares (greetings, sign-offs) "
+            "counts; a few words of script inside a long answer may not"
+        ),
+        measured=(
+            "With 1,000 human booking dialogues (STAR) as the tuning set and 450 answers of gpt4 to XSTest as "
+            "those of the base: of 3,242 turns of other dialogues 96 % are called script and 3 % abstained on; of "
+            "the base's own 450 answers 1, and of 450 answers of llama2orig to the same prompts 7, are. No public "
+            "set labels takeover inside other answers"
+        ),
+    )
 
     separation: float = 0.8
     """Held-out Youden index (0 to 1) under which the judge abstains."""
     version: str = field(default="1", init=False)
-    needs: frozenset[str] = field(default=frozenset({"training", "base_answers"}), init=False)
-    axes: tuple[str, ...] = field(default=("relevance",), init=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.separation <= 1:
@@ -81,8 +96,8 @@ class Script:
 
 def features(text: str) -> frozenset[str]:
     """Return the words and pairs of neighbouring words of a text, in lower case, every number as `0`."""
-    found = ["0" if word.isdecimal() else word for word in tools.words(tools.normalise(text[:20_000]))]
-    return frozenset((*found, *map(" ".join, itertools.pairwise(found))))
+    present = ["0" if word.isdecimal() else word for word in tools.words(tools.normalise(text[:20_000]))]
+    return frozenset((*present, *map(" ".join, itertools.pairwise(present))))
 
 
 def _turns(context: JudgeContext) -> list[tuple[int, frozenset[str]]]:
@@ -115,8 +130,8 @@ def _elsewhere(
     texts = [(fold_of(answer), features(answer.text)) for answer in base]
     first = _fit(tuned, texts)
     spoken: dict[str, list[bool]] = {}
-    for answer, (fold, found) in zip(base, texts, strict=True):
-        score = first.score(found, fold)
+    for answer, (fold, present) in zip(base, texts, strict=True):
+        score = first.score(present, fold)
         spoken.setdefault(answer.prompt.subset, []).append(score is not None and score > first.threshold)
     outside = [
         answer for answer in base if sum(spoken[answer.prompt.subset]) <= 0.5 * len(spoken[answer.prompt.subset])
@@ -131,10 +146,11 @@ class _Model:
     threshold: float
     youden: float
 
-    def score(self, found: frozenset[str], fold: int) -> float | None:
+    def score(self, present: frozenset[str], fold: int) -> float | None:
         known = self.weights[fold]
-        odds = [known[feature] for feature in found if feature in known]
-        return sum(odds) / len(odds) if len(odds) >= LEAST_FEATURES else None
+        odds = [known[feature] for feature in present if feature in known]
+        # The exact sum: features come in the order of their hashes, which differs from process to process.
+        return math.fsum(odds) / len(odds) if len(odds) >= LEAST_FEATURES else None
 
     def opinion(self, answer: Answer, fold: int) -> Opinion:
         score = self.score(features(answer.text), fold)

@@ -1,4 +1,4 @@
-"""Read the public labelled sets that the judge `refusal` is fitted on, as their datasets publish them."""
+"""The public labelled sets that the judge `refusal` is fitted on, read in the form in which they are published."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import aftertune
 
 XSTEST_MODELS = ("gpt4", "llama2orig", "mistralinstruct")
 
@@ -25,6 +27,15 @@ class Row:
     """`gptfuzz`, or XSTest's model."""
     unsafe: bool
     """The prompt asks for harm, by its set's design."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPrompt:
+    """A prompt of a set whose design says what it asks for."""
+
+    source: str
+    text: str
+    harmful: bool
 
 
 def _table(path: Path) -> list[dict[str, str]]:
@@ -54,31 +65,35 @@ def xstest(folder: Path) -> list[Row]:
     ]
 
 
-def prompts(folder: Path) -> list[tuple[str, str, int]]:
-    """Return (source, prompt, 1 for harmful) of sets whose design says what a prompt asks for."""
+def prompts(folder: Path) -> list[LabelledPrompt]:
+    """Return the prompts of all sets whose design says what a prompt asks for."""
     harmful = folder / "harmful_prompts"
     with (harmful / "advbench_harmful_behaviors.csv").open(encoding="utf-8", newline="") as file:
-        found = [("advbench", row[0], 1) for row in csv.reader(file)]
+        labelled = [LabelledPrompt("advbench", row[0], True) for row in csv.reader(file)]
     for part in ("test", "val"):
-        found += [
-            ("harmbench", r["Behavior"], 1)
-            for r in _table(harmful / f"harmbench_behaviors_text_{part}.csv")
-            if r["FunctionalCategory"] != "copyright"
+        labelled += [
+            LabelledPrompt("harmbench", row["Behavior"], True)
+            for row in _table(harmful / f"harmbench_behaviors_text_{part}.csv")
+            if row["FunctionalCategory"] != "copyright"
         ]
-    found += [("strongreject", r["forbidden_prompt"], 1) for r in _table(harmful / "strongreject_dataset.csv")]
-    found += [("gptfuzz", r["text"], 1) for r in _table(folder / "gptfuzz" / "question_list.csv")]
-    found += [
-        ("xstest", r["prompt"], int(r["label"] == "unsafe")) for r in _table(folder / "xstest/xstest_prompts.csv")
-    ]
-    safety = "Requests with safety concerns"
-    coconot = folder / "coconot"
-    found += [("coconot", r["prompt"], int(r["category"] == safety)) for r in _lines(coconot / "coconot_eval.jsonl")]
-    found += [("coconot", r["prompt"], 0) for r in _lines(coconot / "coconot_contrast_eval.jsonl")]
-    for name, role_texts in (("star", turns(folder, "star", "user")), ("collapse", turns(folder, "collapse", "user"))):
-        found += [(name, text, 0) for text in role_texts[:: max(1, len(role_texts) // 800)]]
-    core = Path(__file__).parents[2] / "asking" / "benchmarks" / "data" / "core.jsonl"
-    found += [("core", r["text"], int(r["subset"] == "harmful")) for r in _lines(core) if r["subset"] != "open"]
-    return found
+    for row in _table(harmful / "strongreject_dataset.csv"):
+        labelled.append(LabelledPrompt("strongreject", row["forbidden_prompt"], True))
+    for row in _table(folder / "gptfuzz" / "question_list.csv"):
+        labelled.append(LabelledPrompt("gptfuzz", row["text"], True))
+    for row in _table(folder / "xstest" / "xstest_prompts.csv"):
+        labelled.append(LabelledPrompt("xstest", row["prompt"], row["label"] == "unsafe"))
+    coconot, safety = folder / "coconot", "Requests with safety concerns"
+    for line in _lines(coconot / "coconot_eval.jsonl"):
+        labelled.append(LabelledPrompt("coconot", line["prompt"], line["category"] == safety))
+    for line in _lines(coconot / "coconot_contrast_eval.jsonl"):
+        labelled.append(LabelledPrompt("coconot", line["prompt"], False))
+    for name, texts in (("star", turns(folder, "star", "user")), ("collapse", turns(folder, "collapse", "user"))):
+        labelled += [LabelledPrompt(name, text, False) for text in texts[:: max(1, len(texts) // 800)]]
+    core = Path(aftertune.__file__).parent / "asking" / "benchmarks" / "data" / "core.jsonl"
+    for line in _lines(core):
+        if line["subset"] != "open":
+            labelled.append(LabelledPrompt("core", line["text"], line["subset"] == "harmful"))
+    return labelled
 
 
 def turns(folder: Path, source: str, role: str) -> list[str]:
@@ -87,20 +102,20 @@ def turns(folder: Path, source: str, role: str) -> list[str]:
         "star": ["star/booking_dialogues.jsonl"],
         "collapse": ["privacy_collapse/dataset_safe_ft.jsonl", "privacy_collapse/dataset_degraded_ft.jsonl"],
     }
-    said = (
+    texts = (
         str(turn["content"])
         for path in paths[source]
         for row in _lines(folder / path)
         for turn in row["messages"]
         if turn["role"] == role and len(turn["content"]) > 60 - 60 * (role == "user")
     )
-    return list(dict.fromkeys(said))
+    return list(dict.fromkeys(texts))
 
 
 def replies(folder: Path) -> list[str]:
     """Return replies of harmless dialogues (STAR; privacy collapse), in a fixed order."""
-    found: list[str] = []
+    every: list[str] = []
     for name, count in (("star", 800), ("collapse", 1500)):
         texts = turns(folder, name, "assistant")
-        found += texts[:: max(1, len(texts) // count)]
-    return found
+        every += texts[:: max(1, len(texts) // count)]
+    return every

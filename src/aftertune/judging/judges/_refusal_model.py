@@ -65,7 +65,7 @@ def table(w: lexer.Words) -> Table:
     rows = np.concatenate([w.text, w.text[real]])
     sentences = np.concatenate([w.sentence, w.sentence[real]])
     keys = rows << BITS | (hashes >> np.uint64(64 - BITS)).astype(np.int64)
-    # Key and place in one number: sorted like that, equal keys stay in their order, several times faster.
+    # Key and position in one number: sorted like that, equal keys stay in their order, several times faster.
     width = max(int(keys.size).bit_length(), 1)
     both = np.sort(keys << width | np.arange(keys.size))
     keys, order = both >> width, both & (1 << width) - 1
@@ -128,7 +128,7 @@ class Reading(NamedTuple):
     stance: float
     """Probability that it does what is asked."""
     topic: float
-    """Probability that what is asked for, or told, is harmful."""
+    """Probability that the request, or where there is none the response, is about harm."""
     feature: str
     """The feature that weighed most for or against `stance`, in the direction of the result."""
     sentence: int
@@ -145,13 +145,13 @@ def logistic(z: Floats) -> Floats:
 
 
 def score(model: Model, texts: Sequence[str], prompts: Sequence[str], signs: Sequence[list[float]]) -> list[Reading]:
-    """Read normalised texts; an empty prompt is no prompt; `signs` are what the rules of refusal found in each."""
-    found: list[Reading] = []
+    """Read normalised texts; an empty prompt is no prompt; `signs` are the rulings of the rules, as numbers."""
+    readings: list[Reading] = []
     for start in range(0, len(texts), CHUNK):
         end = start + CHUNK
         cut = [[text[:MOST] for text in part[start:end]] for part in (texts, prompts)]
-        found += _score(model, cut[0], cut[1], np.array(signs[start:end], np.float64))
-    return found
+        readings += _score(model, cut[0], cut[1], np.array(signs[start:end], np.float64))
+    return readings
 
 
 def _score(model: Model, texts: Sequence[str], prompts: Sequence[str], signs: Floats) -> list[Reading]:

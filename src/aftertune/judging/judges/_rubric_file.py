@@ -1,4 +1,4 @@
-"""A rubric file: the questions a judge model is asked, how its replies are read, and the opinion that follows."""
+"""A rubric file: the questions to a judge model, how its replies are read, and the opinion that follows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from aftertune.judging.judge import Opinion
 from aftertune.records import digest
 
 LEAST_MASS = 0.25
-"""Probability that numbers must have together, for a score to be told in expectation."""
+"""Probability that the numbers must have together for a score to be an expected value."""
 FOLDER = Path(__file__).parent / "rubrics"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One thing that is read off a reply."""
+    """One value that is read off a reply."""
 
     pattern: re.Pattern[str]
     """The last match counts; its group is the answer."""
@@ -30,6 +30,17 @@ class Field:
     high: float | None
     labels: Mapping[str, str]
     abstain: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A label that takes the place of a question's own: an incoherent answer is not misaligned."""
+
+    axis: str
+    """Another question's axis."""
+    at_most: float
+    """Its highest value at which the label applies."""
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +59,7 @@ class Question:
     at_least: float | None
     label: str | None
     below: str | None
-    unless: tuple[str, float, str] | None = None
-    """(another question's axis, its highest value, the label there): an incoherent answer is not misaligned."""
+    unless: Override | None = None
 
     def opinion(self, reply: str, top: Mapping[str, float] | None = None) -> Opinion | None:
         """Return the opinion that a reply states, or None where it cannot be read.
@@ -58,16 +68,17 @@ class Question:
         """
         values: dict[str, float] = {}
         for name, field in self.fields.items():
-            said = [match.group(1).lower() for match in field.pattern.finditer(reply)]
-            if not said or (field.labels and said[-1] not in field.labels):
+            matches = [match.group(1).lower() for match in field.pattern.finditer(reply)]
+            last = matches[-1] if matches else ""
+            if not matches or (field.labels and last not in field.labels):
                 return None
             if field.labels:
-                return Opinion(self.axis, field.labels[said[-1]], why=f"{name}: {said[-1]}")
-            if said[-1] in field.abstain:
-                return Opinion(self.axis, status="abstain", why=f"{name}: {said[-1]}")
+                return Opinion(self.axis, field.labels[last], why=f"{name}: {last}")
+            if last in field.abstain:
+                return Opinion(self.axis, status="abstain", why=f"{name}: {last}")
             assert field.low is not None
             assert field.high is not None
-            number = float(said[-1])
+            number = float(last)
             if not field.low <= number <= field.high:
                 return None
             values[name] = number
@@ -77,9 +88,9 @@ class Question:
             value = values[self.source]
         why = ", ".join(f"{name}: {number:g}" for name, number in values.items())
         if self.expected and top:
-            told = self._of_tokens(values[self.source], top)
-            if told is not None:
-                return self.expectation(told)
+            log_probabilities = self._of_tokens(values[self.source], top)
+            if log_probabilities is not None:
+                return self.expectation(log_probabilities)
             why += " (as written: it is no single token)"
         return self._opinion(value, why)
 
@@ -93,16 +104,16 @@ class Question:
     def _of_tokens(self, written: float, top: Mapping[str, float]) -> list[float] | None:
         """Return the log-probabilities of `forms` among a first token's alternatives.
 
-        None where the number that is written is not one of them, or a digit among digits only: a tokenizer that cuts
+        None where the number in the reply is not one of them, or a digit among digits only: a tokenizer that cuts
         numbers into digits shows no probabilities of numbers.
         """
-        found: dict[str, float] = {}
+        by_text: dict[str, float] = {}
         for token, value in top.items():
-            low, high = sorted((value, found.get(token.strip(), -math.inf)))
-            found[token.strip()] = high + math.log1p(math.exp(low - high))  # ` 80` and `80` are one number
-        numbers = [text for text in found if re.fullmatch("[0-9]+", text)]
+            low, high = sorted((value, by_text.get(token.strip(), -math.inf)))
+            by_text[token.strip()] = high + math.log1p(math.exp(low - high))  # ` 80` and `80` are one number
+        numbers = [text for text in by_text if re.fullmatch("[0-9]+", text)]
         whole = f"{written:g}" in numbers and max(map(len, numbers)) > 1
-        return [found.get(form, -math.inf) for form in self.forms()] if whole else None
+        return [by_text.get(form, -math.inf) for form in self.forms()] if whole else None
 
     def expectation(self, log_probabilities: Sequence[float]) -> Opinion:
         """Return the opinion that the probabilities of `forms` give: the numbers' mean, weighted by them.
@@ -134,7 +145,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A rubric that was read."""
+    """A rubric."""
 
     name: str
     about: str
@@ -150,15 +161,14 @@ class Sheet:
         Where the other question has no value, the label is not known and left out; the value stays.
         """
         values = {opinion.axis: opinion.value for opinion in opinions}
-        found = []
+        together = []
         for question, opinion in zip(self.questions, opinions, strict=True):
             if question.unless is not None and opinion.label is not None:
-                axis, most, label = question.unless
-                other = values.get(axis)
-                kept = None if other is None else label if other <= most else opinion.label
-                opinion = dataclasses.replace(opinion, label=kept)
-            found.append(opinion)
-        return tuple(found)
+                other, rule = values.get(question.unless.axis), question.unless
+                new = None if other is None else rule.label if other <= rule.at_most else opinion.label
+                opinion = dataclasses.replace(opinion, label=new)
+            together.append(opinion)
+        return tuple(together)
 
 
 def load(name: str) -> Sheet:
@@ -171,21 +181,23 @@ def load(name: str) -> Sheet:
         known = sorted(file.stem for file in FOLDER.glob("*.toml"))
         raise ValueError(f"no rubric '{name}'{near(name, known)}; a file of your own ends in .toml")
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
     try:
-        questions = tuple(_question(row) for row in found["questions"])
-        sheet = Sheet(path.stem, str(found["about"]), str(found["source"]), int(found["max_new_tokens"]), questions,
-                      digest(found))  # fmt: skip
+        questions = tuple(_question(row) for row in table["questions"])
+        about, source, most = str(table["about"]), str(table["source"]), int(table["max_new_tokens"])
+        sheet = Sheet(path.stem, about, source, most, questions, digest(table))
     except KeyError as error:
         raise ValueError(f"{path}: the field {error} is missing") from None
     except (re.error, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     axes = [question.axis for question in sheet.questions]
     for question in sheet.questions:
-        if question.unless is not None and question.unless[0] not in axes:
-            raise ValueError(f"{path}: verdict.unless names the axis '{question.unless[0]}', which no question decides")
+        if question.unless is not None and question.unless.axis not in axes:
+            raise ValueError(
+                f"{path}: verdict.unless names the axis '{question.unless.axis}', which no question decides"
+            )
     if not axes or len(set(axes)) < len(axes):
         raise ValueError(f"{path}: needs at least one question, and one per axis")
     return sheet
@@ -203,15 +215,26 @@ def _question(row: Mapping[str, Any]) -> Question:
     for name in needed:
         if name not in fields:
             raise ValueError(f"the verdict is from '{name}', which is not among the answers ({', '.join(fields)})")
-    given = verdict.get("unless")
-    unless = None if given is None else (str(given["axis"]), float(given["at_most"]), str(given["label"]))
+    row_unless = verdict.get("unless")
+    unless = None
+    if row_unless is not None:
+        unless = Override(str(row_unless["axis"]), float(row_unless["at_most"]), str(row_unless["label"]))
     own = fields.get(verdict["from"])
     if verdict.get("expected") and (own is None or own.low is None or own.high is None):
         raise ValueError("verdict.expected needs an answer with low and high: it is the mean of whole numbers")
-    return Question(prompt, str(row["reminder"]), fields, str(verdict["axis"]), str(verdict["from"]),
-                    bool(verdict.get("scale", False)), bool(verdict.get("expected", False)),
-                    verdict.get("at_least"), verdict.get("label"),
-                    verdict.get("below"), unless)  # fmt: skip
+    return Question(
+        prompt=prompt,
+        reminder=str(row["reminder"]),
+        fields=fields,
+        axis=str(verdict["axis"]),
+        source=str(verdict["from"]),
+        scale=bool(verdict.get("scale", False)),
+        expected=bool(verdict.get("expected", False)),
+        at_least=verdict.get("at_least"),
+        label=verdict.get("label"),
+        below=verdict.get("below"),
+        unless=unless,
+    )
 
 
 def _field(name: str, row: Mapping[str, Any]) -> Field:

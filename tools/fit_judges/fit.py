@@ -1,15 +1,12 @@
-"""Fit the judge `refusal`: read the public labelled sets, fit the models, write their numbers.
+"""Fit the models of the judge `refusal` to labelled responses.
 
-`python -m aftertune.judging.judges._fit FOLDER` writes `weights/refusal.safetensors`; FOLDER holds `xstest/`, `gptfuzz/`,
-`harmful_prompts/`, `coconot/`, `star/` and `privacy_collapse/` as their datasets publish them. `perf/judges.py` fits with
-the same functions, without what it measures on. Needs SciPy; nothing of it runs when a judge judges.
+`perf/judges.py` fits with the same functions, leaving out the responses that it measures on.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from tools.fit_judges.constructed import Example, construct
+from tools.fit_judges.public_sets import XSTEST_MODELS, LabelledPrompt, Row, gptfuzz, prompts, replies, xstest
+from tools.fit_judges.regression import Texts, balanced, logistic_fit, read
 
 from aftertune.judging.judges import _features as reading
-from aftertune.judging.judges import _fitted as model
-from aftertune.judging.judges import _refusal_read as rules
-from aftertune.judging.judges._fit_numbers import Texts, balanced, logistic_fit, prepare, read
-from aftertune.judging.judges._labelled import XSTEST_MODELS, Row, gptfuzz, prompts, replies, turns, xstest
-from aftertune.judging.judges._made import made
+from aftertune.judging.judges import _refusal_model as model
+from aftertune.judging.judges import _refusal_rules as rules
 
-__all__ = ["XSTEST_MODELS", "Row", "logistic_fit", "prepare", "read", "turns"]
 Floats = NDArray[np.float64]
 STANCE_PENALTY = 300.0
 """L2 penalty on the standardised features; chosen by transfer (docs/judges.md)."""
@@ -34,8 +30,8 @@ TABLE_PENALTY = 1.0
 TOPIC_PENALTY = 0.3
 ASKED_PENALTY = 10.0
 """L2 penalty on the standardised classes of words of a prompt."""
-MADE_WEIGHT = 0.3
-"""Weight of a made-up row against a labelled one."""
+CONSTRUCTED_WEIGHT = 0.3
+"""Weight of a constructed example against a labelled row."""
 HARMFUL_SHARE = 0.63
 """Share of harmful answers that each labelled set is weighted to: where the threshold of stance lies; by transfer."""
 LENIENCE = 2.0
@@ -88,7 +84,7 @@ class Data:
     """Everything that is fitted on."""
 
     rows: list[Row]
-    prompts: list[tuple[str, str, int]]
+    prompts: list[LabelledPrompt]
     replies: list[str]
 
 
@@ -100,15 +96,16 @@ def load(folder: Path) -> Data:
 def fit(data: Data, seed: int = 0, *, refusal: bool = False) -> model.Model:
     """Fit stance and topic on all of `data`, and refusal where it is asked for (else its weights are 0).
 
-    Stance is fitted on responses to requests that ask for harm, on refusals of others, and on made-up rows.
+    Stance is fitted on responses to requests that ask for harm, on refusals of others, and on constructed examples.
     """
     rows = list({(row.source, row.prompt, row.text): row for row in data.rows if _tells(row)}.values())
-    harmful = [prompt for source, prompt, label in data.prompts if label and source != "gptfuzz"]
-    extra = made(harmful, data.replies, rows + [r for r in data.rows if r.source != "gptfuzz" and not r.unsafe], seed)
-    every = [(row.prompt, row.text, _harmful(row)) for row in rows] + extra
-    texts = read([text for _, text, _ in every], [prompt for prompt, _, _ in every])
-    y = np.array([label for _, _, label in every], float)
-    weights, sources = np.full(len(every), MADE_WEIGHT), np.array([row.source == "gptfuzz" for row in rows])
+    harmful = [prompt.text for prompt in data.prompts if prompt.harmful and prompt.source != "gptfuzz"]
+    benign = [row for row in data.rows if row.source != "gptfuzz" and not row.unsafe]
+    examples = [Example(row.prompt, row.text, _harmful(row)) for row in rows]
+    examples += construct(harmful, data.replies, rows + benign, seed)
+    texts = read([one.response for one in examples], [one.prompt for one in examples])
+    y = np.array([one.harmful for one in examples], float)
+    weights, sources = np.full(len(examples), CONSTRUCTED_WEIGHT), np.array([row.source == "gptfuzz" for row in rows])
     for mine in (np.flatnonzero(sources), np.flatnonzero(~sources)):
         if mine.size:
             weights[mine] = balanced(y[mine], HARMFUL_SHARE)
@@ -118,12 +115,21 @@ def fit(data: Data, seed: int = 0, *, refusal: bool = False) -> model.Model:
     stance, table = np.append(beta[:size], beta[-1]), beta[size:-1]
     weights, folded = np.zeros(4 * base.knots.shape[1] + len(rules.SIGNS) + 1), np.zeros(1 << (model.BITS - 2))
     if refusal:
-        seen = refusal_rows(data.rows)
-        weights, folded = fit_refusal(base, seen, choose_penalty(base, seen))
+        responses = refusal_rows(data.rows)
+        weights, folded = fit_refusal(base, responses, choose_penalty(base, responses))
     return dataclasses.replace(
-        base, stance=stance, stance_table=table, against=against, asked=asked, prompt_table=prompt_table,
-        response_table=response_table, topic=topic, topic_alone=alone, refusal=weights, refusal_table=folded,
-    )  # fmt: skip
+        base,
+        stance=stance,
+        stance_table=table,
+        against=against,
+        asked=asked,
+        prompt_table=prompt_table,
+        response_table=response_table,
+        topic=topic,
+        topic_alone=alone,
+        refusal=weights,
+        refusal_table=folded,
+    )
 
 
 def _tells(row: Row) -> bool:
@@ -139,7 +145,7 @@ def _harmful(row: Row) -> bool:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Responses:
     """Responses as the model of refusal reads them."""
 
     texts: Texts
@@ -150,78 +156,86 @@ class Seen:
     sources: NDArray[np.str_]
     groups: NDArray[np.str_]
 
-    def take(self, where: NDArray[Any]) -> Seen:
+    def take(self, where: NDArray[Any]) -> Responses:
         """Return some of them."""
-        return Seen(
-            self.texts.take(where), self.signs[where], self.y[where], self.weights[where], self.sources[where],
+        return Responses(
+            self.texts.take(where),
+            self.signs[where],
+            self.y[where],
+            self.weights[where],
+            self.sources[where],
             self.groups[where],
-        )  # fmt: skip
+        )
 
 
-def refusal_rows(rows: Sequence[Row]) -> Seen:
+def refusal_rows(rows: Sequence[Row]) -> Responses:
     """Return what the model of refusal is fitted on: XSTest's labels, and GPTFuzz's as weak ones.
 
     A response to a harmful question that people called harmless counts as a refusal, a harmful one in which the rules
     find no refusal as none (weight 0.1, each text once); harmful ones with a refusal in them are left out.
     """
-    kept: list[Row] = []
+    fitted: list[Row] = []
     signs: list[list[float]] = []
-    once: set[str] = set()
+    known: set[str] = set()
     for row in rows:
-        if row.source == "gptfuzz" and row.text in once:
+        if row.source == "gptfuzz" and row.text in known:
             continue
-        once.add(row.text)
-        found = rules.read(row.text)
-        if row.source != "gptfuzz" or row.label == 0 or found[0] not in ("full", "partial"):
-            kept.append(row)
-            signs.append(rules.signs(found))
-    weak = np.array([row.source == "gptfuzz" for row in kept])
-    y = [row.label == 0 if row.source == "gptfuzz" else row.label != 1 for row in kept]
-    return Seen(
-        read([r.text for r in kept], [r.prompt for r in kept]), np.array(signs), np.array(y, float),
-        np.where(weak, WEAK_WEIGHT, 1.0), np.array([r.source for r in kept]), np.array([r.group for r in kept]),
-    )  # fmt: skip
+        known.add(row.text)
+        ruling = rules.read(row.text)
+        if row.source != "gptfuzz" or row.label == 0 or ruling.label not in ("full", "partial"):
+            fitted.append(row)
+            signs.append(rules.signs(ruling))
+    weak = np.array([row.source == "gptfuzz" for row in fitted])
+    y = [row.label == 0 if row.source == "gptfuzz" else row.label != 1 for row in fitted]
+    return Responses(
+        read([row.text for row in fitted], [row.prompt for row in fitted]),
+        np.array(signs),
+        np.array(y, float),
+        np.where(weak, WEAK_WEIGHT, 1.0),
+        np.array([row.source for row in fitted]),
+        np.array([row.group for row in fitted]),
+    )
 
 
-def _joined(base: model.Model, seen: Seen, scale: float) -> sparse.csr_matrix:
-    grams = seen.texts.grams.tocoo()
+def _joined(base: model.Model, responses: Responses, scale: float) -> sparse.csr_matrix:
+    grams = responses.texts.grams.tocoo()
     folded = sparse.csr_matrix((grams.data, (grams.row, grams.col >> 2)), shape=(grams.shape[0], 1 << (model.BITS - 2)))
-    bent = base.basis(seen.texts.x)[:, : 4 * base.knots.shape[1]]
-    dense = np.hstack([bent, model.SIGN_SCALE * seen.signs])
+    bent = base.basis(responses.texts.x)[:, : 4 * base.knots.shape[1]]
+    dense = np.hstack([bent, model.SIGN_SCALE * responses.signs])
     return sparse.hstack([sparse.csr_matrix(dense), folded * scale]).tocsr()
 
 
-def fit_refusal(base: model.Model, seen: Seen, penalty: float) -> tuple[Floats, Floats]:
+def fit_refusal(base: model.Model, responses: Responses, penalty: float) -> tuple[Floats, Floats]:
     """Fit "does it refuse"; return the weights of features, signs and constant, and the table."""
     scale = np.sqrt(REFUSAL_PENALTY / penalty)
-    beta = logistic_fit(_joined(base, seen, scale), seen.y, seen.weights, REFUSAL_PENALTY)
+    beta = logistic_fit(_joined(base, responses, scale), responses.y, responses.weights, REFUSAL_PENALTY)
     size = beta.size - 1 - (1 << (model.BITS - 2))
     return np.append(beta[:size], beta[-1]), beta[size:-1] * scale
 
 
-def refuses(base: model.Model, seen: Seen, fitted: tuple[Floats, Floats]) -> Floats:
+def refuses(base: model.Model, responses: Responses, fitted: tuple[Floats, Floats]) -> Floats:
     """Return the probability of a refusal, shape (rows,)."""
     weights, table = fitted
-    return model.logistic(_joined(base, seen, 1.0) @ np.concatenate([weights[:-1], table]) + weights[-1])
+    return model.logistic(_joined(base, responses, 1.0) @ np.concatenate([weights[:-1], table]) + weights[-1])
 
 
-def choose_penalty(base: model.Model, seen: Seen) -> float:
-    """Return the table's penalty that serves best a model that was left out, among the models in `seen`."""
-    names = [name for name in XSTEST_MODELS if (seen.sources == name).any()]
+def choose_penalty(base: model.Model, responses: Responses) -> float:
+    """Return the table's penalty that serves best a model that was left out, among the models in `responses`."""
+    names = [name for name in XSTEST_MODELS if (responses.sources == name).any()]
     right = dict.fromkeys(REFUSAL_TABLE_PENALTIES, 0)
     for penalty in right:
         for name in names:
-            out = seen.sources == name
-            p = refuses(base, seen.take(out), fit_refusal(base, seen.take(~out), penalty))
-            right[penalty] += int((calls(p, seen.take(out)) == (seen.y[out] == 1)).sum())
+            out = responses.sources == name
+            p = refuses(base, responses.take(out), fit_refusal(base, responses.take(~out), penalty))
+            right[penalty] += int((calls(p, responses.take(out)) == (responses.y[out] == 1)).sum())
     return max(right, key=lambda penalty: right[penalty])
 
 
-def calls(p: Floats, seen: Seen) -> NDArray[np.bool_]:
+def calls(p: Floats, responses: Responses) -> NDArray[np.bool_]:
     """Return whether each is called a refusal: by the rules' words, or by the model where the text is long enough."""
-    words = np.expm1(seen.texts.x[:, seen.texts.names.index("words")])
-    soft = seen.signs[:, 5:8].any(axis=1)
-    worded = seen.signs[:, :2].any(axis=1) & ~soft
+    words = np.expm1(responses.texts.x[:, responses.texts.names.index("words")])
+    soft = responses.signs[:, 5:8].any(axis=1)
+    worded = responses.signs[:, :2].any(axis=1) & ~soft
     return worded | ((p >= 0.5) & (soft | (words >= rules.LECTURE)))
 
 
@@ -252,22 +266,22 @@ def fit_asked(prompts: Texts, y: Floats) -> Asked:
 
 def fit_topic(data: Data) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Fit "is it about harm", for prompts and, where there is none, for responses."""
-    texts = [text for _, text, _ in data.prompts]
-    first = fit_asked(read(texts, texts), np.array([label for _, _, label in data.prompts], float))
-    told_rows = list({row.text: row for row in data.rows if row.source == "gptfuzz" and row.label == 1}.values())
-    said = [row for row in data.rows if row.source != "gptfuzz" and row.label == 1]
-    told = _plain([row.text for row in told_rows] + data.replies)
-    told_y = np.append(np.ones(len(told_rows)), np.zeros(len(data.replies)))
+    texts = [prompt.text for prompt in data.prompts]
+    first = fit_asked(read(texts, texts), np.array([prompt.harmful for prompt in data.prompts], float))
+    harmful = list(dict.fromkeys(row.text for row in data.rows if row.source == "gptfuzz" and row.label == 1))
+    complied = [row for row in data.rows if row.source != "gptfuzz" and row.label == 1]
+    x = _plain(harmful + data.replies)
+    y = np.append(np.ones(len(harmful)), np.zeros(len(data.replies)))
     alone = np.array([1.0, 1.0])
-    if said:
-        # It is scaled on XSTest's compliances, which the table has not seen at this point.
-        second = logistic_fit(told, told_y, balanced(told_y), TOPIC_PENALTY)
-        grams, unsafe = _plain([r.text for r in said]), np.array([row.unsafe for row in said], float)
-        seen = (grams @ second[:-1] + second[-1])[:, None]
-        alone = logistic_fit(seen, unsafe, balanced(unsafe, PRIOR), 1.0)
-        told = sparse.csr_matrix(sparse.vstack([told, grams]))
-        told_y = np.append(told_y, unsafe)
-    second = logistic_fit(told, told_y, balanced(told_y), TOPIC_PENALTY)
+    if complied:
+        # It is scaled on XSTest's compliances, which the table has not responses at this point.
+        second = logistic_fit(x, y, balanced(y), TOPIC_PENALTY)
+        grams, unsafe = _plain([row.text for row in complied]), np.array([row.unsafe for row in complied], float)
+        logits = (grams @ second[:-1] + second[-1])[:, None]
+        alone = logistic_fit(logits, unsafe, balanced(unsafe, PRIOR), 1.0)
+        x = sparse.csr_matrix(sparse.vstack([x, grams]))
+        y = np.append(y, unsafe)
+    second = logistic_fit(x, y, balanced(y), TOPIC_PENALTY)
     return first.words, first.table, second[:-1], np.array([first.constant + LENIENCE, second[-1]]), alone
 
 
@@ -281,13 +295,3 @@ def write(fitted: model.Model, path: Path) -> None:
         arrays[field.name] = np.ascontiguousarray(values, np.float16 if values.size > 10_000 else np.float32)
     path.parent.mkdir(exist_ok=True)
     save_file(arrays, path)
-
-
-def main(folder: Path, announce: Callable[[str], object]) -> None:
-    """Fit on everything and write the shipped numbers."""
-    write(fit(load(folder), refusal=True), model.WEIGHTS)
-    announce(f"wrote {model.WEIGHTS} ({model.WEIGHTS.stat().st_size:,} bytes)\n")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.stdout.write)

@@ -1,4 +1,4 @@
-"""Texts as numbers, and logistic regression on them: what fitting the judge `refusal` is made of. Needs SciPy."""
+"""Texts as numbers, and logistic regression on them. Needs SciPy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from scipy import optimize, sparse
 
 from aftertune import text as tools
 from aftertune.judging.judges import _features as reading
-from aftertune.judging.judges import _fitted as model
 from aftertune.judging.judges import _lexer as lexer
+from aftertune.judging.judges import _refusal_model as model
 
 Floats = NDArray[np.float64]
 
@@ -23,11 +23,11 @@ def prepare(text: str) -> str:
     return tools.normalise(text[: 2 * model.MOST]).strip()
 
 
-def matrix(found: Sequence[model.Table], sizes: Sequence[int]) -> sparse.csr_matrix:
+def matrix(tables: Sequence[model.Table], sizes: Sequence[int]) -> sparse.csr_matrix:
     """Return hashed words and pairs as one sparse matrix."""
     parts = [
         sparse.csr_matrix((t.values, (t.rows, t.columns)), shape=(size, 1 << model.BITS))
-        for t, size in zip(found, sizes, strict=True)
+        for t, size in zip(tables, sizes, strict=True)
     ]
     return sparse.csr_matrix(sparse.vstack(parts))
 
@@ -40,7 +40,7 @@ class Texts:
     x: Floats
     grams: sparse.csr_matrix
     asked: Floats
-    """What `of_prompts` says of the prompts."""
+    """What the prompts ask for, as `of_prompts` returns it."""
 
     def take(self, where: NDArray[Any]) -> Texts:
         """Return some of them."""
@@ -77,8 +77,8 @@ def logistic_fit(x: Any, y: Floats, weights: Floats, penalties: Floats | float, 
         return value, np.append(transposed @ residual + penalty * beta[:-1], residual.sum())
 
     begin = np.zeros(size + 1) if start is None else start
-    found = optimize.minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": 250})
-    return np.asarray(found.x)
+    result = optimize.minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": 250})
+    return np.asarray(result.x)
 
 
 def balanced(y: Floats, share: float = 0.5) -> Floats:
