@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aftertune import plugins
 from aftertune import shipped_models as embedded
-from aftertune.asking.backends import _decode
+from aftertune.asking.backends import _decoding
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.models import respond
 from aftertune.models.session import Backend
@@ -176,7 +176,7 @@ class Floor:
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, int, int]] = []
-        self._forward = _decode._Batch._forward
+        self._forward = _decoding._Batch._forward
 
     def __enter__(self) -> Floor:
         shapes, forward = self.shapes, self._forward
@@ -185,11 +185,11 @@ class Floor:
             shapes.append((ids.shape[0], ids.shape[1], mask.shape[1]))
             return forward(batch, ids, mask, positions, cache)
 
-        _decode._Batch._forward = noted  # type: ignore[method-assign, assignment]
+        _decoding._Batch._forward = noted  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
-        _decode._Batch._forward = self._forward  # type: ignore[method-assign]
+        _decoding._Batch._forward = self._forward  # type: ignore[method-assign]
 
     def seconds(self, base: Path) -> float:
         """Return the CPU seconds of the same passes on one model whose keys and values are there already."""

@@ -62,7 +62,7 @@ class Plugin:
     kind: ClassVar[str]
     version: str = "1"
     """Goes into ids: change it whenever the plugin would decide differently."""
-    card: Card
+    card: ClassVar[Card]
     nested: ClassVar[tuple[str, ...]] = ()
     """Parameters that hold a plugin of the kind of the same name, e.g. the `backend` of a judge that asks a model."""
 

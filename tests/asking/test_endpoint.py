@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.scripted_server import Body, Scripted, repeats, serving, trial
 
 from aftertune import plugins
-from aftertune.asking.backends import _http, _replies
-from aftertune.asking.backends._pace import Pace, retry_after
+from aftertune.asking.backends import _client, _completions
+from aftertune.asking.backends._client import Pace, retry_after
 from aftertune.asking.backends.endpoint import Endpoint, EndpointSession
 from aftertune.errors import AftertuneError, ModelError, ServerError, UsageError
 from aftertune.models.session import Reply, Request
@@ -128,7 +128,7 @@ def test_a_report_counts_what_one_model_took(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_stream_of_comments_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http, "LONGEST_STREAM", 2)
+    monkeypatch.setattr(_client, "LONGEST_STREAM", 2)
     script = Scripted(trouble=lambda body, before: "comments" if before == 0 else None)
     with serving(script), backend(script, stream=True, timeout_s=0.4).open("base") as session:
         (reply,) = session.respond(requests(1), system=None, template="base")
@@ -138,7 +138,7 @@ def test_a_stream_of_comments_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_reply_without_end_is_no_answer(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http, "LARGEST", 1 << 17)
+    monkeypatch.setattr(_client, "LARGEST", 1 << 17)
     script = Scripted(trouble=lambda body, before: "flood" if "Question 2?" in str(body) else None)
     with serving(script):
         errors = {reply.prompt_id: reply.error for reply in ask(script, 4, stream=stream)}
@@ -388,7 +388,7 @@ def test_another_model_in_the_reply_is_refused_by_name() -> None:
 )
 def test_a_revision_or_date_is_the_same_model(asked: str, said: str, taken: bool) -> None:
     session = EndpointSession(Endpoint(url="http://127.0.0.1:9/v1"), asked)
-    completion = _replies.Completion(said, "text", "stop")
+    completion = _completions.Completion(said, "text", "stop")
     if taken:
         session._accept(asked, completion)
     else:
@@ -476,8 +476,8 @@ def test_log_probabilities_are_shown_or_refused() -> None:
 @pytest.mark.parametrize("text", ["", "nul", "[]", "[" * 5000, '{"choices": "x"}', '{"choices": [1]}', '{"error": "e"}',
                                   '{"choices": [{"message": {"content": 3}}]}', '{"choices": [{"message": {"content": '])  # fmt: skip
 def test_a_hostile_body_is_a_bad_reply(text: str) -> None:
-    with pytest.raises(_replies.BadReplyError):
-        _replies.read_body(text)
+    with pytest.raises(_completions.BadReplyError):
+        _completions.read_body(text)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["choices", "message", "content", "logprobs", "usage", "model", "top_logprobs", "token", "completion_tokens"]), inner, max_size=3), max_leaves=12))  # fmt: skip
@@ -485,10 +485,10 @@ def test_no_json_breaks_the_reader(body: Any) -> None:
     import json
 
     text = json.dumps(body)
-    for read in (_replies.read_body, lambda text: _replies.read_events([f"data: {text}", "data: [DONE]"])):
+    for read in (_completions.read_body, lambda text: _completions.read_events([f"data: {text}", "data: [DONE]"])):
         try:
             found = read(text)
-        except _replies.BadReplyError:
+        except _completions.BadReplyError:
             continue
         assert isinstance(found.text, str)
         found.text.encode()

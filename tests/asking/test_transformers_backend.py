@@ -15,11 +15,11 @@ import pytest
 from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
-from aftertune.asking.backends import _cache, _decode
+from aftertune.asking.backends import _decoding
 from aftertune.asking.backends import transformers as backend
-from aftertune.asking.backends._decode import Row, _pick, decode
-from aftertune.asking.backends._direct import by_hand
-from aftertune.asking.backends._prompt import stop_ids
+from aftertune.asking.backends._decoding import Row, _pick, decode
+from aftertune.asking.backends._prompt_tokens import stop_ids
+from aftertune.asking.backends._proof import manual_update
 from aftertune.asking.backends.transformers import Transformers, TransformersSession
 from aftertune.errors import AdapterNotAppliedError, ModelError, UsageError
 from aftertune.models.chat import render
@@ -75,7 +75,11 @@ def said(session: TransformersSession, requests: list[Request], **how: Any) -> d
 
 def test_it_is_a_backend() -> None:
     plugin: Backend = load("backend", "transformers", {"batch_size": 3})
-    assert plugin.capabilities == {"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings"}
+    assert isinstance(plugin, Backend)
+    assert (plugin.asks_server, plugin.limited, plugin.served) == (False, False, {})
+    assert plugin.capabilities == {
+        "tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings", "activations",
+    }
     for wrong in (
         {"dtype": "int8"},
         {"batch_size": -1},
@@ -268,7 +272,7 @@ def test_a_weak_adapter_is_no_error_in_bfloat16_and_a_wrong_one_is(
 
 
 def test_the_proof_copies_no_weights(llama: TransformersSession, made: Path) -> None:
-    found = by_hand(llama._base, resolve(made / "llama" / "adapter", base=llama._base_ref))
+    found = manual_update(llama._base, resolve(made / "llama" / "adapter", base=llama._base_ref))
     assert not found.weights, "of an 8B model these would be another 14 GB"
     linear = 2 * 7
     assert len(found.added) == linear
@@ -346,7 +350,7 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
     before = said(llama, asked(0.0))
     caches: list[Any] = []
     alive: list[int] = []
-    empty, forward = _cache.empty, _decode._Batch._forward
+    empty, forward = _decoding._empty_cache, _decoding._Batch._forward
 
     def noted(config: Any) -> Any:
         alive.append(sum(cache() is not None for cache in caches))
@@ -360,8 +364,8 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return found
 
-    monkeypatch.setattr(_decode, "empty", noted)
-    monkeypatch.setattr(_decode._Batch, "_forward", full)
+    monkeypatch.setattr(_decoding, "_empty_cache", noted)
+    monkeypatch.setattr(_decoding._Batch, "_forward", full)
     assert said(llama, asked(0.0)) == before
     assert len(alive) > 3
     assert not any(alive), "keys and values of a failed batch are still held when the next one begins"
