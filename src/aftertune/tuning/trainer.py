@@ -111,7 +111,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         loss = total / predicts.sum().clamp(min=1)
         if self.loss_term is None:
             return loss
-        self._task_loss = float(loss)
+        self._task_loss = float(loss.detach())
         step = Step(
             number=self.state.global_step,
             input_ids=inputs["input_ids"],

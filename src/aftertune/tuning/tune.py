@@ -303,7 +303,7 @@ def _further(mitigation: Mitigation, training: Training, tuned: TunedWeights) ->
     """Write the checkpoints that a mitigation makes of a finished one."""
     names: set[str] = set()
     for weights in mitigation.weights(training, tuned):
-        if weights.name in names or Path(weights.name).name != weights.name:
+        if weights.name in names or not weights.name or Path(weights.name).name != weights.name:
             raise UsageError(
                 f"mitigation '{type(mitigation).__name__}': '{weights.name}' cannot name a checkpoint, or names two"
             )

@@ -37,9 +37,9 @@ class Ray(Executor):
         about=(
             "A Ray cluster. Jobs go to long-lived actors, so that a base stays loaded from one job to the next; an "
             "actor that runs models has GPUs of its own where the cluster has any. Losing a node costs what was in "
-            "flight there: its jobs go to others and continue from their journals. Nodes that join later are used. The run "
-            "folder must have the same path on every node, and aftertune and the packages that decide its results the "
-            "same versions; both are checked."
+            "flight there: its jobs go to others and continue from their journals. Nodes that join later are used. The "
+            "run folder must have the same path on every node, and aftertune and the packages that decide its results "
+            "the same versions; both are checked."
         ),
         source="Ray, https://docs.ray.io",
         licence="Apache-2.0",
