@@ -44,8 +44,9 @@ def test_it_is_what_a_direct_pass_over_prompt_and_text_says(family: Family, tmp_
     model, tokenizer = load_model(resolve(base), "float32", "cpu"), load_tokenizer(resolve(base))
     gap = " " if family == "mistral" else ""
     with Transformers(batch_size=2, device="cpu").open(str(base)) as session:
-        found = session.beginnings([asked(text) for text in ASKED], system="Be short." if family == "llama" else None,
-                                   template="base")  # fmt: skip
+        found = session.beginnings(
+            [asked(text) for text in ASKED], system="Be short." if family == "llama" else None, template="base"
+        )
         for text, score in zip(ASKED, found, strict=True):
             opened = render_text(tokenizer, prompt(text).messages, "Be short." if family == "llama" else None, True)
             start = len(encode(tokenizer, opened))
@@ -113,8 +114,9 @@ def test_what_cannot_be_scored_says_why_and_the_others_are_scored(tmp_path: Path
     with Transformers(device="cpu").open(str(base)) as session:
         long, empty, good, odd = session.beginnings(
             [asked("word " * 600), asked("hi", ("",)), asked("hi"), asked("word " * 80, ("word " * 500,))],
-            system=None, template="base",
-        )  # fmt: skip
+            system=None,
+            template="base",
+        )
     assert long.log_probabilities is empty.log_probabilities is odd.log_probabilities is None
     assert "context" in long.why
     assert "no tokens" in empty.why

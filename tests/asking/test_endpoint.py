@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from aftertune.asking.backends import _client, _completions
 from aftertune.asking.backends._client import Pace, retry_after
 from aftertune.asking.backends.endpoint import Endpoint, EndpointSession
 from aftertune.errors import AftertuneError, ModelError, ServerError, UsageError
-from aftertune.models.session import Reply, Request
+from aftertune.models.session import Backend, Reply, Request
 from aftertune.records import Message, Prompt
 
 
@@ -352,10 +353,27 @@ def test_tls_that_cannot_work_is_said_at_once_and_not_tried_again(
         pytest.skip("needs openssl to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            openssl,
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
     with serving(Scripted(), certificate=(certificate, key)) as script:
         with pytest.raises(ServerError, match="certificate is not trusted.*SSL_CERT_FILE"):
             ask(script, 1, backoff_s=50.0)
@@ -402,9 +420,13 @@ def test_what_a_server_says_of_a_model_is_recorded_and_held_against_it() -> None
         made = backend(script)
         said = made.identify(["base", "tuned"])
         assert said["tuned"] == {
-            "asked": "tuned", "replied": "tuned", "fingerprint": "f1", "listed": "yes", "root": "/a/tuned",
+            "asked": "tuned",
+            "replied": "tuned",
+            "fingerprint": "f1",
+            "listed": "yes",
+            "root": "/a/tuned",
             "parent": "base",
-        }  # fmt: skip
+        }
         pinned = backend(script, served=said)
         with pinned.open("base") as session:
             proof = session.use(Path("tuned"))
@@ -473,14 +495,51 @@ def test_log_probabilities_are_shown_or_refused() -> None:
         assert backend(script).capabilities == {"adapters"}, "seeds, tokens, logits, weights: unknown, not claimed"
 
 
-@pytest.mark.parametrize("text", ["", "nul", "[]", "[" * 5000, '{"choices": "x"}', '{"choices": [1]}', '{"error": "e"}',
-                                  '{"choices": [{"message": {"content": 3}}]}', '{"choices": [{"message": {"content": '])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nul",
+        "[]",
+        "[" * 5000,
+        '{"choices": "x"}',
+        '{"choices": [1]}',
+        '{"error": "e"}',
+        '{"choices": [{"message": {"content": 3}}]}',
+        '{"choices": [{"message": {"content": ',
+    ],
+)
 def test_a_hostile_body_is_a_bad_reply(text: str) -> None:
     with pytest.raises(_completions.BadReplyError):
         _completions.read_body(text)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["choices", "message", "content", "logprobs", "usage", "model", "top_logprobs", "token", "completion_tokens"]), inner, max_size=3), max_leaves=12))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "choices",
+                        "message",
+                        "content",
+                        "logprobs",
+                        "usage",
+                        "model",
+                        "top_logprobs",
+                        "token",
+                        "completion_tokens",
+                    ]
+                ),
+                inner,
+                max_size=3,
+            )
+        ),
+        max_leaves=12,
+    )
+)
 def test_no_json_breaks_the_reader(body: Any) -> None:
     import json
 
@@ -569,6 +628,18 @@ def test_an_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
             plugins.load("backend", "endpoint", {"url_env": "MY_SERVER"}).identify(["base"])
     with pytest.raises(UsageError, match="url is empty"):
         Endpoint().identify(["base"])
+
+
+def test_only_a_budget_needs_one_process_and_the_contract_is_kept() -> None:
+    plain = Endpoint(url="http://127.0.0.1:9/v1")
+    assert isinstance(plain, Backend)
+    assert plain.asks_server
+    assert [replace(plain, **budget).limited for budget in ({}, {"budget_requests": 5}, {"budget_tokens": 5})] == [
+        False,
+        True,
+        True,
+    ]
+    assert (plain.served, plain.chosen_parameters, plain.choose(["base"])) == ({}, (), {})
 
 
 def test_leaving_in_the_middle_stops_the_requests() -> None:

@@ -99,6 +99,7 @@ def test_adapter_and_full_checkpoint_are_proved(family: str, made: Path) -> None
             assert proof.matches_direct is not None
             assert proof.max_logit_change > 100 * proof.matches_direct
             assert "base in nf4" in proof.how
+            assert proof.quantization == "nf4"
             answers[name] = said(session)
         assert "unmerged" in session.use(here / "adapter").how
         assert said(session) == answers["adapter"]

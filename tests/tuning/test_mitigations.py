@@ -31,7 +31,7 @@ from aftertune.tuning.mitigation import (
     TunedWeights,
 )
 from aftertune.tuning.mitigations.interpolation import Interpolation, interpolated
-from aftertune.tuning.tune import TuneReport, tune
+from aftertune.tuning.tune import TuneReport, tune, write_further
 
 RECIPE = Recipe(learning_rate=5e-3, epochs=1, batch_size=4, rank=4, alpha=8, warmup=0.0, max_length=64)
 
@@ -126,10 +126,18 @@ def test_kl_to_the_base_keeps_the_model_near_it_and_the_reported_loss_is_the_tas
     recipe = dataclasses.replace(RECIPE, method=method, epochs=4, learning_rate=2e-2 if method == "lora" else 2e-3)
     first: list[float] = []
     reports = {
-        weight: tune(base, chats(), recipe, 7, tmp_path / str(weight), mitigation=KlToBase(weight=weight),
-                     own_refusals=REFUSALS, on_step=lambda step, steps, loss: first.append(loss) if step == 1 else None)
+        weight: tune(
+            base,
+            chats(),
+            recipe,
+            7,
+            tmp_path / str(weight),
+            mitigation=KlToBase(weight=weight),
+            own_refusals=REFUSALS,
+            on_step=lambda step, steps, loss: first.append(loss) if step == 1 else None,
+        )
         for weight in (0.0, 5.0)
-    }  # fmt: skip
+    }
     assert first[0] == pytest.approx(first[1], rel=1e-6), "before the first step the KL is 0, and it is not reported"
     moved = {}
     with Transformers().open(str(base)) as session:
@@ -270,8 +278,9 @@ def test_interpolation_scales_the_update_and_costs_no_training(method: Any, base
     assert content(report) == content(plain), "the training itself is untouched"
     assert [(one.epoch, one.name, one.path.name) for one in report.further] == [
         (epoch, f"interpolation-{share}", f"epoch-{epoch}+interpolation-{share}")
-        for epoch in (1, 2) for share in (0.25, 0.5)
-    ]  # fmt: skip
+        for epoch in (1, 2)
+        for share in (0.25, 0.5)
+    ]
     start = load_file(base / "model.safetensors")
     tuned = weights_of(base, report.checkpoints[-1])
     for one, share in zip(report.further[2:], (0.25, 0.5), strict=True):
@@ -295,10 +304,14 @@ def test_a_share_of_0_is_the_base_and_of_1_the_tuned_model(method: Any, base: Pa
     class Ends(Mitigation):
         def weights(self, training: Training, tuned: TunedWeights) -> Sequence[FurtherWeights]:
             return [
-                FurtherWeights(str(share), lambda name, value, share=share: interpolated(  # type: ignore[misc]
-                    name, value, tuned=tuned, share=share))
+                FurtherWeights(
+                    str(share),
+                    lambda name, value, share=share: interpolated(  # type: ignore[misc]
+                        name, value, tuned=tuned, share=share
+                    ),
+                )
                 for share in (0, 1)
-            ]  # fmt: skip
+            ]
 
     report = tune(base, chats(), dataclasses.replace(RECIPE, method=method), 7, tmp_path, mitigation=Ends())
     zero, one = (further.path for further in report.further)
@@ -325,6 +338,27 @@ def test_weights_may_bring_settings_and_need_a_name(base: Path, tmp_path: Path) 
     for wrong in ("../x", ""):
         with pytest.raises(UsageError, match="cannot name a checkpoint"):
             tune(base, chats(), RECIPE, 7, tmp_path / "wrong", mitigation=Louder(wrong))
+
+
+def test_shards_stay_shards(base: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(base, tmp_path / "epoch-1"))
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    shards = {"model-1.safetensors": sorted(tensors)[:4], "model-2.safetensors": sorted(tensors)[4:]}
+    for shard, names in shards.items():
+        save_file({name: tensors[name] + 1 for name in names}, folder / shard)
+    weight_map = {name: shard for shard, names in shards.items() for name in names}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    reference = resolve(base)
+    training = Training(reference, RECIPE, 7)
+    (half,) = write_further(Interpolation(), training, TunedWeights(reference, folder, 1))
+    assert [file.name for file in resolve(half.path, base=reference).files] == list(shards)
+    for shard, names in shards.items():
+        changed = load_file(half.path / shard)
+        assert set(changed) == set(names)
+        assert all(value.numpy() == pytest.approx((tensors[name] + 0.5).numpy()) for name, value in changed.items())
 
 
 def test_a_tensor_that_the_base_lacks_is_named(base: Path, tmp_path: Path) -> None:

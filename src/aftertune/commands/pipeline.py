@@ -24,7 +24,7 @@ from aftertune.deciding.measures import measures
 from aftertune.errors import StoreError, UsageError
 from aftertune.files import holder, writing
 from aftertune.findings import SubjectMeasure
-from aftertune.models.weights import settings
+from aftertune.models.weight_files import settings
 from aftertune.plugins import PluginSpec
 from aftertune.records import Decision, Drift, Outcome, digest, plain
 from aftertune.reporting import report, tabulate

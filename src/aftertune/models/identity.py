@@ -44,7 +44,7 @@ SMALL = 20_000_000
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A base or a checkpoint whose files are here and fit together, or a model that a server holds."""
+    """A base or a checkpoint with local files that fit together, or a model that a server holds."""
 
     name: str
     """As the user gave it."""
@@ -294,7 +294,7 @@ def _same_name(claimed: str, base: ModelRef) -> bool:
 
 
 def tokenizer_hashes(folder: Path) -> tuple[str | None, str | None]:
-    """Return the hashes of the tokenizer and of the chat template in `folder`, None for what it does not have.
+    """Return the hashes of the tokenizer and of the chat template in `folder`; None where there is none.
 
     Settings that change no token (padding, truncation, file layout) do not count.
     """
@@ -338,9 +338,9 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt"]
+    patterns = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt"]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*/*"]))
+        return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except HFValidationError as error:
         raise ModelError(f"{name}: neither a folder nor a hub name: {first_line(error)}") from None
     except LocalEntryNotFoundError:

@@ -161,7 +161,7 @@ class Backend(Plugin, ABC):
 
     @property
     @abstractmethod
-    def capabilities(self) -> frozenset[str]:
+    def capabilities(self) -> frozenset[Capability]:
         """Those of `Capability` that its sessions have; those not named are unknown, never claimed.
 
         `tokens`, `logits`: shown. `adapters`: accepted as checkpoints. `weights`: models are identified by them.

@@ -177,4 +177,6 @@ def check_needs(mitigation: Mitigation, training: Training) -> None:
     provided = {"own_refusals": training.own_refusals, "own_answers": training.own_answers}
     missing = sorted(need for need in mitigation.needs if not provided[need])
     if missing:
-        raise UsageError(f"mitigation '{type(mitigation).__name__}' needs {', '.join(missing)}, and none were given")
+        raise UsageError(
+            f"mitigation '{type(mitigation).__name__}' needs {', '.join(missing)}, but the training has none"
+        )

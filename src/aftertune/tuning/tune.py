@@ -217,7 +217,7 @@ def _run(
         with _saving(folder):
             _write(tuned, base, folder)
         if mitigation is not None:
-            further.extend(_further(mitigation, training, TunedWeights(base, folder, epoch)))
+            further.extend(write_further(mitigation, training, TunedWeights(base, folder, epoch)))
 
     trainer.on_epoch = finish_epoch
     if mitigation is not None:
@@ -299,8 +299,11 @@ def _write(model: Any, base: ModelRef, folder: Path) -> None:
             shutil.copyfile(base.path / name, folder / name)
 
 
-def _further(mitigation: Mitigation, training: Training, tuned: TunedWeights) -> Iterator[FurtherCheckpoint]:
-    """Write the checkpoints that a mitigation makes of a finished one."""
+def write_further(mitigation: Mitigation, training: Training, tuned: TunedWeights) -> Iterator[FurtherCheckpoint]:
+    """Write the checkpoints that a mitigation makes of a finished one, beside it, and yield each.
+
+    Raises UsageError for names that are no folder names or not different.
+    """
     names: set[str] = set()
     for weights in mitigation.weights(training, tuned):
         if weights.name in names or not weights.name or Path(weights.name).name != weights.name:

@@ -161,12 +161,12 @@ class _Batch:
         """Remove the rows that have ended and the columns that only they needed; return the other rows' `tokens`."""
         import torch
 
-        kept = [at for at, over in enumerate(self.ended) if not over]
-        self.rows, self.ended = [self.rows[at] for at in kept], [False] * len(kept)
-        if not kept:
+        active = [at for at, over in enumerate(self.ended) if not over]
+        self.rows, self.ended = [self.rows[at] for at in active], [False] * len(active)
+        if not active:
             self._cache = self._mask = self._positions = self.logits = None
             return tokens
-        index = torch.tensor(kept, device=self._device)
+        index = torch.tensor(active, device=self._device)
         _select(self._cache, index)
         self._mask, self._positions, self.logits = self._mask[index], self._positions[index], self.logits[index]
         if self.open_ended:

@@ -207,11 +207,11 @@ def log_probabilities(model: Any, prompts: Sequence[Branches], pad: int, batch_s
 def _prefixes(branches: Branches) -> list[tuple[int, ...]]:
     """Return the beginnings that must be read: all but the last token of each, unless a longer one includes it."""
     needed = sorted({tuple(each[:-1]) for each in branches.continuations}, key=len, reverse=True)
-    kept: list[tuple[int, ...]] = []
+    prefixes: list[tuple[int, ...]] = []
     for prefix in needed:
-        if not any(longer[: len(prefix)] == prefix for longer in kept):
-            kept.append(prefix)
-    return kept
+        if not any(longer[: len(prefix)] == prefix for longer in prefixes):
+            prefixes.append(prefix)
+    return prefixes
 
 
 def _read(

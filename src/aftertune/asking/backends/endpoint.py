@@ -19,7 +19,7 @@ from aftertune.asking.backends._observations import Observations
 from aftertune.data.table_files import whole
 from aftertune.errors import ModelError, ServerError, UsageError
 from aftertune.models.chat import message_hash, with_system
-from aftertune.models.session import Backend, Reply, Request, Session, Template
+from aftertune.models.session import Backend, Capability, Reply, Request, Session, Template
 from aftertune.plugins import Card
 from aftertune.records import Json, Message, Proof, digest
 
@@ -84,7 +84,7 @@ class Endpoint(Backend):
     tokens_field: _TokensField = "max_tokens"
     """What the server calls the length limit."""
     logprobs: int = 0
-    """Log-probabilities to request of the likeliest tokens, at most 20; 0: none. A server that shows none is refused."""
+    """Log-probabilities of likely tokens to request, at most 20; 0: none. A server that shows none is refused."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Model -> the name that the server answers under, where it differs."""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -124,9 +124,9 @@ class Endpoint(Backend):
         return bool(self.budget_requests or self.budget_tokens)
 
     @property
-    def capabilities(self) -> frozenset[str]:
+    def capabilities(self) -> frozenset[Capability]:
         """Adapters by name, and log-probabilities where they are asked for; nothing else is claimed."""
-        return frozenset({"adapters", "logprobs"} if self.logprobs else {"adapters"})
+        return frozenset({"adapters", "logprobs"}) if self.logprobs else frozenset({"adapters"})
 
     def begin(self) -> None:
         """Start counting the budget anew."""

@@ -26,6 +26,7 @@ from aftertune.models.session import (
     Backend,
     Beginnings,
     BeginningScore,
+    Capability,
     Reply,
     Request,
     Session,
@@ -100,7 +101,7 @@ class Transformers(Backend):
     version = "2"
 
     @property
-    def capabilities(self) -> frozenset[str]:
+    def capabilities(self) -> frozenset[Capability]:
         """All but log-probabilities with each reply."""
         return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings", "activations"})
 

@@ -221,7 +221,9 @@ def _set_up(threads: int, parent: int, devices: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()  # before torch is loaded, which reads it once
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.dup2(2, 1)  # what a library prints in a worker is no result of the command
-    from tqdm import tqdm  # others show bars by it; its lock would be a semaphore of the system, left by a stop
+    from tqdm import (
+        tqdm,
+    )  # libraries show bars with it; its default lock is a system semaphore, which a kill would leak
 
     tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
