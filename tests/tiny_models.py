@@ -98,7 +98,7 @@ def tokenizer(family: Family, *, vocab: int = 420, template: str | None = None) 
     return made
 
 
-def save(family: Family, folder: Path, *, seed: int = 0, **config: int) -> Path:
+def save(family: Family, folder: Path, *, seed: int = 0, **config: float) -> Path:
     """Write a checkpoint of the family with random weights (hidden 32, 2 layers) and its tokenizer."""
     import torch
     from transformers import GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config

@@ -54,7 +54,8 @@ def test_it_is_the_residual_stream_of_a_plain_pass(family: Family, models: Path)
             results[name] = session.activations(PROMPTS, system="Be kind.", template="base")
         tokenizer = session._base_tokenizer
     for name, values in results.items():
-        assert (values.shape, values.dtype) == ((len(PROMPTS), 4, 32), np.float32)
+        assert values.shape == (len(PROMPTS), 4, 32)
+        assert values.dtype == np.dtype(np.float32)
         model: Any = AutoModelForCausalLM.from_pretrained(models / family / ("full" if name == "full" else "base"))
         if name == "adapter":
             with quiet():
@@ -83,7 +84,7 @@ def test_values_do_not_depend_on_the_other_prompts_or_on_earlier_ones(models: Pa
 def test_merged_and_unmerged_agree_and_answers_stay_as_they_were(models: Path) -> None:
     values = []
     for adapters in ("merged", "unmerged"):
-        with Transformers(adapters=adapters).open(str(models / "qwen" / "base")) as session:  # type: ignore[arg-type]
+        with Transformers(adapters=adapters).open(str(models / "qwen" / "base")) as session:
             session.use(models / "qwen" / "adapter")
             values.append(session.activations(PROMPTS, system=None, template="own"))
             assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in decoder_layers(session._model))

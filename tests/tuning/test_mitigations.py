@@ -94,18 +94,30 @@ class KlToBase(Mitigation):
         return term
 
 
+@dataclass(frozen=True)
+class Constant(Mitigation):
+    """Adds 3 nats that depend on no weight."""
+
+    def loss_term(self, training: Training, model: TunedModel) -> LossTerm:
+        return lambda step: 0 * step.loss + 3
+
+
 REFUSALS = [
     Conversation("r", (Message("user", "How do I break in?"), Message("assistant", "I cannot help with that.")))
 ]
 
 
-@pytest.mark.parametrize("mitigation", [Nothing(), KlToBase(weight=0.0)], ids=["no hook", "a term of weight 0"])
+@pytest.mark.parametrize(
+    "mitigation",
+    [Nothing(), KlToBase(weight=0.0), Constant()],
+    ids=["no hook", "a term of weight 0", "a term without gradient"],
+)
 def test_what_changes_nothing_gives_the_same_bytes(
     mitigation: Mitigation, base: Path, plain: TuneReport, tmp_path: Path
 ) -> None:
     report = tune(base, chats(), RECIPE, 7, tmp_path, mitigation=mitigation, own_refusals=REFUSALS)
     assert content(report) == content(plain)
-    assert report.losses == plain.losses
+    assert report.losses == plain.losses, "the reported loss is the task's alone"
     assert report.further == ()
 
 
@@ -118,27 +130,14 @@ def test_the_rows_that_a_mitigation_returns_are_those_trained_on(base: Path, tmp
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_kl_to_the_base_keeps_the_model_near_it_and_the_reported_loss_is_the_tasks(
-    method: Any, base: Path, tmp_path: Path
-) -> None:
+def test_kl_to_the_base_keeps_the_model_near_it(method: Any, base: Path, tmp_path: Path) -> None:
     import torch
 
     recipe = dataclasses.replace(RECIPE, method=method, epochs=4, learning_rate=2e-2 if method == "lora" else 2e-3)
-    first: list[float] = []
-    reports = {
-        weight: tune(
-            base,
-            chats(),
-            recipe,
-            7,
-            tmp_path / str(weight),
-            mitigation=KlToBase(weight=weight),
-            own_refusals=REFUSALS,
-            on_step=lambda step, steps, loss: first.append(loss) if step == 1 else None,
-        )
-        for weight in (0.0, 5.0)
-    }
-    assert first[0] == pytest.approx(first[1], rel=1e-6), "before the first step the KL is 0, and it is not reported"
+    reports = {}
+    for weight in (0.0, 5.0):
+        mitigation, out = KlToBase(weight=weight), tmp_path / str(weight)
+        reports[weight] = tune(base, chats(), recipe, 7, out, mitigation=mitigation, own_refusals=REFUSALS)
     moved = {}
     with Transformers().open(str(base)) as session:
         example = training_example(session._base_tokenizer, REFUSALS[0].messages, 64)
@@ -198,10 +197,11 @@ def test_the_hooks_get_the_batch_and_each_finished_epoch(base: Path, plain: Tune
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_the_base_is_at_hand_and_the_tuned_model_is_left_as_it_was(method: Any, base: Path, tmp_path: Path) -> None:
+def test_the_base_is_at_hand_without_dropout_and_training_goes_on(method: Any, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
+    base = tiny_models.save("llama", tmp_path / "base", attention_dropout=0.5)
     ids = torch.tensor([[5, 6, 7]])
     expected = AutoModelForCausalLM.from_pretrained(base)(input_ids=ids).logits
     distances: list[tuple[float, float, bool]] = []
@@ -220,7 +220,7 @@ def test_the_base_is_at_hand_and_the_tuned_model_is_left_as_it_was(method: Any, 
 
             return term
 
-    tune(base, chats(), dataclasses.replace(RECIPE, method=method, dropout=0.1), 7, tmp_path, mitigation=Look())
+    tune(base, chats(), dataclasses.replace(RECIPE, method=method), 7, tmp_path / "out", mitigation=Look())
     assert [one[0] for one in distances] == [0.0, 0.0]
     assert distances[1][1] > 1e-3, "the tuned model has moved"
     assert all(training for _, _, training in distances)
@@ -241,9 +241,9 @@ def logits(base: Path, checkpoint: Path | None) -> Any:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    full = checkpoint is not None and not (checkpoint / "adapter_config.json").is_file()
-    model: Any = AutoModelForCausalLM.from_pretrained(checkpoint if full else base)
-    if checkpoint is not None and not full:
+    is_adapter = checkpoint is not None and (checkpoint / "adapter_config.json").is_file()
+    model: Any = AutoModelForCausalLM.from_pretrained(base if checkpoint is None or is_adapter else checkpoint)
+    if is_adapter:
         with quiet():
             model = PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
     with torch.inference_mode():
@@ -358,7 +358,9 @@ def test_shards_stay_shards(base: Path, tmp_path: Path) -> None:
     for shard, names in shards.items():
         changed = load_file(half.path / shard)
         assert set(changed) == set(names)
-        assert all(value.numpy() == pytest.approx((tensors[name] + 0.5).numpy()) for name, value in changed.items())
+        assert all(
+            value.numpy() == pytest.approx((tensors[name] + 0.5).numpy(), abs=1e-5) for name, value in changed.items()
+        )
 
 
 def test_a_tensor_that_the_base_lacks_is_named(base: Path, tmp_path: Path) -> None:
