@@ -28,9 +28,7 @@ class Echo(Session):
         self.used.append(checkpoint)
         return Proof("x", None, None, None)
 
-    def respond(
-        self, requests: Sequence[Request], *, system: str | None, template: Template
-    ) -> Iterator[Reply]:
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
         for r in requests:
             yield Reply(r.prompt.id, r.temperature, r.sample, f"{r.seed} {system} {template}", "stop", 1, "m", "t")
 
@@ -98,9 +96,7 @@ class Crowded(Echo):
         super().__init__()
         self.groups: list[list[str]] = []
 
-    def respond(
-        self, requests: Sequence[Request], *, system: str | None, template: Template
-    ) -> Iterator[Reply]:
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
         self.groups.append([r.prompt.id for r in requests])
         for r in requests:
             crowd = len(requests) if int(r.prompt.id[1:]) % 4 == 0 else 0
