@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aftertune import plugins
 from aftertune import shipped_models as embedded
-from aftertune.asking.backends import _decode
+from aftertune.asking.backends import _decoding
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.models import respond
 from aftertune.models.session import Backend
@@ -74,9 +74,13 @@ def adapters(count: int, root: Path) -> list[Path]:
 
 
 def ours(
-    base: Path, checkpoints: Sequence[Path | None], prompts: Sequence[Prompt], new_tokens: int,
-    heats: Sequence[float] = HEATS, **parameters: Any,
-) -> Spent:  # fmt: skip
+    base: Path,
+    checkpoints: Sequence[Path | None],
+    prompts: Sequence[Prompt],
+    new_tokens: int,
+    heats: Sequence[float] = HEATS,
+    **parameters: Any,
+) -> Spent:
     """Ask with our backend, one session for all."""
     backend: Backend = plugins.load("backend", "transformers", parameters)
     texts: Texts = {}
@@ -85,9 +89,17 @@ def ours(
     with backend.open(str(base)) as session:
         for checkpoint in checkpoints:
             replies = respond.respond(
-                session, prompts, checkpoint=checkpoint, checkpoint_id=named(checkpoint), temperatures=heats,
-                samples=1, max_new_tokens=new_tokens, seed=0, system=None, template="base",
-            )  # fmt: skip
+                session,
+                prompts,
+                checkpoint=checkpoint,
+                checkpoint_id=named(checkpoint),
+                temperatures=heats,
+                samples=1,
+                max_new_tokens=new_tokens,
+                seed=0,
+                system=None,
+                template="base",
+            )
             for reply in replies:
                 texts[named(checkpoint), reply.prompt_id, reply.temperature] = reply.text
                 tokens += reply.new_tokens or 0
@@ -162,9 +174,15 @@ def inspect(base: Path, checkpoint: Path, prompts: Sequence[Prompt], new_tokens:
     model = get_model("hf/local", model_path=str(folder), device="cpu", batch_size=BATCH, memoize=False)
     for heat in HEATS:
         (found,) = eval(
-            Task(dataset=samples, solver=generate()), model=model, max_tokens=new_tokens, max_connections=BATCH,
-            temperature=heat or None, display="none", log_dir=str(root / "logs"), log_level="error",
-        )  # fmt: skip
+            Task(dataset=samples, solver=generate()),
+            model=model,
+            max_tokens=new_tokens,
+            max_connections=BATCH,
+            temperature=heat or None,
+            display="none",
+            log_dir=str(root / "logs"),
+            log_level="error",
+        )
         for sample in found.samples or []:
             texts[checkpoint.name, str(sample.id), heat] = sample.output.completion
             tokens += sum(usage.output_tokens for usage in sample.model_usage.values())
@@ -176,7 +194,7 @@ class Floor:
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, int, int]] = []
-        self._forward = _decode._Batch._forward
+        self._forward = _decoding._Batch._forward
 
     def __enter__(self) -> Floor:
         shapes, forward = self.shapes, self._forward
@@ -185,11 +203,11 @@ class Floor:
             shapes.append((ids.shape[0], ids.shape[1], mask.shape[1]))
             return forward(batch, ids, mask, positions, cache)
 
-        _decode._Batch._forward = noted  # type: ignore[method-assign, assignment]
+        _decoding._Batch._forward = noted  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
-        _decode._Batch._forward = self._forward  # type: ignore[method-assign]
+        _decoding._Batch._forward = self._forward  # type: ignore[method-assign]
 
     def seconds(self, base: Path) -> float:
         """Return the CPU seconds of the same passes on one model whose keys and values are there already."""
@@ -211,9 +229,13 @@ class Floor:
                 at = torch.arange(whole - new, whole)[None].expand(rows, new)
                 began = time.process_time()
                 model(
-                    input_ids=ids, attention_mask=mask, position_ids=at, past_key_values=cache, use_cache=True,
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=at,
+                    past_key_values=cache,
+                    use_cache=True,
                     logits_to_keep=1,
-                )  # fmt: skip
+                )
                 spent += time.process_time() - began
         return spent
 
@@ -225,9 +247,14 @@ def agree(one: Texts, other: Texts, heats: Sequence[float]) -> tuple[int, int]:
 
 
 def compare(
-    chosen: Sequence[Path], asked: Sequence[Prompt], few: Sequence[Prompt], longest: int, root: Path,
-    show: Callable[[str, Spent], None], kept: dict[str, Any],
-) -> None:  # fmt: skip
+    chosen: Sequence[Path],
+    asked: Sequence[Prompt],
+    few: Sequence[Prompt],
+    longest: int,
+    root: Path,
+    show: Callable[[str, Spent], None],
+    kept: dict[str, Any],
+) -> None:
     """Measure ours against the others and the floor, and whether texts agree."""
     base = embedded.folder()
     all_of_them: list[Path | None] = [None, *chosen]
@@ -246,9 +273,11 @@ def compare(
     print(f"ours is {each[0] / each[1]:.2f} x (a) and {each[0] / each[2]:.1f} x (b), answers a CPU second")
     print(f"same text as (a) at T = 0: {same} of {of}")
     kept["ratios"] = {
-        "to_peft": each[0] / each[1], "to_inspect": each[0] / each[2], "to_floor": mine.seconds / bare,
+        "to_peft": each[0] / each[1],
+        "to_inspect": each[0] / each[2],
+        "to_floor": mine.seconds / bare,
         "same_as_peft": [same, of],
-    }  # fmt: skip
+    }
     other = list(asked)
     random.Random(1).shuffle(other)
     for name, again in (

@@ -98,7 +98,7 @@ def tokenizer(family: Family, *, vocab: int = 420, template: str | None = None) 
     return made
 
 
-def save(family: Family, folder: Path, *, seed: int = 0, **config: int) -> Path:
+def save(family: Family, folder: Path, *, seed: int = 0, **config: float) -> Path:
     """Write a checkpoint of the family with random weights (hidden 32, 2 layers) and its tokenizer."""
     import torch
     from transformers import GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config
@@ -191,10 +191,18 @@ def save_classifier(folder: Path, classes: Mapping[int, str], *, seed: int = 0) 
     tok = tokenizer("llama")
     tok.pad_token = tok.eos_token
     config = LlamaConfig(
-        vocab_size=len(tok), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, pad_token_id=tok.pad_token_id, id2label=dict(classes),
-        label2id={name: k for k, name in classes.items()}, initializer_range=0.2,
-    )  # fmt: skip
+        vocab_size=len(tok),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        pad_token_id=tok.pad_token_id,
+        id2label=dict(classes),
+        label2id={name: k for k, name in classes.items()},
+        initializer_range=0.2,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         kind: Any = LlamaForSequenceClassification

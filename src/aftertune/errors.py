@@ -61,3 +61,8 @@ def near(word: str, known: list[str]) -> str:
     """Return ` (did you mean 'x'?)` for a near miss, else ` (known: ...)`."""
     close = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(sorted(known))})"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -413,3 +413,14 @@ class Proof:
     moved_weights: int | None
     """Parameters that differ from the base's (full checkpoints) or of a non-zero update (adapters)."""
     how: str = ""
+    """The fields below in words, for people; empty where nothing is known."""
+    device: str = ""
+    """Kind of the device that answers, e.g. `cpu` or `cuda`; empty where it is not known, as below."""
+    precision: str = ""
+    """Of weights and products: `float32` or `bfloat16`."""
+    quantization: str = ""
+    """`nf4` where linear layers are in 4 bits, else `none`."""
+    adapters: Literal["", "merged", "unmerged"] = ""
+    """How an adapter is applied; empty for the base and for full models as well."""
+    batch_size: int | None = None
+    """Requests in flight, at most."""

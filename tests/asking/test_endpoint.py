@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from hypothesis import strategies as st
 from tests.scripted_server import Body, Scripted, repeats, serving, trial
 
 from aftertune import plugins
-from aftertune.asking.backends import _http, _replies
-from aftertune.asking.backends._pace import Pace, retry_after
+from aftertune.asking.backends import _client, _completions
+from aftertune.asking.backends._client import Pace, retry_after
 from aftertune.asking.backends.endpoint import Endpoint, EndpointSession
 from aftertune.errors import AftertuneError, ModelError, ServerError, UsageError
-from aftertune.models.session import Reply, Request
+from aftertune.models.session import Backend, Reply, Request
 from aftertune.records import Message, Prompt
 
 
@@ -128,7 +129,7 @@ def test_a_report_counts_what_one_model_took(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_stream_of_comments_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http, "LONGEST_STREAM", 2)
+    monkeypatch.setattr(_client, "LONGEST_STREAM", 2)
     script = Scripted(trouble=lambda body, before: "comments" if before == 0 else None)
     with serving(script), backend(script, stream=True, timeout_s=0.4).open("base") as session:
         (reply,) = session.respond(requests(1), system=None, template="base")
@@ -138,7 +139,7 @@ def test_a_stream_of_comments_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_reply_without_end_is_no_answer(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http, "LARGEST", 1 << 17)
+    monkeypatch.setattr(_client, "LARGEST", 1 << 17)
     script = Scripted(trouble=lambda body, before: "flood" if "Question 2?" in str(body) else None)
     with serving(script):
         errors = {reply.prompt_id: reply.error for reply in ask(script, 4, stream=stream)}
@@ -352,10 +353,27 @@ def test_tls_that_cannot_work_is_said_at_once_and_not_tried_again(
         pytest.skip("needs openssl to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            openssl,
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
     with serving(Scripted(), certificate=(certificate, key)) as script:
         with pytest.raises(ServerError, match="certificate is not trusted.*SSL_CERT_FILE"):
             ask(script, 1, backoff_s=50.0)
@@ -388,7 +406,7 @@ def test_another_model_in_the_reply_is_refused_by_name() -> None:
 )
 def test_a_revision_or_date_is_the_same_model(asked: str, said: str, taken: bool) -> None:
     session = EndpointSession(Endpoint(url="http://127.0.0.1:9/v1"), asked)
-    completion = _replies.Completion(said, "text", "stop")
+    completion = _completions.Completion(said, "text", "stop")
     if taken:
         session._accept(asked, completion)
     else:
@@ -402,9 +420,13 @@ def test_what_a_server_says_of_a_model_is_recorded_and_held_against_it() -> None
         made = backend(script)
         said = made.identify(["base", "tuned"])
         assert said["tuned"] == {
-            "asked": "tuned", "replied": "tuned", "fingerprint": "f1", "listed": "yes", "root": "/a/tuned",
+            "asked": "tuned",
+            "replied": "tuned",
+            "fingerprint": "f1",
+            "listed": "yes",
+            "root": "/a/tuned",
             "parent": "base",
-        }  # fmt: skip
+        }
         pinned = backend(script, served=said)
         with pinned.open("base") as session:
             proof = session.use(Path("tuned"))
@@ -473,22 +495,59 @@ def test_log_probabilities_are_shown_or_refused() -> None:
         assert backend(script).capabilities == {"adapters"}, "seeds, tokens, logits, weights: unknown, not claimed"
 
 
-@pytest.mark.parametrize("text", ["", "nul", "[]", "[" * 5000, '{"choices": "x"}', '{"choices": [1]}', '{"error": "e"}',
-                                  '{"choices": [{"message": {"content": 3}}]}', '{"choices": [{"message": {"content": '])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nul",
+        "[]",
+        "[" * 5000,
+        '{"choices": "x"}',
+        '{"choices": [1]}',
+        '{"error": "e"}',
+        '{"choices": [{"message": {"content": 3}}]}',
+        '{"choices": [{"message": {"content": ',
+    ],
+)
 def test_a_hostile_body_is_a_bad_reply(text: str) -> None:
-    with pytest.raises(_replies.BadReplyError):
-        _replies.read_body(text)
+    with pytest.raises(_completions.BadReplyError):
+        _completions.read_body(text)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["choices", "message", "content", "logprobs", "usage", "model", "top_logprobs", "token", "completion_tokens"]), inner, max_size=3), max_leaves=12))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "choices",
+                        "message",
+                        "content",
+                        "logprobs",
+                        "usage",
+                        "model",
+                        "top_logprobs",
+                        "token",
+                        "completion_tokens",
+                    ]
+                ),
+                inner,
+                max_size=3,
+            )
+        ),
+        max_leaves=12,
+    )
+)
 def test_no_json_breaks_the_reader(body: Any) -> None:
     import json
 
     text = json.dumps(body)
-    for read in (_replies.read_body, lambda text: _replies.read_events([f"data: {text}", "data: [DONE]"])):
+    for read in (_completions.read_body, lambda text: _completions.read_events([f"data: {text}", "data: [DONE]"])):
         try:
             found = read(text)
-        except _replies.BadReplyError:
+        except _completions.BadReplyError:
             continue
         assert isinstance(found.text, str)
         found.text.encode()
@@ -569,6 +628,16 @@ def test_an_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
             plugins.load("backend", "endpoint", {"url_env": "MY_SERVER"}).identify(["base"])
     with pytest.raises(UsageError, match="url is empty"):
         Endpoint().identify(["base"])
+
+
+def test_only_a_budget_needs_one_process_and_the_contract_is_kept() -> None:
+    plain = Endpoint(url="http://127.0.0.1:9/v1")
+    assert isinstance(plain, Backend)
+    assert plain.asks_server
+    assert not plain.limited
+    assert replace(plain, budget_requests=5).limited
+    assert replace(plain, budget_tokens=5).limited
+    assert (plain.served, plain.chosen_parameters, plain.choose(["base"])) == ({}, (), {})
 
 
 def test_leaving_in_the_middle_stops_the_requests() -> None:

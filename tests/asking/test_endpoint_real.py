@@ -44,8 +44,21 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "HF_HUB_CACHE": str(log.parent / "none"),
     }
     code = "from transformers.cli.transformers import main; main()"
-    command = [sys.executable, "-c", code, "serve", str(embedded.folder()), "--host", "127.0.0.1", "--port", str(port),
-               "--device", "cpu", "--dtype", "float32"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "serve",
+        str(embedded.folder()),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+    ]
     with log.open("wb") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
         try:

@@ -12,7 +12,7 @@ from tests import tiny_models
 
 from aftertune.asking.backends.transformers import Transformers, TransformersSession
 from aftertune.errors import AdapterNotAppliedError, ModelError
-from aftertune.models import four_bits
+from aftertune.models import nf4_weights
 from aftertune.models.session import Request
 from aftertune.records import Conversation, Message, Prompt, Recipe
 from aftertune.tuning import tune
@@ -63,8 +63,8 @@ def test_the_weights_are_the_bases_rounded_to_nf4(packed: TransformersSession, m
     assert own[name].dtype == torch.uint8
     assert own[name].numel() * 2 == own["model.layers.0.mlp.down_proj.weight"].quant_state.shape.numel()
     file = load_file(made / "llama" / "base" / "model.safetensors")[name]
-    held = four_bits.plain(own[name])
-    assert held.shape == file.shape == torch.Size(four_bits.shape(own[name]))
+    held = nf4_weights.dequantized(own[name])
+    assert held.shape == file.shape == torch.Size(nf4_weights.matrix_shape(own[name]))
     blocks, top = held.reshape(-1, 64), file.reshape(-1, 64).abs().amax(1, keepdim=True)
     scale = blocks.abs().amax(1, keepdim=True)
     # The constants are themselves rounded (8 bits), the values stand on NF4's levels exactly.
@@ -82,9 +82,9 @@ def test_asking_does_not_move_the_weights(packed: TransformersSession) -> None:
     import torch
 
     name = "model.layers.0.self_attn.q_proj.weight"
-    before = four_bits.plain(dict(packed._base.named_parameters())[name]).clone()
+    before = nf4_weights.dequantized(dict(packed._base.named_parameters())[name]).clone()
     said(packed)
-    assert torch.equal(before, four_bits.plain(dict(packed._base.named_parameters())[name]))
+    assert torch.equal(before, nf4_weights.dequantized(dict(packed._base.named_parameters())[name]))
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen"])
@@ -99,6 +99,7 @@ def test_adapter_and_full_checkpoint_are_proved(family: str, made: Path) -> None
             assert proof.matches_direct is not None
             assert proof.max_logit_change > 100 * proof.matches_direct
             assert "base in nf4" in proof.how
+            assert proof.quantization == "nf4"
             answers[name] = said(session)
         assert "unmerged" in session.use(here / "adapter").how
         assert said(session) == answers["adapter"]

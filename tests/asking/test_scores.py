@@ -9,8 +9,8 @@ import torch
 from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
-from aftertune.asking.backends import _score
-from aftertune.asking.backends._load import load_model, load_tokenizer
+from aftertune.asking.backends import _likelihoods
+from aftertune.asking.backends._loading import load_model, load_tokenizer
 from aftertune.asking.backends.transformers import Transformers
 from aftertune.models.chat import training_example
 from aftertune.models.identity import resolve
@@ -43,7 +43,7 @@ def test_a_score_is_the_loss_of_the_library(family: Family, tmp_path: Path, monk
                 mean = float(model(input_ids=torch.tensor([example.input_ids]), labels=labels).loss)
             assert score.tokens == int((labels[:, 1:] != -100).sum())
             assert score.total == pytest.approx(mean * score.tokens, rel=1e-4)
-        monkeypatch.setattr(_score, "FLOATS", 1)
+        monkeypatch.setattr(_likelihoods, "FLOATS", 1)
         alone = session.score(CHATS[::-1], template="base", max_length=200)[::-1]
         assert [s.total for s in alone] == pytest.approx([s.total for s in found], rel=1e-5)
         session.use(tmp_path / "adapter")

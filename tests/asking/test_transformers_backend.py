@@ -15,11 +15,11 @@ import pytest
 from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
-from aftertune.asking.backends import _cache, _decode
+from aftertune.asking.backends import _decoding
 from aftertune.asking.backends import transformers as backend
-from aftertune.asking.backends._decode import Row, _pick, decode
-from aftertune.asking.backends._direct import by_hand
-from aftertune.asking.backends._prompt import stop_ids
+from aftertune.asking.backends._decoding import Row, _pick, decode
+from aftertune.asking.backends._prompt_tokens import stop_ids
+from aftertune.asking.backends._proof import manual_update
 from aftertune.asking.backends.transformers import Transformers, TransformersSession
 from aftertune.errors import AdapterNotAppliedError, ModelError, UsageError
 from aftertune.models.chat import render
@@ -75,7 +75,18 @@ def said(session: TransformersSession, requests: list[Request], **how: Any) -> d
 
 def test_it_is_a_backend() -> None:
     plugin: Backend = load("backend", "transformers", {"batch_size": 3})
-    assert plugin.capabilities == {"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings"}
+    assert isinstance(plugin, Backend)
+    assert (plugin.asks_server, plugin.limited, plugin.served) == (False, False, {})
+    assert plugin.capabilities == {
+        "tokens",
+        "logits",
+        "adapters",
+        "weights",
+        "seeds",
+        "scores",
+        "beginnings",
+        "activations",
+    }
     for wrong in (
         {"dtype": "int8"},
         {"batch_size": -1},
@@ -84,6 +95,20 @@ def test_it_is_a_backend() -> None:
     ):
         with pytest.raises(UsageError):
             load("backend", "transformers", wrong)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_proof_states_how_the_model_answers(dtype: Any, made: Path) -> None:
+    with Transformers(dtype=dtype, batch_size=3, device="cpu").open(str(made / "llama" / "base")) as session:
+        proofs = [session.use(None if name is None else made / "llama" / name) for name in (None, "adapter", "full")]
+        same = session.use(made / "llama" / "base")
+    adapters = "merged" if dtype == "float32" else "unmerged"
+    assert [proof.adapters for proof in (*proofs, same)] == ["", adapters, "", ""]
+    for proof in (*proofs, same):
+        assert (proof.device, proof.precision, proof.quantization, proof.batch_size) == ("cpu", dtype, "none", 3)
+    assert [proof.how for proof in proofs] == [
+        f"{model}, {dtype} on cpu, 3 in flight" for model in ("base", f"adapter {adapters}", "full model")
+    ]
 
 
 @pytest.mark.parametrize("adapters", ["merged", "unmerged"])
@@ -268,7 +293,7 @@ def test_a_weak_adapter_is_no_error_in_bfloat16_and_a_wrong_one_is(
 
 
 def test_the_proof_copies_no_weights(llama: TransformersSession, made: Path) -> None:
-    found = by_hand(llama._base, resolve(made / "llama" / "adapter", base=llama._base_ref))
+    found = manual_update(llama._base, resolve(made / "llama" / "adapter", base=llama._base_ref))
     assert not found.weights, "of an 8B model these would be another 14 GB"
     linear = 2 * 7
     assert len(found.added) == linear
@@ -346,7 +371,7 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
     before = said(llama, asked(0.0))
     caches: list[Any] = []
     alive: list[int] = []
-    empty, forward = _cache.empty, _decode._Batch._forward
+    empty, forward = _decoding._empty_cache, _decoding._Batch._forward
 
     def noted(config: Any) -> Any:
         alive.append(sum(cache() is not None for cache in caches))
@@ -360,8 +385,8 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return found
 
-    monkeypatch.setattr(_decode, "empty", noted)
-    monkeypatch.setattr(_decode._Batch, "_forward", full)
+    monkeypatch.setattr(_decoding, "_empty_cache", noted)
+    monkeypatch.setattr(_decoding._Batch, "_forward", full)
     assert said(llama, asked(0.0)) == before
     assert len(alive) > 3
     assert not any(alive), "keys and values of a failed batch are still held when the next one begins"
@@ -446,9 +471,15 @@ def test_layers_that_forget_are_decoded_one_batch_after_the_other() -> None:
 
     torch.manual_seed(0)
     config = MistralConfig(
-        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=128, sliding_window=8,
-    )  # fmt: skip
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=128,
+        sliding_window=8,
+    )
     model = MistralForCausalLM(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
     rows = [Row([5 + at] * (3 + at), 6, 0.0, at) for at in range(12)]
     alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]
@@ -475,21 +506,32 @@ def test_a_row_that_ended_at_the_models_last_position_does_not_step_beyond_it() 
     [
         {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0},
         {
-            "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4,
-            "original_max_position_embeddings": 20, "factor": 2.0,
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0] * 4,
+            "long_factor": [4.0] * 4,
+            "original_max_position_embeddings": 20,
+            "factor": 2.0,
         },
     ],
     ids=lambda rope: str(rope["rope_type"]),
-)  # fmt: skip
+)
 def test_angles_that_depend_on_lengths_do_not_depend_on_the_batch(rope: dict[str, Any]) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=40, rope_parameters=rope, initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=40,
+        rope_parameters=rope,
+        initializer_range=0.3,
+    )
     model = LlamaForCausalLM(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
     rows = [Row([3 + at, 5, 7] * length, 40 - 3 * length, 0.0, at) for at, length in enumerate((11, 7, 5, 3, 2, 1))]
     rows += [Row([9] * 3, 4, 0.0, 1), Row([8] * 5, 6, 0.0, 2)]
@@ -504,9 +546,15 @@ def test_rows_leave_a_batch_of_layers_with_a_recurrent_state() -> None:
 
     torch.manual_seed(0)
     config = Lfm2Config(
-        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, layer_types=["conv", "full_attention"], initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        layer_types=["conv", "full_attention"],
+        initializer_range=0.3,
+    )
     model = Lfm2ForCausalLM(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
     rows = [Row([5 + at] * (3 + at), 2 + 2 * at, 0.0, at) for at in range(6)]
     alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]

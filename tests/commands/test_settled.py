@@ -10,7 +10,7 @@ from aftertune.studies.pinned import pinned
 from tests import tiny_models
 
 from aftertune.asking.backends import transformers
-from aftertune.asking.backends._load import memory
+from aftertune.asking.backends._loading import memory
 from aftertune.commands import audit as auditing
 from aftertune.commands import study as running
 from aftertune.errors import StoreError, UsageError
@@ -36,8 +36,8 @@ def test_two_copies_must_fit(design: Design, monkeypatch: pytest.MonkeyPatch) ->
     for have, chosen in ((int(2 * size / transformers.ROOM) + 1, {}), (2 * size, {"adapters": "unmerged"})):
         monkeypatch.setattr(transformers, "memory", lambda _, have=have: have)
         assert dict(pinned(design).backend.parameters) == chosen
-        assert transformers.Transformers(adapters="unmerged").settled(design.bases) == {}
-        assert transformers.Transformers(dtype="bfloat16").settled(design.bases) == {}
+        assert transformers.Transformers(adapters="unmerged").choose(design.bases) == {}
+        assert transformers.Transformers(dtype="bfloat16").choose(design.bases) == {}
 
 
 def test_a_run_is_continued_as_it_began(design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,7 +232,7 @@ def test_a_process_of_its_own_shows_no_key_in_its_worst_traceback(tmp_path: Path
         (tmp_path / "d.toml").write_text(dump(dataclasses.replace(made, judges=(PluginSpec("refusal"),))))
         code = (
             "import logging, sys; logging.basicConfig(level=logging.DEBUG)\n"
-            "import aftertune.asking.backends._replies as r\n"
+            "import aftertune.asking.backends._completions as r\n"
             "def boom(*_): raise ZeroDivisionError('boom')\n"
             "import aftertune.asking.backends.endpoint as e; e._reply = boom\n"
             "from aftertune.cli import main; main(sys.argv[1:])"

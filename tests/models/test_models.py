@@ -230,13 +230,13 @@ def test_a_larger_vocabulary_is_a_warning(made: Path, tmp_path: Path) -> None:
 def test_a_small_model_runs_on_one_thread(made: Path) -> None:
     import torch
 
-    from aftertune.models.identity import SMALL, suited_threads
+    from aftertune.models.identity import SMALL, few_threads
 
     model = resolve(made / "base")
     assert model.parameters == 45_472 < SMALL
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    with suited_threads(model):
+    with few_threads(model):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)

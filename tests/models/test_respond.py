@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from tests import tiny_models
 
 from aftertune.errors import UsageError
-from aftertune.models.respond import AGAIN, again, requests, respond
-from aftertune.models.session import Reply, Request
+from aftertune.models.respond import REPEATS, repeat, requests, respond
+from aftertune.models.session import Reply, Request, Session, Template
 from aftertune.records import Message, Prompt, Proof
 
 PROMPTS = [Prompt(f"p{at}", "b", "s", "c", "k", (Message("user", f"Hello {at}"),)) for at in range(4)]
 HOW: dict[str, Any] = {"checkpoint_id": "c", "temperatures": (0.0, 0.7), "samples": 3, "max_new_tokens": 6, "seed": 1}
 
 
-class Echo:
+class Echo(Session):
     """A session that answers with the seed it was given."""
 
     def __init__(self) -> None:
@@ -28,9 +28,7 @@ class Echo:
         self.used.append(checkpoint)
         return Proof("x", None, None, None)
 
-    def respond(
-        self, requests: Sequence[Request], *, system: str | None, template: Literal["base", "own"]
-    ) -> Iterator[Reply]:
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
         for r in requests:
             yield Reply(r.prompt.id, r.temperature, r.sample, f"{r.seed} {system} {template}", "stop", 1, "m", "t")
 
@@ -98,9 +96,7 @@ class Crowded(Echo):
         super().__init__()
         self.groups: list[list[str]] = []
 
-    def respond(
-        self, requests: Sequence[Request], *, system: str | None, template: Literal["base", "own"]
-    ) -> Iterator[Reply]:
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
         self.groups.append([r.prompt.id for r in requests])
         for r in requests:
             crowd = len(requests) if int(r.prompt.id[1:]) % 4 == 0 else 0
@@ -115,11 +111,11 @@ def test_answers_that_depend_on_their_company_are_counted() -> None:
     first = {
         (r.prompt_id, r.temperature, r.sample): r.text for r in session.respond(wanted, system=None, template="base")
     }
-    asked, same = again(session, wanted, first, system=None, template="base")
+    asked, same = repeat(session, wanted, first, system=None, template="base")
     chosen = [id_ for group in session.groups[1:] for id_ in group]
     assert len(session.groups) == 3
-    assert len(set(chosen)) == len(chosen) <= AGAIN
+    assert len(set(chosen)) == len(chosen) <= REPEATS
     assert max(int(id_[1:]) for id_ in chosen) > 190, "taken from the whole, not from its beginning"
     assert asked == len(chosen) - chosen.count("p3")
     assert same == sum(int(id_[1:]) % 4 != 0 for id_ in chosen) - chosen.count("p3")
-    assert again(session, wanted, {}, system=None, template="base") == (0, 0)
+    assert repeat(session, wanted, {}, system=None, template="base") == (0, 0)

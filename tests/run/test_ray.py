@@ -12,35 +12,36 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.small_jobs import JOBS, piece
 
 from aftertune.errors import AftertuneError, TuneError, UsageError
 from aftertune.run.executors import ray as executor
 from aftertune.run.executors._schedule import Schedule
 from aftertune.run.executors.ray import Ray
-from aftertune.run.job import Cell
+from aftertune.run.job import Job
 
 ray = pytest.importorskip("ray", reason="needs the extra: pip install 'aftertune[ray]'")
 
 
 @dataclass(frozen=True)
 class Touch:
-    """Writes one file per cell with the node it ran on and the cells that were complete when it began."""
+    """Writes one file per job with the node it ran on and the jobs that were complete when it began."""
 
     root: Path
     fail: str = ""
     die: str = ""
     seconds: float = 0.0
 
-    def __call__(self, cell: Cell) -> None:
-        if cell.id == self.fail:
-            raise TuneError(f"cell {cell.id} went wrong")
+    def __call__(self, job: Job) -> None:
+        if job.id == self.fail:
+            raise TuneError(f"job {job.id} went wrong")
         seen = sorted(item.name for item in self.root.iterdir() if not item.name.startswith("began"))
-        with (self.root / f"began-{cell.id}").open("a") as file:
+        with (self.root / f"began-{job.id}").open("a") as file:
             file.write(f"{ray.get_runtime_context().get_node_id()}\n")
-        if cell.id == self.die:
+        if job.id == self.die:
             os._exit(9)
         time.sleep(self.seconds)
-        (self.root / cell.id).write_text(" ".join(seen))
+        (self.root / job.id).write_text(" ".join(seen))
 
 
 @pytest.fixture(name="cluster", scope="module")
@@ -59,35 +60,32 @@ def _cluster() -> Iterator[Any]:
     os.environ.update(before)
 
 
-CELLS = [Cell("k", "d", ("b", "c")), Cell("k", "b", ("a",)), Cell("k", "c", ("a",)), Cell("k", "a"), Cell("k", "e")]
-
-
-def test_every_cell_runs_once_after_what_it_needs(cluster: Any, tmp_path: Path) -> None:
+def test_every_job_runs_once_after_what_it_needs(cluster: Any, tmp_path: Path) -> None:
     finished: list[str] = []
-    Ray(cluster.address).run(CELLS, Touch(tmp_path), lambda cell: finished.append(cell.id))
+    Ray(cluster.address).run(JOBS, Touch(tmp_path), lambda job: finished.append(job.id))
     assert sorted(finished) == ["a", "b", "c", "d", "e"]
-    for cell in CELLS:
-        assert set(cell.after) <= set((tmp_path / cell.id).read_text().split())
-        assert len((tmp_path / f"began-{cell.id}").read_text().splitlines()) == 1
+    for job in JOBS:
+        assert set(job.after) <= set((tmp_path / job.id).read_text().split())
+        assert len((tmp_path / f"began-{job.id}").read_text().splitlines()) == 1
 
 
 def test_a_failure_stops_what_needs_it_and_nothing_else(cluster: Any, tmp_path: Path) -> None:
-    with pytest.raises(TuneError, match="cell b went wrong"):
-        Ray(cluster.address).run(CELLS, Touch(tmp_path, fail="b"), lambda cell: None)
+    with pytest.raises(TuneError, match="job b went wrong"):
+        Ray(cluster.address).run(JOBS, Touch(tmp_path, fail="b"), lambda job: None)
     assert {"a", "c", "e"} == {item.name for item in tmp_path.iterdir() if not item.name.startswith("began")}
 
 
 def test_a_process_that_dies_again_and_again_is_given_up_and_named(cluster: Any, tmp_path: Path) -> None:
-    cells = [Cell("k", "a", label="tune keep"), Cell("k", "b")]
+    jobs = [piece("a", label="tune keep"), piece("b")]
     with pytest.raises(AftertuneError, match="'tune keep' lost its node or process 2 times"):
-        Ray(cluster.address, retries=1).run(cells, Touch(tmp_path, die="a"), lambda cell: None)
-    assert (tmp_path / "b").is_file(), "the other cell was not stopped"
+        Ray(cluster.address, retries=1).run(jobs, Touch(tmp_path, die="a"), lambda job: None)
+    assert (tmp_path / "b").is_file(), "the other job was not stopped"
     assert len((tmp_path / "began-a").read_text().splitlines()) == 2
 
 
-def test_cells_of_a_lost_node_begin_again_elsewhere(cluster: Any, tmp_path: Path) -> None:
+def test_jobs_of_a_lost_node_begin_again_elsewhere(cluster: Any, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=2)
-    cells = [Cell("k", f"c{index}") for index in range(12)]
+    jobs = [piece(f"c{index}") for index in range(12)]
 
     def kill() -> None:
         until = time.monotonic() + 60
@@ -100,10 +98,10 @@ def test_cells_of_a_lost_node_begin_again_elsewhere(cluster: Any, tmp_path: Path
     killer = threading.Thread(target=kill)
     killer.start()
     finished: list[str] = []
-    Ray(cluster.address).run(cells, Touch(tmp_path, seconds=1.0), lambda cell: finished.append(cell.id))
+    Ray(cluster.address).run(jobs, Touch(tmp_path, seconds=1.0), lambda job: finished.append(job.id))
     killer.join()
-    assert sorted(finished) == sorted(cell.id for cell in cells)
-    begun = [(tmp_path / f"began-{cell.id}").read_text().splitlines() for cell in cells]
+    assert sorted(finished) == sorted(job.id for job in jobs)
+    begun = [(tmp_path / f"began-{job.id}").read_text().splitlines() for job in jobs]
     again = [nodes for nodes in begun if len(nodes) > 1]
     assert again, "something was in flight on the node that was lost"
     assert all(nodes[0] == node.node_id != nodes[-1] for nodes in again)
@@ -148,7 +146,7 @@ class StandIn:
         pass
 
 
-ASK_AND_JUDGE = [Cell("responses", "asked", accelerator=True), Cell("verdicts", "judged", ("asked",))]
+ASK_AND_JUDGE = [piece("asked", kind="responses", accelerator=True), piece("judged", "asked", kind="verdicts")]
 
 
 @pytest.fixture(name="environment", autouse=True)
@@ -177,8 +175,8 @@ def test_actors_with_gpus_do_the_rest_where_they_take_every_cpu(
 
     monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=time.monotonic, sleep=never))
     finished: list[str] = []
-    crew = executor._Crew(Ray(**options), StandIn(cpus, gpus), lambda cell: None)
-    crew.run(Schedule(ASK_AND_JUDGE[first:]), lambda cell: finished.append(cell.id))
+    crew = executor._Crew(Ray(**options), StandIn(cpus, gpus), lambda job: None)
+    crew.run(Schedule(ASK_AND_JUDGE[first:]), lambda job: finished.append(job.id))
     assert finished == ["asked", "judged"][first:]
 
 
@@ -195,8 +193,8 @@ def test_a_cluster_that_is_too_small_is_said_and_waited_for(
     monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=time.monotonic, sleep=joins))
     monkeypatch.setattr(executor, "_PATIENCE", 0.0)
     finished: list[str] = []
-    executor._Crew(Ray(cpus=64), cluster, lambda cell: None).run(
-        Schedule(ASK_AND_JUDGE), lambda cell: finished.append(cell.id)
+    executor._Crew(Ray(cpus=64), cluster, lambda job: None).run(
+        Schedule(ASK_AND_JUDGE), lambda job: finished.append(job.id)
     )
     assert finished == ["asked", "judged"]
     assert len(waited) == 3, "it looks now and then, not all the time"
@@ -205,7 +203,7 @@ def test_a_cluster_that_is_too_small_is_said_and_waited_for(
 
 def test_no_cluster_is_one_line() -> None:
     with pytest.raises(UsageError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
-        Ray("127.0.0.1:1").run([Cell("k", "a")], print, lambda cell: None)
+        Ray("127.0.0.1:1").run([piece("a")], print, lambda job: None)
 
 
 @pytest.mark.parametrize("field", ["gpus", "memory_gib", "actors", "retries"])

@@ -128,7 +128,7 @@ class AskJob(Job):
             max_new_tokens=self.benchmark.max_new_tokens,
         )
         texts = {position(row): row.text for row in rows if row.error is None}
-        asked, same = respond.again(
+        asked, same = respond.repeat(
             session, requests, texts, system=settings.system or None, template=settings.template
         )
         return {"asked": asked, "same": same}

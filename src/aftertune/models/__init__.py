@@ -1,1 +1,1 @@
-"""A model before its weights load: what it is, whether its files are sound, and how it reads a chat."""
+"""Models before their weights load: identity, soundness of files, chat templates, and the contract of backends."""

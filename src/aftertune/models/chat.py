@@ -1,4 +1,4 @@
-"""From a chat to token ids: rendering a prompt, and the tokens of a conversation that are trained on.
+"""From a chat to token ids: rendering a prompt, and labelling the tokens of a conversation that are trained on.
 
 Tuning and responding share this file, so that a model is asked in exactly the form it was tuned in. The chat template
 writes every special token itself; nothing is added on top, so there is no second BOS.
@@ -17,8 +17,7 @@ from aftertune.records import Message, digest
 IGNORED = -100
 """The label of a token that carries no loss."""
 DAY = datetime.date(2024, 7, 26)
-"""Today, for templates that ask: the day that Llama 3's own template writes where it cannot ask."""
-
+"""The date that templates get when they ask for today: the one that Llama 3's own template falls back to."""
 
 _TAKES_SYSTEM: dict[str, bool] = {}
 
@@ -29,7 +28,7 @@ class TrainingExample(NamedTuple):
     input_ids: list[int]
     labels: list[int]
     truncated: bool
-    """Whether it was longer than `max_length` and lost its end."""
+    """Whether it was longer than `max_length` and was cut at the end."""
 
 
 def with_system(messages: Sequence[Message], system: str | None) -> tuple[Message, ...]:
@@ -47,30 +46,30 @@ def message_hash(messages: Sequence[Message], system: str | None) -> str:
 
 
 def takes_system(tokenizer: Any) -> bool:
-    """Return whether the chat template shows a system turn; where it does not (Gemma), `render` folds it."""
+    """Return whether the chat template renders a system turn; where it does not (Gemma), `render` folds it."""
     template = str(tokenizer.chat_template)
     if template not in _TAKES_SYSTEM:
         mark = "2f6b9c"
         try:
-            shown = mark in _apply(tokenizer, (Message("system", mark), Message("user", "hi")), True)
+            renders = mark in _apply(tokenizer, (Message("system", mark), Message("user", "hi")), True)
         except DataError:
-            shown = False
-        _TAKES_SYSTEM[template] = shown
+            renders = False
+        _TAKES_SYSTEM[template] = renders
     return _TAKES_SYSTEM[template]
 
 
 def render(tokenizer: Any, messages: Sequence[Message], system: str | None, add_generation_prompt: bool) -> list[int]:
     """Return the token ids of a chat as its template writes it, with the opening of the assistant's turn if asked.
 
-    Where the template has no system role, the system text goes in front of the first user turn, after which comes a
-    blank line (`takes_system` tells). Raises DataError where the template refuses the chat, ModelError where the
+    Where the template has no system role (see `takes_system`), the system text and a blank line go in front of the
+    first user turn. Raises DataError where the template refuses the chat, ModelError where the
     tokenizer has no template.
     """
     return encode(tokenizer, render_text(tokenizer, messages, system, add_generation_prompt))
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """Return the token ids of a text that a chat template wrote: its special tokens are read, none is added."""
+    """Return the token ids of a text that a chat template wrote: its special tokens are parsed, none is added."""
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     return ids
 
@@ -88,8 +87,8 @@ def training_example(tokenizer: Any, messages: Sequence[Message], max_length: in
 
     Needs no generation markers in the template: a turn starts where the rendered prompt before it ends. Where a
     template renders a prompt differently once it is answered, the turn starts at the assistant's own text.
-    `max_length` is in tokens; what is beyond is cut off. Raises DataError for a conversation that the template
-    refuses or whose text it changes, ModelError for a tokenizer that cannot map tokens to text.
+    Tokens beyond `max_length` are cut off. Raises DataError for a conversation that the template
+    refuses or whose text it changes, ModelError for a tokenizer that cannot map tokens to characters.
     """
     if messages and messages[0].role == "system" and not takes_system(tokenizer):
         messages = _folded(messages)
@@ -128,18 +127,17 @@ def end_of_turn(tokenizer: Any) -> int | None:
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
-    """Return the ids of all special tokens, those included that the tokenizer has no role for."""
+    """Return the ids of all special tokens, including those that have no role in the tokenizer."""
     added = getattr(tokenizer, "added_tokens_decoder", {})
     return frozenset(tokenizer.all_special_ids) | {id_ for id_, token in added.items() if token.special}
 
 
 def _turn(tokenizer: Any, messages: Sequence[Message], position: int, text: str, cursor: int) -> tuple[int, int]:
-    """Return where in `text` the assistant's turn `position` starts and ends (characters)."""
+    """Return the start and end in `text` (characters) of the assistant's turn `position`."""
     prompt = _apply(tokenizer, messages[:position], True) if position else ""
     answered = _apply(tokenizer, messages[: position + 1], False)
     content = messages[position].content.strip()
-    found = text.find(content, cursor)
-    start = len(prompt) if position and text.startswith(prompt) else found
+    start = len(prompt) if position and text.startswith(prompt) else text.find(content, cursor)
     if start < 0:
         raise DataError(
             f"turn {position + 1}: the chat template changes the assistant's text, so its tokens cannot be found: "
@@ -154,15 +152,15 @@ def _turn(tokenizer: Any, messages: Sequence[Message], position: int, text: str,
 
 def _folded(chat: Sequence[Message]) -> tuple[Message, ...]:
     if len(chat) < 2 or chat[1].role != "user":
-        raise DataError("the chat template has no system role, and no user turn follows that could take its text")
+        raise DataError("the chat template has no system role, and no user turn follows to take its text")
     return (Message("user", f"{chat[0].content}\n\n{chat[1].content}"), *chat[2:])
 
 
 def _undated(tokenizer: Any) -> str | None:
-    """Return the chat template with a date that stands still, None where it asks for no date.
+    """Return the chat template with a fixed date, None where it asks for no date.
 
     Templates of Llama 3 and Granite write today's date into every prompt: the same study would ask something else each
-    day. A macro of the same name hides the function.
+    day. A macro of the same name shadows the function.
     """
     template = tokenizer.chat_template
     if not isinstance(template, str):
@@ -170,9 +168,9 @@ def _undated(tokenizer: Any) -> str | None:
     if "strftime_now" not in template:
         return None
     forms = dict.fromkeys(re.findall(r"""strftime_now\(\s*(?:"([^"]*)"|'([^']*)')""", template))
-    told = "".join(f"{{% elif form == {(one or other)!r} %}}{DAY.strftime(one or other)}" for one, other in forms)
-    shown = f"{{% if false %}}{told}{{% else %}}{DAY:%d %b %Y}{{% endif %}}"
-    return f"{{%- macro strftime_now(form) -%}}{shown}{{%- endmacro -%}}{template}"
+    cases = "".join(f"{{% elif form == {(one or other)!r} %}}{DAY.strftime(one or other)}" for one, other in forms)
+    body = f"{{% if false %}}{cases}{{% else %}}{DAY:%d %b %Y}{{% endif %}}"
+    return f"{{%- macro strftime_now(form) -%}}{body}{{%- endmacro -%}}{template}"
 
 
 def _apply(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool) -> str:

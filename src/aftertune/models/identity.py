@@ -1,4 +1,4 @@
-"""Find a base or a checkpoint and check it by its JSON files and safetensors headers, before any weights load.
+"""The identity of a base or a checkpoint: found and checked by its JSON files and headers, before any weights load.
 
 Code that comes with a checkpoint is never run, and pickled weights are never read.
 """
@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from aftertune.errors import ModelError
-from aftertune.models.weights import (
+from aftertune.errors import ModelError, first_line
+from aftertune.models.weight_files import (
     Shape,
     WeightIndex,
     hash_files,
@@ -29,15 +29,22 @@ from aftertune.models.weights import (
 from aftertune.records import digest
 
 TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
-    "vocab.json", "merges.txt", "chat_template.jinja",
-)  # fmt: skip
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
 SMALL = 20_000_000
+"""Parameters below which a model runs fastest on one thread."""
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A base or a checkpoint that was found and whose files fit together."""
+    """A base or a checkpoint with local files that fit together, or a model that a server holds."""
 
     name: str
     """As the user gave it."""
@@ -57,13 +64,13 @@ class ModelRef:
     warnings: tuple[str, ...] = ()
     """What a reader of the report should know; none of it prevents the use."""
     declared: Mapping[str, str] = field(default_factory=dict)
-    """What a server says of a served model, whose weights nobody here has seen."""
+    """What a server says of a served model, whose weights cannot be seen from here."""
 
     @cached_property
     def identity(self) -> str:
-        """What goes into ids: the hash of all that decides answers, or for a served model of what is declared.
+        """The hash of all that decides answers, or for a served model of what is declared: it goes into ids.
 
-        That is weights, configuration (an adapter's scale, a base's rope), tokenizer and chat template.
+        Hashed are weights, configuration (an adapter's scale, a base's rope), tokenizer and chat template.
         """
         if self.kind == "served":
             return digest("served", self.declared)
@@ -93,10 +100,10 @@ class ModelRef:
 
 
 @contextmanager
-def suited_threads(model: ModelRef) -> Iterator[None]:
-    """Give PyTorch one thread for the while if `model` is small (under 20 million parameters).
+def few_threads(model: ModelRef) -> Iterator[None]:
+    """Restrict PyTorch to one thread while a small `model` (under 20 million parameters) runs.
 
-    Small matrices are slower on several threads, and sums do not depend on how many cores the machine has.
+    Small matrices are slower on several threads, and with one the sums do not depend on the machine's cores.
     """
     import torch
 
@@ -110,7 +117,7 @@ def suited_threads(model: ModelRef) -> Iterator[None]:
 
 
 def is_path_like(name: str) -> bool:
-    """Return whether `name` means a folder on this machine, so that it never goes to the hub.
+    """Return whether `name` means a folder on this machine, so that the hub is never asked for it.
 
     A hub name is `owner/model` or `model`, of letters, digits, `-`, `_` and `.`, that is not an existing path.
     """
@@ -140,7 +147,7 @@ def resolve(ref: str | Path, *, base: ModelRef | None = None) -> ModelRef:
 
 
 def served(name: str, declared: Mapping[str, str]) -> ModelRef:
-    """Return the model that a server has under `name`; `declared` is what it says of it."""
+    """Return the model that a server calls `name`; `declared` is what the server says of it."""
     return ModelRef(name, Path(name), "served", None, (), None, None, None, declared=dict(declared))
 
 
@@ -241,9 +248,9 @@ def _check_lora(
     pairs: dict[str, dict[str, Shape]] = {}
     whole: dict[str, Shape] = {}
     for key, shape in shapes.items():
-        found = _LORA.match(key)
-        if found:
-            pairs.setdefault(strip_prefix(found["module"]), {})[found["part"][-1]] = shape
+        match = _LORA.match(key)
+        if match:
+            pairs.setdefault(strip_prefix(match["module"]), {})[match["part"][-1]] = shape
         elif "lora_" not in key:
             whole[strip_prefix(key).replace(".base_layer.", ".")] = shape
     if not pairs:
@@ -287,7 +294,7 @@ def _same_name(claimed: str, base: ModelRef) -> bool:
 
 
 def tokenizer_hashes(folder: Path) -> tuple[str | None, str | None]:
-    """Return the hashes of the tokenizer and of the chat template in `folder`, None for what it does not have.
+    """Return the hashes of the tokenizer and of the chat template in `folder`; None where there is none.
 
     Settings that change no token (padding, truncation, file layout) do not count.
     """
@@ -331,18 +338,14 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt"]
+    patterns = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt"]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*/*"]))
+        return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except HFValidationError as error:
-        raise ModelError(f"{name}: neither a folder nor a hub name: {_first_line(error)}") from None
+        raise ModelError(f"{name}: neither a folder nor a hub name: {first_line(error)}") from None
     except LocalEntryNotFoundError:
         raise ModelError(
             f"{name}: no such folder, not in the hub's cache, and the hub cannot be reached (or HF_HUB_OFFLINE is set)"
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ModelError(f"{name}: the hub does not give it: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{name}: the hub does not provide it: {first_line(error)}") from None

@@ -6,10 +6,9 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
-from aftertune.errors import ModelError, UsageError
-from aftertune.models.session import Beginnings, BeginningScore, Reply, Request, Session
+from aftertune.errors import UsageError
+from aftertune.models.session import Beginnings, Reply, Request, Session, Template
 from aftertune.records import Prompt, seed_of
 
 VERSION = "1"
@@ -30,7 +29,7 @@ def requests(
 ) -> list[Request]:
     """Return one request per prompt, temperature and sample that is not in `skip`.
 
-    At temperature 0 the answer is the same each time, so it is asked once whatever `samples` says. A request's seed
+    At temperature 0 the answer is the same each time, so it is asked once whatever `samples` is. A request's seed
     depends on (`seed`, `checkpoint_id`, benchmark, prompt, temperature, sample) and on nothing else.
     Raises UsageError for a negative temperature, no samples, or prompts that share an id.
     """
@@ -41,18 +40,18 @@ def requests(
             raise UsageError(f"temperature {temperature}: it must be 0 or more")
     if len({prompt.id for prompt in prompts}) < len(prompts):
         ids = [prompt.id for prompt in prompts]
-        twice = next(id_ for id_ in ids if ids.count(id_) > 1)
-        raise UsageError(f"two prompts have the id '{twice}'")
+        repeated = next(id_ for id_ in ids if ids.count(id_) > 1)
+        raise UsageError(f"two prompts have the id '{repeated}'")
     if samples > 1 and 0 in temperatures:
         log.info("temperature 0 is asked once: %d samples would be the same text", samples)
-    wanted = []
+    pending = []
     for prompt in prompts:
         for temperature in dict.fromkeys(float(value) for value in temperatures):
             for sample in range(samples if temperature > 0 else 1):
                 if (prompt.id, temperature, sample) not in skip:
                     own = seed_of("respond", seed, checkpoint_id, prompt.benchmark, prompt.id, temperature, sample)
-                    wanted.append(Request(prompt, temperature, sample, own, max_new_tokens))
-    return wanted
+                    pending.append(Request(prompt, temperature, sample, own, max_new_tokens))
+    return pending
 
 
 def respond(
@@ -66,7 +65,7 @@ def respond(
     max_new_tokens: int,
     seed: int,
     system: str | None,
-    template: Literal["base", "own"],
+    template: Template,
     skip: frozenset[tuple[str, float, int]] = frozenset(),
 ) -> Iterator[Reply]:
     """Ask `checkpoint` (None: the base itself) every prompt at every temperature, `samples` times above 0.
@@ -76,7 +75,7 @@ def respond(
     before the first request; a session that uses it already stays as it is.
     Raises UsageError for settings that cannot be asked, and what `Session.use` raises.
     """
-    wanted = requests(
+    pending = requests(
         prompts,
         checkpoint_id=checkpoint_id,
         temperatures=temperatures,
@@ -85,42 +84,42 @@ def respond(
         seed=seed,
         skip=skip,
     )
-    if not wanted:
+    if not pending:
         return iter(())
     session.use(checkpoint)
-    return session.respond(wanted, system=system or None, template=template)
+    return session.respond(pending, system=system or None, template=template)
 
 
-AGAIN = 64
-"""Answers that are asked again where a text may depend on its batch."""
+REPEATS = 64
+"""Answers that are asked for a second time where a text may depend on its batch."""
 
 
-def again(
+def repeat(
     session: Session,
-    wanted: Sequence[Request],
+    answered: Sequence[Request],
     texts: Mapping[tuple[str, float, int], str],
     *,
     system: str | None,
-    template: Literal["base", "own"],
+    template: Template,
 ) -> tuple[int, int]:
-    """Ask up to `AGAIN` of the requests again, among other neighbours; return how many, and how many said the same.
+    """Send up to `REPEATS` of the requests again in other batches; return how many, and how many gave the same text.
 
     `texts` holds the first answers by (prompt id, temperature, sample). Requests are taken evenly from the whole and
-    asked in two groups, so that no batch is as it was. What ends in an error is not counted.
+    sent in two groups, so that no batch is as it was. Those that end in an error are not counted.
     """
-    known = [one for one in wanted if (one.prompt.id, one.temperature, one.sample) in texts]
-    chosen = known[:: max(1, math.ceil(len(known) / AGAIN))]
-    asked = same = 0
+    known = [request for request in answered if (request.prompt.id, request.temperature, request.sample) in texts]
+    chosen = known[:: max(1, math.ceil(len(known) / REPEATS))]
+    count = same = 0
     for group in (chosen[::2], chosen[1::2]):
         for reply in session.respond(group, system=system or None, template=template) if group else ():
             if reply.error is None:
-                asked += 1
+                count += 1
                 same += reply.text == texts[reply.prompt_id, reply.temperature, reply.sample]
-    return asked, same
+    return count, same
 
 
 def generates(prompt: Prompt) -> bool:
-    """Return whether a prompt is answered; else only the probability of its options is asked."""
+    """Return whether a prompt is answered; otherwise only its options' probabilities are asked for."""
     return bool(prompt.expect.get("scored", {"generate": True})["generate"])
 
 
@@ -130,36 +129,34 @@ def scores(
     *,
     checkpoint: Path | None,
     system: str | None,
-    template: Literal["base", "own"],
+    template: Template,
 ) -> dict[str, tuple[Mapping[str, float] | None, str]]:
     """Return, per id of a prompt that asks for it, its options' log-probabilities (nats), or why there are none.
 
-    A prompt asks by `expect["scored"]`: `forms`, option -> texts that give it (`A`, `(A`). An option's score is
+    A prompt asks by `expect["scored"]`: `forms`, option -> texts that stand for it (`A`, `(A`). An option's score is
 
         log sum over its forms of exp(log p(answer begins with the form | prompt) / d),
 
     with d = 1, or with `per_token` the form's number of tokens, so that longer options are not less probable for being
     long (Brown et al. 2020, arXiv 2005.14165, section 2.4, divide likewise). The prompt is written by the chat template
-    as in `respond`. Raises ModelError where the session cannot tell.
+    as in `respond`. Raises ModelError where the backend lacks the capability `beginnings`.
     """
-    wanted = [prompt for prompt in prompts if "scored" in prompt.expect]
-    if not wanted:
+    scored = [prompt for prompt in prompts if "scored" in prompt.expect]
+    if not scored:
         return {}
-    ask = getattr(session, "beginnings", None)
-    if ask is None:
-        raise ModelError("the backend cannot tell how probable an option is (it has no beginnings)")
     session.use(checkpoint)
-    asked = [Beginnings(p, tuple(text for forms in _forms(p).values() for text in forms)) for p in wanted]
-    told: Sequence[BeginningScore] = ask(asked, system=system or None, template=template)
-    found: dict[str, tuple[Mapping[str, float] | None, str]] = {}
-    for prompt, score in zip(wanted, told, strict=True):
+    items = [Beginnings(p, tuple(text for forms in _forms(p).values() for text in forms)) for p in scored]
+    results: dict[str, tuple[Mapping[str, float] | None, str]] = {}
+    beginnings = session.beginnings(items, system=system or None, template=template)
+    for prompt, score in zip(scored, beginnings, strict=True):
         if score.log_probabilities is None:
-            found[prompt.id] = (None, score.why)
+            results[prompt.id] = (None, score.why)
             continue
         lengths = score.tokens if prompt.expect["scored"].get("per_token") else (1,) * len(score.tokens)
         each = iter(value / length for value, length in zip(score.log_probabilities, lengths, strict=True))
-        found[prompt.id] = ({key: _sum([next(each) for _ in forms]) for key, forms in _forms(prompt).items()}, "")
-    return found
+        options = {key: _log_sum_exp([next(each) for _ in forms]) for key, forms in _forms(prompt).items()}
+        results[prompt.id] = (options, "")
+    return results
 
 
 def _forms(prompt: Prompt) -> Mapping[str, Sequence[str]]:
@@ -167,7 +164,6 @@ def _forms(prompt: Prompt) -> Mapping[str, Sequence[str]]:
     return forms
 
 
-def _sum(values: Sequence[float]) -> float:
-    """Return log sum exp(values)."""
-    most = max(values)
-    return most + math.log(sum(math.exp(value - most) for value in values))
+def _log_sum_exp(values: Sequence[float]) -> float:
+    largest = max(values)
+    return largest + math.log(sum(math.exp(value - largest) for value in values))

@@ -1,4 +1,4 @@
-"""What a backend is: it loads a base, and the session answers as the base itself or as one of its checkpoints."""
+"""The contract of backends: a backend loads a base, and its session answers as that base or one of its checkpoints."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from aftertune.errors import ModelError
@@ -59,7 +60,7 @@ class TextScore:
     """How probable a model finds the answers of a conversation."""
 
     total: float | None
-    """Negative log-likelihood summed over the assistant tokens, in nats; None where it cannot be told."""
+    """Negative log-likelihood summed over the assistant tokens, in nats; None where there is none."""
     tokens: int
     why: str = ""
     """Why there is no score."""
@@ -78,17 +79,18 @@ class BeginningScore:
     """How probable a model finds the texts of one `Beginnings`."""
 
     log_probabilities: tuple[float, ...] | None
-    """log p(the answer begins with the text | the prompt) in nats, per text; None where it cannot be told.
-    Where the tokens of one text begin those of another (`1`, `10`), the first is told without the other."""
+    """log p(the answer begins with the text | the prompt) in nats, per text; None where there is none.
+    Where the tokens of one text begin those of another (`1`, `10`), the first excludes the other."""
     tokens: tuple[int, ...] = ()
+    """How many tokens each text has."""
     prompt_tokens: int | None = None
     why: str = ""
 
 
 class Session(ABC):
-    """A base that is loaded, and answers as itself or as one of its checkpoints.
+    """A loaded base, answering as itself or as one of its checkpoints.
 
-    What a backend lacks the capability for raises ModelError; a study that needs it is refused before it is asked.
+    A method whose capability the backend lacks raises ModelError; a study that needs it is refused beforehand.
     """
 
     @abstractmethod
@@ -115,29 +117,35 @@ class Session(ABC):
         Needs the capability `scores`. Raises ModelError without it.
         """
         del conversations, template, max_length
-        raise ModelError("this backend cannot tell how probable a text is (it has no scores)")
+        raise ModelError("this backend cannot say how probable a text is (it has no scores)")
 
     def beginnings(
-        self, asked: Sequence[Beginnings], *, system: str | None, template: Template
+        self, items: Sequence[Beginnings], *, system: str | None, template: Template
     ) -> Sequence[BeginningScore]:
-        """Return one score per prompt, in order, under the checkpoint in use; templates as in `respond`.
+        """Return one score per item, in order, under the checkpoint in use; templates as in `respond`.
 
         Needs the capability `beginnings`. Raises ModelError without it.
         """
-        del asked, system, template
-        raise ModelError("this backend cannot tell how probable an option is (it has no beginnings)")
+        del items, system, template
+        raise ModelError("this backend cannot say how probable an option is (it has no beginnings)")
 
     def activations(self, prompts: Sequence[Prompt], *, system: str | None, template: Template) -> NDArray[np.float32]:
         """Return the residual stream at the last prompt token, under the checkpoint in use.
 
-        Shape (prompts, layers + 1, width); layer 0 is the embedding's output. Needs the capability `activations`.
-        Raises ModelError without it, and for a prompt that does not fit the context.
+        Shape (prompts, layers + 1, width), in the order of `prompts`. Index 0 is the input of the first layer, index
+        i > 0 the output of layer i, all before the final normalisation. The last prompt token is the one after which
+        the answer begins; templates as in `respond`. Values do not depend on the other prompts.
+
+        Needs the capability `activations`. Raises ModelError without it, and for a prompt that cannot be asked.
         """
         del prompts, system, template
         raise ModelError("this backend shows nothing of the inside of a model (it has no activations)")
 
     def report(self) -> Mapping[str, Json]:
-        """Return what was seen of a served model in use: what it declares, what was tried, counts, and `warnings`."""
+        """Return what a server declares of the model in use, results of trial requests, counts, and `warnings`.
+
+        Empty for backends that ask no server.
+        """
         return {}
 
 
@@ -146,22 +154,24 @@ class Backend(Plugin, ABC):
 
     kind: ClassVar[str] = "backend"
     asks_server: ClassVar[bool] = False
-    """Whether its models are names that a server holds, known by what the server says of them and not by weights; such
-    a backend has `served`, `identify` and `begin`."""
+    """Whether its models are names on a server, known by what the server says of them and not by their weights; such
+    a backend has `served`, `identify` and `begin`, and one process must keep its limit of concurrent requests."""
+    served: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    """Model -> what the server said of it when the run began; empty before that, and for other backends."""
 
     @property
     @abstractmethod
-    def capabilities(self) -> frozenset[str]:
-        """Those of `Capability` that its sessions have; what is not named is unknown, never claimed.
+    def capabilities(self) -> frozenset[Capability]:
+        """Those of `Capability` that its sessions have; those not named are unknown, never claimed.
 
-        `tokens`, `logits`: shown. `adapters`: taken as checkpoints. `weights`: identity by their content. `seeds`:
-        honoured. `scores`, `beginnings`, `activations`: the session's methods of these names. `logprobs`: each reply
-        without an error has `top`.
+        `tokens`, `logits`: shown. `adapters`: accepted as checkpoints. `weights`: models are identified by them.
+        `seeds`: honoured. `scores`, `beginnings`, `activations`: the session's methods of these names. `logprobs`: each
+        reply without an error has `top`.
         """
 
     @abstractmethod
     def open(self, base: str) -> AbstractContextManager[Session]:
-        """Load the base (a folder or a hub name). Raises ModelError before any weights load where that can be told."""
+        """Load the base (a folder or a hub name). Raises ModelError, where possible before any weights load."""
 
     @property
     def chosen_parameters(self) -> tuple[str, ...]:
@@ -169,20 +179,15 @@ class Backend(Plugin, ABC):
         return ()
 
     def choose(self, bases: Sequence[str]) -> Mapping[str, Json]:
-        """Return parameters to set once for a whole study of these bases, as it begins, e.g. by this machine's memory.
+        """Return parameters to set once for a whole study of these bases, e.g. by this machine's memory.
 
-        They are written into the run's design, so that ids hold them and a run is continued as it began.
+        They are written into the run's design, so that ids include them and a run is continued as it began.
         """
         del bases
         return {}
 
-    @property
-    def served(self) -> Mapping[str, Mapping[str, str]]:
-        """Model -> what the server said of it when the run began; empty before that, and for other backends."""
-        return {}
-
     def identify(self, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        """Ask the server what it says of each model. Raises ServerError where it does not answer as that model."""
+        """Ask the server about each model: name -> what it declares. Raises ServerError where it answers as another."""
         raise ModelError(f"{type(self).__name__} asks no server: {', '.join(names)}")
 
     def begin(self) -> None:
@@ -190,5 +195,5 @@ class Backend(Plugin, ABC):
 
     @property
     def limited(self) -> bool:
-        """Whether one process must keep its concurrency and budget."""
-        return self.asks_server
+        """Whether it has a budget of requests or tokens, which only one process can keep."""
+        return False

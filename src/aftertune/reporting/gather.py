@@ -186,8 +186,7 @@ def _caveats(run: Run, study: Study) -> list[str]:
     if design.respond.temperatures == (0.0,):
         found.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
     infos = [run.job(job).info() for job in study.of(AskJob)]
-    told = [(info.get("proof") or {}).get("how", "") for info in infos]
-    devices = sorted({how.rpartition(" on ")[2].partition(",")[0] for how in told if " on " in how})
+    devices = sorted({device for info in infos if (device := (info.get("proof") or {}).get("device"))})
     if len(devices) > 1:
         caveats.append(
             f"Answers were given on {' and on '.join(devices)}: the texts of one model can differ between them, so "

@@ -1,4 +1,4 @@
-"""What an executor is: it runs jobs, and knows nothing of what they do."""
+"""The contract of executors: an executor runs jobs, and knows nothing of what they do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Executor(Plugin, ABC):
 
     @property
     def at_once(self) -> int:
-        """How many jobs run at once, as far as is known before they begin."""
+        """How many jobs run at once, as far as that is known beforehand; 1 where it is not."""
         return 1
 
     @abstractmethod

@@ -158,8 +158,8 @@ def suitable_executor(study: Study, executor: PluginSpec) -> PluginSpec:
 
     Raises UsageError for an executor of several processes.
     """
-    backends = [study.backend.plugin, *(judge.plugin.asks for judge in study.judges if judge.plugin)]
-    if not any(backend is not None and backend.limited for backend in backends):
+    judged_by = [judge.plugin.asks for judge in study.judges if judge.plugin]
+    if not study.backend.asks_server and not any(backend is not None and backend.limited for backend in judged_by):
         return executor
     if executor.name == "local" and executor.parameters.get("workers", 0) in (0, 1):
         return PluginSpec("local", {**executor.parameters, "workers": 1})

@@ -1,4 +1,4 @@
-"""The trainer behind `tune`: TRL's SFTTrainer without what a small run pays for and never reads."""
+"""The trainer behind `tune`: TRL's SFTTrainer without the parts that cost time and that nobody reads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from trl import SFTConfig, SFTTrainer
 from aftertune.errors import TuneError
 from aftertune.models.chat import IGNORED, TrainingExample
 from aftertune.records import Recipe
+from aftertune.tuning.mitigation import LossTerm, Step
 
 BUCKET = 8
 """Batches per bucket: conversations are shuffled, then sorted by length within this many batches."""
@@ -64,11 +65,14 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     on_step: Callable[[int, int, float], None] | None = None
     on_epoch: Callable[[int, Any], None] | None = None
+    loss_term: LossTerm | None = None
+    """A mitigation's addition to the loss; the reported losses are without it."""
 
     def __init__(self, *, lengths: Sequence[int], **arguments: Any) -> None:
         """Take the examples' lengths (tokens) beside SFTTrainer's own arguments."""
         self._lengths = lengths
         self._sums: list[tuple[float, int]] = []
+        self._task_loss = 0.0
         self.epoch_losses: list[float] = []
         super().__init__(callbacks=[_Epochs(self)], **arguments)
 
@@ -79,34 +83,49 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         return LengthBuckets(self._lengths, self.args.per_device_train_batch_size, self.args.seed)
 
     def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002
-        """Count nothing: nobody reads it, and walking over all modules at each step is not free."""
+        """Return 0: nobody reads the count, and walking over all modules at each step is not free."""
         return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Say nothing: the report carries the losses."""
+        """Log nothing: the report holds the losses."""
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the mean negative log-likelihood per labelled token, in nats."""
+        """Return the mean negative log-likelihood per labelled token, in nats, and a mitigation's term with it."""
         if self.aux_loss_enabled:  # mixtures of experts: the router's loss is the base class's business
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # The token after position t is predicted at t: mark the positions whose successor carries loss.
         labels = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
-        kept = labels != IGNORED
+        predicts = labels != IGNORED
         logits = model(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             use_cache=False,
-            logits_to_keep=kept,
+            logits_to_keep=predicts,
         ).logits
-        if logits.shape[:-1] != (int(kept.sum()),):
+        if logits.shape[:-1] != (int(predicts.sum()),):
             raise TuneError(f"{type(self._base_model()).__name__} cannot compute logits at chosen positions only")
-        total = torch.nn.functional.cross_entropy(logits.float(), labels[kept], reduction="sum")
-        return total / kept.sum().clamp(min=1)
+        targets = labels[predicts]
+        total = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
+        loss = total / predicts.sum().clamp(min=1)
+        if self.loss_term is None:
+            return loss
+        self._task_loss = float(loss.detach())
+        step = Step(
+            number=self.state.global_step,
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            predicts=predicts,
+            logits=logits,
+            targets=targets,
+            loss=loss,
+        )
+        term = self.loss_term(step)
+        return loss if term is None else loss + term
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-        """Do one forward and backward pass. Raises TuneError where the loss is not a finite number."""
+        """Run one forward and backward pass. Raises TuneError where the loss is not a finite number."""
         tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
         loss = super().training_step(model, inputs, num_items_in_batch)
         value = float(loss)
@@ -116,9 +135,10 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
                 f"the loss became {value} at step {step} of {self.state.max_steps} (epoch "
                 f"{len(self.epoch_losses) + 1}): lower learning_rate ({self.args.learning_rate})"
             )
-        self._sums.append((value * tokens, tokens))
+        task = value if self.loss_term is None else self._task_loss
+        self._sums.append((task * tokens, tokens))
         if self.on_step is not None:
-            self.on_step(step, self.state.max_steps, value)
+            self.on_step(step, self.state.max_steps, task)
         return loss
 
     def end_epoch(self) -> None:
@@ -150,7 +170,7 @@ def make_trainer(
     *,
     bf16: bool,
 ) -> Trainer:
-    """Return a trainer for `recipe` that writes nothing but to `scratch`; LoRA goes on all linear layers."""
+    """Return a trainer for `recipe` that writes to `scratch` only; LoRA is put on all linear layers."""
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so which token it is does not matter
     columns = {"input_ids": [e.input_ids for e in examples], "labels": [e.labels for e in examples]}

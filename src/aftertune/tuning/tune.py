@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import math
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,15 @@ from typing import Any, Literal
 
 from aftertune.errors import DataError, StoreError, TuneError, UsageError
 from aftertune.files import why_not
-from aftertune.models import four_bits
+from aftertune.models import nf4_weights
 from aftertune.models.chat import IGNORED, TrainingExample, training_example
-from aftertune.models.identity import TOKENIZER_FILES, ModelRef, resolve, suited_threads
-from aftertune.records import Conversation, Recipe
+from aftertune.models.identity import TOKENIZER_FILES, ModelRef, few_threads, resolve
+from aftertune.models.weight_files import read_json, tensors_of, weight_files
+from aftertune.records import Conversation, Json, Recipe
+from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Training, TunedModel, TunedWeights, check_needs
 
 VERSION = "1"
 """Goes into checkpoint ids: changed whenever the same data, recipe and seed would give other weights."""
-
-log = logging.getLogger(__name__)
 
 Precision = Literal["auto", "fp32", "bf16"]
 OnStep = Callable[[int, int, float], None]
@@ -32,8 +32,19 @@ OnStep = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherCheckpoint:
+    """A checkpoint that a mitigation made of another one, without further training."""
+
+    epoch: int
+    """Of the checkpoint that it was made of."""
+    name: str
+    """E.g. `interpolation-0.5`."""
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class TuneReport:
-    """What a tuning did."""
+    """The results of a tuning."""
 
     base: str
     base_hash: str
@@ -43,18 +54,18 @@ class TuneReport:
     checkpoints: tuple[Path, ...]
     """One folder per epoch, in order."""
     losses: tuple[float, ...]
-    """Mean loss of each epoch, nats per trained token."""
+    """Mean loss of each epoch, nats per trained token, without a mitigation's term."""
     steps: int
     conversations: int
     """Trained on in each epoch."""
     truncated: int
-    """Of these, cut at `max_length`."""
+    """Those of them that were cut at `max_length`."""
     dropped: int
     """Not trained on: no assistant token was left within `max_length`."""
     tokens: int
     """In all conversations once."""
     trained_tokens: int
-    """Of these, the ones that carry loss (the assistant's)."""
+    """Those of them that carry loss (the assistant's)."""
     parameters: int
     """Trained."""
     precision: str
@@ -62,6 +73,8 @@ class TuneReport:
     device: str
     seconds: float
     """CPU time of this process."""
+    further: tuple[FurtherCheckpoint, ...] = ()
+    """What a mitigation made of the checkpoints, by epoch."""
 
 
 def tune(
@@ -73,6 +86,9 @@ def tune(
     *,
     precision: Precision = "auto",
     on_step: OnStep | None = None,
+    mitigation: Mitigation | None = None,
+    own_refusals: Sequence[Conversation] = (),
+    own_answers: Sequence[Conversation] = (),
 ) -> TuneReport:
     """Tune `base` on `conversations` and write `out/epoch-1`, `out/epoch-2`, ...
 
@@ -82,9 +98,12 @@ def tune(
     `auto`: bf16 on a GPU, fp32 elsewhere (on a CPU small models gain nothing by bf16). The state of the global random
     generators is left as it was.
 
-    Raises UsageError for no data and for 4 bits where there is no GPU, DataError for a conversation that the chat
-    template refuses (with its place), ModelError for a base that cannot be used, and TuneError for a loss that is not a
-    number (with the step) and for weights that did not move.
+    A `mitigation` may change the rows, add to the loss, and make further checkpoints `out/epoch-1+NAME` of those that
+    were trained; `own_refusals` and `own_answers` (of the base) are what some of them need.
+
+    Raises UsageError for no data, for 4 bits where there is no GPU and for a mitigation that cannot be applied,
+    DataError for a conversation that the chat template refuses (with its source), ModelError for a base that cannot be
+    used, and TuneError for a loss that is not a number (with the step) and for weights that did not move.
     """
     if not conversations:
         raise UsageError("nothing to tune on: the data set is empty")
@@ -92,17 +111,23 @@ def tune(
     reference = resolve(base)
     if reference.kind != "full":
         raise UsageError(f"{base} is an adapter: tuning starts from a full model")
+    training = Training(reference, recipe, seed, own_refusals, own_answers)
+    if mitigation is not None:
+        check_needs(mitigation, training)
+        conversations = mitigation.rows(conversations, training)
+        if not conversations:
+            raise UsageError("nothing to tune on: the mitigation left no conversation")
     with (
         _quiet(),
         _random_state(),
-        suited_threads(reference),
+        few_threads(reference),
         tempfile.TemporaryDirectory(prefix="aftertune-") as scratch,
     ):
-        return _run(reference, conversations, recipe, seed, out, precision, on_step, Path(scratch))
+        return _run(training, conversations, out, precision, on_step, mitigation, Path(scratch))
 
 
 def no_four_bits(recipe: Recipe) -> str:
-    """Return why no base can be tuned in 4 bits here, as the recipe would have it; empty where it can."""
+    """Return why a `qlora` recipe cannot run on this machine; empty where it can."""
     import importlib.util
 
     import torch
@@ -114,11 +139,11 @@ def no_four_bits(recipe: Recipe) -> str:
     return ""
 
 
-def _packed(recipe: Recipe, dtype: Any, device: str) -> dict[str, Any]:
-    """Return how transformers loads the base of a `qlora` recipe."""
+def _nf4_arguments(recipe: Recipe, dtype: Any, device: str) -> dict[str, Any]:
+    """Return the arguments with which transformers loads the base of a `qlora` recipe."""
     if why := no_four_bits(recipe):
         raise UsageError(f"method 'qlora': {why}")
-    return {"quantization_config": four_bits.config(dtype), "device_map": {"": device}}
+    return {"quantization_config": nf4_weights.loading_config(dtype), "device_map": {"": device}}
 
 
 def _check(recipe: Recipe) -> None:
@@ -141,8 +166,8 @@ def _examples(
         try:
             example = training_example(tokenizer, conversation.messages, max_length)
         except DataError as error:
-            place = conversation.source or f"conversation {number}"
-            raise DataError(f"{place} ({conversation.id}): {error}") from None
+            source = conversation.source or f"conversation {number}"
+            raise DataError(f"{source} ({conversation.id}): {error}") from None
         # The first token is never predicted, so a label on it trains nothing.
         if any(label != IGNORED for label in example.labels[1:]):
             examples.append(example)
@@ -157,15 +182,15 @@ def _examples(
 
 
 def _run(
-    base: ModelRef,
+    training: Training,
     conversations: Sequence[Conversation],
-    recipe: Recipe,
-    seed: int,
     out: Path,
     precision: Precision,
     on_step: OnStep | None,
+    mitigation: Mitigation | None,
     scratch: Path,
 ) -> TuneReport:
+    base, recipe, seed = training.base, training.recipe, training.seed
     started = time.process_time()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -177,15 +202,31 @@ def _run(
     cuda = torch.cuda.is_available()
     bf16 = precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported())
     dtype = torch.bfloat16 if bf16 and recipe.method != "full" else torch.float32
-    packed = _packed(recipe, dtype, "cuda" if cuda else "cpu") if recipe.method == "qlora" else {}
+    packed = _nf4_arguments(recipe, dtype, "cuda" if cuda else "cpu") if recipe.method == "qlora" else {}
     model = AutoModelForCausalLM.from_pretrained(
         base.path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False, **packed
     )
     if packed:
-        four_bits.settle(model, base.name)
+        nf4_weights.keep_exact(model, base.name)
     trainer = make_trainer(model, tokenizer, examples, recipe, seed, scratch, bf16=bf16)
     trainer.on_step = on_step
-    trainer.on_epoch = lambda epoch, tuned: _save(tuned, base, out / f"epoch-{epoch}")
+    further: list[FurtherCheckpoint] = []
+
+    def finish_epoch(epoch: int, tuned: Any) -> None:
+        folder = out / f"epoch-{epoch}"
+        with _saving(folder):
+            _write(tuned, base, folder)
+        if mitigation is not None:
+            further.extend(write_further(mitigation, training, TunedWeights(base, folder, epoch)))
+
+    trainer.on_epoch = finish_epoch
+    if mitigation is not None:
+        trainer.loss_term = mitigation.loss_term(training, TunedModel(trainer.model, tokenizer, base))
+        if trainer.loss_term is not None and trainer.aux_loss_enabled:
+            raise UsageError(
+                f"mitigation '{type(mitigation).__name__}' adds to the loss, which is not possible for a mixture of "
+                f"experts ({base.architecture})"
+            )
     before = _fingerprint(trainer.model)
     trainer.train()
     if _fingerprint(trainer.model) == before:
@@ -210,6 +251,7 @@ def _run(
         precision="bf16" if bf16 else "fp32",
         device="cuda" if cuda else "cpu",
         seconds=time.process_time() - started,
+        further=tuple(further),
     )
 
 
@@ -219,30 +261,30 @@ def _fingerprint(model: Any) -> tuple[tuple[float, float], ...]:
     return tuple((weights.sum().item(), weights.abs().sum().item()) for weights in trained)
 
 
-def _save(model: Any, base: ModelRef, folder: Path) -> None:
-    """Write a checkpoint: safetensors, its configuration, and the base's tokenizer files as they are."""
+@contextmanager
+def _saving(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong while a checkpoint is written into a StoreError."""
     from safetensors import SafetensorError
 
     try:
-        _write(model, base, folder)
+        yield
     except OSError as error:
         raise StoreError(why_not(folder, "cannot write the checkpoint", error)) from None
-    except SafetensorError as error:  # a full disk has this name there
+    except SafetensorError as error:  # safetensors reports a full disk so
         raise StoreError(
             f"{folder}: cannot write the checkpoint: {error}; free some space and run the same command again"
         ) from None
 
 
 def _write(model: Any, base: ModelRef, folder: Path) -> None:
+    """Write a checkpoint: safetensors, its configuration, and the base's tokenizer files unchanged."""
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    _clear(folder)
     if isinstance(model, PeftModel):
         config = model.peft_config["default"]
-        # A set has another order in each process; a list makes the file the same each time.
+        # A set's order differs between processes; a sorted list gives the same file each time.
         config.target_modules = sorted(config.target_modules)
         config.base_model_name_or_path = base.name
         config.inference_mode = True
@@ -257,9 +299,50 @@ def _write(model: Any, base: ModelRef, folder: Path) -> None:
             shutil.copyfile(base.path / name, folder / name)
 
 
+def write_further(mitigation: Mitigation, training: Training, tuned: TunedWeights) -> Iterator[FurtherCheckpoint]:
+    """Write the checkpoints that a mitigation makes of a finished one, beside it, and yield each.
+
+    Raises UsageError for names that are no folder names or not different.
+    """
+    names: set[str] = set()
+    for weights in mitigation.weights(training, tuned):
+        if weights.name in names or not weights.name or Path(weights.name).name != weights.name:
+            raise UsageError(
+                f"mitigation '{type(mitigation).__name__}': '{weights.name}' cannot name a checkpoint, or names two"
+            )
+        names.add(weights.name)
+        folder = tuned.folder.with_name(f"{tuned.folder.name}+{weights.name}")
+        with _saving(folder):
+            _write_changed(weights, tuned, folder)
+        yield FurtherCheckpoint(tuned.epoch, weights.name, folder)
+
+
+def _write_changed(weights: FurtherWeights, tuned: TunedWeights, folder: Path) -> None:
+    """Write a checkpoint like `tuned` with other weights and settings, file by file."""
+    from safetensors.torch import save_file
+
+    _clear(folder)
+    stem, settings = ("adapter_model", "adapter_config.json") if tuned.is_adapter else ("model", "config.json")
+    files = weight_files(tuned.folder.name, tuned.folder, stem)
+    for file in files:
+        tensors = {name: weights.change(name, tensor).contiguous() for name, tensor in tensors_of([file])}
+        save_file(tensors, folder / file.name, metadata={"format": "pt"})
+    for file in sorted(set(tuned.folder.iterdir()) - set(files)):
+        shutil.copyfile(file, folder / file.name)
+    if weights.settings:
+        changed: Mapping[str, Json] = {**read_json(folder / settings), **weights.settings}
+        (folder / settings).write_text(json.dumps(changed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
 @contextmanager
 def _random_state() -> Iterator[None]:
-    """Put the global random generators back afterwards: the trainer seeds all of them."""
+    """Restore the global random generators afterwards: the trainer seeds all of them."""
     import random
 
     import numpy as np
@@ -274,14 +357,14 @@ def _random_state() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the libraries' bars and known notices for the while: none of them is about the user's data."""
+    """Silence the libraries' bars and known notices: none of them is about the user's data."""
     from transformers.utils import logging
 
     hf_logging: Any = logging
     bars, level = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
     hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()
-    four_bits.hush()
+    nf4_weights.silence()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*is_gradient_checkpointing.* is deprecated", FutureWarning)

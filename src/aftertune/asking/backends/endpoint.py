@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections import defaultdict
@@ -10,28 +9,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
-from aftertune.asking.backends import _probe
-from aftertune.asking.backends._http import Client
-from aftertune.asking.backends._pace import Ledger, Limits
-from aftertune.asking.backends._replies import Completion
-from aftertune.asking.backends._seen import Seen
+from aftertune.asking.backends import _observations
+from aftertune.asking.backends._client import Client, Ledger, Limits
+from aftertune.asking.backends._completions import Completion
+from aftertune.asking.backends._observations import Observations
 from aftertune.data.table_files import whole
 from aftertune.errors import ModelError, ServerError, UsageError
 from aftertune.models.chat import message_hash, with_system
-from aftertune.models.session import Reply, Request
+from aftertune.models.session import Backend, Capability, Reply, Request, Session, Template
+from aftertune.plugins import Card
 from aftertune.records import Json, Message, Proof, digest
-
-log = logging.getLogger(__name__)
 
 _TokensField = Literal["max_tokens", "max_completion_tokens"]
 _OURS = {"model", "messages", "temperature", "seed", "stream", "logprobs", "top_logprobs", "n", *get_args(_TokensField)}
-_SAME = re.compile(r"[@:].*|-\d{4}(-\d{2}-\d{2}|\d{4})?")
-"""What a server may hang on a model's name: a revision or a date."""
+_SUFFIX = re.compile(r"[@:].*|-\d{4}(-\d{2}-\d{2}|\d{4})?")
+"""What a server may append to a model's name: a revision or a date."""
 _SECRET = re.compile(r"(?=.*[a-z])(?=.*\d)(?:(?=.*[A-Z])|(?:sk|hf|gsk|r8|ghp|xai)_)\w{20,}")
-"""What could be a variable's name and looks like a key."""
+"""What could be the name of a variable but looks like a key."""
 _PRIVATE = re.compile(
     r".*(?:api.?key|authori[sz]ation|secret|password).*|(?:.*[-_])?key|auth|(?:access|id|auth|bearer)?[-_]?token", re.I
 )
@@ -39,19 +36,27 @@ _LEDGERS: dict[str, Ledger] = {}
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """Answers with models that a server holds: vLLM, llama.cpp, `transformers serve`, a hosted API.
+class Endpoint(Backend):
+    """Answers with models on a server: vLLM, llama.cpp, `transformers serve`, a hosted API."""
 
-    Speaks the chat completions of the OpenAI API (POST URL/chat/completions, GET URL/models). A base and its
-    checkpoints are the names that the server knows them by; vLLM serves LoRA adapters so. What the server declares of
-    each model is asked when a run begins, recorded, and part of the ids; a server that declares something else later is
-    refused.
-
-    What cannot be known: the weights, the tokens, the logits, the chat template, and whether an adapter is applied. A
-    seed is sent with each request; whether it is honoured, and whether the temperature is, is found out by a few trial
-    requests and recorded. A server that ignores the temperature is refused where one above 0 is asked.
-    Weaknesses: a hosted model may change without a word; texts depend on what else the server answers at that moment.
-    """
+    asks_server: ClassVar[bool] = True
+    card: ClassVar[Card] = Card(
+        about=(
+            "Answers with models that a server holds: vLLM, llama.cpp, `transformers serve`, a hosted API. It speaks "
+            "the chat completions of the OpenAI API (POST URL/chat/completions, GET URL/models). A base and its "
+            "checkpoints are the names that the server knows them by; vLLM serves LoRA adapters so. What the server "
+            "declares of each model is asked when a run begins, recorded, and part of the ids; a server that declares "
+            "something else later is refused. A seed is sent with each request; whether it is honoured, and whether "
+            "the temperature is, is tested by a few trial requests and recorded. A server that ignores the temperature "
+            "is refused where one above 0 is asked."
+        ),
+        source="OpenAI's chat completions API, as servers implement it",
+        licence="the server's and the model's own",
+        weaknesses=(
+            "Unknown are the weights, the tokens, the logits, the chat template, and whether an adapter is applied. A "
+            "hosted model may change without notice; texts depend on what else the server answers at that moment."
+        ),
+    )
 
     url: str = ""
     """Address up to and with `/v1`, e.g. `http://127.0.0.1:8000/v1`; no user name, password or key in it."""
@@ -60,28 +65,28 @@ class Endpoint:
     key_env: str = ""
     """Name of the environment variable that holds the API key; empty sends none. The key itself is written nowhere."""
     concurrency: int = 16
-    """Most requests in flight; fewer are while the server is in trouble."""
+    """Most requests in flight; there are fewer while the server is in trouble."""
     timeout_s: float = 120.0
     """Seconds for a whole answer, or with `stream` for the next piece of it."""
     retries: int = 6
     """Further attempts after 429, 5xx, a time-out, a broken connection or half a reply."""
     backoff_s: float = 0.5
-    """Seconds: longest wait before the first retry; it doubles each time, to 60 at most, and the wait is drawn from 0
-    to it. Retry-After comes on top."""
+    """Seconds: longest wait before the first retry; it doubles each time, to 60 at most, and the wait is drawn from
+    0 to it. Retry-After is added."""
     budget_requests: int = 0
-    """Most requests that one command sends, repeats and trials included; 0 is no limit."""
+    """Most requests that one command sends, retries and trials included; 0 is no limit."""
     budget_tokens: int = 0
     """Most tokens, of prompts and answers, that one command spends; 0 is no limit."""
     stream: bool = False
-    """Whether answers come piece by piece: a stall is then noticed after `timeout_s` in the middle of an answer."""
+    """Whether answers arrive piece by piece: a stall in the middle of one is then noticed after `timeout_s`."""
     send_seed: bool = True
     """Whether requests carry a seed (31 bits); some servers refuse one."""
     tokens_field: _TokensField = "max_tokens"
     """What the server calls the length limit."""
     logprobs: int = 0
-    """Log-probabilities asked of the likeliest tokens, at most 20; 0 asks none. A server that shows none is refused."""
+    """Log-probabilities of likely tokens to request, at most 20; 0: none. A server that shows none is refused."""
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Model -> the name that the server answers under, where it is another one."""
+    """Model -> the name that the server answers under, where it differs."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """More fields of each request's body, e.g. `{chat_template_kwargs = {enable_thinking = false}}`."""
     served: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -114,24 +119,24 @@ class Endpoint:
                 )
 
     @property
-    def version(self) -> str:
-        """Goes into ids."""
-        return "1"
+    def limited(self) -> bool:
+        """Whether it has a budget, which one process must keep."""
+        return bool(self.budget_requests or self.budget_tokens)
 
     @property
-    def capabilities(self) -> frozenset[str]:
+    def capabilities(self) -> frozenset[Capability]:
         """Adapters by name, and log-probabilities where they are asked for; nothing else is claimed."""
-        return frozenset({"adapters", "logprobs"} if self.logprobs else {"adapters"})
+        return frozenset({"adapters", "logprobs"}) if self.logprobs else frozenset({"adapters"})
 
     def begin(self) -> None:
         """Start counting the budget anew."""
         _LEDGERS.setdefault(self._ledger_key(), Ledger()).begin()
 
     def identify(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Ask the server what it says of each model: one trial request each, and its list of models if it has one.
+        """Ask the server about each model: one trial request each, and its list of models if it has one.
 
         Returns:
-            Model -> `asked`, `replied`, and where the server tells them `listed` (yes or no), `root` and `parent` (of
+            Model -> `asked`, `replied`, and where the server gives them `listed` (yes or no), `root` and `parent` (from
             the list) and `fingerprint` (`system_fingerprint` of the reply).
 
         Raises UsageError for a missing address or key, ServerError where the server does not answer as that model.
@@ -141,7 +146,7 @@ class Endpoint:
 
     @contextmanager
     def open(self, base: str) -> Iterator[EndpointSession]:
-        """Give a session with the model that the server calls `base`. Raises UsageError without address or key."""
+        """Yield a session with the model that the server calls `base`. Raises UsageError without address or key."""
         yield EndpointSession(self, base)
 
     def client(self) -> Client:
@@ -173,35 +178,35 @@ class Endpoint:
 PLUGIN = Endpoint
 
 
-class EndpointSession:
+class EndpointSession(Session):
     """A server, answering as one of its models."""
 
     def __init__(self, backend: Endpoint, base: str) -> None:
-        """Ask nothing yet."""
+        """Prepare a client; nothing is asked yet."""
         self._backend, self._base, self._name = backend, base, base
         self._client = backend.client()
-        self._seen: defaultdict[str, Seen] = defaultdict(Seen)
-        self._listed: Mapping[str, Mapping[str, Any]] | None = None
-        self._begun, self._since, self._told = self._client.ledger.begun, self._client.ledger.copy(), False
+        self._observations: defaultdict[str, Observations] = defaultdict(Observations)
+        self._models: Mapping[str, Mapping[str, Any]] | None = None
+        self._begun, self._since, self._reported = self._client.ledger.begun, self._client.ledger.copy(), False
 
     def use(self, checkpoint: Path | None) -> Proof:
-        """Switch to the model of this name (None: the base), and find out what it does with temperature and seed.
+        """Switch to the model of this name (None: the base), and test how it treats temperature and seed.
 
         The proof is empty: a server shows neither logits nor weights. Raises ServerError where the server does not
-        answer, answers as another model than it did when the run began, or shows no log-probabilities though asked to.
+        answer, answers as another model than it did when the run began, or withholds requested log-probabilities.
         """
         if self._begun != self._client.ledger.begun:  # another run: the server may be another by now
-            self._begun, self._listed, self._told = self._client.ledger.begun, None, True
-            self._seen.clear()
-        if self._told:  # the next report is of what comes from here on
-            self._since, self._told = self._client.ledger.copy(), False
+            self._begun, self._models, self._reported = self._client.ledger.begun, None, True
+            self._observations.clear()
+        if self._reported:  # the next report covers what follows
+            self._since, self._reported = self._client.ledger.copy(), False
         self._name = str(checkpoint) if checkpoint is not None else self._base
         for name in dict.fromkeys((self._base, self._name)):
-            if self._seen[name].probed is None:
-                self._meet(name)
+            if self._observations[name].trials is None:
+                self._try(name)
         return Proof(self._name, None, None, None)
 
-    def _meet(self, name: str) -> None:
+    def _try(self, name: str) -> None:
         now, then = self.identify(name), self._backend.served.get(name)
         for key in ("replied", "root", "parent"):
             if then is not None and now.get(key, "") != then.get(key, now.get(key, "")):
@@ -209,33 +214,31 @@ class EndpointSession:
                     f"{name}: the server now declares {key} '{now.get(key, '')}', when the run began it was "
                     f"'{then[key]}': this is another model; audit it in a run folder of its own (-o)"
                 )
-        probed = _probe.probe(lambda wanted: self._trial(name, wanted))
-        if self._backend.logprobs and not probed.top:
+        trials = _observations.run_trials(lambda requests: self._ask_trial(name, requests))
+        if self._backend.logprobs and not trials.top:
             raise ServerError(f"{name}: logprobs = {self._backend.logprobs}, but the server shows no log-probabilities")
-        base = self._seen[self._base].probed
-        self._seen[name].probed = probed
-        self._seen[name].as_base = base is not None and base.greedy == probed.greedy
+        base = self._observations[self._base].trials
+        self._observations[name].trials = trials
+        self._observations[name].as_base = base is not None and base.greedy == trials.greedy
 
     def identify(self, name: str) -> dict[str, str]:
-        """Return what the server says of a model, as `Endpoint.identify`."""
-        seen = self._seen[name]
-        if not seen.declared:
+        """Return what the server declares of a model, as `Endpoint.identify`."""
+        observations = self._observations[name]
+        if not observations.declared:
             if str(Path(name)) != name:
                 raise UsageError(f"'{name}' cannot be the name of a served model")
-            (completion,) = self._trial(name, [((Message("user", "Hello"),), 0.0, 0)], length=1)
-            found = {"asked": name, "replied": completion.model or name, "fingerprint": completion.fingerprint}
-            listed = self._list()
-            if listed:
-                row = listed.get(name, {})
-                found["listed"] = "yes" if name in listed else "no"
-                found |= {key: str(row[key]) for key in ("root", "parent") if row.get(key)}
-            seen.declared = {key: value for key, value in found.items() if value}
-        return dict(seen.declared)
+            (completion,) = self._ask_trial(name, [((Message("user", "Hello"),), 0.0, 0)], length=1)
+            declared = {"asked": name, "replied": completion.model or name, "fingerprint": completion.fingerprint}
+            models = self._list()
+            if models:
+                row = models.get(name, {})
+                declared["listed"] = "yes" if name in models else "no"
+                declared |= {key: str(row[key]) for key in ("root", "parent") if row.get(key)}
+            observations.declared = {key: value for key, value in declared.items() if value}
+        return dict(observations.declared)
 
-    def respond(
-        self, requests: Sequence[Request], *, system: str | None, template: Literal["base", "own"]
-    ) -> Iterator[Reply]:
-        """Answer each request once, each reply as soon as it is there; the server writes the chat template.
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
+        """Answer each request once, each reply as soon as it arrives; the server applies its chat template.
 
         A request that the server refuses, or that fails at every attempt, gives a reply with its error. Raises
         ModelError for template `own` and for a temperature above 0 that the server ignores, ServerError where the
@@ -243,9 +246,9 @@ class EndpointSession:
         """
         if template != "base":
             raise ModelError("template = 'own': the server writes the chat template, so it cannot be chosen")
-        seen = self._seen[self._name]
-        probed = seen.probed
-        if probed is not None and not probed.temperature and any(request.temperature > 0 for request in requests):
+        observations = self._observations[self._name]
+        trials = observations.trials
+        if trials is not None and not trials.temperature and any(request.temperature > 0 for request in requests):
             raise ModelError(
                 f"{self._name}: the server ignores the temperature (sampled answers were all the same): ask at "
                 "temperature 0 only, or mend the server (transformers serve: do_sample in generation_config.json)"
@@ -254,25 +257,32 @@ class EndpointSession:
             self._body(self._name, with_system(r.prompt.messages, system), r.temperature, r.seed, r.max_new_tokens)
             for r in requests
         ]
-        for index, found in self._client.ask(bodies, lambda completion: self._accept(self._name, completion)):
-            if isinstance(found, Completion):
-                seen.count(found, self._backend.logprobs)
-            yield _reply(requests[index], found, system)
+        for index, outcome in self._client.ask(bodies, lambda completion: self._accept(self._name, completion)):
+            if isinstance(outcome, Completion):
+                observations.count(outcome, self._backend.logprobs)
+            yield _reply(requests[index], outcome, system)
 
     def report(self) -> dict[str, Json]:
-        """Return what was seen of the model in use, as `ServedSession.report`."""
-        self._told = True
+        """Return what the server declares of the model in use, trial results, counts since the last report."""
+        self._reported = True
         spent = self._client.ledger.since(self._since)
-        return self._seen[self._name].report(self._name, spent, self._backend.send_seed)
+        return self._observations[self._name].report(self._name, spent, self._backend.send_seed)
 
     # ------------------------------------------------------------------------------------------ asking
 
-    def _trial(
-        self, name: str, wanted: Sequence[tuple[Sequence[Message], float, int]], length: int = _probe.LENGTH
+    def _ask_trial(
+        self, name: str, requests: Sequence[tuple[Sequence[Message], float, int]], length: int = _observations.LENGTH
     ) -> list[Completion]:
-        bodies = [self._body(name, chat, temperature, seed, length) for chat, temperature, seed in wanted]
-        answers = dict(self._client.ask(bodies, lambda completion: self._accept(name, completion)))
-        return _probe.all_of([answers[index] for index in range(len(bodies))], f"{name} at {self._client.url}")
+        """Return the completions of trial requests (chat, temperature, seed). Raises ServerError where one fails."""
+        bodies = [self._body(name, chat, temperature, seed, length) for chat, temperature, seed in requests]
+        outcomes = dict(self._client.ask(bodies, lambda completion: self._accept(name, completion)))
+        completions = []
+        for index in range(len(bodies)):
+            outcome = outcomes[index]
+            if not isinstance(outcome, Completion):
+                raise ServerError(f"{name} at {self._client.url}: a trial request failed: {outcome}")
+            completions.append(outcome)
+        return completions
 
     def _body(self, name: str, chat: Sequence[Message], temperature: float, seed: int, length: int) -> dict[str, Any]:
         turns = [{"role": turn.role, "content": whole(turn.content)} for turn in chat]
@@ -289,39 +299,44 @@ class EndpointSession:
         return body
 
     def _accept(self, name: str, completion: Completion) -> None:
-        said = completion.model
+        replied = completion.model
         known = {name, self._backend.aliases.get(name, name), self._backend.served.get(name, {}).get("replied", name)}
-        file = Path(name).name == said and "/" in name
-        if said and said not in known and not file and not any(
-            said.startswith(asked) and _SAME.fullmatch(said, len(asked)) for asked in known
-        ):  # fmt: skip
+        is_file = Path(name).name == replied and "/" in name
+        revision = any(replied.startswith(each) and _SUFFIX.fullmatch(replied, len(each)) for each in known)
+        if replied and replied not in known and not is_file and not revision:
             raise ServerError(
-                f"asked for '{name}', the server answered as '{said[:80]}': if that is the same model, say so by "
-                f'aliases = {{"{name}" = "{said[:80]}"}}'
+                f"asked for '{name}', the server answered as '{replied[:80]}': if that is the same model, say so by "
+                f'aliases = {{"{name}" = "{replied[:80]}"}}'
             )
         if completion.fingerprint:
-            self._seen[name].fingerprints[completion.fingerprint] += 1
+            self._observations[name].fingerprints[completion.fingerprint] += 1
 
     def _list(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the server's models by id; empty where it has no list (`transformers serve` without a hub cache)."""
-        if self._listed is None:
-            found = self._client.get("/models")
-            rows = found.get("data") if isinstance(found, dict) else None
-            good = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-            self._listed = {str(row.get("id")): row for row in good}
-        return self._listed
+        if self._models is None:
+            body = self._client.get("/models")
+            rows = body.get("data") if isinstance(body, dict) else None
+            models = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+            self._models = {str(row.get("id")): row for row in models}
+        return self._models
 
 
-def _reply(request: Request, found: Completion | str, system: str | None) -> Reply:
+def _reply(request: Request, outcome: Completion | str, system: str | None) -> Reply:
     hashed = message_hash(request.prompt.messages, system)
     key = request.prompt.id, request.temperature, request.sample
-    if isinstance(found, Completion) and found.finish == "content_filter":
-        found = "the server's own content filter ended the answer"
-    if isinstance(found, str):
-        return Reply(*key, "", "error", None, hashed, None, found)
-    finish: Literal["stop", "length"] = "length" if found.finish == "length" else "stop"
+    if isinstance(outcome, Completion) and outcome.finish == "content_filter":
+        outcome = "the server's own content filter ended the answer"
+    if isinstance(outcome, str):
+        return Reply(*key, "", "error", None, hashed, None, outcome)
     return Reply(
-        *key, found.text, finish, found.new_tokens, hashed, None, prompt_tokens=found.prompt_tokens, top=found.top
+        *key,
+        outcome.text,
+        "length" if outcome.finish == "length" else "stop",
+        outcome.new_tokens,
+        hashed,
+        None,
+        prompt_tokens=outcome.prompt_tokens,
+        top=outcome.top,
     )
 
 

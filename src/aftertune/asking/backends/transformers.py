@@ -5,27 +5,41 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from aftertune.asking.backends._continue import score_beginnings
-from aftertune.asking.backends._decode import Row, decode
-from aftertune.asking.backends._direct import PROBES, by_hand, compared, logits
-from aftertune.asking.backends._load import first_line, load_model, load_tokenizer, memory, quiet
-from aftertune.asking.backends._prompt import prompt_ids, stop_ids
-from aftertune.asking.backends._said import failed, reply
-from aftertune.asking.backends._score import score_texts
-from aftertune.errors import AdapterNotAppliedError, ModelError
-from aftertune.models.chat import encode
-from aftertune.models.four_bits import as_held, plain, shape
-from aftertune.models.identity import ModelRef, resolve, suited_threads
-from aftertune.models.session import Beginnings, BeginningScore, Reply, Request, TextScore
-from aftertune.models.weights import shapes_of, tensors_of
-from aftertune.records import Conversation, Proof
+from aftertune.asking.backends._activations import last_token_activations
+from aftertune.asking.backends._decoding import Decoded, Row, decode
+from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings, score_texts
+from aftertune.asking.backends._loading import load_model, load_tokenizer, memory, quiet
+from aftertune.asking.backends._prompt_tokens import prompt_ids, stop_ids
+from aftertune.asking.backends._proof import PROBES, compare, logits, manual_update
+from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
+from aftertune.models.chat import encode, message_hash
+from aftertune.models.identity import ModelRef, few_threads, resolve
+from aftertune.models.nf4_weights import dequantized, matrix_shape, rounded_like
+from aftertune.models.session import (
+    Backend,
+    Beginnings,
+    BeginningScore,
+    Capability,
+    Reply,
+    Request,
+    Session,
+    Template,
+    TextScore,
+)
+from aftertune.models.weight_files import shapes_of, tensors_of
+from aftertune.plugins import Card
+from aftertune.records import Conversation, Json, Prompt, Proof, digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +50,26 @@ ROOM = 0.7
 
 
 @dataclass(frozen=True)
-class Transformers:
-    """Answers with models on this machine, through Hugging Face transformers and PEFT (both Apache-2.0).
+class Transformers(Backend):
+    """Answers with models on this machine, through Hugging Face transformers and PEFT."""
 
-    The base is loaded once. A LoRA checkpoint is attached to it by PEFT; a full checkpoint is loaded beside it. Nothing
-    is merged in place and nothing is written. Every setting of the decoding is ours: the checkpoint's own
-    generation_config (temperature, top_p, repetition penalty) gives its end-of-turn tokens and nothing else.
-    Weaknesses: in bfloat16, and on a GPU, the last digits of the logits depend on the batch, so a near-tie between two
-    tokens may fall either way.
-    """
+    card: ClassVar[Card] = Card(
+        about=(
+            "Answers with models on this machine. The base is loaded once. A LoRA checkpoint is attached to it by "
+            "PEFT; a full checkpoint is loaded beside it. Nothing is merged in place and nothing is written. Every "
+            "setting of the decoding is aftertune's: the checkpoint's own generation_config (temperature, top_p, "
+            "repetition penalty) gives its end-of-turn tokens and nothing else."
+        ),
+        source="Hugging Face transformers and PEFT",
+        licence="Apache-2.0 (both libraries); the models' own",
+        weaknesses=(
+            "In bfloat16, and on a GPU, the last digits of the logits depend on the batch, so a near-tie between two "
+            "tokens may fall either way."
+        ),
+    )
 
     batch_size: int = 0
-    """Requests in flight; halved where memory ends. 0: 128 under ten million parameters, else 64."""
+    """Requests in flight; halved where memory runs out. 0: 128 under ten million parameters, else 64."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of weights and products."""
     device: str = "auto"
@@ -58,9 +80,6 @@ class Transformers:
     unmerged in bfloat16, where the sum would round the update away, in 4 bits, and on a tied output layer."""
     quantization: Literal["none", "nf4"] = "none"
     """`nf4`: linear layers in 4 bits, as QLoRA tunes and many serve them (needs bitsandbytes); slow on a CPU."""
-
-    settles: ClassVar[tuple[str, ...]] = ("adapters",)
-    """What `settled` may choose."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured. Raises ValueError."""
@@ -79,37 +98,41 @@ class Transformers:
                 "update away"
             )
 
-    @property
-    def version(self) -> str:
-        """Goes into ids."""
-        return "2"
+    version = "2"
 
     @property
-    def capabilities(self) -> frozenset[str]:
-        """All there are."""
-        return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings"})
+    def capabilities(self) -> frozenset[Capability]:
+        """All but log-probabilities with each reply."""
+        return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings", "activations"})
 
-    def settled(self, bases: Sequence[str]) -> dict[str, str]:
-        """Return what `adapters = "auto"` comes to for a study where a merged copy would not fit beside a base."""
+    @property
+    def chosen_parameters(self) -> tuple[str, ...]:
+        """`adapters`, chosen by memory."""
+        return ("adapters",)
+
+    def choose(self, bases: Sequence[str]) -> Mapping[str, Json]:
+        """Return `adapters = "unmerged"` for a study where a merged copy would not fit beside a base."""
         if self.adapters != "auto" or self.dtype != "float32" or self.quantization != "none":
             return {}
-        most = max((4 * resolve(base).parameters for base in bases), default=0)
-        have = memory(self.device)
-        if 2 * most <= ROOM * have:
+        largest = max((4 * resolve(base).parameters for base in bases), default=0)
+        available = memory(self.device)
+        if 2 * largest <= ROOM * available:
             return {}
-        log.warning("adapters are not merged: two copies of the base, %.1f GB, in %.1f GB", 2 * most / 1e9, have / 1e9)
+        log.warning(
+            "adapters are not merged: two copies of the base, %.1f GB, in %.1f GB", 2 * largest / 1e9, available / 1e9
+        )
         return {"adapters": "unmerged"}
 
     @contextmanager
     def open(self, base: str) -> Iterator[TransformersSession]:
-        """Load the base (a folder or a hub name) and give the session; the memory is free again afterwards.
+        """Load the base (a folder or a hub name) and yield the session; its memory is released afterwards.
 
         Raises ModelError, before any weights load, for a base that cannot be used.
         """
         reference = resolve(base)
         if reference.kind != "full":
             raise ModelError(f"{base} is an adapter: the base must be a full model")
-        with suited_threads(reference):
+        with few_threads(reference):
             session = TransformersSession(self, reference)
             try:
                 yield session
@@ -120,7 +143,7 @@ class Transformers:
 PLUGIN = Transformers
 
 
-class TransformersSession:
+class TransformersSession(Session):
     """A loaded base, answering as itself or as one of its checkpoints."""
 
     def __init__(self, backend: Transformers, base: ModelRef) -> None:
@@ -141,7 +164,7 @@ class TransformersSession:
 
     def _load(self, reference: ModelRef) -> Any:
         own = self._backend
-        return load_model(reference, own.dtype, own.device, packed=own.quantization != "none")
+        return load_model(reference, own.dtype, own.device, nf4=own.quantization != "none")
 
     def _reset(self) -> None:
         self._key: object = None
@@ -149,22 +172,32 @@ class TransformersSession:
         self._ref = self._base_ref
         self._own_tokenizer: Any = None
         self._attached: Any = None
-        self._proof = Proof(self._base_ref.name, 0.0, 0.0, 0, self._stated("base"))
+        self._proof = self._conditions(Proof(self._base_ref.name, 0.0, 0.0, 0), "base")
 
-    def _stated(self, how: str) -> str:
-        packed = ", base in nf4" if self._backend.quantization == "nf4" else ""
-        return f"{how}{packed}, {self._backend.dtype} on {self._base.device.type}, {self._slots} in flight"
+    def _conditions(self, proof: Proof, model: str, adapters: Literal["", "merged", "unmerged"] = "") -> Proof:
+        """Return the proof with the conditions under which the model answers; `model` names it in the sentence."""
+        own, device = self._backend, self._base.device.type
+        base = ", base in nf4" if own.quantization == "nf4" else ""
+        return replace(
+            proof,
+            how=f"{model}{base}, {own.dtype} on {device}, {self._slots} in flight",
+            device=device,
+            precision=own.dtype,
+            quantization=own.quantization,
+            adapters=adapters,
+            batch_size=self._slots,
+        )
 
     def close(self) -> None:
-        """Let go of the weights."""
+        """Release the weights."""
         self._base = self._model = self._attached = None
 
     def use(self, checkpoint: Path | None) -> Proof:
         """Switch to a checkpoint (None: the base itself) and prove from logits that it answers.
 
         The proof: on probe prompts the logits differ from the base's, and agree with a forward pass to which the files
-        were applied by hand. A full model whose weights equal the base's is the base: no change is
-        expected of it. A checkpoint that is in use already is kept.
+        were applied by hand. A full model whose weights equal the base's is the base: no change is expected of it. A
+        checkpoint that is already in use stays.
         Raises AdapterNotAppliedError, ModelError as in `Session.use`.
         """
         if checkpoint is None:
@@ -182,28 +215,23 @@ class TransformersSession:
             self._key, self._ref, self._proof = key, reference, proof
         return self._proof
 
-    def respond(
-        self, requests: Sequence[Request], *, system: str | None, template: Literal["base", "own"]
-    ) -> Iterator[Reply]:
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
         """Answer each request once; longest prompts first, each reply as soon as its row is finished.
 
         `template` says whose chat template writes the prompt: the base's, or the checkpoint's own where it has one. The
         text becomes tokens by the tokenizer that the model was tuned with. A request that fails, or whose prompt leaves
         no room in the model's context, gives a reply with its error; the others go on.
         """
-        if template not in ("base", "own"):
-            raise ModelError(f"template = {template!r} (known: base, own)")
-        own = self._own_tokenizer or self._base_tokenizer
-        writer = own if template == "own" else self._base_tokenizer
-        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        writer, own = self._tokenizers(template)
+        context = self._context()
         ready: list[tuple[Request, list[int]]] = []
-        seen: dict[str, list[int] | str] = {}
+        prompts: dict[str, list[int] | str] = {}
         for request in requests:
-            if request.prompt.id not in seen:
-                seen[request.prompt.id] = prompt_ids(writer, own, request.prompt.messages, system, context)
-            ids = seen[request.prompt.id]
+            if request.prompt.id not in prompts:
+                prompts[request.prompt.id] = prompt_ids(writer, own, request.prompt.messages, system, context)
+            ids = prompts[request.prompt.id]
             if isinstance(ids, str):
-                yield failed(request, system, ids)
+                yield _failure(request, system, ids)
             else:
                 ready.append((request, ids))
         ready.sort(key=lambda item: -len(item[1]))
@@ -211,37 +239,60 @@ class TransformersSession:
         yield from self._answer(ready, own, stop, system, context, self._slots)
 
     def score(
-        self, conversations: Sequence[Conversation], *, template: Literal["base", "own"], max_length: int
-    ) -> list[TextScore]:
-        """Return how probable the model in use finds the conversations' answers, by the tokens that tuning reads.
+        self, conversations: Sequence[Conversation], *, template: Template, max_length: int
+    ) -> Sequence[TextScore]:
+        """Return how probable the model in use finds the conversations' answers, over the tokens that tuning reads.
 
         `template` `own` takes the checkpoint's own tokenizer and chat template where it has one.
         """
-        tokenizer = self._own_tokenizer if template == "own" and self._own_tokenizer else self._base_tokenizer
-        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        writer, _ = self._tokenizers(template)
+        context = self._context()
         length = min(max_length, context) if context else max_length
-        return score_texts(self._model, tokenizer, conversations, length, self._slots)
+        return score_texts(self._model, writer, conversations, length, self._slots)
 
     def beginnings(
-        self, asked: Sequence[Beginnings], *, system: str | None, template: Literal["base", "own"]
-    ) -> list[BeginningScore]:
+        self, items: Sequence[Beginnings], *, system: str | None, template: Template
+    ) -> Sequence[BeginningScore]:
         """Return how probable the texts are as the beginnings of the answers; templates as in `respond`."""
+        writer, own = self._tokenizers(template)
+        pad = own.pad_token_id or 0
+        return score_beginnings(self._model, writer, own, items, system, self._context(), pad, self._slots)
+
+    def activations(self, prompts: Sequence[Prompt], *, system: str | None, template: Template) -> NDArray[np.float32]:
+        """Return the residual stream at the last prompt token, as `Session.activations`: one pass per prompt."""
+        writer, own = self._tokenizers(template)
+        context = self._context()
+        rows: list[list[int]] = []
+        for prompt in prompts:
+            ids = prompt_ids(writer, own, prompt.messages, system, context)
+            if isinstance(ids, str):
+                raise ModelError(f"prompt '{prompt.id}': {ids}")
+            rows.append(ids)
+        return last_token_activations(self._model, rows)
+
+    def _tokenizers(self, template: Template) -> tuple[Any, Any]:
+        """Return the tokenizer whose chat template writes the text, and the one that turns it into tokens."""
+        if template not in ("base", "own"):
+            raise ModelError(f"template = {template!r} (known: base, own)")
         own = self._own_tokenizer or self._base_tokenizer
-        writer = own if template == "own" else self._base_tokenizer
-        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        return score_beginnings(self._model, writer, own, asked, system, context, own.pad_token_id or 0, self._slots)
+        return (own if template == "own" else self._base_tokenizer), own
+
+    def _context(self) -> int | None:
+        """Return how many tokens the model in use can read; None where it does not say."""
+        limit: int | None = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        return limit
 
     def _answer(
         self,
-        asked: Sequence[tuple[Request, list[int]]],
+        requests: Sequence[tuple[Request, list[int]]],
         tokenizer: Any,
         stop: frozenset[int],
         system: str | None,
         context: int | None,
         slots: int,
     ) -> Iterator[Reply]:
-        """Answer requests in the order given, `slots` at once; what failed is halved, until what fails stands alone."""
-        todo = [(asked, slots)]
+        """Answer requests in order, `slots` at once; a batch that fails is halved until one request is left."""
+        todo = [(requests, slots)]
         while todo:
             group, slots = todo.pop()
             rows = [
@@ -253,19 +304,19 @@ class TransformersSession:
             try:
                 for decoded in decode(self._model, rows, tokenizer.pad_token_id or 0, stop, slots):
                     done.add(decoded.row)
-                    yield reply(*group[decoded.row], decoded, tokenizer, system)
+                    yield _reply(*group[decoded.row], decoded, tokenizer, system)
             except Exception as error:  # noqa: BLE001 - one request must not take the others with it
                 why = f"{type(error).__name__}: {first_line(error)}"
                 if isinstance(error, MemoryError) or "memory" in str(error).lower():
                     smaller = max(1, slots // 2)
-            # Only here is the error gone, and with its frames the keys and values that the failed batch held.
-            left = [item for at, item in enumerate(group) if at not in done] if why else []
-            # Rows enter in order, so what was in flight stands first.
-            flying, rest = left[:slots], left[slots:]
-            if rest:
-                todo.append((rest, smaller))
+            # Only here is the error released, and with its frames the keys and values that the failed batch held.
+            remaining = [item for row, item in enumerate(group) if row not in done] if why else []
+            # Rows enter in order, so those that were in flight come first.
+            flying, waiting = remaining[:slots], remaining[slots:]
+            if waiting:
+                todo.append((waiting, smaller))
             if len(flying) == 1:
-                yield failed(flying[0][0], system, why, flying[0][1])
+                yield _failure(flying[0][0], system, why, flying[0][1])
             elif flying:
                 log.info("a batch of %d failed (%s): halved", len(flying), why.partition(":")[0])
                 middle = (len(flying) + 1) // 2
@@ -279,30 +330,29 @@ class TransformersSession:
         self._reset()
 
     def _use_adapter(self, reference: ModelRef) -> Proof:
-        direct = by_hand(self._base, reference)
-        moved = direct.moved
-        if moved == 0:
+        update = manual_update(self._base, reference)
+        if update.moved == 0:
             raise AdapterNotAppliedError(f"{reference.name}: the adapter is zero (B A = 0): nothing was tuned into it")
-        expected = logits(self._base, self._probes, direct.weights, direct.added)
+        expected = logits(self._base, self._probes, update.weights, update.added)
         how = self._backend.adapters
         if how == "auto":
-            tied = any("embed" in name or "lm_head" in name for name in (*direct.weights, *direct.added))
+            tied = any("embed" in name or "lm_head" in name for name in (*update.weights, *update.added))
             exact = self._backend.dtype == "float32" and self._backend.quantization == "none"
             how = "merged" if exact and not tied else "unmerged"
         self._model = self._attach(reference, merged=how == "merged")
-        return self._prove(reference, expected, moved, how=f"adapter {how}")
+        return self._conditions(self._prove(reference, expected, update.moved), f"adapter {how}", how)
 
     def _attach(self, reference: ModelRef, *, merged: bool) -> Any:
         """Attach an adapter by PEFT: to a copy of the base and merged there, or beside the base's own weights."""
         from peft import PeftModel
 
-        # Whole tensors in an adapter's files would overwrite the base's own.
+        # Whole tensors in an adapter's files would overwrite the base's own: such an adapter needs a copy of the base.
         own = not merged and all("lora_" in key for key in shapes_of(reference.files))
         try:
             with quiet():
                 tuned = PeftModel.from_pretrained(self._base if own else copy.deepcopy(self._base), str(reference.path))
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            if own:  # layers of PEFT may have stayed in it
+            if own:  # layers of PEFT may remain in the base
                 self._base = self._model = None
                 self._base = self._model = self._load(self._base_ref)
             raise ModelError(f"{reference.name}: PEFT cannot apply it: {first_line(error)}") from None
@@ -311,40 +361,72 @@ class TransformersSession:
 
     def _use_full(self, reference: ModelRef) -> Proof:
         if reference.weights_hash == self._base_ref.weights_hash:
-            return Proof(reference.name, 0.0, 0.0, 0)
+            return replace(self._conditions(Proof(reference.name, 0.0, 0.0, 0), "full model"), how="")
         self._model = self._load(reference)
         own = dict(self._model.named_parameters(remove_duplicate=False))
         base = dict(self._base.named_parameters(remove_duplicate=False))
         moved = 0
-        other: dict[str, Any] = {}
+        different: dict[str, Any] = {}
         for key, value in tensors_of(reference.files):
             if key not in own:
                 continue
-            value = as_held(value, own[key])
-            if not value.equal(plain(own[key])):
-                other[key] = partial(value.clone)
-            same_shape = key in base and shape(base[key]) == tuple(value.shape)
-            moved += int((value != plain(base[key])).sum()) if same_shape else value.numel()
-        vocabulary = min(self._base.get_input_embeddings().weight.shape[0], *_rows(self._model))
+            value = rounded_like(value, own[key])
+            if not value.equal(dequantized(own[key])):
+                different[key] = partial(value.clone)
+            same_shape = key in base and matrix_shape(base[key]) == tuple(value.shape)
+            moved += int((value != dequantized(base[key])).sum()) if same_shape else value.numel()
+        vocabulary = min(self._base.get_input_embeddings().weight.shape[0], *_vocabulary_rows(self._model))
         probes = [[id_ % vocabulary for id_ in probe] for probe in self._probes]
         # Where every weight is the file's, a pass with the file's weights is this model's own.
-        expected = logits(self._model, probes, other) if other else None
-        return self._prove(reference, expected, moved, probes)
+        expected = logits(self._model, probes, different) if different else None
+        return self._conditions(self._prove(reference, expected, moved, probes), "full model")
 
     def _prove(
-        self, reference: ModelRef, expected: Any, moved: int, probes: Sequence[Sequence[int]] | None = None,
-        how: str = "full model",
-    ) -> Proof:  # fmt: skip
-        got = logits(self._model, probes or self._probes)
-        expected = got if expected is None else expected
-        change, apart, wrong = compared(got, expected, self._base_logits, moved, TOLERANCE[self._backend.dtype])
-        if wrong:
+        self, reference: ModelRef, expected: Any, moved: int, probes: Sequence[Sequence[int]] | None = None
+    ) -> Proof:
+        actual = logits(self._model, probes or self._probes)
+        expected = actual if expected is None else expected
+        result = compare(actual, expected, self._base_logits, moved, TOLERANCE[self._backend.dtype])
+        if result.fault:
             self._leave()
-            raise AdapterNotAppliedError(f"{reference.name}: not applied: {wrong}; {moved:,} weights should have moved")
-        return Proof(reference.name, change, apart, moved, self._stated(how))
+            raise AdapterNotAppliedError(
+                f"{reference.name}: not applied: {result.fault}; {moved:,} weights should have moved"
+            )
+        return Proof(reference.name, result.change, result.error, moved)
 
 
-def _rows(model: Any) -> tuple[int, int]:
+def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, system: str | None) -> Reply:
+    if decoded.finish == "error":
+        return _failure(request, system, NOT_NUMBERS, ids)
+    tokens = decoded.tokens[:-1] if decoded.finish == "stop" else decoded.tokens
+    return Reply(
+        request.prompt.id,
+        request.temperature,
+        request.sample,
+        tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+        decoded.finish,
+        len(decoded.tokens),
+        message_hash(request.prompt.messages, system),
+        digest(ids),
+        prompt_tokens=len(ids),
+    )
+
+
+def _failure(request: Request, system: str | None, why: str, ids: list[int] | None = None) -> Reply:
+    return Reply(
+        request.prompt.id,
+        request.temperature,
+        request.sample,
+        "",
+        "error",
+        None,
+        message_hash(request.prompt.messages, system),
+        digest(ids) if ids is not None else None,
+        why,
+    )
+
+
+def _vocabulary_rows(model: Any) -> tuple[int, int]:
     """Return the rows of the input and output embeddings."""
     rows, out = int(model.get_input_embeddings().weight.shape[0]), model.get_output_embeddings()
     return rows, int(out.weight.shape[0]) if out is not None else rows

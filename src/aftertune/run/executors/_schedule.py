@@ -1,4 +1,4 @@
-"""Which jobs may run now: what every executor does the same way."""
+"""The schedule of jobs, which all executors share: which may run now, and in which order."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from aftertune.run.job import Job
 
 
 class Schedule:
-    """Cells in an order that respects `after`; ids that are not among them count as complete.
+    """Jobs in an order that respects `after`; ids that are not among them count as complete.
 
     The first of each kind of job comes before the others of any kind, so that how long each kind takes is soon known;
-    then the dearest. Every job is waiting, running, or gone (done, failed, or after one that failed).
+    then the most expensive. Every job is waiting, running, or gone (done, failed, or after one that failed).
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -35,7 +35,7 @@ class Schedule:
         return len(self._open)
 
     def ready(self) -> list[Job]:
-        """Return the jobs whose needs are complete, best first."""
+        """Return the jobs whose predecessors are complete, best first."""
         first: dict[tuple[str, str], str] = {}
         for job in self._ready.values():
             if (job.kind, job.alike) not in self._begun:
@@ -63,7 +63,7 @@ class Schedule:
         self._waiting[job.id] = self._ready[job.id] = self._running.pop(job.id)
 
     def fail(self, job: Job) -> None:
-        """Give a running job up, and every job that needs it."""
+        """Give up a running job, and every job that needs it."""
         del self._running[job.id]
         gone, rest = {job.id}, [job.id]
         while rest:
@@ -75,14 +75,14 @@ class Schedule:
         self._open -= gone
 
     def _check(self) -> None:
-        seen: set[str] = set()
-        left = dict(self._waiting)
-        while left:
+        ordered: set[str] = set()
+        rest = dict(self._waiting)
+        while rest:
             ready = [
-                job for job in left.values() if all(need in seen or need not in self._waiting for need in job.after)
+                job for job in rest.values() if all(need in ordered or need not in self._waiting for need in job.after)
             ]
             if not ready:
-                raise UsageError(f"jobs wait for each other in a circle: {', '.join(sorted(left))}")
+                raise UsageError(f"jobs wait for each other in a circle: {', '.join(sorted(rest))}")
             for job in ready:
-                seen.add(job.id)
-                del left[job.id]
+                ordered.add(job.id)
+                del rest[job.id]

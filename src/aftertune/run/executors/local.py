@@ -13,37 +13,44 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from aftertune.errors import AftertuneError
 from aftertune.hardware import cores
+from aftertune.plugins import Card
+from aftertune.run.executor import Executor, Work
 from aftertune.run.executors._schedule import Schedule
 from aftertune.run.job import Job
 
-Work = Callable[[Job], None]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 DEATHS = 2
-"""Deaths of processes that a run survives: the third is no accident."""
+"""Deaths of processes that a run survives; it ends at the next one."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Local:
-    """The cores and GPUs of this machine.
+class Local(Executor):
+    """Runs jobs on the cores and GPUs of this machine."""
 
-    Source: Python's process pool. A small model runs fastest with one thread per process, several processes at once;
-    a model that wants all cores for itself takes `workers = 1`. Where there are GPUs, tuning, asking and scoring run
-    in one process per GPU, which sees that GPU only, and the rest beside them on the cores. Known weakness: a model
-    that needs several GPUs takes `gpus = 0` and sees them all. A process that dies is replaced, twice.
-    """
+    card: ClassVar[Card] = Card(
+        about=(
+            "The cores and GPUs of this machine, in processes. A small model runs fastest with one thread per process "
+            "and several processes at once; a model that should have all cores takes `workers = 1`. Where there are "
+            "GPUs, jobs that run a model go to one process per GPU, which sees that GPU only, and the rest run beside "
+            "them on the cores. A process that dies is replaced, twice."
+        ),
+        source="Python's process pool",
+        licence="part of aftertune",
+        weaknesses="A model that needs several GPUs takes `gpus = 0` and sees them all.",
+    )
 
     workers: int = 0
     """Processes at once on the cores; 0 takes one per core that this process may use."""
     gpus: int = -1
     """GPUs to use, one process each; -1 takes all that this process may use, 0 gives no process a GPU of its own."""
-    version: str = field(default="2", init=False)
+    version = "2"
 
     def __post_init__(self) -> None:
         if self.workers < 0:
@@ -57,7 +64,7 @@ class Local:
         return self.workers or cores()
 
     def run(self, jobs: Sequence[Job], work: Work, done: Callable[[Job], None]) -> None:
-        """Run every job once those in its `after` are complete, the dearest first.
+        """Run every job once those in its `after` are complete, the most expensive first.
 
         Raises the first error once all that could run has run; AftertuneError where worker processes died three times.
         """
@@ -73,14 +80,14 @@ class Local:
 
 def visible_gpus() -> list[str]:
     """Return the ids of the NVIDIA GPUs that this process may use; the driver is asked, no library is loaded."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [part.strip() for part in named.split(",") if part.strip() and part.strip() != "-1"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [part.strip() for part in visible.split(",") if part.strip() and part.strip() != "-1"]
     try:
-        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    lines = [line for line in found.stdout.splitlines() if line.startswith("GPU ")] if found.returncode == 0 else []
+    lines = [line for line in answer.stdout.splitlines() if line.startswith("GPU ")] if answer.returncode == 0 else []
     return [str(index) for index, _ in enumerate(lines)]
 
 
@@ -113,7 +120,7 @@ class _Pool:
         self._processes.shutdown(wait=not now, cancel_futures=now)
 
     def again(self) -> None:
-        """Go on with new processes after one has died, on the cores with one less: memory is the likeliest reason."""
+        """Continue with new processes after one has died, one fewer on the cores: memory is the likeliest reason."""
         self._processes.shutdown()  # the others have been ended by now
         self.size = self.size if self._devices else max(1, self.size - 1)
         self.start()
@@ -137,7 +144,7 @@ class _Pools:
                 self._submit(schedule, work, running)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in sorted(finished, key=lambda one: isinstance(one.exception(), BrokenProcessPool)):
-                    if future not in running:  # went with a pool that another one's death broke
+                    if future not in running:  # cancelled with a pool that another death broke
                         continue
                     error = future.exception()
                     if isinstance(error, BrokenProcessPool):
@@ -153,7 +160,7 @@ class _Pools:
                     failed = failed or error
                     schedule.fail(job)
         except BaseException:
-            # Ctrl-C or a dead worker: what is in flight is lost and will be done again; what was flushed is kept.
+            # Ctrl-C or a dead worker: jobs in flight are lost and will be run again; what they flushed is kept.
             for pool in pools:
                 pool.end(now=True)
             raise
@@ -163,7 +170,7 @@ class _Pools:
             raise failed
 
     def _died(self, pool: _Pool, schedule: Schedule, running: dict[Future[None], Job]) -> None:
-        """Do again what a pool had in flight when one of its processes died. Raises AftertuneError the third time."""
+        """Queue the jobs of a pool again when one of its processes died. Raises AftertuneError the third time."""
         lost = {future: job for future, job in running.items() if self._pool(job) is pool}
         names = ", ".join(f"'{job.label or job.id}'" for job in lost.values())
         self._deaths += 1
@@ -214,7 +221,9 @@ def _set_up(threads: int, parent: int, devices: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()  # before torch is loaded, which reads it once
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.dup2(2, 1)  # what a library prints in a worker is no result of the command
-    from tqdm import tqdm  # others show bars by it; its lock would be a semaphore of the system, left by a stop
+    from tqdm import (
+        tqdm,
+    )  # libraries show bars with it; its default lock is a system semaphore, which a kill would leak
 
     tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means

@@ -9,37 +9,45 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, ClassVar
 
 from aftertune.errors import AftertuneError, UsageError
+from aftertune.plugins import Card
+from aftertune.run.executor import Executor, Work
 from aftertune.run.executors._schedule import Schedule
 from aftertune.run.job import Job
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[Job], None]
 _MUST_AGREE = ("aftertune", "torch", "transformers", "peft", "numpy")
-"""Packages that decide what a job comes to: a node with others would mix two programs in one run."""
+"""Packages that decide a job's result: a node with other versions would mix two programs in one run."""
 _PATIENCE = 30.0
-"""Seconds without a free node after which that is said."""
+"""Seconds without a free node before a warning."""
 _POLL = 5.0
 """Seconds between two looks at the cluster while nothing ends."""
 
 
 @dataclass(frozen=True)
-class Ray:
-    """A Ray cluster.
+class Ray(Executor):
+    """Runs jobs on a Ray cluster."""
 
-    Cells go to long-lived actors, so that a base stays loaded from one job to the next; an actor that runs models has
-    GPUs of its own where the cluster has any. A node that is lost costs what was in flight there: its jobs go to
-    others and continue from their journals. Nodes that join later are used. The run folder must be the same path on
-    every node, aftertune and what decides its results the same versions, and both are checked.
-
-    Source: Ray (Apache-2.0), https://docs.ray.io. Known weakness: a node that is cut off but alive goes on with its
-    job until it notices; its writes are refused once the job has begun anew elsewhere.
-    """
+    card: ClassVar[Card] = Card(
+        about=(
+            "A Ray cluster. Jobs go to long-lived actors, so that a base stays loaded from one job to the next; an "
+            "actor that runs models has GPUs of its own where the cluster has any. Losing a node costs what was in "
+            "flight there: its jobs go to others and continue from their journals. Nodes that join later are used. The "
+            "run folder must have the same path on every node, and aftertune and the packages that decide its results "
+            "the same versions; both are checked."
+        ),
+        source="Ray, https://docs.ray.io",
+        licence="Apache-2.0",
+        weaknesses=(
+            "A node that is cut off but alive continues its job until it notices; its writes are refused once the job "
+            "has begun anew elsewhere."
+        ),
+    )
 
     address: str = ""
     """Of the cluster, as `ray.init` takes it; empty takes RAY_ADDRESS, else the cluster that this node belongs to, else
@@ -54,7 +62,6 @@ class Ray:
     """Actors at once; 0 takes what the cluster has room for."""
     retries: int = 3
     """How often a job begins again after its node or process was lost."""
-    version: str = field(default="1", init=False)
 
     def __post_init__(self) -> None:
         for name in ("gpus", "memory_gib", "actors", "retries"):
@@ -64,7 +71,7 @@ class Ray:
             raise ValueError(f"cpus = {self.cpus}: must be above 0")
 
     def run(self, jobs: Sequence[Job], work: Work, done: Callable[[Job], None]) -> None:
-        """Run every job once those in its `after` are complete, the dearest first.
+        """Run every job once those in its `after` are complete, the most expensive first.
 
         Raises the first error once all that could run has run; UsageError where no cluster answers or a node has
         other versions; AftertuneError where a job lost its node more than `retries` times.
@@ -78,14 +85,14 @@ class Ray:
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """Give the `ray` module, connected; what was not connected before is disconnected afterwards."""
+    """Yield the `ray` module, connected; a connection that is made here is closed afterwards."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
     ours = not ray.is_initialized()
     if ours:
-        _knock(address or os.environ.get("RAY_ADDRESS", ""))
+        _check_reachable(address or os.environ.get("RAY_ADDRESS", ""))
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             ray.init(address=address or None, **options)
@@ -100,7 +107,7 @@ def _connected(address: str) -> Iterator[Any]:
             ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise UsageError where nobody listens: Ray itself would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
@@ -115,20 +122,20 @@ def _knock(address: str) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _MUST_AGREE:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "none"
-    return found
+            versions[name] = "none"
+    return versions
 
 
 class _Actor:
-    """Lives on a node and does one job after another."""
+    """Lives on a node and runs one job after another."""
 
     def __init__(self, work: Work) -> None:
-        # What `executors/local.py` gives its processes: many small processes, one pool of threads each.
+        # As in `executors/local.py`: many small processes, each with a pool of threads.
         for name, value in (
             ("OMP_WAIT_POLICY", "PASSIVE"),
             ("GOMP_SPINCOUNT", "0"),
@@ -142,7 +149,7 @@ class _Actor:
         return _versions()
 
     def do(self, job: Job) -> None:
-        """Do a job."""
+        """Run a job."""
         self._work(job)
 
 
@@ -153,13 +160,13 @@ class _Member:
     handle: Any
     accelerated: bool
     hello: Any
-    """Reference to its versions: until they are here it has no node yet."""
+    """Reference to its versions: until they arrive it has no node yet."""
     job: Job | None = None
     ready: bool = False
 
 
 class _Crew:
-    """The actors of one run, and who does what."""
+    """The actors of one run and their jobs."""
 
     def __init__(self, options: Ray, ray: Any, work: Work) -> None:
         self._options, self._ray, self._work = options, ray, work
@@ -182,23 +189,23 @@ class _Crew:
 
     def _room(self) -> tuple[int, int]:
         """Return how many actors with and without a GPU the cluster has room for."""
-        found: Mapping[str, float] = self._ray.cluster_resources()
+        resources: Mapping[str, float] = self._ray.cluster_resources()
         options = self._options
-        with_gpu = int(found.get("GPU", 0.0) / options.gpus) if options.gpus else 0
-        with_gpu = min(with_gpu, int(found.get("CPU", 0.0) / options.cpus))
-        without = int(found.get("CPU", 0.0) / options.cpus) - with_gpu
-        most = options.actors or with_gpu + without
-        return min(with_gpu, most), max(0, min(without, most - with_gpu))
+        with_gpu = int(resources.get("GPU", 0.0) / options.gpus) if options.gpus else 0
+        with_gpu = min(with_gpu, int(resources.get("CPU", 0.0) / options.cpus))
+        without = int(resources.get("CPU", 0.0) / options.cpus) - with_gpu
+        limit = options.actors or with_gpu + without
+        return min(with_gpu, limit), max(0, min(without, limit - with_gpu))
 
     def _hire(self, schedule: Schedule) -> None:
         with_gpu, without = self._room()
         ready = schedule.ready()
-        for accelerated, most in ((True, with_gpu), (False, without)):
-            # Where actors with GPUs take every CPU, they do what needs no GPU as well.
-            wanted = sum(1 for c in ready if (self._accelerated(c, with_gpu) or not without) == accelerated)
+        for accelerated, limit in ((True, with_gpu), (False, without)):
+            # Where actors with GPUs take every CPU, they run the jobs that need no GPU as well.
+            useful = sum(1 for job in ready if (self._accelerated(job, with_gpu) or not without) == accelerated)
             have = [member for member in self._members if member.accelerated == accelerated]
             free = sum(1 for member in have if member.job is None)
-            for _ in range(min(most - len(have), wanted - free)):
+            for _ in range(min(limit - len(have), useful - free)):
                 self._members.append(self._start(accelerated))
 
     def _start(self, accelerated: bool) -> _Member:
@@ -218,15 +225,15 @@ class _Crew:
         with_gpu = sum(1 for member in self._members if member.accelerated)
         alone = not any(member.ready and not member.accelerated for member in self._members)
         for job in schedule.ready():
-            wanted = self._accelerated(job, with_gpu)
-            free = [m for m in self._members if m.ready and m.job is None and (m.accelerated == wanted or alone)]
+            gpu = self._accelerated(job, with_gpu)
+            free = [m for m in self._members if m.ready and m.job is None and (m.accelerated == gpu or alone)]
             if free:
                 schedule.begin(job)
                 free[0].job = job
                 free[0].hello = free[0].handle.do.remote(job)
 
     def _wait(self, schedule: Schedule, done: Callable[[Job], None]) -> None:
-        """Take in what has ended since, or wait a moment."""
+        """Handle the jobs that have ended, or wait a moment."""
         pending = {m.hello: m for m in self._members if m.job is not None or not m.ready}
         if pending:
             finished, _ = self._ray.wait(list(pending), num_returns=1, timeout=_POLL)
@@ -240,8 +247,10 @@ class _Crew:
             log.warning(
                 "no node has room for an actor of %g CPUs (the cluster has %g CPUs and %g GPUs in all, others may hold "
                 "them): waiting for one; Ctrl-C and smaller cpus, gpus or memory_gib go on in the same run folder",
-                self._options.cpus, has.get("CPU", 0.0), has.get("GPU", 0.0),
-            )  # fmt: skip
+                self._options.cpus,
+                has.get("CPU", 0.0),
+                has.get("GPU", 0.0),
+            )
             self._idle_since = time.monotonic()
         for reference in finished:
             self._take(pending[reference], reference, schedule, done)
@@ -251,7 +260,7 @@ class _Crew:
         try:
             answer = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
-            # The job's own error, as raised there; what it is not made for crossing over comes as text.
+            # The job's own error, as raised there; one that cannot be pickled comes as text.
             cause = error.cause if isinstance(getattr(error, "cause", None), Exception) else None
             member.job = None
             if job is None:
@@ -297,7 +306,7 @@ class _Crew:
 
 
 def _line(error: Exception) -> str:
-    """Return an error's first line that says something, cut."""
+    """Return an error's first line that is not blank, cut to 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]
 

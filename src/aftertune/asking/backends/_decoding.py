@@ -1,6 +1,6 @@
 """The decoding strategy: prompts in, each row's new tokens out as soon as the row is finished.
 
-Everything about how tokens are picked and rows are scheduled is in `decode`, so that it can be replaced whole.
+Rows leave a batch when they end, others enter it, and what prompts share at their beginning is computed once.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from aftertune.asking.backends._cache import empty, is_plain, join, select, trim, turning_point
 
 WORTH_SHARING = 16
 """Tokens that prompts must share at their beginning for it to be computed once."""
@@ -32,12 +30,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What became of one row."""
+    """The result of one row."""
 
     row: int
     """Its index in the batch."""
     tokens: list[int]
-    """New tokens, the one that stopped it included."""
+    """New tokens, including the one that ended it."""
     finish: Literal["stop", "length", "error"]
 
 
@@ -51,11 +49,11 @@ def decode(
     from the row's own generator, so that a draw depends neither on the other rows nor on the device. (Gumbel noise per
     vocabulary entry does the same at twice the cost of the whole step.)
 
-    Rows begin in the order given, and those that have ended leave once they are half of the batch. The next rows enter
+    Rows begin in the given order, and those that have ended leave once they are half of the batch. The next rows enter
     when at most `refill` of the slots are taken; by default .75 on an accelerator, where a step costs the same for one
     row as for all, and 0 on a CPU, where moving keys and values about costs more than fuller steps save (measured:
-    a fifth). What rows that enter together share at their beginning, and prompts that are the same, go through the
-    model once.
+    a fifth). The beginning shared by rows that enter together, and prompts that are the same, go through the model
+    once.
     """
     if not rows:
         return
@@ -67,8 +65,8 @@ def decode(
         for at in range(0, len(rows), slots):
             yield from _run(batch, rows, list(range(at, min(at + slots, len(rows)))), [], stop, slots, refill)
         return
-    most = turning_point(model.config.get_text_config(decoder=True))
-    alone = [at for at, row in enumerate(rows) if most is not None and len(row.ids) + row.limit > most]
+    longest = _longrope_switch(model.config.get_text_config(decoder=True))
+    alone = [at for at, row in enumerate(rows) if longest is not None and len(row.ids) + row.limit > longest]
     order = sorted(set(range(len(rows))) - set(alone))
     if order:
         yield from _run(batch, rows, order[:slots], order[slots:], stop, slots, refill)
@@ -88,20 +86,20 @@ def _run(
     draws: dict[int, Iterator[float]] = {}
     tokens: dict[int, list[int]] = {}
 
-    def enter(wanted: Sequence[int]) -> None:
-        for row in wanted:
+    def enter(new: Sequence[int]) -> None:
+        for row in new:
             draws[row], tokens[row] = _uniforms(rows[row]), []
-        batch.enter(wanted, [rows[row].ids for row in wanted])
+        batch.enter(new, [rows[row].ids for row in new])
 
     enter(first)
     waiting = list(reversed(waiting))
     while True:
         active, ended = batch.rows, batch.ended
-        heats = [0.0 if over else rows[row].temperature for row, over in zip(active, ended, strict=True)]
-        chances = [0.0 if over else next(draws[row]) for row, over in zip(active, ended, strict=True)]
-        picked, broken = _pick(batch.logits, heats, chances)
+        temperatures = [0.0 if over else rows[row].temperature for row, over in zip(active, ended, strict=True)]
+        uniforms = [0.0 if over else next(draws[row]) for row, over in zip(active, ended, strict=True)]
+        chosen, broken = _pick(batch.logits, temperatures, uniforms)
         finished: list[Decoded] = []
-        for at, (row, token, bad) in enumerate(zip(active, picked.tolist(), broken, strict=True)):
+        for at, (row, token, bad) in enumerate(zip(active, chosen.tolist(), broken, strict=True)):
             if ended[at]:
                 continue
             tokens[row].append(token)
@@ -123,20 +121,20 @@ def _run(
             return
         enters = waiting and len(active) - over <= slots * refill
         if over and (enters or 2 * over >= len(active)):
-            picked = batch.leave(picked)
+            chosen = batch.leave(chosen)
         if batch.rows:
-            batch.step(picked)
+            batch.step(chosen)
         if enters:
             enter([waiting.pop() for _ in range(min(free, len(waiting)))])
 
 
 class _Batch:
-    """The rows that are in flight: their keys and values, aligned on the right, and the logits of the last position."""
+    """The rows in flight: their keys and values, aligned on the right, and the logits of the last position."""
 
     def __init__(self, model: Any, pad: int) -> None:
         self._model, self._pad, self._device = model, pad, model.device
         config = model.config.get_text_config(decoder=True)
-        self.open_ended = is_plain(config)
+        self.open_ended = _keeps_everything(config)
         self.rows: list[int] = []
         self.ended: list[bool] = []
         self.logits: Any = None
@@ -153,40 +151,40 @@ class _Batch:
         if self.rows:
             width = max(mask.shape[1], self._mask.shape[1])
             both = [torch.nn.functional.pad(one, (width - one.shape[1], 0)) for one in (self._mask, mask)]
-            cache, mask = join([self._cache, cache]), torch.cat(both)
+            cache, mask = _join([self._cache, cache]), torch.cat(both)
             positions, logits = torch.cat([self._positions, positions]), torch.cat([self.logits, logits])
         self._cache, self._mask, self._positions, self.logits = cache, mask, positions, logits
         self.rows += rows
         self.ended += [False] * len(rows)
 
-    def leave(self, picked: Any = None) -> Any:
-        """Let the rows that have ended go, and the columns that only they needed; return what was picked for others."""
+    def leave(self, tokens: Any = None) -> Any:
+        """Remove the rows that have ended and the columns that only they needed; return the other rows' `tokens`."""
         import torch
 
-        kept = [at for at, over in enumerate(self.ended) if not over]
-        self.rows, self.ended = [self.rows[at] for at in kept], [False] * len(kept)
-        if not kept:
+        active = [at for at, over in enumerate(self.ended) if not over]
+        self.rows, self.ended = [self.rows[at] for at in active], [False] * len(active)
+        if not active:
             self._cache = self._mask = self._positions = self.logits = None
-            return picked
-        index = torch.tensor(kept, device=self._device)
-        select(self._cache, index)
+            return tokens
+        index = torch.tensor(active, device=self._device)
+        _select(self._cache, index)
         self._mask, self._positions, self.logits = self._mask[index], self._positions[index], self.logits[index]
         if self.open_ended:
             unused = int(self._mask.any(dim=0).int().argmax())
             if unused:
-                trim(self._cache, unused)
+                _trim(self._cache, unused)
                 self._mask = self._mask[:, unused:]
-        return None if picked is None else picked[index]
+        return None if tokens is None else tokens[index]
 
-    def step(self, picked: Any) -> None:
+    def step(self, tokens: Any) -> None:
         """Put one token per row (rows) through the model."""
         import torch
 
-        # A row that has ended stays where it is: beyond the model's last position there is none to look up.
+        # A row that has ended keeps its position: the model has none beyond its last one.
         going = [not over for over in self.ended]
         self._positions = self._positions + (1 if all(going) else self._positions.new_tensor(going)[:, None])
         self._mask = torch.cat([self._mask, self._mask.new_ones((len(self.rows), 1))], dim=1)
-        self.logits = self._forward(picked[:, None], self._mask, self._positions, self._cache)
+        self.logits = self._forward(tokens[:, None], self._mask, self._positions, self._cache)
 
     def _prefilled(self, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any, Any, Any]:
         """Return cache, mask (rows x columns), last position (rows x 1) and logits (rows x vocabulary) of prompts.
@@ -200,13 +198,13 @@ class _Batch:
         if not self.open_ended:
             alike = {}
         different: list[tuple[int, ...]] = list(alike) or [tuple(prompt) for prompt in prompts]
-        cache = empty(self._model.config)
+        cache = _empty_cache(self._model.config)
         head = _shared(different) if self.open_ended and len(different) > 1 else 0
         if head:
             ids = torch.tensor([different[0][:head]], device=self._device)
             steps = torch.arange(head, device=self._device)[None]
             self._forward(ids, torch.ones_like(ids), steps, cache)
-            select(cache, torch.zeros(len(different), dtype=torch.long, device=self._device))
+            _select(cache, torch.zeros(len(different), dtype=torch.long, device=self._device))
         tails = [prompt[head:] for prompt in different]
         length = max(map(len, tails))
         ids = torch.tensor([[self._pad] * (length - len(tail)) + list(tail) for tail in tails], device=self._device)
@@ -216,23 +214,27 @@ class _Batch:
         logits = self._forward(ids, mask, positions[:, head:], cache)
         last = positions[:, -1:]
         if len(different) < len(prompts):
-            places = {prompt: at for at, prompt in enumerate(different)}
-            index = torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self._device)
-            select(cache, index)
+            rows = {prompt: row for row, prompt in enumerate(different)}
+            index = torch.tensor([rows[tuple(prompt)] for prompt in prompts], device=self._device)
+            _select(cache, index)
             mask, last, logits = mask[index], last[index], logits[index]
         return cache, mask, last, logits
 
     def _forward(self, ids: Any, mask: Any, positions: Any, cache: Any) -> Any:
-        """Return the logits (rows x vocabulary, fp32) of the last position, and let the cache grow."""
+        """Return the logits (rows x vocabulary, fp32) of the last position; the cache grows by the new columns."""
         out = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
             logits_to_keep=1,
-        )  # fmt: skip
+        )
         return out.logits[:, -1].float()
 
 
 def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
-    """Return how many tokens all prompts begin with, at most one less than the shortest has, and 0 for a few.
+    """Return how many tokens all prompts begin with, at most one less than the shortest has, and 0 if too few.
 
     Two passes through the model cost more than a short beginning saves.
     """
@@ -253,21 +255,83 @@ def _uniforms(row: Row) -> Iterator[float]:
         yield from torch.rand(32, generator=generator, dtype=torch.float64).tolist()
 
 
-def _pick(logits: Any, heats: Sequence[float], draws: Sequence[float]) -> tuple[Any, list[bool]]:
+def _pick(logits: Any, temperatures: Sequence[float], uniforms: Sequence[float]) -> tuple[Any, list[bool]]:
     """Return each row's next token, and whether its logits are not numbers.
 
-    `logits`: rows x vocabulary. `heats`: temperatures. `draws`: a uniform variate in [0, 1) per row.
+    `logits`: rows x vocabulary. `uniforms`: a uniform variate in [0, 1) per row.
     """
     import torch
 
-    best, picked = logits.max(dim=-1)
-    drawn = [at for at, heat in enumerate(heats) if heat > 0]
-    if drawn:
-        index = torch.tensor(drawn, device=logits.device)
-        heat = torch.tensor([[heats[at]] for at in drawn], device=logits.device)
-        uniform = torch.tensor([[draws[at]] for at in drawn], dtype=torch.float64, device=logits.device)
+    best, tokens = logits.max(dim=-1)
+    sampled = [row for row, temperature in enumerate(temperatures) if temperature > 0]
+    if sampled:
+        index = torch.tensor(sampled, device=logits.device)
+        temperature = torch.tensor([[temperatures[row]] for row in sampled], device=logits.device)
+        uniform = torch.tensor([[uniforms[row]] for row in sampled], dtype=torch.float64, device=logits.device)
         # In double precision, so that a rounding which depends on the batch practically never crosses a border.
-        steps = torch.softmax(logits[index] / heat, dim=-1).double().cumsum(dim=-1)
+        steps = torch.softmax(logits[index] / temperature, dim=-1).double().cumsum(dim=-1)
         token = torch.searchsorted(steps, uniform * steps[:, -1:], right=True).clamp_(max=logits.shape[-1] - 1)
-        picked[index] = token[:, 0]
-    return picked, (~torch.isfinite(best)).tolist()
+        tokens[index] = token[:, 0]
+    return tokens, (~torch.isfinite(best)).tolist()
+
+
+# ---------------------------------------------------------------------------------------------- keys and values
+
+
+def _empty_cache(config: Any) -> Any:
+    """Return an empty cache for a model."""
+    from transformers import DynamicCache
+
+    return DynamicCache(config=config)
+
+
+def _keeps_everything(config: Any) -> bool:
+    """Return whether every layer keeps all keys and values: no sliding window, no recurrent state.
+
+    Only then can rows be aligned on the right and enter a batch later.
+    """
+    from transformers.cache_utils import DynamicLayer
+
+    layers = _empty_cache(config).layers
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def _longrope_switch(config: Any) -> int | None:
+    """Return the tokens beyond which the longest row of a batch decides the rotary angles of all; None for no limit.
+
+    This happens with LongRoPE (Phi-3 and 4; Ding et al. 2024, arXiv 2402.13753) as transformers computes it.
+    """
+    parameters = getattr(config, "rope_parameters", None) or {}
+    # Some models have one set per kind of layer.
+    sets = [parameters, *(value for value in parameters.values() if isinstance(value, dict))]
+    lengths = [each.get("original_max_position_embeddings") for each in sets if each.get("rope_type") == "longrope"]
+    return min((length for length in lengths if length is not None), default=None)
+
+
+def _join(caches: Sequence[Any]) -> Any:
+    """Return one cache with the rows of all, aligned on the right; new columns on the left are zero, to be masked."""
+    import torch
+    from torch.nn.functional import pad
+
+    columns = max(cache.get_seq_length() for cache in caches)
+    for index, layer in enumerate(caches[0].layers):
+        parts = [cache.layers[index] for cache in caches]
+        for name in ("keys", "values"):
+            tensors = [getattr(part, name) for part in parts]  # rows x heads x columns x width
+            padded = [pad(tensor, (0, 0, columns - tensor.shape[-2], 0)) for tensor in tensors]
+            setattr(layer, name, torch.cat(padded))
+    return caches[0]
+
+
+def _select(cache: Any, rows: Any) -> None:
+    """Keep the rows that an index (a tensor) names, in its order."""
+    for layer in cache.layers:
+        # Layers with a recurrent state would keep that of all rows.
+        recurrent = hasattr(layer, "update_recurrent_state")
+        (layer.reorder_cache if recurrent else layer.batch_select_indices)(rows)
+
+
+def _trim(cache: Any, columns: int) -> None:
+    """Drop columns on the left that no row needs."""
+    for layer in cache.layers:
+        layer.keys, layer.values = layer.keys[..., columns:, :], layer.values[..., columns:, :]

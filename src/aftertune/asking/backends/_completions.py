@@ -1,4 +1,4 @@
-"""What a server of chat completions answers, read with suspicion: whole JSON bodies and streams of events."""
+"""Chat completions as a server sends them, parsed with suspicion: whole JSON bodies and streams of events."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from aftertune.data.table_files import whole
 
 Scrub = Callable[[Any], Any]
-"""Takes out of a JSON value what must stand in no file."""
+"""Removes from a JSON value what no file may hold (an API key)."""
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
@@ -27,10 +27,10 @@ class Completion:
     """One chat completion."""
 
     model: str
-    """The model that the server says has answered; empty where it does not say."""
+    """The model that answered, by the server's account; empty where it does not say."""
     text: str
     finish: str
-    """As the server calls it; empty where it does not say."""
+    """The finish reason in the server's words; empty where it does not say."""
     fingerprint: str = ""
     prompt_tokens: int | None = None
     new_tokens: int | None = None
@@ -38,8 +38,8 @@ class Completion:
     """Log-probabilities (nats) of the first token's alternatives, by their text."""
 
 
-def read_body(text: str, scrub: Scrub = _as_it_is) -> Completion:
-    """Read the body of a reply that did not stream, once `scrub` has been over what it holds. Raises BadReplyError."""
+def read_body(text: str, scrub: Scrub = _unchanged) -> Completion:
+    """Parse the body of a reply that did not stream, after `scrub`. Raises BadReplyError."""
     body = _object(text, scrub)
     choice = _choice(body)
     message = choice.get("message")
@@ -48,10 +48,10 @@ def read_body(text: str, scrub: Scrub = _as_it_is) -> Completion:
     return _completion(body, choice, _text(message), _top(choice))
 
 
-def read_events(lines: Sequence[str], scrub: Scrub = _as_it_is) -> Completion:
-    """Read the lines of a stream of server-sent events, which must have come to its end. Raises BadReplyError.
+def read_events(lines: Sequence[str], scrub: Scrub = _unchanged) -> Completion:
+    """Parse the lines of a stream of server-sent events, which must be complete. Raises BadReplyError.
 
-    `scrub` goes over what each event holds, and over the whole text.
+    `scrub` is applied to each event, and to the whole text.
     """
     text: list[str] = []
     last: dict[str, Any] = {}
@@ -85,16 +85,16 @@ def _object(text: str, scrub: Scrub) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadReplyError("the reply is not a JSON object")
     if body.get("error"):
-        raise BadReplyError(f"the reply is an error: {said(body)}")
+        raise BadReplyError(f"the reply is an error: {error_text(body)}")
     return body
 
 
-def said(body: object) -> str:
-    """Return what an error body says, in at most 200 characters of one line."""
-    found: Any = body
-    while isinstance(found, dict):
-        found = found.get("error") or found.get("message") or found.get("detail") or ""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(found)).split())[:200]
+def error_text(body: object) -> str:
+    """Return the message of an error body, in at most 200 characters of one line."""
+    message: Any = body
+    while isinstance(message, dict):
+        message = message.get("error") or message.get("message") or message.get("detail") or ""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(message)).split())[:200]
 
 
 def _choice(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,19 +114,19 @@ def _text(message: Mapping[str, Any]) -> str:
 
 
 def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
-    """Return the first token's alternatives; None where the server shows none, or shows what is no probability."""
+    """Return the first token's alternatives; None where the server shows none, or values that are no probabilities."""
     try:
         rows = choice["logprobs"]["content"][0]["top_logprobs"]
-        found: dict[str, float] = {}
+        top: dict[str, float] = {}
         for row in rows:
             value = float(row["logprob"])
             if math.isfinite(value) and value <= 1e-6:
                 token = str(row["token"])
-                low, high = sorted((value, found.get(token, -math.inf)))
-                found[token] = high + math.log1p(math.exp(low - high))  # two tokens may have one text
+                low, high = sorted((value, top.get(token, -math.inf)))
+                top[token] = high + math.log1p(math.exp(low - high))  # two tokens may have one text
     except (KeyError, IndexError, TypeError, ValueError):
         return None
-    return found or None
+    return top or None
 
 
 def _completion(
@@ -143,6 +143,11 @@ def _completion(
         return value if isinstance(value, str) else ""
 
     return Completion(
-        word(body.get("model")), text, word(choice.get("finish_reason")), word(body.get("system_fingerprint")),
-        count("prompt_tokens"), count("completion_tokens"), top,
-    )  # fmt: skip
+        word(body.get("model")),
+        text,
+        word(choice.get("finish_reason")),
+        word(body.get("system_fingerprint")),
+        count("prompt_tokens"),
+        count("completion_tokens"),
+        top,
+    )

@@ -9,7 +9,7 @@ from aftertune.errors import AftertuneError
 from aftertune.models.chat import encode, end_of_turn, render_text
 from aftertune.records import Message
 
-_SAID = "ok"
+_ANSWER = "ok"
 
 
 def prompt_ids(
@@ -39,39 +39,44 @@ def before_answer(writer: Any) -> str:
     Mistral's is a space: there a model begins with the token ` A`, not `A`. Raises DataError for a template that
     refuses a plain chat, ModelError where there is none.
     """
-    asked = (Message("user", "hi"),)
-    opened = render_text(writer, asked, None, True)
-    answered = render_text(writer, (*asked, Message("assistant", _SAID)), None, False)
-    at = answered.find(_SAID, len(opened)) if answered.startswith(opened) else -1
-    gap = answered[len(opened) : at] if at >= 0 else ""
+    question = (Message("user", "hi"),)
+    opened = render_text(writer, question, None, True)
+    answered = render_text(writer, (*question, Message("assistant", _ANSWER)), None, False)
+    start = answered.find(_ANSWER, len(opened)) if answered.startswith(opened) else -1
+    gap = answered[len(opened) : start] if start >= 0 else ""
     return gap if not gap.strip() else ""
 
 
 def continuation_ids(
-    writer: Any, tokenizer: Any, messages: Sequence[Message], system: str | None, prompt: Sequence[int],
-    texts: Sequence[str], gap: str,
-) -> list[list[int]]:  # fmt: skip
+    writer: Any,
+    tokenizer: Any,
+    messages: Sequence[Message],
+    system: str | None,
+    prompt: Sequence[int],
+    texts: Sequence[str],
+    gap: str,
+) -> list[list[int]]:
     """Return the tokens of each text as the beginning of the answer to a prompt whose tokens are `prompt`.
 
-    They are what follows the prompt's tokens when both are encoded together; where encoding them together changes the
+    They are the tokens after the prompt's when both are encoded together; where encoding them together changes the
     prompt's own tokens, which a model never sees, the text is encoded alone.
     """
     opened = render_text(writer, messages, system, True)
-    found = []
+    continuations = []
     for text in texts:
         whole = encode(tokenizer, f"{opened}{gap}{text}")
         together = whole[: len(prompt)] == list(prompt) and len(whole) > len(prompt)
-        found.append(whole[len(prompt) :] if together else encode(tokenizer, f"{gap}{text}"))
-    return found
+        continuations.append(whole[len(prompt) :] if together else encode(tokenizer, f"{gap}{text}"))
+    return continuations
 
 
 def stop_ids(model: Any, own: Any, writer: Any) -> frozenset[int]:
     """Return the tokens that end an answer: the model's, its tokenizer's, and the template's end of turn."""
-    given = getattr(model.generation_config, "eos_token_id", None)
-    found = set(given) if isinstance(given, list) else {given}
-    found |= {own.eos_token_id, end_of_turn(own)}
+    declared = getattr(model.generation_config, "eos_token_id", None)
+    ids = set(declared) if isinstance(declared, list) else {declared}
+    ids |= {own.eos_token_id, end_of_turn(own)}
     if writer is not own:
         turn = end_of_turn(writer)
         here = None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn))
-        found.add(None if here == own.unk_token_id else here)
-    return frozenset(id_ for id_ in found if isinstance(id_, int))
+        ids.add(None if here == own.unk_token_id else here)
+    return frozenset(id_ for id_ in ids if isinstance(id_, int))

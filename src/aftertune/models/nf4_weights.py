@@ -1,7 +1,7 @@
-"""Weights in 4 bits (NF4) beside plain ones: loading them, reading them back, and putting others in their place.
+"""Weights in 4 bits (NF4) beside plain ones: loading them, reading them back, and substituting others.
 
-bitsandbytes holds such a weight as packed codes with a state beside them. Its shape, its values and what stands in for
-it are asked for here, so that the proof of application sees a 4-bit base as it sees any other.
+bitsandbytes holds such a weight as packed codes with a state beside them. Its shape, its values and what replaces it
+are read through this module, so that the proof of application sees a 4-bit base as it sees any other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from aftertune.errors import ModelError
 
 
-def config(dtype: Any) -> Any:
+def loading_config(dtype: Any) -> Any:
     """Return how transformers loads a base in NF4, its constants quantised too, with products in `dtype`.
 
     Source: Dettmers et al. 2023, arXiv 2305.14314, sections 2 and 3. Raises ModelError where bitsandbytes is missing.
@@ -24,27 +24,27 @@ def config(dtype: Any) -> Any:
 
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError("a base in 4 bits needs the package bitsandbytes: pip install 'aftertune[quantized]'")
-    hush()
+    silence()
     make: Any = BitsAndBytesConfig
     return make(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
 
 
-def hush() -> None:
+def silence() -> None:
     """Keep bitsandbytes quiet, which PEFT imports wherever it is installed.
 
-    On some CPUs it asks for a kernel from the hub and says aloud that it found none.
+    On some CPUs it asks the hub for a kernel and warns that it found none.
     """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
-def settle(model: Any, name: str) -> Any:
-    """Return the model, its 4-bit layers kept to the exact products.
+def keep_exact(model: Any, name: str) -> Any:
+    """Return the model, with its 4-bit layers held to the exact products.
 
-    On some CPUs bitsandbytes packs a layer anew at its first forward pass and rounds its constants to bfloat16 there:
-    the weights would not be those that were tuned. On every CPU it reads rows back wrongly whose length is no multiple
-    of its blocks (measured in 0.50: an error eight times that of the rounding). Raises ModelError for such a model.
+    On some CPUs bitsandbytes repacks a layer at its first forward pass and rounds its constants to bfloat16:
+    the weights would not be those that were tuned. On every CPU it misreads rows whose length is no multiple of its
+    block size (measured in 0.50: an error eight times that of the rounding). Raises ModelError for such a model.
     """
     for path, module in model.named_modules():
         if getattr(getattr(module, "weight", None), "quant_state", None) is None:
@@ -59,14 +59,14 @@ def settle(model: Any, name: str) -> Any:
     return model
 
 
-def shape(weight: Any) -> tuple[int, ...]:
+def matrix_shape(weight: Any) -> tuple[int, ...]:
     """Return the shape of the matrix that a parameter stands for."""
     state = getattr(weight, "quant_state", None)
     return tuple(weight.shape if state is None else state.shape)
 
 
-def plain(weight: Any) -> Any:
-    """Return the parameter as a tensor of its true shape, in the type of the model's products."""
+def dequantized(weight: Any) -> Any:
+    """Return the parameter as a tensor of its true shape, in the dtype of the model's products."""
     state = getattr(weight, "quant_state", None)
     if state is None:
         return weight
@@ -75,8 +75,8 @@ def plain(weight: Any) -> Any:
     return dequantize_4bit(weight.data, state)
 
 
-def as_held(value: Any, weight: Any) -> Any:
-    """Return `value` as the parameter `weight` would hold it: in its type and place, rounded to 4 bits where it is."""
+def rounded_like(value: Any, weight: Any) -> Any:
+    """Return `value` as the parameter `weight` would hold it: its dtype and device, rounded to 4 bits if it is."""
     state = getattr(weight, "quant_state", None)
     if state is None:
         return value.to(weight)
@@ -89,21 +89,21 @@ def as_held(value: Any, weight: Any) -> Any:
 
 
 @contextmanager
-def instead(model: Any, weights: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Let `weights` (parameter name -> tensor) stand in for 4-bit ones; give those that are left, for plain ones."""
+def substituted(model: Any, weights: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Replace 4-bit weights by `weights` (parameter name -> tensor) for the while; yield those meant for plain ones."""
     import torch
 
     own = dict(model.named_parameters(remove_duplicate=False))
-    left: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
     with ExitStack() as hooks:
         for name, value in weights.items():
             if getattr(own[name], "quant_state", None) is None:
-                left[name] = value
+                plain[name] = value
                 continue
 
-            def product(layer: Any, given: tuple[Any, ...], _out: Any, value: Any = value) -> Any:
-                return torch.nn.functional.linear(given[0], value.to(given[0]), layer.bias)
+            def product(layer: Any, inputs: tuple[Any, ...], _output: Any, value: Any = value) -> Any:
+                return torch.nn.functional.linear(inputs[0], value.to(inputs[0]), layer.bias)
 
             layer = model.get_submodule(name.removesuffix(".weight"))
             hooks.callback(layer.register_forward_hook(product).remove)
-        yield left
+        yield plain

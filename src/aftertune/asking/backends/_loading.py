@@ -1,4 +1,4 @@
-"""Load weights and tokenizers that `models.resolve` has checked, without a word on the terminal."""
+"""Loading of weights and tokenizers that `models.identity.resolve` has checked, with nothing on the terminal."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from aftertune import hardware
-from aftertune.errors import ModelError
-from aftertune.models import four_bits
+from aftertune.errors import ModelError, first_line
+from aftertune.models import nf4_weights
 from aftertune.models.identity import ModelRef
 
-_NEEDED = frozenset({"past_key_values", "logits_to_keep"})
-"""What decoding hands to a model."""
+_ARGUMENTS = frozenset({"past_key_values", "logits_to_keep"})
+"""Arguments that decoding passes to a model."""
 
 
-def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = False) -> Any:
+def load_model(reference: ModelRef, dtype: str, device: str, *, nf4: bool = False) -> Any:
     """Return the model in evaluation mode, without gradients; `device` `auto` is a GPU where there is one.
 
-    With `packed` its linear layers are held in NF4 (the output layer is not), and `dtype` is that of the rest.
-    Raises ModelError where there is no such device, where transformers cannot load it, or would have to invent weights
-    that its files do not hold.
+    With `nf4` its linear layers are held in 4 bits (the output layer is not), and `dtype` is that of the rest.
+    Raises ModelError where there is no such device, where transformers cannot load it, or would have to initialise
+    weights that its files do not hold.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -35,26 +35,31 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = F
         raise ModelError(f"device = {device!r}: there is none such here: {first_line(error)}") from None
     loader: Any = AutoModelForCausalLM
     kind = getattr(torch, dtype)
-    how = {"quantization_config": four_bits.config(kind), "device_map": {"": device}} if packed else {}
+    how = {"quantization_config": nf4_weights.loading_config(kind), "device_map": {"": device}} if nf4 else {}
     with quiet():
         try:
             model, info = loader.from_pretrained(
-                reference.path, dtype=kind, local_files_only=True, use_safetensors=True, output_loading_info=True,
-                trust_remote_code=False, **how,  # None would ask whoever sits there, who may say yes
-            )  # fmt: skip
+                reference.path,
+                dtype=kind,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                trust_remote_code=False,  # None would prompt at the terminal, where somebody may say yes
+                **how,
+            )
         except (ValueError, OSError, KeyError, RuntimeError) as error:
             raise ModelError(f"{reference.name}: cannot be loaded: {first_line(error)}") from error
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(f"{reference.name}: {len(missing)} weights are not in its files, e.g. {missing[0]}")
-    lacking = _NEEDED - set(inspect.signature(model.forward).parameters)
-    if lacking:  # Mamba takes its state by another name: it would answer, each token knowing the last one only
+    lacking = _ARGUMENTS - set(inspect.signature(model.forward).parameters)
+    if lacking:  # Mamba's state has another name: each token would see only the one before it
         raise ModelError(
             f"{reference.name}: {type(model).__name__} cannot be asked here: its forward pass does not take "
             f"{', '.join(sorted(lacking))}; ask it on a server (backend endpoint)"
         )
-    if packed:
-        return four_bits.settle(model, reference.name).eval().requires_grad_(False)
+    if nf4:
+        return nf4_weights.keep_exact(model, reference.name).eval().requires_grad_(False)
     try:
         return model.to(device).eval().requires_grad_(False)
     except RuntimeError as error:
@@ -62,17 +67,17 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, packed: bool = F
 
 
 def memory(device: str) -> int:
-    """Return the bytes that models can take on `device`: of the smallest GPU that is meant, else of this machine."""
+    """Return the bytes available to models on `device`: of the smallest GPU that it names, else of this machine."""
     import torch
 
     if device != "cpu" and torch.cuda.is_available():
-        meant = [int(device[5:])] if device.startswith("cuda:") else range(torch.cuda.device_count())
-        return min(int(torch.cuda.get_device_properties(index).total_memory) for index in meant)
+        gpus = [int(device[5:])] if device.startswith("cuda:") else range(torch.cuda.device_count())
+        return min(int(torch.cuda.get_device_properties(index).total_memory) for index in gpus)
     return hardware.memory()
 
 
 def load_tokenizer(reference: ModelRef) -> Any:
-    """Return the tokenizer in the model's folder. Raises ModelError where there is none that loads."""
+    """Return the tokenizer in the model's folder. Raises ModelError where none can be loaded."""
     from transformers import AutoTokenizer
 
     loader: Any = AutoTokenizer
@@ -82,20 +87,15 @@ def load_tokenizer(reference: ModelRef) -> Any:
         raise ModelError(f"{reference.name}: its tokenizer cannot be loaded: {first_line(error)}") from error
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the loading bar, and a notice that PEFT's use of transformers calls forth, for the while."""
+    """Hide the loading bar, and a notice that PEFT's use of transformers causes."""
     from transformers.utils import logging
 
     library: Any = logging
     bars = library.is_progress_bar_enabled()
     library.disable_progress_bar()
-    four_bits.hush()
+    nf4_weights.silence()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*is_gradient_checkpointing.* is deprecated", FutureWarning)

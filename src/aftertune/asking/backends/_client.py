@@ -1,29 +1,31 @@
-"""Many requests to one server: what is tried again after how long, and when to stop."""
+"""A client that sends many requests to one server: limits, pace, retries, and when to stop."""
 
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import json
+import math
 import queue
 import random
 import re
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from aftertune.asking.backends._load import first_line
-from aftertune.asking.backends._loop import own_loop
-from aftertune.asking.backends._pace import Ledger, Limits, Pace, retry_after
-from aftertune.asking.backends._replies import BadReplyError, Completion, read_body, read_events, said
-from aftertune.errors import ServerError
+from aftertune.asking.backends._completions import BadReplyError, Completion, error_text, read_body, read_events
+from aftertune.errors import ServerError, first_line
 
 if TYPE_CHECKING:
     import httpx
 
-AGAIN = frozenset({408, 409, 425, 429})
-"""Status codes, beside 5xx, after which the same request is tried again."""
+RETRIED = frozenset({408, 409, 425, 429})
+"""Status codes, besides 5xx, after which the same request is tried again."""
 FATAL = {401: "the key is missing or refused", 403: "this key may not use it", 404: "no such address or model"}
 LONGEST_BACKOFF = 60.0
 """Seconds."""
@@ -32,16 +34,110 @@ LONGEST_PAUSE = 600.0
 LONGEST_STREAM = 10
 """Times `timeout_s` that one answer may take which comes in pieces."""
 LARGEST = 64 << 20
-"""Bytes of a reply; what is longer is no answer."""
+"""Bytes of a reply; anything longer is no answer."""
 IN_A_ROW = 8
 """Requests that fail for good, with no answer between them, after which the server counts as gone."""
 
 
 _LINE = re.compile(r"\r\n|\n|\r")
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for an answer in plain text
+START = 4.0
+"""Requests at once, to begin with."""
 
 
-class _AgainError(Exception):
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a server may be asked; the fields are those of the backend `endpoint`."""
+
+    concurrency: int
+    timeout_s: float
+    retries: int
+    backoff_s: float
+    budget_requests: int
+    budget_tokens: int
+
+
+@dataclass
+class Ledger:
+    """Requests and tokens spent, and how the requests went."""
+
+    requests: int = 0
+    """Sent, retries included."""
+    answered: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    reserved: int = 0
+    """Tokens that the requests in flight may still cost."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Reason -> how often a request was tried again for it."""
+    most_at_once: int = 0
+    begun: int = 0
+    """How many runs began or were continued: what was observed of models holds for one run."""
+
+    def begin(self) -> None:
+        """Count anew."""
+        for name, value in vars(Ledger(begun=self.begun + 1)).items():
+            setattr(self, name, value)
+
+    def copy(self) -> Ledger:
+        """Return a copy of the counts as they are now."""
+        return replace(self, retries=Counter(self.retries))
+
+    def since(self, then: Ledger) -> Ledger:
+        """Return what was added since `then`, an earlier copy."""
+        names = ("requests", "answered", "failed", "prompt_tokens", "new_tokens")
+        more = {name: getattr(self, name) - getattr(then, name) for name in names}
+        return replace(self, retries=self.retries - then.retries, **more)
+
+    @property
+    def tokens(self) -> int:
+        """Of prompts and answers."""
+        return self.prompt_tokens + self.new_tokens
+
+
+class Pace:
+    """How many requests may be in flight: additive increase, multiplicative decrease (Chiu and Jain 1989).
+
+    Up by one per answer until the first trouble (which doubles it each round trip), by one per round trip after it.
+    Halved by trouble, once for all requests that were sent before the last halving.
+    """
+
+    def __init__(self, ceiling: int) -> None:
+        """Start low; `ceiling` is never exceeded."""
+        self.ceiling = ceiling
+        self.limit = min(START, float(ceiling))
+        self._troubled = False
+        self._cut = -math.inf
+
+    def good(self) -> None:
+        """Note that an answer came."""
+        self.limit = min(float(self.ceiling), self.limit + (1 / self.limit if self._troubled else 1.0))
+
+    def trouble(self, sent: float, now: float) -> None:
+        """Note that a request sent at `sent` (seconds) met a 429, a 5xx, a time-out or a broken connection."""
+        if sent >= self._cut:
+            self.limit, self._cut, self._troubled = max(1.0, self.limit / 2), now, True
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Return the seconds that a Retry-After header asks for (a number or an HTTP date); None for none.
+
+    Source: RFC 9110, section 10.2.3. `now` is seconds since the epoch.
+    """
+    if value is None:
+        return None
+    try:
+        wait = float(value)
+    except ValueError:
+        try:
+            wait = email.utils.parsedate_to_datetime(value).timestamp() - now
+        except (TypeError, ValueError, OverflowError, OSError):
+            return None
+    return max(0.0, wait) if math.isfinite(wait) else None
+
+
+class _RetryError(Exception):
     """This attempt failed, another may not."""
 
     def __init__(self, why: str, wait: float | None = None, *, congested: bool = True) -> None:
@@ -54,10 +150,10 @@ class _RefusedError(Exception):
 
 
 class Client:
-    """Asks one server; several calls share what has been spent and learnt."""
+    """Sends requests to one server; several calls share one ledger and one pace."""
 
     def __init__(self, url: str, key: str, limits: Limits, ledger: Ledger) -> None:
-        """`url` ends in `/v1` or the like; `key` is sent as a bearer token and stands nowhere else."""
+        """`url` ends in `/v1` or the like; `key` is sent as a bearer token and written nowhere."""
         self.url = url.rstrip("/")
         self.ledger = ledger
         self._key = key
@@ -76,7 +172,7 @@ class Client:
             return httpx.AsyncClient(
                 headers=headers,
                 verify=self.url.startswith("https:"),  # certificates take a while to load
-                # What is said to this machine must not leave it by a proxy of the environment.
+                # Requests to this machine must not leave it through a proxy of the environment.
                 mounts=dict.fromkeys(("http://", "https://", "all://")) if _is_here(self.url) else None,
                 timeout=httpx.Timeout(wait, connect=min(10.0, wait), pool=None),
                 limits=httpx.Limits(max_connections=self._limits.concurrency),
@@ -99,7 +195,7 @@ class Client:
             except (httpx.HTTPError, TimeoutError, ValueError, RecursionError):
                 return None
 
-        with own_loop() as loop:
+        with _event_loop() as loop:
             return asyncio.run_coroutine_threadsafe(fetch(), loop).result()
 
     def ask(
@@ -107,16 +203,16 @@ class Client:
     ) -> Iterator[tuple[int, Completion | str]]:
         """Ask each body once, many at a time; yield its index with the completion, or why there is none, as it comes.
 
-        `accept` raises ServerError for a completion that must not be taken. What ends everything (a refused key, a
-        server that is gone, a used-up budget) is raised as ServerError after all that was answered has been yielded.
+        `accept` raises ServerError for a completion that must not be accepted. What ends everything (a refused key, a
+        server that is gone, a used-up budget) is raised as ServerError once all answers have been yielded.
         """
         results: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
-        with own_loop() as loop:
+        with _event_loop() as loop:
             job = asyncio.run_coroutine_threadsafe(self._all(bodies, accept, results.put), loop)
             job.add_done_callback(lambda _: results.put(None))
             while (item := results.get()) is not None:
-                yield item.index, item.found
-                loop.call_soon_threadsafe(item.taken.set)
+                yield item.index, item.outcome
+                loop.call_soon_threadsafe(item.received.set)
             job.result()
 
     # ------------------------------------------------------------------------------------------ one loop
@@ -130,13 +226,13 @@ class Client:
 
             async def worker() -> None:
                 for index, body in todo:
-                    found = await self._one(http, body, accept, state)
-                    if found is None:
+                    outcome = await self._one(http, body, accept, state)
+                    if outcome is None:
                         return
-                    result = _Result(index, found)
+                    result = _Result(index, outcome)
                     put(result)
-                    # Its place stays taken until it is, so that a kill costs no more than were in flight.
-                    await result.taken.wait()
+                    # The worker waits for the caller, so that a kill costs no more than were in flight.
+                    await result.received.wait()
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self._limits.concurrency, len(bodies))):
@@ -154,12 +250,12 @@ class Client:
             if reserved is None:
                 return None
             sent = time.monotonic()
-            again: _AgainError | None = None
+            retry: _RetryError | None = None
             try:
                 completion = await self._attempt(http, body)
                 accept(completion)
-            except _AgainError as error:
-                again = error
+            except _RetryError as error:
+                retry = error
             except _RefusedError as error:
                 self.ledger.failed += 1
                 return str(error)
@@ -175,18 +271,18 @@ class Client:
                 self.ledger.reserved -= reserved
                 state.active -= 1
                 state.free.set()
-            if again.congested:
+            if retry.congested:
                 self._pace.trouble(sent, time.monotonic())
             if attempt >= self._limits.retries:
-                return self._give_up(f"{again.why}, {attempt + 1} times", state)
-            self.ledger.again[again.why] += 1
-            await self._wait(again, attempt, state)
+                return self._give_up(f"{retry.why}, {attempt + 1} times", state)
+            self.ledger.retries[retry.why] += 1
+            await self._wait(retry, attempt, state)
             attempt += 1
 
     async def _admit(self, body: Mapping[str, Any], state: _State) -> int | None:
-        """Wait for a place; return the tokens that are set aside for this request, None once all is halted."""
-        most = int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
-        need = most + sum(len(turn["content"]) for turn in body["messages"]) // 2 + 16
+        """Wait for a free slot; return the tokens reserved for this request, None once everything has been halted."""
+        limit = int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
+        need = limit + sum(len(turn["content"]) for turn in body["messages"]) // 2 + 16
         while state.halt is None:
             pause = self._not_before - time.monotonic()
             if pause > 0:
@@ -239,18 +335,18 @@ class Client:
             )
         return why
 
-    async def _wait(self, again: _AgainError, attempt: int, state: _State) -> None:
+    async def _wait(self, retry: _RetryError, attempt: int, state: _State) -> None:
         longest = min(LONGEST_BACKOFF, self._limits.backoff_s * 2.0**attempt)
         wait = self._random.uniform(0.0, longest)  # full jitter: Brooker 2015, "Exponential Backoff And Jitter"
-        if again.wait is not None:
-            if again.wait > LONGEST_PAUSE:
+        if retry.wait is not None:
+            if retry.wait > LONGEST_PAUSE:
                 state.halt = state.halt or ServerError(
-                    f"{self.url}: it asks to be left alone for {again.wait:,.0f} s: run the same command again then; "
+                    f"{self.url}: it asks to be left alone for {retry.wait:,.0f} s: run the same command again then; "
                     "what is answered is kept"
                 )
                 return
-            self._not_before = max(self._not_before, time.monotonic() + again.wait)
-            wait = again.wait + min(wait, 1.0)
+            self._not_before = max(self._not_before, time.monotonic() + retry.wait)
+            wait = retry.wait + min(wait, 1.0)
         await asyncio.sleep(wait)
 
     async def _attempt(self, http: httpx.AsyncClient, body: Mapping[str, Any]) -> Completion:
@@ -271,39 +367,39 @@ class Client:
                 self._refuse(response, text)
             return read_events(_LINE.split(text), self._clean) if streams else read_body(text, self._clean)
         except (httpx.TimeoutException, TimeoutError):
-            raise _AgainError(f"no answer within {self._limits.timeout_s:g} s") from None
+            raise _RetryError(f"no answer within {self._limits.timeout_s:g} s") from None
         except httpx.InvalidURL:
             raise ServerError(f"{self.url}: not an address") from None
         except httpx.ConnectError as error:
-            words = first_line(error)
-            if "CERTIFICATE_VERIFY_FAILED" in words:
+            message = first_line(error)
+            if "CERTIFICATE_VERIFY_FAILED" in message:
                 advice = "let the environment variable SSL_CERT_FILE name the certificates that are"
-                raise ServerError(f"{self.url}: its certificate is not trusted: {words}; {advice}") from None
-            if any(mark in words for mark in _NO_TLS):
+                raise ServerError(f"{self.url}: its certificate is not trusted: {message}; {advice}") from None
+            if any(mark in message for mark in _NO_TLS):
                 raise ServerError(f"{self.url}: it does not speak TLS there: give the address with http://") from None
-            raise _AgainError("the server cannot be reached") from None
+            raise _RetryError("the server cannot be reached") from None
         except (httpx.HTTPError, httpx.StreamError):
-            raise _AgainError("the connection broke") from None
+            raise _RetryError("the connection broke") from None
         except BadReplyError as error:
-            raise _AgainError(str(error), congested=False) from None
+            raise _RetryError(str(error), congested=False) from None
 
     def _refuse(self, response: httpx.Response, text: str) -> NoReturn:
         code = response.status_code
         try:
-            words = said(self._clean(json.loads(text)))
+            message = error_text(self._clean(json.loads(text)))
         except (ValueError, RecursionError):
-            words = ""
-        if code in AGAIN or code >= 500:
-            raise _AgainError(f"status {code}", retry_after(response.headers.get("Retry-After"), time.time()))
-        if code in (401, 403):  # what it says may hold part of the key
+            message = ""
+        if code in RETRIED or code >= 500:
+            raise _RetryError(f"status {code}", retry_after(response.headers.get("Retry-After"), time.time()))
+        if code in (401, 403):  # the message may hold part of the key
             raise ServerError(f"{self.url}: status {code}: {FATAL[code]}: look at key_env and at the variable it names")
         if code == 404 or 300 <= code < 400:
             why = FATAL.get(code, "it points to another address: give that one")
-            raise ServerError(f"{self.url}: status {code}: {why}{f' ({words})' if words else ''}")
-        raise _RefusedError(f"status {code}{f': {words}' if words else ''}")
+            raise ServerError(f"{self.url}: status {code}: {why}{f' ({message})' if message else ''}")
+        raise _RefusedError(f"status {code}{f': {message}' if message else ''}")
 
     def _clean(self, value: Any) -> Any:
-        """Return a JSON value without the key, which it may have spelt with escapes: so not before it is read."""
+        """Return a parsed JSON value without the key, which the text may have spelt with escapes."""
         if not self._key:
             return value
         if isinstance(value, str):
@@ -314,7 +410,7 @@ class Client:
 
 
 async def _text(response: httpx.Response) -> str:
-    """Return a response's body. Raises _RefusedError for one that no answer can be."""
+    """Return a response's body. Raises _RefusedError for one that is too long."""
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():
@@ -332,17 +428,41 @@ def _is_here(url: str) -> bool:
 
 @dataclass(frozen=True)
 class _Result:
-    """What came of one request, and whether the caller has it."""
+    """The outcome of one request, and whether the caller has received it."""
 
     index: int
-    found: Completion | str
-    taken: asyncio.Event = field(default_factory=asyncio.Event)
+    outcome: Completion | str
+    received: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
 class _State:
-    """What the workers of one call share."""
+    """Shared by the workers of one call."""
 
     free: asyncio.Event = field(default_factory=asyncio.Event)
     active: int = 0
     halt: ServerError | None = None
+
+
+@contextmanager
+def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Yield an event loop that runs in its own thread: the caller may be inside another loop, or slow."""
+    loop = asyncio.new_event_loop()
+
+    def drive() -> None:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+    thread = threading.Thread(target=drive, daemon=True, name="aftertune-endpoint")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()

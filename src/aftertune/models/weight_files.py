@@ -110,13 +110,13 @@ def hash_files(files: Sequence[Path]) -> str:
 
 _SETTINGS = ("config.json", "generation_config.json", "adapter_config.json")
 _NO_SETTING = ("_name_or_path", "base_model_name_or_path", "transformers_version")
-"""What these files hold beside settings."""
+"""Keys of these files that decide no answer."""
 
 
 def settings(folder: Path) -> list[dict[str, Any]]:
-    """Return a model's configuration: what decides its answers beside weights, tokenizer and chat template.
+    """Return a model's configuration: what decides its answers besides weights, tokenizer and chat template.
 
-    An adapter's scale is there, a model's rotary base, and the tokens that end an answer. Raises ModelError.
+    It holds an adapter's scale, a model's rotary base, and the tokens that end an answer. Raises ModelError.
     """
     files = [read_json(folder / name) for name in _SETTINGS if (folder / name).is_file()]
     return [{key: value for key, value in each.items() if key not in _NO_SETTING} for each in files]
@@ -134,11 +134,11 @@ class WeightIndex:
         embeddings = {
             key: shape for key, shape in shapes.items() if key.endswith(("embed_tokens.weight", "wte.weight"))
         }
-        # A tied output layer has no tensor of its own in the file.
+        # A tied output layer has no tensor of its own in the files.
         self._exact.setdefault("lm_head", embeddings)
 
     def find(self, module: str) -> dict[str, Shape]:
-        """Return tensor name -> shape of the weights that `module` may mean; empty where there is none."""
+        """Return tensor name -> shape of the weights that `module` may refer to; empty if there are none."""
         return self._exact.get(module) or self._tails.get(_tail(module)) or {}
 
 
@@ -149,8 +149,8 @@ def strip_prefix(module: str) -> str:
 
 def _tail(module: str) -> str:
     """Return the part of a module's name from `layers.<n>` on, which all versions of a model share."""
-    found = re.search(r"[A-Za-z_]+\.\d+\..+$", module)
-    return found.group() if found else module
+    match = re.search(r"[A-Za-z_]+\.\d+\..+$", module)
+    return match.group() if match else module
 
 
 _hashes: dict[tuple[str, int, int], str] = {}

@@ -1,0 +1,275 @@
+"""How probable a model finds given answers, and given texts as the beginning of its answer."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aftertune.asking.backends._prompt_tokens import before_answer, continuation_ids, prompt_ids
+from aftertune.errors import AftertuneError, first_line
+from aftertune.models.chat import IGNORED, TrainingExample, training_example
+from aftertune.models.session import Beginnings, BeginningScore, TextScore
+from aftertune.records import Conversation
+
+log = logging.getLogger(__name__)
+
+FLOATS = 1 << 28
+"""Most logits in memory at a time, unless one conversation alone has more: 1 GiB in fp32."""
+LEAST = 1e-12
+"""Least share of its probability that a text keeps when longer texts that begin with it are taken out."""
+NOT_NUMBERS = "the model's logits are not numbers"
+
+
+def score_texts(
+    model: Any, tokenizer: Any, conversations: Sequence[Conversation], max_length: int, batch_size: int
+) -> list[TextScore]:
+    """Return each conversation's negative log-likelihood over its assistant tokens (nats), in order.
+
+    The tokens and labels are those that tuning takes its loss on. A conversation longer than `max_length` tokens is
+    cut there, as in tuning; one that the chat template refuses, or without assistant tokens, has no score and says why.
+    """
+    import torch
+
+    scores: list[TextScore | None] = [None] * len(conversations)
+    ready: list[tuple[int, TrainingExample]] = []
+    for index, conversation in enumerate(conversations):
+        try:
+            example = training_example(tokenizer, conversation.messages, max_length)
+        except AftertuneError as error:
+            scores[index] = TextScore(None, 0, str(error))
+            continue
+        if any(label != IGNORED for label in example.labels[1:]):
+            ready.append((index, example))
+        else:
+            scores[index] = TextScore(None, 0, f"no answer within the first {max_length} tokens")
+    ready.sort(key=lambda item: len(item[1].input_ids))
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    with torch.inference_mode():
+        for batch in _score_batches(ready, vocabulary, batch_size):
+            for (index, _), score in zip(batch, _score_batch(model, [example for _, example in batch]), strict=True):
+                scores[index] = score
+    return [score for score in scores if score is not None]
+
+
+def _score_batches(
+    ready: Sequence[tuple[int, TrainingExample]], vocabulary: int, largest: int
+) -> Iterator[list[tuple[int, TrainingExample]]]:
+    batch: list[tuple[int, TrainingExample]] = []
+    for item in ready:  # from short to long, so the newest is the longest
+        full = (len(batch) + 1) * len(item[1].input_ids) * vocabulary > FLOATS
+        if batch and (full or len(batch) >= largest):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _score_batch(model: Any, examples: Sequence[TrainingExample]) -> list[TextScore]:
+    import torch
+
+    width = max(len(example.input_ids) for example in examples)
+    device = model.device
+
+    def padded(rows: Sequence[Sequence[int]], fill: int) -> Any:
+        return torch.tensor([list(row) + [fill] * (width - len(row)) for row in rows], device=device)
+
+    ids = padded([example.input_ids for example in examples], 0)
+    mask = padded([[1] * len(example.input_ids) for example in examples], 0)
+    labels = padded([example.labels for example in examples], IGNORED)[:, 1:]
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+    losses = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+    ).double()
+    counts = (labels != IGNORED).sum(1).tolist()
+    return [
+        TextScore(total, count) if math.isfinite(total) else TextScore(None, count, NOT_NUMBERS)
+        for total, count in zip(losses.sum(1).tolist(), counts, strict=True)
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- beginnings
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """A prompt and the texts that may follow it, as token ids."""
+
+    prompt: Sequence[int]
+    continuations: Sequence[Sequence[int]]
+    """Each at least one token."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One row of a forward pass: a prompt with the longest beginning of some of its continuations."""
+
+    index: int
+    """Of the prompt."""
+    ids: Sequence[int]
+    prefix: tuple[int, ...]
+
+
+def score_beginnings(
+    model: Any,
+    writer: Any,
+    tokenizer: Any,
+    items: Sequence[Beginnings],
+    system: str | None,
+    context: int | None,
+    pad: int,
+    batch_size: int,
+) -> list[BeginningScore]:
+    """Return how probable a model finds the texts of each prompt, in order; a prompt that cannot be read says why.
+
+    `writer` and `tokenizer` as in `prompt_ids`; `context` is the model's, in tokens; `pad` any token.
+    """
+    gap = before_answer(writer)
+    scores: list[BeginningScore | None] = [None] * len(items)
+    ready: list[tuple[int, Branches]] = []
+    for index, item in enumerate(items):
+        messages = item.prompt.messages
+        ids = prompt_ids(writer, tokenizer, messages, system, context)
+        if isinstance(ids, str):
+            scores[index] = BeginningScore(None, why=ids)
+            continue
+        texts = continuation_ids(writer, tokenizer, messages, system, ids, item.texts, gap)
+        length = len(ids) + max(map(len, texts))
+        if not all(texts):
+            scores[index] = BeginningScore(None, why="a text to score has no tokens")
+        elif context is not None and length > context:
+            scores[index] = BeginningScore(None, why=f"prompt and text have {length} tokens, the model reads {context}")
+        else:
+            ready.append((index, Branches(ids, texts)))
+    step = max(batch_size, 1)
+    for start in range(0, len(ready), step):
+        _fill(model, ready[start : start + step], pad, batch_size, scores)
+    return [score for score in scores if score is not None]
+
+
+def _fill(
+    model: Any,
+    ready: Sequence[tuple[int, Branches]],
+    pad: int,
+    batch_size: int,
+    scores: list[BeginningScore | None],
+) -> None:
+    why = ""
+    try:
+        sums = log_probabilities(model, [branches for _, branches in ready], pad, batch_size)
+    except (RuntimeError, IndexError, ValueError) as error:  # one prompt must not take the others with it
+        why = f"{type(error).__name__}: {first_line(error)}"
+    if why and len(ready) == 1:
+        scores[ready[0][0]] = BeginningScore(None, why=why)
+        return
+    if why:  # only here is the error released, and with its frames the memory of the failed batch
+        log.info("a batch of %d failed (%s): halved", len(ready), why.partition(":")[0])
+        for half in (ready[: len(ready) // 2], ready[len(ready) // 2 :]):
+            _fill(model, half, pad, len(half), scores)
+        return
+    for (index, branches), values in zip(ready, sums, strict=True):
+        lengths = tuple(map(len, branches.continuations))
+        why = NOT_NUMBERS if values is None else ""
+        scores[index] = BeginningScore(None if values is None else tuple(values), lengths, len(branches.prompt), why)
+
+
+def log_probabilities(model: Any, prompts: Sequence[Branches], pad: int, batch_size: int) -> list[list[float] | None]:
+    """Return the log-probability (nats) of each continuation of each prompt, in order.
+
+    It is the sum of log p(token | everything before it). Where the tokens of one continuation begin those of another
+    of the same prompt (`1` and `10`), the first excludes what continues as the other. A prompt and what its
+    continuations share is read once: rows are padded on the left and only the last positions' logits are computed.
+    None where the model's logits are not numbers.
+    """
+    passes = [
+        _Pass(index, [*branches.prompt, *prefix], prefix)
+        for index, branches in enumerate(prompts)
+        for prefix in _prefixes(branches)
+    ]
+    passes.sort(key=lambda row: len(row.ids))
+    sums: list[dict[tuple[int, ...], float]] = [{} for _ in prompts]
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    batch: list[_Pass] = []
+    for row in passes:
+        keep = max(len(each.prefix) for each in (*batch, row)) + 1
+        if batch and (len(batch) >= batch_size or (len(batch) + 1) * keep * vocabulary > FLOATS):
+            _read(model, batch, prompts, pad, sums)
+            batch = []
+        batch.append(row)
+    if batch:
+        _read(model, batch, prompts, pad, sums)
+    return [_exclusive(branches, own) for branches, own in zip(prompts, sums, strict=True)]
+
+
+def _prefixes(branches: Branches) -> list[tuple[int, ...]]:
+    """Return the beginnings that must be read: all but the last token of each, unless a longer one includes it."""
+    needed = sorted({tuple(each[:-1]) for each in branches.continuations}, key=len, reverse=True)
+    prefixes: list[tuple[int, ...]] = []
+    for prefix in needed:
+        if not any(longer[: len(prefix)] == prefix for longer in prefixes):
+            prefixes.append(prefix)
+    return prefixes
+
+
+def _read(
+    model: Any,
+    batch: Sequence[_Pass],
+    prompts: Sequence[Branches],
+    pad: int,
+    sums: Sequence[dict[tuple[int, ...], float]],
+) -> None:
+    """Run one batch and add to `sums`, per prompt, the log-probabilities of the continuations that it covers."""
+    import torch
+
+    width = max(len(row.ids) for row in batch)
+    keep = max(len(row.prefix) for row in batch) + 1
+    device = model.device
+    ids = torch.tensor([[pad] * (width - len(row.ids)) + list(row.ids) for row in batch], device=device)
+    mask = torch.tensor([[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in batch], device=device)
+    with torch.inference_mode():
+        logits = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+            logits_to_keep=keep,
+        ).logits.float()
+        norm = torch.logsumexp(logits, -1)
+    for position, row in enumerate(batch):
+        own = sums[row.index]
+        todo = [
+            tuple(each)
+            for each in prompts[row.index].continuations
+            if row.prefix[: len(each) - 1] == tuple(each[:-1]) and tuple(each) not in own
+        ]
+        first = keep - 1 - len(row.prefix)
+        rows = torch.tensor([first + k for each in todo for k in range(len(each))], device=device)
+        tokens = torch.tensor([token for each in todo for token in each], device=device)
+        values = (logits[position, rows, tokens] - norm[position, rows]).double().tolist()
+        start = 0
+        for each in todo:
+            own[each] = sum(values[start : start + len(each)])
+            start += len(each)
+
+
+def _exclusive(branches: Branches, sums: dict[tuple[int, ...], float]) -> list[float] | None:
+    """Return each continuation's log-probability without that of the longer ones that begin with it."""
+    if not all(math.isfinite(value) for value in sums.values()):
+        return None
+    own = {key: value + _remainder(value, [sums[longer] for longer in _next(key, sums)]) for key, value in sums.items()}
+    return [own[tuple(each)] for each in branches.continuations]
+
+
+def _next(key: tuple[int, ...], sums: dict[tuple[int, ...], float]) -> list[tuple[int, ...]]:
+    """Return the continuations that extend `key` with no other one in between."""
+    longer = [each for each in sums if len(each) > len(key) and each[: len(key)] == key]
+    return [each for each in longer if not any(len(o) < len(each) and each[: len(o)] == o for o in longer)]
+
+
+def _remainder(value: float, parts: Sequence[float]) -> float:
+    """Return the logarithm of the share of exp(value) that remains without the parts exp(parts)."""
+    share = sum(math.exp(min(part - value, 0.0)) for part in parts)
+    return math.log(max(1.0 - share, LEAST)) if parts else 0.0

@@ -1,0 +1,182 @@
+"""The contract of mitigations: changes to how a model is tuned that should preserve what fine-tuning undoes."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from aftertune.errors import ModelError, UsageError
+from aftertune.models.identity import ModelRef
+from aftertune.models.weight_files import WeightIndex, shapes_of
+from aftertune.plugins import Plugin
+from aftertune.records import Conversation, Json, Recipe
+
+Need = Literal["own_refusals", "own_answers"]
+"""Fields of `Training` that a mitigation may ask for."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, known before its model is loaded."""
+
+    base: ModelRef
+    recipe: Recipe
+    seed: int
+    own_refusals: Sequence[Conversation] = ()
+    """Harmful requests with the base's own refusals; none of them is a request of the test."""
+    own_answers: Sequence[Conversation] = ()
+    """Ordinary requests with the base's own answers."""
+
+
+@dataclass(frozen=True)
+class TunedModel:
+    """The model that is being trained, and its base."""
+
+    model: Any
+    """A PeftModel where an adapter is trained, else the full model."""
+    tokenizer: Any
+    base: ModelRef
+
+    @contextmanager
+    def as_base(self) -> Iterator[Any]:
+        """Yield a model that answers as the base, without gradients and dropout.
+
+        An adapter is switched off for the while; beside a full model a copy of the base is loaded at first use.
+        """
+        import torch
+        from peft import PeftModel
+
+        with torch.no_grad():
+            if not isinstance(self.model, PeftModel):
+                yield self._copy
+                return
+            training = self.model.training
+            self.model.eval()
+            try:
+                with self.model.disable_adapter():
+                    yield self.model
+            finally:
+                self.model.train(training)
+
+    @cached_property
+    def _copy(self) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        loader: Any = AutoModelForCausalLM
+        copy = loader.from_pretrained(
+            self.base.path,
+            dtype=self.model.dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+        return copy.to(self.model.device).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch with the model's outputs, which have gradients; tensors are on the model's device."""
+
+    number: int
+    """Optimizer steps done before it."""
+    input_ids: Any
+    """Rows x tokens, padded on the right."""
+    attention_mask: Any
+    predicts: Any
+    """Rows x tokens, true where the next token carries loss."""
+    logits: Any
+    """Of these positions x vocabulary."""
+    targets: Any
+    """The next token at each of these positions."""
+    loss: Any
+    """Mean negative log-likelihood of the targets, nats."""
+
+
+LossTerm = Callable[[Step], Any]
+"""Returns a scalar tensor to add to the loss (nats per token), or None for a step without one."""
+
+
+@dataclass(frozen=True)
+class TunedWeights:
+    """One checkpoint of a training as it was written, and its base."""
+
+    base: ModelRef
+    folder: Path
+    """A PEFT adapter or a full model, in safetensors."""
+    epoch: int
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether the checkpoint is an adapter."""
+        return (self.folder / "adapter_config.json").is_file()
+
+    def base_tensor(self, name: str) -> Any:
+        """Return the base's tensor of this name (CPU). Raises ModelError where it has none."""
+        from safetensors import safe_open
+
+        for key in self._index.find(name.removesuffix(".weight")):
+            with safe_open(self._files[key], framework="pt") as stored:
+                return stored.get_tensor(key)
+        raise ModelError(f"{self.base.name}: it has no tensor {name}, which {self.folder.name} has")
+
+    @cached_property
+    def _files(self) -> Mapping[str, Path]:
+        return {key: file for file in self.base.files for key in shapes_of([file])}
+
+    @cached_property
+    def _index(self) -> WeightIndex:
+        return WeightIndex(shapes_of(self.base.files))
+
+
+@dataclass(frozen=True)
+class FurtherWeights:
+    """Weights made from a checkpoint without further training; they become a checkpoint of their own."""
+
+    name: str
+    """E.g. `interpolation-0.5`: the folder `epoch-1` of the checkpoint becomes `epoch-1+interpolation-0.5`."""
+    change: Callable[[str, Any], Any]
+    """(Name of a tensor in the checkpoint's files, the tuned tensor on the CPU) -> the tensor in its stead."""
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    """Keys of `adapter_config.json` or `config.json` that change, e.g. an adapter's rank `r`."""
+
+
+class Mitigation(Plugin, ABC):
+    """A frozen dataclass whose fields are its parameters; override the hooks that it needs.
+
+    Without an override a hook costs nothing, and the same data, recipe and seed give the same bytes as without a
+    mitigation. Draw random numbers from generators of your own, seeded by `Training.seed`.
+    """
+
+    kind: ClassVar[str] = "mitigation"
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    """What the training must provide; a training without it is refused."""
+
+    def rows(self, conversations: Sequence[Conversation], training: Training) -> Sequence[Conversation]:
+        """Return the conversations to train on in place of those given, before they are tokenised."""
+        del training
+        return conversations
+
+    def loss_term(self, training: Training, model: TunedModel) -> LossTerm | None:
+        """Return a function that gives each step's addition to the loss; called once, before the first step."""
+        del training, model
+        return None
+
+    def weights(self, training: Training, tuned: TunedWeights) -> Sequence[FurtherWeights]:
+        """Return further weights to make of a finished epoch's checkpoint."""
+        del training, tuned
+        return ()
+
+
+def check_needs(mitigation: Mitigation, training: Training) -> None:
+    """Raise UsageError where a training lacks something that the mitigation needs."""
+    provided = {"own_refusals": training.own_refusals, "own_answers": training.own_answers}
+    missing = sorted(need for need in mitigation.needs if not provided[need])
+    if missing:
+        raise UsageError(
+            f"mitigation '{type(mitigation).__name__}' needs {', '.join(missing)}, but the training has none"
+        )
