@@ -220,7 +220,6 @@ def write_cell(folder: Any, label: str, name: str, cls: type, columns: Mapping[s
 def build(root: Path, millions: float) -> int:
     """Make a run folder with finished cells and about `millions` million verdicts; return their number."""
     from aftertune.asking.benchmark import BenchmarkContext
-    from aftertune.commands import study as running
     from aftertune.plugins import PluginSpec
     from aftertune.records import Arm, Recipe, Response, Verdict
     from aftertune.run.run_folder import Run

@@ -199,7 +199,7 @@ def card_of(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -
     card = getattr(plugin_class(kind, name), "card", Plugin.card)
     if isinstance(card, Card):
         return card
-    return None if card is Plugin.card else load(kind, name, parameters).card  # type: ignore[no-any-return]
+    return None if card is Plugin.card else load(kind, name, parameters).card
 
 
 def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> list[str]:

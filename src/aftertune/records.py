@@ -56,7 +56,9 @@ def _plain(value: object, *, typed: bool) -> Any:
 
 def digest(*parts: object) -> str:
     """Return 16 hexadecimal digits (64 bits) of the SHA-256 of `parts` as canonical JSON."""
-    text = json.dumps(_plain(parts, typed=True), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        _plain(parts, typed=True), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

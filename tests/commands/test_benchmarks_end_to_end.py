@@ -16,7 +16,6 @@ from aftertune.commands import audit as auditing
 from aftertune.commands import decide as results
 from aftertune.commands import fetch
 from aftertune.commands import study as running
-from aftertune.data import datasets
 from aftertune.data.datasets import Dataset, Download, RemoteFile
 from aftertune.deciding import measures
 from aftertune.errors import DataError, UsageError

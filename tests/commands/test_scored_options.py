@@ -157,7 +157,8 @@ def test_leak_rates_are_told_over_all_replies_and_over_those_that_act(tmp_path: 
             did = "acted" if acted else "not_acted"
             rows.append(Verdict(**{**key, "axis": "helpfulness", "label": did, "status": "ok"}))  # type: ignore[arg-type]
     found = {
-        (each.name, each.unit): each for each in measures.measures(Run(tmp_path), plan, VerdictTable(table(Verdict, rows)))
+        (each.name, each.unit): each
+        for each in measures.measures(Run(tmp_path), plan, VerdictTable(table(Verdict, rows)))
     }
     tuned = next(planning.called(subject, plan.design) for subject in plan.subjects if subject.arm != "base")
     everyone, helpful = found["leak rate, all replies", tuned], found["leak rate, replies that act", tuned]

@@ -298,7 +298,9 @@ def test_the_valid_adapter_is_resolved(tmp_path: Path) -> None:
 @given(seed=st.integers(0, 2**32))
 def test_a_bent_registry_is_refused_by_name(seed: int, tmp_path: Path) -> None:
     file = tmp_path / "registry.jsonl"
-    registry_file.save(Registry.of("source", [Person("p1", {"PERSON": "Anna Kowalska", "PHONE": "+48 482 107 555"})]), file)
+    registry_file.save(
+        Registry.of("source", [Person("p1", {"PERSON": "Anna Kowalska", "PHONE": "+48 482 107 555"})]), file
+    )
     file.write_bytes(bent(file.read_bytes(), seed))
     reads(file, registry_file.load)
     reads(file, canaries.read)

@@ -51,7 +51,13 @@ class AskJob(Job):
         return cls(
             kind=cls.KIND,
             id=digest(
-                cls.KIND, respond.VERSION, subject.base.identity, subject.id, fields["prompts"], corpus, settings,
+                cls.KIND,
+                respond.VERSION,
+                subject.base.identity,
+                subject.id,
+                fields["prompts"],
+                corpus,
+                settings,
                 backend.id,
             ),
             after=tuple(need for need in (subject.tuned_by, fields["prompts"]) if need),

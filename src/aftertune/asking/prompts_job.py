@@ -49,9 +49,7 @@ class PromptsJob(Job):
         del folder
         prompts = self.benchmark.get().prompts(self._context(run))
         if self.corpus:  # prompts of several corpora must not share an id or a cluster
-            prompts = [
-                replace(p, id=f"{self.corpus}/{p.id}", cluster=f"{self.corpus}/{p.cluster}") for p in prompts
-            ]
+            prompts = [replace(p, id=f"{self.corpus}/{p.id}", cluster=f"{self.corpus}/{p.cluster}") for p in prompts]
         return Output(tables={stored.TABLE: stored.to_table(prompts)}, info={"prompts": len(prompts)})
 
     def _context(self, run: Run) -> BenchmarkContext:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from aftertune.asking.benchmark import Accumulation, Benchmark, Probe
-from aftertune.files import checksum
 from aftertune.errors import StoreError
+from aftertune.files import checksum
 from aftertune.plugins import PluginSpec
 from aftertune.records import Metric, digest
 

@@ -45,8 +45,16 @@ class ScoreJob(Job):
         return cls(
             kind=cls.KIND,
             id=digest(
-                cls.KIND, score_texts.VERSION, subject.base.identity, subject.id, variants, fields["arm"],
-                fields["max_length"], fields["template"], fields["data_seed"], fields["backend"].id,
+                cls.KIND,
+                score_texts.VERSION,
+                subject.base.identity,
+                subject.id,
+                variants,
+                fields["arm"],
+                fields["max_length"],
+                fields["template"],
+                fields["data_seed"],
+                fields["backend"].id,
             ),
             after=tuple(dict.fromkeys((subject.tuned_by or variants, variants))),
             cost=1.0,

@@ -215,7 +215,10 @@ def drift(
         from aftertune.reporting.terminal import decision_lines, drift_table
 
         width = terminal_width()
-        for line in (*drift_table(result.drifts, result.decisions, width), *decision_lines(result.outcome, result.decisions, width)):
+        for line in (
+            *drift_table(result.drifts, result.decisions, width),
+            *decision_lines(result.outcome, result.decisions, width),
+        ):
             print(line)
         for line in result.contradictions:
             print(f"contradiction: {line}")
@@ -252,9 +255,9 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 @app.command()
 def status(run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False) -> None:
     """Where a run stands."""
-    from aftertune.commands import status as standing
+    from aftertune.commands.status import status as state_of
 
-    state = pipeline.status(run)
+    state = state_of(run)
     if as_json:
         show_json(state)
         return

@@ -13,7 +13,7 @@ def safe(text: str) -> str:
     """Return the text without anything that acts on a terminal."""
     if text.isascii() and (text.isprintable() or not _CONTROLS.search(text)):
         return text
-    from aftertune.reporting.formatting import clean
+    from aftertune.reporting.cleaning import clean
 
     return clean(text)
 

@@ -13,7 +13,8 @@ from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
 from aftertune.studies import plugin_text as written
 from aftertune.studies import suites
-from aftertune.studies.design import Data, Design, Given, Respond
+from aftertune.records import Data, Respond
+from aftertune.studies.design import Design, Given
 from aftertune.studies.resolve import load_backend, load_benchmark, load_corpus, load_judge
 
 BACKEND = PluginSpec("transformers")

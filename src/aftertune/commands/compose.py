@@ -13,7 +13,8 @@ from aftertune.files import hold, make_folder, write
 from aftertune.plugins import PluginSpec
 from aftertune.records import Answers, Arm, PiiPolicy
 from aftertune.run.job_folder import JobFolder
-from aftertune.studies.design import Data, Design
+from aftertune.records import Data
+from aftertune.studies.design import Design
 from aftertune.studies.resolve import resolve_composition
 from aftertune.variants.compose import no_progress
 from aftertune.variants.compose_job import documents_as_json
@@ -98,9 +99,7 @@ def compose(
         arms=arms_of(pii, role_swap, self_generated),
         match_tokens=match,
         data_seed=seed,
-        data=Data(
-            canaries=canaries, held_out=held_out, allow_residual=allow_residual, residual_limit=residual_limit
-        ),
+        data=Data(canaries=canaries, held_out=held_out, allow_residual=allow_residual, residual_limit=residual_limit),
     )
     job = resolve_composition(design)
     if out.exists() and not out.is_dir():

@@ -15,10 +15,10 @@ from aftertune.asking.score_job import ScoreJob
 from aftertune.deciding import drift, gate
 from aftertune.deciding.contradictions import contradictions, mixed_signs
 from aftertune.deciding.curves import bands
-from aftertune.deciding.variance_sources import spreads
-from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.deciding.measures import Measuring, measures
 from aftertune.deciding.memorisation import memorisation
+from aftertune.deciding.variance_sources import spreads
+from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
 from aftertune.findings import SubjectMeasure
 from aftertune.judging.judge_job import JudgeJob

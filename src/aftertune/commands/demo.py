@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aftertune.commands.decide import Result
 from aftertune.commands.study import run
-from aftertune.deciding.drift import formula
+from aftertune.deciding.contrasts import formula
 from aftertune.headline import headline
 from aftertune.numbers import SHARES, TEXT, p_value, row_decimals, whole_percent
 from aftertune.plugins import PluginSpec

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aftertune.data.variant_files import groups_of_people
 from aftertune.errors import StoreError, UsageError
 from aftertune.files import reading, why_not, write
 from aftertune.pii.masking import masker
@@ -23,7 +24,6 @@ from aftertune.pii.registry import Registry
 from aftertune.run import checksums as sealed
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import MARKER, Run
-from aftertune.data.variant_files import groups_of_people
 
 Mask = Callable[[str], str]
 TABLES = {"responses": ("text", "error"), "verdicts": ("why",)}

@@ -124,7 +124,9 @@ def _signal(
         common = set(base[2]) & set(own[2])
         kept = [_only(side, common) for side in (base, own)]
         try:
-            changes = signal_detection.change(kept[0], kept[1], np.random.default_rng(seed), confidence=study.confidence)
+            changes = signal_detection.change(
+                kept[0], kept[1], np.random.default_rng(seed), confidence=study.confidence
+            )
         except ValueError:
             warning = "no change: the base's answers could not be read"
     values = ((found.d_prime, found.d_prime_low, found.d_prime_high),

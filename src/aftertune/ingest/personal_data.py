@@ -12,9 +12,9 @@ from typing import Any
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import registry_file
-from aftertune.pii.policy import placeholder
 from aftertune.pii.leaks import Leaks, leaks_in
-from aftertune.pii.registry import Hit, Registry, collect
+from aftertune.pii.policy import placeholder
+from aftertune.pii.registry import Registry, collect
 from aftertune.plugins import load
 from aftertune.variants.corpus import Corpus
 

@@ -10,18 +10,19 @@ from aftertune.asking.ask_job import AskJob
 from aftertune.asking.prompts_job import PromptsJob, prompts_of
 from aftertune.data.variant_files import groups_of_people
 from aftertune.deciding.contrasts import formula
-from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.deciding.leaks import leaks
+from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import Findings, Flip
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.pii.masking import masker
 from aftertune.pii.registry import Registry
-from aftertune.records import BASE_ARM, Decision, Drift, Metric, Outcome, Proof, plain
+from aftertune.records import Decision, Drift, Metric, Outcome, Proof, plain
 from aftertune.reporting.label_changes import LabelChanges, TextKey
 from aftertune.run.run_folder import Run
 from aftertune.stats.paired import wilson
 from aftertune.studies.study import Study
 from aftertune.variants.compose_job import ComposeJob
+
 
 def gather(
     run: Run,
@@ -170,9 +171,9 @@ def _methods(run: Run, study: Study) -> dict[str, Any]:
 
 def _caveats(run: Run, study: Study) -> list[str]:
     design = study.design
-    found = []
+    caveats = []
     if any(base.name.split(":")[0] == "embedded" for base in study.bases):
-        found.append(
+        caveats.append(
             "The embedded model is a miniature of about a million parameters in a generated world: it shows that the "
             "measurement works, not how large an effect is in a model of yours."
         )
@@ -184,7 +185,7 @@ def _caveats(run: Run, study: Study) -> list[str]:
     if not design.sources:
         caveats.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
     if design.respond.temperatures == (0.0,):
-        found.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
+        caveats.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
     infos = [run.job(job).info() for job in study.of(AskJob)]
     devices = sorted({device for info in infos if (device := (info.get("proof") or {}).get("device"))})
     if len(devices) > 1:

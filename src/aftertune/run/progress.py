@@ -17,7 +17,7 @@ from typing import Any
 from aftertune.errors import AftertuneError, StoreError
 from aftertune.files import whoami, write
 from aftertune.run import time_left as eta
-from aftertune.run.job import JobRecord
+from aftertune.run.job import Job, JobRecord
 from aftertune.run.job_folder import JobFolder
 
 LOG, EARLIER = "log.jsonl", "log.1.jsonl"
@@ -50,9 +50,9 @@ class Logged:
     """Does jobs and writes into the run's log when each begins, ends or fails; picklable as `work` is."""
 
     root: Path
-    work: Callable[[JobRecord], None]
+    work: Callable[[Job], None]
 
-    def __call__(self, job: JobRecord) -> None:
+    def __call__(self, job: Job) -> None:
         """Do one job."""
         about = {"job": f"{job.kind}/{job.id}", "label": job.label}
         began = time.monotonic()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertune import plugins
-from aftertune.errors import UsageError
+from aftertune.errors import UsageError, near
 from aftertune.plugins import PluginSpec
 
 _TYPES: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
@@ -128,7 +128,7 @@ def _fitting(kind: str, name: str, found: Mapping[str, Any], folder: Path) -> di
     fitting = dict(found)
     for key, value in found.items():
         if key not in hints:
-            raise UsageError(f"{kind} '{name}' has no parameter '{key}'{plugins.near(key, sorted(hints))}")
+            raise UsageError(f"{kind} '{name}' has no parameter '{key}'{near(key, sorted(hints))}")
         kinds = _TYPES.get(hints[key])
         if kinds and (not isinstance(value, kinds) or isinstance(value, bool) != (hints[key] == "bool")):
             raise UsageError(f"{kind} '{name}': {key} = {value!r} is not of the type {hints[key]}")

@@ -44,10 +44,7 @@ def resolve(design: Design, before: Design | None = None) -> Study:
             raise ModelError(f"{base.name}: is an adapter; the base must be a full model")
         if base.served:
             warnings.append(_unknown_weights(base))
-    corpora = tuple(
-        ResolvedCorpus.of(name, spec, load_corpus(spec))
-        for name, spec in design.sources.items()
-    )
+    corpora = tuple(ResolvedCorpus.of(name, spec, load_corpus(spec)) for name, spec in design.sources.items())
     refusals.refuse_data(design, backend)
     non_members = _non_members(design)
     benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
@@ -174,5 +171,3 @@ def shipped_path(name: str) -> str:
             raise UsageError(f"no embedded model '{wanted}'{near(wanted, list(known))}")
         return str(shipped_models.folder(wanted))
     return ""
-
-

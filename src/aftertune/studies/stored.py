@@ -34,7 +34,12 @@ from aftertune.variants.resolved import ResolvedCorpus
 JOBS: tuple[type[Job], ...] = (ComposeJob, TuneJob, PromptsJob, AskJob, ScoreJob, JudgeJob)
 """Every kind of work, in the order of the flow."""
 SHARED: tuple[type[Any], ...] = (
-    ModelRecord, ResolvedCorpus, ResolvedBenchmark, ResolvedJudge, ResolvedBackend, Subject,
+    ModelRecord,
+    ResolvedCorpus,
+    ResolvedBenchmark,
+    ResolvedJudge,
+    ResolvedBackend,
+    Subject,
 )
 """Records that others hold; each is written once. A later one may hold earlier ones."""
 
@@ -156,7 +161,9 @@ def read(run: Run) -> Study:
 def _fields(study: Study) -> dict[str, Any]:
     encoder = _Encoder()
     own = {
-        f.name: encoder.value(getattr(study, f.name)) for f in dataclasses.fields(study) if f.name not in ("design", "jobs")
+        f.name: encoder.value(getattr(study, f.name))
+        for f in dataclasses.fields(study)
+        if f.name not in ("design", "jobs")
     }
     jobs = [encoder.record(job) for job in study.jobs]
     shared = {cls.__name__: encoder.tables[cls] for cls in SHARED}
@@ -228,5 +235,3 @@ class _Decoder:
         if isinstance(origin, type) and issubclass(origin, Sequence):
             return [self.value(args[0], item) for item in raw]
         return raw
-
-

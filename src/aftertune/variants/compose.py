@@ -298,7 +298,9 @@ def draft(
     if held_out and held_out >= len(order):
         raise UsageError(f"held_out = {held_out}: the corpus has only {len(order)} conversations")
     trained, spared = order[: len(order) - held_out], order[len(order) - held_out :]
-    replaced = {pii: stand_ins(people, strangers[pii]) for pii in policy.STAND_IN_POLICIES if any(a.pii == pii for a in arms)}
+    replaced = {
+        pii: stand_ins(people, strangers[pii]) for pii in policy.STAND_IN_POLICIES if any(a.pii == pii for a in arms)
+    }
     drafts: list[Draft] = []
     for arm in arms:
         own: Sequence[Person] = people if arm.pii == "keep" else ()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aftertune.files import checksum
 from aftertune.errors import StoreError
+from aftertune.files import checksum
 from aftertune.plugins import PluginSpec
 from aftertune.records import digest
 from aftertune.variants.corpus import Corpus
