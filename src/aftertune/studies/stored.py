@@ -27,6 +27,7 @@ from aftertune.run.run_folder import STUDY, Run
 from aftertune.studies import design as designs
 from aftertune.studies.design import Design
 from aftertune.studies.study import Study
+from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
 from aftertune.variants.resolved import ResolvedCorpus
@@ -39,6 +40,7 @@ SHARED: tuple[type[Any], ...] = (
     ResolvedBenchmark,
     ResolvedJudge,
     ResolvedBackend,
+    ResolvedMitigation,
     Subject,
 )
 """Records that others hold; each is written once. A later one may hold earlier ones."""
