@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from aftertune.errors import StoreError
-from aftertune.forecasting.predictor import Predictor
-from aftertune.plugins import PluginSpec
-from aftertune.records import digest
+from aftertune.forecasting.predictor import Need, Predictor
+from aftertune.records import PluginSpec, digest
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class ResolvedPredictor:
     spec: PluginSpec
     id: str
     """Hash of its version and its parameters, defaults included."""
-    needs: frozenset[str]
+    needs: frozenset[Need]
     plugin: Predictor | None = field(default=None, compare=False, repr=False)
 
     @classmethod

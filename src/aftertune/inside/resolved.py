@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from aftertune.errors import StoreError
 from aftertune.inside.analysis import Analysis
-from aftertune.plugins import PluginSpec
-from aftertune.records import digest
+from aftertune.records import PluginSpec, digest
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from aftertune.stats.estimate import Estimate
 
 FEW_CLUSTERS = 10
 """Below this many clusters an interval is not to be trusted."""
+TOO_FEW_CLUSTERS = 6
+"""Up to this many clusters, all labels stay as they are, or all change, in more than 2.5 % of the shuffles."""
 LOW_RELIABILITY = 0.5
 
 
@@ -117,9 +119,13 @@ def _quantities(result: Comparison, layer: int, sizes: dict[str, int]) -> Iterat
         for side, reliability, null in zip(("base", "tuned"), result.reliability, result.reliability_null, strict=True)
         if reliability.value <= null[1]
     ]
-    noise = f"no direction beyond noise in {' and '.join(lost)}" if lost else ""
-    weak = "low reliability" if min(each.value for each in result.reliability) < LOW_RELIABILITY else ""
-    warning = "; ".join(text for text in (few, noise or weak) if text)
+    if lost and sizes["n_clusters"] <= TOO_FEW_CLUSTERS:
+        doubt = "too few to tell a direction from noise"
+    elif lost:
+        doubt = f"no direction beyond noise in {' and '.join(lost)}"
+    else:
+        doubt = "low reliability" if min(each.value for each in result.reliability) < LOW_RELIABILITY else ""
+    warning = "; ".join(text for text in (few, doubt) if text)
 
     def quantity(name: str, estimate: Estimate, null: Range | None = None, ceiling: float | None = None) -> Quantity:
         return Quantity(
@@ -140,7 +146,7 @@ def _quantities(result: Comparison, layer: int, sizes: dict[str, int]) -> Iterat
     yield quantity("cosine", result.cosine, result.cosine_null, result.ceiling)
     for name, corrected in (("disattenuated cosine", result.disattenuated), ("length ratio", result.length_ratio)):
         if corrected is None or lost:
-            yield Quantity(name=name, layer=layer, value=None, warning=warning or "no direction", **sizes)
+            yield Quantity(name=name, layer=layer, value=None, warning=warning or "hangs on a single cluster", **sizes)
         else:
             yield quantity(name, corrected)
     yield quantity("cosine, same prompts", result.same_prompts, result.same_prompts_null)
