@@ -75,6 +75,7 @@ def test_the_same_model_is_at_its_ceiling() -> None:
     rng = np.random.default_rng(0)
     first, _, codes = planted(rng, 0.0)
     result = compare(first, first, codes, rng, shuffles=50)
+    assert result.ceiling
     assert result.ceiling == pytest.approx(result.cosine.value)
     assert result.ceiling == pytest.approx(result.reliability[0].value)
     assert result.ceiling < 0.95, "the prompts are noisy"
