@@ -184,6 +184,13 @@ def test_rows_need_neither_models_nor_plugins_and_say_what_they_are_about(models
         assert (row.arm, row.recipe, row.checkpoint, row.train_seed, row.epoch) == ("keep", "lora", "c", 3, 1)
         assert (row.n_pairs, row.n_clusters, row.confidence) == (24, 8, 0.9)
         assert row.warning.startswith("only 8 clusters")
+    directly = ANALYSIS.get().compare(
+        read_job.read(run.job(base)), read_job.read(run.job(tuned)), np.random.default_rng(7), confidence=0.9
+    )
+    assert [(row.quantity, row.layer, row.value, row.low) for row in rows] == [
+        (each.name, each.layer, each.value, each.low) for each in directly
+    ]
+    assert all(row.value is None or row.value != pytest.approx(1) for row in rows), "the adapter moved it"
     with pytest.raises(StoreError, match="run the command that began this run again"):
         bare.run(run, run.job(job))
 
