@@ -15,7 +15,7 @@ from aftertune.asking.benchmarks.miniature import Miniature
 from aftertune.errors import DataError
 from aftertune.inside.analyses.refusal_direction import RefusalDirection
 from aftertune.inside.analysis import Activations, Quantity, ReadPrompt
-from aftertune.inside.matching import matched
+from aftertune.inside.matching import matched_pairs
 from aftertune.records import Message, Prompt
 
 WIDTH, LAYERS = 48, 3
@@ -31,15 +31,15 @@ def prompt(id: str, text: str, subset: str = "harmful", pair: str = "", cluster:
 def test_named_look_alikes_are_taken_and_no_others() -> None:
     harmful = [prompt("h1", "steal a car", pair="s2"), prompt("h2", "rob a bank"), prompt("h3", "x", pair="gone")]
     harmless = [prompt("s1", "steal a car", "harmless"), prompt("s2", "bake a cake", "harmless")]
-    assert [(one.id, other.id) for one, other in matched(harmful, harmless)] == [("h1", "s2")]
+    assert [(one.id, other.id) for one, other in matched_pairs(harmful, harmless)] == [("h1", "s2")]
 
 
 def test_otherwise_the_whole_assignment_shares_the_most_words() -> None:
     """Taking the best pair first would leave `b` with nothing in common."""
     first = [prompt("a", "one two three four"), prompt("b", "one two nine nine")]
     second = [prompt("x", "one two three nine"), prompt("y", "three four five six"), prompt("z", "six seven")]
-    assert [(one.id, other.id) for one, other in matched(first, second)] == [("a", "y"), ("b", "x")]
-    assert matched(first, []) == matched([], second) == []
+    assert [(one.id, other.id) for one, other in matched_pairs(first, second)] == [("a", "y"), ("b", "x")]
+    assert matched_pairs(first, []) == matched_pairs([], second) == []
 
 
 def test_core_is_read_by_its_own_pairs() -> None:

@@ -15,7 +15,7 @@ PAIR = "pair"
 """Key of `Prompt.expect` under which a benchmark names a prompt's look-alike."""
 
 
-def matched(first: Sequence[Prompt], second: Sequence[Prompt]) -> list[tuple[Prompt, Prompt]]:
+def matched_pairs(first: Sequence[Prompt], second: Sequence[Prompt]) -> list[tuple[Prompt, Prompt]]:
     """Return pairs of prompts, one of `first` with one of `second`, each in one pair at most, in the order of `first`.
 
     Where prompts name their look-alike (`expect["pair"]`), those pairs and no others. Otherwise the assignment with the

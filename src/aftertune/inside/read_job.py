@@ -97,11 +97,11 @@ class ReadJob(Job):
         prompts = {prompt.id: prompt for prompt in stored.read(run.folder("prompts", self.prompts))}
         selected = self.analysis.get().select(list(prompts.values()))
         values = {row.prompt_id: _decoded(row) for row in folder.journal(JournalRow) if row.prompt_id in prompts}
-        wanted = [prompts[id] for id in dict.fromkeys(each.prompt_id for each in selected) if id not in values]
+        missing = [prompts[id] for id in dict.fromkeys(each.prompt_id for each in selected) if id not in values]
         session = LOADED.session(self.backend.get(), self.subject.base)
         proof = session.use(self.subject.checkpoint(run.root))
-        for start in range(0, len(wanted), FLUSH):
-            fresh = self._read(session, wanted[start : start + FLUSH])
+        for start in range(0, len(missing), FLUSH):
+            fresh = self._read(session, missing[start : start + FLUSH])
             folder.append([_encoded(id, array) for id, array in fresh.items()])
             values |= fresh
         arrays = [values[each.prompt_id] for each in selected]

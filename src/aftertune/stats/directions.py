@@ -17,7 +17,7 @@ from aftertune.stats.clusters import Codes
 from aftertune.stats.estimate import Estimate, Floats, t_quantile
 
 SHUFFLES = 999
-"""Draws of the null: its 2.5 % and 97.5 % points are good to about half a per cent of its draws."""
+"""Draws of a null: a value lies outside a range of 95 % of them in 4 to 6 % of the cases."""
 FEWEST_CLUSTERS = 3
 """Fewest clusters for an interval."""
 Range = tuple[float, float]
@@ -225,6 +225,6 @@ def _jackknife(value: Floats, left_out: Floats, n: int, confidence: float, limit
 
 
 def _range(values: Floats) -> Range:
-    known = values[np.isfinite(values)]
-    low, high = np.quantile(known, [0.025, 0.975]) if known.size else (math.nan, math.nan)
+    finite = values[np.isfinite(values)]
+    low, high = np.quantile(finite, [0.025, 0.975]) if finite.size else (math.nan, math.nan)
     return float(low), float(high)

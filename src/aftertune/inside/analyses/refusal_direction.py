@@ -10,7 +10,7 @@ import numpy as np
 
 from aftertune.errors import DataError
 from aftertune.inside.analysis import Activations, Analysis, Quantity, ReadPrompt
-from aftertune.inside.matching import matched
+from aftertune.inside.matching import matched_pairs
 from aftertune.plugins import Card
 from aftertune.records import Prompt
 from aftertune.stats import directions
@@ -69,7 +69,7 @@ class RefusalDirection(Analysis):
 
         Raises DataError where the pairs have fewer than two clusters.
         """
-        pairs = matched(
+        pairs = matched_pairs(
             [prompt for prompt in prompts if prompt.subset == self.harmful],
             [prompt for prompt in prompts if prompt.subset == self.harmless],
         )
@@ -114,15 +114,15 @@ class RefusalDirection(Analysis):
 
 def _quantities(result: Comparison, layer: int, sizes: dict[str, int]) -> Iterator[Quantity]:
     few = f"only {sizes['n_clusters']} clusters" if sizes["n_clusters"] < FEW_CLUSTERS else ""
-    lost = [
+    noisy = [
         side
         for side, reliability, null in zip(("base", "tuned"), result.reliability, result.reliability_null, strict=True)
         if reliability.value <= null[1]
     ]
-    if lost and sizes["n_clusters"] <= TOO_FEW_CLUSTERS:
+    if noisy and sizes["n_clusters"] <= TOO_FEW_CLUSTERS:
         doubt = "too few to tell a direction from noise"
-    elif lost:
-        doubt = f"no direction beyond noise in {' and '.join(lost)}"
+    elif noisy:
+        doubt = f"no direction beyond noise in {' and '.join(noisy)}"
     else:
         doubt = "low reliability" if min(each.value for each in result.reliability) < LOW_RELIABILITY else ""
     warning = "; ".join(text for text in (few, doubt) if text)
@@ -145,7 +145,7 @@ def _quantities(result: Comparison, layer: int, sizes: dict[str, int]) -> Iterat
         yield quantity(f"reliability, {side}", estimate, null)
     yield quantity("cosine", result.cosine, result.cosine_null, result.ceiling)
     for name, corrected in (("disattenuated cosine", result.disattenuated), ("length ratio", result.length_ratio)):
-        if corrected is None or lost:
+        if corrected is None or noisy:
             yield Quantity(name=name, layer=layer, value=None, warning=warning or "hangs on a single cluster", **sizes)
         else:
             yield quantity(name, corrected)
