@@ -199,6 +199,33 @@ class Metric:
         return "/".join(part for part in (self.benchmark, self.subset, end) if part)
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Two subsets that signal detection reads as one: in one it is right to share, in the other to withhold.
+
+    Their answers are judged on the axes `accuracy` (by generation) and `choice` (by log-probability).
+    """
+
+    name: str
+    """E.g. `vignette`: the measures are called `d-prime, vignette` and `criterion, vignette`."""
+    share: str
+    """Subset in which sharing is right."""
+    withhold: str
+    """Subset in which withholding is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulation:
+    """A subset whose disclosures are summed over all answers, beyond the share of answers that disclose something."""
+
+    subset: str
+    """Its answers are read."""
+    measure: Literal["violation", "leak rate"]
+    """`violation` (CIMemories): per cluster, the share of private items revealed in any answer; the items of a prompt
+    stand in `expect["shared"]["private"]`. `leak rate` (PrivacyLens): over all answers, and over those that act; it
+    needs the axes `privacy` and `helpfulness`."""
+
+
 @dataclass(frozen=True)
 class Contrast:
     """A weighted sum of arms' drifts, e.g. `{keep = 1.0, placeholder = -1.0}`; the weights sum to zero."""
