@@ -169,18 +169,18 @@ def test_errors_that_quote_what_is_hostile(tmp_path: Path, capsys: pytest.Captur
 
 def test_status_of_a_run_whose_records_were_made_hostile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from aftertune.plugins import PluginSpec
-    from aftertune.studies.design import Design, Given, dump
+    from aftertune.studies import stored
+    from aftertune.studies.design import Design, Given
+    from aftertune.studies.resolve import resolve
 
-    run = tmp_path / "run"
-    run.mkdir()
+    declared = {name: {"asked": name, "root": NASTY} for name in ("base", "tuned")}
     design = Design(name="x", checkpoints=(Given("tuned", arm="a"),), bases=("base",),
-                  backend=PluginSpec("endpoint", {"url": "http://127.0.0.1:9/v1"}),
+                  backend=PluginSpec("endpoint", {"url": "http://127.0.0.1:9/v1", "served": declared}),
                   benchmarks=(PluginSpec("miniature", {"harmful": 4}),), judges=(PluginSpec("refusal"),))  # fmt: skip
-    (run / "design.toml").write_text(dump(design))
-    (run / "run.json").write_text(json.dumps({"format": 1, "design": design.id}))
-    (run / "failure.json").write_text(json.dumps({"time": 1.0, "label": NASTY, "cell": NASTY, "error": NASTY * 50}))
+    run = stored.begin(tmp_path / "run", resolve(design, design), {"started": NASTY}).root
+    (run / "failure.json").write_text(json.dumps({"time": 1.0, "label": NASTY, "job": NASTY, "error": NASTY * 50}))
     (run / "log.jsonl").write_text(
-        json.dumps({"time": "2025-01-01T00:00:00+00:00", "level": "info", "event": NASTY, "cell": NASTY}) + "\n"
+        json.dumps({"time": "2025-01-01T00:00:00+00:00", "level": "info", "event": NASTY, "job": NASTY}) + "\n"
     )
     (run / "decisions.json").write_text(json.dumps({"outcome": NASTY, "decisions": []}))
     text = output_of(capsys, "status", str(run))

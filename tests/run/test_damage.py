@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.store.test_store import DESIGN, row
+from tests.run.test_store import DESIGN, begun, row
 
 from aftertune import files
 from aftertune.commands import decide as results
@@ -21,6 +21,7 @@ from aftertune.records import Conversation, Message, Response
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import table
+from aftertune.studies import stored
 
 
 def grown(path: Path, *prompts: str) -> JobFolder:
@@ -42,7 +43,7 @@ def test_the_journal_is_there_until_the_manifest_is(tmp_path: Path, monkeypatch:
 
     for name in ("checksum", "write"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"aftertune.run.run_folder.{name}", stop)
+            patch.setattr(f"aftertune.run.job_folder.{name}", stop)
             with pytest.raises(KeyboardInterrupt):
                 cell.finish(tables={"responses": table(Response, [row("1"), row("2")])})
         assert not cell.complete
@@ -62,30 +63,31 @@ def test_what_a_kill_after_the_manifest_leaves_is_tidied(tmp_path: Path, monkeyp
     assert sorted(item.name for item in cell.path.iterdir()) == ["manifest.json", "responses.parquet"]
 
 
-@pytest.mark.parametrize("left", [[".run.json.77.part"], ["run.json"], ["run.json", ".design.toml.77.part"]])
+@pytest.mark.parametrize("left", [[".run.json.77.part"], ["run.json"], ["run.json", "study.json", ".design.toml.77.part"]])
 def test_a_run_that_was_killed_at_its_start_begins_again(tmp_path: Path, left: list[str]) -> None:
     root = tmp_path / "run"
-    facts = (Run.create(root, DESIGN, {}).root / "run.json").read_bytes()
-    (root / "design.toml").unlink()
-    (root / "run.json").unlink()
+    begun(root)
+    whole = {name: (root / name).read_bytes() for name in ("run.json", "study.json")}
+    for name in (*whole, "design.toml"):
+        (root / name).unlink()
     for name in left:
-        (root / name).write_bytes(facts if name == "run.json" else b"half")
-    run = Run.create(root, DESIGN, {})
-    assert run.design() == DESIGN
+        (root / name).write_bytes(whole.get(name, b"half"))
+    run = begun(root)
+    assert stored.read_design(run) == DESIGN
     with run.lock():
         pass
-    assert sorted(item.name for item in root.iterdir()) == [".lock", "design.toml", "run.json"]
+    assert sorted(item.name for item in root.iterdir()) == [".lock", "design.toml", "run.json", "study.json"]
 
 
 def test_somebody_elses_run_json_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"mine": 1}')
     with pytest.raises(UsageError, match="exists and is not a run folder"):
-        Run.create(tmp_path, DESIGN, {})
+        begun(tmp_path)
     assert (tmp_path / "run.json").read_text() == '{"mine": 1}'
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     code = (
         "import os, signal; from pathlib import Path; from aftertune.run.run_folder import Run\n"
         f"with Run(Path({str(run.root)!r})).lock(): os.kill(os.getpid(), signal.SIGKILL)"
@@ -146,17 +148,19 @@ def test_a_file_of_a_cell_that_is_not_as_it_was_is_named(tmp_path: Path, harm: s
 
 
 def test_damaged_files_beside_the_cells(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     for name, harm, message in [
         ("run.json", b"{", r"run\.json: damaged or missing; put a copy back"),
         ("run.json", b"[1]", r"run\.json: damaged or missing"),
+        ("study.json", b"{", r"study\.json: damaged or missing; put a copy back"),
+        ("study.json", b'{"design": "another"}', r"study\.json: damaged, or of another version"),
         ("design.toml", b"name = \xff", r"design\.toml"),
         ("design.toml", b'name = "d"\nname = "d"', r"design\.toml"),
     ]:
         before = (run.root / name).read_bytes()
         (run.root / name).write_bytes(harm)
         with pytest.raises((StoreError, UsageError), match=message):
-            Run.create(run.root, DESIGN, {})
+            stored.read(Run.open(run.root))
         assert (run.root / name).read_bytes() == harm, "nothing is written over what is refused"
         (run.root / name).write_bytes(before)
     (run.root / "drift.parquet").write_bytes(b"PAR1")
@@ -180,8 +184,8 @@ def full(*_: object, **__: object) -> None:
 
 
 WRITES: dict[str, tuple[str, Callable[[JobFolder], object]]] = {
-    "start": ("aftertune.run.run_folder.shutil.rmtree", lambda cell: cell.start()),
-    "journal": ("aftertune.run.run_folder.os.fsync", lambda cell: cell.append([row("2")])),
+    "start": ("aftertune.run.job_folder.shutil.rmtree", lambda cell: cell.start()),
+    "journal": ("aftertune.run.job_folder.os.fsync", lambda cell: cell.append([row("2")])),
     "table": ("pyarrow.parquet.write_table", lambda cell: cell.finish(tables={"t": table(Response, [row("1")])})),
     "manifest": ("aftertune.files.os.fsync", lambda cell: cell.finish()),
 }
@@ -235,7 +239,7 @@ def test_the_advice_fits_what_the_system_said(number: int, advice: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     run.root.chmod(0o500)
     with pytest.raises(StoreError, match="Permission denied; make it writable"), run.lock():
         pass

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.store.test_store import DESIGN
+from tests.run.test_store import DESIGN, begun
 
 from aftertune import files
 from aftertune.errors import StoreError, UsageError
 from aftertune.run import checksums as sealed
 from aftertune.run.run_folder import Run
+from aftertune.studies import stored
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 
@@ -42,19 +43,19 @@ def test_a_flipped_bit_of_a_text_is_seen(text: str, at: int, bit: int) -> None:
 
 def test_a_design_that_was_changed_in_the_run_folder_is_refused(tmp_path: Path) -> None:
     """A digit of it may change what the report says, and every cell's id stays."""
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     path = run.root / "design.toml"
     before = path.read_text()
     path.write_text(before.replace("confidence = 0.95", "confidence = 0.85"))
     assert path.read_text() != before
     with pytest.raises(StoreError, match=r"design\.toml: not as the run wrote it; put a copy back"):
-        run.design()
+        stored.read_design(run)
     path.write_text(before.partition("# checksum")[0])
-    assert run.design() == DESIGN, "an earlier version wrote no checksum"
+    assert stored.read_design(run) == DESIGN, "an earlier version wrote no checksum"
 
 
 def test_a_changed_fact_is_refused(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {"versions": {"torch": "2.13"}})
+    run = begun(tmp_path / "run", {"versions": {"torch": "2.13"}})
     assert run.facts()["versions"] == {"torch": "2.13"}
     path = run.root / "run.json"
     path.write_text(path.read_text().replace("2.13", "2.12"))
@@ -87,7 +88,7 @@ HELD = "import sys, time; from pathlib import Path; from aftertune.files import 
 
 
 def test_a_run_is_the_same_over_another_path(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     (tmp_path / "link").symlink_to(run.root)
     code = f"{HELD}with hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, run.root], stdout=subprocess.PIPE) as other:
@@ -104,19 +105,19 @@ def test_a_run_is_the_same_over_another_path(tmp_path: Path) -> None:
 
 
 def test_who_only_looks_does_not_keep_a_run_from_beginning(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     with run.lock():
         pass
-    begun = threading.Event()
+    looking = threading.Event()
 
     def look() -> None:
         with files.reading(run.root):
-            begun.set()
+            looking.set()
             time.sleep(0.2)
 
     looks = threading.Thread(target=look)
     looks.start()
-    begun.wait()
+    looking.wait()
     with run.lock():  # waits for that moment
         pass
     looks.join()
@@ -124,7 +125,7 @@ def test_who_only_looks_does_not_keep_a_run_from_beginning(tmp_path: Path) -> No
 
 def test_a_run_that_is_read_for_long_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_PATIENCE", 0.1)
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     with run.lock():
         pass
     with (

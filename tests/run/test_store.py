@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,21 @@ from aftertune.records import Response
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, schema, table
-from aftertune.studies.design import Design, Given
+from aftertune.studies import stored
+from aftertune.studies.design import Design, Given, dump
 
 DESIGN = Design(
     name="d", checkpoints=(Given("x"),), benchmarks=(PluginSpec("miniature"),), judges=(PluginSpec("refusal"),)
 )
+
+
+
+def begun(root: Path, facts: Mapping[str, object] | None = None) -> Run:
+    """A run folder as a study begins it, but for what the design was resolved to."""
+    run = Run.create(root, DESIGN.id, facts or {})
+    run.write_study({"design": DESIGN.id})
+    run.write_design(dump(DESIGN))
+    return run
 
 
 def row(prompt: str, text: str = "hi") -> Response:
@@ -84,25 +95,25 @@ def test_starting_again_clears_all_but_the_journal(tmp_path: Path) -> None:
 
 
 def test_a_run_is_for_its_owner_only_and_continues_under_the_same_design(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     assert stat.S_IMODE(run.root.stat().st_mode) == 0o700
-    assert Run.create(tmp_path / "run", DESIGN, {}).design() == DESIGN
+    assert stored.continued(run.root, DESIGN) == DESIGN
     other = dataclasses.replace(DESIGN, policy="strict", name="e")
     with pytest.raises(UsageError, match=r"another design \(different: name, policy\)"):
-        Run.create(tmp_path / "run", other, {})
+        stored.continued(run.root, other)
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(UsageError, match="exists and is not a run folder"):
-        Run.create(tmp_path, DESIGN, {})
+        begun(tmp_path)
     with pytest.raises(UsageError, match="not a run folder"):
         Run.open(tmp_path)
     assert [item.name for item in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     code = (
         "import sys; from pathlib import Path; from aftertune.run.run_folder import Run\n"
         f"try:\n  with Run(Path({str(run.root)!r})).lock(): print('in')\n"

@@ -1,17 +1,52 @@
-"""What a process holds from one cell to the next."""
+"""What a process holds from one job to the next."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from aftertune.run import worker as work
+from aftertune.models.loaded import LoadedBase
+from aftertune.records import Arm, Recipe
 from aftertune.run.run_folder import Run
-from aftertune.tuning import tune as steps_tune
-from aftertune.variants import composing
+from aftertune.tuning import tune_job
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A backend that notes what it opens and closes."""
+
+    events: list[str] = field(default_factory=list, compare=False)
+
+    def open(self, path: str) -> Any:
+        self.events.append(f"open {path}")
+        return Closing(self.events, path)
+
+
+class Closing(nullcontext[str]):
+    def __init__(self, events: list[str], path: str) -> None:
+        super().__init__(path)
+        self.events = events
+
+    def __exit__(self, *_: object) -> None:
+        self.events.append(f"close {self.enter_result}")
+
+
+def base(name: str, parameters: int = 1_000_000) -> Any:
+    return SimpleNamespace(identity=name, path=name, name=name, parameters=parameters)
+
+
+def test_a_base_is_loaded_once_and_one_is_held_at_most() -> None:
+    held, backend = LoadedBase(), Opened()
+    one: Any = backend
+    for name in ("a", "a", "b", "a"):
+        assert held.session(one, base(name)) == name
+    held.unload()
+    assert backend.events == ["open a", "close a", "open b", "close b", "open a", "close a"]
 
 
 @pytest.mark.parametrize(("parameters", "kept"), [(1_100_000, True), (8_000_000_000, False)])
@@ -21,20 +56,20 @@ def test_a_large_base_is_let_go_before_it_is_loaded_again_to_be_tuned(
     class ReachedError(Exception):
         pass
 
-    loaded, closed = work._Loaded(), []
-    loaded.session, loaded.key = SimpleNamespace(), "k"
-    loaded.stack.callback(lambda: closed.append(True))
+    held, backend = LoadedBase(), Opened()
+    one: Any = backend
+    held.session(one, base("a", parameters))
 
-    def tune(*_: Any) -> None:
-        assert (loaded.session is not None) == kept
+    def tune(*_: object) -> None:
+        assert backend.events == (["open a"] if kept else ["open a", "close a"])
         raise ReachedError
 
-    monkeypatch.setattr(work, "_LOADED", loaded)
-    monkeypatch.setattr(steps_tune, "tune", tune)
-    monkeypatch.setattr(composing, "read", lambda path: [])
-    base = SimpleNamespace(model=SimpleNamespace(parameters=parameters, path=tmp_path))
-    job: Any = SimpleNamespace(base=base, variants="v", arm=SimpleNamespace(name="a"), recipe=None, seed=0)
-    folder: Any = SimpleNamespace(path=tmp_path)
+    monkeypatch.setattr(tune_job, "LOADED", held)
+    monkeypatch.setattr(tune_job.tune, "tune", tune)
+    monkeypatch.setattr(tune_job, "read", lambda path: [])
+    job = tune_job.TuneJob.make(
+        "keep", base=base("a", parameters), arm=Arm("keep"), recipe=Recipe(), seed=0, variants="v"
+    )
+    run = Run(tmp_path)
     with pytest.raises(ReachedError):
-        work._tune(Run(tmp_path), job, folder)
-    assert bool(closed) != kept
+        job.run(run, run.job(job))

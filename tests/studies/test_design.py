@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aftertune.commands import demo
 from aftertune.errors import UsageError
+from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Recipe
 from aftertune.studies import design
 
@@ -95,7 +96,7 @@ def test_a_design_names_corpora_recipes_and_bases() -> None:
     again = design.parse(design.dump(made), "again")
     assert again == made
     assert list(made.sources) == ["", "medical", "legal"]
-    assert made.sources["medical"] == design.Part("domain", {"domain": "medical", "size": 40})
+    assert made.sources["medical"] == PluginSpec("domain", {"domain": "medical", "size": 40})
     plain, med, law = made.arms
     assert (plain.corpus, med.corpus, law.corpus) == ("", "medical", "legal")
     assert [each.name for each in made.recipes_of(plain)] == ["lora", "full", "q"]
@@ -136,7 +137,7 @@ def test_a_mistake_in_the_larger_keys_is_named(old: str, new: str, message: str)
 
 
 NAMES = st.sampled_from(["a", "b", "c.1", "D_2"])
-PARTS = st.builds(design.Part, NAMES, st.dictionaries(st.sampled_from(["size", "seed"]), st.integers(0, 9)))
+PARTS = st.builds(PluginSpec, NAMES, st.dictionaries(st.sampled_from(["size", "seed"]), st.integers(0, 9)))
 
 
 @st.composite
