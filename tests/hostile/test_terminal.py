@@ -31,7 +31,7 @@ class Made:
 with progress_on(False) as progress:
     progress.watch(Made())
     for done in range(30):
-        progress("a cell \\x1b[31m", done, 300)
+        progress("a job \\x1b[31m", done, 300)
         time.sleep(0.05)
         if done == 12:
             os.system("printf 'a worker \\\\033[2J\\\\033[31msays this\\\\n' 1>&2")
@@ -173,7 +173,7 @@ def test_status_of_a_run_whose_records_were_made_hostile(tmp_path: Path, capsys:
     from aftertune.studies.design import Design, Given
     from aftertune.studies.resolve import resolve
 
-    declared = {name: {"asked": name, "root": NASTY} for name in ("base", "tuned")}
+    declared = {name: {"asked": name, "root": NASTY[:-1]} for name in ("base", "tuned")}
     design = Design(name="x", checkpoints=(Given("tuned", arm="a"),), bases=("base",),
                   backend=PluginSpec("endpoint", {"url": "http://127.0.0.1:9/v1", "served": declared}),
                   benchmarks=(PluginSpec("miniature", {"harmful": 4}),), judges=(PluginSpec("refusal"),))  # fmt: skip

@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from aftertune import shipped_models as embedded
-from aftertune.commands import pipeline
+from aftertune.commands import decide as results
+from aftertune.commands import study as running
 from aftertune.findings import StudySection
-from aftertune.naming import Unit
 from aftertune.plugins import PluginSpec
 from aftertune.records import Drift
 from aftertune.reporting.study_numbers import StudyResults, fill
 from aftertune.run.run_folder import Run
-from aftertune.run.worker import all_verdicts
-from aftertune.studies import plan as planning
+from aftertune.studies import stored
 from aftertune.studies.closing_tables import Column, Row, StudyTable
 from aftertune.studies.design import Design
 
@@ -51,25 +50,29 @@ TABLES = (
 
 @pytest.fixture(name="filled", scope="module")
 def _filled(finished: results.Result) -> tuple[list[StudySection], list[Drift]]:
-    run = Run.open(finished.root)
-    plan = planning.make(dataclasses.replace(run.design(), tables=TABLES))
     from aftertune.deciding.leaks import leaks
-    from aftertune.studies import parts
 
-    verdicts = all_verdicts(run, plan)
-    drifts = pipeline.drifts_of(finished.root)
-    design = plan.design
-    judges = parts.primary_judges(design)
-    results = StudyResults(
-        verdicts=verdicts, metrics=parts.run_metrics(design), drifts=drifts, leaks=leaks(verdicts, judges), measures=(),
-        memorisation={}, base=design.bases[0], contrasts=design.contrasts, judges=judges,
-        temperature=min(design.respond.temperatures), confidence=design.confidence, seed=design.analysis_seed,
-        subjects=[
-            Unit(base=s.base.name, arm=s.arm, recipe=s.recipe, train_seed=s.train_seed, epoch=s.epoch, checkpoint=s.id)
-            for s in plan.subjects
-        ],
-    )  # fmt: skip
-    return fill(design.tables, results), drifts
+    run = Run.open(finished.root)
+    study = stored.read(run)
+    design = study.design
+    verdicts = results.all_verdicts(run, study)
+    drifts = results.drifts_of(finished.root)
+    numbers = StudyResults(
+        verdicts=verdicts,
+        metrics=list(study.metrics),
+        drifts=drifts,
+        leaks=leaks(verdicts, study.primary_judges),
+        measures=(),
+        memorisation={},
+        base=design.bases[0],
+        contrasts=design.contrasts,
+        judges=study.primary_judges,
+        temperature=min(design.respond.temperatures),
+        confidence=design.confidence,
+        seed=design.analysis_seed,
+        subjects=study.units,
+    )
+    return fill(TABLES, numbers), drifts
 
 
 def row_of(drifts: list[Drift], estimand: str, arm: str, metric: str) -> Drift:
@@ -139,7 +142,7 @@ def test_rewording_a_table_asks_no_model_again(copy: Path, small: Design, one: P
     before = {path: path.stat().st_mtime_ns for path in copy.glob("*/*/manifest.json")}
     result = running.run(dataclasses.replace(small, tables=TABLES), copy, executor=one)
     assert {path: path.stat().st_mtime_ns for path in copy.glob("*/*/manifest.json")} == before
-    assert Run.open(copy).design().tables == TABLES
+    assert stored.read_design(Run.open(copy)).tables == TABLES
     markdown = (copy / "report.md").read_text()
     assert "### Arms" in markdown
     assert "*42.6 %*" in markdown

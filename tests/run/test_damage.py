@@ -25,10 +25,10 @@ from aftertune.studies import stored
 
 
 def grown(path: Path, *prompts: str) -> JobFolder:
-    cell = JobFolder(path)
-    cell.start()
-    cell.append([row(prompt) for prompt in prompts])
-    return cell
+    folder = JobFolder(path)
+    folder.start()
+    folder.append([row(prompt) for prompt in prompts])
+    return folder
 
 
 # ---------------------------------------------------------------------------------------------- kills
@@ -36,7 +36,7 @@ def grown(path: Path, *prompts: str) -> JobFolder:
 
 def test_the_journal_is_there_until_the_manifest_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill while the sums are computed or the manifest is written must not cost the answers."""
-    cell = grown(tmp_path / "cell", "1", "2")
+    folder = grown(tmp_path / "folder", "1", "2")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -45,22 +45,22 @@ def test_the_journal_is_there_until_the_manifest_is(tmp_path: Path, monkeypatch:
         with monkeypatch.context() as patch:
             patch.setattr(f"aftertune.run.job_folder.{name}", stop)
             with pytest.raises(KeyboardInterrupt):
-                cell.finish(tables={"responses": table(Response, [row("1"), row("2")])})
-        assert not cell.complete
-        assert [each.prompt_id for each in cell.journal(Response)] == ["1", "2"]
-    cell.start()
-    assert [each.prompt_id for each in cell.journal(Response)] == ["1", "2"]
+                folder.finish(tables={"responses": table(Response, [row("1"), row("2")])})
+        assert not folder.complete
+        assert [each.prompt_id for each in folder.journal(Response)] == ["1", "2"]
+    folder.start()
+    assert [each.prompt_id for each in folder.journal(Response)] == ["1", "2"]
 
 
 def test_what_a_kill_after_the_manifest_leaves_is_tidied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = grown(tmp_path / "cell", "1")
+    folder = grown(tmp_path / "folder", "1")
     with monkeypatch.context() as patch:
         patch.setattr(JobFolder, "tidy", lambda self: None)
-        cell.finish(tables={"responses": table(Response, [row("1")])})
-    assert cell.complete
-    assert cell.verify() is None
-    cell.tidy()
-    assert sorted(item.name for item in cell.path.iterdir()) == ["manifest.json", "responses.parquet"]
+        folder.finish(tables={"responses": table(Response, [row("1")])})
+    assert folder.complete
+    assert folder.verify() is None
+    folder.tidy()
+    assert sorted(item.name for item in folder.path.iterdir()) == ["manifest.json", "responses.parquet"]
 
 
 @pytest.mark.parametrize("left", [[".run.json.77.part"], ["run.json"], ["run.json", "study.json", ".design.toml.77.part"]])
@@ -102,52 +102,52 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 
 
 def test_garbled_doubled_and_foreign_lines(tmp_path: Path) -> None:
-    cell = grown(tmp_path / "cell", "1", "2")
-    path = cell.path / "journal.jsonl"
+    folder = grown(tmp_path / "folder", "1", "2")
+    path = folder.path / "journal.jsonl"
     first, second = path.read_bytes().splitlines(keepends=True)
     junk = [b"\xff\xfe\x00\n", b"[]\n", b"17\n", b"null\n", b'{"#": 3}\n', b"\n", b"{" * 2000 + b"\n"]
     path.write_bytes(junk[0] + first + b"".join(junk[1:]) + first + second.replace(b'"#": "', b'"#": "0'))
-    kept = cell.journal(Response)
+    kept = folder.journal(Response)
     assert {each.prompt_id for each in kept} == {"1"}
     assert path.read_bytes() == first + first, "only whole lines stay"
-    cell.append([row("3")])
-    assert {each.prompt_id for each in cell.journal(Response)} == {"1", "3"}
+    folder.append([row("3")])
+    assert {each.prompt_id for each in folder.journal(Response)} == {"1", "3"}
 
 
 @pytest.mark.parametrize("flip", range(0, 300, 23))
 def test_a_flipped_byte_in_a_manifest_is_found(tmp_path: Path, flip: int) -> None:
-    cell = grown(tmp_path / "cell")
-    cell.finish(documents={"cards": {"a": 1}}, info={"proof": 0.25, "label": "ask"})
-    path = cell.path / "manifest.json"
+    folder = grown(tmp_path / "folder")
+    folder.finish(documents={"cards": {"a": 1}}, info={"proof": 0.25, "label": "ask"})
+    path = folder.path / "manifest.json"
     data = bytearray(path.read_bytes())
     at = flip % len(data)
     while chr(data[at]).isspace():  # white space means nothing
         at += 1
     data[at] ^= 1
     path.write_bytes(data)
-    assert cell.verify() is not None
+    assert folder.verify() is not None
     with pytest.raises(StoreError, match=r"manifest\.json: damaged; delete|cards\.json: damaged"):
-        cell.info()
-        cell.document("cards")
+        folder.info()
+        folder.document("cards")
 
 
 @pytest.mark.parametrize("harm", ["truncated", "flipped", "gone", "empty"])
-def test_a_file_of_a_cell_that_is_not_as_it_was_is_named(tmp_path: Path, harm: str) -> None:
-    cell = grown(tmp_path / "cell")
-    (cell.path / "epoch-1").mkdir()
-    (cell.path / "epoch-1" / "adapter_model.safetensors").write_bytes(b"w" * 1000)
-    cell.finish(tables={"responses": table(Response, [row("1")])})
+def test_a_file_of_a_job_that_is_not_as_it_was_is_named(tmp_path: Path, harm: str) -> None:
+    folder = grown(tmp_path / "folder")
+    (folder.path / "epoch-1").mkdir()
+    (folder.path / "epoch-1" / "adapter_model.safetensors").write_bytes(b"w" * 1000)
+    folder.finish(tables={"responses": table(Response, [row("1")])})
     for name in ("responses.parquet", "epoch-1/adapter_model.safetensors"):
-        path = cell.path / name
+        path = folder.path / name
         data = path.read_bytes()
         harmed = {"truncated": data[:-7], "flipped": data[:9] + bytes([data[9] ^ 4]) + data[10:], "empty": b""}
         path.unlink() if harm == "gone" else path.write_bytes(harmed[harm])
-        assert cell.verify() == name
+        assert folder.verify() == name
         path.write_bytes(data)
-        assert cell.verify() is None
+        assert folder.verify() is None
 
 
-def test_damaged_files_beside_the_cells(tmp_path: Path) -> None:
+def test_damaged_files_beside_the_jobs(tmp_path: Path) -> None:
     run = begun(tmp_path / "run")
     for name, harm, message in [
         ("run.json", b"{", r"run\.json: damaged or missing; put a copy back"),
@@ -184,10 +184,10 @@ def full(*_: object, **__: object) -> None:
 
 
 WRITES: dict[str, tuple[str, Callable[[JobFolder], object]]] = {
-    "start": ("aftertune.run.job_folder.shutil.rmtree", lambda cell: cell.start()),
-    "journal": ("aftertune.run.job_folder.os.fsync", lambda cell: cell.append([row("2")])),
-    "table": ("pyarrow.parquet.write_table", lambda cell: cell.finish(tables={"t": table(Response, [row("1")])})),
-    "manifest": ("aftertune.files.os.fsync", lambda cell: cell.finish()),
+    "start": ("aftertune.run.job_folder.shutil.rmtree", lambda folder: folder.start()),
+    "journal": ("aftertune.run.job_folder.os.fsync", lambda folder: folder.append([row("2")])),
+    "table": ("pyarrow.parquet.write_table", lambda folder: folder.finish(tables={"t": table(Response, [row("1")])})),
+    "manifest": ("aftertune.files.os.fsync", lambda folder: folder.finish()),
 }
 
 
@@ -195,21 +195,21 @@ WRITES: dict[str, tuple[str, Callable[[JobFolder], object]]] = {
 def test_no_room_left_is_one_line_and_costs_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    cell = grown(tmp_path / "cell", "1")
-    (cell.path / "half").mkdir()
+    folder = grown(tmp_path / "folder", "1")
+    (folder.path / "half").mkdir()
     target, act = WRITES[place]
     with monkeypatch.context() as patch:
         patch.setattr(target, full)
         with pytest.raises(StoreError) as caught:
-            act(cell)
+            act(folder)
     message = str(caught.value)
-    assert message.startswith(f"{cell.path}")
+    assert message.startswith(f"{folder.path}")
     assert "No space left on device; free some space and run the same command again" in message
     assert "\n" not in message
-    cell.start()
-    assert "1" in [each.prompt_id for each in cell.journal(Response)]
-    cell.finish(tables={"t": table(Response, [row("1")])})
-    assert cell.verify() is None
+    folder.start()
+    assert "1" in [each.prompt_id for each in folder.journal(Response)]
+    folder.finish(tables={"t": table(Response, [row("1")])})
+    assert folder.verify() is None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -247,10 +247,10 @@ def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_an_earlier_version_has_no_sum_and_is_read(tmp_path: Path) -> None:
-    cell = grown(tmp_path / "cell")
-    cell.finish(info={"x": 1})
-    path = cell.path / "manifest.json"
+    folder = grown(tmp_path / "folder")
+    folder.finish(info={"x": 1})
+    path = folder.path / "manifest.json"
     found = json.loads(path.read_bytes())
     del found["#"]
     path.write_text(json.dumps(found))
-    assert cell.info() == {"x": 1}
+    assert folder.info() == {"x": 1}

@@ -42,7 +42,7 @@ def test_a_flipped_bit_of_a_text_is_seen(text: str, at: int, bit: int) -> None:
 
 
 def test_a_design_that_was_changed_in_the_run_folder_is_refused(tmp_path: Path) -> None:
-    """A digit of it may change what the report says, and every cell's id stays."""
+    """A digit of it may change what the report says, and every job's id stays."""
     run = begun(tmp_path / "run")
     path = run.root / "design.toml"
     before = path.read_text()

@@ -42,7 +42,7 @@ def row(prompt: str, text: str = "hi") -> Response:
 
 
 def test_records_survive_the_journal_and_the_table(tmp_path: Path) -> None:
-    folder = JobFolder(tmp_path / "cell")
+    folder = JobFolder(tmp_path / "folder")
     folder.start()
     hostile = [row("1", "line\nbreak \u2028 \x00 \x1b[0m"), row("2", "half \ud800 of a pair")]
     folder.append(hostile)
@@ -53,7 +53,7 @@ def test_records_survive_the_journal_and_the_table(tmp_path: Path) -> None:
 
 
 def test_a_torn_or_changed_line_is_left_out_and_the_rest_kept(tmp_path: Path) -> None:
-    folder = JobFolder(tmp_path / "cell")
+    folder = JobFolder(tmp_path / "folder")
     folder.start()
     folder.append([row("1"), row("2"), row("3")])
     path = folder.path / "journal.jsonl"
@@ -66,7 +66,7 @@ def test_a_torn_or_changed_line_is_left_out_and_the_rest_kept(tmp_path: Path) ->
 
 
 def test_the_manifest_is_written_last_and_damage_is_named(tmp_path: Path) -> None:
-    folder = JobFolder(tmp_path / "cell")
+    folder = JobFolder(tmp_path / "folder")
     folder.start()
     assert not folder.complete
     folder.finish(tables={"responses": table(Response, [row("1")])}, documents={"d": {"a": 1}}, info={"x": 2})
@@ -85,7 +85,7 @@ def test_the_manifest_is_written_last_and_damage_is_named(tmp_path: Path) -> Non
 
 
 def test_starting_again_clears_all_but_the_journal(tmp_path: Path) -> None:
-    folder = JobFolder(tmp_path / "cell")
+    folder = JobFolder(tmp_path / "folder")
     folder.start()
     folder.append([row("1")])
     (folder.path / "epoch-1").mkdir()
@@ -136,17 +136,17 @@ def test_a_full_disk_is_a_clear_message(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_was_given_up_cannot_write_where_another_has_begun(tmp_path: Path) -> None:
-    """As on a cluster, where a node that was cut off goes on with its cell."""
-    cell = JobFolder(tmp_path / "cell")
-    cell.start()
-    (cell.path / "writer").write_text("another-host 17")
+    """As on a cluster, where a node that was cut off goes on with its job."""
+    folder = JobFolder(tmp_path / "folder")
+    folder.start()
+    (folder.path / "writer").write_text("another-host 17")
     with pytest.raises(StoreError, match="process another-host 17 has taken this over"):
-        cell.append([])
+        folder.append([])
     with pytest.raises(StoreError, match="another-host 17"):
-        cell.finish()
-    assert not cell.complete
-    cell.start()
-    cell.finish()
-    assert cell.verify() is None
+        folder.finish()
+    assert not folder.complete
+    folder.start()
+    folder.finish()
+    assert folder.verify() is None
     with pytest.raises(StoreError, match="finished by another process"):
-        cell.append([])
+        folder.append([])
