@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.flow.test_served import FEW, answer, verdict
+from tests.commands.test_served import FEW, answer, verdict
 from tests.scripted_server import Body, Scripted, serving, trial
 
 from aftertune import plugins

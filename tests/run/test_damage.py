@@ -63,7 +63,9 @@ def test_what_a_kill_after_the_manifest_leaves_is_tidied(tmp_path: Path, monkeyp
     assert sorted(item.name for item in folder.path.iterdir()) == ["manifest.json", "responses.parquet"]
 
 
-@pytest.mark.parametrize("left", [[".run.json.77.part"], ["run.json"], ["run.json", "study.json", ".design.toml.77.part"]])
+@pytest.mark.parametrize(
+    "left", [[".run.json.77.part"], ["run.json"], ["run.json", "study.json", ".design.toml.77.part"]]
+)
 def test_a_run_that_was_killed_at_its_start_begins_again(tmp_path: Path, left: list[str]) -> None:
     root = tmp_path / "run"
     begun(root)

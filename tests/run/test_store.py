@@ -24,7 +24,6 @@ DESIGN = Design(
 )
 
 
-
 def begun(root: Path, facts: Mapping[str, object] | None = None) -> Run:
     """A run folder as a study begins it, but for what the design was resolved to."""
     run = Run.create(root, DESIGN.id, facts or {})
