@@ -1,4 +1,4 @@
-"""What is known of a job without doing it."""
+"""What is known of a piece of work without doing it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
-    """Enough to schedule a job, to find its folder, and to show where it stands."""
+    """What is known of a job without doing it: enough to schedule it, to find its folder, and to show where it stands."""
 
     kind: str
     """Name of the folder in the run that holds the jobs of this kind, e.g. `responses`."""
