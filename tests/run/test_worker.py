@@ -44,7 +44,7 @@ def test_a_base_is_loaded_once_and_one_is_held_at_most() -> None:
     held, backend = LoadedBase(), Opened()
     one: Any = backend
     for name in ("a", "a", "b", "a"):
-        assert held.session(one, base(name)) == name
+        assert str(held.session(one, base(name))) == name
     held.unload()
     assert backend.events == ["open a", "close a", "open b", "close b", "open a", "close a"]
 
@@ -65,7 +65,7 @@ def test_a_large_base_is_let_go_before_it_is_loaded_again_to_be_tuned(
         raise ReachedError
 
     monkeypatch.setattr(tune_job, "LOADED", held)
-    monkeypatch.setattr(tune_job.tune, "tune", tune)
+    monkeypatch.setattr("aftertune.tuning.tune.tune", tune)
     monkeypatch.setattr(tune_job, "read", lambda path: [])
     job = tune_job.TuneJob.make(
         "keep", base=base("a", parameters), arm=Arm("keep"), recipe=Recipe(), seed=0, variants="v"
