@@ -68,7 +68,7 @@ def test_a_large_base_is_let_go_before_it_is_loaded_again_to_be_tuned(
     monkeypatch.setattr("aftertune.tuning.tune.tune", tune)
     monkeypatch.setattr(tune_job, "read", lambda path: [])
     job = tune_job.TuneJob.make(
-        "keep", base=base("a", parameters), arm=Arm("keep"), recipe=Recipe(), seed=0, variants="v"
+        "keep", base=base("a", parameters), arm=Arm("keep"), recipe=Recipe(), seed=0, variants="v", mitigation=None
     )
     run = Run(tmp_path)
     with pytest.raises(ReachedError):
