@@ -60,7 +60,7 @@ def test_a_large_base_is_let_go_before_it_is_loaded_again_to_be_tuned(
     one: Any = backend
     held.session(one, base("a", parameters))
 
-    def tune(*_: object) -> None:
+    def tune(*_: object, **__: object) -> None:
         assert backend.events == (["open a"] if kept else ["open a", "close a"])
         raise ReachedError
 
