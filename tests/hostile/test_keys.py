@@ -66,10 +66,16 @@ def design(url: str, judge_url: str, **more: Any) -> Design:
     common = {"key_env": "A_KEY", "backoff_s": 0.001, "retries": 1, "timeout_s": 30.0, **more}
     own = {"name": "endpoint", "url": judge_url, **common}
     return Design(
-        name="keys", bases=("base",), checkpoints=(Given("tuned", arm="a"),), benchmarks=(FEW,),
-        judges=(PluginSpec("refusal"), PluginSpec("rubric", {"model": "arbiter", "rubric": "sorry_bench", "backend": own})),
+        name="keys",
+        bases=("base",),
+        checkpoints=(Given("tuned", arm="a"),),
+        benchmarks=(FEW,),
+        judges=(
+            PluginSpec("refusal"),
+            PluginSpec("rubric", {"model": "arbiter", "rubric": "sorry_bench", "backend": own}),
+        ),
         backend=PluginSpec("endpoint", {"url": url, **common}),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(("what", "stream"), [*((what, False) for what in TROUBLE), ("none", True), ("cut", True)])

@@ -77,10 +77,11 @@ def _filled(finished: results.Result) -> tuple[list[StudySection], list[Drift]]:
 
 def row_of(drifts: list[Drift], estimand: str, arm: str, metric: str) -> Drift:
     return next(
-        d for d in drifts
-        if (d.estimand, d.arm, d.metric, d.checkpoint or "") == (estimand, arm, metric, "") or
-        (estimand == "level" and arm == "base" and (d.estimand, d.arm, d.metric) == ("level", "base", metric))
-    )  # fmt: skip
+        d
+        for d in drifts
+        if (d.estimand, d.arm, d.metric, d.checkpoint or "") == (estimand, arm, metric, "")
+        or (estimand == "level" and arm == "base" and (d.estimand, d.arm, d.metric) == ("level", "base", metric))
+    )
 
 
 def test_a_cell_is_the_drift_that_it_names(filled: tuple[list[StudySection], list[Drift]]) -> None:
@@ -147,6 +148,8 @@ def test_rewording_a_table_asks_no_model_again(copy: Path, small: Design, one: P
     assert "### Arms" in markdown
     assert "*42.6 %*" in markdown
     assert [table["title"] for table in json.loads((copy / "report.json").read_text())["tables"]] == [
-        "Arms", "Pooled", "Contrasts",
-    ]  # fmt: skip
+        "Arms",
+        "Pooled",
+        "Contrasts",
+    ]
     assert 'id="paper"' in result.report.read_text()

@@ -34,10 +34,27 @@ def begun(root: Path, facts: Mapping[str, object] | None = None) -> Run:
 
 def row(prompt: str, text: str = "hi") -> Response:
     return Response(
-        base="b", arm="base", recipe="", train_seed=None, epoch=None, checkpoint="c", benchmark="m", subset="s",
-        prompt_id=prompt, cluster="k", category="k", system="", template="base", temperature=0.0, sample=0,
-        message_hash="h", token_hash=None, text=text, finish_reason="stop", new_tokens=3,
-    )  # fmt: skip
+        base="b",
+        arm="base",
+        recipe="",
+        train_seed=None,
+        epoch=None,
+        checkpoint="c",
+        benchmark="m",
+        subset="s",
+        prompt_id=prompt,
+        cluster="k",
+        category="k",
+        system="",
+        template="base",
+        temperature=0.0,
+        sample=0,
+        message_hash="h",
+        token_hash=None,
+        text=text,
+        finish_reason="stop",
+        new_tokens=3,
+    )
 
 
 def test_records_survive_the_journal_and_the_table(tmp_path: Path) -> None:

@@ -155,10 +155,15 @@ def designs(draw: st.DrawFn) -> design.Design:
         design.Given, NAMES, base=st.sampled_from(bases), corpus=names, seed=st.none() | st.integers(0, 5)
     )
     return design.Design(
-        name="d", bases=tuple(bases), corpus=draw(PARTS), corpora=corpora, arms=tuple(arms),
+        name="d",
+        bases=tuple(bases),
+        corpus=draw(PARTS),
+        corpora=corpora,
+        arms=tuple(arms),
         recipes=tuple(Recipe(name, epochs=draw(st.integers(1, 4))) for name in recipes),
-        checkpoints=tuple(draw(st.lists(existing, max_size=3))), match_tokens=draw(st.booleans()),
-    )  # fmt: skip
+        checkpoints=tuple(draw(st.lists(existing, max_size=3))),
+        match_tokens=draw(st.booleans()),
+    )
 
 
 @given(designs())
@@ -169,10 +174,16 @@ def test_any_design_survives_its_own_toml(made: design.Design) -> None:
 
 
 def test_the_id_depends_on_every_field() -> None:
-    ids = {design.parse(TEXT.replace(old, new), "s").id for old, new in (
-        ("", ""), ("seeds = [1, 2]", "seeds = [1, 3]"), ("size = 50", "size = 51"), ("= -1", "= -1.0\n#"),
-        ('pii = "placeholder"', 'pii = "surrogate"'),
-    )}  # fmt: skip
+    ids = {
+        design.parse(TEXT.replace(old, new), "s").id
+        for old, new in (
+            ("", ""),
+            ("seeds = [1, 2]", "seeds = [1, 3]"),
+            ("size = 50", "size = 51"),
+            ("= -1", "= -1.0\n#"),
+            ('pii = "placeholder"', 'pii = "surrogate"'),
+        )
+    }
     assert len(ids) == 4, "a comment and a float for an integer change nothing; each of the others does"
 
 
