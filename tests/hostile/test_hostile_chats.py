@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aftertune import shipped_models as embedded
+from aftertune import shipped_models
 from aftertune.commands import compose as variants
 from aftertune.data import conversations as jsonl
 from aftertune.errors import AftertuneError, DataError
 from aftertune.records import Conversation, Message
 from aftertune.variants.corpora.chat_file import ChatFile
 
-pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
+pytestmark = pytest.mark.skipif(not shipped_models.names(), reason="no embedded model is built")
 QUIET = settings(
     max_examples=12,
     deadline=None,

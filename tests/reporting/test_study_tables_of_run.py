@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import shipped_models as embedded
-from aftertune.commands import decide as results
+from aftertune import shipped_models
+from aftertune.commands import decide
 from aftertune.commands import study as running
 from aftertune.findings import StudySection
 from aftertune.plugins import PluginSpec
@@ -20,7 +20,7 @@ from aftertune.studies import stored
 from aftertune.studies.closing_tables import Column, Row, StudyTable
 from aftertune.studies.design import Design
 
-pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
+pytestmark = pytest.mark.skipif(not shipped_models.names(), reason="no embedded model is built")
 REFUSAL = "miniature/harmful/refusal=full"
 EXACT = "miniature/privacy/privacy=exact"
 TABLES = (
@@ -49,14 +49,14 @@ TABLES = (
 
 
 @pytest.fixture(name="filled", scope="module")
-def _filled(finished: results.Result) -> tuple[list[StudySection], list[Drift]]:
+def _filled(finished: decide.Result) -> tuple[list[StudySection], list[Drift]]:
     from aftertune.deciding.leaks import leaks
 
     run = Run.open(finished.root)
     study = stored.read(run)
     design = study.design
-    verdicts = results.all_verdicts(run, study)
-    drifts = results.drifts_of(finished.root)
+    verdicts = decide.all_verdicts(run, study)
+    drifts = decide.drifts_of(finished.root)
     numbers = StudyResults(
         verdicts=verdicts,
         metrics=list(study.metrics),

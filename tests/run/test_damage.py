@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.run.test_store import DESIGN, begun, row
+from tests.run.test_run_folder import DESIGN, begun, row
 
 from aftertune import files
-from aftertune.commands import decide as results
+from aftertune.commands import decide
 from aftertune.data import conversations as jsonl
 from aftertune.errors import StoreError, UsageError
 from aftertune.records import Conversation, Message, Response
@@ -167,7 +167,7 @@ def test_damaged_files_beside_the_jobs(tmp_path: Path) -> None:
         (run.root / name).write_bytes(before)
     (run.root / "drift.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match=r"drift\.parquet: damaged; `aftertune drift .*` makes it again"):
-        results.drifts_of(run.root)
+        decide.drifts_of(run.root)
 
 
 def test_a_damaged_line_of_a_variant_is_named(tmp_path: Path) -> None:

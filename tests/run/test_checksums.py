@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.run.test_store import DESIGN, begun
+from tests.run.test_run_folder import DESIGN, begun
 
 from aftertune import files
 from aftertune.errors import StoreError, UsageError
-from aftertune.run import checksums as sealed
+from aftertune.run import checksums
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored
 
@@ -24,23 +24,23 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 
 @given(fields=st.dictionaries(TEXT.filter(lambda key: key != "#"), TEXT | st.integers() | st.lists(TEXT), max_size=4))
 def test_an_object_comes_back_and_a_changed_one_does_not(fields: dict[str, object]) -> None:
-    data = sealed.seal(fields)
-    assert sealed.unseal(data) == fields
-    assert sealed.unseal(files.as_json(fields)) == fields, "an earlier version wrote no checksum"
+    data = checksums.seal(fields)
+    assert checksums.unseal(data) == fields
+    assert checksums.unseal(files.as_json(fields)) == fields, "an earlier version wrote no checksum"
     with pytest.raises(ValueError, match="not what was written"):
-        sealed.unseal(files.as_json({**fields, "#": "0" * 12}))
+        checksums.unseal(files.as_json({**fields, "#": "0" * 12}))
 
 
 @given(text=TEXT.map(lambda text: text + "\n"), at=st.integers(0), bit=st.integers(0, 7))
 def test_a_flipped_bit_of_a_text_is_seen(text: str, at: int, bit: int) -> None:
-    data = bytearray(sealed.seal_text(text))
-    assert sealed.unseal_text(bytes(data)) == text
+    data = bytearray(checksums.seal_text(text))
+    assert checksums.unseal_text(bytes(data)) == text
     with pytest.raises(ValueError, match="not what was written"):
-        sealed.unseal_text(text.encode())
+        checksums.unseal_text(text.encode())
     body = len(text.encode())
     data[at % body] ^= 1 << bit
     with pytest.raises(ValueError, match="not what was written"):
-        sealed.unseal_text(bytes(data))
+        checksums.unseal_text(bytes(data))
 
 
 def test_a_design_that_was_changed_in_the_run_folder_is_refused(tmp_path: Path) -> None:
@@ -72,18 +72,18 @@ def test_a_changed_fact_is_refused(tmp_path: Path) -> None:
 def test_a_result_that_is_not_as_it_was_is_named(tmp_path: Path, harm: str) -> None:
     path = tmp_path / "decisions.json"
     path.write_bytes(b'{"outcome": "pass"}')
-    assert sealed.check(tmp_path, path.name) == path, "an earlier version recorded nothing"
-    sealed.record(tmp_path, [path.name])
-    assert sealed.check(tmp_path, path.name) == path
-    assert sealed.check(tmp_path, "log.jsonl").name == "log.jsonl", "not a result"
+    assert checksums.check(tmp_path, path.name) == path, "an earlier version recorded nothing"
+    checksums.record(tmp_path, [path.name])
+    assert checksums.check(tmp_path, path.name) == path
+    assert checksums.check(tmp_path, "log.jsonl").name == "log.jsonl", "not a result"
     if harm == "changed":
         path.write_bytes(b'{"outcome": "drift"}')
     elif harm == "gone":
         path.unlink()
     else:
-        (tmp_path / sealed.RESULTS).write_bytes(b"{")
+        (tmp_path / checksums.RESULTS).write_bytes(b"{")
     with pytest.raises(StoreError, match=r"decisions\.json: damaged, or stopped .*; `aftertune report .*` makes it"):
-        sealed.check(tmp_path, path.name)
+        checksums.check(tmp_path, path.name)
 
 
 # ---------------------------------------------------------------------------------------------- who works in it
