@@ -336,3 +336,15 @@ def test_the_table_of_rooms_is_true() -> None:
 def test_the_table_is_read_as_it_is_written() -> None:
     text = "| floor | room | what |\n|---|---|---|\n| 3 | `asking/` | asks |\n| | `judging/`, `text.py` | reads |\n"
     assert table(text) == {"asking": 3, "judging": 3, "text": 3}
+
+
+NAMED = re.compile(r"`([\w./-]+\.(?:py|md|toml|json|html|css))`")
+
+
+@each_file
+def test_a_file_that_a_comment_names_is_there(path: Path) -> None:
+    """A path with a folder in it; a bare file name may be one that a run or a user has."""
+    for name in NAMED.findall(path.read_text(encoding="utf-8")):
+        if "/" in name and not name.startswith(("/", ".")):
+            roots = (SOURCE, ROOT, path.parent)
+            assert any((root / name).is_file() for root in roots), name

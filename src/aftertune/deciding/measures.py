@@ -66,7 +66,7 @@ def measures(study: Measuring, verdicts: VerdictTable) -> list[SubjectMeasure]:
                 rows += _probes(study, benchmark.name, probes, axis, verdicts)
         for accumulation in benchmark.accumulations:
             if accumulation.measure == "violation":
-                rows += _violations(study, benchmark.name)
+                rows += _violations(study, benchmark.name, accumulation.subset)
             elif {"privacy", "helpfulness"} <= judged:
                 rows += _leaks(study, benchmark.name, accumulation.subset, verdicts)
     return rows
@@ -212,13 +212,14 @@ def _leak(
 # ---------------------------------------------------------------------------------------------- violations
 
 
-def _violations(study: Measuring, name: str) -> Iterator[SubjectMeasure]:
+def _violations(study: Measuring, name: str, subset: str) -> Iterator[SubjectMeasure]:
     """Yield CIMemories' violation per subject: per profile, the share of private attributes ever given away."""
     prompts = study.prompts(name)
     by: dict[tuple[str, float], list[Response]] = {}
     for asked, responses in study.responses(name):
         for row in responses:
-            by.setdefault((asked.id, row.temperature), []).append(row)
+            if row.subset == subset:
+                by.setdefault((asked.id, row.temperature), []).append(row)
     levels = {key: _per_profile(rows, prompts) for key, rows in by.items()}
     for subject in study.subjects:
         for (id_, temperature), level in levels.items():
