@@ -17,7 +17,8 @@ from typing import Any
 from aftertune.errors import AftertuneError, StoreError
 from aftertune.files import whoami, write
 from aftertune.run import time_left as eta
-from aftertune.run.job import Job, JobRecord
+from aftertune.run.job import Job
+from aftertune.run.job_record import JobRecord
 from aftertune.run.job_folder import JobFolder
 
 LOG, EARLIER = "log.jsonl", "log.1.jsonl"
