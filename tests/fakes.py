@@ -18,7 +18,7 @@ from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Backend, BeginningScore, Beginnings, Reply, Request, Session, Template, TextScore
 from aftertune.models.subject import ModelRecord, Subject
 from aftertune.plugins import Plugin, PluginSpec
-from aftertune.records import BASE_ARM, Conversation, Message, Metric, Prompt, Proof, digest
+from aftertune.records import BASE_ARM, Conversation, Message, Metric, Prompt, Proof, digest, plain
 from aftertune.run.job import Job, Output
 from aftertune.run.run_folder import Run
 from aftertune.variants.corpus import Corpus
@@ -28,7 +28,9 @@ CAPABILITIES = frozenset({"weights", "adapters", "scores", "beginnings"})
 
 
 def parameters(plugin: Plugin) -> dict[str, Any]:
-    return {key: value for key, value in vars(plugin).items() if not key.startswith("_")}
+    """The parameters of a plugin as a design holds them."""
+    values: dict[str, Any] = plain(plugin)
+    return values
 
 
 # ---------------------------------------------------------------------------------------------- models
