@@ -224,7 +224,9 @@ class _Decoder:
         self._hints: dict[type[Any], dict[str, Any]] = {}
 
     def record(self, cls: type[Any], raw: Mapping[str, Any]) -> Any:
-        hints = self._hints.setdefault(cls, typing.get_type_hints(cls))
+        if cls not in self._hints:
+            self._hints[cls] = typing.get_type_hints(cls)
+        hints = self._hints[cls]
         return cls(**{key: self.value(hints[key], value) for key, value in raw.items()})
 
     def value(self, hint: Any, raw: Any) -> Any:
