@@ -103,7 +103,7 @@ def test_an_attempt_that_was_killed_is_continued_where_it_stopped(run: Run, monk
     fakes.do(run, again)
     assert [request.prompt.id for request in second.requests] == ["p2", "p3", "p4"]
     assert rows(run, again) == expected
-    assert not (folder.path / "journal.jsonl").exists()
+    assert not (folder.path / "journal").exists()
 
 
 def test_what_ended_in_an_error_is_asked_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,9 +72,9 @@ seeds = [1, 2]
 held_out = 2
 canaries = 2
 [[arms]]
-name = "keep"
+name = "held_out-small"
 [[arms]]
-name = "hidden"
+name = "people"
 pii = "placeholder"
 [recipe]
 epochs = 1
@@ -82,7 +82,7 @@ batch_size = 4
 max_length = 96
 [[contrasts]]
 name = "personal data"
-weights = {{ keep = 1.0, hidden = -1.0 }}
+weights = {{ "held_out-small" = 1.0, people = -1.0 }}
 """
 AUDIT = f"""
 name = "audited"
@@ -109,7 +109,7 @@ def sources(folder: Path) -> None:
     tiny_models.save("llama", folder / "base")
     chats = [
         {
-            "id": f"c{index}",
+            "id": f"canary-{index}",
             "messages": [
                 {"role": "user", "content": f"Hello, I am {name}. Please change my booking {index}."},
                 {"role": "assistant", "content": f"Of course, {name}, your booking is changed."},
@@ -185,6 +185,13 @@ def _alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield Alone(elsewhere, before, answers, judged)
 
 
+def keys(value: object) -> set[str]:
+    """Every key of a JSON value."""
+    if isinstance(value, dict):
+        return set(value).union(*map(keys, value.values()))
+    return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+
 def rows(root: Path, pattern: str) -> dict[str, list[dict[str, Any]]]:
     return {str(path.relative_to(root)): pq.read_table(path).to_pylist() for path in sorted(root.glob(pattern))}
 
@@ -252,6 +259,29 @@ def test_a_copy_to_share_is_made(alone: Alone, tmp_path: Path) -> None:
     assert "Ada Vance" not in copied
     shared = rows(tmp_path / "copy", "responses/*/*.parquet")
     assert sum(map(len, shared.values())) == sum(map(len, rows(alone.root, "responses/*/*.parquet").values()))
+
+
+def test_names_carry_no_meaning(alone: Alone) -> None:
+    """Arms that are called like files of the run, and rows that are called like canaries, are arms and rows."""
+    scored = {row["text_id"] for table in rows(alone.root, "scores/*/*.parquet").values() for row in table}
+    assert {f"canary-{index}" for index in range(len(NAMES))} <= scored
+    cards = json.loads(next(alone.root.glob("variants/*/cards.json")).read_text())
+    if alone.root.parents[1].name.startswith("study"):
+        assert set(cards) == {"held_out-small", "people"}
+        manifests = [json.loads(path.read_text()) for path in alone.root.glob("checkpoints/*/manifest.json")]
+        assert sorted(each["info"]["label"] for each in manifests) == [
+            "tune held_out-small seed 1", "tune held_out-small seed 2", "tune people seed 1", "tune people seed 2",
+        ]  # fmt: skip
+
+
+def test_no_json_file_holds_an_empty_key(alone: Alone) -> None:
+    files = [*alone.root.rglob("*.json"), *alone.root.rglob("*.jsonl")]
+    assert len(files) > 10
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        values = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]
+        if path.name not in ("tokenizer.json", "tokenizer_config.json"):  # a vocabulary may hold any text
+            assert "" not in keys(values), path
 
 
 def test_nothing_that_learns_is_needed_to_read_it(alone: Alone, tmp_path: Path) -> None:
