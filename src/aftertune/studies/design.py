@@ -80,8 +80,8 @@ class Design:
 
     @property
     def id(self) -> str:
-        """Hash of the whole design, but for what is only printed: its tables and what its price assumes."""
-        return digest(dataclasses.replace(self, tables=(), cost=Cost()))
+        """Hash of all that is asked: not of what decides afterwards (`policy`) or is only printed (`tables`, `cost`)."""
+        return digest(dataclasses.replace(self, policy="", tables=(), cost=Cost()))
 
     @property
     def sources(self) -> Mapping[str, PluginSpec]:

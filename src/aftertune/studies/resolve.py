@@ -30,9 +30,10 @@ from aftertune.variants.corpus import Corpus
 from aftertune.variants.resolved import ResolvedCorpus
 
 
-def resolve(design: Design, before: Design | None = None) -> Study:
+def resolve(design: Design, before: Design | None = None, *, shared: str = "") -> Study:
     """Resolve a design: every base with its identity, every plugin as an object with its id, the jobs to do.
 
+    `shared` is the folder of base answers that runs share; empty shares none.
     `before` is the design of the run that is continued: what was chosen then stands. A server is asked what it serves
     where that is not written down yet. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
     anything that cannot be honoured, before any compute is spent.
@@ -57,7 +58,7 @@ def resolve(design: Design, before: Design | None = None) -> Study:
     recipes = refusals.recipes_here(design, warnings)
     mitigations = {recipe.name: resolve_mitigation(recipe.mitigation) for recipe in recipes if recipe.mitigation}
     refusals.refuse_mitigations(design, mitigations)
-    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations)
+    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, shared)
     models = {base.name: base for base in bases}
     given_to: dict[ModelRecord, list[tuple[Given, ModelRecord]]] = {base: [] for base in bases}
     for base in bases:

@@ -68,8 +68,8 @@ def begin(root: Path, study: Study, facts: Mapping[str, object]) -> Run:
 def continued(root: Path, design: Design) -> Design | None:
     """Return the design of the run in a folder, if it is a run of `design`; None where there is no run.
 
-    Its judges may be more than those asked for, and what is only printed is taken from `design`. Raises UsageError
-    where the run is of another design.
+    Its judges may be more than those asked for; its policy, and what is only printed, are taken from `design`. Raises
+    UsageError where the run is of another design.
     """
     if not Run.exists(root):
         return None
@@ -82,7 +82,7 @@ def continued(root: Path, design: Design) -> Design | None:
         raise UsageError(
             f"{root}: holds a run of another design (different: {', '.join(changed)}); choose another folder with -o"
         )
-    return dataclasses.replace(there, tables=design.tables, cost=design.cost)
+    return dataclasses.replace(there, policy=design.policy, tables=design.tables, cost=design.cost)
 
 
 def _as_chosen(design: Design, there: Design) -> Design:
