@@ -18,8 +18,8 @@ from aftertune import shipped_models as embedded
 from aftertune.commands import compose as variants
 from aftertune.errors import DataError
 from aftertune.models.chat import message_hash
+from aftertune.models.loaded import LOADED
 from aftertune.models.session import Reply, Request
-from aftertune.run import worker as work
 from aftertune.run.job_folder import JobFolder
 from aftertune.variants import own_answers
 from aftertune.variants.own_answers import OwnAnswer
@@ -60,7 +60,7 @@ def test_what_was_flushed_is_not_asked_again(tmp_path: Path, monkeypatch: pytest
     data = chats(tmp_path / "a.jsonl", 200)
 
     def made(out: str, base: Parrot) -> dict[str, bytes]:
-        monkeypatch.setattr(work._LOADED, "get", lambda *_: base)
+        monkeypatch.setattr(LOADED, "session", lambda *_: base)
         variants.compose(data, tmp_path / out, self_generated=True, match=False)
         return files(tmp_path / out)
 
@@ -82,10 +82,10 @@ def test_another_base_is_asked_for_itself(tmp_path: Path, monkeypatch: pytest.Mo
         pytest.skip("only one embedded model is built")
     data = chats(tmp_path / "a.jsonl", 80)
     first, other = Parrot(ends=70), Parrot()
-    monkeypatch.setattr(work._LOADED, "get", lambda *_: first)
+    monkeypatch.setattr(LOADED, "session", lambda *_: first)
     with pytest.raises(KeyboardInterrupt):
         variants.compose(data, tmp_path / "out", self_generated=True, base=f"embedded:{embedded.names()[0]}")
-    monkeypatch.setattr(work._LOADED, "get", lambda *_: other)
+    monkeypatch.setattr(LOADED, "session", lambda *_: other)
     variants.compose(data, tmp_path / "out", self_generated=True, base=f"embedded:{embedded.names()[1]}")
     assert len(other.asked) == 80
 
@@ -93,7 +93,7 @@ def test_another_base_is_asked_for_itself(tmp_path: Path, monkeypatch: pytest.Mo
 def test_two_conversations_of_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"id": "x", "prompt": f"q{n}", "response": "a"}) + "\n" for n in range(2)))
-    monkeypatch.setattr(work._LOADED, "get", lambda *_: Parrot())
+    monkeypatch.setattr(LOADED, "session", lambda *_: Parrot())
     with pytest.raises(DataError, match="two conversations have the id 'x'"):
         variants.compose(str(path), tmp_path / "out", self_generated=True)
     assert not (tmp_path / "out").exists()
