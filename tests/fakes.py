@@ -251,7 +251,9 @@ class Rows(Corpus):
 
     def conversations(self) -> Sequence[Conversation]:
         return [
-            Conversation(f"r{index}", (Message("user", f"question {index}"), Message("assistant", f"answer {index}")), ())
+            Conversation(
+                f"r{index}", (Message("user", f"question {index}"), Message("assistant", f"answer {index}")), ()
+            )
             for index in range(self.count)
         ]
 

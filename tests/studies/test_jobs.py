@@ -144,7 +144,9 @@ ASKED = {"ask keep", "ask base", "ask mine", "judge keep", "judge base", "judge 
          {"ask mine", "judge mine"}, {"compose", "tune", "ask keep", "ask base", "score"}),
     ],
 )  # fmt: skip
-def test_an_id_holds_what_decides_and_nothing_else(name: str, other: Resolved, moves: set[str], stays: set[str]) -> None:
+def test_an_id_holds_what_decides_and_nothing_else(
+    name: str, other: Resolved, moves: set[str], stays: set[str]
+) -> None:
     old, new = HERE.jobs(), other.jobs()
     for about in moves:
         before, after = (of(jobs, Job, about) for jobs in (old, new))
