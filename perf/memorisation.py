@@ -15,13 +15,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from aftertune import plugins
 from aftertune.commands import audit as auditing
 from aftertune.commands import compose as variants
 from aftertune.commands.decide import drifts_of
-from aftertune.plugins import PluginSpec
 from aftertune.records import Drift, Recipe
-from aftertune.studies import parts
 from aftertune.studies.design import Given
+from aftertune.studies.resolve import model
 from aftertune.tuning import tune
 
 SEED = 100
@@ -54,13 +54,13 @@ def run(base: str, out: Path, *, quick: bool) -> None:
     data = out / "data"
     size, rows, canaries = (300, 80, 4) if quick else (900, 200, 12)
     variants.compose("booking", data, base=base, size=size, canaries=canaries, held_out=rows)
-    conversations = parts.corpus(PluginSpec("chat_file", {"path": str(data / "keep.jsonl")})).conversations()
+    conversations = plugins.load("corpus", "chat_file", {"path": str(data / "keep.jsonl")}).conversations()
     checkpoints = []
     for name, epochs in DOSES.items():
         recipe = Recipe(learning_rate=2e-3, epochs=epochs, batch_size=8)
-        place = out / "checkpoints" / str(epochs)
-        tune.tune(parts.model(base).path, conversations, recipe, SEED, place)
-        checkpoints.append(Given(str(place / f"epoch-{epochs}"), arm=name.replace(" ", "-"), seed=SEED, epoch=epochs))
+        folder = out / "checkpoints" / str(epochs)
+        tune.tune(Path(model(base).path), conversations, recipe, SEED, folder)
+        checkpoints.append(Given(str(folder / f"epoch-{epochs}"), arm=name.replace(" ", "-"), seed=SEED, epoch=epochs))
     auditing.audit(base, checkpoints, out / "run", train_data=str(data / "keep.jsonl"), gate_policy="research")
     show(drifts_of(out / "run"), json.loads((out / "run" / "memorisation.json").read_bytes()))
 
