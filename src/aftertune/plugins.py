@@ -16,11 +16,12 @@ import pkgutil
 import sys
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
 
 from aftertune.errors import UsageError, near
+from aftertune.records import PluginSpec as PluginSpec
 
 KINDS = {
     "corpus": "variants.corpora",
@@ -79,27 +80,6 @@ class Plugin:
     def card(self) -> Card:
         """What a reader must know of it; most plugins set it on the class."""
         raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class PluginSpec:
-    """A plugin by name, with its parameters: what a design says of it."""
-
-    name: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_table(cls, raw: Any, at: str) -> PluginSpec:
-        """Return what a TOML table with name and parameters side by side says; `load` checks the parameters."""
-        if not isinstance(raw, dict):
-            raise UsageError(f"{at}: expected a table, found {type(raw).__name__}")
-        if not isinstance(raw.get("name"), str):
-            raise UsageError(f"{at}: needs a 'name'")
-        return cls(raw["name"], {key: value for key, value in raw.items() if key != "name"})
-
-    def to_table(self) -> dict[str, Any]:
-        """Return the table that `from_table` reads."""
-        return {"name": self.name, **self.parameters}
 
 
 def names(kind: str) -> list[str]:

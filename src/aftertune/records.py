@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, Literal
 
+from aftertune.errors import UsageError
+
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Role = Literal["system", "user", "assistant"]
 PiiPolicy = Literal["keep", "placeholder", "surrogate", "novelty", "drop"]
@@ -134,6 +136,27 @@ class Prompt:
 # ---------------------------------------------------------------------------------------------- factors
 
 
+@dataclass(frozen=True)
+class PluginSpec:
+    """A plugin by name, with its parameters: what a design says of it."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_table(cls, raw: Any, at: str) -> PluginSpec:
+        """Return what a TOML table with name and parameters side by side says; `load` checks the parameters."""
+        if not isinstance(raw, dict):
+            raise UsageError(f"{at}: expected a table, found {type(raw).__name__}")
+        if not isinstance(raw.get("name"), str):
+            raise UsageError(f"{at}: needs a 'name'")
+        return cls(raw["name"], {key: value for key, value in raw.items() if key != "name"})
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the table that `from_table` reads."""
+        return {"name": self.name, **self.parameters}
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
     """One data variant: a controlled change of one corpus."""
@@ -178,6 +201,12 @@ class Recipe:
     weight_decay: float = 0.0
     max_length: int = 384
     """Tokens; longer conversations are cut at the end and counted on the card."""
+    mitigation: PluginSpec | None = None
+    """What is done so that less is lost; further weights that it makes are asked as `NAME+WEIGHTS` of this recipe."""
+
+    def further(self, weights: str) -> str:
+        """Return what the recipe is called with further weights that its mitigation makes of the tuned ones."""
+        return f"{self.name}+{weights}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,8 @@ def judge_run(root: Path, judges: Sequence[str], *, progress: Progress = quiet) 
         design = dataclasses.replace(study.design, judges=(*study.design.judges, *new))
         study = resolve(design, study.design)
     executor = refusals.suitable_executor(study, LOCAL)
-    with run.lock():
-        stored.write(run, study)
-    return do(run, study, executor=executor, progress=progress)
+    # The judges join the run when they have read everything: one that fails or is stopped leaves it as it was.
+    return do(run, study, executor=executor, progress=progress, finished=lambda: stored.write(run, study))
 
 
 def _chosen(study: Study, wanted: Sequence[PluginSpec]) -> list[PluginSpec]:

@@ -81,6 +81,8 @@ class Subject:
     """Name of the corpus that it was tuned on; None for the base, and where nobody knows."""
     model: ModelRecord | None = None
     """Of a checkpoint that existed already."""
+    further: str = ""
+    """Which further weights of its tuning it is, made by a mitigation; its `recipe` then says so too."""
 
     @property
     def is_base(self) -> bool:

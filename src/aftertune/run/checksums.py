@@ -48,10 +48,12 @@ def seal_text(text: str) -> bytes:
     return data + _SEAL + hashlib.sha256(data).hexdigest().encode() + b"\n"
 
 
-def whole_text(data: bytes) -> bool:
-    """Return whether a text is as `seal_text` made it; one without a checksum, of an earlier version, is."""
-    text, found, check = data.rpartition(_SEAL)
-    return not found or hashlib.sha256(text).hexdigest().encode() + b"\n" == check
+def unseal_text(data: bytes) -> str:
+    """Return the text that `seal_text` was given. Raises ValueError for one that was damaged, or edited since."""
+    text, seal, check = data.rpartition(_SEAL)
+    if not seal or hashlib.sha256(text).hexdigest().encode() + b"\n" != check:
+        raise ValueError("not what was written")
+    return text.decode()
 
 
 def record(root: Path, names: Iterable[str]) -> None:

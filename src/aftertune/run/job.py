@@ -5,31 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-if TYPE_CHECKING:
-    from aftertune.run.job_folder import JobFolder
-    from aftertune.run.run_folder import Run
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRecord:
-    """What is known of a job without doing it: enough to schedule it, to find its folder, and to show where it stands."""
-
-    kind: str
-    """Name of the folder in the run that holds the jobs of this kind, e.g. `responses`."""
-    id: str
-    """Hash of everything that decides what comes out."""
-    after: tuple[str, ...] = ()
-    """Ids of the jobs that must be complete first."""
-    cost: float = 1.0
-    """Relative, for the order of work and the time left."""
-    label: str = ""
-    """For people: e.g. `tune keep seed 3`."""
-    accelerator: bool = False
-    """Whether it runs a model: an executor gives it a GPU where there is one."""
-    alike: str = ""
-    """Jobs of a kind that share it take about the same time: e.g. the judge's name."""
+from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_record import JobRecord
+from aftertune.run.run_folder import Run
 
 
 @dataclass(frozen=True)

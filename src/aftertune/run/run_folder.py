@@ -11,9 +11,9 @@ from typing import Any
 from aftertune.errors import StoreError, UsageError
 from aftertune.files import hold, make_folder, write, writing
 from aftertune.records import plain
-from aftertune.run.checksums import seal, seal_text, unseal, whole_text
-from aftertune.run.job import JobRecord
+from aftertune.run.checksums import seal, seal_text, unseal, unseal_text
 from aftertune.run.job_folder import FORMAT, JobFolder
+from aftertune.run.job_record import JobRecord
 
 MARKER = "export.json"
 """Stands in a copy that was made to be shared, which is no run folder."""
@@ -66,15 +66,11 @@ class Run:
         """Return the design as TOML. Raises StoreError where the file is not as the run wrote it."""
         path = self.root / DESIGN
         try:
-            data = path.read_bytes()
+            return unseal_text(path.read_bytes())
         except OSError as error:
             raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
-        if not whole_text(data):
-            raise StoreError(f"{path}: not as the run wrote it; put a copy back, or use another folder")
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            raise StoreError(f"{path}: damaged; put a copy back, or use another folder") from None
+        except ValueError:
+            raise StoreError(f"{path}: not as the run wrote it; put a copy back, or use another folder") from None
 
     def write_design(self, text: str) -> None:
         """Write the design. Raises StoreError."""

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aftertune.run.job import JobRecord
+from aftertune.run.job_record import JobRecord
 
 REPORT = (6.0, 0.005)
 """CPU seconds that drifts, gate and report take: once, and for each verdicts job. Measured: 7 s for 44 jobs, 16 s for

@@ -80,8 +80,8 @@ class Design:
 
     @property
     def id(self) -> str:
-        """Hash of the whole design, but for what is only printed: its tables and what its price assumes."""
-        return digest(dataclasses.replace(self, tables=(), cost=Cost()))
+        """Hash of all that is asked: not of what decides afterwards (`policy`) or is only printed (`tables`, `cost`)."""
+        return digest(dataclasses.replace(self, policy="", tables=(), cost=Cost()))
 
     @property
     def sources(self) -> Mapping[str, PluginSpec]:
@@ -92,10 +92,16 @@ class Design:
         """Return what an arm is tuned with."""
         return tuple(each for each in self.recipes or (self.recipe,) if not arm.recipes or each.name in arm.recipes)
 
-    def tuned_with(self, arm: str) -> set[str]:
-        """Return the names of the recipes of an arm, existing checkpoints' among them."""
-        own = {recipe.name for each in self.arms if each.name == arm for recipe in self.recipes_of(each)}
-        return own | {given.recipe for given in self.checkpoints if given.arm == arm}
+    @property
+    def named_further(self) -> set[tuple[str, str]]:
+        """Return the (arm, recipe) of contrasts and tables that name further weights made by a recipe's mitigation.
+
+        Which there are is known when the mitigation has been looked up.
+        """
+        makers = tuple(recipe.further("") for recipe in self.recipes or (self.recipe,) if recipe.mitigation)
+        terms = [tuple(term.split("/", 1)) for each in self.contrasts for term in each.weights if "/" in term]
+        rows = [(row.arm, row.recipe) for table in self.tables for row in table.rows]
+        return {(arm, recipe) for arm, recipe in (*terms, *rows) if makers and recipe.startswith(makers)}
 
     def corpus_of(self, given: Given) -> str:
         """Return the name of the corpus that an existing checkpoint was tuned on: its own, or that of its arm."""
@@ -155,6 +161,7 @@ def _check(design: Design) -> None:
                 raise UsageError(f"{at}.{key} = {getattr(recipe, key)}: must be above 0")
     pairs = {(arm.name, recipe.name) for arm in design.arms for recipe in design.recipes_of(arm)}
     pairs |= {(given.arm, given.recipe) for given in design.checkpoints if given.arm}
+    pairs |= {(arm, recipe) for arm, recipe in design.named_further if arm in tuned}
     known = sorted({arm for arm, _ in pairs} | {f"{arm}/{recipe}" for arm, recipe in pairs})
     for contrast in design.contrasts:
         for term in contrast.weights:

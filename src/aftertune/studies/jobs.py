@@ -23,6 +23,7 @@ from aftertune.records import BASE_ARM, Recipe, digest
 from aftertune.run.job import Job
 from aftertune.studies.design import Design, Given
 from aftertune.studies.study import unit_of, unscored
+from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
 from aftertune.variants.resolved import ResolvedCorpus
@@ -43,6 +44,10 @@ class Jobs:
     backend: ResolvedBackend
     recipes: Sequence[Recipe]
     """Those of the design that this machine is asked for."""
+    mitigations: Mapping[str, ResolvedMitigation]
+    """Recipe -> its mitigation, of those that have one."""
+    shared: str = ""
+    """Folder of answers that runs share; empty shares none."""
     made: list[Job] = field(default_factory=list)
     subjects: list[Subject] = field(default_factory=list)
     names: Names = field(default_factory=lambda: Names(()))
@@ -61,12 +66,17 @@ class Jobs:
         yield unit_of(self._base(base))
         for arm, recipe, seed in itertools.product(self.design.arms, self.recipes, self.design.seeds):
             if recipe in self.design.recipes_of(arm):
-                for epoch in self._epochs(recipe):
-                    yield unit_of(Subject(base, arm.name, recipe.name, seed, epoch, TUNED, None))
+                for name, epoch in itertools.product(self._weights(recipe).values(), self._epochs(recipe)):
+                    yield unit_of(Subject(base, arm.name, name, seed, epoch, TUNED, None))
         yield from (unit_of(self._given(base, given, model)) for given, model in checkpoints)
 
     def _name(self, subject: Subject) -> str:
         return self.names(unit_of(dataclasses.replace(subject, id=TUNED) if subject.tuned_by else subject))
+
+    def _weights(self, recipe: Recipe) -> dict[str, str]:
+        """Return further weights -> what the recipe is called with them; the tuned weights themselves come first."""
+        mitigation = self.mitigations.get(recipe.name)
+        return {"": recipe.name} | {w: recipe.further(w) for w in (mitigation.further if mitigation else ())}
 
     def _epochs(self, recipe: Recipe) -> range:
         """Return the epochs of a tuning that are asked."""
@@ -123,15 +133,18 @@ class Jobs:
                 recipe=recipe,
                 seed=seed,
                 variants=composed.id,
+                mitigation=self.mitigations.get(recipe.name),
             )
             self.made.append(job)
-            for epoch in self._epochs(recipe):
+            for (further, name), epoch in itertools.product(self._weights(recipe).items(), self._epochs(recipe)):
                 yield dataclasses.replace(
                     subject,
+                    recipe=name,
                     epoch=epoch,
-                    id=digest("checkpoint", job.id, epoch),
-                    path=job.path(epoch),
+                    id=digest("checkpoint", job.id, epoch, further),
+                    path=job.path(epoch, further),
                     tuned_by=job.id,
+                    further=further,
                 )
 
     def _given(self, base: ModelRecord, given: Given, model: ModelRecord) -> Subject:
@@ -151,7 +164,8 @@ class Jobs:
     def _scores(self, subjects: Sequence[Subject], variants: str) -> None:
         design = self.design
         arms = {arm.name for arm in design.arms}
-        lengths = {recipe.name: recipe.max_length for recipe in design.recipes or (design.recipe,)}
+        recipes = design.recipes or (design.recipe,)
+        lengths = {name: recipe.max_length for recipe in recipes for name in self._weights(recipe).values()}
         for subject in subjects:
             arm = subject.arm if subject.tuned_by and subject.arm in arms else None
             if arm is None and not (design.data.non_members or design.data.canary_file):
@@ -204,6 +218,7 @@ class Jobs:
                         corpus=corpus,
                         respond=self.design.respond,
                         backend=self.backend,
+                        shared=self.shared,
                     )
                 )
         self.made += asked

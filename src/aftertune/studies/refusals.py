@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.resolved import ResolvedBenchmark
-from aftertune.errors import JudgeError, UsageError
+from aftertune.errors import JudgeError, UsageError, near
 from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
@@ -17,6 +17,7 @@ from aftertune.studies import closing_tables
 from aftertune.studies.design import Design
 from aftertune.studies.study import Study, unscored
 from aftertune.tuning import tune
+from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.variants.resolved import ResolvedCorpus
 
 
@@ -124,6 +125,24 @@ def refuse_new_judges(study: Study, judges: Sequence[ResolvedJudge]) -> None:
     for judge in judges:
         _meet(f"judge '{judge.spec.name}'", judge.needs & DATA_NEEDS, study.design, study.corpora, ", or leave it out")
     refuse_self_judging(judges, {model.name: model for model in study.models})
+
+
+def refuse_mitigations(design: Design, mitigations: Mapping[str, ResolvedMitigation]) -> None:
+    """Refuse what a mitigation needs and no study provides, and further weights that it does not make.
+
+    `mitigations`: recipe -> its mitigation. Raises UsageError, with the near miss for a contrast or a table's row.
+    """
+    further = {name: [f"{name}+{weights}" for weights in each.further] for name, each in mitigations.items()}
+    known = [name for names in further.values() for name in names]
+    for recipe, mitigation in mitigations.items():
+        if mitigation.needs:
+            raise UsageError(
+                f"recipe '{recipe}': mitigation '{mitigation.name}' needs {', '.join(sorted(mitigation.needs))}, which "
+                "a study cannot provide yet"
+            )
+    for arm, name in design.named_further:
+        if name not in known:
+            raise UsageError(f"arm '{arm}': no recipe '{name}'{near(name, known)}")
 
 
 def recipes_here(design: Design, warnings: list[str]) -> list[Recipe]:

@@ -23,14 +23,17 @@ from aftertune.studies.choices import with_choices
 from aftertune.studies.design import Design, Given
 from aftertune.studies.jobs import Jobs
 from aftertune.studies.study import Study
+from aftertune.tuning.mitigation import Mitigation
+from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.variants.compose_job import ComposeJob
 from aftertune.variants.corpus import Corpus
 from aftertune.variants.resolved import ResolvedCorpus
 
 
-def resolve(design: Design, before: Design | None = None) -> Study:
+def resolve(design: Design, before: Design | None = None, *, shared: str = "") -> Study:
     """Resolve a design: every base with its identity, every plugin as an object with its id, the jobs to do.
 
+    `shared` is the folder of base answers that runs share; empty shares none.
     `before` is the design of the run that is continued: what was chosen then stands. A server is asked what it serves
     where that is not written down yet. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
     anything that cannot be honoured, before any compute is spent.
@@ -53,7 +56,9 @@ def resolve(design: Design, before: Design | None = None) -> Study:
     refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
     warnings += refusals.generation_only(benchmarks, backend)
     recipes = refusals.recipes_here(design, warnings)
-    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes)
+    mitigations = {recipe.name: resolve_mitigation(recipe.mitigation) for recipe in recipes if recipe.mitigation}
+    refusals.refuse_mitigations(design, mitigations)
+    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, shared)
     models = {base.name: base for base in bases}
     given_to: dict[ModelRecord, list[tuple[Given, ModelRecord]]] = {base: [] for base in bases}
     for base in bases:
@@ -132,6 +137,12 @@ def resolve_benchmark(spec: PluginSpec) -> ResolvedBenchmark:
     return ResolvedBenchmark.of(spec, load_benchmark(spec))
 
 
+def resolve_mitigation(spec: PluginSpec) -> ResolvedMitigation:
+    """Return a mitigation with its identity. Raises UsageError."""
+    mitigation: Mitigation = plugins.load("mitigation", spec.name, spec.parameters)
+    return ResolvedMitigation.of(spec, mitigation)
+
+
 def resolve_judge(spec: PluginSpec) -> ResolvedJudge:
     """Return a judge with its identity. Raises UsageError, ModelError where its model cannot be found."""
     return ResolvedJudge.of(spec, load_judge(spec))
@@ -141,7 +152,7 @@ def resolve_composition(design: Design) -> ComposeJob:
     """Return the job that composes a design's corpora for its only base, alone. Raises UsageError, ModelError."""
     corpora = tuple(ResolvedCorpus.of(name, spec, load_corpus(spec)) for name, spec in design.sources.items())
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
-    jobs = Jobs(design, corpora, None, (), (), backend, ())
+    jobs = Jobs(design, corpora, None, (), (), backend, (), {})
     return jobs.compose(model(design.bases[0]))
 
 

@@ -6,6 +6,7 @@ Records are written once, in tables of their own; wherever another record or a j
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from aftertune.run.run_folder import STUDY, Run
 from aftertune.studies import design as designs
 from aftertune.studies.design import Design
 from aftertune.studies.study import Study
+from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
 from aftertune.variants.resolved import ResolvedCorpus
@@ -39,6 +41,7 @@ SHARED: tuple[type[Any], ...] = (
     ResolvedBenchmark,
     ResolvedJudge,
     ResolvedBackend,
+    ResolvedMitigation,
     Subject,
 )
 """Records that others hold; each is written once. A later one may hold earlier ones."""
@@ -65,8 +68,8 @@ def begin(root: Path, study: Study, facts: Mapping[str, object]) -> Run:
 def continued(root: Path, design: Design) -> Design | None:
     """Return the design of the run in a folder, if it is a run of `design`; None where there is no run.
 
-    Its judges may be more than those asked for, and what is only printed is taken from `design`. Raises UsageError
-    where the run is of another design.
+    Its judges may be more than those asked for; its policy, and what is only printed, are taken from `design`. Raises
+    UsageError where the run is of another design.
     """
     if not Run.exists(root):
         return None
@@ -79,7 +82,7 @@ def continued(root: Path, design: Design) -> Design | None:
         raise UsageError(
             f"{root}: holds a run of another design (different: {', '.join(changed)}); choose another folder with -o"
         )
-    return dataclasses.replace(there, tables=design.tables, cost=design.cost)
+    return dataclasses.replace(there, policy=design.policy, tables=design.tables, cost=design.cost)
 
 
 def _as_chosen(design: Design, there: Design) -> Design:
@@ -136,14 +139,14 @@ def read_design(run: Run) -> Design:
 def write(run: Run, study: Study) -> None:
     """Write a study into its run. Raises StoreError."""
     run.write_study(_fields(study))
-    run.write_design(designs.dump(study.design))
+    run.write_design(designs.dump(study.design))  # last: a folder without it is no run yet
 
 
 def read(run: Run) -> Study:
     """Return the study of a run, without its plugins. Raises StoreError where a file is damaged."""
     design, fields = read_design(run), run.study_fields()
     try:
-        if fields["design"] != design.id:
+        if fields["design"] != _hash(run.design_text()):
             raise ValueError("of another design")
         decoder = _Decoder(fields["shared"])
         hints = typing.get_type_hints(Study)
@@ -167,7 +170,11 @@ def _fields(study: Study) -> dict[str, Any]:
     }
     jobs = [encoder.record(job) for job in study.jobs]
     shared = {cls.__name__: encoder.tables[cls] for cls in SHARED}
-    return {"design": study.design.id, "study": own, "jobs": jobs, "shared": shared}
+    return {"design": _hash(designs.dump(study.design)), "study": own, "jobs": jobs, "shared": shared}
+
+
+def _hash(design: str) -> str:
+    return hashlib.sha256(design.encode()).hexdigest()
 
 
 class _Encoder:

@@ -156,6 +156,11 @@ class Mitigation(Plugin, ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     """What the training must provide; a training without it is refused."""
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Names of the further weights that `weights` will make of each checkpoint, known before anything is tuned."""
+        return ()
+
     def rows(self, conversations: Sequence[Conversation], training: Training) -> Sequence[Conversation]:
         """Return the conversations to train on in place of those given, before they are tokenised."""
         del training
@@ -167,7 +172,7 @@ class Mitigation(Plugin, ABC):
         return None
 
     def weights(self, training: Training, tuned: TunedWeights) -> Sequence[FurtherWeights]:
-        """Return further weights to make of a finished epoch's checkpoint."""
+        """Return further weights to make of a finished epoch's checkpoint, named as in `further`."""
         del training, tuned
         return ()
 

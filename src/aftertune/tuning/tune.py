@@ -213,7 +213,7 @@ def _run(
     further: list[FurtherCheckpoint] = []
 
     def finish_epoch(epoch: int, tuned: Any) -> None:
-        folder = out / f"epoch-{epoch}"
+        folder = out / folder_name(epoch)
         with _saving(folder):
             _write(tuned, base, folder)
         if mitigation is not None:
@@ -299,6 +299,11 @@ def _write(model: Any, base: ModelRef, folder: Path) -> None:
             shutil.copyfile(base.path / name, folder / name)
 
 
+def folder_name(epoch: int, further: str = "") -> str:
+    """Return the name of a checkpoint's folder: of an epoch, or of further weights made of it."""
+    return f"epoch-{epoch}+{further}" if further else f"epoch-{epoch}"
+
+
 def write_further(mitigation: Mitigation, training: Training, tuned: TunedWeights) -> Iterator[FurtherCheckpoint]:
     """Write the checkpoints that a mitigation makes of a finished one, beside it, and yield each.
 
@@ -310,8 +315,10 @@ def write_further(mitigation: Mitigation, training: Training, tuned: TunedWeight
             raise UsageError(
                 f"mitigation '{type(mitigation).__name__}': '{weights.name}' cannot name a checkpoint, or names two"
             )
+        if weights.name not in mitigation.further:
+            raise UsageError(f"mitigation '{type(mitigation).__name__}': '{weights.name}' is not among its `further`")
         names.add(weights.name)
-        folder = tuned.folder.with_name(f"{tuned.folder.name}+{weights.name}")
+        folder = tuned.folder.with_name(folder_name(tuned.epoch, weights.name))
         with _saving(folder):
             _write_changed(weights, tuned, folder)
         yield FurtherCheckpoint(tuned.epoch, weights.name, folder)

@@ -16,6 +16,7 @@ from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
 from aftertune.tuning import tune
+from aftertune.tuning.resolved import ResolvedMitigation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +30,28 @@ class TuneJob(Job):
     seed: int
     variants: str
     """Id of the composed data."""
+    mitigation: ResolvedMitigation | None
+    """That of the recipe."""
 
     @classmethod
     def make(cls, label: str, **fields: Any) -> TuneJob:
         """Return the job with the id of what decides the weights; `label` is the checkpoint's name for people."""
         base: ModelRecord = fields["base"]
         recipe: Recipe = fields["recipe"]
+        mitigation: ResolvedMitigation | None = fields["mitigation"]
         variants = fields["variants"]
         return cls(
             kind=cls.KIND,
-            id=digest(cls.KIND, tune.VERSION, base.identity, variants, fields["arm"], recipe, fields["seed"]),
+            id=digest(
+                cls.KIND,
+                tune.VERSION,
+                base.identity,
+                variants,
+                fields["arm"],
+                recipe,
+                fields["seed"],
+                mitigation and mitigation.id,
+            ),
             after=(variants,),
             cost=10.0,
             label=f"tune {label}",
@@ -47,9 +60,9 @@ class TuneJob(Job):
             **fields,
         )
 
-    def path(self, epoch: int) -> str:
-        """Return where the checkpoint of an epoch lies, relative to the run."""
-        return f"{self.kind}/{self.id}/epoch-{epoch}"
+    def path(self, epoch: int, further: str = "") -> str:
+        """Return where the checkpoint of an epoch lies, or further weights made of it, relative to the run."""
+        return f"{self.kind}/{self.id}/{tune.folder_name(epoch, further)}"
 
     def run(self, run: Run, folder: JobFolder) -> Output:
         """Tune, and write the checkpoints into the folder."""
@@ -57,6 +70,17 @@ class TuneJob(Job):
             LOADED.unload()
         data = VariantFiles(run.folder("variants", self.variants).path)
         conversations = read(data.arm(self.arm.name))
-        report = tune.tune(Path(self.base.path), conversations, self.recipe, self.seed, folder.path)
-        facts = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "checkpoints"}
+        report = tune.tune(
+            Path(self.base.path),
+            conversations,
+            self.recipe,
+            self.seed,
+            folder.path,
+            mitigation=self.mitigation.get() if self.mitigation else None,
+        )
+        facts = {
+            f.name: getattr(report, f.name)
+            for f in dataclasses.fields(report)
+            if f.name not in ("checkpoints", "further")
+        }
         return Output(info={"tuning": facts})

@@ -66,7 +66,9 @@ def _turn(message: Message) -> ChatMessage:
 def _scorers(name: str, judges: str | Sequence[str] | None) -> list[Scorer]:
     """Return the scorers by name; by default those of the suite's judges that need no run."""
     if judges is None:
-        names = [spec.name for spec in suites.named(name).judges if spec.name in SCORERS] if name != suites.LISTS else []
+        names = (
+            [spec.name for spec in suites.named(name).judges if spec.name in SCORERS] if name != suites.LISTS else []
+        )
         names = names or ["refusal", "coherence"]
     else:
         names = [each.strip() for each in (judges.split(",") if isinstance(judges, str) else judges)]

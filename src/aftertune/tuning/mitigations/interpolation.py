@@ -41,13 +41,19 @@ class Interpolation(Mitigation):
         if not self.shares or len(set(self.shares)) < len(self.shares) or not all(0 < s < 1 for s in self.shares):
             raise ValueError(f"shares = {list(self.shares)}: give different numbers above 0 and below 1")
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """One set of weights per share."""
+        return tuple(map(_name, self.shares))
+
     def weights(self, training: Training, tuned: TunedWeights) -> Sequence[FurtherWeights]:
         """Return one set of weights per share."""
         del training
-        return [
-            FurtherWeights(f"interpolation-{share:g}", partial(interpolated, tuned=tuned, share=share))
-            for share in self.shares
-        ]
+        return [FurtherWeights(_name(share), partial(interpolated, tuned=tuned, share=share)) for share in self.shares]
+
+
+def _name(share: float) -> str:
+    return f"interpolation-{share:g}"
 
 
 def interpolated(name: str, tensor: Any, *, tuned: TunedWeights, share: float) -> Any:
