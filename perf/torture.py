@@ -242,7 +242,18 @@ class Torture:
         self.root.parent.mkdir(exist_ok=True)
         path = self.root.with_suffix(".toml")
         path.write_text(dump(design()))
-        command = [sys.executable, "-m", "perf.torture", "--run", "study", str(path), "-o", str(self.root), "--quiet"]
+        command = [
+            sys.executable,
+            "-m",
+            "perf.torture",
+            "--run",
+            "study",
+            str(path),
+            "-o",
+            str(self.root),
+            "--quiet",
+            "--no-cache",
+        ]
         with self.root.with_suffix(".err").open("wb") as errors:
             return subprocess.Popen(
                 [*command, "--workers", str(self.workers)],
