@@ -89,5 +89,5 @@ if __name__ == "__main__":
         from aftertune.commands import demo
 
         with tempfile.TemporaryDirectory() as folder:
-            demo.demo(Path(folder) / "demo", quick=True)
+            demo.demo(Path(folder) / "demo", quick=True, cache=False)
             show(Path(folder) / "demo")

@@ -63,7 +63,7 @@ def run(name: str, workers: int) -> dict[str, Any]:
     clock = Clock(RUNS / f"{name}.json")
     wanted = design.read(ROOT / "studies" / f"{name}.toml")
     print(name, flush=True)
-    result = study(wanted, RUNS / name, executor=PluginSpec("local", {"workers": workers}), progress=clock)
+    result = study(wanted, RUNS / name, executor=PluginSpec("local", {"workers": workers}), progress=clock, cache=False)
     clock.keep()
     jobs = status(RUNS / name)["jobs"]
     kept = KEPT / name
