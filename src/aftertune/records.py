@@ -130,7 +130,7 @@ class Prompt:
     messages: tuple[Message, ...]
     expect: Mapping[str, Any] = field(default_factory=dict)
     """The benchmark's own rule data, e.g. the attributes that may and may not be shared. `scored`: what the model's
-    probability is asked of, beside (`generate`) or instead of an answer (`steps/respond.py`)."""
+    probability is asked of, beside (`generate`) or instead of an answer (`models/respond.py`)."""
 
 
 # ---------------------------------------------------------------------------------------------- factors

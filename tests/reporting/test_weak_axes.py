@@ -25,13 +25,13 @@ def judges() -> dict[str, Mapping[str, Any]]:
     return {"refusal": {"anchors": [{"axis": axis, "label": t["positive"], **t} for axis, t in trials.items()]}}
 
 
-def decided(metric: Metric) -> Decision:
+def decided(metric: Metric, *, required: bool = True) -> Decision:
     return Decision(
         metric=metric.name,
         unit="tuned",
         estimand="checkpoint",
         outcome="pass",
-        required=True,
+        required=required,
         margin=0.05,
         why="",
         remedy="",
@@ -45,7 +45,7 @@ def decided(metric: Metric) -> Decision:
     )
 
 
-def test_a_gated_metric_on_a_weak_axis_is_named_with_the_trial_and_the_reason() -> None:
+def test_a_required_metric_on_a_weak_axis_is_named_with_the_trial_and_the_reason() -> None:
     metrics = [HARM, REFUSAL]
     (sentence,) = weak_axes(judges(), metrics, [decided(HARM), decided(REFUSAL)], FIRST)
     assert sentence.startswith("core/harmful/harm=harmful: the judge refusal failed its trial on harm")
@@ -53,8 +53,9 @@ def test_a_gated_metric_on_a_weak_axis_is_named_with_the_trial_and_the_reason() 
     assert REASON in sentence
 
 
-def test_nothing_is_said_of_an_axis_that_nothing_gated_stands_on_or_that_another_judge_decides() -> None:
+def test_nothing_is_said_of_an_axis_that_nothing_required_stands_on_or_that_another_judge_decides() -> None:
     assert weak_axes(judges(), [HARM, REFUSAL], [decided(REFUSAL)], FIRST) == []
+    assert weak_axes(judges(), [HARM, REFUSAL], [decided(HARM, required=False)], FIRST) == []
     other = {"harm": "rubric", "refusal": "refusal"}
     assert weak_axes({**judges(), "rubric": {}}, [HARM], [decided(HARM)], other) == []
 

@@ -121,14 +121,14 @@ def weak_axes(
     decisions: Sequence[Decision],
     primary_judges: Mapping[str, str],
 ) -> list[str]:
-    """Return a sentence for each axis on which gated metrics stand and the judge failed its trial.
+    """Return a sentence for each axis on which required metrics stand and the judge failed its trial.
 
     `judges` as in `Findings.judges`; `primary_judges`: axis -> the judge that is gated.
     """
-    gated = {decision.metric for decision in decisions}
+    required = {decision.metric for decision in decisions if decision.required}
     sentences = []
     for axis, name in primary_judges.items():
-        names = [metric.name for metric in metrics if metric.axis == axis and metric.name in gated]
+        names = [metric.name for metric in metrics if metric.axis == axis and metric.name in required]
         for trial in judges[name].get("anchors", ()):
             if names and trial["axis"] == axis and trial["admission"]:
                 hits = round(trial["sensitivity"] * trial["n_positive"])
