@@ -1,4 +1,4 @@
-"""What many checkpoints cost: rates measured on finished runs, checked on cells left out, and extrapolated.
+"""What many checkpoints cost: rates measured on finished runs, checked on jobs left out, and extrapolated.
 
 For each kind of job the model is one rate: CPU seconds per token read (tuning, counting every epoch), per new token
 (answering) and per response (each judge), and bytes for each. Rates are fitted on the jobs of the even training seeds
