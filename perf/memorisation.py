@@ -76,16 +76,16 @@ def show(drifts: list[Drift], scores: dict[str, Any]) -> None:
                 continue
             a, b = _rate(one), _rate(other)
             print(f"{arm:<13} {label:<20} {100 * a:>9.1f} {100 * b:>6.1f} {100 * (a - b):>+6.1f} {one.n_prompts:>6}")
-    for name, found in scores.items():
+    for name, one in scores.items():
         print(f"\n{name}")
-        for attack, row in found["membership"].items():
+        for attack, row in one["membership"].items():
             area, rate = row["auc"], row["tpr"]
             shown = "not measured" if rate["value"] is None else f"{_share(rate)} of {rate['n']}"
             print(f"  membership, {attack:<6} AUC {_interval(area)}   true positives at 1 %: {shown}")
         for attack in ("loss", "ratio"):
-            for dose, row in found["canaries"][attack].items():
+            for dose, row in one["canaries"][attack].items():
                 print(f"  canaries x {dose:<3} {attack:<6} {_exposure(row)}")
-        print(f"  twins, never trained   {_exposure(found['canaries']['null'])}")
+        print(f"  twins, never trained   {_exposure(one['canaries']['null'])}")
 
 
 def _rate(row: Drift) -> float:
@@ -95,8 +95,8 @@ def _rate(row: Drift) -> float:
 
 def _exposure(row: dict[str, Any]) -> str:
     rate = row["tpr"]
-    told = rate["why"] if rate["value"] is None else f"told from {row['n_null']} twins {_share(rate)} of {row['n']}"
-    return f"exposure {row['exposure']:.2f} [{row['low']:.2f}, {row['high']:.2f}] of {row['most']:.2f} bits; {told}"
+    power = rate["why"] if rate["value"] is None else f"told from {row['n_null']} twins {_share(rate)} of {row['n']}"
+    return f"exposure {row['exposure']:.2f} [{row['low']:.2f}, {row['high']:.2f}] of {row['most']:.2f} bits; {power}"
 
 
 def _share(row: dict[str, Any]) -> str:

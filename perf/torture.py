@@ -391,9 +391,9 @@ def durations(root: Path) -> dict[str, float]:
 
 
 def torture(
-    place: Path, whole: Path, kills: int, seed: int, *, ways: Sequence[str] = ("kill group", "kill parent")
+    folder: Path, whole: Path, kills: int, seed: int, *, ways: Sequence[str] = ("kill group", "kill parent")
 ) -> list[Torture]:
-    """Run studies below `place`, killed `kills` times in all and each phase alike, and compare them with `whole`.
+    """Run studies below `folder`, killed `kills` times in all and each phase alike, and compare them with `whole`.
 
     One worker and two take turns; each kill takes one of `ways`, with one worker the first.
     """
@@ -402,7 +402,7 @@ def torture(
     hits = Counter(dict.fromkeys(PHASES, 0))
     done: list[Torture] = []
     while sum(len(each.kills) for each in done) < kills and len(done) < kills:
-        each = Torture(place / f"study-{len(done) + 1}", 1 + len(done) % 2)
+        each = Torture(folder / f"study-{len(done) + 1}", 1 + len(done) % 2)
         done.append(each)
         ended = False
         for phase in (phase for phase in PHASES for _ in range(2)):
@@ -447,14 +447,14 @@ def main() -> None:
     given = parser.parse_args()
     began = os.times()
     with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
-        place = Path(scratch)
-        whole = Torture(place / "whole", 1)
+        folder = Path(scratch)
+        whole = Torture(folder / "whole", 1)
         print(f"undisturbed: {whole.finish():.1f} s", flush=True)
         spent = os.times()
         print(f"  {spent.children_user + spent.children_system:.1f} CPU seconds", flush=True)
-        done = torture(place, whole.root, given.kills, given.seed)
+        done = torture(folder, whole.root, given.kills, given.seed)
         polite = ("Ctrl-C", "SIGTERM", "SIGTERM group")
-        done += torture(place / "polite", whole.root, given.stops, given.seed + 1, ways=polite)
+        done += torture(folder / "polite", whole.root, given.stops, given.seed + 1, ways=polite)
     print(f"\n{'phase':<10}{'kills':>6}{'rows lost at most':>20}{'mean':>8}")
     all_kills = [(each, kill) for each in done for kill in each.kills]
     for phase in (*PHASES, "between"):
