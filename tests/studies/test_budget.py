@@ -1,4 +1,4 @@
-"""Prices by formula: nothing is fetched, everything assumed is said, and what is not known is asked for."""
+"""Prices by formula: nothing is fetched, everything assumed is text, and what is not known is asked for."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from aftertune.cli import main
 from aftertune.commands import plan as pricing
 from aftertune.commands import study as running
 from aftertune.errors import UsageError
-from aftertune.studies import budget, design, parts
+from aftertune.studies import budget, design
 from aftertune.studies.cost import Cost
+from aftertune.studies.missing import missing
 
 PAPERS = sorted((Path(__file__).parents[2] / "studies").glob("*.paper.toml"))
 
@@ -25,6 +26,12 @@ def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No hub, no cache, nothing fetched before."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("AFTERTUNE_CACHE", str(tmp_path / "cache"))
+
+
+def _budget(wanted: design.Design) -> budget.Budget:
+    price = pricing.price(wanted)
+    assert price.budget is not None
+    return price.budget
 
 
 @pytest.mark.parametrize(("n", "rank", "exact"), [(8.03e9, 16, 41.9e6), (1.24e9, 16, 11.27e6), (7.25e9, 8, 20.97e6)])
@@ -53,17 +60,17 @@ def test_there_is_a_paper_design_for_each_study() -> None:
 def test_a_paper_design_is_priced_with_nothing_at_hand(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = design.read(path)
     assert design.parse(design.dump(wanted), "again") == wanted
-    found = pricing.price(wanted)
-    assert found.budget is not None
+    price = pricing.price(wanted)
+    assert price.budget is not None
     tunings = sum(len(wanted.recipes_of(arm)) for arm in wanted.arms) * len(wanted.bases) * len(wanted.seeds)
-    assert found.budget.tunings == found.cells["checkpoints"] == tunings
-    assert found.budget.tuning_hours > 0
-    assert found.budget.disk_gb > 2 * sum(wanted.cost.parameters[base] for base in wanted.bases) - 0.1
-    assert len(found.lacking) >= 2
+    assert price.budget.tunings == price.jobs["checkpoints"] == tunings
+    assert price.budget.tuning_hours > 0
+    assert price.budget.disk_gb > 2 * sum(wanted.cost.parameters[base] for base in wanted.bases) - 0.1
+    assert len(price.lacking) >= 2
     with pytest.raises(SystemExit) as left:
         main(["plan", str(path)])
     assert left.value.code in (0, None)
-    said = capsys.readouterr().out
+    text = capsys.readouterr().out
     for part in (
         "GPU-hours on A100",
         "tokens",
@@ -73,22 +80,22 @@ def test_a_paper_design_is_priced_with_nothing_at_hand(path: Path, capsys: pytes
         "at 35 % in training",
         "not here: model",
     ):
-        assert part in said, part
+        assert part in text, part
 
 
 def test_a_tuning_twice_as_often_costs_twice_as_much() -> None:
     wanted = design.read(next(path for path in PAPERS if path.stem.startswith("hidden")))
-    one, two = (budget.estimate(dataclasses.replace(wanted, seeds=seeds)) for seeds in ((0,), (0, 1)))
+    one, two = (_budget(dataclasses.replace(wanted, seeds=seeds)) for seeds in ((0,), (0, 1)))
     assert two.tuning_hours == pytest.approx(2 * one.tuning_hours)
     assert two.requests - one.requests == one.requests - 464, "the base is asked once"
 
 
 def test_judge_models_are_counted_and_priced() -> None:
     wanted = design.read(next(path for path in PAPERS if path.stem.startswith("consistency")))
-    found = budget.estimate(wanted)
-    assert found.model_calls == found.requests == found.judge_calls["rubric (sorry_bench)"]
-    assert found.requests == 2 * 440 * 6 * (1 + 4 * 5 * 5)
-    assert found.judging_hours > 0
+    price = _budget(wanted)
+    assert price.model_calls == price.requests == price.judge_calls["rubric (sorry_bench)"]
+    assert price.requests == 2 * 440 * 6 * (1 + 4 * 5 * 5)
+    assert price.judging_hours > 0
 
 
 def test_what_is_not_known_is_asked_for_all_at_once() -> None:
@@ -106,12 +113,12 @@ def test_a_study_without_access_is_one_line(path: Path, tmp_path: Path, capsys: 
     with pytest.raises(SystemExit) as left:
         main(["study", str(path), "-q", "-o", str(tmp_path / "run")])
     assert left.value.code == 2
-    said = capsys.readouterr()
-    assert len(said.err.strip().splitlines()) == 1
+    text = capsys.readouterr()
+    assert len(text.err.strip().splitlines()) == 1
     wanted = design.read(path)
-    assert all(f"`hf download {base}`" in said.err for base in wanted.bases)
-    assert "`aftertune fetch " in said.err
-    assert "Traceback" not in said.err
+    assert all(f"`hf download {base}`" in text.err for base in wanted.bases)
+    assert "`aftertune fetch " in text.err
+    assert "Traceback" not in text.err
     assert not (tmp_path / "run").exists()
 
 
@@ -128,7 +135,7 @@ def test_nothing_is_asked_of_the_hub_when_a_design_is_priced(monkeypatch: pytest
 def test_what_is_at_hand_lacks_nothing() -> None:
     from aftertune.commands import demo
 
-    assert parts.lacking(demo.design(), fetch=False) == []
+    assert missing(demo.design(), fetch=False) == []
     with pytest.raises(UsageError, match="no embedded model 'mini-z'"):
         running.study(dataclasses.replace(demo.design(), bases=("embedded:mini-z",)), Path("nowhere"))
 
