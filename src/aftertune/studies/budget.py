@@ -327,8 +327,8 @@ def lines(budget: Budget, cost: Cost) -> list[str]:
         f"{_hours(total)} GPU-hours on {cost.gpu}: tuning {_hours(budget.tuning_hours)}, answering "
         f"{_hours(budget.answering_hours)}, judging {_hours(budget.judging_hours)}",
         f"{budget.tunings:,} tunings on {_large(budget.trained_tokens)} tokens in all; {budget.checkpoints:,} "
-        f"checkpoints and their bases give {budget.requests:,} answers: {_large(budget.read_tokens)} tokens read, at most "
-        f"{_large(budget.written_tokens)} written",
+        f"checkpoints and their bases give {budget.requests:,} answers: {_large(budget.read_tokens)} tokens read, "
+        f"at most {_large(budget.written_tokens)} written",
         f"judge calls: {calls}; {budget.model_calls:,} of them ask a judge model",
         f"disk {budget.disk_gb:,.1f} GB; a tuning needs {budget.memory_gb:,.1f} GB for weights, gradients and optimizer"
         + (f": {math.ceil(budget.memory_gb / cost.memory)} GPUs or more" if budget.memory_gb > cost.memory else ""),
