@@ -102,8 +102,12 @@ def test_what_is_not_known_is_asked_for_all_at_once() -> None:
     wanted = design.read(next(path for path in PAPERS if path.stem.startswith("hidden")))
     with pytest.raises(UsageError) as caught:
         pricing.price(dataclasses.replace(wanted, cost=Cost()))
-    for part in ("how many 10^9 parameters has 'meta-llama/Llama-3.1-8B-Instruct'", "how many conversations has 'corpus'",
-                 "how many prompts has 'sorry_bench'", "its card: 202503 440 requests in 44 categories"):  # fmt: skip
+    for part in (
+        "how many 10^9 parameters has 'meta-llama/Llama-3.1-8B-Instruct'",
+        "how many conversations has 'corpus'",
+        "how many prompts has 'sorry_bench'",
+        "its card: 202503 440 requests in 44 categories",
+    ):
         assert part in str(caught.value), part
     assert "\n" not in str(caught.value)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aftertune.asking.benchmark import Accumulation, Benchmark, Probe
+from aftertune.asking.benchmark import Benchmark
 from aftertune.files import checksum
 from aftertune.plugins import PluginSpec, Resolved
-from aftertune.records import Metric, digest
+from aftertune.records import Accumulation, Metric, Probe, digest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aftertune.commands.decide import Result
-from aftertune.commands.study import LOCAL, Progress, quiet, run
+from aftertune.commands.study import LOCAL, Cache, Progress, quiet, run
 from aftertune.data.variant_files import HELD_OUT
 from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
+from aftertune.records import Data, Respond
 from aftertune.studies import plugin_text as written
 from aftertune.studies import suites
-from aftertune.records import Data, Respond
 from aftertune.studies.design import Design, Given
 from aftertune.studies.resolve import load_backend, load_benchmark, load_corpus, load_judge
 
@@ -37,6 +37,7 @@ def audit(
     backend: PluginSpec = BACKEND,
     executor: PluginSpec = LOCAL,
     progress: Progress = quiet,
+    cache: Cache = True,
 ) -> Result:
     """Compare checkpoints with their base (`aftertune audit`) and decide whether they may ship.
 
@@ -58,8 +59,9 @@ def audit(
         samples: Repeats at temperatures above 0.
         template: `base` or `own`, whose chat template renders the prompts.
         backend: What answers; with `endpoint`, base and checkpoints are names that the server knows.
-        executor: Where the cells run.
-        progress: Called as cells finish.
+        executor: Where the jobs run.
+        progress: Called as jobs finish.
+        cache: Where base answers are shared between runs, as in `study.run`.
 
     Raises what `run` raises.
     """
@@ -68,6 +70,7 @@ def audit(
                      gate_policy=gate_policy, judges=judges, temperatures=temperatures, samples=samples,
                      template=template, backend=backend),
         root, executor=executor, progress=progress,
+        cache=cache,
     )  # fmt: skip
 
 

@@ -11,9 +11,8 @@ from aftertune import plugins
 from aftertune.errors import UsageError, near
 from aftertune.files import hold, make_folder, write
 from aftertune.plugins import PluginSpec
-from aftertune.records import Answers, Arm, PiiPolicy
+from aftertune.records import Answers, Arm, Data, PiiPolicy
 from aftertune.run.job_folder import JobFolder
-from aftertune.records import Data
 from aftertune.studies.design import Design
 from aftertune.studies.resolve import resolve_composition
 from aftertune.variants.compose import no_progress
@@ -76,7 +75,7 @@ def compose(
         progress: Is told now and then what is being done, and which share of all the work is done; None where that
             cannot be told yet.
 
-    Answers of the base are kept in `journal.jsonl` in `out` until everything is written: the same command, after it was
+    Answers of the base are kept in `journal` in `out` until everything is written: the same command, after it was
     killed, asks for none of them again.
 
     Raises UsageError and DataError for what cannot be honoured, StoreError where another process works in `out`;

@@ -13,6 +13,7 @@ from typing import Any
 from aftertune.asking.prompts_job import prompts_of
 from aftertune.asking.score_job import ScoreJob
 from aftertune.deciding import drift, gate
+from aftertune.deciding import policy as policies
 from aftertune.deciding.contradictions import contradictions, mixed_signs
 from aftertune.deciding.curves import bands
 from aftertune.deciding.measures import Measuring, measures
@@ -53,21 +54,35 @@ class Result:
     """Judge -> what it took in calls and tokens, for judges that are language models."""
 
 
-def again(root: Path) -> Result:
+def again(root: Path, policy: str | Path | None = None) -> Result:
     """Compute drifts, decisions and the report of a run anew, asking no model.
+
+    `policy`, a bundled one's name or a TOML file, becomes the run's own: it decides from now on.
 
     Raises StoreError for a run that is not done, where a process works in it, and for a damaged file.
     """
     run = Run.open(root)
     with run.lock():
         study = stored.read(run)
+        if policy is not None:
+            study = with_policy(study, policy)
         left = [job.label for job in study.jobs if not run.job(job).complete]
         if left:
             raise StoreError(
                 f"{root}: {len(left)} of {len(study.jobs)} jobs are not done yet ('{left[0]}' for one); "
                 "run the command that began it again to continue it"
             )
+        if policy is not None:
+            stored.write(run, study)
         return decide(run, study)
+
+
+def with_policy(study: Study, policy: str | Path) -> Study:
+    """Return a study under another policy. Raises UsageError for one that is not there or broken."""
+    path = Path(policy).expanduser()
+    name = str(path.absolute()) if path.is_file() else str(policy)
+    rules = policies.load(name)
+    return dataclasses.replace(study, design=dataclasses.replace(study.design, policy=name), policy=rules)
 
 
 def decide(run: Run, study: Study) -> Result:

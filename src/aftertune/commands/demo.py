@@ -7,11 +7,11 @@ short, with five training seeds, and the control of Fraser et al. (arXiv 2506.17
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 from aftertune.commands.decide import Result
-from aftertune.commands.study import run
+from aftertune.commands.study import Cache, Progress, run
+from aftertune.commands.study import quiet as no_progress
 from aftertune.deciding.contrasts import formula
 from aftertune.headline import headline
 from aftertune.numbers import SHARES, TEXT, p_value, row_decimals, whole_percent
@@ -64,13 +64,16 @@ def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[
 
 
 def demo(
-    root: Path, *, workers: int = 0, quick: bool = False, progress: Callable[[str, int, int], None] | None = None
+    root: Path,
+    *,
+    workers: int = 0,
+    quick: bool = False,
+    progress: Progress = no_progress,
+    cache: Cache = True,
 ) -> Result:
     """Run the demo (`aftertune demo`) in `root`, or continue it. Raises what `study.run` raises."""
     executor = PluginSpec("local", {"workers": workers})
-    if progress is None:
-        return run(design(quick=quick), root, executor=executor)
-    return run(design(quick=quick), root, executor=executor, progress=progress)
+    return run(design(quick=quick), root, executor=executor, progress=progress, cache=cache)
 
 
 def lesson(result: Result) -> list[str]:
