@@ -86,7 +86,7 @@ def price(design: Design) -> Price:
     lacking = missing(design, fetch=False)
     if lacking:
         return _from_afar(design, lacking)
-    study = resolve(design)
+    study = resolve(design, ask_servers=False)
     sights: list[Sight] = []
     warnings = list(study.warnings)
     repeats = sum(1 if temperature == 0 else design.respond.samples for temperature in design.respond.temperatures)
