@@ -192,7 +192,7 @@ def test_a_damaged_run_is_refused_and_leaves_nothing(copy: Path, tmp_path: Path)
 def test_what_nobody_knows_stays_behind(copy: Path, tmp_path: Path) -> None:
     (copy / "notes.txt").write_text("my notes about Anna")
     (copy / "verdicts" / "half").mkdir()
-    (copy / "verdicts" / "half" / "journal.jsonl").write_text("{}")
+    (copy / "verdicts" / "half" / "journal").write_text("{}")
     manifest = library.export(copy, tmp_path / "shared")
     assert manifest["left_out"]["notes.txt"] == "not known to be safe to share"
     assert manifest["left_out"]["verdicts/half/"] == "unfinished"

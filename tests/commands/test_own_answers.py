@@ -74,7 +74,7 @@ def test_what_was_flushed_is_not_asked_again(tmp_path: Path, monkeypatch: pytest
     assert made("out", rest) == whole
     assert len(rest.asked) == 200 - len(flushed)
     assert not {row.message_hash for row in flushed} & set(rest.asked)
-    assert "journal.jsonl" not in whole
+    assert "journal" not in whole
 
 
 def test_another_base_is_asked_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_two_conversations_of_one_id_are_refused(tmp_path: Path, monkeypatch: py
 def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
     folder.append([OwnAnswer("a", message_hash((), str(n)), f"text {n}") for n in range(3)])
-    journal = tmp_path / "journal.jsonl"
+    journal = tmp_path / "journal"
     journal.write_bytes(journal.read_bytes().replace(b"text 1", b"text 9") + b'{"asker": "a", "text')
     assert [row.text for row in folder.journal(OwnAnswer)] == ["text 0", "text 2"]
 
@@ -110,7 +110,7 @@ def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
 def test_a_kill_in_the_middle_costs_what_was_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, out = chats(tmp_path / "a.jsonl", 150), tmp_path / "out"
     command = [sys.executable, "-m", "aftertune", "compose", data, "--self-generated", "--quiet", "-o", str(out)]
-    journal = out / "journal.jsonl"
+    journal = out / "journal"
     with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL) as process:
         end = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < end and not (journal.is_file() and journal.stat().st_size):

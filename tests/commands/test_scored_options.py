@@ -76,10 +76,10 @@ def test_a_stopped_run_keeps_what_was_scored(tmp_path: Path) -> None:
     folder = run.job(stored.read(run).of(AskJob)[0])
     before = folder.read("responses").to_pylist()
     (folder.path / "manifest.json").unlink()
-    lines = (folder.path / "journal.jsonl").read_bytes().splitlines(keepends=True) if (
-        folder.path / "journal.jsonl").is_file() else []  # fmt: skip
+    lines = (folder.path / "journal").read_bytes().splitlines(keepends=True) if (
+        folder.path / "journal").is_file() else []  # fmt: skip
     if lines:
-        (folder.path / "journal.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]))
+        (folder.path / "journal").write_bytes(b"".join(lines[: len(lines) // 2]))
     running.run(design(tmp_path), tmp_path / "run", executor=ONE)
     assert folder.read("responses").to_pylist() == before
 

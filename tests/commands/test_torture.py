@@ -124,7 +124,7 @@ PHASES = {
     "compose": "variants/*/*.jsonl*",
     "people": "variants/*/*people.json*",
     "tune": "checkpoints/*/adapter_model.safetensors",
-    "journal": "responses/*/journal.jsonl",
+    "journal": "responses/*/journal",
     "respond": "responses/*/.responses.part",
     "judge": "verdicts/*/.verdicts.part",
     "done": "verdicts/*/*manifest.json*",

@@ -20,13 +20,12 @@ from pathlib import Path
 
 import httpx
 
-from aftertune import plugins
-from aftertune.asking.benchmark import Benchmark
 from aftertune.data import datasets
 from aftertune.data.datasets import Dataset, Download, RemoteFile
 from aftertune.errors import FetchError, UsageError, near
 from aftertune.files import as_json, write
 from aftertune.studies import suites
+from aftertune.studies.resolve import load_benchmark
 
 REACH = 1.5
 """Seconds in which a host must take a connection, else this machine counts as offline."""
@@ -82,9 +81,7 @@ def catalogue() -> list[Entry]:
 
 
 def _datasets(name: str) -> Mapping[str, Dataset]:
-    part = suites.benchmark(name)
-    benchmark: Benchmark = plugins.load("benchmark", part.name, part.parameters)
-    return benchmark.datasets
+    return load_benchmark(suites.benchmark(name)).datasets
 
 
 def fetch(name: str, progress: Progress = lambda *_: None) -> list[LocalFile]:
