@@ -33,10 +33,10 @@ from aftertune.variants.resolved import ResolvedCorpus
 def resolve(design: Design, before: Design | None = None, *, shared: str = "", ask_servers: bool = True) -> Study:
     """Resolve a design: every base with its identity, every plugin as an object with its id, the jobs to do.
 
-    `shared` is the folder of base answers that runs share; empty shares none.
-    `before` is the design of the run that is continued: what was chosen then stands. A server is asked what it serves
-    where that is not written down yet, unless `ask_servers` is False: what it declares is unknown then. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
-    anything that cannot be honoured, before any compute is spent.
+    `shared` is the folder of base answers that runs share; empty shares none. `before` is the design of the run that is
+    continued: what was chosen then stands. A server is asked what it serves where that is not written down yet, unless
+    `ask_servers` is False: what it declares is unknown then. Raises UsageError, ModelError, JudgeError or ServerError,
+    in one line, for anything that cannot be honoured, before any compute is spent.
     """
     if ask_servers and asks_servers(design, load_backend):
         resolve(design, before, ask_servers=False)  # what can be refused is refused before anybody is asked
