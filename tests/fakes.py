@@ -15,7 +15,7 @@ from aftertune.judging.judge import Answer, Cost, Judge, JudgeContext, Opinion, 
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models import chat
 from aftertune.models.resolved import ResolvedBackend
-from aftertune.models.session import Backend, BeginningScore, Beginnings, Reply, Request, Session, Template, TextScore
+from aftertune.models.session import Backend, Beginnings, BeginningScore, Reply, Request, Session, Template, TextScore
 from aftertune.models.subject import ModelRecord, Subject
 from aftertune.plugins import Plugin, PluginSpec
 from aftertune.records import BASE_ARM, Conversation, Message, Metric, Prompt, Proof, digest, plain

@@ -85,7 +85,7 @@ def price(design: Design) -> Price:
     assumes.
     """
     lacking = missing(design, fetch=False)
-    study = None if lacking else resolve(design)
+    study = None if lacking else resolve(design, ask_servers=False)
     sizes = Sizes(design)
     if study is None:
         _refuse_unknown(design, sizes)
