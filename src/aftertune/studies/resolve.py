@@ -37,6 +37,10 @@ def resolve(design: Design, before: Design | None = None) -> Study:
     where that is not written down yet. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
     anything that cannot be honoured, before any compute is spent.
     """
+    # What is wrong with these is known at once; a backend may look at this machine first, which takes seconds.
+    corpora = tuple(ResolvedCorpus.of(name, spec, load_corpus(spec)) for name, spec in design.sources.items())
+    benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
+    gate = policy.load(design.policy)
     design = with_choices(design, before, load_backend, lambda name: model(name).path)
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
     bases = tuple(model(name, backend=backend) for name in design.bases)
@@ -46,12 +50,9 @@ def resolve(design: Design, before: Design | None = None) -> Study:
             raise ModelError(f"{base.name}: is an adapter; the base must be a full model")
         if base.served:
             warnings.append(_unknown_weights(base))
-    corpora = tuple(ResolvedCorpus.of(name, spec, load_corpus(spec)) for name, spec in design.sources.items())
     refusals.refuse_data(design, backend)
     non_members = _non_members(design)
-    benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
     judges = tuple(resolve_judge(spec) for spec in design.judges)
-    gate = policy.load(design.policy)
     refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
     warnings += refusals.generation_only(benchmarks, backend)
     recipes = refusals.recipes_here(design, warnings)
