@@ -90,7 +90,7 @@ def study(design: Design, models: tuple[ModelRecord, ...]) -> Study:
 
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9._+-]{0,8}", fullmatch=True).filter(
-    lambda name: name.lower() not in ("base", "source", "con", "prn", "aux", "nul") and not name[:3].lower() in ("com", "lpt")
+    lambda name: name.lower() not in ("base", "source", "con", "prn", "aux", "nul") and name[:3].lower() not in ("com", "lpt")
 )
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
 
