@@ -260,7 +260,9 @@ class Rows(Corpus):
 
     def conversations(self) -> Sequence[Conversation]:
         return [
-            Conversation(f"r{index}", (Message("user", f"question {index}"), Message("assistant", f"answer {index}")), ())
+            Conversation(
+                f"r{index}", (Message("user", f"question {index}"), Message("assistant", f"answer {index}")), ()
+            )
             for index in range(self.count)
         ]
 
@@ -285,9 +287,7 @@ def do(run: Run, job: Job) -> Output:
     return output
 
 
-def given_study(
-    backend_: Scripted | None = None, *judges: Wordy, name: str = "m", **changes: Any
-) -> Study:
+def given_study(backend_: Scripted | None = None, *judges: Wordy, name: str = "m", **changes: Any) -> Study:
     """A study of one base and a checkpoint that existed already, without tuning data."""
     plugin = backend_ or Scripted()
     record = model(name)

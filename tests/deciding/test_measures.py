@@ -51,7 +51,9 @@ def measuring(
     )
 
 
-def labelled(labels: Sequence[str | None], *, axis: str, arm: str = "base", subset: str = "s", **more: Any) -> list[Verdict]:
+def labelled(
+    labels: Sequence[str | None], *, axis: str, arm: str = "base", subset: str = "s", **more: Any
+) -> list[Verdict]:
     rows = verdicts([0] * len(labels), arm=arm, seed=None if arm == "base" else 1, axis=axis, subset=subset, **more)
     return [
         dataclasses.replace(row, label=label, status="ok" if label else "unparsable", prompt_id=f"{subset}{row.prompt_id}",

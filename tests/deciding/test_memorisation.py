@@ -42,9 +42,7 @@ def test_a_text_without_a_loss_is_counted_and_left_out() -> None:
 
 def test_without_held_out_rows_the_reason_stands_there() -> None:
     for rows in ([score("member", 0.5)], [], [score("non_member", 0.5)]):
-        assert of_scores(rows)["membership"] == {
-            "why": "no held-out rows were given ([data] held_out, --held-out)"
-        }
+        assert of_scores(rows)["membership"] == {"why": "no held-out rows were given ([data] held_out, --held-out)"}
 
 
 def test_a_canary_is_ranked_among_the_twins_of_its_own_form() -> None:

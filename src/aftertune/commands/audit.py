@@ -11,9 +11,9 @@ from aftertune.commands.study import LOCAL, Progress, quiet, run
 from aftertune.data.variant_files import HELD_OUT
 from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
-from aftertune.records import Data, Respond
 from aftertune.studies import plugin_text as written
 from aftertune.studies import suites
+from aftertune.records import Data, Respond
 from aftertune.studies.design import Design, Given
 from aftertune.studies.resolve import load_backend, load_benchmark, load_corpus, load_judge
 
