@@ -122,7 +122,9 @@ def plugin_class(kind: str, name: str) -> type[Any]:
             raise
         raise UsageError(f"{kind} '{name}' needs the package '{error.name}': pip install {error.name}") from None
     if not (isinstance(cls, type) and issubclass(cls, Plugin) and cls.kind == kind):
-        raise UsageError(f"{kind} '{name}': {outside[name].value} is no {kind}: subclass aftertune's class of that name")
+        raise UsageError(
+            f"{kind} '{name}': {outside[name].value} is no {kind}: subclass aftertune's class of that name"
+        )
     return cls
 
 
@@ -202,12 +204,17 @@ def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) 
                 default = "required" if each.default_factory is dataclasses.MISSING else "default made"
             if each.name in cls.nested:
                 default = f"default {cls.nested[each.name]!r}"
-            lines.append(f"  {each.name}: {each.type} ({default})  {notes.get(each.name, '')}".rstrip())
+            lines.append(f"  {each.name}: {type_of(each)} ({default})  {notes.get(each.name, '')}".rstrip())
     for attribute in ("needs", "axes", "capabilities"):
         value = getattr(cls, attribute, None)
         if value and isinstance(value, tuple | frozenset):
             lines.append(f"  {attribute}: {', '.join(sorted(value))}")
     return lines
+
+
+def type_of(field: dataclasses.Field[Any]) -> str:
+    """Return a parameter's type as it stands in the class, whether or not the module keeps its annotations as text."""
+    return field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
 
 
 def _card_lines(card: Card) -> list[str]:

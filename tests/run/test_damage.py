@@ -105,7 +105,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 
 def test_garbled_doubled_and_foreign_lines(tmp_path: Path) -> None:
     folder = grown(tmp_path / "folder", "1", "2")
-    path = folder.path / "journal.jsonl"
+    path = folder.path / "journal"
     first, second = path.read_bytes().splitlines(keepends=True)
     junk = [b"\xff\xfe\x00\n", b"[]\n", b"17\n", b"null\n", b'{"#": 3}\n', b"\n", b"{" * 2000 + b"\n"]
     path.write_bytes(junk[0] + first + b"".join(junk[1:]) + first + second.replace(b'"#": "', b'"#": "0'))

@@ -72,7 +72,7 @@ def test_a_torn_or_changed_line_is_left_out_and_the_rest_kept(tmp_path: Path) ->
     folder = JobFolder(tmp_path / "folder")
     folder.start()
     folder.append([row("1"), row("2"), row("3")])
-    path = folder.path / "journal.jsonl"
+    path = folder.path / "journal"
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1].replace(b'"hi"', b'"ho"')
     path.write_bytes(b"".join(lines) + b'{"base": "b", "arm')
@@ -107,7 +107,7 @@ def test_starting_again_clears_all_but_the_journal(tmp_path: Path) -> None:
     (folder.path / "epoch-1").mkdir()
     (folder.path / "epoch-1" / "half.safetensors").write_bytes(b"x")
     folder.start()
-    assert {item.name for item in folder.path.iterdir()} == {"journal.jsonl", "writer"}
+    assert {item.name for item in folder.path.iterdir()} == {"journal", "writer"}
 
 
 def test_a_run_is_for_its_owner_only_and_continues_under_the_same_design(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_a_clear_message(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
-    (tmp_path / "journal.jsonl").symlink_to("/dev/full")
+    (tmp_path / "journal").symlink_to("/dev/full")
     with pytest.raises(StoreError, match="cannot write the journal: No space left on device; free some space and run"):
         folder.append([row("1")])
 

@@ -75,7 +75,7 @@ def compose(
         progress: Is told now and then what is being done, and which share of all the work is done; None where that
             cannot be told yet.
 
-    Answers of the base are kept in `journal.jsonl` in `out` until everything is written: the same command, after it was
+    Answers of the base are kept in `journal` in `out` until everything is written: the same command, after it was
     killed, asks for none of them again.
 
     Raises UsageError and DataError for what cannot be honoured, StoreError where another process works in `out`;

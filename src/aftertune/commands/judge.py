@@ -14,7 +14,7 @@ from aftertune.judging.resolved import ResolvedJudge
 from aftertune.plugins import PluginSpec
 from aftertune.run.run_folder import Run
 from aftertune.studies import plugin_text, refusals, stored
-from aftertune.studies.choices import with_choices
+from aftertune.studies.choices import with_declarations
 from aftertune.studies.jobs import judge_jobs
 from aftertune.studies.resolve import load_backend, resolve, resolve_judge
 from aftertune.studies.study import Study
@@ -46,7 +46,7 @@ def judge_run(root: Path, judges: Sequence[str], *, progress: Progress = quiet) 
 def _chosen(study: Study, wanted: Sequence[PluginSpec]) -> list[PluginSpec]:
     """Return the specs of the wanted judges, with what their servers declare."""
     design = dataclasses.replace(study.design, judges=(*study.design.judges, *wanted))
-    chosen = with_choices(design, study.design, load_backend, lambda name: name)
+    chosen = with_declarations(design, study.design, load_backend)
     return list(chosen.judges[len(study.design.judges) :])
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.errors import JudgeError, UsageError, near
+from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.inside.resolved import ResolvedAnalysis
+from aftertune.judging import trial
 from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
@@ -121,10 +124,38 @@ def refuse_self_judging(judges: Sequence[ResolvedJudge], models: Mapping[str, Mo
 
 
 def refuse_new_judges(study: Study, judges: Sequence[ResolvedJudge]) -> None:
-    """Refuse judges that are added to a study whose responses are there. Raises UsageError, JudgeError."""
+    """Refuse judges that are added to a study whose responses are there, those that fail their trial among them.
+
+    One that runs or asks a model is tried as it begins. Raises UsageError, JudgeError.
+    """
     for judge in judges:
         _meet(f"judge '{judge.spec.name}'", judge.needs & DATA_NEEDS, study.design, study.corpora, ", or leave it out")
     refuse_self_judging(judges, {model.name: model for model in study.models})
+    for judge in judges:
+        if not judge.accelerator and judge.get().cost is None:
+            trial.check(judge.get())
+
+
+def refuse_readings(
+    design: Design,
+    analyses: Sequence[ResolvedAnalysis],
+    predictors: Sequence[ResolvedPredictor],
+    benchmarks: Sequence[ResolvedBenchmark],
+    backend: ResolvedBackend,
+) -> None:
+    """Refuse analyses that can read nothing here, and predictors without data to read. Raises UsageError."""
+    for analysis in analyses:
+        if "activations" not in backend.capabilities:
+            raise UsageError(
+                f"analysis '{analysis.name}' needs activations, which backend '{backend.name}' does not show: leave it "
+                "out, or ask the models on this machine"
+            )
+        subsets = [{metric.subset for metric in each.metrics} for each in benchmarks if not each.needs]
+        if not any(analysis.reads(each) for each in subsets):
+            raise UsageError(f"analysis '{analysis.name}' reads none of this design's benchmarks: leave it out")
+    for predictor in predictors:
+        if not design.arms:
+            raise UsageError(f"predictor '{predictor.name}' reads the data of arms: give [[arms]], or leave it out")
 
 
 def refuse_mitigations(design: Design, mitigations: Mapping[str, ResolvedMitigation]) -> None:

@@ -10,6 +10,10 @@ from aftertune.asking.benchmark import Benchmark
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.deciding import policy
 from aftertune.errors import ModelError, UsageError, near
+from aftertune.forecasting.predictor import Predictor
+from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.inside.analysis import Analysis
+from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.judge import Judge
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models import identity
@@ -19,7 +23,7 @@ from aftertune.models.subject import ModelRecord
 from aftertune.plugins import PluginSpec
 from aftertune.run.executor import Executor
 from aftertune.studies import refusals
-from aftertune.studies.choices import with_choices
+from aftertune.studies.choices import with_choice, with_declarations
 from aftertune.studies.design import Design, Given
 from aftertune.studies.jobs import Jobs
 from aftertune.studies.study import Study
@@ -38,7 +42,7 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "") -
     where that is not written down yet. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
     anything that cannot be honoured, before any compute is spent.
     """
-    design = with_choices(design, before, load_backend, lambda name: model(name).path)
+    design = with_declarations(design, before, load_backend)
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
     bases = tuple(model(name, backend=backend) for name in design.bases)
     warnings: list[str] = []
@@ -56,9 +60,11 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "") -
     refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
     warnings += refusals.generation_only(benchmarks, backend)
     recipes = refusals.recipes_here(design, warnings)
+    analyses = tuple(map(resolve_analysis, design.analyses))
+    predictors = tuple(map(resolve_predictor, design.predictors))
+    refusals.refuse_readings(design, analyses, predictors, benchmarks, backend)
     mitigations = {recipe.name: resolve_mitigation(recipe.mitigation) for recipe in recipes if recipe.mitigation}
     refusals.refuse_mitigations(design, mitigations)
-    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, shared)
     models = {base.name: base for base in bases}
     given_to: dict[ModelRecord, list[tuple[Given, ModelRecord]]] = {base: [] for base in bases}
     for base in bases:
@@ -70,8 +76,13 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "") -
                     warnings.append(_unknown_weights(record))
                 warnings += [f"{checkpoint.path}: {warning}" for warning in record.warnings]
                 given_to[base].append((checkpoint, record))
-    jobs.add(given_to)
     refusals.refuse_self_judging(judges, models)
+    design = with_choice(design, before, load_backend, [base.path for base in bases])
+    backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
+    jobs = Jobs(
+        design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, analyses, predictors, shared
+    )
+    jobs.add(given_to)
     return Study(
         design=design,
         bases=bases,
@@ -82,6 +93,8 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "") -
         judges=judges,
         backend=backend,
         policy=gate,
+        analyses=analyses,
+        predictors=predictors,
         jobs=tuple(jobs.made),
         warnings=tuple(warnings),
     )
@@ -141,6 +154,18 @@ def resolve_mitigation(spec: PluginSpec) -> ResolvedMitigation:
     """Return a mitigation with its identity. Raises UsageError."""
     mitigation: Mitigation = plugins.load("mitigation", spec.name, spec.parameters)
     return ResolvedMitigation.of(spec, mitigation)
+
+
+def resolve_analysis(spec: PluginSpec) -> ResolvedAnalysis:
+    """Return an analysis with its identity. Raises UsageError."""
+    analysis: Analysis = plugins.load("analysis", spec.name, spec.parameters)
+    return ResolvedAnalysis.of(spec, analysis)
+
+
+def resolve_predictor(spec: PluginSpec) -> ResolvedPredictor:
+    """Return a predictor with its identity. Raises UsageError."""
+    predictor: Predictor = plugins.load("predictor", spec.name, spec.parameters)
+    return ResolvedPredictor.of(spec, predictor)
 
 
 def resolve_judge(spec: PluginSpec) -> ResolvedJudge:

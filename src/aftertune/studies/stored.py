@@ -18,6 +18,11 @@ from aftertune.asking.prompts_job import PromptsJob
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.asking.score_job import ScoreJob
 from aftertune.errors import StoreError, UsageError
+from aftertune.forecasting.predict_job import PredictJob
+from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.inside.analyse_job import AnalyseJob
+from aftertune.inside.read_job import ReadJob
+from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
@@ -33,7 +38,17 @@ from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
 from aftertune.variants.resolved import ResolvedCorpus
 
-JOBS: tuple[type[Job], ...] = (ComposeJob, TuneJob, PromptsJob, AskJob, ScoreJob, JudgeJob)
+JOBS: tuple[type[Job], ...] = (
+    ComposeJob,
+    TuneJob,
+    PromptsJob,
+    AskJob,
+    ScoreJob,
+    JudgeJob,
+    ReadJob,
+    AnalyseJob,
+    PredictJob,
+)
 """Every kind of work, in the order of the flow."""
 SHARED: tuple[type[Any], ...] = (
     ModelRecord,
@@ -42,6 +57,8 @@ SHARED: tuple[type[Any], ...] = (
     ResolvedJudge,
     ResolvedBackend,
     ResolvedMitigation,
+    ResolvedAnalysis,
+    ResolvedPredictor,
     Subject,
 )
 """Records that others hold; each is written once. A later one may hold earlier ones."""
@@ -115,7 +132,8 @@ def _served_alike(judge: Any, known: Any) -> bool:
 
 def _same_models(run: Run, study: Study) -> None:
     """Refuse to go on with answers of one chat template, and more of another. Raises UsageError."""
-    before = {model.name: model for model in read(run).models}
+    # What the study says of models holds even where its run was stopped before it wrote the design that belongs to it.
+    before = {model.name: model for model in _study(run, run.study_fields()).models}
     changed = [
         model.name
         for model in study.models
@@ -144,10 +162,18 @@ def write(run: Run, study: Study) -> None:
 
 def read(run: Run) -> Study:
     """Return the study of a run, without its plugins. Raises StoreError where a file is damaged."""
-    design, fields = read_design(run), run.study_fields()
+    fields = run.study_fields()
+    if fields.get("design") != _hash(run.design_text()):
+        raise StoreError(
+            f"{run.root / STUDY}: of another design than the run's, as where a process was killed between writing the "
+            "two; run the command that began this run again"
+        )
+    return _study(run, fields)
+
+
+def _study(run: Run, fields: Mapping[str, Any]) -> Study:
+    design = read_design(run)
     try:
-        if fields["design"] != _hash(run.design_text()):
-            raise ValueError("of another design")
         decoder = _Decoder(fields["shared"])
         hints = typing.get_type_hints(Study)
         values = {name: decoder.value(hints[name], raw) for name, raw in fields["study"].items()}
@@ -215,7 +241,9 @@ class _Decoder:
         self._hints: dict[type[Any], dict[str, Any]] = {}
 
     def record(self, cls: type[Any], raw: Mapping[str, Any]) -> Any:
-        hints = self._hints.setdefault(cls, typing.get_type_hints(cls))
+        if cls not in self._hints:
+            self._hints[cls] = typing.get_type_hints(cls)
+        hints = self._hints[cls]
         return cls(**{key: self.value(hints[key], value) for key, value in raw.items()})
 
     def value(self, hint: Any, raw: Any) -> Any:
