@@ -80,7 +80,7 @@ class Design:
 
     @property
     def id(self) -> str:
-        """Hash of all that is asked: not of what decides afterwards (`policy`) or is only printed (`tables`, `cost`)."""
+        """Hash of everything but what decides afterwards (`policy`) or is only printed (`tables`, `cost`)."""
         return digest(dataclasses.replace(self, policy="", tables=(), cost=Cost()))
 
     @property
@@ -128,7 +128,9 @@ def _check(design: Design) -> None:
     for name in tuned:
         for other in tuned:
             if name < other and name.lower() == other.lower():
-                raise UsageError(f"arms '{name}' and '{other}' differ in case alone, and so would their files: rename one")
+                raise UsageError(
+                    f"arms '{name}' and '{other}' differ in case alone, and so would their files: rename one"
+                )
     lists: tuple[tuple[str, list[object]], ...] = (
         ("arm", [*tuned]),
         ("seed", [*design.seeds]),
