@@ -143,9 +143,7 @@ def plugin_class(kind: str, name: str) -> type[Any]:
             raise
         raise UsageError(f"{kind} '{name}' needs the package '{error.name}': pip install {error.name}") from None
     if not (isinstance(cls, type) and issubclass(cls, Plugin) and cls.kind == kind):
-        raise UsageError(
-            f"{kind} '{name}': {outside[name].value} is no {kind}: subclass aftertune's class of that name"
-        )
+        raise UsageError(f"{kind} '{name}': {outside[name].value} is no {kind}: subclass aftertune's class for it")
     return cls
 
 

@@ -1,4 +1,4 @@
-"""Decide on a run whose answers are judged (`aftertune drift`, `aftertune report`): drifts, decisions, the report."""
+"""Decide on a run whose answers are judged: drifts, decisions, report (`aftertune drift`, `aftertune report`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study: a design resolved once. Everything in it was looked up and identified; nothing below does so again."""
+"""A study: a design resolved once. Everything in it has been looked up and identified, and is not looked up again."""
 
 from __future__ import annotations
 
