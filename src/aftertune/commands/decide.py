@@ -1,4 +1,4 @@
-"""Decide on a run whose answers are judged: drifts, decisions and the report (`aftertune drift`, `aftertune report`)."""
+"""Decide on a run whose answers are judged (`aftertune drift`, `aftertune report`): drifts, decisions, the report."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
 from aftertune.findings import SubjectMeasure
+from aftertune.forecasting import predict_job
+from aftertune.forecasting.predict_job import PredictJob
+from aftertune.inside import analyse_job
+from aftertune.inside.analyse_job import AnalyseJob
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.models.subject import Subject
 from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
@@ -107,6 +111,8 @@ def decide(run: Run, study: Study) -> Result:
     findings = dataclasses.replace(
         gather(run, study, verdicts, drifts, decisions, outcome),
         mixed=mixed,
+        inside=analyse_job.rows_of(run, study.of(AnalyseJob)),
+        forecasts=predict_job.rows_of(run, study.of(PredictJob)),
         measures=measured,
         memorisation=scored,
         contradictions=contradictions(gated, mixed),

@@ -10,6 +10,10 @@ from aftertune.asking.benchmark import Benchmark
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.deciding import policy
 from aftertune.errors import ModelError, UsageError, near
+from aftertune.forecasting.predictor import Predictor
+from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.inside.analysis import Analysis
+from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.judge import Judge
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models import identity
@@ -58,6 +62,9 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
     refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
     warnings += refusals.generation_only(benchmarks, backend)
     recipes = refusals.recipes_here(design, warnings)
+    analyses = tuple(map(resolve_analysis, design.analyses))
+    predictors = tuple(map(resolve_predictor, design.predictors))
+    refusals.refuse_readings(design, analyses, predictors, benchmarks, backend)
     mitigations = {recipe.name: resolve_mitigation(recipe.mitigation) for recipe in recipes if recipe.mitigation}
     refusals.refuse_mitigations(design, mitigations)
     models = {base.name: base for base in bases}
@@ -74,7 +81,9 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
     refusals.refuse_self_judging(judges, models)
     design = with_choice(design, before, load_backend, [base.path for base in bases])
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
-    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, shared)
+    jobs = Jobs(
+        design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, analyses, predictors, shared
+    )
     jobs.add(given_to)
     return Study(
         design=design,
@@ -86,6 +95,8 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
         judges=judges,
         backend=backend,
         policy=gate,
+        analyses=analyses,
+        predictors=predictors,
         jobs=tuple(jobs.made),
         warnings=tuple(warnings),
     )
@@ -145,6 +156,18 @@ def resolve_mitigation(spec: PluginSpec) -> ResolvedMitigation:
     """Return a mitigation with its identity. Raises UsageError."""
     mitigation: Mitigation = plugins.load("mitigation", spec.name, spec.parameters)
     return ResolvedMitigation.of(spec, mitigation)
+
+
+def resolve_analysis(spec: PluginSpec) -> ResolvedAnalysis:
+    """Return an analysis with its identity. Raises UsageError."""
+    analysis: Analysis = plugins.load("analysis", spec.name, spec.parameters)
+    return ResolvedAnalysis.of(spec, analysis)
+
+
+def resolve_predictor(spec: PluginSpec) -> ResolvedPredictor:
+    """Return a predictor with its identity. Raises UsageError."""
+    predictor: Predictor = plugins.load("predictor", spec.name, spec.parameters)
+    return ResolvedPredictor.of(spec, predictor)
 
 
 def resolve_judge(spec: PluginSpec) -> ResolvedJudge:
