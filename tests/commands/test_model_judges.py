@@ -152,10 +152,14 @@ def _judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[PluginSpec
     text = re.sub(r", unless = \{.*?\}", "", text)
     (tmp_path / "one.toml").write_text(text)
     (tmp_path / "other.toml").write_text(text.replace("Rate how", "Please rate how"))
+    for name in ("harmbench", "strongreject"):  # on an axis without anchors, since a model at random fails those
+        text = (RUBRICS / f"{name}.toml").read_text()
+        assert 'axis = "harm"' in text
+        (tmp_path / f"{name}.toml").write_text(text.replace('axis = "harm"', 'axis = "alignment"'))
     model = str(tiny_models.save("llama", tmp_path / "judge"))
     return (PluginSpec("rubric", {"model": "big", "rubric": str(tmp_path / "one.toml"), "backend": "scripted"}),
             PluginSpec("rubric", {"model": "big", "rubric": str(tmp_path / "other.toml"), "backend": "scripted"}),
-            PluginSpec("rubric", {"model": model, "rubric": "harmbench", "most_characters": 60}))  # fmt: skip
+            PluginSpec("rubric", {"model": model, "rubric": str(tmp_path / "harmbench.toml"), "most_characters": 60}))  # fmt: skip
 
 
 @pytest.fixture(name="small")
@@ -191,7 +195,7 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
     assert names[1] in agreed
     model = small.judges[3].parameters["model"]
     with pytest.raises(SystemExit):
-        main(["judge", str(result.root), "--judge", f"rubric:model={model},rubric=strongreject,most_characters=40",
+        main(["judge", str(result.root), "--judge", f"rubric:model={model},rubric='{tmp_path}/strongreject.toml',most_characters=40",
               "--quiet", "--json"])  # fmt: skip
     shown = json.loads(capsys.readouterr().out)
     assert "rubric strongreject by judge" in shown["judge_costs"]
@@ -200,6 +204,13 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
         main(["judge", str(result.root), "--judge", "rubric:modl=x"])
     assert left.value.code == 2
     assert "did you mean 'model'" in capsys.readouterr().err
+
+
+def test_a_judge_model_that_fails_the_anchors_of_its_axis_judges_nothing(small: Design, tmp_path: Path) -> None:
+    random = PluginSpec("rubric", {**small.judges[3].parameters, "rubric": "harmbench"})
+    with pytest.raises(JudgeError, match="cannot tell harm apart: of 40 known answers"):
+        running.run(dataclasses.replace(small, judges=(random,)), tmp_path / "run", executor=ONE)
+    assert not list((tmp_path / "run").glob("verdicts/*/manifest.json"))
 
 
 def test_the_ids_hold_the_weights_of_the_judge_model(small: Design, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from aftertune.models.session import Backend
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Data, Recipe, Respond
 from aftertune.studies import refusals
-from aftertune.studies.choices import judge_backend, with_choices
+from aftertune.studies.choices import judge_backend, with_choice, with_declarations
 from aftertune.studies.design import Design, Given
 from aftertune.studies.missing import available, missing
 from aftertune.studies.study import unscored
@@ -261,7 +261,13 @@ def test_a_wrong_name_is_one_line_with_the_near_miss_before_anything_is_loaded(
 
 
 def choose(design_: Design, before: Design | None, backends: dict[str, Backend]) -> Design:
-    return with_choices(design_, before, lambda spec: backends[spec.name], lambda base: f"/models/{base}")
+    """As `resolve` does: what servers declare, then how the backend answers."""
+
+    def load(spec: PluginSpec) -> Backend:
+        return backends[spec.name]
+
+    declared = with_declarations(design_, before, load)
+    return with_choice(declared, before, load, [f"/models/{base}" for base in declared.bases])
 
 
 @dataclasses.dataclass(frozen=True)

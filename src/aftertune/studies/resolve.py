@@ -54,9 +54,9 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
         if base.served:
             warnings.append(_unknown_weights(base))
     corpora = tuple(ResolvedCorpus.of(name, spec, load_corpus(spec)) for name, spec in design.sources.items())
+    benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
     refusals.refuse_data(design, backend)
     non_members = _non_members(design)
-    benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
     judges = tuple(resolve_judge(spec) for spec in design.judges)
     gate = policy.load(design.policy)
     refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
