@@ -99,10 +99,10 @@ def _served(run: Run, study: Study) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _judges(run: Run, study: Study) -> dict[str, Any]:
-    judges: dict[str, Any] = {
-        judge.name: {"version": judge.version, "axes": ", ".join(judge.axes), **judge.spec.parameters}
-        for judge in study.judges
-    }
+    judges: dict[str, Any] = {}
+    for judge in study.judges:
+        facts = {"version": judge.version, "axes": ", ".join(judge.axes)}
+        judges[judge.name] = {**facts, **judge.spec.parameters, **facts}  # no parameter hides a fact
     for job in study.of(JudgeJob):
         info = run.job(job).info()
         row = judges[job.judge.name]
