@@ -7,15 +7,19 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aftertune import plugins
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.deciding import policy as policies
 from aftertune.errors import UsageError
+from aftertune.forecasting.predictor import TuningData
+from aftertune.inside.analysis import Activations
+from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.judge import Answer, Judge, JudgeContext
 from aftertune.judging.trial import check
-from aftertune.records import Message, Prompt
+from aftertune.records import Conversation, Message, PluginSpec, Prompt
 from aftertune.studies.design import Design, read
 from aftertune.studies.resolve import resolve
 
@@ -55,6 +59,8 @@ def test_its_plugins_are_listed_with_cards_and_noted_parameters(package: Path) -
         ("benchmark", "front_desk", "path"),
         ("judge", "courtesy", "words"),
         ("mitigation", "trim", "keep"),
+        ("analysis", "likeness", "subset"),
+        ("predictor", "terse", "tokens"),
     ):
         assert name in plugins.names(kind)
         assert plugins.plugin_class(kind, name).__dataclass_params__.frozen
@@ -94,6 +100,8 @@ def test_the_design_resolves_with_every_plugin_and_the_policy_gates_the_new_axis
     assert RUDE in {metric.name for metric in study.metrics}
     assert study.primary_judges == {"courtesy": "courtesy", "coherence": "coherence"}
     assert {subject.recipe for subject in study.subjects} == {"", "lora", "lora+trim-0.2"}
+    assert [analysis.name for analysis in study.analyses] == ["likeness"]
+    assert [predictor.name for predictor in study.predictors] == ["terse"]
     rule = policies.load(str(package / "policy.toml")).rule(RUDE, "up")
     assert rule
     assert (rule.margin, rule.required) == (0.05, "always")
@@ -113,3 +121,36 @@ def test_the_mitigation_keeps_the_largest_entries_and_refuses_nonsense(package: 
     assert trimmed("layer.lora_A.weight", matrix, keep=0.2) is matrix
     with pytest.raises(UsageError, match="keep = 1"):
         plugins.load("mitigation", "trim", {"keep": 1.0})
+
+
+def test_the_analysis_tells_the_same_activations_from_unrelated_ones(package: Path) -> None:
+    del package
+    likeness = plugins.load("analysis", "likeness", {"subset": "open"})
+    assert ResolvedAnalysis.of(PluginSpec("likeness"), likeness).reads({"open"})
+    prompts = [Prompt(f"p{n}", "b", "open", "c", f"k{n % 8}", (Message("user", "?"),)) for n in range(40)]
+    selected = likeness.select([*prompts, Prompt("q", "b", "other", "c", "k", (Message("user", "?"),))])
+    assert [each.prompt_id for each in selected] == [prompt.id for prompt in prompts]
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(40, 2, 16)).astype(np.float32)
+    base, other = Activations(selected, values), Activations(selected, rng.normal(size=(40, 2, 16)).astype(np.float32))
+    (same,) = likeness.compare(base, base, rng, confidence=0.95)
+    (apart,) = likeness.compare(base, other, rng, confidence=0.95)
+    assert same.value == pytest.approx(1)
+    assert (same.layer, same.n_pairs, same.n_clusters) == (1, 40, 8)
+    assert apart.low < 0 < apart.high
+
+
+def test_the_predictor_counts_short_answers(package: Path) -> None:
+    del package
+    terse = plugins.load("predictor", "terse")
+    chats = [
+        Conversation(str(n), (Message("user", "?"), Message("assistant", text)))
+        for n, text in enumerate(("a b", "a b c d e f g", "a", "a b c d e f"))
+    ]
+    (feature,) = terse.features(
+        TuningData(chats, {}, lambda text: [len(word) for word in text.split()]),
+        np.random.default_rng(0),
+        confidence=0.95,
+    )
+    assert (feature.value, feature.n_tokens, feature.n_conversations) == (0.5, 16, 4)
+    assert feature.low < 0.5 < feature.high
