@@ -16,11 +16,11 @@ import pkgutil
 import sys
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from aftertune.errors import UsageError, near
+from aftertune.errors import StoreError, UsageError, near
 from aftertune.records import PluginSpec as PluginSpec
 
 KINDS = {
@@ -80,6 +80,27 @@ class Plugin:
     def card(self) -> Card:
         """What a reader must know of it; most plugins set it on the class."""
         raise NotImplementedError
+
+
+P = TypeVar("P", bound=Plugin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved(Generic[P]):
+    """A plugin of a study, resolved once. `plugin` is None where the study was read back from a run."""
+
+    name: str
+    spec: PluginSpec
+    id: str
+    """Hash of its version, its parameters, defaults included, and the content of the files or model that it reads."""
+    plugin: P | None = field(default=None, compare=False, repr=False)
+    kind: ClassVar[str]
+
+    def get(self) -> P:
+        """Return the plugin. Raises StoreError where the study was read back without it."""
+        if self.plugin is None:
+            raise StoreError(f"{self.kind} '{self.name}': run the command that began this run again to continue it")
+        return self.plugin
 
 
 def names(kind: str) -> list[str]:

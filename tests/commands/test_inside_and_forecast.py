@@ -49,7 +49,7 @@ def test_each_model_is_read_once_and_each_checkpoint_compared(looked: results.Re
     assert {job.arm for job in study.of(PredictJob)} == {"keep", "own"}
     report = json.loads((looked.root / "report.json").read_text())
     cosines = [row for row in report["inside"] if row["quantity"] == "cosine"]
-    assert {row["layer"] for row in cosines} == set(range(5)), "four layers, and what goes into the first"
+    assert {row["layer"] for row in cosines} == {1, 2, 3, 4}, "the last token is the template's: layer 0 tells nothing"
     assert all(-1 <= row["value"] <= 1 and row["n_pairs"] > 0 for row in cosines if row["value"] is not None)
     novelty = {row["arm"]: row for row in report["forecasts"]}
     assert novelty["keep"]["value"] > novelty["own"]["value"], (

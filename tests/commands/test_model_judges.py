@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import pytest
 from tests import tiny_models
@@ -24,9 +24,9 @@ from aftertune.errors import JudgeError, UsageError
 from aftertune.ingest.agreement import agree
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.judges import _rubric_file
-from aftertune.models.session import Beginnings, BeginningScore
+from aftertune.models.session import Backend, Beginnings, BeginningScore, Capability, Reply, Request, Session, Template
 from aftertune.plugins import PluginSpec
-from aftertune.records import plain
+from aftertune.records import Proof, plain
 from aftertune.run.run_folder import Run
 from aftertune.studies import design as designs
 from aftertune.studies import plugin_text as written
@@ -97,22 +97,36 @@ def test_a_judge_is_read_from_a_file_and_what_stands_beside_it(tmp_path: Path) -
             written.plugin("judge", str(tmp_path / "j.toml"))
 
 
-class Scripted:
-    """A judge's backend: the words of the prompt decide which numbers are probable."""
+@dataclasses.dataclass(frozen=True)
+class Scripted(Backend):
+    """A judge's backend whose session reads the words of the prompt."""
 
-    capabilities = frozenset({"beginnings"})
-    version = "1"
+    version: ClassVar[str] = "1"
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset({"beginnings"})
 
     @contextlib.contextmanager
-    def open(self, base: str) -> Iterator[Any]:
-        yield self
+    def open(self, base: str) -> Iterator[Session]:
+        yield ScriptedSession()
 
-    def use(self, checkpoint: object) -> None:
+
+class ScriptedSession(Session):
+    """The words of the prompt decide which numbers are probable."""
+
+    def use(self, checkpoint: Path | None) -> Proof:
         assert checkpoint is None
+        return Proof("base", 0.0, 0.0, 0)
 
-    def beginnings(self, asked: Sequence[Beginnings], *, system: object, template: str) -> list[BeginningScore]:
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
+        raise AssertionError("it is asked for probabilities only")
+
+    def beginnings(
+        self, items: Sequence[Beginnings], *, system: str | None, template: Template
+    ) -> list[BeginningScore]:
         found = []
-        for one in asked:
+        for one in items:
             text = one.prompt.messages[0].content
             number = str(min(100, len(text) % 60 + (30 if "Please" in text else 0)))
             shares = [0.1 if "zzz" in text else 0.9 if form == number else 1e-6 for form in one.texts]

@@ -1,4 +1,4 @@
-"""Decide on a run whose answers are judged: drifts, decisions and the report (`aftertune drift`, `aftertune report`)."""
+"""Decide on a run whose answers are judged (`aftertune drift`, `aftertune report`): drifts, decisions, the report."""
 
 from __future__ import annotations
 

@@ -27,8 +27,6 @@ SMALL = 12
 """Prompts of the design that is too small to tell."""
 SIZES = {"privacy": 400, "open": 180}
 """Contextual privacy has ten clusters only: passing it at T = 0.7 takes more prompts than the benchmark's default."""
-SAMPLES = 4
-"""Of each prompt on either side of the re-sampled comparison: averaged within the prompt, they leave less noise."""
 
 
 @dataclass(frozen=True)

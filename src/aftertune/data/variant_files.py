@@ -56,7 +56,7 @@ class VariantFiles:
         return self.root / f"{self.people_document(corpus)}.json"
 
     def untouched_held_out(self, corpus: str, arms: Iterable[str]) -> Sequence[Conversation]:
-        """Return the rows of a corpus that none of its `arms` trains on, as they were given; none where there are none."""
+        """Return the rows of a corpus that none of its `arms` trains on, as they were given; there may be none."""
         given = self.held_out_source(corpus)
         if given.is_file():
             return read(given)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
-    """What is known of a job without doing it: enough to schedule it, to find its folder, and to show where it stands."""
+    """What is known of a job without doing it: enough to schedule it, find its folder, and show where it stands."""
 
     kind: str
     """Name of the folder in the run that holds the jobs of this kind, e.g. `responses`."""

@@ -58,8 +58,8 @@ class Limits:
 def expected(jobs: Iterable[JobRecord], took: Sequence[Took]) -> dict[str, float]:
     """Return job id -> seconds that it is expected to take, for each of `jobs`.
 
-    The mean over finished jobs that are alike (`JobRecord.alike`), what loading took left out; where none is finished, in
-    proportion to `JobRecord.cost` from those of its kind, else from all. Empty before the first is finished.
+    The mean over finished jobs that are alike (`JobRecord.alike`), without what loading took; where none is finished,
+    in proportion to `JobRecord.cost` from those of its kind, else from all. Empty before the first is finished.
     """
     alike: dict[tuple[str, str], list[float]] = defaultdict(list)
     kind: dict[str, list[tuple[float, float]]] = defaultdict(list)

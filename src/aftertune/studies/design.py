@@ -84,7 +84,7 @@ class Design:
 
     @property
     def id(self) -> str:
-        """Hash of all that is asked: not of what decides afterwards (`policy`) or is only printed (`tables`, `cost`)."""
+        """Hash of all that is asked: not of what decides (`policy`) or is only printed (`tables`, `cost`)."""
         return digest(dataclasses.replace(self, policy="", tables=(), cost=Cost()))
 
     @property

@@ -1,4 +1,4 @@
-"""What there is to do: a study's jobs, in the order in which they wait for each other, under ids that hold everything."""
+"""A study's jobs, in the order in which they wait for each other, under ids that hold everything."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ class Jobs:
         corpus = self.design.corpus_of(given)
         return Subject(
             base,
-            given.arm or _arm_name(given),
+            given.arm or arm_name(given),
             given.recipe,
             given.seed,
             given.epoch,
@@ -337,6 +337,7 @@ def _refuse_twins(subjects: Sequence[Subject]) -> None:
             )
 
 
-def _arm_name(given: Given) -> str:
+def arm_name(given: Given) -> str:
+    """Return the arm of a checkpoint that names none: the last part of its path."""
     name = Path(given.path).name or given.path
     return "".join(char if char.isalnum() or char in "._+-" else "-" for char in name).lstrip(".-_+")[:80] or "tuned"

@@ -52,8 +52,8 @@ def refuse_unmet(
             raise UsageError(f"benchmark '{benchmark.spec.name}' needs held_out: give [data] held_out or --held-out")
         if benchmark.scored_by != "generation" and "beginnings" not in backend.capabilities:
             raise UsageError(
-                f"benchmark '{benchmark.spec.name}': scored_by = '{benchmark.scored_by}' needs log-probabilities, which "
-                f"backend '{backend.name}' does not show: give scored_by = 'generation'"
+                f"benchmark '{benchmark.spec.name}': scored_by = '{benchmark.scored_by}' needs log-probabilities, "
+                f"which backend '{backend.name}' does not show: give scored_by = 'generation'"
             )
         if not benchmark.needs:
             # A broken file is refused now, not after a model is loaded.

@@ -23,7 +23,7 @@ from aftertune.models.subject import ModelRecord
 from aftertune.plugins import PluginSpec
 from aftertune.run.executor import Executor
 from aftertune.studies import refusals
-from aftertune.studies.choices import with_choice, with_declarations
+from aftertune.studies.choices import asks_servers, with_choice, with_declarations
 from aftertune.studies.design import Design, Given
 from aftertune.studies.jobs import Jobs
 from aftertune.studies.study import Study
@@ -34,15 +34,17 @@ from aftertune.variants.corpus import Corpus
 from aftertune.variants.resolved import ResolvedCorpus
 
 
-def resolve(design: Design, before: Design | None = None, *, shared: str = "") -> Study:
+def resolve(design: Design, before: Design | None = None, *, shared: str = "", ask_servers: bool = True) -> Study:
     """Resolve a design: every base with its identity, every plugin as an object with its id, the jobs to do.
 
-    `shared` is the folder of base answers that runs share; empty shares none.
-    `before` is the design of the run that is continued: what was chosen then stands. A server is asked what it serves
-    where that is not written down yet. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
-    anything that cannot be honoured, before any compute is spent.
+    `shared` is the folder of base answers that runs share; empty shares none. `before` is the design of the run that is
+    continued: what was chosen then stands. A server is asked what it serves where that is not written down yet, unless
+    `ask_servers` is False: what it declares is unknown then. Raises UsageError, ModelError, JudgeError or ServerError,
+    in one line, for anything that cannot be honoured, before any compute is spent.
     """
-    design = with_declarations(design, before, load_backend)
+    if ask_servers and asks_servers(design, load_backend):
+        resolve(design, before, ask_servers=False)  # what can be refused is refused before anybody is asked
+        design = with_declarations(design, before, load_backend)
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
     bases = tuple(model(name, backend=backend) for name in design.bases)
     warnings: list[str] = []

@@ -182,8 +182,8 @@ def _study(run: Run, fields: Mapping[str, Any]) -> Study:
         return Study(design=design, jobs=jobs, **values)
     except (KeyError, ValueError, TypeError, AttributeError, StopIteration) as error:
         raise StoreError(
-            f"{run.root / STUDY}: damaged, or of another version ({type(error).__name__}: {error}); put a copy back, or "
-            "use another folder"
+            f"{run.root / STUDY}: damaged, or of another version ({type(error).__name__}: {error}); put a copy back, "
+            "or use another folder"
         ) from None
 
 

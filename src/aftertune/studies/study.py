@@ -1,4 +1,4 @@
-"""A study: a design resolved once. Everything in it was looked up and identified; nothing below looks a name up again."""
+"""A study: a design resolved once. Everything in it was looked up and identified; nothing below does so again."""
 
 from __future__ import annotations
 
