@@ -14,8 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aftertune.run import progress
-from aftertune.run import time_left as eta
+from aftertune.run import progress, time_left
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored
 
@@ -31,7 +30,7 @@ def replay(root: Path) -> list[tuple[float, float, float | None]]:
     estimates = []
     for tenth in range(1, 10):
         now = start + (end - start) * tenth / 10
-        took: list[eta.Took] = []
+        took: list[time_left.FinishedJob] = []
         running: dict[str, float] = {}
         deciding = None
         for event in session:
@@ -48,8 +47,8 @@ def replay(root: Path) -> list[tuple[float, float, float | None]]:
                 del running[job.id]
                 last = _when(event)
                 cpu = event.get("cpu_seconds") or progress.spent(root, job)["cpu_seconds"]
-                took.append(eta.Took(job, last - event["seconds"], last, event["start_seconds"], cpu))
-        left = eta.remaining(list(jobs.values()), took, running, session[0]["workers"], deciding)
+                took.append(time_left.FinishedJob(job, last - event["seconds"], last, event["start_seconds"], cpu))
+        left = time_left.remaining(list(jobs.values()), took, running, session[0]["workers"], deciding)
         estimates.append((tenth / 10, end - now, left))
     return estimates
 

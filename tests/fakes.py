@@ -157,11 +157,11 @@ def backend(plugin: Backend | None = None, name: str = "scripted") -> ResolvedBa
 class Listed(Benchmark):
     """Asks so many prompts; with `needs` it asks about the tuning rows instead."""
 
-    name: str = "listed"  # type: ignore[assignment]
+    name: str = "listed"
     count: int = 3
     file: str = ""
     needs: frozenset[str] = frozenset()  # type: ignore[misc]
-    max_new_tokens: int = 16  # type: ignore[assignment]
+    max_new_tokens: int = 16
     scored: tuple[str, ...] = ()
     """Prompts whose options are scored and that are not answered."""
 
@@ -206,8 +206,8 @@ class Reads:
 class Wordy(Judge):
     """Calls every answer `none`, but breaks on the texts of some prompts."""
 
-    name: str = "wordy"  # type: ignore[assignment]
-    axes: tuple[str, ...] = ("refusal",)  # type: ignore[assignment]
+    name: str = "wordy"
+    axes: tuple[str, ...] = ("refusal",)
     needs: frozenset[str] = frozenset()  # type: ignore[misc]
     breaks_on: tuple[str, ...] = ()
     dies_at: str = ""
@@ -216,7 +216,7 @@ class Wordy(Judge):
     own: str = ""
     reads: Reads = field(default_factory=Reads, compare=False)
     batch: ClassVar[int] = 2
-    own_anchors_only: ClassVar[bool] = True  # type: ignore[assignment]
+    own_anchors_only: ClassVar[bool] = True
 
     def open(self, context: JudgeContext) -> Scorer:
         self.reads.contexts.append(context)
@@ -299,7 +299,7 @@ def given_study(backend_: Scripted | None = None, *judges: Wordy, name: str = "m
     jobs.add({record: [(design.checkpoints[0], adapter)]})
     return Study(
         design, (record,), tuple(jobs.subjects), (), None, benchmarks, resolved, backend(plugin),
-        policy.load(design.policy), tuple(jobs.made),
+        policy.load(design.policy), (), (), tuple(jobs.made),
     )  # fmt: skip
 
 

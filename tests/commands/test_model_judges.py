@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from tests import tiny_models
@@ -101,7 +100,7 @@ def test_a_judge_is_read_from_a_file_and_what_stands_beside_it(tmp_path: Path) -
 class Scripted(Backend):
     """A judge's backend whose session reads the words of the prompt."""
 
-    version: ClassVar[str] = "1"
+    version: str = "1"
 
     @property
     def capabilities(self) -> frozenset[Capability]:

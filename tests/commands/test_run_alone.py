@@ -20,7 +20,6 @@ from tests import tiny_models
 from aftertune import plugins
 from aftertune.cli import main
 from aftertune.models import identity
-from aftertune.studies import resolve
 
 NAMES = ("Ada Vance", "Bela Orban", "Cleo Marsh", "Dora Quint", "Emil Stone", "Fay Adler", "Gus Holm", "Hana Weiss")
 LIST = """
@@ -175,8 +174,7 @@ def _alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("AFTERTUNE_CACHE", str(folder / "empty"))
-        for module in (identity, resolve.identity):
-            patch.setattr(module, "resolve", gone)
+        patch.setattr(identity, "resolve", gone)
         for name in plugins.names("backend"):
             patch.setattr(plugins.plugin_class("backend", name), "open", gone)
         for kind in ("corpus", "benchmark"):

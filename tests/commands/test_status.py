@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.small_jobs import Piece
 
 from aftertune.cli.app import tell as line
 from aftertune.cli.progress import Lines, cells_table, status_lines
@@ -19,11 +20,11 @@ from aftertune.errors import TuneError
 from aftertune.files import holder
 from aftertune.run import progress, time_left
 from aftertune.run.executors._schedule import Schedule
-from aftertune.run.job_record import JobRecord
+from aftertune.run.job import Job
 
 
-def job(kind: str, id_: str, cost: float, *after: str, **more: Any) -> JobRecord:
-    return JobRecord(kind=kind, id=id_, after=after, cost=cost, **more)
+def job(kind: str, id_: str, cost: float, *after: str, **more: Any) -> Piece:
+    return Piece(kind=kind, id=id_, after=after, cost=cost, **more)
 
 
 JOBS = [
@@ -40,7 +41,7 @@ TRUE = {"variants": 8.0, "checkpoints": 14.0, "responses": 4.0, "verdicts": 0.4}
 def played(workers: int) -> list[time_left.FinishedJob]:
     """A run as it would go, by the order that executors take."""
     schedule, clock, took = Schedule(JOBS), 0.0, []
-    running: list[tuple[float, float, JobRecord]] = []
+    running: list[tuple[float, float, Job]] = []
     while len(schedule):
         for each in schedule.ready()[: workers - len(running)]:
             schedule.begin(each)
@@ -121,7 +122,7 @@ def test_the_first_of_each_kind_goes_first() -> None:
 class Work:
     fail: str = ""
 
-    def __call__(self, job: JobRecord) -> None:
+    def __call__(self, job: Job) -> None:
         if job.id == self.fail:
             raise TuneError("Anna Kowalska\x1b[31m is in the data")
 

@@ -10,12 +10,11 @@ import pytest
 from tests import fakes
 from tests.verdict_tables import made, verdicts
 
-from aftertune.asking.benchmark import Accumulation, Probe
 from aftertune.deciding.measures import Measuring, lines, measures
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import SubjectMeasure
 from aftertune.models.subject import Subject
-from aftertune.records import Message, Metric, Prompt, Response, Verdict
+from aftertune.records import Accumulation, Message, Metric, Probe, Prompt, Response, Verdict
 
 BASE = dataclasses.replace(fakes.base(), id="base-None-None")
 TUNED = dataclasses.replace(fakes.given("keep"), id="keep-1-None")
@@ -130,7 +129,8 @@ def test_leak_rates_are_over_all_replies_and_over_those_that_act() -> None:
     assert found["leak rate, all replies", "base"].value == 0.0
     everything = found["leak rate, all replies", "keep"]
     acting = found["leak rate, replies that act", "keep"]
-    assert (everything.value, everything.n, everything.unread) == (pytest.approx(1 / 3), 3, 1)
+    assert everything.value == pytest.approx(1 / 3)
+    assert (everything.n, everything.unread) == (3, 1)
     assert (acting.value, acting.n, acting.change) == (0.5, 2, 0.5)
 
 
@@ -189,6 +189,7 @@ def test_a_violation_is_the_share_of_a_profiles_private_items_that_is_ever_given
     assert (tuned.n, tuned.n_clusters, tuned.unread) == (3, 2, 1)
     assert tuned.low is not None
     assert tuned.high is not None
+    assert tuned.value is not None
     assert 0 <= tuned.low < tuned.value < tuned.high <= 1
 
 

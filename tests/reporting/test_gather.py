@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tests import fakes
 from tests.fakes import Scripted, Wordy
@@ -34,18 +35,20 @@ def test_what_was_asked_and_judged_is_gathered_from_the_run_alone(tmp_path: Path
     assert findings.methods["versions"] == {"python": "3"}
     assert findings.methods["bases"] == {"m": {"weights": "weights of m", "tokenizer": "t"}}
     assert findings.methods["jobs"] == {"prompts": 1, "responses": 2, "verdicts": 2}
-    assert findings.methods["design"]["id"] == stored.read_design(run).id
+    design: Any = findings.methods["design"]
+    assert design["id"] == stored.read_design(run).id
     assert findings.cards == {}
     assert findings.mask("Ada") == "Ada"
 
 
 def test_the_cost_of_a_judge_is_summed_over_its_jobs(tmp_path: Path) -> None:
     run = fakes.done(tmp_path / "run", fakes.given_study(None, Wordy(paid=True), Wordy("free")))
-    judges = gathered(run, stored.read(run)).judges
-    assert judges["wordy"]["cost"]["judged"] == 6
-    assert judges["wordy"]["cost"]["calls"] == 12
-    assert set(judges["wordy"]["cost"]) == set(Cost.__dataclass_fields__)
-    assert "cost" not in judges["free"]
+    findings = gathered(run, stored.read(run))
+    cost: Any = findings.judges["wordy"]["cost"]
+    assert cost["judged"] == 6
+    assert cost["calls"] == 12
+    assert set(cost) == set(Cost.__dataclass_fields__)
+    assert "cost" not in findings.judges["free"]
 
 
 def caveats(root: Path, backend: Scripted, respond: Respond | None = None, name: str = "m") -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests import fakes
@@ -21,6 +21,7 @@ from aftertune.studies.choices import judge_backend, with_choice, with_declarati
 from aftertune.studies.design import Design, Given
 from aftertune.studies.missing import available, missing
 from aftertune.studies.study import unscored
+from aftertune.tuning import tune
 
 BOOKING = PluginSpec("booking", {"size": 8})
 
@@ -148,7 +149,7 @@ def test_log_probabilities_are_refused_where_the_backend_shows_none() -> None:
 class Server(Scripted):
     """Answers under names; says of each what it serves."""
 
-    asks_server: Any = True
+    asks_server: ClassVar[bool] = True
     served: Any = dataclasses.field(default_factory=dict)
     limited: Any = False
     asked: list[str] = dataclasses.field(default_factory=list, compare=False)
@@ -186,7 +187,7 @@ def test_a_model_does_not_judge_itself(own: str) -> None:
 
 
 def test_a_recipe_in_four_bits_is_left_out_or_refused_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusals.tune, "no_four_bits", lambda recipe: "" if recipe.without_gpu == "run" else "no GPU")
+    monkeypatch.setattr(tune, "no_four_bits", lambda recipe: "" if recipe.without_gpu == "run" else "no GPU")
     four = Recipe("four", method="qlora", without_gpu="leave_out")
     warnings: list[str] = []
     both = design(recipes=(Recipe("plain"), four))

@@ -16,12 +16,11 @@ from tests import fakes
 from tests.fakes import Listed, Rows, Wordy
 
 from aftertune.asking.ask_job import AskJob
-from aftertune.asking.benchmark import Accumulation, Probe
 from aftertune.deciding import policy
 from aftertune.errors import StoreError, UsageError
 from aftertune.models.subject import ModelRecord
-from aftertune.plugins import PluginSpec
-from aftertune.records import Arm, Contrast, Data, Metric, Recipe, Respond
+from aftertune.plugins import PluginSpec, Resolved
+from aftertune.records import Accumulation, Arm, Contrast, Data, Metric, Probe, Recipe, Respond
 from aftertune.run.checksums import seal, unseal
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored
@@ -82,6 +81,8 @@ def study(design: Design, models: tuple[ModelRecord, ...]) -> Study:
         judges=judges,
         backend=fakes.backend(),
         policy=policy.load(design.policy),
+        analyses=(),
+        predictors=(),
         jobs=tuple(jobs.made),
         warnings=("a warning \N{SNOWMAN}",),
     )
@@ -163,7 +164,8 @@ def test_what_is_read_back_is_equal_field_by_field(
             old, new = getattr(before, each.name), getattr(after, each.name)
             assert type(new) is type(old), (before.kind, each.name)
             assert new == old, (before.kind, each.name)
-    assert all(resolved.plugin is None for resolved in (*back.benchmarks, *back.judges, *back.corpora, back.backend))
+    every: tuple[Resolved[Any], ...] = (*back.benchmarks, *back.judges, *back.corpora, back.backend)
+    assert all(resolved.plugin is None for resolved in every)
     assert back.names is not None
     assert [back.name_of(subject) for subject in back.subjects] == [made.name_of(subject) for subject in made.subjects]
     assert back.metrics == made.metrics
@@ -180,7 +182,8 @@ def small() -> Study:
 def test_plugins_are_asked_for_by_name_where_they_are_gone(tmp_path: Path) -> None:
     stored.begin(tmp_path / "run", small(), {})
     back = stored.read(Run.open(tmp_path / "run"))
-    for resolved in (*back.benchmarks, *back.judges, *back.corpora, back.backend):
+    every: tuple[Resolved[Any], ...] = (*back.benchmarks, *back.judges, *back.corpora, back.backend)
+    for resolved in every:
         with pytest.raises(StoreError, match=f"'{resolved.name}'.*run the command that began this run again"):
             resolved.get()
 

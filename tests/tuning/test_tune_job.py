@@ -15,7 +15,7 @@ from aftertune.models.loaded import LOADED
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Conversation, Recipe
 from aftertune.run.run_folder import Run
-from aftertune.tuning import tune, tune_job
+from aftertune.tuning import tune
 from aftertune.tuning.mitigations.interpolation import Interpolation
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
@@ -42,7 +42,7 @@ def _calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         values: dict[str, Any] = {field.name: 1 for field in dataclasses.fields(tune.TuneReport)}
         return tune.TuneReport(**{**values, "checkpoints": (), "precision": "fp32", "device": "cpu", "further": ()})
 
-    monkeypatch.setattr(tune_job.tune, "tune", tuned)
+    monkeypatch.setattr(tune, "tune", tuned)
     return calls
 
 
