@@ -89,12 +89,12 @@ def make(name: str) -> Path:
     from aftertune.studies import design as designs
 
     if name == "known-bad":
-        return running.run(known_bad(RUNS), RUNS / name).root
+        return running.run(known_bad(RUNS), RUNS / name, cache=False).root
     short = name.removeprefix("small-")
     design = demo.design() if short == "demo" else designs.read(ROOT / "studies" / f"{short}.toml")
     if short != name:
         design = smaller(design)
-    return running.run(design, RUNS / name).root
+    return running.run(design, RUNS / name, cache=False).root
 
 
 def known_bad(folder: Path) -> Any:

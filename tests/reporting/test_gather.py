@@ -38,7 +38,7 @@ def test_what_was_asked_and_judged_is_gathered_from_the_run_alone(tmp_path: Path
     design: Any = findings.methods["design"]
     assert design["id"] == stored.read_design(run).id
     assert findings.cards == {}
-    assert findings.mask("Ada") == "Ada"
+    assert findings.mask("the adapter of 12 May") == "the adapter of 12 May"
 
 
 def test_the_cost_of_a_judge_is_summed_over_its_jobs(tmp_path: Path) -> None:
