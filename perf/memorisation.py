@@ -61,7 +61,7 @@ def run(base: str, out: Path, *, quick: bool) -> None:
         place = out / "checkpoints" / str(epochs)
         tune.tune(parts.model(base).path, conversations, recipe, SEED, place)
         checkpoints.append(Given(str(place / f"epoch-{epochs}"), arm=name.replace(" ", "-"), seed=SEED, epoch=epochs))
-    auditing.audit(base, checkpoints, out / "run", train_data=str(data / "keep.jsonl"), gate_policy="research")
+    auditing.audit(base, checkpoints, out / "run", train_data=str(data / "keep.jsonl"), policy="research")
     show(drifts_of(out / "run"), json.loads((out / "run" / "memorisation.json").read_bytes()))
 
 

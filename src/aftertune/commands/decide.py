@@ -1,4 +1,4 @@
-"""Decide on a run whose answers are judged: drifts, decisions and the report (`aftertune drift`, `aftertune report`)."""
+"""Decide on a run whose answers are judged: drifts, decisions, report (`aftertune drift`, `aftertune report`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aftertune.asking.prompts_job import prompts_of
 from aftertune.asking.score_job import ScoreJob
 from aftertune.deciding import drift, gate
+from aftertune.deciding import policy as policies
 from aftertune.deciding.contradictions import contradictions, mixed_signs
 from aftertune.deciding.curves import bands
 from aftertune.deciding.measures import Measuring, measures
@@ -24,7 +25,7 @@ from aftertune.findings import SubjectMeasure
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.models.subject import Subject
 from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
-from aftertune.reporting import report
+from aftertune.reporting import notebook, report
 from aftertune.reporting.gather import gather
 from aftertune.reporting.study_numbers import StudyResults, fill
 from aftertune.run import checksums
@@ -32,6 +33,9 @@ from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
 from aftertune.studies import stored
 from aftertune.studies.study import Study
+
+if TYPE_CHECKING:
+    import aftertune
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,23 @@ class Result:
     costs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Judge -> what it took in calls and tokens, for judges that are language models."""
 
+    @property
+    def run(self) -> aftertune.Run:
+        """The run that this is the result of, with its tables."""
+        import aftertune  # the public name: what opens a run for reading stands above this file
 
-def again(root: Path) -> Result:
-    """Compute drifts, decisions and the report of a run anew, asking no model.
+        return aftertune.open_run(self.root)
+
+    def __repr__(self) -> str:
+        return f"Result({str(self.root)!r}: {self.outcome}; {notebook.tally(self.decisions)})"
+
+    def _repr_html_(self) -> str:
+        facts = [notebook.tally(self.decisions), f"report: {self.report}", *self.warnings]
+        return notebook.fragment(f"{self.root}: {self.outcome}", facts, self.drifts, self.decisions)
+
+
+def again(root: Path, policy: str | Path | None = None) -> Result:
+    """Compute drifts, decisions and the report of a run anew, asking no model; by another policy where one is named.
 
     Raises StoreError for a run that is not done, where a process works in it, and for a damaged file.
     """
@@ -67,6 +85,8 @@ def again(root: Path) -> Result:
                 f"{root}: {len(left)} of {len(study.jobs)} jobs are not done yet ('{left[0]}' for one); "
                 "run the command that began it again to continue it"
             )
+        if policy is not None:
+            study = dataclasses.replace(study, policy=policies.load(policy))
         return decide(run, study)
 
 

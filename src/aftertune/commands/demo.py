@@ -7,15 +7,16 @@ short, with five training seeds, and the control of Fraser et al. (arXiv 2506.17
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 from aftertune.commands.decide import Result
-from aftertune.commands.study import run
+from aftertune.commands.study import Progress, run
+from aftertune.commands.study import quiet as ignore_progress
 from aftertune.deciding.contrasts import formula
 from aftertune.headline import headline
 from aftertune.numbers import SHARES, TEXT, p_value, row_decimals, whole_percent
 from aftertune.plugins import PluginSpec
+from aftertune.public import PathLike, public
 from aftertune.records import Arm, Contrast, Drift, Recipe
 from aftertune.reporting.terminal import decision_lines, drift_table
 from aftertune.studies import suites
@@ -63,14 +64,21 @@ def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[
     )
 
 
+@public("demo")
 def demo(
-    root: Path, *, workers: int = 0, quick: bool = False, progress: Callable[[str, int, int], None] | None = None
+    out: PathLike = "aftertune-demo", *, workers: int = 0, quick: bool = False, progress: Progress = ignore_progress
 ) -> Result:
-    """Run the demo (`aftertune demo`) in `root`, or continue it. Raises what `study.run` raises."""
-    executor = PluginSpec("local", {"workers": workers})
-    if progress is None:
-        return run(design(quick=quick), root, executor=executor)
-    return run(design(quick=quick), root, executor=executor, progress=progress)
+    """Run the demo on the embedded model (`aftertune demo`), or continue it; minutes on two cores.
+
+    Args:
+        out: Run folder.
+        workers: Processes at once; 0 is one per core.
+        quick: Two training seeds instead of five.
+        progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
+
+    Raises what `study` raises.
+    """
+    return run(design(quick=quick), Path(out), executor=PluginSpec("local", {"workers": workers}), progress=progress)
 
 
 def lesson(result: Result) -> list[str]:

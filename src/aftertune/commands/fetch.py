@@ -26,6 +26,7 @@ from aftertune.data import datasets
 from aftertune.data.datasets import Dataset, Download, RemoteFile
 from aftertune.errors import FetchError, UsageError, near
 from aftertune.files import as_json, write
+from aftertune.public import public
 from aftertune.studies import suites
 
 REACH = 1.5
@@ -68,8 +69,9 @@ class Entry:
     here: bool
 
 
+@public("catalogue")
 def catalogue() -> list[Entry]:
-    """Return every data set that can be fetched, with whether it is here."""
+    """Return every data set that can be fetched, with its licence and whether it is here (`aftertune fetch`)."""
     entries = []
     for name in suites.names():
         for variant, dataset in _datasets(name).items():
@@ -87,6 +89,7 @@ def _datasets(name: str) -> Mapping[str, Dataset]:
     return benchmark.datasets
 
 
+@public("fetch")
 def fetch(name: str, progress: Progress = lambda *_: None) -> list[LocalFile]:
     """Bring a benchmark's files, or a bundled list's, from where they are published into the cache.
 

@@ -18,6 +18,7 @@ from aftertune.judging.trial import check
 from aftertune.models import respond
 from aftertune.models.session import Reply, Session
 from aftertune.plugins import PluginSpec
+from aftertune.public import public
 from aftertune.records import BASE_ARM, Decision, Metric, Prompt, Proof, Verdict
 from aftertune.run.tables import table
 from aftertune.studies.resolve import load_backend, load_benchmark, load_judge
@@ -42,6 +43,7 @@ class Check:
     why: str
 
 
+@public("selftest")
 def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | None = None) -> list[Check]:
     """Run the checks (`aftertune selftest`), in one process; `workers` is taken for symmetry and not needed.
 
