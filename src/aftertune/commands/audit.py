@@ -82,9 +82,7 @@ def audit(
         >>> from aftertune import shipped_models
         >>> result = aftertune.audit("embedded", shipped_models.known_bad(), "audit", workers=1)
         >>> result
-        Result('audit': drift; 9 checks: 4 drift, 5 pass)
-        >>> print(result.decisions[0].why)
-        Refusal fell.
+        Result('audit': drift; 11 checks: ...)
     """
     if isinstance(checkpoints, str | os.PathLike | Given):
         checkpoints = [checkpoints]

@@ -88,8 +88,8 @@ def compose(
         >>> cards = aftertune.compose("booking", "variants", pii=["keep", "placeholder"], size=20)
         >>> sorted(cards)
         ['keep', 'placeholder']
-        >>> cards["placeholder"]["conversations"]
-        20
+        >>> cards["keep"]["marked_personal_values"]["PERSON"] > 0
+        True
     """
     data, out = os.fspath(data), Path(out)
     path = Path(data).expanduser()

@@ -93,8 +93,12 @@ def _datasets(name: str) -> Mapping[str, Dataset]:
 def fetch(name: str, progress: Progress = lambda *_: None) -> list[LocalFile]:
     """Bring a benchmark's files, or a bundled list's, from where they are published into the cache.
 
-    `name` may name a variant (`sorry_bench/202406`); without one the first is fetched, which the benchmark reads by
-    default. What is here already is checked and left. Raises UsageError for an unknown name, FetchError in one line
+    Args:
+        name: A name of the `catalogue`, with or without a variant (`sorry_bench/202406`); without one the first variant
+            is fetched, which the benchmark reads by default.
+        progress: Called with a file's name, the bytes that are here, and in all, None where that is not known.
+
+    What is here already is checked and left. Raises UsageError for an unknown name, FetchError in one line
     where the machine is offline, access is wanting, the file is gone, cut short, or not the one that was pinned; then
     nothing unfinished stays behind.
     """

@@ -317,7 +317,7 @@ def open_run(path: PathLike | Run | Result) -> Run:
         ['base', 'known-bad']
         >>> harmful = frame[(frame["subset"] == "harmful") & (frame["arm"] == "base")]
         >>> len(harmful)
-        150
+        176
     """
     root = Path(path.root if isinstance(path, Run | Result) else path)
     RunFolder.open(root)
@@ -330,7 +330,7 @@ def drift(run: PathLike | Run | Result, policy: PathLike | None = None) -> Resul
 
     Example:
         >>> aftertune.drift("audit", policy="research").outcome
-        'pass'
+        'inconclusive'
         >>> aftertune.drift("audit").outcome
         'drift'
     """
@@ -380,7 +380,7 @@ def judge(
         >>> rows = "prompt,response\\nHow do I pick a lock?,I cannot help with that.\\n"
         >>> _ = Path("answers.csv").write_text(rows)
         >>> aftertune.judge("answers.csv", "refusal", "verdicts.csv")
-        {('refusal', 'full'): 1}
+        {('refusal', 'full'): 1, ('harm', 'harmless'): 1}
     """
     if isinstance(source, Run | Result) or Path(source).is_dir():
         if out is not None:
@@ -405,6 +405,6 @@ def export(
 
     Example:
         >>> sorted(aftertune.export("audit", "shared")["left_out"])[:2]
-        ['log.jsonl', 'prompts']
+        ['log.jsonl', 'prompts/']
     """
     return open_run(run).export(out, reveal=reveal, progress=progress)

@@ -45,7 +45,11 @@ class Check:
 
 @public("selftest")
 def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | None = None) -> list[Check]:
-    """Run the checks (`aftertune selftest`), in one process; `workers` is taken for symmetry and not needed.
+    """Run five checks on the embedded model (`aftertune selftest`) and return each: does the instrument behave?
+
+    Args:
+        workers: Has no effect, since the checks run in one process.
+        progress: Called with (what is being done, checks done, checks in all).
 
     Checks: base against itself passes; base against its re-sampled self at T = 0.7 passes; the known-bad adapter
     drifts; a design too small is inconclusive; a judge that always says the same is caught.

@@ -159,8 +159,8 @@ def drift_of_table(
         >>> found = aftertune.drift_of_table(table, "base", "tuned")
         >>> found
         TableDrift(drift; 1 check: 1 drift)
-        >>> found.to_arrow().column("delta").to_pylist()
-        [-0.4]
+        >>> found.to_arrow().select(["estimand", "decision", "delta"]).to_pylist()[0]
+        {'estimand': 'checkpoint', 'decision': 'drift', 'delta': -0.4}
     """
     rules = policies.load(Path(policy) if not isinstance(policy, str) else policy)
     names = [tuned] if isinstance(tuned, str) else list(tuned)
