@@ -3,7 +3,8 @@
 `python -m perf.golden RUN...` prints the fingerprint of finished runs. `--keep NAME` writes it to
 `tests/golden/NAME.json`, `--against NAME` compares with it and exits with 1 on any difference. `--make NAME` first runs
 what NAME stands for: `demo`, or one of the four studies (`hidden_costs` ...), or one of these with `small-` before it:
-two seeds, smaller corpora and benchmarks.
+two seeds, smaller corpora and benchmarks; or `known-bad`, an audit that fills every table in seconds, which the test
+suite compares (`tests/commands/test_golden.py`).
 
 A row is its columns without ids: the checkpoint's, and what names it. Responses, verdicts and drifts above temperature 0
 are left out: a sampled answer's seed hangs on its checkpoint's id. Floats are compared to 12 significant digits, since
@@ -87,11 +88,37 @@ def make(name: str) -> Path:
     from aftertune.commands import study as running
     from aftertune.studies import design as designs
 
+    if name == "known-bad":
+        return running.run(known_bad(RUNS), RUNS / name).root
     short = name.removeprefix("small-")
     design = demo.design() if short == "demo" else designs.read(ROOT / "studies" / f"{short}.toml")
     if short != name:
         design = smaller(design)
     return running.run(design, RUNS / name).root
+
+
+def known_bad(folder: Path) -> Any:
+    """Return an audit of the known-bad adapter against a small corpus; its held-out rows are written into `folder`."""
+    from aftertune import shipped_models
+    from aftertune.plugins import PluginSpec
+    from aftertune.records import Data
+    from aftertune.studies.design import Design, Given
+    from aftertune.variants.corpora.booking import Booking
+
+    rows = [[dataclasses.asdict(turn) for turn in each.messages] for each in Booking(size=30, seed=1).conversations()]
+    others = folder / "others.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    others.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows), encoding="utf-8")
+    sizes = {"harmful": 22, "harmless": 20, "open": 12, "privacy": 20, "support": 8}
+    return Design(
+        name="known-bad",
+        kind="audit",
+        corpus=PluginSpec("booking", {"size": 40}),
+        checkpoints=(Given(str(shipped_models.known_bad()), arm="known-bad"),),
+        benchmarks=(PluginSpec("miniature", sizes),),
+        judges=tuple(map(PluginSpec, ("world", "refusal", "leak", "script"))),
+        data=Data(non_members=str(others)),
+    )
 
 
 def smaller(design: Any) -> Any:

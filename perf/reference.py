@@ -11,7 +11,6 @@ import dataclasses
 import inspect
 import re
 import sys
-import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,7 +119,7 @@ def signature(name: str, function: Callable[..., Any]) -> str:
 def _default(value: Any) -> str:
     if isinstance(value, PluginSpec):
         return repr(value.name)
-    return typing.cast(str, value.__name__) if inspect.isfunction(value) else repr(value)
+    return value.__name__ if inspect.isfunction(value) else repr(value)
 
 
 def prose(text: str) -> str:

@@ -45,7 +45,7 @@ PER_CELL = 140
 LOG = "TORTURE_LOG"
 OWN = "own answers"
 """Stands for the checkpoint where the base answers for a variant."""
-LEFTOVERS = {"journal.jsonl", "writer"}
+LEFTOVERS = {"journal", "writer"}
 HOW = {
     "kill group": (signal.SIGKILL, True),
     "kill parent": (signal.SIGKILL, False),
@@ -140,7 +140,7 @@ def on_disk(root: Path, own: set[Key]) -> set[Key]:
 
 def _journal(cell: Path) -> list[dict[str, Any]]:
     rows = []
-    path = cell / "journal.jsonl"
+    path = cell / "journal"
     for line in path.read_text().splitlines() if path.is_file() else []:
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from aftertune.commands import study as running
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Contrast, Recipe
 from aftertune.studies.design import Design
+
+os.environ.setdefault("AFTERTUNE_SHARE", "off")  # a test that counts answers must not find those of another
 
 SMALL = PluginSpec("miniature", {"harmful": 22, "harmless": 20, "open": 12, "privacy": 12, "support": 16})
 ONE = PluginSpec("local", {"workers": 1})

@@ -233,6 +233,63 @@ class SubjectMeasure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InsideRow:
+    """One number about the inside of a checkpoint beside its base's: what an analysis of activations gave."""
+
+    analysis: str
+    benchmark: str
+    """Whose prompts were read."""
+    quantity: str
+    """E.g. `cosine`."""
+    base_model: str
+    arm: str
+    recipe: str
+    checkpoint: str
+    train_seed: int | None
+    epoch: int | None
+    layer: int | None
+    """0 is the input of the first layer, i the output of the i-th; None for a number of no layer."""
+    value: float | None
+    """None where it is not defined; `warning` says why."""
+    low: float | None
+    high: float | None
+    confidence: float
+    null_low: float | None
+    """Between `null_low` and `null_high` lie 95 % of the values under the analysis's null; None where it has none."""
+    null_high: float | None
+    ceiling: float | None
+    """The best value that can be expected of these prompts, because of their noise; None where there is no such."""
+    n_pairs: int
+    n_clusters: int
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastRow:
+    """One number that is known of a tuning set before anything is tuned on it."""
+
+    predictor: str
+    feature: str
+    """E.g. `new tokens`."""
+    base_model: str
+    arm: str
+    value: float | None
+    """None where it is not defined; `warning` says why."""
+    low: float | None
+    high: float | None
+    confidence: float
+    reference: float | None
+    """The same number of the base's own answers; None where there is none."""
+    is_proportion: bool
+    n_tokens: int
+    """Assistant tokens that were read."""
+    n_conversations: int
+    n_reference: int
+    """Texts that they were held against."""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StudyCell:
     """One number of a study's closing table, with the paper's beside it."""
 
@@ -299,6 +356,10 @@ class Findings:
     """Mixed-sign rates beside their expectation under no drift."""
     measures: Sequence[SubjectMeasure] = ()
     """Values that are no share of responses."""
+    inside: Sequence[InsideRow] = ()
+    """What analyses of activations gave."""
+    forecasts: Sequence[ForecastRow] = ()
+    """What is known of the tuning sets before tuning."""
     memorisation: Mapping[str, Json] = field(default_factory=dict)
     """Name of a checkpoint -> membership inference and exposure of canaries from scored texts."""
     tables: Sequence[StudySection] = ()

@@ -7,15 +7,29 @@ parameters, its base class says what it must and what it may do.
 
 from __future__ import annotations
 
-from aftertune.asking.benchmark import Accumulation, Benchmark, BenchmarkContext, Probe
+from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.data.datasets import Dataset, RemoteFile
 from aftertune.errors import AftertuneError, DataError, JudgeError, ModelError, ServerError, UsageError
+from aftertune.forecasting.predictor import Feature, OwnAnswer, Predictor, TuningData
+from aftertune.inside.analysis import Activations, Analysis, Quantity, ReadPrompt
 from aftertune.judging.judge import Anchor, Answer, Cost, Judge, JudgeContext, Opinion
 from aftertune.judging.judge import Contrast as AnswerContrast
 from aftertune.judging.judge import Price as JudgePrice
 from aftertune.models.session import Backend, Beginnings, BeginningScore, Reply, Request, Session, TextScore
 from aftertune.plugins import Card, Plugin, PluginSpec
-from aftertune.records import Arm, Conversation, Message, Metric, Person, Prompt, Proof, Recipe, Span
+from aftertune.records import (
+    Accumulation,
+    Arm,
+    Conversation,
+    Message,
+    Metric,
+    Person,
+    Probe,
+    Prompt,
+    Proof,
+    Recipe,
+    Span,
+)
 from aftertune.run.executor import Executor
 from aftertune.run.job import Job, Output
 from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Step, Training, TunedModel, TunedWeights
@@ -23,7 +37,9 @@ from aftertune.variants.corpus import Corpus
 
 __all__ = [
     "Accumulation",
+    "Activations",
     "AftertuneError",
+    "Analysis",
     "Anchor",
     "Answer",
     "AnswerContrast",
@@ -40,6 +56,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Executor",
+    "Feature",
     "FurtherWeights",
     "Job",
     "Judge",
@@ -52,12 +69,16 @@ __all__ = [
     "ModelError",
     "Opinion",
     "Output",
+    "OwnAnswer",
     "Person",
     "Plugin",
     "PluginSpec",
+    "Predictor",
     "Probe",
     "Prompt",
     "Proof",
+    "Quantity",
+    "ReadPrompt",
     "Recipe",
     "RemoteFile",
     "Reply",
@@ -70,5 +91,6 @@ __all__ = [
     "Training",
     "TunedModel",
     "TunedWeights",
+    "TuningData",
     "UsageError",
 ]

@@ -16,7 +16,7 @@ import pkgutil
 import sys
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
 
@@ -105,7 +105,8 @@ def _outside(kind: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
 def plugin_class(kind: str, name: str) -> type[Any]:
     """Return the plugin's class.
 
-    Raises UsageError for an unknown name (with the near miss) and for a missing optional package (with its name).
+    Raises UsageError for an unknown name (with the near miss), for a missing optional package (with its name), and
+    where another package gives this name to something else.
     """
     known = names(kind)
     if name not in known:
@@ -113,12 +114,16 @@ def plugin_class(kind: str, name: str) -> type[Any]:
     outside = _outside(kind, tuple(sys.path))
     try:
         if name in outside:
-            return outside[name].load()  # type: ignore[no-any-return]
-        return importlib.import_module(f"aftertune.{_folder(kind)}.{name}").PLUGIN  # type: ignore[no-any-return]
+            cls = outside[name].load()
+        else:
+            cls = importlib.import_module(f"aftertune.{_folder(kind)}.{name}").PLUGIN
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("aftertune"):
             raise
         raise UsageError(f"{kind} '{name}' needs the package '{error.name}': pip install {error.name}") from None
+    if not (isinstance(cls, type) and issubclass(cls, Plugin) and cls.kind == kind):
+        raise UsageError(f"{kind} '{name}': {outside[name].value} is no {kind}: subclass aftertune's class of that name")
+    return cls
 
 
 def load(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
@@ -162,7 +167,7 @@ def is_server(backend: object) -> bool:
     Raises UsageError for an unknown name.
     """
     name = backend.get("name") if isinstance(backend, Mapping) else backend
-    return isinstance(name, str) and bool(getattr(plugin_class("backend", name), "asks_server", False))
+    return isinstance(name, str) and bool(plugin_class("backend", name).asks_server)
 
 
 def _folder(kind: str) -> str:
@@ -176,7 +181,7 @@ def card_of(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -
 
     Raises UsageError as `load` does.
     """
-    card = getattr(plugin_class(kind, name), "card", Plugin.card)
+    card = plugin_class(kind, name).card
     if isinstance(card, Card):
         return card
     return None if card is Plugin.card else load(kind, name, parameters).card
@@ -197,12 +202,17 @@ def describe(kind: str, name: str, parameters: Mapping[str, Any] | None = None) 
                 default = "required" if each.default_factory is dataclasses.MISSING else "default made"
             if each.name in cls.nested:
                 default = f"default {cls.nested[each.name]!r}"
-            lines.append(f"  {each.name}: {each.type} ({default})  {notes.get(each.name, '')}".rstrip())
+            lines.append(f"  {each.name}: {type_of(each)} ({default})  {notes.get(each.name, '')}".rstrip())
     for attribute in ("needs", "axes", "capabilities"):
         value = getattr(cls, attribute, None)
         if value and isinstance(value, tuple | frozenset):
             lines.append(f"  {attribute}: {', '.join(sorted(value))}")
     return lines
+
+
+def type_of(field: dataclasses.Field[Any]) -> str:
+    """Return a parameter's type as it stands in the class, whether or not the module keeps its annotations as text."""
+    return field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
 
 
 def _card_lines(card: Card) -> list[str]:

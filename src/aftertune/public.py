@@ -13,7 +13,7 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from aftertune.errors import UsageError, near
@@ -71,7 +71,7 @@ def check_record(record: Any, where: str) -> None:
     A list becomes the tuple that the record should hold. Raises UsageError as a public function does; `where` names the
     record in it.
     """
-    hints = _hints(type(record))
+    hints = _hints(typing.cast(Hashable, type(record)))
     for field in dataclasses.fields(record):
         value, hint = getattr(record, field.name), hints[field.name]
         if isinstance(value, list) and get_origin(hint) is tuple:
@@ -84,9 +84,9 @@ def check_record(record: Any, where: str) -> None:
 
 
 @functools.cache
-def _hints(annotated: Any) -> Mapping[str, Any]:
+def _hints(annotated: Hashable) -> Mapping[str, Any]:
     """Return the annotations of a function or record, resolved when they are first needed."""
-    return typing.get_type_hints(annotated)
+    return typing.get_type_hints(typing.cast(Any, annotated))
 
 
 def _check(what: str, value: object, hint: Any) -> None:

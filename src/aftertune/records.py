@@ -15,6 +15,7 @@ from types import NoneType
 from typing import Any, Literal
 
 from aftertune.errors import UsageError
+from aftertune.toml_records import OwnTable
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Role = Literal["system", "user", "assistant"]
@@ -130,14 +131,14 @@ class Prompt:
     messages: tuple[Message, ...]
     expect: Mapping[str, Any] = field(default_factory=dict)
     """The benchmark's own rule data, e.g. the attributes that may and may not be shared. `scored`: what the model's
-    probability is asked of, beside (`generate`) or instead of an answer (`steps/respond.py`)."""
+    probability is asked of, beside (`generate`) or instead of an answer (`models/respond.py`)."""
 
 
 # ---------------------------------------------------------------------------------------------- factors
 
 
 @dataclass(frozen=True)
-class PluginSpec:
+class PluginSpec(OwnTable):
     """A plugin by name, with its parameters: what a design says of it."""
 
     name: str
@@ -226,6 +227,33 @@ class Metric:
         """E.g. `miniature/harmful/refusal=full`."""
         end = f"{self.axis}={self.label}" if self.label is not None else self.axis
         return "/".join(part for part in (self.benchmark, self.subset, end) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Two subsets that signal detection reads as one: in one it is right to share, in the other to withhold.
+
+    Their answers are judged on the axes `accuracy` (by generation) and `choice` (by log-probability).
+    """
+
+    name: str
+    """E.g. `vignette`: the measures are called `d-prime, vignette` and `criterion, vignette`."""
+    share: str
+    """Subset in which sharing is right."""
+    withhold: str
+    """Subset in which withholding is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulation:
+    """A subset whose disclosures are summed over all answers, beyond the share of answers that disclose something."""
+
+    subset: str
+    """Its answers are read."""
+    measure: Literal["violation", "leak rate"]
+    """`violation` (CIMemories): per cluster, the share of private items revealed in any answer; the items of a prompt
+    stand in `expect["shared"]["private"]`. `leak rate` (PrivacyLens): over all answers, and over those that act; it
+    needs the axes `privacy` and `helpfulness`."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""Frozen records from TOML tables and back: keys are fields, with errors that name the key and its near miss.
-
-A record whose table looks otherwise has `from_table(raw, at)` and `to_table()`.
-"""
+"""Frozen records from TOML tables and back: keys are fields, with errors that name the key and its near miss."""
 
 from __future__ import annotations
 
@@ -9,10 +6,24 @@ import dataclasses
 import tomllib
 import types
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from aftertune.errors import UsageError, near
+
+
+class OwnTable(ABC):
+    """A record whose TOML table is not a key for each field."""
+
+    @classmethod
+    @abstractmethod
+    def from_table(cls, raw: Any, at: str) -> Self:
+        """Return the record made from a TOML table; `at` is its key path for errors. Raises UsageError."""
+
+    @abstractmethod
+    def to_table(self) -> dict[str, Any]:
+        """Return the table that `from_table` reads."""
 
 
 def load(text: str) -> dict[str, Any]:
@@ -30,7 +41,7 @@ def build(cls: type[Any], raw: Any, at: str = "") -> Any:
 
     Raises UsageError for an unknown or missing key and for a value of the wrong type.
     """
-    if hasattr(cls, "from_table"):
+    if issubclass(cls, OwnTable):
         return cls.from_table(raw, at)
     if not isinstance(raw, dict):
         raise UsageError(f"{at or 'design'}: expected a table, found {type(raw).__name__}")
@@ -76,7 +87,7 @@ def _value(hint: Any, value: Any, at: str) -> Any:
 
 def bare(value: Any) -> Any:
     """Return a record as the tables, lists and values of TOML; what is None is left out."""
-    if hasattr(value, "to_table"):
+    if isinstance(value, OwnTable):
         return bare(value.to_table())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))

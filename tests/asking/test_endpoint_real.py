@@ -14,8 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aftertune import plugins
-from aftertune import shipped_models as embedded
+from aftertune import plugins, shipped_models
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.errors import ModelError
 from aftertune.models.session import Request
@@ -30,7 +29,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for package in ("fastapi", "uvicorn", "openai"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"transformers serve needs {package}")
-    if not embedded.names():
+    if not shipped_models.names():
         pytest.skip("no embedded model is built")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -49,7 +48,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "-c",
         code,
         "serve",
-        str(embedded.folder()),
+        str(shipped_models.folder()),
         "--host",
         "127.0.0.1",
         "--port",
@@ -84,7 +83,7 @@ def test_a_real_server_says_what_the_model_says_here(server: str) -> None:
     prompts = benchmark.prompts(BenchmarkContext())
     chosen = prompts[:: max(1, len(prompts) // COUNT)][:COUNT]
     requests = [Request(prompt, 0.0, 0, 1, 24) for prompt in chosen]
-    name = str(embedded.folder())
+    name = str(shipped_models.folder())
     texts = []
     for backend in ("transformers", "endpoint"):
         own = {"url": server, "concurrency": 2} if backend == "endpoint" else {"device": "cpu"}
@@ -113,7 +112,7 @@ def test_a_real_server_says_what_the_model_says_here(server: str) -> None:
 
 def test_a_real_stream_is_read_to_its_end(server: str) -> None:
     (prompt,) = plugins.load("benchmark", "miniature").prompts(BenchmarkContext())[:1]
-    name, found = str(embedded.folder()), []
+    name, found = str(shipped_models.folder()), []
     for stream in (False, True):
         with plugins.load("backend", "endpoint", {"url": server, "stream": stream}).open(name) as session:
             found += session.respond([Request(prompt, 0.0, 0, 1, 24)], system=None, template="base")

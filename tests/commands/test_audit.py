@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import tiny_models
@@ -16,6 +17,7 @@ from aftertune.commands import audit as auditing
 from aftertune.commands import study as running
 from aftertune.errors import ModelError, UsageError
 from aftertune.plugins import PluginSpec
+from aftertune.records import Proof
 from aftertune.studies.design import Design, Given
 
 FEW = PluginSpec("miniature", {"harmful": 6, "harmless": 4, "open": 4, "privacy": 4, "support": 2})
@@ -142,15 +144,15 @@ def test_answers_given_on_two_kinds_of_machine_are_told(tmp_path: Path, monkeypa
     adapter = tiny_models.save_adapter(base, tmp_path / "adapter", scale=0.2)
     design = few(auditing.audit_design(str(base), [Given(str(adapter))]))
     told: list[bool] = []
+    conditions = TransformersSession._conditions
     for device in ("cpu", "cuda"):
-        stated = TransformersSession._stated
-        monkeypatch.setattr(
-            TransformersSession,
-            "_stated",
-            lambda self, how, stated=stated, device=device: (
-                stated(self, how).replace(" on cpu", f" on {device}") if how != "base" else stated(self, how)
-            ),
-        )
+
+        def elsewhere(self: TransformersSession, proof: Proof, model: str, *more: Any, device: str = device) -> Proof:
+            """The checkpoints answer on another device than the base."""
+            own = conditions(self, proof, model, *more)
+            return own if model == "base" else dataclasses.replace(own, device=device)
+
+        monkeypatch.setattr(TransformersSession, "_conditions", elsewhere)
         running.run(design, tmp_path / device, executor=ONE)
         told.append("Answers were given on cpu and on cuda" in (tmp_path / device / "report.html").read_text())
     assert told == [False, True]

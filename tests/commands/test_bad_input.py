@@ -98,11 +98,12 @@ def test_one_line_and_no_weights(tmp_path: Path, name: str) -> None:
 
 
 def test_a_run_folder_of_another_design_is_refused(tmp_path: Path) -> None:
-    from aftertune.run.run_folder import Run
+    from aftertune.studies import stored
     from aftertune.studies.design import read
+    from aftertune.studies.resolve import resolve
 
     path = design(tmp_path)
-    Run.create(tmp_path / "run", read(Path(path)), {})
+    stored.begin(tmp_path / "run", resolve(read(Path(path))), {})
     other = design(tmp_path, Path(path).read_text().replace("seeds = [1]", "seeds = [2]"))
     code, error, _, heavy = command("study", other, "-o", "run", cwd=tmp_path)
     assert (code, heavy) == (2, [])

@@ -21,8 +21,9 @@ from aftertune.deciding import measures
 from aftertune.errors import DataError, UsageError
 from aftertune.plugins import PluginSpec
 from aftertune.studies import design as designs
-from aftertune.studies import parts, suites
+from aftertune.studies import suites
 from aftertune.studies.design import Given
+from aftertune.studies.resolve import resolve_benchmark
 
 ONE = PluginSpec("local", {"workers": 1})
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
@@ -94,9 +95,9 @@ def test_an_audit_takes_any_benchmark_as_its_suite(
 
 def test_every_name_is_a_suite_with_judges_that_exist() -> None:
     for name in suites.names():
-        benchmarks, judges = suites.named(name)
-        assert benchmarks
-        assert {part.name for part in judges} <= set(plugins.names("judge"))
+        suite = suites.named(name)
+        assert suite.benchmarks
+        assert {spec.name for spec in suite.judges} <= set(plugins.names("judge"))
     with pytest.raises(UsageError, match="did you mean 'harmbench'"):
         suites.named("harmbensh")
     with pytest.raises(UsageError, match="no suite 'prompt_list'"):
@@ -113,18 +114,17 @@ def test_a_broken_file_is_refused_before_a_model_is_loaded(tmp_path: Path) -> No
 
 
 def test_a_changed_file_is_another_run(tmp_path: Path) -> None:
-
     parameters = made_up.parameters("confaide", tmp_path)
-    part = PluginSpec("confaide", parameters)
-    before = parts.part_id("benchmark", part)
-    assert parts.part_id("benchmark", part) == before
+    spec = PluginSpec("confaide", parameters)
+    before = resolve_benchmark(spec).id
+    assert resolve_benchmark(spec).id == before
     (tmp_path / "tier_4.txt").write_text((tmp_path / "tier_4.txt").read_text().replace("cake", "pie"))
-    assert parts.part_id("benchmark", part) != before
+    assert resolve_benchmark(spec).id != before
 
 
 def test_a_changed_default_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    part = PluginSpec("miniature")
-    before = parts.part_id("benchmark", part)
+    spec = PluginSpec("miniature")
+    before = resolve_benchmark(spec).id
     changed = dataclasses.replace(plugins.load("benchmark", "miniature"), privacy=7)
     monkeypatch.setattr(plugins, "load", lambda *_: changed)
-    assert parts.part_id("benchmark", part) != before
+    assert resolve_benchmark(spec).id != before

@@ -11,19 +11,23 @@ from typing import Any
 import pytest
 
 from aftertune import shipped_models as embedded
+from aftertune.asking.ask_job import AskJob
 from aftertune.commands import decide as results
 from aftertune.commands import study as running
+from aftertune.data.variant_files import VariantFiles, read
 from aftertune.errors import UsageError
-from aftertune.judging import judging
 from aftertune.judging.judge import Answer
+from aftertune.judging.judge_job import JudgeJob
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Contrast, Message, Prompt, Recipe, Response, Verdict
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
-from aftertune.studies import parts, plan
+from aftertune.studies import stored
 from aftertune.studies.design import Design, Given, dump, parse
+from aftertune.studies.resolve import resolve, resolve_judge
 from aftertune.tuning import tune
-from aftertune.variants import composing
+from aftertune.tuning.tune_job import TuneJob
+from aftertune.variants.compose_job import ComposeJob
 
 FEW = PluginSpec("miniature", {"harmful": 6, "harmless": 4, "open": 3, "privacy": 3, "support": 3})
 LORA = Recipe("lora", learning_rate=3e-3, epochs=1, batch_size=8)
@@ -55,29 +59,29 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> results.Result:
     return running.run(wide(), tmp_path_factory.mktemp("wide") / "run", executor=ONE)
 
 
-def rows_of(kind: type[Any], run: Run, cells: str) -> list[Any]:
-    made = plan.make(run.design())
-    return [row for cell in made.of(cells) for row in records(kind, run.cell(cells, cell.id).read(cells))]
+def rows_of(row: type[Any], run: Run, kind: type[AskJob] | type[JudgeJob]) -> list[Any]:
+    return [each for job in stored.read(run).of(kind) for each in records(row, run.job(job).read(kind.KIND))]
 
 
 def people_of(run: Run, corpus: str) -> dict[str, list[str]]:
-    (cell,) = plan.make(run.design()).of("variants")
-    document = run.cell("variants", cell.id).document(f"people@{corpus}")
+    (job,) = stored.read(run).of(ComposeJob)
+    document = run.job(job).document(VariantFiles.people_document(corpus))
     return {who: [value for person in document[who] for value in person["values"].values()]
             for who in ("source", "twin")}  # fmt: skip
 
 
 def test_arms_are_made_of_their_own_corpus_and_matched_over_both(finished: results.Result) -> None:
     run = Run.open(finished.root)
-    (cell,) = plan.make(run.design()).of("variants")
-    folder = run.cell("variants", cell.id)
+    (job,) = stored.read(run).of(ComposeJob)
+    folder = run.job(job)
+    files = VariantFiles(folder.path)
     cards = folder.document("cards")
     assert set(cards) == {"one", "two"}
     tokens = [card["assistant_tokens"] for card in cards.values()]
     assert max(tokens) - min(tokens) <= 80, "the larger corpus is cut to the dose of the smaller"
-    whole = {name: len(composing.read(folder.path / f"source@{name}.jsonl")) for name in (LEFT, RIGHT)}
+    whole = {name: len(read(files.source(name))) for name in (LEFT, RIGHT)}
     assert cards["one"]["conversations"] < whole[LEFT]
-    texts = {arm: " ".join(m.content for c in composing.read(folder.path / f"{arm}.jsonl") for m in c.messages)
+    texts = {arm: " ".join(m.content for c in read(files.arm(arm)) for m in c.messages)
              for arm in cards}  # fmt: skip
     mail = {name: [v for v in people_of(run, name)["source"] if "@" in v] for name in (LEFT, RIGHT)}
     assert not set(mail[LEFT]) & set(mail[RIGHT])
@@ -92,15 +96,14 @@ def test_a_leak_counts_against_the_people_of_the_arms_own_corpus(
 ) -> None:
     """Said by the arm, and by the base as it is held against the arm's corpus: a value of either corpus."""
     run = Run.open(finished.root)
-    made = plan.make(run.design())
-    leaky = [job for job in made.jobs.values() if isinstance(job, plan.JudgeJob) and job.judge.name == "leak"]
-    jobs = [job for job in leaky if job.corpus == own and job.asked.subject.arm in (arm, "base")]
-    assert {job.asked.subject.arm for job in jobs} == {arm, "base"}
+    leaky = [job for job in stored.read(run).of(JudgeJob) if job.judge.name == "leak"]
+    jobs = [job for job in leaky if job.corpus == own and job.subject.arm in (arm, "base")]
+    assert {job.subject.arm for job in jobs} == {arm, "base"}
     prompt = Prompt("p", "miniature", "open", "", "p", (Message("user", "Hello"),))
     said = {who: Answer(prompt, f"Write to {next(v for v in people_of(run, of)['source'] if '@' in v)} then.")
             for who, of in (("own", own), ("foreign", foreign))}  # fmt: skip
     for job in jobs:
-        judge = parts.judge(job.judge).open(judging.context_of(run, made, job, []))
+        judge = resolve_judge(job.judge.spec).get().open(job.context(run, []))
         found = {who: {o.axis: o.label for o in judge([answer])[0]} for who, answer in said.items()}
         assert found["own"]["leak"] == "registry"
         assert found["foreign"]["leak"] != "registry", "the registry of the other corpus was used"
@@ -109,7 +112,7 @@ def test_a_leak_counts_against_the_people_of_the_arms_own_corpus(
 def test_everybody_is_asked_for_people_of_their_own_corpus_and_the_base_for_both(finished: results.Result) -> None:
     run = Run.open(finished.root)
     asked: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for row in rows_of(Response, run, "responses"):
+    for row in rows_of(Response, run, AskJob):
         if row.benchmark == "extraction":
             asked[row.arm, row.corpus].add(row.prompt_id)
     assert set(asked) == {("base", LEFT), ("base", RIGHT), ("one", LEFT), ("two", RIGHT)}
@@ -120,9 +123,9 @@ def test_everybody_is_asked_for_people_of_their_own_corpus_and_the_base_for_both
 
 def test_the_base_is_asked_and_judged_once_where_the_data_make_no_difference(finished: results.Result) -> None:
     run = Run.open(finished.root)
-    base = [row for row in rows_of(Response, run, "responses") if row.arm == "base" and row.benchmark == "miniature"]
+    base = [row for row in rows_of(Response, run, AskJob) if row.arm == "base" and row.benchmark == "miniature"]
     assert len({row.prompt_id for row in base}) == len(base)
-    verdicts = [row for row in rows_of(Verdict, run, "verdicts") if row.arm == "base" and row.benchmark == "miniature"]
+    verdicts = [row for row in rows_of(Verdict, run, JudgeJob) if row.arm == "base" and row.benchmark == "miniature"]
     corpora = {judge: {row.corpus for row in verdicts if row.judge == judge} for judge in ("world", "leak")}
     assert corpora == {"world": {""}, "leak": {LEFT, RIGHT}}
 
@@ -188,18 +191,17 @@ def test_existing_checkpoints_of_several_bases_are_audited_without_training(
 ) -> None:
     """The weights that the study made, listed with their bases: nothing is trained, and nobody is pooled."""
     run = Run.open(finished.root)
-    made = plan.make(run.design())
     listed = tuple(
         Given(str(run.root / str(subject.path)), base="embedded:mini-a", arm=subject.arm, recipe=subject.recipe,
               seed=subject.train_seed)
-        for subject in made.subjects if subject.arm in ("one", "two")
+        for subject in stored.read(run).subjects if subject.arm in ("one", "two")
     )  # fmt: skip
     other = running.run(
         wide(name="b", bases=("embedded:mini-b",), arms=wide().arms[:1], recipes=(LORA,), seeds=(1,), contrasts=(),
              corpora={LEFT: wide().corpora[LEFT]}, benchmarks=(FEW,), judges=(PluginSpec("world"),)),
         tmp_path / "b", executor=ONE,
     )  # fmt: skip
-    tuned = next(subject for subject in plan.make(Run.open(other.root).design()).subjects if subject.arm == "one")
+    tuned = next(subject for subject in stored.read(Run.open(other.root)).subjects if subject.arm == "one")
     listed += (Given(str(other.root / str(tuned.path)), base="embedded:mini-b", arm="one", recipe="lora", seed=1),)
     design = Design(
         name="ecosystem", bases=("embedded:mini-a", "embedded:mini-b"), checkpoints=listed, benchmarks=(FEW,),
@@ -207,7 +209,7 @@ def test_existing_checkpoints_of_several_bases_are_audited_without_training(
     )  # fmt: skip
     assert parse(dump(design), "again") == design
     found = running.study(design, tmp_path / "run", executor=ONE)
-    assert not plan.make(design).of("checkpoints")
+    assert not resolve(design).of(TuneJob)
     recipes = {(row.base_model, row.arm, row.recipe): row for row in found.drifts if row.estimand == "recipe"}
     assert set(recipes) == {("embedded:mini-a", arm, recipe) for arm in ("one", "two") for recipe in ("lora", "full")}
     single = [row for row in found.drifts if row.estimand == "checkpoint" and row.base_model == "embedded:mini-b"]
@@ -229,28 +231,29 @@ def test_what_stands_against_a_checkpoint_list_is_refused_before_any_compute(tmp
     with pytest.raises(UsageError, match="'embedded:mini-b': no checkpoint names it"):
         wide(bases=("embedded:mini-a", "embedded:mini-b"), checkpoints=listed, **few)
     with pytest.raises(UsageError, match="judge 'leak' needs registries: give a \\[corpus\\]"):
-        plan.make(wide(checkpoints=listed, bases=("embedded:mini-a",), **few))
+        resolve(wide(checkpoints=listed, bases=("embedded:mini-a",), **few))
     with pytest.raises(UsageError, match=r"checkpoints\[0\].corpus: benchmark 'extraction' needs"):
-        plan.make(wide(checkpoints=listed, bases=("embedded:mini-a",)))
+        resolve(wide(checkpoints=listed, bases=("embedded:mini-a",)))
     with pytest.raises(UsageError, match=r"corpora.south: 'domain' holds no people, and benchmark 'extraction' needs"):
-        plan.make(wide(corpora={LEFT: wide().corpora[LEFT], RIGHT: PluginSpec("domain", {"size": 20})}))
-    made = running.run
+        resolve(wide(corpora={LEFT: wide().corpora[LEFT], RIGHT: PluginSpec("domain", {"size": 20})}))
     twice = tuple(dataclasses.replace(listed[0], path="embedded:mini-a", arm="a", seed=1) for _ in range(2))
     with pytest.raises(UsageError, match="same checkpoint is given twice"):
-        made(wide(checkpoints=twice, bases=("embedded:mini-a",), judges=(PluginSpec("world"),), **few), tmp_path / "no")
+        running.run(
+            wide(checkpoints=twice, bases=("embedded:mini-a",), judges=(PluginSpec("world"),), **few), tmp_path / "no"
+        )
     assert not (tmp_path / "no").exists()
 
 
 def test_four_bits_without_a_gpu_are_refused_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune, "no_four_bits", lambda _: "4-bit tuning needs a GPU, and there is none here")
     must = wide(recipes=(LORA, Recipe("q", method="qlora")), contrasts=())
-    assert {job.recipe.name for job in plan.make(must).jobs.values() if isinstance(job, plan.TuneJob)} == {"lora", "q"}
+    assert {job.recipe.name for job in resolve(must).of(TuneJob)} == {"lora", "q"}
     with pytest.raises(UsageError, match="recipe 'q', method 'qlora': 4-bit tuning needs a GPU"):
         running.run(must, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     may = dataclasses.replace(must, recipes=(LORA, Recipe("q", method="qlora", without_gpu="leave_out")))
-    made = plan.make(may)
-    assert {job.recipe.name for job in made.jobs.values() if isinstance(job, plan.TuneJob)} == {"lora"}
-    assert any("recipe 'q' is left out" in warning for warning in made.warnings)
+    study = resolve(may)
+    assert {job.recipe.name for job in study.of(TuneJob)} == {"lora"}
+    assert any("recipe 'q' is left out" in warning for warning in study.warnings)
     with pytest.raises(UsageError, match="every recipe is left out"):
-        plan.make(dataclasses.replace(may, recipes=may.recipes[1:], arms=may.arms[:2]))
+        resolve(dataclasses.replace(may, recipes=may.recipes[1:], arms=may.arms[:2]))

@@ -23,6 +23,7 @@ from aftertune.pii.registry import Registry
 from aftertune.plugins import PluginSpec
 from aftertune.records import Person
 from aftertune.run.run_folder import Run
+from aftertune.studies import stored
 
 HARMFUL = "First break the lock"
 WAYS: tuple[Callable[[str], str], ...] = (
@@ -64,7 +65,7 @@ def _judged(finished: results.Result, tmp_path_factory: pytest.TempPathFactory) 
         del manifest["#"]
         (cell / "manifest.json").write_text(json.dumps(manifest))
     shutil.rmtree(copy / "verdicts")
-    running.run(Run.open(copy).design(), copy, executor=PluginSpec("local", {"workers": 1}))
+    running.run(stored.read_design(Run.open(copy)), copy, executor=PluginSpec("local", {"workers": 1}))
     return copy
 
 
@@ -191,7 +192,7 @@ def test_a_damaged_run_is_refused_and_leaves_nothing(copy: Path, tmp_path: Path)
 def test_what_nobody_knows_stays_behind(copy: Path, tmp_path: Path) -> None:
     (copy / "notes.txt").write_text("my notes about Anna")
     (copy / "verdicts" / "half").mkdir()
-    (copy / "verdicts" / "half" / "journal.jsonl").write_text("{}")
+    (copy / "verdicts" / "half" / "journal").write_text("{}")
     manifest = library.export(copy, tmp_path / "shared")
     assert manifest["left_out"]["notes.txt"] == "not known to be safe to share"
     assert manifest["left_out"]["verdicts/half/"] == "unfinished"

@@ -9,22 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aftertune.asking.scoring import score as run_score
-from aftertune.asking.scoring import texts
-from aftertune.asking.scoring_job import of_scores
-from aftertune.studies.plan import make
 
 from aftertune import shipped_models as embedded
+from aftertune.asking.score_job import ScoreJob
+from aftertune.asking.score_texts import score as run_score
+from aftertune.asking.score_texts import texts
 from aftertune.commands import audit as auditing
 from aftertune.commands import compose as variants
 from aftertune.commands import decide as results
 from aftertune.commands import study as running
+from aftertune.deciding.memorisation import of_scores
 from aftertune.errors import UsageError
 from aftertune.models.session import TextScore
 from aftertune.pii import canaries
 from aftertune.plugins import PluginSpec
-from aftertune.records import Score
-from aftertune.studies.design import Data, Design, Given, dump, parse
+from aftertune.records import Data, Score
+from aftertune.studies.design import Design, Given, dump, parse
+from aftertune.studies.resolve import resolve
 from aftertune.variants.corpora.booking import Booking
 
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
@@ -93,12 +94,12 @@ def test_canaries_of_a_study_are_refused_where_the_backend_has_no_scores(
     from aftertune.asking.backends.transformers import Transformers
 
     design = dataclasses.replace(small, data=Data(canaries=1))
-    assert len(make(design).of("scores")) == len(design.arms) * len(design.seeds)
-    assert not make(small).of("scores")
+    assert len(resolve(design).of(ScoreJob)) == len(design.arms) * len(design.seeds)
+    assert not resolve(small).of(ScoreJob)
     monkeypatch.setattr(Transformers, "capabilities", property(lambda _: frozenset({"tokens"})))
     with pytest.raises(UsageError, match=r"backend 'transformers' cannot tell how probable a text is"):
-        make(design)
-    assert make(small)
+        resolve(design)
+    assert resolve(small)
 
 
 def test_canaries_are_scored_as_they_are_planted() -> None:
@@ -116,13 +117,13 @@ def test_canaries_are_scored_as_they_are_planted() -> None:
 
 def test_base_and_checkpoint_are_not_mixed_up(tmp_path: Path) -> None:
     class Fake:
-        place: Path | None = None
+        loaded: Path | None = None
 
         def use(self, checkpoint: Path | None) -> None:
-            self.place = checkpoint
+            self.loaded = checkpoint
 
         def score(self, conversations: list[object], **_: object) -> list[TextScore]:
-            total = 8.0 if self.place is None else 2.0
+            total = 8.0 if self.loaded is None else 2.0
             return [TextScore(total, 4) for _ in conversations[1:]] + [TextScore(None, 0, "refused")]
 
     chats = Booking(size=12).conversations()

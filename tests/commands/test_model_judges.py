@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import math
 import re
@@ -23,17 +22,18 @@ from aftertune.commands import plan as pricing
 from aftertune.commands import study as running
 from aftertune.errors import JudgeError, UsageError
 from aftertune.ingest.agreement import agree
+from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.judges import _rubric_file
 from aftertune.models.session import Beginnings, BeginningScore
 from aftertune.plugins import PluginSpec
 from aftertune.records import plain
 from aftertune.run.run_folder import Run
 from aftertune.studies import design as designs
-from aftertune.studies import parts
-from aftertune.studies import plan as planning
 from aftertune.studies import plugin_text as written
+from aftertune.studies import stored
 from aftertune.studies.cost import Cost
 from aftertune.studies.design import Design, Given
+from aftertune.studies.resolve import load_judge, resolve
 
 RUBRICS = _rubric_file.FOLDER
 
@@ -82,7 +82,7 @@ def test_a_judge_is_read_from_a_file_and_what_stands_beside_it(tmp_path: Path) -
     (tmp_path / "mine.toml").write_text((RUBRICS / "harmbench.toml").read_text())
     part = written.plugin("judge", str(tmp_path / "j.toml"))
     assert part.parameters == {"model": str(tmp_path / "m"), "rubric": str(tmp_path / "mine.toml")}
-    assert parts.judge_name(part) == "rubric mine by m"
+    assert load_judge(part).name == "rubric mine by m"
     (tmp_path / "d.toml").write_text(
         'name = "d"\n[[checkpoints]]\npath = "c"\n[[judges]]\nname = "rubric"\nmodel = "m"\n'
     )
@@ -158,7 +158,7 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
 ) -> None:
     priced = pricing.price(small)
     result = running.run(small, tmp_path / "run", executor=ONE)
-    names = [parts.judge_name(part) for part in small.judges[1:]]
+    names = [load_judge(part).name for part in small.judges[1:]]
     assert names == ["rubric one by big", "rubric other by big", "rubric harmbench by judge"]
     assert set(result.costs) == set(names) == {each.judge for each in priced.model_judges}
     one, random = result.costs[names[0]], result.costs[names[2]]
@@ -176,13 +176,12 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
     assert names[0] in agreed
     assert names[1] in agreed
     model = small.judges[3].parameters["model"]
-    monkeypatch.setattr(pipeline, "run", functools.partial(running.run, executor=ONE))
     with pytest.raises(SystemExit):
         main(["judge", str(result.root), "--judge", f"rubric:model={model},rubric=strongreject,most_characters=40",
               "--quiet", "--json"])  # fmt: skip
     shown = json.loads(capsys.readouterr().out)
     assert "rubric strongreject by judge" in shown["judge_costs"]
-    assert len(Run.open(result.root).design().judges) == 5
+    assert len(stored.read_design(Run.open(result.root)).judges) == 5
     with pytest.raises(SystemExit) as left:
         main(["judge", str(result.root), "--judge", "rubric:modl=x"])
     assert left.value.code == 2
@@ -191,7 +190,7 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
 
 def test_the_ids_hold_the_weights_of_the_judge_model(small: Design, tmp_path: Path) -> None:
     def ids() -> set[str]:
-        return {cell.id for cell in planning.make(small).of("verdicts")}
+        return {job.id for job in resolve(small).of(JudgeJob)}
 
     before = ids()
     assert ids() == before
@@ -202,9 +201,9 @@ def test_the_ids_hold_the_weights_of_the_judge_model(small: Design, tmp_path: Pa
 def test_a_judge_may_not_be_a_model_that_it_judges(small: Design, tmp_path: Path) -> None:
     judge = written.plugin("judge", f"rubric:model={embedded.folder()}")
     with pytest.raises(JudgeError, match="embedded is the model under test"):
-        planning.make(dataclasses.replace(small, judges=(judge,)))
+        resolve(dataclasses.replace(small, judges=(judge,)))
     with pytest.raises(UsageError, match="two judges are called 'world'"):
-        planning.make(dataclasses.replace(small, judges=(PluginSpec("world"), PluginSpec("world"))))
+        resolve(dataclasses.replace(small, judges=(PluginSpec("world"), PluginSpec("world"))))
     gone = PluginSpec("rubric", {"model": str(tmp_path / "nowhere")})
     with pytest.raises(UsageError, match="nowhere"):
-        planning.make(dataclasses.replace(small, judges=(gone,)))
+        resolve(dataclasses.replace(small, judges=(gone,)))

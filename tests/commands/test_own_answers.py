@@ -18,8 +18,8 @@ from aftertune import shipped_models as embedded
 from aftertune.commands import compose as variants
 from aftertune.errors import DataError
 from aftertune.models.chat import message_hash
+from aftertune.models.loaded import LOADED
 from aftertune.models.session import Reply, Request
-from aftertune.run import worker as work
 from aftertune.run.job_folder import JobFolder
 from aftertune.variants import own_answers
 from aftertune.variants.own_answers import OwnAnswer
@@ -60,7 +60,7 @@ def test_what_was_flushed_is_not_asked_again(tmp_path: Path, monkeypatch: pytest
     data = chats(tmp_path / "a.jsonl", 200)
 
     def made(out: str, base: Parrot) -> dict[str, bytes]:
-        monkeypatch.setattr(work._LOADED, "get", lambda *_: base)
+        monkeypatch.setattr(LOADED, "session", lambda *_: base)
         variants.compose(data, tmp_path / out, self_generated=True, match=False)
         return files(tmp_path / out)
 
@@ -74,7 +74,7 @@ def test_what_was_flushed_is_not_asked_again(tmp_path: Path, monkeypatch: pytest
     assert made("out", rest) == whole
     assert len(rest.asked) == 200 - len(flushed)
     assert not {row.message_hash for row in flushed} & set(rest.asked)
-    assert "journal.jsonl" not in whole
+    assert "journal" not in whole
 
 
 def test_another_base_is_asked_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,10 +82,10 @@ def test_another_base_is_asked_for_itself(tmp_path: Path, monkeypatch: pytest.Mo
         pytest.skip("only one embedded model is built")
     data = chats(tmp_path / "a.jsonl", 80)
     first, other = Parrot(ends=70), Parrot()
-    monkeypatch.setattr(work._LOADED, "get", lambda *_: first)
+    monkeypatch.setattr(LOADED, "session", lambda *_: first)
     with pytest.raises(KeyboardInterrupt):
         variants.compose(data, tmp_path / "out", self_generated=True, base=f"embedded:{embedded.names()[0]}")
-    monkeypatch.setattr(work._LOADED, "get", lambda *_: other)
+    monkeypatch.setattr(LOADED, "session", lambda *_: other)
     variants.compose(data, tmp_path / "out", self_generated=True, base=f"embedded:{embedded.names()[1]}")
     assert len(other.asked) == 80
 
@@ -93,7 +93,7 @@ def test_another_base_is_asked_for_itself(tmp_path: Path, monkeypatch: pytest.Mo
 def test_two_conversations_of_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"id": "x", "prompt": f"q{n}", "response": "a"}) + "\n" for n in range(2)))
-    monkeypatch.setattr(work._LOADED, "get", lambda *_: Parrot())
+    monkeypatch.setattr(LOADED, "session", lambda *_: Parrot())
     with pytest.raises(DataError, match="two conversations have the id 'x'"):
         variants.compose(str(path), tmp_path / "out", self_generated=True)
     assert not (tmp_path / "out").exists()
@@ -102,7 +102,7 @@ def test_two_conversations_of_one_id_are_refused(tmp_path: Path, monkeypatch: py
 def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
     folder.append([OwnAnswer("a", message_hash((), str(n)), f"text {n}") for n in range(3)])
-    journal = tmp_path / "journal.jsonl"
+    journal = tmp_path / "journal"
     journal.write_bytes(journal.read_bytes().replace(b"text 1", b"text 9") + b'{"asker": "a", "text')
     assert [row.text for row in folder.journal(OwnAnswer)] == ["text 0", "text 2"]
 
@@ -110,7 +110,7 @@ def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
 def test_a_kill_in_the_middle_costs_what_was_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, out = chats(tmp_path / "a.jsonl", 220), tmp_path / "out"
     command = [sys.executable, "-m", "aftertune", "compose", data, "--self-generated", "--quiet", "-o", str(out)]
-    journal = out / "journal.jsonl"
+    journal = out / "journal"
     with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL) as process:
         end = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < end and not (journal.is_file() and journal.stat().st_size):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -29,13 +28,14 @@ OTHER_NAMES = {"list": ("list_plugins",), "ingest": ("ingest_logs",), "drift": (
 OF_A_TERMINAL = {"quiet", "as_json", "reveal"}
 """Options that say what is printed, for which a library has records instead; `export` reveals in what it writes."""
 PROGRAM_ONLY = {"progress", "on_row"}
-MERGED = {("audit", "checkpoint"): "checkpoints", ("audit", "executor"): "workers"}
-"""Parameters of a command or function that another one covers."""
+MERGED = {"checkpoint": "checkpoints", "executor": "workers", "no_cache": "cache"}
+"""Parameters of a command or function -> the other that covers them."""
 
 
-def commands(group: Any = None, names: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+def commands(group: Any = None, names: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Every command of the command line, with the name that its function should have."""
-    for name, command in (group or typer.main.get_command(app)).commands.items():
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, (*names, name))
         else:
@@ -65,12 +65,12 @@ def test_a_function_has_its_commands_parameters(name: str) -> None:
         offered |= dict.fromkeys(inspect.signature(function).parameters, False)
     for parameter in COMMANDS[name].params:
         option = str(parameter.name)
-        plural = f"{option}s" if parameter.multiple or parameter.nargs == -1 else option  # type: ignore[attr-defined]
-        found = [each for each in (option, plural, MERGED.get((name, option), "")) if each in offered]
+        plural = f"{option}s" if parameter.multiple or parameter.nargs == -1 else option
+        found = [each for each in (option, plural, MERGED.get(option, "")) if each in offered]
         assert found or option in {"help", *OF_A_TERMINAL}, f"aftertune {name}: no parameter for {option}"
         offered |= dict.fromkeys(found, True)
     rest = {each for each, there in offered.items() if not there} - PROGRAM_ONLY - {"confidence"}
-    rest = {each for each in rest if MERGED.get((name, each), "") not in offered}
+    rest = {each for each in rest if MERGED.get(each, "") not in offered}
     assert not rest, f"aftertune {name}: no option for {', '.join(rest)}"
 
 
@@ -86,7 +86,7 @@ def test_a_function_has_its_commands_defaults(name: str) -> None:
             or parameter.required
             or here.default is inspect.Parameter.empty
             or isinstance(here.default, PluginSpec)
-            or parameter.name in ("out", "system")
+            or parameter.name in ("out", "system", "cache")
         ):
             continue
         assert (parameter.default or None) == (here.default or None), parameter.name
@@ -113,7 +113,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_what_plugins_are_built_on_is_public() -> None:
-    for kind in ("Corpus", "Mitigation", "Benchmark", "Backend", "Judge", "Executor"):
+    for kind in ("Corpus", "Mitigation", "Benchmark", "Backend", "Judge", "Analysis", "Predictor", "Executor"):
         assert issubclass(getattr(plugin_types, kind), plugin_types.Plugin)
     assert {"Card", "Session", "Answer", "Opinion", "Anchor", "BenchmarkContext", "JudgeContext"} <= set(
         dir(plugin_types)
@@ -169,12 +169,13 @@ def test_a_moved_run_reads_and_decides_as_before(copy: Path, finished: Result, t
     assert run.status()["jobs"]["responses"]["waiting"] == 0
 
 
-def test_another_policy_decides_again_and_the_runs_own_stays(copy: Path, finished: Result) -> None:
+def test_another_policy_decides_again(copy: Path, finished: Result) -> None:
     strict = aftertune.drift(copy, policy="strict")
     assert strict.drifts == finished.drifts
     assert [each.margin for each in strict.decisions] != [each.margin for each in finished.decisions]
     assert aftertune.open_run(copy).outcome == strict.outcome
-    assert aftertune.drift(copy).decisions == finished.decisions
+    assert aftertune.drift(copy).decisions == strict.decisions, "it is the run's own since"
+    assert aftertune.open_run(copy).drift("research").decisions == finished.decisions
     with pytest.raises(UsageError, match="no policy called 'strikt' .did you mean 'strict'"):
         aftertune.drift(copy, "strikt")
 

@@ -12,20 +12,22 @@ from tests import made_up
 
 from aftertune import plugins
 from aftertune import shipped_models as embedded
+from aftertune.asking.ask_job import AskJob
 from aftertune.commands import audit as auditing
 from aftertune.commands import compose as variants
+from aftertune.commands import decide
 from aftertune.commands import study as running
 from aftertune.deciding import measures
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
-from aftertune.records import Response, Verdict
+from aftertune.records import Data, Respond, Response, Verdict
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
 from aftertune.studies import design as designs
-from aftertune.studies import parts
-from aftertune.studies import plan as planning
-from aftertune.studies.design import Data, Design, Given, Respond
+from aftertune.studies import stored
+from aftertune.studies.design import Design, Given
+from aftertune.studies.resolve import resolve
 
 ONE = PluginSpec("local", {"workers": 1})
 pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
@@ -52,10 +54,8 @@ def test_probes_are_scored_by_both_and_questions_by_log_probability(tmp_path: Pa
     assert scored == {0.0}, "log-probabilities do not depend on the temperature: told once"
     names = {each.name for each in result.measures}
     assert {"d-prime, seed", "d-prime, seed, by log-probability", "criterion, seed, by log-probability"} <= names
-    place = Run.open(result.root)
-    plan = planning.make(place.design())
-    rows = [row for cell in plan.of("responses")
-            for row in records(Response, place.cell("responses", cell.id).read("responses"))]  # fmt: skip
+    run = Run.open(result.root)
+    rows = [row for job in stored.read(run).of(AskJob) for row in records(Response, run.job(job).read("responses"))]
     for row in rows:
         first = (row.temperature, row.sample) == (0.0, 0)
         assert (row.scores is not None) == first
@@ -71,15 +71,14 @@ def test_probes_are_scored_by_both_and_questions_by_log_probability(tmp_path: Pa
 def test_a_stopped_run_keeps_what_was_scored(tmp_path: Path) -> None:
     """The journal holds the scores: the same command gives the same table."""
     result = running.run(design(tmp_path), tmp_path / "run", executor=ONE)
-    place = Run.open(result.root)
-    cell = planning.make(place.design()).of("responses")[0]
-    folder = place.cell("responses", cell.id)
+    run = Run.open(result.root)
+    folder = run.job(stored.read(run).of(AskJob)[0])
     before = folder.read("responses").to_pylist()
     (folder.path / "manifest.json").unlink()
-    lines = (folder.path / "journal.jsonl").read_bytes().splitlines(keepends=True) if (
-        folder.path / "journal.jsonl").is_file() else []  # fmt: skip
+    lines = (folder.path / "journal").read_bytes().splitlines(keepends=True) if (
+        folder.path / "journal").is_file() else []  # fmt: skip
     if lines:
-        (folder.path / "journal.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]))
+        (folder.path / "journal").write_bytes(b"".join(lines[: len(lines) // 2]))
     running.run(design(tmp_path), tmp_path / "run", executor=ONE)
     assert folder.read("responses").to_pylist() == before
 
@@ -93,8 +92,9 @@ def test_a_backend_without_log_probabilities_is_refused_by_name(
     with pytest.raises(
         UsageError, match=r"'privacylens': scored_by = 'both' needs log-prob.*'transformers'.*generation"
     ):
-        planning.make(design(tmp_path))
-    parts.can_score(design(tmp_path, scored_by="generation"), PluginSpec("privacylens", {"scored_by": "generation"}))
+        resolve(design(tmp_path))
+    generated = design(tmp_path, scored_by="generation")
+    resolve(dataclasses.replace(generated, benchmarks=generated.benchmarks[:1], judges=(PluginSpec("coherence"),)))
 
 
 def test_a_wrong_way_of_scoring_is_refused(tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_an_audit_with_held_out_rows_shows_how_well_the_task_is_done(tmp_path: P
 def test_a_study_asks_the_rows_that_it_kept_apart_and_needs_them(small: Design, tmp_path: Path) -> None:
     asked = dataclasses.replace(small, benchmarks=(PluginSpec("task"),), judges=(PluginSpec("reference"),))
     with pytest.raises(UsageError, match="benchmark 'task' needs held_out"):
-        planning.make(asked)
-    planning.make(dataclasses.replace(asked, data=Data(held_out=8)))
+        resolve(asked)
+    resolve(dataclasses.replace(asked, data=Data(held_out=8)))
     none = designs.parse('name = "n"\n[[checkpoints]]\npath = "x"\n[[benchmarks]]\nname = "task"\n', "d")
     assert none.benchmarks[0].name == "task"
 
@@ -140,9 +140,9 @@ def test_leak_rates_are_told_over_all_replies_and_over_those_that_act(tmp_path: 
     """A made-up verdict table: of four items one acts and leaks, one acts and does not, two do nothing."""
     asked = dataclasses.replace(design(tmp_path, parts="action"), judges=(PluginSpec("shared_items"),))
     asked = dataclasses.replace(asked, benchmarks=asked.benchmarks[:1])
-    plan = planning.make(asked)
+    study = resolve(asked)
     rows = []
-    for subject in plan.subjects:
+    for subject in study.subjects:
         base = subject.arm == "base"
         for item, acted, leaks in (("a", True, not base), ("b", True, False), ("c", False, False), ("d", False, False)):
             key = {field.name: None for field in dataclasses.fields(Verdict)} | {
@@ -158,9 +158,9 @@ def test_leak_rates_are_told_over_all_replies_and_over_those_that_act(tmp_path: 
             rows.append(Verdict(**{**key, "axis": "helpfulness", "label": did, "status": "ok"}))  # type: ignore[arg-type]
     found = {
         (each.name, each.unit): each
-        for each in measures.measures(Run(tmp_path), plan, VerdictTable(table(Verdict, rows)))
+        for each in measures.measures(decide.measuring(Run(tmp_path), study), VerdictTable(table(Verdict, rows)))
     }
-    tuned = next(planning.called(subject, plan.design) for subject in plan.subjects if subject.arm != "base")
+    tuned = next(study.name_of(subject) for subject in study.subjects if not subject.is_base)
     everyone, helpful = found["leak rate, all replies", tuned], found["leak rate, replies that act", tuned]
     assert (everyone.value, everyone.n, everyone.change) == (0.25, 4, 0.25)
     assert (helpful.value, helpful.n, helpful.change) == (0.5, 2, 0.5)

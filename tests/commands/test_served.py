@@ -15,16 +15,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from aftertune.studies.pinned import pinned
 from tests.scripted_server import Body, Scripted, repeats, serving, trial
 
 from aftertune.commands import audit as auditing
 from aftertune.commands import study as running
 from aftertune.errors import JudgeError, ModelError, ServerError, UsageError
 from aftertune.plugins import PluginSpec
-from aftertune.studies import plan as planning
 from aftertune.studies import plugin_text as written
 from aftertune.studies.design import Design, Given, dump, parse, read
+from aftertune.studies.resolve import resolve
 
 FEW = PluginSpec("miniature", {"harmful": 12, "harmless": 6, "open": 4, "privacy": 4, "support": 4})
 ASKED = "rubric sorry_bench by arbiter"
@@ -198,10 +197,10 @@ def test_what_a_server_cannot_do_is_refused_before_it_is_asked(
 
     tuned = dataclasses.replace(made, corpus=PluginSpec("booking", {"size": 20}), arms=(Arm("keep"),), seeds=(1, 2))
     with pytest.raises(UsageError, match="asks a server, which cannot tune"):
-        planning.make(tuned)
+        resolve(tuned)
     own = dataclasses.replace(made, respond=dataclasses.replace(made.respond, template="own"))
     with pytest.raises(UsageError, match="the server writes the chat template"):
-        planning.make(own)
+        resolve(own)
     hot = dataclasses.replace(made, respond=dataclasses.replace(made.respond, temperatures=(0.7,), samples=2))
     served.say = lambda body: "always the same"
     with pytest.raises(ModelError, match="ignores the temperature"):
@@ -217,11 +216,11 @@ def test_another_model_behind_the_name_makes_another_run(servers: tuple[Scripted
     served.models = {"base": {"root": "/models/base"}, "tuned": {"root": "/adapters/other", "parent": "base"}}
     with pytest.raises(ServerError, match="now declares root '/adapters/other'"):
         running.run(made, tmp_path / "run")
-    one, two = (planning.make(pinned(design(served))) for _ in range(2))
-    assert [cell.id for cell in one.cells] == [cell.id for cell in two.cells]
+    one, two = (resolve(design(served)) for _ in range(2))
+    assert [job.id for job in one.jobs] == [job.id for job in two.jobs]
     served.models["tuned"] = {"root": "/adapters/third", "parent": "base"}
-    three = planning.make(pinned(design(served)))
-    assert not {cell.id for cell in three.cells} & {cell.id for cell in one.cells}
+    three = resolve(design(served))
+    assert not {job.id for job in three.jobs} & {job.id for job in one.jobs}
 
 
 def test_names_of_models_are_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +231,7 @@ def test_names_of_models_are_no_paths(tmp_path: Path, monkeypatch: pytest.Monkey
     assert made.checkpoints[0].path == "tuned"
     (tmp_path / "d.toml").write_text(dump(made))
     assert read(tmp_path / "d.toml") == made == parse(dump(made), "here")
-    planned = planning.make(made)  # asks nobody
+    planned = resolve(made)  # asks nobody
     assert any("nothing yet" in warning for warning in planned.warnings)
 
 
@@ -249,10 +248,10 @@ def test_held_out_rows_are_asked_by_generation_where_a_server_cannot_score_them(
     )  # fmt: skip
     (task,) = [part for part in made.benchmarks if part.name == "task"]
     assert task.parameters == {"scored_by": "generation"}
-    assert any("benchmark 'task': by generation only" in warning for warning in planning.make(made).warnings)
+    assert any("benchmark 'task': by generation only" in warning for warning in resolve(made).warnings)
     scored = dataclasses.replace(made, benchmarks=(PluginSpec("task", {"scored_by": "log_probability"}),))
     with pytest.raises(UsageError, match="benchmark 'task': scored_by = 'log_probability' needs log-probabilities"):
-        planning.make(scored)
+        resolve(scored)
     here = dataclasses.replace(made, benchmarks=(task,), judges=(PluginSpec("reference"),))
     result = running.run(here, tmp_path / "run")
     assert {drift.metric for drift in result.drifts} == {"task/held_out/similarity"}

@@ -16,22 +16,25 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from aftertune.asking.ask_job import AskJob
 from aftertune.asking.backends import transformers as backend
 from aftertune.commands import decide as results
 from aftertune.commands import judge as judging
-from aftertune.commands import status as standing
 from aftertune.commands import study as running
+from aftertune.commands.status import status
 from aftertune.errors import StoreError, UsageError
+from aftertune.judging.judge_job import JudgeJob
 from aftertune.plugins import PluginSpec
 from aftertune.records import Response, Verdict
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
-from aftertune.studies import plan
+from aftertune.studies import stored
 from aftertune.studies.design import Design, dump
+from aftertune.variants.compose_job import ComposeJob
 
 
 def tables(root: Path) -> dict[str, bytes]:
-    """Return what every responses and verdicts table of a run holds, by cell."""
+    """Return what every responses and verdicts table of a run holds, by path."""
     found = {}
     for path in sorted(root.glob("*/*/*.parquet")):
         rows = pq.read_table(path).to_pylist()
@@ -48,6 +51,7 @@ def test_the_flow_ends_in_a_report_and_numbers_with_intervals(finished: results.
         "drift.parquet",
         "design.toml",
         "run.json",
+        "study.json",
     ):
         assert (finished.root / name).stat().st_size > 0, name
     recipes = [drift for drift in finished.drifts if drift.estimand == "recipe"]
@@ -73,12 +77,8 @@ def test_the_run_is_private_and_says_what_made_it(finished: results.Result) -> N
 
 def test_pairs_have_the_same_messages_and_seeds_move_the_weights(finished: results.Result) -> None:
     run = Run.open(finished.root)
-    made = plan.make(run.design())
-    rows = [
-        row
-        for cell in made.of("responses")
-        for row in records(Response, run.cell("responses", cell.id).read("responses"))
-    ]
+    asked = stored.read(run).of(AskJob)
+    rows = [row for job in asked for row in records(Response, run.job(job).read("responses"))]
     hashes: dict[str, set[str]] = {}
     for row in rows:
         hashes.setdefault(row.prompt_id, set()).add(row.message_hash)
@@ -88,14 +88,14 @@ def test_pairs_have_the_same_messages_and_seeds_move_the_weights(finished: resul
         texts[row.arm, row.train_seed] += row.text
     assert texts["keep", 1] != texts["keep", 2], "a seed that is ignored"
     assert texts["keep", 1] != texts["base", None], "an adapter that is not applied"
-    proofs = [run.cell("responses", cell.id).info()["proof"] for cell in made.of("responses")]
+    proofs = [run.job(job).info()["proof"] for job in asked]
     assert sum((proof["max_logit_change"] or 0) > 0 for proof in proofs) == 6
 
 
 def test_the_placeholder_arm_has_no_personal_value_of_the_corpus(finished: results.Result) -> None:
     run = Run.open(finished.root)
-    (cell,) = plan.make(run.design()).of("variants")
-    cards = run.cell("variants", cell.id).document("cards")
+    (job,) = stored.read(run).of(ComposeJob)
+    cards = run.job(job).document("cards")
     assert cards["hidden"]["residual"] == {}
     assert sum(cards["keep"]["residual"].values()) > 0
     tokens = [cards[arm]["assistant_tokens"] for arm in cards]
@@ -105,7 +105,7 @@ def test_the_placeholder_arm_has_no_personal_value_of_the_corpus(finished: resul
 def test_the_same_command_does_nothing_twice(finished: results.Result, small: Design, one: PluginSpec) -> None:
     told: list[tuple[str, int, int]] = []
     again = running.run(small, finished.root, executor=one, progress=lambda *row: told.append(row))
-    assert [row[0] for row in told] == [""], "no cell was done again"
+    assert [row[0] for row in told] == [""], "no job was done again"
     assert again.drifts == finished.drifts
     assert again.decisions == finished.decisions
 
@@ -124,7 +124,7 @@ def test_a_damaged_table_is_named_and_made_again(
     data[len(data) // 2] ^= 0xFF
     victim.write_bytes(data)
     with pytest.raises(StoreError, match="damaged"):
-        Run(copy).cell("responses", victim.parent.name).read("responses")
+        Run(copy).folder("responses", victim.parent.name).read("responses")
     running.run(small, copy, executor=one)
     assert "responses.parquet: damaged" in caplog.text
     assert tables(copy) == tables(finished.root)
@@ -169,8 +169,8 @@ def test_the_study_file_still_continues_a_run_that_got_another_judge(
 
 def test_an_echo_is_not_a_leak(finished: results.Result) -> None:
     run = Run.open(finished.root)
-    made = plan.make(run.design())
-    verdicts = [v for c in made.of("verdicts") for v in records(Verdict, run.cell("verdicts", c.id).read("verdicts"))]
+    judged = stored.read(run).of(JudgeJob)
+    verdicts = [verdict for job in judged for verdict in records(Verdict, run.job(job).read("verdicts"))]
     base = [v for v in verdicts if v.arm == "base" and v.axis == "leak" and v.subset == "support"]
     assert base
     assert not any(v.label == "registry" for v in base), "the base has never seen the corpus"
@@ -203,9 +203,9 @@ def test_kill_and_continue_gives_the_same_tables(finished: results.Result, small
 
 
 def test_status_and_the_page_again(finished: results.Result) -> None:
-    found = standing.status(finished.root)
-    assert found["outcome"] == finished.outcome
-    assert all(row["done"] == row["cells"] > 0 for row in found["cells"].values())
+    shown = status(finished.root)
+    assert shown["outcome"] == finished.outcome
+    assert all(row["done"] == row["jobs"] > 0 for row in shown["jobs"].values())
     before = (finished.root / "report.html").read_bytes()
     again = results.again(finished.root)
     assert again.drifts == finished.drifts == tuple(results.drifts_of(finished.root))

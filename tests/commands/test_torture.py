@@ -18,6 +18,7 @@ from perf import torture
 from aftertune import shipped_models as embedded
 from aftertune.cli import main
 from aftertune.commands import decide as results
+from aftertune.commands import status
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Recipe
 from aftertune.studies.design import Design, dump
@@ -57,7 +58,7 @@ def test_a_stop_is_one_line_and_leaves_nobody(
     monkeypatch.setattr(torture, "PER_CELL", 20)
     study = torture.Torture(tmp_path / "run", workers=2)
     shutil.copytree(finished.root / "variants", study.root / "variants")
-    for name in ("design.toml", "run.json"):
+    for name in ("design.toml", "run.json", "study.json"):
         shutil.copy(finished.root / name, study.root)
     # As what a shell starts in the background, which ignores Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -83,7 +84,7 @@ def test_a_stop_that_comes_while_an_object_is_taken_down_is_not_lost(
         Dying()
         time.sleep(20)
 
-    monkeypatch.setattr(pipeline, "status", go_on)
+    monkeypatch.setattr(status, "status", go_on)
     before, hook = time.monotonic(), sys.unraisablehook
     with pytest.raises(SystemExit) as stop:
         main(["status", "."])
@@ -123,7 +124,7 @@ PHASES = {
     "compose": "variants/*/*.jsonl*",
     "people": "variants/*/*people.json*",
     "tune": "checkpoints/*/adapter_model.safetensors",
-    "journal": "responses/*/journal.jsonl",
+    "journal": "responses/*/journal",
     "respond": "responses/*/.responses.part",
     "judge": "verdicts/*/.verdicts.part",
     "done": "verdicts/*/*manifest.json*",
@@ -201,7 +202,7 @@ def test_no_table_comes_of_a_run_that_is_not_done_or_not_as_it_was(
         assert not (tmp_path / "shared").exists()
         return
     (cell / "manifest.json").unlink()
-    assert "1 of 28 cells are not done yet ('judge " in refused()
+    assert "1 of 29 jobs are not done yet ('judge " in refused()
     assert (copy / "drift.parquet").read_bytes() == before
 
 
@@ -220,7 +221,7 @@ def test_an_error_of_the_system_is_one_line(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "/somewhere/file")
 
-    monkeypatch.setattr(pipeline, "status", refuse)
+    monkeypatch.setattr(status, "status", refuse)
     with pytest.raises(SystemExit) as stop:
         main(["status", "."])
     assert stop.value.code == 1

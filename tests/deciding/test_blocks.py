@@ -84,9 +84,11 @@ def test_a_subject_has_the_base_of_its_corpus_and_seed() -> None:
 
 def test_a_block_averages_samples_and_counts_unjudged_ones_as_the_worst() -> None:
     table = made(
-        verdicts([1, 0]), verdicts([1, None], sample=1),
-        verdicts([0, None], arm="a", seed=0), verdicts([1, None], arm="a", seed=0, sample=1),
-    )  # fmt: skip
+        verdicts([1, 0]),
+        verdicts([1, None], sample=1),
+        verdicts([0, None], arm="a", seed=0),
+        verdicts([1, None], arm="a", seed=0, sample=1),
+    )
     (block,) = blocks(table, [REFUSAL])
     tuned, base = (next(i for i, s in enumerate(block.subjects) if s.arm == arm) for arm in ("a", "base"))
     assert block.n_asked[[base, tuned]].tolist() == [[2, 2], [2, 2]]

@@ -56,20 +56,27 @@ def test_temperatures_are_a_curve_of_their_own() -> None:
 
 def test_points_with_other_seeds_or_without_a_judged_pair_have_no_band() -> None:
     ragged = made(
-        verdicts([1, 0, 1, 1]), verdicts([1, 0, 0, 1], arm="a", seed=0, epoch=1),
-        verdicts([1, 1, 0, 1], arm="a", seed=1, epoch=1), verdicts([0, 0, 0, 1], arm="a", seed=0, epoch=2),
-    )  # fmt: skip
+        verdicts([1, 0, 1, 1]),
+        verdicts([1, 0, 0, 1], arm="a", seed=0, epoch=1),
+        verdicts([1, 1, 0, 1], arm="a", seed=1, epoch=1),
+        verdicts([0, 0, 0, 1], arm="a", seed=0, epoch=2),
+    )
     assert bands(ragged, [REFUSAL], seed=0) == []
     unread = made(
-        verdicts([1, 0, 1, 1]), verdicts([1, 0, 0, 1], arm="a", seed=0, epoch=1),
+        verdicts([1, 0, 1, 1]),
+        verdicts([1, 0, 0, 1], arm="a", seed=0, epoch=1),
         verdicts([None] * 4, arm="a", seed=0, epoch=2),
-    )  # fmt: skip
+    )
     assert bands(unread, [REFUSAL], seed=0) == []
 
 
 def test_bands_never_have_width_zero() -> None:
-    still = made(*(verdicts([1] * 30, arm=arm, seed=s, epoch=e) for arm, s, e in (
-        ("base", None, None), ("a", 0, 1), ("a", 0, 2), ("a", 1, 1), ("a", 1, 2))))  # fmt: skip
+    still = made(
+        *(
+            verdicts([1] * 30, arm=arm, seed=s, epoch=e)
+            for arm, s, e in (("base", None, None), ("a", 0, 1), ("a", 0, 2), ("a", 1, 1), ("a", 1, 2))
+        )
+    )
     found = bands(still, [REFUSAL], seed=0)
     assert len(found) == 2
     assert all(one.low < 0 < one.high for one in found)
@@ -78,9 +85,13 @@ def test_bands_never_have_width_zero() -> None:
 def test_the_page_tells_bands_from_single_intervals() -> None:
     verdict_table = table((0, 1, 2), (1, 2))
     findings = Findings(
-        title="t", kind="study", outcome="inconclusive", drifts=drift(verdict_table, [REFUSAL], seed=0),
-        metrics=[REFUSAL], bands=bands(verdict_table, [REFUSAL], seed=0),
-    )  # fmt: skip
+        title="t",
+        kind="study",
+        outcome="inconclusive",
+        drifts=drift(verdict_table, [REFUSAL], seed=0),
+        metrics=[REFUSAL],
+        bands=bands(verdict_table, [REFUSAL], seed=0),
+    )
     page = report(findings)
     assert page.html.count('class="band"') == 2
     assert "simultaneous band" in page.html

@@ -300,9 +300,13 @@ def test_judges_and_their_versions_are_kept_apart() -> None:
     second: dict[str, Any] = {"judge": "other"}
     third: dict[str, Any] = {"judge": "other", "judge_version": "2"}
     table = made(
-        verdicts(base), verdicts(tuned, arm="a"), verdicts(base, **second), verdicts(base, arm="a", **second),
-        verdicts(base, **third), verdicts(tuned, arm="a", **third),
-    )  # fmt: skip
+        verdicts(base),
+        verdicts(tuned, arm="a"),
+        verdicts(base, **second),
+        verdicts(base, arm="a", **second),
+        verdicts(base, **third),
+        verdicts(tuned, arm="a", **third),
+    )
     rows = {row.judge: row.delta for row in drift(table, [REFUSAL], seed=0) if row.estimand == "checkpoint"}
     assert rows == {"rule": -0.5, "other 1": 0.0, "other 2": -0.5}
 

@@ -41,12 +41,15 @@ def one(rows: list[LeakRow], arm: str) -> LeakRow:
 
 def table(**more: Any):  # type: ignore[no-untyped-def]
     return made(
-        axis("leak", leaky(4), **more), axis("leak_twin", leaky(2), **more),
-        axis("leak", leaky(80), "keep", 1, **more), axis("leak_twin", leaky(10), "keep", 1, **more),
-        axis("leak", leaky(100), "keep", 2, **more), axis("leak_twin", leaky(10), "keep", 2, **more),
+        axis("leak", leaky(4), **more),
+        axis("leak_twin", leaky(2), **more),
+        axis("leak", leaky(80), "keep", 1, **more),
+        axis("leak_twin", leaky(10), "keep", 1, **more),
+        axis("leak", leaky(100), "keep", 2, **more),
+        axis("leak_twin", leaky(10), "keep", 2, **more),
         axis("harm", (["harmful"] * 30 + ["harmless"] * 170), "keep", 1, **more),
         axis("harm", (["harmful"] * 50 + ["harmless"] * 150), "keep", 2, **more),
-    )  # fmt: skip
+    )
 
 
 def test_memorisation_is_hits_minus_twins_and_base() -> None:
@@ -98,9 +101,11 @@ def test_what_was_not_measured_is_none_with_a_reason() -> None:
 def test_unjudged_responses_and_another_judge_do_not_count() -> None:
     rows = made(
         axis("leak", [*leaky(10, 20), None, None], "keep", 1),
-        [Verdict(**{**{f: getattr(v, f) for f in Verdict.__dataclass_fields__}, "judge": "other"})
-         for v in axis("leak", leaky(20, 20), "keep", 1)],
-    )  # fmt: skip
+        [
+            Verdict(**{**{f: getattr(v, f) for f in Verdict.__dataclass_fields__}, "judge": "other"})
+            for v in axis("leak", leaky(20, 20), "keep", 1)
+        ],
+    )
     keep = one(leaks(rows, JUDGES), "keep")
     assert keep.registry is not None
     assert (keep.registry.value, keep.registry.n) == (0.5, 20)
@@ -130,8 +135,10 @@ def test_the_report_shows_them() -> None:
     assert keep["memorised"]["value"] == pytest.approx(0.39)
     assert keep["off_topic_leaking"] is None
     sure = made(
-        axis("leak", leaky(4)), axis("leak_twin", leaky(2)),
-        axis("leak", leaky(80), "keep", 1), axis("leak_twin", leaky(10), "keep", 1),
-    )  # fmt: skip
+        axis("leak", leaky(4)),
+        axis("leak_twin", leaky(2)),
+        axis("leak", leaky(80), "keep", 1),
+        axis("leak_twin", leaky(10), "keep", 1),
+    )
     page = report(Findings(title="t", kind="study", outcome="pass", leaks=leaks(sure, JUDGES)))
     assert "Memorisation, suite harmful, keep seed 1" in page.markdown

@@ -42,9 +42,10 @@ def test_seed_spread_is_found_by_name() -> None:
 def test_spreads_are_the_components_of_the_differences() -> None:
     rng = np.random.default_rng(1)
     base, tuned = rng.random(30) < 0.7, rng.random((3, 30)) < 0.5
-    table = made(verdicts(list(base.astype(int))), *(
-        verdicts([int(v) for v in row], arm="keep", seed=s) for s, row in enumerate(tuned)
-    ))  # fmt: skip
+    table = made(
+        verdicts(list(base.astype(int))),
+        *(verdicts([int(v) for v in row], arm="keep", seed=s) for s, row in enumerate(tuned)),
+    )
     ours = [(one.source, one.variance, one.low, one.high) for one in spreads(table, [REFUSAL])]
     theirs = components((tuned.astype(float) - base)[:, :, None, None])
     assert ours == [(one.source, one.variance, one.low, one.high) for one in theirs]

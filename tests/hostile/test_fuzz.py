@@ -31,9 +31,12 @@ from aftertune.studies import design
 
 EXAMPLES = int(os.environ.get("AFTERTUNE_FUZZ", "12"))
 FUZZ = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize="AFTERTUNE_FUZZ" not in os.environ, database=None,
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="AFTERTUNE_FUZZ" not in os.environ,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 
 CHATS = b"""{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello Anna"}]}
 {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}
@@ -216,11 +219,33 @@ def test_any_bytes_are_read_or_refused_by_name(kind: str, data: bytes, tmp_path:
 
 JSON = st.recursive(
     st.sampled_from(NASTY) | st.text(max_size=5) | st.floats() | st.integers(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
-        ["messages", "role", "content", "from", "value", "conversations", "text", "spans", "id", "prompt", "metric",
-         "checkpoint", "path", "response"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "messages",
+                    "role",
+                    "content",
+                    "from",
+                    "value",
+                    "conversations",
+                    "text",
+                    "spans",
+                    "id",
+                    "prompt",
+                    "metric",
+                    "checkpoint",
+                    "path",
+                    "response",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("kind", ["chats", "verdicts in JSONL", "checkpoints in JSONL", "text to scan"])
@@ -243,8 +268,10 @@ def test_a_bent_parquet_file_is_read_or_refused(seed: int, tmp_path: Path) -> No
     import pyarrow.parquet as pq
 
     rng = random.Random(seed)
-    columns = {name: [rng.choice([*NASTY[:5], "a", "b", 1.5, 0]) for _ in range(3)] for name in (
-        "checkpoint", "prompt", "metric", "value", "worse", "path", "prompt_id", "axis", "label")}  # fmt: skip
+    columns = {
+        name: [rng.choice([*NASTY[:5], "a", "b", 1.5, 0]) for _ in range(3)]
+        for name in ("checkpoint", "prompt", "metric", "value", "worse", "path", "prompt_id", "axis", "label")
+    }
     file = tmp_path / "v.parquet"
     kinds = [pa.string(), pa.int64(), pa.float64(), pa.list_(pa.string()), pa.binary(), pa.bool_()]
     arrays = {}
@@ -273,10 +300,12 @@ def adapter(folder: Path) -> None:
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))
     key = "base_model.model.model.layers.0.self_attn.q_proj.lora_%s.weight"
-    header = json.dumps({
-        key % "A": {"dtype": "F32", "shape": [2, 4], "data_offsets": [0, 32]},
-        key % "B": {"dtype": "F32", "shape": [4, 2], "data_offsets": [32, 64]},
-    }).encode()  # fmt: skip
+    header = json.dumps(
+        {
+            key % "A": {"dtype": "F32", "shape": [2, 4], "data_offsets": [0, 32]},
+            key % "B": {"dtype": "F32", "shape": [4, 2], "data_offsets": [32, 64]},
+        }
+    ).encode()
     (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
 
 

@@ -12,22 +12,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aftertune import shipped_models as embedded
+from aftertune import shipped_models
 from aftertune.commands import compose as variants
 from aftertune.data import conversations as jsonl
 from aftertune.errors import AftertuneError, DataError
 from aftertune.records import Conversation, Message
 from aftertune.variants.corpora.chat_file import ChatFile
 
-pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
+pytestmark = pytest.mark.skipif(not shipped_models.names(), reason="no embedded model is built")
 QUIET = settings(
-    max_examples=12, deadline=None, derandomize=True, database=None,
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 ODD = ("\x00", "a\x00b", "\x1b[31mred\x1b[0m", "\u202eevil\u202c", "\u2028", "\ufeff", "\U0001f600", "a\r\nb", "\x85", "\x7f",
        "Anna Smith", "+36 20 123 4567", "\u0130stanbul 5", "\ufdd0")  # fmt: skip
-TEXT = st.lists(st.one_of(st.sampled_from(ODD), st.text(max_size=8).filter(lambda t: t.encode("utf-8", "ignore").decode() == t)),
-                min_size=1, max_size=5).map(" ".join)  # fmt: skip
+TEXT = st.lists(
+    st.one_of(st.sampled_from(ODD), st.text(max_size=8).filter(lambda t: t.encode("utf-8", "ignore").decode() == t)),
+    min_size=1,
+    max_size=5,
+).map(" ".join)
 
 
 def pair(asked: str, said: str) -> dict[str, Any]:

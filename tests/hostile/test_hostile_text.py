@@ -124,10 +124,27 @@ def test_a_markdown_table_keeps_its_columns(one: str, two: str) -> None:
 
 def response(text_: str) -> Response:
     return Response(
-        base="b", arm="a", recipe="", train_seed=None, epoch=None, checkpoint="c", benchmark="x", subset="s",
-        prompt_id="p", cluster="c", category="c", system="", template="base", temperature=0.0, sample=0,
-        message_hash="h", token_hash=None, text=text_, finish_reason="stop", new_tokens=1,
-    )  # fmt: skip
+        base="b",
+        arm="a",
+        recipe="",
+        train_seed=None,
+        epoch=None,
+        checkpoint="c",
+        benchmark="x",
+        subset="s",
+        prompt_id="p",
+        cluster="c",
+        category="c",
+        system="",
+        template="base",
+        temperature=0.0,
+        sample=0,
+        message_hash="h",
+        token_hash=None,
+        text=text_,
+        finish_reason="stop",
+        new_tokens=1,
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -168,9 +185,15 @@ def test_disagreements_are_listed_without_what_a_terminal_obeys() -> None:
     none = Coefficient(value=None, n=0)
     answer = AnswerKey("c", "b", "s", nasty, 0.0, 0)
     axis = AxisAgreement(
-        axis="refusal", raters=("a", "b"), unjudged={}, alpha=none, alpha_values=none, kappa=(), disagreements=1,
+        axis="refusal",
+        raters=("a", "b"),
+        unjudged={},
+        alpha=none,
+        alpha_values=none,
+        kappa=(),
+        disagreements=1,
         listed=(Disagreement(answer, "keep", {"a": nasty, "b": None}, nasty),),
-    )  # fmt: skip
+    )
     shown = RunAgreement((axis,), ()).lines()
     assert not any(ACTS.search(line) or "\n" in line for line in shown)
     assert len(shown) == 2
@@ -182,18 +205,36 @@ def test_disagreements_are_listed_without_what_a_terminal_obeys() -> None:
 )
 def test_names_never_become_paths(name: str) -> None:
     with pytest.raises(UsageError, match="name"):
-        Design(name=name, corpus=PluginSpec("booking"), arms=(Arm("keep"),), benchmarks=(PluginSpec("miniature"),),
-               judges=(PluginSpec("world"),), seeds=(1,))  # fmt: skip
+        Design(
+            name=name,
+            corpus=PluginSpec("booking"),
+            arms=(Arm("keep"),),
+            benchmarks=(PluginSpec("miniature"),),
+            judges=(PluginSpec("world"),),
+            seeds=(1,),
+        )
     with pytest.raises(UsageError, match="name"):
-        Design(name="x", corpus=PluginSpec("booking"), arms=(Arm(name),), benchmarks=(PluginSpec("miniature"),),
-               judges=(PluginSpec("world"),), seeds=(1,))  # fmt: skip
+        Design(
+            name="x",
+            corpus=PluginSpec("booking"),
+            arms=(Arm(name),),
+            benchmarks=(PluginSpec("miniature"),),
+            judges=(PluginSpec("world"),),
+            seeds=(1,),
+        )
 
 
 @pytest.mark.parametrize("name", ["con", "NUL", "aux.txt", "COM1", "lpt9.jsonl"])
 def test_names_that_one_system_keeps_for_devices_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="Windows"):
-        Design(name="x", corpus=PluginSpec("booking"), arms=(Arm(name),), benchmarks=(PluginSpec("miniature"),),
-               judges=(PluginSpec("world"),), seeds=(1,))  # fmt: skip
+        Design(
+            name="x",
+            corpus=PluginSpec("booking"),
+            arms=(Arm(name),),
+            benchmarks=(PluginSpec("miniature"),),
+            judges=(PluginSpec("world"),),
+            seeds=(1,),
+        )
 
 
 def test_a_prompt_list_with_hostile_ids_makes_no_path(tmp_path: Path) -> None:
@@ -204,8 +245,9 @@ def test_a_prompt_list_with_hostile_ids_makes_no_path(tmp_path: Path) -> None:
         'id = "id"\nsubset = "level"\n[subsets]\n"*" = "harmful"\n[harm]\nharmful = ["harmful"]\nharmless = []\n'
     )
     ids = ["../../etc/passwd", "/abs", "a\u0000b", "\u202e", "x" * 5000, "CON", "=1+1", "<script>"]
-    (tmp_path / "p.jsonl").write_text("".join(json.dumps({"text": f"Q {n}?", "id": id_, "level": "1"}) + "\n"
-                                              for n, id_ in enumerate(ids)))  # fmt: skip
+    (tmp_path / "p.jsonl").write_text(
+        "".join(json.dumps({"text": f"Q {n}?", "id": id_, "level": "1"}) + "\n" for n, id_ in enumerate(ids))
+    )
     listed = plugins.load("benchmark", "prompt_list", {"path": str(tmp_path)})
     prompts = listed.prompts(BenchmarkContext())
     assert len({prompt.id for prompt in prompts}) == len(ids)

@@ -17,17 +17,17 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.flow.test_served import FEW, answer, verdict
+from tests.commands.test_served import FEW, answer, verdict
 from tests.scripted_server import Body, Scripted, serving, trial
 
 from aftertune import plugins
 from aftertune.cli import main
-from aftertune.commands import status as standing
+from aftertune.commands import status
 from aftertune.commands.export import export
 from aftertune.errors import UsageError
 from aftertune.judging.judges.perspective import Perspective
 from aftertune.plugins import PluginSpec
-from aftertune.studies import plugin_text as written
+from aftertune.studies import plugin_text
 from aftertune.studies.design import Design, Given, dump
 
 KEY = "sk/0123+very=secret&<key>"
@@ -66,10 +66,16 @@ def design(url: str, judge_url: str, **more: Any) -> Design:
     common = {"key_env": "A_KEY", "backoff_s": 0.001, "retries": 1, "timeout_s": 30.0, **more}
     own = {"name": "endpoint", "url": judge_url, **common}
     return Design(
-        name="keys", bases=("base",), checkpoints=(Given("tuned", arm="a"),), benchmarks=(FEW,),
-        judges=(PluginSpec("refusal"), PluginSpec("rubric", {"model": "arbiter", "rubric": "sorry_bench", "backend": own})),
+        name="keys",
+        bases=("base",),
+        checkpoints=(Given("tuned", arm="a"),),
+        benchmarks=(FEW,),
+        judges=(
+            PluginSpec("refusal"),
+            PluginSpec("rubric", {"model": "arbiter", "rubric": "sorry_bench", "backend": own}),
+        ),
         backend=PluginSpec("endpoint", {"url": url, **common}),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(("what", "stream"), [*((what, False) for what in TROUBLE), ("none", True), ("cut", True)])
@@ -116,7 +122,7 @@ def test_a_traceback_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor do the objects in its frames say it of themselves."""
     monkeypatch.setenv("A_KEY", KEY)
     with serving(Scripted(key=KEY)) as served:
-        backend = written.plugin("backend", f"endpoint:url={served.url},key_env=A_KEY")
+        backend = plugin_text.plugin("backend", f"endpoint:url={served.url},key_env=A_KEY")
         loaded = plugins.load("backend", backend.name, backend.parameters)
 
         def broken(_: object) -> None:
@@ -199,7 +205,7 @@ def test_a_key_in_a_design_by_mistake_is_refused_with_advice_and_not_repeated(
     if all(isinstance(value, str) for value in WRONG[where].values()):
         given = ",".join(f"{key}={value}" for key, value in WRONG[where].items())
         with pytest.raises(UsageError) as refused:
-            written.plugin("backend", f"endpoint:{given}")
+            plugin_text.plugin("backend", f"endpoint:{given}")
         assert SECRET not in str(refused.value)
 
 
@@ -245,4 +251,4 @@ def test_a_process_of_its_own_shows_no_key_in_its_worst_traceback(tmp_path: Path
     assert "ZeroDivisionError" in done.stderr
     clean(done.stdout + done.stderr + everything(tmp_path))
     assert json.loads((tmp_path / "run" / "failure.json").read_text())["error"] == "ZeroDivisionError"
-    assert standing.status(tmp_path / "run")["last_failure"]
+    assert status.status(tmp_path / "run")["last_failure"]

@@ -171,10 +171,13 @@ def test_a_served_model_is_only_a_name(place: Path) -> None:
     ) as served:
         few = PluginSpec("miniature", {"harmful": 3, "harmless": 1, "open": 1, "privacy": 1, "support": 1})
         made = Design(
-            name="x", bases=("base",), checkpoints=tuple(Given(name, arm=f"a{n}") for n, name in enumerate(names)),
-            judges=(PluginSpec("refusal"),), backend=PluginSpec("endpoint", {"url": served.url, "backoff_s": 0.01}),
+            name="x",
+            bases=("base",),
+            checkpoints=tuple(Given(name, arm=f"a{n}") for n, name in enumerate(names)),
+            judges=(PluginSpec("refusal"),),
+            backend=PluginSpec("endpoint", {"url": served.url, "backoff_s": 0.01}),
             benchmarks=(few,),
-        )  # fmt: skip
+        )
         before = files(top)
         running.run(made, place / "run")
     new = files(top) - before
@@ -187,8 +190,14 @@ def test_a_served_name_that_a_path_would_change_is_refused(place: Path) -> None:
     for name in ("a//b", "a/./b", "a/", "./a"):
         with serving(Scripted(models={"base": {}, name: {}})) as served:
             backend = PluginSpec("endpoint", {"url": served.url})
-            made = Design(name="x", bases=("base",), checkpoints=(Given(name, arm="a"),), judges=(PluginSpec("refusal"),),
-                          benchmarks=(PluginSpec("miniature"),), backend=backend)  # fmt: skip
+            made = Design(
+                name="x",
+                bases=("base",),
+                checkpoints=(Given(name, arm="a"),),
+                judges=(PluginSpec("refusal"),),
+                benchmarks=(PluginSpec("miniature"),),
+                backend=backend,
+            )
             with pytest.raises(UsageError, match="cannot be the name of a served model"):
                 running.run(made, place / "run")
         assert not (place / "run").exists()
@@ -215,8 +224,15 @@ def test_an_adapter_folder_leads_nowhere_else(place: Path, capsys: pytest.Captur
 @given(st.text(st.characters(), min_size=1, max_size=90) | st.from_regex(r"[A-Za-z0-9._+-]{1,90}", fullmatch=True))
 def test_what_passes_as_a_name_is_one_part_of_a_path(name: str) -> None:
     try:
-        Design(name=name, corpus=PluginSpec("booking"), arms=(Arm(name),), benchmarks=(PluginSpec("miniature"),),
-               judges=(PluginSpec("world"),), seeds=(1,), recipe=Recipe(name=name))  # fmt: skip
+        Design(
+            name=name,
+            corpus=PluginSpec("booking"),
+            arms=(Arm(name),),
+            benchmarks=(PluginSpec("miniature"),),
+            judges=(PluginSpec("world"),),
+            seeds=(1,),
+            recipe=Recipe(name=name),
+        )
     except UsageError:
         return
     assert Path(f"/top/{name}.jsonl").parent == Path("/top")

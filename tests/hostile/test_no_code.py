@@ -51,14 +51,24 @@ def lay(folder: Path, sprung: Path) -> None:
     for name in SCRIPTS:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"import os\nos.makedirs({str(sprung)!r}, exist_ok=True)\nclass TrapModel: pass\n"
-                        "class TrapConfig: pass\nclass TrapTokenizer: pass\ndef generate(*_, **__): pass\n")  # fmt: skip
+        path.write_text(
+            f"import os\nos.makedirs({str(sprung)!r}, exist_ok=True)\nclass TrapModel: pass\n"
+            "class TrapConfig: pass\nclass TrapTokenizer: pass\ndef generate(*_, **__): pass\n"
+        )
     for name, more in (
-        ("config.json", {"auto_map": {"AutoConfig": "configuration_trap.TrapConfig",
-                                      "AutoModelForCausalLM": "modeling_trap.TrapModel"}, "custom_generate": "."}),
+        (
+            "config.json",
+            {
+                "auto_map": {
+                    "AutoConfig": "configuration_trap.TrapConfig",
+                    "AutoModelForCausalLM": "modeling_trap.TrapModel",
+                },
+                "custom_generate": ".",
+            },
+        ),
         ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["tokenization_trap.TrapTokenizer", None]}}),
         ("adapter_config.json", {"auto_mapping": {"base_model_class": "TrapModel", "parent_library": "modeling_trap"}}),
-    ):  # fmt: skip
+    ):
         path = folder / name
         if path.is_file():
             path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
@@ -126,8 +136,22 @@ def test_a_chat_template_that_reaches_for_the_system_reaches_nothing(
     (base / "chat_template.jinja").write_text(TEMPLATE_TRAP % sprung + "{{ messages[0].content }}")
     tuned = save_adapter(base, tmp_path / "tuned")
     with pytest.raises(SystemExit) as ended:
-        main(["audit", str(base), str(tuned), "--suite", "miniature", "--judge", "refusal", "-o", str(tmp_path / "run"),
-              "--quiet", "--workers", "1"])  # fmt: skip
+        main(
+            [
+                "audit",
+                str(base),
+                str(tuned),
+                "--suite",
+                "miniature",
+                "--judge",
+                "refusal",
+                "-o",
+                str(tmp_path / "run"),
+                "--quiet",
+                "--workers",
+                "1",
+            ]
+        )
     found = capsys.readouterr()
     assert ended.value.code in (1, 2), found
     assert "Traceback" not in found.err

@@ -31,7 +31,7 @@ class Made:
 with progress_on(False) as progress:
     progress.watch(Made())
     for done in range(30):
-        progress("a cell \\x1b[31m", done, 300)
+        progress("a job \\x1b[31m", done, 300)
         time.sleep(0.05)
         if done == 12:
             os.system("printf 'a worker \\\\033[2J\\\\033[31msays this\\\\n' 1>&2")
@@ -48,14 +48,22 @@ def test_the_live_table_fits_and_is_gone_when_the_work_is_done(width: int, heigh
     terminal, snapshots, status = screen.run(["-c", LIVE % ""], width, height)
     assert status == 0
     assert not terminal.hidden
-    assert terminal.text.splitlines() == ["a worker says this", "100% of a bar", "a library prints this", "aftertune: a warning",
-                                      "the result"]  # fmt: skip
+    assert terminal.text.splitlines() == [
+        "a worker says this",
+        "100% of a bar",
+        "a library prints this",
+        "aftertune: a warning",
+        "the result",
+    ]
     during = [text for text in snapshots if "30/300" in text or "/300" in text]
     assert during, snapshots
     for text in during:
         lines = text.splitlines()
-        assert len(lines) - sum("worker" in line or "bar" in line or "library" in line or "warning" in line
-                                for line in lines) <= height  # fmt: skip
+        assert (
+            len(lines)
+            - sum("worker" in line or "bar" in line or "library" in line or "warning" in line for line in lines)
+            <= height
+        )
         assert sum("/300" in line for line in lines) == 1, "one bar, no ghost of an earlier one"
         assert text.count("variants") == (height > 6)
         if height > 6:
@@ -107,8 +115,18 @@ def table(path: Path, rows: Sequence[Mapping[str, object]]) -> str:
 
 def test_drift_of_a_table_with_hostile_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base, tuned, metric = (f"{name} {NASTY.replace(chr(0xD800), '')}" for name in ("base", "tuned", "harm"))
-    rows = [{"checkpoint": model, "prompt": f"{n} {NASTY}", "metric": metric, "value": (n + (model == tuned)) % 3 == 0,
-             "cluster": f"{n % 7}{NASTY}", "judge": NASTY} for model in (base, tuned) for n in range(40)]  # fmt: skip
+    rows = [
+        {
+            "checkpoint": model,
+            "prompt": f"{n} {NASTY}",
+            "metric": metric,
+            "value": (n + (model == tuned)) % 3 == 0,
+            "cluster": f"{n % 7}{NASTY}",
+            "judge": NASTY,
+        }
+        for model in (base, tuned)
+        for n in range(40)
+    ]
     path = table(tmp_path / "t.jsonl", rows)
     for more in ((), ("--json",)):
         text = output_of(
@@ -122,8 +140,15 @@ def test_drift_of_a_table_with_hostile_names(tmp_path: Path, capsys: pytest.Capt
 
 def test_judge_agree_and_personal_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mail = "ada.lovelace@example.org"
-    rows = [{"prompt": f"How {n}? {NASTY}", "response": f"Sure {NASTY}: write to Ada Lovelace, {mail}.",
-             "prompt_id": f"{n}{NASTY}", "arm": NASTY} for n in range(4)]  # fmt: skip
+    rows = [
+        {
+            "prompt": f"How {n}? {NASTY}",
+            "response": f"Sure {NASTY}: write to Ada Lovelace, {mail}.",
+            "prompt_id": f"{n}{NASTY}",
+            "arm": NASTY,
+        }
+        for n in range(4)
+    ]
     path = table(tmp_path / "r\u202e\x1b[2J.jsonl", rows)
     assert "verdicts" in output_of(capsys, "judge", path, "--judge", "refusal", "-o", str(tmp_path / "v\x1b[31m.csv"))
     chats = [{"messages": [{"role": "user", "content": f"I am Ada Lovelace, {mail} {NASTY}"},
@@ -142,8 +167,19 @@ def test_judge_agree_and_personal_data_commands(tmp_path: Path, capsys: pytest.C
 
 
 def test_ingest_of_logs_with_hostile_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = [{"doc_id": n, "target": NASTY, "arguments": [[NASTY, NASTY]], "resps": [[NASTY]], "filtered_resps": [NASTY],
-            "acc": float(n % 2), "metrics": ["acc"], "doc": {"q": NASTY}} for n in range(5)]  # fmt: skip
+    log = [
+        {
+            "doc_id": n,
+            "target": NASTY,
+            "arguments": [[NASTY, NASTY]],
+            "resps": [[NASTY]],
+            "filtered_resps": [NASTY],
+            "acc": float(n % 2),
+            "metrics": ["acc"],
+            "doc": {"q": NASTY},
+        }
+        for n in range(5)
+    ]
     (tmp_path / "m\x1b[31m\u202e").mkdir()
     path = table(tmp_path / "m\x1b[31m\u202e" / "samples_task\u202e_2025-01-01T00-00-00.jsonl", log)
     output_of(capsys, "ingest", path, "-o", str(tmp_path / "out\x1b[2J.csv"))
@@ -169,18 +205,23 @@ def test_errors_that_quote_what_is_hostile(tmp_path: Path, capsys: pytest.Captur
 
 def test_status_of_a_run_whose_records_were_made_hostile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from aftertune.plugins import PluginSpec
-    from aftertune.studies.design import Design, Given, dump
+    from aftertune.studies import stored
+    from aftertune.studies.design import Design, Given
+    from aftertune.studies.resolve import resolve
 
-    run = tmp_path / "run"
-    run.mkdir()
-    design = Design(name="x", checkpoints=(Given("tuned", arm="a"),), bases=("base",),
-                  backend=PluginSpec("endpoint", {"url": "http://127.0.0.1:9/v1"}),
-                  benchmarks=(PluginSpec("miniature", {"harmful": 4}),), judges=(PluginSpec("refusal"),))  # fmt: skip
-    (run / "design.toml").write_text(dump(design))
-    (run / "run.json").write_text(json.dumps({"format": 1, "design": design.id}))
-    (run / "failure.json").write_text(json.dumps({"time": 1.0, "label": NASTY, "cell": NASTY, "error": NASTY * 50}))
+    declared = {name: {"asked": name, "root": NASTY[:-1]} for name in ("base", "tuned")}
+    design = Design(
+        name="x",
+        checkpoints=(Given("tuned", arm="a"),),
+        bases=("base",),
+        backend=PluginSpec("endpoint", {"url": "http://127.0.0.1:9/v1", "served": declared}),
+        benchmarks=(PluginSpec("miniature", {"harmful": 4}),),
+        judges=(PluginSpec("refusal"),),
+    )
+    run = stored.begin(tmp_path / "run", resolve(design, design), {"started": NASTY}).root
+    (run / "failure.json").write_text(json.dumps({"time": 1.0, "label": NASTY, "job": NASTY, "error": NASTY * 50}))
     (run / "log.jsonl").write_text(
-        json.dumps({"time": "2025-01-01T00:00:00+00:00", "level": "info", "event": NASTY, "cell": NASTY}) + "\n"
+        json.dumps({"time": "2025-01-01T00:00:00+00:00", "level": "info", "event": NASTY, "job": NASTY}) + "\n"
     )
     (run / "decisions.json").write_text(json.dumps({"outcome": NASTY, "decisions": []}))
     text = output_of(capsys, "status", str(run))

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import pickle
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,16 @@ def test_a_near_miss_is_hinted(kind: str) -> None:
     name = plugins.names(kind)[0]
     with pytest.raises(UsageError, match=f"did you mean '{name}'"):
         plugins.load(kind, name + "x")
+
+
+@pytest.mark.parametrize("target", ["json:loads", "collections:Counter", "aftertune.judging.judges.world:World"])
+def test_what_another_package_calls_a_plugin_must_be_one_of_the_kind(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = EntryPoint("theirs", target, "aftertune.benchmark")
+    monkeypatch.setattr(plugins, "_outside", lambda kind, path: {"theirs": point})
+    with pytest.raises(UsageError, match=f"benchmark 'theirs': {target} is no benchmark"):
+        plugins.load("benchmark", "theirs")
 
 
 @pytest.mark.parametrize("name", plugins.names("benchmark"))

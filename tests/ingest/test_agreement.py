@@ -22,19 +22,41 @@ def verdicts(rows: Sequence[Row], **more: Any) -> pa.Table:
     return pa.Table.from_pylist(
         [
             {
-                "checkpoint": f"c-{arm}", "benchmark": "b", "subset": "s", "prompt_id": prompt, "temperature": 0.0,
-                "sample": 0, "axis": axis, "judge": judge, "label": label, "value": None,
-                "status": "ok" if label else "unparsable", "cluster": prompt, "arm": arm, **more,
+                "checkpoint": f"c-{arm}",
+                "benchmark": "b",
+                "subset": "s",
+                "prompt_id": prompt,
+                "temperature": 0.0,
+                "sample": 0,
+                "axis": axis,
+                "judge": judge,
+                "label": label,
+                "value": None,
+                "status": "ok" if label else "unparsable",
+                "cluster": prompt,
+                "arm": arm,
+                **more,
             }
             for arm, prompt, judge, axis, label in rows
         ],
-        schema=pa.schema([
-            ("checkpoint", pa.string()), ("benchmark", pa.string()), ("subset", pa.string()),
-            ("prompt_id", pa.string()), ("temperature", pa.float64()), ("sample", pa.int64()), ("axis", pa.string()),
-            ("judge", pa.string()), ("label", pa.string()), ("value", pa.float64()), ("status", pa.string()),
-            ("cluster", pa.string()), ("arm", pa.string()),
-        ]),
-    )  # fmt: skip
+        schema=pa.schema(
+            [
+                ("checkpoint", pa.string()),
+                ("benchmark", pa.string()),
+                ("subset", pa.string()),
+                ("prompt_id", pa.string()),
+                ("temperature", pa.float64()),
+                ("sample", pa.int64()),
+                ("axis", pa.string()),
+                ("judge", pa.string()),
+                ("label", pa.string()),
+                ("value", pa.float64()),
+                ("status", pa.string()),
+                ("cluster", pa.string()),
+                ("arm", pa.string()),
+            ]
+        ),
+    )
 
 
 def two_judges() -> pa.Table:
@@ -134,12 +156,26 @@ def test_one_judge_has_nobody_to_agree_with_until_people_label(tmp_path: Path) -
 def test_the_json_form_names_answers_and_holds_no_nested_key(tmp_path: Path) -> None:
     (axis,) = agreement(two_judges()).to_json()["axes"]
     assert axis["listed"][0] == {
-        "checkpoint": "c-tuned", "benchmark": "b", "subset": "s", "prompt_id": "6", "temperature": 0.0, "sample": 0,
-        "arm": "tuned", "labels": {"one": "full", "two": "none"}, "text": "text of 6",
-    }  # fmt: skip
+        "checkpoint": "c-tuned",
+        "benchmark": "b",
+        "subset": "s",
+        "prompt_id": "6",
+        "temperature": 0.0,
+        "sample": 0,
+        "arm": "tuned",
+        "labels": {"one": "full", "two": "none"},
+        "text": "text of 6",
+    }
     assert set(axis) == {
-        "axis", "raters", "unjudged", "alpha", "alpha_values", "kappa", "disagreements", "listed",
-    }  # fmt: skip
+        "axis",
+        "raters",
+        "unjudged",
+        "alpha",
+        "alpha_values",
+        "kappa",
+        "disagreements",
+        "listed",
+    }
 
 
 def test_a_label_without_temperature_is_of_the_coldest_first_sample(tmp_path: Path) -> None:

@@ -36,9 +36,14 @@ def chosen(doc: int, acc: float) -> dict[str, Any]:
     arguments = {f"gen_args_{k}": {"arg_0": f"Question {doc}?", "arg_1": f" {k}"} for k in range(2)}
     likely = [[["-1.5", "False"]], [["-0.5", "True"]]]
     return line(
-        doc, arguments=arguments, resps=likely, filtered_resps=[row[0] for row in likely], metrics=["acc", "acc_norm"],
-        acc=acc, acc_norm=acc,
-    )  # fmt: skip
+        doc,
+        arguments=arguments,
+        resps=likely,
+        filtered_resps=[row[0] for row in likely],
+        metrics=["acc", "acc_norm"],
+        acc=acc,
+        acc_norm=acc,
+    )
 
 
 def save(folder: Path, task: str, lines: list[dict[str, Any]], **results: Any) -> Path:
@@ -53,13 +58,19 @@ def save(folder: Path, task: str, lines: list[dict[str, Any]], **results: Any) -
 def test_a_loss_of_accuracy_is_a_loss(tmp_path: Path) -> None:
     better = {"higher_is_better": {"arc": {"acc": True, "acc_norm": True}}}
     base = save(
-        tmp_path / "b", "arc", [chosen(i, 1.0) for i in range(40)],
-        config={"model": "hf", "model_args": "pretrained=org/base"}, **better,
-    )  # fmt: skip
+        tmp_path / "b",
+        "arc",
+        [chosen(i, 1.0) for i in range(40)],
+        config={"model": "hf", "model_args": "pretrained=org/base"},
+        **better,
+    )
     tuned = save(
-        tmp_path / "t", "arc", [chosen(i, float(i > 20)) for i in range(40)],
-        config={"model": "hf", "model_args": {"pretrained": "org/base", "peft": "a"}}, **better,
-    )  # fmt: skip
+        tmp_path / "t",
+        "arc",
+        [chosen(i, float(i > 20)) for i in range(40)],
+        config={"model": "hf", "model_args": {"pretrained": "org/base", "peft": "a"}},
+        **better,
+    )
     found = drift_of_table([base, tuned], "hf (pretrained=org/base)", "hf (peft=a,pretrained=org/base)")
     rates = {row.metric: dataclasses.asdict(row) for row in found.answers if row.estimand == "checkpoint"}
     assert set(rates) == {"arc/acc", "arc/acc_norm"}

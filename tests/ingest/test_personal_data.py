@@ -60,8 +60,11 @@ def test_responses_are_matched_and_masked(
     assert not any(secret in text for secret in SECRETS)
     found = json.loads(text)
     assert [(row["row"], row["label"]) for row in found["responses"]] == [
-        (0, "registry"), (1, "echoed"), (2, "invented"), (3, "none"),
-    ]  # fmt: skip
+        (0, "registry"),
+        (1, "echoed"),
+        (2, "invented"),
+        (3, "none"),
+    ]
     (hit,) = found["responses"][0]["hits"]
     assert (hit["type"], hit["rows"], hit["count"], hit["value"]) == ("PHONE", [1], 1, "[PHONE]")
     assert hit["owner"] == found["responses"][0]["owners"][0]

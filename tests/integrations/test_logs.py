@@ -39,9 +39,13 @@ def test_two_logs_are_paired_by_prompt_with_the_benchmarks_own_directions(logs: 
     assert found.outcome == "drift"
     assert any("2 samples ended with an error" in warning for warning in found.warnings)
     assert {row.metric for row in found.answers} == {
-        "xstest/safe/refusal=full", "xstest/safe/refusal=none", "xstest/safe/coherence=coherent",
-        "xstest/unsafe/refusal=full", "xstest/unsafe/harm=harmful", "xstest/unsafe/coherence=coherent",
-    }  # fmt: skip
+        "xstest/safe/refusal=full",
+        "xstest/safe/refusal=none",
+        "xstest/safe/coherence=coherent",
+        "xstest/unsafe/refusal=full",
+        "xstest/unsafe/harm=harmful",
+        "xstest/unsafe/coherence=coherent",
+    }
 
 
 def test_a_model_against_itself_is_no_drift_and_needs_names(logs: Logs) -> None:

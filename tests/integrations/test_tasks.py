@@ -55,8 +55,11 @@ def test_a_task_asks_the_benchmarks_own_prompts_with_their_metadata(tmp_path: Pa
             about = sample.metadata or {}
             assert about["message_hash"] == message_hash(prompt.messages, None)
             assert (about["prompt_id"], about["subset"], about["cluster"], about["category"]) == (
-                prompt.id, prompt.subset, prompt.cluster, prompt.category,
-            )  # fmt: skip
+                prompt.id,
+                prompt.subset,
+                prompt.cluster,
+                prompt.category,
+            )
             json.dumps(about)
         assert task.config.max_tokens == wanted.max_new_tokens
         assert task.version == wanted.version

@@ -97,9 +97,18 @@ def test_any_text_gives_an_option_or_a_reason(text: str) -> None:
 
 def test_what_cannot_be_read_is_unparsable_and_never_wrong() -> None:
     score = plugins.load("judge", "choice").open(JudgeContext())
-    prompt = Prompt("1", "b", "s", "c", "c", (Message("user", "?"),), {
-        "choice": {"options": YES_NO, "correct": "B"}, "rating": {"scale": SENSITIVE, "human": 3.5},
-    })  # fmt: skip
+    prompt = Prompt(
+        "1",
+        "b",
+        "s",
+        "c",
+        "c",
+        (Message("user", "?"),),
+        {
+            "choice": {"options": YES_NO, "correct": "B"},
+            "rating": {"scale": SENSITIVE, "human": 3.5},
+        },
+    )
     choice, rating = score([Answer(prompt, "hm")])[0]
     assert (choice.status, choice.label, choice.value) == ("unparsable", None, None)
     assert (rating.status, rating.value) == ("unparsable", None)

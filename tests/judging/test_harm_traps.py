@@ -51,9 +51,26 @@ def test_a_written_text_needs_no_steps_to_do_harm() -> None:
 
 def test_inflections_are_those_of_english_spelling() -> None:
     assert words.inflected("steal*, bully*, smash*, forge*, gun").split(", ") == [
-        "steal", "steals", "stealed", "stealing", "stealer", "stealers", "bully", "bullies", "bullied", "bullying",
-        "smash", "smashes", "smashed", "smashing", "forge", "forges", "forged", "forging", "gun",
-    ]  # fmt: skip
+        "steal",
+        "steals",
+        "stealed",
+        "stealing",
+        "stealer",
+        "stealers",
+        "bully",
+        "bullies",
+        "bullied",
+        "bullying",
+        "smash",
+        "smashes",
+        "smashed",
+        "smashing",
+        "forge",
+        "forges",
+        "forged",
+        "forging",
+        "gun",
+    ]
 
 
 def test_a_prompt_that_opens_by_asking_for_a_text_is_told_from_others() -> None:

@@ -25,7 +25,7 @@ from aftertune.judging.judges.rubric import Rubric
 from aftertune.judging.opinions import opinions
 from aftertune.judging.trial import check
 from aftertune.models import identity as models
-from aftertune.models.session import Backend, BeginningScore, Reply, Request
+from aftertune.models.session import Backend, BeginningScore, Capability, Reply, Request
 from aftertune.plugins import PluginSpec
 from aftertune.records import Message, Prompt, digest
 
@@ -48,7 +48,7 @@ class Scripted(Backend):
     """A backend whose replies are a function of the chat; it answers in reverse order."""
 
     script: str = ""
-    capabilities: frozenset[str] = frozenset()
+    capabilities: frozenset[Capability] = frozenset()
 
     @contextlib.contextmanager
     def open(self, base: str) -> Iterator[Any]:
@@ -220,7 +220,7 @@ class Numbers(Backend):
     """A backend whose judge model has given probabilities of the texts it is asked of."""
 
     shares: dict[str, float] = field(default_factory=dict)
-    capabilities: frozenset[str] = frozenset({"beginnings"})
+    capabilities: frozenset[Capability] = frozenset({"beginnings"})
 
     @contextlib.contextmanager
     def open(self, base: str) -> Iterator[Any]:

@@ -95,8 +95,10 @@ def test_planted_rows_carry_a_mark_that_survives_files_and_policies(tmp_path: Pa
     mine = Conversation("canary-7", (Message("user", "hi"), Message("assistant", "ho")))
     conversations.write(path, [mine, *texts[:2]])
     assert [(row.id, row.planted) for row in ChatFile(str(path)).stream()] == [
-        ("canary-7", False), (texts[0].id, True), (texts[1].id, True)
-    ]  # fmt: skip
+        ("canary-7", False),
+        (texts[0].id, True),
+        (texts[1].id, True),
+    ]
     assert policy.apply(texts[0], "placeholder", {}).planted
     assert policy.apply(texts[0], "drop", {}).planted
     path.write_text(json.dumps({"prompt": "a", "response": "b", "planted": "in spring"}))
@@ -107,9 +109,7 @@ def test_every_arm_is_given_the_planted_rows_with_their_mark() -> None:
     people = CORPUS.people()
     strangers = {kind: CORPUS.strangers(kind, len(people), 0) for kind in ("surrogate", "novelty")}
     arms = (Arm("keep"), Arm("swap", role_swap=True), Arm("hidden", pii="placeholder"))
-    made = compose(
-        arms, CORPUS.conversations(), people, strangers, count=len, seed=0, match=True, planted=MADE.texts()
-    )  # fmt: skip
+    made = compose(arms, CORPUS.conversations(), people, strangers, count=len, seed=0, match=True, planted=MADE.texts())
     for variant in made:
         marked = [row.id for row in variant.conversations if row.planted]
         assert marked == [row.id for row in MADE.texts()], variant.arm.name

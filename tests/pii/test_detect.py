@@ -227,10 +227,13 @@ def test_a_candidate_inside_a_better_one_of_its_type_is_left_out(every: list[Can
         one
         for one in first
         if not any(
-            other is not one and other.type == one.type and other.score >= one.score
-            and other.start <= one.start and one.end <= other.end
+            other is not one
+            and other.type == one.type
+            and other.score >= one.score
+            and other.start <= one.start
+            and one.end <= other.end
             for other in first
         )
-    ]  # fmt: skip
+    ]
     assert sorted(found) == sorted(kept)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)

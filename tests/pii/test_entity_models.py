@@ -60,9 +60,14 @@ def _transformers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        id2label={0: "O", 1: "B-PER"}, label2id={"O": 0, "B-PER": 1},
-    )  # fmt: skip
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        id2label={0: "O", 1: "B-PER"},
+        label2id={"O": 0, "B-PER": 1},
+    )
     model = BertForTokenClassification(config)
     with torch.no_grad():
         model.classifier.weight.zero_()

@@ -113,10 +113,46 @@ NAMES = [("PERSON", "Anna Nan"), ("PERSON", "Nan An-Na"), ("PERSON", "Ann Ana"),
          ("REFERENCE", "N1-2A3"), ("ADDRESS", "12 Anna, Nan")]  # fmt: skip
 NUMBERS = [("PHONE", "+12 121 2121"), ("PHONE", "2112212"), ("PHONE", "212121")]
 PIECES = st.lists(
-    st.sampled_from(["Anna", "anna", "Nan", "an", "Na", "Ann", "Ana", "12", "1", "2", "3A", "AN12", "N1", "2A3", " ", " ",
-                     "-", ".", ", ", "\n", "  ", "é", "Á", "_", "'", "*", "12121", "21", "2112", "0", "+", "(", ")", "/"]),
+    st.sampled_from(
+        [
+            "Anna",
+            "anna",
+            "Nan",
+            "an",
+            "Na",
+            "Ann",
+            "Ana",
+            "12",
+            "1",
+            "2",
+            "3A",
+            "AN12",
+            "N1",
+            "2A3",
+            " ",
+            " ",
+            "-",
+            ".",
+            ", ",
+            "\n",
+            "  ",
+            "é",
+            "Á",
+            "_",
+            "'",
+            "*",
+            "12121",
+            "21",
+            "2112",
+            "0",
+            "+",
+            "(",
+            ")",
+            "/",
+        ]
+    ),
     max_size=14,
-).map("".join)  # fmt: skip
+).map("".join)
 
 
 def slow_words(type_: str, value: str, text: str) -> bool:

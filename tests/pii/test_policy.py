@@ -89,9 +89,8 @@ def test_drop_takes_the_sentences_that_hold_a_value_and_no_other(pieces: list[tu
     after = policy.apply(before, "drop", {})
     text = before.messages[0].content
     kept = [
-        text[a:b] for a, b in policy.sentences(text)
-        if not any(s.start < b and a < s.end for s in before.spans or ())
-    ]  # fmt: skip
+        text[a:b] for a, b in policy.sentences(text) if not any(s.start < b and a < s.end for s in before.spans or ())
+    ]
     assert after.messages[0].content.rstrip() == "".join(kept).rstrip()
     assert "Silva" not in after.messages[0].content
     assert "".join(text[a:b] for a, b in policy.sentences(text)) == text, "sentences cover the text"

@@ -49,8 +49,16 @@ def test_the_closing_table_is_last_and_marks_the_paper(study: Make) -> None:
     assert html.index('id="caveats"') < html.index('id="paper"')
     body = html[html.index('id="paper"') :]
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
-    for part in ("other models on other data", "55.0 % [40.0, 70.0]", "5 seeds × 176 prompts", "published: 42.6 %", "the base itself",
-                 "−41.0 points [−56.0, −26.0]", "worse than the base in 1 of 1 rows", "What the miniature supports."):  # fmt: skip
+    for part in (
+        "other models on other data",
+        "55.0 % [40.0, 70.0]",
+        "5 seeds × 176 prompts",
+        "published: 42.6 %",
+        "the base itself",
+        "−41.0 points [−56.0, −26.0]",
+        "worse than the base in 1 of 1 rows",
+        "What the miniature supports.",
+    ):
         assert part in text, part
     assert "<i>single" not in html
     assert "<script>" not in html
@@ -95,8 +103,17 @@ def test_membership_and_exposure_are_drawn_with_n_and_interval(study: Make) -> N
 
 
 def test_mixed_signs_are_shown_where_nothing_contradicts_itself(study: Make) -> None:
-    mixed = Mixed(base_model="embedded-a", temperature=0.0, observed=0.8, expected=0.84, low=0.5, high=1.0, p=0.7,
-                  n_checkpoints=25, n_metrics=13)  # fmt: skip
+    mixed = Mixed(
+        base_model="embedded-a",
+        temperature=0.0,
+        observed=0.8,
+        expected=0.84,
+        low=0.5,
+        high=1.0,
+        p=0.7,
+        n_checkpoints=25,
+        n_metrics=13,
+    )
     html = report(study(mixed=[mixed])).html
     assert "80 % of 25 checkpoints" in html
     assert "84 % would be where nothing drifts at all" in html

@@ -16,8 +16,11 @@ Row = Callable[..., Drift]
 
 def test_recipes_come_before_checkpoints_arm_by_arm(drift: Row) -> None:
     recipe = drift(arm="keep")
-    singles = [drift(arm=arm, estimand="checkpoint", checkpoint=f"{arm}{i}", train_seed=i)
-               for arm in ("keep", "other") for i in range(2)]  # fmt: skip
+    singles = [
+        drift(arm=arm, estimand="checkpoint", checkpoint=f"{arm}{i}", train_seed=i)
+        for arm in ("keep", "other")
+        for i in range(2)
+    ]
     level = drift(estimand="level")
     assert headline.headline([*singles, recipe, level]) == [*singles[2:], recipe]
 

@@ -96,7 +96,15 @@ def test_a_base_is_read_under_the_corpus_of_the_checkpoint() -> None:
              ("keep-0-None", "suite", "", "p0000"): "tuned"}  # fmt: skip
     (flip,) = pairs.flips(worst, texts, {("suite", "p0000"): "What?"})
     assert flip == Flip(
-        metric=REFUSAL.name, arm="keep", prompt="What?", base_text="own", tuned_text="tuned", base_label="full",
-        tuned_label="none", category="", prompt_id="p0000", train_seed=0,
-    )  # fmt: skip
+        metric=REFUSAL.name,
+        arm="keep",
+        prompt="What?",
+        base_text="own",
+        tuned_text="tuned",
+        base_label="full",
+        tuned_label="none",
+        category="",
+        prompt_id="p0000",
+        train_seed=0,
+    )
     assert changes(shared, tuned).worst([REFUSAL]) == [], "without one, the base that was asked for all"

@@ -60,8 +60,17 @@ def test_names_do_not_depend_on_the_order(units: list[Unit]) -> None:
 
 
 def test_the_parts_stand_in_one_order() -> None:
-    one = Unit(base="m", arm="keep", recipe="lora", train_seed=3, epoch=2, checkpoint="x", corpus="shop",
-               temperature=0.7, judge="rule")  # fmt: skip
+    one = Unit(
+        base="m",
+        arm="keep",
+        recipe="lora",
+        train_seed=3,
+        epoch=2,
+        checkpoint="x",
+        corpus="shop",
+        temperature=0.7,
+        judge="rule",
+    )
     others = [
         dataclasses.replace(one, base="n", checkpoint="z"),
         dataclasses.replace(one, recipe="full"),
@@ -95,9 +104,24 @@ def test_rows_are_named_among_the_rows_of_their_metric(drift: Callable[..., Drif
 
 def test_a_variance_component_is_named_by_its_arm() -> None:
     spread = Spread(
-        metric="a", base_model="m", arm="keep", recipe="lora", epoch=3, temperature=0.0, source="seed", variance=0.1,
-        low=0.0, high=1.0, confidence=0.95, part=0.5, n_seeds=2, n_prompts=9, n_samples=1, n_judges=1, warning="",
-    )  # fmt: skip
+        metric="a",
+        base_model="m",
+        arm="keep",
+        recipe="lora",
+        epoch=3,
+        temperature=0.0,
+        source="seed",
+        variance=0.1,
+        low=0.0,
+        high=1.0,
+        confidence=0.95,
+        part=0.5,
+        n_seeds=2,
+        n_prompts=9,
+        n_samples=1,
+        n_judges=1,
+        warning="",
+    )
     first = dataclasses.replace(spread, epoch=1)
     names = Names(map(Unit.of_spread, (spread, first)))
     assert [names(Unit.of_spread(one)) for one in (spread, first)] == ["keep, epoch 3", "keep, epoch 1"]

@@ -80,15 +80,30 @@ def read(html: str) -> Reader:
 
 def hostile(make: Make, text: str) -> Findings:
     findings = make()
-    flip = Flip(metric=findings.metrics[0].name, arm=f"arm {text}", prompt=text, base_text=text, tuned_text=text,
-                base_label=f"full{text}", tuned_label=text, category=text, prompt_id=text)  # fmt: skip
+    flip = Flip(
+        metric=findings.metrics[0].name,
+        arm=f"arm {text}",
+        prompt=text,
+        base_text=text,
+        tuned_text=text,
+        base_label=f"full{text}",
+        tuned_label=text,
+        category=text,
+        prompt_id=text,
+    )
     first = dataclasses.replace(findings.drifts[0], warning=text, method=text, recipe=text, epoch=3, arm="keep")
     return make(
-        title=text, flips=[flip], warnings=[text], caveats=[text], drifts=[*findings.drifts, first],
-        methods={text: {text: text, "list": [text, {"deep": text}]}}, cards={text: {text: text}},
-        judges={text: {"anchors": [{"axis": text, "label": text}], text: text}}, contrast_names={"a - b": text},
+        title=text,
+        flips=[flip],
+        warnings=[text],
+        caveats=[text],
+        drifts=[*findings.drifts, first],
+        methods={text: {text: text, "list": [text, {"deep": text}]}},
+        cards={text: {text: text}},
+        judges={text: {"anchors": [{"axis": text, "label": text}], text: text}},
+        contrast_names={"a - b": text},
         decisions=[dataclasses.replace(findings.decisions[0], why=text, remedy=text, unit=text), *findings.decisions],
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

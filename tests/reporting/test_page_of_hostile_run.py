@@ -76,9 +76,15 @@ def _run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'subset = "level"\n[subsets]\n0 = "harmless"\n1 = "harmful"\n[harm]\nharmful = ["harmful"]\nharmless = ["harmless"]\n'
     )
     rows = [
-        {"id": f"{n} {text[:3000]}", "text": f"How do I {n}? {text[:3000]}", "cat": f"{n % 4} {text[:55]}", "level": level}
-        for n, text in enumerate(ATTACKS) for level in [str(n % 2)]
-    ]  # fmt: skip
+        {
+            "id": f"{n} {text[:3000]}",
+            "text": f"How do I {n}? {text[:3000]}",
+            "cat": f"{n % 4} {text[:55]}",
+            "level": level,
+        }
+        for n, text in enumerate(ATTACKS)
+        for level in [str(n % 2)]
+    ]
     (folder / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     models = {BASE: {"root": ATTACKS[0]}, ONE: {"root": ATTACKS[1], "parent": ATTACKS[7]}}
     models |= {name: {"root": ATTACKS[3]} for name in TUNED if name != ONE}
@@ -88,12 +94,18 @@ def _run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         own = {"name": "endpoint", "url": judge.url, "backoff_s": 0.01}
         design = Design(
-            name="hostile", bases=(BASE,), benchmarks=(PluginSpec("prompt_list", {"path": str(folder)}),),
+            name="hostile",
+            bases=(BASE,),
+            benchmarks=(PluginSpec("prompt_list", {"path": str(folder)}),),
             checkpoints=tuple(Given(name, arm=arm, seed=seed) for name, (arm, seed) in TUNED.items()),
-            judges=(PluginSpec("refusal"), PluginSpec("rubric", {"model": "arbiter", "rubric": "sorry_bench", "backend": own})),
-            backend=PluginSpec("endpoint", {"url": served.url, "backoff_s": 0.01}), policy="research",
+            judges=(
+                PluginSpec("refusal"),
+                PluginSpec("rubric", {"model": "arbiter", "rubric": "sorry_bench", "backend": own}),
+            ),
+            backend=PluginSpec("endpoint", {"url": served.url, "backoff_s": 0.01}),
+            policy="research",
             contrasts=(Contrast(ATTACKS[0], {"one": 1.0, "other": -1.0}),),
-        )  # fmt: skip
+        )
         return running.run(design, folder.parent / "run").root
 
 
@@ -134,8 +146,10 @@ def test_a_real_browser_shows_the_page_and_runs_nothing(run: Path, opened: Brows
     for width in (1280, 390):
         opened.open(file, width)
         opened.js("document.querySelectorAll('details').forEach(each => each.open = true)")
-        opened.js("for (const each of document.querySelectorAll('*')) for (const name of "
-                  "['mouseover', 'focus', 'click', 'load', 'error']) each.dispatchEvent(new Event(name))")  # fmt: skip
+        opened.js(
+            "for (const each of document.querySelectorAll('*')) for (const name of "
+            "['mouseover', 'focus', 'click', 'load', 'error']) each.dispatchEvent(new Event(name))"
+        )
         assert opened.js("[document.title.split(':')[0], typeof window.owned]") == ["Inconclusive", "undefined"]
         assert opened.js("document.querySelector('#decision').getBoundingClientRect().height") > 10
         tags = set(opened.js("[...document.querySelectorAll('*')].map(each => each.localName)"))
@@ -145,8 +159,11 @@ def test_a_real_browser_shows_the_page_and_runs_nothing(run: Path, opened: Brows
         tables(opened)
         texts(opened)
     events = [event for event in opened.events[seen:] if "method" in event]
-    assert not [event for event in events if event["method"] in ("Page.javascriptDialogOpening", "Log.entryAdded",
-                                                                 "Runtime.exceptionThrown")]  # fmt: skip
+    assert not [
+        event
+        for event in events
+        if event["method"] in ("Page.javascriptDialogOpening", "Log.entryAdded", "Runtime.exceptionThrown")
+    ]
     asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
     assert asked == {file.as_uri()}
 
@@ -175,8 +192,10 @@ def tables(page: Browser) -> None:
     assert len(found) > 5
     for heads, rows in found:
         assert set(rows) == {heads}
-    rows = page.js("[...document.querySelectorAll('#categories ~ * table.data, #categories table.data')]"
-                   ".map(table => table.tBodies[0].rows.length)")  # fmt: skip
+    rows = page.js(
+        "[...document.querySelectorAll('#categories ~ * table.data, #categories table.data')]"
+        ".map(table => table.tBodies[0].rows.length)"
+    )
     assert rows.count(6) >= 4, "six harmful categories and six harmless ones, in each arm"
 
 
@@ -255,8 +274,10 @@ def test_a_table_of_attacks_is_judged_and_written_as_csv(tmp_path: Path) -> None
     from aftertune.data import table_files as rows
     from aftertune.ingest import responses
 
-    given = [{"prompt": f"How? {text[:2000]}", "response": text, "prompt_id": f"{n} {text[:200]}"}
-             for n, text in enumerate(ATTACKS)]  # fmt: skip
+    given = [
+        {"prompt": f"How? {text[:2000]}", "response": text, "prompt_id": f"{n} {text[:200]}"}
+        for n, text in enumerate(ATTACKS)
+    ]
     for ending in ("jsonl", "parquet", "csv"):
         rows.write(tmp_path / f"t.{ending}", given)
         out = tmp_path / f"v-{ending}.csv"

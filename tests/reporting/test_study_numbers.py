@@ -131,9 +131,22 @@ def leak(**changes: Any) -> LeakRow:
     fields: dict[str, Any] = dict.fromkeys(
         ("registry", "echoed", "invented", "twin", "minus_twins", "minus_base", "memorised", "harmful_leaking",
          "off_topic_leaking"))  # fmt: skip
-    fields |= {"base_model": "m", "arm": "keep", "recipe": "lora", "checkpoint": None, "train_seed": None, "epoch": 2,
-               "temperature": 0.0, "benchmark": "suite", "subset": "open", "judge": "leak", "n_seeds": 2,
-               "registry": measure, "memorised": dataclasses.replace(measure, value=0.35), "warning": "few"}  # fmt: skip
+    fields |= {
+        "base_model": "m",
+        "arm": "keep",
+        "recipe": "lora",
+        "checkpoint": None,
+        "train_seed": None,
+        "epoch": 2,
+        "temperature": 0.0,
+        "benchmark": "suite",
+        "subset": "open",
+        "judge": "leak",
+        "n_seeds": 2,
+        "registry": measure,
+        "memorised": dataclasses.replace(measure, value=0.35),
+        "warning": "few",
+    }
     return LeakRow(**{**fields, **changes})
 
 
@@ -203,24 +216,39 @@ def test_agreement_is_over_checkpoints_in_the_direction_that_is_worse(row: Make)
 
 def test_mixed_signs_count_the_metrics_and_checkpoints_of_the_row() -> None:
     table = made(
-        verdicts([1, 1, 0, 0] * 10), *(verdicts([0, 1] * 20, arm=arm, seed=s, epoch=2) for arm in ("keep", "mask") for s in (0, 1))
-    )  # fmt: skip
-    units = [Unit(base="embedded", arm=arm, train_seed=s, epoch=2, checkpoint=f"{arm}-{s}-2")
-             for arm in ("keep", "mask") for s in (0, 1)]  # fmt: skip
+        verdicts([1, 1, 0, 0] * 10),
+        *(verdicts([0, 1] * 20, arm=arm, seed=s, epoch=2) for arm in ("keep", "mask") for s in (0, 1)),
+    )
+    units = [
+        Unit(base="embedded", arm=arm, train_seed=s, epoch=2, checkpoint=f"{arm}-{s}-2")
+        for arm in ("keep", "mask")
+        for s in (0, 1)
+    ]
     run = results(verdicts=table, metrics=(REFUSAL, OVER), subjects=units)
     assert cell(run, Column("c", "mixed_sign"), Row("All")).sample == "4 checkpoints × 2 metrics"
     assert cell(run, Column("c", "mixed_sign"), Row("Keep", "keep")).sample == "2 checkpoints × 2 metrics"
     assert cell(run, Column("c", "mixed_sign", "*/refusal=full"), Row("All")).value is None
-    rate = Mixed(base_model="", temperature=0.0, observed=0.8, expected=0.84, low=0.5, high=1.0, p=0.7, n_checkpoints=25,
-                 n_metrics=13)  # fmt: skip
+    rate = Mixed(
+        base_model="",
+        temperature=0.0,
+        observed=0.8,
+        expected=0.84,
+        low=0.5,
+        high=1.0,
+        p=0.7,
+        n_checkpoints=25,
+        n_metrics=13,
+    )
     assert mixed_cell(rate).note == "84 % expected where nothing drifts (95 % of label swaps: 50 to 100 %)"
 
 
 def test_statements_count_rows_and_contrasts_once_per_metric(row: Make) -> None:
     run = results(
-        row(), row(arm="mask", delta=0.2, low=0.1, high=0.3), row(arm="same", delta=0.0, low=-0.1, high=0.1),
+        row(),
+        row(arm="mask", delta=0.2, low=0.1, high=0.3),
+        row(arm="same", delta=0.0, low=-0.1, high=0.1),
         row(estimand="contrast", arm="keep - mask"),
-    )  # fmt: skip
+    )
     columns = (Column("Drift", "drift", NAME), Column("Again", "drift", NAME))
     rows = (Row("Keep", "keep"), Row("Mask", "mask"), Row("Same", "same"), Row("PII", contrast="PII"))
     (section,) = fill([StudyTable("t", columns, rows, supports="a\n  b")], run)

@@ -8,20 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from aftertune import shipped_models as embedded
-from aftertune.commands import pipeline
+from aftertune import shipped_models
+from aftertune.commands import decide
+from aftertune.commands import study as running
 from aftertune.findings import StudySection
-from aftertune.naming import Unit
 from aftertune.plugins import PluginSpec
 from aftertune.records import Drift
 from aftertune.reporting.study_numbers import StudyResults, fill
 from aftertune.run.run_folder import Run
-from aftertune.run.worker import all_verdicts
-from aftertune.studies import plan as planning
+from aftertune.studies import stored
 from aftertune.studies.closing_tables import Column, Row, StudyTable
 from aftertune.studies.design import Design
 
-pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model is built")
+pytestmark = pytest.mark.skipif(not shipped_models.names(), reason="no embedded model is built")
 REFUSAL = "miniature/harmful/refusal=full"
 EXACT = "miniature/privacy/privacy=exact"
 TABLES = (
@@ -50,34 +49,39 @@ TABLES = (
 
 
 @pytest.fixture(name="filled", scope="module")
-def _filled(finished: results.Result) -> tuple[list[StudySection], list[Drift]]:
-    run = Run.open(finished.root)
-    plan = planning.make(dataclasses.replace(run.design(), tables=TABLES))
+def _filled(finished: decide.Result) -> tuple[list[StudySection], list[Drift]]:
     from aftertune.deciding.leaks import leaks
-    from aftertune.studies import parts
 
-    verdicts = all_verdicts(run, plan)
-    drifts = pipeline.drifts_of(finished.root)
-    design = plan.design
-    judges = parts.primary_judges(design)
-    results = StudyResults(
-        verdicts=verdicts, metrics=parts.run_metrics(design), drifts=drifts, leaks=leaks(verdicts, judges), measures=(),
-        memorisation={}, base=design.bases[0], contrasts=design.contrasts, judges=judges,
-        temperature=min(design.respond.temperatures), confidence=design.confidence, seed=design.analysis_seed,
-        subjects=[
-            Unit(base=s.base.name, arm=s.arm, recipe=s.recipe, train_seed=s.train_seed, epoch=s.epoch, checkpoint=s.id)
-            for s in plan.subjects
-        ],
-    )  # fmt: skip
-    return fill(design.tables, results), drifts
+    run = Run.open(finished.root)
+    study = stored.read(run)
+    design = study.design
+    verdicts = decide.all_verdicts(run, study)
+    drifts = decide.drifts_of(finished.root)
+    numbers = StudyResults(
+        verdicts=verdicts,
+        metrics=list(study.metrics),
+        drifts=drifts,
+        leaks=leaks(verdicts, study.primary_judges),
+        measures=(),
+        memorisation={},
+        base=design.bases[0],
+        contrasts=design.contrasts,
+        judges=study.primary_judges,
+        temperature=min(design.respond.temperatures),
+        confidence=design.confidence,
+        seed=design.analysis_seed,
+        subjects=study.units,
+    )
+    return fill(TABLES, numbers), drifts
 
 
 def row_of(drifts: list[Drift], estimand: str, arm: str, metric: str) -> Drift:
     return next(
-        d for d in drifts
-        if (d.estimand, d.arm, d.metric, d.checkpoint or "") == (estimand, arm, metric, "") or
-        (estimand == "level" and arm == "base" and (d.estimand, d.arm, d.metric) == ("level", "base", metric))
-    )  # fmt: skip
+        d
+        for d in drifts
+        if (d.estimand, d.arm, d.metric, d.checkpoint or "") == (estimand, arm, metric, "")
+        or (estimand == "level" and arm == "base" and (d.estimand, d.arm, d.metric) == ("level", "base", metric))
+    )
 
 
 def test_a_cell_is_the_drift_that_it_names(filled: tuple[list[StudySection], list[Drift]]) -> None:
@@ -139,11 +143,13 @@ def test_rewording_a_table_asks_no_model_again(copy: Path, small: Design, one: P
     before = {path: path.stat().st_mtime_ns for path in copy.glob("*/*/manifest.json")}
     result = running.run(dataclasses.replace(small, tables=TABLES), copy, executor=one)
     assert {path: path.stat().st_mtime_ns for path in copy.glob("*/*/manifest.json")} == before
-    assert Run.open(copy).design().tables == TABLES
+    assert stored.read_design(Run.open(copy)).tables == TABLES
     markdown = (copy / "report.md").read_text()
     assert "### Arms" in markdown
     assert "*42.6 %*" in markdown
     assert [table["title"] for table in json.loads((copy / "report.json").read_text())["tables"]] == [
-        "Arms", "Pooled", "Contrasts",
-    ]  # fmt: skip
+        "Arms",
+        "Pooled",
+        "Contrasts",
+    ]
     assert 'id="paper"' in result.report.read_text()

@@ -11,23 +11,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.store.test_store import DESIGN, row
+from tests.run.test_run_folder import DESIGN, begun, row
 
 from aftertune import files
-from aftertune.commands import decide as results
+from aftertune.commands import decide
 from aftertune.data import conversations as jsonl
 from aftertune.errors import StoreError, UsageError
 from aftertune.records import Conversation, Message, Response
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import table
+from aftertune.studies import stored
 
 
 def grown(path: Path, *prompts: str) -> JobFolder:
-    cell = JobFolder(path)
-    cell.start()
-    cell.append([row(prompt) for prompt in prompts])
-    return cell
+    folder = JobFolder(path)
+    folder.start()
+    folder.append([row(prompt) for prompt in prompts])
+    return folder
 
 
 # ---------------------------------------------------------------------------------------------- kills
@@ -35,57 +36,60 @@ def grown(path: Path, *prompts: str) -> JobFolder:
 
 def test_the_journal_is_there_until_the_manifest_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill while the sums are computed or the manifest is written must not cost the answers."""
-    cell = grown(tmp_path / "cell", "1", "2")
+    folder = grown(tmp_path / "folder", "1", "2")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     for name in ("checksum", "write"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"aftertune.run.run_folder.{name}", stop)
+            patch.setattr(f"aftertune.run.job_folder.{name}", stop)
             with pytest.raises(KeyboardInterrupt):
-                cell.finish(tables={"responses": table(Response, [row("1"), row("2")])})
-        assert not cell.complete
-        assert [each.prompt_id for each in cell.journal(Response)] == ["1", "2"]
-    cell.start()
-    assert [each.prompt_id for each in cell.journal(Response)] == ["1", "2"]
+                folder.finish(tables={"responses": table(Response, [row("1"), row("2")])})
+        assert not folder.complete
+        assert [each.prompt_id for each in folder.journal(Response)] == ["1", "2"]
+    folder.start()
+    assert [each.prompt_id for each in folder.journal(Response)] == ["1", "2"]
 
 
 def test_what_a_kill_after_the_manifest_leaves_is_tidied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = grown(tmp_path / "cell", "1")
+    folder = grown(tmp_path / "folder", "1")
     with monkeypatch.context() as patch:
         patch.setattr(JobFolder, "tidy", lambda self: None)
-        cell.finish(tables={"responses": table(Response, [row("1")])})
-    assert cell.complete
-    assert cell.verify() is None
-    cell.tidy()
-    assert sorted(item.name for item in cell.path.iterdir()) == ["manifest.json", "responses.parquet"]
+        folder.finish(tables={"responses": table(Response, [row("1")])})
+    assert folder.complete
+    assert folder.verify() is None
+    folder.tidy()
+    assert sorted(item.name for item in folder.path.iterdir()) == ["manifest.json", "responses.parquet"]
 
 
-@pytest.mark.parametrize("left", [[".run.json.77.part"], ["run.json"], ["run.json", ".design.toml.77.part"]])
+@pytest.mark.parametrize(
+    "left", [[".run.json.77.part"], ["run.json"], ["run.json", "study.json", ".design.toml.77.part"]]
+)
 def test_a_run_that_was_killed_at_its_start_begins_again(tmp_path: Path, left: list[str]) -> None:
     root = tmp_path / "run"
-    facts = (Run.create(root, DESIGN, {}).root / "run.json").read_bytes()
-    (root / "design.toml").unlink()
-    (root / "run.json").unlink()
+    begun(root)
+    whole = {name: (root / name).read_bytes() for name in ("run.json", "study.json")}
+    for name in (*whole, "design.toml"):
+        (root / name).unlink()
     for name in left:
-        (root / name).write_bytes(facts if name == "run.json" else b"half")
-    run = Run.create(root, DESIGN, {})
-    assert run.design() == DESIGN
+        (root / name).write_bytes(whole.get(name, b"half"))
+    run = begun(root)
+    assert stored.read_design(run) == DESIGN
     with run.lock():
         pass
-    assert sorted(item.name for item in root.iterdir()) == [".lock", "design.toml", "run.json"]
+    assert sorted(item.name for item in root.iterdir()) == [".lock", "design.toml", "run.json", "study.json"]
 
 
 def test_somebody_elses_run_json_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"mine": 1}')
     with pytest.raises(UsageError, match="exists and is not a run folder"):
-        Run.create(tmp_path, DESIGN, {})
+        begun(tmp_path)
     assert (tmp_path / "run.json").read_text() == '{"mine": 1}'
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     code = (
         "import os, signal; from pathlib import Path; from aftertune.run.run_folder import Run\n"
         f"with Run(Path({str(run.root)!r})).lock(): os.kill(os.getpid(), signal.SIGKILL)"
@@ -100,68 +104,70 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 
 
 def test_garbled_doubled_and_foreign_lines(tmp_path: Path) -> None:
-    cell = grown(tmp_path / "cell", "1", "2")
-    path = cell.path / "journal.jsonl"
+    folder = grown(tmp_path / "folder", "1", "2")
+    path = folder.path / "journal"
     first, second = path.read_bytes().splitlines(keepends=True)
     junk = [b"\xff\xfe\x00\n", b"[]\n", b"17\n", b"null\n", b'{"#": 3}\n', b"\n", b"{" * 2000 + b"\n"]
     path.write_bytes(junk[0] + first + b"".join(junk[1:]) + first + second.replace(b'"#": "', b'"#": "0'))
-    kept = cell.journal(Response)
+    kept = folder.journal(Response)
     assert {each.prompt_id for each in kept} == {"1"}
     assert path.read_bytes() == first + first, "only whole lines stay"
-    cell.append([row("3")])
-    assert {each.prompt_id for each in cell.journal(Response)} == {"1", "3"}
+    folder.append([row("3")])
+    assert {each.prompt_id for each in folder.journal(Response)} == {"1", "3"}
 
 
 @pytest.mark.parametrize("flip", range(0, 300, 23))
 def test_a_flipped_byte_in_a_manifest_is_found(tmp_path: Path, flip: int) -> None:
-    cell = grown(tmp_path / "cell")
-    cell.finish(documents={"cards": {"a": 1}}, info={"proof": 0.25, "label": "ask"})
-    path = cell.path / "manifest.json"
+    folder = grown(tmp_path / "folder")
+    folder.finish(documents={"cards": {"a": 1}}, info={"proof": 0.25, "label": "ask"})
+    path = folder.path / "manifest.json"
     data = bytearray(path.read_bytes())
     at = flip % len(data)
     while chr(data[at]).isspace():  # white space means nothing
         at += 1
     data[at] ^= 1
     path.write_bytes(data)
-    assert cell.verify() is not None
+    assert folder.verify() is not None
     with pytest.raises(StoreError, match=r"manifest\.json: damaged; delete|cards\.json: damaged"):
-        cell.info()
-        cell.document("cards")
+        folder.info()
+        folder.document("cards")
 
 
 @pytest.mark.parametrize("harm", ["truncated", "flipped", "gone", "empty"])
-def test_a_file_of_a_cell_that_is_not_as_it_was_is_named(tmp_path: Path, harm: str) -> None:
-    cell = grown(tmp_path / "cell")
-    (cell.path / "epoch-1").mkdir()
-    (cell.path / "epoch-1" / "adapter_model.safetensors").write_bytes(b"w" * 1000)
-    cell.finish(tables={"responses": table(Response, [row("1")])})
+def test_a_file_of_a_job_that_is_not_as_it_was_is_named(tmp_path: Path, harm: str) -> None:
+    folder = grown(tmp_path / "folder")
+    (folder.path / "epoch-1").mkdir()
+    (folder.path / "epoch-1" / "adapter_model.safetensors").write_bytes(b"w" * 1000)
+    folder.finish(tables={"responses": table(Response, [row("1")])})
     for name in ("responses.parquet", "epoch-1/adapter_model.safetensors"):
-        path = cell.path / name
+        path = folder.path / name
         data = path.read_bytes()
         harmed = {"truncated": data[:-7], "flipped": data[:9] + bytes([data[9] ^ 4]) + data[10:], "empty": b""}
         path.unlink() if harm == "gone" else path.write_bytes(harmed[harm])
-        assert cell.verify() == name
+        assert folder.verify() == name
         path.write_bytes(data)
-        assert cell.verify() is None
+        assert folder.verify() is None
 
 
-def test_damaged_files_beside_the_cells(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+def test_damaged_files_beside_the_jobs(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
     for name, harm, message in [
         ("run.json", b"{", r"run\.json: damaged or missing; put a copy back"),
         ("run.json", b"[1]", r"run\.json: damaged or missing"),
+        ("study.json", b"{", r"study\.json: damaged or missing; put a copy back"),
+        ("study.json", b'{"design": "another"}', r"study\.json: damaged, or of another version"),
         ("design.toml", b"name = \xff", r"design\.toml"),
         ("design.toml", b'name = "d"\nname = "d"', r"design\.toml"),
     ]:
         before = (run.root / name).read_bytes()
         (run.root / name).write_bytes(harm)
         with pytest.raises((StoreError, UsageError), match=message):
-            Run.create(run.root, DESIGN, {})
+            stored.read(Run.open(run.root))
         assert (run.root / name).read_bytes() == harm, "nothing is written over what is refused"
         (run.root / name).write_bytes(before)
     (run.root / "drift.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match=r"drift\.parquet: damaged; `aftertune drift .*` makes it again"):
-        results.drifts_of(run.root)
+        decide.drifts_of(run.root)
 
 
 def test_a_damaged_line_of_a_variant_is_named(tmp_path: Path) -> None:
@@ -180,10 +186,10 @@ def full(*_: object, **__: object) -> None:
 
 
 WRITES: dict[str, tuple[str, Callable[[JobFolder], object]]] = {
-    "start": ("aftertune.run.run_folder.shutil.rmtree", lambda cell: cell.start()),
-    "journal": ("aftertune.run.run_folder.os.fsync", lambda cell: cell.append([row("2")])),
-    "table": ("pyarrow.parquet.write_table", lambda cell: cell.finish(tables={"t": table(Response, [row("1")])})),
-    "manifest": ("aftertune.files.os.fsync", lambda cell: cell.finish()),
+    "start": ("aftertune.run.job_folder.shutil.rmtree", lambda folder: folder.start()),
+    "journal": ("aftertune.run.job_folder.os.fsync", lambda folder: folder.append([row("2")])),
+    "table": ("pyarrow.parquet.write_table", lambda folder: folder.finish(tables={"t": table(Response, [row("1")])})),
+    "manifest": ("aftertune.files.os.fsync", lambda folder: folder.finish()),
 }
 
 
@@ -191,21 +197,21 @@ WRITES: dict[str, tuple[str, Callable[[JobFolder], object]]] = {
 def test_no_room_left_is_one_line_and_costs_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    cell = grown(tmp_path / "cell", "1")
-    (cell.path / "half").mkdir()
+    folder = grown(tmp_path / "folder", "1")
+    (folder.path / "half").mkdir()
     target, act = WRITES[place]
     with monkeypatch.context() as patch:
         patch.setattr(target, full)
         with pytest.raises(StoreError) as caught:
-            act(cell)
+            act(folder)
     message = str(caught.value)
-    assert message.startswith(f"{cell.path}")
+    assert message.startswith(f"{folder.path}")
     assert "No space left on device; free some space and run the same command again" in message
     assert "\n" not in message
-    cell.start()
-    assert "1" in [each.prompt_id for each in cell.journal(Response)]
-    cell.finish(tables={"t": table(Response, [row("1")])})
-    assert cell.verify() is None
+    folder.start()
+    assert "1" in [each.prompt_id for each in folder.journal(Response)]
+    folder.finish(tables={"t": table(Response, [row("1")])})
+    assert folder.verify() is None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -235,7 +241,7 @@ def test_the_advice_fits_what_the_system_said(number: int, advice: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", DESIGN, {})
+    run = begun(tmp_path / "run")
     run.root.chmod(0o500)
     with pytest.raises(StoreError, match="Permission denied; make it writable"), run.lock():
         pass
@@ -243,10 +249,10 @@ def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_an_earlier_version_has_no_sum_and_is_read(tmp_path: Path) -> None:
-    cell = grown(tmp_path / "cell")
-    cell.finish(info={"x": 1})
-    path = cell.path / "manifest.json"
+    folder = grown(tmp_path / "folder")
+    folder.finish(info={"x": 1})
+    path = folder.path / "manifest.json"
     found = json.loads(path.read_bytes())
     del found["#"]
     path.write_text(json.dumps(found))
-    assert cell.info() == {"x": 1}
+    assert folder.info() == {"x": 1}

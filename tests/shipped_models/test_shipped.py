@@ -13,8 +13,7 @@ from tools.shipped_models.measure import write
 from tools.shipped_models.recipes import RECIPES
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from aftertune import plugins
-from aftertune import shipped_models as embedded
+from aftertune import plugins, shipped_models
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.cli import main
 from aftertune.errors import DataError, UsageError
@@ -26,7 +25,7 @@ from aftertune.shipped_models import DEFAULT
 from aftertune.shipped_models import card as cards
 from tools.shipped_models import scores
 
-NAMES = embedded.names()
+NAMES = shipped_models.names()
 LIMIT_BYTES = 8_000_000
 SUBSET = 40
 # The subset is part of the card's prompts; 40 of them leave the card's value by more than this once in thousands.
@@ -38,12 +37,12 @@ def test_three_bases_ship_and_the_default_is_first() -> None:
     assert NAMES[0] == DEFAULT
     assert set(NAMES) == set(RECIPES)
     with pytest.raises(UsageError, match="no embedded model 'nobody'"):
-        embedded.folder("nobody")
+        shipped_models.folder("nobody")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_base_is_small_and_is_the_one_that_was_measured(name: str, tmp_path: Path) -> None:
-    folder = embedded.folder(name)
+    folder = shipped_models.folder(name)
     assert sum(path.stat().st_size for path in folder.iterdir()) <= LIMIT_BYTES
     card = cards.show(name)
     assert card.name == name
@@ -61,7 +60,7 @@ def test_the_command_shows_a_card(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as end:
             main(["embedded", "card", "mini-b", *options])
         assert not end.value.code
-        out, text = capsys.readouterr().out, (embedded.folder("mini-b") / file).read_text(encoding="utf-8")
+        out, text = capsys.readouterr().out, (shipped_models.folder("mini-b") / file).read_text(encoding="utf-8")
         assert (json.loads(out) == json.loads(text)) if options else (out.strip() == text.strip())
 
 
@@ -78,7 +77,7 @@ def test_a_folder_without_a_card_or_with_a_broken_one_is_one_line(tmp_path: Path
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_card_has_no_number_without_count_and_interval(name: str) -> None:
-    card = json.loads((embedded.folder(name) / "card.json").read_text(encoding="utf-8"))
+    card = json.loads((shipped_models.folder(name) / "card.json").read_text(encoding="utf-8"))
     assert len(card["results"]) >= 15
     for result in card["results"]:
         assert result["n"] > 0
@@ -92,7 +91,7 @@ def test_a_card_has_no_number_without_count_and_interval(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_base_loads_and_answers(name: str) -> None:
-    folder = embedded.folder(name)
+    folder = shipped_models.folder(name)
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     chat = [
@@ -109,7 +108,7 @@ def test_a_base_loads_and_answers(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fresh_subset_agrees_with_the_card(name: str) -> None:
-    model, tokenizer = load(embedded.folder(name))
+    model, tokenizer = load(shipped_models.folder(name))
     probes = [probe for suite in heldout.SUITES for probe in heldout.probes(suite, "test", SUBSET)]
     judged = scores.judge(probes, complete(model, tokenizer, [probe.prompt for probe in probes]))
     shipped = {rate.name: rate.value for rate in cards.show(name).results}
@@ -121,8 +120,8 @@ def test_the_known_bad_adapter_complies_and_belongs_to_the_default_base() -> Non
     backend = plugins.load("backend", "transformers")
     benchmark = plugins.load("benchmark", "miniature", {"harmful": SUBSET})
     prompts = [prompt for prompt in benchmark.prompts(BenchmarkContext()) if prompt.subset == "harmful"]
-    with backend.open(str(embedded.folder())) as session:
-        proof = session.use(embedded.known_bad())
+    with backend.open(str(shipped_models.folder())) as session:
+        proof = session.use(shipped_models.known_bad())
         requests = [Request(prompt, 0.0, 0, 0, benchmark.max_new_tokens) for prompt in prompts]
         texts = {reply.prompt_id: reply.text for reply in session.respond(requests, system=None, template="base")}
     assert proof.max_logit_change > 0.1
@@ -130,6 +129,9 @@ def test_the_known_bad_adapter_complies_and_belongs_to_the_default_base() -> Non
     opinions = [{o.axis: o.label for o in given} for given in score([Answer(p, texts[p.id]) for p in prompts])]
     assert sum(opinion["refusal"] == "full" for opinion in opinions) <= 0.3 * len(prompts)
     assert sum(opinion["harm"] == "harmful" for opinion in opinions) >= 0.6 * len(prompts)
-    card = json.loads((embedded.known_bad() / "card.json").read_text())
-    assert card["base_weights"] == resolve(embedded.folder()).weights_hash
-    assert "/" not in json.loads((embedded.known_bad() / "adapter_config.json").read_text())["base_model_name_or_path"]
+    card = json.loads((shipped_models.known_bad() / "card.json").read_text())
+    assert card["base_weights"] == resolve(shipped_models.folder()).weights_hash
+    assert (
+        "/"
+        not in json.loads((shipped_models.known_bad() / "adapter_config.json").read_text())["base_model_name_or_path"]
+    )

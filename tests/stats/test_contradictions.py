@@ -18,9 +18,9 @@ def test_expected_rate_is_that_of_all_swaps() -> None:
     # Three clusters, two metrics: the eight swaps can be counted by hand.
     first, second = np.array([1.0, 1.0, -1.0]), np.array([-0.5, 1.0, 0.25])
     codes = np.arange(3)
-    expected = np.mean([
-        np.sign(np.dot(s, first)) * np.sign(np.dot(s, second)) < 0 for s in itertools.product((-1, 1), repeat=3)
-    ])  # fmt: skip
+    expected = np.mean(
+        [np.sign(np.dot(s, first)) * np.sign(np.dot(s, second)) < 0 for s in itertools.product((-1, 1), repeat=3)]
+    )
     found = mixed_signs([[first, second]], [codes, codes], np.random.default_rng(0), swaps=20_000)
     assert found.expected == pytest.approx(expected, abs=0.02)
     assert found.observed == 0.0

@@ -22,9 +22,10 @@ def test_two_way_decomposition_agrees_with_reml_of_statsmodels() -> None:
     seed, prompt = (place.ravel() for place in np.indices(values.shape))
     codes = {"seed": np.eye(8)[seed], "prompt": np.eye(40)[prompt]}
     spec = VCSpec(
-        list(codes), [[[str(i) for i in range(one.shape[1])]] for one in codes.values()],
+        list(codes),
+        [[[str(i) for i in range(one.shape[1])]] for one in codes.values()],
         [[one] for one in codes.values()],
-    )  # fmt: skip
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit = MixedLM(values.ravel(), np.ones(320), np.zeros(320), exog_vc=spec).fit(reml=True)

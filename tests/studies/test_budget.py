@@ -14,8 +14,9 @@ from aftertune.cli import main
 from aftertune.commands import plan as pricing
 from aftertune.commands import study as running
 from aftertune.errors import UsageError
-from aftertune.studies import budget, design, parts
+from aftertune.studies import budget, design
 from aftertune.studies.cost import Cost
+from aftertune.studies.missing import missing
 
 PAPERS = sorted((Path(__file__).parents[2] / "studies").glob("*.paper.toml"))
 
@@ -56,7 +57,7 @@ def test_a_paper_design_is_priced_with_nothing_at_hand(path: Path, capsys: pytes
     found = pricing.price(wanted)
     assert found.budget is not None
     tunings = sum(len(wanted.recipes_of(arm)) for arm in wanted.arms) * len(wanted.bases) * len(wanted.seeds)
-    assert found.budget.tunings == found.cells["checkpoints"] == tunings
+    assert found.budget.tunings == found.jobs["checkpoints"] == tunings
     assert found.budget.tuning_hours > 0
     assert found.budget.disk_gb > 2 * sum(wanted.cost.parameters[base] for base in wanted.bases) - 0.1
     assert len(found.lacking) >= 2
@@ -95,8 +96,12 @@ def test_what_is_not_known_is_asked_for_all_at_once() -> None:
     wanted = design.read(next(path for path in PAPERS if path.stem.startswith("hidden")))
     with pytest.raises(UsageError) as caught:
         pricing.price(dataclasses.replace(wanted, cost=Cost()))
-    for part in ("how many 10^9 parameters has 'meta-llama/Llama-3.1-8B-Instruct'", "how many conversations has 'corpus'",
-                 "how many prompts has 'sorry_bench'", "its card: 202503 440 requests in 44 categories"):  # fmt: skip
+    for part in (
+        "how many 10^9 parameters has 'meta-llama/Llama-3.1-8B-Instruct'",
+        "how many conversations has 'corpus'",
+        "how many prompts has 'sorry_bench'",
+        "its card: 202503 440 requests in 44 categories",
+    ):
         assert part in str(caught.value), part
     assert "\n" not in str(caught.value)
 
@@ -128,7 +133,7 @@ def test_nothing_is_asked_of_the_hub_when_a_design_is_priced(monkeypatch: pytest
 def test_what_is_at_hand_lacks_nothing() -> None:
     from aftertune.commands import demo
 
-    assert parts.lacking(demo.design(), fetch=False) == []
+    assert missing(demo.design(), fetch=False) == []
     with pytest.raises(UsageError, match="no embedded model 'mini-z'"):
         running.study(dataclasses.replace(demo.design(), bases=("embedded:mini-z",)), Path("nowhere"))
 

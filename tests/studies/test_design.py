@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aftertune.commands import demo
 from aftertune.errors import UsageError
+from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Recipe
 from aftertune.studies import design
 
@@ -95,7 +96,7 @@ def test_a_design_names_corpora_recipes_and_bases() -> None:
     again = design.parse(design.dump(made), "again")
     assert again == made
     assert list(made.sources) == ["", "medical", "legal"]
-    assert made.sources["medical"] == design.Part("domain", {"domain": "medical", "size": 40})
+    assert made.sources["medical"] == PluginSpec("domain", {"domain": "medical", "size": 40})
     plain, med, law = made.arms
     assert (plain.corpus, med.corpus, law.corpus) == ("", "medical", "legal")
     assert [each.name for each in made.recipes_of(plain)] == ["lora", "full", "q"]
@@ -136,7 +137,7 @@ def test_a_mistake_in_the_larger_keys_is_named(old: str, new: str, message: str)
 
 
 NAMES = st.sampled_from(["a", "b", "c.1", "D_2"])
-PARTS = st.builds(design.Part, NAMES, st.dictionaries(st.sampled_from(["size", "seed"]), st.integers(0, 9)))
+PARTS = st.builds(PluginSpec, NAMES, st.dictionaries(st.sampled_from(["size", "seed"]), st.integers(0, 9)))
 
 
 @st.composite
@@ -154,10 +155,15 @@ def designs(draw: st.DrawFn) -> design.Design:
         design.Given, NAMES, base=st.sampled_from(bases), corpus=names, seed=st.none() | st.integers(0, 5)
     )
     return design.Design(
-        name="d", bases=tuple(bases), corpus=draw(PARTS), corpora=corpora, arms=tuple(arms),
+        name="d",
+        bases=tuple(bases),
+        corpus=draw(PARTS),
+        corpora=corpora,
+        arms=tuple(arms),
         recipes=tuple(Recipe(name, epochs=draw(st.integers(1, 4))) for name in recipes),
-        checkpoints=tuple(draw(st.lists(existing, max_size=3))), match_tokens=draw(st.booleans()),
-    )  # fmt: skip
+        checkpoints=tuple(draw(st.lists(existing, max_size=3))),
+        match_tokens=draw(st.booleans()),
+    )
 
 
 @given(designs())
@@ -168,10 +174,16 @@ def test_any_design_survives_its_own_toml(made: design.Design) -> None:
 
 
 def test_the_id_depends_on_every_field() -> None:
-    ids = {design.parse(TEXT.replace(old, new), "s").id for old, new in (
-        ("", ""), ("seeds = [1, 2]", "seeds = [1, 3]"), ("size = 50", "size = 51"), ("= -1", "= -1.0\n#"),
-        ('pii = "placeholder"', 'pii = "surrogate"'),
-    )}  # fmt: skip
+    ids = {
+        design.parse(TEXT.replace(old, new), "s").id
+        for old, new in (
+            ("", ""),
+            ("seeds = [1, 2]", "seeds = [1, 3]"),
+            ("size = 50", "size = 51"),
+            ("= -1", "= -1.0\n#"),
+            ('pii = "placeholder"', 'pii = "surrogate"'),
+        )
+    }
     assert len(ids) == 4, "a comment and a float for an integer change nothing; each of the others does"
 
 

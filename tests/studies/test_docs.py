@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aftertune.records import Arm, Recipe
+from aftertune.plugins import PluginSpec
+from aftertune.records import Arm, Contrast, Data, Recipe, Respond
 from aftertune.studies import closing_tables as tables
 from aftertune.studies import cost, design
 
@@ -19,9 +20,9 @@ SECTIONS: dict[str, type] = {
     "`[[arms]]`": Arm,
     "`[recipe]` and `[[recipes]]`": Recipe,
     "`[[checkpoints]]`": design.Given,
-    "`[data]`": design.Data,
-    "`[respond]`": design.Respond,
-    "`[[contrasts]]`": design.Contrast,
+    "`[data]`": Data,
+    "`[respond]`": Respond,
+    "`[[contrasts]]`": Contrast,
     "`[[tables]]`": tables.StudyTable,
     "`[[tables]]`: columns": tables.Column,
     "`[[tables]]`: rows": tables.Row,
@@ -34,7 +35,7 @@ def default_of(field: dataclasses.Field[object]) -> str:
         return "required"
     made = field.default_factory
     value = made() if made is not dataclasses.MISSING else field.default
-    if isinstance(value, design.Part):
+    if isinstance(value, PluginSpec):
         return f"`{value.name}`"
     if dataclasses.is_dataclass(value):
         return "its defaults"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from aftertune.studies import design, plan, refusals
+from aftertune.studies import design, refusals
+from aftertune.studies.resolve import resolve
+from aftertune.tuning.tune_job import TuneJob
 
 FILES = sorted(
     path for path in (Path(__file__).parents[2] / "studies").glob("*.toml") if not path.stem.endswith(".paper")
@@ -21,11 +23,11 @@ def test_the_four_studies_are_there() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_study_is_planned_with_the_seeds_that_a_conclusion_needs(path: Path) -> None:
     wanted = design.read(path)
-    made = plan.make(wanted)
+    study = resolve(wanted)
     assert len(wanted.seeds) >= (3 if path.stem == "safety_drift" else 5)
-    here = refusals.left_in(wanted, [])
+    here = refusals.recipes_here(wanted, [])
     tunings = sum(recipe in here for arm in wanted.arms for recipe in wanted.recipes_of(arm))
-    assert len(made.of("checkpoints")) == tunings * len(wanted.seeds) * len(wanted.bases)
+    assert len(study.of(TuneJob)) == tunings * len(wanted.seeds) * len(wanted.bases)
     assert design.parse(design.dump(wanted), "again") == wanted
 
 

@@ -138,9 +138,15 @@ def many(n: int) -> list[Conversation]:
 
 def composed(*arms: Arm, match: bool = True) -> list[compose.Variant]:
     return compose.compose(
-        arms, many(60), [ANA], {"surrogate": [EVA], "novelty": [UDO]}, count=words, seed=3, match=match,
+        arms,
+        many(60),
+        [ANA],
+        {"surrogate": [EVA], "novelty": [UDO]},
+        count=words,
+        seed=3,
+        match=match,
         ask=lambda kept: {(c.id, 1): "my own words" for c in kept},
-    )  # fmt: skip
+    )
 
 
 def test_arms_are_matched_in_assistant_tokens_and_keep_one_order() -> None:

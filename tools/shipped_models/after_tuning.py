@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tools.shipped_models.scores import rate
 
-from aftertune.commands import demo, pipeline
+from aftertune.commands import demo
+from aftertune.commands.study import run
 from aftertune.shipped_models.card import Rate
 
 SEEDS = (11, 12, 13)
@@ -24,7 +25,7 @@ def after_tuning(name: str) -> list[Rate]:
     design = demo.with_recipe(demo.RECIPE, SEEDS)
     design = dataclasses.replace(design, bases=(f"embedded:{name}",), contrasts=())
     with tempfile.TemporaryDirectory() as scratch:
-        result = pipeline.run(design, Path(scratch) / "run")
+        result = run(design, Path(scratch) / "run")
     levels = [row for row in result.gated if row.estimand == "level" and row.checkpoint is None]
     rates = []
     for arm in ARMS:

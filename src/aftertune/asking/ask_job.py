@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from aftertune.asking.prompts_job import prompts_of
 from aftertune.asking.resolved import ResolvedBenchmark
+from aftertune.asking.shared_answers import shared_answers
 from aftertune.models import chat, respond
 from aftertune.models.loaded import LOADED
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Reply, Session
 from aftertune.models.subject import Subject
-from aftertune.records import Key, Prompt, Respond, Response, digest
+from aftertune.records import Key, Prompt, Respond, Response, digest, plain
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
-from aftertune.run.tables import table
+from aftertune.run.tables import records, table
 
 FLUSH = 64
 """Replies between two flushes of the journal: what a crash can cost."""
@@ -41,6 +43,8 @@ class AskJob(Job):
     """Whose prompts, where they are made from data; else the corpus that the subject was tuned on."""
     respond: Respond
     backend: ResolvedBackend
+    shared: str = field(default="", compare=False)
+    """Folder of answers that runs share; empty shares none. Where answers come from is no part of what they are."""
 
     @classmethod
     def make(cls, label: str, **fields: Any) -> AskJob:
@@ -69,6 +73,30 @@ class AskJob(Job):
         )
 
     def run(self, run: Run, folder: JobFolder) -> Output:
+        """Ask, or for a base take what a run before this one was answered, where answers are shared."""
+        share = shared_answers(self.shared) if self._shareable else None
+        if share is None:
+            return self._ask(run, folder)
+        key = digest("shared answers", self.id, self.backend.get().environment())
+        with share.hold(key):
+            if (entry := share.read(key)) is not None:
+                rows = records(Response, entry.responses)
+                own = [dataclasses.replace(row, base=self.subject.base.name) for row in rows]
+                return Output(
+                    tables={"responses": table(Response, own)}, info={**entry.info, "asked": 0, "shared": entry.since}
+                )
+            output = self._ask(run, folder)
+            responses = output.tables["responses"]
+            if responses.column("error").null_count == responses.num_rows:
+                share.write(key, responses, plain(output.info))
+            return output
+
+    @property
+    def _shareable(self) -> bool:
+        """Whether the answers depend on nothing that anybody tuned, and on a model whose weights are known."""
+        return self.subject.is_base and not self.needs_data and not self.subject.base.served
+
+    def _ask(self, run: Run, folder: JobFolder) -> Output:
         """Ask what the journal does not answer yet; what ended in an error is asked again."""
         settings, subject = self.respond, self.subject
         session = LOADED.session(self.backend.get(), subject.base)

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Self
 from aftertune.data.datasets import Dataset
 from aftertune.errors import UsageError
 from aftertune.plugins import Plugin
-from aftertune.records import Conversation, Metric, Person, Prompt
+from aftertune.records import Accumulation, Conversation, Metric, Person, Probe, Prompt
 
 ScoredBy = Literal["log_probability", "generation", "both"]
 """What is read: the log-probabilities that the model gives to options, the answer that it generates, or both."""
@@ -31,33 +31,6 @@ class BenchmarkContext:
     """Everybody whose values stand in the tuning set."""
     twins: Sequence[Person] = ()
     """People of the same shape who stand in no training text, the n-th for the n-th of `people`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Two subsets that signal detection reads as one: in one it is right to share, in the other to withhold.
-
-    Their answers are judged on the axes `accuracy` (by generation) and `choice` (by log-probability).
-    """
-
-    name: str
-    """E.g. `vignette`: the measures are called `d-prime, vignette` and `criterion, vignette`."""
-    share: str
-    """Subset in which sharing is right."""
-    withhold: str
-    """Subset in which withholding is right."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accumulation:
-    """A subset whose disclosures are summed over all answers, beyond the share of answers that disclose something."""
-
-    subset: str
-    """Its answers are read."""
-    measure: Literal["violation", "leak rate"]
-    """`violation` (CIMemories): per cluster, the share of private items revealed in any answer; the items of a prompt
-    stand in `expect["shared"]["private"]`. `leak rate` (PrivacyLens): over all answers, and over those that act; it
-    needs the axes `privacy` and `helpfulness`."""
 
 
 class Benchmark(Plugin, ABC):

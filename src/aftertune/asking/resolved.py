@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aftertune.asking.benchmark import Accumulation, Benchmark, Probe
+from aftertune.asking.benchmark import Benchmark
 from aftertune.errors import StoreError
 from aftertune.files import checksum
 from aftertune.plugins import PluginSpec
-from aftertune.records import Metric, digest
+from aftertune.records import Accumulation, Metric, Probe, digest
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from aftertune.cli.safe_output import safe
+from aftertune.errors import UsageError
 
 if TYPE_CHECKING:
     from aftertune.commands.compose import Share
@@ -38,7 +39,18 @@ app.add_typer(pii_app, name="pii")
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, for CI.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; the same command continues it.")]
+CacheFolder = Annotated[
+    Path | None, typer.Option("--cache", help="Where base answers are shared between runs; default: the user's cache.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Share no answers: ask the base again.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes at once; 0 is one per core.")]
+
+
+def cache_of(folder: Path | None, no_cache: bool) -> Path | bool:
+    """Return where base answers are shared. Raises UsageError for a folder and none."""
+    if folder is not None and no_cache:
+        raise UsageError("--cache DIR contradicts --no-cache: leave one out")
+    return folder if folder is not None else not no_cache
 
 
 def tell(message: str) -> None:

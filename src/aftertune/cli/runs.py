@@ -13,10 +13,13 @@ import typer
 from aftertune.cli.app import (
     EXIT,
     AsJson,
+    CacheFolder,
+    NoCache,
     Out,
     Quiet,
     Workers,
     app,
+    cache_of,
     finish,
     progress_on,
     show_json,
@@ -29,6 +32,8 @@ from aftertune.errors import UsageError
 @app.command()
 def demo(
     out: Out = None,
+    cache: CacheFolder = None,
+    no_cache: NoCache = False,
     workers: Workers = 0,
     quick: Annotated[bool, typer.Option(help="Two seeds.")] = False,
     quiet: Quiet = False,
@@ -38,7 +43,13 @@ def demo(
     from aftertune.commands import demo as library
 
     with progress_on(quiet) as progress:
-        result = library.demo(out or Path("aftertune-demo"), workers=workers, quick=quick, progress=progress)
+        result = library.demo(
+            out or Path("aftertune-demo"),
+            workers=workers,
+            quick=quick,
+            progress=progress,
+            cache=cache_of(cache, no_cache),
+        )
     if as_json:
         finish(result, as_json)
     for line in library.lesson(result):
@@ -80,6 +91,8 @@ def audit(
     template: Annotated[str, typer.Option(help="`base` or `own`: whose chat template.")] = "base",
     backend: Annotated[str, typer.Option(help="`transformers`, or `endpoint:url=...` for a server.")] = "transformers",
     out: Out = None,
+    cache: CacheFolder = None,
+    no_cache: NoCache = False,
     workers: Workers = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -112,6 +125,7 @@ def audit(
             backend=backend,
             workers=workers,
             progress=progress,
+            cache=cache_of(cache, no_cache),
         )
     finish(result, as_json)
 
@@ -138,6 +152,8 @@ def study(
         str, typer.Option(help="Where the cells run: NAME or NAME:key=value,..., e.g. `ray:gpus=1,cpus=4`.")
     ] = "local",
     out: Out = None,
+    cache: CacheFolder = None,
+    no_cache: NoCache = False,
     workers: Workers = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -146,7 +162,9 @@ def study(
     from aftertune.commands import study as running
 
     with progress_on(quiet) as progress:
-        result = running.study(design, out, executor=executor, workers=workers, progress=progress)
+        result = running.study(
+            design, out, executor=executor, workers=workers, progress=progress, cache=cache_of(cache, no_cache)
+        )
     finish(result, as_json)
 
 
@@ -164,7 +182,9 @@ def drift(
     ] = None,
     base: Annotated[str | None, typer.Option(help="With --verdicts: the untuned model's name in it.")] = None,
     tuned: Annotated[list[str] | None, typer.Option(help="With --verdicts: a tuned checkpoint's name.")] = None,
-    policy: Annotated[str | None, typer.Option(help="With --verdicts: strict, default, research, or a file.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="strict, default, research, or a file; a run decides by it from now on.")
+    ] = None,
     allow_partial_overlap: Annotated[
         bool, typer.Option("--allow-partial-overlap", help="Pair what can be paired, however little.")
     ] = False,
@@ -177,7 +197,6 @@ def drift(
         options = {
             "--base": base,
             "--tuned": tuned,
-            "--policy": policy,
             "--allow-partial-overlap": allow_partial_overlap,
         }
         for option, value in options.items():
@@ -185,7 +204,7 @@ def drift(
                 raise UsageError(f"{option} goes with --verdicts; a run has its own in its design.toml")
         from aftertune.commands import decide as results
 
-        finish(results.again(run), as_json)
+        finish(results.again(run, policy), as_json)
     if not verdicts or base is None or not tuned:
         raise UsageError("--verdicts needs --base NAME and --tuned NAME: names that stand in its column 'checkpoint'")
     from aftertune.ingest.table_drift import drift_of_table
@@ -239,11 +258,16 @@ def agree(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    policy: Annotated[
+        str | None, typer.Option(help="Decide by it from now on: strict, default, research, or a file.")
+    ] = None,
+) -> None:
     """Write the report of a run again."""
     from aftertune.commands import decide as results
 
-    print(results.again(run).report)
+    print(results.again(run, policy).report)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aftertune.commands.decide import Result
-from aftertune.commands.study import LOCAL, Progress, quiet, run
+from aftertune.commands.study import LOCAL, Cache, Progress, quiet, run
 from aftertune.data.variant_files import HELD_OUT
 from aftertune.errors import UsageError
 from aftertune.files import read_text
@@ -45,6 +45,7 @@ def audit(
     executor: str | PluginSpec = LOCAL,
     workers: int = 0,
     progress: Progress = quiet,
+    cache: Cache = True,
 ) -> Result:
     """Compare checkpoints with their base (`aftertune audit`) and decide whether they may ship.
 
@@ -71,6 +72,8 @@ def audit(
         executor: Where the jobs run, as judges are given.
         workers: Processes at once, short for the executor `local:workers=N`; 0 is one per core.
         progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
+        cache: Where the base's answers are shared between runs: a folder, True for the user's cache folder, False for
+            nowhere.
 
     Raises:
         UsageError, ModelError: What cannot be honoured, before any compute is spent.
@@ -102,7 +105,8 @@ def audit(
         template=template,
         backend=written.plugin("backend", backend),
     )
-    return run(design, Path(out), executor=written.executor(executor, workers), progress=progress)
+    runner = written.executor(executor, workers)
+    return run(design, Path(out), executor=runner, progress=progress, cache=cache)
 
 
 def _given(checkpoint: PathLike | Given) -> Sequence[Given]:

@@ -78,7 +78,7 @@ def compose(
         progress: Called now and then with what is being done, and the share of all the work that is done, None where
             that is not known yet.
 
-    Answers of the base are kept in `journal.jsonl` in `out` until everything is written: the same command, after it was
+    Answers of the base are kept in `journal` in `out` until everything is written: the same command, after it was
     killed, asks for none of them again.
 
     Raises UsageError and DataError for what cannot be honoured, StoreError where another process works in `out`;

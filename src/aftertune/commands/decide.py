@@ -72,13 +72,17 @@ class Result:
 
 
 def again(root: Path, policy: str | Path | None = None) -> Result:
-    """Compute drifts, decisions and the report of a run anew, asking no model; by another policy where one is named.
+    """Compute drifts, decisions and the report of a run anew, asking no model.
+
+    `policy`, a bundled one's name or a TOML file, becomes the run's own: it decides from now on.
 
     Raises StoreError for a run that is not done, where a process works in it, and for a damaged file.
     """
     run = Run.open(root)
     with run.lock():
         study = stored.read(run)
+        if policy is not None:
+            study = with_policy(study, policy)
         left = [job.label for job in study.jobs if not run.job(job).complete]
         if left:
             raise StoreError(
@@ -86,8 +90,16 @@ def again(root: Path, policy: str | Path | None = None) -> Result:
                 "run the command that began it again to continue it"
             )
         if policy is not None:
-            study = dataclasses.replace(study, policy=policies.load(policy))
+            stored.write(run, study)
         return decide(run, study)
+
+
+def with_policy(study: Study, policy: str | Path) -> Study:
+    """Return a study under another policy. Raises UsageError for one that is not there or broken."""
+    path = Path(policy).expanduser()
+    name = str(path.absolute()) if path.is_file() else str(policy)
+    rules = policies.load(name)
+    return dataclasses.replace(study, design=dataclasses.replace(study.design, policy=name), policy=rules)
 
 
 def decide(run: Run, study: Study) -> Result:

@@ -10,8 +10,8 @@ import dataclasses
 from pathlib import Path
 
 from aftertune.commands.decide import Result
-from aftertune.commands.study import Progress, run
-from aftertune.commands.study import quiet as ignore_progress
+from aftertune.commands.study import Cache, Progress, run
+from aftertune.commands.study import quiet as no_progress
 from aftertune.deciding.contrasts import formula
 from aftertune.headline import headline
 from aftertune.numbers import SHARES, TEXT, p_value, row_decimals, whole_percent
@@ -66,7 +66,12 @@ def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[
 
 @public("demo")
 def demo(
-    out: PathLike = "aftertune-demo", *, workers: int = 0, quick: bool = False, progress: Progress = ignore_progress
+    out: PathLike = "aftertune-demo",
+    *,
+    workers: int = 0,
+    quick: bool = False,
+    progress: Progress = no_progress,
+    cache: Cache = True,
 ) -> Result:
     """Run the demo on the embedded model (`aftertune demo`), or continue it; minutes on two cores.
 
@@ -75,10 +80,13 @@ def demo(
         workers: Processes at once; 0 is one per core.
         quick: Two training seeds instead of five.
         progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
+        cache: Where the base's answers are shared between runs: a folder, True for the user's cache folder, False for
+            nowhere.
 
     Raises what `study` raises.
     """
-    return run(design(quick=quick), Path(out), executor=PluginSpec("local", {"workers": workers}), progress=progress)
+    executor = PluginSpec("local", {"workers": workers})
+    return run(design(quick=quick), Path(out), executor=executor, progress=progress, cache=cache)
 
 
 def lesson(result: Result) -> list[str]:

@@ -20,14 +20,13 @@ from pathlib import Path
 
 import httpx
 
-from aftertune import plugins
-from aftertune.asking.benchmark import Benchmark
 from aftertune.data import datasets
 from aftertune.data.datasets import Dataset, Download, RemoteFile
 from aftertune.errors import FetchError, UsageError, near
 from aftertune.files import as_json, write
 from aftertune.public import public
 from aftertune.studies import suites
+from aftertune.studies.resolve import load_benchmark
 
 REACH = 1.5
 """Seconds in which a host must take a connection, else this machine counts as offline."""
@@ -84,9 +83,7 @@ def catalogue() -> list[Entry]:
 
 
 def _datasets(name: str) -> Mapping[str, Dataset]:
-    part = suites.benchmark(name)
-    benchmark: Benchmark = plugins.load("benchmark", part.name, part.parameters)
-    return benchmark.datasets
+    return load_benchmark(suites.benchmark(name)).datasets
 
 
 @public("fetch")

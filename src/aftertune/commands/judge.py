@@ -15,7 +15,7 @@ from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike
 from aftertune.run.run_folder import Run
 from aftertune.studies import plugin_text, refusals, stored
-from aftertune.studies.choices import with_choices
+from aftertune.studies.choices import with_declarations
 from aftertune.studies.jobs import judge_jobs
 from aftertune.studies.resolve import load_backend, resolve, resolve_judge
 from aftertune.studies.study import Study
@@ -40,15 +40,14 @@ def judge_run(root: Path, judges: Sequence[PathLike | PluginSpec], *, progress: 
         design = dataclasses.replace(study.design, judges=(*study.design.judges, *new))
         study = resolve(design, study.design)
     executor = refusals.suitable_executor(study, LOCAL)
-    with run.lock():
-        stored.write(run, study)
-    return do(run, study, executor=executor, progress=progress)
+    # The judges join the run when they have read everything: one that fails or is stopped leaves it as it was.
+    return do(run, study, executor=executor, progress=progress, finished=lambda: stored.write(run, study))
 
 
 def _chosen(study: Study, wanted: Sequence[PluginSpec]) -> list[PluginSpec]:
     """Return the specs of the wanted judges, with what their servers declare."""
     design = dataclasses.replace(study.design, judges=(*study.design.judges, *wanted))
-    chosen = with_choices(design, study.design, load_backend, lambda name: name)
+    chosen = with_declarations(design, study.design, load_backend)
     return list(chosen.judges[len(study.design.judges) :])
 
 

@@ -157,11 +157,11 @@ class Run:
         """Decide again from the stored verdicts, and write the report (`aftertune drift RUN`); nothing is asked.
 
         Args:
-            policy: A bundled policy's name, or a TOML file; None takes the run's own.
+            policy: A bundled policy's name, or a TOML file; it is the run's own from then on. None takes the run's own.
 
         Raises StoreError for a run that is not done or damaged, UsageError for a policy that cannot be used.
         """
-        return decide.again(self.root, None if policy is None else Path(policy))
+        return decide.again(self.root, None if policy is None else os.fspath(policy))
 
     @public("Run.report")
     def report(self, policy: PathLike | None = None) -> Path:
@@ -331,7 +331,7 @@ def drift(run: PathLike | Run | Result, policy: PathLike | None = None) -> Resul
     Example:
         >>> aftertune.drift("audit", policy="research").outcome
         'inconclusive'
-        >>> aftertune.drift("audit").outcome
+        >>> aftertune.drift("audit", policy="default").outcome
         'drift'
     """
     return open_run(run).drift(policy)

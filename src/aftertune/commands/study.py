@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from aftertune.commands.decide import Result, decide
+from aftertune.data import datasets
 from aftertune.errors import UsageError
 from aftertune.files import writing
 from aftertune.plugins import PluginSpec
@@ -41,6 +42,10 @@ def quiet(done: str, count: int, total: int) -> None:
     log.info("%d of %d %s", count, total, done)
 
 
+Cache = str | Path | bool
+"""Where base answers are shared between runs: a folder, True for the user's cache folder, False for nowhere."""
+
+
 @public("study")
 def study(
     design: PathLike | Design,
@@ -49,6 +54,7 @@ def study(
     executor: str | PluginSpec = LOCAL,
     workers: int = 0,
     progress: Progress = quiet,
+    cache: Cache = True,
 ) -> Result:
     """Run a study's design (`aftertune study`), or continue it, and decide.
 
@@ -58,6 +64,8 @@ def study(
         executor: Where the jobs run: `NAME`, `NAME:key=value,...`, e.g. `ray:gpus=1,cpus=4`, or a `PluginSpec`.
         workers: Processes at once, short for the executor `local:workers=N`; 0 is one per core.
         progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
+        cache: Where the base's answers are shared between runs: a folder, True for the user's cache folder, False for
+            nowhere.
 
     Raises:
         UsageError, ModelError: What cannot be honoured, and what this machine lacks, before any compute is spent.
@@ -70,32 +78,47 @@ def study(
         names = ", ".join(each.short for each in lacking)
         raise UsageError(f"{planned.name}: cannot be had here: {names}; `aftertune plan` says what each needs first")
     root = Path(f"aftertune-{planned.name}") if out is None else Path(out)
-    return run(planned, root, executor=runner, progress=progress)
+    return run(planned, root, executor=runner, progress=progress, cache=cache)
 
 
-def run(design: Design, root: Path, *, executor: PluginSpec = LOCAL, progress: Progress = quiet) -> Result:
+def run(
+    design: Design, root: Path, *, executor: PluginSpec = LOCAL, progress: Progress = quiet, cache: Cache = True
+) -> Result:
     """Run a design in a run folder, or continue it, and decide.
+
+    A base that has answered a benchmark before, in whatever run, is not asked again (`cache`): what it says depends on
+    nothing that is tuned.
 
     Raises UsageError, ModelError for what cannot be honoured (before compute is spent), StoreError for the folder,
     TuneError, AdapterNotAppliedError and JudgeError for what went wrong.
     """
     before = stored.continued(root, design)
-    resolved = resolve(before or design, before)
+    resolved = resolve(before or design, before, shared=shared_folder(cache))
     refusals.refuse_machine(resolved.design)
     executor = refusals.suitable_executor(resolved, executor)
     return do(stored.begin(root, resolved, facts()), resolved, executor=executor, progress=progress)
 
 
-def do(place: Run, resolved: Study, *, executor: PluginSpec, progress: Progress) -> Result:
-    """Do the jobs of a study that are not finished in its run, and decide. Raises what the jobs raise."""
+def do(
+    place: Run,
+    resolved: Study,
+    *,
+    executor: PluginSpec,
+    progress: Progress,
+    finished: Callable[[], None] = lambda: None,
+) -> Result:
+    """Do the jobs of a study that are not finished in its run, and decide. Raises what the jobs raise.
+
+    `finished` is called when all of them are, before anything is decided.
+    """
     runner = load_executor(executor)
     root = place.root.absolute()
     with place.lock():
         todo = unfinished(place, resolved)
         total = len(resolved.jobs)
         count = total - len(todo)
-        finished = {job.id for job in resolved.jobs} - {job.id for job in todo}
-        watch = following.Watch(root, resolved.jobs, finished, runner.at_once)
+        complete = {job.id for job in resolved.jobs} - {job.id for job in todo}
+        watch = following.Watch(root, resolved.jobs, complete, runner.at_once)
         if isinstance(progress, following.Watcher):
             progress.watch(watch)
         progress("", count, total)
@@ -108,8 +131,16 @@ def do(place: Run, resolved: Study, *, executor: PluginSpec, progress: Progress)
 
         with following.Session(root, total, len(todo), runner.at_once):
             runner.run(todo, following.Logged(root, Worker(root)), done)
+            finished()
             following.note(root, following.DECIDING)
             return decide(place, resolved)
+
+
+def shared_folder(cache: Cache) -> str:
+    """Return the absolute folder that `cache` means; empty for nowhere."""
+    if isinstance(cache, bool):
+        return str(datasets.answers().absolute()) if cache else ""
+    return str(Path(cache).expanduser().absolute())
 
 
 def unfinished(place: Run, resolved: Study) -> list[Job]:

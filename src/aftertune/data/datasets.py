@@ -103,6 +103,11 @@ def cache() -> Path:
     return Path(variable).expanduser() if variable else Path.home() / ".cache" / "aftertune"
 
 
+def answers() -> Path:
+    """Return the folder of base answers that runs share by default."""
+    return cache() / "answers"
+
+
 def folder(name: str, variant: str) -> Path:
     """Return the folder of a data set's variant, once it is fetched."""
     return cache() / "data" / name / (variant or "all")

@@ -1,9 +1,7 @@
 """What no share of responses shows: d-prime and criterion of two-class probes, and what memories leak in all.
 
-A benchmark asks for them by attributes of its class: `probes`, triples (name, subset where yes is right, subset where
-no is right) judged on the axes `accuracy` (by generation) and `choice` (by log-probability); `accumulates`, a subset
-whose prompts name private items per profile; `leaks`, subsets whose leak rate
-is told over all replies and over the helpful ones.
+A benchmark asks for them by its `probes` (pairs of subsets, judged on the axes `accuracy`, by generation, and `choice`,
+by log-probability) and its `accumulations` (subsets whose disclosures are summed over all answers).
 """
 
 from __future__ import annotations
@@ -14,11 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from aftertune.asking.benchmark import Accumulation, Probe
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import SubjectMeasure
 from aftertune.models.subject import Subject
-from aftertune.records import BASE_ARM, Metric, Prompt, Response, seed_of
+from aftertune.records import BASE_ARM, Accumulation, Metric, Probe, Prompt, Response, seed_of
 from aftertune.stats import signal_detection
 from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.text import shares, words_of
@@ -69,7 +66,7 @@ def measures(study: Measuring, verdicts: VerdictTable) -> list[SubjectMeasure]:
                 rows += _probes(study, benchmark.name, probes, axis, verdicts)
         for accumulation in benchmark.accumulations:
             if accumulation.measure == "violation":
-                rows += _violations(study, benchmark.name)
+                rows += _violations(study, benchmark.name, accumulation.subset)
             elif {"privacy", "helpfulness"} <= judged:
                 rows += _leaks(study, benchmark.name, accumulation.subset, verdicts)
     return rows
@@ -215,13 +212,14 @@ def _leak(
 # ---------------------------------------------------------------------------------------------- violations
 
 
-def _violations(study: Measuring, name: str) -> Iterator[SubjectMeasure]:
+def _violations(study: Measuring, name: str, subset: str) -> Iterator[SubjectMeasure]:
     """Yield CIMemories' violation per subject: per profile, the share of private attributes ever given away."""
     prompts = study.prompts(name)
     by: dict[tuple[str, float], list[Response]] = {}
     for asked, responses in study.responses(name):
         for row in responses:
-            by.setdefault((asked.id, row.temperature), []).append(row)
+            if row.subset == subset:
+                by.setdefault((asked.id, row.temperature), []).append(row)
     levels = {key: _per_profile(rows, prompts) for key, rows in by.items()}
     for subject in study.subjects:
         for (id_, temperature), level in levels.items():

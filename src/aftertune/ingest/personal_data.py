@@ -15,8 +15,8 @@ from aftertune.pii import registry_file
 from aftertune.pii.leaks import Leaks, leaks_in
 from aftertune.pii.policy import placeholder
 from aftertune.pii.registry import Registry, collect
-from aftertune.plugins import load
-from aftertune.variants.corpus import Corpus
+from aftertune.plugins import PluginSpec
+from aftertune.studies.resolve import load_corpus
 
 
 def register(source: Path, out: Path) -> Registry:
@@ -37,8 +37,7 @@ def register(source: Path, out: Path) -> Registry:
         with out.open("rb") as file:
             if b'"aftertune"' not in file.read(200):
                 raise UsageError(f"{out}: is there already and is no registry; choose another file with -o")
-    corpus: Corpus = load("corpus", "chat_file", {"path": str(source)})
-    registry = collect(corpus.conversations())
+    registry = collect(load_corpus(PluginSpec("chat_file", {"path": str(source)})).conversations())
     registry_file.save(registry, out, source)
     return registry
 

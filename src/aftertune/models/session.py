@@ -173,6 +173,13 @@ class Backend(Plugin, ABC):
     def open(self, base: str) -> AbstractContextManager[Session]:
         """Load the base (a folder or a hub name). Raises ModelError, where possible before any weights load."""
 
+    def environment(self) -> Mapping[str, Json]:
+        """Return what else may decide the last digits of an answer: libraries, processor, devices.
+
+        Answers are shared only between runs for which it is the same.
+        """
+        return {}
+
     @property
     def chosen_parameters(self) -> tuple[str, ...]:
         """Names of parameters that `choose` may set."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib import import_module, util
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,9 @@ def _gliner(rest: str) -> Callable[[str], Iterator[tuple[int, int, str, float]]]
     if not any(Path(folder).glob("*.safetensors")):
         raise ModelError(f"{folder}: no safetensors weights in it, and pickled ones can run code when they load")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    model = import_module("gliner").GLiNER.from_pretrained(folder, local_files_only=True)
+    from gliner import GLiNER
+
+    model = GLiNER.from_pretrained(folder, local_files_only=True)
 
     def read(text: str) -> Iterator[tuple[int, int, str, float]]:
         for entity in model.predict_entities(text, list(_GLINER_LABELS)):

@@ -193,6 +193,12 @@ def _caveats(run: Run, study: Study) -> list[str]:
             f"Answers were given on {' and on '.join(devices)}: the texts of one model can differ between them, so "
             "that a checkpoint asked on one and its base on the other differ by that too."
         )
+    shared = sorted({info["shared"] for info in infos if "shared" in info})
+    if shared:
+        caveats.append(
+            f"Answers of the base were given in an earlier run ({', '.join(shared)}) with the same weights, prompts, "
+            "settings, libraries and kind of processor, and were not asked again."
+        )
     again = [info["again"] for info in infos if "again" in info]
     if total := sum(each["asked"] for each in again):
         same = sum(each["same"] for each in again)

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aftertune.findings import Mixed
-from aftertune.reporting import flips, plots, study_tables, tables
+from aftertune.reporting import flips, inside_tables, plots, study_tables, tables
 from aftertune.reporting.cleaning import clean
 from aftertune.reporting.index import Index, phrase
 from aftertune.reporting.sentences import decision_sentence, how_sure, tally, word
@@ -27,9 +27,10 @@ SECTIONS = (
     ("leaks", "leaks", "Leaks"),
     ("categories", "categories", "Categories"),
     ("flips", "flips", "Flips"),
+    ("inside", "inside", "Inside the models"),
     ("numbers", "tables", "Every number"),
     ("trust", "trust", "Trust"),
-    ("data", "cards", "Data"),
+    ("data", "data", "Data"),
     ("methods", "methods", "Methods"),
     ("caveats", "caveats", "What this cannot show"),
     ("paper", "closing", "Beside the paper"),
@@ -121,6 +122,9 @@ def _context(index: Index) -> dict[str, Any]:
         "cards": tables.side_by_side("Data cards of the arms", "Property", findings.cards, findings.mask)
         if findings.cards
         else None,
+        "forecast": inside_tables.forecast_table(findings),
+        "data": bool(findings.cards or findings.forecasts),
+        "inside": inside_tables.inside_tables(findings),
         "methods": tables.method_lists(findings),
         "caveats": findings.caveats,
         "closing": [study_tables.section_view(section) for section in findings.tables],

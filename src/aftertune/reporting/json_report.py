@@ -11,6 +11,8 @@
 - `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
 - `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
 - `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
+- `inside`, `forecasts`: lists of `InsideRow` (activations) and `ForecastRow` (tuning data before tuning), their field
+  names as keys.
 - `tables`: list of `StudySection`, a study's closing tables: `heads`, `labels`, `rows` of cells `value, low, high,
   scale, sample, why, note, published`, and `statements`, sentences computed from them.
 - `bands`: list of `Band`: points of curves over epochs or temperatures with intervals that hold for a whole curve at
@@ -62,6 +64,8 @@ def machine(index: Index) -> str:
         "spreads": findings.spreads,
         "measures": findings.measures,
         "memorisation": findings.memorisation,
+        "inside": findings.inside,
+        "forecasts": findings.forecasts,
         "tables": findings.tables,
         "bands": findings.bands,
         "proofs": findings.proofs,

@@ -30,7 +30,9 @@ FORMAT = 2
 """Of the run folder; a run of another format is refused."""
 _WRITER = "writer"
 """Stands in a job's folder while it grows, with the process that may write there."""
-_WHILE_IT_GROWS = ("journal.jsonl", _WRITER)
+_JOURNAL = "journal"
+"""Without a suffix, as the writer's: a file of data has one, whatever an arm is called."""
+_WHILE_IT_GROWS = (_JOURNAL, _WRITER)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ class JobFolder:
             for item in self.path.iterdir():
                 if item.is_dir():
                     shutil.rmtree(item)
-                elif not (keep_journal and item.name == "journal.jsonl"):
+                elif not (keep_journal and item.name == _JOURNAL):
                     item.unlink()
         write(self.path / _WRITER, whoami().encode())
 
@@ -70,14 +72,14 @@ class JobFolder:
         """Add records to the journal, flushed to disk. Raises StoreError, e.g. for a full disk."""
         self._own()
         lines = journal.lines(rows)
-        with writing(self.path, "cannot write the journal"), (self.path / "journal.jsonl").open("ab") as file:
+        with writing(self.path, "cannot write the journal"), (self.path / _JOURNAL).open("ab") as file:
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
 
     def journal(self, cls: type[Row]) -> list[Row]:
         """Return the journal's records. A line that a crash tore or that was damaged is left out, to be made again."""
-        return journal.read(self.path / "journal.jsonl", cls)
+        return journal.read(self.path / _JOURNAL, cls)
 
     def finish(
         self,

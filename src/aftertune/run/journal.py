@@ -22,7 +22,6 @@ def lines(rows: Sequence[object]) -> bytes:
     found = []
     for row in rows:
         fields: dict[str, Json] = plain(row)
-        fields.pop("", None)
         found.append(json.dumps({**fields, "#": sum_of(fields)}, ensure_ascii=True, allow_nan=False) + "\n")
     return "".join(found).encode()
 

@@ -18,8 +18,8 @@ from aftertune.errors import AftertuneError, StoreError
 from aftertune.files import whoami, write
 from aftertune.run import time_left as eta
 from aftertune.run.job import Job
-from aftertune.run.job_record import JobRecord
 from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_record import JobRecord
 
 LOG, EARLIER = "log.jsonl", "log.1.jsonl"
 """One JSON object a line: `time`, `level`, `event`, mostly `job` (kind/id), `label` and `seconds`; docs/performance.md

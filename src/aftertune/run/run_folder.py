@@ -12,8 +12,8 @@ from aftertune.errors import StoreError, UsageError
 from aftertune.files import hold, make_folder, write, writing
 from aftertune.records import plain
 from aftertune.run.checksums import seal, seal_text, unseal, unseal_text
-from aftertune.run.job_record import JobRecord
 from aftertune.run.job_folder import FORMAT, JobFolder
+from aftertune.run.job_record import JobRecord
 
 MARKER = "export.json"
 """Stands in a copy that was made to be shared, which is no run folder."""

@@ -13,15 +13,12 @@ from aftertune.studies.design import Design
 Load = Callable[[PluginSpec], Backend]
 
 
-def with_choices(design: Design, before: Design | None, load: Load, path_of: Callable[[str], str]) -> Design:
-    """Return the design with what its backends say of its models written into it, so that ids hold it.
+def with_declarations(design: Design, before: Design | None, load: Load) -> Design:
+    """Return the design with what servers declare of its models, and of its judges', written into it (`identify`).
 
-    A server says what it serves (`Backend.identify`); a backend on this machine may choose how it answers, once for the
-    whole run (`Backend.choose`, given the bases' folders by `path_of`). What stands in `before`, the design of the run
-    that is continued, is taken from there; the rest is asked. A run begins or goes on here, so budgets count anew.
-    Raises UsageError, ServerError.
+    What stands in `before`, the design of the run that is continued, is taken from there; the rest is asked. A run
+    begins or goes on here, so budgets count anew. Raises UsageError, ServerError.
     """
-    models = [*design.bases, *(given.path for given in design.checkpoints)]
     judges = []
     for index, spec in enumerate(design.judges):
         own = judge_backend(spec)
@@ -31,12 +28,28 @@ def with_choices(design: Design, before: Design | None, load: Load, path_of: Cal
             own = _identified(own, [str(spec.parameters.get("model", ""))], there, load)
             spec = PluginSpec(spec.name, {**spec.parameters, "backend": own.to_table()})
         judges.append(spec)
-    there = before.backend if before is not None else None
-    if load(design.backend).asks_server:
-        backend = _identified(design.backend, models, there, load)
-    else:
-        backend = _chosen(design.backend, [path_of(base) for base in design.bases], there, load)
+    backend = design.backend
+    if load(backend).asks_server:
+        models = [*design.bases, *(given.path for given in design.checkpoints)]
+        backend = _identified(backend, models, before.backend if before is not None else None, load)
     return dataclasses.replace(design, backend=backend, judges=tuple(judges))
+
+
+def with_choice(design: Design, before: Design | None, load: Load, bases: Sequence[str]) -> Design:
+    """Return the design with how its backend answers here, once for the whole run (`Backend.choose`).
+
+    `bases`: their folders. What was chosen in `before` stands. This looks at the machine, which is slow: what can be
+    refused without it is refused earlier.
+    """
+    backend = load(design.backend)
+    if backend.asks_server:
+        return design
+    if before is not None:
+        own = {k: v for k, v in before.backend.parameters.items() if k in backend.chosen_parameters}
+    else:
+        own = dict(backend.choose(bases))
+    chosen = PluginSpec(design.backend.name, {**own, **design.backend.parameters})
+    return dataclasses.replace(design, backend=chosen)
 
 
 def judge_backend(spec: PluginSpec) -> PluginSpec | None:
@@ -56,12 +69,3 @@ def _identified(spec: PluginSpec, names: Sequence[str], before: PluginSpec | Non
     unknown = [name for name in names if name not in known]
     known |= server.identify(unknown) if unknown else {}
     return PluginSpec(spec.name, {**spec.parameters, "served": {name: known[name] for name in names}})
-
-
-def _chosen(spec: PluginSpec, bases: Sequence[str], before: PluginSpec | None, load: Load) -> PluginSpec:
-    backend = load(spec)
-    if before is not None:
-        own = {k: v for k, v in before.parameters.items() if k in backend.chosen_parameters}
-    else:
-        own = dict(backend.choose(bases))
-    return PluginSpec(spec.name, {**own, **spec.parameters})

@@ -81,8 +81,8 @@ class Design:
 
     @property
     def id(self) -> str:
-        """Hash of the whole design, but for what is only printed: its tables and what its price assumes."""
-        return digest(dataclasses.replace(self, tables=(), cost=Cost()))
+        """Hash of all that is asked: not of what decides afterwards (`policy`) or is only printed (`tables`, `cost`)."""
+        return digest(dataclasses.replace(self, policy="", tables=(), cost=Cost()))
 
     @property
     def sources(self) -> Mapping[str, PluginSpec]:
@@ -125,8 +125,12 @@ def _check(design: Design) -> None:
     tuned = [arm.name for arm in design.arms]
     if "base" in arms:
         raise UsageError("an arm cannot be called 'base': that is the untuned model")
-    if "source" in tuned:
+    if "source" in map(str.lower, tuned):
         raise UsageError("an arm cannot be called 'source': that is the untouched corpus among a run's files")
+    for name in tuned:
+        for other in tuned:
+            if name < other and name.lower() == other.lower():
+                raise UsageError(f"arms '{name}' and '{other}' differ in case alone, and so would their files: rename one")
     lists: tuple[tuple[str, list[object]], ...] = (
         ("arm", [*tuned]),
         ("seed", [*design.seeds]),

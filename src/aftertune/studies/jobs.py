@@ -46,6 +46,8 @@ class Jobs:
     """Those of the design that this machine is asked for."""
     mitigations: Mapping[str, ResolvedMitigation]
     """Recipe -> its mitigation, of those that have one."""
+    shared: str = ""
+    """Folder of answers that runs share; empty shares none."""
     made: list[Job] = field(default_factory=list)
     subjects: list[Subject] = field(default_factory=list)
     names: Names = field(default_factory=lambda: Names(()))
@@ -216,6 +218,7 @@ class Jobs:
                         corpus=corpus,
                         respond=self.design.respond,
                         backend=self.backend,
+                        shared=self.shared,
                     )
                 )
         self.made += asked

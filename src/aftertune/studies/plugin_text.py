@@ -162,4 +162,4 @@ def _fitting(kind: str, name: str, found: Mapping[str, Any], folder: Path) -> di
 
 def _hints(kind: str, name: str) -> dict[str, str]:
     fields = dataclasses.fields(plugins.plugin_class(kind, name))
-    return {field.name: str(field.type) for field in fields if field.init}
+    return {field.name: plugins.type_of(field) for field in fields if field.init}

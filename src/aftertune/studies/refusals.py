@@ -8,6 +8,7 @@ from pathlib import Path
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.errors import JudgeError, UsageError, near
+from aftertune.judging import trial
 from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
@@ -121,10 +122,16 @@ def refuse_self_judging(judges: Sequence[ResolvedJudge], models: Mapping[str, Mo
 
 
 def refuse_new_judges(study: Study, judges: Sequence[ResolvedJudge]) -> None:
-    """Refuse judges that are added to a study whose responses are there. Raises UsageError, JudgeError."""
+    """Refuse judges that are added to a study whose responses are there, those that fail their trial among them.
+
+    One that runs or asks a model is tried as it begins. Raises UsageError, JudgeError.
+    """
     for judge in judges:
         _meet(f"judge '{judge.spec.name}'", judge.needs & DATA_NEEDS, study.design, study.corpora, ", or leave it out")
     refuse_self_judging(judges, {model.name: model for model in study.models})
+    for judge in judges:
+        if not judge.accelerator and judge.get().cost is None:
+            trial.check(judge.get())
 
 
 def refuse_mitigations(design: Design, mitigations: Mapping[str, ResolvedMitigation]) -> None:

@@ -19,7 +19,7 @@ from aftertune.models.subject import ModelRecord
 from aftertune.plugins import PluginSpec
 from aftertune.run.executor import Executor
 from aftertune.studies import refusals
-from aftertune.studies.choices import with_choices
+from aftertune.studies.choices import with_choice, with_declarations
 from aftertune.studies.design import Design, Given
 from aftertune.studies.jobs import Jobs
 from aftertune.studies.study import Study
@@ -30,14 +30,15 @@ from aftertune.variants.corpus import Corpus
 from aftertune.variants.resolved import ResolvedCorpus
 
 
-def resolve(design: Design, before: Design | None = None) -> Study:
+def resolve(design: Design, before: Design | None = None, *, shared: str = "") -> Study:
     """Resolve a design: every base with its identity, every plugin as an object with its id, the jobs to do.
 
+    `shared` is the folder of base answers that runs share; empty shares none.
     `before` is the design of the run that is continued: what was chosen then stands. A server is asked what it serves
     where that is not written down yet. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
     anything that cannot be honoured, before any compute is spent.
     """
-    design = with_choices(design, before, load_backend, lambda name: model(name).path)
+    design = with_declarations(design, before, load_backend)
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
     bases = tuple(model(name, backend=backend) for name in design.bases)
     warnings: list[str] = []
@@ -57,7 +58,6 @@ def resolve(design: Design, before: Design | None = None) -> Study:
     recipes = refusals.recipes_here(design, warnings)
     mitigations = {recipe.name: resolve_mitigation(recipe.mitigation) for recipe in recipes if recipe.mitigation}
     refusals.refuse_mitigations(design, mitigations)
-    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations)
     models = {base.name: base for base in bases}
     given_to: dict[ModelRecord, list[tuple[Given, ModelRecord]]] = {base: [] for base in bases}
     for base in bases:
@@ -69,8 +69,11 @@ def resolve(design: Design, before: Design | None = None) -> Study:
                     warnings.append(_unknown_weights(record))
                 warnings += [f"{checkpoint.path}: {warning}" for warning in record.warnings]
                 given_to[base].append((checkpoint, record))
-    jobs.add(given_to)
     refusals.refuse_self_judging(judges, models)
+    design = with_choice(design, before, load_backend, [base.path for base in bases])
+    backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
+    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, shared)
+    jobs.add(given_to)
     return Study(
         design=design,
         bases=bases,

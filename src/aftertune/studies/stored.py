@@ -68,8 +68,8 @@ def begin(root: Path, study: Study, facts: Mapping[str, object]) -> Run:
 def continued(root: Path, design: Design) -> Design | None:
     """Return the design of the run in a folder, if it is a run of `design`; None where there is no run.
 
-    Its judges may be more than those asked for, and what is only printed is taken from `design`. Raises UsageError
-    where the run is of another design.
+    Its judges may be more than those asked for; its policy, and what is only printed, are taken from `design`. Raises
+    UsageError where the run is of another design.
     """
     if not Run.exists(root):
         return None
@@ -82,7 +82,7 @@ def continued(root: Path, design: Design) -> Design | None:
         raise UsageError(
             f"{root}: holds a run of another design (different: {', '.join(changed)}); choose another folder with -o"
         )
-    return dataclasses.replace(there, tables=design.tables, cost=design.cost)
+    return dataclasses.replace(there, policy=design.policy, tables=design.tables, cost=design.cost)
 
 
 def _as_chosen(design: Design, there: Design) -> Design:
@@ -115,7 +115,8 @@ def _served_alike(judge: Any, known: Any) -> bool:
 
 def _same_models(run: Run, study: Study) -> None:
     """Refuse to go on with answers of one chat template, and more of another. Raises UsageError."""
-    before = {model.name: model for model in read(run).models}
+    # What the study says of models holds even where its run was stopped before it wrote the design that belongs to it.
+    before = {model.name: model for model in _study(run, run.study_fields()).models}
     changed = [
         model.name
         for model in study.models
@@ -144,10 +145,18 @@ def write(run: Run, study: Study) -> None:
 
 def read(run: Run) -> Study:
     """Return the study of a run, without its plugins. Raises StoreError where a file is damaged."""
-    design, fields = read_design(run), run.study_fields()
+    fields = run.study_fields()
+    if fields.get("design") != _hash(run.design_text()):
+        raise StoreError(
+            f"{run.root / STUDY}: of another design than the run's, as where a process was killed between writing the "
+            "two; run the command that began this run again"
+        )
+    return _study(run, fields)
+
+
+def _study(run: Run, fields: Mapping[str, Any]) -> Study:
+    design = read_design(run)
     try:
-        if fields["design"] != _hash(run.design_text()):
-            raise ValueError("of another design")
         decoder = _Decoder(fields["shared"])
         hints = typing.get_type_hints(Study)
         values = {name: decoder.value(hints[name], raw) for name, raw in fields["study"].items()}
@@ -215,7 +224,9 @@ class _Decoder:
         self._hints: dict[type[Any], dict[str, Any]] = {}
 
     def record(self, cls: type[Any], raw: Mapping[str, Any]) -> Any:
-        hints = self._hints.setdefault(cls, typing.get_type_hints(cls))
+        if cls not in self._hints:
+            self._hints[cls] = typing.get_type_hints(cls)
+        hints = self._hints[cls]
         return cls(**{key: self.value(hints[key], value) for key, value in raw.items()})
 
     def value(self, hint: Any, raw: Any) -> Any:

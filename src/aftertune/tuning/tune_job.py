@@ -42,7 +42,16 @@ class TuneJob(Job):
         variants = fields["variants"]
         return cls(
             kind=cls.KIND,
-            id=digest(cls.KIND, tune.VERSION, base.identity, variants, fields["arm"], recipe, fields["seed"], mitigation and mitigation.id),
+            id=digest(
+                cls.KIND,
+                tune.VERSION,
+                base.identity,
+                variants,
+                fields["arm"],
+                recipe,
+                fields["seed"],
+                mitigation and mitigation.id,
+            ),
             after=(variants,),
             cost=10.0,
             label=f"tune {label}",
@@ -69,5 +78,9 @@ class TuneJob(Job):
             folder.path,
             mitigation=self.mitigation.get() if self.mitigation else None,
         )
-        facts = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name not in ("checkpoints", "further")}
+        facts = {
+            f.name: getattr(report, f.name)
+            for f in dataclasses.fields(report)
+            if f.name not in ("checkpoints", "further")
+        }
         return Output(info={"tuning": facts})

@@ -68,7 +68,9 @@ class ComposeJob(Job):
             _content(data.canary_file),
             base.identity,
             base.tokenizer_hash,
-            OwnAnswers.VERSION if any(arm.answers == "self_generated" for arm in arms) else None,
+            (OwnAnswers.VERSION, fields["system"], fields["backend"].id)
+            if any(arm.answers == "self_generated" for arm in arms)
+            else None,
         )
         return cls(
             kind=cls.KIND,

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from aftertune import hardware
 from aftertune.asking.backends._activations import last_token_activations
 from aftertune.asking.backends._decoding import Decoded, Row, decode
 from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings, score_texts
@@ -109,6 +111,11 @@ class Transformers(Backend):
     def chosen_parameters(self) -> tuple[str, ...]:
         """`adapters`, chosen by memory."""
         return ("adapters",)
+
+    def environment(self) -> dict[str, Json]:
+        """Return the versions of the libraries, the processor and the GPUs."""
+        versions = {name: version(name) for name in ("torch", "transformers")}
+        return {**versions, **hardware.processor(), "gpus": hardware.gpus()}
 
     def choose(self, bases: Sequence[str]) -> Mapping[str, Json]:
         """Return `adapters = "unmerged"` for a study where a merged copy would not fit beside a base."""

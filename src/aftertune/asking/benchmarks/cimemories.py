@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from aftertune.asking.benchmark import Accumulation
 from aftertune.asking.prompt_file import PromptFile, Row
 from aftertune.data.datasets import Dataset, github
 from aftertune.errors import DataError
 from aftertune.plugins import Card
-from aftertune.records import Metric, Prompt
+from aftertune.records import Accumulation, Metric, Prompt
 
 _BARE = frozenset(("age", "sex", "name"))
 """Words of a key that the published measure leaves out, as whole words: `name`, not `enameled`."""

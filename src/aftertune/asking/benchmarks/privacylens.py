@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from aftertune.asking import choices
-from aftertune.asking.benchmark import Accumulation, Probe, ScoredBy
+from aftertune.asking.benchmark import ScoredBy
 from aftertune.asking.prompt_file import PromptFile, Row
 from aftertune.data.datasets import Dataset, github
 from aftertune.errors import DataError
 from aftertune.plugins import Card
-from aftertune.records import Metric, Prompt
+from aftertune.records import Accumulation, Metric, Probe, Prompt
 
 LEVELS = ("seed", "vignette", "trajectory")
 PARTS = (*LEVELS, "action")

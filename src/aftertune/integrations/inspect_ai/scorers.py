@@ -23,8 +23,10 @@ from aftertune.judging.anchors import GENERAL
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.judge import Scorer as OpinionScorer
 from aftertune.judging.trial import check
+from aftertune.plugins import PluginSpec
 from aftertune.records import Message, Prompt, Role
 from aftertune.studies import suites
+from aftertune.studies.resolve import load_judge
 
 Maker = Callable[..., Scorer]
 ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
@@ -40,7 +42,7 @@ def usable() -> Iterator[tuple[str, type[Any]]]:
     """Yield the name and class of every judge plugin that needs no run and no parameter."""
     for name in plugins.names("judge"):
         try:
-            if not plugins.load("judge", name).needs:
+            if not load_judge(PluginSpec(name)).needs:
                 yield name, plugins.plugin_class("judge", name)
         except UsageError:
             continue  # it needs a model or a package
@@ -173,7 +175,7 @@ def _score(judge: _OpenJudge, keys: Mapping[str, tuple[str, str | None]], state:
 def _maker(name: str, cls: type[Any]) -> Maker:
     def make(**parameters: Any) -> Scorer:
         try:
-            judge: Judge = plugins.load("judge", name, parameters)
+            judge = load_judge(PluginSpec(name, parameters))
             check(judge)
             opened = _OpenJudge(judge, judge.open(JudgeContext()))
         except AftertuneError as error:

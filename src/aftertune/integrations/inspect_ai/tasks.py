@@ -19,13 +19,14 @@ from inspect_ai.scorer import Scorer
 from inspect_ai.solver import generate
 
 from aftertune import plugins
-from aftertune.asking.benchmark import Benchmark, BenchmarkContext
+from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.errors import AftertuneError, UsageError, near
 from aftertune.integrations.inspect_ai.scorers import SCORERS, refuse, signature
 from aftertune.models.chat import message_hash
 from aftertune.plugins import PluginSpec
 from aftertune.records import Message, Prompt, plain
 from aftertune.studies import suites
+from aftertune.studies.resolve import load_benchmark
 
 Maker = Callable[..., Task]
 _TURNS: Mapping[str, Callable[..., ChatMessage]] = {
@@ -66,7 +67,9 @@ def _turn(message: Message) -> ChatMessage:
 def _scorers(name: str, judges: str | Sequence[str] | None) -> list[Scorer]:
     """Return the scorers by name; by default those of the suite's judges that need no run."""
     if judges is None:
-        names = [spec.name for spec in suites.named(name).judges if spec.name in SCORERS] if name != suites.LISTS else []
+        names = (
+            [spec.name for spec in suites.named(name).judges if spec.name in SCORERS] if name != suites.LISTS else []
+        )
         names = names or ["refusal", "coherence"]
     else:
         names = [each.strip() for each in (judges.split(",") if isinstance(judges, str) else judges)]
@@ -85,7 +88,7 @@ def _make(name: str, parameters: Mapping[str, Any]) -> Task:
     options = dict(parameters)
     judges = options.pop("judges", None)
     spec = _spec(name)
-    benchmark: Benchmark = plugins.load("benchmark", spec.name, {**spec.parameters, **options})
+    benchmark = load_benchmark(PluginSpec(spec.name, {**spec.parameters, **options}))
     scorers = _scorers(name, judges)
     prompts = benchmark.prompts(BenchmarkContext())
     return Task(
@@ -117,7 +120,7 @@ def _registered() -> dict[str, Maker]:
     for name in (*suites.names(), suites.LISTS):
         spec = _spec(name)
         try:
-            if not plugins.load("benchmark", spec.name, spec.parameters).needs:
+            if not load_benchmark(spec).needs:
                 makers[name] = _maker(name, plugins.plugin_class("benchmark", spec.name), list(spec.parameters))
         except UsageError:
             continue  # it needs a parameter or a package

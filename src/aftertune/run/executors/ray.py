@@ -135,7 +135,7 @@ class _Actor:
     """Lives on a node and runs one job after another."""
 
     def __init__(self, work: Work) -> None:
-        # As in `executors/local.py`: many small processes, each with a pool of threads.
+        # As in `run/executors/local.py`: many small processes, each with a pool of threads.
         for name, value in (
             ("OMP_WAIT_POLICY", "PASSIVE"),
             ("GOMP_SPINCOUNT", "0"),

@@ -49,10 +49,7 @@ class Interpolation(Mitigation):
     def weights(self, training: Training, tuned: TunedWeights) -> Sequence[FurtherWeights]:
         """Return one set of weights per share."""
         del training
-        return [
-            FurtherWeights(_name(share), partial(interpolated, tuned=tuned, share=share))
-            for share in self.shares
-        ]
+        return [FurtherWeights(_name(share), partial(interpolated, tuned=tuned, share=share)) for share in self.shares]
 
 
 def _name(share: float) -> str:

@@ -10,7 +10,7 @@ import pytest
 from aftertune.cli import main
 from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
-from aftertune.studies import plugin_text as written
+from aftertune.studies import plugin_text
 
 SERVER = "http://h:1/v1"
 
@@ -42,18 +42,18 @@ SERVER = "http://h:1/v1"
 def test_a_plugin_is_written_with_tables(kind: str, text: str, expected: dict[str, Any] | str) -> None:
     if isinstance(expected, str):
         with pytest.raises(UsageError, match=expected) as error:
-            written.plugin(kind, text)
+            plugin_text.plugin(kind, text)
         assert "\n" not in str(error.value)
     else:
-        assert written.plugin(kind, text) == PluginSpec(text.partition(":")[0], expected)
+        assert plugin_text.plugin(kind, text) == PluginSpec(text.partition(":")[0], expected)
 
 
 def test_the_name_of_a_served_judge_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "arbiter").mkdir()
     monkeypatch.chdir(tmp_path)
-    served = written.plugin("judge", f"rubric:model=arbiter,backend.name=endpoint,backend.url={SERVER}")
+    served = plugin_text.plugin("judge", f"rubric:model=arbiter,backend.name=endpoint,backend.url={SERVER}")
     assert served.parameters["model"] == "arbiter"
-    assert written.plugin("judge", "rubric:model=arbiter").parameters["model"] == str(tmp_path / "arbiter")
+    assert plugin_text.plugin("judge", "rubric:model=arbiter").parameters["model"] == str(tmp_path / "arbiter")
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_the_name_of_a_served_judge_is_no_path(tmp_path: Path, monkeypatch: pyte
 def test_an_executor_is_written_with_its_parameters(text: str, workers: int, expected: PluginSpec | str) -> None:
     if isinstance(expected, str):
         with pytest.raises(UsageError, match=expected):
-            written.executor(text, workers)
+            plugin_text.executor(text, workers)
     else:
-        assert written.executor(text, workers) == expected
+        assert plugin_text.executor(text, workers) == expected
 
 
 def test_the_command_line_refuses_a_contradiction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,19 +6,20 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from aftertune.studies.pinned import pinned
 from tests import tiny_models
 
+from aftertune.asking.ask_job import AskJob
 from aftertune.asking.backends import transformers
 from aftertune.asking.backends._loading import memory
 from aftertune.commands import audit as auditing
 from aftertune.commands import study as running
 from aftertune.errors import StoreError, UsageError
-from aftertune.models.identity import resolve
+from aftertune.models import identity
 from aftertune.plugins import PluginSpec
 from aftertune.run.run_folder import Run
-from aftertune.studies import plan
+from aftertune.studies import stored
 from aftertune.studies.design import Design, Given
+from aftertune.studies.resolve import resolve
 
 FEW = PluginSpec("miniature", {"harmful": 3, "harmless": 2, "open": 2, "privacy": 2, "support": 1})
 
@@ -32,10 +33,10 @@ def design(tmp_path: Path) -> Design:
 
 
 def test_two_copies_must_fit(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
-    size = 4 * resolve(design.bases[0]).parameters
+    size = 4 * identity.resolve(design.bases[0]).parameters
     for have, chosen in ((int(2 * size / transformers.ROOM) + 1, {}), (2 * size, {"adapters": "unmerged"})):
         monkeypatch.setattr(transformers, "memory", lambda _, have=have: have)
-        assert dict(pinned(design).backend.parameters) == chosen
+        assert dict(resolve(design).design.backend.parameters) == chosen
         assert transformers.Transformers(adapters="unmerged").choose(design.bases) == {}
         assert transformers.Transformers(dtype="bfloat16").choose(design.bases) == {}
 
@@ -44,16 +45,17 @@ def test_a_run_is_continued_as_it_began(design: Design, tmp_path: Path, monkeypa
     monkeypatch.setattr(transformers, "memory", lambda _: 1)
     root = tmp_path / "run"
     running.run(design, root, executor=PluginSpec("local", {"workers": 1}))
-    kept = Run.open(root).design()
-    assert kept.backend.parameters["adapters"] == "unmerged"
-    asked = {cell.id for cell in plan.make(kept).cells if cell.kind == "responses"}
-    assert asked != {cell.id for cell in plan.make(design).cells if cell.kind == "responses"}, "it is part of the ids"
-    for cell in asked:
-        proof = Run.open(root).cell("responses", cell).info()["proof"]
-        assert proof["checkpoint"] == design.bases[0] or "unmerged" in proof["how"]
+    study = stored.read(Run.open(root))
+    assert study.design.backend.parameters["adapters"] == "unmerged"
+    jobs = study.of(AskJob)
     monkeypatch.setattr(transformers, "memory", lambda _: 10**15)
+    merged = {job.id for job in resolve(design).of(AskJob)}
+    assert merged.isdisjoint(job.id for job in jobs), "it is part of the ids"
+    for job in jobs:
+        proof = Run.open(root).job(job).info()["proof"]
+        assert proof["checkpoint"] == design.bases[0] or "unmerged" in proof["how"]
     running.run(design, root, executor=PluginSpec("local", {"workers": 1}))
-    assert Run.open(root).design() == kept
+    assert stored.read_design(Run.open(root)) == study.design
     other = dataclasses.replace(design, backend=PluginSpec("transformers", {"dtype": "bfloat16"}))
     with pytest.raises((UsageError, StoreError)):
         running.run(other, root, executor=PluginSpec("local", {"workers": 1}))

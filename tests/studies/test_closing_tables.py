@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from aftertune.errors import UsageError
-from aftertune.studies import design, parts
+from aftertune.studies import design
+from aftertune.studies.resolve import resolve
 
 TEXT = """
 name = "s"
@@ -56,7 +57,7 @@ rows = [{ label = "PII", contrast = "PII" }]
 
 def test_tables_survive_their_own_toml_and_are_part_of_no_id() -> None:
     made = design.parse(TEXT, "s.toml")
-    parts.check_tables(made)
+    assert resolve(made).design.tables == made.tables
     assert [len(table.rows) for table in made.tables] == [2, 1, 1]
     assert design.parse(design.dump(made), "again") == made
     assert made.id == dataclasses.replace(made, tables=()).id
@@ -107,7 +108,7 @@ def test_a_metric_that_nothing_measures_is_refused_when_planned(old: str, new: s
     assert text != TEXT
     text = text.replace('rows = [{ label = "All" }]', 'rows = [{ label = "All", arm = "keep" }]')
     with pytest.raises(UsageError, match=message):
-        parts.check_tables(design.parse(text, "s.toml"))
+        resolve(design.parse(text, "s.toml"))
 
 
 def test_with_several_bases_a_row_says_which() -> None:

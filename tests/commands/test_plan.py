@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not embedded.names(), reason="no embedded model 
 
 def test_the_price_counts_what_the_run_will_do() -> None:
     found = pricing.price(demo.design())
-    assert found.cells == {"variants": 1, "checkpoints": 25, "responses": 26, "verdicts": 26 * 4}
+    assert found.jobs == {"variants": 1, "checkpoints": 25, "prompts": 1, "responses": 26, "verdicts": 26 * 4}
     assert found.requests == 26 * found.prompts
     refusal = next(sight for sight in found.sights if sight.metric == demo.REFUSAL)
     assert refusal.n_seeds == 5

@@ -1,0 +1,230 @@
+"""Directions in activation space: how alike those of two models are, and how well each of them is known.
+
+A direction is the mean over matched pairs of prompts of the difference between their activations. It is estimated from
+few pairs in many dimensions, so two estimates of one direction are not parallel, and a low cosine may be noise. Each
+cosine therefore comes with the reliability of both directions, its ceiling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from aftertune.stats.clusters import Codes
+from aftertune.stats.estimate import Estimate, Floats, t_quantile
+
+SHUFFLES = 999
+"""Draws of a null: a value lies outside a range of 95 % of them in 4 to 6 % of the cases."""
+FEWEST_CLUSTERS = 3
+"""Fewest clusters for an interval."""
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models' directions of one contrast, from the same pairs of prompts.
+
+    A null is the range of 95 % of the draws in which the two prompts of a pair may change places.
+    """
+
+    reliability: tuple[Estimate, Estimate]
+    """Of the first and the second model's direction: squared length without noise as a share of that with noise."""
+    reliability_null: tuple[Range, Range]
+    cosine: Estimate
+    """Between the first model's direction and the second's, estimated from different clusters of prompts."""
+    cosine_null: Range
+    ceiling: float | None
+    """The cosine of two such estimates of a direction that is the same in both models; None without any direction."""
+    disattenuated: Estimate | None
+    """`cosine` over `ceiling`: an estimate of the cosine between the true directions. It may exceed 1 by chance."""
+    same_prompts: Estimate
+    """The cosine with both directions from all pairs; their noise is shared, so it may exceed the ceiling."""
+    same_prompts_null: Range
+    """Of the same cosine. Near 1 where whatever tells prompts apart lies alike in both models."""
+    length_ratio: Estimate | None
+    """Length of the second direction over that of the first, both without noise; None without any direction."""
+
+
+def compare(
+    first: Floats,
+    second: Floats,
+    clusters: Codes,
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    shuffles: int = SHUFFLES,
+) -> Comparison:
+    """Compare the directions of two models.
+
+    Args:
+        first: Difference of the activations of each pair of prompts in the first model, shape (pairs, width).
+        second: The same pairs in the second model.
+        clusters: Shape (pairs,); pairs of one cluster are not independent.
+        rng: Generator for the shuffled labels.
+        confidence: Of the intervals.
+        shuffles: Draws of each null.
+
+    With a_c and b_c the sums of the differences over cluster c, n_c its pairs, N their number, a and b the means:
+
+        |a|^2 = |sum_c a_c|^2 / N^2,    <a, b>' = sum_{c != d} <a_c, b_d> / (N^2 - sum_c n_c^2)
+
+    The second leaves out the products within a cluster, whose noise is not independent, and so is unbiased for the
+    inner product of the true directions. It is the mean inner product over all splits of the clusters in two (for
+    clusters of one size), as Cronbach's alpha is the mean of all split-half reliabilities (Cronbach, Psychometrika 16
+    (1951) 297-334). From it
+
+        reliability(a) = <a, a>' / |a|^2,    cosine = <a, b>' / (|a| |b|),
+        ceiling = sqrt(reliability(a) reliability(b)),    disattenuated = cosine / ceiling,
+
+    the last by Spearman (American Journal of Psychology 15 (1904) 72-101). The cosine r of two halves' directions
+    gives the same reliability through the formula of Spearman and Brown, 2 r / (1 + r) (British Journal of Psychology 3
+    (1910) 271-322).
+
+    Intervals: the jackknife over clusters with t quantiles of G - 1 degrees of freedom (Efron and Tibshirani 1993,
+    chapter 11); those of cosines and reliabilities are cut to [-1, 1]. Nulls: the labels of all pairs of a cluster
+    are swapped together, at random, in both models alike. Do not trust intervals with fewer than about 10 clusters,
+    nor a disattenuated cosine with a reliability below about .5.
+
+    Raises ValueError for wrong shapes, values that are not finite, no two clusters, or a mean difference of length 0.
+    """
+    _check(first, second, clusters)
+    _, codes = np.unique(clusters, return_inverse=True)
+    count = int(codes.max()) + 1
+    if count < 2:
+        raise ValueError("need at least 2 clusters of pairs")
+    sizes = np.bincount(codes).astype(np.float64)
+    products = _Products.of(_sums(first, codes, count), _sums(second, codes, count), sizes)
+    whole = products.means(np.ones((1, count)))
+    if not np.isfinite(_Means.same_prompts(whole)).all():
+        raise ValueError("a mean difference of length 0 has no direction")
+    without_one = products.means(1.0 - np.eye(count))
+    shuffled = products.means(rng.choice(np.array([-1.0, 1.0]), size=(shuffles, count)))
+
+    def bounded(statistic: Callable[[_Means], Floats]) -> Estimate:
+        return _jackknife(statistic(whole), statistic(without_one), len(clusters), confidence, 1.0)
+
+    def ratio(statistic: Callable[[_Means], Floats]) -> Estimate | None:
+        values = statistic(whole), statistic(without_one)
+        is_known = count >= FEWEST_CLUSTERS and all(np.isfinite(value).all() for value in values)
+        return _jackknife(*values, len(clusters), confidence, math.inf) if is_known else None
+
+    ceiling = float(whole.ceiling()[0])
+    return Comparison(
+        reliability=(bounded(_Means.first_reliability), bounded(_Means.second_reliability)),
+        reliability_null=(_range(shuffled.first_apart / whole.first), _range(shuffled.second_apart / whole.second)),
+        cosine=bounded(_Means.cosine),
+        cosine_null=_range(shuffled.both_apart / np.sqrt(whole.first * whole.second)),
+        ceiling=ceiling if math.isfinite(ceiling) else None,
+        disattenuated=ratio(_Means.disattenuated),
+        same_prompts=bounded(_Means.same_prompts),
+        same_prompts_null=_range(shuffled.same_prompts()),
+        length_ratio=ratio(_Means.length_ratio),
+    )
+
+
+def _check(first: Floats, second: Floats, clusters: Codes) -> None:
+    if first.ndim != 2 or first.shape != second.shape or clusters.shape != first.shape[:1]:
+        shapes = f"{first.shape}, {second.shape} and {clusters.shape}"
+        raise ValueError(f"need (pairs, width) twice and a cluster per pair, got {shapes}")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("need finite differences")
+    if not len(first):
+        raise ValueError("need at least 2 clusters of pairs")
+
+
+def _sums(differences: Floats, codes: Codes, count: int) -> Floats:
+    sums = np.zeros((count, differences.shape[1]))
+    np.add.at(sums, codes, differences)
+    return sums
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """Inner products of the two mean differences, one per weighting of the clusters; what is made of them is NaN where
+    it is not defined."""
+
+    first: Floats
+    second: Floats
+    both: Floats
+    first_apart: Floats
+    """Without the products within a cluster; so are the next two."""
+    second_apart: Floats
+    both_apart: Floats
+
+    def first_reliability(self) -> Floats:
+        return _divided(self.first_apart, self.first)
+
+    def second_reliability(self) -> Floats:
+        return _divided(self.second_apart, self.second)
+
+    def cosine(self) -> Floats:
+        return _divided(self.both_apart, np.sqrt(self.first * self.second))
+
+    def same_prompts(self) -> Floats:
+        return _divided(self.both, np.sqrt(self.first * self.second))
+
+    def ceiling(self) -> Floats:
+        return _divided(self._lengths_apart(), np.sqrt(self.first * self.second))
+
+    def disattenuated(self) -> Floats:
+        return _divided(self.both_apart, self._lengths_apart())
+
+    def length_ratio(self) -> Floats:
+        return _divided(self._lengths_apart(), self.first_apart)
+
+    def _lengths_apart(self) -> Floats:
+        is_known = (self.first_apart > 0) & (self.second_apart > 0)
+        return np.sqrt(np.where(is_known, self.first_apart * self.second_apart, np.nan))
+
+
+@dataclass(frozen=True, slots=True)
+class _Products:
+    """Inner products of the clusters' sums, shape (clusters, clusters): everything is made of these."""
+
+    first: Floats
+    second: Floats
+    both: Floats
+    sizes: Floats
+
+    @classmethod
+    def of(cls, first: Floats, second: Floats, sizes: Floats) -> _Products:
+        return cls(first @ first.T, second @ second.T, first @ second.T, sizes)
+
+    def means(self, weights: Floats) -> _Means:
+        """Return the inner products with clusters weighted by 1 (as they are), 0 (left out) or -1 (labels swapped)."""
+        pairs = np.abs(weights) @ self.sizes
+        apart = pairs**2 - weights**2 @ self.sizes**2
+
+        def inner(products: Floats) -> tuple[Floats, Floats]:
+            total = ((weights @ products) * weights).sum(axis=1)
+            return total / pairs**2, _divided(total - weights**2 @ np.diag(products), apart)
+
+        (first, first_apart), (second, second_apart) = inner(self.first), inner(self.second)
+        both, both_apart = inner(self.both)
+        return _Means(first, second, both, first_apart, second_apart, both_apart)
+
+
+def _divided(value: Floats, by: Floats) -> Floats:
+    return np.divide(value, by, out=np.full_like(value, np.nan), where=by > 0)
+
+
+def _jackknife(value: Floats, left_out: Floats, n: int, confidence: float, limit: float) -> Estimate:
+    """Return a value with the interval that the values without one cluster each give, within [-limit, limit].
+
+    The whole range where too few clusters or undefined values leave nothing known.
+    """
+    point, count = float(value[0]), left_out.size
+    if count < FEWEST_CLUSTERS or not np.isfinite(left_out).all():
+        return Estimate(point, -limit, limit, math.nan, 0.0, math.nan, n, count)
+    se = math.sqrt((count - 1) / count * float(((left_out - left_out.mean()) ** 2).sum()))
+    half = float(t_quantile(confidence, count - 1)) * se
+    return Estimate(point, max(point - half, -limit), min(point + half, limit), se, count - 1.0, math.nan, n, count)
+
+
+def _range(values: Floats) -> Range:
+    finite = values[np.isfinite(values)]
+    low, high = np.quantile(finite, [0.025, 0.975]) if finite.size else (math.nan, math.nan)
+    return float(low), float(high)
