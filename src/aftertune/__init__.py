@@ -84,7 +84,7 @@ _HOMES = {
 }
 """Public name -> module below `aftertune`."""
 
-__all__ = [*sorted(_HOMES), "plugin_types"]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
@@ -98,4 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__doc__", "__file__", "__name__", "__path__"]
+    return [*__all__, "plugin_types", "__doc__", "__file__", "__name__", "__path__"]

@@ -119,8 +119,6 @@ def fits(value: object, hint: Any) -> bool:
     if hint is float or hint is int:
         kind = numbers.Real if hint is float else numbers.Integral
         return isinstance(value, kind) and not isinstance(value, bool)
-    if getattr(hint, "_is_protocol", False):
-        return bool(getattr(hint, "_is_runtime_protocol", False)) and isinstance(value, hint)
     return isinstance(value, hint)
 
 
@@ -143,7 +141,7 @@ def in_words(hint: Any) -> str:
     kind = origin or hint
     if hint is Any:
         return "anything"
-    return _WORDS.get(kind, f"a {getattr(kind, '__name__', kind)}")
+    return _WORDS.get(kind, f"a {kind.__name__ if isinstance(kind, type) else kind}")
 
 
 def _is_list(hint: Any) -> bool:

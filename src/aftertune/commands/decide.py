@@ -22,7 +22,6 @@ from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
 from aftertune.findings import SubjectMeasure
-from aftertune.judging.judge_job import JudgeJob
 from aftertune.models.subject import Subject
 from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
 from aftertune.reporting import notebook, report
@@ -32,6 +31,7 @@ from aftertune.run import checksums
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
 from aftertune.studies import stored
+from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
 
 if TYPE_CHECKING:
@@ -167,16 +167,6 @@ def decide(run: Run, study: Study) -> Result:
         tuple(measured),
         costs,
     )
-
-
-def all_verdicts(run: Run, study: Study, columns: Sequence[str] | None = None) -> Any:
-    """Return the verdict tables of all jobs as one, or some of their columns, texts as codes.
-
-    Raises StoreError where one is damaged or not done.
-    """
-    import pyarrow as pa
-
-    return pa.concat_tables([run.job(job).read("verdicts", columns, coded=True) for job in study.of(JudgeJob)])
 
 
 def measuring(run: Run, study: Study) -> Measuring:

@@ -34,11 +34,11 @@ from aftertune.public import PathLike, public
 from aftertune.records import Decision, Drift, Outcome, Response, Verdict
 from aftertune.reporting import notebook
 from aftertune.run import checksums
-from aftertune.run.job import Job
 from aftertune.run.run_folder import Run as RunFolder
-from aftertune.run.tables import schema, table
+from aftertune.run.tables import table
 from aftertune.studies import stored
 from aftertune.studies.design import Design
+from aftertune.studies.run_tables import done_rows
 from aftertune.studies.study import Study
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Run:
 
         Raises StoreError for a damaged file.
         """
-        return self._joined(AskJob, "responses", Response)
+        return done_rows(self._folder, self._study, AskJob, "responses", Response)
 
     @property
     def verdicts(self) -> pa.Table:
@@ -74,7 +74,7 @@ class Run:
 
         Raises StoreError for a damaged file.
         """
-        return self._joined(JudgeJob, "verdicts", Verdict)
+        return done_rows(self._folder, self._study, JudgeJob, "verdicts", Verdict)
 
     @property
     def drifts(self) -> pa.Table:
@@ -97,7 +97,7 @@ class Run:
         Empty where the tuning data were not given. Raises StoreError for a damaged file.
         """
         study = self._study
-        verdicts = self._joined(JudgeJob, "verdicts", Verdict, COLUMNS, study)
+        verdicts = done_rows(self._folder, study, JudgeJob, "verdicts", Verdict, COLUMNS)
         return _flat(leaks_of(VerdictTable(verdicts), study.primary_judges))
 
     @property
@@ -213,25 +213,6 @@ class Run:
     @property
     def _study(self) -> Study:
         return stored.read(self._folder)
-
-    def _joined(
-        self,
-        kind: type[Job],
-        name: str,
-        record: type[Any],
-        columns: Sequence[str] | None = None,
-        study: Study | None = None,
-    ) -> pa.Table:
-        """Return a table of all jobs of a kind that are done, one below the other; `columns`: some, texts as codes."""
-        import pyarrow as pa
-
-        run = self._folder
-        done = [run.job(job) for job in (study or stored.read(run)).of(kind) if run.job(job).complete]
-        tables = [folder.read(name, columns, coded=columns is not None) for folder in done]
-        if not tables:
-            empty = schema(record).empty_table()
-            return empty if columns is None else empty.select([each for each in columns if each in empty.column_names])
-        return pa.concat_tables(tables)
 
     def _drifts(self) -> list[Drift]:
         self._folder  # noqa: B018  # refuses what is no run folder
