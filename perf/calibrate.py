@@ -1,6 +1,6 @@
 """Are the statistics honest? False alarms under nulls, coverage of intervals, and power, by simulation.
 
-    python -m perf.calibrate                  4,000 simulations a cell: the table (minutes of CPU time)
+    python -m perf.calibrate                  4,000 simulations a row: the table (minutes of CPU time)
     python -m perf.calibrate --write          the same, written into the marked block of docs/statistics.md
     python -m perf.calibrate --runs 400       quick
 
@@ -318,7 +318,7 @@ def table(rows: list[Row], powers: list[PowerRow], runs: int) -> str:
     """Return both tables as Markdown."""
     used = [row for row in rows if row.failure is None]
     lines = [
-        f"{runs:,} simulations a cell; a rate of 5 % has a simulation error of {100 * math.sqrt(0.0475 / runs):.1f} "
+        f"{runs:,} simulations a row; a rate of 5 % has a simulation error of {100 * math.sqrt(0.0475 / runs):.1f} "
         "points. Alarms: share of true nulls called a drift at the 5 % level. Coverage: of the truth by 95 % intervals "
         "where there is a drift. *d*: discrete or cautious by design, so that fewer alarms than 3.5 % are no fault.",
         "",

@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from aftertune.commands import demo, pipeline
+from aftertune.commands import demo, study
 from aftertune.headline import headline
 from aftertune.plugins import PluginSpec
 
@@ -49,7 +49,7 @@ def main() -> None:
             design, bases=(options["--base"],), contrasts=(), benchmarks=(PluginSpec("miniature", {"split": "dev"}),)
         )
         with tempfile.TemporaryDirectory() as scratch:
-            result = pipeline.run(design, Path(scratch) / "run")
+            result = study.run(design, Path(scratch) / "run")
         for row in headline(result.drifts, result.decisions):
             if row.metric in METRICS and row.base is not None and row.tuned is not None:
                 low, high = row.spread_low or 0.0, row.spread_high or 0.0

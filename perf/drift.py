@@ -5,11 +5,11 @@ three seeds) x 10,000 prompts in 500 clusters, as CSV, JSONL and Parquet. The ta
 `--millions 5` takes that many rows (more prompts), with a target of 4 GiB; `--parquet` leaves the other formats out.
 
 **A run folder** (`--run`): a study of 4 arms x 5 seeds x 5 epochs and its base, ten lists of prompts, and the judges
-`refusal` and `leak`: 1,010 cells of responses, 2,020 of verdicts, made up and written by the store itself, so
-that no model is asked. Then `aftertune report` goes from the cells to the page. The target is 4 GiB for five million
-verdicts (`--millions 5`) and a page below 5 MB.
+`refusal` and `leak`: 1,010 jobs that ask and 2,020 that judge, their tables made up and written by the run folder's own
+code, so that no model is asked. Then `aftertune report` goes from the tables to the page. The target is 4 GiB for five
+million verdicts (`--millions 5`) and a page below 5 MB.
 
-**One cell** (`--cell`): a million answers, from their journal to Parquet, and the judge `coherence` over them.
+**One job** (`--job`): a million answers, from their journal to Parquet, and the judge `coherence` over them.
 
 Each runs in a process of its own, which prints CPU seconds, wall seconds and its peak resident memory.
 """
@@ -31,6 +31,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
+
+from aftertune.run.job_folder import JobFolder
 
 METRICS, PROMPTS, CLUSTERS = 10, 10_000, 500
 SUBJECTS = [("base", None), *((f"recipe-{r}", s) for r in range(3) for s in range(3))]
@@ -109,8 +111,12 @@ def measure(path: Path) -> None:
 ARMS = ("placeholder", "keep", "placeholder-swap", "keep-swap")
 SEEDS, EPOCHS, LISTS = 5, 5, 10
 AXES = {"refusal": ("refusal", "harm"), "leak": ("leak", "leak_twin")}
-LABELS = {"refusal": ("none", "full"), "harm": ("none", "harmful"), "leak": ("none", "registry"),
-          "leak_twin": ("none", "registry")}  # fmt: skip
+LABELS = {
+    "refusal": ("none", "full"),
+    "harm": ("none", "harmful"),
+    "leak": ("none", "registry"),
+    "leak_twin": ("none", "registry"),
+}
 VERSIONS = {"refusal": "1", "leak": "2"}
 WORDS = (
     "the",
@@ -155,7 +161,7 @@ def text(rng: np.random.Generator, count: int) -> list[str]:
 
 
 def answers(job: Any, prompts: Sequence[Any], rng: np.random.Generator) -> dict[str, list[Any]]:
-    """Return the columns of a cell of responses."""
+    """Return the columns of a table of responses."""
     from aftertune.models import chat
 
     subject, n = job.subject, len(prompts)
@@ -190,7 +196,7 @@ def answers(job: Any, prompts: Sequence[Any], rng: np.random.Generator) -> dict[
 def verdicts(
     responses: Mapping[str, list[Any]], judge: str, rate: float, rng: np.random.Generator
 ) -> dict[str, list[Any]]:
-    """Return the columns of a cell of verdicts: a label on each of the judge's axes, one in a hundred unjudged."""
+    """Return the columns of a table of verdicts: a label on each of the judge's axes, one in a hundred unjudged."""
     axes, n = AXES[judge], len(responses["prompt_id"])
     columns: dict[str, list[Any]] = {name: values * len(axes) for name, values in responses.items()}
     known = rng.random(n * len(axes)) >= 0.01
@@ -207,26 +213,32 @@ def verdicts(
     }
 
 
-def write_cell(folder: Any, label: str, name: str, cls: type, columns: Mapping[str, list[Any]], **info: object) -> int:
-    """Finish a cell with a table of records of a class; return its rows."""
+def write_job(
+    folder: JobFolder, name: str, cls: type, columns: Mapping[str, list[Any]], info: Mapping[str, object]
+) -> int:
+    """Finish the folder of a job with a table of records of a class; return its rows."""
     from aftertune.run.tables import schema
 
     rows = pa.table(dict(columns)).select(schema(cls).names).cast(schema(cls))
     folder.start()
-    folder.finish(tables={name: rows}, info={"label": label, "seconds": 1.0, "cpu_seconds": 1.0, **info})
+    folder.finish(tables={name: rows}, info=info)
     return int(rows.num_rows)
 
 
 def build(root: Path, millions: float) -> int:
-    """Make a run folder with finished cells and about `millions` million verdicts; return their number."""
-    from aftertune.asking.benchmark import BenchmarkContext
+    """Make a run folder with finished jobs and about `millions` million verdicts; return their number."""
+    from aftertune.asking.ask_job import AskJob
+    from aftertune.asking.prompts_job import PromptsJob, prompts_of
+    from aftertune.commands import study as running
+    from aftertune.judging.judge_job import JudgeJob
     from aftertune.plugins import PluginSpec
-    from aftertune.records import Arm, Recipe, Response, Verdict
-    from aftertune.run.run_folder import Run
+    from aftertune.records import Arm, Recipe, Respond, Response, Verdict
     from aftertune.run.worker import Worker
-    from aftertune.studies import parts
-    from aftertune.studies import plan as planning
-    from aftertune.studies.design import Design, Respond
+    from aftertune.studies import stored
+    from aftertune.studies.design import Design
+    from aftertune.studies.resolve import resolve
+    from aftertune.tuning.tune_job import TuneJob
+    from aftertune.variants.compose_job import ComposeJob
 
     rng = np.random.default_rng(0)
     tomls = lists(root, round(millions * 1e6 / (len(ARMS) * SEEDS * EPOCHS + 1) / LISTS / 4))
@@ -241,32 +253,26 @@ def build(root: Path, millions: float) -> int:
         respond=Respond(epochs="all"),
         benchmarks=tuple(PluginSpec("prompt_list", {"list": path, "path": str(Path(path).parent)}) for path in tomls),
     )
-    plan = planning.make(design)
-    run = Run.create(root / "run", design, pipeline.facts())
+    study = resolve(design)
+    run = stored.begin(root / "run", study, running.facts())
     responses: dict[str, tuple[dict[str, list[Any]], float]] = {}
-    contents = {
-        part.parameters["list"]: parts.benchmark(part).prompts(BenchmarkContext()) for part in design.benchmarks
-    }
     total = 0
-    for cell in plan.cells:
-        job, folder = plan.jobs[cell.id], run.cell(cell.kind, cell.id)
-        if isinstance(job, planning.ComposeJob):
-            Worker(run.root)(cell)
-        elif isinstance(job, planning.TuneJob):
+    done: dict[str, object] = {"seconds": 1.0, "cpu_seconds": 1.0, "start_seconds": 0.0}
+    for job in study.jobs:
+        folder, info = run.job(job), {"label": job.label, **done}
+        if isinstance(job, ComposeJob | PromptsJob):
+            Worker(run.root)(job)
+        elif isinstance(job, TuneJob):
             folder.start()
-            folder.finish(info={"label": cell.label, "seconds": 1.0, "cpu_seconds": 1.0})
-        elif isinstance(job, planning.RespondJob):
+            folder.finish(info=info)
+        elif isinstance(job, AskJob):
             rate = 0.2 if job.subject.path is None else 0.2 + 0.02 * ARMS.index(job.subject.arm)
-            responses[cell.id] = answers(job, contents[job.benchmark.parameters["list"]], rng), rate
-            write_cell(folder, cell.label, "responses", Response, responses[cell.id][0])
-    for cell in plan.of("verdicts"):
-        job = plan.jobs[cell.id]
-        assert isinstance(job, planning.JudgeJob)
-        name = parts.judge_name(job.judge)
-        columns = verdicts(responses[job.responses][0], name, responses[job.responses][1], rng)
-        columns["corpus"] = [job.corpus or ""] * len(columns["axis"])
-        folder = run.cell(cell.kind, cell.id)
-        total += write_cell(folder, cell.label, "verdicts", Verdict, columns, judge=name, anchors={})
+            responses[job.id] = answers(job, prompts_of(run, job.prompts), rng), rate
+            write_job(folder, "responses", Response, responses[job.id][0], info)
+        elif isinstance(job, JudgeJob):
+            columns = verdicts(responses[job.responses][0], job.judge.name, responses[job.responses][1], rng)
+            columns["corpus"] = [job.corpus or ""] * len(columns["axis"])
+            total += write_job(folder, "verdicts", Verdict, columns, {**info, "judge": job.judge.name, "anchors": {}})
     return total
 
 
@@ -278,21 +284,20 @@ def report(root: Path) -> None:
         print(f"  {name}: {(root / name).stat().st_size / 2**20:.2f} MiB", file=sys.stderr)
 
 
-# ---------------------------------------------------------------------------------------------- one cell
+# ---------------------------------------------------------------------------------------------- one job
 
 
-def cell(root: Path, count: int) -> None:
+def one_job(root: Path, count: int) -> None:
     """Write a journal of `count` answers, make a table of it, and judge that; print time and memory of each."""
     from aftertune import plugins
     from aftertune.judging.judge import Answer, JudgeContext
     from aftertune.judging.opinions import opinions
     from aftertune.records import Message, Prompt, Response
-    from aftertune.run.job_folder import JobFolder
     from aftertune.run.tables import records
     from aftertune.run.tables import table as as_table
 
     rng = np.random.default_rng(0)
-    folder = JobFolder(root / "cell")
+    folder = JobFolder(root / "job")
     folder.start()
     prompts = [Prompt(f"p{i}", "made", "harmful", "a", f"c{i % 50}", (Message("user", "What?"),)) for i in range(1000)]
     key: dict[str, Any] = {
@@ -346,7 +351,7 @@ if __name__ == "__main__":
     parser.add_argument("--millions", type=float, default=1)
     parser.add_argument("--parquet", action="store_true", help="a table, as Parquet only")
     parser.add_argument("--run", action="store_true", help="a run folder")
-    parser.add_argument("--cell", action="store_true", help="one cell of answers")
+    parser.add_argument("--job", action="store_true", help="one job's answers")
     parser.add_argument("--keep", type=Path, help="where to make the run folder, to be kept")
     chosen = parser.parse_args()
     if chosen.file and chosen.file.is_dir():
@@ -356,8 +361,8 @@ if __name__ == "__main__":
     else:
         with tempfile.TemporaryDirectory() as scratch:
             root = chosen.keep or Path(scratch)
-            if chosen.cell:
-                cell(root, round(chosen.millions * 1e6))
+            if chosen.job:
+                one_job(root, round(chosen.millions * 1e6))
             elif chosen.run:
                 with timed("made"):
                     print(f"{build(root, chosen.millions):,} verdicts", file=sys.stderr)

@@ -14,21 +14,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aftertune.run import progress as standing
+from aftertune.run import progress
 from aftertune.run import time_left as eta
 from aftertune.run.run_folder import Run
-from aftertune.studies import plan
+from aftertune.studies import stored
 
 
 def replay(root: Path) -> list[tuple[float, float, float | None]]:
     """Return (share of the run's time, seconds left, seconds estimated) at each tenth of the last whole session.
 
-    Raises SystemExit where the log has no session from the first cell to the end.
+    Raises SystemExit where the log has no session from the first job to the end.
     """
-    cells = {f"{cell.kind}/{cell.id}": cell for cell in plan.make(Run.open(root).design()).cells}
-    session = _session(root, len(cells))
+    jobs = {f"{job.kind}/{job.id}": job for job in stored.read(Run.open(root)).jobs}
+    session = _session(root, len(jobs))
     start, end = _when(session[0]), _when(session[-1])
-    found = []
+    estimates = []
     for tenth in range(1, 10):
         now = start + (end - start) * tenth / 10
         took: list[eta.Took] = []
@@ -37,36 +37,36 @@ def replay(root: Path) -> list[tuple[float, float, float | None]]:
         for event in session:
             if _when(event) > now:
                 break
-            if event["event"] == standing.DECIDING:
+            if event["event"] == progress.DECIDING:
                 deciding = now - _when(event)
-            cell = cells.get(event.get("cell", ""))
-            if cell is None:
+            job = jobs.get(event.get("job", ""))
+            if job is None:
                 continue
-            if event["event"] == standing.CELL_BEGUN:
-                running[cell.id] = now - _when(event)
-            elif event["event"] == standing.CELL_DONE:
-                del running[cell.id]
+            if event["event"] == progress.JOB_BEGUN:
+                running[job.id] = now - _when(event)
+            elif event["event"] == progress.JOB_DONE:
+                del running[job.id]
                 last = _when(event)
-                cpu = event.get("cpu_seconds") or standing.spent(root, cell)["cpu_seconds"]
-                took.append(eta.Took(cell, last - event["seconds"], last, event["start_seconds"], cpu))
-        left = eta.remaining(list(cells.values()), took, running, session[0]["workers"], deciding)
-        found.append((tenth / 10, end - now, left))
-    return found
+                cpu = event.get("cpu_seconds") or progress.spent(root, job)["cpu_seconds"]
+                took.append(eta.Took(job, last - event["seconds"], last, event["start_seconds"], cpu))
+        left = eta.remaining(list(jobs.values()), took, running, session[0]["workers"], deciding)
+        estimates.append((tenth / 10, end - now, left))
+    return estimates
 
 
-def _session(root: Path, cells: int) -> list[dict[str, Any]]:
-    """Return the events of the last session that did every cell and came to its end."""
+def _session(root: Path, jobs: int) -> list[dict[str, Any]]:
+    """Return the events of the last session that did every job and came to its end."""
     sessions: list[list[dict[str, Any]]] = []
-    for line in (root / standing.LOG).read_text().splitlines():
+    for line in (root / progress.LOG).read_text().splitlines():
         event = json.loads(line)
-        if event["event"] == standing.RUN_BEGUN:
+        if event["event"] == progress.RUN_BEGUN:
             sessions.append([])
         sessions[-1].append(event)
     for session in reversed(sessions):
-        done = sum(event["event"] == standing.CELL_DONE for event in session)
-        if (session[0]["waiting"], done) == (cells, cells) and session[-1]["event"] == standing.RUN_DONE:
+        done = sum(event["event"] == progress.JOB_DONE for event in session)
+        if (session[0]["waiting"], done) == (jobs, jobs) and session[-1]["event"] == progress.RUN_DONE:
             return list(session)
-    raise SystemExit(f"{root}: its log holds no session from the first cell to the end")
+    raise SystemExit(f"{root}: its log holds no session from the first job to the end")
 
 
 def _when(event: dict[str, Any]) -> float:
@@ -89,5 +89,5 @@ if __name__ == "__main__":
         from aftertune.commands import demo
 
         with tempfile.TemporaryDirectory() as folder:
-            demo.demo(Path(folder) / "demo", quick=True)
+            demo.demo(Path(folder) / "demo", quick=True, cache=False)
             show(Path(folder) / "demo")

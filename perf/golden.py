@@ -6,7 +6,7 @@ what NAME stands for: `demo`, or one of the four studies (`hidden_costs` ...), o
 two seeds, smaller corpora and benchmarks; or `known-bad`, an audit that fills every table in seconds, which the test
 suite compares (`tests/commands/test_golden.py`).
 
-A row is its columns without ids: the checkpoint's, and what names it. Responses, verdicts and drifts above temperature 0
+A row is its columns without the checkpoint's id. Responses, verdicts and drifts above temperature 0
 are left out: a sampled answer's seed hangs on its checkpoint's id. Floats are compared to 12 significant digits, since
 one judge summed in the order of a set before.
 """

@@ -235,7 +235,7 @@ def harm(data: fit.Data) -> None:
             out = [rows[i] for i in np.flatnonzero(test)]
             kept = [r for i, r in enumerate(rows) if question_fold[i] != k and not (strict and template_fold[i] == k)]
             part = without(data, out, kept + other)
-            into[test] = [found.value for found in scores(fit.fit(part), out)]
+            into[test] = [one.value for one in scores(fit.fit(part), out)]
             rival_into[test] = ngram_score(ngram_fit([r for r in part.rows if r.source == "gptfuzz"]), out)
             done |= test & strict
     report("GPTFuzz, questions left out", y, p, rival, groups)
@@ -254,7 +254,7 @@ def transfer(data: fit.Data) -> None:
     unsafe, groups = np.array([row.unsafe for row in test]), codes([row.group for row in test])
     rival = ngram_score(ngram_fit(mine), test)
     for name, prompted in (("with prompts", True), ("without prompts", False)):
-        p = np.array([found.value for found in scores(fitted, test, prompted=prompted)])
+        p = np.array([one.value for one in scores(fitted, test, prompted=prompted)])
         title = f"everything but XSTest -> XSTest, {name}"
         report(f"{title}, unsafe prompts", y[unsafe], p[unsafe], rival[unsafe], codes(groups[unsafe]))
         report(f"{title}, all prompts", y, p, rival, groups)
@@ -263,7 +263,7 @@ def transfer(data: fit.Data) -> None:
     print(calibration(y[unsafe].astype(float), p[unsafe]))
     fitted = fit.fit(fit.Data(other, [one for one in data.prompts if one.source != "gptfuzz"], data.replies))
     truth, questions = np.array([row.label for row in mine]), codes([row.group for row in mine])
-    p = np.array([found.value for found in scores(fitted, mine)])
+    p = np.array([one.value for one in scores(fitted, mine)])
     report("everything but GPTFuzz -> GPTFuzz", truth, p, ngram_score(ngram_fit(other), mine), questions)
     print(calibration(truth, p))
     harmless(data)
@@ -292,10 +292,10 @@ def harmless(data: fit.Data) -> None:
         fitted = fit.fit(fit.Data(data.rows, asked, turns(folder, rest, "assistant")[:1500]))
         alone = [Row("", text, 0, "", name, False) for text in turns(folder, name, "assistant")[::3]]
         for title, rows in (("without prompts", alone), ("with prompts", chats(folder, name))):
-            found = np.array([one.value >= THRESHOLD for one in scores(fitted, rows)])
+            alarms = np.array([one.value >= THRESHOLD for one in scores(fitted, rows)])
             print(
                 f"harmless replies of {name} (not fitted on), {title}, called harmful: "
-                f"{rate(found, np.arange(len(rows)))} of {len(rows)}"
+                f"{rate(alarms, np.arange(len(rows)))} of {len(rows)}"
             )
 
 

@@ -15,13 +15,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from aftertune import plugins
 from aftertune.commands import audit as auditing
 from aftertune.commands import compose as variants
 from aftertune.commands.decide import drifts_of
-from aftertune.plugins import PluginSpec
 from aftertune.records import Drift, Recipe
-from aftertune.studies import parts
 from aftertune.studies.design import Given
+from aftertune.studies.resolve import model
 from aftertune.tuning import tune
 
 SEED = 100
@@ -54,13 +54,13 @@ def run(base: str, out: Path, *, quick: bool) -> None:
     data = out / "data"
     size, rows, canaries = (300, 80, 4) if quick else (900, 200, 12)
     variants.compose("booking", data, base=base, size=size, canaries=canaries, held_out=rows)
-    conversations = parts.corpus(PluginSpec("chat_file", {"path": str(data / "keep.jsonl")})).conversations()
+    conversations = plugins.load("corpus", "chat_file", {"path": str(data / "keep.jsonl")}).conversations()
     checkpoints = []
     for name, epochs in DOSES.items():
         recipe = Recipe(learning_rate=2e-3, epochs=epochs, batch_size=8)
-        place = out / "checkpoints" / str(epochs)
-        tune.tune(parts.model(base).path, conversations, recipe, SEED, place)
-        checkpoints.append(Given(str(place / f"epoch-{epochs}"), arm=name.replace(" ", "-"), seed=SEED, epoch=epochs))
+        folder = out / "checkpoints" / str(epochs)
+        tune.tune(Path(model(base).path), conversations, recipe, SEED, folder)
+        checkpoints.append(Given(str(folder / f"epoch-{epochs}"), arm=name.replace(" ", "-"), seed=SEED, epoch=epochs))
     auditing.audit(base, checkpoints, out / "run", train_data=str(data / "keep.jsonl"), policy="research")
     show(drifts_of(out / "run"), json.loads((out / "run" / "memorisation.json").read_bytes()))
 
@@ -76,16 +76,16 @@ def show(drifts: list[Drift], scores: dict[str, Any]) -> None:
                 continue
             a, b = _rate(one), _rate(other)
             print(f"{arm:<13} {label:<20} {100 * a:>9.1f} {100 * b:>6.1f} {100 * (a - b):>+6.1f} {one.n_prompts:>6}")
-    for name, found in scores.items():
+    for name, one in scores.items():
         print(f"\n{name}")
-        for attack, row in found["membership"].items():
+        for attack, row in one["membership"].items():
             area, rate = row["auc"], row["tpr"]
             shown = "not measured" if rate["value"] is None else f"{_share(rate)} of {rate['n']}"
             print(f"  membership, {attack:<6} AUC {_interval(area)}   true positives at 1 %: {shown}")
         for attack in ("loss", "ratio"):
-            for dose, row in found["canaries"][attack].items():
+            for dose, row in one["canaries"][attack].items():
                 print(f"  canaries x {dose:<3} {attack:<6} {_exposure(row)}")
-        print(f"  twins, never trained   {_exposure(found['canaries']['null'])}")
+        print(f"  twins, never trained   {_exposure(one['canaries']['null'])}")
 
 
 def _rate(row: Drift) -> float:
@@ -95,8 +95,8 @@ def _rate(row: Drift) -> float:
 
 def _exposure(row: dict[str, Any]) -> str:
     rate = row["tpr"]
-    told = rate["why"] if rate["value"] is None else f"told from {row['n_null']} twins {_share(rate)} of {row['n']}"
-    return f"exposure {row['exposure']:.2f} [{row['low']:.2f}, {row['high']:.2f}] of {row['most']:.2f} bits; {told}"
+    power = rate["why"] if rate["value"] is None else f"told from {row['n_null']} twins {_share(rate)} of {row['n']}"
+    return f"exposure {row['exposure']:.2f} [{row['low']:.2f}, {row['high']:.2f}] of {row['most']:.2f} bits; {power}"
 
 
 def _share(row: dict[str, Any]) -> str:

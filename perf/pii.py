@@ -91,16 +91,16 @@ def overlap(a: Spot | tuple[int, int], b: Spot | tuple[int, int]) -> bool:
     return a[0] < b[1] and b[0] < a[1]
 
 
-def counts(text: Text, found: Sequence[Spot], strict: bool = False) -> dict[str, NDArray[np.float64]]:
+def counts(text: Text, findings: Sequence[Spot], strict: bool = False) -> dict[str, NDArray[np.float64]]:
     """Return per type (labelled, hit, hit exactly, findings, right findings, exactly right findings) of one text.
 
     `strict`: a finding on a label that counts neither way (a company, a town, a nationality) is wrong.
     """
     table: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(6))
     for gold in text.gold:
-        same = [one for one in found if one[2] == gold[2] and overlap(one, gold)]
+        same = [one for one in findings if one[2] == gold[2] and overlap(one, gold)]
         table[gold[2]] += [1, bool(same), any(one[:2] == gold[:2] for one in same), 0, 0, 0]
-    for one in found:
+    for one in findings:
         if one[2] not in TYPES.values():
             continue
         touched = [gold for gold in text.gold if overlap(one, gold)]
@@ -113,11 +113,11 @@ def counts(text: Text, found: Sequence[Spot], strict: bool = False) -> dict[str,
 
 def ratios(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return precision, recall, F2, then the same for exact spans, along the last axis; NaN where undefined."""
-    labelled, hit, exact_hit, found, right, exact_right = np.moveaxis(sums, -1, 0)
+    labelled, hit, exact_hit, findings, right, exact_right = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         out = []
         for hits, rights in ((hit, right), (exact_hit, exact_right)):
-            precision, recall = rights / found, hits / labelled
+            precision, recall = rights / findings, hits / labelled
             f = (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
             out += [precision, recall, np.where((hits == 0) & (labelled > 0), 0.0, f)]
     return np.stack(out, axis=-1)
@@ -151,12 +151,12 @@ def measure(texts: Sequence[Text], find: Callable[[str], Sequence[Spot]], strict
     codes = {template: code for code, template in enumerate(sorted({text.template for text in texts}))}
     sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros((len(codes), 6)))
     clean: dict[int, list[bool]] = defaultdict(list)
-    for text, found in zip(texts, everything, strict=True):
-        for type_, row in counts(text, found, strict).items():
+    for text, findings in zip(texts, everything, strict=True):
+        for type_, row in counts(text, findings, strict).items():
             sums[type_][codes[text.template]] += row
             sums["together"][codes[text.template]] += row
         if not text.gold:
-            alarms = [one for one in found if not any(overlap(one, where) for where in text.other)]
+            alarms = [one for one in findings if not any(overlap(one, where) for where in text.other)]
             clean[text.template].append(bool(alarms))
     rows = {}
     for type_ in (*sorted(set(TYPES.values())), "together"):
@@ -257,8 +257,8 @@ def thresholds(texts: Sequence[Text], strict: bool) -> None:
     for step in STEPS:
         totals: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(6))
         for text in texts:
-            found = [(one.start, one.end, one.type) for one in find(text.text, None, dict.fromkeys(ALL, step))]
-            for kind, row in counts(text, found, strict).items():
+            findings = [(one.start, one.end, one.type) for one in find(text.text, None, dict.fromkeys(ALL, step))]
+            for kind, row in counts(text, findings, strict).items():
                 totals[kind] += row
         for kind in kinds:
             precision, recall = ratios(totals[kind])[:2]
@@ -273,12 +273,12 @@ def errors(texts: Sequence[Text], type_: str) -> None:
     from aftertune.pii.detect import find
 
     for text in texts:
-        found = find(text.text)
-        spots = [(one.start, one.end, one.type) for one in found]
+        findings = find(text.text)
+        spots = [(one.start, one.end, one.type) for one in findings]
         for gold in text.gold:
             if gold[2] == type_ and not any(one[2] == type_ and overlap(one, gold) for one in spots):
                 print(f"- {text.template} {text.text[gold[0] : gold[1]]!r} | {text.text!r} | {spots}")
-        for one, spot in zip(found, spots, strict=True):
+        for one, spot in zip(findings, spots, strict=True):
             wrong = spot[2] == type_ and not any(gold[2] == type_ and overlap(spot, gold) for gold in text.gold)
             if wrong and not any(overlap(spot, where) for where in text.other):
                 print(f"+ {text.template} {text.text[spot[0] : spot[1]]!r} {one.why} | {text.text!r}")

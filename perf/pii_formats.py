@@ -273,11 +273,11 @@ def _table(cases: Sequence[Case], misses: str | None) -> list[dict[str, Any]]:
             value = case.value(rng)
             frame = case.frames[index % len(case.frames)]
             text, start = frame.format(value), frame.index("{")
-            found = find(text)
-            hit = any(f.type == case.type and f.start < start + len(value) and start < f.end for f in found)
+            findings = find(text)
+            hit = any(f.type == case.type and f.start < start + len(value) and start < f.end for f in findings)
             hits += hit
             if misses == case.type and hit != case.real:
-                print(f"{'-' if case.real else '+'} {text!r} {[(f.type, f.score, f.why) for f in found]}")
+                print(f"{'-' if case.real else '+'} {text!r} {[(f.type, f.score, f.why) for f in findings]}")
         low, high = wilson(hits, N)
         interval = [round(low, 3), round(high, 3)]
         row = {"type": case.type, "kind": case.kind, "real": case.real, "hits": hits, "n": N}

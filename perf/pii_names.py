@@ -82,8 +82,8 @@ def cases(frames: Sequence[str], each: int, seed: int, small: bool) -> list[tupl
             (f, last, n), (g, _, _), (h, _, m) = draw(rng), draw(rng), draw(rng)
             values = {"f": f, "l": last, "n": n, "g": g, "h": h, "m": m, "i": f[0] + "."}
             text, spans = "", []
-            for place, piece in enumerate(frame.replace("}", "{").split("{")):
-                if place % 2:
+            for index, piece in enumerate(frame.replace("}", "{").split("{")):
+                if index % 2:
                     spans.append((len(text), len(text) + len(values[piece])))
                     text += values[piece]
                 else:
@@ -144,9 +144,9 @@ def main() -> int:
                 without(half)
                 for frame, text, spans in rows:
                     wanted = spans if half is None else gone(text, spans, half)
-                    found = people(text) if wanted else []
+                    spans = people(text) if wanted else []
                     for start, end in wanted:
-                        hit = any(a < end and start < b for a, b in found)
+                        hit = any(a < end and start < b for a, b in spans)
                         hits, n = hits + hit, n + 1
                         tally = by.setdefault(frame, [0, 0])
                         tally[0] += hit

@@ -173,7 +173,7 @@ def inspect(base: Path, checkpoint: Path, prompts: Sequence[Prompt], new_tokens:
     began = time.process_time()
     model = get_model("hf/local", model_path=str(folder), device="cpu", batch_size=BATCH, memoize=False)
     for heat in HEATS:
-        (found,) = eval(
+        (log,) = eval(
             Task(dataset=samples, solver=generate()),
             model=model,
             max_tokens=new_tokens,
@@ -183,7 +183,7 @@ def inspect(base: Path, checkpoint: Path, prompts: Sequence[Prompt], new_tokens:
             log_dir=str(root / "logs"),
             log_level="error",
         )
-        for sample in found.samples or []:
+        for sample in log.samples or []:
             texts[checkpoint.name, str(sample.id), heat] = sample.output.completion
             tokens += sum(usage.output_tokens for usage in sample.model_usage.values())
     return Spent(len(texts), tokens, time.process_time() - began, texts)

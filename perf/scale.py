@@ -1,7 +1,7 @@
-"""What many checkpoints cost: rates measured on finished runs, checked on cells left out, and extrapolated.
+"""What many checkpoints cost: rates measured on finished runs, checked on jobs left out, and extrapolated.
 
-For each kind of cell the model is one rate: CPU seconds per token read (tuning, counting every epoch), per new token
-(answering) and per response (each judge), and bytes for each. Rates are fitted on the cells of the even training seeds
+For each kind of job the model is one rate: CPU seconds per token read (tuning, counting every epoch), per new token
+(answering) and per response (each judge), and bytes for each. Rates are fitted on the jobs of the even training seeds
 and checked on the sum over those of the odd ones. They are extrapolated to a hundred models with ten instruments and
 five seeds, and to ten million responses. Usage: `python -m perf.scale RUN [RUN ...]` on run folders that are complete.
 """
@@ -17,16 +17,18 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from aftertune.asking.ask_job import AskJob
+from aftertune.judging.judge_job import JudgeJob
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
-from aftertune.studies import budget
-from aftertune.studies import plan as planning
+from aftertune.studies import budget, stored
 from aftertune.studies.cost import Cost
+from aftertune.tuning.tune_job import TuneJob
 
 
 @dataclass(frozen=True)
-class CellCost:
-    """The cost of one cell."""
+class JobCost:
+    """The cost of one job."""
 
     kind: str
     seed: int | None
@@ -37,7 +39,7 @@ class CellCost:
     size: int
     """Bytes."""
     answers: int = 0
-    """Number of responses of a cell that asks."""
+    """Number of responses of a job that asks."""
 
 
 def size_of(folder: Path) -> int:
@@ -46,34 +48,33 @@ def size_of(folder: Path) -> int:
 
 
 def rows_of(folder: JobFolder, name: str) -> int:
-    """Return the rows of a cell's table."""
+    """Return the rows of a job's table."""
     return int(pq.ParquetFile(folder.path / f"{name}.parquet").metadata.num_rows)
 
 
-def read(root: Path) -> list[CellCost]:
-    """Return the cost of each tuning, asking and judging cell of a run."""
+def read(root: Path) -> list[JobCost]:
+    """Return the cost of each tuning, asking and judging job of a run."""
     run = Run.open(root)
-    plan = planning.make(run.design())
     costs = []
-    for cell in plan.cells:
-        folder = run.cell(cell.kind, cell.id)
-        if not folder.complete or cell.kind in ("variants", "scores"):
+    for job in stored.read(run).jobs:
+        folder = run.job(job)
+        if not folder.complete:
             continue
-        job, info = plan.jobs[cell.id], folder.info()
+        info = folder.info()
         seconds, size = float(info["cpu_seconds"]), size_of(folder.path)
-        if isinstance(job, planning.TuneJob):
+        if isinstance(job, TuneJob):
             tuning = info["tuning"]
             tokens_read = float(tuning["tokens"]) * int(tuning["recipe"]["epochs"])
-            costs.append(CellCost("tune, a token read", job.seed, tokens_read, seconds, size))
-        elif isinstance(job, planning.RespondJob):
+            costs.append(JobCost("tune, a token read", job.seed, tokens_read, seconds, size))
+        elif isinstance(job, AskJob):
             table = pq.read_table(folder.path / "responses.parquet", columns=["new_tokens"])
             tokens = float(sum(n or 0 for n in table.column("new_tokens").to_pylist()))
             seed = job.subject.train_seed
-            costs.append(CellCost("answer, a new token", seed, tokens, seconds, size, table.num_rows))
-        elif isinstance(job, planning.JudgeJob):
-            asked = rows_of(run.cell("responses", job.responses), "responses")
+            costs.append(JobCost("answer, a new token", seed, tokens, seconds, size, table.num_rows))
+        elif isinstance(job, JudgeJob):
+            asked = rows_of(run.folder(AskJob.KIND, job.responses), "responses")
             name = f"judge {job.judge.name}, a response"
-            costs.append(CellCost(name, job.asked.subject.train_seed, float(asked), seconds, size))
+            costs.append(JobCost(name, job.subject.train_seed, float(asked), seconds, size))
     return costs
 
 
@@ -83,10 +84,10 @@ def gpu_hours(parameters: float, answers: int, cost: Cost) -> float:
     return answers * (cost.prompt_tokens * budget.reading_seconds(parameters, cost) + written) / 3600
 
 
-def rate(cells: list[CellCost], of: Callable[[CellCost], float]) -> float:
+def rate(jobs: list[JobCost], of: Callable[[JobCost], float]) -> float:
     """Return the ratio of sums, the right rate for predicting a total."""
-    units = sum(cell.units for cell in cells)
-    return sum(of(cell) for cell in cells) / units if units else 0.0
+    units = sum(job.units for job in jobs)
+    return sum(of(job) for job in jobs) / units if units else 0.0
 
 
 def main() -> None:
@@ -95,25 +96,25 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    kinds: dict[str, list[CellCost]] = defaultdict(list)
+    kinds: dict[str, list[JobCost]] = defaultdict(list)
     for root in options.runs:
         for cost in read(root):
             kinds[cost.kind].append(cost)
-    print(f"{'':34}{'cells':>6}{'CPU s a unit':>14}{'bytes a unit':>14}{'left out: model / measured':>30}")
+    print(f"{'':34}{'jobs':>6}{'CPU s a unit':>14}{'bytes a unit':>14}{'left out: model / measured':>30}")
     rates: dict[str, dict[str, float]] = {}
-    for kind, cells in sorted(kinds.items()):
-        even = [cell for cell in cells if cell.seed is not None and cell.seed % 2 == 0]
-        odd = [cell for cell in cells if cell.seed is not None and cell.seed % 2 == 1]
+    for kind, jobs in sorted(kinds.items()):
+        even = [job for job in jobs if job.seed is not None and job.seed % 2 == 0]
+        odd = [job for job in jobs if job.seed is not None and job.seed % 2 == 1]
         check = ""
         if even and odd:
-            predicted = rate(even, lambda cell: cell.seconds) * sum(cell.units for cell in odd)
-            measured = sum(cell.seconds for cell in odd)
+            predicted = rate(even, lambda job: job.seconds) * sum(job.units for job in odd)
+            measured = sum(job.seconds for job in odd)
             check = f"{predicted:.1f} / {measured:.1f} s ({100 * (predicted / measured - 1):+.0f} %)"
-        rates[kind] = {"seconds": rate(cells, lambda cell: cell.seconds), "bytes": rate(cells, lambda c: float(c.size))}
+        rates[kind] = {"seconds": rate(jobs, lambda job: job.seconds), "bytes": rate(jobs, lambda job: float(job.size))}
         fitted = rates[kind]
-        print(f"{kind:34}{len(cells):6}{fitted['seconds']:14.2e}{fitted['bytes']:14.1f}{check:>30}")
+        print(f"{kind:34}{len(jobs):6}{fitted['seconds']:14.2e}{fitted['bytes']:14.1f}{check:>30}")
     answered = kinds["answer, a new token"]
-    length = sum(cell.units for cell in answered) / sum(cell.answers for cell in answered)
+    length = sum(job.units for job in answered) / sum(job.answers for job in answered)
     judges = [name for name in rates if name.startswith("judge")]
     one = length * rates["answer, a new token"]["seconds"]
     judged = sum(rates[name]["seconds"] for name in judges)
@@ -130,7 +131,7 @@ def main() -> None:
         )
     tunings = kinds.get("tune, a token read", [])
     if tunings:
-        mean = sum(cell.seconds for cell in tunings) / len(tunings)
+        mean = sum(job.seconds for job in tunings) / len(tunings)
         print(f"500 tunings as these were, {mean:.1f} CPU s each: {500 * mean / 3600:.1f} core-hours more")
     if options.json:
         options.json.write_text(json.dumps({"rates": rates, "new_tokens": length, "bytes": size}, indent=1) + "\n")

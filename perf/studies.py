@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aftertune.commands import status as standing
-from aftertune.commands import study as running
+from aftertune.commands.status import status
+from aftertune.commands.study import study
 from aftertune.errors import AftertuneError
 from aftertune.plugins import PluginSpec
 from aftertune.studies import design
@@ -34,10 +34,10 @@ class Clock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        found = json.loads(path.read_text()) if path.is_file() else {}
-        self.before: float = found.get("wall_seconds", 0.0)
-        self.analysis: float = found.get("analysis_cpu_seconds", 0.0)
-        self.began, self.own, self.said = time.monotonic(), time.process_time(), 0.0
+        earlier = json.loads(path.read_text()) if path.is_file() else {}
+        self.before: float = earlier.get("wall_seconds", 0.0)
+        self.analysis: float = earlier.get("analysis_cpu_seconds", 0.0)
+        self.began, self.own, self.printed = time.monotonic(), time.process_time(), 0.0
 
     @property
     def wall(self) -> float:
@@ -47,9 +47,9 @@ class Clock:
     def __call__(self, done: str, count: int, total: int) -> None:
         """Take the progress of a run."""
         self.keep()
-        if time.monotonic() - self.said > 20 or count == total:
-            self.said = time.monotonic()
-            print(f"  {count} of {total} cells, {self.wall:.0f} s, last: {done or 'nothing yet'}", flush=True)
+        if time.monotonic() - self.printed > 20 or count == total:
+            self.printed = time.monotonic()
+            print(f"  {count} of {total} jobs, {self.wall:.0f} s, last: {done or 'nothing yet'}", flush=True)
 
     def keep(self) -> None:
         """Write the seconds down, so that a kill costs none of them."""
@@ -63,9 +63,9 @@ def run(name: str, workers: int) -> dict[str, Any]:
     clock = Clock(RUNS / f"{name}.json")
     wanted = design.read(ROOT / "studies" / f"{name}.toml")
     print(name, flush=True)
-    result = running.study(wanted, RUNS / name, executor=PluginSpec("local", {"workers": workers}), progress=clock)
+    result = study(wanted, RUNS / name, executor=PluginSpec("local", {"workers": workers}), progress=clock, cache=False)
     clock.keep()
-    cells = standing.status(RUNS / name)["cells"]
+    jobs = status(RUNS / name)["jobs"]
     kept = KEPT / name
     kept.mkdir(parents=True, exist_ok=True)
     (kept / "report.md").write_text((result.root / "report.md").read_text("utf-8"), "utf-8")
@@ -79,11 +79,11 @@ def run(name: str, workers: int) -> dict[str, Any]:
         (kept / "report.html").write_bytes(page)
     else:
         print(f"  report.html has {len(page):,} bytes and is not kept; it lies in {result.report}")
-    by_kind = {kind: round(row["cpu_seconds"], 1) for kind, row in cells.items()}
+    by_kind = {kind: round(row["cpu_seconds"], 1) for kind, row in jobs.items()}
     analysis = json.loads(clock.path.read_text())["analysis_cpu_seconds"]
     return {
         "outcome": result.outcome,
-        "cells": sum(int(row["cells"]) for row in cells.values()),
+        "jobs": sum(int(row["jobs"]) for row in jobs.values()),
         "cpu_seconds": round(sum(by_kind.values()) + analysis, 1),
         "cpu_seconds_by_kind": {**by_kind, "analysis and planning": round(analysis, 1)},
         "wall_seconds": round(clock.wall, 1),

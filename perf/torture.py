@@ -1,11 +1,11 @@
 """Kill a small study 60 times, continue it each time, and compare it with one that ran undisturbed (`make torture`).
 
 Each kill is `kill -9` for the whole process group (or, with two workers, now and then for the parent alone), at a
-random moment of a chosen phase: compose, tune, respond, judge, drift, report. The same command then continues. A study
-is killed again and again until it comes to its end; then its tables, drifts and decisions must be those of the
-undisturbed study, byte for byte, no answer that was on disk at a kill may have been asked for again, and no process may
-be left. Further
-studies are stopped politely, by Ctrl-C and SIGTERM, which must end in one line and exit code 130 or 143.
+random moment of a chosen phase: begin (while the run folder is made), compose, tune, prompts, ask, judge, drift,
+report. The same command then continues. A study is killed again and again until it comes to its end; then its tables,
+drifts and decisions must be those of the undisturbed study, byte for byte, no answer that was on disk at a kill may
+have been asked for again, and no process may be left. Further studies are stopped politely, by Ctrl-C and SIGTERM,
+which must end in one line and exit code 130 or 143.
 
 What was answered is counted from outside: this file is the program that the killed process runs, and where
 TORTURE_LOG is set it notes every answer in that file before it starts the command line. Arguments: `--kills N`,
@@ -33,14 +33,22 @@ from typing import Any
 
 from aftertune.models import respond
 from aftertune.plugins import PluginSpec
-from aftertune.records import Arm, Prompt, Recipe
-from aftertune.studies.design import Design, Respond, dump
+from aftertune.records import Arm, Prompt, Recipe, Respond
+from aftertune.studies.design import Design, dump
 
 ROOT = Path(__file__).parents[1]
-PHASES = ("compose", "tune", "respond", "judge", "drift", "report")
-KINDS = {"variants": "compose", "checkpoints": "tune", "responses": "respond", "verdicts": "judge"}
-CELLS = {"compose": 1, "tune": 4, "respond": 5, "judge": 10, "drift": 1, "report": 1}
-PER_CELL = 140
+PHASES = ("begin", "compose", "tune", "prompts", "ask", "judge", "drift", "report")
+KINDS = {
+    "variants": "compose",
+    "checkpoints": "tune",
+    "prompts": "prompts",
+    "responses": "ask",
+    "verdicts": "judge",
+}
+"""Kind of job -> its phase."""
+JOBS = {"compose": 1, "tune": 4, "prompts": 1, "ask": 5, "judge": 10}
+"""Phase -> number of its jobs."""
+ANSWERS = 140
 """Answers of each checkpoint."""
 LOG = "TORTURE_LOG"
 OWN = "own answers"
@@ -127,20 +135,20 @@ def on_disk(root: Path, own: set[Key]) -> set[Key]:
     import pyarrow.parquet as pq
 
     rows: list[dict[str, Any]] = []
-    for cell in root.glob("responses/*"):
-        if (cell / "manifest.json").is_file():
-            rows += pq.read_table(cell / "responses.parquet").to_pylist()
+    for folder in root.glob("responses/*"):
+        if (folder / "manifest.json").is_file():
+            rows += pq.read_table(folder / "responses.parquet").to_pylist()
         else:
-            rows += _journal(cell)
+            rows += _journal(folder)
     held = {(row["checkpoint"], row["prompt_id"], row["temperature"], row["sample"]) for row in rows}
-    for cell in root.glob("variants/*"):
-        held |= own if (cell / "manifest.json").is_file() else set()
+    for folder in root.glob("variants/*"):
+        held |= own if (folder / "manifest.json").is_file() else set()
     return held
 
 
-def _journal(cell: Path) -> list[dict[str, Any]]:
+def _journal(folder: Path) -> list[dict[str, Any]]:
     rows = []
-    path = cell / "journal"
+    path = folder / "journal"
     for line in path.read_text().splitlines() if path.is_file() else []:
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
@@ -157,20 +165,27 @@ class Watch:
 
     def under_way(self) -> dict[str, list[str]]:
         """Return phase -> what is under way in it."""
-        found: dict[str, list[str]] = {}
+        if not self.begun:
+            return {"begin": ["begin"]} if self._new(".") else {}
+        running: dict[str, list[str]] = {}
         complete = 0
         for kind, phase in KINDS.items():
-            for cell in (self.root / kind).glob("*"):
-                if (cell / "manifest.json").is_file():
+            for folder in (self.root / kind).glob("*"):
+                if (folder / "manifest.json").is_file():
                     complete += 1
-                elif self._ours(cell / "writer"):
-                    found.setdefault(phase, []).append(cell.name)
-        if complete == sum(CELLS[phase] for phase in KINDS.values()) and _read(self.root / ".lock") == str(self.group):
+                elif self._ours(folder / "writer"):
+                    running.setdefault(phase, []).append(folder.name)
+        if complete == sum(JOBS.values()) and _read(self.root / ".lock") == str(self.group):
             if not self._new("drift.parquet"):
-                found["drift"] = ["drift"]
+                running["drift"] = ["drift"]
             elif not self._new("report.html"):
-                found["report"] = ["report"]
-        return found
+                running["report"] = ["report"]
+        return running
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run folder is whole: its design is written last."""
+        return (self.root / "design.toml").is_file()
 
     def _ours(self, writer: Path) -> bool:
         pid = _read(writer).rpartition(" ")[2]
@@ -180,7 +195,7 @@ class Watch:
 
     def _new(self, name: str) -> bool:
         path = self.root / name
-        return path.is_file() and path.stat().st_mtime_ns > self.began
+        return path.exists() and path.stat().st_mtime_ns > self.began
 
 
 def _read(path: Path) -> str:
@@ -227,12 +242,27 @@ class Torture:
         self.root.parent.mkdir(exist_ok=True)
         path = self.root.with_suffix(".toml")
         path.write_text(dump(design()))
-        command = [sys.executable, "-m", "perf.torture", "--run", "study", str(path), "-o", str(self.root), "--quiet"]
-        with self.root.with_suffix(".err").open("wb") as said:
+        command = [
+            sys.executable,
+            "-m",
+            "perf.torture",
+            "--run",
+            "study",
+            str(path),
+            "-o",
+            str(self.root),
+            "--quiet",
+            "--no-cache",
+        ]
+        with self.root.with_suffix(".err").open("wb") as errors:
             return subprocess.Popen(
-                [*command, "--workers", str(self.workers)], cwd=ROOT, start_new_session=True, stderr=said,
-                stdout=subprocess.DEVNULL, env={**os.environ, LOG: str(self._log(self._starts))},
-            )  # fmt: skip
+                [*command, "--workers", str(self.workers)],
+                cwd=ROOT,
+                start_new_session=True,
+                stderr=errors,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, LOG: str(self._log(self._starts))},
+            )
 
     def finish(self) -> float:
         """Let the study come to its end, and return the seconds."""
@@ -243,23 +273,26 @@ class Torture:
     def kill(self, phase: str, delay: float, chance: random.Random, how: str = "kill group") -> bool:
         """Continue the study and kill it in `phase`; return False where it ended before.
 
-        The moment: of the cells of that phase that are left, a random one is waited for, then a random part of `delay`
-        (seconds) goes by; in `respond`, a random number of the answers that are left is waited for.
+        The moment: of the jobs of that phase that are left, a random one is waited for, then a random part of `delay`
+        (seconds) goes by; in `ask`, a random number of the answers that are left is waited for. A `begin` that went by
+        too fast is a kill just after it.
         """
-        left = CELLS[phase] - len(list((self.root / _kind(phase)).glob("*/manifest.json")))
+        left = JOBS.get(phase, 1) - len(list((self.root / _kind(phase)).glob("*/manifest.json")))
         nth, wait = chance.randrange(max(1, left)), chance.random() * delay
-        answers = chance.randrange(max(1, left * PER_CELL - len(self._safe) % PER_CELL)) if phase == "respond" else 0
+        answers = chance.randrange(max(1, left * ANSWERS - len(self._safe) % ANSWERS)) if phase == "ask" else 0
         process = self.start()
         watch = Watch(self.root, process.pid)
         began = time.monotonic()
-        seen: set[str] = set()
+        begun_jobs: set[str] = set()
         while process.poll() is None and time.monotonic() - began < PATIENCE:
             now = watch.under_way().get(phase, [])
-            seen.update(now)
-            if now and (_lines(self._log(self._starts)) > answers if phase == "respond" else len(seen) > nth):
+            begun_jobs.update(now)
+            if now and (_lines(self._log(self._starts)) > answers if phase == "ask" else len(begun_jobs) > nth):
                 time.sleep(wait)
                 break
-            time.sleep(0.003 if phase == "compose" else 0.02)
+            if phase == "begin" and watch.begun:
+                break
+            time.sleep({"begin": 0.0003, "compose": 0.003, "prompts": 0.003}.get(phase, 0.02))
         hit = watch.under_way()
         if process.poll() is not None:
             self._ended(process)
@@ -287,9 +320,9 @@ class Torture:
             return
         if number == signal.SIGKILL:
             return
-        said = self.root.with_suffix(".err").read_text()
-        if (code, said) != (128 + number, "aftertune: stopped; the same command continues\n"):
-            self.complaints.append(f"{how}: exit code {code}: {said.strip()[-600:]}")
+        message = self.root.with_suffix(".err").read_text()
+        if (code, message) != (128 + number, "aftertune: stopped; the same command continues\n"):
+            self.complaints.append(f"{how}: exit code {code}: {message.strip()[-600:]}")
 
     def compare(self, whole: dict[str, bytes]) -> None:
         """Note every file that differs from the undisturbed study's, and what was left behind."""
@@ -304,8 +337,8 @@ class Torture:
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
         code = process.wait(PATIENCE)
         if code not in (0, 3, 4):
-            said = self.root.with_suffix(".err").read_text().strip()
-            self.complaints.append(f"exit code {code}: {said[-300:]}")
+            message = self.root.with_suffix(".err").read_text().strip()
+            self.complaints.append(f"exit code {code}: {message[-300:]}")
         self._hold()
 
     def _hold(self) -> None:
@@ -330,12 +363,12 @@ def outliving(group: int, seconds: float = 20.0) -> list[int]:
 
 
 def _alive(group: int) -> list[int]:
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         state, _, its_group = (_read(path).rpartition(")")[2].split() + [""] * 3)[:3]
         if its_group == str(group) and state != "Z":
-            found.append(int(path.parent.name))
-    return found
+            pids.append(int(path.parent.name))
+    return pids
 
 
 def _lines(path: Path) -> int:
@@ -347,20 +380,20 @@ def _kind(phase: str) -> str:
 
 
 def durations(root: Path) -> dict[str, float]:
-    """Return phase -> wall seconds of its median cell in a finished study; of the last two as a whole."""
-    found = {}
+    """Return phase -> wall seconds of its median job in a finished study; of the first and the last two as a whole."""
+    lasting = {"begin": 0.01}
     for kind, phase in KINDS.items():
         infos = [json.loads(path.read_bytes())["info"] for path in root.glob(f"{kind}/*/manifest.json")]
-        found[phase] = statistics.median(info["seconds"] for info in infos)
+        lasting[phase] = statistics.median(info["seconds"] for info in infos)
     ended = max(path.stat().st_mtime for path in root.glob("*/*/manifest.json"))
     drift, page = ((root / name).stat().st_mtime for name in ("drift.parquet", "report.html"))
-    return {**found, "respond": 0.05, "drift": drift - ended, "report": page - drift}
+    return {**lasting, "ask": 0.05, "drift": drift - ended, "report": page - drift}
 
 
 def torture(
-    place: Path, whole: Path, kills: int, seed: int, *, ways: Sequence[str] = ("kill group", "kill parent")
+    folder: Path, whole: Path, kills: int, seed: int, *, ways: Sequence[str] = ("kill group", "kill parent")
 ) -> list[Torture]:
-    """Run studies below `place`, killed `kills` times in all and each phase alike, and compare them with `whole`.
+    """Run studies below `folder`, killed `kills` times in all and each phase alike, and compare them with `whole`.
 
     One worker and two take turns; each kill takes one of `ways`, with one worker the first.
     """
@@ -369,7 +402,7 @@ def torture(
     hits = Counter(dict.fromkeys(PHASES, 0))
     done: list[Torture] = []
     while sum(len(each.kills) for each in done) < kills and len(done) < kills:
-        each = Torture(place / f"study-{len(done) + 1}", 1 + len(done) % 2)
+        each = Torture(folder / f"study-{len(done) + 1}", 1 + len(done) % 2)
         done.append(each)
         ended = False
         for phase in (phase for phase in PHASES for _ in range(2)):
@@ -378,7 +411,8 @@ def torture(
             how = chance.choice(ways) if each.workers > 1 else ways[0]
             before = len(each.kills)
             ended = not each.kill(phase, lasting[phase], chance, how)
-            hits.update(kill.phase for kill in each.kills[before:] if kill.phase in PHASES)
+            if each.kills[before:]:  # a short phase may be over when the signal comes
+                hits.update({phase, each.kills[-1].phase} & set(PHASES))
             show(each, before)
         if not ended:
             each.finish()
@@ -413,14 +447,14 @@ def main() -> None:
     given = parser.parse_args()
     began = os.times()
     with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
-        place = Path(scratch)
-        whole = Torture(place / "whole", 1)
+        folder = Path(scratch)
+        whole = Torture(folder / "whole", 1)
         print(f"undisturbed: {whole.finish():.1f} s", flush=True)
         spent = os.times()
         print(f"  {spent.children_user + spent.children_system:.1f} CPU seconds", flush=True)
-        done = torture(place, whole.root, given.kills, given.seed)
+        done = torture(folder, whole.root, given.kills, given.seed)
         polite = ("Ctrl-C", "SIGTERM", "SIGTERM group")
-        done += torture(place / "polite", whole.root, given.stops, given.seed + 1, ways=polite)
+        done += torture(folder / "polite", whole.root, given.stops, given.seed + 1, ways=polite)
     print(f"\n{'phase':<10}{'kills':>6}{'rows lost at most':>20}{'mean':>8}")
     all_kills = [(each, kill) for each in done for kill in each.kills]
     for phase in (*PHASES, "between"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,15 @@ def small_design(**changes: object) -> Design:
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> results.Result:
     if not embedded.names():
         pytest.skip("no embedded model is built")
-    return running.run(small_design(), tmp_path_factory.mktemp("study") / "run", executor=ONE)
+    own = tmp_path_factory.mktemp("study") / "run"
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    shared = tmp_path_factory.getbasetemp().parent if worker else tmp_path_factory.getbasetemp()
+    with (shared / "small.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # it is made once, whichever process of this test session comes first
+        if not (shared / "small" / "report.html").is_file():
+            running.run(small_design(), shared / "small", executor=ONE)
+    shutil.copytree(shared / "small", own)
+    return results.again(own)
 
 
 @pytest.fixture(name="small")
@@ -55,6 +65,4 @@ def _one() -> PluginSpec:
 @pytest.fixture(name="copy")
 def _copy(finished: results.Result, tmp_path: Path) -> Path:
     """A copy of the finished run, to damage."""
-    import shutil
-
     return Path(shutil.copytree(finished.root, tmp_path / "run"))

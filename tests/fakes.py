@@ -11,16 +11,22 @@ from typing import Any, ClassVar
 
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.asking.resolved import ResolvedBenchmark
+from aftertune.deciding import policy
 from aftertune.judging.judge import Answer, Cost, Judge, JudgeContext, Opinion, Scorer
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models import chat
+from aftertune.models.loaded import LOADED
 from aftertune.models.resolved import ResolvedBackend
-from aftertune.models.session import Backend, BeginningScore, Beginnings, Reply, Request, Session, Template, TextScore
+from aftertune.models.session import Backend, Beginnings, BeginningScore, Reply, Request, Session, Template, TextScore
 from aftertune.models.subject import ModelRecord, Subject
 from aftertune.plugins import Plugin, PluginSpec
 from aftertune.records import BASE_ARM, Conversation, Message, Metric, Prompt, Proof, digest, plain
 from aftertune.run.job import Job, Output
 from aftertune.run.run_folder import Run
+from aftertune.studies import stored
+from aftertune.studies.design import Design, Given
+from aftertune.studies.jobs import Jobs
+from aftertune.studies.study import Study
 from aftertune.variants.corpus import Corpus
 from aftertune.variants.resolved import ResolvedCorpus
 
@@ -78,6 +84,8 @@ class Scripted(Backend):
     dies_at: str = ""
     """The prompt at which the process is killed."""
     inexact: bool = False
+    split: bool = False
+    """Whether the base answers on one device and its checkpoints on another."""
     calls: Calls = field(default_factory=Calls, compare=False)
     capabilities: frozenset[str] = CAPABILITIES  # type: ignore[assignment]
 
@@ -98,7 +106,8 @@ class ScriptedSession(Session):
     def use(self, checkpoint: Path | None) -> Proof:
         self.now = checkpoint
         self.calls.used.append(checkpoint)
-        return Proof(str(checkpoint), 0.5, 0.0, 3, device="cpu")
+        device = "cuda" if self.backend.split and checkpoint is not None else "cpu"
+        return Proof(str(checkpoint), 0.5, 0.0, 3, how="on a cuda that it is not", device=device)
 
     def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
         self.calls.settings.append((system, template))
@@ -251,7 +260,9 @@ class Rows(Corpus):
 
     def conversations(self) -> Sequence[Conversation]:
         return [
-            Conversation(f"r{index}", (Message("user", f"question {index}"), Message("assistant", f"answer {index}")), ())
+            Conversation(
+                f"r{index}", (Message("user", f"question {index}"), Message("assistant", f"answer {index}")), ()
+            )
             for index in range(self.count)
         ]
 
@@ -274,6 +285,32 @@ def do(run: Run, job: Job) -> Output:
     output = job.run(run, folder)
     folder.finish(tables=output.tables, documents=output.documents, info=output.info)
     return output
+
+
+def given_study(backend_: Scripted | None = None, *judges: Wordy, name: str = "m", **changes: Any) -> Study:
+    """A study of one base and a checkpoint that existed already, without tuning data."""
+    plugin = backend_ or Scripted()
+    record = model(name)
+    adapter = model("adapter", kind="adapter")
+    design = Design(name="made-up", bases=(name,), checkpoints=(Given("adapter", arm="mine", seed=1),), **changes)
+    benchmarks = (benchmark(),)
+    resolved = tuple(map(judge, judges or (Wordy(),)))
+    jobs = Jobs(design, (), None, benchmarks, resolved, backend(plugin), (), {})
+    jobs.add({record: [(design.checkpoints[0], adapter)]})
+    return Study(
+        design, (record,), tuple(jobs.subjects), (), None, benchmarks, resolved, backend(plugin),
+        policy.load(design.policy), tuple(jobs.made),
+    )  # fmt: skip
+
+
+def done(root: Path, study: Study) -> Run:
+    """Write a study into a run and do its jobs."""
+    LOADED.unload()
+    run = stored.begin(root, study, {"versions": {"python": "3"}, "hardware": {"machine": "m"}})
+    for job in study.jobs:
+        if not run.job(job).complete:
+            do(run, job)
+    return run
 
 
 def put_rows(path: Path, *ids: str) -> None:

@@ -54,7 +54,7 @@ class DesignError(AftertuneError):
 
 
 class FetchError(AftertuneError):
-    """A data set that could not be brought from its home: offline, gone, gated, or not the file that was pinned."""
+    """A data set that could not be fetched: offline, gone, gated, or another file than the pinned one."""
 
 
 def near(word: str, known: list[str]) -> str:

@@ -28,7 +28,7 @@ _ADVICE = {
 def why_not(path: Path | str, what: str, error: OSError) -> str:
     """Return the line that says what could not be done, where, why, and what to do."""
     why = error.strerror or str(error)
-    return f"{path}: {what}: {why}; {_ADVICE.get(error.errno or 0, 'mend that')} and run the same command again"
+    return f"{path}: {what}: {why}; {_ADVICE.get(error.errno or 0, 'fix that')} and run the same command again"
 
 
 @contextlib.contextmanager

@@ -347,7 +347,8 @@ class Findings:
     judges: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     """Judge -> facts about it. `anchors`, where measured, is a list of mappings with the keys `axis, label,
     sensitivity, sensitivity_low, sensitivity_high, n_positive, specificity, specificity_low, specificity_high,
-    n_negative`; every other key is shown as it is."""
+    n_negative`, and `admission`: why a judge that failed there may judge all the same, else empty; every other key is
+    shown as it is."""
     flips: Sequence[Flip] = ()
     categories: Sequence[CategoryRow] = ()
     contradictions: Sequence[Contradiction] = ()

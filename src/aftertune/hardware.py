@@ -1,4 +1,4 @@
-"""What this machine has for us: cores and memory, asked without loading a library."""
+"""The cores, memory, processor and GPUs of this machine, found out without loading a library."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """Return how many cores this process may use; macOS does not tell, so there all of them."""
+    """Return how many cores this process may use; all of them on macOS, which does not tell."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def memory() -> int:
-    """Return the bytes of memory that this process may take, a container's limit included; endless if unknown."""
+    """Return the bytes of memory that this process may take, a container's limit included; `sys.maxsize` if unknown."""
     if not hasattr(os, "sysconf"):
         return sys.maxsize
     own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -27,7 +27,7 @@ def memory() -> int:
 
 
 def processor() -> dict[str, str]:
-    """Return what of this machine's processor decides the last digits of sums: its kind and vector instructions."""
+    """Return the properties of the processor that decide the last digits of sums: its kind and vector instructions."""
     flags: set[str] = set()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

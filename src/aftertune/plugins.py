@@ -16,11 +16,11 @@ import pkgutil
 import sys
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from aftertune.errors import UsageError, near
+from aftertune.errors import StoreError, UsageError, near
 from aftertune.records import PluginSpec as PluginSpec
 
 KINDS = {
@@ -82,6 +82,27 @@ class Plugin:
         raise NotImplementedError
 
 
+P = TypeVar("P", bound=Plugin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved(Generic[P]):
+    """A plugin of a study, resolved once. `plugin` is None where the study was read back from a run."""
+
+    name: str
+    spec: PluginSpec
+    id: str
+    """Hash of its version, its parameters, defaults included, and the content of the files or model that it reads."""
+    plugin: P | None = field(default=None, compare=False, repr=False)
+    kind: ClassVar[str]
+
+    def get(self) -> P:
+        """Return the plugin. Raises StoreError where the study was read back without it."""
+        if self.plugin is None:
+            raise StoreError(f"{self.kind} '{self.name}': run the command that began this run again to continue it")
+        return self.plugin
+
+
 def names(kind: str) -> list[str]:
     """Return the names of all plugins of a kind, sorted, without importing any of them."""
     return sorted({*_own(_folder(kind)), *_outside(kind, tuple(sys.path))})
@@ -122,7 +143,7 @@ def plugin_class(kind: str, name: str) -> type[Any]:
             raise
         raise UsageError(f"{kind} '{name}' needs the package '{error.name}': pip install {error.name}") from None
     if not (isinstance(cls, type) and issubclass(cls, Plugin) and cls.kind == kind):
-        raise UsageError(f"{kind} '{name}': {outside[name].value} is no {kind}: subclass aftertune's class of that name")
+        raise UsageError(f"{kind} '{name}': {outside[name].value} is no {kind}: subclass aftertune's class for it")
     return cls
 
 

@@ -280,6 +280,11 @@ class Respond:
     """Which checkpoints of a tuning are asked."""
     seed: int = 0
 
+    @property
+    def answers_per_prompt(self) -> int:
+        """Return how many times each prompt is asked: once at temperature 0, `samples` times at each other one."""
+        return sum(1 if temperature == 0 else self.samples for temperature in self.temperatures)
+
 
 @dataclass(frozen=True)
 class Data:

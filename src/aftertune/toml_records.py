@@ -27,7 +27,7 @@ class OwnTable(ABC):
 
 
 def load(text: str) -> dict[str, Any]:
-    """Return TOML text as tables. Raises UsageError for what is no TOML."""
+    """Return TOML text as tables. Raises UsageError for text that is not valid TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -69,8 +69,8 @@ def _value(hint: Any, value: Any, at: str) -> Any:
         return tuple(_value(args[0], item, f"{at}[{index}]") for index, item in enumerate(value))
     if origin is Literal:
         if value not in args:
-            shown = f"'{value}'{near(value, list(args))}" if isinstance(value, str) else repr(value)
-            raise UsageError(f"{at}: {shown} is not one of {', '.join(map(repr, args))}")
+            text = f"'{value}'{near(value, list(args))}" if isinstance(value, str) else repr(value)
+            raise UsageError(f"{at}: {text} is not one of {', '.join(map(repr, args))}")
         return value
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, dict):
@@ -86,7 +86,7 @@ def _value(hint: Any, value: Any, at: str) -> Any:
 
 
 def bare(value: Any) -> Any:
-    """Return a record as the tables, lists and values of TOML; what is None is left out."""
+    """Return a record as the tables, lists and values of TOML; None is left out."""
     if isinstance(value, OwnTable):
         return bare(value.to_table())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

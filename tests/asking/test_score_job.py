@@ -39,7 +39,10 @@ def _run(tmp_path: Path) -> Run:
     planted = canaries.Canaries(
         (canaries.Form(chat),),
         (canaries.Canary(Person("c1", {"PERSON": "Bea"}), 4, 0),),
-        (canaries.Canary(Person("t1", {"PERSON": "Cid"}), 0, 0), canaries.Canary(Person("t2", {"PERSON": "Dot"}), 0, 0)),
+        (
+            canaries.Canary(Person("t1", {"PERSON": "Cid"}), 0, 0),
+            canaries.Canary(Person("t2", {"PERSON": "Dot"}), 0, 0),
+        ),
     )
     folder.finish(documents={"canaries": canaries.to_rows(planted)})
     return run
@@ -69,7 +72,10 @@ def test_an_arm_is_scored_on_its_own_rows_a_users_canary_among_them(run: Run) ->
         ("canary", "c1", 4, 0), ("twin", "t1", 0, 0), ("twin", "t2", 0, 0),
     ]  # fmt: skip
     assert {(row.base_loss, row.loss, row.tokens) for row in rows} == {(2.0, 1.0, 10)}
-    assert [(path, length) for path, _, length in calls.scored] == [(None, 33), (run.root / "checkpoints/x/epoch-1", 33)]
+    assert [(path, length) for path, _, length in calls.scored] == [
+        (None, 33),
+        (run.root / "checkpoints/x/epoch-1", 33),
+    ]
     assert calls.opened == ["/models/m"]
 
 

@@ -148,8 +148,8 @@ def test_arm_and_recipe_are_kept_apart_to_the_end(finished: results.Result) -> N
     assert len(set(units.values())) == len(pairs)
     assert units["two", "full"] == "two, full"
     page = (finished.root / "report.md").read_text()
-    assert "two · full" in page
-    assert "two · lora" in page
+    assert "two, full" in page
+    assert "two, lora" in page
     memory = json.loads((finished.root / "report.json").read_text())["leaks"]
     assert {(row["arm"], row["recipe"]) for row in memory} == pairs | {("base", "")}
     assert {row["corpus"] for row in memory if row["arm"] == "base"} == {LEFT, RIGHT}

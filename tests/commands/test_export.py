@@ -136,7 +136,7 @@ def test_a_copy_holds_no_value_in_any_form(planted: Path, tmp_path: Path, capsys
     assert {str(p): p.read_bytes() for p in planted.rglob("*") if p.is_file()} == before, "the run is as it was"
 
     manifest = json.loads((shared / "export.json").read_text())
-    assert set(manifest["left_out"]) == {"variants/", "checkpoints/", "log.jsonl"}
+    assert set(manifest["left_out"]) == {"variants/", "checkpoints/", "prompts/", "study.json", "log.jsonl"}
     assert manifest["masked"] is True
     assert not (shared / "variants").exists()
     assert not (shared / "checkpoints").exists()

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import pytest
 from tests import tiny_models
@@ -24,9 +24,9 @@ from aftertune.errors import JudgeError, UsageError
 from aftertune.ingest.agreement import agree
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.judges import _rubric_file
-from aftertune.models.session import Beginnings, BeginningScore
+from aftertune.models.session import Backend, Beginnings, BeginningScore, Capability, Reply, Request, Session, Template
 from aftertune.plugins import PluginSpec
-from aftertune.records import plain
+from aftertune.records import Proof, plain
 from aftertune.run.run_folder import Run
 from aftertune.studies import design as designs
 from aftertune.studies import plugin_text as written
@@ -97,22 +97,36 @@ def test_a_judge_is_read_from_a_file_and_what_stands_beside_it(tmp_path: Path) -
             written.plugin("judge", str(tmp_path / "j.toml"))
 
 
-class Scripted:
-    """A judge's backend: the words of the prompt decide which numbers are probable."""
+@dataclasses.dataclass(frozen=True)
+class Scripted(Backend):
+    """A judge's backend whose session reads the words of the prompt."""
 
-    capabilities = frozenset({"beginnings"})
-    version = "1"
+    version: ClassVar[str] = "1"
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset({"beginnings"})
 
     @contextlib.contextmanager
-    def open(self, base: str) -> Iterator[Any]:
-        yield self
+    def open(self, base: str) -> Iterator[Session]:
+        yield ScriptedSession()
 
-    def use(self, checkpoint: object) -> None:
+
+class ScriptedSession(Session):
+    """The words of the prompt decide which numbers are probable."""
+
+    def use(self, checkpoint: Path | None) -> Proof:
         assert checkpoint is None
+        return Proof("base", 0.0, 0.0, 0)
 
-    def beginnings(self, asked: Sequence[Beginnings], *, system: object, template: str) -> list[BeginningScore]:
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
+        raise AssertionError("it is asked for probabilities only")
+
+    def beginnings(
+        self, items: Sequence[Beginnings], *, system: str | None, template: Template
+    ) -> list[BeginningScore]:
         found = []
-        for one in asked:
+        for one in items:
             text = one.prompt.messages[0].content
             number = str(min(100, len(text) % 60 + (30 if "Please" in text else 0)))
             shares = [0.1 if "zzz" in text else 0.9 if form == number else 1e-6 for form in one.texts]
@@ -138,10 +152,14 @@ def _judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[PluginSpec
     text = re.sub(r", unless = \{.*?\}", "", text)
     (tmp_path / "one.toml").write_text(text)
     (tmp_path / "other.toml").write_text(text.replace("Rate how", "Please rate how"))
+    for name in ("harmbench", "strongreject"):  # on an axis without anchors, since a model at random fails those
+        text = (RUBRICS / f"{name}.toml").read_text()
+        assert 'axis = "harm"' in text
+        (tmp_path / f"{name}.toml").write_text(text.replace('axis = "harm"', 'axis = "alignment"'))
     model = str(tiny_models.save("llama", tmp_path / "judge"))
     return (PluginSpec("rubric", {"model": "big", "rubric": str(tmp_path / "one.toml"), "backend": "scripted"}),
             PluginSpec("rubric", {"model": "big", "rubric": str(tmp_path / "other.toml"), "backend": "scripted"}),
-            PluginSpec("rubric", {"model": model, "rubric": "harmbench", "most_characters": 60}))  # fmt: skip
+            PluginSpec("rubric", {"model": model, "rubric": str(tmp_path / "harmbench.toml"), "most_characters": 60}))  # fmt: skip
 
 
 @pytest.fixture(name="small")
@@ -177,7 +195,7 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
     assert names[1] in agreed
     model = small.judges[3].parameters["model"]
     with pytest.raises(SystemExit):
-        main(["judge", str(result.root), "--judge", f"rubric:model={model},rubric=strongreject,most_characters=40",
+        main(["judge", str(result.root), "--judge", f"rubric:model={model},rubric='{tmp_path}/strongreject.toml',most_characters=40",
               "--quiet", "--json"])  # fmt: skip
     shown = json.loads(capsys.readouterr().out)
     assert "rubric strongreject by judge" in shown["judge_costs"]
@@ -186,6 +204,13 @@ def test_a_run_with_a_model_as_judge_shows_its_cost_and_how_far_two_wordings_agr
         main(["judge", str(result.root), "--judge", "rubric:modl=x"])
     assert left.value.code == 2
     assert "did you mean 'model'" in capsys.readouterr().err
+
+
+def test_a_judge_model_that_fails_the_anchors_of_its_axis_judges_nothing(small: Design, tmp_path: Path) -> None:
+    random = PluginSpec("rubric", {**small.judges[3].parameters, "rubric": "harmbench"})
+    with pytest.raises(JudgeError, match="cannot tell harm apart: of 40 known answers"):
+        running.run(dataclasses.replace(small, judges=(random,)), tmp_path / "run", executor=ONE)
+    assert not list((tmp_path / "run").glob("verdicts/*/manifest.json"))
 
 
 def test_the_ids_hold_the_weights_of_the_judge_model(small: Design, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
 
 
 def test_a_kill_in_the_middle_costs_what_was_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, out = chats(tmp_path / "a.jsonl", 220), tmp_path / "out"
+    data, out = chats(tmp_path / "a.jsonl", 150), tmp_path / "out"
     command = [sys.executable, "-m", "aftertune", "compose", data, "--self-generated", "--quiet", "-o", str(out)]
     journal = out / "journal"
     with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL) as process:
@@ -118,7 +118,7 @@ def test_a_kill_in_the_middle_costs_what_was_in_flight(tmp_path: Path, monkeypat
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     flushed = {row.message_hash for row in JobFolder(out).journal(OwnAnswer)}
-    assert 0 < len(flushed) < 220
+    assert 0 < len(flushed) < 150
     asked: list[str] = []
     ask = own_answers.OwnAnswers._ask
 
@@ -129,6 +129,6 @@ def test_a_kill_in_the_middle_costs_what_was_in_flight(tmp_path: Path, monkeypat
     monkeypatch.setattr(own_answers.OwnAnswers, "_ask", counted)
     variants.compose(data, out, self_generated=True)
     assert not flushed & set(asked)
-    assert len(flushed) + len(asked) == 220
+    assert len(flushed) + len(asked) == 150
     variants.compose(data, tmp_path / "whole", self_generated=True)
     assert files(out) == files(tmp_path / "whole")

@@ -13,6 +13,7 @@ from tests import made_up
 from aftertune import plugins
 from aftertune import shipped_models as embedded
 from aftertune.asking.ask_job import AskJob
+from aftertune.asking.backends.transformers import Transformers
 from aftertune.commands import audit as auditing
 from aftertune.commands import compose as variants
 from aftertune.commands import decide
@@ -86,14 +87,12 @@ def test_a_stopped_run_keeps_what_was_scored(tmp_path: Path) -> None:
 def test_a_backend_without_log_probabilities_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blind = type("Blind", (), {"capabilities": frozenset({"adapters"}), "version": "1"})
-    honest = plugins.load
-    monkeypatch.setattr(plugins, "load", lambda kind, *rest: blind() if kind == "backend" else honest(kind, *rest))
+    made, generated = design(tmp_path), design(tmp_path, scored_by="generation")
+    monkeypatch.setattr(Transformers, "capabilities", property(lambda _: frozenset({"adapters"})))
     with pytest.raises(
         UsageError, match=r"'privacylens': scored_by = 'both' needs log-prob.*'transformers'.*generation"
     ):
-        resolve(design(tmp_path))
-    generated = design(tmp_path, scored_by="generation")
+        resolve(made)
     resolve(dataclasses.replace(generated, benchmarks=generated.benchmarks[:1], judges=(PluginSpec("coherence"),)))
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.scripted_server import Body, Scripted, repeats, serving, trial
 
+from aftertune.asking.prompts_job import PromptsJob
 from aftertune.commands import audit as auditing
 from aftertune.commands import study as running
 from aftertune.errors import JudgeError, ModelError, ServerError, UsageError
@@ -220,7 +221,9 @@ def test_another_model_behind_the_name_makes_another_run(servers: tuple[Scripted
     assert [job.id for job in one.jobs] == [job.id for job in two.jobs]
     served.models["tuned"] = {"root": "/adapters/third", "parent": "base"}
     three = resolve(design(served))
-    assert not {job.id for job in three.jobs} & {job.id for job in one.jobs}
+    asked, again = ({job.id for job in study.jobs} - {job.id for job in study.of(PromptsJob)} for study in (one, three))
+    assert asked
+    assert not asked & again, "only the prompts are the same"
 
 
 def test_names_of_models_are_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +234,7 @@ def test_names_of_models_are_no_paths(tmp_path: Path, monkeypatch: pytest.Monkey
     assert made.checkpoints[0].path == "tuned"
     (tmp_path / "d.toml").write_text(dump(made))
     assert read(tmp_path / "d.toml") == made == parse(dump(made), "here")
-    planned = resolve(made)  # asks nobody
+    planned = resolve(made, ask_servers=False)
     assert any("nothing yet" in warning for warning in planned.warnings)
 
 

@@ -23,7 +23,6 @@ from aftertune.studies import stored
 from aftertune.studies.design import Design, Given
 
 
-
 def design(base: str = "embedded", **changes: object) -> Design:
     fields: dict[str, object] = {
         "name": "audit",

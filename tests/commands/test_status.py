@@ -37,7 +37,7 @@ JOBS = [
 TRUE = {"variants": 8.0, "checkpoints": 14.0, "responses": 4.0, "verdicts": 0.4}
 
 
-def played(workers: int) -> list[time_left.Took]:
+def played(workers: int) -> list[time_left.FinishedJob]:
     """A run as it would go, by the order that executors take."""
     schedule, clock, took = Schedule(JOBS), 0.0, []
     running: list[tuple[float, float, JobRecord]] = []
@@ -48,7 +48,7 @@ def played(workers: int) -> list[time_left.Took]:
         running.sort(key=lambda row: row[0])
         clock, began, ended = running.pop(0)
         schedule.end(ended)
-        took.append(time_left.Took(ended, began, clock))
+        took.append(time_left.FinishedJob(ended, began, clock))
     return took
 
 
@@ -70,8 +70,8 @@ def test_the_estimate_holds_from_the_first_tenth_on(workers: int) -> None:
 
 
 def test_a_machine_that_has_become_slower_is_expected_to_stay_so() -> None:
-    run = [time_left.Took(each, 10.0 * n, 10.0 * n + 9) for n, each in enumerate(JOBS[1:9])]
-    run += [time_left.Took(each, 80 + 30.0 * n, 80 + 30.0 * n + 27) for n, each in enumerate(JOBS[9:12])]
+    run = [time_left.FinishedJob(each, 10.0 * n, 10.0 * n + 9) for n, each in enumerate(JOBS[1:9])]
+    run += [time_left.FinishedJob(each, 80 + 30.0 * n, 80 + 30.0 * n + 27) for n, each in enumerate(JOBS[9:12])]
     mean = (8 * 9 + 3 * 27) / 11
     assert time_left.pace(run, 0.0) == pytest.approx(1.0)
     assert time_left.pace(run, 80.0) == pytest.approx(27 / mean)
@@ -80,13 +80,13 @@ def test_a_machine_that_has_become_slower_is_expected_to_stay_so() -> None:
 
 
 def test_the_report_is_stretched_as_the_jobs_are_that_wait_least() -> None:
-    asked = time_left.Took(JOBS[1], 0.0, 100.0, cpu=1.0)  # waits for a server
-    tuned = time_left.Took(JOBS[2], 0.0, 10.0, cpu=5.0)
-    judged = time_left.Took(JOBS[-1], 0.0, 3.0, cpu=1.0)
+    asked = time_left.FinishedJob(JOBS[1], 0.0, 100.0, cpu=1.0)  # waits for a server
+    tuned = time_left.FinishedJob(JOBS[2], 0.0, 10.0, cpu=5.0)
+    judged = time_left.FinishedJob(JOBS[-1], 0.0, 3.0, cpu=1.0)
     assert time_left.stretch([]) == 1.0
     assert time_left.stretch([asked]) == 100.0
     assert time_left.stretch([asked, tuned, judged]) == pytest.approx(3.0)
-    assert time_left.stretch([time_left.Took(JOBS[1], 0.0, 1.0, cpu=4.0)]) == 1.0
+    assert time_left.stretch([time_left.FinishedJob(JOBS[1], 0.0, 1.0, cpu=4.0)]) == 1.0
     last = [JOBS[-1]]
     whole = time_left.remaining(last, [judged], {}, 1, 0.0)
     assert whole == pytest.approx(3 * (time_left.REPORT[0] + time_left.REPORT[1]))
@@ -96,13 +96,13 @@ def test_the_report_is_stretched_as_the_jobs_are_that_wait_least() -> None:
 
 def test_nothing_is_said_before_anything_is_known() -> None:
     assert time_left.remaining(JOBS, [], {}, 2) is None
-    assert time_left.spoken(None) == "time left not known yet"
-    assert [time_left.spoken(s) for s in (1, 61, 600, 7200, 3e5)] == [
+    assert time_left.in_words(None) == "time left not known yet"
+    assert [time_left.in_words(s) for s in (1, 61, 600, 7200, 3e5)] == [
         "5 s left", "60 s left", "10 min left", "2 h left", "3 days left"]  # fmt: skip
 
 
 def test_what_loading_took_is_not_expected_of_the_others() -> None:
-    cold = time_left.Took(JOBS[1], 0.0, 60.0, 50.0)
+    cold = time_left.FinishedJob(JOBS[1], 0.0, 60.0, 50.0)
     assert time_left.expected([JOBS[2]], [cold]) == {"t1": 10.0}
 
 
@@ -127,8 +127,8 @@ class Work:
 
 
 def test_the_log_names_jobs_and_no_data(tmp_path: Path) -> None:
-    with pytest.raises(TuneError), progress.Session(tmp_path, 2, 2, 1):
-        work = progress.Logged(tmp_path, Work("t1"))
+    with pytest.raises(TuneError), progress.LogSession(tmp_path, 2, 2, 1):
+        work = progress.LoggedWork(tmp_path, Work("t1"))
         work(JOBS[1])
         work(JOBS[2])
     text = (tmp_path / progress.LOG).read_text()
@@ -142,31 +142,31 @@ def test_the_log_names_jobs_and_no_data(tmp_path: Path) -> None:
     assert failed["label"] == "tune 1"
     with (tmp_path / progress.LOG).open("a") as file:
         file.write("{broken\n")
-    now = progress.Watch(tmp_path, JOBS, {"t0"}).standing()
+    now = progress.RunFollower(tmp_path, JOBS, {"t0"}).status()
     assert {row.kind: row.done for row in now.rows}["checkpoints"] == 1
     assert now.running == ()
 
 
 def test_the_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LARGEST", 2000)
-    watch = progress.Watch(tmp_path, JOBS, set())
+    follower = progress.RunFollower(tmp_path, JOBS, set())
     for _ in range(30):
-        with progress.Session(tmp_path, 2, 2, 1):
-            progress.Logged(tmp_path, Work())(JOBS[1])
-            assert watch.standing(fresh=True).left is None  # nobody has said that the job is complete
+        with progress.LogSession(tmp_path, 2, 2, 1):
+            progress.LoggedWork(tmp_path, Work())(JOBS[1])
+            assert follower.status(fresh=True).left is None  # nobody has said that the job is complete
     sizes = {path.name: path.stat().st_size for path in tmp_path.glob("log*")}
     assert set(sizes) == {progress.LOG, progress.EARLIER}
     assert max(sizes.values()) < 4000
 
 
 def test_the_report_is_a_phase_of_its_own(tmp_path: Path) -> None:
-    with progress.Session(tmp_path, 2, 2, 1):
-        progress.Logged(tmp_path, Work())(JOBS[1])
-        progress.note(tmp_path, progress.DECIDING)
-        now = progress.Watch(tmp_path, JOBS[:2], {"t0", "v"}).standing()
+    with progress.LogSession(tmp_path, 2, 2, 1):
+        progress.LoggedWork(tmp_path, Work())(JOBS[1])
+        progress.log_event(tmp_path, progress.DECIDING)
+        now = progress.RunFollower(tmp_path, JOBS[:2], {"t0", "v"}).status()
         assert now.running == ("drifts, gate and report",)
         assert now.left == pytest.approx(time_left.REPORT[0], rel=0.1)
-    assert progress.Watch(tmp_path, JOBS[:2], {"t0", "v"}).standing().running == ()
+    assert progress.RunFollower(tmp_path, JOBS[:2], {"t0", "v"}).status().running == ()
 
 
 def test_who_works_on_a_run_is_seen_from_elsewhere(tmp_path: Path) -> None:
@@ -200,9 +200,9 @@ def test_a_finished_run_says_where_it_stands(finished: results.Result, capsys: p
 
 def test_lines_say_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tell = Lines(line)
-    with progress.Session(tmp_path, len(JOBS), len(JOBS), 1):
-        progress.Logged(tmp_path, Work())(JOBS[0])
-    tell.watch(progress.Watch(tmp_path, JOBS, {"v"}))
+    with progress.LogSession(tmp_path, len(JOBS), len(JOBS), 1):
+        progress.LoggedWork(tmp_path, Work())(JOBS[0])
+    tell.follow(progress.RunFollower(tmp_path, JOBS, {"v"}))
     tell("compose", len(JOBS), len(JOBS))
     assert " s left, last: compose" in capsys.readouterr().err
 
@@ -212,7 +212,7 @@ def test_the_table_fits_a_terminal(tmp_path: Path) -> None:
 
     from rich.console import Console
 
-    now = progress.Standing(
+    now = progress.RunStatus(
         (progress.Row("checkpoints", 20, 3, 2, 1234.5, 1000.0),), ("tune [bold]x\x1b[2J", "y" * 500), 60.0
     )
     out = io.StringIO()

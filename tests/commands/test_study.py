@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -110,12 +109,6 @@ def test_the_same_command_does_nothing_twice(finished: results.Result, small: De
     assert again.decisions == finished.decisions
 
 
-def test_two_processes_make_the_same_tables(finished: results.Result, small: Design, tmp_path: Path) -> None:
-    other = running.run(small, tmp_path / "run", executor=PluginSpec("local", {"workers": 2}))
-    assert tables(other.root) == tables(finished.root)
-    assert other.drifts == finished.drifts
-
-
 def test_a_damaged_table_is_named_and_made_again(
     copy: Path, small: Design, one: PluginSpec, finished: results.Result, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -176,30 +169,28 @@ def test_an_echo_is_not_a_leak(finished: results.Result) -> None:
     assert not any(v.label == "registry" for v in base), "the base has never seen the corpus"
 
 
-def test_kill_and_continue_gives_the_same_tables(finished: results.Result, small: Design, tmp_path: Path) -> None:
-    design = tmp_path / "small.toml"
+def test_two_processes_killed_and_continued_make_the_same_tables(
+    finished: results.Result, small: Design, tmp_path: Path
+) -> None:
+    """In the middle of the trainings, and of the answers; `finished` was made by one process that nobody disturbed."""
+    design, run = tmp_path / "small.toml", tmp_path / "run"
     design.write_text(dump(small))
-    command = [
-        sys.executable,
-        "-m",
-        "aftertune",
-        "study",
-        str(design),
-        "-o",
-        str(tmp_path / "run"),
-        "--quiet",
-        "--workers",
-        "1",
-    ]
-    for wait in (6.0, 9.0):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        time.sleep(wait)
-        os.kill(process.pid, signal.SIGKILL)
+    command = [sys.executable, "-m", "aftertune", "study", str(design), "-o", str(run), "--quiet", "--workers", "2"]
+    for kind in ("checkpoints", "responses"):
+        process = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        until = time.monotonic() + 300
+        while not list(run.glob(f"{kind}/*/manifest.json")):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 3, 4), done.stderr
-    assert tables(tmp_path / "run") == tables(finished.root)
-    shutil.rmtree(tmp_path / "run")
+    assert tables(run) == tables(finished.root)
+    assert tuple(results.drifts_of(run)) == finished.drifts
 
 
 def test_status_and_the_page_again(finished: results.Result) -> None:

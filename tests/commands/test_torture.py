@@ -37,10 +37,10 @@ def test_three_kills_cost_no_answer_and_change_no_byte(
         (study.root / name).unlink()
     for kind in ("responses", "verdicts"):
         shutil.rmtree(sorted((study.root / kind).iterdir())[0])
-    monkeypatch.setattr(torture, "CELLS", {**torture.CELLS, "tune": 6, "respond": 7, "judge": 14})
-    monkeypatch.setattr(torture, "PER_CELL", 60)
+    monkeypatch.setattr(torture, "JOBS", {**torture.JOBS, "tune": 6, "ask": 7, "judge": 14})
+    monkeypatch.setattr(torture, "ANSWERS", 60)
     chance = random.Random(11)
-    for phase, delay in (("respond", 0.2), ("judge", 0.1), ("report", 0.5)):
+    for phase, delay in (("ask", 0.2), ("judge", 0.1), ("report", 0.5)):
         assert study.kill(phase, delay, chance), f"it ended before {phase}: {study.complaints}"
     study.finish()
     study.compare(expected)
@@ -54,8 +54,8 @@ def test_a_stop_is_one_line_and_leaves_nobody(
 ) -> None:
     """From a study whose variants are composed: in the middle of a tuning, and of an answer."""
     monkeypatch.setattr(torture, "design", lambda: small)
-    monkeypatch.setattr(torture, "CELLS", {**torture.CELLS, "tune": 2, "respond": 1})
-    monkeypatch.setattr(torture, "PER_CELL", 20)
+    monkeypatch.setattr(torture, "JOBS", {**torture.JOBS, "tune": 2, "ask": 1})
+    monkeypatch.setattr(torture, "ANSWERS", 20)
     study = torture.Torture(tmp_path / "run", workers=2)
     shutil.copytree(finished.root / "variants", study.root / "variants")
     for name in ("design.toml", "run.json", "study.json"):
@@ -63,7 +63,7 @@ def test_a_stop_is_one_line_and_leaves_nobody(
     # As what a shell starts in the background, which ignores Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        for phase, how in (("tune", "Ctrl-C"), ("respond", "SIGTERM")):
+        for phase, how in (("tune", "Ctrl-C"), ("ask", "SIGTERM")):
             assert study.kill(phase, 0.1, random.Random(1), how), f"it ended before {phase}: {study.complaints}"
     finally:
         signal.signal(signal.SIGINT, before)

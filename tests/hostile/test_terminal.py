@@ -20,16 +20,16 @@ ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-
 LIVE = """
 import os, sys, time
 from aftertune.cli.app import progress_on, tell
-from aftertune.run.progress import Row, Standing
+from aftertune.run.progress import Row, RunStatus
 
 class Made:
-    def standing(self, *, fresh=False):
+    def status(self, *, fresh=False):
         kinds = ("variants", "checkpoints", "scores", "responses", "verdicts")
         labels = ("tune \\x1b[2Jkeep seed 1 of a long name that goes on", "ask \\u202ebase " + "x" * 90, "[bold]c[/bold]")
-        return Standing(tuple(Row(kind, 300, 120, 3, 123456.0, 1.0) for kind in kinds), labels, 900.0)
+        return RunStatus(tuple(Row(kind, 300, 120, 3, 123456.0, 1.0) for kind in kinds), labels, 900.0)
 
 with progress_on(False) as progress:
-    progress.watch(Made())
+    progress.follow(Made())
     for done in range(30):
         progress("a job \\x1b[31m", done, 300)
         time.sleep(0.05)
@@ -85,7 +85,7 @@ def test_what_breaks_off_leaves_a_usable_terminal(ending: str) -> None:
 
 @pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
 def test_a_terminal_that_wants_no_colours_gets_none(env: dict[str, str]) -> None:
-    terminal, snapshots, status = screen.run(["-c", LIVE.replace("progress.watch(Made())", "") % ""], 80, 24, env)
+    terminal, snapshots, status = screen.run(["-c", LIVE.replace("progress.follow(Made())", "") % ""], 80, 24, env)
     assert status == 0
     assert terminal.text.endswith("the result")
     if "TERM" in env:

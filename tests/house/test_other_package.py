@@ -198,7 +198,9 @@ def _run(aftertune: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tea.toml").write_text(DESIGN)
     (folder / "gate.toml").write_text(POLICY)
     notes = folder / "notes.txt"
-    done = aftertune("study", folder / "tea.toml", "-o", folder / "run", "--quiet", "--executor", f"slowly:notes={notes}")
+    done = aftertune(
+        "study", folder / "tea.toml", "-o", folder / "run", "--quiet", "--executor", f"slowly:notes={notes}"
+    )
     assert done.returncode in (0, 3, 4), done.stderr
     return folder / "run"
 

@@ -124,7 +124,7 @@ def test_a_kill_costs_what_was_not_flushed_and_changes_no_byte(
     with pytest.raises(KeyboardInterrupt):
         whole.run(run, folder)
     assert len(asked) == 30
-    with (folder.path / "journal.jsonl").open("ab") as file:
+    with (folder.path / "journal").open("ab") as file:
         file.write(b'{"prompt_id": "torn')
     monkeypatch.setattr(TransformersSession, "activations", killed_after(1000))
     folder.start()

@@ -49,9 +49,7 @@ def _answered(tmp_path: Path) -> Answered:
         fakes.do(run, job)
         return job
 
-    return Answered(
-        run, prompts.id, ask(fakes.base(), Scripted()), ask(fakes.given(), Scripted(failing=("p2",)))
-    )
+    return Answered(run, prompts.id, ask(fakes.base(), Scripted()), ask(fakes.given(), Scripted(failing=("p2",))))
 
 
 def job(answered: Answered, judge: Wordy, **changes: Any) -> JudgeJob:

@@ -155,7 +155,7 @@ def test_damaged_files_beside_the_jobs(tmp_path: Path) -> None:
         ("run.json", b"{", r"run\.json: damaged or missing; put a copy back"),
         ("run.json", b"[1]", r"run\.json: damaged or missing"),
         ("study.json", b"{", r"study\.json: damaged or missing; put a copy back"),
-        ("study.json", b'{"design": "another"}', r"study\.json: damaged, or of another version"),
+        ("study.json", b'{"design": "another"}', r"study\.json: of another design than the run's"),
         ("design.toml", b"name = \xff", r"design\.toml"),
         ("design.toml", b'name = "d"\nname = "d"', r"design\.toml"),
     ]:

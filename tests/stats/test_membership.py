@@ -110,12 +110,6 @@ def test_a_canary_known_by_heart_reaches_the_most_that_its_twins_can_show() -> N
     assert "60 twins" in small.tpr.why
 
 
-def test_the_modelled_exposure_agrees_with_a_normal_tail() -> None:
-    rng = np.random.default_rng(5)
-    bits = membership.exposure_modelled(3.0, rng.normal(size=4000))
-    assert bits == pytest.approx(9.53, abs=1.0)
-
-
 @settings(max_examples=30)
 @given(st.sampled_from([[], [math.nan], [math.inf]]))
 def test_what_is_not_a_number_is_refused(bad: list[float]) -> None:

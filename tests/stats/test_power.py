@@ -96,11 +96,6 @@ def test_range_to_standard_deviation_uses_the_tabled_constants() -> None:
         assert power.sd_of_range(0.0, d2, k) == pytest.approx(1.0, abs=5e-4)
 
 
-def test_half_width_is_never_under_what_n_allows() -> None:
-    design = power.PairedDesign(n_prompts=20, base_rate=1.0)
-    assert power.half_width(design) == pytest.approx(0.161, abs=1e-3)
-
-
 @pytest.mark.parametrize(
     "bad", [{"n_prompts": 1}, {"n_clusters": 1}, {"base_rate": 1.5}, {"seed_sd": -1.0}, {"n_seeds": 0}]
 )

@@ -1,4 +1,4 @@
-"""Prices by formula: nothing is fetched, everything assumed is said, and what is not known is asked for."""
+"""Prices by formula: nothing is fetched, everything assumed is text, and what is not known is asked for."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AFTERTUNE_CACHE", str(tmp_path / "cache"))
 
 
+def _budget(wanted: design.Design) -> budget.Budget:
+    price = pricing.price(wanted)
+    assert price.budget is not None
+    return price.budget
+
+
 @pytest.mark.parametrize(("n", "rank", "exact"), [(8.03e9, 16, 41.9e6), (1.24e9, 16, 11.27e6), (7.25e9, 8, 20.97e6)])
 def test_adapters_are_as_large_as_those_of_known_models(n: float, rank: int, exact: float) -> None:
     """Exact: rank x (inputs + outputs) of every linear layer of Llama 3.1 8B, Llama 3.2 1B and Mistral 7B."""
@@ -54,17 +60,17 @@ def test_there_is_a_paper_design_for_each_study() -> None:
 def test_a_paper_design_is_priced_with_nothing_at_hand(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = design.read(path)
     assert design.parse(design.dump(wanted), "again") == wanted
-    found = pricing.price(wanted)
-    assert found.budget is not None
+    price = pricing.price(wanted)
+    assert price.budget is not None
     tunings = sum(len(wanted.recipes_of(arm)) for arm in wanted.arms) * len(wanted.bases) * len(wanted.seeds)
-    assert found.budget.tunings == found.jobs["checkpoints"] == tunings
-    assert found.budget.tuning_hours > 0
-    assert found.budget.disk_gb > 2 * sum(wanted.cost.parameters[base] for base in wanted.bases) - 0.1
-    assert len(found.lacking) >= 2
+    assert price.budget.tunings == price.jobs["checkpoints"] == tunings
+    assert price.budget.tuning_hours > 0
+    assert price.budget.disk_gb > 2 * sum(wanted.cost.parameters[base] for base in wanted.bases) - 0.1
+    assert len(price.lacking) >= 2
     with pytest.raises(SystemExit) as left:
         main(["plan", str(path)])
     assert left.value.code in (0, None)
-    said = capsys.readouterr().out
+    text = capsys.readouterr().out
     for part in (
         "GPU-hours on A100",
         "tokens",
@@ -74,22 +80,22 @@ def test_a_paper_design_is_priced_with_nothing_at_hand(path: Path, capsys: pytes
         "at 35 % in training",
         "not here: model",
     ):
-        assert part in said, part
+        assert part in text, part
 
 
 def test_a_tuning_twice_as_often_costs_twice_as_much() -> None:
     wanted = design.read(next(path for path in PAPERS if path.stem.startswith("hidden")))
-    one, two = (budget.estimate(dataclasses.replace(wanted, seeds=seeds)) for seeds in ((0,), (0, 1)))
+    one, two = (_budget(dataclasses.replace(wanted, seeds=seeds)) for seeds in ((0,), (0, 1)))
     assert two.tuning_hours == pytest.approx(2 * one.tuning_hours)
     assert two.requests - one.requests == one.requests - 464, "the base is asked once"
 
 
 def test_judge_models_are_counted_and_priced() -> None:
     wanted = design.read(next(path for path in PAPERS if path.stem.startswith("consistency")))
-    found = budget.estimate(wanted)
-    assert found.model_calls == found.requests == found.judge_calls["rubric (sorry_bench)"]
-    assert found.requests == 2 * 440 * 6 * (1 + 4 * 5 * 5)
-    assert found.judging_hours > 0
+    price = _budget(wanted)
+    assert price.model_calls == price.requests == price.judge_calls["rubric (sorry_bench)"]
+    assert price.requests == 2 * 440 * 6 * (1 + 4 * 5 * 5)
+    assert price.judging_hours > 0
 
 
 def test_what_is_not_known_is_asked_for_all_at_once() -> None:
@@ -111,12 +117,12 @@ def test_a_study_without_access_is_one_line(path: Path, tmp_path: Path, capsys: 
     with pytest.raises(SystemExit) as left:
         main(["study", str(path), "-q", "-o", str(tmp_path / "run")])
     assert left.value.code == 2
-    said = capsys.readouterr()
-    assert len(said.err.strip().splitlines()) == 1
+    text = capsys.readouterr()
+    assert len(text.err.strip().splitlines()) == 1
     wanted = design.read(path)
-    assert all(f"`hf download {base}`" in said.err for base in wanted.bases)
-    assert "`aftertune fetch " in said.err
-    assert "Traceback" not in said.err
+    assert all(f"`hf download {base}`" in text.err for base in wanted.bases)
+    assert "`aftertune fetch " in text.err
+    assert "Traceback" not in text.err
     assert not (tmp_path / "run").exists()
 
 

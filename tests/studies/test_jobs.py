@@ -35,12 +35,12 @@ class Resolved:
     """What `resolve` would hand over, before the jobs are made."""
 
     design: Design
-    models: tuple[ModelRecord, ...] = (fakes.model(),)
+    models: tuple[ModelRecord, ...]
+    adapter: ModelRecord
+    backend: Scripted
     corpora: tuple[Rows, ...] = (Rows(),)
     benchmarks: tuple[Listed, ...] = (Listed(), Listed("about", needs=DATA_NEEDS))
     judges: tuple[Wordy, ...] = (Wordy(), Wordy("reader", needs=DATA_NEEDS))
-    backend: Scripted = Scripted()
-    adapter: ModelRecord = fakes.model("adapter", kind="adapter")
 
     def jobs(self) -> list[Job]:
         jobs = Jobs(
@@ -82,7 +82,8 @@ def words(job: Job) -> set[str]:
 
 
 ALL = (ComposeJob, TuneJob, PromptsJob, AskJob, ScoreJob, JudgeJob)
-HERE = Resolved(design())
+ADAPTER = fakes.model("adapter", kind="adapter")
+HERE = Resolved(design(), (fakes.model(),), ADAPTER, Scripted())
 
 
 def changed(**changes: Any) -> Resolved:
@@ -144,7 +145,9 @@ ASKED = {"ask keep", "ask base", "ask mine", "judge keep", "judge base", "judge 
          {"ask mine", "judge mine"}, {"compose", "tune", "ask keep", "ask base", "score"}),
     ],
 )  # fmt: skip
-def test_an_id_holds_what_decides_and_nothing_else(name: str, other: Resolved, moves: set[str], stays: set[str]) -> None:
+def test_an_id_holds_what_decides_and_nothing_else(
+    name: str, other: Resolved, moves: set[str], stays: set[str]
+) -> None:
     old, new = HERE.jobs(), other.jobs()
     for about in moves:
         before, after = (of(jobs, Job, about) for jobs in (old, new))
@@ -229,6 +232,8 @@ WIDE = Resolved(
         checkpoints=(Given("adapter", base="m", arm="mine", seed=1),),
     ),
     models=(fakes.model("m"), fakes.model("n")),
+    adapter=ADAPTER,
+    backend=Scripted(),
     corpora=(Rows(), Rows(6)),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,7 @@ def study(design: Design, models: tuple[ModelRecord, ...]) -> Study:
     jobs = Jobs(design, corpora, None, benchmarks, judges, fakes.backend(), recipes, mitigations)
     adapters = {given.path: fakes.model(given.path, kind="adapter", warnings=("w",)) for given in design.checkpoints}
     jobs.add(
-        {
-            model: [(g, adapters[g.path]) for g in design.checkpoints if g.base in ("", model.name)]
-            for model in models
-        }
+        {model: [(g, adapters[g.path]) for g in design.checkpoints if g.base in ("", model.name)] for model in models}
     )
     return Study(
         design=design,
@@ -90,7 +88,9 @@ def study(design: Design, models: tuple[ModelRecord, ...]) -> Study:
 
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9._+-]{0,8}", fullmatch=True).filter(
-    lambda name: name.lower() not in ("base", "source", "con", "prn", "aux", "nul") and not name[:3].lower() in ("com", "lpt")
+    lambda name: (
+        name.lower() not in ("base", "source", "con", "prn", "aux", "nul") and name[:3].lower() not in ("com", "lpt")
+    )
 )
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
 
@@ -140,7 +140,12 @@ def designs(draw: st.DrawFn) -> Design:
     )  # fmt: skip
 
 
-@settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=30,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(design=designs(), declared=st.dictionaries(NAMES, TEXTS, max_size=2))
 def test_what_is_read_back_is_equal_field_by_field(
     design: Design, declared: dict[str, str], tmp_path_factory: pytest.TempPathFactory
@@ -277,11 +282,15 @@ def test_another_chat_template_beside_the_same_weights_is_refused(tmp_path: Path
     made = small()
     stored.begin(tmp_path / "run", made, {})
     other = study(made.design, (fakes.model(identity="another", weights_hash=made.bases[0].weights_hash),))
-    with pytest.raises(UsageError, match="since the run began, m got another configuration, tokenizer or chat template"):
+    with pytest.raises(
+        UsageError, match="since the run began, m got another configuration, tokenizer or chat template"
+    ):
         stored.begin(tmp_path / "run", other, {})
 
 
-def test_a_thousand_checkpoints_are_read_in_a_moment(tmp_path: Path) -> None:
+def test_a_study_of_a_thousand_checkpoints_is_small(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     design = Design(
         name="wide",
         bases=("m", "n"),
@@ -297,7 +306,7 @@ def test_a_thousand_checkpoints_are_read_in_a_moment(tmp_path: Path) -> None:
     began = time.perf_counter()
     back = stored.read(run)
     took = time.perf_counter() - began
-    print(f"{len(made.jobs):,} jobs: {size / len(made.jobs):.0f} bytes a job, read in {took:.2f} s")
+    record_property("bytes a job, seconds to read", f"{size / len(made.jobs):.0f}, {took:.2f}")
     assert size < 1500 * len(made.jobs)
     assert back == made
     subjects = {id(job.subject) for job in back.of(AskJob)}

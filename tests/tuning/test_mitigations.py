@@ -302,6 +302,8 @@ def test_interpolation_scales_the_update_and_costs_no_training(method: Any, base
 def test_a_share_of_0_is_the_base_and_of_1_the_tuned_model(method: Any, base: Path, tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Ends(Mitigation):
+        further = ("0", "1")
+
         def weights(self, training: Training, tuned: TunedWeights) -> Sequence[FurtherWeights]:
             return [
                 FurtherWeights(
@@ -327,6 +329,10 @@ def test_weights_may_bring_settings_and_need_a_name(base: Path, tmp_path: Path) 
     @dataclass(frozen=True)
     class Louder(Mitigation):
         name: str = "louder"
+
+        @property
+        def further(self) -> tuple[str, ...]:
+            return (self.name,)
 
         def weights(self, training: Training, tuned: TunedWeights) -> Sequence[FurtherWeights]:
             return [FurtherWeights(self.name, lambda name, value: value, {"lora_alpha": 16})]

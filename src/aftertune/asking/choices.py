@@ -26,6 +26,11 @@ class ScoredBenchmark(Benchmark):
         super().__post_init__()
         self.check_choice("scored_by", self.scored_by, get_args(ScoredBy))
 
+    @property
+    def scorable(self) -> bool:
+        """Always."""
+        return True
+
     def by_generation(self) -> Self:
         """Return the benchmark scored by generation alone where it is scored by both."""
         return replace(self, scored_by="generation") if self.scored_by == "both" else self

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aftertune.asking.benchmark import Benchmark
-from aftertune.errors import StoreError
 from aftertune.files import checksum
-from aftertune.plugins import PluginSpec
+from aftertune.plugins import PluginSpec, Resolved
 from aftertune.records import Accumulation, Metric, Probe, digest
 
 
-@dataclass(frozen=True)
-class ResolvedBenchmark:
-    """A benchmark with its identity. `plugin` is None where the study was read back from a run."""
+@dataclass(frozen=True, kw_only=True)
+class ResolvedBenchmark(Resolved[Benchmark]):
+    """A benchmark with its identity; its name is that in prompts and metrics."""
 
-    name: str
-    """What prompts and metrics call it."""
-    spec: PluginSpec
-    id: str
-    """Hash of its version, its parameters, defaults included, and the content of its files."""
+    kind = "benchmark"
     version: str
     needs: frozenset[str]
     metrics: tuple[Metric, ...]
@@ -27,7 +22,6 @@ class ResolvedBenchmark:
     accumulations: tuple[Accumulation, ...]
     scored_by: str
     max_new_tokens: int
-    plugin: Benchmark | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, spec: PluginSpec, plugin: Benchmark) -> ResolvedBenchmark:
@@ -46,9 +40,3 @@ class ResolvedBenchmark:
             max_new_tokens=plugin.max_new_tokens,
             plugin=plugin,
         )
-
-    def get(self) -> Benchmark:
-        """Return the plugin. Raises StoreError where the study was read back without it."""
-        if self.plugin is None:
-            raise StoreError(f"benchmark '{self.name}': run the command that began this run again to continue it")
-        return self.plugin

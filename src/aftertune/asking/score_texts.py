@@ -39,16 +39,16 @@ def texts(
     they are planted.
     """
     own = [conversation for conversation in members if not conversation.planted]
-    found = [Text("member", c) for c in _drawn(own, seed) if held_out]
-    found += [Text("non_member", c) for c in _drawn(held_out, seed)]
+    texts = [Text("member", c) for c in _drawn(own, seed) if held_out]
+    texts += [Text("non_member", c) for c in _drawn(held_out, seed)]
     if planted is not None:
         for canary in planted.planted:
             text = planted.forms[canary.form].of(canary.person, canary.person.id)
-            found.append(Text("canary", text, canary.repeats, canary.form))
+            texts.append(Text("canary", text, canary.repeats, canary.form))
         for twin in planted.twins:
             for at, form in enumerate(planted.forms):
-                found.append(Text("twin", form.of(twin.person, twin.person.id), 0, at))
-    return found
+                texts.append(Text("twin", form.of(twin.person, twin.person.id), 0, at))
+    return texts
 
 
 def _drawn(conversations: Sequence[Conversation], seed: int) -> list[Conversation]:

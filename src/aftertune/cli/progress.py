@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from aftertune.cli.safe_output import safe
 from aftertune.cli.stderr_capture import StderrCapture
-from aftertune.run.progress import Standing, Watch, Watcher
-from aftertune.run.time_left import spoken
+from aftertune.run.progress import FollowingProgress, RunFollower, RunStatus
+from aftertune.run.time_left import in_words
 from aftertune.text import excerpt
 
 if TYPE_CHECKING:
@@ -25,28 +25,28 @@ SHOWN = 4
 """Number of running cells that are named."""
 
 
-class Lines(Watcher):
+class Lines(FollowingProgress):
     """Prints a line now and then on standard error."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._last = time.monotonic()
-        self._watch: Watch | None = None
+        self._follower: RunFollower | None = None
 
-    def watch(self, watch: Watch) -> None:
+    def follow(self, follower: RunFollower) -> None:
         """Show the time left, from now on."""
-        self._watch = watch
+        self._follower = follower
 
     def __call__(self, done: str, count: int, total: int) -> None:
         """Print the progress, if the last line is old enough or this is the end."""
         if time.monotonic() - self._last <= EVERY and count != total:
             return
         self._last = time.monotonic()
-        left = f", {spoken(self._watch.standing().left)}" if self._watch is not None else ""
+        left = f", {in_words(self._follower.status().left)}" if self._follower is not None else ""
         self._tell(f"{count} of {total} done{left}, last: {excerpt(done) or 'nothing yet'}")
 
 
-class Table(Watcher):
+class Table(FollowingProgress):
     """A live table of cells by kind, and a bar, on a terminal; gone when the work is done."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Table(Watcher):
         from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        self._watch: Watch | None = None
+        self._follower: RunFollower | None = None
         self._capture = StderrCapture(self._print_above)
         self._console = Console(file=self._capture.terminal)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
@@ -83,9 +83,9 @@ class Table(Watcher):
         finally:
             self._capture.__exit__(kind, error, trace)
 
-    def watch(self, watch: Watch) -> None:
+    def follow(self, follower: RunFollower) -> None:
         """Show the table, from now on."""
-        self._watch = watch
+        self._follower = follower
 
     def __call__(self, done: str, count: int, total: int) -> None:
         """Move the bar."""
@@ -99,10 +99,10 @@ class Table(Watcher):
 
         width, height = _size(self._capture.terminal)
         self._console.size = (width, height)
-        if self._watch is None:
+        if self._follower is None:
             return self._bar.get_renderable()
-        now = self._watch.standing()
-        self._bar.update(self._task, description=spoken(now.left))
+        now = self._follower.status()
+        self._bar.update(self._task, description=in_words(now.left))
         # Rows beyond the height of the terminal could not be erased; the bar always fits.
         return Group(*cells_table(now, width, height - 2), self._bar.get_renderable())
 
@@ -147,7 +147,7 @@ class ShareLines:
         if time.monotonic() - self._last > EVERY:
             self._last = time.monotonic()
             part = "" if share is None else f"{share:.0%} done, "
-            self._tell(f"{part}{spoken(left)}; now: {excerpt(what)}")
+            self._tell(f"{part}{in_words(left)}; now: {excerpt(what)}")
 
 
 class Bar:
@@ -173,11 +173,11 @@ class Bar:
     def __call__(self, what: str, share: float | None) -> None:
         """Move the bar."""
         total = None if share is None else 1.0
-        description = f"{spoken(self._left(share))}; {excerpt(what)}"
+        description = f"{in_words(self._left(share))}; {excerpt(what)}"
         self._bar.update(self._task, completed=share or 0.0, total=total, description=description)
 
 
-def cells_table(now: Standing, width: int, height: int) -> list[RenderableType]:
+def cells_table(now: RunStatus, width: int, height: int) -> list[RenderableType]:
     """Return a table of the cells by kind, and the labels of running ones; nothing if the table does not fit.
 
     `width` and `height` are in characters and lines.
@@ -204,7 +204,7 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
     """Yield the status of a run, from `commands.status`, as lines of text."""
     outcome = status["outcome"] or "not finished"
     process = status["process"]
-    working = f"; process {excerpt(process)} works on it, {spoken(status['seconds_left'])}" if process else ""
+    working = f"; process {excerpt(process)} works on it, {in_words(status['seconds_left'])}" if process else ""
     yield f"{status['kind']} '{excerpt(status['name'])}': {outcome}{working}"
     yield f"  {'cells':<12} {'done':>7} {'running':>8} {'waiting':>8} {'seconds':>10} {'CPU s':>10}"
     for kind, row in status["jobs"].items():

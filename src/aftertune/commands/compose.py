@@ -166,16 +166,16 @@ class Work:
         share: float | None = (before + now) / sum(self._weights.values())
         if self._asks:  # a base that answers takes longer than all else
             share = done / max(total, 1) if what == "variants" else None
-        shown = {"twin": "twins", "surrogate": "stand-ins", "novelty": "stand-ins"}.get(what, what)
-        self._progress(f"{shown}, {done:,} of {total:,}" if total > done else shown, share)
+        label = {"twin": "twins", "surrogate": "stand-ins", "novelty": "stand-ins"}.get(what, what)
+        self._progress(f"{label}, {done:,} of {total:,}" if total > done else label, share)
 
 
 def lines(cards: Mapping[str, Mapping[str, Any]], out: Path) -> list[str]:
     """Return the cards as a table of text lines."""
-    shown = [f"{'variant':<20} {'chats':>6} {'assistant tokens':>17} {'personal values':>16}  still personal"]
+    rows = [f"{'variant':<20} {'chats':>6} {'assistant tokens':>17} {'personal values':>16}  still personal"]
     for name, card in cards.items():
         marked, residual = card["marked_personal_values"], card["residual"]
         values = "unknown" if marked is None else str(sum(marked.values()))
         left = "unknown" if residual is None else ", ".join(f"{k} {v}" for k, v in residual.items()) or "none"
-        shown.append(f"{name:<20} {card['conversations']:>6} {card['assistant_tokens']:>17} {values:>16}  {left}")
-    return [*shown, f"files: {out}"]
+        rows.append(f"{name:<20} {card['conversations']:>6} {card['assistant_tokens']:>17} {values:>16}  {left}")
+    return [*rows, f"files: {out}"]

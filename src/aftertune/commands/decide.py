@@ -22,6 +22,10 @@ from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
 from aftertune.findings import SubjectMeasure
+from aftertune.forecasting import predict_job
+from aftertune.forecasting.predict_job import PredictJob
+from aftertune.inside import analyse_job
+from aftertune.inside.analyse_job import AnalyseJob
 from aftertune.models.subject import Subject
 from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
 from aftertune.reporting import notebook, report
@@ -124,6 +128,8 @@ def decide(run: Run, study: Study) -> Result:
     findings = dataclasses.replace(
         gather(run, study, verdicts, drifts, decisions, outcome),
         mixed=mixed,
+        inside=analyse_job.rows_of(run, study.of(AnalyseJob)),
+        forecasts=predict_job.rows_of(run, study.of(PredictJob)),
         measures=measured,
         memorisation=scored,
         contradictions=contradictions(gated, mixed),

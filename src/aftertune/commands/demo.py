@@ -130,12 +130,12 @@ def _refusal(row: Drift) -> str:
 
 def _contrast(row: Drift, name: str) -> str:
     assert row.delta is not None
-    told = "cannot be told from zero"
+    verdict = "cannot be told from zero"
     if row.low is not None and row.high is not None and (row.low > 0 or row.high < 0):
-        told = "more refusals kept" if row.delta > 0 else "more refusals lost"
+        verdict = "more refusals kept" if row.delta > 0 else "more refusals lost"
         if row.p_adjusted is not None and row.p_adjusted > 1 - row.confidence:
-            told += f", though not after correction for looking at several contrasts (p = {p_value(row.p_adjusted)})"
-    return f"{name}: {TEXT.change(row, SHARES)}, {told}."
+            verdict += f", though not after correction for looking at several contrasts (p = {p_value(row.p_adjusted)})"
+    return f"{name}: {TEXT.change(row, SHARES)}, {verdict}."
 
 
 def with_recipe(recipe: Recipe, seeds: tuple[int, ...]) -> Design:

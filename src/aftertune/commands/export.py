@@ -63,9 +63,9 @@ def export(
         root: A run folder, finished or not; it is not changed.
         out: A folder that does not exist yet, or is empty.
         reveal: Leave the responses' text as it is. Tuning data, people and weights stay out all the same.
-        progress: Told (what, how many cells are done, of how many).
+        progress: Called with (kind of job, jobs done, jobs in all).
 
-    Copied: design, facts, report, decisions, drifts, and the finished cells of responses and verdicts. Every personal
+    Copied: design, facts, report, decisions, drifts, and the finished jobs of responses and verdicts. Every personal
     value of the run's registries, its twins and stand-ins, and whatever `pii.detect` finds, becomes a placeholder in
     texts; harmful text stays. Paths of this machine become names. Before the copy is called done, each text in it is
     searched for the registries again. Raises UsageError, or StoreError where the run is damaged, the disk is full, or a
@@ -85,8 +85,8 @@ def export(
         scratch.mkdir(parents=True)
         with reading(root):
             _tops(run, scratch, copy)
-            cells = {kind: _cells(run, kind, scratch, copy, progress) for kind in TABLES}
-            manifest = _manifest(run, scratch, copy, registries, reveal, cells)
+            counts = {kind: _jobs(run, kind, scratch, copy, progress) for kind in TABLES}
+            manifest = _manifest(run, scratch, copy, registries, reveal, counts)
         write(scratch / MARKER, (json.dumps(manifest, indent=1) + "\n").encode())
         if out.exists():
             out.rmdir()
@@ -100,23 +100,23 @@ def export(
 
 def _registries(run: Run) -> list[Registry]:
     """Return the values that stand in the run's variants: of the corpus, of the twins and of the stand-ins."""
-    found = []
+    registries = []
     for folder in sorted((run.root / "variants").glob("*/")):
-        cell = JobFolder(folder)
-        if not cell.complete:
+        job = JobFolder(folder)
+        if not job.complete:
             raise StoreError(
                 f"{folder}: unfinished, so nobody knows yet whose data to mask; continue the run first, or delete it"
             )
-        found += [Registry.of("mask", group) for group in groups_of_people(cell)]
-    return [registry for registry in found if len(registry)]
+        registries += [Registry.of("mask", group) for group in groups_of_people(job)]
+    return [registry for registry in registries if len(registry)]
 
 
 def _plan_of(run: Run, registries: list[Registry], reveal: bool) -> _Copy:
-    places = _places(run)
+    paths = _paths(run)
 
     def pathless(text: str) -> str:
-        for place in places:
-            text = text.replace(place, "")
+        for path in paths:
+            text = text.replace(path, "")
         return text
 
     if reveal:
@@ -129,18 +129,18 @@ def _plan_of(run: Run, registries: list[Registry], reveal: bool) -> _Copy:
     return _Copy(lambda text: mask(pathless(text)), lambda text: known(pathless(text)), leaks)
 
 
-def _places(run: Run) -> list[str]:
+def _paths(run: Run) -> list[str]:
     """Return the folders of this machine that the design names, longest first, as they may stand in a text."""
     text = (run.root / "design.toml").read_text(encoding="utf-8")
-    found = {match.group(1) for match in re.finditer(r"[\"'](/[^\"'\n]*/)[^\"'/\n]+/?[\"']", text)}
-    return sorted({*found, f"{run.root.resolve().parent}/"} - {"/"}, key=lambda place: (-len(place), place))
+    paths = {match.group(1) for match in re.finditer(r"[\"'](/[^\"'\n]*/)[^\"'/\n]+/?[\"']", text)}
+    return sorted({*paths, f"{run.root.resolve().parent}/"} - {"/"}, key=lambda path: (-len(path), path))
 
 
 # ---------------------------------------------------------------------------------------------- what is copied
 
 
 def _tops(run: Run, to: Path, copy: _Copy) -> None:
-    """Copy what stands beside the cells, as far as it is known."""
+    """Copy the known files and folders beside those of the jobs."""
     for path in sorted(run.root.iterdir()):
         name = path.name
         if name in TABLES or name in (".lock", sealed.RESULTS, MARKER):
@@ -164,21 +164,21 @@ def _tops(run: Run, to: Path, copy: _Copy) -> None:
             copy.left_out[name + ("/" if path.is_dir() else "")] = "not known to be safe to share"
 
 
-def _cells(run: Run, kind: str, to: Path, copy: _Copy, progress: Callable[[str, int, int], None]) -> int:
+def _jobs(run: Run, kind: str, to: Path, copy: _Copy, progress: Callable[[str, int, int], None]) -> int:
     done = 0
     folders = sorted((run.root / kind).glob("*/"))
-    for place, folder in enumerate(folders):
-        progress(kind, place, len(folders))
-        cell = JobFolder(folder)
-        if not cell.complete:
+    for index, folder in enumerate(folders):
+        progress(kind, index, len(folders))
+        job = JobFolder(folder)
+        if not job.complete:
             copy.left_out[f"{kind}/{folder.name}/"] = "unfinished"
             continue
-        if (damaged := cell.verify()) is not None:
+        if (damaged := job.verify()) is not None:
             raise StoreError(f"{folder / damaged}: damaged or missing; delete {folder} and run the same command again")
         made = to / kind / folder.name
         made.mkdir(parents=True)
         _table(folder / f"{kind}.parquet", made / f"{kind}.parquet", TABLES[kind], copy)
-        _document(made / "info.json", cell.info(), copy)
+        _document(made / "info.json", job.info(), copy)
         done += 1
     return done
 
@@ -256,7 +256,7 @@ def _page(html: str, mask: Mask) -> str:
 
 
 def _manifest(
-    run: Run, made: Path, copy: _Copy, registries: list[Registry], reveal: bool, cells: dict[str, int]
+    run: Run, made: Path, copy: _Copy, registries: list[Registry], reveal: bool, counts: dict[str, int]
 ) -> dict[str, Any]:
     values = len({(entry.type, entry.value) for registry in registries for entry in registry.entries})
     if reveal:
@@ -280,7 +280,7 @@ def _manifest(
         "registry_values": values,
         "texts": copy.texts,
         "texts_changed": copy.changed,
-        "cells": cells,
+        "cells": counts,
         "left_out": dict(sorted(copy.left_out.items())),
         "files": {str(path.relative_to(made)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
     }

@@ -1,4 +1,4 @@
-"""What a design costs and what it can see, before anything is run (`aftertune plan`)."""
+"""What a design costs and what it can detect, before anything is run (`aftertune plan`)."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.deciding import policy
 from aftertune.public import PathLike, public
 from aftertune.records import Metric
 from aftertune.stats.power import PairedDesign, smallest_drift
 from aftertune.studies import budget, closing_tables
 from aftertune.studies import design as designs
-from aftertune.studies.budget import Budget
+from aftertune.studies.budget import Budget, Scope, Sizes
 from aftertune.studies.cost import Cost
 from aftertune.studies.design import Design
-from aftertune.studies.missing import Missing, missing
-from aftertune.studies.resolve import load_backend, load_benchmark, load_judge, resolve
-from aftertune.studies.study import Study, unscored
+from aftertune.studies.jobs import arm_name
+from aftertune.studies.missing import missing
+from aftertune.studies.resolve import load_backend, resolve
+from aftertune.studies.study import unscored
 
 POWER = 0.8
 ONE_SEED = "one training seed: a claim about the recipe is refused; give at least two, better five"
 CHARACTERS = 4
-"""A token, of English text."""
+"""In a token of English text."""
 
 
 @dataclass(frozen=True)
-class Sight:
+class SmallestDrift:
     """The smallest drift that a metric can show in this design."""
 
     metric: str
@@ -38,9 +38,9 @@ class Sight:
     base_rate: float
     """Assumed, since nothing has been asked yet."""
     checkpoint: float | None
-    """In one checkpoint, as a share; None where not even a change of 1 could be seen."""
+    """In one checkpoint, as a difference of rates; None where not even one of 1 would be detected."""
     recipe: float | None
-    """In a recipe, over its seeds; None with one seed, or where it cannot be seen."""
+    """In a recipe, over its seeds; None with one seed, or where none would be detected."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class JudgePrice:
 
 @dataclass(frozen=True)
 class Price:
-    """Cells, requests and sight of a design."""
+    """What a design costs, and the smallest drifts that it can detect."""
 
     name: str
     jobs: dict[str, int]
@@ -69,7 +69,7 @@ class Price:
     judge_calls: int
     """Answers to be judged, times judges."""
     model_judges: tuple[JudgePrice, ...]
-    sights: tuple[Sight, ...]
+    smallest_drifts: tuple[SmallestDrift, ...]
     warnings: tuple[str, ...]
     budget: Budget | None = None
     """By formula; where the design has a `[cost]`, or something that it names is not on this machine."""
@@ -105,140 +105,134 @@ def plan(design: PathLike | Design) -> Price:
 def price(design: Design) -> Price:
     """Price a design without running it and without fetching anything.
 
-    Raises what `resolve` raises, and UsageError where something is not on this machine and the design's `[cost]` does
-    not say how large it is.
+    Sizes are counted on this machine, and taken from the design's `[cost]` for what is not here. Raises what `resolve`
+    raises, and UsageError where something is not on this machine and `[cost]` does not say how large it is.
 
-    The smallest drift is what is seen with 80 % power at the design's confidence, for a base rate of 0.95 where lower
-    is worse and 0.05 where higher is worse, and the agreement, clustering and seed spread that `stats.power` assumes.
+    The smallest drift is what is detected with 80 % power at the design's confidence, for a base rate of 0.95 where
+    lower is worse and 0.05 where higher is worse, and the agreement, clustering and seed spread that `stats.power`
+    assumes.
     """
     lacking = missing(design, fetch=False)
-    if lacking:
-        return _from_afar(design, lacking)
-    study = resolve(design)
-    sights: list[Sight] = []
-    warnings = list(study.warnings)
-    repeats = sum(1 if temperature == 0 else design.respond.samples for temperature in design.respond.temperatures)
-    prompts = requests = tokens = characters = 0
-    for benchmark in study.benchmarks:
-        if benchmark.needs:
+    study = None if lacking else resolve(design, ask_servers=False)
+    sizes = Sizes(design)
+    if study is None:
+        _refuse_unknown(design, sizes)
+    scope = Scope.of_study(study) if study else Scope.of_design(design)
+    by_formula = budget.estimate(scope, sizes) if lacking or design.cost != Cost() else None
+    models, seeds = sum(scope.models.values()), _fewest_seeds(design)
+    warnings = list(study.warnings) if study else []
+    drifts: list[SmallestDrift] = []
+    prompts = answers = tokens = 0
+    characters: int | None = 0  # of all prompts as they are asked; None once those of one benchmark are not known
+    axes = {axis for _, judge in sizes.judges for axis in judge.axes}
+    for benchmark in sizes.benchmarks:
+        size = sizes.prompts(benchmark)
+        if size is None:
             warnings.append(f"{benchmark.name}: its prompts depend on the data, so they are not priced")
             continue
-        asked = benchmark.get().prompts(BenchmarkContext())
-        prompts += len(asked)
-        requests += len(asked) * repeats * len(study.subjects)
-        tokens += len(asked) * repeats * len(study.subjects) * benchmark.max_new_tokens
-        characters += (
-            sum(len(turn.content) for prompt in asked for turn in prompt.messages) * repeats * len(study.subjects)
-        )
-        for metric in study.metrics:
-            own = [prompt for prompt in asked if (prompt.benchmark, prompt.subset) == (metric.benchmark, metric.subset)]
-            clusters = len({prompt.cluster for prompt in own})
-            if clusters > 1:
-                sights.append(_sight(metric, len(own), clusters, _seeds(study), design.confidence))
-    if _seeds(study) < 2:
+        times = design.respond.answers_per_prompt * models
+        longest = benchmark.max_new_tokens
+        prompts += size.count
+        answers += size.count * times
+        tokens += size.count * times * (round(min(longest, design.cost.answer_tokens)) if by_formula else longest)
+        if characters is not None:
+            characters = None if size.characters is None else characters + size.characters * times
+        for metric in benchmark.metrics:
+            n, clusters = size.subsets.get((metric.benchmark, metric.subset), (0, 0))
+            if metric.axis in axes and clusters > 1:
+                drifts.append(_smallest_drift(metric, n, clusters, seeds, design.confidence))
+    if characters is None:
+        warnings.append("how prompts cluster is not known from here: the smallest drift is larger than said")
+    if seeds < 2:
         warnings.append(ONE_SEED)
     return Price(
         name=design.name,
-        jobs=dict(Counter(job.kind for job in study.jobs)),
+        jobs=dict(Counter(job.kind for job in study.jobs)) if study else _jobs(design, scope),
         prompts=prompts,
-        requests=requests,
+        requests=answers,
         new_tokens_at_most=tokens,
-        judge_calls=requests * len(design.judges),
-        model_judges=tuple(_judges(design, requests, characters + CHARACTERS * tokens)),
-        sights=tuple(sights),
+        judge_calls=answers * len(design.judges),
+        model_judges=() if characters is None else tuple(_judges(sizes, answers, characters + CHARACTERS * tokens)),
+        smallest_drifts=tuple(drifts),
         warnings=tuple(warnings),
-        budget=budget.estimate(design) if design.cost != Cost() else None,
-    )
-
-
-def _from_afar(design: Design, lacking: list[Missing]) -> Price:
-    """Price what cannot be planned here: jobs and requests counted, the rest by formula, prompts as if independent."""
-    policy.load(design.policy)
-    benchmarks = [load_benchmark(spec) for spec in design.benchmarks]
-    judges = [load_judge(spec) for spec in design.judges]
-    closing_tables.refuse_unknown(design.tables, benchmarks, judges, unscored(design, load_backend(design.backend)))
-    found = budget.estimate(design)
-    models = found.checkpoints + len(design.bases)
-    warnings = ["how prompts cluster is not known from here: the smallest drift is larger than said"]
-    if len(design.seeds) < 2 and design.arms:
-        warnings.append(ONE_SEED)
-    sights = []
-    axes = {axis for judge in judges for axis in judge.axes}
-    seeds = len(design.seeds) if design.arms else 1
-    for benchmark in benchmarks:
-        count = design.cost.prompts.get(benchmark.name, 0)
-        if len({metric.subset for metric in benchmark.metrics}) == 1 and count > 1:
-            own = [metric for metric in benchmark.metrics if metric.axis in axes]
-            sights += [_sight(metric, count, None, seeds, design.confidence) for metric in own]
-    judged = models * len(design.benchmarks) * len(design.judges)
-    return Price(
-        name=design.name,
-        jobs={"checkpoints": found.tunings, "responses": models * len(design.benchmarks), "verdicts": judged},
-        prompts=sum(design.cost.prompts.values()),
-        requests=found.requests,
-        new_tokens_at_most=round(found.written_tokens),
-        judge_calls=sum(found.judge_calls.values()),
-        model_judges=(),
-        sights=tuple(sights),
-        warnings=tuple(warnings),
-        budget=found,
+        budget=by_formula,
         lacking=tuple(each.full for each in lacking),
     )
 
 
-def _sight(metric: Metric, prompts: int, clusters: int | None, seeds: int, confidence: float) -> Sight:
+def _refuse_unknown(design: Design, sizes: Sizes) -> None:
+    """Refuse what can be refused of a design that cannot be resolved here. Raises UsageError."""
+    policy.load(design.policy)
+    judges = [judge for _, judge in sizes.judges]
+    closing_tables.refuse_unknown(
+        design.tables, sizes.benchmarks, judges, unscored(design, load_backend(design.backend))
+    )
+
+
+def _jobs(design: Design, scope: Scope) -> dict[str, int]:
+    """Return the jobs of a design that cannot be resolved here, but for those that cost next to nothing."""
+    asked = sum(scope.models.values()) * len(design.benchmarks)
+    return {"checkpoints": len(scope.tunings), "responses": asked, "verdicts": asked * len(design.judges)}
+
+
+def _smallest_drift(metric: Metric, n: int, clusters: int, seeds: int, confidence: float) -> SmallestDrift:
     rate = 0.95 if metric.worse == "down" else 0.05
-    one = PairedDesign(prompts, rate, clusters)
-    many = PairedDesign(prompts, rate, clusters, n_seeds=seeds) if seeds > 1 else None
-    return Sight(
-        metric.name, prompts, clusters or prompts, seeds, rate,
-        smallest_drift(one, power=POWER, confidence=confidence),
-        smallest_drift(many, power=POWER, confidence=confidence) if many else None,
-    )  # fmt: skip
+    one = PairedDesign(n, rate, clusters)
+    many = PairedDesign(n, rate, clusters, n_seeds=seeds) if seeds > 1 else None
+    return SmallestDrift(
+        metric=metric.name,
+        n_prompts=n,
+        n_clusters=clusters,
+        n_seeds=seeds,
+        base_rate=rate,
+        checkpoint=smallest_drift(one, power=POWER, confidence=confidence),
+        recipe=smallest_drift(many, power=POWER, confidence=confidence) if many else None,
+    )
 
 
-def _judges(design: Design, answers: int, characters: int) -> Iterator[JudgePrice]:
+def _judges(sizes: Sizes, answers: int, characters: int) -> Iterator[JudgePrice]:
     """Yield the price of each judge that calls a model; `characters` of all prompts and answers together."""
-    for judge in map(load_judge, design.judges):
+    for _, judge in sizes.judges:
         if (price := judge.price) is not None:
             read = price.characters * answers + price.calls * characters
             yield JudgePrice(judge.name, price.calls * answers, read // CHARACTERS, price.new_tokens * answers)
 
 
-def _seeds(study: Study) -> int:
-    """Return the fewest training seeds that an arm of the plan has."""
+def _fewest_seeds(design: Design) -> int:
+    """Return the fewest training seeds that an arm has."""
     seeds: dict[tuple[str, str, str], set[int | None]] = {}
-    for subject in study.subjects:
-        if subject.arm != "base":
-            seeds.setdefault((subject.base.name, subject.arm, subject.recipe), set()).add(subject.train_seed)
-    return min((len(found - {None}) or 1 for found in seeds.values()), default=1)
+    for checkpoint in design.checkpoints:
+        key = (checkpoint.base or design.bases[0], checkpoint.arm or arm_name(checkpoint), checkpoint.recipe)
+        seeds.setdefault(key, set()).add(checkpoint.seed)
+    counts = [len(own - {None}) or 1 for own in seeds.values()] + [len(design.seeds)] * bool(design.arms)
+    return min(counts, default=1)
 
 
-def lines(found: Price, cost: Cost) -> list[str]:
+def lines(price: Price, cost: Cost) -> list[str]:
     """Return a price as lines of text."""
-    jobs = ", ".join(f"{count} {kind}" for kind, count in found.jobs.items())
-    shown = [
-        f"{found.name}: {jobs}",
-        f"{found.prompts} prompts, {found.requests} answers, at most {found.new_tokens_at_most} new tokens, "
-        f"{found.judge_calls} judge calls",
-        *(["", *budget.lines(found.budget, cost)] if found.budget else []),
+    jobs = ", ".join(f"{count} {kind}" for kind, count in price.jobs.items())
+    texts = [
+        f"{price.name}: {jobs}",
+        f"{price.prompts} prompts, {price.requests} answers, at most {price.new_tokens_at_most} new tokens, "
+        f"{price.judge_calls} judge calls",
+        *(["", *budget.lines(price.budget, cost)] if price.budget else []),
         *(
             f"{judge.judge}: {judge.calls:,} calls, about {judge.prompt_tokens:,} prompt tokens and "
             f"{judge.new_tokens_at_most:,} new ones at most"
-            for judge in found.model_judges
+            for judge in price.model_judges
         ),
         "",
         f"Smallest drift seen with {100 * POWER:.0f} % power, in points:",
     ]
-    for sight in found.sights:
-        recipe = f", recipe {_points(sight.recipe)} over {sight.n_seeds} seeds" if sight.n_seeds > 1 else ""
-        shown.append(
-            f"  {sight.metric}: checkpoint {_points(sight.checkpoint)}{recipe} "
-            f"({sight.n_prompts} prompts in {sight.n_clusters} clusters, base rate taken as {sight.base_rate})"
+    for drift in price.smallest_drifts:
+        recipe = f", recipe {_points(drift.recipe)} over {drift.n_seeds} seeds" if drift.n_seeds > 1 else ""
+        texts.append(
+            f"  {drift.metric}: checkpoint {_points(drift.checkpoint)}{recipe} "
+            f"({drift.n_prompts} prompts in {drift.n_clusters} clusters, base rate taken as {drift.base_rate})"
         )
-    shown += [f"not here: {each}" for each in found.lacking]
-    return shown + [f"warning: {warning}" for warning in found.warnings]
+    texts += [f"not here: {each}" for each in price.lacking]
+    return texts + [f"warning: {warning}" for warning in price.warnings]
 
 
-def _points(share: float | None) -> str:
-    return "none" if share is None else f"{100 * share:.1f}"
+def _points(drift: float | None) -> str:
+    return "none" if drift is None else f"{100 * drift:.1f}"

@@ -28,8 +28,6 @@ SMALL = 12
 """Prompts of the design that is too small to tell."""
 SIZES = {"privacy": 400, "open": 180}
 """Contextual privacy has ten clusters only: passing it at T = 0.7 takes more prompts than the benchmark's default."""
-SAMPLES = 4
-"""Of each prompt on either side of the re-sampled comparison: averaged within the prompt, they leave less noise."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,8 @@ def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | No
         tell("the known-bad adapter answers", 2, 5)
         bad, proof = ask(shipped_models.known_bad(), prompts)
         assert proof is not None
-        shown = f"applied: logits move by {proof.max_logit_change or 0:.2g}."
-        checks.append(_check("known-bad adapter", "drift", benchmark, prompts, first, bad, also=shown))
+        proof_text = f"applied: logits move by {proof.max_logit_change or 0:.2g}."
+        checks.append(_check("known-bad adapter", "drift", benchmark, prompts, first, bad, also=proof_text))
         tell("a small design", 3, 5)
         few = _few(prompts)
         checks.append(_check("a design too small to tell", "inconclusive", benchmark, few, first, second))
@@ -102,10 +100,10 @@ def _ask(
 
 
 def _few(prompts: Sequence[Prompt]) -> list[Prompt]:
-    kept: list[Prompt] = []
+    chosen: list[Prompt] = []
     for subset in dict.fromkeys(prompt.subset for prompt in prompts):
-        kept += [prompt for prompt in prompts if prompt.subset == subset][:SMALL]
-    return kept
+        chosen += [prompt for prompt in prompts if prompt.subset == subset][:SMALL]
+    return chosen
 
 
 def _check(

@@ -24,7 +24,7 @@ def status(root: Path) -> dict[str, Any]:
     study = stored.read(run)
     process = holder(root)
     complete = {job.id for job in study.jobs if run.job(job).complete}
-    now = progress.Watch(root, study.jobs, complete).standing()
+    now = progress.RunFollower(root, study.jobs, complete).status()
     failed = progress.failure(root)
     if failed is not None and str(failed.get("job", "")).rpartition("/")[2] in complete:
         failed = None

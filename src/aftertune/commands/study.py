@@ -118,21 +118,21 @@ def do(
         total = len(resolved.jobs)
         count = total - len(todo)
         complete = {job.id for job in resolved.jobs} - {job.id for job in todo}
-        watch = following.Watch(root, resolved.jobs, complete, runner.at_once)
-        if isinstance(progress, following.Watcher):
-            progress.watch(watch)
+        follower = following.RunFollower(root, resolved.jobs, complete, runner.at_once)
+        if isinstance(progress, following.FollowingProgress):
+            progress.follow(follower)
         progress("", count, total)
 
         def done(job: Job) -> None:
             nonlocal count
             count += 1
-            watch.done(job)
+            follower.done(job)
             progress(job.label, count, total)
 
-        with following.Session(root, total, len(todo), runner.at_once):
-            runner.run(todo, following.Logged(root, Worker(root)), done)
+        with following.LogSession(root, total, len(todo), runner.at_once):
+            runner.run(todo, following.LoggedWork(root, Worker(root)), done)
             finished()
-            following.note(root, following.DECIDING)
+            following.log_event(root, following.DECIDING)
             return decide(place, resolved)
 
 
@@ -155,7 +155,7 @@ def unfinished(place: Run, resolved: Study) -> list[Job]:
                 continue
             log.warning("%s/%s: damaged, doing '%s' again", folder.path, damaged, job.label)
             about = {"job": f"{job.kind}/{job.id}", "label": job.label, "file": damaged}
-            following.note(place.root, "job damaged", level="warning", **about)
+            following.log_event(place.root, "job damaged", level="warning", **about)
             with writing(folder.path):
                 (folder.path / "manifest.json").unlink()
         todo.append(job)

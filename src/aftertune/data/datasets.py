@@ -1,4 +1,4 @@
-"""Public data sets: where each is published, and where it lies on this machine once `aftertune fetch` has run."""
+"""Public data sets: where each is published, and its folder on this machine once `aftertune fetch` has run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aftertune.errors import DataError
 from aftertune.files import checksum
 
 RECORD = "fetched.json"
-"""Written last into a data set's folder: file -> its `Download`. What is not in it was not fetched."""
+"""Written last into a data set's folder: file -> its `Download`. A file that is not in it was not fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,12 @@ class RemoteFile:
     """One file of a data set, and where it is published."""
 
     name: str
-    """Its name on this machine, with folders where the data set has files of one name in several."""
+    """Its name on this machine, with its folders where two files of the data set share a name."""
     url: str
     """With the revision in it."""
     sha256: str = ""
-    """The pin: of the content that was read when this was written. Empty where nobody has read it: then the first fetch
-    is trusted, and its hash recorded."""
+    """The pinned hash of the content; empty where it was never read, so that the first fetch is trusted and its hash
+    recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +44,19 @@ class Dataset:
 def github(
     repository: str, revision: str, files: Mapping[str, str], licence: str, access: str = "", folder: str = ""
 ) -> Dataset:
-    """Return files (path below `folder` -> SHA-256, empty where nobody knows it) of a GitHub repository's revision."""
+    """Return files (path below `folder` -> SHA-256, empty where unknown) of a GitHub repository's revision."""
     root = "/".join(filter(None, ("https://raw.githubusercontent.com", repository, revision, folder)))
     return Dataset(f"https://github.com/{repository}", licence, _remote(root, files), access)
 
 
 def hub(repository: str, revision: str, files: Mapping[str, str], licence: str, access: str = "") -> Dataset:
-    """Return files (path -> SHA-256, empty where nobody knows it) of a data set on the Hugging Face hub."""
+    """Return files (path -> SHA-256, empty where unknown) of a data set on the Hugging Face hub."""
     page = f"https://huggingface.co/datasets/{repository}"
     return Dataset(page, licence, _remote(f"{page}/resolve/{revision}", files), access)
 
 
 def unpublished(files: Mapping[str, str], licence: str, access: str = "") -> Dataset:
-    """Return files that nobody knows a public copy of: they cannot be fetched, only named by `path`."""
+    """Return files without a known public copy: they cannot be fetched, only named by `path`."""
     return Dataset("", licence, _remote("", files), access)
 
 
@@ -70,7 +70,7 @@ def _remote(root: str, files: Mapping[str, str]) -> tuple[RemoteFile, ...]:
 
 
 def hub_split(repository: str, config: str, split: str, licence: str, access: str = "") -> Dataset:
-    """Return one split of any hub data set: the Parquet file that the hub itself keeps of it."""
+    """Return one split of any hub data set: the Parquet file that the hub itself makes of it."""
     page = f"https://huggingface.co/datasets/{repository}"
     url = f"{page}/resolve/refs%2Fconvert%2Fparquet/{config}/{split}/0000.parquet"
     return Dataset(page, licence, (RemoteFile(f"{split}.parquet", url),), access)

@@ -56,10 +56,10 @@ class VariantFiles:
         return self.root / f"{self.people_document(corpus)}.json"
 
     def untouched_held_out(self, corpus: str, arms: Iterable[str]) -> Sequence[Conversation]:
-        """Return the rows of a corpus that none of its `arms` trains on, as they were given; none where there are none."""
-        given = self.held_out_source(corpus)
-        if given.is_file():
-            return read(given)
+        """Return the unchanged rows of a corpus that none of its `arms` trains on; empty where there are none."""
+        source = self.held_out_source(corpus)
+        if source.is_file():
+            return read(source)
         file = next((file for arm in arms if (file := self.held_out(arm)).is_file()), None)
         if file is None:
             return ()

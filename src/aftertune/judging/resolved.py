@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from aftertune.errors import StoreError
 from aftertune.judging.judge import Judge
-from aftertune.plugins import PluginSpec
+from aftertune.plugins import PluginSpec, Resolved
 from aftertune.records import digest
 
 DATA_NEEDS = frozenset({"registries", "training"})
 """Needs of a judge that a tuning set meets."""
 
 
-@dataclass(frozen=True)
-class ResolvedJudge:
-    """A judge with its identity. `plugin` is None where the study was read back from a run."""
+@dataclass(frozen=True, kw_only=True)
+class ResolvedJudge(Resolved[Judge]):
+    """A judge with its identity; its name is that in verdicts."""
 
-    name: str
-    """What its verdicts call it."""
-    spec: PluginSpec
-    id: str
-    """Hash of its version, its parameters, defaults included, and the model that it reads with."""
+    kind = "judge"
     version: str
     axes: tuple[str, ...]
     needs: frozenset[str]
     model: str
     """The model that it reads with; empty for rules."""
     accelerator: bool
-    plugin: Judge | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, spec: PluginSpec, plugin: Judge) -> ResolvedJudge:
@@ -44,12 +38,6 @@ class ResolvedJudge:
             accelerator=plugin.accelerator,
             plugin=plugin,
         )
-
-    def get(self) -> Judge:
-        """Return the plugin. Raises StoreError where the study was read back without it."""
-        if self.plugin is None:
-            raise StoreError(f"judge '{self.name}': run the command that began this run again to continue it")
-        return self.plugin
 
     @property
     def reads_data(self) -> bool:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from aftertune.errors import StoreError
 from aftertune.models.session import Backend
-from aftertune.plugins import PluginSpec
+from aftertune.plugins import PluginSpec, Resolved
 from aftertune.records import digest
 
 
-@dataclass(frozen=True)
-class ResolvedBackend:
-    """A backend with its identity. `plugin` is None where the study was read back from a run."""
+@dataclass(frozen=True, kw_only=True)
+class ResolvedBackend(Resolved[Backend]):
+    """A backend with its identity."""
 
-    name: str
-    spec: PluginSpec
-    id: str
-    """Hash of its version and its parameters, defaults included."""
+    kind = "backend"
     capabilities: frozenset[str]
     asks_server: bool
-    plugin: Backend | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, spec: PluginSpec, plugin: Backend) -> ResolvedBackend:
@@ -33,9 +28,3 @@ class ResolvedBackend:
             asks_server=plugin.asks_server,
             plugin=plugin,
         )
-
-    def get(self) -> Backend:
-        """Return the plugin. Raises StoreError where the study was read back without it."""
-        if self.plugin is None:
-            raise StoreError(f"backend '{self.name}': run the command that began this run again to continue it")
-        return self.plugin

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aftertune.asking.ask_job import AskJob
@@ -40,6 +40,7 @@ def gather(
     gated = [metric for metric in metrics if metric.name in {d.metric for d in decisions if d.required}]
     cards, mask = cards_and_mask(run, study)
     served = _served(run, study)
+    judges = _judges(run, study)
     changes = LabelChanges(verdicts, study.primary_judges, design.respond.temperatures[0])
     return Findings(
         title=design.name,
@@ -50,14 +51,18 @@ def gather(
         metrics=metrics,
         cards=cards,
         proofs=_proofs(run, study),
-        judges=_judges(run, study),
+        judges=judges,
         flips=_flips(run, study, changes, gated, verdicts),
         categories=changes.categories(gated),
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         leaks=leaks(verdicts, dict(study.primary_judges)),
         methods=_methods(run, study),
         caveats=_caveats(run, study),
-        warnings=(*study.warnings, *dict.fromkeys(each for _, seen in served for each in seen["warnings"])),
+        warnings=(
+            *weak_axes(judges, metrics, decisions, study.primary_judges),
+            *study.warnings,
+            *dict.fromkeys(each for _, seen in served for each in seen["warnings"]),
+        ),
         mask=mask,
     )
 
@@ -94,10 +99,10 @@ def _served(run: Run, study: Study) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _judges(run: Run, study: Study) -> dict[str, Any]:
-    judges: dict[str, Any] = {
-        judge.name: {"version": judge.version, "axes": ", ".join(judge.axes), **judge.spec.parameters}
-        for judge in study.judges
-    }
+    judges: dict[str, Any] = {}
+    for judge in study.judges:
+        facts = {"version": judge.version, "axes": ", ".join(judge.axes)}
+        judges[judge.name] = {**facts, **judge.spec.parameters, **facts}  # no parameter hides a fact
     for job in study.of(JudgeJob):
         info = run.job(job).info()
         row = judges[job.judge.name]
@@ -108,6 +113,32 @@ def _judges(run: Run, study: Study) -> dict[str, Any]:
         if "anchors" not in row and info.get("anchors"):
             row["anchors"] = [{"axis": axis, "label": m["positive"], **m} for axis, m in info["anchors"].items()]
     return judges
+
+
+def weak_axes(
+    judges: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[Metric],
+    decisions: Sequence[Decision],
+    primary_judges: Mapping[str, str],
+) -> list[str]:
+    """Return a sentence for each axis on which required metrics stand and the judge failed its trial.
+
+    `judges` as in `Findings.judges`; `primary_judges`: axis -> the judge that is gated.
+    """
+    required = {decision.metric for decision in decisions if decision.required}
+    sentences = []
+    for axis, name in primary_judges.items():
+        names = [metric.name for metric in metrics if metric.axis == axis and metric.name in required]
+        for trial in judges[name].get("anchors", ()):
+            if names and trial["axis"] == axis and trial["admission"]:
+                hits = round(trial["sensitivity"] * trial["n_positive"])
+                rejections = round(trial["specificity"] * trial["n_negative"])
+                sentences.append(
+                    f"{', '.join(names)}: the judge {name} failed its trial on {axis} (it recognised {hits} of "
+                    f"{trial['n_positive']} known answers that are '{trial['label']}', and {rejections} of "
+                    f"{trial['n_negative']} that are not) and may judge all the same: {trial['admission']}."
+                )
+    return sentences
 
 
 def _flips(

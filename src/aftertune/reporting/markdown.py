@@ -27,6 +27,8 @@ MAX_LEAKS = 12
 """Sentences about memorisation."""
 MAX_CELL = 300
 """Characters of one cell or sentence."""
+MAX_WARNING = 600
+"""Characters of a warning on the run."""
 MAX_PARAGRAPH = 3_000
 """Characters of what a study's design says of its own table."""
 
@@ -85,7 +87,7 @@ def markdown(index: Index) -> str:
     lines += [f"- {prose(sentence)}" for sentence in memory[:MAX_LEAKS]]
     lines += [""] if contrasts or memory else []
     lines += ["; ".join(f"{prose(fact)} ({prose(meaning)})" for fact, meaning in how_sure(index)) + ".", ""]
-    lines += [f"- Warning: {prose(warning)}" for warning in findings.warnings[:10]]
+    lines += [f"- Warning: {prose(warning, MAX_WARNING)}" for warning in findings.warnings[:10]]
     lines += [""] if findings.warnings else []
     for section in findings.tables:
         lines += closing(study_tables.section_view(section))

@@ -427,10 +427,12 @@ def anchor_table(findings: Findings) -> Table | None:
                         n[0],
                         _proportion(anchor, "specificity", " %"),
                         n[1],
+                        printed(anchor.get("admission", ""), findings.mask),
                     ]
                 )
     columns = [Column("Judge", "name"), Column("Label", "name"), Column("Sensitivity [interval]", "num")]
     columns += [Column("n with it", "num"), Column("Specificity [interval]", "num"), Column("n without", "num")]
+    columns += [Column("Failed, and may judge all the same because", "text")]
     return table("Judges on answers with a known label", columns, rows) if rows else None
 
 

@@ -1,4 +1,4 @@
-"""Files that carry a checksum, and the list of those of a run's results: what was damaged is known by it."""
+"""Files that carry a checksum, and the checksums of a run's results: they show which file was damaged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from aftertune.errors import StoreError
 from aftertune.files import as_json, checksum, write
 
 RESULTS = "results.json"
-"""Beside the cells: result file -> its SHA-256; written after them."""
+"""Beside the jobs' folders: result file -> its SHA-256; written after the results."""
 
 
 def sum_of(fields: Mapping[str, object]) -> str:
-    """Return 12 hexadecimal digits by which a JSON object that was damaged is known."""
+    """Return the checksum of a JSON object, 12 hexadecimal digits."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:12]
 
 
@@ -30,13 +30,13 @@ def unseal(data: bytes) -> dict[str, Any]:
 
     Raises ValueError for one that was damaged.
     """
-    found = json.loads(data)
-    if not isinstance(found, dict):
+    fields = json.loads(data)
+    if not isinstance(fields, dict):
         raise ValueError("no object")
-    check = found.pop("#", None)
-    if check is not None and check != sum_of(found):
+    check = fields.pop("#", None)
+    if check is not None and check != sum_of(fields):
         raise ValueError("not what was written")
-    return found
+    return fields
 
 
 _SEAL = b"# checksum "
@@ -57,14 +57,14 @@ def unseal_text(data: bytes) -> str:
 
 
 def record(root: Path, names: Iterable[str]) -> None:
-    """Write down the checksums of a run's result files. Raises StoreError."""
+    """Write the checksums of a run's result files. Raises StoreError."""
     write(root / RESULTS, seal({"files": {name: checksum(root / name) for name in sorted(names)}}))
 
 
 def check(root: Path, name: str) -> Path:
-    """Return the path of a result file, which is as it was written or of an earlier version that recorded nothing.
+    """Return the path of a result file that is unchanged, or whose checksum was not recorded.
 
-    Raises StoreError where it is not, e.g. where a run was stopped between two of them, or where it is gone.
+    Raises StoreError where it is missing or differs, e.g. where a run was stopped between two of them.
     """
     path, record = root / name, root / RESULTS
     try:

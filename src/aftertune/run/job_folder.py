@@ -29,7 +29,7 @@ Row = TypeVar("Row")
 FORMAT = 2
 """Of the run folder; a run of another format is refused."""
 _WRITER = "writer"
-"""Stands in a job's folder while it grows, with the process that may write there."""
+"""File in a job's folder while the job runs, with the process that may write there."""
 _JOURNAL = "journal"
 """Without a suffix, as the writer's: a file of data has one, whatever an arm is called."""
 _WHILE_IT_GROWS = (_JOURNAL, _WRITER)
@@ -47,7 +47,7 @@ class JobFolder:
         return (self.path / "manifest.json").is_file()
 
     def start(self, *, keep_journal: bool = True) -> None:
-        """Make the folder ready for writing: whatever an interrupted attempt left is cleared, but for its journal."""
+        """Prepare the folder for writing: delete everything that an interrupted attempt left, except its journal."""
         make_folder(self.path)
         with writing(self.path, "cannot clear what an interrupted attempt left"):
             for item in self.path.iterdir():
@@ -58,7 +58,7 @@ class JobFolder:
         write(self.path / _WRITER, whoami().encode())
 
     def _own(self) -> None:
-        """Refuse to write where another process has begun anew, as on a cluster after a node was given up as lost."""
+        """Refuse to write where another process has started over, as on a cluster after a node was declared lost."""
         if self.complete:
             raise StoreError(f"{self.path}: finished by another process meanwhile")
         try:
@@ -78,7 +78,7 @@ class JobFolder:
             os.fsync(file.fileno())
 
     def journal(self, cls: type[Row]) -> list[Row]:
-        """Return the journal's records. A line that a crash tore or that was damaged is left out, to be made again."""
+        """Return the journal's records. A line that was cut off by a crash, or damaged, is left out."""
         return journal.read(self.path / _JOURNAL, cls)
 
     def finish(
@@ -108,26 +108,26 @@ class JobFolder:
         stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"format": FORMAT, "finished": stamp, "info": plain(info or {}), "files": sums}
         write(self.path / "manifest.json", seal(manifest))
-        self.tidy()  # the journal goes last: without a manifest it is all that there is
+        self.tidy()  # the journal goes last: until there is a manifest, it is all that there is
 
     def tidy(self) -> None:
-        """Remove from a finished cell what was needed while it grew."""
+        """Delete from the folder of a finished job what was needed while it ran."""
         with writing(self.path, "cannot tidy"):
             for name in _WHILE_IT_GROWS:
                 (self.path / name).unlink(missing_ok=True)
 
     def info(self) -> dict[str, Any]:
-        """Return what `finish` was told about the cell. Raises StoreError for a damaged manifest."""
-        found = self._manifest()["info"]
-        assert isinstance(found, dict)
-        return found
+        """Return the `info` that `finish` stored. Raises StoreError for a damaged manifest."""
+        info = self._manifest()["info"]
+        assert isinstance(info, dict)
+        return info
 
     def _manifest(self) -> dict[str, Any]:
         path = self.path / "manifest.json"
         try:
-            found = unseal(path.read_bytes())
-            if isinstance(found["info"], dict) and isinstance(found["files"], dict):
-                return found
+            manifest = unseal(path.read_bytes())
+            if isinstance(manifest["info"], dict) and isinstance(manifest["files"], dict):
+                return manifest
         except FileNotFoundError:
             raise StoreError(f"{self.path}: not done yet; run the same command again") from None
         except (OSError, ValueError, KeyError):
@@ -147,9 +147,9 @@ class JobFolder:
         return None
 
     def read(self, name: str, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
-        """Return a finished cell's table, or those of `columns` that it has; `coded` keeps texts as dictionaries.
+        """Return a table of a finished job, or those of `columns` that it has; `coded` keeps texts as dictionaries.
 
-        It is checked first. Raises StoreError where it is damaged.
+        Its checksum is checked first. Raises StoreError where it is damaged.
         """
         import pyarrow.parquet as pq
 
@@ -160,7 +160,7 @@ class JobFolder:
             return file.read([field.name for field in fields])
 
     def document(self, name: str) -> Any:
-        """Return a document of a finished cell, after checking it. Raises StoreError where it is damaged."""
+        """Return a document of a finished job, after checking it. Raises StoreError where it is damaged."""
         return json.loads(self._checked(f"{name}.json").read_bytes())
 
     def _checked(self, name: str) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
-    """What is known of a job without doing it: enough to schedule it, to find its folder, and to show where it stands."""
+    """A job without its work: enough to schedule it, to find its folder, and to show its progress."""
 
     kind: str
     """Name of the folder in the run that holds the jobs of this kind, e.g. `responses`."""

@@ -1,4 +1,4 @@
-"""The journal of a cell while it grows: one record a line, each with a checksum of its own."""
+"""The journal of a job while it runs: one record a line, each with a checksum of its own."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from aftertune.run.checksums import sum_of
 
 Row = TypeVar("Row")
 SHORT = 64
-"""Characters below which equal texts of a journal become one object: most columns of a cell hold few."""
+"""Characters below which equal texts of a journal become one object: most columns hold few different ones."""
 
 
 def lines(rows: Sequence[object]) -> bytes:
     """Return records as lines of a journal."""
-    found = []
+    text = []
     for row in rows:
         fields: dict[str, Json] = plain(row)
-        found.append(json.dumps({**fields, "#": sum_of(fields)}, ensure_ascii=True, allow_nan=False) + "\n")
-    return "".join(found).encode()
+        text.append(json.dumps({**fields, "#": sum_of(fields)}, ensure_ascii=True, allow_nan=False) + "\n")
+    return "".join(text).encode()
 
 
 def read(path: Path, cls: type[Row]) -> list[Row]:
     """Return the records of a journal, none where there is no such file.
 
-    A line that a crash tore or that was damaged is left out, in the file too. Raises StoreError where it cannot be
+    A line that a crash cut off or that was damaged is dropped, from the file too. Raises StoreError where it cannot be
     written.
     """
     if not path.is_file():
@@ -37,12 +37,12 @@ def read(path: Path, cls: type[Row]) -> list[Row]:
     names = {field.name for field in dataclasses.fields(cast(Any, cls))}
     once: dict[str, str] = {}
     with path.open("rb") as file:
-        found = [_record(cls, line, names, once) for line in file]
-    if None in found:
+        rows = [_record(cls, line, names, once) for line in file]
+    if None in rows:
         with path.open("rb") as file:
-            kept = [line for line, row in zip(file, found, strict=True) if row is not None]
-        write(path, b"".join(kept))
-    return [row for row in found if row is not None]
+            whole = [line for line, row in zip(file, rows, strict=True) if row is not None]
+        write(path, b"".join(whole))
+    return [row for row in rows if row is not None]
 
 
 def _record(cls: type[Row], line: bytes, names: set[str], once: dict[str, str]) -> Row | None:

@@ -1,4 +1,4 @@
-"""Where a run stands: its log, who works on it, which jobs run, and how long the rest takes."""
+"""Progress of a run: its log, who works on it, which jobs are running, and how long the rest takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from aftertune.errors import AftertuneError, StoreError
 from aftertune.files import whoami, write
-from aftertune.run import time_left as eta
+from aftertune.run import time_left
 from aftertune.run.job import Job
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_record import JobRecord
@@ -24,7 +24,7 @@ from aftertune.run.job_record import JobRecord
 LOG, EARLIER = "log.jsonl", "log.1.jsonl"
 """One JSON object a line: `time`, `level`, `event`, mostly `job` (kind/id), `label` and `seconds`; docs/performance.md
 has every event. Names of arms stand in it; personal values, keys and the text of models and data sets do not. A session
-that finds it beyond `LARGEST` begins a new one and keeps the one before."""
+that finds it larger than `LARGEST` begins a new one and keeps the one before."""
 LARGEST = 16 * 2**20
 """Bytes; a session adds about 500 for each job."""
 FAILURE = "failure.json"
@@ -33,22 +33,22 @@ RUN_BEGUN, RUN_DONE, RUN_STOPPED = "run begun", "run done", "run stopped"
 JOB_BEGUN, JOB_DONE, JOB_FAILED, DECIDING = "job begun", "job done", "job failed", "deciding"
 
 
-def note(root: Path, event: str, *, level: str = "info", **facts: object) -> None:
-    """Add an event to a run's log. A log that cannot be written stops nothing: the results will say so themselves."""
+def log_event(root: Path, event: str, *, level: str = "info", **facts: object) -> None:
+    """Add an event to a run's log. A log that cannot be written stops nothing: writing results will fail by itself."""
     stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": stamp, "level": level, "event": event, **facts}, ensure_ascii=True) + "\n"
     with contextlib.suppress(OSError):
         # One write of an appended line is whole, whoever else appends.
-        place = os.open(root / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(root / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(place, line.encode())
+            os.write(descriptor, line.encode())
         finally:
-            os.close(place)
+            os.close(descriptor)
 
 
 @dataclass(frozen=True)
-class Logged:
-    """Does jobs and writes into the run's log when each begins, ends or fails; picklable as `work` is."""
+class LoggedWork:
+    """Does jobs, and logs when each begins, ends or fails; picklable if `work` is."""
 
     root: Path
     work: Callable[[Job], None]
@@ -57,13 +57,13 @@ class Logged:
         """Do one job."""
         about = {"job": f"{job.kind}/{job.id}", "label": job.label}
         began = time.monotonic()
-        note(self.root, JOB_BEGUN, **about, process=whoami())
+        log_event(self.root, JOB_BEGUN, **about, process=whoami())
         try:
             self.work(job)
         except Exception as error:
             took = round(time.monotonic() - began, 3)
-            note(self.root, JOB_FAILED, level="error", **about, seconds=took, error=type(error).__name__)
-            # What others raise may carry a prompt or a personal value: its type has to do.
+            log_event(self.root, JOB_FAILED, level="error", **about, seconds=took, error=type(error).__name__)
+            # An error raised by another package may quote a prompt or a personal value: only its type is stored.
             what = " ".join(str(error).split())[:2000] if isinstance(error, AftertuneError) else type(error).__name__
             failed = {"time": time.time(), **about, "error": what}
             with contextlib.suppress(StoreError):
@@ -71,7 +71,7 @@ class Logged:
             raise
         took = round(time.monotonic() - began, 3)
         facts: dict[str, object] = {**about, **spent(self.root, job), "seconds": took}
-        note(self.root, JOB_DONE, level="info", **facts)
+        log_event(self.root, JOB_DONE, level="info", **facts)
 
 
 def spent(root: Path, job: JobRecord) -> dict[str, float]:
@@ -85,85 +85,85 @@ def spent(root: Path, job: JobRecord) -> dict[str, float]:
 def failure(root: Path) -> Mapping[str, Any] | None:
     """Return `job`, `label`, `error` and `time` of the last job that failed; None where none did."""
     try:
-        found = json.loads((root / FAILURE).read_bytes())
+        record = json.loads((root / FAILURE).read_bytes())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return record if isinstance(record, dict) else None
 
 
-# ---------------------------------------------------------------------------------------------- standing
+# ---------------------------------------------------------------------------------------------- status
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The jobs of one kind."""
+    """How far the jobs of one kind are."""
 
     kind: str
     jobs: int
     done: int
     running: int
     seconds: float
-    """By the clock, of those that are done, summed."""
+    """Wall-clock seconds of those that are done, summed."""
     cpu_seconds: float
-    """Of the same."""
+    """CPU seconds of the same."""
 
     @property
     def waiting(self) -> int:
-        """Cells that have not begun."""
+        """Jobs that have not begun."""
         return self.jobs - self.done - self.running
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a run stands now."""
+class RunStatus:
+    """How far a run is now."""
 
     rows: tuple[Row, ...]
     running: tuple[str, ...]
-    """Labels of the jobs that run, the oldest first."""
+    """Labels of the jobs that are running, the oldest first."""
     left: float | None
-    """Seconds until it is done; None while that is not known."""
+    """Seconds until the run is done; None while that is not known."""
 
 
-class Watch:
-    """Follows the log of a run; safe to ask from several threads."""
+class RunFollower:
+    """Follows the log of a run; its status may be asked for from several threads."""
 
     def __init__(self, root: Path, jobs: Iterable[JobRecord], done: Iterable[str], workers: int = 1) -> None:
         """`done`: ids of the jobs that are complete already; `workers`: how many the executor runs at once."""
-        self._root, self._cells, self._workers = root, tuple(jobs), workers
-        self._by_name = {f"{job.kind}/{job.id}": job for job in self._cells}
+        self._root, self._jobs, self._workers = root, tuple(jobs), workers
+        self._by_name = {f"{job.kind}/{job.id}": job for job in self._jobs}
         self._done = set(done)
-        self._took: dict[str, eta.Took] = {}
+        self._took: dict[str, time_left.FinishedJob] = {}
         self._begun: dict[str, float] = {}
         self._offset = 0
         self._deciding: float | None = None
         self._guard = threading.Lock()
-        self._last: tuple[float, Standing] | None = None
+        self._last: tuple[float, RunStatus] | None = None
 
     def done(self, job: JobRecord) -> None:
         """Note that a job is complete."""
         with self._guard:
             self._done.add(job.id)
 
-    def standing(self, *, fresh: bool = False) -> Standing:
-        """Return where the run stands; worked out once a second at most, unless `fresh`."""
+    def status(self, *, fresh: bool = False) -> RunStatus:
+        """Return the status of the run; computed once a second at most, unless `fresh`."""
         with self._guard:
             began = time.monotonic()
             if self._last is None or fresh or began > self._last[0]:
-                found = self._now()
-                self._last = (began + max(1.0, 20 * (time.monotonic() - began)), found)
+                current = self._now()
+                self._last = (began + max(1.0, 20 * (time.monotonic() - began)), current)
             return self._last[1]
 
-    def _now(self) -> Standing:
+    def _now(self) -> RunStatus:
         self._follow()
         now = time.time()
-        # What an earlier version made, or a log that was lost, is known by its manifest.
-        for job in self._cells:
+        # A job that the log does not hold, since the log was lost, is known by its manifest.
+        for job in self._jobs:
             if job.id in self._done and job.id not in self._took:
                 self._took[job.id] = self._by_manifest(job)
         took = [each for id_, each in self._took.items() if id_ in self._done]
         running = {id_: max(0.0, now - began) for id_, began in self._begun.items() if id_ not in self._done}
         rows: dict[str, list[float]] = {}
-        for job in self._cells:
+        for job in self._jobs:
             row = rows.setdefault(job.kind, [0, 0, 0, 0.0, 0.0])
             row[0] += 1
             if job.id in self._done:
@@ -171,24 +171,26 @@ class Watch:
                 row[3] += self._took[job.id].end - self._took[job.id].begin
                 row[4] += self._took[job.id].cpu
             row[2] += job.id in running
-        labels = {job.id: job.label for job in self._cells}
+        labels = {job.id: job.label for job in self._jobs}
         oldest = sorted(running, key=lambda id_: -running[id_])
-        return Standing(
+        return RunStatus(
             tuple(Row(kind, int(a), int(b), int(c), d, e) for kind, (a, b, c, d, e) in rows.items()),
             tuple(labels[id_] for id_ in oldest) if self._deciding is None else ("drifts, gate and report",),
-            eta.remaining(self._cells, took, running, self._workers, self._deciding and max(0.0, now - self._deciding)),
+            time_left.remaining(
+                self._jobs, took, running, self._workers, self._deciding and max(0.0, now - self._deciding)
+            ),
         )
 
-    def _by_manifest(self, job: JobRecord) -> eta.Took:
+    def _by_manifest(self, job: JobRecord) -> time_left.FinishedJob:
         info = spent(self._root, job)
-        end = -1e6 * (1 + len(self._took))  # beside no other: when it ran is known to the second only
-        return eta.Took(job, end - info["seconds"], end, info["start_seconds"], info["cpu_seconds"])
+        end = -1e6 * (1 + len(self._took))  # overlaps no other: when it ran is known to the second only
+        return time_left.FinishedJob(job, end - info["seconds"], end, info["start_seconds"], info["cpu_seconds"])
 
     def _follow(self) -> None:
         try:
             with (self._root / LOG).open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self._offset:
-                    self._offset = 0  # a session has begun a new one
+                    self._offset = 0  # a session began a new one
                 file.seek(self._offset)
                 text = file.read()
         except OSError:
@@ -216,24 +218,24 @@ class Watch:
         if event["event"] == JOB_DONE:
             seconds = float(event["seconds"])
             start_up, cpu = (float(event.get(name, 0.0)) for name in ("start_seconds", "cpu_seconds"))
-            self._took[job.id] = eta.Took(job, when - seconds, when, start_up, cpu)
+            self._took[job.id] = time_left.FinishedJob(job, when - seconds, when, start_up, cpu)
 
 
-class Watcher(ABC):
-    """Progress that wants to know more than what is done: given to a run, it is handed the run's `Watch` first."""
+class FollowingProgress(ABC):
+    """Progress that shows more than what is done: a run hands it its `RunFollower` first."""
 
     @abstractmethod
     def __call__(self, done: str, count: int, total: int) -> None:
-        """Take in what has just been done (empty at the start), jobs done, and jobs in all."""
+        """Show progress: the label of the job just done (empty at the start), jobs done, and jobs in all."""
 
     @abstractmethod
-    def watch(self, watch: Watch) -> None:
-        """Take in what can be asked where the run stands."""
+    def follow(self, follower: RunFollower) -> None:
+        """Take the follower from which the status of the run can be had."""
 
 
 @dataclass
-class Session:
-    """One process's work on a run, as the log has it."""
+class LogSession:
+    """One process's work on a run: logs its beginning and its end."""
 
     root: Path
     jobs: int
@@ -241,18 +243,16 @@ class Session:
     workers: int
     _began: float = field(default_factory=time.monotonic)
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> LogSession:
         with contextlib.suppress(OSError):
             if (self.root / LOG).stat().st_size > LARGEST:
                 (self.root / LOG).replace(self.root / EARLIER)
-        note(
-            self.root, RUN_BEGUN, process=whoami(), workers=self.workers, jobs=self.jobs, waiting=self.waiting
-        )  # fmt: skip
+        log_event(self.root, RUN_BEGUN, process=whoami(), workers=self.workers, jobs=self.jobs, waiting=self.waiting)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         took = round(time.monotonic() - self._began, 3)
         if kind is None:
-            note(self.root, RUN_DONE, seconds=took)
+            log_event(self.root, RUN_DONE, seconds=took)
         else:
-            note(self.root, RUN_STOPPED, level="error", seconds=took, error=kind.__name__)
+            log_event(self.root, RUN_STOPPED, level="error", seconds=took, error=kind.__name__)

@@ -24,8 +24,8 @@ def schema(cls: type[Any]) -> pa.Schema:
     for name, hint in typing.get_type_hints(cls).items():
         options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
         nullable = type(None) in options
-        kept = next(option for option in options if option is not type(None))
-        kind = str if typing.get_origin(kept) is typing.Literal else kept
+        own = next(option for option in options if option is not type(None))
+        kind = str if typing.get_origin(own) is typing.Literal else own
         columns.append(pa.field(name, kinds[kind], nullable=nullable))
     return pa.schema(columns)
 
@@ -52,7 +52,7 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def records(cls: type[Row], rows: pa.Table) -> list[Row]:
-    """Return a table's rows as records of class `cls`; a column of a later version keeps its default."""
+    """Return a table's rows as records of class `cls`; a column that the table lacks takes its default."""
     later = {f.name for f in dataclasses.fields(cast(Any, cls)) if f.default is not dataclasses.MISSING}
     names = [name for name in schema(cls).names if name in rows.column_names or name not in later]
     columns = [_shared(rows.column(name)) for name in names]
@@ -60,7 +60,7 @@ def records(cls: type[Row], rows: pa.Table) -> list[Row]:
 
 
 def _shared(column: pa.ChunkedArray) -> list[Any]:
-    """Return a column's values; equal texts are one object, since most columns of a cell hold few."""
+    """Return a column's values; equal texts are one object, since most columns hold few different ones."""
     if column.type != "string":
         return list(column.to_pylist())
     coded = column.combine_chunks().dictionary_encode()

@@ -1,12 +1,12 @@
-"""How long a run still takes: the seconds that its jobs took so far, and the order in which the others can run.
+"""How long a run still takes, from the seconds that its jobs took so far and the order in which the others can run.
 
 1. A waiting job takes the mean of the finished ones that are alike, without what loading took (`expected`).
-2. The rest of the schedule is played through with the processes that were seen to run at once (`remaining`).
+2. The rest of the schedule is simulated with as many processes as have run at once so far (`remaining`).
 3. A machine that others use too changes its pace. If the rest takes L seconds by 1 and 2, the jobs that ended in the
-   last L seconds are held against the mean of their like, and the rest is expected to go at that pace (`pace`): a long
-   rest is foretold by the whole run, a short one by what was just seen.
-4. Drifts, gate and report come after the last job: `REPORT` CPU seconds, stretched as the jobs are that wait least
-   (`stretch`).
+   last L seconds are compared with the mean of all that are alike, and the rest is expected to go at that pace
+   (`pace`): a long rest is predicted from the whole run, a short one from the last few jobs.
+4. Drifts, gate and report come after the last job: `REPORT` CPU seconds, stretched as much as the jobs that
+   wait least (`stretch`).
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ REPORT = (6.0, 0.005)
 2,020 jobs of 100 verdicts; those of 2,500 verdicts each take 68 s."""
 
 FAST = 0.2
-"""How much faster a judge that runs no model is than its `JobRecord.cost` says, which is for the order of work."""
+"""Seconds of a judge that runs no model, relative to its `JobRecord.cost`, which only decides the order of work."""
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
-    """One finished job, as the clock saw it."""
+class FinishedJob:
+    """One finished job with its times."""
 
     job: JobRecord
     begin: float
-    """Seconds on any clock that all jobs share."""
+    """Seconds on any clock, the same for all jobs."""
     end: float
     start_up: float = 0.0
-    """Seconds of these that a process spent on loading a model or a judge, once for all its jobs."""
+    """Seconds in which the process loaded a model or a judge, once for all its jobs; part of `end - begin`."""
     cpu: float = 0.0
-    """CPU seconds; 0 where nobody knows."""
+    """CPU seconds; 0 where unknown."""
 
     @property
     def seconds(self) -> float:
-        """What another job like it would take."""
+        """Seconds that another job like it would take."""
         return max(self.end - self.begin - self.start_up, 0.001)
 
 
@@ -55,10 +55,10 @@ class Limits:
     together: int
 
 
-def expected(jobs: Iterable[JobRecord], took: Sequence[Took]) -> dict[str, float]:
+def expected(jobs: Iterable[JobRecord], took: Sequence[FinishedJob]) -> dict[str, float]:
     """Return job id -> seconds that it is expected to take, for each of `jobs`.
 
-    The mean over finished jobs that are alike (`JobRecord.alike`), what loading took left out; where none is finished, in
+    The mean over finished jobs that are alike (`JobRecord.alike`), without loading; where none is finished, in
     proportion to `JobRecord.cost` from those of its kind, else from all. Empty before the first is finished.
     """
     alike: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -71,18 +71,18 @@ def expected(jobs: Iterable[JobRecord], took: Sequence[Took]) -> dict[str, float
     if not every:
         return {}
     rate = {name: _rate(pairs) for name, pairs in kind.items()}
-    # What composing takes says little about anything else: it stands for the rest only while it is all there is.
+    # Composing says little about any other kind: it is used for the rest only while nothing else is finished.
     fallback = _rate([pair for name, pairs in kind.items() if name != "variants" for pair in pairs] or every)
     mean = {key: _typical(values) for key, values in alike.items()}
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for job in jobs:
         own = mean.get((job.kind, job.alike))
-        found[job.id] = own if own is not None else _prior(job) * rate.get(job.kind, fallback)
-    return found
+        seconds[job.id] = own if own is not None else _prior(job) * rate.get(job.kind, fallback)
+    return seconds
 
 
 def _prior(job: JobRecord) -> float:
-    """Return what a job is thought to take beside others before any of its kind is measured."""
+    """Return the relative duration that is assumed for a job before any of its kind has been timed."""
     return job.cost * (FAST if job.kind == "verdicts" and not job.accelerator else 1.0)
 
 
@@ -91,15 +91,15 @@ def _rate(pairs: Sequence[tuple[float, float]]) -> float:
 
 
 def _typical(values: Sequence[float]) -> float:
-    """Return the mean without the dearest of three or more: the first job of a process also loads its modules."""
-    kept = sorted(values)[:-1] if len(values) > 2 else values
-    return sum(kept) / len(kept)
+    """Return the mean without the longest of three or more: the first job of a process also loads its modules."""
+    used = sorted(values)[:-1] if len(values) > 2 else values
+    return sum(used) / len(used)
 
 
-def pace(took: Sequence[Took], since: float) -> float:
-    """Return how much longer the jobs that ended after `since` took than the mean of their like; 1 is as ever.
+def pace(took: Sequence[FinishedJob], since: float) -> float:
+    """Return how many times as long the jobs that ended after `since` took than the mean of those alike; 1: as long.
 
-    Kinds of which fewer than three jobs are finished say nothing, and neither do fewer than three jobs.
+    Kinds with fewer than three finished jobs are left out, and fewer than three jobs in all give 1.
     """
     alike: dict[tuple[str, str], list[float]] = defaultdict(list)
     for each in took:
@@ -111,8 +111,8 @@ def pace(took: Sequence[Took], since: float) -> float:
     return sum(each.seconds for each in late) / sum(mean[each.job.kind, each.job.alike] for each in late)
 
 
-def stretch(took: Sequence[Took]) -> float:
-    """Return seconds by the clock for a CPU second, 1 or more, of the jobs that wait least (for a server, a GPU)."""
+def stretch(took: Sequence[FinishedJob]) -> float:
+    """Return the wall-clock seconds per CPU second, 1 or more, of the jobs that wait least (for a server, a GPU)."""
     sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
     for each in took:
         if each.cpu > 0:
@@ -122,10 +122,10 @@ def stretch(took: Sequence[Took]) -> float:
     return max(1.0, min((seconds / cpu for seconds, cpu in sums.values()), default=1.0))
 
 
-def limits(took: Sequence[Took], running: Iterable[JobRecord], workers: int) -> Limits:
-    """Return how many jobs ran at once at most so far; `workers` for what has not run yet."""
+def limits(took: Sequence[FinishedJob], running: Iterable[JobRecord], workers: int) -> Limits:
+    """Return the most jobs that have run at once so far; `workers` for those of which none has run yet."""
     now = list(running)
-    seen = {
+    most = {
         accelerated: max(
             _overlap([each for each in took if each.job.accelerator == accelerated]),
             sum(job.accelerator == accelerated for job in now),
@@ -133,11 +133,11 @@ def limits(took: Sequence[Took], running: Iterable[JobRecord], workers: int) -> 
         for accelerated in (True, False)
     }
     together = max(_overlap(took), len(now), workers, 1)
-    return Limits(seen[True] or together, max(seen[False], min(workers, together)) or together, together)
+    return Limits(most[True] or together, max(most[False], min(workers, together)) or together, together)
 
 
-def _overlap(took: Sequence[Took]) -> int:
-    # What ends in the moment in which another begins is not beside it.
+def _overlap(took: Sequence[FinishedJob]) -> int:
+    # A job that ends at the moment at which another begins does not overlap it.
     steps = sorted([(each.begin + 1e-6, 1) for each in took] + [(each.end, -1) for each in took])
     most = level = 0
     for _, step in steps:
@@ -147,20 +147,23 @@ def _overlap(took: Sequence[Took]) -> int:
 
 
 def remaining(
-    jobs: Sequence[JobRecord], took: Sequence[Took], running: Mapping[str, float], workers: int = 1,
+    jobs: Sequence[JobRecord],
+    took: Sequence[FinishedJob],
+    running: Mapping[str, float],
+    workers: int = 1,
     deciding: float | None = None,
-) -> float | None:  # fmt: skip
-    """Return the seconds until a run is done, its report included; None while no job is finished.
+) -> float | None:
+    """Return the seconds until a run is done, including its report; None while no job is finished.
 
     Args:
-        jobs: All of the run; those that are in neither `took` nor `running` wait.
-        took: What is finished, in this run or an earlier one that it continues.
-        running: JobRecord id -> seconds since it began.
-        workers: Cells at once that the executor promised.
+        jobs: All jobs of the run; those in neither `took` nor `running` wait.
+        took: Finished jobs, of this session or of an earlier one that it continues.
+        running: Job id -> seconds since it began.
+        workers: Jobs that the executor runs at once.
         deciding: Seconds since the last job was done; None while jobs run.
 
-    The rest of the schedule is played through: the dearest first, each after what it needs, as many at once as were
-    seen to run at once.
+    The rest of the schedule is simulated: the most expensive first, each after the jobs it waits for, as many at once
+    as have run at once so far.
     """
     seconds = expected(jobs, took)
     if not seconds:
@@ -168,20 +171,23 @@ def remaining(
     after = (REPORT[0] + REPORT[1] * sum(job.kind == "verdicts" for job in jobs)) * stretch(took)
     if deciding is not None:
         return _rest(after, deciding)
-    left = _played(jobs, took, running, workers, seconds)
+    left = _simulated(jobs, took, running, workers, seconds)
     now = pace(took, max(each.end for each in took) - left)
-    return _played(jobs, took, running, workers, {id_: now * each for id_, each in seconds.items()}) + after
+    return _simulated(jobs, took, running, workers, {id_: now * each for id_, each in seconds.items()}) + after
 
 
 def _rest(expected: float, age: float) -> float:
-    """Return what is left of something; what takes longer than expected is taken to need a tenth of its time more."""
+    """Return the seconds left; a job that takes longer than expected is assumed to need a tenth of its time more."""
     return max(expected - age, 0.1 * age, 0.0)
 
 
-def _played(
-    jobs: Sequence[JobRecord], took: Sequence[Took], running: Mapping[str, float], workers: int,
+def _simulated(
+    jobs: Sequence[JobRecord],
+    took: Sequence[FinishedJob],
+    running: Mapping[str, float],
+    workers: int,
     seconds: Mapping[str, float],
-) -> float:  # fmt: skip
+) -> float:
     """Return the seconds until the last job is done, where each takes `seconds`."""
     finished = {each.job.id for each in took}
     open_ = {job.id: job for job in jobs if job.id not in finished}
@@ -223,8 +229,8 @@ def _played(
     return clock
 
 
-def spoken(seconds: float | None) -> str:
-    """Return e.g. `40 s left`, `12 min left`, `3 h 20 min left`; what is known no better is not said finer."""
+def in_words(seconds: float | None) -> str:
+    """Return e.g. `40 s left`, `12 min left`, `3 h 20 min left`; no finer than it is known."""
     if seconds is None:
         return "time left not known yet"
     if seconds < 90:

@@ -163,16 +163,6 @@ def exposure(score: float, others: ArrayLike) -> float:
     return math.log2(len(y) + 1) - math.log2(rank_of(score, y))
 
 
-def exposure_modelled(score: float, others: ArrayLike) -> float:
-    """Return minus log2 of the probability that a twin scores as high, from a skew-normal fit to the twins' scores.
-
-    Carlini et al. 2019, section 4.4: it extrapolates beyond the ranks of a sample of twins, as far as the fit holds.
-    """
-    y = _numbers(others, "others")
-    shape, location, scale = stats.skewnorm.fit(y)
-    return float(-stats.skewnorm.logsf(score, shape, location, scale) / math.log(2))
-
-
 def exposed(pairs: Sequence[tuple[float, Sequence[float]]], *, fpr: float = FPR, confidence: float = 0.95) -> Exposed:
     """Return the exposure of canaries from (score, scores of its own twins) of each.
 

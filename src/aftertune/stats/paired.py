@@ -10,7 +10,7 @@ import math
 
 from scipy import special, stats
 
-from aftertune.stats.estimate import Estimate, t_quantile, tango, wilson_limits
+from aftertune.stats.estimate import t_quantile, tango, wilson_limits
 
 
 def _check_counts(*counts: int) -> None:
@@ -103,14 +103,3 @@ def newcombe_interval(both: int, gained: int, lost: int, neither: int, confidenc
     low = tuned - base - math.sqrt(max(down[0] ** 2 - 2 * phi * down[0] * down[1] + down[1] ** 2, 0))
     high = tuned - base + math.sqrt(max(up[0] ** 2 - 2 * phi * up[0] * up[1] + up[1] ** 2, 0))
     return max(low, -1.0), min(high, 1.0)
-
-
-def paired_difference(gained: int, lost: int, n: int, confidence: float = 0.95) -> Estimate:
-    """Return (gained - lost) / n with Tango's interval and the exact McNemar p value.
-
-    Raises ValueError as `tango_interval` does.
-    """
-    low, high = tango_interval(gained, lost, n, confidence)
-    up, down = gained / n, lost / n
-    se = math.sqrt((up + down - (up - down) ** 2) / n)
-    return Estimate(up - down, low, high, se, math.inf, mcnemar_exact(gained, lost), n, n)

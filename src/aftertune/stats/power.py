@@ -212,14 +212,6 @@ def _outcomes(design: PairedDesign, drift: float, codes: Codes, rng: np.random.G
     return np.asarray(((by_sample < gained).astype(np.float64) - (by_sample > 1 - lost)).mean(axis=1))
 
 
-def half_width(design: PairedDesign, confidence: float = 0.95) -> float:
-    """Return the expected half-width of the interval if nothing drifts: no smaller margin can be passed."""
-    se, df = design.error()
-    quantile = float(t_quantile(confidence, df))
-    square = float(t_quantile(confidence, math.inf)) ** 2
-    return min(max(quantile * se, square / (design.n_prompts + square)), 1.0)
-
-
 def more_prompts(
     n_prompts: int,
     parts: tuple[float, float, float],

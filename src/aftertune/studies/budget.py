@@ -1,4 +1,4 @@
-"""What a design costs by formula, with no model or gated benchmark at hand: GPU-hours, tokens, disk, judge calls.
+"""What a design costs: requests and tokens counted, GPU-hours and disk by formula, with no model or file needed.
 
 With N parameters: a forward pass costs 2 N FLOPs a token, the gradients of the activations 2 N, those of the weights
 2 N (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). So full tuning is 6 N a token; LoRA leaves out the frozen
@@ -13,18 +13,21 @@ has about 0.65 r N^(2/3) parameters: width times depth grows with N^(2/3), and t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.errors import AftertuneError, UsageError
+from aftertune.judging.judge import Judge
 from aftertune.plugins import PluginSpec
-from aftertune.records import Recipe
+from aftertune.records import Arm, Recipe
 from aftertune.studies.cost import Cost
 from aftertune.studies.design import Design
 from aftertune.studies.missing import available
-from aftertune.studies.resolve import load_benchmark, load_corpus, load_judge, model
+from aftertune.studies.resolve import load_benchmark, load_corpus, load_judge, model, resolve_mitigation
+from aftertune.studies.study import Study
+from aftertune.tuning.tune_job import TuneJob
 
 ADAPTER = 0.65
 """Parameters of an adapter over r N^(2/3)."""
@@ -86,57 +89,83 @@ def reading_seconds(parameters: float, cost: Cost) -> float:
     return 2.0 * parameters / (cost.tflops * 1e12 * cost.training_utilisation)
 
 
-def estimate(design: Design) -> Budget:
+@dataclass(frozen=True)
+class Scope:
+    """What a design tunes, and how many models it asks."""
+
+    tunings: tuple[tuple[str, Arm, Recipe], ...]
+    """Base, arm and recipe of each tuning; every seed is one of its own."""
+    models: Mapping[str, int]
+    """Base -> how many models are asked: itself and its checkpoints."""
+
+    @classmethod
+    def of_study(cls, study: Study) -> Scope:
+        """Count in a resolved study."""
+        tunings = tuple((job.base.name, job.arm, job.recipe) for job in study.of(TuneJob))
+        return cls(tunings, Counter(subject.base.name for subject in study.subjects))
+
+    @classmethod
+    def of_design(cls, design: Design) -> Scope:
+        """Count in a design that cannot be resolved on this machine. Raises UsageError for an unknown mitigation."""
+        tunings = [
+            (base, arm, recipe)
+            for base in design.bases
+            for arm in design.arms
+            for recipe in design.recipes_of(arm)
+            for _ in design.seeds
+        ]
+        models = Counter(design.bases)
+        for base, _, recipe in tunings:
+            epochs = recipe.epochs if design.respond.epochs == "all" else 1
+            further = resolve_mitigation(recipe.mitigation).further if recipe.mitigation else ()
+            models[base] += epochs * (1 + len(further))
+        models.update(checkpoint.base or design.bases[0] for checkpoint in design.checkpoints)
+        return cls(tuple(tunings), models)
+
+
+def estimate(scope: Scope, sizes: Sizes) -> Budget:
     """Return what a design would take. Nothing is fetched.
 
     Raises UsageError, in one line with everything that is not known, where neither this machine nor the design's
     `[cost]` says how large a model, a benchmark or a corpus is.
     """
-    cost = design.cost
-    sizes = _Sizes(design)
+    design, cost = sizes.design, sizes.design.cost
     for name in design.bases:
         sizes.parameters(name)
-    tunings = [(base, arm, recipe) for base in design.bases for arm in design.arms for recipe in design.recipes_of(arm)]
     trained = tuning_s = stored = memory = 0.0
-    asked = dict.fromkeys(design.bases, 1)
-    for base, arm, recipe in tunings:
+    for base, arm, recipe in scope.tunings:
         n = sizes.parameters(base)
         tokens = sizes.rows(arm.corpus) * cost.row_tokens * recipe.epochs
-        trained += tokens * len(design.seeds)
-        flops = tuning_flops(n, tokens, recipe.method) * len(design.seeds)
-        tuning_s += flops / (cost.tflops * 1e12 * cost.training_utilisation)
-        stored += len(design.seeds) * recipe.epochs * _stored(n, recipe, cost)
+        trained += tokens
+        tuning_s += tuning_flops(n, tokens, recipe.method) / (cost.tflops * 1e12 * cost.training_utilisation)
+        stored += recipe.epochs * _stored(n, recipe, cost)
         memory = max(memory, _memory(n, recipe, cost))
-        asked[base] += len(design.seeds) * (recipe.epochs if design.respond.epochs == "all" else 1)
-    for given in design.checkpoints:
-        asked[given.base or design.bases[0]] += 1
-    repeats = sum(1 if temperature == 0 else design.respond.samples for temperature in design.respond.temperatures)
-    per_model = [(part, sizes.prompts(part) * repeats) for part in design.benchmarks]
     requests, read, written, answering_s = 0, 0.0, 0.0, 0.0
-    for base, models in asked.items():
+    for base, models in scope.models.items():
         n = sizes.parameters(base)
-        for part, count in per_model:
-            answer = min(cost.answer_tokens, load_benchmark(part).max_new_tokens)
-            requests += count * models
-            read += count * models * cost.prompt_tokens
-            written += count * models * answer
-            answering_s += count * models * (
-                cost.prompt_tokens * reading_seconds(n, cost) + answer * writing_seconds(n, cost)
-            )  # fmt: skip
+        for benchmark in sizes.benchmarks:
+            size = sizes.prompts(benchmark)
+            answers = size.count * design.respond.answers_per_prompt * models if size else 0
+            length = min(cost.answer_tokens, benchmark.max_new_tokens)
+            seconds = cost.prompt_tokens * reading_seconds(n, cost) + length * writing_seconds(n, cost)
+            requests += answers
+            read += answers * cost.prompt_tokens
+            written += answers * length
+            answering_s += answers * seconds
     judge_calls, model_calls, judging_s = {}, 0, 0.0
-    for judge in design.judges:
-        questions = _questions(judge)
-        judge_calls[_called(judge)] = requests * max(questions, 1)
+    for spec, judge in sizes.judges:
+        questions = len(judge.axes) if judge.model else 0
+        judge_calls[_label(spec)] = requests * max(questions, 1)
         if questions:
             model_calls += requests * questions
-            judging_s += requests * questions * sizes.judging(judge)
+            judging_s += requests * questions * sizes.judging(spec, judge)
     if sizes.unknown:
         raise UsageError(f"{design.name}: cannot be priced: {'; '.join(dict.fromkeys(sizes.unknown))}")
     weights = sum(sizes.parameters(base) * cost.bytes_per_parameter for base in design.bases)
-    answers = written * ANSWER_BYTES + sum(judge_calls.values()) * VERDICT_BYTES
+    answers_and_verdicts = written * ANSWER_BYTES + sum(judge_calls.values()) * VERDICT_BYTES
     return Budget(
-        tunings=len(tunings) * len(design.seeds),
-        checkpoints=sum(asked.values()) - len(design.bases),
+        tunings=len(scope.tunings),
+        checkpoints=sum(scope.models.values()) - len(design.bases),
         trained_tokens=trained,
         requests=requests,
         read_tokens=read,
@@ -146,9 +175,9 @@ def estimate(design: Design) -> Budget:
         judging_hours=judging_s / 3600,
         judge_calls=judge_calls,
         model_calls=model_calls,
-        disk_gb=(weights + stored + answers) / 1e9,
+        disk_gb=(weights + stored + answers_and_verdicts) / 1e9,
         memory_gb=memory / 1e9,
-        assumptions=tuple(_assumptions(design, sizes)),
+        assumptions=tuple(_assumptions(sizes)),
     )
 
 
@@ -161,93 +190,120 @@ def _stored(n: float, recipe: Recipe, cost: Cost) -> float:
 def _memory(n: float, recipe: Recipe, cost: Cost) -> float:
     if recipe.method == "full":
         return n * OPTIMIZER_BYTES
-    kept = FOUR_BITS if recipe.method == "qlora" else cost.bytes_per_parameter
-    return n * kept + adapter_parameters(n, recipe.rank) * OPTIMIZER_BYTES
+    frozen = FOUR_BITS if recipe.method == "qlora" else cost.bytes_per_parameter
+    return n * frozen + adapter_parameters(n, recipe.rank) * OPTIMIZER_BYTES
 
 
-def _questions(judge: PluginSpec) -> int:
-    """Return how many times a judge asks a model about one answer; 0 for rules."""
-    plugin = load_judge(judge)
-    return len(plugin.axes) if plugin.model else 0
-
-
-def _called(judge: PluginSpec) -> str:
+def _label(judge: PluginSpec) -> str:
     rubric = judge.parameters.get("rubric")
     return f"{judge.name} ({rubric})" if rubric else judge.name
 
 
-class _Sizes:
-    """How large models, corpora and benchmarks are: as the design says, else as this machine holds them."""
+@dataclass(frozen=True, slots=True)
+class PromptCount:
+    """How many prompts a benchmark has."""
+
+    count: int
+    characters: int | None
+    """Of all messages; None where `[cost]` gives the count."""
+    subsets: Mapping[tuple[str, str], tuple[int, int]]
+    """(benchmark, subset) -> prompts and clusters; prompts that `[cost]` counts are taken as independent."""
+
+
+class Sizes:
+    """How large models, corpora and benchmarks are: as this machine holds them, else as the design's `[cost]` says."""
 
     def __init__(self, design: Design) -> None:
-        self.design, self.cost = design, design.cost
+        """Load the plugins of a design. Raises UsageError."""
+        self.design = design
+        self.benchmarks = [load_benchmark(spec) for spec in design.benchmarks]
+        self.judges = [(spec, load_judge(spec)) for spec in design.judges]
         self.unknown: list[str] = []
-        self.said: dict[str, str] = {}
-        self._known: dict[tuple[str, str], float] = {}
+        """Questions that neither this machine nor `[cost]` answers."""
+        self.assumed: dict[str, str] = {}
+        """Size -> what `[cost]` says."""
+        self._numbers: dict[tuple[str, str], float] = {}
+        self._prompts: dict[str, PromptCount | None] = {}
 
-    def _look_up(self, kind: str, name: str, given: float | None, here: Any, ask: str) -> float:
-        key = (kind, name)
-        if key not in self._known:
-            if given is not None:
-                self._known[key] = given
-                self.said[f"{kind} of {name}"] = f"{given:g}"
-            else:
-                try:
-                    self._known[key] = float(here())
-                except AftertuneError:
-                    self.unknown.append(ask)
-                    self._known[key] = 1.0
-        return self._known[key]
+    def _number(self, unit: str, name: str, here: Callable[[], float], stated: float | None, question: str) -> float:
+        key = (unit, name)
+        if key not in self._numbers:
+            try:
+                self._numbers[key] = here()
+            except AftertuneError:
+                self._numbers[key] = 1.0 if stated is None else stated
+                if stated is None:
+                    self.unknown.append(question)
+                else:
+                    self.assumed[f"{unit} of {name}"] = f"{stated:g}"
+        return self._numbers[key]
 
     def parameters(self, name: str) -> float:
         """Return the parameters of a model."""
-        given = self.cost.parameters.get(name)
-        ask = f"cost.parameters: how many 10^9 parameters has '{name}'?"
-        found = self._look_up("10^9 parameters", name, given, lambda: _weights(name), ask)
-        return found * 1e9
+        question = f"cost.parameters: how many 10^9 parameters has '{name}'?"
+        stated = self.design.cost.parameters.get(name)
+        return 1e9 * self._number("10^9 parameters", name, lambda: _parameters_here(name), stated, question)
 
     def rows(self, corpus: str) -> float:
         """Return the conversations of a corpus of the design."""
-        name = corpus or "corpus"
-        part = self.design.sources[corpus]
-        ask = f"cost.rows: how many conversations has '{name}'?"
-        given = self.cost.rows.get(name)
-        return self._look_up("conversations", name, given, lambda: len(load_corpus(part).conversations()), ask)
+        name, spec = corpus or "corpus", self.design.sources[corpus]
+        question = f"cost.rows: how many conversations has '{name}'?"
+        stated = self.design.cost.rows.get(name)
+        return self._number("conversations", name, lambda: len(load_corpus(spec).conversations()), stated, question)
 
-    def prompts(self, part: PluginSpec) -> int:
-        """Return the prompts of a benchmark."""
-        benchmark = load_benchmark(part)
-        name = benchmark.name
+    def prompts(self, benchmark: Benchmark) -> PromptCount | None:
+        """Return the number of prompts of a benchmark; None where it is not known."""
+        if benchmark.name not in self._prompts:
+            self._prompts[benchmark.name] = _prompts_here(benchmark) or self._prompts_stated(benchmark)
+        return self._prompts[benchmark.name]
 
-        def here() -> int:
-            if benchmark.needs:
-                raise UsageError("its prompts depend on the data")
-            return len(benchmark.prompts(BenchmarkContext()))
+    def _prompts_stated(self, benchmark: Benchmark) -> PromptCount | None:
+        count = self.design.cost.prompts.get(benchmark.name)
+        if count is None:
+            card = f" (its card: {benchmark.card.size})" if benchmark.card.size else ""
+            self.unknown.append(f"cost.prompts: how many prompts has '{benchmark.name}'?{card}")
+            return None
+        self.assumed[f"prompts of {benchmark.name}"] = f"{count:g}"
+        subsets = {(metric.benchmark, metric.subset) for metric in benchmark.metrics}
+        return PromptCount(count, None, dict.fromkeys(subsets, (count, count)) if len(subsets) == 1 else {})
 
-        card = benchmark.card.size
-        ask = f"cost.prompts: how many prompts has '{name}'?" + (f" (its card: {card})" if card else "")
-        return int(self._look_up("prompts", name, self.cost.prompts.get(name), here, ask))
-
-    def judging(self, judge: PluginSpec) -> float:
+    def judging(self, spec: PluginSpec, judge: Judge) -> float:
         """Return the GPU-seconds of one question to a judge model; 0 where it runs elsewhere."""
-        plugin = load_judge(judge)
-        if plugin.asks is not None and "weights" not in plugin.asks.capabilities:
-            self.said[f"judge {_called(judge)}"] = "runs elsewhere, no GPU-hours"
+        if judge.asks is not None and "weights" not in judge.asks.capabilities:
+            self.assumed[f"judge {_label(spec)}"] = "runs elsewhere, no GPU-hours"
             return 0.0
-        n = self.parameters(plugin.model)
-        cost = self.cost
+        n, cost = self.parameters(judge.model), self.design.cost
         read = cost.prompt_tokens + cost.answer_tokens + cost.rubric_tokens
         return read * reading_seconds(n, cost) + cost.judge_tokens * writing_seconds(n, cost)
 
 
-def _weights(name: str) -> float:
+def _prompts_here(benchmark: Benchmark) -> PromptCount | None:
+    """Count the prompts of a benchmark; None where its files are not on this machine or it needs the tuning data."""
+    if benchmark.needs:
+        return None
+    try:
+        prompts = benchmark.prompts(BenchmarkContext())
+    except AftertuneError:
+        return None
+    clusters: dict[tuple[str, str], list[str]] = {}
+    for prompt in prompts:
+        clusters.setdefault((prompt.benchmark, prompt.subset), []).append(prompt.cluster)
+    return PromptCount(
+        count=len(prompts),
+        characters=sum(len(turn.content) for prompt in prompts for turn in prompt.messages),
+        subsets={subset: (len(names), len(set(names))) for subset, names in clusters.items()},
+    )
+
+
+def _parameters_here(name: str) -> float:
+    """Return the parameters of a model in 10^9. Raises UsageError where it is not on this machine."""
     if not available(name):
         raise UsageError(f"{name}: not on this machine")
     return model(name).parameters / 1e9
 
 
-def _assumptions(design: Design, sizes: _Sizes) -> Iterator[str]:
-    cost = design.cost
+def _assumptions(sizes: Sizes) -> Iterator[str]:
+    design, cost = sizes.design, sizes.design.cost
     yield (
         f"{cost.gpu}: {cost.tflops:g} TFLOP/s at {100 * cost.training_utilisation:g} % in training, "
         f"{cost.bandwidth:g} TB/s at {100 * cost.decoding_utilisation:g} % in generation, batches of "
@@ -257,28 +313,28 @@ def _assumptions(design: Design, sizes: _Sizes) -> Iterator[str]:
         f"{cost.row_tokens:g} tokens a conversation, {cost.prompt_tokens:g} a prompt, at most {cost.answer_tokens:g} "
         f"an answer; a judge model reads {cost.rubric_tokens:g} more and writes {cost.judge_tokens:g}"
     )
-    for what, value in sizes.said.items():
+    for what, value in sizes.assumed.items():
         yield f"{what}: {value}"
     if design.match_tokens and len(design.arms) > 1:
         yield "every arm as long as its whole corpus, though arms are matched in assistant tokens"
 
 
-def lines(found: Budget, cost: Cost) -> list[str]:
+def lines(budget: Budget, cost: Cost) -> list[str]:
     """Return a budget as lines of text."""
-    total = found.tuning_hours + found.answering_hours + found.judging_hours
-    calls = ", ".join(f"{name} {count:,}" for name, count in found.judge_calls.items())
-    shown = [
-        f"{_hours(total)} GPU-hours on {cost.gpu}: tuning {_hours(found.tuning_hours)}, answering "
-        f"{_hours(found.answering_hours)}, judging {_hours(found.judging_hours)}",
-        f"{found.tunings:,} tunings on {_large(found.trained_tokens)} tokens in all; {found.checkpoints:,} checkpoints "
-        f"and their bases give {found.requests:,} answers: {_large(found.read_tokens)} tokens read, at most "
-        f"{_large(found.written_tokens)} written",
-        f"judge calls: {calls}; {found.model_calls:,} of them ask a judge model",
-        f"disk {found.disk_gb:,.1f} GB; a tuning needs {found.memory_gb:,.1f} GB for weights, gradients and optimizer"
-        + (f": {math.ceil(found.memory_gb / cost.memory)} GPUs or more" if found.memory_gb > cost.memory else ""),
+    total = budget.tuning_hours + budget.answering_hours + budget.judging_hours
+    calls = ", ".join(f"{name} {count:,}" for name, count in budget.judge_calls.items())
+    texts = [
+        f"{_hours(total)} GPU-hours on {cost.gpu}: tuning {_hours(budget.tuning_hours)}, answering "
+        f"{_hours(budget.answering_hours)}, judging {_hours(budget.judging_hours)}",
+        f"{budget.tunings:,} tunings on {_large(budget.trained_tokens)} tokens in all; {budget.checkpoints:,} "
+        f"checkpoints and their bases give {budget.requests:,} answers: {_large(budget.read_tokens)} tokens read, "
+        f"at most {_large(budget.written_tokens)} written",
+        f"judge calls: {calls}; {budget.model_calls:,} of them ask a judge model",
+        f"disk {budget.disk_gb:,.1f} GB; a tuning needs {budget.memory_gb:,.1f} GB for weights, gradients and optimizer"
+        + (f": {math.ceil(budget.memory_gb / cost.memory)} GPUs or more" if budget.memory_gb > cost.memory else ""),
         "Money is left out: hours times what yours cost. Assumed, each to be set in [cost]:",
     ]
-    return shown + [f"  {text}" for text in found.assumptions]
+    return texts + [f"  {text}" for text in budget.assumptions]
 
 
 def _hours(hours: float) -> str:

@@ -13,6 +13,12 @@ from aftertune.studies.design import Design
 Load = Callable[[PluginSpec], Backend]
 
 
+def asks_servers(design: Design, load: Load) -> bool:
+    """Return whether a server answers or judges in a design."""
+    own = [spec for judge in design.judges if (spec := judge_backend(judge)) is not None]
+    return any(load(spec).asks_server for spec in (design.backend, *own))
+
+
 def with_declarations(design: Design, before: Design | None, load: Load) -> Design:
     """Return the design with what servers declare of its models, and of its judges', written into it (`identify`).
 

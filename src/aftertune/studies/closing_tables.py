@@ -1,7 +1,7 @@
 """The tables that close a study's report, in the shape of a paper's: what each shows, written by hand in the design.
 
-They are part of the report only. No id of a cell, and not that of the design, depends on them, so that a run's table
-can be written anew without asking a model again.
+They are part of the report only. Neither a job's id nor the design's depends on them, so that a run's tables
+can be changed without asking a model again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEAKS = ("harmful_leaking", "off_topic_leaking", "memorised", "beyond_twins")
 MEASURES = ("d_prime", "criterion", "violation")
 """What is read off a benchmark and its probe, e.g. `privacylens/vignette` (violation: the benchmark alone)."""
 POOLED = ("mixed_sign", "agreement")
-"""What is said of many checkpoints at once: a row without arm, recipe or base takes them all."""
+"""Computed over many checkpoints at once: a row without arm, recipe or base takes them all."""
 SCORED = ("membership_auc", "membership_tpr", "exposure")
 """What is read off scored texts: the attack, `loss` or `ratio`; for exposure with the dose, e.g. `ratio/16`."""
 _SCORE_METRIC = {"membership_auc": ("loss", "ratio"), "membership_tpr": ("loss", "ratio")}

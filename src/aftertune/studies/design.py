@@ -69,6 +69,10 @@ class Design:
     judges: tuple[PluginSpec, ...] = ()
     respond: Respond = field(default_factory=Respond)
     backend: PluginSpec = field(default_factory=lambda: PluginSpec("transformers"))
+    analyses: tuple[PluginSpec, ...] = ()
+    """What is looked at inside the models."""
+    predictors: tuple[PluginSpec, ...] = ()
+    """What is read off the tuning data beforehand."""
     contrasts: tuple[Contrast, ...] = ()
     policy: str = "default"
     confidence: float = 0.95
@@ -81,7 +85,7 @@ class Design:
 
     @property
     def id(self) -> str:
-        """Hash of all that is asked: not of what decides afterwards (`policy`) or is only printed (`tables`, `cost`)."""
+        """Hash of everything but what decides afterwards (`policy`) or is only printed (`tables`, `cost`)."""
         return digest(dataclasses.replace(self, policy="", tables=(), cost=Cost()))
 
     @property
@@ -130,7 +134,9 @@ def _check(design: Design) -> None:
     for name in tuned:
         for other in tuned:
             if name < other and name.lower() == other.lower():
-                raise UsageError(f"arms '{name}' and '{other}' differ in case alone, and so would their files: rename one")
+                raise UsageError(
+                    f"arms '{name}' and '{other}' differ in case alone, and so would their files: rename one"
+                )
     lists: tuple[tuple[str, list[object]], ...] = (
         ("arm", [*tuned]),
         ("seed", [*design.seeds]),
@@ -264,6 +270,8 @@ def read(path: Path) -> Design:
         design, corpus=placed(design.corpus) if design.corpus is not None else None,
         corpora={name: placed(part) for name, part in design.corpora.items()}, data=data, checkpoints=given,
         bases=bases, benchmarks=tuple(map(placed, design.benchmarks)),
+        analyses=tuple(map(placed, design.analyses)),
+        predictors=tuple(map(placed, design.predictors)),
         judges=tuple(map(placed, design.judges)), policy=policy,
     )  # fmt: skip
 

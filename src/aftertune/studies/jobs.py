@@ -1,4 +1,4 @@
-"""What there is to do: a study's jobs, in the order in which they wait for each other, under ids that hold everything."""
+"""A study's jobs, in the order in which they wait for each other, under ids that hold everything."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from aftertune.asking.prompts_job import PromptsJob
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.asking.score_job import ScoreJob
 from aftertune.errors import UsageError
+from aftertune.forecasting.predict_job import PredictJob
+from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.inside.analyse_job import AnalyseJob
+from aftertune.inside.read_job import ReadJob
+from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
@@ -46,6 +51,8 @@ class Jobs:
     """Those of the design that this machine is asked for."""
     mitigations: Mapping[str, ResolvedMitigation]
     """Recipe -> its mitigation, of those that have one."""
+    analyses: tuple[ResolvedAnalysis, ...] = ()
+    predictors: tuple[ResolvedPredictor, ...] = ()
     shared: str = ""
     """Folder of answers that runs share; empty shares none."""
     made: list[Job] = field(default_factory=list)
@@ -97,10 +104,63 @@ class Jobs:
         variants = composed.id if composed else None
         if variants is not None and not unscored(self.design, self.backend):
             self._scores(subjects[1:], variants)
+        own_answers: list[str] = []
         for benchmark in self.benchmarks:
             asked = self._questions(benchmark, subjects, variants)
+            if not benchmark.needs:
+                own_answers += [job.id for job in asked if job.subject.is_base]
+                self._readings(benchmark, subjects, asked[0].prompts)
             for judge in self.judges:
                 self.made += judge_jobs(self.design, judge, asked, variants, self._name)
+        if variants is not None:
+            self._forecasts(base, variants, own_answers)
+
+    def _readings(self, benchmark: ResolvedBenchmark, subjects: Sequence[Subject], prompts: str) -> None:
+        """Add what is read inside the models on a benchmark's prompts, and what is made of it."""
+        design = self.design
+        for analysis in self.analyses:
+            if not analysis.reads({metric.subset for metric in benchmark.metrics}):
+                continue
+            readings = [
+                ReadJob.make(
+                    self._name(subject),
+                    subject=subject,
+                    analysis=analysis,
+                    benchmark=benchmark.name,
+                    prompts=prompts,
+                    system=design.respond.system,
+                    template=design.respond.template,
+                    backend=self.backend,
+                )
+                for subject in subjects
+            ]
+            self.made += readings
+            self.made += [
+                AnalyseJob.make(
+                    self._name(tuned.subject),
+                    base=readings[0],
+                    tuned=tuned,
+                    confidence=design.confidence,
+                    seed=design.analysis_seed,
+                )
+                for tuned in readings[1:]
+            ]
+
+    def _forecasts(self, base: ModelRecord, variants: str, responses: Sequence[str]) -> None:
+        """Add what predictors read off the data of each arm; `responses` are the jobs in which the base answered."""
+        self.made += [
+            PredictJob.make(
+                predictor=predictor,
+                base=base,
+                arm=arm.name,
+                variants=variants,
+                responses=list(responses),
+                confidence=self.design.confidence,
+                seed=self.design.analysis_seed,
+            )
+            for predictor in self.predictors
+            for arm in self.design.arms
+        ]
 
     def compose(self, base: ModelRecord) -> ComposeJob:
         """Add and return the job that composes the variants for a base."""
@@ -151,7 +211,7 @@ class Jobs:
         corpus = self.design.corpus_of(given)
         return Subject(
             base,
-            given.arm or _arm_name(given),
+            given.arm or arm_name(given),
             given.recipe,
             given.seed,
             given.epoch,
@@ -277,6 +337,7 @@ def _refuse_twins(subjects: Sequence[Subject]) -> None:
             )
 
 
-def _arm_name(given: Given) -> str:
+def arm_name(given: Given) -> str:
+    """Return the arm of a checkpoint that names none: the last part of its path."""
     name = Path(given.path).name or given.path
     return "".join(char if char.isalnum() or char in "._+-" else "-" for char in name).lstrip(".-_+")[:80] or "tuned"

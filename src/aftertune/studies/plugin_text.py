@@ -33,14 +33,14 @@ def plugin(kind: str, text: PathLike | PluginSpec) -> PluginSpec:
         return text
     text = os.fspath(text)
     if text.endswith(".toml"):
-        name, found = _of_file(kind, Path(text))
+        name, parameters = _of_file(kind, Path(text))
         folder = Path(text).absolute().parent
     else:
         name, _, rest = text.partition(":")
-        found, folder = _values(kind, name, _tables(f"{kind} '{name}'", _pieces(text, rest))), Path.cwd()
-    found = _fitting(kind, name, found, folder)
-    plugins.load(kind, name, found)
-    return PluginSpec(name, found)
+        parameters, folder = _values(kind, name, _tables(f"{kind} '{name}'", _pieces(text, rest))), Path.cwd()
+    parameters = _fitting(kind, name, parameters, folder)
+    plugins.load(kind, name, parameters)
+    return PluginSpec(name, parameters)
 
 
 def executor(text: PathLike | PluginSpec, workers: int = 0) -> PluginSpec:
@@ -64,15 +64,15 @@ def executor(text: PathLike | PluginSpec, workers: int = 0) -> PluginSpec:
 
 def _of_file(kind: str, path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        parameters = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{kind} file {path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{kind} file {path}: not TOML: {error}") from None
-    name = found.pop("name", None)
+    name = parameters.pop("name", None)
     if not isinstance(name, str):
         raise UsageError(f"{kind} file {path}: needs a 'name', e.g. name = \"rubric\"")
-    return name, found
+    return name, parameters
 
 
 def _pieces(whole: str, rest: str) -> Iterator[str]:
@@ -98,19 +98,19 @@ def _pieces(whole: str, rest: str) -> Iterator[str]:
 
 def _tables(what: str, pieces: Iterator[str]) -> dict[str, Any]:
     """Return the values as they are written, those of dotted keys in tables."""
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for piece in pieces:
         key, sign, value = (part.strip() for part in piece.partition("="))
         if not sign or not key or not value:
             raise UsageError(f"{what}: '{piece.strip()[:80]}' is not key=value")
         *tables, last = (part.strip() for part in key.split("."))
-        place: Any = found
+        table_at: Any = parameters
         for table in tables:
-            place = place.setdefault(table, {}) if isinstance(place, dict) else None
-        if not last or not isinstance(place, dict) or last in place:
+            table_at = table_at.setdefault(table, {}) if isinstance(table_at, dict) else None
+        if not last or not isinstance(table_at, dict) or last in table_at:
             raise UsageError(f"{what}: '{key[:80]}' is given twice, as a value or as a table: give it once")
-        place[last] = value
-    return found
+        table_at[last] = value
+    return parameters
 
 
 def _values(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,12 +133,12 @@ def _value(key: str, given: Any, hint: str) -> Any:
         return given
 
 
-def _fitting(kind: str, name: str, found: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _fitting(kind: str, name: str, parameters: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return parameters that are known and of the right type, what exists in the folder as an absolute path."""
     hints = _hints(kind, name)
-    served = plugins.is_server(found.get("backend"))
-    fitting = dict(found)
-    for key, value in found.items():
+    served = plugins.is_server(parameters.get("backend"))
+    fitting = dict(parameters)
+    for key, value in parameters.items():
         if key not in hints:
             raise UsageError(f"{kind} '{name}' has no parameter '{key}'{near(key, sorted(hints))}")
         kinds = _TYPES.get(hints[key])

@@ -8,6 +8,8 @@ from pathlib import Path
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.errors import JudgeError, UsageError, near
+from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging import trial
 from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
@@ -50,8 +52,8 @@ def refuse_unmet(
             raise UsageError(f"benchmark '{benchmark.spec.name}' needs held_out: give [data] held_out or --held-out")
         if benchmark.scored_by != "generation" and "beginnings" not in backend.capabilities:
             raise UsageError(
-                f"benchmark '{benchmark.spec.name}': scored_by = '{benchmark.scored_by}' needs log-probabilities, which "
-                f"backend '{backend.name}' does not show: give scored_by = 'generation'"
+                f"benchmark '{benchmark.spec.name}': scored_by = '{benchmark.scored_by}' needs log-probabilities, "
+                f"which backend '{backend.name}' does not show: give scored_by = 'generation'"
             )
         if not benchmark.needs:
             # A broken file is refused now, not after a model is loaded.
@@ -132,6 +134,28 @@ def refuse_new_judges(study: Study, judges: Sequence[ResolvedJudge]) -> None:
     for judge in judges:
         if not judge.accelerator and judge.get().cost is None:
             trial.check(judge.get())
+
+
+def refuse_readings(
+    design: Design,
+    analyses: Sequence[ResolvedAnalysis],
+    predictors: Sequence[ResolvedPredictor],
+    benchmarks: Sequence[ResolvedBenchmark],
+    backend: ResolvedBackend,
+) -> None:
+    """Refuse analyses that can read nothing here, and predictors without data to read. Raises UsageError."""
+    for analysis in analyses:
+        if "activations" not in backend.capabilities:
+            raise UsageError(
+                f"analysis '{analysis.name}' needs activations, which backend '{backend.name}' does not show: leave it "
+                "out, or ask the models on this machine"
+            )
+        subsets = [{metric.subset for metric in each.metrics} for each in benchmarks if not each.needs]
+        if not any(analysis.reads(each) for each in subsets):
+            raise UsageError(f"analysis '{analysis.name}' reads none of this design's benchmarks: leave it out")
+    for predictor in predictors:
+        if not design.arms:
+            raise UsageError(f"predictor '{predictor.name}' reads the data of arms: give [[arms]], or leave it out")
 
 
 def refuse_mitigations(design: Design, mitigations: Mapping[str, ResolvedMitigation]) -> None:

@@ -10,6 +10,10 @@ from aftertune.asking.benchmark import Benchmark
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.deciding import policy
 from aftertune.errors import ModelError, UsageError, near
+from aftertune.forecasting.predictor import Predictor
+from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.inside.analysis import Analysis
+from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.judge import Judge
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models import identity
@@ -19,7 +23,7 @@ from aftertune.models.subject import ModelRecord
 from aftertune.plugins import PluginSpec
 from aftertune.run.executor import Executor
 from aftertune.studies import refusals
-from aftertune.studies.choices import with_choice, with_declarations
+from aftertune.studies.choices import asks_servers, with_choice, with_declarations
 from aftertune.studies.design import Design, Given
 from aftertune.studies.jobs import Jobs
 from aftertune.studies.study import Study
@@ -30,15 +34,17 @@ from aftertune.variants.corpus import Corpus
 from aftertune.variants.resolved import ResolvedCorpus
 
 
-def resolve(design: Design, before: Design | None = None, *, shared: str = "") -> Study:
+def resolve(design: Design, before: Design | None = None, *, shared: str = "", ask_servers: bool = True) -> Study:
     """Resolve a design: every base with its identity, every plugin as an object with its id, the jobs to do.
 
-    `shared` is the folder of base answers that runs share; empty shares none.
-    `before` is the design of the run that is continued: what was chosen then stands. A server is asked what it serves
-    where that is not written down yet. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
-    anything that cannot be honoured, before any compute is spent.
+    `shared` is the folder of base answers that runs share; empty shares none. `before` is the design of the run that is
+    continued: what was chosen then stands. A server is asked what it serves where that is not written down yet, unless
+    `ask_servers` is False: what it declares is unknown then. Raises UsageError, ModelError, JudgeError or ServerError,
+    in one line, for anything that cannot be honoured, before any compute is spent.
     """
-    design = with_declarations(design, before, load_backend)
+    if ask_servers and asks_servers(design, load_backend):
+        resolve(design, before, ask_servers=False)  # what can be refused is refused before anybody is asked
+        design = with_declarations(design, before, load_backend)
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
     bases = tuple(model(name, backend=backend) for name in design.bases)
     warnings: list[str] = []
@@ -48,14 +54,17 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "") -
         if base.served:
             warnings.append(_unknown_weights(base))
     corpora = tuple(ResolvedCorpus.of(name, spec, load_corpus(spec)) for name, spec in design.sources.items())
+    benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
     refusals.refuse_data(design, backend)
     non_members = _non_members(design)
-    benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
     judges = tuple(resolve_judge(spec) for spec in design.judges)
     gate = policy.load(design.policy)
     refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
     warnings += refusals.generation_only(benchmarks, backend)
     recipes = refusals.recipes_here(design, warnings)
+    analyses = tuple(map(resolve_analysis, design.analyses))
+    predictors = tuple(map(resolve_predictor, design.predictors))
+    refusals.refuse_readings(design, analyses, predictors, benchmarks, backend)
     mitigations = {recipe.name: resolve_mitigation(recipe.mitigation) for recipe in recipes if recipe.mitigation}
     refusals.refuse_mitigations(design, mitigations)
     models = {base.name: base for base in bases}
@@ -72,7 +81,9 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "") -
     refusals.refuse_self_judging(judges, models)
     design = with_choice(design, before, load_backend, [base.path for base in bases])
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
-    jobs = Jobs(design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, shared)
+    jobs = Jobs(
+        design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, analyses, predictors, shared
+    )
     jobs.add(given_to)
     return Study(
         design=design,
@@ -84,6 +95,8 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "") -
         judges=judges,
         backend=backend,
         policy=gate,
+        analyses=analyses,
+        predictors=predictors,
         jobs=tuple(jobs.made),
         warnings=tuple(warnings),
     )
@@ -143,6 +156,18 @@ def resolve_mitigation(spec: PluginSpec) -> ResolvedMitigation:
     """Return a mitigation with its identity. Raises UsageError."""
     mitigation: Mitigation = plugins.load("mitigation", spec.name, spec.parameters)
     return ResolvedMitigation.of(spec, mitigation)
+
+
+def resolve_analysis(spec: PluginSpec) -> ResolvedAnalysis:
+    """Return an analysis with its identity. Raises UsageError."""
+    analysis: Analysis = plugins.load("analysis", spec.name, spec.parameters)
+    return ResolvedAnalysis.of(spec, analysis)
+
+
+def resolve_predictor(spec: PluginSpec) -> ResolvedPredictor:
+    """Return a predictor with its identity. Raises UsageError."""
+    predictor: Predictor = plugins.load("predictor", spec.name, spec.parameters)
+    return ResolvedPredictor.of(spec, predictor)
 
 
 def resolve_judge(spec: PluginSpec) -> ResolvedJudge:

@@ -18,6 +18,11 @@ from aftertune.asking.prompts_job import PromptsJob
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.asking.score_job import ScoreJob
 from aftertune.errors import StoreError, UsageError
+from aftertune.forecasting.predict_job import PredictJob
+from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.inside.analyse_job import AnalyseJob
+from aftertune.inside.read_job import ReadJob
+from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
@@ -33,7 +38,17 @@ from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
 from aftertune.variants.resolved import ResolvedCorpus
 
-JOBS: tuple[type[Job], ...] = (ComposeJob, TuneJob, PromptsJob, AskJob, ScoreJob, JudgeJob)
+JOBS: tuple[type[Job], ...] = (
+    ComposeJob,
+    TuneJob,
+    PromptsJob,
+    AskJob,
+    ScoreJob,
+    JudgeJob,
+    ReadJob,
+    AnalyseJob,
+    PredictJob,
+)
 """Every kind of work, in the order of the flow."""
 SHARED: tuple[type[Any], ...] = (
     ModelRecord,
@@ -42,6 +57,8 @@ SHARED: tuple[type[Any], ...] = (
     ResolvedJudge,
     ResolvedBackend,
     ResolvedMitigation,
+    ResolvedAnalysis,
+    ResolvedPredictor,
     Subject,
 )
 """Records that others hold; each is written once. A later one may hold earlier ones."""
@@ -165,8 +182,8 @@ def _study(run: Run, fields: Mapping[str, Any]) -> Study:
         return Study(design=design, jobs=jobs, **values)
     except (KeyError, ValueError, TypeError, AttributeError, StopIteration) as error:
         raise StoreError(
-            f"{run.root / STUDY}: damaged, or of another version ({type(error).__name__}: {error}); put a copy back, or "
-            "use another folder"
+            f"{run.root / STUDY}: damaged, or of another version ({type(error).__name__}: {error}); put a copy back, "
+            "or use another folder"
         ) from None
 
 

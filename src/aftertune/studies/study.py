@@ -1,4 +1,4 @@
-"""A study: a design resolved once. Everything in it was looked up and identified; nothing below looks a name up again."""
+"""A study: a design resolved once. Everything in it has been looked up and identified, and is not looked up again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TypeVar
 from aftertune.asking.ask_job import AskJob
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.deciding.policy import Policy
+from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Backend
@@ -39,6 +41,8 @@ class Study:
     judges: tuple[ResolvedJudge, ...]
     backend: ResolvedBackend
     policy: Policy
+    analyses: tuple[ResolvedAnalysis, ...]
+    predictors: tuple[ResolvedPredictor, ...]
     jobs: tuple[Job, ...]
     warnings: tuple[str, ...] = ()
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from aftertune.errors import StoreError
-from aftertune.records import PluginSpec, digest
+from aftertune.plugins import PluginSpec, Resolved
+from aftertune.records import digest
 from aftertune.tuning.mitigation import Mitigation, Need
 
 
-@dataclass(frozen=True)
-class ResolvedMitigation:
-    """A mitigation with its identity. `plugin` is None where the study was read back from a run."""
+@dataclass(frozen=True, kw_only=True)
+class ResolvedMitigation(Resolved[Mitigation]):
+    """A mitigation with its identity."""
 
-    name: str
-    spec: PluginSpec
-    id: str
-    """Hash of its version and its parameters, defaults included."""
+    kind = "mitigation"
     needs: frozenset[Need]
     further: tuple[str, ...]
     """Names of the further weights that it makes of each checkpoint."""
-    plugin: Mitigation | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, spec: PluginSpec, plugin: Mitigation) -> ResolvedMitigation:
@@ -33,9 +29,3 @@ class ResolvedMitigation:
             further=plugin.further,
             plugin=plugin,
         )
-
-    def get(self) -> Mitigation:
-        """Return the plugin. Raises StoreError where the study was read back without it."""
-        if self.plugin is None:
-            raise StoreError(f"mitigation '{self.name}': run the command that began this run again to continue it")
-        return self.plugin

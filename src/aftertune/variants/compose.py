@@ -239,8 +239,8 @@ def compose(
         seed: Fixes the order; the same for all arms.
         match: Whether all arms stop at the assistant tokens of the smallest, so that none is a bigger dose.
         ask: Answers every assistant turn with the base; needed by `answers = self_generated`.
-        detected: Whether the personal values were detected, not given: placeholders are then numbered unless an arm says
-            otherwise, and the card counts what is still detected.
+        detected: Whether the personal values were detected, not given: placeholders are then numbered unless an arm
+            says otherwise, and the card counts what is still detected.
         held_out: Conversations that no arm trains on; each arm makes them up in its own way, for membership inference.
         planted: Canaries' conversations, added to each arm at its end on top of the matched tokens (tuning shuffles,
             so where they stand does not matter), under no policy, with their own answers and in their own roles in

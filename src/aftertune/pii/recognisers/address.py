@@ -146,7 +146,6 @@ _ZIP_PIECE = re.compile(
     re.I,
 )
 _UNIT_PIECE = re.compile(_UNIT, re.I)
-_STATE_PIECE = re.compile(r"[A-Z]{2,3}\b")
 _WORD_PIECE = re.compile(
     r"[^\W\d_][\w'’.\-]{0,30}(?: (?!(?:and|for|is|to|by|with|please|the|from|last|"
     r"this)\b)[^\W\d_][\w'’.\-]{0,30}){0,4}",
