@@ -16,10 +16,10 @@ def list_(
     kind: Annotated[str | None, typer.Argument(help="corpus, benchmark, judge, backend, executor.")] = None,
 ) -> None:
     """What there is, by kind."""
-    from aftertune import plugins
+    from aftertune.commands.catalogue import list_plugins
 
-    for each in [kind] if kind else list(plugins.KINDS):
-        for name in plugins.names(each):
+    for each, names in list_plugins(kind).items():
+        for name in names:
             print(f"{each:<10} {name}")
 
 
@@ -29,17 +29,9 @@ def show(
     name: Annotated[str, typer.Argument(help="As `aftertune list` shows it.")],
 ) -> None:
     """A plugin's card and its parameters."""
-    from aftertune import plugins
-    from aftertune.studies import suites
+    from aftertune.commands import catalogue as library
 
-    if kind == "benchmark" and name in suites.lists():
-        part = suites.benchmark(name)
-        print(f"benchmark {name} (a list of prompts, read by {part.name})")
-        lines = plugins.describe(kind, part.name, part.parameters)[1:]
-    else:
-        lines = plugins.describe(kind, name)
-    for line in lines:
-        print(line)
+    print(library.show(kind, name))
 
 
 @app.command()

@@ -102,7 +102,7 @@ def ingest(
     """Scores of other tools' logs as one table of verdicts: large logs are converted once, and compared often."""
     from aftertune.ingest import logs
 
-    conversion = logs.convert(log, out)
+    conversion = logs.ingest_logs(log, out)
     for warning in conversion.warnings if not quiet else ():
         tell(f"warning: {warning}")
     for name, count in conversion.rows.items():

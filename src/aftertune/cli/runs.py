@@ -99,7 +99,6 @@ def audit(
 ) -> None:
     """What changed from the base to its checkpoints, and may I ship?"""
     from aftertune.commands import audit as auditing
-    from aftertune.studies import plugin_text as written
     from aftertune.studies.design import Given
 
     audited = [Given(path) for path in checkpoint or ()]
@@ -109,7 +108,6 @@ def audit(
         audited += read(checkpoints)
     if not audited:
         raise UsageError("nothing to audit: name at least one checkpoint, or give --checkpoints FILE")
-    text = _read_text(system) if system else ""
     with progress_on(quiet) as progress:
         result = auditing.audit(
             base,
@@ -118,14 +116,14 @@ def audit(
             suite=suite,
             train_data=train_data,
             held_out=held_out,
-            system=text,
-            gate_policy=policy,
+            system=system or "",
+            policy=policy,
             judges=judge or (),
             temperatures=temperature or (0.0,),
             samples=samples,
             template=template,
-            backend=written.plugin("backend", backend),
-            executor=written.executor("local", workers),
+            backend=backend,
+            workers=workers,
             progress=progress,
             cache=cache_of(cache, no_cache),
         )
@@ -162,13 +160,11 @@ def study(
 ) -> None:
     """Run a study, or continue it."""
     from aftertune.commands import study as running
-    from aftertune.studies import plugin_text as written
-    from aftertune.studies.design import read
 
-    planned, runner = read(design), written.executor(executor, workers)
-    folder = out or Path(f"aftertune-{planned.name}")
     with progress_on(quiet) as progress:
-        result = running.study(planned, folder, executor=runner, progress=progress, cache=cache_of(cache, no_cache))
+        result = running.study(
+            design, out, executor=executor, workers=workers, progress=progress, cache=cache_of(cache, no_cache)
+        )
     finish(result, as_json)
 
 
@@ -309,10 +305,3 @@ def export(
     print(f"masked: {copy['how']}")
     for name, why in copy["left_out"].items():
         print(f"left out: {name} ({why})")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot read: {error}") from None

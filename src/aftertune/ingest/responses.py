@@ -15,6 +15,8 @@ from aftertune.ingest.log_records import Log
 from aftertune.judging import opinions as judging
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.trial import check
+from aftertune.plugins import PluginSpec
+from aftertune.public import PathLike
 from aftertune.records import Message, Prompt
 from aftertune.studies import plugin_text as written
 from aftertune.studies.resolve import load_judge
@@ -24,7 +26,7 @@ ADDED = ("judge", "axis", "label", "value", "status", "why")
 Row = dict[str, Any]
 
 
-def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str, str], int]:
+def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) -> dict[tuple[str, str], int]:
     """Judge a table or a log and write the verdicts: one row per response and axis, with all other columns.
 
     Args:
