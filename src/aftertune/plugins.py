@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
 
-from aftertune.errors import UsageError, near
+from aftertune.errors import MissingPackageError, UsageError, near
+from aftertune.extras import install
 from aftertune.records import PluginSpec as PluginSpec
 
 KINDS = {
@@ -118,7 +119,7 @@ def plugin_class(kind: str, name: str) -> type[Any]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("aftertune"):
             raise
-        raise UsageError(f"{kind} '{name}' needs the package '{error.name}': pip install {error.name}") from None
+        raise MissingPackageError(f"{kind} '{name}' needs the package '{error.name}': {install(error.name or '')}") from None
 
 
 def load(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> Any:

@@ -16,6 +16,7 @@ from aftertune.cli.app import EXIT, app, fail, tell
 from aftertune.cli.safe_output import SafeOutput, safe
 from aftertune.cli.stderr_capture import write_last_line
 from aftertune.errors import AftertuneError
+from aftertune.extras import missing
 from aftertune.files import why_not
 
 # The help lists commands in the order of these imports.
@@ -53,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             app(args=arguments, prog_name="aftertune", standalone_mode=True)
     except AftertuneError as error:
         fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        lacking = missing(error)
+        if lacking is None:
+            raise
+        fail(str(lacking), lacking.exit_code)
     except _StopError as stop:
         fail(_STOPPED, 128 + stop.number)
     except BrokenPipeError:

@@ -10,6 +10,7 @@ from aftertune.commands.decide import Result
 from aftertune.commands.study import LOCAL, Progress, quiet, run
 from aftertune.data.variant_files import HELD_OUT
 from aftertune.errors import UsageError
+from aftertune.extras import explained
 from aftertune.plugins import PluginSpec
 from aftertune.studies import plugin_text as written
 from aftertune.studies import suites
@@ -20,6 +21,7 @@ from aftertune.studies.resolve import load_backend, load_benchmark, load_corpus,
 BACKEND = PluginSpec("transformers")
 
 
+@explained()
 def audit(
     base: str,
     checkpoints: Sequence[Given],

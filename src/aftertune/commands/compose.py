@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from aftertune import plugins
 from aftertune.errors import UsageError, near
+from aftertune.extras import explained
 from aftertune.files import hold, make_folder, write
 from aftertune.plugins import PluginSpec
 from aftertune.records import Answers, Arm, PiiPolicy
@@ -39,6 +40,7 @@ def arms_of(pii: Sequence[str], role_swap: bool, self_generated: bool) -> tuple[
     return tuple(arms)
 
 
+@explained()
 def compose(
     data: str,
     out: Path,

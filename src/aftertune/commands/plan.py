@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.deciding import policy
+from aftertune.extras import explained
 from aftertune.records import Metric
 from aftertune.stats.power import PairedDesign, smallest_drift
 from aftertune.studies import budget, closing_tables
@@ -74,6 +75,7 @@ class Price:
     """What is not on this machine, and how to get it."""
 
 
+@explained()
 def price(design: Design) -> Price:
     """Price a design without running it and without fetching anything.
 

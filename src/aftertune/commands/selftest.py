@@ -12,6 +12,7 @@ from aftertune import shipped_models
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.deciding import drift, gate, policy
 from aftertune.errors import JudgeError
+from aftertune.extras import explained
 from aftertune.judging import opinions as judging
 from aftertune.judging.judge import Answer, Judge, JudgeContext
 from aftertune.judging.trial import check
@@ -42,6 +43,7 @@ class Check:
     why: str
 
 
+@explained()
 def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | None = None) -> list[Check]:
     """Run the checks (`aftertune selftest`), in one process; `workers` is taken for symmetry and not needed.
 

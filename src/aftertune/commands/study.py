@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aftertune.commands.decide import Result, decide
 from aftertune.errors import UsageError
+from aftertune.extras import explained
 from aftertune.files import writing
 from aftertune.plugins import PluginSpec
 from aftertune.run import progress as following
@@ -39,6 +40,7 @@ def quiet(done: str, count: int, total: int) -> None:
     log.info("%d of %d %s", count, total, done)
 
 
+@explained()
 def study(design: Design, root: Path, *, executor: PluginSpec = LOCAL, progress: Progress = quiet) -> Result:
     """Run a study's design (`aftertune study`): as `run`, what this machine lacks named at once."""
     if lacking := missing(design, fetch=True):
@@ -47,6 +49,7 @@ def study(design: Design, root: Path, *, executor: PluginSpec = LOCAL, progress:
     return run(design, root, executor=executor, progress=progress)
 
 
+@explained()
 def run(design: Design, root: Path, *, executor: PluginSpec = LOCAL, progress: Progress = quiet) -> Result:
     """Run a design in a run folder, or continue it, and decide.
 
