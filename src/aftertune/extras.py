@@ -1,4 +1,4 @@
-"""Which extra of aftertune brings a package: the core installs without torch, and a part that is missing names its line.
+"""Which extra brings a package: the core installs without torch, and a part that is missing names its line.
 
 `explained` turns the `ModuleNotFoundError` of such a package into `MissingPackageError`; it decorates each public
 function that may need one, so that a library caller sees the same line as the command line.

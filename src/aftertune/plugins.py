@@ -16,7 +16,7 @@ import pkgutil
 import sys
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
 
@@ -119,7 +119,9 @@ def plugin_class(kind: str, name: str) -> type[Any]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("aftertune"):
             raise
-        raise MissingPackageError(f"{kind} '{name}' needs the package '{error.name}': {install(error.name or '')}") from None
+        raise MissingPackageError(
+            f"{kind} '{name}' needs the package '{error.name}': {install(error.name or '')}"
+        ) from None
 
 
 def load(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> Any:

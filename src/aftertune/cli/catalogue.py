@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import AsJson, Quiet, app, embedded_app, show_json
+from aftertune.cli.app import AsJson, Quiet, app, embedded_app, show_json, show_lines
 
 
 @app.command(name="list")
@@ -38,8 +38,7 @@ def show(
         lines = plugins.describe(kind, part.name, part.parameters)[1:]
     else:
         lines = plugins.describe(kind, name)
-    for line in lines:
-        print(line)
+    show_lines(lines)
 
 
 @app.command()
@@ -58,7 +57,7 @@ def fetch(
             return
         for each in offered:
             state = "here" if each.here else "gated" if each.gated else ""
-            print(f"{each.name:<28} {state:<6} {each.licence:<40} {each.page}")
+            show_lines([f"{each.name:<28} {state:<6} {each.licence:<40} {each.page}"])
         return
     files = library.fetch(name, progress=(lambda *_: None) if quiet else _show_download)
     if as_json:

@@ -12,9 +12,9 @@ from aftertune.data.variant_files import HELD_OUT
 from aftertune.errors import UsageError
 from aftertune.extras import explained
 from aftertune.plugins import PluginSpec
+from aftertune.records import Data, Respond
 from aftertune.studies import plugin_text as written
 from aftertune.studies import suites
-from aftertune.records import Data, Respond
 from aftertune.studies.design import Design, Given
 from aftertune.studies.resolve import load_backend, load_benchmark, load_corpus, load_judge
 

@@ -12,9 +12,8 @@ from aftertune.errors import UsageError, near
 from aftertune.extras import explained
 from aftertune.files import hold, make_folder, write
 from aftertune.plugins import PluginSpec
-from aftertune.records import Answers, Arm, PiiPolicy
+from aftertune.records import Answers, Arm, Data, PiiPolicy
 from aftertune.run.job_folder import JobFolder
-from aftertune.records import Data
 from aftertune.studies.design import Design
 from aftertune.studies.resolve import resolve_composition
 from aftertune.variants.compose import no_progress

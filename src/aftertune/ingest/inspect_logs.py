@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aftertune.errors import DataError, MissingPackageError, UsageError
+from aftertune.errors import DataError, MissingPackageError
 from aftertune.extras import install
 from aftertune.ingest.log_records import Log, LoggedAnswer, LoggedScore, number
 from aftertune.models.chat import message_hash

@@ -6,6 +6,7 @@ anything here if prompts come in clusters (same category, vignette or profile): 
 
 from __future__ import annotations
 
+import functools
 import math
 
 from scipy import special
@@ -74,6 +75,7 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return low, high
 
 
+@functools.lru_cache(maxsize=10_000)  # many categories have the same few counts
 def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Tango's score interval for (gained - lost) / n; see `estimate.tango`.
 

@@ -230,7 +230,7 @@ def _set_up(threads: int, parent: int, devices: Any) -> None:
 
 
 def _lock_bars() -> None:
-    """Give tqdm, with which libraries show bars, a lock in memory: a kill would leak its default, a system semaphore."""
+    """Give tqdm, which libraries show bars with, a lock in memory: a kill would leak its own, a system semaphore."""
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:
