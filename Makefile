@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo selftest test lint types pytest fuzz perf torture calibrate studies cards rebuild clean
+.PHONY: install demo selftest test lint types pytest light fuzz perf torture calibrate studies cards rebuild clean
 
 install: $(VENV)/ready
 
@@ -32,6 +32,10 @@ types: install
 pytest: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10
 
+# The core alone, in fresh environments of each Python that is here: no torch, and each command works or says what it lacks.
+light: install
+	$(BIN)/python -m tools.light
+
 # Broken files of every kind that is read, many of each.
 FUZZ ?= 2000
 fuzz: install
@@ -39,7 +43,7 @@ fuzz: install
 
 # Performance measurements: ratios within one run, CPU seconds.
 perf: install
-	for name in tune respond drift; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python perf/$$name.py || exit 1; done
+	for name in tune respond drift start; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python perf/$$name.py || exit 1; done
 
 # kill -9 at 60 random moments, Ctrl-C and SIGTERM at 12 more, each time continued: the tables must be the same bytes.
 torture: install

@@ -1,8 +1,9 @@
 """CPU seconds of the commands that need no model, from the start of the process to its end.
 
-Each command runs `--times` times in a process of its own; the table has medians of user and system time, and their ratio to `python -c 'import numpy'` on
-the same machine, which another machine can be held against. `--source FOLDER` measures another checkout; `--run RUN`
-takes a finished run for `status`, `drift` and `report`. The target is one CPU second each.
+Each command runs `--times` times in a process of its own; the table has medians of user and system time, and their
+ratio to `python -c 'import numpy'` on the same machine, which another machine can be held against. `--source FOLDER`
+measures another checkout; `--run RUN` takes a finished run for `status`, `drift` and `report`. The target is one CPU
+second each.
 """
 
 from __future__ import annotations

@@ -11,18 +11,19 @@ TABLE = Path(__file__).parent / "data" / "demo_verdicts.parquet"
 BASE = "base"
 TUNED = ("keep", "self-generated")
 ABOUT = (
-    "Verdicts on the embedded model, a miniature that ships with aftertune, before and after it was fine-tuned on the",
+    "Verdicts on the embedded model, a miniature that ships with aftertune, before and after it was fine-tuned on the "
     "conversations of a support bot, five training seeds each:",
     "  base            the model before fine-tuning",
     "  keep            tuned on the conversations as they are, customers' personal data included",
     "  self-generated  the control: the same questions, with the base's own answers",
-    "Each row compares the answers to the same prompts; rates in per cent, drifts in points, 95 % intervals over training",
-    "seeds and prompts.",
+    "Each row compares the answers to the same prompts; rates in per cent, drifts in points, 95 % intervals over "
+    "training seeds and prompts.",
 )
 NEXT = (
     "A miniature: it shows how the measurement works, not how large the effect is in your model.",
-    "On your own table: aftertune drift --verdicts TABLE --base NAME --tuned NAME (columns checkpoint, prompt, metric,",
-    "value). On your own model: pip install 'aftertune[models]', then aftertune audit BASE CHECKPOINT.",
+    "On your own table: aftertune drift --verdicts TABLE --base NAME --tuned NAME (columns checkpoint, prompt, metric, "
+    "value).",
+    "On your own model: pip install 'aftertune[models]', then aftertune audit BASE CHECKPOINT.",
 )
 
 

@@ -5,6 +5,9 @@ Nothing heavy is loaded here, and no weights: a model is known by its headers, a
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from pathlib import Path
+
 from aftertune import plugins, shipped_models
 from aftertune.asking.benchmark import Benchmark
 from aftertune.asking.resolved import ResolvedBenchmark
@@ -37,6 +40,7 @@ def resolve(design: Design, before: Design | None = None) -> Study:
     where that is not written down yet. Raises UsageError, ModelError, JudgeError or ServerError, in one line, for
     anything that cannot be honoured, before any compute is spent.
     """
+    gate = policy.load(design.policy)
     design = with_choices(design, before, load_backend, lambda name: model(name).path)
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
     bases = tuple(model(name, backend=backend) for name in design.bases)
@@ -51,7 +55,6 @@ def resolve(design: Design, before: Design | None = None) -> Study:
     non_members = _non_members(design)
     benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
     judges = tuple(resolve_judge(spec) for spec in design.judges)
-    gate = policy.load(design.policy)
     refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
     warnings += refusals.generation_only(benchmarks, backend)
     recipes = refusals.recipes_here(design, warnings)
@@ -180,4 +183,6 @@ def shipped_path(name: str) -> str:
         if wanted not in known:
             raise UsageError(f"no embedded model '{wanted}'{near(wanted, list(known))}")
         return str(shipped_models.folder(wanted))
+    if get_close_matches(name.partition(":")[0], ["embedded"], cutoff=0.8) and not Path(name).exists():
+        raise UsageError(f"{name}: no such folder, and no model of that name ships (did you mean 'embedded'?)")
     return ""
