@@ -32,7 +32,7 @@ TESTS = (
     "tests/test_extras.py",
     "tests/reporting/test_numbers.py",
 )
-TEST_PACKAGES = ("pytest", "pytest-xdist", "hypothesis", "statsmodels", "fastapi", "uvicorn")
+TEST_PACKAGES = ("pytest", "pytest-xdist", "hypothesis", "statsmodels")
 MODELS, PII, RAY, INSPECT = (f"pip install 'aftertune[{extra}]'" for extra in ("models", "pii", "ray", "inspect"))
 LACKING = {
     "demo -o lacking": MODELS,
@@ -95,7 +95,7 @@ def fixtures(folder: Path) -> None:
     )
     (folder / "samples_task.jsonl").write_text(
         "".join(
-            f'{{"doc_id": {i}, "doc": {{}}, "target": "a", "arguments": [], "resps": [["a"]], "filtered_resps": ["a"], '
+            f'{{"doc_id": {i}, "doc": {{}}, "target": "a", "arguments": [["Who?"]], "resps": [["a"]], "filtered_resps": ["a"], '
             f'"acc": {i % 2}.0}}\n'
             for i in range(20)
         )
@@ -114,7 +114,8 @@ def fixtures(folder: Path) -> None:
         "import sys, pathlib; from aftertune.commands import study; from tests.conftest import ONE, small_design; "
         "study.run(small_design(seeds=(1,)), pathlib.Path(sys.argv[1]), executor=ONE)"
     )
-    subprocess.run([sys.executable, "-c", code, str(folder / "run")], env=environment(), check=True, cwd=ROOT)
+    own = {**environment(), "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-c", code, str(folder / "run")], env=own, check=True, cwd=ROOT)
     shutil.copy(folder / "run" / "design.toml", folder / "design.toml")
 
 
@@ -167,7 +168,7 @@ def check(python: str, version: str, fixture: Path, scratch: Path, tests: bool) 
 
 def install(python: Path, *what: str) -> None:
     """Install with pip, at the versions that the tests run with."""
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
+    pip = [python, "-m", "pip", "install", "-qq", "--no-compile", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
     subprocess.run([*pip, *what], check=True)
 
 

@@ -90,4 +90,4 @@ def card(
     if as_json:
         show_json(dataclasses.asdict(model_card))
     else:
-        print(library.markdown(model_card))
+        show_lines(library.markdown(model_card).splitlines())
