@@ -117,7 +117,7 @@ def test_a_plugin_of_which_a_package_is_missing_names_the_extra(monkeypatch: pyt
         raise ModuleNotFoundError("No module named 'ray'", name="ray")
 
     plugins.names("executor")
-    monkeypatch.setattr(plugins.importlib, "import_module", gone)
+    monkeypatch.setattr("aftertune.plugins.importlib.import_module", gone)
     with pytest.raises(
         MissingPackageError, match=r"executor 'ray' needs the package 'ray': pip install 'aftertune\[ray\]'"
     ):
