@@ -165,7 +165,16 @@ def check(python: str, version: str, fixture: Path, scratch: Path, tests: bool) 
 
 def install(python: Path, *what: str) -> None:
     """Install with pip, at the versions that the tests run with."""
-    pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
+    pip = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "-qq",
+        "--disable-pip-version-check",
+        "-c",
+        str(ROOT / "constraints.txt"),
+    ]
     subprocess.run([*pip, *what], check=True)
 
 
