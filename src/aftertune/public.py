@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from aftertune.errors import UsageError, near
+from aftertune.extras import explained
 
 PathLike = str | os.PathLike[str]
 """A path of a file or folder."""
@@ -58,7 +59,8 @@ def public(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             for key, value in given.items():
                 if key in hints:
                     _check(f"{name}: {key}", value, hints[key])
-            return function(*args, **kwargs)
+            with explained():
+                return function(*args, **kwargs)
 
         return checked
 

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import AsJson, Quiet, app, embedded_app, show_json
+from aftertune.cli.app import AsJson, Quiet, app, embedded_app, show_json, show_lines
+
+KINDS = "One of corpus, benchmark, judge, backend, executor, mitigation, analysis, predictor."
 
 
 @app.command(name="list")
 def list_(
-    kind: Annotated[str | None, typer.Argument(help="corpus, benchmark, judge, backend, executor.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=KINDS)] = None,
 ) -> None:
     """What there is, by kind."""
     from aftertune.commands.catalogue import list_plugins
@@ -25,13 +27,13 @@ def list_(
 
 @app.command()
 def show(
-    kind: Annotated[str, typer.Argument(help="corpus, benchmark, judge, backend, executor.")],
+    kind: Annotated[str, typer.Argument(help=KINDS)],
     name: Annotated[str, typer.Argument(help="As `aftertune list` shows it.")],
 ) -> None:
     """A plugin's card and its parameters."""
     from aftertune.commands import catalogue as library
 
-    print(library.show(kind, name))
+    show_lines(library.show(kind, name).splitlines())
 
 
 @app.command()
@@ -50,7 +52,7 @@ def fetch(
             return
         for each in offered:
             state = "here" if each.here else "gated" if each.gated else ""
-            print(f"{each.name:<28} {state:<6} {each.licence:<40} {each.page}")
+            show_lines([f"{each.name:<28} {state:<6} {each.licence:<40} {each.page}"])
         return
     files = library.fetch(name, progress=(lambda *_: None) if quiet else _show_download)
     if as_json:
@@ -83,4 +85,4 @@ def card(
     if as_json:
         show_json(dataclasses.asdict(model_card))
     else:
-        print(library.markdown(model_card))
+        show_lines(library.markdown(model_card).splitlines())

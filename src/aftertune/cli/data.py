@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import AsJson, Quiet, app, finish, progress_on, share_on, show_json, tell
+from aftertune.cli.app import AsJson, Quiet, app, finish, progress_on, share_on, show_json, show_lines, tell
 from aftertune.errors import UsageError
 
 
@@ -52,8 +52,7 @@ def compose(
     if as_json:
         show_json(cards)
     else:
-        for line in variants.lines(cards, out):
-            print(line)
+        show_lines(variants.lines(cards, out))
 
 
 @app.command()

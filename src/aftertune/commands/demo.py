@@ -89,11 +89,11 @@ def demo(
     return run(design(quick=quick), Path(out), executor=executor, progress=progress, cache=cache)
 
 
-def lesson(result: Result) -> list[str]:
-    """Return the demo's table, and what a reader should take from it, said from the numbers of this run."""
+def lesson(result: Result, width: int | None = None) -> list[str]:
+    """Return the demo's table for a window of `width` columns, and what a reader should take from its numbers."""
     rows = {(row.metric, row.arm): row for row in headline(result.drifts, result.decisions)}
     lines = ["Per cent and points; intervals are 95 %, over training seeds and prompts.", ""]
-    lines += drift_table(result.drifts, result.decisions)
+    lines += drift_table(result.drifts, result.decisions, width)
     lines += ["", "What to take from it:"]
     for arm in ("keep", "placeholder", "keep-swap", "placeholder-swap", "self-generated"):
         row = rows.get((REFUSAL, arm))
@@ -113,7 +113,7 @@ def lesson(result: Result) -> list[str]:
     lines.append(
         "- This is a miniature: it shows how the measurement works, not how large the effect is in your model."
     )
-    lines += decision_lines(result.outcome, result.decisions)
+    lines += decision_lines(result.outcome, result.decisions, width)
     return [*lines, "", f"report: {result.report}"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from aftertune.asking.ask_job import AskJob
 from aftertune.commands.decide import Result
 from aftertune.commands.study import LOCAL, Progress, do, quiet
+from aftertune.extras import explained
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.plugins import PluginSpec
@@ -22,6 +23,7 @@ from aftertune.studies.study import Study
 from aftertune.variants.compose_job import ComposeJob
 
 
+@explained()
 def judge_run(root: Path, judges: Sequence[PathLike | PluginSpec], *, progress: Progress = quiet) -> Result:
     """Let judges read the responses of a run, and decide again. Judges as `plugin_text.plugin` takes them.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aftertune.deciding import policy
+from aftertune.extras import explained
 from aftertune.public import PathLike, public
 from aftertune.records import Metric
 from aftertune.stats.power import PairedDesign, smallest_drift
@@ -102,6 +103,7 @@ def plan(design: PathLike | Design) -> Price:
     return price(design if isinstance(design, Design) else designs.read(Path(design)))
 
 
+@explained()
 def price(design: Design) -> Price:
     """Price a design without running it and without fetching anything.
 

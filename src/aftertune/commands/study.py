@@ -16,6 +16,7 @@ from pathlib import Path
 from aftertune.commands.decide import Result, decide
 from aftertune.data import datasets
 from aftertune.errors import UsageError
+from aftertune.extras import explained
 from aftertune.files import writing
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
@@ -81,6 +82,7 @@ def study(
     return run(planned, root, executor=runner, progress=progress, cache=cache)
 
 
+@explained()
 def run(
     design: Design, root: Path, *, executor: PluginSpec = LOCAL, progress: Progress = quiet, cache: Cache = True
 ) -> Result:

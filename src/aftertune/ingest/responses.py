@@ -10,6 +10,7 @@ from typing import Any
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
+from aftertune.extras import explained
 from aftertune.ingest import logs
 from aftertune.ingest.log_records import Log
 from aftertune.judging import opinions as judging
@@ -26,6 +27,7 @@ ADDED = ("judge", "axis", "label", "value", "status", "why")
 Row = dict[str, Any]
 
 
+@explained()
 def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) -> dict[tuple[str, str], int]:
     """Judge a table or a log and write the verdicts: one row per response and axis, with all other columns.
 
