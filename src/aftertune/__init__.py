@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from aftertune.commands.selftest import selftest as selftest
     from aftertune.commands.study import study as study
     from aftertune.errors import AftertuneError as AftertuneError
+    from aftertune.ingest.demo_table import demo_drift as demo_drift
     from aftertune.ingest.logs import ingest_logs as ingest_logs
     from aftertune.ingest.table_drift import TableDrift as TableDrift
     from aftertune.ingest.table_drift import drift_of_table as drift_of_table
@@ -63,6 +64,7 @@ _HOMES = {
     "catalogue": "commands.fetch",
     "compose": "commands.compose",
     "demo": "commands.demo",
+    "demo_drift": "ingest.demo_table",
     "drift": "commands.run_view",
     "drift_of_table": "ingest.table_drift",
     "embedded_card": "commands.catalogue",

@@ -23,12 +23,16 @@ from aftertune.public import fits, in_words
 from aftertune.records import Decision, Drift, Response, Verdict
 from aftertune.run.tables import records
 
-OTHER_NAMES = {"list": ("list_plugins",), "ingest": ("ingest_logs",), "drift": ("drift", "drift_of_table")}
-"""Commands whose function has another name: `list` is Python's own, `ingest` a package, a drift of a table another."""
+OTHER_NAMES = {
+    "list": ("list_plugins",),
+    "ingest": ("ingest_logs",),
+    "drift": ("drift", "drift_of_table", "demo_drift"),
+}
+"""Commands whose function has another name: `list` is Python's own, `ingest` a package, a drift of a table others."""
 OF_A_TERMINAL = {"quiet", "as_json", "reveal"}
 """Options that say what is printed, for which a library has records instead; `export` reveals in what it writes."""
 PROGRAM_ONLY = {"progress", "on_row"}
-MERGED = {"checkpoint": "checkpoints", "executor": "workers", "no_cache": "cache"}
+MERGED = {"demo": "verdicts", "checkpoint": "checkpoints", "executor": "workers", "no_cache": "cache"}
 """Parameters of a command or function -> the other that covers them."""
 
 

@@ -31,6 +31,7 @@ FLOORS = {
         "direction",
         "text",
         "errors",
+        "extras",
         "files",
         "hardware",
         "toml_records",

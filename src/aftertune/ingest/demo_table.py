@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aftertune.ingest.table_drift import TableDrift, drift_of_table
+from aftertune.public import PathLike, public
 
 TABLE = Path(__file__).parent / "data" / "demo_verdicts.parquet"
 """Made by `python -m tools.demo_table` from a finished `aftertune demo`."""
@@ -27,6 +28,17 @@ NEXT = (
 )
 
 
-def demo_drift(*, policy: str | Path = "default") -> TableDrift:
-    """Return what `drift_of_table` says of the table that ships. Raises UsageError for an unknown policy."""
+@public("demo_drift")
+def demo_drift(policy: PathLike = "default") -> TableDrift:
+    """Decide on a table of verdicts that ships (`aftertune drift --demo`), as `drift_of_table` does; no model needed.
+
+    Args:
+        policy: `default`, `research`, `strict`, or a TOML file with your own.
+
+    Raises UsageError for an unknown policy.
+
+    Example:
+        >>> aftertune.demo_drift().outcome
+        'drift'
+    """
     return drift_of_table(TABLE, BASE, TUNED, policy=policy)
