@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo selftest test lint types pytest fuzz perf golden torture calibrate studies cards rebuild clean
+.PHONY: install demo selftest test lint types pytest light fuzz perf golden torture calibrate studies cards rebuild clean
 
 install: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,inspect,quantized,ray]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	touch $@
 
 demo: install
@@ -32,6 +32,10 @@ types: install
 pytest: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10
 
+# The core alone, in fresh environments of each Python that is here: no torch, and each command works or says what it lacks.
+light: install
+	$(BIN)/python -m tools.light
+
 # Broken files of every kind that is read, many of each.
 FUZZ ?= 2000
 fuzz: install
@@ -39,7 +43,7 @@ fuzz: install
 
 # Performance measurements: ratios within one run, CPU seconds.
 perf: install
-	for name in tune respond drift; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.$$name || exit 1; done
+	for name in tune respond drift start; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.$$name || exit 1; done
 
 # The demo's and four small studies' tables must hold the rows that they held before. The base is asked, not remembered.
 GOLDEN ?= demo small-hidden_costs small-safety_drift small-consistency small-privacy_collapse

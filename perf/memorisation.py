@@ -61,7 +61,7 @@ def run(base: str, out: Path, *, quick: bool) -> None:
         folder = out / "checkpoints" / str(epochs)
         tune.tune(Path(model(base).path), conversations, recipe, SEED, folder)
         checkpoints.append(Given(str(folder / f"epoch-{epochs}"), arm=name.replace(" ", "-"), seed=SEED, epoch=epochs))
-    auditing.audit(base, checkpoints, out / "run", train_data=str(data / "keep.jsonl"), gate_policy="research")
+    auditing.audit(base, checkpoints, out / "run", train_data=str(data / "keep.jsonl"), policy="research")
     show(drifts_of(out / "run"), json.loads((out / "run" / "memorisation.json").read_bytes()))
 
 

@@ -21,6 +21,10 @@ class UsageError(AftertuneError):
     exit_code = 2
 
 
+class MissingPackageError(UsageError):
+    """A package that the command needs and that is not installed; the message has the line that installs it."""
+
+
 class DataError(UsageError):
     """A file whose content cannot be used; the message names file, line and field."""
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from aftertune.errors import StoreError
+from aftertune.errors import StoreError, UsageError
 
 _ADVICE = {
     errno.ENOSPC: "free some space",
@@ -54,6 +54,16 @@ def write(path: Path, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 scratch.unlink(missing_ok=True)
             raise
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a user's file. Raises UsageError where it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
 
 
 def checksum(path: Path) -> str:

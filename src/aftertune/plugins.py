@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Generic, TypeVar
 
-from aftertune.errors import StoreError, UsageError, near
+from aftertune.errors import MissingPackageError, StoreError, UsageError, near
+from aftertune.extras import install
 from aftertune.records import PluginSpec as PluginSpec
 
 KINDS = {
@@ -141,7 +142,9 @@ def plugin_class(kind: str, name: str) -> type[Any]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("aftertune"):
             raise
-        raise UsageError(f"{kind} '{name}' needs the package '{error.name}': pip install {error.name}") from None
+        raise MissingPackageError(
+            f"{kind} '{name}' needs the package '{error.name}': {install(error.name or '')}"
+        ) from None
     if not (isinstance(cls, type) and issubclass(cls, Plugin) and cls.kind == kind):
         raise UsageError(f"{kind} '{name}': {outside[name].value} is no {kind}: subclass aftertune's class for it")
     return cls

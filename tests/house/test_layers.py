@@ -16,7 +16,7 @@ from aftertune import plugins
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "aftertune"
 FLOORS = {
-    7: ("cli", "__init__", "__main__"),
+    7: ("cli", "__init__", "__main__", "plugin_types"),
     6: ("commands", "ingest", "integrations"),
     5: ("reporting",),
     4: ("studies",),
@@ -31,9 +31,11 @@ FLOORS = {
         "direction",
         "text",
         "errors",
+        "extras",
         "files",
         "hardware",
         "toml_records",
+        "public",
         "stats",
     ),
 }

@@ -89,7 +89,7 @@ def test_without_its_summary_a_log_takes_its_folders_name_and_says_what_it_trust
         )
     ]
     path = save(tmp_path / "org__model", "gsm8k", rows_)
-    converted = library.convert([tmp_path], tmp_path / "v.jsonl")
+    converted = library.ingest_logs([tmp_path], tmp_path / "v.jsonl")
     found = {row["metric"]: row for _, row in rows.read(tmp_path / "v.jsonl", library.COLUMNS)}
     assert {row["checkpoint"] for row in found.values()} == {"org__model"}
     assert set(found) == {"gsm8k/exact_match", "gsm8k/word_perplexity"}
@@ -117,7 +117,7 @@ def test_responses_are_judged_once_whatever_the_filters_and_repeats(tmp_path: Pa
         (f"gsm8k/{doc}", repeat, label) for doc in range(3) for repeat, label in ((0, "full"), (1, "none"))
     ]
     assert found[0]["prompt"] == "Question 0?"
-    library.convert([path], tmp_path / "v.jsonl")
+    library.ingest_logs([path], tmp_path / "v.jsonl")
     scored = [(row["metric"], row["value"]) for _, row in rows.read(tmp_path / "v.jsonl", ("metric",))]
     assert sorted(set(scored)) == [("gsm8k/exact_match,flexible-extract", 1.0), ("gsm8k/exact_match,strict-match", 0.0)]
     assert len(scored) == 6
@@ -145,7 +145,7 @@ def test_an_older_form_of_arguments_is_read_too(tmp_path: Path) -> None:
 def test_a_score_that_is_missing_is_unjudged(tmp_path: Path) -> None:
     lines = [generated(i, "4", metrics=["exact_match"], exact_match=1.0 if i else float("nan")) for i in range(3)]
     lines.append(generated(3, "4", metrics=[]))
-    library.convert([save(tmp_path, "x", lines)], tmp_path / "v.jsonl")
+    library.ingest_logs([save(tmp_path, "x", lines)], tmp_path / "v.jsonl")
     found = {row["prompt"]: row["value"] for _, row in rows.read(tmp_path / "v.jsonl", ("prompt",))}
     assert found == {"x/0": None, "x/1": 1.0, "x/2": 1.0, "x/3": None}
 
@@ -163,7 +163,7 @@ def test_a_broken_line_is_named(tmp_path: Path, broken: str, message: str) -> No
     path = save(tmp_path, "x", [generated(0, "4", metrics=["acc"], acc=1.0)])
     path.write_text(path.read_text() + broken + "\n")
     with pytest.raises(DataError, match=message):
-        library.convert([path], tmp_path / "v.csv")
+        library.ingest_logs([path], tmp_path / "v.csv")
     assert not (tmp_path / "v.csv").exists()
 
 

@@ -60,7 +60,7 @@ def test_a_model_against_itself_is_no_drift_and_needs_names(logs: Logs) -> None:
 def test_a_converted_table_says_the_same_as_the_logs(logs: Logs, tmp_path: Path) -> None:
     straight = drift_of_table([*logs], "mockllm/base", "mockllm/tuned")
     for ending in rows.ENDINGS:
-        library.convert(logs, tmp_path / f"v{ending}")
+        library.ingest_logs(logs, tmp_path / f"v{ending}")
         assert drift_of_table(tmp_path / f"v{ending}", "mockllm/base", "mockllm/tuned").answers == straight.answers
     table = pq.read_table(tmp_path / "v.parquet")
     assert table.num_rows == 2 * made.PROMPTS * 2 * 3
@@ -119,7 +119,7 @@ def foreign(folder: Path, log_format: str = "eval") -> Path:
 @pytest.mark.parametrize("log_format", ["eval", "json"])
 def test_every_kind_of_score_has_its_place(tmp_path: Path, log_format: str) -> None:
     path = foreign(tmp_path, log_format)
-    converted = library.convert([path], tmp_path / "v.jsonl")
+    converted = library.ingest_logs([path], tmp_path / "v.jsonl")
     found = {(row["prompt"], row["metric"]): row for _, row in rows.read(tmp_path / "v.jsonl", library.COLUMNS)}
     assert found["sums/1", "sums/match"]["value"] == 1.0
     assert found["sums/2", "sums/match"]["value"] == 0.0
@@ -281,7 +281,7 @@ def test_inspect_scores_a_log_again_with_our_judge_and_it_is_compared(tmp_path: 
     path = foreign(tmp_path)
     scored = inspect_ai.score(read_eval_log(str(path)), SCORERS["coherence"](), action="append", display="none")
     write_eval_log(scored, str(path))
-    library.convert([path], tmp_path / "v.jsonl")
+    library.ingest_logs([path], tmp_path / "v.jsonl")
     found = {(row["prompt"], row["metric"]): row for _, row in rows.read(tmp_path / "v.jsonl", library.COLUMNS)}
     assert found["sums/1", "sums/coherence=coherent"]["value"] == 1.0
     assert found["sums/1", "sums/coherence=coherent"]["worse"] == "down"
@@ -290,7 +290,7 @@ def test_inspect_scores_a_log_again_with_our_judge_and_it_is_compared(tmp_path: 
 
 def test_a_folder_without_logs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AftertuneError, match="no log in it"):
-        library.convert([tmp_path], tmp_path / "v.csv")
+        library.ingest_logs([tmp_path], tmp_path / "v.csv")
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="neither a log of Inspect AI nor"):
-        library.convert([tmp_path / "t.csv"], tmp_path / "v.csv")
+        library.ingest_logs([tmp_path / "t.csv"], tmp_path / "v.csv")

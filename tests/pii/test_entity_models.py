@@ -21,7 +21,7 @@ UNSEEN = "we told sava beskin to wait"
 
 @pytest.fixture(scope="module", name="spacy_folder")
 def _spacy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spacy: Any = pytest.importorskip("spacy", reason="spaCy is an optional extra: pip install 'aftertune[spacy]'")
+    spacy: Any = pytest.importorskip("spacy", reason="spaCy is an optional extra: pip install 'aftertune[pii]'")
     from spacy.training import Example
     from thinc.api import fix_random_seed
 

@@ -8,7 +8,6 @@ from typing import Any
 from tests import fakes
 from tests.fakes import Scripted, Wordy
 
-from aftertune.commands.decide import all_verdicts
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.findings import Findings
 from aftertune.judging.judge import Cost
@@ -16,6 +15,7 @@ from aftertune.records import Respond
 from aftertune.reporting.gather import gather
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored
+from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
 
 

@@ -19,6 +19,7 @@ from aftertune.run.run_folder import Run
 from aftertune.studies import stored
 from aftertune.studies.closing_tables import Column, Row, StudyTable
 from aftertune.studies.design import Design
+from aftertune.studies.run_tables import all_verdicts
 
 pytestmark = pytest.mark.skipif(not shipped_models.names(), reason="no embedded model is built")
 REFUSAL = "miniature/harmful/refusal=full"
@@ -55,7 +56,7 @@ def _filled(finished: decide.Result) -> tuple[list[StudySection], list[Drift]]:
     run = Run.open(finished.root)
     study = stored.read(run)
     design = study.design
-    verdicts = decide.all_verdicts(run, study)
+    verdicts = all_verdicts(run, study)
     drifts = decide.drifts_of(finished.root)
     numbers = StudyResults(
         verdicts=verdicts,

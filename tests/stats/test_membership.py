@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from aftertune.stats import membership
 
@@ -117,3 +118,9 @@ def test_what_is_not_a_number_is_refused(bad: list[float]) -> None:
         membership.roc_area(bad, [1.0])
     with pytest.raises(ValueError, match="scores"):
         membership.tpr_at_fpr([1.0], bad)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=60))
+def test_equal_scores_share_the_mean_of_their_ranks(scores: list[int]) -> None:
+    values = np.array(scores, dtype=float)
+    assert membership._ranks(values).tolist() == stats.rankdata(values).tolist()

@@ -139,3 +139,14 @@ def test_adjusted_p_agree_with_statsmodels(p: list[float]) -> None:
 def test_what_is_not_a_p_value_is_refused() -> None:
     with pytest.raises(ValueError, match="p values"):
         multiplicity.holm([0.5, math.nan])
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+@settings(deadline=None)
+def test_mcnemar_is_that_of_the_binomial_distribution(gained: int, lost: int) -> None:
+    fewer, pairs = min(gained, lost), gained + lost
+    exact, at = stats.binom.cdf(fewer, pairs, 0.5), stats.binom.pmf(fewer, pairs, 0.5)
+    expected = 1.0 if pairs == 0 else min(1.0, 2 * exact)
+    assert paired.mcnemar_exact(gained, lost) == pytest.approx(expected, rel=1e-12)
+    midp = 1.0 if pairs == 0 else 1 - at if gained == lost else 2 * exact - at
+    assert paired.mcnemar_midp(gained, lost) == pytest.approx(midp, rel=1e-11)

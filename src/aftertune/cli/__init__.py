@@ -12,10 +12,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
-from aftertune.cli.app import EXIT, app, fail, tell
+from aftertune.cli.app import EXIT, app, fail, tell, terminal_width
 from aftertune.cli.safe_output import SafeOutput, safe
 from aftertune.cli.stderr_capture import write_last_line
 from aftertune.errors import AftertuneError
+from aftertune.extras import missing
 from aftertune.files import why_not
 
 # The help lists commands in the order of these imports.
@@ -34,6 +35,10 @@ from aftertune.cli import catalogue
 __all__ = ["EXIT", "app", "catalogue", "data", "main", "pii", "runs"]
 
 
+HELP_WIDTH = 80
+"""Columns of a help page where the window has as many."""
+
+
 class _StderrHandler(logging.Handler):
     """Prints warnings as lines on standard error."""
 
@@ -50,9 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.excepthook = _unexpected
     try:
         with _stoppable(), contextlib.redirect_stdout(SafeOutput(sys.stdout)):
-            app(args=arguments, prog_name="aftertune", standalone_mode=True)
+            width = min(terminal_width() or HELP_WIDTH, HELP_WIDTH)
+            app(args=arguments, prog_name="aftertune", standalone_mode=True, terminal_width=width)
     except AftertuneError as error:
         fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        lacking = missing(error)
+        if lacking is None:
+            raise
+        fail(str(lacking), lacking.exit_code)
     except _StopError as stop:
         fail(_STOPPED, 128 + stop.number)
     except BrokenPipeError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -31,6 +32,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 pass or done, 1 error, 2 usage or bad input, 3 drift, 4 inconclusive.",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"aftertune {version('aftertune')}")
+        except PackageNotFoundError:
+            print("aftertune, not installed: run from its source")
+        sys.exit(0)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 embedded_app = typer.Typer(help="The embedded models: what each can and cannot do.", no_args_is_help=True)
 app.add_typer(embedded_app, name="embedded")
 pii_app = typer.Typer(help="Personal data: find it, register it, see what comes back.", no_args_is_help=True)
@@ -55,7 +78,8 @@ def cache_of(folder: Path | None, no_cache: bool) -> Path | bool:
 
 def tell(message: str) -> None:
     """Print one line on standard error."""
-    print(f"aftertune: {safe(' '.join(message.split()))}".encode("utf-8", "replace").decode(), file=sys.stderr)
+    line = f"aftertune: {safe(' '.join(message.split()))}".encode("utf-8", "replace").decode()
+    print("\n".join(folded([line], _width(2))), file=sys.stderr)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -73,7 +97,32 @@ def show_json(value: object) -> None:
 
 def terminal_width() -> int | None:
     """Return the width of the terminal on standard output, or None if it is not a terminal."""
-    return os.get_terminal_size(1).columns or None if os.isatty(1) else None
+    return _width(1)
+
+
+def _width(descriptor: int) -> int | None:
+    return os.get_terminal_size(descriptor).columns or None if os.isatty(descriptor) else None
+
+
+def folded(lines: Iterable[str], width: int | None) -> list[str]:
+    """Return the lines, those wider than `width` columns wrapped between words, their indentation kept."""
+    folds: list[str] = []
+    for line in lines:
+        if width is None or len(line) <= width:
+            folds.append(line)
+            continue
+        indent = line[: len(line) - len(line.lstrip())]
+        inner = f"{indent}  " if len(indent) + 12 < width else ""
+        folds += textwrap.wrap(
+            line, width, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+        )
+    return folds
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines for a person: on a terminal, none is wider than the window."""
+    for line in folded(lines, terminal_width()):
+        print(line)
 
 
 @contextmanager
@@ -142,14 +191,11 @@ def finish(result: Result, as_json: bool) -> NoReturn:
         from aftertune.deciding.measures import lines
         from aftertune.reporting.terminal import decision_lines, drift_table
 
-        for line in drift_table(result.drifts, result.decisions, terminal_width()):
-            print(line)
-        for line in lines(result.measures):
-            print(line)
+        show_lines(drift_table(result.drifts, result.decisions, terminal_width()))
+        show_lines(lines(result.measures))
         for name, cost in result.costs.items():
             tokens = f"{cost['prompt_tokens']:,} prompt and {cost['new_tokens']:,} new tokens"
-            print(f"{name}: {cost['calls']:,} calls, {tokens}")
-        for line in decision_lines(result.outcome, result.decisions, terminal_width()):
-            print(line)
+            show_lines([f"{name}: {cost['calls']:,} calls, {tokens}"])
+        show_lines(decision_lines(result.outcome, result.decisions, terminal_width()))
         print(f"\nreport: {result.report}")
     sys.exit(EXIT[result.outcome])

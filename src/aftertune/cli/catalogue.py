@@ -8,38 +8,32 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import AsJson, Quiet, app, embedded_app, show_json
+from aftertune.cli.app import AsJson, Quiet, app, embedded_app, show_json, show_lines
+
+KINDS = "One of corpus, benchmark, judge, backend, executor, mitigation, analysis, predictor."
 
 
 @app.command(name="list")
 def list_(
-    kind: Annotated[str | None, typer.Argument(help="corpus, benchmark, judge, backend, executor.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=KINDS)] = None,
 ) -> None:
     """What there is, by kind."""
-    from aftertune import plugins
+    from aftertune.commands.catalogue import list_plugins
 
-    for each in [kind] if kind else list(plugins.KINDS):
-        for name in plugins.names(each):
+    for each, names in list_plugins(kind).items():
+        for name in names:
             print(f"{each:<10} {name}")
 
 
 @app.command()
 def show(
-    kind: Annotated[str, typer.Argument(help="corpus, benchmark, judge, backend, executor.")],
+    kind: Annotated[str, typer.Argument(help=KINDS)],
     name: Annotated[str, typer.Argument(help="As `aftertune list` shows it.")],
 ) -> None:
     """A plugin's card and its parameters."""
-    from aftertune import plugins
-    from aftertune.studies import suites
+    from aftertune.commands import catalogue as library
 
-    if kind == "benchmark" and name in suites.lists():
-        part = suites.benchmark(name)
-        print(f"benchmark {name} (a list of prompts, read by {part.name})")
-        lines = plugins.describe(kind, part.name, part.parameters)[1:]
-    else:
-        lines = plugins.describe(kind, name)
-    for line in lines:
-        print(line)
+    show_lines(library.show(kind, name).splitlines())
 
 
 @app.command()
@@ -58,7 +52,7 @@ def fetch(
             return
         for each in offered:
             state = "here" if each.here else "gated" if each.gated else ""
-            print(f"{each.name:<28} {state:<6} {each.licence:<40} {each.page}")
+            show_lines([f"{each.name:<28} {state:<6} {each.licence:<40} {each.page}"])
         return
     files = library.fetch(name, progress=(lambda *_: None) if quiet else _show_download)
     if as_json:
@@ -91,4 +85,4 @@ def card(
     if as_json:
         show_json(dataclasses.asdict(model_card))
     else:
-        print(library.markdown(model_card))
+        show_lines(library.markdown(model_card).splitlines())

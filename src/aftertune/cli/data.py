@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import AsJson, Quiet, app, finish, progress_on, share_on, show_json, tell
+from aftertune.cli.app import AsJson, Quiet, app, finish, progress_on, share_on, show_json, show_lines, tell
 from aftertune.errors import UsageError
 
 
@@ -52,8 +52,7 @@ def compose(
     if as_json:
         show_json(cards)
     else:
-        for line in variants.lines(cards, out):
-            print(line)
+        show_lines(variants.lines(cards, out))
 
 
 @app.command()
@@ -102,7 +101,7 @@ def ingest(
     """Scores of other tools' logs as one table of verdicts: large logs are converted once, and compared often."""
     from aftertune.ingest import logs
 
-    conversion = logs.convert(log, out)
+    conversion = logs.ingest_logs(log, out)
     for warning in conversion.warnings if not quiet else ():
         tell(f"warning: {warning}")
     for name, count in conversion.rows.items():

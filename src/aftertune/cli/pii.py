@@ -64,7 +64,7 @@ def registry(
 
 @pii_app.command()
 def match(
-    reg: Annotated[Path, typer.Argument(help="A registry, as `aftertune pii registry` writes it.")],
+    registry: Annotated[Path, typer.Argument(metavar="REG", help="A registry, as `aftertune pii registry` writes it.")],
     responses: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet with `response`, and `prompt` if known.")],
     reveal: Reveal = False,
     quiet: Quiet = False,
@@ -74,13 +74,13 @@ def match(
     from aftertune.ingest import personal_data
     from aftertune.pii.registry_file import load
 
-    registry = load(reg)
+    known = load(registry)
     with progress_on(quiet) as progress:
-        matches = personal_data.match_table(registry, responses, progress=progress)
+        matches = personal_data.match_table(known, responses, progress=progress)
     total = personal_data.summary(matches)
     if as_json:
         rows = [response.to_json(reveal=reveal) for response in matches]
-        show_json({"registry": registry.id, "summary": total, "responses": rows})
+        show_json({"registry": known.id, "summary": total, "responses": rows})
         return
     for response in matches:
         for hit in response.hits(reveal=reveal) if response.match.leaked else ():

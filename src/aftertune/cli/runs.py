@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,10 +24,14 @@ from aftertune.cli.app import (
     finish,
     progress_on,
     show_json,
+    show_lines,
     tell,
     terminal_width,
 )
 from aftertune.errors import UsageError
+
+if TYPE_CHECKING:
+    from aftertune.ingest.table_drift import TableDrift
 
 
 @app.command()
@@ -52,8 +57,7 @@ def demo(
         )
     if as_json:
         finish(result, as_json)
-    for line in library.lesson(result):
-        print(line)
+    show_lines(library.lesson(result, terminal_width()))
     sys.exit(0)  # a demo that shows drift has done its work
 
 
@@ -70,8 +74,9 @@ def selftest(quiet: Quiet = False, as_json: AsJson = False, workers: Workers = 0
     else:
         for check in checks:
             mark = "ok  " if check.ok else "FAIL"
-            print(f"{mark}  {check.name}: expected {check.expected}, got {check.got}. {check.why}")
-        print("the instrument behaves" if behaves else "the instrument does NOT behave: do not trust its decisions")
+            show_lines([f"{mark}  {check.name}: expected {check.expected}, got {check.got}. {check.why}"])
+        verdict = "the instrument behaves" if behaves else "the instrument does NOT behave: do not trust its decisions"
+        show_lines([verdict])
     sys.exit(0 if behaves else 1)
 
 
@@ -99,7 +104,6 @@ def audit(
 ) -> None:
     """What changed from the base to its checkpoints, and may I ship?"""
     from aftertune.commands import audit as auditing
-    from aftertune.studies import plugin_text as written
     from aftertune.studies.design import Given
 
     audited = [Given(path) for path in checkpoint or ()]
@@ -109,7 +113,6 @@ def audit(
         audited += read(checkpoints)
     if not audited:
         raise UsageError("nothing to audit: name at least one checkpoint, or give --checkpoints FILE")
-    text = _read_text(system) if system else ""
     with progress_on(quiet) as progress:
         result = auditing.audit(
             base,
@@ -118,14 +121,14 @@ def audit(
             suite=suite,
             train_data=train_data,
             held_out=held_out,
-            system=text,
-            gate_policy=policy,
+            system=system or "",
+            policy=policy,
             judges=judge or (),
             temperatures=temperature or (0.0,),
             samples=samples,
             template=template,
-            backend=written.plugin("backend", backend),
-            executor=written.executor("local", workers),
+            backend=backend,
+            workers=workers,
             progress=progress,
             cache=cache_of(cache, no_cache),
         )
@@ -143,8 +146,7 @@ def plan(design: Annotated[Path, typer.Argument(help="A design in TOML.")], as_j
     if as_json:
         show_json(price)
     else:
-        for line in pricing.lines(price, planned.cost):
-            print(line)
+        show_lines(pricing.lines(price, planned.cost))
 
 
 @app.command()
@@ -162,13 +164,11 @@ def study(
 ) -> None:
     """Run a study, or continue it."""
     from aftertune.commands import study as running
-    from aftertune.studies import plugin_text as written
-    from aftertune.studies.design import read
 
-    planned, runner = read(design), written.executor(executor, workers)
-    folder = out or Path(f"aftertune-{planned.name}")
     with progress_on(quiet) as progress:
-        result = running.study(planned, folder, executor=runner, progress=progress, cache=cache_of(cache, no_cache))
+        result = running.study(
+            design, out, executor=executor, workers=workers, progress=progress, cache=cache_of(cache, no_cache)
+        )
     finish(result, as_json)
 
 
@@ -192,9 +192,18 @@ def drift(
     allow_partial_overlap: Annotated[
         bool, typer.Option("--allow-partial-overlap", help="Pair what can be paired, however little.")
     ] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="A table that ships: a decision in a second, no model.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Statistics and gate alone: again from a run's stored verdicts, or on a table made elsewhere."""
+    if demo:
+        if run is not None or verdicts or base or tuned:
+            raise UsageError("--demo has its own table; leave out the run folder, --verdicts, --base and --tuned")
+        from aftertune.ingest import demo_table
+
+        result = demo_table.demo_drift(policy=policy or "default")
+        _show_table_drift(result, as_json, demo_table.ABOUT, demo_table.NEXT)
+        sys.exit(0)  # a demo that shows drift has done its work
     if (run is None) == (not verdicts):
         raise UsageError("give a run folder, or a table with --verdicts TABLE --base NAME --tuned NAME (not both)")
     if run is not None:
@@ -216,6 +225,12 @@ def drift(
     result = drift_of_table(
         verdicts, base, tuned, policy=policy or "default", allow_partial_overlap=allow_partial_overlap
     )
+    _show_table_drift(result, as_json)
+    sys.exit(EXIT[result.outcome])
+
+
+def _show_table_drift(result: TableDrift, as_json: bool, before: Sequence[str] = (), after: Sequence[str] = ()) -> None:
+    """Print the decision on a table, as JSON or as lines between those `before` and `after`."""
     for warning in result.warnings[:20]:
         tell(f"warning: {warning}")
     if as_json:
@@ -228,18 +243,15 @@ def drift(
             "warnings": result.warnings,
         }
         print(json.dumps(answer, indent=1, ensure_ascii=True, allow_nan=False))
-    else:
-        from aftertune.reporting.terminal import decision_lines, drift_table
+        return
+    from aftertune.reporting.terminal import decision_lines, drift_table
 
-        width = terminal_width()
-        for line in (
-            *drift_table(result.drifts, result.decisions, width),
-            *decision_lines(result.outcome, result.decisions, width),
-        ):
-            print(line)
-        for line in result.contradictions:
-            print(f"contradiction: {line}")
-    sys.exit(EXIT[result.outcome])
+    width = terminal_width()
+    show_lines([*before, ""] if before else ())
+    show_lines(drift_table(result.drifts, result.decisions, width))
+    show_lines(decision_lines(result.outcome, result.decisions, width))
+    show_lines(f"contradiction: {line}" for line in result.contradictions)
+    show_lines(["", *after] if after else ())
 
 
 @app.command()
@@ -257,8 +269,7 @@ def agree(
     if as_json:
         show_json(result.to_json())
         return
-    for line in result.lines():
-        print(line)
+    show_lines(result.lines())
 
 
 @app.command()
@@ -285,8 +296,7 @@ def status(run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: 
         return
     from aftertune.cli.progress import status_lines
 
-    for line in status_lines(state):
-        print(line)
+    show_lines(status_lines(state))
 
 
 @app.command()
@@ -309,10 +319,3 @@ def export(
     print(f"masked: {copy['how']}")
     for name, why in copy["left_out"].items():
         print(f"left out: {name} ({why})")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot read: {error}") from None

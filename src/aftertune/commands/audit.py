@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from aftertune.commands.decide import Result
 from aftertune.commands.study import LOCAL, Cache, Progress, quiet, run
 from aftertune.data.variant_files import HELD_OUT
 from aftertune.errors import UsageError
+from aftertune.files import read_text
+from aftertune.ingest import checkpoints as checkpoint_lists
 from aftertune.plugins import PluginSpec
+from aftertune.public import PathLike, public
 from aftertune.records import Data, Respond
 from aftertune.studies import plugin_text as written
 from aftertune.studies import suites
@@ -18,24 +22,28 @@ from aftertune.studies.design import Design, Given
 from aftertune.studies.resolve import load_backend, load_benchmark, load_corpus, load_judge
 
 BACKEND = PluginSpec("transformers")
+LISTS = (".csv", ".jsonl")
+"""Endings of lists of checkpoints."""
 
 
+@public("audit")
 def audit(
-    base: str,
-    checkpoints: Sequence[Given],
-    root: Path,
+    base: PathLike,
+    checkpoints: PathLike | Given | Sequence[PathLike | Given],
+    out: PathLike = "aftertune-audit",
     *,
     suite: str | None = None,
-    train_data: str | None = None,
-    held_out: str | None = None,
-    system: str = "",
-    gate_policy: str = "default",
-    judges: Sequence[str] = (),
-    temperatures: Sequence[float] = (0.0,),
+    train_data: PathLike | None = None,
+    held_out: PathLike | None = None,
+    system: PathLike = "",
+    policy: PathLike = "default",
+    judges: PathLike | PluginSpec | Sequence[PathLike | PluginSpec] = (),
+    temperatures: float | Sequence[float] = 0.0,
     samples: int = 1,
     template: str = "base",
-    backend: PluginSpec = BACKEND,
-    executor: PluginSpec = LOCAL,
+    backend: str | PluginSpec = BACKEND,
+    executor: str | PluginSpec = LOCAL,
+    workers: int = 0,
     progress: Progress = quiet,
     cache: Cache = True,
 ) -> Result:
@@ -43,8 +51,9 @@ def audit(
 
     Args:
         base: Hub name, folder, or `embedded`.
-        checkpoints: PEFT adapters or full models.
-        root: Run folder.
+        checkpoints: PEFT adapters or full models, one or several: hub names, folders, or `Given` records with arm,
+            recipe, seed and epoch. A `.csv` or `.jsonl` file is a list of them (path, arm, recipe, seed, epoch).
+        out: Run folder; the same call continues it.
         suite: A name that `suites.named` takes, any benchmark's among them; None takes `miniature` for an embedded base
             and `core` for any other.
         train_data: The tuning set, a chat file: leaks and script takeover are measured against it. Canaries that
@@ -52,26 +61,60 @@ def audit(
         held_out: A chat file with rows of the same kind that the checkpoints were not tuned on, for membership
             inference and for how well the task itself is done (benchmark `task`); None takes the `held_out/` that
             `aftertune compose` wrote beside the tuning set, if there is one.
-        system: Text of the system prompt.
-        gate_policy: Name of a bundled policy, or a TOML file.
-        judges: Judges instead of the suite's, as `written.plugin` takes them.
+        system: The system prompt: its text, or a `Path` to a file with it.
+        policy: Name of a bundled policy (`strict`, `default`, `research`), or a TOML file.
+        judges: Judges instead of the suite's: `NAME`, `NAME:key=value,...`, a TOML file, or a `PluginSpec`.
         temperatures: Each is asked; above 0, `samples` times per prompt.
         samples: Repeats at temperatures above 0.
-        template: `base` or `own`, whose chat template renders the prompts.
-        backend: What answers; with `endpoint`, base and checkpoints are names that the server knows.
-        executor: Where the jobs run.
-        progress: Called as jobs finish.
-        cache: Where base answers are shared between runs, as in `study.run`.
+        template: `base` or `own`: whose chat template renders the prompts.
+        backend: What answers, as judges are given; with `endpoint`, base and checkpoints are names that the server
+            knows.
+        executor: Where the jobs run, as judges are given.
+        workers: Processes at once, short for the executor `local:workers=N`; 0 is one per core.
+        progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
+        cache: Where the base's answers are shared between runs: a folder, True for the user's cache folder, False for
+            nowhere.
 
-    Raises what `run` raises.
+    Raises:
+        UsageError, ModelError: What cannot be honoured, before any compute is spent.
+        StoreError: The folder cannot be used.
+        AdapterNotAppliedError, JudgeError, ServerError: What went wrong.
+
+    Example:
+        >>> import aftertune
+        >>> from aftertune import shipped_models
+        >>> result = aftertune.audit("embedded", shipped_models.known_bad(), "audit", workers=1)
+        >>> result
+        Result('audit': drift; 11 checks: ...)
     """
-    return run(
-        audit_design(base, checkpoints, suite=suite, train_data=train_data, held_out=held_out, system=system,
-                     gate_policy=gate_policy, judges=judges, temperatures=temperatures, samples=samples,
-                     template=template, backend=backend),
-        root, executor=executor, progress=progress,
-        cache=cache,
-    )  # fmt: skip
+    if isinstance(checkpoints, str | os.PathLike | Given):
+        checkpoints = [checkpoints]
+    if isinstance(judges, str | os.PathLike | PluginSpec):
+        judges = [judges]
+    design = audit_design(
+        os.fspath(base),
+        [each for one in checkpoints for each in _given(one)],
+        suite=suite,
+        train_data=None if train_data is None else os.fspath(train_data),
+        held_out=None if held_out is None else os.fspath(held_out),
+        system=system if isinstance(system, str) else read_text(Path(system)).strip(),
+        policy=os.fspath(policy),
+        judges=judges,
+        temperatures=[float(each) for each in (temperatures if isinstance(temperatures, Sequence) else [temperatures])],
+        samples=samples,
+        template=template,
+        backend=written.plugin("backend", backend),
+    )
+    runner = written.executor(executor, workers)
+    return run(design, Path(out), executor=runner, progress=progress, cache=cache)
+
+
+def _given(checkpoint: PathLike | Given) -> Sequence[Given]:
+    """Return a checkpoint as a record, or those of a list."""
+    if isinstance(checkpoint, Given):
+        return [dataclasses.replace(checkpoint, path=os.fspath(checkpoint.path))]
+    path = os.fspath(checkpoint)
+    return checkpoint_lists.read(Path(path)) if path.endswith(LISTS) else [Given(path)]
 
 
 def audit_design(
@@ -82,14 +125,16 @@ def audit_design(
     train_data: str | None = None,
     held_out: str | None = None,
     system: str = "",
-    gate_policy: str = "default",
-    judges: Sequence[str] = (),
+    policy: str = "default",
+    judges: Sequence[PathLike | PluginSpec] = (),
     temperatures: Sequence[float] = (0.0,),
     samples: int = 1,
     template: str = "base",
     backend: PluginSpec = BACKEND,
 ) -> Design:
     """Return the design of an audit; parameters as in `audit`. Raises UsageError."""
+    if not checkpoints:
+        raise UsageError("nothing to audit: name at least one checkpoint")
     name = suite or ("miniature" if base.split(":")[0] == "embedded" else "core")
     chosen = suites.named(name)
     benchmarks = chosen.benchmarks
@@ -138,7 +183,7 @@ def audit_design(
         judges=wanted,
         respond=Respond(temperatures=tuple(temperatures), samples=samples, system=system, template=template),  # type: ignore[arg-type]
         backend=backend,
-        policy=gate_policy if not Path(gate_policy).is_file() else str(Path(gate_policy).absolute()),
+        policy=policy if not Path(policy).is_file() else str(Path(policy).absolute()),
     )
 
 

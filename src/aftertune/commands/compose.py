@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from aftertune import plugins
 from aftertune.errors import UsageError, near
 from aftertune.files import hold, make_folder, write
 from aftertune.plugins import PluginSpec
+from aftertune.public import PathLike, public
 from aftertune.records import Answers, Arm, Data, PiiPolicy
 from aftertune.run.job_folder import JobFolder
 from aftertune.studies.design import Design
@@ -38,14 +40,15 @@ def arms_of(pii: Sequence[str], role_swap: bool, self_generated: bool) -> tuple[
     return tuple(arms)
 
 
+@public("compose")
 def compose(
-    data: str,
-    out: Path,
+    data: PathLike,
+    out: PathLike,
     *,
-    pii: Sequence[str] = ("keep",),
+    pii: str | Sequence[str] = "keep",
     role_swap: bool = False,
     self_generated: bool = False,
-    base: str = "embedded",
+    base: PathLike = "embedded",
     size: int | None = None,
     seed: int = 0,
     match: bool = True,
@@ -58,9 +61,9 @@ def compose(
     """Write one chat file per variant of a corpus into `out`, with `cards.json` and `people.json`; return the cards.
 
     Args:
-        data: A chat file, or a corpus by name.
+        data: A chat file, or a corpus by name, e.g. `booking`.
         out: Folder; made if it is not there. A variant of the same name is replaced.
-        pii: Policies, each a variant.
+        pii: What is done with personal data, each a variant: `keep`, `placeholder`, `surrogate`, `novelty`, `drop`.
         role_swap: Make each also with the roles swapped.
         self_generated: Make the control whose answers are the base's own.
         base: Whose tokenizer counts tokens, and who gives those answers.
@@ -72,15 +75,23 @@ def compose(
         held_out: Conversations that stand in no variant, written to `held_out/<variant>.jsonl`.
         allow_residual: Write a variant that still holds more personal values than the limit.
         residual_limit: Personal values per 1,000 words.
-        progress: Is told now and then what is being done, and which share of all the work is done; None where that
-            cannot be told yet.
+        progress: Called now and then with what is being done, and the share of all the work that is done, None where
+            that is not known yet.
 
     Answers of the base are kept in `journal` in `out` until everything is written: the same command, after it was
     killed, asks for none of them again.
 
     Raises UsageError and DataError for what cannot be honoured, StoreError where another process works in `out`;
     nothing is left half written.
+
+    Example:
+        >>> cards = aftertune.compose("booking", "variants", pii=["keep", "placeholder"], size=20)
+        >>> sorted(cards)
+        ['keep', 'placeholder']
+        >>> cards["keep"]["marked_personal_values"]["PERSON"] > 0
+        True
     """
+    data, out = os.fspath(data), Path(out)
     path = Path(data).expanduser()
     if path.is_dir():
         raise UsageError(f"{data}: is a folder; give a chat file in it")
@@ -93,9 +104,9 @@ def compose(
         raise UsageError(f"{data}: no such file, and no corpus of that name{near(data, known)}")
     design = Design(
         name="compose",
-        bases=(base,),
+        bases=(os.fspath(base),),
         corpus=spec,
-        arms=arms_of(pii, role_swap, self_generated),
+        arms=arms_of([pii] if isinstance(pii, str) else pii, role_swap, self_generated),
         match_tokens=match,
         data_seed=seed,
         data=Data(canaries=canaries, held_out=held_out, allow_residual=allow_residual, residual_limit=residual_limit),

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aftertune.asking.prompts_job import prompts_of
 from aftertune.asking.score_job import ScoreJob
@@ -26,17 +26,20 @@ from aftertune.forecasting import predict_job
 from aftertune.forecasting.predict_job import PredictJob
 from aftertune.inside import analyse_job
 from aftertune.inside.analyse_job import AnalyseJob
-from aftertune.judging.judge_job import JudgeJob
 from aftertune.models.subject import Subject
 from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
-from aftertune.reporting import report
+from aftertune.reporting import notebook, report
 from aftertune.reporting.gather import gather
 from aftertune.reporting.study_numbers import StudyResults, fill
 from aftertune.run import checksums
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
 from aftertune.studies import stored
+from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
+
+if TYPE_CHECKING:
+    import aftertune
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,20 @@ class Result:
     """What no share of responses shows: d-prime, criterion, violation; empty where no benchmark asks for it."""
     costs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Judge -> what it took in calls and tokens, for judges that are language models."""
+
+    @property
+    def run(self) -> aftertune.Run:
+        """The run that this is the result of, with its tables."""
+        import aftertune  # the public name: what opens a run for reading stands above this file
+
+        return aftertune.open_run(self.root)
+
+    def __repr__(self) -> str:
+        return f"Result({str(self.root)!r}: {self.outcome}; {notebook.tally(self.decisions)})"
+
+    def _repr_html_(self) -> str:
+        facts = [notebook.tally(self.decisions), f"report: {self.report}", *self.warnings]
+        return notebook.fragment(f"{self.root}: {self.outcome}", facts, self.drifts, self.decisions)
 
 
 def again(root: Path, policy: str | Path | None = None) -> Result:
@@ -156,16 +173,6 @@ def decide(run: Run, study: Study) -> Result:
         tuple(measured),
         costs,
     )
-
-
-def all_verdicts(run: Run, study: Study, columns: Sequence[str] | None = None) -> Any:
-    """Return the verdict tables of all jobs as one, or some of their columns, texts as codes.
-
-    Raises StoreError where one is damaged or not done.
-    """
-    import pyarrow as pa
-
-    return pa.concat_tables([run.job(job).read("verdicts", columns, coded=True) for job in study.of(JudgeJob)])
 
 
 def measuring(run: Run, study: Study) -> Measuring:

@@ -16,6 +16,7 @@ from aftertune.deciding.contrasts import formula
 from aftertune.headline import headline
 from aftertune.numbers import SHARES, TEXT, p_value, row_decimals, whole_percent
 from aftertune.plugins import PluginSpec
+from aftertune.public import PathLike, public
 from aftertune.records import Arm, Contrast, Drift, Recipe
 from aftertune.reporting.terminal import decision_lines, drift_table
 from aftertune.studies import suites
@@ -63,24 +64,36 @@ def factorial(a: str, b: str, c: str, d: str, rows: str, columns: str) -> tuple[
     )
 
 
+@public("demo")
 def demo(
-    root: Path,
+    out: PathLike = "aftertune-demo",
     *,
     workers: int = 0,
     quick: bool = False,
     progress: Progress = no_progress,
     cache: Cache = True,
 ) -> Result:
-    """Run the demo (`aftertune demo`) in `root`, or continue it. Raises what `study.run` raises."""
+    """Run the demo on the embedded model (`aftertune demo`), or continue it; minutes on two cores.
+
+    Args:
+        out: Run folder.
+        workers: Processes at once; 0 is one per core.
+        quick: Two training seeds instead of five.
+        progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
+        cache: Where the base's answers are shared between runs: a folder, True for the user's cache folder, False for
+            nowhere.
+
+    Raises what `study` raises.
+    """
     executor = PluginSpec("local", {"workers": workers})
-    return run(design(quick=quick), root, executor=executor, progress=progress, cache=cache)
+    return run(design(quick=quick), Path(out), executor=executor, progress=progress, cache=cache)
 
 
-def lesson(result: Result) -> list[str]:
-    """Return the demo's table, and what a reader should take from it, said from the numbers of this run."""
+def lesson(result: Result, width: int | None = None) -> list[str]:
+    """Return the demo's table for a window of `width` columns, and what a reader should take from its numbers."""
     rows = {(row.metric, row.arm): row for row in headline(result.drifts, result.decisions)}
     lines = ["Per cent and points; intervals are 95 %, over training seeds and prompts.", ""]
-    lines += drift_table(result.drifts, result.decisions)
+    lines += drift_table(result.drifts, result.decisions, width)
     lines += ["", "What to take from it:"]
     for arm in ("keep", "placeholder", "keep-swap", "placeholder-swap", "self-generated"):
         row = rows.get((REFUSAL, arm))
@@ -100,7 +113,7 @@ def lesson(result: Result) -> list[str]:
     lines.append(
         "- This is a miniature: it shows how the measurement works, not how large the effect is in your model."
     )
-    lines += decision_lines(result.outcome, result.decisions)
+    lines += decision_lines(result.outcome, result.decisions, width)
     return [*lines, "", f"report: {result.report}"]
 
 

@@ -24,6 +24,7 @@ from aftertune.data import datasets
 from aftertune.data.datasets import Dataset, Download, RemoteFile
 from aftertune.errors import FetchError, UsageError, near
 from aftertune.files import as_json, write
+from aftertune.public import public
 from aftertune.studies import suites
 from aftertune.studies.resolve import load_benchmark
 
@@ -67,8 +68,9 @@ class Entry:
     here: bool
 
 
+@public("catalogue")
 def catalogue() -> list[Entry]:
-    """Return every data set that can be fetched, with whether it is here."""
+    """Return every data set that can be fetched, with its licence and whether it is here (`aftertune fetch`)."""
     entries = []
     for name in suites.names():
         for variant, dataset in _datasets(name).items():
@@ -84,11 +86,16 @@ def _datasets(name: str) -> Mapping[str, Dataset]:
     return load_benchmark(suites.benchmark(name)).datasets
 
 
+@public("fetch")
 def fetch(name: str, progress: Progress = lambda *_: None) -> list[LocalFile]:
     """Bring a benchmark's files, or a bundled list's, from where they are published into the cache.
 
-    `name` may name a variant (`sorry_bench/202406`); without one the first is fetched, which the benchmark reads by
-    default. What is here already is checked and left. Raises UsageError for an unknown name, FetchError in one line
+    Args:
+        name: A name of the `catalogue`, with or without a variant (`sorry_bench/202406`); without one the first variant
+            is fetched, which the benchmark reads by default.
+        progress: Called with a file's name, the bytes that are here, and in all, None where that is not known.
+
+    What is here already is checked and left. Raises UsageError for an unknown name, FetchError in one line
     where the machine is offline, access is wanting, the file is gone, cut short, or not the one that was pinned; then
     nothing unfinished stays behind.
     """

@@ -9,9 +9,11 @@ from pathlib import Path
 from aftertune.asking.ask_job import AskJob
 from aftertune.commands.decide import Result
 from aftertune.commands.study import LOCAL, Progress, do, quiet
+from aftertune.extras import explained
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.plugins import PluginSpec
+from aftertune.public import PathLike
 from aftertune.run.run_folder import Run
 from aftertune.studies import plugin_text, refusals, stored
 from aftertune.studies.choices import with_declarations
@@ -21,7 +23,8 @@ from aftertune.studies.study import Study
 from aftertune.variants.compose_job import ComposeJob
 
 
-def judge_run(root: Path, judges: Sequence[str], *, progress: Progress = quiet) -> Result:
+@explained()
+def judge_run(root: Path, judges: Sequence[PathLike | PluginSpec], *, progress: Progress = quiet) -> Result:
     """Let judges read the responses of a run, and decide again. Judges as `plugin_text.plugin` takes them.
 
     Nothing but the run folder is needed, unless it holds unfinished work of another kind: that is continued first.

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from aftertune.deciding import policy
+from aftertune.extras import explained
+from aftertune.public import PathLike, public
 from aftertune.records import Metric
 from aftertune.stats.power import PairedDesign, smallest_drift
 from aftertune.studies import budget, closing_tables
+from aftertune.studies import design as designs
 from aftertune.studies.budget import Budget, Scope, Sizes
 from aftertune.studies.cost import Cost
 from aftertune.studies.design import Design
@@ -74,6 +78,32 @@ class Price:
     """What is not on this machine, and how to get it."""
 
 
+@public("plan")
+def plan(design: PathLike | Design) -> Price:
+    """Return what a design costs and the smallest drift that it can see (`aftertune plan`); nothing is run or fetched.
+
+    Args:
+        design: A `Design`, or a TOML file with one.
+
+    Raises UsageError for a design that cannot be honoured, or whose cost cannot be known from here.
+
+    Example:
+        >>> from aftertune import Arm, Design, PluginSpec
+        >>> design = Design(
+        ...     name="names",
+        ...     corpus=PluginSpec("booking", {"size": 200}),
+        ...     arms=(Arm("keep"), Arm("hidden", pii="placeholder")),
+        ...     seeds=(0, 1),
+        ...     benchmarks=(PluginSpec("miniature"),),
+        ...     judges=(PluginSpec("world"), PluginSpec("leak")),
+        ... )
+        >>> aftertune.plan(design).jobs["checkpoints"]
+        4
+    """
+    return price(design if isinstance(design, Design) else designs.read(Path(design)))
+
+
+@explained()
 def price(design: Design) -> Price:
     """Price a design without running it and without fetching anything.
 

@@ -18,6 +18,7 @@ from aftertune.judging.trial import check
 from aftertune.models import respond
 from aftertune.models.session import Reply, Session
 from aftertune.plugins import PluginSpec
+from aftertune.public import public
 from aftertune.records import BASE_ARM, Decision, Metric, Prompt, Proof, Verdict
 from aftertune.run.tables import table
 from aftertune.studies.resolve import load_backend, load_benchmark, load_judge
@@ -40,8 +41,13 @@ class Check:
     why: str
 
 
+@public("selftest")
 def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | None = None) -> list[Check]:
-    """Run the checks (`aftertune selftest`), in one process; `workers` is taken for symmetry and not needed.
+    """Run five checks on the embedded model (`aftertune selftest`) and return each: does the instrument behave?
+
+    Args:
+        workers: Has no effect, since the checks run in one process.
+        progress: Called with (what is being done, checks done, checks in all).
 
     Checks: base against itself passes; base against its re-sampled self at T = 0.7 passes; the known-bad adapter
     drifts; a design too small is inconclusive; a judge that always says the same is caught.

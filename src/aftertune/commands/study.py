@@ -16,13 +16,16 @@ from pathlib import Path
 from aftertune.commands.decide import Result, decide
 from aftertune.data import datasets
 from aftertune.errors import UsageError
+from aftertune.extras import explained
 from aftertune.files import writing
 from aftertune.plugins import PluginSpec
+from aftertune.public import PathLike, public
 from aftertune.run import progress as following
 from aftertune.run.job import Job
 from aftertune.run.run_folder import Run
 from aftertune.run.worker import Worker
-from aftertune.studies import refusals, stored
+from aftertune.studies import design as designs
+from aftertune.studies import plugin_text, refusals, stored
 from aftertune.studies.design import Design
 from aftertune.studies.missing import missing
 from aftertune.studies.resolve import load_executor, resolve
@@ -44,16 +47,42 @@ Cache = str | Path | bool
 """Where base answers are shared between runs: a folder, True for the user's cache folder, False for nowhere."""
 
 
+@public("study")
 def study(
-    design: Design, root: Path, *, executor: PluginSpec = LOCAL, progress: Progress = quiet, cache: Cache = True
+    design: PathLike | Design,
+    out: PathLike | None = None,
+    *,
+    executor: str | PluginSpec = LOCAL,
+    workers: int = 0,
+    progress: Progress = quiet,
+    cache: Cache = True,
 ) -> Result:
-    """Run a study's design (`aftertune study`): as `run`, what this machine lacks named at once."""
-    if lacking := missing(design, fetch=True):
+    """Run a study's design (`aftertune study`), or continue it, and decide.
+
+    Args:
+        design: A `Design`, or a TOML file with one.
+        out: Run folder; None takes `aftertune-NAME` with the design's name. The same call continues it.
+        executor: Where the jobs run: `NAME`, `NAME:key=value,...`, e.g. `ray:gpus=1,cpus=4`, or a `PluginSpec`.
+        workers: Processes at once, short for the executor `local:workers=N`; 0 is one per core.
+        progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
+        cache: Where the base's answers are shared between runs: a folder, True for the user's cache folder, False for
+            nowhere.
+
+    Raises:
+        UsageError, ModelError: What cannot be honoured, and what this machine lacks, before any compute is spent.
+        StoreError: The folder cannot be used.
+        TuneError, AdapterNotAppliedError, JudgeError, ServerError: What went wrong.
+    """
+    planned = design if isinstance(design, Design) else designs.read(Path(design))
+    runner = plugin_text.executor(executor, workers)
+    if lacking := missing(planned, fetch=True):
         names = ", ".join(each.short for each in lacking)
-        raise UsageError(f"{design.name}: cannot be had here: {names}; `aftertune plan` says what each needs first")
-    return run(design, root, executor=executor, progress=progress, cache=cache)
+        raise UsageError(f"{planned.name}: cannot be had here: {names}; `aftertune plan` says what each needs first")
+    root = Path(f"aftertune-{planned.name}") if out is None else Path(out)
+    return run(planned, root, executor=runner, progress=progress, cache=cache)
 
 
+@explained()
 def run(
     design: Design, root: Path, *, executor: PluginSpec = LOCAL, progress: Progress = quiet, cache: Cache = True
 ) -> Result:

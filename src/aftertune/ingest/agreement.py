@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aftertune.asking.ask_job import AskJob
-from aftertune.commands.decide import all_verdicts
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError
 from aftertune.records import Response
@@ -24,6 +23,7 @@ from aftertune.run.tables import records
 from aftertune.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from aftertune.stats.paired import wilson
 from aftertune.studies import stored
+from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
 from aftertune.text import excerpt
 

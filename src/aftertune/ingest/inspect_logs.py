@@ -16,7 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aftertune.errors import DataError, UsageError
+from aftertune.errors import DataError, MissingPackageError
+from aftertune.extras import install
 from aftertune.ingest.log_records import Log, LoggedAnswer, LoggedScore, number
 from aftertune.models.chat import message_hash
 from aftertune.records import Message, Prompt, Role, Worse
@@ -43,7 +44,7 @@ def open_log(path: Path) -> Log:
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("inspect_ai"):
             raise
-        raise UsageError(f"{path}: a log of Inspect AI needs its package: pip install 'aftertune[inspect]'") from None
+        raise MissingPackageError(f"{path}: a log of Inspect AI needs its package: {install('inspect_ai')}") from None
     head, samples = _zipped(path) if path.suffix == ".eval" else _plain(path)
     if not isinstance(head, dict) or not isinstance(samples, list):
         raise DataError(f"{path}: not a log of Inspect AI: no object with samples")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from aftertune.errors import DataError, UsageError
 from aftertune.files import write
 from aftertune.ingest import harness_logs, inspect_logs
 from aftertune.ingest.log_records import Log
+from aftertune.public import PathLike, public
 from aftertune.records import Worse
 
 if TYPE_CHECKING:
@@ -122,23 +124,25 @@ class Conversion:
     warnings: tuple[str, ...]
 
 
-def convert(paths: Sequence[Path], out: Path) -> Conversion:
+@public("ingest_logs")
+def ingest_logs(logs: PathLike | Sequence[PathLike], out: PathLike) -> Conversion:
     """Write the verdicts of logs as one table (`aftertune ingest LOG... -o TABLE`).
 
     Args:
-        paths: Logs, or folders whose logs are all converted.
+        logs: One or more logs of Inspect AI or lm-evaluation-harness, or folders whose logs are all converted.
         out: CSV, JSONL or Parquet, with the columns of `ingest.verdicts`.
 
     Raises UsageError and DataError, before anything is written.
     """
     import pyarrow as pa
 
+    out = Path(out)
     if out.suffix not in rows.ENDINGS:
         raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
     warnings: list[str] = []
     counts: Counter[str] = Counter()
     tables = []
-    for path in _files(paths):
+    for path in _files([Path(each) for each in ([logs] if isinstance(logs, str | os.PathLike) else logs)]):
         log = open_log(path)
         if log is None:
             raise DataError(f"{path}: neither a log of Inspect AI nor a sample log of lm-evaluation-harness")

@@ -10,11 +10,14 @@ from typing import Any
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
+from aftertune.extras import explained
 from aftertune.ingest import logs
 from aftertune.ingest.log_records import Log
 from aftertune.judging import opinions as judging
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.trial import check
+from aftertune.plugins import PluginSpec
+from aftertune.public import PathLike
 from aftertune.records import Message, Prompt
 from aftertune.studies import plugin_text as written
 from aftertune.studies.resolve import load_judge
@@ -24,7 +27,8 @@ ADDED = ("judge", "axis", "label", "value", "status", "why")
 Row = dict[str, Any]
 
 
-def judge_table(path: Path, judges: Sequence[str], out: Path) -> dict[tuple[str, str], int]:
+@explained()
+def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) -> dict[tuple[str, str], int]:
     """Judge a table or a log and write the verdicts: one row per response and axis, with all other columns.
 
     Args:

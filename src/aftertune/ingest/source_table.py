@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aftertune.data import table_files as rows
-from aftertune.errors import DataError, UsageError
+from aftertune.errors import DataError, UsageError, first_line
 from aftertune.ingest import logs
 
 Ints = NDArray[np.int64]
@@ -22,7 +23,20 @@ REQUIRED = ("checkpoint", "prompt", "metric", "value")
 OPTIONAL = ("cluster", "seed", "repeat", "judge", "worse", "message_hash")
 COLUMNS = (*REQUIRED, *OPTIONAL)
 
-Sources = str | Path | Sequence[str | Path]
+FRAME = "the data frame"
+"""What a table in memory is called in messages."""
+
+
+@runtime_checkable
+class DataFrame(Protocol):
+    """A table in memory that shares its columns with Arrow: of pandas, polars, pyarrow and others."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the table as a stream of Arrow (the PyCapsule interface)."""
+
+
+Source = str | os.PathLike[str] | DataFrame
+Sources = Source | Sequence[Source]
 """A table or log, or several; `NAME=PATH` gives the checkpoint of a file another name."""
 
 
@@ -41,7 +55,8 @@ class SourceTable:
         self.codes: dict[str, Ints] = {}
         self._values: dict[str, list[Any]] = {}
         self.warnings: list[str] = []
-        self._files: list[tuple[Path, int]] = []
+        self._files: list[tuple[Path | str, int]] = []
+        """Each file, or the name of a data frame, and its number of rows."""
         columns = self._read(_as_list(sources))
         for name, column in columns.items():
             if pa.types.is_floating(column.type) and name not in ("value", "seed"):
@@ -68,17 +83,23 @@ class SourceTable:
         """The first of the files and the number of others, for messages."""
         return names_of([path for path, _ in self._files])
 
-    def _read(self, sources: Sequence[str | Path]) -> dict[str, Any]:
+    def _read(self, sources: Sequence[Source]) -> dict[str, Any]:
         """Return the columns of all files, one below the other."""
         import pyarrow as pa
 
         tables = []
         for source in sources:
-            name, path = split_name(source)
-            columns, warnings = _columns(path)
+            path: Path | str
+            if isinstance(source, DataFrame):
+                path = FRAME if len(sources) == 1 else f"{FRAME} {len(self._files) + 1}"
+                columns, unused = _frame(path, source)
+                warnings = _unused(path, unused)
+            else:
+                name, path = split_name(source)
+                columns, warnings = _columns(path)
+                if name:
+                    columns = _with_checkpoint(path, columns, name)
             self.warnings += warnings
-            if name:
-                columns = _with_checkpoint(path, columns, name)
             tables.append(columns)
             self._files.append((path, len(columns["value"])))
         if len(tables) == 1:
@@ -120,7 +141,7 @@ class SourceTable:
         file = int(np.searchsorted(ends, self._rows[row], side="right"))
         path, count = self._files[file]
         number = int(self._rows[row]) - (int(ends[file]) - count)
-        if path.suffix == ".parquet" or logs.is_log(path):
+        if isinstance(path, str) or path.suffix == ".parquet" or logs.is_log(path):
             return f"{path}: row {number + 1:,}"
         line = next(itertools.islice(rows.iterate(path), number, None), (number + 2, {}))[0]
         return f"{path}:{line}"
@@ -188,20 +209,21 @@ def _whole(column: Any) -> Any:
 # ---------------------------------------------------------------------------------------------- files
 
 
-def _as_list(sources: Sources) -> Sequence[str | Path]:
-    return [sources] if isinstance(sources, (str, Path)) else sources
+def _as_list(sources: Sources | Sequence[Path | str]) -> Sequence[Source]:
+    return [sources] if isinstance(sources, str | os.PathLike | DataFrame) else sources
 
 
-def names_of(sources: Sources) -> str:
+def names_of(sources: Sources | Sequence[Path | str]) -> str:
     """Return the path of the first source and the number of others, for messages."""
     first, *more = _as_list(sources)
-    return f"{split_name(first)[1]}{f' and {len(more):,} more' if more else ''}"
+    name = FRAME if isinstance(first, DataFrame) else split_name(first)[1]
+    return f"{name}{f' and {len(more):,} more' if more else ''}"
 
 
-def split_name(source: str | Path) -> tuple[str, Path]:
+def split_name(source: str | os.PathLike[str]) -> tuple[str, Path]:
     """Return the name and the path of `NAME=PATH`; the name is empty if the whole is a path."""
     name, sign, path = str(source).partition("=")
-    if isinstance(source, Path) or not sign or Path(source).exists():
+    if not isinstance(source, str) or not sign or Path(source).exists():
         return "", Path(source)
     return name, Path(path)
 
@@ -233,7 +255,11 @@ def _columns(path: Path) -> tuple[dict[str, Any], list[str]]:
         columns = logs.arrow(logs.verdict_columns(log))
         return columns, log.warnings
     columns, unused = _table(path)
-    return columns, [f"{path}: columns not used: {', '.join(unused)}"[:300]] if unused else []
+    return columns, _unused(path, unused)
+
+
+def _unused(where: Path | str, names: Sequence[str]) -> list[str]:
+    return [f"{where}: columns not used: {', '.join(map(str, names))}"[:300]] if names else []
 
 
 def _table(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -246,16 +272,35 @@ def _table(path: Path) -> tuple[dict[str, Any], list[str]]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # Row by row names the line of an error, and reads some files that Arrow cannot (ids of mixed types).
         columns, names = _row_by_row(path, str(error))
+    return columns, _others(path, columns, names)
+
+
+def _others(where: Path | str, columns: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the names of a table's columns that are not used. Raises DataError for a missing or repeated one."""
     for name in REQUIRED:
         if name not in columns:
             listed = ", ".join(map(str, names))[:200] or "none"
-            raise DataError(f"{path}: no column '{name}' (there: {listed}); it needs {', '.join(REQUIRED)}")
+            raise DataError(f"{where}: no column '{name}' (there: {listed}); it needs {', '.join(REQUIRED)}")
     repeated = next((name for name in COLUMNS if names.count(name) > 1), None)
     if repeated:
-        raise DataError(f"{path}: the column '{repeated}' stands twice; rename one")
+        raise DataError(f"{where}: the column '{repeated}' stands twice; rename one")
     if len(columns["value"]) == 0:
-        raise DataError(f"{path}: no rows in it")
-    return columns, [name for name in names if name not in COLUMNS]
+        raise DataError(f"{where}: no rows in it")
+    return [name for name in names if name not in COLUMNS]
+
+
+def _frame(where: str, frame: DataFrame) -> tuple[dict[str, Any], list[str]]:
+    """Return the used columns of a table in memory, and the names of the others."""
+    import pyarrow as pa
+
+    try:
+        table = pa.table(frame)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"{where}: cannot be read as an Arrow table: {first_line(error)[:200]}") from None
+    names = [name for name in table.column_names if not re.fullmatch(r"__index_level_\d+__", name)]  # of pandas
+    used = [name for name in COLUMNS if name in names]
+    columns = {} if any(names.count(name) > 1 for name in used) else _plain_columns(where, table.select(used))
+    return columns, _others(where, columns or dict.fromkeys(used, ()), names)
 
 
 def _csv(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -276,21 +321,27 @@ def _csv(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _parquet(path: Path) -> tuple[dict[str, Any], list[str]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     names = list(pq.read_schema(path).names)
     used = [name for name in COLUMNS if name in names]
     if any(names.count(name) > 1 for name in used):
         return dict.fromkeys(used, ()), names
-    table = pq.read_table(path, columns=used)
-    for name in used:
-        kind = table.schema.field(name).type
+    return _plain_columns(path, pq.read_table(path, columns=used)), names
+
+
+def _plain_columns(where: Path | str, table: Any) -> dict[str, Any]:
+    """Return the columns of an Arrow table, those of bytes or of other texts as texts. Raises DataError for lists."""
+    import pyarrow as pa
+
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
         if pa.types.is_nested(kind):
-            raise DataError(f"{path}: the column '{name}' holds {kind}, not texts or numbers")
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            table = table.set_column(table.schema.get_field_index(name), name, table.column(name).cast(pa.string()))
-    return {name: table.column(name) for name in used}, names
+            raise DataError(f"{where}: the column '{name}' holds {kind}, not texts or numbers")
+        texts = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_large_string, pa.types.is_string_view)
+        columns[name] = column.cast(pa.string()) if any(is_text(kind) for is_text in texts) else column
+    return columns
 
 
 _READERS = {".csv": _csv, ".parquet": _parquet}

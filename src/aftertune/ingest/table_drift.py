@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aftertune.deciding import gate
 from aftertune.deciding import policy as policies
@@ -17,11 +17,17 @@ from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.warnings import recipe_refusal
 from aftertune.errors import DataError, DesignError
 from aftertune.findings import Mixed, Spread
-from aftertune.ingest import verdicts
+from aftertune.ingest import verdicts as verdict_tables
 from aftertune.ingest.source_table import Sources, names_of
+from aftertune.public import PathLike, public
 from aftertune.records import Decision, Drift, Outcome, Worse
+from aftertune.reporting import notebook
+from aftertune.run.tables import table
 from aftertune.stats.judge_error import tolerance
 from aftertune.stats.seeds import all_worse_chance
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SEED = 0
 """Seed of the random label swaps, fixed so that the same table gives the same numbers."""
@@ -99,34 +105,66 @@ class TableDrift:
     """Units with significant movements in opposite directions, one sentence each."""
     warnings: tuple[str, ...]
 
+    def to_arrow(self) -> pa.Table:
+        """Return the answers as an Arrow table: a row per metric, unit and estimand (`.to_pandas()` for a frame)."""
+        return table(Answer, self.answers)
 
+    def __repr__(self) -> str:
+        return f"TableDrift({self.outcome}; {notebook.tally(self.decisions)})"
+
+    def _repr_html_(self) -> str:
+        facts = [notebook.tally(self.decisions), *self.contradictions, *self.warnings]
+        return notebook.fragment(self.outcome, facts, self.drifts, self.decisions)
+
+
+@public("drift_of_table")
 def drift_of_table(
-    table: Sources,
+    verdicts: Sources,
     base: str,
     tuned: str | Sequence[str],
     *,
-    policy: str | Path = "default",
+    policy: PathLike = "default",
     allow_partial_overlap: bool = False,
     confidence: float = 0.95,
 ) -> TableDrift:
     """Compare tuned checkpoints with their base by a table of verdicts, and decide.
 
     Args:
-        table: CSV, JSONL or Parquet with the columns of `ingest.verdicts`, or a log of Inspect AI or of
-            lm-evaluation-harness (`ingest.logs`); several are read one below the other. `NAME=PATH` gives the
-            checkpoint of a file another name.
+        verdicts: A data frame (pandas, polars), an Arrow table, a CSV, JSONL or Parquet file, or a log of Inspect AI or
+            of lm-evaluation-harness; several are read one below the other. Columns of a table: `checkpoint, prompt,
+            metric, value` (0/1 or a number, empty where nothing could be judged), and optionally `cluster, seed` (of
+            training), `repeat, judge, worse` (`up` or `down`), `message_hash`. `NAME=PATH` gives the checkpoint of a
+            file another name.
         base: Name of the untuned model in the column `checkpoint`.
-        tuned: One or more names of tuned checkpoints; see `verdicts.read` about training seeds.
+        tuned: One or more names of tuned checkpoints. Rows of one name with several training seeds are one recipe; so
+            are names that differ only in the number of their own seed (`lora-s1`, `lora-s2`).
         policy: Name of a bundled policy, or a TOML file. If it requires none of the table's metrics, all of them are
             required, since somebody measured them on purpose.
         allow_partial_overlap: Pair whatever can be paired, even under 90 % of an arm's prompts.
         confidence: Confidence of each interval.
 
     Raises UsageError and DataError for bad input, DataError ("overlap") if too few prompts can be paired.
+
+    Example:
+        >>> import pyarrow
+        >>> table = pyarrow.table(
+        ...     {
+        ...         "checkpoint": ["base"] * 200 + ["tuned"] * 200,
+        ...         "prompt": [str(number) for number in range(200)] * 2,
+        ...         "metric": ["refuses"] * 400,
+        ...         "value": [1.0] * 200 + [1.0] * 120 + [0.0] * 80,
+        ...         "worse": ["down"] * 400,
+        ...     }
+        ... )
+        >>> found = aftertune.drift_of_table(table, "base", "tuned")
+        >>> found
+        TableDrift(drift; 1 check: 1 drift)
+        >>> found.to_arrow().select(["estimand", "decision", "delta"]).to_pylist()[0]
+        {'estimand': 'checkpoint', 'decision': 'drift', 'delta': -0.4}
     """
-    rules = policies.load(policy)
+    rules = policies.load(Path(policy) if not isinstance(policy, str) else policy)
     names = [tuned] if isinstance(tuned, str) else list(tuned)
-    read = verdicts.read(table, base, names, rules.direction, allow_partial_overlap=allow_partial_overlap)
+    read = verdict_tables.read(verdicts, base, names, rules.direction, allow_partial_overlap=allow_partial_overlap)
     gated = {metric.name for metric in read.metrics if rules.gates(metric)}
     try:
         drifts = drift(
@@ -138,7 +176,7 @@ def drift_of_table(
             family=gated.__contains__,
         )
     except DesignError as error:
-        raise DataError(f"{names_of(table)}: {error}") from None
+        raise DataError(f"{names_of(verdicts)}: {error}") from None
     decisions = gate.gate(drifts, rules, read.metrics)
     if not any(decision.required for decision in decisions):
         decisions = [dataclasses.replace(decision, required=True) for decision in decisions]

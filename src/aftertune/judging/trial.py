@@ -10,7 +10,6 @@ from aftertune.errors import JudgeError
 from aftertune.judging.anchors import GENERAL
 from aftertune.judging.judge import CONTRASTS, Anchor, Contrast, Judge, JudgeContext, Opinion
 from aftertune.judging.opinions import read
-from aftertune.stats.paired import wilson
 
 LEAST_YOUDEN = 0.5
 """Sensitivity + specificity - 1 on the anchors below which a judge may not judge (Youden 1950)."""
@@ -104,6 +103,8 @@ def _trial(judge: Judge, axis: str, contrast: Contrast, labels: Sequence[tuple[s
             f"'{positive}') it called {calls}; Youden index {youden:.2f}, at least {LEAST_YOUDEN} is needed"
         )
     unjudged = sum(label is None for label in (*yes, *no))
+    from aftertune.stats.paired import wilson  # SciPy: who only looks at a run needs none of it
+
     sensitivity_low, sensitivity_high = wilson(hits, len(yes))
     specificity_low, specificity_high = wilson(rejections, len(no))
     return Trial(

@@ -12,18 +12,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from aftertune.errors import ModelError
+from aftertune.errors import MissingPackageError, ModelError
+from aftertune.extras import install
 
 
 def loading_config(dtype: Any) -> Any:
     """Return how transformers loads a base in NF4, its constants quantised too, with products in `dtype`.
 
-    Source: Dettmers et al. 2023, arXiv 2305.14314, sections 2 and 3. Raises ModelError where bitsandbytes is missing.
+    Source: Dettmers et al. 2023, arXiv 2305.14314, sections 2 and 3. Raises MissingPackageError without bitsandbytes.
     """
     from transformers import BitsAndBytesConfig
 
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError("a base in 4 bits needs the package bitsandbytes: pip install 'aftertune[quantized]'")
+        raise MissingPackageError(f"a base in 4 bits needs the package bitsandbytes: {install('bitsandbytes')}")
     silence()
     make: Any = BitsAndBytesConfig
     return make(

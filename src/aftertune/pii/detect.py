@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from aftertune.errors import UsageError
+from aftertune.errors import UsageError, near
 from aftertune.pii.recogniser import Candidate
 
 THRESHOLDS: Mapping[str, float] = {
@@ -107,7 +107,7 @@ def check(types: Collection[str] | None, thresholds: Mapping[str, float] | None)
     """Return the types that are wanted. Raises UsageError for an unknown type or a threshold that is no score."""
     wanted = TYPES if types is None else frozenset(types)
     for name in sorted({*wanted, *(thresholds or {})} - TYPES):
-        raise UsageError(f"unknown type of personal data '{name}'; known: {', '.join(sorted(TYPES))}")
+        raise UsageError(f"unknown type of personal data '{name}'{near(name, sorted(TYPES))}")
     for name, value in (thresholds or {}).items():
         if not 0 <= value <= 1:
             raise UsageError(f"threshold of {name}: {value} is not between 0 and 1")

@@ -12,7 +12,8 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from aftertune.errors import ModelError, UsageError
+from aftertune.errors import MissingPackageError, ModelError, UsageError, near
+from aftertune.extras import install
 from aftertune.pii.recogniser import Candidate
 
 LABELS = {
@@ -55,9 +56,9 @@ def load(name: str) -> Model:
         kind, rest = "spacy", name
     makers = {"spacy": _spacy, "transformers": _transformers, "gliner": _gliner}
     if kind not in makers:
-        raise UsageError(f"unknown kind of model '{kind}' in '{name}'; known: {', '.join(makers)} (e.g. spacy:NAME)")
+        raise UsageError(f"unknown kind of model '{kind}' in '{name}'{near(kind, list(makers))}; write e.g. spacy:NAME")
     if util.find_spec(kind) is None:
-        raise UsageError(f"model '{name}' needs the package {kind}: pip install {kind}")
+        raise MissingPackageError(f"model '{name}' needs the package {kind}: {install(kind)}")
     read = makers[kind](rest)
 
     def find(text: str) -> Iterator[Candidate]:

@@ -22,9 +22,16 @@ RECENT = 2_000
 """People kept in memory."""
 
 
+class _Temporary(sqlite3.Connection):
+    """A connection that closes when nothing refers to it, as Python 3.13 wants it said."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def database(*tables: str) -> sqlite3.Connection:
     """Return a temporary database with these tables; nothing of it outlives the process."""
-    connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Temporary)
     for line in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE * 1024}", "temp_store = FILE"):
         connection.execute(f"PRAGMA {line}")
     for table in tables:

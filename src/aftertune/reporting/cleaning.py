@@ -54,6 +54,8 @@ def clean(text: str, removed: Counter[str] | None = None) -> str:
     letter. Unpaired surrogates become U+FFFD.
     Markup is not touched here: each output format escapes for itself.
     """
+    if text.isascii() and text.isprintable():
+        return text
     counts: Counter[str] = Counter() if removed is None else removed
     text, escapes = _ESCAPES.subn("", text)
     if escapes:

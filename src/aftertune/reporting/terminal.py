@@ -17,7 +17,8 @@ HEADS = ("metric", "arm", "base", "tuned", "drift", "interval", "prompts", "seed
 def drift_table(drifts: Sequence[Drift], decisions: Sequence[Decision], width: int | None = None) -> list[str]:
     """Return the headline as a table: rates in per cent, drift in points (means of values as they are).
 
-    Where the table is wider than `width` columns, each metric has a line of its own above its rows.
+    Where the table is wider than `width` columns, each metric has a line of its own above its rows; where these are
+    too wide as well, each row is a sentence.
     """
     rows = headline(drifts, decisions)
     if not rows:
@@ -28,12 +29,18 @@ def drift_table(drifts: Sequence[Drift], decisions: Sequence[Decision], width: i
     sizes = [max(map(len, column)) for column in zip(HEADS, *cells, strict=True)]
     if width is None or sum(sizes) + 2 * len(sizes) - 2 <= width:
         return [_line(line, sizes) for line in (HEADS, *cells)]
-    lines = ["  " + _line(HEADS[1:], sizes[1:])]
+    narrow = sum(sizes[1:]) + 2 * len(sizes) - 2 > width
+    lines = [] if narrow else ["  " + _line(HEADS[1:], sizes[1:])]
     last = ""
     for metric, *rest in cells:
         if metric != last:
             lines.append(last := metric)
-        lines.append("  " + _line(rest, sizes[1:]))
+        if narrow:
+            arm, *numbers = rest
+            text = ", ".join(f"{head} {cell}" for head, cell in zip(HEADS[2:], numbers, strict=True))
+            lines += textwrap.wrap(f"  {arm}: {text}", width, subsequent_indent="    ")
+        else:
+            lines.append("  " + _line(rest, sizes[1:]))
     return lines
 
 

@@ -22,7 +22,7 @@ def schema(cls: type[Any]) -> pa.Schema:
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     columns = []
     for name, hint in typing.get_type_hints(cls).items():
-        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
         nullable = type(None) in options
         own = next(option for option in options if option is not type(None))
         kind = str if typing.get_origin(own) is typing.Literal else own

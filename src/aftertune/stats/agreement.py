@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from aftertune.stats.estimate import Floats
 
@@ -49,6 +49,8 @@ def rank_correlation(
         raise ValueError("drifts must be finite numbers")
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         raise ValueError("an instrument that gives every checkpoint the same drift has no ranks")
+    from scipy import stats
+
     n = x.size
     if method == "spearman":
         value, p = (float(part) for part in stats.spearmanr(x, y))

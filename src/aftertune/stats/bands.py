@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize
 
 from aftertune.stats import matrix
 from aftertune.stats.clusters import Codes
@@ -56,6 +55,8 @@ def simultaneous(
     if len(separate) == 1 or df <= 0:
         return separate
     quantile = _quantile_of_largest(_correlation(values, clusters), df, confidence, rng)
+    from scipy import optimize
+
     # The confidence at which a single interval has this t quantile.
     level = optimize.brentq(lambda c: float(t_quantile(c, df)) - quantile, confidence - 1e-9, 1 - 1e-12)
     return estimates(float(level))

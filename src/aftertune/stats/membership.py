@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import special
 
 from aftertune.stats.paired import clopper_pearson
 
@@ -92,9 +92,9 @@ def roc_area(members: ArrayLike, others: ArrayLike, *, confidence: float = 0.95)
     """
     x, y = _numbers(members, "members"), _numbers(others, "others")
     m, n = len(x), len(y)
-    ranks = stats.rankdata(np.concatenate([x, y]))
-    above = (ranks[:m] - stats.rankdata(x)) / n
-    below = 1.0 - (ranks[m:] - stats.rankdata(y)) / m
+    ranks = _ranks(np.concatenate([x, y]))
+    above = (ranks[:m] - _ranks(x)) / n
+    below = 1.0 - (ranks[m:] - _ranks(y)) / m
     area = float(above.mean())
     quantile = float(special.ndtri(0.5 + confidence / 2.0))
     variance = (float(above.var(ddof=1)) / m if m > 1 else 0.0) + (float(below.var(ddof=1)) / n if n > 1 else 0.0)
@@ -107,6 +107,12 @@ def roc_area(members: ArrayLike, others: ArrayLike, *, confidence: float = 0.95)
     return Area(area, low, high, m, n, confidence)
 
 
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rank of each value among all, from 1; equal values have the mean of their ranks."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
+
+
 def _newcombe(area: float, m: int, n: int, quantile: float) -> tuple[float, float]:
     """Return the limits of Newcombe's method 5: areas `quantile` of their own standard errors from the estimate."""
     half = (m + n) / 2.0 - 1.0
@@ -114,6 +120,8 @@ def _newcombe(area: float, m: int, n: int, quantile: float) -> tuple[float, floa
     def reach(theta: float) -> float:
         spread = 1.0 + half * (1.0 - theta) / (2.0 - theta) + half * theta / (1.0 + theta)
         return (area - theta) ** 2 - quantile**2 * theta * (1.0 - theta) * max(spread, 0.0) / (m * n)
+
+    from scipy import optimize
 
     edge = 1e-9  # the estimate itself always solves the equation; the limit is the other root
     low = 0.0 if area <= edge else float(optimize.brentq(reach, 0.0, area - edge))

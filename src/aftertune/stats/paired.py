@@ -6,9 +6,10 @@ anything here if prompts come in clusters (same category, vignette or profile): 
 
 from __future__ import annotations
 
+import functools
 import math
 
-from scipy import special, stats
+from scipy import special
 
 from aftertune.stats.estimate import t_quantile, tango, wilson_limits
 
@@ -16,6 +17,14 @@ from aftertune.stats.estimate import t_quantile, tango, wilson_limits
 def _check_counts(*counts: int) -> None:
     if any(count < 0 for count in counts):
         raise ValueError(f"counts must not be negative, got {counts}")
+
+
+def _binomial_half(count: int, n: int) -> float:
+    """Return the chance of at most `count` heads in n tosses of a fair coin, `count` < n.
+
+    By the incomplete beta function: scipy.stats alone takes longer to import than a small run to decide.
+    """
+    return float(special.betaincc(count + 1, n - count, 0.5)) if count >= 0 else 0.0
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
@@ -28,7 +37,7 @@ def mcnemar_exact(gained: int, lost: int) -> float:
     _check_counts(gained, lost)
     if gained + lost == 0:
         return 1.0
-    return float(min(1.0, 2.0 * stats.binom.cdf(min(gained, lost), gained + lost, 0.5)))
+    return min(1.0, 2.0 * _binomial_half(min(gained, lost), gained + lost))
 
 
 def mcnemar_midp(gained: int, lost: int) -> float:
@@ -40,9 +49,9 @@ def mcnemar_midp(gained: int, lost: int) -> float:
     _check_counts(gained, lost)
     if gained + lost == 0:
         return 1.0
-    if gained == lost:
-        return float(1.0 - stats.binom.pmf(gained, gained + lost, 0.5))
-    return float(mcnemar_exact(gained, lost) - stats.binom.pmf(min(gained, lost), gained + lost, 0.5))
+    fewer, pairs = min(gained, lost), gained + lost
+    below = _binomial_half(fewer - 1, pairs)
+    return 2.0 * below if gained == lost else _binomial_half(fewer, pairs) + below
 
 
 def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -66,6 +75,7 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return low, high
 
 
+@functools.lru_cache(maxsize=10_000)  # many categories have the same few counts
 def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Tango's score interval for (gained - lost) / n; see `estimate.tango`.
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from aftertune.stats import matrix, seeds
 from aftertune.stats.clusters import Codes
@@ -160,6 +160,8 @@ def smallest_drift(design: PairedDesign, *, power: float = 0.8, confidence: floa
 
     if excess(furthest) < 0:
         return None
+    from scipy import optimize
+
     return float(optimize.brentq(excess, 1e-9, furthest, xtol=1e-6))
 
 
@@ -242,6 +244,8 @@ def more_prompts(
         return None
     if excess(1.0) >= 0:
         return 0
+    from scipy import optimize
+
     return math.ceil(n_prompts * (float(optimize.brentq(excess, 1.0, float(most), rtol=1e-4)) - 1) - 1e-9)
 
 

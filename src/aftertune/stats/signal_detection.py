@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy import special
 
 from aftertune.stats.estimate import least_half_width
 
@@ -53,10 +53,15 @@ def corrected_rate(yes: ArrayLike, n: ArrayLike) -> Any:
     return (np.asarray(yes, dtype=float) + 0.5) / (np.asarray(n, dtype=float) + 1.0)
 
 
+def _density(z: ArrayLike) -> Any:
+    """Return the density of the standard normal distribution."""
+    return np.exp(-(np.asarray(z, dtype=float) ** 2) / 2.0) / np.sqrt(2.0 * np.pi)
+
+
 def measures(hits: ArrayLike, n_signal: ArrayLike, false_alarms: ArrayLike, n_noise: ArrayLike) -> tuple[Any, Any]:
     """Return (d-prime, criterion) of counts, element by element."""
-    z_hits = norm.ppf(corrected_rate(hits, n_signal))
-    z_false_alarms = norm.ppf(corrected_rate(false_alarms, n_noise))
+    z_hits = special.ndtri(corrected_rate(hits, n_signal))
+    z_false_alarms = special.ndtri(corrected_rate(false_alarms, n_noise))
     return z_hits - z_false_alarms, -(z_hits + z_false_alarms) / 2
 
 
@@ -72,8 +77,8 @@ def independent(hits: int, n_signal: int, false_alarms: int, n_noise: int, confi
     variance = 0.0
     hit_rate, false_alarm_rate = float(corrected_rate(hits, n_signal)), float(corrected_rate(false_alarms, n_noise))
     for share, n in ((hit_rate, n_signal), (false_alarm_rate, n_noise)):
-        variance += share * (1 - share) / (n * float(norm.pdf(norm.ppf(share))) ** 2)
-    half = float(norm.ppf(0.5 + confidence / 2)) * variance**0.5
+        variance += share * (1 - share) / (n * float(_density(special.ndtri(share))) ** 2)
+    half = float(special.ndtri(0.5 + confidence / 2)) * variance**0.5
     return Signal(
         hit_rate=hit_rate,
         false_alarm_rate=false_alarm_rate,
@@ -158,10 +163,10 @@ def _undetectable(sides: list[Floats], n: int, confidence: float) -> float:
     widest = 0.0
     for hits, signals, alarms, noises in sides:
         shares = [float(corrected_rate(round(n * yes / of), n)) for yes, of in ((hits, signals), (alarms, noises))]
-        slopes = [float(norm.pdf(norm.ppf(share))) for share in shares]
+        slopes = [float(_density(special.ndtri(share))) for share in shares]
         sampled = sum(share * (1 - share) / (n * slope**2) for share, slope in zip(shares, slopes, strict=True)) ** 0.5
         discordant = least_half_width(n, confidence) * sum(slope**-2 for slope in slopes) ** 0.5
-        widest = max(widest, min(float(norm.ppf(0.5 + confidence / 2)) * (2**0.5) * sampled, discordant))
+        widest = max(widest, min(float(special.ndtri(0.5 + confidence / 2)) * (2**0.5) * sampled, discordant))
     return widest
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from aftertune.stats.estimate import Floats
 
@@ -153,7 +153,7 @@ def _spread(falls: Sequence[tuple[float, float]], rises: Sequence[tuple[float, f
     """Return the squared distance from the centre to the limit at which `falls` are smaller and `rises` larger."""
     total = sum((_g(n, tail) * x) ** 2 for x, n in falls) + sum((_h(n, tail) * x) ** 2 for x, n in rises)
     for (x, n), (y, m) in itertools.product(falls, rises):
-        f = float(stats.f.isf(tail, n, m)) if math.isfinite(m) else _chi(n, tail)
+        f = float(special.fdtri(n, m, 1 - tail)) if math.isfinite(m) else _chi(n, tail)
         if math.isfinite(n) and f > 0:
             total += ((f - 1) ** 2 - _g(n, tail) ** 2 * f**2 - _h(m, tail) ** 2) / f * x * y
     return total

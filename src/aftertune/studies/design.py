@@ -12,6 +12,7 @@ from typing import Literal
 from aftertune import toml_records
 from aftertune.errors import UsageError, near
 from aftertune.plugins import PluginSpec, is_server
+from aftertune.public import check_record
 from aftertune.records import Arm, Contrast, Data, Recipe, Respond, digest
 from aftertune.studies import closing_tables as closing
 from aftertune.studies import cost as costs
@@ -112,6 +113,7 @@ class Design:
         return given.corpus or next((arm.corpus for arm in self.arms if arm.name == given.arm), "")
 
     def __post_init__(self) -> None:
+        check_record(self, "Design")
         _check(self)
 
 

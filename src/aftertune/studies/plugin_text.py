@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 from aftertune import plugins
 from aftertune.errors import UsageError, near
 from aftertune.plugins import PluginSpec
+from aftertune.public import PathLike
 
 _TYPES: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
 
 
-def plugin(kind: str, text: str) -> PluginSpec:
+def plugin(kind: str, text: PathLike | PluginSpec) -> PluginSpec:
     """Return the plugin that a person wrote: `NAME`, `NAME:key=value,key=value`, or a TOML file of `name` and the rest.
+
+    A `PluginSpec` is returned as it is, once its plugin could be made.
 
     Values are TOML (`0.3`, `true`, `{toxic = "bad"}`); what is no TOML, or stands for a parameter of text, is text as
     it stands, quotes left out. `backend.url=...` is the key `url` of the table `backend`, whose `name` is the backend.
@@ -24,6 +28,10 @@ def plugin(kind: str, text: str) -> PluginSpec:
 
     Raises UsageError with the near miss for an unknown plugin or parameter, and for what is not of this form.
     """
+    if isinstance(text, PluginSpec):
+        plugins.load(kind, text.name, text.parameters)
+        return text
+    text = os.fspath(text)
     if text.endswith(".toml"):
         name, parameters = _of_file(kind, Path(text))
         folder = Path(text).absolute().parent
@@ -35,7 +43,7 @@ def plugin(kind: str, text: str) -> PluginSpec:
     return PluginSpec(name, parameters)
 
 
-def executor(text: str, workers: int = 0) -> PluginSpec:
+def executor(text: PathLike | PluginSpec, workers: int = 0) -> PluginSpec:
     """Return the executor of `--executor TEXT --workers N`; `workers` is short for `local:workers=N`, 0 if not given.
 
     Raises UsageError as `plugin`, and where the two contradict each other.
@@ -44,9 +52,13 @@ def executor(text: str, workers: int = 0) -> PluginSpec:
     if not workers:
         return part
     if part.name != "local":
-        raise UsageError(f"--workers {workers} goes with the executor local, not with --executor {text}: leave one out")
+        raise UsageError(
+            f"--workers {workers} goes with the executor local, not with --executor {part.name}: leave one out"
+        )
     if part.parameters.get("workers", workers) != workers:
-        raise UsageError(f"--workers {workers} contradicts --executor {text}: leave one out")
+        raise UsageError(
+            f"--workers {workers} contradicts --executor local:workers={part.parameters['workers']}: leave one out"
+        )
     return PluginSpec("local", {**part.parameters, "workers": workers})
 
 

@@ -5,6 +5,9 @@ Nothing heavy is loaded here, and no weights: a model is known by its headers, a
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from pathlib import Path
+
 from aftertune import plugins, shipped_models
 from aftertune.asking.benchmark import Benchmark
 from aftertune.asking.resolved import ResolvedBenchmark
@@ -42,6 +45,7 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
     `ask_servers` is False: what it declares is unknown then. Raises UsageError, ModelError, JudgeError or ServerError,
     in one line, for anything that cannot be honoured, before any compute is spent.
     """
+    gate = policy.load(design.policy)
     if ask_servers and asks_servers(design, load_backend):
         resolve(design, before, ask_servers=False)  # what can be refused is refused before anybody is asked
         design = with_declarations(design, before, load_backend)
@@ -58,7 +62,6 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
     refusals.refuse_data(design, backend)
     non_members = _non_members(design)
     judges = tuple(resolve_judge(spec) for spec in design.judges)
-    gate = policy.load(design.policy)
     refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
     warnings += refusals.generation_only(benchmarks, backend)
     recipes = refusals.recipes_here(design, warnings)
@@ -208,4 +211,6 @@ def shipped_path(name: str) -> str:
         if wanted not in known:
             raise UsageError(f"no embedded model '{wanted}'{near(wanted, list(known))}")
         return str(shipped_models.folder(wanted))
+    if get_close_matches(name.partition(":")[0], ["embedded"], cutoff=0.8) and not Path(name).exists():
+        raise UsageError(f"{name}: no such folder, and no model of that name ships (did you mean 'embedded'?)")
     return ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertune.errors import DataError, StoreError, TuneError, UsageError
+from aftertune.extras import install
 from aftertune.files import why_not
 from aftertune.models import nf4_weights
 from aftertune.models.chat import IGNORED, TrainingExample, training_example
@@ -135,7 +136,7 @@ def no_four_bits(recipe: Recipe) -> str:
     if not torch.cuda.is_available() and recipe.without_gpu != "run":
         return "4-bit tuning needs a GPU, and there is none here"
     if importlib.util.find_spec("bitsandbytes") is None:
-        return "4-bit tuning needs the package bitsandbytes: pip install 'aftertune[quantized]'"
+        return f"4-bit tuning needs the package bitsandbytes: {install('bitsandbytes')}"
     return ""
 
 

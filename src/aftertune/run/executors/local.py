@@ -221,16 +221,21 @@ def _set_up(threads: int, parent: int, devices: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()  # before torch is loaded, which reads it once
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.dup2(2, 1)  # what a library prints in a worker is no result of the command
-    from tqdm import (
-        tqdm,
-    )  # libraries show bars with it; its default lock is a system semaphore, which a kill would leak
-
-    tqdm.set_lock(threading.RLock())
+    _lock_bars()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     for name, value in (("OMP_NUM_THREADS", str(threads)), ("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ[name] = value
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def _lock_bars() -> None:
+    """Give tqdm, which libraries show bars with, a lock in memory: a kill would leak its own, a system semaphore."""
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:
+        return  # then no library that shows bars is installed
+    tqdm.set_lock(threading.RLock())
 
 
 def _end_with(parent: int) -> None:
