@@ -8,8 +8,8 @@ suite compares (`tests/commands/test_golden.py`).
 
 A row is its columns without the checkpoint's id. Responses, verdicts and drifts above temperature 0
 are left out: a sampled answer's seed hangs on its checkpoint's id. Floats are compared to 12 significant digits, since
-one judge summed in the order of a set before. Where a run has temperatures above 0, `q` and `p_adjusted` are left out
-too: their families hold the drifts at those temperatures.
+one judge summed in the order of a set before. So are p values by label
+swaps, whose draws hang on that id as well; where a run has either, `q` and `p_adjusted` are left out too.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "tests" / "golden"
 RUNS = ROOT / ".golden"
 IDS = ("checkpoint",)
+SWAPS = "label swaps within clusters"
 RENAMED = {"share": "is_proportion", "settle": "remedy"}
 """Column before the redesign -> its name since."""
 SMALL = {"harmful": 44, "harmless": 59, "open": 36, "privacy": 20, "support": 16}
@@ -46,7 +47,7 @@ def tables(run: Path) -> dict[str, list[str]]:
         "responses": sorted(_lines(_parquet(run.glob("responses/*/responses.parquet")))),
         "verdicts": sorted(_lines(_parquet(run.glob("verdicts/*/verdicts.parquet")))),
         "scores": sorted(_lines(_parquet(run.glob("scores/*/scores.parquet")))),
-        "drifts": sorted(_lines(_of_greedy_families(list(_parquet([run / "drift.parquet"]))))),
+        "drifts": sorted(_lines(_without_draws(list(_parquet([run / "drift.parquet"]))))),
         "decisions": sorted(_lines(decisions)),
     }
 
@@ -58,10 +59,12 @@ def _parquet(paths: Any) -> Iterator[Mapping[str, Any]]:
         yield from pq.read_table(path).to_pylist()
 
 
-def _of_greedy_families(drifts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    if not any(row["temperature"] for row in drifts):
-        return drifts
-    return [{**row, "q": None, "p_adjusted": None} for row in drifts]
+def _without_draws(drifts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out what random draws decide that hang on ids: p by label swaps, and what is adjusted for such a family."""
+    swapped = [SWAPS in row["method"] for row in drifts]
+    if any(swapped) or any(row["temperature"] for row in drifts):
+        drifts = [{**row, "q": None, "p_adjusted": None} for row in drifts]
+    return [{**row, "p": None} if swap else row for row, swap in zip(drifts, swapped, strict=True)]
 
 
 def _lines(rows: Any) -> Iterator[str]:
