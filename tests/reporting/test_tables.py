@@ -370,6 +370,9 @@ def test_categories_share_the_room_on_the_page_among_metrics_and_arms() -> None:
         (300, "The first 300 of 301 categories."), (300, "The first 300 of 301 categories.")
     ]  # fmt: skip
 
+    (one,) = made("a", 601)
+    assert (len(one.rows), one.note) == (400, "The first 400 of 601 categories."), "one note, of how many there are"
+
 
 # ---------------------------------------------------------------------------------------------- judges and proofs
 
