@@ -316,14 +316,15 @@ def test_canaries_stand_by_dose_as_a_number_and_their_twins_last() -> None:
 
 def test_members_are_told_by_the_better_attack_first_and_holes_are_not_measured() -> None:
     auc: dict[str, Json] = {"value": 0.75, "low": 0.7, "high": 0.8, "n": 60, "n_null": 1_000}
-    membership: dict[str, Json] = {"loss": {"auc": {"value": "0.7", "low": True}}, "ratio": {"auc": auc}}
+    membership: dict[str, Json] = {"loss": {"auc": {"value": True}, "tpr": {"value": "0.7"}}, "ratio": {"auc": auc}}
     (made,) = tables.memory_tables(of(memorisation={"keep": {"membership": membership}, "why": "said in words"}))
     first, second = records(made)
     assert first["Told by"] == "loss against the base's"
     assert first["AUC [interval]"] == "0.75 [0.70, 0.80]"
     assert (first["Members"], first["Non-members"]) == ("60", "1,000")
     assert first["Found at 1 % false alarms, % [interval]"] == "not measured"
-    assert second["AUC [interval]"] == "not measured", "text is no number"
+    assert second["AUC [interval]"] == "not measured", "a truth value is no number"
+    assert second["Found at 1 % false alarms, % [interval]"] == "not measured", "nor is text"
     assert (second["Members"], second["Non-members"]) == ("–", "–")
     for nothing in ({}, {"keep": "no tuning data"}, {"keep": {"membership": {"loss": None}, "canaries": []}}):
         assert tables.memory_tables(of(memorisation=nothing)) == []
