@@ -61,8 +61,12 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 def target(link: str) -> str:
     """Return an address that is safe to point to: a relative path or http(s), else the page's usual name."""
-    parts = urlsplit("".join(clean(link).split()))
-    if parts.scheme not in ("", "http", "https") or link.startswith("//"):
+    address = "".join(clean(link).split())
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # e.g. of a bracket in the host
+        return "report.html"
+    if parts.scheme not in ("", "http", "https") or address.startswith("//"):
         return "report.html"
     return quote(parts.geturl(), safe="/:#?&=%~.,+-_")
 

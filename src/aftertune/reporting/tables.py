@@ -375,7 +375,7 @@ def category_tables(index: Index) -> list[Table]:
                 ]
             )
     whole = sum(map(len, grouped.values()))
-    limit = max(MAX_CATEGORIES // max(len(grouped), 1), 3) if whole > MAX_CATEGORIES else whole
+    limit = min(max(MAX_CATEGORIES // max(len(grouped), 1), 3), MAX_ROWS) if whole > MAX_CATEGORIES else whole
     columns = [Column("Category", "name"), Column("Base → tuned", "num"), Column("Drift [interval]", "num")]
     columns += [Column("Flips worse / better", "num"), Column("Prompts", "num"), Column("Pairs", "num")]
     columns += [Column("Warning", "text")]
