@@ -96,8 +96,8 @@ def test_rows_that_differ_in_no_part_of_their_key_are_one_too_many(name: str) ->
 
 
 def test_the_first_repeated_row_in_the_table_is_named_whatever_its_key() -> None:
-    found = [row("b", "z"), row("b", "a"), row("t", "z"), row("t", "a"), row("t", "z"), row("t", "a")]
-    assert refusal(found).startswith("the data frame: row 5: a second row for checkpoint 't', prompt 'z'")
+    found = [row("b", "z"), row("b", "a"), row("t", "z"), row("t", "a"), row("t", "a"), row("t", "z")]
+    assert refusal(found).startswith("the data frame: row 5: a second row for checkpoint 't', prompt 'a'")
 
 
 def test_a_prompt_has_one_cluster_within_a_metric_only() -> None:
@@ -186,6 +186,7 @@ def test_seeds_are_given_for_all_rows_of_a_name_or_none() -> None:
         ({"lora-s1": 1, "dpo-s2": 2}, ["lora-s1", "dpo-s2"]),
         ({"lora-s1": 1, "lora-s2": None}, ["lora-s1", "lora-s2"]),
         ({"lora-s1": 7, "lora-s2": 8}, ["lora-s1", "lora-s2"]),
+        ({"x11": 1, "x12": 2}, ["x11", "x12"]),
         ({"lora-s11": 1, "lora-s21": 1}, ["lora-s11", "lora-s21"]),
         ({"s(1)+": 1, "s(2)+": 2, "other": None}, ["s(*)+", "s(*)+", "other"]),
         ({"base": None, "x": None}, ["base (tuned)", "x"]),
