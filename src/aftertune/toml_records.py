@@ -30,7 +30,7 @@ def load(text: str) -> dict[str, Any]:
     """Return TOML text as tables. Raises UsageError for text that is not valid TOML."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also a whole number of more digits than Python reads
         raise UsageError(f"not valid TOML: {error}") from None
     except RecursionError:
         raise UsageError("nested too deeply") from None
@@ -79,7 +79,10 @@ def _value(hint: Any, value: Any, at: str) -> Any:
     if hint is Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UsageError(f"{at}: the number is too large") from None
     if type(value) is not hint:
         raise UsageError(f"{at}: expected {hint.__name__}, found {type(value).__name__} {str(value)[:60]!r}")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,9 @@ def read(path: Path) -> list[Given]:
         name = str(row["path"] or "")
         if not name:
             raise DataError(f"{where}: path is empty")
-        beside = path.parent / Path(name).expanduser()
         checkpoints.append(
             Given(
-                path=str(beside) if beside.exists() else name,
+                path=_found(path.parent, name),
                 arm=str(row.get("arm") or ""),
                 recipe=str(row.get("recipe") or "given"),
                 seed=_number(row.get("seed"), where, "seed"),
@@ -39,10 +39,21 @@ def read(path: Path) -> list[Given]:
     return checkpoints
 
 
+def _found(folder: Path, name: str) -> str:
+    """Return the path of a checkpoint beside the list, or the name where there is none."""
+    try:
+        beside = folder / Path(name).expanduser()
+        return str(beside) if beside.exists() else name
+    except (OSError, RuntimeError):  # too long for a path; the home of nobody
+        return name
+
+
 def _number(value: Any, where: str, column: str) -> int | None:
     if value in (None, ""):
         return None
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{where}: {column} = '{str(value)[:40]}' is not a whole number") from None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    # Python also reads "1_0" and the digits of other scripts, and cuts 1.5 to 1; in a list that is a typing error.
+    if not re.fullmatch(r"\s*[-+]?[0-9]{1,19}\s*", str(value)) or abs(int(value)) >= 2**63:
+        raise DataError(f"{where}: {column} = '{str(value)[:40]}' is not a whole number")
+    return int(value)

@@ -156,8 +156,9 @@ def _messages(text: str) -> tuple[Message, ...]:
     if text.startswith("[{"):
         try:
             turns = json.loads(text)
-            return tuple(Message(_ROLES[turn["role"]], turn["content"]) for turn in turns)
-        except (ValueError, KeyError, TypeError):
+            if all(isinstance(turn["content"], str) for turn in turns):
+                return tuple(Message(_ROLES[turn["role"]], turn["content"]) for turn in turns)
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass  # a text that happens to start like a chat
     return (Message("user", text),)
 
@@ -167,7 +168,7 @@ def _scores(task: str, row: Mapping[str, Any], higher: Mapping[str, Any], progre
     names = listed if isinstance(listed, list) else [name for name in row if name not in _NOT_METRICS]
     filter_ = row.get("filter")
     suffix = f",{filter_}" if filter_ not in (None, "", "none") else ""
-    for name in names:
+    for name in map(str, names):
         metric = f"{task}/{name}{suffix}"
         value = number(row.get(name)) if not isinstance(row.get(name), str) else None
         if value is None:

@@ -83,7 +83,7 @@ def _read_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
         zlib.error,
         OSError,
         EOFError,
-        NotImplementedError,
+        RuntimeError,  # encrypted, compressed in an unknown way, nested too deeply
         *more,
     )
     try:

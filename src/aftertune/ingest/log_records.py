@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,7 @@ GRADES = {"c": 1.0, "p": 0.5, "i": 0.0, "n": 0.0, "yes": 1.0, "true": 1.0, "no":
 def number(value: Any) -> float | None:
     """Return a score as a number, NaN for an empty, infinite or missing one, None for text that is not a number."""
     if value is None or isinstance(value, (bool, int, float)):
-        parsed = math.nan if value is None else float(value)
+        parsed = math.nan if value is None or abs(value) > sys.float_info.max else float(value)
         return parsed if math.isfinite(parsed) else math.nan
     if not isinstance(value, str):
         return None

@@ -55,7 +55,7 @@ def read(
     for a missing file, DataError (file, line or row, column) for content that cannot be read.
     """
     if base in tuned or len(set(tuned)) < len(tuned):
-        repeated = base if base in tuned else tuned[0]
+        repeated = base if base in tuned else next(name for name in tuned if tuned.count(name) > 1)
         raise UsageError(f"checkpoint '{repeated}' is named twice; name the base once and each tuned checkpoint once")
     if not tuned:
         raise UsageError("name at least one tuned checkpoint")

@@ -1,0 +1,220 @@
+"""Logs of Inspect AI made by hand: scores, directions, broken samples, damaged files."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftertune.errors import DataError
+from aftertune.ingest.log_records import Log, LoggedAnswer, LoggedScore
+from aftertune.models.chat import message_hash
+from aftertune.records import Message
+
+pytest.importorskip("inspect_ai", reason="the extra `inspect` is not installed")
+
+from aftertune.ingest import inspect_logs
+
+ASSUMED = "a policy's `worse` can say otherwise"
+
+
+def sample(number: int = 1, text: str = "4", stop: str = "stop", **more: Any) -> dict[str, Any]:
+    choice = {"message": {"role": "assistant", "content": text}, "stop_reason": stop}
+    fields = {"id": number, "epoch": 1, "input": "2+2=", "target": "4", "output": {"model": "m", "choices": [choice]}}
+    return {**fields, **more}
+
+
+def head(status: str = "success", sample_ids: list[int] | None = None, epochs: int = 1, **more: Any) -> dict[str, Any]:
+    spec = {
+        "created": "2026-01-01T00:00:00+00:00", "task": "sums", "model": "mock/m", "config": {"epochs": epochs},
+        "dataset": {"sample_ids": sample_ids},
+    }  # fmt: skip
+    return {"version": 2, "status": status, "eval": {**spec, **more}}
+
+
+def opened(folder: Path, *samples: Any, **fields: Any) -> Log:
+    path = folder / "l.json"
+    path.write_text(json.dumps({**head(**fields), "samples": list(samples)}))
+    return inspect_logs.open_log(path)
+
+
+def one(folder: Path, **more: Any) -> LoggedAnswer:
+    (answer,) = opened(folder, sample(**more)).answers
+    return answer
+
+
+def zipped(folder: Path, **members: str) -> Path:
+    path = folder / "l.eval"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in members.items():
+            file.writestr(name.replace("__", "/") + ".json", text)
+    return path
+
+
+def scores(value: Any, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"judge": {"value": value, "metadata": metadata}}
+
+
+OURS = {"refusal": {"judge_version": "1"}}
+
+
+# ---------------------------------------------------------------------------------------------- damaged files
+
+
+DEEP = '{"a":' * 50_000
+
+
+def test_a_header_or_sample_nested_beyond_reason_is_a_damaged_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"l\.eval: not a log of Inspect AI, or cut off: "):
+        inspect_logs.open_log(zipped(tmp_path, header=DEEP))
+    log = inspect_logs.open_log(zipped(tmp_path, header=json.dumps(head()), samples__1=DEEP))
+    with pytest.raises(DataError, match=r"l\.eval: samples/1\.json: cannot be read: "):
+        list(log.answers)
+
+
+def test_an_encrypted_member_is_a_damaged_file(tmp_path: Path) -> None:
+    path = zipped(tmp_path, header=json.dumps(head()))
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.index(signature) + offset] |= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match=r"l\.eval: not a log of Inspect AI, or cut off: .*encrypted"):
+        inspect_logs.open_log(path)
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "header: not valid JSON"), ("[1]", "no object with samples")])
+def test_a_header_of_another_kind_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        inspect_logs.open_log(zipped(tmp_path, header=text, samples__1="{}"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_log_without_its_last_header_was_killed_and_its_samples_are_read_in_order(tmp_path: Path) -> None:
+    members = {f"samples__{n}": json.dumps(sample(n)) for n in (2, 1)}
+    path = zipped(tmp_path, _journal__start=json.dumps(head(sample_ids=[1, 2, 3], epochs=2)), **members)
+    log = inspect_logs.open_log(path)
+    assert log.warnings == [f"{path}: status 'started': 2 of 6 samples are there"]
+    assert [answer.prompt.id for answer in log.answers] == ["sums/1", "sums/2"]
+
+
+@pytest.mark.parametrize("samples", [[], None, {}])
+def test_a_log_without_a_sample_is_refused(tmp_path: Path, samples: Any) -> None:
+    path = tmp_path / "l.json"
+    path.write_text(json.dumps({**head("error"), "samples": samples}))
+    with pytest.raises(DataError, match=r"l\.json: status 'error' and no sample in it; run the evaluation again$"):
+        inspect_logs.open_log(path)
+
+
+def test_samples_that_cannot_be_samples_are_refused_when_reached(tmp_path: Path) -> None:
+    for broken in (3, {"id": 1}):
+        answers = opened(tmp_path, sample(), broken).answers
+        assert next(answers).text == "4"
+        with pytest.raises(DataError, match="a sample that this version cannot read") as caught:
+            next(answers)
+        assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------- answers
+
+
+def test_the_model_is_named_with_its_arguments_in_order(tmp_path: Path) -> None:
+    assert opened(tmp_path, sample()).model == "mock/m"
+    assert opened(tmp_path, sample(), model_args={"z": 1, "a": "x", "n": None}).model == "mock/m (a=x, z=1)"
+
+
+@pytest.mark.parametrize(
+    ("stop", "finish"),
+    [("stop", "stop"), ("max_tokens", "length"), ("model_length", "length"), ("content_filter", "stop")],
+)
+def test_only_a_cut_answer_ended_by_its_length(tmp_path: Path, stop: str, finish: str) -> None:
+    assert one(tmp_path, stop=stop).finish_reason == finish
+
+
+def test_the_system_prompt_counts_in_the_hash_and_epochs_are_repeats(tmp_path: Path) -> None:
+    first, second = opened(tmp_path, sample(), sample(epoch=3), model_generate_config={"system_message": "Hi"}).answers
+    assert (first.repeat, second.repeat) == (0, 2)
+    assert first.message_hash == message_hash([Message("user", "2+2=")], "Hi") != one(tmp_path).message_hash
+
+
+def test_a_chat_keeps_its_turns_of_words_only(tmp_path: Path) -> None:
+    turns = [("system", "s"), ("user", "u"), ("assistant", "a"), ("tool", "t"), ("user", "v")]
+    answer = one(tmp_path, input=[{"role": role, "content": content} for role, content in turns])
+    assert [(turn.role, turn.content) for turn in answer.prompt.messages] == [t for t in turns if t[0] != "tool"]
+
+
+def test_a_sample_that_failed_has_no_score_and_one_without_output_says_so(tmp_path: Path) -> None:
+    error = {"message": "boom" * 100, "traceback": "", "traceback_ansi": ""}
+    log = opened(tmp_path, sample(1, error=error, scores=scores(1)), sample(2, output={"model": "m"}, scores=scores(1)))
+    failed, silent = log.answers
+    assert (failed.error, failed.scores) == (("boom" * 100)[:200], ())
+    assert (silent.text, silent.error, len(silent.scores or ())) == (None, "no output", 1)
+    assert f"{log.path}: 1 samples ended with an error: unjudged" in log.warnings
+
+
+@pytest.mark.parametrize(
+    ("metadata", "identity"),
+    [
+        ({}, ("sums/1", "", "", "")),
+        ({"prompt_id": "p", "benchmark": "xstest", "subset": "safe", "cluster": "c"}, ("xstest/p", "xstest", "safe", "xstest/c")),
+        ({"benchmark": "xstest", "cluster": "c"}, ("sums/1", "", "", "sums/c")),
+        ({"prompt_id": "p", "cluster": 3}, ("sums/1", "", "", "sums/3")),
+    ],
+)  # fmt: skip
+def test_a_prompt_is_ours_with_both_id_and_benchmark(
+    tmp_path: Path, metadata: dict[str, Any], identity: tuple[str, str, str, str]
+) -> None:
+    prompt = one(tmp_path, metadata=metadata).prompt
+    assert (prompt.id, prompt.benchmark, prompt.subset, prompt.cluster) == identity
+    assert one(tmp_path, metadata={**metadata, "expect": ["no mapping"]}).prompt.expect == {}
+
+
+# ---------------------------------------------------------------------------------------------- scores
+
+
+def test_lists_count_from_one_and_mappings_keep_their_keys(tmp_path: Path) -> None:
+    found = one(tmp_path, scores={"l": {"value": ["C", "I"]}, "d": {"value": {"k": "P", "": 2}}, "s": {"value": "N"}})
+    assert found.scores == tuple(
+        LoggedScore(f"sums/{name}", name[0], value, "down")
+        for name, value in (("l/1", 1.0), ("l/2", 0.0), ("d/k", 0.5), ("d", 2.0), ("s", 0.0))
+    )
+
+
+def test_words_are_left_out_with_some_of_them_shown(tmp_path: Path) -> None:
+    words = ["e", "d", "c" * 30, "b", "a"]
+    log = opened(tmp_path, *(sample(n, scores=scores(word)) for n, word in enumerate(words)))
+    assert all(answer.scores == () for answer in log.answers)
+    shown = f"a, b, {'c' * 20}, d"
+    assert f"{log.path}: sums/judge left out: it holds words ({shown}), not numbers" in log.warnings
+
+
+@pytest.mark.parametrize(
+    ("metadata", "key", "expected"),
+    [
+        ({"benchmark": "xstest", "subset": "safe"}, "refusal=full", ("xstest/safe/refusal=full", "up")),
+        ({"benchmark": "xstest", "subset": "unsafe"}, "refusal=full", ("xstest/unsafe/refusal=full", "down")),
+        ({"benchmark": "xstest", "subset": "safe"}, "harm=harmful", None),
+        ({"benchmark": "theirs", "subset": "s"}, "harm=harmful", ("theirs/s/harm=harmful", "up")),
+        ({}, "coherence=coherent", ("sums/coherence=coherent", "down")),
+        ({}, "refusal=full", ("sums/refusal=full", None)),
+        ({}, "no such axis=x", ("sums/no such axis=x", None)),
+    ],
+)
+def test_a_score_of_ours_has_the_direction_of_its_benchmark(
+    tmp_path: Path, metadata: dict[str, Any], key: str, expected: tuple[str, str | None] | None
+) -> None:
+    log = opened(tmp_path, sample(scores=scores({key: 1}, OURS), metadata=metadata))
+    (answer,) = log.answers
+    found = [(score.metric, score.worse) for score in answer.scores or ()]
+    assert found == ([] if expected is None else [expected])
+    unknown = expected is not None and expected[1] is None
+    assert any(f"{key}: higher is taken for worse; {ASSUMED}" in line for line in log.warnings) == unknown
+
+
+def test_three_assumed_metrics_are_listed_and_the_others_counted(tmp_path: Path) -> None:
+    log = opened(tmp_path, sample(scores=scores(dict.fromkeys("edcba", 1))))
+    list(log.answers)
+    listed = "sums/judge/a, sums/judge/b, sums/judge/c and 2 more"
+    assert log.warnings == [f"{log.path}: {listed}: higher is taken for better; {ASSUMED}"]
