@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.deciding.test_gate import row
 
@@ -106,6 +106,7 @@ def test_the_p_value_is_one_where_nothing_can_be_tested(nothing: dict[str, Any])
 
 
 @given(loss=st.floats(-0.5, 0.5), half=st.floats(0.01, 0.4), df=st.none() | st.floats(1, 500), c=st.floats(0.5, 0.99))
+@settings(deadline=None)
 def test_one_metric_is_significant_exactly_where_its_good_end_is_beyond_the_margin(
     loss: float, half: float, df: float | None, c: float
 ) -> None:
@@ -336,6 +337,7 @@ ROWS = st.builds(
 
 
 @given(ROWS)
+@settings(deadline=None)
 def test_counting_the_opposite_changes_no_outcome(one: Drift) -> None:
     near = (
         abs(check(one).bad - 0.1),
@@ -348,6 +350,7 @@ def test_counting_the_opposite_changes_no_outcome(one: Drift) -> None:
 
 
 @given(ROWS, st.floats(0, 0.3))
+@settings(deadline=None)
 def test_a_wider_margin_never_turns_a_pass_into_a_drift(one: Drift, more: float) -> None:
     tight, wide = decided(one, 0.1).outcome, decided(one, 0.1 + more).outcome
     assert not (wide == "drift" and tight != "drift")
@@ -355,6 +358,7 @@ def test_a_wider_margin_never_turns_a_pass_into_a_drift(one: Drift, more: float)
 
 
 @given(ROWS)
+@settings(deadline=None)
 def test_a_pass_lies_within_the_margin_and_only_the_inconclusive_have_a_remedy(one: Drift) -> None:
     asked, one_said = check(one), decided(one)
     if one_said.outcome == "pass":
