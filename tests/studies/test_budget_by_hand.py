@@ -14,7 +14,7 @@ from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Recipe
 from aftertune.studies import budget
 from aftertune.studies.cost import Cost
-from aftertune.studies.design import Design
+from aftertune.studies.design import Design, Given
 
 COST = Cost(
     gpu="G", tflops=1.0, training_utilisation=0.5, bandwidth=1.0, decoding_utilisation=0.5, decode_batch=1, memory=10.0,
@@ -61,6 +61,13 @@ def test_everything_is_counted() -> None:
     weights = 2e9 * (1 + 2 * 3)
     assert found.disk_gb == pytest.approx((weights + answers * (16 * 4.5 + 150)) / 1e9)
     assert found.memory_gb == pytest.approx(16.0)
+
+
+def test_every_epoch_is_asked_where_the_design_says_so_and_given_checkpoints_come_on_top() -> None:
+    every = made(respond=dataclasses.replace(made().respond, epochs="all"))
+    assert budget.Scope.of_design(every).models == {"org/base": 1 + 2 * 3}
+    last = made(respond=dataclasses.replace(made().respond, epochs="last"), checkpoints=(Given("x", arm="mine"),))
+    assert budget.Scope.of_design(last).models == {"org/base": 1 + 2 + 1}
 
 
 @pytest.mark.parametrize(("method", "frozen"), [("lora", 2.0), ("qlora", 0.52)])
