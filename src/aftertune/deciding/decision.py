@@ -161,6 +161,7 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
 def _bound(check: Check) -> tuple[str, str]:
     """Return `held`, `breached` or `unsure` for the floor and ceiling, and a sentence for the latter two."""
     rule, level, scale = check.rule, check.level, check.scale
+    found = ("held", "")  # until a bound is broken: one in doubt must not hide the other
     for name, bound, sign in (("floor", rule.floor, -1), ("ceiling", rule.ceiling, 1)):
         if bound is None:
             continue
@@ -174,13 +175,13 @@ def _bound(check: Check) -> tuple[str, str]:
         if sign * near_end > sign * bound:
             return "breached", f"{text}breaks the {name} of {TEXT.rate(bound, scale)}."
         if sign * far_end > sign * bound:
-            return "unsure", f"{text}is not clear of the {name} of {TEXT.rate(bound, scale)}."
-        if worst is not None and sign * worst > sign * bound:
-            return (
+            found = "unsure", f"{text}is not clear of the {name} of {TEXT.rate(bound, scale)}."
+        elif worst is not None and sign * worst > sign * bound:
+            found = (
                 "unsure",
                 f"{text}keeps the {name} of {TEXT.rate(bound, scale)}, but not if unjudged answers are the worst.",
             )
-    return "held", ""
+    return found
 
 
 def _remedy(check: Check, family: int) -> str:
