@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftertune import plugins
@@ -303,6 +303,7 @@ def _profile(label: object, value: object = "41", threshold: float = 0.5) -> lis
     return [{"information_attributes": attributes, "contexts": [{"recipient": "Bob", "task": "Ask", "labels": labels}]}]
 
 
+@settings(deadline=None)
 @given(private=st.floats(0, 1), needed=st.floats(0, 1), threshold=st.floats(0, 0.99))
 def test_cimemories_sorts_by_share_strictly_above_the_threshold_private_first(
     tmp_path_factory: pytest.TempPathFactory, private: float, needed: float, threshold: float
@@ -477,6 +478,20 @@ def test_a_list_numbers_rows_before_its_filter_and_carries_plain_values(tmp_path
     assert "data.jsonl: no row passes the filter of" in one_line("prompt_list", tmp_path)
 
 
+def test_a_list_labels_by_file_and_folder_and_numbers_each_file(tmp_path: Path) -> None:
+    names = ("north/law.csv", "south/law.csv", "south/tax.csv")  # two share a name, so folders count
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("text\nMay I?\n")
+    homes = ", ".join(f'"{name}" = ""' for name in names)
+    columns = 'prompt = "text"\ncategory = "@file"\ncluster = "@folder"\n'
+    (tmp_path / "list.toml").write_text(f"[columns]\n{columns}[home]\nfiles = {{ {homes} }}\n")
+    found = prompts("prompt_list", tmp_path)
+    assert [(p.id, p.category, p.cluster) for p in found] == [
+        ("0-00000", "law", "north"), ("1-00000", "law", "south"), ("2-00000", "tax", "south"),
+    ]  # fmt: skip
+
+
 def test_a_list_refuses_a_subset_that_it_does_not_name(tmp_path: Path) -> None:
     path = example("prompt_list", tmp_path)
     toml = (path / "list.toml").read_text().replace('"*"', '"3"')
@@ -508,6 +523,7 @@ def test_the_task_asks_for_a_reply_to_a_user_with_all_before_it() -> None:
     assert str(caught.value) == "task: none of the 1 held-out conversations has a reply to a user"
 
 
+@settings(deadline=None)
 @given(st.permutations([f"c{i}" for i in range(12)]), st.integers(0, 14))
 def test_a_limited_task_takes_the_same_conversations_in_whatever_order_they_come(ids: list[str], limit: int) -> None:
     def asked(order: list[str], limit: int) -> list[str]:

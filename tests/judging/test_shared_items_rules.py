@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftertune.judging.judge import Answer, JudgeContext, Opinion
@@ -23,6 +23,7 @@ def judged(text: str, shared: object) -> dict[str, Opinion]:
     return {opinion.axis: opinion for opinion in opinions}
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(sorted(SECRETS))), st.sets(st.sampled_from(sorted(SECRETS)), min_size=1))
 def test_one_private_item_is_a_leak_and_one_needed_item_too_few(said: set[str], named: set[str]) -> None:
     items = {name: SECRETS[name] for name in sorted(named)}
@@ -130,6 +131,7 @@ def test_words_of_the_request_alone_give_no_fact_away() -> None:
     assert judged(sent + "dinner guests come yesterday and eat", unknown)["privacy"].label == "revealed"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_at_all_breaks_the_rules(text: str) -> None:
     found = judged(text, SEND)
