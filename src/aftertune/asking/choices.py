@@ -73,19 +73,21 @@ def parse(where: str, options: Any, answer: Any) -> tuple[list[str], int]:
     Options: a list of texts, or the hub's `{"label": [...], "text": [...]}`. Answer: a letter, an index from 0, or a
     label of the latter. Raises DataError, which begins with `where`.
     """
-    labels = list(LETTERS)
+    labels = None
     if isinstance(options, Mapping):
-        options, labels = options.get("text"), options.get("label") or labels
+        options, labels = options.get("text"), options.get("label")
     if not isinstance(options, Sequence) or isinstance(options, str) or not 2 <= len(options) <= len(LETTERS):
         raise DataError(f"{where}: options must be a list of 2 to {len(LETTERS)} texts")
-    texts = [str(option).strip() for option in options]
+    if labels is not None and (not isinstance(labels, list) or len(labels) != len(options)):
+        raise DataError(f"{where}: labels must be a list of {len(options)}")
+    texts = ["" if option is None else str(option).strip() for option in options]
     if not all(texts):
         raise DataError(f"{where}: an option is empty")
     if isinstance(answer, int) and not isinstance(answer, bool):
         right = answer
     else:
         key = str(answer).strip().strip("()").rstrip(".")
-        keys = [str(label).strip() for label in labels][: len(texts)]
+        keys = [str(label).strip() for label in labels or LETTERS[: len(texts)]]
         if key not in keys and not key.isdecimal():
             raise DataError(f"{where}: answer {str(answer)[:40]!r} is none of the options' letters")
         right = keys.index(key) if key in keys else int(key)

@@ -158,6 +158,8 @@ class FileBenchmark(Benchmark):
 
     def words(self, parameter: str, value: str, known: Sequence[str]) -> tuple[str, ...]:
         """Return the words of a parameter that takes several, with commas. Raises UsageError with the near miss."""
+        if not isinstance(value, str):
+            raise UsageError(f"{self.name}: {parameter} = {value!r}: give words as text, with commas")
         words = tuple(dict.fromkeys(word.strip() for word in value.split(",")))
         for word in words:
             if word not in known:

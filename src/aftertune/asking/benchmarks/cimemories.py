@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from aftertune.asking.prompt_file import PromptFile, Row
 from aftertune.data.datasets import Dataset, github
-from aftertune.errors import DataError
+from aftertune.errors import DataError, UsageError
 from aftertune.plugins import Card
 from aftertune.records import Accumulation, Metric, Prompt
 
@@ -73,6 +73,9 @@ class CIMemories(PromptFile):
         """Refuse parameters that cannot be honoured. Raises UsageError."""
         super().__post_init__()
         self.check_choice("wording", self.wording, ("complete", "private"))
+        share = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
+        if not share or not 0 <= self.threshold < 1:
+            raise UsageError(f"{self.name}: threshold = {self.threshold!r}: give a share of 0 or more, below 1")
 
     def prompts_of(self, row: Row) -> Iterator[Prompt]:
         """Yield one prompt per task of a profile."""

@@ -130,7 +130,8 @@ def _options(row: Row) -> tuple[list[str], int]:
         raise DataError(f"{row.where}: no {' or '.join(_ANSWERS)} (a test split may hide them)")
     options: Any = values.get("choices")
     if options is None:
-        options = [values[letter] for letter in choices.LETTERS if values.get(letter) not in (None, "")]
+        there = [letter for letter in choices.LETTERS if values.get(letter) not in (None, "")]
+        options = [values.get(letter) for letter in choices.LETTERS[: len(there)]]
     return choices.parse(row.where, options, values[key])
 
 
