@@ -327,6 +327,7 @@ def test_a_document_is_found_by_its_name_or_shape(text: str, type_: str, value: 
         "passport 12345678901",
         "the passport is lost",
         "compass 1234567",
+        "driving licence since 2015",
         "license number ABC",
         "plates of food for 12 guests",
         "plate 12345",  # no letter
@@ -339,4 +340,19 @@ def test_a_document_is_found_by_its_name_or_shape(text: str, type_: str, value: 
     ],
 )
 def test_what_names_no_document_or_has_another_shape_is_none(text: str) -> None:
+    assert findings(documents.RECOGNISER, text) == []
+
+
+@pytest.mark.parametrize("value", ["425700624", "D1234567", "S1234 5678 9012", "MORGA 753116 SM9IJ", "D123-4567-8901"])
+@pytest.mark.parametrize("after", ["", " and my name is", " expires soon", " please", ", from Ohio", " in 2030"])
+def test_a_licence_ends_before_the_words_after_it(value: str, after: str) -> None:
+    found = findings(documents.RECOGNISER, f"my driver's license is {value}{after}.")
+    assert ("DRIVER_LICENCE", value) in found
+    assert all(text == value for _, text in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["driving licence since 2015 and all is fine", "my driving licence from 2015 was lost"]
+)
+def test_the_year_of_a_licence_is_none(text: str) -> None:
     assert findings(documents.RECOGNISER, text) == []
