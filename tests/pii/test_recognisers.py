@@ -164,6 +164,7 @@ def test_an_address_ends_where_the_punctuation_begins(local: str, name: str, end
         ("look at example dot com", []),  # a verb is no mailbox
         ("we met ann at x.org", []),  # a site, where nobody speaks of mail
         ("ann@", []),
+        ("the email was long; late in the evening of that same day we met ann at x.org", []),  # too far away
     ],
 )
 def test_the_ways_to_write_an_address(text: str, found: list[str]) -> None:
@@ -325,6 +326,8 @@ def test_a_document_is_found_by_its_name_or_shape(text: str, type_: str, value: 
     [
         "passport 12345",  # too short
         "passport 12345678901",
+        "passport 123456",
+        "passport AB123456789",
         "the passport is lost",
         "compass 1234567",
         "driving licence since 2015",
