@@ -26,7 +26,7 @@ _LICENCE_WORD = (
 )
 _LICENCE = re.compile(
     rf"{_LICENCE_WORD}{_FILLER}(?P<value>(?=[A-Z0-9 *-]{{0,20}}\d)(?:[A-Z]{{1,5}}[ -]?)?\d[A-Z0-9]{{3,16}}"
-    r"(?:[ -][A-Z0-9]{2,8}){0,4}|(?P<other>[A-Z]{1,6}\d[A-Z0-9*-]{3,18}))(?!\w)",
+    r"(?:[ -](?=[A-Z]{0,7}\d)[A-Z0-9]{2,8}){0,4}|(?P<other>[A-Z]{1,6}\d[A-Z0-9*-]{3,18}))(?!\w)",
     re.I,
 )
 _LICENCE_HINT = re.compile(r"driv|licen|dl|f[üu]hrer|permis|patente|rijb")
@@ -88,7 +88,8 @@ def scan(view: View) -> Iterator[Candidate]:
 
 
 def _plain_word(value: str) -> bool:
-    return bool(re.fullmatch(r"(?:19|20)\d\d", value))
+    """Return whether the value is a year, as in `since 2015`."""
+    return bool(re.fullmatch(r"(?:[a-z]+[ -])?(?:19|20)\d\d", value))
 
 
 def _cut(text: str, start: int, end: int) -> int:
