@@ -77,12 +77,13 @@ def test_a_bar_stands_on_the_side_of_zero_of_its_drift(delta: float, below: floa
 
 def test_bars_of_one_metric_share_an_axis_and_those_of_another_have_their_own() -> None:
     small = drift(arm="small", delta=-0.05, low=-0.06, high=-0.04)
-    mean = drift(metric="length", is_proportion=False, delta=-20.0, low=-30.0, high=-10.0)
+    mean = drift(metric="length", is_proportion=False, delta=-2000.0, low=-3000.0, high=-1000.0)
     html = fragment("t", [], [drift(), small, mean], [])
     large_at, small_at, _ = places(html, "cx")
     zeros = places(html, "x1")[::2]
     assert zeros[0] == zeros[1]
     assert (zeros[0] - small_at) * 5 == pytest.approx(zeros[0] - large_at, abs=0.1), "5 points against 25"
+    assert zeros[0] - large_at > 40, "not dwarfed by a metric of thousands"
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

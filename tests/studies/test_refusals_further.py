@@ -232,6 +232,8 @@ def test_a_judge_that_was_added_since_is_asked_for_and_others_keep_theirs() -> N
     assert after.judges[1] == local
     assert after.judges[2].parameters["backend"] == {"name": "server", "url": "u", "served": {"k": {"now": "k"}}}
     assert server.log == ["begin", "begin", ["k"]]
+    assert declared(after, after, again := Server()) == after
+    assert again.log == ["begin", "begin"], "nothing is left to ask"
     assert after.backend == design().backend, "models on this machine declare nothing"
 
 
