@@ -173,6 +173,12 @@ def share_on(quiet: bool) -> Iterator[Share | None]:
 
 def finish(result: Result, as_json: bool) -> NoReturn:
     """Print the result of a run and end with the exit code of its outcome."""
+    show_result(result, as_json)
+    sys.exit(EXIT[result.outcome])
+
+
+def show_result(result: Result, as_json: bool) -> None:
+    """Print the result of a run."""
     for warning in result.warnings:
         tell(f"warning: {warning}")
     if as_json:
@@ -198,4 +204,3 @@ def finish(result: Result, as_json: bool) -> NoReturn:
             show_lines([f"{name}: {cost['calls']:,} calls, {tokens}"])
         show_lines(decision_lines(result.outcome, result.decisions, terminal_width()))
         print(f"\nreport: {result.report}")
-    sys.exit(EXIT[result.outcome])

@@ -82,7 +82,8 @@ def judge(
 
     counts = responses.judge_table(source, judge, out)
     if as_json:
-        show_json(counts)
+        axes = {axis: {label: n for (each, label), n in counts.items() if each == axis} for axis, _ in counts}
+        show_json(axes)
     else:
         for (axis, label), count in sorted(counts.items()):
             print(f"{axis:<14} {label:<20} {count:>8}")

@@ -25,6 +25,7 @@ from aftertune.cli.app import (
     progress_on,
     show_json,
     show_lines,
+    show_result,
     tell,
     terminal_width,
 )
@@ -56,8 +57,9 @@ def demo(
             cache=cache_of(cache, no_cache),
         )
     if as_json:
-        finish(result, as_json)
-    show_lines(library.lesson(result, terminal_width()))
+        show_result(result, as_json)
+    else:
+        show_lines(library.lesson(result, terminal_width()))
     sys.exit(0)  # a demo that shows drift has done its work
 
 
