@@ -164,6 +164,13 @@ def load(kind: str, name: str, parameters: Mapping[str, Any] | None = None) -> A
             raise UsageError(f"{kind} '{name}' has no parameter '{key}'{near(key, known)}")
     for key, default in cls.nested.items():
         values[key] = _nested(f"{kind} '{name}'", key, values.get(key, default))
+    for each in dataclasses.fields(cls):
+        required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+        if each.init and required and each.name not in values:
+            raise UsageError(
+                f"{kind} '{name}' needs the parameter '{each.name}' ({type_of(each)}): `aftertune show {kind} {name}` "
+                "says what it is"
+            )
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:

@@ -288,3 +288,12 @@ def test_a_corpus_marks_exactly_the_values_of_its_people(name: str, tmp_path: An
             assert len(strangers) == len(people)
             assert strangers == corpus.strangers(kind, len(people), 5)
             assert not source & {value for person in strangers for value in person.values.values()}
+
+
+def test_a_missing_parameter_is_named_with_what_shows_it() -> None:
+    with pytest.raises(UsageError) as error:
+        plugins.load("judge", "moderation", {"model": "m"})
+    assert str(error.value) == (
+        "judge 'moderation' needs the parameter 'labels' (Mapping[str, str]): `aftertune show judge moderation` says what "
+        "it is"
+    )

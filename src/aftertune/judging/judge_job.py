@@ -62,7 +62,8 @@ class JudgeJob(Job):
             ),
             after=tuple(dict.fromkeys(id for id in (responses, before, fields["prompts"], variants) if id)),
             cost=1.0,
-            label=f"judge {label} {judge.name}" + (f" on {corpus}" if corpus and subject.path is None else ""),
+            label=f"judge {label} {fields['benchmark']} {judge.name}"
+            + (f" on {corpus}" if corpus and subject.path is None else ""),
             accelerator=judge.accelerator,
             alike=f"{subject.base.name}/{fields['benchmark']}/{judge.name}",
             **fields,
