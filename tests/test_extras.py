@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aftertune import extras, plugins
+from aftertune import extras, plugins, shipped_models
 from aftertune.cli import main
 from aftertune.errors import AftertuneError, MissingPackageError, UsageError
 
@@ -95,8 +95,9 @@ def test_a_command_that_lacks_a_part_ends_in_one_line(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     design = Path(__file__).parents[1] / "studies" / "consistency.toml"
+    checkpoint = shipped_models.folder()
     with pytest.raises(SystemExit) as end:
-        main(command.format(tmp_path, tmp_path / "out", design).split())
+        main(command.format(checkpoint, tmp_path / "out", design).split())
     assert end.value.code == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("aftertune: this needs the package ")
@@ -109,7 +110,7 @@ def test_a_library_caller_gets_an_error_of_ours(tmp_path: Path) -> None:
     from aftertune.studies.design import Given
 
     with pytest.raises(MissingPackageError, match=r"aftertune\[models\]"):
-        audit("embedded", [Given(str(tmp_path))], tmp_path / "run")
+        audit("embedded", [Given(str(shipped_models.folder()))], tmp_path / "run")
 
 
 def test_a_plugin_of_which_a_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests import tiny_models
 
 from aftertune.asking.backends.transformers import Transformers, TransformersSession
-from aftertune.errors import AdapterNotAppliedError, ModelError
+from aftertune.errors import AdapterNotAppliedError, MissingPackageError, ModelError
 from aftertune.models import nf4_weights
 from aftertune.models.session import Request
 from aftertune.records import Conversation, Message, Prompt, Recipe
@@ -160,7 +160,7 @@ def test_what_cannot_be_done_is_said(made: Path, monkeypatch: pytest.MonkeyPatch
     assert "needs a GPU" in tune.no_four_bits(recipe)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with (
-        pytest.raises(ModelError, match=r"aftertune\[quantized\]"),
+        pytest.raises(MissingPackageError, match=r"aftertune\[quantized\]"),
         Transformers(quantization="nf4").open(str(made / "llama" / "base")),
     ):
         pass
