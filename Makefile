@@ -36,10 +36,10 @@ pytest: install
 light: install
 	$(BIN)/python -m tools.light
 
-# Broken files of every kind that is read, many of each.
+# Other examples of every property, and broken files of every kind that is read, many of each.
 FUZZ ?= 2000
 fuzz: install
-	$(ENV) AFTERTUNE_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --dist worksteal tests/hostile/test_fuzz.py
+	$(ENV) AFTERTUNE_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --dist worksteal -m hypothesis
 
 # Performance measurements: ratios within one run, CPU seconds.
 perf: install

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from aftertune import shipped_models as embedded
 from aftertune.commands import decide as results
@@ -17,6 +18,11 @@ from aftertune.records import Arm, Contrast, Recipe
 from aftertune.studies.design import Design
 
 os.environ.setdefault("AFTERTUNE_SHARE", "off")  # a test that counts answers must not find those of another
+
+# The same examples every time, so that a change fails by what it changed; `make fuzz` draws others.
+settings.register_profile("same examples", derandomize=True)
+if "AFTERTUNE_FUZZ" not in os.environ:
+    settings.load_profile("same examples")
 
 SMALL = PluginSpec("miniature", {"harmful": 22, "harmless": 20, "open": 12, "privacy": 12, "support": 16})
 ONE = PluginSpec("local", {"workers": 1})

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import difflib
 
+LONGEST = 1500
+"""Characters of a message's line: names and values that it quotes may be of any length."""
+NAMED = 20
+"""Known names that a message lists."""
+
 
 class AftertuneError(Exception):
-    """Base of every error that aftertune raises on purpose; ends a command with exit code 1."""
+    """Base of every error that aftertune raises on purpose; ends a command with exit code 1.
+
+    A line of the message that is too long to be read is shortened in its middle: it begins with where, and ends with
+    what to do.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        """`message`: what was wrong, where, and what to do."""
+        super().__init__("\n".join(_shortened(line, LONGEST) for line in message.split("\n")))
 
 
 class UsageError(AftertuneError):
@@ -62,9 +75,19 @@ class FetchError(AftertuneError):
 
 
 def near(word: str, known: list[str]) -> str:
-    """Return ` (did you mean 'x'?)` for a near miss, else ` (known: ...)`."""
+    """Return ` (did you mean 'x'?)` for a near miss, else ` (known: ...)` with the first of the known names."""
     close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(sorted(known))})"
+    if close:
+        return f" (did you mean '{_shortened(close[0], 100)}'?)"
+    names = [_shortened(name, 100) for name in sorted(known)]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f" (known: {', '.join(names[:NAMED])}{more})"
+
+
+def _shortened(text: str, length: int) -> str:
+    """Return `text` with at most `length` characters, the middle left out."""
+    end = length // 3
+    return text if len(text) <= length else f"{text[: length - end - 3]} … {text[-end:]}"
 
 
 def first_line(error: BaseException) -> str:

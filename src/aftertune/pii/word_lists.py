@@ -11,11 +11,11 @@ _STROKES = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae"
 
 def fold(word: str) -> str:
     """Return `word` in lower case, without accents and strokes."""
-    word = word.lower()
     if word.isascii():
-        return word
-    parts = unicodedata.normalize("NFKD", word.translate(_STROKES))
-    return "".join(char for char in parts if not unicodedata.combining(char))
+        return word.lower()
+    # Taken apart first: a letter with a stroke may carry an accent besides (Ǽ, Ǿ).
+    parts = unicodedata.normalize("NFKD", word).lower()
+    return "".join(char for char in parts if not unicodedata.combining(char)).translate(_STROKES)
 
 
 @cache

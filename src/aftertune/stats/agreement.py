@@ -21,8 +21,8 @@ class Agreement:
     value: float
     low: float
     high: float
-    p: float
-    """Two-sided p value of no association; NaN for kappa and alpha."""
+    p: float | None
+    """Two-sided p value of no association; None for kappa and alpha."""
     n: int
 
 
@@ -87,14 +87,14 @@ def cohen_kappa(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95
     rows, columns = table.sum(axis=1), table.sum(axis=0)
     observed, chance = float(np.trace(table)), float(rows @ columns)
     if chance == 1:
-        return Agreement(math.nan, -1.0, 1.0, math.nan, n)
+        return Agreement(math.nan, -1.0, 1.0, None, n)
     value = (observed - chance) / (1 - chance)
     error = _kappa_error(table, rows, columns, value, chance, n)
     reach = float(special.ndtri(0.5 + confidence / 2)) * error
     if observed in (0.0, 1.0):
         # The rule of three: as if 3 / n of the answers had gone the other way.
         reach = max(reach, min(3 / n, 1.0) / (1 - chance))
-    return Agreement(value, max(value - reach, -1.0), min(value + reach, 1.0), math.nan, n)
+    return Agreement(value, max(value - reach, -1.0), min(value + reach, 1.0), None, n)
 
 
 def _kappa_error(
@@ -161,7 +161,7 @@ def krippendorff_alpha(
     value = float(_alpha(sums.sum(axis=0)[None], level)[0])
     n = int(used.sum())
     if math.isnan(value):
-        return Agreement(value, -1.0, 1.0, math.nan, n)
+        return Agreement(value, -1.0, 1.0, None, n)
     drawn = _alpha(rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64) @ sums, level)
     # A resample in which nothing varies says nothing about agreement.
     drawn = drawn[np.isfinite(drawn)]
@@ -177,7 +177,7 @@ def krippendorff_alpha(
         else:
             farthest, chance = float(np.ptp(x[present])) ** 2, 2 * float(total[3]) / (rated - 1)
         low = min(low, 1 - min(3 / count, 1.0) * farthest / chance)
-    return Agreement(value, max(min(low, value), -1.0), min(max(high, value), 1.0), math.nan, n)
+    return Agreement(value, max(min(low, value), -1.0), min(max(high, value), 1.0), None, n)
 
 
 def _alpha(sums: Floats, level: str) -> Floats:

@@ -218,10 +218,10 @@ def _jackknife(value: Floats, left_out: Floats, n: int, confidence: float, limit
     """
     point, count = float(value[0]), left_out.size
     if count < FEWEST_CLUSTERS or not np.isfinite(left_out).all():
-        return Estimate(point, -limit, limit, math.nan, 0.0, math.nan, n, count)
+        return Estimate(point, -limit, limit, math.nan, 0.0, None, n, count)
     se = math.sqrt((count - 1) / count * float(((left_out - left_out.mean()) ** 2).sum()))
     half = float(t_quantile(confidence, count - 1)) * se
-    return Estimate(point, max(point - half, -limit), min(point + half, limit), se, count - 1.0, math.nan, n, count)
+    return Estimate(point, max(point - half, -limit), min(point + half, limit), se, count - 1.0, None, n, count)
 
 
 def _range(values: Floats) -> Range:

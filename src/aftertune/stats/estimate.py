@@ -31,8 +31,8 @@ class Estimate:
     """Standard error from the data alone; may be 0 where nothing varies, the interval is never empty."""
     df: float
     """Degrees of freedom of the t quantile in the interval."""
-    p: float
-    """Two-sided t test of `value` = 0 (not meaningful for a level)."""
+    p: float | None
+    """Two-sided t test of `value` = 0; None for a level, where no difference is tested."""
     n: int
     """Number of prompts."""
     n_clusters: int
@@ -180,13 +180,13 @@ def level_estimate(
 
     The effective size is value (1 - value) / variance on the 0-1 scale (Korn and Graubard, Survey Methodology 24
     (1998) 193-201, with Wilson in place of Clopper-Pearson). The same floor and the same refusal of a single
-    cluster as in `difference_estimate`. `p` is NaN: no difference is tested.
+    cluster as in `difference_estimate`. `p` is None: no difference is tested.
     """
     bottom, top = bounds
     width = top - bottom
     se = math.sqrt(max(variance, 0.0))
     if n_clusters < 2:
-        return Estimate(value, bottom, top, se, 0.0, math.nan, n, n_clusters, n_seeds)
+        return Estimate(value, bottom, top, se, 0.0, None, n, n_clusters, n_seeds)
     share, v = min(max((value - bottom) / width, 0.0), 1.0), variance / width**2
     floor = least_half_width(n, confidence)
     if v > 0 and 0 < share < 1:
@@ -195,4 +195,4 @@ def level_estimate(
     else:
         low, high = share, share
     low, high = max(min(low, share - floor), 0.0), min(max(high, share + floor), 1.0)
-    return Estimate(value, bottom + low * width, bottom + high * width, se, df, math.nan, n, n_clusters, n_seeds)
+    return Estimate(value, bottom + low * width, bottom + high * width, se, df, None, n, n_clusters, n_seeds)
