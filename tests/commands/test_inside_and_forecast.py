@@ -60,6 +60,14 @@ def test_each_model_is_read_once_and_each_checkpoint_compared(looked: results.Re
     assert "Inside the models" in page
 
 
+def test_their_rows_are_tables_of_the_run(looked: results.Result) -> None:
+    run, report = looked.run, json.loads((looked.root / "report.json").read_text())
+    assert run.inside.num_rows == len(report["inside"]) > 0
+    assert set(run.inside["arm"].to_pylist()) == {"keep", "own"}
+    values = {row["arm"]: row["value"] for row in run.forecasts.to_pylist()}
+    assert values == {row["arm"]: pytest.approx(row["value"]) for row in report["forecasts"]}
+
+
 def test_the_report_needs_neither_models_nor_plugins(
     looked: results.Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

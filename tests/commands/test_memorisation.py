@@ -76,6 +76,11 @@ def test_an_audit_of_composed_files_finds_canaries_and_held_out_rows(
     low, high = row["membership"]["ratio"]["auc"]["low"], row["membership"]["ratio"]["auc"]["high"]
     assert low < 0.5 < high
     assert row["canaries"]["ratio"]["16"]["n_null"] == 100
+    assert result.run.memorisation == found
+    scored = result.run.scores.to_pylist()
+    assert {(each["base_model"], each["arm"]) for each in scored} == {("embedded", "known-bad")}
+    assert {each["group"] for each in scored} == {"member", "non_member", "canary", "twin"}
+    assert [each["loss"] > 0 and each["checkpoint"] != "" for each in scored] == [True] * len(scored)
     assert result.report.is_file()
     assert {"extraction/direct/leak=registry", "extraction/direct_twin/leak_twin=registry"} <= {
         drift.metric for drift in result.drifts

@@ -140,6 +140,8 @@ def test_the_tables_of_a_run(finished: Result) -> None:
     assert judged == {(row.checkpoint, row.prompt_id, row.sample) for row in answers}
     assert run.outcome == finished.outcome
     assert run.measures.num_rows == len(finished.measures)
+    assert (run.inside.num_rows, run.forecasts.num_rows, run.scores.num_rows) == (0, 0, 0)
+    assert list(run.memorisation) == ["why"], "nothing was held out"
 
 
 def test_leaks_are_a_flat_table(finished: Result) -> None:

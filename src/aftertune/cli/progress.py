@@ -37,6 +37,10 @@ class Lines(FollowingProgress):
         """Show the time left, from now on."""
         self._follower = follower
 
+    def say(self, line: str) -> None:
+        """Print a line at once."""
+        self._tell(line)
+
     def __call__(self, done: str, count: int, total: int) -> None:
         """Print the progress, if the last line is old enough or this is the end."""
         if time.monotonic() - self._last <= EVERY and count != total:
@@ -86,6 +90,10 @@ class Table(FollowingProgress):
     def follow(self, follower: RunFollower) -> None:
         """Show the table, from now on."""
         self._follower = follower
+
+    def say(self, line: str) -> None:
+        """Print a line above the table."""
+        self._print_above(line)
 
     def __call__(self, done: str, count: int, total: int) -> None:
         """Move the bar."""

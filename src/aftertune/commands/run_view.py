@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from aftertune.asking.ask_job import AskJob
+from aftertune.asking.score_job import ScoreJob
 from aftertune.commands import decide
 from aftertune.commands import export as exporting
 from aftertune.commands import status as standing
@@ -24,28 +25,35 @@ from aftertune.commands.study import Progress, quiet
 from aftertune.deciding.leaks import leaks as leaks_of
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import AftertuneError, StoreError, UsageError
-from aftertune.findings import LeakRow, Measure, SubjectMeasure
+from aftertune.findings import ForecastRow, InsideRow, LeakRow, Measure, SubjectMeasure
+from aftertune.forecasting import predict_job
+from aftertune.forecasting.predict_job import PredictJob
 from aftertune.ingest import agreement, responses
 from aftertune.ingest.agreement import RunAgreement
+from aftertune.inside import analyse_job
+from aftertune.inside.analyse_job import AnalyseJob
 from aftertune.judging.judge_job import JudgeJob
+from aftertune.naming import Unit
 from aftertune.numbers import count
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
-from aftertune.records import Decision, Drift, Outcome, Response, Verdict
+from aftertune.records import Decision, Drift, Outcome, Response, Score, Verdict
 from aftertune.reporting import notebook
 from aftertune.run import checksums
 from aftertune.run.run_folder import Run as RunFolder
-from aftertune.run.tables import table
+from aftertune.run.tables import records, table
 from aftertune.studies import stored
 from aftertune.studies.design import Design
 from aftertune.studies.run_tables import done_rows
-from aftertune.studies.study import Study
+from aftertune.studies.study import Study, unit_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Judges = PathLike | PluginSpec | Sequence[PathLike | PluginSpec]
 """One or more judges: `NAME`, `NAME:key=value,...`, a TOML file, or a `PluginSpec`."""
+_CHECKPOINT = {"base_model": "base"} | {name: name for name in ("arm", "recipe", "train_seed", "epoch", "checkpoint")}
+"""Column that names a checkpoint -> the part of its unit that stands there."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,6 +118,51 @@ class Run:
         path = self.root / "measures.json"
         rows = self._json(path.name) if path.is_file() else []
         return table(SubjectMeasure, [SubjectMeasure(**row) for row in rows])
+
+    @property
+    def inside(self) -> pa.Table:
+        """What analyses of activations found: a row per checkpoint, quantity and layer (columns of `InsideRow`).
+
+        Empty where the design asks for no analysis. Raises StoreError for a damaged file.
+        """
+        return done_rows(self._folder, self._study, AnalyseJob, analyse_job.TABLE, InsideRow)
+
+    @property
+    def forecasts(self) -> pa.Table:
+        """What is known of the tuning data beforehand: a row per arm and feature (columns of `ForecastRow`).
+
+        Empty where the design has no predictor. Raises StoreError for a damaged file.
+        """
+        return done_rows(self._folder, self._study, PredictJob, predict_job.TABLE, ForecastRow)
+
+    @property
+    def scores(self) -> pa.Table:
+        """How probable checkpoints find members, held-out rows and canaries: a row per checkpoint and text.
+
+        Columns of `Score` (losses in nats per assistant token) behind those that name the checkpoint. Empty where
+        nothing was held out or planted. Raises StoreError for a damaged file.
+        """
+        run, columns = self._folder, typing.get_type_hints(Score)
+        jobs = [job for job in self._study.of(ScoreJob) if run.job(job).complete]
+        kinds = typing.get_type_hints(Unit)
+        names = [(name, kinds[part]) for name, part in _CHECKPOINT.items()]
+        record = dataclasses.make_dataclass("CheckpointScore", [*names, *columns.items()])
+        rows = []
+        for job in jobs:
+            unit = unit_of(job.subject)
+            own = {name: getattr(unit, part) for name, part in _CHECKPOINT.items()}
+            for score in records(Score, run.job(job).read("scores")):
+                rows.append(record(**own, **{name: getattr(score, name) for name in columns}))
+        return table(record, rows)
+
+    @property
+    def memorisation(self) -> dict[str, Any]:
+        """What the scores say: a checkpoint's name -> `membership` by attack and `canaries` by dose.
+
+        `{"why": ...}` where nothing was scored. Raises as `drifts`.
+        """
+        self._decisions()
+        return dict(self._json("memorisation.json"))
 
     # ------------------------------------------------------------------------------------------ what it is
 

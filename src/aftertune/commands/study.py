@@ -6,6 +6,7 @@ corpus --compose--> variants --tune--> checkpoints --ask--> responses --judge-->
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import platform
 import time
@@ -14,8 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from aftertune.commands.decide import Result, decide
+from aftertune.commands.first_finding import FirstFinding
 from aftertune.data import datasets
-from aftertune.errors import UsageError
+from aftertune.errors import AftertuneError, UsageError
 from aftertune.extras import explained
 from aftertune.files import writing
 from aftertune.plugins import PluginSpec
@@ -124,18 +126,40 @@ def do(
         if isinstance(progress, following.FollowingProgress):
             progress.follow(follower)
         progress("", count, total)
+        first = FirstFinding.of(resolved)
+        waits = set(first.needs) - complete if first is not None else set()
+        todo = [dataclasses.replace(job, early=True) if job.id in waits else job for job in todo]
+        if first is not None and todo and not waits:
+            show(first, place, resolved, progress)
 
         def done(job: Job) -> None:
             nonlocal count
             count += 1
             follower.done(job)
             progress(job.label, count, total)
+            if first is not None and job.id in waits:
+                waits.discard(job.id)
+                if not waits:
+                    show(first, place, resolved, progress)
 
         with following.LogSession(root, total, len(todo), runner.at_once):
             runner.run(todo, following.LoggedWork(root, Worker(root)), done)
             finished()
             following.log_event(root, following.DECIDING)
             return decide(place, resolved)
+
+
+def show(first: FirstFinding, place: Run, resolved: Study, progress: Progress) -> None:
+    """Show a run's first finding where somebody follows the run; one that cannot be made stops nothing."""
+    if not isinstance(progress, following.FollowingProgress):
+        return
+    try:
+        row = first.row(place, resolved)
+    except AftertuneError as error:
+        log.info("no first finding: %s", error)
+        return
+    if row is not None:
+        progress.say(first.sentence(row))
 
 
 def shared_folder(cache: Cache) -> str:

@@ -23,3 +23,5 @@ class JobRecord:
     """Whether it runs a model: an executor gives it a GPU where there is one."""
     alike: str = ""
     """Jobs of a kind that share it take about the same time: e.g. the judge's name."""
+    early: bool = False
+    """Whether the first finding of the run waits for it: it is done before the others."""

@@ -232,6 +232,10 @@ class FollowingProgress(ABC):
     def follow(self, follower: RunFollower) -> None:
         """Take the follower from which the status of the run can be had."""
 
+    @abstractmethod
+    def say(self, line: str) -> None:
+        """Show a line that is to stay on the screen."""
+
 
 @dataclass
 class LogSession:

@@ -12,8 +12,9 @@ from aftertune.run.job import Job
 class Schedule:
     """Jobs in an order that respects `after`; ids that are not among them count as complete.
 
-    The first of each kind of job comes before the others of any kind, so that how long each kind takes is soon known;
-    then the most expensive. Every job is waiting, running, or gone (done, failed, or after one that failed).
+    What the first finding waits for comes first; then the first of each kind of job, so that how long each kind takes
+    is soon known; then the most expensive. Every job is waiting, running, or gone (done, failed, or after one that
+    failed).
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -41,7 +42,7 @@ class Schedule:
             if (job.kind, job.alike) not in self._begun:
                 first.setdefault((job.kind, job.alike), job.id)
         pilots = set(first.values())
-        return sorted(self._ready.values(), key=lambda job: (job.id not in pilots, -job.cost))
+        return sorted(self._ready.values(), key=lambda job: (not job.early, job.id not in pilots, -job.cost))
 
     def begin(self, job: Job) -> None:
         """Note that a ready job runs."""
