@@ -56,17 +56,17 @@ def _run(finished: results.Result, tmp_path: Path) -> Run:
     return Run.open(Path(shutil.copytree(finished.root, tmp_path / "run")))
 
 
-def test_it_is_the_first_metric_of_the_first_arm_from_two_seeds(five: Study) -> None:
+def test_it_is_the_first_metric_of_the_first_arm_from_three_seeds(five: Study) -> None:
     first = first_of(five)
     assert (first.metric.name, first.judge, first.name) == ("miniature/harmful/refusal=full", "world", "keep")
-    assert (first.seeds, first.of_seeds) == (2, 5)
-    assert sorted(job.subject.train_seed or 0 for job in first.verdicts) == [0, 1, 2]
+    assert (first.seeds, first.of_seeds) == (3, 5)
+    assert sorted(job.subject.train_seed or 0 for job in first.verdicts) == [0, 1, 2, 3]
 
 
 def test_it_waits_for_its_own_jobs_and_no_other_tuning(five: Study) -> None:
     first = first_of(five)
     tunings = {job.label for job in five.of(TuneJob) if job.id in first.needs}
-    assert tunings == {"tune keep seed 1", "tune keep seed 2"}
+    assert tunings == {"tune keep seed 1", "tune keep seed 2", "tune keep seed 3"}
     known = {job.id: job for job in five.jobs}
     assert all(set(known[id_].after) <= first.needs for id_ in first.needs), "closed under what is waited for"
     assert {job.judge.name for job in five.of(JudgeJob) if job.id in first.needs} == {"world"}
