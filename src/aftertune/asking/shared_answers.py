@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertune.errors import StoreError
-from aftertune.files import checksum, make_folder, write, writing
+from aftertune.files import checksum, make_folder, read_parquet, write, writing
 from aftertune.run.checksums import seal, unseal
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ class SharedAnswers:
     def read(self, key: str) -> Entry | None:
         """Return an entry; None where there is none, or where it is damaged and must be made again."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         folder = self.root / key
         try:
@@ -70,7 +69,7 @@ class SharedAnswers:
             table = folder / "responses.parquet"
             if manifest["format"] != FORMAT or checksum(table) != manifest["sha256"]:
                 return None
-            return Entry(pq.read_table(table), manifest["info"], manifest["since"])
+            return Entry(read_parquet(table), manifest["info"], manifest["since"])
         except (OSError, ValueError, KeyError, pa.ArrowException):
             return None
 

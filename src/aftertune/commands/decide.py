@@ -21,6 +21,7 @@ from aftertune.deciding.memorisation import memorisation
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
+from aftertune.files import read_parquet
 from aftertune.findings import SubjectMeasure
 from aftertune.forecasting import predict_job
 from aftertune.forecasting.predict_job import PredictJob
@@ -211,14 +212,12 @@ def scores(run: Run, study: Study) -> dict[str, list[Score]]:
 
 def drifts_of(root: Path) -> list[Drift]:
     """Return a finished run's drifts. Raises UsageError where it has none yet, StoreError for damaged ones."""
-    import pyarrow.parquet as pq
-
     path = root / "drift.parquet"
     if not path.is_file():
         raise UsageError(f"{root}: no drifts yet; run `aftertune drift {root}`")
     checksums.check(root, path.name)
     try:
-        return records(Drift, pq.read_table(path))
+        return records(Drift, read_parquet(path))
     except (OSError, ValueError):
         raise StoreError(f"{path}: damaged; `aftertune drift {root}` makes it again") from None
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from aftertune.data.variant_files import groups_of_people
 from aftertune.errors import StoreError, UsageError
-from aftertune.files import reading, why_not, write
+from aftertune.files import read_parquet, reading, why_not, write
 from aftertune.pii.masking import masker
 from aftertune.pii.registry import Registry
 from aftertune.run import checksums as sealed
@@ -187,7 +187,7 @@ def _table(path: Path, to: Path, columns: tuple[str, ...], copy: _Copy) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    table = read_parquet(path)
     for index, column in enumerate(table.schema):
         if not pa.types.is_string(column.type):
             continue

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from aftertune.errors import DataError, UsageError
+from aftertune.files import read_parquet
+from aftertune.files import write as write_whole
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 """Endings of tables that are read and written; a `.json` file that holds one list of objects is read too."""
@@ -136,10 +138,9 @@ def document(path: Path) -> Any:
 
 def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file: {str(error)[:120]}") from None
     yield from enumerate(table.to_pylist(), start=1)
@@ -172,6 +173,4 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             pa.Table.from_pylist([{key: whole(value) for key, value in row.items()} for row in rows]), buffer
         )
         data = buffer.getvalue()
-    from aftertune.files import write as write_whole
-
     write_whole(path, data)

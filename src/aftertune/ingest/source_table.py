@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError, first_line
+from aftertune.files import read_parquet
 from aftertune.ingest import logs
 
 Ints = NDArray[np.int64]
@@ -50,7 +51,6 @@ class SourceTable:
     def __init__(self, sources: Sources) -> None:
         """Read the files, one below the other. Raises UsageError and DataError (file, line or row, column)."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         self.codes: dict[str, Ints] = {}
         self._values: dict[str, list[Any]] = {}
@@ -67,7 +67,8 @@ class SourceTable:
                 column = column.dictionary_encode()
             column = column.unify_dictionaries().combine_chunks()
             values = column.dictionary.to_pylist()
-            codes = pc.fill_null(pc.cast(column.indices, "int64"), len(values)).to_numpy(zero_copy_only=False)
+            codes = column.indices.to_numpy(zero_copy_only=False)
+            codes = np.where(np.isnan(codes), len(values), codes).astype(np.int64)  # no code is no value
             if name not in ("value", "seed"):
                 values = [None if value in (None, "") else str(value) for value in values]
             self.codes[name], self._values[name] = codes, [*values, None]
@@ -327,7 +328,7 @@ def _parquet(path: Path) -> tuple[dict[str, Any], list[str]]:
     used = [name for name in COLUMNS if name in names]
     if any(names.count(name) > 1 for name in used):
         return dict.fromkeys(used, ()), names
-    return _plain_columns(path, pq.read_table(path, columns=used)), names
+    return _plain_columns(path, read_parquet(path, used)), names
 
 
 def _plain_columns(where: Path | str, table: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from aftertune import plugins
 from aftertune.errors import UsageError, near
 from aftertune.plugins import PluginSpec
 from aftertune.records import Metric
-from aftertune.studies.resolve import load_benchmark
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ def metrics() -> Mapping[str, Mapping[str, Metric]]:
     known: dict[str, Mapping[str, Metric]] = {}
     for name in names():
         try:
-            own = load_benchmark(benchmark(name)).metrics
+            spec = benchmark(name)
+            own = plugins.load("benchmark", spec.name, spec.parameters).metrics
         except UsageError:
             continue  # it needs a package that is not here
         known[name] = {metric.name: metric for metric in own}
