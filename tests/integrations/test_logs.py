@@ -134,13 +134,18 @@ def test_every_kind_of_score_has_its_place(tmp_path: Path, log_format: str) -> N
     assert "higher is taken for better" in said
 
 
-def test_the_policy_has_the_last_word_on_a_direction_taken_on_trust(tmp_path: Path) -> None:
+def test_a_policy_says_the_direction_where_nothing_else_does(tmp_path: Path) -> None:
     table = tmp_path / "v.csv"
     lines = [f"{name},p{i},t/score,{value},down" for name, value in (("b", 1), ("t", 0)) for i in range(30)]
     table.write_text("\n".join(["checkpoint,prompt,metric,value,worse", *lines]) + "\n")
     assert drift_of_table(table, "b", "t").outcome == "drift"
     policy = tmp_path / "p.toml"
     policy.write_text('[[metric]]\nmatch = "t/score"\nmargin = 0.1\nworse = "up"\n')
+    with pytest.raises(
+        UsageError, match=r"t/score: the column 'worse', or the log, says that lower is worse, policy p"
+    ):
+        drift_of_table(table, "b", "t", policy=policy)
+    table.write_text(table.read_text().replace(",down", ",").replace(",worse", ",cluster"))
     assert drift_of_table(table, "b", "t", policy=policy).outcome == "pass"
     table.write_text("checkpoint,prompt,metric,value,worse\nb,p,m,1,down\nt,p,m,1,up\n")
     with pytest.raises(DataError, match=r"v.csv:3: worse = 'up', but other rows of m say 'down'"):
@@ -152,10 +157,10 @@ def test_the_policy_has_the_last_word_on_a_direction_taken_on_trust(tmp_path: Pa
 
 def test_prompts_that_were_sent_with_other_messages_are_no_pairs(tmp_path: Path) -> None:
     table = tmp_path / "v.csv"
-    lines = [f"{n},p{i},m,0,{'x' if n == 'b' or i else 'y'}" for n in "bt" for i in range(30)]
+    lines = [f"{n},p{i},harm,0,{'x' if n == 'b' or i else 'y'}" for n in "bt" for i in range(30)]
     table.write_text("\n".join(["checkpoint,prompt,metric,value,message_hash", *lines]) + "\n")
     found = drift_of_table(table, "b", "t")
-    assert answers(found, "m")["n_prompts"] == 29
+    assert answers(found, "harm")["n_prompts"] == 29
     assert any("other messages" in warning for warning in found.warnings)
 
 
