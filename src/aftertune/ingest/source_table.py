@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError, first_line
 from aftertune.ingest import logs, missing_values
+from aftertune.ingest.log_records import Log
 
 Ints = NDArray[np.int64]
 
@@ -88,16 +89,29 @@ class SourceTable:
         import pyarrow as pa
 
         tables = []
-        for source in sources:
+        opened: dict[int, Log] = {}
+        for number, source in enumerate(sources):
+            if not isinstance(source, DataFrame):
+                name, file = logs.split_name(source)
+                log = logs.open_log(file)
+                if log is not None:
+                    log.model = name or log.model
+                    opened[number] = log
+        kept, said = logs.settled(list(opened.values()))
+        self.warnings += said
+        for number, source in enumerate(sources):
             path: Path | str
             if isinstance(source, DataFrame):
                 path = FRAME if len(sources) == 1 else f"{FRAME} {len(self._files) + 1}"
                 columns, unused = _frame(path, source)
                 warnings = _unused(path, unused)
             else:
-                name, path = split_name(source)
-                columns, warnings = _columns(path)
-                if name:
+                name, path = logs.split_name(source)
+                log = opened.get(number)
+                if log is not None and not any(log is each for each in kept):
+                    continue
+                columns, warnings = _columns(path, log)
+                if name and log is None:
                     columns = _with_checkpoint(path, columns, name)
             self.warnings += warnings
             tables.append(columns)
@@ -226,16 +240,8 @@ def _as_list(sources: Sources | Sequence[Path | str]) -> Sequence[Source]:
 def names_of(sources: Sources | Sequence[Path | str]) -> str:
     """Return the path of the first source and the number of others, for messages."""
     first, *more = _as_list(sources)
-    name = FRAME if isinstance(first, DataFrame) else split_name(first)[1]
+    name = FRAME if isinstance(first, DataFrame) else logs.split_name(first)[1]
     return f"{name}{f' and {len(more):,} more' if more else ''}"
-
-
-def split_name(source: str | os.PathLike[str]) -> tuple[str, Path]:
-    """Return the name and the path of `NAME=PATH`; the name is empty if the whole is a path."""
-    name, sign, path = str(source).partition("=")
-    if not isinstance(source, str) or not sign or Path(source).exists():
-        return "", Path(source)
-    return name, Path(path)
 
 
 def _with_checkpoint(path: Path, columns: dict[str, Any], name: str) -> dict[str, Any]:
@@ -258,9 +264,8 @@ def _as_text(column: Any) -> Any:
     return column.cast(pa.string())
 
 
-def _columns(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the used columns of a table or log as Arrow columns, and warnings."""
-    log = logs.open_log(path)
+def _columns(path: Path, log: Log | None) -> tuple[dict[str, Any], list[str]]:
+    """Return the used columns of a table or an open log as Arrow columns, and warnings."""
     if log is not None:
         columns = logs.arrow(logs.verdict_columns(log))
         return columns, log.warnings
