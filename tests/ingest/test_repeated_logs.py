@@ -50,7 +50,7 @@ def inspect_log(
 ) -> Path:
     pytest.importorskip("inspect_ai", reason="the extra `inspect` is not installed")
     ids = sorted({each["id"] for each in samples})
-    head = {"created": f"2026-01-{day:02}T00:00:00+00:00", "task": "sums", "model": "mock/m"}
+    head: dict[str, Any] = {"created": f"2026-01-{day:02}T00:00:00+00:00", "task": "sums", "model": "mock/m"}
     head |= {"config": {"epochs": 1}, "dataset": {"sample_ids": ids}, **spec}
     failed = sum("error" in each for each in samples)
     metrics = {} if own is None else {"accuracy": {"name": "accuracy", "value": own}}
@@ -279,7 +279,9 @@ def test_a_table_of_logs_says_the_directions_and_leaves_a_doubtful_one_open(
 
 
 def test_logs_that_state_two_directions_are_refused(tmp_path: Path) -> None:
-    better = [{"model_name": name, "higher_is_better": {"sums": {"zing": name == "a"}}} for name in "ab"]
+    better: list[dict[str, Any]] = [
+        {"model_name": name, "higher_is_better": {"sums": {"zing": name == "a"}}} for name in "ab"
+    ]
     paths = [harness_log(tmp_path / each["model_name"], "01", [{"zing": 0.5}], results=each) for each in better]
     with pytest.raises(DataError, match="sums/zing: worse is 'up' in it, and 'down' in another log"):
         converted(tmp_path, *paths)

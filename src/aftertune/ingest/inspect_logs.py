@@ -87,9 +87,9 @@ _GENERATING = (
 
 
 def _settings(spec: Any) -> dict[str, str]:
-    config = {name: getattr(spec.model_generate_config, name, None) for name in _GENERATING}
+    config: Mapping[str, Any] = spec.model_generate_config.model_dump()
     values = {
-        **config,
+        **{name: config.get(name) for name in _GENERATING},
         "task arguments": spec.task_args or None,
         "task version": spec.task_version or None,
         "solver": spec.solver,
