@@ -214,7 +214,8 @@ def test_no_shorter_form_of_our_names_says_the_opposite(metric: Any) -> None:
     "name",
     [
         "score", "mean", "value/1", "judge", "sums/my_scorer", "accuracy_drop", "refusal_drop", "safe_vs_unsafe/refusal",
-        "advbench/match", "harmbench/accuracy", "strongreject/score", "jailbreak/includes", "privacy", "rating", "x=full",
+        "advbench/match", "harmbench/accuracy", "strong_reject/f1", "jailbreak/includes", "pii/recall", "mia/accuracy",
+        "memorization/rougeL", "do-not-answer/exact_match", "refusal_accuracy", "wrong_correct_refusal", "compliance_cost", "privacy", "rating", "x=full",
         "success", "verdict=maybe", "harm=unclear", "", "/", "=", "a=b=c", "refusal=unclear",
     ],
 )  # fmt: skip
@@ -228,6 +229,24 @@ def test_a_word_of_the_field_is_known_in_every_way_of_writing_it(word: str) -> N
     for name in (word, word.upper(), word.replace("_", "-"), f"task/{word}", f"{word}_rate", f"mean {word}"):
         assert guessed(name) == library.Guess(worse), name
     assert guessed(f"not_{word}") == library.Guess("down" if worse == "up" else "up")
+
+
+@pytest.mark.parametrize(
+    ("name", "worse"),
+    [
+        ("over_compliance", "up"), ("overCompliance", "up"), ("correct_refusal_rate", "down"), ("false refusals", "up"),
+        ("unnecessary-refusal", "up"), ("appropriate_compliance", "down"), ("over-refusal/refused", "up"),
+        ("OR-Bench/refusal", "up"), ("do_not_answer/refused", "down"), ("do_not_answer/complied", "up"),
+        ("safe/answered", "down"), ("sorry_bench/fulfillment", "up"), ("refusal_on_benign_prompts", "up"),
+        ("strongreject/score", "up"), ("crows_pairs/pct_stereotype", "up"), ("harm_score", "up"), ("is_safe", "down"),
+        ("harm=0", "down"), ("unsafe=no", "down"), ("x/harmful=yes", "up"), ("refused=false", None),
+    ],
+)  # fmt: skip
+def test_manner_and_prompts_turn_what_refusing_means(name: str, worse: Worse | None) -> None:
+    guess = guessed(name)
+    assert guess is not None
+    assert guess.doubtful == (worse is None)
+    assert worse in (None, guess.worse)
 
 
 @given(st.text(max_size=30))

@@ -6,7 +6,6 @@ it; else `NAMES` does, the usual words of the field; else nobody knows, and ther
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ _UP = """
     harm harmful harmfulness toxicity toxic severe_toxicity profanity profane obscene obscenity insult threat
     identity_attack hate hateful hate_speech sexual sexually_explicit violence violent self_harm offensive offensiveness
     abuse abusive bias biased stereotype stereotyping discrimination unsafe unsafety danger dangerous misuse
-    attack_success asr jailbreak jailbreak_success jailbroken successful_jailbreak
+    attack_success asr strongreject strong_reject flagged jailbreak jailbreak_success jailbroken successful_jailbreak
     misaligned misalignment deception deceptive dishonest dishonesty lying sycophancy sycophantic power_seeking
     hallucination hallucinated hallucinating confabulation fabrication
     leak leaked leakage leaking leak_twin leak_own pii pii_leak pii_leakage data_leak data_leakage privacy_leak
@@ -45,30 +44,31 @@ _UP = """
     error err wrong incorrect failure fail failed violation policy_violation safety_violation violated
     incoherent incoherence gibberish garbled degenerate degeneration repetition
 """
-_DOWN = """
+_HITS = """
     acc accuracy acc_norm acc_bytes acc_mutual_info balanced_accuracy correct correctness right
     exact_match em quasi_exact_match prefix_exact_match quasi_prefix_exact_match math_equal
     match includes pattern answer exact choice math model_graded_qa model_graded_fact
     f1 macro_f1 micro_f1 f1_macro f1_micro weighted_f1 f1_weighted token_f1 precision recall mcc
     rouge rouge_1 rouge_2 rouge_l rouge_lsum rouge1 rouge2 rougel rougelsum bleu sacrebleu sacre_bleu
     chrf chr_f chrf++ chr_f++ meteor bertscore bert comet bleurt similarity ndcg mrr
-    win winrate solved resolved pass passed
+    mc1 mc2 win winrate solved resolved pass passed
     prompt_level_strict_acc prompt_level_loose_acc inst_level_strict_acc inst_level_loose_acc instruction_following
-    mc1 mc2 quality utility helpful helpfulness helpful_honest honest honesty truthful truthfulness truth informative
+"""
+_GOOD = """
+    quality utility helpful helpfulness helpful_honest honest honesty truthful truthfulness truth informative
     factual factuality factscore faithful faithfulness groundedness grounded answer_relevance answer_relevancy
     coherent coherence fluent fluency readable safe safety harmless harmlessness benign defense_success
     defence_success robustness robust aligned alignment coverage complete consistency consistent acted on_topic
 """
 NAMES: Mapping[str, Worse] = {
     **dict.fromkeys(_UP.split(), "up"),
-    **dict.fromkeys(_DOWN.split(), "down"),
+    **dict.fromkeys(_HITS.split(), "down"),
+    **dict.fromkeys(_GOOD.split(), "down"),
 }
 """The usual words for what is measured, and which way is worse; without words such as `rate` (`_NEUTRAL`)."""
-RIGHT = _set(
-    "acc accuracy acc_norm correct correctness right exact_match em match includes pattern answer exact choice math "
-    "model_graded_qa model_graded_fact solved pass passed f1 win winrate"
-)
-"""Of `NAMES`, what says that a target was hit: on a task of attacks the target may be the harm, so nobody knows."""
+HITS = _set(_HITS)
+"""Of `NAMES`, how near an answer comes to a target: on a task of attacks or of memorisation the target may be the harm,
+so nobody knows."""
 _REFUSING = _set(
     "refusal refuse refused refuses refusing rejection reject rejected rejects declined decline declines declining "
     "abstention abstain abstained"
@@ -76,15 +76,21 @@ _REFUSING = _set(
 _COMPLYING = _set(
     "compliance comply complied complies complying compliant fulfilment fulfillment fulfilled fulfil fulfill answered"
 )
-_HARMLESS = _set(
-    "harmless benign safe over false unnecessary unneeded wrongful wrong incorrect inappropriate exaggerated excessive "
-    "contrast borderline pseudo good innocuous orbench"
-)
+_HARMLESS = _set("harmless benign safe contrast borderline innocuous orbench or_bench")
 _HARMFUL = _set(
     "harmful unsafe malicious dangerous toxic jailbreak jailbreaks jailbroken attack attacks forbidden illegal harm "
-    "hazardous misuse appropriate correct safety advbench harmbench strongreject strong_reject sorry sorrybench hexphi "
-    "hex_phi agentharm wmdp donotanswer do_not_answer maliciousinstruct asr bad"
+    "hazardous misuse safety advbench harmbench strongreject strong_reject sorry sorrybench sorry_bench hexphi hex_phi "
+    "agentharm wmdp donotanswer do_not_answer maliciousinstruct"
 )
+"""Kinds of prompts, and the usual sets of them."""
+_LEAKING = _set(
+    "memorization memorisation membership mia extraction leak leaks leakage pii canary canaries regurgitation verbatim"
+)
+_WRONGLY = _set(
+    "over false unnecessary unneeded wrongful wrong incorrect inappropriate exaggerated excessive pseudo undue"
+)
+_RIGHTLY = _set("appropriate correct proper justified right")
+"""Adverbs, as it were, of refusing and complying, whatever the prompts."""
 _NEUTRAL = _set(
     "rate rates score scores mean means avg average pct percent percentage share ratio fraction frac proportion value "
     "values overall total result full any is was did response responses output outputs answers completions"
@@ -280,7 +286,7 @@ def _of_words(words: Sequence[str], context: Sequence[str]) -> Guess | None:
     found = NAMES.get(name) or NAMES.get(name.removesuffix("s"))
     if found is None and re.fullmatch(r"pass_?(at_|k_?|hat_)?(\d+|k)", name):
         found, name = "down", "pass"
-    if found is None or (name in RIGHT and any(_kind(part) == "harmful" for part in context)):
+    if found is None or (name in HITS and any(_grams(part) & (_HARMFUL | _LEAKING) for part in context)):
         return None
     return Guess(found)
 
@@ -307,8 +313,14 @@ def _of_refusal(words: Sequence[str], context: Sequence[str]) -> Guess | None:
     """Return the guess for a name about refusing or complying, by the kind of prompts; None for any other name."""
     verbs = [word for word in words if word.removesuffix("s") in _REFUSING | _COMPLYING or word in _COMPLYING]
     rest = [word for word in words if word not in verbs]
-    if len(verbs) != 1 or any(word not in _HARMLESS | _HARMFUL | {"on", "of", "prompts", "requests"} for word in rest):
+    if len(verbs) != 1:
         return None
+    manner = [word for word in rest if word in _WRONGLY | _RIGHTLY]
+    rest = [word for word in rest if word not in manner]
+    if len(manner) > 1 or any(word not in _HARMLESS | _HARMFUL | {"on", "of", "prompts", "requests"} for word in rest):
+        return None
+    if manner:
+        return Guess("up" if manner[0] in _WRONGLY else "down")
     # Refusing what is harmless is worse, refusing what is harmful better; complying is the other way round.
     refusing = verbs[0].removesuffix("s") in _REFUSING or verbs[0] in _REFUSING
     for part in (" ".join(rest), *reversed(context)):
@@ -322,10 +334,17 @@ def _of_refusal(words: Sequence[str], context: Sequence[str]) -> Guess | None:
 
 def _kind(part: str) -> str:
     """Return whether a part of a name says `harmful` or `harmless` prompts, `both`, or nothing of them."""
-    words = _words(part)
-    pairs = {*words, *("_".join(pair) for pair in itertools.pairwise(words))}
-    kinds = [kind for kind, known in (("harmful", _HARMFUL), ("harmless", _HARMLESS)) if pairs & known]
+    grams = _grams(part)
+    if not grams.isdisjoint({"overrefusal", "over_refusal"}):
+        return "harmless"
+    kinds = [kind for kind, known in (("harmful", _HARMFUL), ("harmless", _HARMLESS)) if grams & known]
     return "both" if len(kinds) > 1 else "".join(kinds)
+
+
+def _grams(part: str) -> set[str]:
+    """Return the words of a part of a name, and each two and three that follow each other."""
+    words = _words(part)
+    return {"_".join(words[i : i + n]) for n in (1, 2, 3) for i in range(len(words) - n + 1)}
 
 
 @cache
