@@ -88,6 +88,31 @@ def test_a_retry_without_errors_goes_before_its_first_try_with_some(tmp_path: Pa
     assert f"{first}: left out" in said
 
 
+def test_a_try_that_failed_at_once_is_left_out_where_another_has_the_answers(tmp_path: Path) -> None:
+    failed = inspect_log(tmp_path, "a", [], status="error")
+    retried = inspected(tmp_path, "b", 1, n=40, day=2)
+    tuned = inspected(tmp_path, "c", 0, n=40, model="mock/t")
+    with pytest.raises(DataError, match="status 'error' and no sample in it; run the evaluation again"):
+        converted(tmp_path, failed, tuned)
+    made, said = converted(tmp_path, failed, retried, tuned)
+    assert {(row["checkpoint"], row["value"]) for row in made} == {("mock/m", 1.0), ("mock/t", 0.0)}
+    assert f"{failed}: status 'error' and no sample in it; left out: another log of its model and task counts" in said
+    found = drift_of_table([failed, tuned, retried], "mock/m", "mock/t")
+    assert [(row.base, row.tuned) for row in found.answers if row.estimand == "checkpoint"] == [(1.0, 0.0)]
+
+
+def test_a_log_without_scores_goes_behind_one_with_some(tmp_path: Path) -> None:
+    scored = inspected(tmp_path, "a", 1)
+    bare = [{key: value for key, value in sample(i, 0).items() if key != "scores"} for i in range(3)]
+    later = inspect_log(tmp_path, "b", bare, day=2)
+    text = json.loads(later.read_text())
+    text["results"]["scores"] = []
+    later.write_text(json.dumps(text))
+    made, said = converted(tmp_path, later, scored)
+    assert [row["value"] for row in made] == [1.0] * 3
+    assert f"{later}: left out" in said
+
+
 def test_the_same_settlement_holds_where_logs_are_compared_directly(tmp_path: Path) -> None:
     bases = [inspected(tmp_path, "old", 0, n=40), inspected(tmp_path, "new", 1, n=40, day=2)]
     tuned = inspected(tmp_path, "tuned", 0, n=40)

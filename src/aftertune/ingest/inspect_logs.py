@@ -17,7 +17,7 @@ from typing import Any
 
 from aftertune.errors import DataError, MissingPackageError
 from aftertune.extras import install
-from aftertune.ingest.log_records import Figure, Log, LoggedAnswer, LoggedScore, number
+from aftertune.ingest.log_records import EmptyLogError, Figure, Log, LoggedAnswer, LoggedScore, number
 from aftertune.models.chat import message_hash
 from aftertune.records import Message, Prompt, Role, Worse
 from aftertune.studies import suites
@@ -57,7 +57,8 @@ def open_log(path: Path) -> Log:
     planned = len(spec.dataset.sample_ids or ()) * (spec.config.epochs or 1)
     count = f"{len(samples):,} of {planned:,} samples" if planned else f"{len(samples):,} samples"
     if not samples:
-        raise DataError(f"{path}: status '{log.status}' and no sample in it; run the evaluation again")
+        message = f"{path}: status '{log.status}' and no sample in it; run the evaluation again"
+        raise EmptyLogError(message, _model(spec.model, spec.model_args), spec.task)
     results = log.results
     opened = Log(
         path,

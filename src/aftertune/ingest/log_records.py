@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from aftertune.errors import DataError
 from aftertune.records import Prompt, Worse
 
 
@@ -56,6 +57,16 @@ class Figure:
     """E.g. `accuracy`."""
     value: float
     judge: str = ""
+
+
+class EmptyLogError(DataError):
+    """A log without any answer, as a run leaves it that failed at once."""
+
+    def __init__(self, message: str, model: str, task: str) -> None:
+        """Name the model and task, of which another log may have the answers."""
+        super().__init__(message)
+        self.model = model
+        self.task = task
 
 
 @dataclass

@@ -19,7 +19,7 @@ from aftertune.errors import DataError, UsageError
 from aftertune.files import write
 from aftertune.ingest import harness_logs, inspect_logs, missing_values
 from aftertune.ingest.directions import directions
-from aftertune.ingest.log_records import Log
+from aftertune.ingest.log_records import EmptyLogError, Log
 from aftertune.public import PathLike, public
 from aftertune.records import Worse
 
@@ -69,7 +69,10 @@ def open_log(path: Path) -> Log | None:
 
 def is_log(path: Path) -> bool:
     """Return whether a file that could be read is a log rather than a table."""
-    return path.suffix in (".eval", ".json", ".jsonl") and open_log(path) is not None
+    try:
+        return path.suffix in (".eval", ".json", ".jsonl") and open_log(path) is not None
+    except EmptyLogError:
+        return True
 
 
 def split_name(source: str | os.PathLike[str]) -> tuple[str, Path]:
@@ -78,6 +81,31 @@ def split_name(source: str | os.PathLike[str]) -> tuple[str, Path]:
     if not isinstance(source, str) or not sign or Path(source).exists():
         return "", Path(source)
     return name, Path(path)
+
+
+def open_logs(sources: Sequence[tuple[str, Path]]) -> tuple[list[Log | None], list[Log], list[str]]:
+    """Open the logs among some files, each with the name that its model is given (empty for the log's own).
+
+    Returns the log of each file (None for a table, and for a log without any answer that another makes up for), those
+    to read as `settled` chooses them, and what is said of the others. Raises as `open_log` and `settled` do.
+    """
+    opened: list[Log | None] = []
+    empty: list[tuple[str, EmptyLogError]] = []
+    for name, path in sources:
+        try:
+            log = open_log(path)
+        except EmptyLogError as error:
+            empty.append((name, error))
+            log = None
+        if log is not None:
+            log.model = name or log.model
+        opened.append(log)
+    kept, warnings = settled([log for log in opened if log is not None])
+    for name, nothing in empty:
+        if not any((log.model, log.task) == (name or nothing.model, nothing.task) for log in kept):
+            raise nothing
+        warnings.append(f"{str(nothing).partition(';')[0]}; left out: another log of its model and task counts")
+    return opened, kept, warnings
 
 
 def settled(logs: Sequence[Log]) -> tuple[list[Log], list[str]]:
@@ -260,14 +288,10 @@ def ingest_logs(
     out = Path(out)
     if out.suffix not in rows.ENDINGS:
         raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
-    opened = []
-    for name, path in _files([logs] if isinstance(logs, str | os.PathLike) else logs):
-        log = open_log(path)
-        if log is None:
-            raise DataError(f"{path}: neither a log of Inspect AI nor a sample log of lm-evaluation-harness")
-        log.model = name or log.model
-        opened.append(log)
-    kept, warnings = settled(opened)
+    files = _files([logs] if isinstance(logs, str | os.PathLike) else logs)
+    for path in [path for _, path in files if not is_log(path)]:
+        raise DataError(f"{path}: neither a log of Inspect AI nor a sample log of lm-evaluation-harness")
+    _, kept, warnings = open_logs(files)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     paths: list[Path] = []
     for log in kept:

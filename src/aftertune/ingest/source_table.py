@@ -89,17 +89,11 @@ class SourceTable:
         import pyarrow as pa
 
         tables = []
-        opened: dict[int, Log] = {}
-        for number, source in enumerate(sources):
-            if not isinstance(source, DataFrame):
-                name, file = logs.split_name(source)
-                log = logs.open_log(file)
-                if log is not None:
-                    log.model = name or log.model
-                    opened[number] = log
-        kept, said = logs.settled(list(opened.values()))
+        files = [logs.split_name(source) for source in sources if not isinstance(source, DataFrame)]
+        opened, kept, said = logs.open_logs(files)
+        log_of = iter(opened)
         self.warnings += said
-        for number, source in enumerate(sources):
+        for source in sources:
             path: Path | str
             if isinstance(source, DataFrame):
                 path = FRAME if len(sources) == 1 else f"{FRAME} {len(self._files) + 1}"
@@ -107,9 +101,9 @@ class SourceTable:
                 warnings = _unused(path, unused)
             else:
                 name, path = logs.split_name(source)
-                log = opened.get(number)
-                if log is not None and not any(log is each for each in kept):
-                    continue
+                log = next(log_of)
+                if not any(log is each for each in kept) and logs.is_log(path):
+                    continue  # left out
                 columns, warnings = _columns(path, log)
                 if name and log is None:
                     columns = _with_checkpoint(path, columns, name)
