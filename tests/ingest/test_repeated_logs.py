@@ -200,6 +200,41 @@ def test_the_reductions_in_a_log_go_before_any_that_could_be_made(tmp_path: Path
         converted(tmp_path, inspect_log(tmp_path, "b", samples, config=config))
 
 
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        ({"epochs": 4, "epochs_reducer": ["max"]}, False),
+        ({"epochs": 8, "epochs_reducer": ["max"]}, True),
+        ({"epochs": 4, "epochs_reducer": ["mode"]}, True),
+        ({"epochs": 4}, True),
+        ({"epochs": 1}, True),
+    ],
+)
+def test_the_best_of_four_is_not_compared_with_the_best_of_eight(
+    tmp_path: Path, config: dict[str, Any], refused: bool
+) -> None:
+    def of(name: str, own: dict[str, Any]) -> Path:
+        samples = [sample(n, n % 2, epoch) for n in range(3) for epoch in range(1, own["epochs"] + 1)]
+        return inspect_log(tmp_path, name, samples, config=own, model=f"mock/{name}")
+
+    paths = [of("b", {"epochs": 4, "epochs_reducer": ["max"]}), of("t", config)]
+    if refused:
+        with pytest.raises(DataError, match="its epochs were reduced otherwise than in"):
+            drift_of_table(paths, "mock/b", "mock/t")
+    else:
+        assert {row.metric for row in drift_of_table(paths, "mock/b", "mock/t").answers} == {"sums/match,max"}
+
+
+def test_two_models_that_were_asked_otherwise_are_told(tmp_path: Path) -> None:
+    paths = [
+        inspected(tmp_path, name, 1, n=40, model=f"mock/{name}", model_generate_config={"temperature": heat})
+        for name, heat in (("b", 0.0), ("t", 1.0))
+    ]
+    found = drift_of_table(paths, "mock/b", "mock/t")
+    said = f"{paths[1]}: the task was asked otherwise than in {paths[0]}: temperature '1.0', there '0.0'"
+    assert said in found.warnings
+
+
 @pytest.mark.parametrize("config", [{"epochs": 2}, {"epochs": 2, "epochs_reducer": ["mean"]}, {"epochs": 1}])
 def test_epochs_that_are_averaged_stay_repeats(tmp_path: Path, config: dict[str, Any]) -> None:
     samples = [sample(1, epoch - 1, epoch) for epoch in range(1, config["epochs"] + 1)]

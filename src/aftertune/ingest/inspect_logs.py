@@ -17,7 +17,7 @@ from typing import Any
 
 from aftertune.errors import DataError, MissingPackageError
 from aftertune.extras import install
-from aftertune.ingest.log_records import EmptyLogError, Figure, Log, LoggedAnswer, LoggedScore, number
+from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Figure, Log, LoggedAnswer, LoggedScore, number
 from aftertune.models.chat import message_hash
 from aftertune.records import Message, Prompt, Role, Worse
 from aftertune.studies import suites
@@ -95,8 +95,8 @@ def _settings(spec: Any) -> dict[str, str]:
         "task version": spec.task_version or None,
         "solver": spec.solver,
         "solver arguments": spec.solver_args or None,
-        "epochs": spec.config.epochs or 1,
-        "reducers": ", ".join(_reducers(spec)) or "mean",
+        EPOCHS: spec.config.epochs or 1,
+        REDUCERS: ", ".join(_reducers(spec)) or "mean",
     }
     return {name: "" if value is None else str(value) for name, value in values.items()}
 

@@ -12,6 +12,9 @@ from typing import Any, Literal
 from aftertune.errors import DataError
 from aftertune.records import Prompt, Worse
 
+EPOCHS, REDUCERS = "epochs", "reducers"
+"""Settings of a log: how often each sample was asked, and what one value was made of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedScore:

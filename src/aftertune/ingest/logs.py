@@ -19,7 +19,7 @@ from aftertune.errors import DataError, UsageError
 from aftertune.files import write
 from aftertune.ingest import harness_logs, inspect_logs, missing_values
 from aftertune.ingest.directions import directions
-from aftertune.ingest.log_records import EmptyLogError, Log
+from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Log
 from aftertune.public import PathLike, public
 from aftertune.records import Worse
 
@@ -112,7 +112,8 @@ def settled(logs: Sequence[Log]) -> tuple[list[Log], list[str]]:
     """Return the logs to read, one per model and task, and what is said of those left out.
 
     Of a retried or repeated evaluation counts the newest that succeeded, a full one before one with a limit. Logs of
-    other samples, or of other scorers, are kept beside each other. Raises DataError for two that were not asked alike.
+    other samples, or of other scorers, are kept beside each other. Raises DataError for two that were not asked alike;
+    of two models a warning says so, and best-of-n figures of different n are refused.
     """
     kept: list[Log] = []
     warnings: list[str] = []
@@ -133,7 +134,30 @@ def settled(logs: Sequence[Log]) -> tuple[list[Log], list[str]]:
             f"{older.path}: left out: of this model and task {newer.path} counts, the newest that succeeded (a full "
             "one before one with a limit)"
         )
-    return kept, warnings
+    return kept, [*warnings, *_asked_otherwise(kept)]
+
+
+def _asked_otherwise(logs: Sequence[Log]) -> list[str]:
+    """Return a line for each log whose task another model was asked otherwise. Raises DataError for reduced epochs."""
+    lines = []
+    first: dict[str, Log] = {}
+    for log in logs:
+        other = first.setdefault(log.task, log)
+        differing = [name for name, value in log.settings.items() if value != other.settings.get(name, value)]
+        pairs = ", ".join(
+            f"{name} '{log.settings[name][:40]}', there '{other.settings[name][:40]}'" for name in differing
+        )
+        reducers = {each.settings.get(REDUCERS, "mean") for each in (log, other)}
+        if reducers == {"mean"}:
+            differing = [name for name in differing if name != EPOCHS]
+        elif {EPOCHS, REDUCERS} & {*differing}:
+            raise DataError(
+                f"{log.path}: its epochs were reduced otherwise than in {other.path} ({pairs}): such figures cannot be "
+                "compared; score one of them again with the other's reducer and epochs"
+            )
+        if differing:
+            lines.append(f"{log.path}: the task was asked otherwise than in {other.path}: {pairs}")
+    return lines
 
 
 def _same(one: Log, other: Log) -> bool:
