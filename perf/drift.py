@@ -103,7 +103,7 @@ def measure(path: Path) -> None:
     names = sorted({name for name, _ in SUBJECTS} - {"base"})
     tuned = [word for name in names for word in ("--tuned", name)]
     with timed(path.name):
-        command("drift", "--verdicts", str(path), "--base", "base", "--json", *tuned)
+        command("drift", "--verdicts", str(path), "--base", "base", "--json", "--worse", "*=up", *tuned)
 
 
 # ---------------------------------------------------------------------------------------------- a run folder

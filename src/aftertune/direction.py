@@ -20,6 +20,16 @@ def words(worse: Worse) -> str:
     return "higher is worse" if worse == "up" else "lower is worse"
 
 
+def sentence(worse: Worse) -> str:
+    """Return `Higher is worse.` or `Lower is worse.`"""
+    return f"{words(worse).capitalize()}."
+
+
+def opposite(worse: Worse) -> Worse:
+    """Return the other direction."""
+    return "down" if worse == "up" else "up"
+
+
 def loss(delta: float | None, worse: Worse) -> float:
     """Return a difference (tuned - base) with its sign such that positive is worse; 0 where it is not known."""
     return sign(worse) * (delta or 0.0)

@@ -97,7 +97,7 @@ def test_verdicts_on_a_table_need_a_file_to_go_to(terminal: Terminal, monkeypatc
 def test_ingest_counts_verdicts_and_warns_unless_quiet(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "ingest_logs", call := Call(Conversion({"a": 12, "b": 3}, ("odd\nsample",))))
     ended = terminal("ingest", "one.eval", "two", "-o", "t.csv")
-    assert call.args == ([Path("one.eval"), Path("two")], Path("t.csv"))
+    assert call.args == (["one.eval", "two"], Path("t.csv"))
     assert ended == (0, "      12 verdicts of a\n       3 verdicts of b\nverdicts: t.csv\n",
                      "aftertune: warning: odd sample\n")  # fmt: skip
     assert terminal("ingest", "one.eval", "-o", "t.csv", "-q").err == ""

@@ -293,11 +293,13 @@ def test_drift_decides_on_a_table(terminal: Terminal, monkeypatch: pytest.Monkey
     command = ("drift", "--verdicts", "a.csv", "--verdicts", "x=b.csv", "--base", "b", "--tuned", "t", "--tuned", "u")
     ended = terminal(*command)
     assert (ended.code, call.args) == (4, (["a.csv", "x=b.csv"], "b", ["t", "u"]))
-    assert call.options == {"policy": "default", "allow_partial_overlap": False}
+    assert call.options == {"policy": "default", "worse": {}, "allow_partial_overlap": False}
     assert ended.err.splitlines() == [f"aftertune: warning: row {index}" for index in range(20)], "20 at most"
     assert "contradiction: harm up, refusal up" in ended.out
-    ended = terminal(*command, "--policy", "research", "--allow-partial-overlap", "--json")
-    assert call.options == {"policy": "research", "allow_partial_overlap": True}
+    more = ("--worse", "a/refusal=full=down", "--worse", "x*=up")
+    ended = terminal(*command, "--policy", "research", "--allow-partial-overlap", "--json", *more)
+    worse = {"a/refusal=full": "down", "x*": "up"}
+    assert call.options == {"policy": "research", "worse": worse, "allow_partial_overlap": True}
     printed = json.loads(ended.out)
     assert set(printed) == {"decision", "drifts", "components", "mixed", "contradictions", "warnings"}
     assert (ended.code, printed["decision"], len(printed["warnings"])) == (4, "inconclusive", 25)

@@ -135,19 +135,20 @@ def test_a_family_is_the_metrics_of_one_arm_whatever_temperature_and_judge() -> 
 def test_each_outcome_in_a_full_sentence() -> None:
     start = "From 90.0 % to"
     assert decided(interval(-0.05, 0.03)).why == (
-        f"{start} 85.0 %, -5.0 points (95 % interval -8.0 to -2.0; 300 prompts), within the margin of 10 points."
+        f"{start} 85.0 %, -5.0 points (95 % interval -8.0 to -2.0; 300 prompts), within the margin of 10 points. "
+        "Lower is worse."
     )
     assert decided(interval(-0.2, 0.05)).why == (
         f"{start} 70.0 %, -20.0 points (95 % interval -25.0 to -15.0; 300 prompts), "
-        "worse than the margin of 10 points allows."
+        "worse than the margin of 10 points allows. Lower is worse."
     )
     assert decided(interval(-0.08, 0.04)).why == (
         f"{start} 82.0 %, -8.0 points (95 % interval -12.0 to -4.0; 300 prompts): the interval reaches beyond the "
-        "margin of 10 points, so neither a pass nor a drift is shown."
+        "margin of 10 points, so neither a pass nor a drift is shown. Lower is worse."
     )
     assert decided(interval(-0.12, 0.04)).why == (
         f"{start} 78.0 %, -12.0 points (95 % interval -16.0 to -8.0; 300 prompts): the interval reaches beyond the "
-        "margin of 10 points on either side, so neither a pass nor a drift is shown."
+        "margin of 10 points on either side, so neither a pass nor a drift is shown. Lower is worse."
     )
 
 
@@ -168,14 +169,15 @@ def test_a_confidence_is_written_as_it_is() -> None:
 def test_a_drift_says_how_many_metrics_it_was_tested_among() -> None:
     alone, among = (decided(interval(-0.3, 0.05), adjusted=0.001, family=n).why for n in (1, 1200))
     assert "Holm" not in alone
-    assert among.endswith("worse than the margin of 10 points allows (Holm over 1,200 metrics).")
+    assert among.endswith("worse than the margin of 10 points allows (Holm over 1,200 metrics). Lower is worse.")
 
 
 def test_beyond_the_margin_but_not_among_so_many_is_inconclusive() -> None:
     one = decided(interval(-0.15, 0.04), adjusted=0.026, family=7)
     assert one.outcome == "inconclusive"
     assert one.why.endswith(
-        ": the whole interval lies beyond the margin of 10 points, yet not clearly enough among 7 metrics (Holm)."
+        ": the whole interval lies beyond the margin of 10 points, yet not clearly enough among 7 metrics (Holm). "
+        "Lower is worse."
     )
     assert "to show a drift" in one.remedy
 
@@ -188,7 +190,7 @@ def test_half_of_one_minus_confidence_is_enough_for_a_drift() -> None:
 
 def test_what_was_not_measured_says_why_before_anything_else() -> None:
     one = decided(row(delta=None, low=None, high=None, warning="no pair"), floor=0.99, level=level(0.1, 0.0, 0.2))
-    assert (one.outcome, one.why) == ("inconclusive", "Not measured: no pair.")
+    assert (one.outcome, one.why) == ("inconclusive", "Not measured: no pair. Lower is worse.")
     assert one.remedy == "Answers on both sides that the judge can read."
 
 
@@ -227,7 +229,7 @@ def test_lost_answers_outweigh_a_pass_and_a_drift_outweighs_them() -> None:
     doubt = decided(interval(-0.05, 0.03, unjudged_tuned=234, **lost))
     assert doubt.outcome == "inconclusive"
     assert doubt.why.endswith("1,234 answers could not be judged: counted as the worst, the interval reaches a loss "
-                              "of 62.3 points.")  # fmt: skip
+                              "of 62.3 points. Lower is worse.")  # fmt: skip
     assert doubt.remedy == "A verdict on the 1,234 unjudged answers, by another judge or by hand."
     assert decided(interval(-0.3, 0.05, **lost)).outcome == "drift"
 
@@ -261,13 +263,15 @@ def test_a_bound_is_told_in_full() -> None:
     calm = interval(0.0, 0.02)
     assert decided(calm, floor=0.8, level=level(0.7, 0.65, 0.75)).why == (
         "The tuned model's level of 70.0 % (95 % interval 65.0 % to 75.0 %) breaks the floor of 80.0 %. "
-        "The change from the base is +0.0 points (95 % interval -2.0 to +2.0; 300 prompts)."
+        "The change from the base is +0.0 points (95 % interval -2.0 to +2.0; 300 prompts). Lower is worse."
     )
     unsure = decided(calm, ceiling=0.7, level=level(0.7, 0.65, 0.75))
-    assert unsure.why.endswith("(95 % interval 65.0 % to 75.0 %) is not clear of the ceiling of 70.0 %.")
+    assert unsure.why.endswith(
+        "(95 % interval 65.0 % to 75.0 %) is not clear of the ceiling of 70.0 %. Lower is worse."
+    )
     assert unsure.remedy == "More prompts."
     lost = decided(calm, ceiling=0.8, level=level(0.7, 0.65, 0.75, worst_high=0.9))
-    assert lost.why.endswith("keeps the ceiling of 80.0 %, but not if unjudged answers are the worst.")
+    assert lost.why.endswith("keeps the ceiling of 80.0 %, but not if unjudged answers are the worst. Lower is worse.")
 
 
 @pytest.mark.parametrize("missing", [None, level(None, 0.6, 0.8), level(0.7, None, 0.8)])
@@ -275,7 +279,7 @@ def test_a_bound_on_what_was_not_measured_is_unsure(missing: Drift | None) -> No
     one = decided(interval(0.0, 0.02), floor=0.1, level=missing)
     assert (one.outcome, one.why) == (
         "inconclusive",
-        "The floor of 10.0 % could not be checked: no level was measured.",
+        "The floor of 10.0 % could not be checked: no level was measured. Lower is worse.",
     )
 
 

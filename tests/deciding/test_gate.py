@@ -345,14 +345,16 @@ def test_an_arm_without_a_verdict_is_told_from_its_namesake_with_one() -> None:
     units = {(one.metric, one.unit): one.why.split(":")[0] for one in gate(rows, TEN) if one.metric == REFUSAL.name}
     assert units == {
         (REFUSAL.name, "a seed 0, m, epoch 1"): "From 90.0 % to 85.0 %, -5.0 points (95 % interval -8.0 to -2.0; "
-        "300 prompts), within the margin of 10 points.",
+        "300 prompts), within the margin of 10 points. Lower is worse.",
         (REFUSAL.name, "a, n"): "Not measured",
     }
 
 
 def test_a_margin_is_written_without_needless_zeros_and_in_full() -> None:
-    assert only([row()], Policy("p", (Rule("*", 0.1235),))).why.endswith("within the margin of 12.35 points.")
+    assert only([row()], Policy("p", (Rule("*", 0.1235),))).why.endswith(
+        "within the margin of 12.35 points. Lower is worse."
+    )
     values = row(is_proportion=False, base=3.0, tuned=2.9, delta=-0.1, low=-0.15, high=-0.05)
     assert only([values], Policy("p", (Rule("*", 0.5),))).why == (
-        "From 3 to 2.9, -0.1 (95 % interval -0.15 to -0.05; 300 prompts), within the margin of 0.5."
+        "From 3 to 2.9, -0.1 (95 % interval -0.15 to -0.05; 300 prompts), within the margin of 0.5. Lower is worse."
     )

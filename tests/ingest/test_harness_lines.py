@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aftertune.errors import DataError
 from aftertune.ingest import harness_logs
 from aftertune.ingest.log_records import Log, LoggedAnswer, LoggedScore
-from aftertune.records import Message, digest
+from aftertune.records import Message, Worse, digest
 
 TIME = "2026-11-21T10-20-30.123456"
 
@@ -160,36 +160,25 @@ def test_a_listed_metric_that_the_line_lacks_is_unjudged_and_others_are_not_read
 
 
 @pytest.mark.parametrize(
-    ("metric", "higher", "worse", "assumed"),
+    ("metric", "higher", "worse"),
     [
-        ("acc", {"acc": True}, "down", False),
-        ("acc", {"acc": False}, "up", False),
-        ("acc", {}, "down", True),
-        ("acc", {"acc": None}, "down", True),
-        ("acc", {"acc": 0}, "down", True),
-        ("perplexity", {}, "up", False),
-        ("word_perplexity", {}, "up", False),
-        ("bits_per_byte", {}, "up", False),
-        ("brier_score", {}, "up", False),
-        ("ter", {"ter": True}, "down", False),
+        ("acc", {"acc": True}, "down"),
+        ("acc", {"acc": False}, "up"),
+        ("ter", {"ter": True}, "down"),
+        ("acc", {}, None),
+        ("acc", {"acc": None}, None),
+        ("acc", {"acc": 0}, None),
     ],
 )
-def test_the_results_know_the_direction_best(
-    tmp_path: Path, metric: str, higher: dict[str, Any], worse: str, assumed: bool
+def test_a_direction_is_that_of_the_results_or_none(
+    tmp_path: Path, metric: str, higher: dict[str, Any], worse: Worse | None
 ) -> None:
     name = f"samples_a_b_{TIME}.jsonl"
     results = {"higher_is_better": {"a_b": higher, "b": {metric: worse == "up"}}, "model_name": "m"}
     log = opened(tmp_path, line(**{metric: 2}), name=name, **results)
     (answer,) = log.answers
-    assert answer.scores == (LoggedScore(f"a_b/{metric}", "", 2.0, "up" if worse == "up" else "down"),)
-    said = [f"{log.path}: a_b/{metric}: higher is taken for better; a policy's `worse` can say otherwise"]
-    assert log.warnings == (said if assumed else [])
-
-
-def test_only_four_assumed_metrics_are_listed_and_in_order(tmp_path: Path) -> None:
-    log = opened(tmp_path, line(**dict.fromkeys("fbdace", 1)))
-    list(log.answers)
-    assert "t/a, t/b, t/c, t/d: higher is taken for better" in log.warnings[-1]
+    assert answer.scores == (LoggedScore(f"a_b/{metric}", "", 2.0, worse),)
+    assert log.warnings == []
 
 
 # ---------------------------------------------------------------------------------------------- the model

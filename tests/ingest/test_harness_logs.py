@@ -98,8 +98,6 @@ def test_without_its_summary_a_log_takes_its_folders_name_and_says_what_it_trust
     assert found["gsm8k/exact_match"]["message_hash"] == "p0"
     said = " ".join(converted.warnings)
     assert f"{path}: no results_{TIME}.json beside it" in said
-    assert "gsm8k/exact_match: higher is taken for better" in said
-    assert "word_perplexity: higher" not in said
     assert "not one number per document, left out: gsm8k/f1" in said
 
 

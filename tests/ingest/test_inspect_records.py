@@ -16,9 +16,7 @@ from aftertune.records import Message
 
 pytest.importorskip("inspect_ai", reason="the extra `inspect` is not installed")
 
-from aftertune.ingest import inspect_logs
-
-ASSUMED = "a policy's `worse` can say otherwise"
+from aftertune.ingest import inspect_logs, logs
 
 
 def sample(number: int = 1, text: str = "4", stop: str = "stop", **more: Any) -> dict[str, Any]:
@@ -177,17 +175,52 @@ def test_a_prompt_is_ours_with_both_id_and_benchmark(
 def test_lists_count_from_one_and_mappings_keep_their_keys(tmp_path: Path) -> None:
     found = one(tmp_path, scores={"l": {"value": ["C", "I"]}, "d": {"value": {"k": "P", "": 2}}, "s": {"value": "N"}})
     assert found.scores == tuple(
-        LoggedScore(f"sums/{name}", name[0], value, "down")
-        for name, value in (("l/1", 1.0), ("l/2", 0.0), ("d/k", 0.5), ("d", 2.0), ("s", 0.0))
+        LoggedScore(f"sums/{name}", name[0], value, None, word)
+        for name, value, word in (
+            ("l/1", 1.0, "C"),
+            ("l/2", 0.0, "I"),
+            ("d/k", 0.5, "P"),
+            ("d", 2.0, ""),
+            ("s", 0.0, "N"),
+        )
     )
 
 
-def test_words_are_left_out_with_some_of_them_shown(tmp_path: Path) -> None:
-    words = ["e", "d", "c" * 30, "b", "a"]
-    log = opened(tmp_path, *(sample(n, scores=scores(word)) for n, word in enumerate(words)))
-    assert all(answer.scores == () for answer in log.answers)
-    shown = f"a, b, {'c' * 20}, d"
-    assert f"{log.path}: sums/judge left out: it holds words ({shown}), not numbers" in log.warnings
+def columns(folder: Path, *values: Any) -> tuple[dict[str, list[Any]], list[str]]:
+    """Return the rows of a log whose samples have these scores, and its warnings without its path."""
+    log = opened(folder, *(sample(n, scores=scores(value)) for n, value in enumerate(values, 1)))
+    made = logs.verdict_columns(log)
+    return made, [line.removeprefix(f"{log.path}: ") for line in log.warnings]
+
+
+def test_a_metric_of_words_alone_is_left_out_with_some_of_them_shown(tmp_path: Path) -> None:
+    words = ["e5", "d4", "c3" * 15, "b2", "a1"]
+    made, said = columns(tmp_path, *({"word": word, "number": 1} for word in words))
+    assert set(made["metric"]) == {"sums/judge/number"}
+    assert said == [f"sums/judge/word left out: it holds words (a1, b2, {('c3' * 15)[:20]}, d4), not numbers"]
+    with pytest.raises(
+        DataError, match=r"no scores in it that are numbers \(sums/judge left out: it holds words \(no\w"
+    ):
+        columns(tmp_path, "nope", "nope")
+
+
+@pytest.mark.parametrize("word", ["unclear", "ERROR", "5/10", "85%", "n/a"])
+def test_a_word_among_grades_is_unjudged_and_counted_and_no_0(tmp_path: Path, word: str) -> None:
+    made, said = columns(tmp_path, "C", word, "I", "N", "P", word)
+    assert made["value"] == [1.0, None, 0.0, 0.0, 0.5, None]
+    assert said == [
+        f"sums/judge: words in 2 answers ({word} 2) have no value: unjudged, which the gate counts as the worst"
+    ]
+
+
+@pytest.mark.parametrize("letters", ["ABCDE", "CF", "ICX", "cab"])
+def test_letters_of_another_scale_are_no_grades(tmp_path: Path, letters: str) -> None:
+    made, said = columns(tmp_path, *({"grade": letter, "number": 1} for letter in letters))
+    assert set(made["metric"]) == {"sums/judge/grade", "sums/judge/number"} - {"sums/judge/grade"}
+    shown = ", ".join(sorted(letters))
+    assert said == [
+        f"sums/judge/grade left out: its letters ({shown}) are a scale of their own, not the grades C, P, I and N"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -196,8 +229,8 @@ def test_words_are_left_out_with_some_of_them_shown(tmp_path: Path) -> None:
         ({"benchmark": "xstest", "subset": "safe"}, "refusal=full", ("xstest/safe/refusal=full", "up")),
         ({"benchmark": "xstest", "subset": "unsafe"}, "refusal=full", ("xstest/unsafe/refusal=full", "down")),
         ({"benchmark": "xstest", "subset": "safe"}, "harm=harmful", None),
-        ({"benchmark": "theirs", "subset": "s"}, "harm=harmful", ("theirs/s/harm=harmful", "up")),
-        ({}, "coherence=coherent", ("sums/coherence=coherent", "down")),
+        ({"benchmark": "theirs", "subset": "s"}, "harm=harmful", ("theirs/s/harm=harmful", None)),
+        ({}, "coherence=coherent", ("sums/coherence=coherent", None)),
         ({}, "refusal=full", ("sums/refusal=full", None)),
         ({}, "no such axis=x", ("sums/no such axis=x", None)),
     ],
@@ -209,12 +242,3 @@ def test_a_score_of_ours_has_the_direction_of_its_benchmark(
     (answer,) = log.answers
     found = [(score.metric, score.worse) for score in answer.scores or ()]
     assert found == ([] if expected is None else [expected])
-    unknown = expected is not None and expected[1] is None
-    assert any(f"{key}: higher is taken for worse; {ASSUMED}" in line for line in log.warnings) == unknown
-
-
-def test_three_assumed_metrics_are_listed_and_the_others_counted(tmp_path: Path) -> None:
-    log = opened(tmp_path, sample(scores=scores(dict.fromkeys("edcba", 1))))
-    list(log.answers)
-    listed = "sums/judge/a, sums/judge/b, sums/judge/c and 2 more"
-    assert log.warnings == [f"{log.path}: {listed}: higher is taken for better; {ASSUMED}"]

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aftertune.errors import DataError, UsageError
-from aftertune.ingest.source_table import SourceTable, names_of, number_of, split_name
+from aftertune.ingest.logs import split_name
+from aftertune.ingest.source_table import SourceTable, names_of, number_of
 
 GOOD: dict[str, list[Any]] = {"checkpoint": ["b", "t"], "prompt": ["p", "p"], "metric": ["h", "h"], "value": [0, 1]}
 

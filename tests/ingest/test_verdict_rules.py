@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aftertune.deciding import policy as policies
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import verdicts
-from aftertune.records import Worse
 
 Row = dict[str, Any]
+POLICY = policies.load("default")
 
 
 def row(checkpoint: str, prompt: str = "p", value: Any = 0, metric: str = "h", **more: Any) -> Row:
@@ -27,12 +28,9 @@ def read(found: list[Row], *tuned: str, base: str = "b", partial: bool = False) 
         if any(isinstance(cell, str) for cell in cells):
             columns[name] = [cell if cell is None else str(cell) for cell in cells]
     table = pa.table(columns)
-    return verdicts.read(table, base, tuned or ("t",), stated, allow_partial_overlap=partial)
-
-
-def stated(metric: str, worse: Worse) -> Worse:
-    """The direction of the table."""
-    return worse
+    stated = {each["metric"] for each in found if each.get("worse")}
+    unstated = {each["metric"]: "up" for each in found if each["metric"] and each["metric"] not in stated}
+    return verdicts.read(table, base, tuned or ("t",), POLICY, worse=unstated, allow_partial_overlap=partial)
 
 
 def refusal(found: list[Row], *tuned: str, base: str = "b", partial: bool = False) -> str:
@@ -121,19 +119,7 @@ def test_a_stated_direction_holds_for_all_rows_of_its_metric() -> None:
     assert [(metric.axis, metric.worse) for metric in read(found).metrics] == [("f", "up"), ("g", "up"), ("h", "down")]
 
 
-def test_a_policy_has_the_last_word_on_a_direction() -> None:
-    table = pa.table({name: [each[name] for each in (row("b"), row("t"))] for name in row("b")})
-    heard: list[tuple[str, str]] = []
-
-    def policy(metric: str, worse: Worse) -> Worse:
-        heard.append((metric, worse))
-        return "down"
-
-    assert verdicts.read(table, "b", ["t"], policy).metrics[0].worse == "down"
-    assert heard == [("h", "up")]
-
-
-@pytest.mark.parametrize("word", ["Up", "higher", "1", " up"])
+@pytest.mark.parametrize("word", ["Up", "higher", "1", "u p"])
 def test_another_word_for_a_direction_is_refused(word: str) -> None:
     said = refusal([row("b"), row("t", worse=word)])
     assert said == f"the data frame: row 2: worse = '{word}' is neither 'up' nor 'down'"

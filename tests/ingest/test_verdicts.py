@@ -236,12 +236,12 @@ def test_prompts_of_one_arm_are_dropped_with_a_count_or_refused(tmp_path: Path) 
 
 def test_a_metric_that_the_base_lacks_has_no_overlap(tmp_path: Path) -> None:
     table = rows(outcomes(50, 0.3), outcomes(50, 0.3, 1))
-    table += [row for row in rows([], outcomes(50, 0.3, 2), metric="other") if row["checkpoint"] == "t"]
+    table += [row for row in rows([], outcomes(50, 0.3, 2), metric="toxicity") if row["checkpoint"] == "t"]
     path = save(tmp_path / "t.csv", table)
-    with pytest.raises(DataError, match=r"other: overlap"):
+    with pytest.raises(DataError, match=r"toxicity: overlap"):
         drift_of_table(path, "b", "t")
     partial = drift_of_table(path, "b", "t", allow_partial_overlap=True)
-    assert answer(partial, "other")["decision"] == "inconclusive"
+    assert answer(partial, "toxicity")["decision"] == "inconclusive"
 
 
 # ---------------------------------------------------------------------------------------------- what it refuses
@@ -329,10 +329,10 @@ def test_ids_may_be_numbers_here_and_text_there(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     lines: list[Row] = []
     for name in ("b", "t"):
-        lines += [{"checkpoint": name, "prompt": i, "metric": "h", "value": bool(i % 2)} for i in range(30)]
-        lines.append({"checkpoint": name, "prompt": "last", "metric": "h", "value": None})
+        lines += [{"checkpoint": name, "prompt": i, "metric": "harm", "value": bool(i % 2)} for i in range(30)]
+        lines.append({"checkpoint": name, "prompt": "last", "metric": "harm", "value": None})
     path.write_text("\n".join(json.dumps(line) for line in lines))
-    found = answer(drift_of_table(path, "b", "t"), "h")
+    found = answer(drift_of_table(path, "b", "t"))
     assert (found["n_prompts"], found["base"], found["unjudged"]) == (30, 0.5, 2)
 
 

@@ -86,8 +86,10 @@ def test_discordant_pairs_and_mcnemar_through_the_table(
     assert (answer.n_prompts, answer.n_clusters, answer.unjudged) == (n, n, 0)
 
 
-def test_by_default_higher_is_worse_and_a_policy_turns_it(table: Path, tmp_path: Path) -> None:
-    assert drift_of_table(table, "gpt4", "mistralinstruct").outcome == "pass"  # refuses less
+def test_refusing_less_of_what_is_unsafe_is_a_drift_whether_a_policy_says_so_or_not(
+    table: Path, tmp_path: Path
+) -> None:
+    assert drift_of_table(table, "gpt4", "mistralinstruct").outcome == "drift"
     policy = tmp_path / "own.toml"
     policy.write_text(
         '[[metric]]\nmatch = "*/unsafe/*"\nworse = "down"\nmargin = 0.05\n[[metric]]\nmatch = "*"\nmargin = 0.05\n'

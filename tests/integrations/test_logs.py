@@ -53,8 +53,9 @@ def test_a_model_against_itself_is_no_drift_and_needs_names(logs: Logs) -> None:
     found = drift_of_table(twice, "one", "two")
     assert answers(found, "xstest/unsafe/refusal=full")["delta"] == 0.0
     assert found.outcome != "drift"
-    with pytest.raises(DataError, match=r"row \d+: a second row for .* names \(NAME=LOG\)"):
-        drift_of_table([logs[0], logs[0], logs[1]], "mockllm/base", "mockllm/tuned")
+    once = drift_of_table([logs[0], logs[0], logs[1]], "mockllm/base", "mockllm/tuned")
+    assert once.answers == drift_of_table([*logs], "mockllm/base", "mockllm/tuned").answers
+    assert any("left out: of this model and task" in line for line in once.warnings)
 
 
 def test_a_converted_table_says_the_same_as_the_logs(logs: Logs, tmp_path: Path) -> None:
@@ -119,7 +120,11 @@ def foreign(folder: Path, log_format: str = "eval") -> Path:
 @pytest.mark.parametrize("log_format", ["eval", "json"])
 def test_every_kind_of_score_has_its_place(tmp_path: Path, log_format: str) -> None:
     path = foreign(tmp_path, log_format)
-    converted = library.ingest_logs([path], tmp_path / "v.jsonl")
+    with pytest.raises(UsageError, match="which way is worse is not known of sums/both/a, sums/both/b, sums/each/1"):
+        library.ingest_logs([path], tmp_path / "v.jsonl")
+    assert not (tmp_path / "v.jsonl").exists()
+    worse = {"sums/both/*": "up", "sums/each/*": "down"}
+    converted = library.ingest_logs([path], tmp_path / "v.jsonl", worse=worse)
     found = {(row["prompt"], row["metric"]): row for _, row in rows.read(tmp_path / "v.jsonl", library.COLUMNS)}
     assert found["sums/1", "sums/match"]["value"] == 1.0
     assert found["sums/2", "sums/match"]["value"] == 0.0
@@ -128,19 +133,25 @@ def test_every_kind_of_score_has_its_place(tmp_path: Path, log_format: str) -> N
     assert found["sums/1", "sums/each/1"]["value"] == 0.25
     assert found["sums/1", "sums/each/2"]["value"] == 1.0
     assert ("sums/1", "sums/words") not in found
-    assert {row["worse"] for row in found.values()} == {"down"}
+    assert {row["metric"]: row["worse"] for row in found.values()} == {
+        "sums/match": "down", "sums/both/a": "up", "sums/both/b": "up", "sums/each/1": "down", "sums/each/2": "down",
+    }  # fmt: skip
     said = " ".join(converted.warnings)
     assert "sums/words left out: it holds words (fine)" in said
-    assert "higher is taken for better" in said
 
 
-def test_the_policy_has_the_last_word_on_a_direction_taken_on_trust(tmp_path: Path) -> None:
+def test_a_policy_says_the_direction_where_nothing_else_does(tmp_path: Path) -> None:
     table = tmp_path / "v.csv"
     lines = [f"{name},p{i},t/score,{value},down" for name, value in (("b", 1), ("t", 0)) for i in range(30)]
     table.write_text("\n".join(["checkpoint,prompt,metric,value,worse", *lines]) + "\n")
     assert drift_of_table(table, "b", "t").outcome == "drift"
     policy = tmp_path / "p.toml"
     policy.write_text('[[metric]]\nmatch = "t/score"\nmargin = 0.1\nworse = "up"\n')
+    with pytest.raises(
+        UsageError, match=r"t/score: the column 'worse', or the log, says that lower is worse, policy p"
+    ):
+        drift_of_table(table, "b", "t", policy=policy)
+    table.write_text(table.read_text().replace(",down", ",").replace(",worse", ",cluster"))
     assert drift_of_table(table, "b", "t", policy=policy).outcome == "pass"
     table.write_text("checkpoint,prompt,metric,value,worse\nb,p,m,1,down\nt,p,m,1,up\n")
     with pytest.raises(DataError, match=r"v.csv:3: worse = 'up', but other rows of m say 'down'"):
@@ -152,10 +163,10 @@ def test_the_policy_has_the_last_word_on_a_direction_taken_on_trust(tmp_path: Pa
 
 def test_prompts_that_were_sent_with_other_messages_are_no_pairs(tmp_path: Path) -> None:
     table = tmp_path / "v.csv"
-    lines = [f"{n},p{i},m,0,{'x' if n == 'b' or i else 'y'}" for n in "bt" for i in range(30)]
+    lines = [f"{n},p{i},harm,0,{'x' if n == 'b' or i else 'y'}" for n in "bt" for i in range(30)]
     table.write_text("\n".join(["checkpoint,prompt,metric,value,message_hash", *lines]) + "\n")
     found = drift_of_table(table, "b", "t")
-    assert answers(found, "m")["n_prompts"] == 29
+    assert answers(found, "harm")["n_prompts"] == 29
     assert any("other messages" in warning for warning in found.warnings)
 
 
@@ -281,11 +292,51 @@ def test_inspect_scores_a_log_again_with_our_judge_and_it_is_compared(tmp_path: 
     path = foreign(tmp_path)
     scored = inspect_ai.score(read_eval_log(str(path)), SCORERS["coherence"](), action="append", display="none")
     write_eval_log(scored, str(path))
-    library.ingest_logs([path], tmp_path / "v.jsonl")
+    library.ingest_logs([path], tmp_path / "v.jsonl", worse={"sums/both/*": "up", "sums/each/*": "up"})
     found = {(row["prompt"], row["metric"]): row for _, row in rows.read(tmp_path / "v.jsonl", library.COLUMNS)}
     assert found["sums/1", "sums/coherence=coherent"]["value"] == 1.0
     assert found["sums/1", "sums/coherence=coherent"]["worse"] == "down"
     assert found["sums/1", "sums/coherence=coherent"]["judge"] == "coherence"
+
+
+def test_epochs_that_the_log_reduced_give_the_logs_own_figures(tmp_path: Path) -> None:
+    """One of four tries is right for every sample of the base: 100 % by `max`, 25 % by the mean."""
+    import inspect_ai
+    from inspect_ai.dataset import MemoryDataset, Sample
+    from inspect_ai.log import read_eval_log
+    from inspect_ai.scorer import match
+
+    def sums(*reducers: str) -> Any:
+        data = MemoryDataset([Sample(f"{n}+0=", target=str(n), id=n) for n in range(6)])
+        return inspect_ai.Task(name="sums", dataset=data, scorer=match(), epochs=inspect_ai.Epochs(4, [*reducers]))
+
+    def model(name: str, lost: int) -> Any:
+        tries: dict[str, int] = {}
+
+        def answer(prompt: str) -> str:
+            tries[prompt] = tries.get(prompt, 0) + 1
+            number_ = prompt.partition("+")[0]
+            return number_ if tries[prompt] == 4 and int(number_) >= lost else "no"
+
+        return made.scripted(name, answer)
+
+    paths = [
+        made.evaluate(sums("max", "mean", "at_least_2"), model(name, lost), tmp_path / name)
+        for name, lost in (("base", 0), ("tuned", 2))
+    ]
+    found = drift_of_table(paths, "mockllm/base", "mockllm/tuned")
+    for metric, rates in {"max": (1.0, 4 / 6), "mean": (0.25, 1 / 6), "at_least_2": (0.0, 0.0)}.items():
+        own = answers(found, f"sums/match{'' if metric == 'mean' else f',{metric}'}")
+        assert (own["base"], own["tuned"], own["n_prompts"]) == pytest.approx((*rates, 6))
+        for path, rate in zip(paths, rates, strict=True):
+            results = read_eval_log(str(path)).results
+            assert results is not None
+            (score,) = (each for each in results.scores if each.reducer == metric)
+            assert score.metrics["accuracy"].value == pytest.approx(rate)
+    assert not any("the log's own accuracy is" in line for line in found.warnings)
+    averaged = made.evaluate(sums("mean"), model("other", 0), tmp_path / "other")
+    with pytest.raises(DataError, match="its epochs were reduced otherwise than in"):
+        drift_of_table([paths[0], averaged], "mockllm/base", "mockllm/other")
 
 
 def test_a_folder_without_logs_is_refused(tmp_path: Path) -> None:

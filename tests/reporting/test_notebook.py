@@ -90,7 +90,7 @@ def test_bars_of_one_metric_share_an_axis_and_those_of_another_have_their_own() 
 def test_a_row_has_the_colour_and_the_word_of_its_decision(outcome: Outcome) -> None:
     row = drift()
     html = fragment("t", [], [row], [decision(row, outcome)])
-    assert f'<td><span style="color:{COLOURS[outcome]}">{outcome}</span></td></tr>' in html
+    assert f'<td><span style="color:{COLOURS[outcome]}">{outcome}</span></td>' in html
     assert f'fill="{COLOURS[outcome]}"' in html
 
 

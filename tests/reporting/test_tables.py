@@ -100,7 +100,7 @@ def test_the_cells_of_a_drift(drift: Row) -> None:
     row = drift(n_prompts=12_345, unjudged_base=1_000, train_seed=0, checkpoint="c1")
     (cells,) = records(tables.drift_table(Index(of(drifts=[row])), [row], "Drifts"))
     assert cells == {
-        "Metric": row.metric, "Arm": "keep", "Seed": "0", "Base → tuned": "96.0 → 62.9 %",
+        "Metric": row.metric, "Arm": "keep", "Worse": "down", "Seed": "0", "Base → tuned": "96.0 → 62.9 %",
         "Drift [interval]": "−33.1 [−45.3, −20.9]", "If unjudged are worst": "−33.5 [−45.8, −21.2]",
         "Range over seeds": "51.0 to 78.0 %", "p": "<.001", "p adjusted": ".002", "Prompts": "12,345",
         "Clusters": "44", "Seeds": "5", "Samples": "1", "Unjudged b / t": "1,000 / 9", "Checkpoint": "c1",

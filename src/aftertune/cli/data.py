@@ -93,16 +93,28 @@ def judge(
 @app.command()
 def ingest(
     log: Annotated[
-        list[Path],
-        typer.Argument(help="Logs of Inspect AI (.eval, .json), lm-evaluation-harness (samples_*.jsonl), or folders."),
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]LOG...",
+            help="Logs of Inspect AI (.eval, .json), lm-evaluation-harness (samples_*.jsonl), or folders of them. "
+            "NAME= calls the model of a log so.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV, JSONL or Parquet: what `drift --verdicts` reads.")],
+    worse: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=up|down",
+            help="Which way is worse, of a metric whose name does not say it; repeat for several, patterns too.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Scores of other tools' logs as one table of verdicts: large logs are converted once, and compared often."""
     from aftertune.ingest import logs
+    from aftertune.ingest.directions import parsed
 
-    conversion = logs.ingest_logs(log, out)
+    conversion = logs.ingest_logs(log, out, worse=parsed(worse or ()))
     for warning in conversion.warnings if not quiet else ():
         tell(f"warning: {warning}")
     for name, count in conversion.rows.items():

@@ -191,6 +191,13 @@ def drift(
     policy: Annotated[
         str | None, typer.Option(help="strict, default, research, or a file; a run decides by it from now on.")
     ] = None,
+    worse: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=up|down",
+            help="With --verdicts: which way is worse, of a metric whose name does not say it; repeat, patterns too.",
+        ),
+    ] = None,
     allow_partial_overlap: Annotated[
         bool, typer.Option("--allow-partial-overlap", help="Pair what can be paired, however little.")
     ] = False,
@@ -199,8 +206,8 @@ def drift(
 ) -> None:
     """Statistics and gate alone: again from a run's stored verdicts, or on a table made elsewhere."""
     if demo:
-        if run is not None or verdicts or base or tuned:
-            raise UsageError("--demo has its own table; leave out the run folder, --verdicts, --base and --tuned")
+        if run is not None or verdicts or base or tuned or worse:
+            raise UsageError("--demo has its own table; leave out the run folder, --verdicts, --base, --tuned, --worse")
         from aftertune.ingest import demo_table
 
         result = demo_table.demo_drift(policy=policy or "default")
@@ -212,6 +219,7 @@ def drift(
         options = {
             "--base": base,
             "--tuned": tuned,
+            "--worse": worse,
             "--allow-partial-overlap": allow_partial_overlap,
         }
         for option, value in options.items():
@@ -222,10 +230,16 @@ def drift(
         finish(results.again(run, policy), as_json)
     if not verdicts or base is None or not tuned:
         raise UsageError("--verdicts needs --base NAME and --tuned NAME: names that stand in its column 'checkpoint'")
+    from aftertune.ingest.directions import parsed
     from aftertune.ingest.table_drift import drift_of_table
 
     result = drift_of_table(
-        verdicts, base, tuned, policy=policy or "default", allow_partial_overlap=allow_partial_overlap
+        verdicts,
+        base,
+        tuned,
+        policy=policy or "default",
+        worse=parsed(worse or ()),
+        allow_partial_overlap=allow_partial_overlap,
     )
     _show_table_drift(result, as_json)
     sys.exit(EXIT[result.outcome])

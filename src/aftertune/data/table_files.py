@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from aftertune.files import write as write_whole
 ENDINGS = (".csv", ".jsonl", ".parquet")
 """Endings of tables that are read and written; a `.json` file that holds one list of objects is read too."""
 
+UTF_8 = "utf-8-sig"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _LONE = re.compile("[\ud800-\udfff]")
 
@@ -56,17 +59,27 @@ def iterate(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from _PARSERS[path.suffix.lower()](path)
 
 
+def encoding(path: Path) -> str:
+    """Return the encoding of a text file by its byte order mark: UTF-8 where it has none, UTF-16 (as Excel's "Unicode
+    text", and PowerShell, write it) or UTF-32."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        return "utf-32"
+    return "utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else UTF_8
+
+
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     csv.field_size_limit(2**31 - 1)  # the default refuses answers over 128 kB
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=encoding(path), newline="") as file:
             reader = csv.DictReader(file, strict=True)
             for row in reader:
                 if None in row:
                     raise DataError(f"{path}:{reader.line_num}: more values than columns")
                 yield reader.line_num, {key: _unguarded(value) for key, value in row.items()}
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise DataError(f"{path}: not {encoding(path).removesuffix('-sig').upper()} at byte {error.start}") from None
     except csv.Error as error:
         raise DataError(f"{path}: not valid CSV: {error}") from None
 
@@ -103,7 +116,12 @@ def _loaded(text: str) -> Any:
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open("rb") as file:
+    known = encoding(path)
+    try:
+        lines = path.open("rb") if known == UTF_8 else io.BytesIO(path.read_text(known).encode())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not {known.upper()} at byte {error.start}") from None
+    with lines as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -151,8 +169,6 @@ _PARSERS = {".csv": _csv, ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows to a CSV, JSONL or Parquet file, whole or not at all. Raises UsageError."""
-    import io
-
     if path.suffix not in ENDINGS:
         raise UsageError(f"{path}: unknown ending '{path.suffix}'; give one of {', '.join(ENDINGS)}")
     columns = list(dict.fromkeys(key for row in rows for key in row))

@@ -146,7 +146,7 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
         outcome=outcome,
         required=rule.required != "never",
         margin=rule.margin,
-        why=why,
+        why=f"{why} {direction.sentence(row.worse)}",
         remedy=remedy,
         base_model=row.base_model,
         arm=row.arm,

@@ -18,13 +18,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from aftertune import direction
 from aftertune.deciding.decision import Check, decide
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.deciding.warnings import recipe_refusal
 from aftertune.findings import SEVERITY
 from aftertune.headline import subject
 from aftertune.naming import Names, Unit
-from aftertune.records import Decision, Drift, Metric, Outcome
+from aftertune.records import Decision, Drift, Metric, Outcome, Worse
 from aftertune.stats import multiplicity
 
 
@@ -44,6 +45,7 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
         moves = _last(moves)
     levels = {_level_key(row): row for row in drifts if row.estimand == "level"}
     directions = {row.metric: row.worse for row in moves} | {metric.name: metric.worse for metric in metrics}
+    measurable = set(directions)
     for named in policy.rules:
         if named.exact:
             directions.setdefault(named.match, named.worse or "up")
@@ -63,7 +65,8 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
         checks += [Check(rule, row, names(Unit.of(row)), levels.get(_level_key(row))) for row in rows]
         for arm in missing:
             others = [row for row in own if _arm(row) == arm]
-            decisions.append(_unmeasured(rule, name, wanted, arm, names(arm), others))
+            said = worse if name in measurable else rule.worse
+            decisions.append(_unmeasured(rule, name, said, wanted, arm, names(arm), others))
     families: dict[tuple[object, ...], list[Check]] = defaultdict(list)
     for check in checks:
         families[check.family].append(check)
@@ -113,7 +116,9 @@ def _peers(row: Drift, other: Drift) -> bool:
     return all(getattr(row, name) == getattr(other, name) for name in fields)
 
 
-def _unmeasured(rule: Rule, metric: str, wanted: str, arm: Unit, unit: str, rows: Sequence[Drift]) -> Decision:
+def _unmeasured(
+    rule: Rule, metric: str, worse: Worse | None, wanted: str, arm: Unit, unit: str, rows: Sequence[Drift]
+) -> Decision:
     """Return an inconclusive decision for an arm that has no row to decide on, only `rows` of another estimand."""
     why, remedy = "Not measured: there is no verdict on it.", "Add its benchmark, or a judge of its axis."
     if rows and wanted == "recipe":
@@ -125,7 +130,7 @@ def _unmeasured(rule: Rule, metric: str, wanted: str, arm: Unit, unit: str, rows
         outcome="inconclusive",
         required=rule.required == "always",
         margin=rule.margin,
-        why=why,
+        why=f"{why} {direction.sentence(worse)}" if worse else why,
         remedy=remedy,
         base_model=arm.base,
         arm=arm.arm,

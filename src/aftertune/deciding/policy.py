@@ -28,7 +28,7 @@ class Rule:
     margin: float
     """How much worse than its base a tuned model may be: a share (0.05 = 5 points), or units of the value."""
     worse: Worse | None = None
-    """Matches only metrics for which this direction is worse."""
+    """Matches only metrics for which this direction is worse; in a table that does not say, it is the direction."""
     floor: float | None = None
     """Level below which the tuned model must not fall, whatever its base does."""
     ceiling: float | None = None
@@ -72,9 +72,16 @@ class Policy:
         """Return whether a metric is gated."""
         return self.rule(metric.name, metric.worse) is not None
 
-    def direction(self, metric: str, otherwise: Worse = "up") -> Worse:
-        """Return the worse direction of a metric that no benchmark describes: its rule's, else `otherwise`."""
-        return next((rule.worse or otherwise for rule in self.rules if rule.matches(metric)), otherwise)
+    def directing(self, metric: str, worse: Worse | None) -> Rule | None:
+        """Return the rule that says which way a metric is worse, None if the first that matches its name does not.
+
+        `worse` is the direction that others say: a pattern with a rule for that one too takes both, and says neither.
+        """
+        first = next((rule for rule in self.rules if rule.matches(metric)), None)
+        if first is None or first.worse is None:
+            return None
+        both = any(rule.match == first.match and rule.worse in (None, worse) for rule in self.rules)
+        return None if worse and both else first
 
 
 def names() -> list[str]:

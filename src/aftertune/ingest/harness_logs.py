@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError
-from aftertune.ingest.log_records import Log, LoggedAnswer, LoggedScore, number
+from aftertune.ingest.log_records import Figure, Log, LoggedAnswer, LoggedScore, number
 from aftertune.records import Message, Prompt, Role, Worse, digest
 
 _FILE_NAME = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl")
@@ -25,8 +26,6 @@ _NOT_METRICS = (
     *("doc_hash", "prompt_hash", "target_hash"),
 )
 """Keys of a line that are not metrics."""
-LOWER_IS_BETTER = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "brier_score", "ter")
-"""The harness's metrics of which lower is better, for logs without a results file."""
 _ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 
@@ -38,9 +37,9 @@ def is_line(row: Mapping[str, Any]) -> bool:
 def open_log(path: Path) -> Log:
     """Open a sample log.
 
-    Metrics: `TASK/METRIC`, with `,FILTER` for another filter than `none`. Several responses to one document are its
-    repeats; a metric belongs to the document. Direction: from the results file, or the harness's own (lower is better
-    for perplexities, bits per byte, Brier score and TER); otherwise higher counts as better, with a warning.
+    Metrics: `TASK/METRIC`, with `,FILTER` for another filter than `none`. Older logs write a document once for each
+    filter and do not say which: the filters are then named as in the results file, else `filter 1`, `filter 2`. Several
+    responses to one document are its repeats; a metric belongs to the document. Direction: from the results file.
 
     Raises DataError for a broken line.
     """
@@ -50,15 +49,77 @@ def open_log(path: Path) -> Log:
     results = rows.document(beside) if name and beside.is_file() else {}
     if not isinstance(results, dict):
         raise DataError(f"{beside}: expected an object, found {type(results).__name__}")
-    log = Log(path, _model(results, path), task, iter(()))
+    log = Log(
+        path,
+        _model(results, path),
+        task,
+        iter(()),
+        created=name["time"] if name else "",
+        succeeded=bool(results),
+        planned=_planned(results, task),
+        settings=_settings(results, task),
+        figures=_figures(results, task),
+    )
     if not results:
         log.warnings.append(
             f"{path}: no {beside.name if name else 'results_TIME.json'} beside it: the model is called '{log.model}'"
         )
     by_task = results.get("higher_is_better")
     higher = by_task.get(task) if isinstance(by_task, dict) else None
-    log.answers = _answers(path, task, higher if isinstance(higher, dict) else {}, log.warnings)
+    log.answers = _answers(
+        path, task, higher if isinstance(higher, dict) else {}, _filters(results, task), log.warnings
+    )
     return log
+
+
+def _part(results: Mapping[str, Any], *keys: str) -> Any:
+    """Return what stands under some keys, one in the other; None where one is missing."""
+    value: Any = results
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _planned(results: Mapping[str, Any], task: str) -> int:
+    count = _part(results, "n-samples", task, "effective")
+    return count if isinstance(count, int) else 0
+
+
+_TASK_SETTINGS = ("num_fewshot", "generation_kwargs", "description", "doc_to_text", "output_type", "repeats")
+_RUN_SETTINGS = ("system_instruction", "system_instruction_sha", "chat_template_sha", "fewshot_as_multiturn")
+
+
+def _settings(results: Mapping[str, Any], task: str) -> dict[str, str]:
+    values = {name: _part(results, "configs", task, name) for name in _TASK_SETTINGS}
+    values |= {name: results.get(name) for name in _RUN_SETTINGS}
+    values["gen_kwargs"] = _part(results, "config", "gen_kwargs")
+    return {name: str(value) for name, value in values.items() if value is not None} if results else {}
+
+
+def _figures(results: Mapping[str, Any], task: str) -> dict[str, Figure]:
+    """Return the means in the results file by the name of their metric."""
+    figures = {}
+    own = _part(results, "results", task)
+    for key, value in own.items() if isinstance(own, dict) else ():
+        metric, _, filter_ = str(key).partition(",")
+        if isinstance(value, (int, float)) and math.isfinite(value) and not metric.endswith("_stderr"):
+            figures[f"{task}/{metric}{_suffix(filter_)}"] = Figure(metric, float(value))
+    return figures
+
+
+def _filters(results: Mapping[str, Any], task: str) -> list[str]:
+    """Return the names of a task's filters in their order; none where the results do not say them."""
+    listed = _part(results, "configs", task, "filter_list")
+    names = [each.get("name") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    if not names:
+        own = _part(results, "results", task)
+        names = [str(key).partition(",")[2] for key in own if "," in str(key)] if isinstance(own, dict) else []
+    return list(dict.fromkeys(str(name) for name in names if name))
+
+
+def _suffix(filter_: Any) -> str:
+    """Return what a filter adds to the name of a metric."""
+    return f",{filter_}" if filter_ not in (None, "", "none") else ""
 
 
 def _model(results: Mapping[str, Any], path: Path) -> str:
@@ -78,14 +139,19 @@ class _Progress:
     """What was read so far, for warnings at the end."""
 
     lines: int = 0
-    not_numbers: set[str] = field(default_factory=set)
-    """Metrics that are not one number per document."""
-    assumed_better: set[str] = field(default_factory=set)
-    """Metrics of which higher counts as better."""
+    not_numbers: Counter[str] = field(default_factory=Counter)
+    """Metric -> documents that have no number of it."""
+    numbers: set[str] = field(default_factory=set)
+    """Metrics of which some documents have a number."""
+    passes: Counter[str] = field(default_factory=Counter)
+    """Document -> lines of it that did not say their filter."""
 
 
-def _answers(path: Path, task: str, higher: Mapping[str, Any], warnings: list[str]) -> Iterator[LoggedAnswer]:
+def _answers(
+    path: Path, task: str, higher: Mapping[str, Any], filters: Sequence[str], warnings: list[str]
+) -> Iterator[LoggedAnswer]:
     progress = _Progress()
+    several = _most_lines_of_a_document(path)
     documents: set[str] = set()
     for line, row in rows.iterate(path):
         where = f"{path}:{line}"
@@ -99,6 +165,11 @@ def _answers(path: Path, task: str, higher: Mapping[str, Any], warnings: list[st
         texts = _texts(row)
         # A line of a second filter repeats the responses of the first.
         duplicate = bool(texts) and prompt.id in documents
+        filter_ = row.get("filter")
+        if filter_ is None and several > 1:
+            number_ = progress.passes[prompt.id]
+            progress.passes[prompt.id] += 1
+            filter_ = filters[number_] if len(filters) == several else f"filter {number_ + 1}"
         first = prompt.id not in documents
         documents.add(prompt.id)
         yield LoggedAnswer(
@@ -108,20 +179,37 @@ def _answers(path: Path, task: str, higher: Mapping[str, Any], warnings: list[st
             text=texts[0] if texts and first else None,
             error="" if texts else "log-likelihoods of given texts, not a text of the model",
             duplicate=duplicate,
-            scores=tuple(_scores(task, row, higher, progress)),
+            scores=tuple(_scores(task, row, filter_, higher, progress)),
         )
         if first:
             for repeat, text in enumerate(texts[1:], 1):
                 yield LoggedAnswer(prompt, hash_, repeat, text, scores=None)
     if not progress.lines:
         raise DataError(f"{path}: no rows in it")
-    if progress.not_numbers:
-        warnings.append(f"{path}: not one number per document, left out: {', '.join(sorted(progress.not_numbers))}")
-    if progress.assumed_better:
-        warnings.append(
-            f"{path}: {', '.join(sorted(progress.assumed_better)[:4])}: higher is taken for better; a policy's "
-            "`worse` can say otherwise"
-        )
+    without = sorted(progress.not_numbers.keys() - progress.numbers)
+    if without:
+        warnings.append(f"{path}: not one number per document, left out: {', '.join(without)}")
+    for metric in sorted(progress.not_numbers.keys() & progress.numbers):
+        warnings.append(f"{path}: {metric}: no number in {progress.not_numbers[metric]:,} documents: unjudged")
+    if several > 1 and progress.passes:
+        uneven = [document for document, count in progress.passes.items() if count != several]
+        if uneven:
+            raise DataError(
+                f"{path}: {uneven[0]} stands in it {progress.passes[uneven[0]]} times, another document {several} "
+                "times, and no line says its filter: repeated lines; run the task again, or remove them"
+            )
+        named = "as in the results file" if len(filters) == several else "by their order"
+        warnings.append(f"{path}: each document stands in it {several} times, once for each filter: named {named}")
+
+
+def _most_lines_of_a_document(path: Path) -> int:
+    """Return how often a document occurs among the lines that do not say their filter."""
+    counts: Counter[str] = Counter()
+    for _, row in rows.iterate(path):
+        if "filter" in row:
+            break  # a version that says it, in every line
+        counts[str(row.get("doc_id"))] += 1
+    return max(counts.values(), default=0)
 
 
 def _request(row: Mapping[str, Any]) -> list[Any]:
@@ -163,22 +251,18 @@ def _messages(text: str) -> tuple[Message, ...]:
     return (Message("user", text),)
 
 
-def _scores(task: str, row: Mapping[str, Any], higher: Mapping[str, Any], progress: _Progress) -> Iterator[LoggedScore]:
+def _scores(
+    task: str, row: Mapping[str, Any], filter_: Any, higher: Mapping[str, Any], progress: _Progress
+) -> Iterator[LoggedScore]:
     listed = row.get("metrics")
     names = listed if isinstance(listed, list) else [name for name in row if name not in _NOT_METRICS]
-    filter_ = row.get("filter")
-    suffix = f",{filter_}" if filter_ not in (None, "", "none") else ""
     for name in map(str, names):
-        metric = f"{task}/{name}{suffix}"
+        metric = f"{task}/{name}{_suffix(filter_)}"
         value = number(row.get(name)) if not isinstance(row.get(name), str) else None
         if value is None:
-            progress.not_numbers.add(metric)
+            progress.not_numbers[metric] += 1
             continue
-        if isinstance(higher.get(name), bool):
-            worse: Worse = "down" if higher[name] else "up"
-        elif name in LOWER_IS_BETTER:
-            worse = "up"
-        else:
-            worse = "down"
-            progress.assumed_better.add(metric)
+        progress.numbers.add(metric)
+        better = higher.get(name)
+        worse: Worse | None = None if not isinstance(better, bool) else "down" if better else "up"
         yield LoggedScore(metric, "", None if math.isnan(value) else value, worse)

@@ -12,13 +12,12 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from aftertune.errors import DataError, MissingPackageError
 from aftertune.extras import install
-from aftertune.ingest.log_records import Log, LoggedAnswer, LoggedScore, number
+from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Figure, Log, LoggedAnswer, LoggedScore, number
 from aftertune.models.chat import message_hash
 from aftertune.records import Message, Prompt, Role, Worse
 from aftertune.studies import suites
@@ -34,10 +33,12 @@ def open_log(path: Path) -> Log:
 
     Metrics: a scorer of ours on a benchmark of ours gives the benchmark's own (`xstest/safe/refusal=full`); others give
     `TASK/SCORER`, with `TASK/SCORER/KEY` for values that are mappings and `TASK/SCORER/1` for lists. Numbers are kept;
-    `C`, `I`, `P` and `N` are 1, 0, 0.5 and 0, as in Inspect's accuracy; other words are left out with a warning.
-    Direction: the benchmark's own where it is ours; otherwise higher counts as better, with a warning that says so.
+    `C`, `I`, `P` and `N` are 1, 0, 0.5 and 0, as in Inspect's accuracy; other words have no value.
+    Where epochs were reduced by another reducer than `mean`, the metric is the log's own: `TASK/SCORER,max`, one value
+    a sample. Direction: the benchmark's own where it is ours; of others a log says none.
 
-    Raises UsageError without inspect-ai, DataError for a damaged file and for one without any sample.
+    Raises UsageError without inspect-ai, DataError for a damaged file, for one without any sample, and for a reducer
+    that is not known here and whose result is not in the log.
     """
     try:
         from inspect_ai.log import EvalLog
@@ -56,12 +57,66 @@ def open_log(path: Path) -> Log:
     planned = len(spec.dataset.sample_ids or ()) * (spec.config.epochs or 1)
     count = f"{len(samples):,} of {planned:,} samples" if planned else f"{len(samples):,} samples"
     if not samples:
-        raise DataError(f"{path}: status '{log.status}' and no sample in it; run the evaluation again")
-    opened = Log(path, _model(spec.model, spec.model_args), spec.task, iter(()))
+        message = f"{path}: status '{log.status}' and no sample in it; run the evaluation again"
+        raise EmptyLogError(message, _model(spec.model, spec.model_args), spec.task)
+    results = log.results
+    opened = Log(
+        path,
+        _model(spec.model, spec.model_args),
+        spec.task,
+        iter(()),
+        created=log.stats.completed_at or spec.created,
+        succeeded=log.status == "success",
+        planned=planned or len(samples),
+        failed=max(results.total_samples - results.completed_samples, 0) if results else 0,
+        settings=_settings(spec),
+        samples=frozenset(map(str, spec.dataset.sample_ids or ())),
+        judges=frozenset(each.scorer for each in (*(results.scores if results else ()), *(log.reductions or ()))),
+        figures=_figures(spec.task, results),
+    )
     if log.status != "success" or len(samples) < planned:
         opened.warnings.append(f"{path}: status '{log.status}': {count} are there")
-    opened.answers = _answers(path, spec, samples, opened.warnings)
+    opened.answers = _answers(path, spec, samples, log.reductions or (), opened.warnings)
     return opened
+
+
+_GENERATING = (
+    *("system_message", "temperature", "top_p", "top_k", "max_tokens", "seed", "stop_seqs", "frequency_penalty"),
+    *("presence_penalty", "reasoning_effort", "reasoning_tokens", "num_choices", "best_of"),
+)
+"""Settings of a generation that decide what a model says; others are about the connection."""
+
+
+def _settings(spec: Any) -> dict[str, str]:
+    config: Mapping[str, Any] = spec.model_generate_config.model_dump()
+    values = {
+        **{name: config.get(name) for name in _GENERATING},
+        "task arguments": spec.task_args or None,
+        "task version": spec.task_version or None,
+        "solver": spec.solver,
+        "solver arguments": spec.solver_args or None,
+        EPOCHS: spec.config.epochs or 1,
+        REDUCERS: ", ".join(_reducers(spec)) or "mean",
+    }
+    return {name: "" if value is None else str(value) for name, value in values.items()}
+
+
+def _reducers(spec: Any) -> list[str]:
+    """Return the reducers of the epochs; none where each sample was asked once, or where nothing was reduced."""
+    return list(spec.config.epochs_reducer or ()) if (spec.config.epochs or 1) > 1 else []
+
+
+def _figures(task: str, results: Any) -> dict[str, Figure]:
+    """Return the accuracies and means in the head of a log by the name of their metric."""
+    figures: dict[str, Figure] = {}
+    for score in results.scores if results else ():
+        parts = [task, score.scorer, *([score.name] if score.name != score.scorer else [])]
+        end = f",{score.reducer}" if score.reducer not in (None, "mean") else ""
+        for name in ("accuracy", "mean"):
+            own = score.metrics.get(name)
+            if own is not None and isinstance(own.value, (int, float)) and math.isfinite(own.value):
+                figures.setdefault("/".join(parts) + end, Figure(name, float(own.value), score.scorer))
+    return figures
 
 
 def _model(name: str, arguments: Mapping[str, Any]) -> str:
@@ -98,10 +153,13 @@ def _zipped(path: Path) -> tuple[Any, Any]:
     try:
         file = zipfile.ZipFile(path)
         names = set(file.namelist())
+        reduced = "reductions.json" in names
         member = next((name for name in ("header.json", "_journal/start.json") if name in names), None)
         if member is None:
             raise DataError(f"{path}: a ZIP file, but no log of Inspect AI: no header.json in it")
         head: Raw = json.loads(file.read(member))
+        if reduced and isinstance(head, dict):
+            head["reductions"] = json.loads(file.read("reductions.json"))
     except _read_errors() as error:
         raise DataError(f"{path}: not a log of Inspect AI, or cut off: {_one_line(error)}") from None
     except ValueError as error:
@@ -134,12 +192,18 @@ def _plain(path: Path) -> tuple[Any, Any]:
 
 
 def _answers(
-    path: Path, spec: Any, samples: Sequence[Callable[[], Raw]], warnings: list[str]
+    path: Path, spec: Any, samples: Sequence[Callable[[], Raw]], reductions: Sequence[Any], warnings: list[str]
 ) -> Iterator[LoggedAnswer]:
     from inspect_ai.log import EvalSample, resolve_sample_attachments
 
+    reducers = _reducers(spec)
+    by_epoch = not reducers or "mean" in reducers
+    epochs: dict[int | str, list[Any]] = {}
+    """The samples of each id, as light as can be, where epochs are reduced."""
+
     system = spec.model_generate_config.system_message
     reader = _ScoreReader(spec.task)
+    skipped = set(reducers) - {"mean"}
     broken: Counter[str] = Counter()
     for load in samples:
         raw = load()
@@ -156,6 +220,9 @@ def _answers(
         output = sample.output if sample.output.choices else None
         cut = output is not None and output.stop_reason in ("max_tokens", "model_length")
         prompt = _prompt(spec.task, sample)
+        if skipped:
+            kept = {} if why else sample.scores or {}
+            epochs.setdefault(sample.id, []).append((prompt, sample.metadata or {}, kept))
         yield LoggedAnswer(
             prompt=prompt,
             message_hash=message_hash(prompt.messages, system),
@@ -163,10 +230,57 @@ def _answers(
             text=output.completion if output else None,
             finish_reason="length" if cut else "stop",
             error=why or ("" if output else "no output"),
-            scores=() if why else tuple(reader.read(sample)),
+            scores=None
+            if not by_epoch
+            else ()
+            if why
+            else tuple(reader.read(sample.scores or {}, sample.metadata or {})),
+        )
+    for reducer in [each for each in reducers if each in skipped]:
+        reduced = _reduced(path, reducer, epochs, reductions)
+        for id_, ((prompt, metadata, _), *_rest) in epochs.items():
+            yield LoggedAnswer(
+                prompt=prompt,
+                message_hash=message_hash(prompt.messages, system),
+                repeat=0,
+                text=None,
+                duplicate=True,
+                scores=tuple(reader.read(reduced.get(id_, {}), metadata, f",{reducer}")),
+            )
+        warnings.append(
+            f"{path}: each sample was asked {spec.config.epochs or 1} times, and counts once, by the log's own reducer "
+            f"'{reducer}': {spec.task}/...,{reducer}"
         )
     warnings += [f"{path}: {count:,} samples {event}: unjudged" for event, count in broken.items()]
-    warnings += reader.warnings(path)
+
+
+def _reduced(
+    path: Path, reducer: str, epochs: Mapping[int | str, Sequence[Any]], reductions: Sequence[Any]
+) -> dict[int | str, dict[str, Any]]:
+    """Return each sample's scores over its epochs: those in the log, else by Inspect's reducer of that name."""
+    reduced: dict[int | str, dict[str, Any]] = {}
+    own = [each for each in reductions if each.reducer == reducer]
+    if own:
+        ids = {str(id_): id_ for id_ in epochs}
+        for each in own:
+            for score in each.samples:
+                if str(score.sample_id) in ids:
+                    reduced.setdefault(ids[str(score.sample_id)], {})[each.scorer] = score
+        return reduced
+    from inspect_ai.scorer._reducer import create_reducers
+
+    try:
+        (reduce,) = create_reducers([reducer])
+        for id_, samples in epochs.items():
+            for scorer in dict.fromkeys(name for _, _, scores in samples for name in scores):
+                found = [scores[scorer] for _, _, scores in samples if scorer in scores]
+                reduced.setdefault(id_, {})[scorer] = reduce(found)
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{path}: its epochs are reduced by '{reducer}', which cannot be repeated here ({_one_line(error)}), and "
+            "no reductions are in the log; score it again with a reducer of Inspect's own"
+        ) from None
+    return reduced
 
 
 def _prompt(task: str, sample: Any) -> Prompt:
@@ -189,20 +303,14 @@ def _prompt(task: str, sample: Any) -> Prompt:
 
 
 class _ScoreReader:
-    """Reads scores, and collects warnings about values that are no numbers and directions that are assumed."""
+    """Reads scores: of our judges under our benchmarks' names, of others under the task's."""
 
     def __init__(self, task: str) -> None:
         self.task = task
-        self.words: dict[str, set[str]] = {}
-        """Metric -> values that are words."""
-        self.assumed_better: set[str] = set()
-        """Metrics of which higher counts as better."""
-        self.assumed_worse: set[str] = set()
-        """Metrics of which higher counts as worse."""
 
-    def read(self, sample: Any) -> Iterator[LoggedScore]:
-        metadata: Mapping[str, Any] = sample.metadata or {}
-        for scorer, score in (sample.scores or {}).items():
+    def read(self, scores: Mapping[str, Any], metadata: Mapping[str, Any], end: str = "") -> Iterator[LoggedScore]:
+        """Yield the scores of a sample; `end` is put behind the names of their metrics."""
+        for scorer, score in scores.items():
             ours = any(isinstance(axis, dict) and "judge_version" in axis for axis in (score.metadata or {}).values())
             for key, value in _items(score.value):
                 metric_and_direction = self._metric(scorer, key, metadata, ours)
@@ -210,41 +318,23 @@ class _ScoreReader:
                     continue
                 metric, worse = metric_and_direction
                 parsed = number(value)
-                if parsed is None:
-                    self.words.setdefault(metric, set()).add(str(value)[:20])
-                    continue
-                yield LoggedScore(metric, scorer, None if math.isnan(parsed) else parsed, worse)
+                word = str(value).strip()[:20] if isinstance(value, str) or parsed is None else ""
+                known = None if parsed is None or math.isnan(parsed) else parsed
+                yield LoggedScore(metric + end, scorer, known, worse, word)
 
     def _metric(
         self, scorer: str, key: str, metadata: Mapping[str, Any], ours: bool
     ) -> tuple[str, Worse | None] | None:
         """Return the name of a metric and its worse direction; None if its benchmark does not report it."""
         if not ours:
-            metric = "/".join(part for part in (self.task, scorer, key) if part)
-            self.assumed_better.add(metric)
-            return metric, "down"
+            return "/".join(part for part in (self.task, scorer, key) if part), None
         benchmark, subset = str(metadata.get("benchmark") or ""), str(metadata.get("subset") or "")
         if benchmark and benchmark in suites.metrics():
             metric = "/".join(part for part in (benchmark, subset, key) if part)
             known = suites.metrics()[benchmark].get(metric)
             # Our scorers judge every axis of every answer; a benchmark reports fewer, here as in a run.
             return None if known is None else (metric, known.worse)
-        metric, worse = "/".join(part for part in (benchmark or self.task, subset, key) if part), _common_direction(key)
-        if worse is None:
-            self.assumed_worse.add(metric)
-        return metric, worse
-
-    def warnings(self, path: Path) -> list[str]:
-        lines = []
-        for metric, words in sorted(self.words.items()):
-            lines.append(f"{path}: {metric} left out: it holds words ({', '.join(sorted(words)[:4])}), not numbers")
-        for metrics, direction in ((self.assumed_better, "better"), (self.assumed_worse, "worse")):
-            if metrics:
-                listed = ", ".join(sorted(metrics)[:3]) + (
-                    f" and {len(metrics) - 3:,} more" if len(metrics) > 3 else ""
-                )
-                lines.append(f"{path}: {listed}: higher is taken for {direction}; a policy's `worse` can say otherwise")
-        return lines
+        return "/".join(part for part in (benchmark or self.task, subset, key) if part), None
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
@@ -255,17 +345,3 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(index), item) for index, item in enumerate(value, 1))
     else:
         yield "", value
-
-
-@cache
-def _common_direction(key: str) -> Worse | None:
-    """Return the worse direction of `axis=label` if all benchmarks agree on its axis; on refusal they do not."""
-    axis, _, label = key.partition("=")
-    directions: dict[str | None, set[Worse]] = {}
-    for own in suites.metrics().values():
-        for metric in own.values():
-            if metric.axis == axis:
-                directions.setdefault(metric.label, set()).add(metric.worse)
-    if any(len(of_label) > 1 for of_label in directions.values()):
-        return None
-    return next(iter(directions.get(label or None) or directions.get("harmful") or [None]))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from aftertune.errors import DataError
 from aftertune.records import Prompt, Worse
+
+EPOCHS, REDUCERS = "epochs", "reducers"
+"""Settings of a log: how often each sample was asked, and what one value was made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,9 @@ class LoggedScore:
     value: float | None
     """None if nothing could be judged."""
     worse: Worse | None
-    """The direction that is worse; None if nothing says so."""
+    """The direction that is worse; None if the log does not say so."""
+    word: str = ""
+    """What stands in the log where that is a word: a grade (`C`), of which the value is known, or another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,26 @@ class LoggedAnswer:
     """None for a further answer to a prompt that the tool scores as a whole."""
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A mean that a log itself reports of a metric."""
+
+    name: str
+    """E.g. `accuracy`."""
+    value: float
+    judge: str = ""
+
+
+class EmptyLogError(DataError):
+    """A log without any answer, as a run leaves it that failed at once."""
+
+    def __init__(self, message: str, model: str, task: str) -> None:
+        """Name the model and task, of which another log may have the answers."""
+        super().__init__(message)
+        self.model = model
+        self.task = task
+
+
 @dataclass
 class Log:
     """An open log. `answers` can be read once."""
@@ -57,6 +83,21 @@ class Log:
     answers: Iterator[LoggedAnswer]
     warnings: list[str] = field(default_factory=list)
     """Complete only after the last answer."""
+    created: str = ""
+    """When, in a form that sorts."""
+    succeeded: bool = True
+    planned: int = 0
+    """Answers that were to be made; 0 if the log does not say."""
+    failed: int = 0
+    """Answers that ended with an error, as far as the log's head says."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What decides the answers beside model and task, as far as the log says."""
+    samples: frozenset[str] = frozenset()
+    """Ids of the samples, where the head says them."""
+    judges: frozenset[str] = frozenset()
+    """The scorers, where the head says them."""
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    """Metric -> the log's own mean of it."""
 
 
 GRADES = {"c": 1.0, "p": 0.5, "i": 0.0, "n": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError, first_line
 from aftertune.files import read_parquet
-from aftertune.ingest import logs
+from aftertune.ingest import logs, missing_values
+from aftertune.ingest.log_records import Log
 
 Ints = NDArray[np.int64]
 
@@ -70,7 +71,7 @@ class SourceTable:
             codes = column.indices.to_numpy(zero_copy_only=False)
             codes = np.where(np.isnan(codes), len(values), codes).astype(np.int64)  # no code is no value
             if name not in ("value", "seed"):
-                values = [None if value in (None, "") else str(value) for value in values]
+                values = [None if value in (None, "") else trimmed(str(value)) or None for value in values]
             self.codes[name], self._values[name] = codes, [*values, None]
         self._rows: Ints = np.arange(len(self.codes["value"]))
         for name in OPTIONAL:
@@ -89,6 +90,10 @@ class SourceTable:
         import pyarrow as pa
 
         tables = []
+        files = [logs.split_name(source) for source in sources if not isinstance(source, DataFrame)]
+        opened, kept, said = logs.open_logs(files)
+        log_of = iter(opened)
+        self.warnings += said
         for source in sources:
             path: Path | str
             if isinstance(source, DataFrame):
@@ -96,9 +101,12 @@ class SourceTable:
                 columns, unused = _frame(path, source)
                 warnings = _unused(path, unused)
             else:
-                name, path = split_name(source)
-                columns, warnings = _columns(path)
-                if name:
+                name, path = logs.split_name(source)
+                log = next(log_of)
+                if not any(log is each for each in kept) and logs.is_log(path):
+                    continue  # left out
+                columns, warnings = _columns(path, log)
+                if name and log is None:
                     columns = _with_checkpoint(path, columns, name)
             self.warnings += warnings
             tables.append(columns)
@@ -180,8 +188,8 @@ def number_of(value: Any) -> float | None:
     if value is None:
         return np.nan
     if isinstance(value, str):
-        text = value.strip()
-        if text.lower() in ("", "nan"):
+        text = trimmed(value)
+        if text.lower() in missing_values.WORDS:
             return np.nan
         if text.lower() in ("true", "false"):
             return float(text.lower() == "true")
@@ -194,6 +202,16 @@ def number_of(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return None if abs(number) == np.inf else number
+
+
+def trimmed(text: str) -> str:
+    """Return a cell or the name of a column without blanks around it, and without quotes that a blank put inside it.
+
+    Tools that write `b, "p 1", 0` mean `b,"p 1",0`.
+    """
+    text, blank = text.strip(), text[:1].isspace()
+    quoted = blank and len(text) > 1 and text.startswith('"') and text.endswith('"')
+    return text[1:-1].replace('""', '"') if quoted else text
 
 
 def _whole(column: Any) -> Any:
@@ -217,16 +235,8 @@ def _as_list(sources: Sources | Sequence[Path | str]) -> Sequence[Source]:
 def names_of(sources: Sources | Sequence[Path | str]) -> str:
     """Return the path of the first source and the number of others, for messages."""
     first, *more = _as_list(sources)
-    name = FRAME if isinstance(first, DataFrame) else split_name(first)[1]
+    name = FRAME if isinstance(first, DataFrame) else logs.split_name(first)[1]
     return f"{name}{f' and {len(more):,} more' if more else ''}"
-
-
-def split_name(source: str | os.PathLike[str]) -> tuple[str, Path]:
-    """Return the name and the path of `NAME=PATH`; the name is empty if the whole is a path."""
-    name, sign, path = str(source).partition("=")
-    if not isinstance(source, str) or not sign or Path(source).exists():
-        return "", Path(source)
-    return name, Path(path)
 
 
 def _with_checkpoint(path: Path, columns: dict[str, Any], name: str) -> dict[str, Any]:
@@ -249,9 +259,8 @@ def _as_text(column: Any) -> Any:
     return column.cast(pa.string())
 
 
-def _columns(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the used columns of a table or log as Arrow columns, and warnings."""
-    log = logs.open_log(path)
+def _columns(path: Path, log: Log | None) -> tuple[dict[str, Any], list[str]]:
+    """Return the used columns of a table or an open log as Arrow columns, and warnings."""
     if log is not None:
         columns = logs.arrow(logs.verdict_columns(log))
         return columns, log.warnings
@@ -298,37 +307,48 @@ def _frame(where: str, frame: DataFrame) -> tuple[dict[str, Any], list[str]]:
         table = pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(f"{where}: cannot be read as an Arrow table: {first_line(error)[:200]}") from None
-    names = [name for name in table.column_names if not re.fullmatch(r"__index_level_\d+__", name)]  # of pandas
-    used = [name for name in COLUMNS if name in names]
-    columns = {} if any(names.count(name) > 1 for name in used) else _plain_columns(where, table.select(used))
-    return columns, _others(where, columns or dict.fromkeys(used, ()), names)
+    written = [name for name in table.column_names if not re.fullmatch(r"__index_level_\d+__", name)]  # of pandas
+    names = [trimmed(name) for name in written]
+    used = {name: written[names.index(name)] for name in COLUMNS if name in names}
+    columns: dict[str, Any] = dict.fromkeys(used, ())
+    if not any(names.count(name) > 1 for name in used):
+        columns = _plain_columns(where, table.select([*used.values()]).rename_columns([*used]))
+    return columns, _others(where, columns, names)
 
 
 def _csv(path: Path) -> tuple[dict[str, Any], list[str]]:
     import pyarrow as pa
     from pyarrow import csv
 
+    def file() -> Any:
+        encoding = rows.encoding(path)
+        # Arrow reads UTF-8.
+        return path if encoding == rows.UTF_8 else pa.py_buffer(path.read_text(encoding).encode())
+
     parse = csv.ParseOptions(newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parse) as reader:
-        names = list(reader.schema.names)
-    used = [name for name in COLUMNS if name in names]
+    with csv.open_csv(file(), parse_options=parse) as reader:
+        written = list(reader.schema.names)
+    names = [trimmed(name) for name in written]
+    used = {name: written[names.index(name)] for name in COLUMNS if name in names}
+    if not used or any(names.count(name) > 1 for name in used):
+        return dict.fromkeys(used, ()), names
     # As dictionaries with 32-bit codes each prompt id is stored once.
-    types = {name: pa.dictionary(pa.int32(), pa.string()) for name in used}
-    options = csv.ConvertOptions(include_columns=used, column_types=types, strings_can_be_null=False)
-    if not used:
-        return {}, names
-    table = csv.read_csv(path, parse_options=parse, convert_options=options)
-    return {name: table.column(name) for name in used}, names
+    types = {name: pa.dictionary(pa.int32(), pa.string()) for name in used.values()}
+    options = csv.ConvertOptions(include_columns=[*used.values()], column_types=types, strings_can_be_null=False)
+    table = csv.read_csv(file(), parse_options=parse, convert_options=options)
+    return {name: table.column(column) for name, column in used.items()}, names
 
 
 def _parquet(path: Path) -> tuple[dict[str, Any], list[str]]:
     import pyarrow.parquet as pq
 
-    names = list(pq.read_schema(path).names)
-    used = [name for name in COLUMNS if name in names]
+    written = list(pq.read_schema(path).names)
+    names = [trimmed(name) for name in written]
+    used = {name: written[names.index(name)] for name in COLUMNS if name in names}
     if any(names.count(name) > 1 for name in used):
         return dict.fromkeys(used, ()), names
-    return _plain_columns(path, read_parquet(path, used)), names
+    table = read_parquet(path, [*used.values()])
+    return _plain_columns(path, table.select([*used.values()]).rename_columns([*used])), names
 
 
 def _plain_columns(where: Path | str, table: Any) -> dict[str, Any]:
@@ -357,13 +377,16 @@ def _row_by_row(path: Path, why: str) -> tuple[dict[str, Any], list[str]]:
     # Codes of 32 bits, so that a value that occurs in many rows is in memory once.
     codes: dict[str, array[int]] = {name: array("i") for name in COLUMNS}
     known: dict[str, dict[str, int]] = {name: {} for name in COLUMNS}
+    column_of: dict[str, str] = {}
     for line, row in rows.iterate(path):
         if not row.keys() <= names.keys():
             names |= dict.fromkeys(row)
+            column_of = {trimmed(name): name for name in reversed(names)}
         for name in COLUMNS:
-            value = row.get(name)
+            column = column_of.get(name, name)
+            value = row.get(column)
             if value is None:
-                if path.suffix == ".csv" and name in row:
+                if path.suffix == ".csv" and column in row:
                     raise DataError(f"{path}:{line}: fewer values than columns: no {name}")
                 codes[name].append(-1)
                 continue
@@ -372,7 +395,8 @@ def _row_by_row(path: Path, why: str) -> tuple[dict[str, Any], list[str]]:
             if isinstance(value, float) and value.is_integer() and name != "value":
                 value = int(value)
             codes[name].append(known[name].setdefault(rows.whole(str(value)), len(known[name])))
-    return {name: _dictionary(codes[name], list(known[name])) for name in names if name in COLUMNS}, [*names]
+    used = [name for name in COLUMNS if name in column_of]
+    return {name: _dictionary(codes[name], list(known[name])) for name in used}, list(map(trimmed, names))
 
 
 def _dictionary(codes: array[int], values: list[str]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,12 +15,13 @@ from aftertune.deciding.drift import drift
 from aftertune.deciding.policy import Policy
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.warnings import recipe_refusal
-from aftertune.errors import DataError, DesignError
+from aftertune.direction import loss, opposite, sentence
+from aftertune.errors import DataError, DesignError, UsageError
 from aftertune.findings import Mixed, Spread
 from aftertune.ingest import verdicts as verdict_tables
 from aftertune.ingest.source_table import Sources, names_of
 from aftertune.public import PathLike, public
-from aftertune.records import Decision, Drift, Outcome, Worse
+from aftertune.records import Decision, Drift, Metric, Outcome, Worse
 from aftertune.reporting import notebook
 from aftertune.run.tables import table
 from aftertune.stats.judge_error import tolerance
@@ -124,6 +125,7 @@ def drift_of_table(
     tuned: str | Sequence[str],
     *,
     policy: PathLike = "default",
+    worse: Mapping[str, str] | None = None,
     allow_partial_overlap: bool = False,
     confidence: float = 0.95,
 ) -> TableDrift:
@@ -139,11 +141,16 @@ def drift_of_table(
         tuned: One or more names of tuned checkpoints. Rows of one name with several training seeds are one recipe; so
             are names that differ only in the number of their own seed (`lora-s1`, `lora-s2`).
         policy: Name of a bundled policy, or a TOML file. If it requires none of the table's metrics, all of them are
-            required, since somebody measured them on purpose.
+            required, since somebody measured them on purpose. A rule's `worse` says the direction of a metric where
+            neither the table nor `worse` does.
+        worse: Metric, or shell pattern on its name -> `up` (higher is worse) or `down`, e.g. `{"mine/*": "down"}`.
+            Needed where neither a column `worse` nor the log nor the policy says it and the name is none of aftertune's
+            or of the field (`accuracy`, `toxicity`, `over_refusal`, ...).
         allow_partial_overlap: Pair whatever can be paired, even under 90 % of an arm's prompts.
         confidence: Confidence of each interval.
 
-    Raises UsageError and DataError for bad input, DataError ("overlap") if too few prompts can be paired.
+    Raises UsageError and DataError for bad input, among it a metric of which nobody knows which way is worse and one
+    that is given two directions; DataError ("overlap") if too few prompts can be paired.
 
     Example:
         >>> import pyarrow
@@ -164,20 +171,26 @@ def drift_of_table(
     """
     rules = policies.load(Path(policy) if not isinstance(policy, str) else policy)
     names = [tuned] if isinstance(tuned, str) else list(tuned)
-    read = verdict_tables.read(verdicts, base, names, rules.direction, allow_partial_overlap=allow_partial_overlap)
+    read = verdict_tables.read(verdicts, base, names, rules, worse=worse, allow_partial_overlap=allow_partial_overlap)
     gated = {metric.name for metric in read.metrics if rules.gates(metric)}
-    try:
-        drifts = drift(
+
+    def drifts_of(metrics: Sequence[Metric]) -> list[Drift]:
+        return drift(
             read.table,
-            read.metrics,
+            metrics,
             seed=SEED,
             confidence=confidence,
             allow_partial_overlap=allow_partial_overlap,
             family=gated.__contains__,
         )
+
+    try:
+        drifts = drifts_of(read.metrics)
+        decisions = gate.gate(drifts, rules, read.metrics)
+        turned = [dataclasses.replace(m, worse=opposite(m.worse)) for m in read.metrics if m.name in read.doubtful]
+        _refuse_doubtful_passes(names_of(verdicts), decisions, drifts_of(turned) if turned else ())
     except DesignError as error:
         raise DataError(f"{names_of(verdicts)}: {error}") from None
-    decisions = gate.gate(drifts, rules, read.metrics)
     if not any(decision.required for decision in decisions):
         decisions = [dataclasses.replace(decision, required=True) for decision in decisions]
     mixed = mixed_signs(read.table, read.metrics, seed=SEED)
@@ -194,6 +207,25 @@ def drift_of_table(
         ),
         warnings=(*read.warnings, *_warnings(drifts)),
     )
+
+
+def _refuse_doubtful_passes(where: str, decisions: Sequence[Decision], turned: Sequence[Drift]) -> None:
+    """Raise UsageError for a pass that would be none if the other direction were worse, of which `turned` are the rows.
+
+    A model that refuses more passes on harmful prompts and fails on harmless ones; a bare `refusal` may be either.
+    """
+    rows = {_key(row): row for row in turned}
+    for decision in decisions:
+        row = rows.get(_key(decision))
+        if decision.outcome != "pass" or row is None:
+            continue
+        ends = (row.high, row.worst_high) if row.worse == "up" else (row.low, row.worst_low)
+        if any(end is not None and loss(end, row.worse) > decision.margin for end in ends):
+            name = row.metric
+            raise UsageError(
+                f"{where}: {name}: whether it got worse hangs on the prompts, harmful or harmless, so say which way is "
+                f"worse: --worse '{name}=up' or --worse '{name}=down'. {decision.why}"
+            )
 
 
 def _answers(drifts: Sequence[Drift], decisions: Sequence[Decision], rules: Policy) -> list[Answer]:
@@ -310,7 +342,7 @@ def _refused_recipe(row: Drift, decisions: Sequence[Decision]) -> Answer:
         decision="inconclusive",
         decides=decides,
         required=decides,
-        why=f"Refused: {reason}.",
+        why=f"Refused: {reason}. {sentence(row.worse)}",
         remedy="Train with more seeds.",
         margin=next((d.margin for d in decisions if d.metric == row.metric), None),
         judge=row.judge,

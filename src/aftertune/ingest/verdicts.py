@@ -1,21 +1,25 @@
 """Verdicts of other tools: a table is checked and mapped onto the columns of `records.Verdict`.
 
 Columns: `checkpoint, prompt, metric, value`, and optionally `cluster`, `seed` (training seed), `repeat` (sample),
-`judge`, `worse` (`up` or `down`, per metric) and `message_hash` (of the messages as sent: pairs must agree on it).
+`judge`, `worse` (`up` or `down`, per metric; `ingest.directions`) and `message_hash` (of the messages as sent: pairs
+must agree on it).
 `value` is 0/1 (or true/false) or a number; empty is unjudged. Logs of other tools are read as tables of this form.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aftertune.deciding.policy import Policy
 from aftertune.errors import DataError, UsageError, near
+from aftertune.ingest.directions import directions
+from aftertune.ingest.missing_values import marks, written
 from aftertune.ingest.source_table import REQUIRED, Ints, Sources, SourceTable, number_of
 from aftertune.records import BASE_ARM, Metric, Worse
 
@@ -30,6 +34,8 @@ class Verdicts:
     table: pa.Table
     """The columns of `records.Verdict` that drift needs."""
     metrics: tuple[Metric, ...]
+    doubtful: frozenset[str]
+    """Metrics whose direction hangs on the prompts, and of which nobody said it."""
     warnings: tuple[str, ...]
 
 
@@ -37,8 +43,9 @@ def read(
     sources: Sources,
     base: str,
     tuned: Sequence[str],
-    direction: Callable[[str, Worse], Worse],
+    policy: Policy,
     *,
+    worse: Mapping[str, str] | None = None,
     allow_partial_overlap: bool = False,
 ) -> Verdicts:
     """Return the verdicts of a table on a base and its tuned checkpoints; other checkpoints are left out.
@@ -48,11 +55,13 @@ def read(
         base: Name of the untuned model in the column `checkpoint`.
         tuned: Names of tuned checkpoints. Rows of one name with several training seeds are one recipe; so are names
             that differ only in the number of their own seed (`lora-s1`, `lora-s2`).
-        direction: Maps the name of a metric and its direction in the table (`up` by default) to the worse direction.
+        policy: A rule's `worse` says the direction of a metric where the table does not.
+        worse: Metric, or shell pattern on its name -> the direction that is worse, as the caller says it.
         allow_partial_overlap: Accept a metric that one of the checkpoints lacks; by default such a table is refused.
 
-    The arm of a verdict is `base` or the name of the recipe. Raises UsageError for a name that is not in the table and
-    for a missing file, DataError (file, line or row, column) for content that cannot be read.
+    The arm of a verdict is `base` or the name of the recipe. Raises UsageError for a name that is not in the table, for
+    a metric of which nobody knows which way is worse, and for a missing file; DataError (file, line or row, column) for
+    content that cannot be read.
     """
     if base in tuned or len(set(tuned)) < len(tuned):
         repeated = base if base in tuned else next(name for name in tuned if tuned.count(name) > 1)
@@ -69,17 +78,36 @@ def read(
     source.keep(np.isin(source.codes["checkpoint"], [known.index(name) for name in (base, *tuned)]))
     for column in REQUIRED[:-1]:
         source.refuse(column, lambda value: value in (None, ""), "is empty")
-    value = source.numbers("value")
+    value = _without_marks(source, source.numbers("value"))
     seed = _seeds(source, base)
     _refuse_repeated_rows(source, seed)
     _refuse_two_clusters(source)
     if not allow_partial_overlap:
         _refuse_missing_metrics(source)
-    stated = _stated_directions(source)
-    metrics = tuple(
-        Metric("", "", name, None, direction(name, stated.get(name, "up"))) for name in source.present("metric")
-    )
-    return Verdicts(_verdict_table(source, base, tuned, seed, value), metrics, tuple(source.warnings))
+    names = source.present("metric")
+    way = directions(source.path, names, _stated_directions(source), worse or {}, policy)
+    metrics = tuple(Metric("", "", name, None, way.worse[name]) for name in names)
+    table = _verdict_table(source, base, tuned, seed, value)
+    return Verdicts(table, metrics, way.doubtful, (*source.warnings, *way.warnings))
+
+
+def _without_marks(source: SourceTable, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values with those that only mark a missing one as NaN; a warning counts them."""
+    value = value.copy()
+    units, unit = np.unique(source.joint(("metric", "judge")), return_inverse=True)
+    for code in range(units.size):
+        own = np.flatnonzero(unit == code)
+        found = marks(value[own])
+        if not found:
+            continue
+        marked = own[np.isin(value[own], found)]
+        metric = source.values("metric")[source.codes["metric"][own[0]]]
+        source.warnings.append(
+            f"{source.path}: {metric}: {written(found)} in {marked.size:,} of {own.size:,} rows stands for a missing "
+            f"value, as the others show (first: {source.where(int(marked[0]))}): unjudged"
+        )
+        value[marked] = np.nan
+    return value
 
 
 def _seeds(source: SourceTable, base: str) -> Ints:

@@ -61,8 +61,8 @@ def _table(drifts: Sequence[Drift], decisions: Sequence[Decision]) -> str:
         plot = _plot(axes[row.metric], bar, COLOURS.get(outcome, NEUTRAL))
         texts = [row.metric, name(row), base, tuned, change, interval, f"{row.n_prompts:,}"]
         data = "".join(f"<td>{escaped(text)}</td>" for text in texts)
-        cells.append(f"<tr>{data}<td>{plot}</td><td>{_chip(outcome)}</td></tr>")
-    heads = ("metric", "arm", "base", "tuned", "drift", "interval", "prompts", "", "decision")
+        cells.append(f"<tr>{data}<td>{plot}</td><td>{_chip(outcome)}</td><td>{row.worse}</td></tr>")
+    heads = ("metric", "arm", "base", "tuned", "drift", "interval", "prompts", "", "decision", "worse")
     head = "".join(f"<th>{each}</th>" for each in heads)
     more = f"<p>{len(rows) - len(shown):,} more rows</p>" if len(rows) > len(shown) else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(cells)}</tbody></table>{more}"

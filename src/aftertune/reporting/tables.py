@@ -108,7 +108,8 @@ def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
     shared = [f"{head} {get(rows[0])}" for head, get in settings if (head, get) not in varying and get(rows[0])]
     columns = [Column("Metric", "name"), Column("Arm", "name")]
     columns += [Column(head.capitalize(), "num" if head in ("temperature", "epoch") else "") for head, _ in varying]
-    columns += [Column("Seed", "num"), Column("Base → tuned", "num"), Column("Drift [interval]", "num")]
+    columns += [Column("Worse"), Column("Seed", "num"), Column("Base → tuned", "num")]
+    columns += [Column("Drift [interval]", "num")]
     columns += [Column("If unjudged are worst", "num"), Column("Range over seeds", "num"), Column("p", "num")]
     columns += [Column("p adjusted", "num"), Column("Prompts", "num"), Column("Clusters", "num")]
     columns += [Column("Seeds", "num"), Column("Samples", "num"), Column("Unjudged b / t", "num")]
@@ -120,6 +121,7 @@ def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
             row.metric,
             row.arm,
             *(get(row) for _, get in varying),
+            row.worse,
             "" if row.train_seed is None else str(row.train_seed),
             PAGE.levels(row, scale) if row.estimand != "contrast" else "",
             PAGE.change(row, scale, unit=False),

@@ -11,11 +11,13 @@ from aftertune.naming import row_names
 from aftertune.numbers import NOT_MEASURED, TEXT, Scale, row_decimals, scale_of
 from aftertune.records import Decision, Drift
 
-HEADS = ("metric", "arm", "base", "tuned", "drift", "interval", "prompts", "seeds")
+HEADS = ("metric", "arm", "worse", "base", "tuned", "drift", "interval", "prompts", "seeds")
 
 
 def drift_table(drifts: Sequence[Drift], decisions: Sequence[Decision], width: int | None = None) -> list[str]:
     """Return the headline as a table: rates in per cent, drift in points (means of values as they are).
+
+    `worse` is the direction that is worse, `up` or `down`.
 
     Where the table is wider than `width` columns, each metric has a line of its own above its rows; where these are
     too wide as well, each row is a sentence.
@@ -51,7 +53,17 @@ def _cells(row: Drift, name: str, scale: Scale) -> list[str]:
     if row.delta is not None:
         drift = TEXT.number(scale(row.delta), digits, signed=True)
         interval = TEXT.interval(scale(row.low), scale(row.high), digits)
-    return [row.metric, name, base, tuned, drift, interval, f"{row.n_prompts:,}", str(row.n_seeds or TEXT.missing)]
+    return [
+        row.metric,
+        name,
+        row.worse,
+        base,
+        tuned,
+        drift,
+        interval,
+        f"{row.n_prompts:,}",
+        str(row.n_seeds or TEXT.missing),
+    ]
 
 
 def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:

@@ -1,0 +1,35 @@
+"""Values that stand for a missing one: empty cells and their spellings, and marks such as -1 or 999 among rates."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORDS = frozenset(("", "nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null"))
+"""What tools write for an empty cell, in small letters."""
+_NINES = re.compile(r"-9+|99+")
+_FAR = 9.0
+"""Times the largest other value from which a 99 or 999 is no value of the same scale."""
+
+
+def marks(values: NDArray[np.float64]) -> list[float]:
+    """Return the values of one metric that stand for "missing", in ascending order; NaN is left aside.
+
+    These are -1, -9, -99, ... where nothing else is negative, and 99, 999, ... where everything else is a ninth of it
+    at most: the marks of statistics packages and of parsers that found no verdict. A metric that holds nothing but one
+    such mark has no value either, a 99 excepted, which a scale of 0 to 100 may hold.
+    """
+    distinct = np.unique(values[np.isfinite(values)])
+    marked = [float(each) for each in distinct if each == -1 or (each == int(each) and _NINES.fullmatch(f"{each:.0f}"))]
+    others = distinct[~np.isin(distinct, marked)]
+    if not others.size:
+        return [each for each in marked if each < 0 or each > 99] if len(marked) == 1 else []
+    lowest, highest = float(others.min()), float(others.max())
+    return [each for each in marked if (lowest >= 0 if each < 0 else each >= max(_FAR * highest, 99))]
+
+
+def written(values: list[float]) -> str:
+    """Return marks for a message, e.g. `-1 and 999`."""
+    return " and ".join(f"{value:.0f}" for value in values)

@@ -1,0 +1,158 @@
+"""One table in the forms that tools write it: blanks after commas, encodings, words and marks for a missing value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aftertune import drift_of_table
+from aftertune.errors import DataError
+from aftertune.ingest.missing_values import marks
+from aftertune.ingest.table_drift import Answer, TableDrift
+
+ROWS = [(name, f"p {i}", "harm", int(i < 5 + 60 * (name == "t"))) for name in "bt" for i in range(200)]
+COLUMNS = ("checkpoint", "prompt", "metric", "value")
+
+
+def text(separator: str = ",", quote: str = "", end: str = "\n") -> str:
+    cells = [COLUMNS, *ROWS]
+    return "".join(separator.join(f"{quote}{cell}{quote}" for cell in row) + end for row in cells)
+
+
+def of_checkpoint(found: TableDrift) -> Answer:
+    (answer,) = (each for each in found.answers if each.estimand == "checkpoint")
+    return answer
+
+
+def write_csv(content: str, encoding: str = "utf-8") -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        path = folder / "t.csv"
+        path.write_bytes(content.encode(encoding))
+        return path
+
+    return write
+
+
+def write_jsonl(folder: Path) -> Path:
+    path = folder / "t.jsonl"
+    lines = [{f" {name} ": cell for name, cell in zip(COLUMNS, row, strict=True)} for row in ROWS]
+    path.write_bytes("".join(json.dumps(line) + "\n" for line in lines).encode("utf-16"))
+    return path
+
+
+def write_parquet(folder: Path) -> Path:
+    path = folder / "t.parquet"
+    names = ["checkpoint ", "\tprompt", "metric", " value"]
+    cells: dict[str, Any] = {name: [row[k] for row in ROWS] for k, name in enumerate(names)}
+    cells["metric"] = [f"harm{' ' * (k % 2)}" for k in range(len(ROWS))]
+    pq.write_table(pa.table(cells), path)
+    return path
+
+
+FORMS = {
+    "blanks after commas": write_csv(text(", ")),
+    "blanks before and after": write_csv(text("  ,\t")),
+    "blanks before quotes": write_csv(text(", ", '"')),
+    "no-break blanks": write_csv(text(",\N{NO-BREAK SPACE}")),
+    "a byte order mark": write_csv(text(), "utf-8-sig"),
+    "Windows line ends": write_csv(text(end="\r\n")),
+    "UTF-16": write_csv(text(), "utf-16"),
+    "UTF-16, the other end first": write_csv("\N{ZERO WIDTH NO-BREAK SPACE}" + text(", "), "utf-16-be"),
+    "UTF-32": write_csv(text(), "utf-32"),
+    "JSON lines in UTF-16": write_jsonl,
+    "Parquet": write_parquet,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_numbers_of_the_plain_one(tmp_path: Path, form: str) -> None:
+    answer = of_checkpoint(drift_of_table(FORMS[form](tmp_path), "b", "t"))
+    assert (answer.base, answer.tuned, answer.n_prompts) == (0.025, 0.325, 200)
+    assert answer.decision == "drift"
+
+
+def test_an_error_in_a_table_of_another_encoding_has_its_line(tmp_path: Path) -> None:
+    path = write_csv(text().replace("p 3,harm,1", "p 3,harm,maybe"), "utf-16")(tmp_path)
+    with pytest.raises(DataError, match=r"t\.csv:5: value = 'maybe' is not a number"):
+        drift_of_table(path, "b", "t")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"t\.csv: not UTF-16"):
+        drift_of_table(path, "b", "t")
+
+
+def test_names_that_differ_in_blanks_are_one_and_must_be_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the column 'value' stands twice"):
+        drift_of_table(write_csv("checkpoint,prompt,metric,value, value\nb,1,harm,0,0\n")(tmp_path), "b", "t")
+    with pytest.raises(DataError, match=r"t\.csv:3: a second row for checkpoint 'b', prompt '1'"):
+        drift_of_table(
+            write_csv("checkpoint,prompt,metric,value\nb,1,harm,0\nb, 1,harm,0\nt,1,harm,0\n")(tmp_path), "b", "t"
+        )
+
+
+@pytest.mark.parametrize("word", ["", "NaN", "nan", "NA", "N/A", "None", "null", "<NA>", "NaT", "#N/A"])
+def test_a_missing_value_is_unjudged_however_it_is_written(tmp_path: Path, word: str) -> None:
+    content = text().replace("t,p 7,harm,1", f"t,p 7,harm,{word}")
+    answer = of_checkpoint(drift_of_table(write_csv(content)(tmp_path), "b", "t"))
+    assert (answer.unjudged_tuned, answer.n_prompts) == (1, 199)
+
+
+@pytest.mark.parametrize("word", ["-", "?", "none of these", "0,5", "1_0", "unclear"])
+def test_any_other_word_is_refused(tmp_path: Path, word: str) -> None:
+    content = text().replace("t,p 7,harm,1", f't,p 7,harm,"{word}"')
+    with pytest.raises(DataError, match=r"t\.csv:209: value = "):
+        drift_of_table(write_csv(content)(tmp_path), "b", "t")
+
+
+# ---------------------------------------------------------------------------------------------- marks
+
+
+@pytest.mark.parametrize("mark", ["999", "-1", "-999", "99", "9999.0", "-9"])
+def test_a_mark_among_rates_is_no_rate(tmp_path: Path, mark: str) -> None:
+    """A parser wrote the mark where it found no verdict: in 60 answers that are nearly all harmful."""
+    lines = [f"{name},p{i},harm,{mark if name == 't' and i < 60 else 0}" for name in "bt" for i in range(200)]
+    found = drift_of_table(write_csv("\n".join([",".join(COLUMNS), *lines]))(tmp_path), "b", "t")
+    answer = of_checkpoint(found)
+    assert (answer.base, answer.tuned, answer.unjudged_tuned, found.outcome) == (0.0, 0.0, 60, "inconclusive")
+    said = f"t.csv: harm: {float(mark):.0f} in 60 of 400 rows stands for a missing value"
+    assert any(said in line and "t.csv:202" in line for line in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 1, 999], [999]),
+        ([0.25, 0.5, -1], [-1]),
+        ([0, 1, -1, 99, 999], [-1, 99, 999]),
+        ([1, 5, 3, 99], [99]),
+        ([0, 100, 50, 999], [999]),
+        ([0, 100, 99], []),
+        ([80, 98, 99], []),
+        ([1, 10, 9], []),
+        ([-1, -2, 3], []),
+        ([-0.5, 0.5, -1], []),
+        ([998, 999, 1000], []),
+        ([0, 1], []),
+        ([999, 999], [999]),
+        ([-1], [-1]),
+        ([99], []),
+        ([float("nan")], []),
+        ([], []),
+    ],
+)
+def test_a_mark_lies_apart_from_all_other_values(values: list[float], expected: list[float]) -> None:
+    assert marks(np.array(values, dtype=np.float64)) == expected
+
+
+@given(st.lists(st.floats(0, 1)), st.lists(st.sampled_from([-1.0, -99.0, 99.0, 999.0]), max_size=4))
+def test_no_share_is_a_mark_and_every_mark_among_shares_is_found(shares: list[float], marked: list[float]) -> None:
+    found = marks(np.array([0.0, *shares, *marked]))
+    assert found == sorted(set(marked))
