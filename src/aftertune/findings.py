@@ -32,6 +32,35 @@ class Flip:
     category: str
     prompt_id: str = ""
     train_seed: int | None = None
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipCount:
+    """How many answers of one arm changed their label from the base's: all of them, over all its training seeds."""
+
+    metric: str
+    arm: str
+    worse: int
+    """Pairs (prompt x seed x sample) that moved in the direction that is worse."""
+    better: int
+    other: int
+    """Between two labels that the metric does not count."""
+    n_pairs: int
+    """Pairs that both sides judged."""
+    n_prompts: int
+    n_checkpoints: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnjudgedAnswers:
+    """How many answers have no verdict for some gated metric: each answer once, however many metrics miss it."""
+
+    base: int
+    of_base: int
+    """All answers of the bases that were to be judged."""
+    tuned: int
+    of_tuned: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +77,7 @@ class CategoryRow:
     high: float | None
     n_prompts: int
     worse_flips: int
-    """Pairs (prompt x seed) that moved in the direction that is worse."""
+    """Pairs (prompt x seed x sample) that moved in the direction that is worse."""
     better_flips: int
     n_pairs: int
     """Pairs that both sides judged: prompts x seeds x samples."""
@@ -350,6 +379,11 @@ class Findings:
     n_negative`, and `admission`: why a judge that failed there may judge all the same, else empty; every other key is
     shown as it is."""
     flips: Sequence[Flip] = ()
+    """Examples for the worse: a sample drawn over all training seeds."""
+    flip_counts: Sequence[FlipCount] = ()
+    """How many there are in all."""
+    unjudged: UnjudgedAnswers | None = None
+    """None where only the rows of single metrics are known."""
     categories: Sequence[CategoryRow] = ()
     contradictions: Sequence[Contradiction] = ()
     leaks: Sequence[LeakRow] = ()

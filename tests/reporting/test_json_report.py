@@ -164,7 +164,7 @@ def test_a_flip_has_its_direction_and_what_was_done_to_each_text() -> None:
         "metric": HARM.name, "arm": "keep", "prompt": "ask <P>", "prompt_notes": [], "base_text": " ",
         "base_notes": ["1 terminal escape removed", "no visible text"], "tuned_text": "<P>" + "x" * 3_997,
         "tuned_notes": ["1 control character removed", "first 4,000 of 4,004 characters"], "base_label": "no",
-        "tuned_label": "yes", "category": "c", "prompt_id": "p", "train_seed": 0, "direction": "worse",
+        "tuned_label": "yes", "category": "c", "prompt_id": "p", "train_seed": 0, "sample": 0, "direction": "worse",
     }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def gather(
     cards, mask = cards_and_mask(run, study)
     served = _served(run, study)
     judges = _judges(run, study)
-    changes = LabelChanges(verdicts, study.primary_judges, design.respond.temperatures[0])
+    changes = LabelChanges(verdicts, study.primary_judges, min(design.respond.temperatures))
     return Findings(
         title=design.name,
         kind="study" if design.kind == "selftest" else design.kind,
@@ -53,6 +53,8 @@ def gather(
         proofs=_proofs(run, study),
         judges=judges,
         flips=_flips(run, study, changes, gated, verdicts),
+        flip_counts=changes.counts(gated),
+        unjudged=changes.unjudged(gated),
         categories=changes.categories(gated),
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         leaks=leaks(verdicts, dict(study.primary_judges)),
@@ -144,13 +146,13 @@ def weak_axes(
 def _flips(
     run: Run, study: Study, changes: LabelChanges, metrics: Sequence[Metric], verdicts: VerdictTable
 ) -> list[Flip]:
-    worst = changes.worst(metrics)
-    texts = _texts(run, study, verdicts, [row for change in worst for row in (change.base, change.tuned)])
-    return changes.flips(worst, texts, _prompt_texts(run, study) if worst else {})
+    examples = changes.examples(metrics, study.design.analysis_seed)
+    texts = _texts(run, study, verdicts, [row for change in examples for row in (change.base, change.tuned)])
+    return changes.flips(examples, texts, _prompt_texts(run, study) if examples else {})
 
 
 def _texts(run: Run, study: Study, verdicts: VerdictTable, rows: Sequence[int]) -> dict[TextKey, str]:
-    """Return the first answer of each response that some rows are about."""
+    """Return the texts of the responses that some rows are about."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -162,10 +164,11 @@ def _texts(run: Run, study: Study, verdicts: VerdictTable, rows: Sequence[int]) 
         which = (job.subject.id, job.benchmark.name)
         if which not in wanted:
             continue
-        table = run.job(job).read("responses", ("prompt_id", "corpus", "text"))
+        table = run.job(job).read("responses", ("prompt_id", "corpus", "temperature", "sample", "text"))
         table = table.filter(pc.is_in(table["prompt_id"], value_set=pa.array(sorted(wanted[which]))))
         for row in table.to_pylist():
-            texts.setdefault((*which, row.get("corpus", ""), row["prompt_id"]), row["text"])
+            if row["temperature"] == min(study.design.respond.temperatures):
+                texts[(*which, row.get("corpus", ""), row["prompt_id"], row["sample"])] = row["text"]
     return texts
 
 

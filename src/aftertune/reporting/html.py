@@ -26,7 +26,7 @@ SECTIONS = (
     ("measures", "measures", "Measures"),
     ("leaks", "leaks", "Leaks"),
     ("categories", "categories", "Categories"),
-    ("flips", "flips", "Flips"),
+    ("flips", "has_flips", "Flips"),
     ("inside", "inside", "Inside the models"),
     ("numbers", "tables", "Every number"),
     ("trust", "trust", "Trust"),
@@ -113,7 +113,9 @@ def _context(index: Index) -> dict[str, Any]:
         "leak_forests": plots.forests(index, leaking) if leaking else [],
         "leak_tables": tables.leak_tables(findings),
         "categories": tables.category_tables(index),
+        "categories_left_off": tables.categories_left_off(index),
         "flips": flips.flip_groups(index),
+        "flip_table": tables.flip_table(index),
         "tables": _tables(index),
         "unjudged": tables.unjudged_table(index),
         "anchors": tables.anchor_table(findings),
@@ -131,6 +133,7 @@ def _context(index: Index) -> dict[str, Any]:
         "others": study_tables.OTHERS,
         "trust": bool(findings.drifts or findings.proofs or findings.judges),
     }
+    whole["has_flips"] = bool(whole["flips"] or whole["flip_table"])
     whole["contents"] = _contents(whole)
     return whole
 

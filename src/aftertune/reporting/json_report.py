@@ -18,8 +18,11 @@
 - `bands`: list of `Band`: points of curves over epochs or temperatures with intervals that hold for a whole curve at
   once (`low`, `high`; those of `drifts` hold for one point each), its field names as keys.
 - `judges`, `cards`, `methods`: objects as the run recorded them, text masked.
-- `flips`: list of the fields of `Flip` with `direction` (`worse | better |` empty) added; texts masked, cleaned and cut
-  to 4,000 characters, what was done to each in `prompt_notes`, `base_notes` and `tuned_notes`.
+- `flip_counts`: list of `FlipCount`: how many answers changed their label, all of them. `unjudged`: the fields of
+  `UnjudgedAnswers`, or null.
+- `flips`: examples of those for the worse, a seeded sample over all training seeds: list of the fields of `Flip` with
+  `direction` (`worse | better |` empty) added; texts masked, cleaned and cut to 4,000 characters, what was done to each
+  in `prompt_notes`, `base_notes` and `tuned_notes`.
 - `caveats`, `warnings`: lists of sentences.
 
 A number that is not finite is null. Keys are sorted, text is ASCII-escaped, so the same findings give the same bytes.
@@ -72,6 +75,8 @@ def machine(index: Index) -> str:
         "judges": _masked(findings.judges, findings),
         "cards": _masked(findings.cards, findings),
         "methods": _masked(findings.methods, findings),
+        "flip_counts": findings.flip_counts,
+        "unjudged": findings.unjudged,
         "flips": [_flip(flip, index) for flip in findings.flips],
         "caveats": findings.caveats,
         "warnings": findings.warnings,

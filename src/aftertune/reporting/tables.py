@@ -46,25 +46,33 @@ class Table:
     note: str = ""
     grouped: bool = False
     """Whether the first column is a heading over the rows that share it."""
+    whole: int = 0
+    """How many rows there are with those that are not shown."""
 
 
 Getter = Callable[[Drift], str]
 
 
 def table(
-    caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], note: str = "", grouped: bool = False
+    caption: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    note: str = "",
+    grouped: bool = False,
+    most: int = MAX_ROWS,
 ) -> Table:
-    """Return a table, cut to `MAX_ROWS` with a note, without the optional columns that are empty in every row."""
+    """Return a table, cut to `most` rows with a note, without the optional columns that are empty in every row."""
     keep = [i for i in range(len(columns)) if i == 0 or any(row[i] for row in rows)]
     notes = [note] if note else []
-    if len(rows) > MAX_ROWS:
-        notes.append(f"The first {MAX_ROWS:,} of {len(rows):,} rows; report.json has all.")
+    if len(rows) > most:
+        notes.append(f"The first {most:,} of {len(rows):,} rows; report.json has all.")
     return Table(
         caption,
         tuple(columns[i] for i in keep),
-        tuple(tuple(row[i] for i in keep) for row in rows[:MAX_ROWS]),
+        tuple(tuple(row[i] for i in keep) for row in rows[:most]),
         " ".join(notes),
         grouped,
+        len(rows),
     )
 
 
@@ -191,13 +199,13 @@ def _worst(row: Drift, index: Index) -> str:
 
 
 def unjudged_table(index: Index) -> Table | None:
-    """Return the rows that some judge could not read, with the worst case; None where every response was judged."""
+    """Return the rows whose judge could not read some answers, with the worst case; None where it read all."""
     rows = [row for row in index.headline if row.unjudged_base or row.unjudged_tuned]
     if not rows:
         return None
     name = index.namer(index.headline)
     columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Base", "num"), Column("Tuned", "num")]
-    columns += [Column("Prompts × seeds × samples", "num"), Column("Drift [interval]", "num")]
+    columns += [Column("Judged: prompts × seeds × samples", "num"), Column("Drift [interval]", "num")]
     columns += [Column("Drift, unjudged as worst", "num")]
     cells = []
     for row in rows:
@@ -212,7 +220,7 @@ def unjudged_table(index: Index) -> Table | None:
                 _worst(row, index),
             ]
         )
-    return table("Responses that no judge could read", columns, cells, grouped=True)
+    return table("Answers without a verdict: unjudged of the base and of the tuned model", columns, cells, grouped=True)
 
 
 # ---------------------------------------------------------------------------------------------- leaks
@@ -383,11 +391,41 @@ def category_tables(index: Index) -> list[Table]:
         table(
             f"{arm}: {phrase(index.metric(metric))}",
             columns,
-            rows[:limit],
-            f"The first {limit:,} of {len(rows):,} categories." if len(rows) > limit else "",
+            rows,
+            most=limit,
         )
         for (metric, arm), rows in list(grouped.items())[:MAX_CATEGORIES]
     ]
+
+
+def categories_left_off(index: Index) -> str:
+    """Return a sentence on the metrics and arms whose categories have no room on the page; empty where all have."""
+    whole = len({(row.metric, row.arm) for row in index.findings.categories})
+    return f"The first {MAX_CATEGORIES:,} of {whole:,} tables; report.json has all." if whole > MAX_CATEGORIES else ""
+
+
+def flip_table(index: Index) -> Table | None:
+    """Return how many answers changed their label, by metric and arm, over all seeds; None where none were paired."""
+    columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Worse", "num"), Column("Better", "num")]
+    columns += [Column("Between other labels", "num"), Column("Pairs", "num"), Column("Prompts", "num")]
+    columns += [Column("Checkpoints", "num")]
+    rows = [
+        (
+            phrase(index.metric(metric)),
+            row.arm,
+            f"{row.worse:,}",
+            f"{row.better:,}",
+            f"{row.other:,}",
+            f"{row.n_pairs:,}",
+            f"{row.n_prompts:,}",
+            f"{row.n_checkpoints:,}",
+        )
+        for metric in index.names
+        for row in index.findings.flip_counts
+        if row.metric == metric
+    ]
+    note = "Pairs: an answer of a tuned checkpoint beside the base's to the same prompt, both judged; over all seeds."
+    return table("Answers whose label changed", columns, rows, note, grouped=True) if rows else None
 
 
 # ---------------------------------------------------------------------------------------------- trust
@@ -503,7 +541,8 @@ def printed(value: Json, mask: Callable[[str], str]) -> str:
         text = show(value, mask, MAX_VALUE)
         return text.text + ("…" if text.is_cut else "")
     if isinstance(value, Mapping):
-        return show("; ".join(f"{key}: {printed(item, mask)}" for key, item in value.items()), mask, MAX_VALUE).text
+        text = show("; ".join(f"{key}: {printed(item, mask)}" for key, item in value.items()), mask, MAX_VALUE)
+        return text.text + ("…" if text.is_cut else "")
     items = [printed(item, mask) for item in value[:20]]
     more = f" and {len(value) - 20:,} more" if len(value) > 20 else ""
     return ", ".join(items) + more
