@@ -412,7 +412,10 @@ class Findings:
     warnings: Sequence[str] = ()
     """Of the run as a whole; warnings of one number stand in its `Drift`."""
     mask: Callable[[str], str] = unmasked
-    """Replaces personal values; applied to every text of a model or a data set, before it is cut."""
+    """Replaces personal values; applied to every text of a model, a user or a data set, before it is cut, and to no
+    word of the project or the design."""
+    mask_label: Callable[[str], str] = unmasked
+    """The same for short names that data may have given, such as ids and categories of prompts: it makes no guesses."""
     link: str = "report.html"
     """Where the Markdown points for the full page: a relative path or an http(s) address."""
 

@@ -142,7 +142,7 @@ def test_a_leak_that_was_not_measured_is_null_not_zero() -> None:
 def test_what_the_run_recorded_is_masked_at_every_depth_and_numbers_are_left() -> None:
     deep = {"note": "of Ana", "list": ["Ana", ("Ana", {"k": "A\u200bna"})], "n": 3, "x": 0.5, "y": None, "z": True}
     wanted = {"note": "of <P>", "list": ["<P>", ["<P>", {"k": "<P>"}]], "n": 3, "x": 0.5, "y": None, "z": True}
-    data = told(mask=no_name, judges={"a": deep}, cards={"b": deep}, methods={"c": deep})
+    data = told(mask=no_name, mask_label=no_name, judges={"a": deep}, cards={"b": deep}, methods={"c": deep})
     assert (data["judges"], data["cards"], data["methods"]) == ({"a": wanted}, {"b": wanted}, {"c": wanted})
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from aftertune.asking.ask_job import AskJob
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError
+from aftertune.pii.masking import masker
 from aftertune.records import Response
-from aftertune.reporting.gather import cards_and_mask
+from aftertune.reporting.gather import registries_of
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
 from aftertune.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha
@@ -208,7 +209,7 @@ def agreement_of(verdicts: pa.Table, labels: Path | None, rng: np.random.Generat
 
 
 def _texts(run: Run, study: Study, keys: Collection[AnswerKey]) -> Mapping[AnswerKey, str]:
-    mask = cards_and_mask(run, study)[1]
+    mask = masker(registries_of(run, study))
     listed, checkpoints = set(keys), {key.checkpoint for key in keys}
     texts: dict[AnswerKey, str] = {}
     for job in study.of(AskJob):

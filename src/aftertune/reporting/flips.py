@@ -9,7 +9,7 @@ from markupsafe import escape
 from aftertune import direction
 from aftertune.findings import Findings, Flip, FlipCount
 from aftertune.numbers import count
-from aftertune.reporting.cleaning import SafeText, show
+from aftertune.reporting.cleaning import PRECUT, SafeText, show
 from aftertune.reporting.index import Index, phrase
 from aftertune.text import excerpt
 
@@ -99,5 +99,6 @@ def _flip(way: str, flip: Flip, findings: Findings) -> FlipView:
     prompt, base, tuned = (show(t, findings.mask, MAX_TEXT) for t in (flip.prompt, flip.base_text, flip.tuned_text))
     where = [flip.category, flip.prompt_id, "" if flip.train_seed is None else f"seed {flip.train_seed}"]
     where += [f"sample {flip.sample}"] if flip.sample else []
-    title = " · ".join(excerpt(part, MAX_NAME) for part in where if part) or "prompt"
+    parts = [show(part, findings.mask_label, PRECUT).text for part in where if part]
+    title = " · ".join(excerpt(part, MAX_NAME) for part in parts) or "prompt"
     return FlipView(title, way, prompt, base, tuned, flip.base_label, flip.tuned_label)

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aftertune.findings import Mixed
-from aftertune.reporting import flips, inside_tables, plots, study_tables, tables
+from aftertune.reporting import flips, free_text, inside_tables, plots, study_tables, tables
 from aftertune.reporting.cleaning import clean
 from aftertune.reporting.index import Index, phrase
 from aftertune.reporting.sentences import decision_sentence, how_sure, tally, word
@@ -121,7 +121,7 @@ def _context(index: Index) -> dict[str, Any]:
         "anchors": tables.anchor_table(findings),
         "judges": tables.judge_lists(findings),
         "proofs": tables.proof_table(findings),
-        "cards": tables.side_by_side("Data cards of the arms", "Property", findings.cards, findings.mask)
+        "cards": tables.side_by_side("Data cards of the arms", "Property", free_text.cards(findings))
         if findings.cards
         else None,
         "forecast": inside_tables.forecast_table(findings),

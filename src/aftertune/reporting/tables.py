@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aftertune import direction
-from aftertune.findings import Findings
+from aftertune.findings import Findings, unmasked
 from aftertune.naming import Names, Unit
 from aftertune.numbers import PAGE, SHARES, decimals, finite, p_value, row_decimals, whole_percent
 from aftertune.records import BASE_ARM, Drift, Json
+from aftertune.reporting import free_text
 from aftertune.reporting.cleaning import show
 from aftertune.reporting.index import Index, level, phrase
 from aftertune.reporting.sentences import leak_rows, leak_sample, leak_share
@@ -373,7 +374,7 @@ def category_tables(index: Index) -> list[Table]:
             digits = min(decimals(scale(row.low), scale(row.high)), most)
             grouped.setdefault((metric, row.arm), []).append(
                 [
-                    row.category,
+                    show(row.category, index.findings.mask_label, MAX_VALUE).text,
                     PAGE.from_to(row.base, row.tuned, scale, digits),
                     PAGE.estimate(row.delta, row.low, row.high, scale, signed=True, most=most),
                     f"{row.worse_flips:,} / {row.better_flips:,}",
@@ -456,7 +457,7 @@ def anchor_table(findings: Findings) -> Table | None:
         for anchor in anchors:
             if isinstance(anchor, Mapping):
                 label = f"{anchor.get('axis', '')} = {anchor.get('label', '')}"
-                n = [printed(anchor.get(key), findings.mask) for key in ("n_positive", "n_negative")]
+                n = [printed(anchor.get(key)) for key in ("n_positive", "n_negative")]
                 rows.append(
                     [
                         name,
@@ -465,7 +466,7 @@ def anchor_table(findings: Findings) -> Table | None:
                         n[0],
                         _proportion(anchor, "specificity", " %"),
                         n[1],
-                        printed(anchor.get("admission", ""), findings.mask),
+                        printed(anchor.get("admission", "")),
                     ]
                 )
     columns = [Column("Judge", "name"), Column("Label", "name"), Column("Sensitivity [interval]", "num")]
@@ -477,9 +478,9 @@ def anchor_table(findings: Findings) -> Table | None:
 def judge_lists(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return what else is known of each judge, as (judge, (key, value) pairs)."""
     lists = []
-    for name, about in findings.judges.items():
+    for name, about in free_text.judges(findings).items():
         rest = {key: value for key, value in about.items() if key != "anchors"}
-        pairs = list(flatten(rest, findings.mask))
+        pairs = list(flatten(rest))
         if not about.get("anchors"):
             pairs.append(("anchors", "not measured: this judge's error is unknown"))
         lists.append((name, pairs))
@@ -502,33 +503,34 @@ def proof_table(findings: Findings) -> Table | None:
         differences = (proof.max_logit_change, proof.matches_direct)
         cells = [f"{value:.2g}" if value is not None and finite(value) else "unknown" for value in differences]
         moved = "unknown" if proof.moved_weights is None else f"{proof.moved_weights:,}"
-        rows.append([proof.checkpoint, *cells, moved, f"{verdict}; {proof.how}" if proof.how else verdict])
+        how = findings.mask_label(proof.how)
+        rows.append([proof.checkpoint, *cells, moved, f"{verdict}; {how}" if how else verdict])
     return table("Proof that each checkpoint was the one in use", columns, rows)
 
 
 def method_lists(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return every parameter, version, hash and seed as (group, (key, value) pairs)."""
     lists = []
-    for group, value in findings.methods.items():
+    for group, value in free_text.methods(findings).items():
         nested = value if isinstance(value, Mapping) else {group: value}
-        lists.append((group, list(flatten(nested, findings.mask))))
+        lists.append((group, list(flatten(nested))))
     return lists
 
 
 # ---------------------------------------------------------------------------------------------- key and value
 
 
-def flatten(value: Json, mask: Callable[[str], str], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, printed value) of nested mappings; text is masked and cut."""
+def flatten(value: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, printed value) of nested mappings; text is cleaned and cut."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from flatten(item, mask, f"{prefix}.{key}" if prefix else str(key))
+            yield from flatten(item, f"{prefix}.{key}" if prefix else str(key))
     else:
-        yield prefix, printed(value, mask)
+        yield prefix, printed(value)
 
 
-def printed(value: Json, mask: Callable[[str], str]) -> str:
-    """Return a value for reading: numbers plain, lists joined, text masked and cut, nothing as `not known`."""
+def printed(value: Json) -> str:
+    """Return a value for reading: numbers plain, lists joined, text cleaned and cut, nothing as `not known`."""
     if value is None:
         return "not known"
     if isinstance(value, bool):
@@ -538,19 +540,22 @@ def printed(value: Json, mask: Callable[[str], str]) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else "not known"
     if isinstance(value, str):
-        text = show(value, mask, MAX_VALUE)
-        return text.text + ("…" if text.is_cut else "")
+        return _cut(value)
     if isinstance(value, Mapping):
-        text = show("; ".join(f"{key}: {printed(item, mask)}" for key, item in value.items()), mask, MAX_VALUE)
-        return text.text + ("…" if text.is_cut else "")
-    items = [printed(item, mask) for item in value[:20]]
+        return _cut("; ".join(f"{key}: {printed(item)}" for key, item in value.items()))
+    items = [printed(item) for item in value[:20]]
     more = f" and {len(value) - 20:,} more" if len(value) > 20 else ""
     return ", ".join(items) + more
 
 
-def side_by_side(caption: str, head: str, cards: Mapping[str, Mapping[str, Json]], mask: Callable[[str], str]) -> Table:
+def _cut(text: str) -> str:
+    shown = show(text, unmasked, MAX_VALUE)
+    return shown.text + ("…" if shown.is_cut else "")
+
+
+def side_by_side(caption: str, head: str, cards: Mapping[str, Mapping[str, Json]]) -> Table:
     """Return one row per key and one column per card."""
-    flat = {name: dict(flatten(card, mask)) for name, card in cards.items()}
+    flat = {name: dict(flatten(card)) for name, card in cards.items()}
     keys = dict.fromkeys(key for card in flat.values() for key in card)
     rows = [[key, *(card.get(key, PAGE.missing) for card in flat.values())] for key in keys]
     return table(caption, [Column(head, "name"), *(Column(name, "num") for name in cards)], rows)
