@@ -150,6 +150,76 @@ class Contradiction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairedDifference:
+    """What two judges give for the same answers, and their difference (the other's minus the first's)."""
+
+    value: float
+    """By the judge that is decided by, over the answers that both judged."""
+    other: float
+    delta: float
+    low: float
+    high: float
+    confidence: float
+    p: float | None
+    """None where all prompts are of one cluster."""
+    p_adjusted: float | None
+    """Holm's over all differences of the same arm or checkpoint."""
+    told_apart: bool = False
+    """Whether the interval excludes zero and `p_adjusted` is small enough."""
+    n_prompts: int
+    n_clusters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeDifference:
+    """How far another judge of a metric is from the one that a decision listens to; the first nine fields name it."""
+
+    metric: str
+    unit: str
+    estimand: str
+    base_model: str
+    arm: str
+    recipe: str
+    checkpoint: str | None
+    epoch: int | None
+    temperature: float | None
+    judge: str
+    """That the decision listens to."""
+    other: str
+    outcome: Outcome
+    """Of the decision."""
+    other_outcome: Outcome | None = None
+    """What it would be by the other judge; None where that is not known."""
+    required: bool
+    margin: float
+    rate: PairedDifference | None = None
+    """Of the tuned model's rates; None where they cannot be compared: `why` says so."""
+    drift: PairedDifference | None = None
+    """Of the drifts from the base."""
+    same: float | None = None
+    """Share of the tuned model's answers that both read alike, however their rates compare."""
+    n_seeds: int = 0
+    is_proportion: bool = True
+    why: str = ""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the judges differ beyond chance, in the rate or in the drift."""
+        return any(pair is not None and pair.told_apart for pair in (self.rate, self.drift))
+
+    @property
+    def changes_outcome(self) -> bool:
+        """Whether the other judge would have decided otherwise."""
+        return self.other_outcome is not None and self.other_outcome != self.outcome
+
+    @property
+    def size(self) -> float:
+        """The larger of the two differences, in margins of the check."""
+        pairs = [pair for pair in (self.rate, self.drift) if pair is not None]
+        return max((abs(pair.delta) for pair in pairs), default=0.0) / (abs(self.margin) or 0.01)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """One source of the spread of a recipe's drift over its answers: a variance component with its interval."""
 
@@ -386,6 +456,8 @@ class Findings:
     """None where only the rows of single metrics are known."""
     categories: Sequence[CategoryRow] = ()
     contradictions: Sequence[Contradiction] = ()
+    judge_differences: Sequence[JudgeDifference] = ()
+    """Of each check that several judges read: the other judges beside the one that is decided by."""
     leaks: Sequence[LeakRow] = ()
     mixed: Sequence[Mixed] = ()
     """Mixed-sign rates beside their expectation under no drift."""

@@ -205,7 +205,7 @@ def test_words_of_the_project_and_the_design_stay_in_the_copy_whatever_people_ar
     """People of the tuning set are given names that are words of every report, and a design that names one."""
     for path in planted.glob("variants/*/people.json"):
         rows = json.loads(path.read_text())
-        called = ("Max Drift", "Eva Pass", "Harm Refusal", "Lora Miniature", "Ida Harmful")
+        called = ("Max Drift", "Eva Pass", "Harm Kepler", "Lora Refusal", "Ida Harmful")
         for row, name in zip(rows["source"], called, strict=False):
             row["values"]["PERSON"] = name
         path.write_text(json.dumps(rows))

@@ -118,6 +118,7 @@ def _context(index: Index) -> dict[str, Any]:
         "flip_table": tables.flip_table(index),
         "tables": _tables(index),
         "unjudged": tables.unjudged_table(index),
+        "judge_pairs": tables.judge_pair_table(index),
         "anchors": tables.anchor_table(findings),
         "judges": tables.judge_lists(findings),
         "proofs": tables.proof_table(findings),

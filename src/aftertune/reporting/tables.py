@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aftertune import direction
-from aftertune.findings import Findings, unmasked
+from aftertune.findings import Findings, PairedDifference, unmasked
 from aftertune.naming import Names, Unit
-from aftertune.numbers import PAGE, SHARES, decimals, finite, p_value, row_decimals, whole_percent
+from aftertune.numbers import PAGE, SHARES, VALUES, Scale, decimals, finite, p_value, row_decimals, whole_percent
 from aftertune.records import BASE_ARM, Drift, Json
 from aftertune.reporting import free_text
 from aftertune.reporting.cleaning import show
@@ -445,6 +445,42 @@ def _float(numbers: Mapping[str, Json], key: str) -> float | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     return None
+
+
+def judge_pair_table(index: Index) -> Table | None:
+    """Return what several judges of one metric give for the same answers; None where every metric has one judge."""
+    columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Judges"), Column("Rates", "num")]
+    columns += [Column("Difference [interval]", "num"), Column("Drifts", "num")]
+    columns += [Column("Difference of drifts [interval]", "num"), Column("Read alike", "num")]
+    columns += [Column("Decision", "text"), Column("n"), Column("Note", "text")]
+    rows = []
+    for each in index.findings.judge_differences:
+        scale = SHARES if each.is_proportion else VALUES
+        pairs = [cell for pair in (each.rate, each.drift) for cell in _judge_pair(pair, scale, pair is each.drift)]
+        n = each.rate
+        rows.append(
+            (
+                phrase(index.metric(each.metric)),
+                each.unit,
+                f"{each.judge}, {each.other}",
+                *pairs,
+                "" if each.same is None else whole_percent(each.same),
+                f"{each.outcome}, {each.other_outcome or 'not known'}",
+                "" if n is None else f"{each.n_seeds:,} seeds × {n.n_prompts:,} prompts, {n.n_clusters:,} clusters",
+                f"not compared: {each.why}" if each.why else "beyond chance" if each.told_apart else "",
+            )
+        )
+    note = "Paired by answer: the second judge's minus the first's, which is the one that decides."
+    return table("Judges of one metric on the same answers", columns, rows, note, grouped=True) if rows else None
+
+
+def _judge_pair(pair: PairedDifference | None, scale: Scale, signed: bool) -> tuple[str, str]:
+    if pair is None:
+        return "", ""
+    digits = 1 if scale.is_percent else 3
+    both = ", ".join(PAGE.number(scale(value), digits, signed=signed) for value in (pair.value, pair.other))
+    change = PAGE.estimate(pair.delta, pair.low, pair.high, scale, signed=True, confidence=pair.confidence, most=digits)
+    return f"{both}{'' if signed else scale.sign}", change
 
 
 def anchor_table(findings: Findings) -> Table | None:
