@@ -164,10 +164,15 @@ class PairedDifference:
     """None where all prompts are of one cluster."""
     p_adjusted: float | None
     """Holm's over all differences of the same arm or checkpoint."""
-    told_apart: bool = False
-    """Whether the interval excludes zero and `p_adjusted` is small enough."""
+    corrected: bool = False
+    """Whether the difference is told from zero after that correction too."""
     n_prompts: int
     n_clusters: int
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +209,13 @@ class JudgeDifference:
 
     @property
     def told_apart(self) -> bool:
-        """Whether the judges differ beyond chance, in the rate or in the drift."""
+        """Whether the judges differ beyond the interval of their difference, in the rate or in the drift."""
         return any(pair is not None and pair.told_apart for pair in (self.rate, self.drift))
+
+    @property
+    def corrected(self) -> bool:
+        """Whether they still do after correction for looking at several checks."""
+        return any(pair is not None and pair.corrected for pair in (self.rate, self.drift))
 
     @property
     def changes_outcome(self) -> bool:

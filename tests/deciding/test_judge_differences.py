@@ -196,7 +196,11 @@ def test_many_comparisons_are_corrected_for() -> None:
     assert among.rate is not None
     assert among.rate.p == alone.rate.p
     assert alone.told_apart
-    assert not among.told_apart
+    assert alone.corrected
+    assert among.told_apart
+    assert not among.corrected, "said, and said not to outlive the correction"
+    text = summary([among], lambda one: one.unit)
+    assert "on 1 of 1 check that several judges read (0 after Holm's correction)" in text
 
 
 def test_two_judges_of_one_error_rate_are_seldom_told_apart() -> None:
@@ -215,7 +219,7 @@ def test_two_judges_of_one_error_rate_are_seldom_told_apart() -> None:
         assert one.rate.p is not None
         assert one.rate.p_adjusted is not None
         assert one.rate.p <= one.rate.p_adjusted
-        assert one.rate.told_apart <= (one.rate.low > 0 or one.rate.high < 0)
+        assert one.corrected <= one.told_apart == (one.rate.low > 0 or one.rate.high < 0)
         told += one.told_apart
     assert told <= 12, "twelve or fewer in 99.8 % of the hundreds whose level is 5 %"
 
@@ -300,7 +304,7 @@ def test_the_summary_counts_checks_and_names_the_one_that_matters_most() -> None
     far = dataclasses.replace(one, arm="far", unit="far")
     text = summary([far, other, dataclasses.replace(other, other="third")], lambda each: f"<{each.unit}>")
     assert text.startswith(
-        "Judges disagree beyond chance on 2 of 2 checks that several judges read; 1 would be decided otherwise by another "
-        "judge. Largest: <keep>. Judges disagree on the same answers: rule reads 70.0 %, model 100.0 % (+30.0 points"
+        "Judges disagree beyond the interval of their difference on 2 of 2 checks that several judges read (2 after "
+        "Holm's correction); 1 would be decided otherwise by another judge. Largest: <keep>. Judges disagree on the same answers: rule reads 70.0 %, model 100.0 % (+30.0 points"
     )
     assert "this would be" not in sentence(one), "nothing else would be decided"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from tests.reporting.conftest import decision, drift
 
-from aftertune.findings import Findings, UnjudgedAnswers
+from aftertune.findings import Findings, JudgeDifference, PairedDifference, UnjudgedAnswers
 from aftertune.records import Decision, Drift
 from aftertune.reporting.index import Index
 from aftertune.reporting.markdown import markdown
+from aftertune.reporting.report import report
 from aftertune.reporting.sentences import decision_sentence, how_sure
+from aftertune.reporting.tables import judge_pair_table
 
 
 def of(rows: list[Drift], decisions: list[Decision] | None = None, **changes: Any) -> Index:
@@ -84,3 +87,36 @@ def test_markdown_says_how_many_contrasts_it_leaves_off(n: int) -> None:
     contrasts = [drift(estimand="contrast", arm=f"a - b{at:02}") for at in range(n)]
     text = markdown(of([*rows_with(""), *contrasts], [decision(arm="a0", unit="a0")]))
     assert (f"- The first 12 of {n} contrasts; the full report has all." in text) == (n > 12)
+
+
+def apart(**changes: Any) -> JudgeDifference:
+    row = decision(judge="one")
+    names = ("metric", "unit", "estimand", "base_model", "arm", "recipe", "checkpoint", "epoch", "temperature")
+    pair = PairedDifference(value=0.164, other=0.007, delta=-0.157, low=-0.226, high=-0.106, confidence=0.95, p=0.001,
+                            p_adjusted=0.01, corrected=True, n_prompts=176, n_clusters=44)  # fmt: skip
+    fields: dict[str, Any] = {"judge": "one", "other": "two", "outcome": "inconclusive", "other_outcome": "pass",
+                              "required": True, "margin": 0.1, "rate": pair, "same": 0.84, "n_seeds": 5}  # fmt: skip
+    return JudgeDifference(**{**{name: getattr(row, name) for name in names}, **fields, **changes})
+
+
+def test_judges_that_disagree_stand_in_a_table_and_in_json() -> None:
+    silent = apart(
+        other="three", rate=None, same=None, n_seeds=0, other_outcome=None, why="three has no label 'harmful'"
+    )
+    page = report(of(rows_with(""), judge_differences=[apart(), silent]).findings)
+    first, second = json.loads(page.json)["judge_differences"]
+    assert (first["rate"]["value"], first["rate"]["other"], first["told_apart"], first["corrected"]) == (
+        0.164, 0.007, True, True,
+    )  # fmt: skip
+    assert (second["rate"], second["told_apart"]) == (None, False)
+    made = judge_pair_table(of(rows_with(""), judge_differences=[apart(), silent]))
+    assert made is not None
+    heads = [column.head for column in made.columns]
+    told, untold = (dict(zip(heads, row, strict=True)) for row in made.rows)
+    assert told["Rates"] == "16.4, 0.7 %"
+    assert told["Difference [interval]"] == "−15.7 [−22.6, −10.6]"
+    assert (told["Decision"], told["Note"], told["Read alike"]) == ("inconclusive, pass", "disagree", "84 %")
+    assert told["n"] == "5 seeds × 176 prompts, 44 clusters"
+    assert (untold["Rates"], untold["Note"]) == ("", "not compared: three has no label 'harmful'")
+    assert "Judges of one metric on the same answers" in page.html
+    assert judge_pair_table(of(rows_with(""))) is None

@@ -242,7 +242,10 @@ def _show_table_drift(result: TableDrift, as_json: bool, before: Sequence[str] =
             "components": [dataclasses.asdict(one) for one in result.components],
             "mixed": [dataclasses.asdict(one) for one in result.mixed],
             "contradictions": result.contradictions,
-            "judge_differences": [dataclasses.asdict(one) for one in result.judge_differences],
+            "judge_differences": [
+                {**dataclasses.asdict(one), "told_apart": one.told_apart, "corrected": one.corrected}
+                for one in result.judge_differences
+            ],
             "warnings": result.warnings,
         }
         print(json.dumps(answer, indent=1, ensure_ascii=True, allow_nan=False))

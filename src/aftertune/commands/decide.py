@@ -16,7 +16,13 @@ from aftertune.deciding import drift, gate
 from aftertune.deciding import policy as policies
 from aftertune.deciding.contradictions import contradictions, mixed_signs
 from aftertune.deciding.curves import bands
-from aftertune.deciding.judge_differences import KEY, OtherOutcome, judge_differences, summary, with_disagreements
+from aftertune.deciding.judge_differences import (
+    OtherOutcome,
+    decided_on,
+    judge_differences,
+    summary,
+    with_disagreements,
+)
 from aftertune.deciding.measures import Measuring, measures
 from aftertune.deciding.memorisation import memorisation
 from aftertune.deciding.variance_sources import spreads
@@ -196,17 +202,14 @@ def _outcome_by(study: Study, drifts: Sequence[Drift], axis: Mapping[str, str]) 
     """Return what the gate would say of a check, were another judge the first of its axis in the design."""
     found: dict[tuple[str, str], dict[tuple[object, ...], Outcome]] = {}
 
-    def key(decision: Decision) -> tuple[object, ...]:
-        return tuple(getattr(decision, name) for name in KEY)
-
     def outcome_by(decision: Decision, judge: str) -> Outcome | None:
         own = axis[decision.metric]
         if (own, judge) not in found:
             heard = {**study.primary_judges, own: judge}
             rows = [row for row in drifts if heard.get(axis[row.metric]) == row.judge]
             made = gate.gate(rows, study.policy, list(study.metrics))
-            found[own, judge] = {key(each): each.outcome for each in made if each.judge == judge}
-        return found[own, judge].get(key(decision))
+            found[own, judge] = {decided_on(each): each.outcome for each in made if each.judge == judge}
+        return found[own, judge].get(decided_on(decision))
 
     return outcome_by
 

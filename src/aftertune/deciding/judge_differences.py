@@ -87,8 +87,9 @@ def judge_differences(
     """Return, for each decision, the difference of every other judge of its metric from the one that it listens to.
 
     Only answers that both judged count: the tuned model's for the rate, and pairs with the base's for the drift.
-    Prompts are the sample of a checkpoint, training seeds and prompts that of a recipe. A difference is told apart
-    where its interval excludes zero and Holm's correction, over all differences of one arm or checkpoint, leaves it.
+    Prompts are the sample of a checkpoint, training seeds and prompts that of a recipe. Judges are told apart where the
+    interval of their difference excludes zero: of twenty that are equally good one is, by chance. So it is also said
+    whether Holm's correction, over all differences of one arm or checkpoint, leaves it.
 
     Args:
         verdicts: By all judges.
@@ -122,7 +123,7 @@ def judge_differences(
 
 
 def with_disagreements(decisions: Sequence[Decision], differences: Sequence[JudgeDifference]) -> list[Decision]:
-    """Return decisions whose `why` ends with what another judge says, where that differs beyond chance."""
+    """Return decisions whose `why` ends with what another judge says where the two are told apart."""
     told = defaultdict(list)
     for each in differences:
         if each.told_apart:
@@ -163,12 +164,14 @@ def summary(differences: Sequence[JudgeDifference], name_of: Callable[[JudgeDiff
     if not apart:
         return ""
     checks, otherwise = ({_key(each) for each in some} for some in (apart, [d for d in apart if d.changes_outcome]))
+    corrected = {_key(each) for each in apart if each.corrected}
     text = (
-        f"Judges disagree beyond chance on {len(checks):,} of {count(len(compared), 'check')} that several judges read"
+        f"Judges disagree beyond the interval of their difference on {len(checks):,} of "
+        f"{count(len(compared), 'check')} that several judges read ({len(corrected):,} after Holm's correction)"
     )
     if otherwise:
         text += f"; {len(otherwise):,} would be decided otherwise by another judge"
-    worst = max(apart, key=lambda each: (each.changes_outcome, each.required, each.size))
+    worst = max(apart, key=lambda each: (each.corrected, each.changes_outcome, each.required, each.size))
     return f"{text}. Largest: {name_of(worst)}. {sentence(worst)}"
 
 
@@ -322,7 +325,12 @@ def _pair(first: Floats, second: Floats, clusters: Ints, scale: float, confidenc
 # ---------------------------------------------------------------------------------------------- families
 
 KEY = ("metric", "unit", "estimand", "base_model", "arm", "recipe", "checkpoint", "epoch", "temperature")
-"""Fields that name what is decided on, the judge apart."""
+"""Fields that a decision and the differences from its judge share."""
+
+
+def decided_on(decision: Decision) -> tuple[object, ...]:
+    """Return what names what is decided on, whoever judged it: not the unit, which may be called by its judge."""
+    return tuple(getattr(decision, name) for name in KEY if name != "unit")
 
 
 def _key(about: Decision | JudgeDifference) -> tuple[object, ...]:
@@ -344,8 +352,7 @@ def _adjusted(
         p = multiplicity.holm([getattr(result[position], name).p for position, name in members])
         for (position, name), adjusted in zip(members, p, strict=True):
             pair: PairedDifference = getattr(result[position], name)
-            told = adjusted <= alpha and (pair.low > 0 or pair.high < 0)
-            pair = dataclasses.replace(pair, p_adjusted=adjusted, told_apart=told)
+            pair = dataclasses.replace(pair, p_adjusted=adjusted, corrected=pair.told_apart and adjusted <= alpha)
             result[position] = (
                 dataclasses.replace(result[position], rate=pair)
                 if name == "rate"

@@ -12,7 +12,7 @@ from aftertune.deciding import gate
 from aftertune.deciding import policy as policies
 from aftertune.deciding.contradictions import contradictions, mixed_signs
 from aftertune.deciding.drift import drift
-from aftertune.deciding.judge_differences import KEY, judge_differences, summary, with_disagreements
+from aftertune.deciding.judge_differences import decided_on, judge_differences, summary, with_disagreements
 from aftertune.deciding.policy import Policy
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import VerdictTable
@@ -182,13 +182,13 @@ def drift_of_table(
     except DesignError as error:
         raise DataError(f"{names_of(verdicts)}: {error}") from None
     decisions = gate.gate(drifts, rules, read.metrics)
-    outcomes = {(*(getattr(one, name) for name in KEY), one.judge): one.outcome for one in decisions}
+    outcomes = {(*decided_on(one), one.judge): one.outcome for one in decisions}
     differences = judge_differences(
         VerdictTable.of(read.table),
         read.metrics,
         decisions,
         known={},
-        outcome_by=lambda one, judge: outcomes.get((*(getattr(one, name) for name in KEY), judge)),
+        outcome_by=lambda one, judge: outcomes.get((*decided_on(one), judge)),
         confidence=confidence,
     )
     decisions = with_disagreements(decisions, differences)

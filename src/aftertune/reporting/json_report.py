@@ -10,7 +10,7 @@
 - `leaks`: list of the fields of `LeakRow`; each measure an object `value, low, high, n, n_clusters`, or null.
 - `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
 - `judge_differences`: of each check that several judges read, the other judges beside the one that is decided by, on
-  the same answers: the fields of `JudgeDifference` with `told_apart` added.
+  the same answers: the fields of `JudgeDifference` with `told_apart` and `corrected` added.
 - `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
 - `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
 - `inside`, `forecasts`: lists of `InsideRow` (activations) and `ForecastRow` (tuning data before tuning), their field
@@ -65,7 +65,10 @@ def machine(index: Index) -> str:
         "contrast_names": findings.contrast_names,
         "categories": [{**fields(row), "category": _label(row.category, findings)} for row in findings.categories],
         "contradictions": findings.contradictions,
-        "judge_differences": [{**fields(each), "told_apart": each.told_apart} for each in findings.judge_differences],
+        "judge_differences": [
+            {**fields(each), "told_apart": each.told_apart, "corrected": each.corrected}
+            for each in findings.judge_differences
+        ],
         "leaks": findings.leaks,
         "mixed": findings.mixed,
         "spreads": findings.spreads,

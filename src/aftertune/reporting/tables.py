@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aftertune import direction
-from aftertune.findings import Findings, PairedDifference, unmasked
+from aftertune.findings import Findings, JudgeDifference, PairedDifference, unmasked
 from aftertune.naming import Names, Unit
 from aftertune.numbers import PAGE, SHARES, VALUES, Scale, decimals, finite, p_value, row_decimals, whole_percent
 from aftertune.records import BASE_ARM, Drift, Json
@@ -467,11 +467,17 @@ def judge_pair_table(index: Index) -> Table | None:
                 "" if each.same is None else whole_percent(each.same),
                 f"{each.outcome}, {each.other_outcome or 'not known'}",
                 "" if n is None else f"{each.n_seeds:,} seeds × {n.n_prompts:,} prompts, {n.n_clusters:,} clusters",
-                f"not compared: {each.why}" if each.why else "beyond chance" if each.told_apart else "",
+                f"not compared: {each.why}" if each.why else _how_far(each),
             )
         )
     note = "Paired by answer: the second judge's minus the first's, which is the one that decides."
     return table("Judges of one metric on the same answers", columns, rows, note, grouped=True) if rows else None
+
+
+def _how_far(difference: JudgeDifference) -> str:
+    if not difference.told_apart:
+        return "not told apart"
+    return "disagree" if difference.corrected else "disagree, but not after Holm's correction"
 
 
 def _judge_pair(pair: PairedDifference | None, scale: Scale, signed: bool) -> tuple[str, str]:
