@@ -41,6 +41,28 @@ def test_judges_that_agree_are_no_warning() -> None:
     assert [one.told_apart for one in found.judge_differences] == [False, False]
 
 
+@pytest.mark.parametrize("metrics", [5, 40])
+def test_warnings_that_are_not_shown_are_counted(
+    metrics: int, tmp_path: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each metric has another number of prompts and so a warning of its own, and there is one on the recipe."""
+    rows = [
+        {"checkpoint": name, "prompt": str(at), "metric": f"m{number}", "worse": "up", "value": float(at % 2)}
+        for name in "bt"
+        for number in range(metrics)
+        for at in range(40 + number)
+    ]
+    path = f"{tmp_path}/v.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(SystemExit):
+        main(["drift", "--verdicts", path, "--base", "b", "--tuned", "t"])
+    said = capsys.readouterr().err
+    whole = len(drift_of_table(path, "b", "t").warnings)
+    assert said.count("warning: ") == min(whole, 20) + (whole > 20)
+    assert (f"warning: {whole - 20:,} more; --json has all" in said) == (whole > 20)
+    assert (whole > 20) == (metrics == 40)
+
+
 def test_the_command_says_it_on_the_terminal_and_in_json(
     tmp_path: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
