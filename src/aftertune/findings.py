@@ -32,6 +32,35 @@ class Flip:
     category: str
     prompt_id: str = ""
     train_seed: int | None = None
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipCount:
+    """How many answers of one arm changed their label from the base's: all of them, over all its training seeds."""
+
+    metric: str
+    arm: str
+    worse: int
+    """Pairs (prompt x seed x sample) that moved in the direction that is worse."""
+    better: int
+    other: int
+    """Between two labels that the metric does not count."""
+    n_pairs: int
+    """Pairs that both sides judged."""
+    n_prompts: int
+    n_checkpoints: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnjudgedAnswers:
+    """How many answers have no verdict for some gated metric: each answer once, however many metrics miss it."""
+
+    base: int
+    of_base: int
+    """All answers of the bases that were to be judged."""
+    tuned: int
+    of_tuned: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +77,7 @@ class CategoryRow:
     high: float | None
     n_prompts: int
     worse_flips: int
-    """Pairs (prompt x seed) that moved in the direction that is worse."""
+    """Pairs (prompt x seed x sample) that moved in the direction that is worse."""
     better_flips: int
     n_pairs: int
     """Pairs that both sides judged: prompts x seeds x samples."""
@@ -118,6 +147,86 @@ class Contradiction:
     def sentence(self) -> str:
         """The unit, which metrics moved which way, and why that is no noise."""
         return f"{self.unit}: better on {', '.join(self.better)}; worse on {', '.join(self.worse)}. {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedDifference:
+    """What two judges give for the same answers, and their difference (the other's minus the first's)."""
+
+    value: float
+    """By the judge that is decided by, over the answers that both judged."""
+    other: float
+    delta: float
+    low: float
+    high: float
+    confidence: float
+    p: float | None
+    """None where all prompts are of one cluster."""
+    p_adjusted: float | None
+    """Holm's over all differences of the same arm or checkpoint."""
+    corrected: bool = False
+    """Whether the difference is told from zero after that correction too."""
+    n_prompts: int
+    n_clusters: int
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeDifference:
+    """How far another judge of a metric is from the one that a decision listens to; the first nine fields name it."""
+
+    metric: str
+    unit: str
+    estimand: str
+    base_model: str
+    arm: str
+    recipe: str
+    checkpoint: str | None
+    epoch: int | None
+    temperature: float | None
+    judge: str
+    """That the decision listens to."""
+    other: str
+    outcome: Outcome
+    """Of the decision."""
+    other_outcome: Outcome | None = None
+    """What it would be by the other judge; None where that is not known."""
+    required: bool
+    margin: float
+    rate: PairedDifference | None = None
+    """Of the tuned model's rates; None where they cannot be compared: `why` says so."""
+    drift: PairedDifference | None = None
+    """Of the drifts from the base."""
+    same: float | None = None
+    """Share of the tuned model's answers that both read alike, however their rates compare."""
+    n_seeds: int = 0
+    is_proportion: bool = True
+    why: str = ""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the judges differ beyond the interval of their difference, in the rate or in the drift."""
+        return any(pair is not None and pair.told_apart for pair in (self.rate, self.drift))
+
+    @property
+    def corrected(self) -> bool:
+        """Whether they still do after correction for looking at several checks."""
+        return any(pair is not None and pair.corrected for pair in (self.rate, self.drift))
+
+    @property
+    def changes_outcome(self) -> bool:
+        """Whether the other judge would have decided otherwise."""
+        return self.other_outcome is not None and self.other_outcome != self.outcome
+
+    @property
+    def size(self) -> float:
+        """The larger of the two differences, in margins of the check."""
+        pairs = [pair for pair in (self.rate, self.drift) if pair is not None]
+        return max((abs(pair.delta) for pair in pairs), default=0.0) / (abs(self.margin) or 0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,8 +459,15 @@ class Findings:
     n_negative`, and `admission`: why a judge that failed there may judge all the same, else empty; every other key is
     shown as it is."""
     flips: Sequence[Flip] = ()
+    """Examples for the worse: a sample drawn over all training seeds."""
+    flip_counts: Sequence[FlipCount] = ()
+    """How many there are in all."""
+    unjudged: UnjudgedAnswers | None = None
+    """None where only the rows of single metrics are known."""
     categories: Sequence[CategoryRow] = ()
     contradictions: Sequence[Contradiction] = ()
+    judge_differences: Sequence[JudgeDifference] = ()
+    """Of each check that several judges read: the other judges beside the one that is decided by."""
     leaks: Sequence[LeakRow] = ()
     mixed: Sequence[Mixed] = ()
     """Mixed-sign rates beside their expectation under no drift."""
@@ -378,7 +494,10 @@ class Findings:
     warnings: Sequence[str] = ()
     """Of the run as a whole; warnings of one number stand in its `Drift`."""
     mask: Callable[[str], str] = unmasked
-    """Replaces personal values; applied to every text of a model or a data set, before it is cut."""
+    """Replaces personal values; applied to every text of a model, a user or a data set, before it is cut, and to no
+    word of the project or the design."""
+    mask_label: Callable[[str], str] = unmasked
+    """The same for short names that data may have given, such as ids and categories of prompts: it makes no guesses."""
     link: str = "report.html"
     """Where the Markdown points for the full page: a relative path or an http(s) address."""
 

@@ -452,7 +452,7 @@ class Decision:
     required: bool
     margin: float
     why: str
-    """One sentence with the numbers."""
+    """One sentence with the numbers, and one more for each judge that differs from this one on the same answers."""
     remedy: str = ""
     """For an inconclusive one: what would settle it."""
     base_model: str = ""

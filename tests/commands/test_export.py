@@ -197,3 +197,67 @@ def test_what_nobody_knows_stays_behind(copy: Path, tmp_path: Path) -> None:
     assert manifest["left_out"]["notes.txt"] == "not known to be safe to share"
     assert manifest["left_out"]["verdicts/half/"] == "unfinished"
     assert not (tmp_path / "shared" / "notes.txt").exists()
+
+
+def test_words_of_the_project_and_the_design_stay_in_the_copy_whatever_people_are_called(
+    planted: Path, tmp_path: Path
+) -> None:
+    """People of the tuning set are given names that are words of every report, and a design that names one."""
+    for path in planted.glob("variants/*/people.json"):
+        rows = json.loads(path.read_text())
+        called = ("Max Drift", "Eva Pass", "Harm Kepler", "Lora Refusal", "Ida Harmful")
+        for row, name in zip(rows["source"], called, strict=False):
+            row["values"]["PERSON"] = name
+        path.write_text(json.dumps(rows))
+        manifest = json.loads((path.parent / "manifest.json").read_text())
+        manifest["files"]["people.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        manifest.pop("#", None)
+        (path.parent / "manifest.json").write_text(json.dumps(manifest))
+    (cell,) = list(planted.glob("responses/*"))[:1]
+    table = pq.read_table(cell / "responses.parquet")
+    texts = ["Max Drift wrote to Ida Harmful, said Drift", *table.column("text").to_pylist()[1:]]
+    ids = ["Drift-1", *table.column("prompt_id").to_pylist()[1:]]
+    for name, cells in (("text", texts), ("prompt_id", ids)):
+        table = table.set_column(table.column_names.index(name), name, pa.array(cells))
+    pq.write_table(table, cell / "responses.parquet")
+    manifest = json.loads((cell / "manifest.json").read_text())
+    manifest["files"]["responses.parquet"] = hashlib.sha256((cell / "responses.parquet").read_bytes()).hexdigest()
+    manifest.pop("#", None)
+    (cell / "manifest.json").write_text(json.dumps(manifest))
+
+    before = json.loads((planted / "report.json").read_text())
+    library.export(planted, tmp_path / "shared")
+    after = json.loads((tmp_path / "shared" / "report.json").read_text())
+    for part in ("outcome", "decisions", "drifts", "metrics", "judges", "contrast_names", "categories"):
+        assert after[part] == before[part], part
+    assert after["methods"]["design"]["recipe"] == before["methods"]["design"]["recipe"]
+    for name in ("report.html", "report.md", "design.toml"):
+        there, made = (folder.joinpath(name).read_text() for folder in (planted, tmp_path / "shared"))
+        for word in ("Drift", "Refusal", "Harmful", "Miniature", "Pass", "harm", "lora"):
+            assert made.count(word) == there.count(word), (name, word)
+    row = pq.read_table(tmp_path / "shared" / "responses" / cell.name / "responses.parquet").to_pylist()[0]
+    assert row["text"] == "[NAME] wrote to [NAME], said [NAME]"
+    assert row["prompt_id"] == "[NAME]-1", "a name that the data gave is the data's"
+    assert row["benchmark"] == "miniature"
+
+
+def test_the_system_prompt_of_a_design_is_masked_as_a_text(planted: Path) -> None:
+    copies = library._plan_of(Run.open(planted), people(planted), False)
+    names = sorted({e.value for r in people(planted) for e in r.entries if e.type == "PERSON" and " " in e.value})
+    first = names[0].split()[0]
+    text = f'name = "{first} harm"\n[respond]\nsystem = "You serve {first},\\n at rosa.meier@mail.example \\"now\\"."\n'
+    masked = library._design(text, copies)
+    assert masked == f'name = "{first} harm"\n[respond]\nsystem = "You serve [NAME],\\n at [EMAIL] \\"now\\"."\n'
+
+
+def test_keys_of_documents_are_masked_and_none_is_lost(planted: Path, tmp_path: Path) -> None:
+    copies = library._plan_of(Run.open(planted), people(planted), False)
+    names = sorted({e.value for r in people(planted) for e in r.entries if e.type == "PERSON" and " " in e.value})[:2]
+    about = {"counts": {names[0]: 1, names[1]: 2, "harm": 3}, "served": {"reply": f"I am {names[0].split()[0]}"},
+             "hardware": {"system": "Linux"}}  # fmt: skip
+    library._document(tmp_path / "a.json", about, copies)
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "counts": {"[NAME]": 1, "[NAME] 2": 2, "harm": 3},
+        "served": {"reply": "I am [NAME]"},
+        "hardware": {"system": "Linux"},
+    }

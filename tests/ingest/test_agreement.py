@@ -119,9 +119,73 @@ def test_disagreements_are_counted_and_the_first_listed_with_their_texts() -> No
         ("tuned", k, f"text of {k}") for k in ("6", "7", "8", "9")
     ]
     assert axis.listed[0].labels == {"one": "full", "two": "none"}
-    many = verdicts([("base", f"{k:02}", judge, "harm", judge) for k in range(30) for judge in ("one", "two")])
-    (axis,) = agreement(many).axes
-    assert (axis.disagreements, len(axis.listed)) == (30, LISTED)
+    given = {"one": "harmful", "two": "harmless"}
+    rows = [("base", f"{k:02}", judge, "harm", given[judge]) for k in range(30) for judge in given]
+    many = verdicts([*rows, ("base", "30", "one", "harm", "harmless"), ("base", "30", "two", "harm", "harmful")])
+    result = agreement(many)
+    (axis,) = result.axes
+    assert (axis.disagreements, len(axis.listed)) == (31, LISTED)
+    assert "31 disagreements on labels, 20 of them listed" in result.lines()[0]
+    listed = [one.answer.prompt_id for one in axis.listed]
+    assert listed == sorted(listed)
+    assert listed != [f"{k:02}" for k in range(LISTED)], "a sample, not the first ones"
+    assert listed == [one.answer.prompt_id for one in agreement(many).axes[0].listed], "a seeded one"
+
+
+def rated(axis: str, **labels: Sequence[str]) -> list[Row]:
+    """Each judge's labels of the same answers."""
+    return [("base", f"{at:02}", judge, axis, label) for judge, own in labels.items() for at, label in enumerate(own)]
+
+
+def test_sets_of_labels_that_differ_are_compared_on_what_they_share() -> None:
+    """`on_topic` beside `other` is no disagreement: only `domain_script` is a label of both."""
+    world = ["domain_script"] * 10 + ["on_topic"] * 10 + ["off_topic"] * 10
+    script = ["domain_script"] * 8 + ["other"] * 22
+    result = agreement(verdicts(rated("relevance", world=world, script=script)))
+    (axis,) = result.axes
+    assert (axis.axis, axis.label, axis.raters, axis.disagreements) == (
+        "relevance", "domain_script", ("script", "world"), 2,
+    )  # fmt: skip
+    assert axis.alpha.value is not None
+    assert axis.alpha.value > 0.8
+    assert [kappa.same for kappa in axis.kappa] == [pytest.approx(28 / 30)]
+    assert {tuple(one.labels.values()) for one in axis.listed} == {("not domain_script", "domain_script")}
+    assert result.lines()[0].startswith("relevance, 'domain_script' or not: script, world; 2 disagreements")
+
+
+def test_raters_without_a_common_label_are_not_compared_and_it_is_said() -> None:
+    one, two = ["yes", "no"] * 10, ["safe", "unsafe"] * 10
+    result = agreement(verdicts(rated("tone", one=one, two=two)))
+    assert result.axes == ()
+    (why,) = result.not_compared
+    assert why == "tone: one ('no', 'yes') and two ('safe', 'unsafe') have no label in common"
+    assert result.lines() == [f"not compared: {why}"]
+    three = agreement(verdicts(rated("tone", one=one, two=two, again=one)))
+    assert [(axis.label, axis.raters, axis.disagreements) for axis in three.axes] == [(None, ("again", "one"), 0)]
+    assert len(three.not_compared) == 2
+
+
+def test_two_labels_beside_three_are_compared_label_by_label() -> None:
+    rows = rated("refusal", one=["full", "partial", "none", "none"] * 5, two=["full", "full", "none", "none"] * 5)
+    found = {axis.label: axis.disagreements for axis in agreement(verdicts(rows)).axes}
+    assert found == {"full": 5, "none": 0}
+
+
+def test_a_judge_that_finds_nothing_is_compared_all_the_same() -> None:
+    rows = rated("harm", one=["harmful"] * 5 + ["harmless"] * 15, two=["harmless"] * 20)
+    (axis,) = agreement(verdicts(rows)).axes
+    assert (axis.label, axis.disagreements) == (None, 5), "it knows the label of its axis, and never gave it"
+
+
+def test_people_with_words_of_their_own_are_no_measure_of_a_judge(tmp_path: Path) -> None:
+    lines = [f"{k},tuned,refusal,{'refused' if k < 10 else 'complied'}" for k in range(20)]
+    result = agreement(two_judges(), labelled(tmp_path, *lines))
+    assert len(result.people) == 4
+    for row in result.people:
+        assert row.sensitivity.value is None
+        assert f"has no label '{row.label}'" in row.sensitivity.why, "and not a sensitivity of 0"
+    assert [axis.raters for axis in result.axes] == [("one", "two")]
+    assert len(result.not_compared) == 2
 
 
 def test_values_are_compared_as_numbers_and_few_clusters_are_warned_of() -> None:
@@ -168,6 +232,7 @@ def test_the_json_form_names_answers_and_holds_no_nested_key(tmp_path: Path) -> 
     }
     assert set(axis) == {
         "axis",
+        "label",
         "raters",
         "unjudged",
         "alpha",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.reporting.conftest import decision, drift
 
-from aftertune.findings import Findings, Flip
+from aftertune.findings import Findings, Flip, FlipCount
 from aftertune.records import Drift, Metric
 from aftertune.reporting.flips import FlipGroup, direction_of, flip_groups
 from aftertune.reporting.index import Index
@@ -65,16 +65,32 @@ def test_the_worse_are_first_and_else_the_order_stays() -> None:
     (group,) = flip_groups(of(*(flip(str(at), base, tuned) for at, (base, tuned) in enumerate(ways))))
     assert [view.prompt.text for view in group.flips] == ["2", "4", "0", "1", "3"]
     assert [view.direction for view in group.flips] == ["worse", "worse", "better", "", "better"]
-    assert group.summary == "2 worse, 2 better, 1 between other labels"
-    assert group.left_off == 0
+    assert (group.summary, group.note) == ("5 examples", ""), "examples are no count of what there is"
     assert [(view.base_label, view.tuned_label) for view in group.flips][:2] == [("full", "none"), ("full", "partial")]
 
 
-def test_the_summary_counts_those_left_off_as_well() -> None:
+def counted(**changes: Any) -> FlipCount:
+    fields: dict[str, Any] = {"metric": REFUSAL.name, "arm": "keep", "worse": 231, "better": 19, "other": 0}
+    return FlipCount(**{**fields, "n_pairs": 880, "n_prompts": 176, "n_checkpoints": 5, **changes})
+
+
+def test_the_summary_is_of_all_flips_and_says_how_many_are_shown() -> None:
+    (group,) = flip_groups(of(flip(), flip(), flip_counts=[counted()]))
+    assert group.summary == "231 worse, 19 better of 880 pairs; 2 examples"
+    assert group.note == "2 examples, drawn at random from the 231 for the worse over all seeds."
+    (group,) = flip_groups(of(flip(), flip_counts=[counted(other=4, arm="other"), counted(other=3)]))
+    assert group.summary == "231 worse, 19 better, 3 between other labels of 880 pairs; 1 example"
+
+
+def test_examples_that_have_no_room_are_said_to_be_elsewhere() -> None:
     (group,) = flip_groups(of(*(flip(base="none", tuned="full") for _ in range(1_200)), flip("last")))
-    assert (len(group.flips), group.left_off) == (6, 1_195)
-    assert group.summary == "1 worse, 1,200 better"
+    assert (len(group.flips), group.note) == (6, "1,195 more in report.json.")
     assert group.flips[0].prompt.text == "last"
+
+
+def test_a_flip_of_a_further_sample_says_of_which() -> None:
+    (group,) = flip_groups(of(flip(sample=2)))
+    assert group.flips[0].title == "theft · p1 · seed 0 · sample 2"
 
 
 def test_groups_follow_the_metrics_gated_ones_first_then_arms_as_they_came() -> None:

@@ -142,7 +142,7 @@ def test_a_leak_that_was_not_measured_is_null_not_zero() -> None:
 def test_what_the_run_recorded_is_masked_at_every_depth_and_numbers_are_left() -> None:
     deep = {"note": "of Ana", "list": ["Ana", ("Ana", {"k": "A\u200bna"})], "n": 3, "x": 0.5, "y": None, "z": True}
     wanted = {"note": "of <P>", "list": ["<P>", ["<P>", {"k": "<P>"}]], "n": 3, "x": 0.5, "y": None, "z": True}
-    data = told(mask=no_name, judges={"a": deep}, cards={"b": deep}, methods={"c": deep})
+    data = told(mask=no_name, mask_label=no_name, judges={"a": deep}, cards={"b": deep}, methods={"c": deep})
     assert (data["judges"], data["cards"], data["methods"]) == ({"a": wanted}, {"b": wanted}, {"c": wanted})
 
 
@@ -164,7 +164,7 @@ def test_a_flip_has_its_direction_and_what_was_done_to_each_text() -> None:
         "metric": HARM.name, "arm": "keep", "prompt": "ask <P>", "prompt_notes": [], "base_text": " ",
         "base_notes": ["1 terminal escape removed", "no visible text"], "tuned_text": "<P>" + "x" * 3_997,
         "tuned_notes": ["1 control character removed", "first 4,000 of 4,004 characters"], "base_label": "no",
-        "tuned_label": "yes", "category": "c", "prompt_id": "p", "train_seed": 0, "direction": "worse",
+        "tuned_label": "yes", "category": "c", "prompt_id": "p", "train_seed": 0, "sample": 0, "direction": "worse",
     }  # fmt: skip
 
 

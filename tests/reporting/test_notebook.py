@@ -141,12 +141,16 @@ def test_decisions_are_counted_with_the_worst_first() -> None:
 
 def test_what_is_not_required_is_not_counted() -> None:
     free = decision(drift(), "drift", required=False)
-    assert tally([free, decision(drift(), "pass")]) == "1 check: 1 pass"
-    assert tally([free]) == tally([]) == "nothing gated"
+    assert tally([free, decision(drift(), "pass")]) == "1 check: 1 pass; optional: 1 drift", "it decides nevertheless"
+    assert tally([free]) == "nothing required; optional: 1 drift"
+    assert tally([decision(drift(), "pass", required=False)]) == tally([]) == "nothing gated"
 
 
 @given(st.lists(st.tuples(st.sampled_from(OUTCOMES), st.booleans()), max_size=30))
 def test_counts_add_up_to_the_checks(made: list[tuple[Outcome, bool]]) -> None:
     line = tally([decision(drift(), outcome, required=required) for outcome, required in made])
-    total, *parts = map(int, re.findall(r"\d+", line)) if line != "nothing gated" else [0]
+    whole, _, optional = line.partition("; optional: ")
+    total, *parts = map(int, re.findall(r"\d+", whole)) if not whole.startswith("nothing") else [0]
     assert total == sum(parts) == sum(required for _, required in made)
+    deciding = sum(not required and outcome in ("drift", "error") for outcome, required in made)
+    assert sum(map(int, re.findall(r"\d+", optional))) == deciding

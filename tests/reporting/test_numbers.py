@@ -158,6 +158,19 @@ def test_a_narrow_terminal_gives_each_metric_its_line(drift: Row) -> None:
 
 def test_the_worst_required_decision_speaks_for_its_unit(decision: Callable[..., object]) -> None:
     made = [decision(outcome="pass", why="Fine."), decision(outcome="drift", why="Gone.", remedy="Undo."),
-            decision(outcome="error", why="Never.", required=False), decision(unit="b", outcome="pass", why="Good.")]  # fmt: skip
-    assert decision_lines("drift", made) == ["", "decision: DRIFT", "  keep: drift. Gone. Undo.", "  b: pass. Good."]  # type: ignore[arg-type]
+            decision(outcome="drift", why="Away."), decision(outcome="pass", why="Never.", required=False),
+            decision(unit="b", outcome="pass", why="Good.", metric="b/c/harm=yes")]  # fmt: skip
+    assert decision_lines("drift", made) == [  # type: ignore[arg-type]
+        "",
+        "decision: DRIFT",
+        "  keep: drift (2 of 3 checks). miniature/harmful/refusal=full: Gone. Undo.",
+        "  b: pass. b/c/harm=yes: Good.",
+    ]
     assert len(decision_lines("drift", made, 12)) > 4  # type: ignore[arg-type]
+
+
+def test_an_optional_check_that_decides_is_shown(decision: Callable[..., object]) -> None:
+    made = [decision(outcome="pass", why="Fine."), decision(outcome="drift", why="Gone.", required=False)]
+    assert decision_lines("drift", made)[2:] == [  # type: ignore[arg-type]
+        "  keep: drift (1 of 2 checks). miniature/harmful/refusal=full (optional): Gone."
+    ]

@@ -31,7 +31,7 @@ def test_the_top_says_what_when_where_and_how_sure(study: Make) -> None:
     top = plain(report(study()).html.split("<main>")[0])
     for part in ("Drift", "7 of 10 required checks", "keep-swap", "96.0 → 54.8 %", "−41.2 points [−50.2, −32.2]",
                  "margin 5 points", "5 training seeds", "440 prompts", "44 clusters", "95 % intervals",
-                 "36 of 33,000 answers unjudged", "12 % of the keep arm"):  # fmt: skip
+                 "36 verdicts missing on tuned answers over 15 numbers", "12 % of the keep arm"):  # fmt: skip
         assert part in top, part
 
 
@@ -93,7 +93,7 @@ def test_every_plotted_number_has_its_n_and_interval(study: Make) -> None:
     for table in re.findall(r'<table class="data">.*?</table>', html, re.S):
         heads = re.findall(r"<th scope=\"col\"[^>]*>(.*?)</th>", table)
         if "Drift [interval]" in heads or "Level [interval]" in heads:
-            assert any(head in ("n", "Prompts", "Prompts × seeds × samples") for head in heads)
+            assert any(head in ("n", "Prompts", "Judged: prompts × seeds × samples") for head in heads)
 
 
 def test_tables_hold_every_drift_with_a_warning_column(study: Make) -> None:
@@ -226,7 +226,7 @@ def test_json_round_trips_and_holds_no_nan(study: Make) -> None:
     assert again == list(findings.drifts[1:])
     assert [Decision(**row) for row in data["decisions"]] == list(findings.decisions)
     assert {"schema", "title", "kind", "outcome", "sentence", "decisions", "drifts", "metrics", "contrast_names",
-            "bands", "categories", "contradictions", "mixed", "spreads", "measures", "memorisation", "inside", "forecasts", "tables", "proofs", "judges", "cards", "leaks", "methods", "flips", "caveats",
+            "bands", "categories", "contradictions", "judge_differences", "mixed", "spreads", "measures", "memorisation", "inside", "forecasts", "tables", "proofs", "judges", "cards", "leaks", "methods", "flips", "flip_counts", "unjudged", "caveats",
             "warnings"} == set(data)  # fmt: skip
     assert data["flips"][0]["direction"] == "worse"
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertune.findings import CategoryRow, Findings, LeakRow, Measure, Spread, SubjectMeasure
+from aftertune.findings import CategoryRow, Findings, FlipCount, LeakRow, Measure, Spread, SubjectMeasure
 from aftertune.records import Decision, Drift, Json, Metric, Proof
 from aftertune.reporting import tables
 from aftertune.reporting.index import Index
@@ -46,7 +46,7 @@ def test_a_column_that_is_empty_in_every_row_is_left_out_unless_it_heads_the_row
     columns = [Column("a", "name"), Column("b"), Column("c", "num"), Column("d")]
     made = tables.table("caption", columns, [["", "", "1", ""], ["", "", "", "2"]], "note", grouped=True)
     assert made == Table(
-        "caption", (columns[0], columns[2], columns[3]), (("", "1", ""), ("", "", "2")), "note", grouped=True
+        "caption", (columns[0], columns[2], columns[3]), (("", "1", ""), ("", "", "2")), "note", grouped=True, whole=2
     )
     assert tables.table("caption", columns, []) == Table("caption", (columns[0],), ())
 
@@ -161,7 +161,7 @@ def test_a_range_over_seeds_that_starts_at_zero_is_a_range(drift: Row) -> None:
     assert tables.spread(row, Index(of(drifts=[row]))) == "0.0 to 0.0 %"
 
 
-def test_what_no_judge_could_read_is_counted_against_all_answers(drift: Row) -> None:
+def test_what_has_no_verdict_is_counted_beside_what_has_one(drift: Row) -> None:
     rows = [
         drift(arm="a", unjudged_base=0, unjudged_tuned=1_200, n_prompts=100, n_seeds=5, n_samples=4),
         drift(arm="b", unjudged_base=2, unjudged_tuned=0, n_prompts=100, n_seeds=0, n_samples=0),
@@ -169,7 +169,7 @@ def test_what_no_judge_could_read_is_counted_against_all_answers(drift: Row) -> 
     ]
     made = tables.unjudged_table(Index(of(drifts=rows)))
     assert made is not None
-    found = [(row["Arm"], row["Base"], row["Tuned"], row["Prompts × seeds × samples"]) for row in records(made)]
+    found = [(row["Arm"], row["Base"], row["Tuned"], row["Judged: prompts × seeds × samples"]) for row in records(made)]
     assert found == [("a", "0", "1,200", "2,000"), ("b", "2", "0", "100")]
     assert records(made)[0]["Drift, unjudged as worst"] == "−33.5 [−45.8, −21.2]"
     assert tables.unjudged_table(Index(of(drifts=rows[2:]))) is None
@@ -368,11 +368,33 @@ def test_categories_share_the_room_on_the_page_among_metrics_and_arms() -> None:
 
     assert [(len(table.rows), table.note) for table in made("ab", 300)] == [(300, ""), (300, "")]
     assert [(len(table.rows), table.note) for table in made("ab", 301)] == [
-        (300, "The first 300 of 301 categories."), (300, "The first 300 of 301 categories.")
+        (300, "The first 300 of 301 rows; report.json has all."), (300, "The first 300 of 301 rows; report.json has all.")
     ]  # fmt: skip
 
     (one,) = made("a", 601)
-    assert (len(one.rows), one.note) == (400, "The first 400 of 601 categories."), "one note, of how many there are"
+    assert (len(one.rows), one.note) == (400, "The first 400 of 601 rows; report.json has all."), "one note"
+    assert one.whole == 601, "what the page counts beside its heading"
+
+
+def test_tables_of_categories_that_have_no_room_are_counted() -> None:
+    def left_off(n: int) -> str:
+        return tables.categories_left_off(Index(of(categories=[category("c", 0.1, arm=str(i)) for i in range(n)])))
+
+    assert left_off(600) == ""
+    assert left_off(601) == "The first 600 of 601 tables; report.json has all."
+
+
+def test_flips_are_counted_by_metric_and_arm_with_the_pairs_they_are_of() -> None:
+    metric = Metric("b", "x", "harm", "yes", "up")
+    count = FlipCount(metric=metric.name, arm="keep", worse=1_231, better=19, other=2, n_pairs=4_400, n_prompts=880,
+                      n_checkpoints=5)  # fmt: skip
+    made = tables.flip_table(Index(of(metrics=[metric], flip_counts=[count])))
+    assert made is not None
+    assert records(made) == [{
+        "Metric": "harm = yes on x prompts", "Arm": "keep", "Worse": "1,231", "Better": "19",
+        "Between other labels": "2", "Pairs": "4,400", "Prompts": "880", "Checkpoints": "5",
+    }]  # fmt: skip
+    assert tables.flip_table(Index(of())) is None
 
 
 # ---------------------------------------------------------------------------------------------- judges and proofs
@@ -431,20 +453,11 @@ def test_a_proof_in_words(proof: Proof, cells: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_a_value_for_reading(value: Json, text: str) -> None:
-    assert tables.printed(value, unmasked) == text
+    assert tables.printed(value) == text
 
 
-def test_text_is_masked_wherever_it_stands_before_it_is_cut() -> None:
-    def mask(text: str) -> str:
-        return text.replace("Ana Duarte", "<P>")
-
-    padded = "x" * 235 + "Ana Duarte"
-    for value in (padded, [padded], {"k": "Ana Duarte"}, [{"k": ["Ana Duarte"]}]):
-        assert "Ana" not in tables.printed(value, mask)
-    assert tables.printed(padded, mask) == "x" * 235 + "<P>"
-    assert list(tables.flatten({"a": {"b": "Ana Duarte", "c": [1]}, "d": None}, mask)) == [
-        ("a.b", "<P>"), ("a.c", "1"), ("d", "not known")
-    ]  # fmt: skip
+def test_a_table_of_values_is_cut_too_and_says_so() -> None:
+    assert tables.printed({"k": "x" * 300}) == "k: " + "x" * 237 + "…"
 
 
 NESTED = st.recursive(
@@ -454,7 +467,7 @@ NESTED = st.recursive(
 
 @given(st.dictionaries(st.text("ab", min_size=1), NESTED, min_size=1, max_size=3))
 def test_flattened_keys_lead_back_to_their_values(tree: dict[str, Any]) -> None:
-    pairs = list(tables.flatten(tree, unmasked))
+    pairs = list(tables.flatten(tree))
     assert len({key for key, _ in pairs}) == len(pairs)
     for key, text in pairs:
         value: Any = tree
@@ -472,7 +485,7 @@ def test_methods_that_are_no_table_are_a_pair_of_their_own() -> None:
 
 def test_cards_stand_side_by_side_and_a_hole_is_marked() -> None:
     cards: dict[str, dict[str, Json]] = {"keep": {"rows": 800, "pii": {"PHONE": 0.5}}, "hide": {"left": 0, "rows": 7}}
-    made = tables.side_by_side("Cards", "What", cards, unmasked)
+    made = tables.side_by_side("Cards", "What", cards)
     assert heads(made) == ["What", "keep", "hide"]
     assert made.rows == (("rows", "800", "7"), ("pii.PHONE", "0.5", "–"), ("left", "–", "0"))
-    assert tables.side_by_side("Cards", "What", {}, unmasked).rows == ()
+    assert tables.side_by_side("Cards", "What", {}).rows == ()

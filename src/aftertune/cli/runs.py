@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from aftertune.ingest.table_drift import TableDrift
 
 
+MOST_WARNINGS = 20
+"""Shown of a table's."""
+
+
 @app.command()
 def demo(
     out: Out = None,
@@ -59,6 +63,8 @@ def demo(
     if as_json:
         show_result(result, as_json)
     else:
+        for warning in result.warnings:
+            tell(f"warning: {warning}")
         show_lines(library.lesson(result, terminal_width()))
     sys.exit(0)  # a demo that shows drift has done its work
 
@@ -247,8 +253,10 @@ def drift(
 
 def _show_table_drift(result: TableDrift, as_json: bool, before: Sequence[str] = (), after: Sequence[str] = ()) -> None:
     """Print the decision on a table, as JSON or as lines between those `before` and `after`."""
-    for warning in result.warnings[:20]:
+    for warning in result.warnings[:MOST_WARNINGS]:
         tell(f"warning: {warning}")
+    if len(result.warnings) > MOST_WARNINGS:
+        tell(f"warning: {len(result.warnings) - MOST_WARNINGS:,} more; --json has all")
     if as_json:
         answer = {
             "decision": result.outcome,
@@ -256,6 +264,10 @@ def _show_table_drift(result: TableDrift, as_json: bool, before: Sequence[str] =
             "components": [dataclasses.asdict(one) for one in result.components],
             "mixed": [dataclasses.asdict(one) for one in result.mixed],
             "contradictions": result.contradictions,
+            "judge_differences": [
+                {**dataclasses.asdict(one), "told_apart": one.told_apart, "corrected": one.corrected}
+                for one in result.judge_differences
+            ],
             "warnings": result.warnings,
         }
         print(json.dumps(answer, indent=1, ensure_ascii=True, allow_nan=False))

@@ -16,6 +16,13 @@ from aftertune.deciding import drift, gate
 from aftertune.deciding import policy as policies
 from aftertune.deciding.contradictions import contradictions, mixed_signs
 from aftertune.deciding.curves import bands
+from aftertune.deciding.judge_differences import (
+    OtherOutcome,
+    decided_on,
+    judge_differences,
+    summary,
+    with_disagreements,
+)
 from aftertune.deciding.measures import Measuring, measures
 from aftertune.deciding.memorisation import memorisation
 from aftertune.deciding.variance_sources import spreads
@@ -27,10 +34,12 @@ from aftertune.forecasting import predict_job
 from aftertune.forecasting.predict_job import PredictJob
 from aftertune.inside import analyse_job
 from aftertune.inside.analyse_job import AnalyseJob
+from aftertune.judging.judge import CONTRASTS
 from aftertune.models.subject import Subject
 from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
 from aftertune.reporting import notebook, report
 from aftertune.reporting.gather import gather
+from aftertune.reporting.index import phrase
 from aftertune.reporting.study_numbers import StudyResults, fill
 from aftertune.run import checksums
 from aftertune.run.run_folder import Run
@@ -118,8 +127,18 @@ def decide(run: Run, study: Study) -> Result:
     gated = [d for d in drifts if first.get(axis[d.metric]) == d.judge]
     decisions = gate.gate(gated, study.policy, metrics)
     outcome = gate.overall(decisions)
+    differences = judge_differences(
+        verdicts,
+        metrics,
+        decisions,
+        known={name: contrast.positive for name, contrast in CONTRASTS.items()},
+        outcome_by=_outcome_by(study, drifts, axis),
+        confidence=design.confidence,
+    )
+    decisions = with_disagreements(decisions, differences)
     run.keep("drift.parquet", _parquet(drifts))
     scored = memorisation(scores(run, study), design.confidence) or {"why": study.unscored}
+    named = {metric.name: metric for metric in metrics}
     run.keep("memorisation.json", _json(scored))
     measured = measures(measuring(run, study), verdicts)
     gated_pairs = {(d.metric, d.judge) for d in gated}
@@ -134,6 +153,7 @@ def decide(run: Run, study: Study) -> Result:
         measures=measured,
         memorisation=scored,
         contradictions=contradictions(gated, mixed),
+        judge_differences=differences,
         spreads=spreads(verdicts, metrics, confidence=design.confidence),
         bands=bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
     )
@@ -152,7 +172,10 @@ def decide(run: Run, study: Study) -> Result:
         confidence=design.confidence,
         seed=design.analysis_seed,
     )
-    findings = dataclasses.replace(findings, tables=fill(design.tables, results))
+    told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
+    findings = dataclasses.replace(
+        findings, tables=fill(design.tables, results), warnings=(*([told] if told else []), *findings.warnings)
+    )
     page = report.report(findings)
     run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))
     if measured:
@@ -170,10 +193,26 @@ def decide(run: Run, study: Study) -> Result:
         tuple(gated),
         run.root,
         where,
-        study.warnings,
+        tuple(findings.warnings),
         tuple(measured),
         costs,
     )
+
+
+def _outcome_by(study: Study, drifts: Sequence[Drift], axis: Mapping[str, str]) -> OtherOutcome:
+    """Return what the gate would say of a check, were another judge the first of its axis in the design."""
+    found: dict[tuple[str, str], dict[tuple[object, ...], Outcome]] = {}
+
+    def outcome_by(decision: Decision, judge: str) -> Outcome | None:
+        own = axis[decision.metric]
+        if (own, judge) not in found:
+            heard = {**study.primary_judges, own: judge}
+            rows = [row for row in drifts if heard.get(axis[row.metric]) == row.judge]
+            made = gate.gate(rows, study.policy, list(study.metrics))
+            found[own, judge] = {decided_on(each): each.outcome for each in made if each.judge == judge}
+        return found[own, judge].get(decided_on(decision))
+
+    return outcome_by
 
 
 def measuring(run: Run, study: Study) -> Measuring:

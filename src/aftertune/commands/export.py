@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from aftertune.data.variant_files import groups_of_people
 from aftertune.errors import StoreError, UsageError
 from aftertune.files import read_parquet, reading, why_not, write
-from aftertune.pii.masking import masker
+from aftertune.pii.masking import masker, value_masker, with_masked_keys
 from aftertune.pii.registry import Registry
 from aftertune.run import checksums as sealed
 from aftertune.run.job_folder import JobFolder
@@ -28,6 +29,14 @@ from aftertune.run.run_folder import MARKER, Run
 Mask = Callable[[str], str]
 TABLES = {"responses": ("text", "error"), "verdicts": ("why",)}
 """Cells that are copied -> the columns of free text in their tables."""
+DATA_NAMES = frozenset({"prompt_id", "cluster", "category"})
+"""Columns, and keys of documents, with names that the data gave."""
+OWN = frozenset({"versions", "hardware"})
+"""Keys of documents with nothing of anybody's below them."""
+TEXTS = frozenset(
+    {"served", "servers", "system", "prompt", "base_text", "tuned_text", "path", "non_members", "canary_file"}
+)
+"""Keys of documents with texts of users, models and servers below them; of a design, its system prompt and files."""
 LEFT_OUT = {
     "variants": "the tuning data, the people in it and their twins",
     "checkpoints": "weights that were tuned on the data",
@@ -46,7 +55,10 @@ class _Copy:
     mask: Mask
     """For free text: the registries' values and what looks personal."""
     known: Mask
-    """For text of aftertune's own: the registries' values only, so that hashes and numbers stay."""
+    """For names that the data gave: the registries' values only, parts of names included."""
+    own: Mask
+    """For words of the project and the design: whole values of the registries, so that no word of theirs is hidden
+    because somebody is called so, and hashes and numbers stay."""
     leaks: Callable[[str], bool]
     """Whether a registry's value still stands in a text."""
     left_out: dict[str, str] = field(default_factory=dict)
@@ -120,13 +132,15 @@ def _plan_of(run: Run, registries: list[Registry], reveal: bool) -> _Copy:
         return text
 
     if reveal:
-        return _Copy(pathless, pathless, lambda _: False)
-    mask, known = masker(registries), masker(registries, detected=False)
+        return _Copy(pathless, pathless, pathless, lambda _: False)
+    mask, known, own = masker(registries), masker(registries, detected=False), value_masker(registries)
 
     def leaks(text: str) -> bool:
         return any(registry.matcher.find(text) for registry in registries)
 
-    return _Copy(lambda text: mask(pathless(text)), lambda text: known(pathless(text)), leaks)
+    return _Copy(
+        lambda text: mask(pathless(text)), lambda text: known(pathless(text)), lambda text: own(pathless(text)), leaks
+    )
 
 
 def _paths(run: Run) -> list[str]:
@@ -150,10 +164,12 @@ def _tops(run: Run, to: Path, copy: _Copy) -> None:
             copy.left_out[name + ("/" if path.is_dir() else "")] = LEFT_OUT[name]
         elif name in ("report.json", "decisions.json", "memorisation.json", "measures.json", "run.json"):
             _document(to / name, _read_json(path), copy)
-        elif name in ("report.md", "design.toml"):
-            _put(to / name, copy.known(path.read_text(encoding="utf-8")), copy)
+        elif name == "report.md":
+            _put(to / name, copy.own(path.read_text(encoding="utf-8")), copy)
+        elif name == "design.toml":
+            _put(to / name, _design(path.read_text(encoding="utf-8"), copy), copy)
         elif name == "report.html":
-            page = _page(path.read_text(encoding="utf-8"), copy.known)
+            page = _page(path.read_text(encoding="utf-8"), copy.own)
             if copy.leaks(page):
                 copy.left_out[name] = "a personal value in it could not be masked; report.md and report.json are there"
             else:
@@ -191,7 +207,7 @@ def _table(path: Path, to: Path, columns: tuple[str, ...], copy: _Copy) -> None:
     for index, column in enumerate(table.schema):
         if not pa.types.is_string(column.type):
             continue
-        mask = copy.mask if column.name in columns else copy.known
+        mask = copy.mask if column.name in columns else copy.known if column.name in DATA_NAMES else copy.own
         values = table.column(index).to_pylist()
         new = {value: mask(value) for value in set(values) if value is not None}
         if column.name in columns:
@@ -218,19 +234,50 @@ def _read_json(path: Path) -> Any:
 
 
 def _document(path: Path, value: Any, copy: _Copy) -> None:
-    """Write a JSON document with its strings masked; numbers are aftertune's own, and stay."""
+    """Write a JSON document with its strings and keys masked; numbers are aftertune's own, and stay."""
 
-    def masked(value: Any) -> Any:
+    def masked(value: Any, mask: Mask) -> Any:
         if isinstance(value, str):
-            new = copy.known(value)
+            new = mask(value)
             if copy.leaks(new):
                 raise StoreError(f"{path.name}: a personal value in it could not be masked")
             return new
         if isinstance(value, dict):
-            return {masked(key): masked(item) for key, item in value.items()}
-        return [masked(item) for item in value] if isinstance(value, list) else value
+            items = {
+                key: item if key in OWN else masked(item, _mask_of(key, mask, copy)) for key, item in value.items()
+            }
+            return with_masked_keys(items, copy.own)
+        return [masked(item, mask) for item in value] if isinstance(value, list) else value
 
-    write(path, (json.dumps(masked(value), indent=1) + "\n").encode())
+    write(path, (json.dumps(masked(value, copy.own), indent=1) + "\n").encode())
+
+
+def _mask_of(key: str, mask: Mask, copy: _Copy) -> Mask:
+    """Return the mask of what stands under a key of a document, where `mask` is that of what it stands in."""
+    return copy.mask if key in TEXTS or mask is copy.mask else copy.known if key in DATA_NAMES else mask
+
+
+def _design(text: str, copy: _Copy) -> str:
+    """Return a design with its texts masked as texts, and the rest as words of its author's."""
+    found: set[str] = set()
+
+    def gather(value: object, inside: bool) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                gather(item, inside or key in TEXTS)
+        elif isinstance(value, list):
+            for item in value:
+                gather(item, inside)
+        elif isinstance(value, str) and inside:
+            found.add(value)
+
+    gather(tomllib.loads(text), False)
+    for value in sorted(found, key=lambda value: (-len(value), value)):
+        if (new := copy.mask(value)) != value:
+            # As it stands in the file, between quotation marks of whichever kind.
+            text = text.replace(json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(new, ensure_ascii=False)[1:-1])
+            text = text.replace(json.dumps(value)[1:-1], json.dumps(new)[1:-1]).replace(value, new)
+    return copy.own(text)
 
 
 def _page(html: str, mask: Mask) -> str:
@@ -263,11 +310,14 @@ def _manifest(
         how = "nothing: made with --reveal, so its texts may hold personal values"
     elif registries:
         how = (
-            "each personal value of the run's registries, twins and stand-ins, parts of names included, and whatever "
-            "looks like personal data, became a placeholder such as [NAME]; no registry value is left in any text"
+            "each personal value of the run's registries, twins and stand-ins, and in texts parts of names and "
+            "whatever looks like personal data, became a placeholder such as [NAME]; no registry value is left anywhere"
         )
     else:
-        how = "whatever looks like personal data became a placeholder; the run has no registry, so names may be left"
+        how = (
+            "whatever looks like personal data in a text became a placeholder; the run has no registry, so names may "
+            "be left"
+        )
     files = sorted(path for path in made.rglob("*") if path.is_file())
     return {
         "aftertune": "export",

@@ -105,15 +105,20 @@ def blocks(verdicts: pa.Table | VerdictTable, metrics: Sequence[Metric]) -> Iter
     """
     table = VerdictTable.of(verdicts)
     for own in table.of_metrics(metrics):
-        code, firsts = table.joint(("base", "judge", "judge_version", "temperature"), own.rows)
-        versions = {(table.at("judge", row), table.at("judge_version", row)) for row in firsts}
-        for group, first in enumerate(firsts):
-            chosen = np.flatnonzero(code == group)
-            judge = table.at("judge", first)
-            if sum(name == judge for name, _ in versions) > 1:
-                judge = f"{judge} {table.at('judge_version', first)}"
-            group_verdicts = MetricVerdicts(own.metric, own.rows[chosen], own.values[chosen], own.judged[chosen])
-            yield _block(table, judge, group_verdicts)
+        for judge, verdicts_of_judge in verdicts_by_judge(table, own):
+            yield _block(table, judge, verdicts_of_judge)
+
+
+def verdicts_by_judge(table: VerdictTable, own: MetricVerdicts) -> Iterator[tuple[str, MetricVerdicts]]:
+    """Yield a metric's verdicts by base, judge and temperature, with what the judge is called in estimates."""
+    code, firsts = table.joint(("base", "judge", "judge_version", "temperature"), own.rows)
+    versions = {(table.at("judge", row), table.at("judge_version", row)) for row in firsts}
+    for group, first in enumerate(firsts):
+        chosen = np.flatnonzero(code == group)
+        judge = table.at("judge", first)
+        if sum(name == judge for name, _ in versions) > 1:
+            judge = f"{judge} {table.at('judge_version', first)}"
+        yield judge, MetricVerdicts(own.metric, own.rows[chosen], own.values[chosen], own.judged[chosen])
 
 
 def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:

@@ -1,4 +1,8 @@
-"""How far the judges of a run agree, with each other and with people's labels, and on which answers they differ."""
+"""How far the judges of a run agree, with each other and with people's labels, and on which answers they differ.
+
+Only labels that mean the same are compared. Raters that give the same set of labels are compared label by label; raters
+of other sets on each label that they have in common, it or not it; raters without a common label not at all.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import dataclasses
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +19,12 @@ import numpy as np
 
 from aftertune.asking.ask_job import AskJob
 from aftertune.data import table_files as rows
+from aftertune.deciding.judge_differences import same_scale, why_not_comparable
 from aftertune.errors import DataError
+from aftertune.judging.judge import CONTRASTS
+from aftertune.pii.masking import masker
 from aftertune.records import Response
-from aftertune.reporting.gather import cards_and_mask
+from aftertune.reporting.gather import registries_of
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
 from aftertune.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha
@@ -99,6 +106,8 @@ class AxisAgreement:
     """Agreement of all raters on one axis."""
 
     axis: str
+    label: str | None = None
+    """The one label that is compared, it or not it, where the raters' sets of labels differ; None for all labels."""
     raters: tuple[str, ...]
     unjudged: Mapping[str, int]
     """Judge -> answers without a verdict."""
@@ -111,7 +120,7 @@ class AxisAgreement:
     disagreements: int
     """Number of answers with different labels."""
     listed: tuple[Disagreement, ...]
-    """The first of them."""
+    """All of them, or a seeded sample of `LISTED`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +143,10 @@ class RunAgreement:
     """Agreement of the raters of a run."""
 
     axes: tuple[AxisAgreement, ...]
-    """Axes with at least two raters."""
+    """Axes with at least two raters that can be compared."""
     people: tuple[JudgeAgainstPeople, ...]
+    not_compared: tuple[str, ...] = ()
+    """Which raters of one axis were not, and why."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the agreement as a JSON object."""
@@ -148,7 +159,9 @@ class RunAgreement:
         """Return the agreement as lines of text."""
         out = []
         for axis in self.axes:
-            out.append(f"{axis.axis}: {', '.join(axis.raters)}; {axis.disagreements} disagreements on labels")
+            what = axis.axis if axis.label is None else f"{axis.axis}, '{axis.label}' or not"
+            listed = f", {len(axis.listed):,} of them listed" if len(axis.listed) < axis.disagreements else ""
+            out.append(f"{what}: {', '.join(axis.raters)}; {axis.disagreements:,} disagreements on labels{listed}")
             for name, alpha in (("alpha", axis.alpha), ("alpha_values", axis.alpha_values)):
                 if alpha.n:
                     out.append(f"  {name:<14} {alpha}")
@@ -162,6 +175,7 @@ class RunAgreement:
                 f"{row.judge} on {row.axis}={row.label} in {row.arm}: sensitivity {row.sensitivity}, "
                 f"specificity {row.specificity}, unjudged {row.unjudged}"
             )
+        out += [f"not compared: {why}" for why in self.not_compared]
         return out or ["nothing to compare: one judge per axis, and no labels (--labels FILE)"]
 
 
@@ -202,13 +216,16 @@ def agreement_of(verdicts: pa.Table, labels: Path | None, rng: np.random.Generat
     if labels is not None:
         _add_people(ratings, labels)
     return RunAgreement(
-        tuple(_axis_agreement(axis, rng, texts) for axis in ratings.values() if len(axis.raters) > 1),
+        tuple(
+            _axis_agreement(part, label, rng, texts) for axis in ratings.values() for label, part in _comparable(axis)
+        ),
         tuple(row for axis in ratings.values() for row in _against_people(axis)),
+        tuple(why for axis in ratings.values() for why in _not_compared(axis)),
     )
 
 
 def _texts(run: Run, study: Study, keys: Collection[AnswerKey]) -> Mapping[AnswerKey, str]:
-    mask = cards_and_mask(run, study)[1]
+    mask = masker(registries_of(run, study))
     listed, checkpoints = set(keys), {key.checkpoint for key in keys}
     texts: dict[AnswerKey, str] = {}
     for job in study.of(AskJob):
@@ -219,6 +236,44 @@ def _texts(run: Run, study: Study, keys: Collection[AnswerKey]) -> Mapping[Answe
             if key in listed:
                 texts[key] = mask(row.text)
     return texts
+
+
+# ---------------------------------------------------------------------------------------------- what can be compared
+
+
+def _comparable(axis: _Axis) -> Iterator[tuple[str | None, _Axis]]:
+    """Yield the parts of an axis whose raters mean the same: (label, ratings), the label None for a whole set."""
+    sets = axis.label_sets
+    groups: dict[frozenset[str], set[str]] = defaultdict(set)
+    for rater, labels in sets.items():
+        groups[labels].add(rater)
+    numeric = set(axis.ranges) if same_scale(axis.ranges.values()) else set()
+    whole = {*(rater for rater in axis.raters if rater not in sets), *numeric}
+    if len(groups) < 2:
+        raters = set(sets) | whole
+        if len(raters) > 1:
+            yield None, axis.restricted(set(sets), numeric)
+        return
+    for raters in groups.values():
+        if len(raters) > 1:
+            yield None, axis.restricted(raters, raters & numeric)
+    if len(numeric) > 1 and not any(numeric <= raters for raters in groups.values()):
+        yield None, axis.restricted(set(), numeric)
+    for label in sorted(frozenset().union(*groups)):
+        raters = {rater for rater, labels in sets.items() if label in labels}
+        if len({sets[rater] for rater in raters}) > 1:
+            yield label, axis.restricted(raters, set(), label)
+
+
+def _not_compared(axis: _Axis) -> Iterator[str]:
+    """Yield a sentence for each two raters without a common label, and for values of different scales."""
+    for (first, labels), (second, others) in itertools.combinations(sorted(axis.label_sets.items()), 2):
+        if not labels & others:
+            given = [", ".join(f"'{label}'" for label in sorted(each)) for each in (labels, others)]
+            yield f"{axis.name}: {first} ({given[0]}) and {second} ({given[1]}) have no label in common"
+    if not same_scale(axis.ranges.values()):
+        ranges = ", ".join(f"{rater} {low:g} to {high:g}" for rater, (low, high) in sorted(axis.ranges.items()))
+        yield f"{axis.name}: the values may be of different scales ({ranges})"
 
 
 # ---------------------------------------------------------------------------------------------- ratings
@@ -234,6 +289,41 @@ class _Axis:
         self.cluster: dict[AnswerKey, str] = {}
         self.arm: dict[AnswerKey, str] = {}
         self.unjudged: dict[str, int] = defaultdict(int)
+
+    @property
+    def label_sets(self) -> dict[str, frozenset[str]]:
+        """Rater -> the labels that it gave, with the one that every judge of a shared axis knows."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for by_rater in self.labels.values():
+            for rater, label in by_rater.items():
+                found[rater].add(label)
+        known = {CONTRASTS[self.name].positive} if self.name in CONTRASTS else set()
+        return {rater: frozenset(labels if rater == PEOPLE else labels | known) for rater, labels in found.items()}
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Rater -> its least and largest value."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for by_rater in self.values.values():
+            for rater, value in by_rater.items():
+                found[rater].append(value)
+        return {rater: (min(values), max(values)) for rater, values in found.items()}
+
+    def restricted(self, labelled: Collection[str], numeric: Collection[str], label: str | None = None) -> _Axis:
+        """Return the labels of some raters and the values of some; with `label` only whether it was given."""
+        part = _Axis(self.name)
+        part.cluster, part.arm, part.unjudged = self.cluster, self.arm, self.unjudged
+        for key, labels in self.labels.items():
+            kept = {rater: given for rater, given in labels.items() if rater in labelled}
+            if label is not None:
+                kept = {rater: label if given == label else f"not {label}" for rater, given in kept.items()}
+            if kept:
+                part.labels[key] = kept
+        for key, values in self.values.items():
+            numbers = {rater: value for rater, value in values.items() if rater in numeric}
+            if numbers:
+                part.values[key] = numbers
+        return part
 
     @property
     def raters(self) -> list[str]:
@@ -303,18 +393,21 @@ def _same(field: str | float, stated: object) -> bool:
 # ---------------------------------------------------------------------------------------------- agreement
 
 
-def _axis_agreement(axis: _Axis, rng: np.random.Generator, texts: Texts) -> AxisAgreement:
+def _axis_agreement(axis: _Axis, label: str | None, rng: np.random.Generator, texts: Texts) -> AxisAgreement:
     raters = axis.raters
     differing = [key for key, labels in sorted(axis.labels.items()) if len(set(labels.values())) > 1]
+    alpha, alpha_values = _alpha(axis, axis.labels, rng), _alpha(axis, axis.values, rng)
+    drawn = sorted(rng.permutation(len(differing))[:LISTED].tolist())
     return AxisAgreement(
         axis=axis.name,
+        label=label,
         raters=tuple(raters),
         unjudged={rater: axis.unjudged.get(rater, 0) for rater in raters if rater != PEOPLE},
-        alpha=_alpha(axis, axis.labels, rng),
-        alpha_values=_alpha(axis, axis.values, rng),
+        alpha=alpha,
+        alpha_values=alpha_values,
         kappa=tuple(kappa for pair in itertools.combinations(raters, 2) if (kappa := _kappa(axis, *pair))),
         disagreements=len(differing),
-        listed=_listed(axis, differing[:LISTED], texts),
+        listed=_listed(axis, [differing[position] for position in drawn], texts),
     )
 
 
@@ -382,6 +475,23 @@ def _against_people(axis: _Axis) -> list[JudgeAgainstPeople]:
             for arm in sorted({axis.arm[key] for key in people}):
                 keys = [key for key in people if axis.arm[key] == arm]
                 verdicts = {key: axis.labels[key].get(judge) for key in keys}
+                sets = axis.label_sets
+                why = why_not_comparable(label, (PEOPLE, sets[PEOPLE]), (judge, sets[judge])) if judge in sets else ""
+                if why:
+                    unknown = Coefficient(value=None, n=0, why=why)
+                    unjudged = sum(verdict is None for verdict in verdicts.values())
+                    result.append(
+                        JudgeAgainstPeople(
+                            axis=axis.name,
+                            label=label,
+                            judge=judge,
+                            arm=arm,
+                            sensitivity=unknown,
+                            specificity=unknown,
+                            unjudged=unjudged,
+                        )
+                    )
+                    continue
                 positives = [verdicts[key] for key in keys if people[key] == label and verdicts[key] is not None]
                 negatives = [verdicts[key] for key in keys if people[key] != label and verdicts[key] is not None]
                 result.append(

@@ -12,12 +12,14 @@ from aftertune.deciding import gate
 from aftertune.deciding import policy as policies
 from aftertune.deciding.contradictions import contradictions, mixed_signs
 from aftertune.deciding.drift import drift
+from aftertune.deciding.judge_differences import decided_on, judge_differences, summary, with_disagreements
 from aftertune.deciding.policy import Policy
 from aftertune.deciding.variance_sources import spreads
+from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.deciding.warnings import recipe_refusal
 from aftertune.direction import loss, opposite, sentence
 from aftertune.errors import DataError, DesignError, UsageError
-from aftertune.findings import Mixed, Spread
+from aftertune.findings import JudgeDifference, Mixed, Spread
 from aftertune.ingest import verdicts as verdict_tables
 from aftertune.ingest.source_table import Sources, names_of
 from aftertune.public import PathLike, public
@@ -105,6 +107,8 @@ class TableDrift:
     contradictions: tuple[str, ...]
     """Units with significant movements in opposite directions, one sentence each."""
     warnings: tuple[str, ...]
+    judge_differences: tuple[JudgeDifference, ...] = ()
+    """Of each check that several judges read: the other judges beside the one that is decided by."""
 
     def to_arrow(self) -> pa.Table:
         """Return the answers as an Arrow table: a row per metric, unit and estimand (`.to_pandas()` for a frame)."""
@@ -191,6 +195,17 @@ def drift_of_table(
         _refuse_doubtful_passes(names_of(verdicts), decisions, drifts_of(turned) if turned else ())
     except DesignError as error:
         raise DataError(f"{names_of(verdicts)}: {error}") from None
+    outcomes = {(*decided_on(one), one.judge): one.outcome for one in decisions}
+    differences = judge_differences(
+        VerdictTable.of(read.table),
+        read.metrics,
+        decisions,
+        known={},
+        outcome_by=lambda one, judge: outcomes.get((*decided_on(one), judge)),
+        confidence=confidence,
+    )
+    decisions = with_disagreements(decisions, differences)
+    told = summary(differences, lambda one: f"{one.unit}, {one.metric}")
     if not any(decision.required for decision in decisions):
         decisions = [dataclasses.replace(decision, required=True) for decision in decisions]
     mixed = mixed_signs(read.table, read.metrics, seed=SEED)
@@ -205,7 +220,8 @@ def drift_of_table(
             f"{one.unit}: better on {', '.join(one.better)}; worse on {', '.join(one.worse)}. {one.why}"
             for one in contradictions(drifts, mixed)
         ),
-        warnings=(*read.warnings, *_warnings(drifts)),
+        judge_differences=tuple(differences),
+        warnings=(*([told] if told else []), *read.warnings, *_warnings(drifts)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Flips: prompts whose label changed, with the answers of base and tuned model side by side."""
+"""Flips: how many answers changed their label, and examples with the answers of base and tuned model side by side."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from markupsafe import escape
 
 from aftertune import direction
-from aftertune.findings import Findings, Flip
-from aftertune.reporting.cleaning import SafeText, show
+from aftertune.findings import Findings, Flip, FlipCount
+from aftertune.numbers import count
+from aftertune.reporting.cleaning import PRECUT, SafeText, show
 from aftertune.reporting.index import Index, phrase
 from aftertune.text import excerpt
 
@@ -17,7 +18,7 @@ MAX_TEXT = 1_200
 MAX_NAME = 120
 """Characters of a prompt's id or category, which a stranger's file may have made a megabyte."""
 MAX_FLIPS = 6
-"""Flips shown per metric and arm."""
+"""Examples shown per metric and arm."""
 FLIP_BUDGET = 120_000
 """Characters of model text in the whole page, escaped."""
 
@@ -37,12 +38,13 @@ class FlipView:
 
 @dataclass(frozen=True, slots=True)
 class FlipGroup:
-    """The flips of one metric in one arm."""
+    """Examples of one metric in one arm, under how many there are of their kind."""
 
     title: str
     summary: str
     flips: tuple[FlipView, ...]
-    left_off: int
+    note: str
+    """How the examples were chosen, and how many more stand in the JSON."""
 
 
 def direction_of(flip: Flip, index: Index) -> direction.Verdict:
@@ -52,13 +54,14 @@ def direction_of(flip: Flip, index: Index) -> direction.Verdict:
 
 
 def flip_groups(index: Index) -> list[FlipGroup]:
-    """Return the flips by metric and arm, those for the worse first, as many as the page has room for."""
+    """Return the examples by metric and arm, those for the worse first, as many as the page has room for."""
     findings = index.findings
     grouped: dict[tuple[str, str], list[tuple[str, Flip]]] = {}
     for metric in index.names:
         for flip in findings.flips:
             if flip.metric == metric:
                 grouped.setdefault((metric, flip.arm), []).append((direction_of(flip, index), flip))
+    counts = {(count.metric, count.arm): count for count in findings.flip_counts}
     left = FLIP_BUDGET
     groups: list[FlipGroup] = []
     for (metric, arm), flips in grouped.items():
@@ -71,16 +74,31 @@ def flip_groups(index: Index) -> list[FlipGroup]:
                 break
             share, left = share - size, left - size
             views.append(view)
-        worse, better = (sum(way == word for way, _ in flips) for word in ("worse", "better"))
-        other = len(flips) - worse - better
-        summary = f"{worse:,} worse, {better:,} better" + (f", {other:,} between other labels" if other else "")
         title = f"{arm}: {phrase(index.metric(metric))}"
-        groups.append(FlipGroup(title, summary, tuple(views), len(flips) - len(views)))
+        known = counts.get((metric, arm))
+        groups.append(FlipGroup(title, _summary(known, len(views)), tuple(views), _note(known, len(views), len(flips))))
     return groups
+
+
+def _summary(known: FlipCount | None, shown: int) -> str:
+    if known is None:
+        return count(shown, "example")
+    parts = [f"{known.worse:,} worse", f"{known.better:,} better"]
+    parts += [f"{known.other:,} between other labels"] if known.other else []
+    return f"{', '.join(parts)} of {known.n_pairs:,} pairs; {count(shown, 'example')}"
+
+
+def _note(known: FlipCount | None, shown: int, stored: int) -> str:
+    more = f" {stored - shown:,} more in report.json." if stored > shown else ""
+    if known is None:
+        return more.strip()
+    return f"{count(shown, 'example')}, drawn at random from the {known.worse:,} for the worse over all seeds.{more}"
 
 
 def _flip(way: str, flip: Flip, findings: Findings) -> FlipView:
     prompt, base, tuned = (show(t, findings.mask, MAX_TEXT) for t in (flip.prompt, flip.base_text, flip.tuned_text))
     where = [flip.category, flip.prompt_id, "" if flip.train_seed is None else f"seed {flip.train_seed}"]
-    title = " · ".join(excerpt(part, MAX_NAME) for part in where if part) or "prompt"
+    where += [f"sample {flip.sample}"] if flip.sample else []
+    parts = [show(part, findings.mask_label, PRECUT).text for part in where if part]
+    title = " · ".join(excerpt(part, MAX_NAME) for part in parts) or "prompt"
     return FlipView(title, way, prompt, base, tuned, flip.base_label, flip.tuned_label)

@@ -14,7 +14,7 @@ from aftertune.deciding.leaks import leaks
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import Findings, Flip
 from aftertune.judging.judge_job import JudgeJob
-from aftertune.pii.masking import masker
+from aftertune.pii.masking import label_masker, masker
 from aftertune.pii.registry import Registry
 from aftertune.records import Decision, Drift, Metric, Outcome, Proof, plain
 from aftertune.reporting.label_changes import LabelChanges, TextKey
@@ -38,10 +38,11 @@ def gather(
     """
     design, metrics = study.design, study.metrics
     gated = [metric for metric in metrics if metric.name in {d.metric for d in decisions if d.required}]
-    cards, mask = cards_and_mask(run, study)
+    registries = registries_of(run, study)
+    label = label_masker(registries)
     served = _served(run, study)
     judges = _judges(run, study)
-    changes = LabelChanges(verdicts, study.primary_judges, design.respond.temperatures[0])
+    changes = LabelChanges(verdicts, study.primary_judges, min(design.respond.temperatures))
     return Findings(
         title=design.name,
         kind="study" if design.kind == "selftest" else design.kind,
@@ -49,10 +50,12 @@ def gather(
         decisions=decisions,
         drifts=drifts,
         metrics=metrics,
-        cards=cards,
+        cards=_cards(run, study),
         proofs=_proofs(run, study),
         judges=judges,
         flips=_flips(run, study, changes, gated, verdicts),
+        flip_counts=changes.counts(gated),
+        unjudged=changes.unjudged(gated),
         categories=changes.categories(gated),
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         leaks=leaks(verdicts, dict(study.primary_judges)),
@@ -61,22 +64,24 @@ def gather(
         warnings=(
             *weak_axes(judges, metrics, decisions, study.primary_judges),
             *study.warnings,
-            *dict.fromkeys(each for _, seen in served for each in seen["warnings"]),
+            *dict.fromkeys(label(each) for _, seen in served for each in seen["warnings"]),
         ),
-        mask=mask,
+        mask=masker(registries),
+        mask_label=label,
     )
 
 
-def cards_and_mask(run: Run, study: Study) -> tuple[dict[str, Any], Any]:
-    """Return the cards of a run's variants, and a function that masks the personal values of all of them."""
+def registries_of(run: Run, study: Study) -> list[Registry]:
+    """Return the personal values of all of a run's variants: of the corpora, their twins and their stand-ins."""
+    return [Registry.of("mask", group) for job in study.of(ComposeJob) for group in groups_of_people(run.job(job))]
+
+
+def _cards(run: Run, study: Study) -> dict[str, Any]:
     cards: dict[str, Any] = {}
-    registries: list[Registry] = []
     for job in study.of(ComposeJob):
-        folder = run.job(job)
         owner = job.base.name + ": " if len(study.bases) > 1 else ""
-        cards |= {f"{owner}{arm}": card for arm, card in folder.document("cards").items()}
-        registries += [Registry.of("mask", group) for group in groups_of_people(folder)]
-    return cards, masker(registries)
+        cards |= {f"{owner}{arm}": card for arm, card in run.job(job).document("cards").items()}
+    return cards
 
 
 def _proofs(run: Run, study: Study) -> list[Proof]:
@@ -144,13 +149,13 @@ def weak_axes(
 def _flips(
     run: Run, study: Study, changes: LabelChanges, metrics: Sequence[Metric], verdicts: VerdictTable
 ) -> list[Flip]:
-    worst = changes.worst(metrics)
-    texts = _texts(run, study, verdicts, [row for change in worst for row in (change.base, change.tuned)])
-    return changes.flips(worst, texts, _prompt_texts(run, study) if worst else {})
+    examples = changes.examples(metrics, study.design.analysis_seed)
+    texts = _texts(run, study, verdicts, [row for change in examples for row in (change.base, change.tuned)])
+    return changes.flips(examples, texts, _prompt_texts(run, study) if examples else {})
 
 
 def _texts(run: Run, study: Study, verdicts: VerdictTable, rows: Sequence[int]) -> dict[TextKey, str]:
-    """Return the first answer of each response that some rows are about."""
+    """Return the texts of the responses that some rows are about."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -162,10 +167,11 @@ def _texts(run: Run, study: Study, verdicts: VerdictTable, rows: Sequence[int]) 
         which = (job.subject.id, job.benchmark.name)
         if which not in wanted:
             continue
-        table = run.job(job).read("responses", ("prompt_id", "corpus", "text"))
+        table = run.job(job).read("responses", ("prompt_id", "corpus", "temperature", "sample", "text"))
         table = table.filter(pc.is_in(table["prompt_id"], value_set=pa.array(sorted(wanted[which]))))
         for row in table.to_pylist():
-            texts.setdefault((*which, row.get("corpus", ""), row["prompt_id"]), row["text"])
+            if row["temperature"] == min(study.design.respond.temperatures):
+                texts[(*which, row.get("corpus", ""), row["prompt_id"], row["sample"])] = row["text"]
     return texts
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aftertune.findings import Mixed
-from aftertune.reporting import flips, inside_tables, plots, study_tables, tables
+from aftertune.reporting import flips, free_text, inside_tables, plots, study_tables, tables
 from aftertune.reporting.cleaning import clean
 from aftertune.reporting.index import Index, phrase
 from aftertune.reporting.sentences import decision_sentence, how_sure, tally, word
@@ -26,7 +26,7 @@ SECTIONS = (
     ("measures", "measures", "Measures"),
     ("leaks", "leaks", "Leaks"),
     ("categories", "categories", "Categories"),
-    ("flips", "flips", "Flips"),
+    ("flips", "has_flips", "Flips"),
     ("inside", "inside", "Inside the models"),
     ("numbers", "tables", "Every number"),
     ("trust", "trust", "Trust"),
@@ -113,13 +113,16 @@ def _context(index: Index) -> dict[str, Any]:
         "leak_forests": plots.forests(index, leaking) if leaking else [],
         "leak_tables": tables.leak_tables(findings),
         "categories": tables.category_tables(index),
+        "categories_left_off": tables.categories_left_off(index),
         "flips": flips.flip_groups(index),
+        "flip_table": tables.flip_table(index),
         "tables": _tables(index),
         "unjudged": tables.unjudged_table(index),
+        "judge_pairs": tables.judge_pair_table(index),
         "anchors": tables.anchor_table(findings),
         "judges": tables.judge_lists(findings),
         "proofs": tables.proof_table(findings),
-        "cards": tables.side_by_side("Data cards of the arms", "Property", findings.cards, findings.mask)
+        "cards": tables.side_by_side("Data cards of the arms", "Property", free_text.cards(findings))
         if findings.cards
         else None,
         "forecast": inside_tables.forecast_table(findings),
@@ -131,6 +134,7 @@ def _context(index: Index) -> dict[str, Any]:
         "others": study_tables.OTHERS,
         "trust": bool(findings.drifts or findings.proofs or findings.judges),
     }
+    whole["has_flips"] = bool(whole["flips"] or whole["flip_table"])
     whole["contents"] = _contents(whole)
     return whole
 

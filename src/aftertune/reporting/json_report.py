@@ -9,6 +9,8 @@
 - `contrast_names`: formula -> what it measures.
 - `leaks`: list of the fields of `LeakRow`; each measure an object `value, low, high, n, n_clusters`, or null.
 - `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
+- `judge_differences`: of each check that several judges read, the other judges beside the one that is decided by, on
+  the same answers: the fields of `JudgeDifference` with `told_apart` and `corrected` added.
 - `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
 - `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
 - `inside`, `forecasts`: lists of `InsideRow` (activations) and `ForecastRow` (tuning data before tuning), their field
@@ -17,9 +19,12 @@
   scale, sample, why, note, published`, and `statements`, sentences computed from them.
 - `bands`: list of `Band`: points of curves over epochs or temperatures with intervals that hold for a whole curve at
   once (`low`, `high`; those of `drifts` hold for one point each), its field names as keys.
-- `judges`, `cards`, `methods`: objects as the run recorded them, text masked.
-- `flips`: list of the fields of `Flip` with `direction` (`worse | better |` empty) added; texts masked, cleaned and cut
-  to 4,000 characters, what was done to each in `prompt_notes`, `base_notes` and `tuned_notes`.
+- `judges`, `cards`, `methods`: objects as the run recorded them, texts of users, data and servers masked.
+- `flip_counts`: list of `FlipCount`: how many answers changed their label, all of them. `unjudged`: the fields of
+  `UnjudgedAnswers`, or null.
+- `flips`: examples of those for the worse, a seeded sample over all training seeds: list of the fields of `Flip` with
+  `direction` (`worse | better |` empty) added; texts masked, cleaned and cut to 4,000 characters, what was done to each
+  in `prompt_notes`, `base_notes` and `tuned_notes`.
 - `caveats`, `warnings`: lists of sentences.
 
 A number that is not finite is null. Keys are sorted, text is ASCII-escaped, so the same findings give the same bytes.
@@ -33,7 +38,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aftertune.findings import Findings, Flip
+from aftertune.findings import Findings, Flip, unmasked
+from aftertune.reporting import free_text
 from aftertune.reporting.cleaning import clean, show
 from aftertune.reporting.flips import direction_of
 from aftertune.reporting.index import Index
@@ -57,8 +63,12 @@ def machine(index: Index) -> str:
         "drifts": findings.drifts,
         "metrics": [{**fields(metric), "name": metric.name} for metric in findings.metrics],
         "contrast_names": findings.contrast_names,
-        "categories": findings.categories,
+        "categories": [{**fields(row), "category": _label(row.category, findings)} for row in findings.categories],
         "contradictions": findings.contradictions,
+        "judge_differences": [
+            {**fields(each), "told_apart": each.told_apart, "corrected": each.corrected}
+            for each in findings.judge_differences
+        ],
         "leaks": findings.leaks,
         "mixed": findings.mixed,
         "spreads": findings.spreads,
@@ -68,10 +78,12 @@ def machine(index: Index) -> str:
         "forecasts": findings.forecasts,
         "tables": findings.tables,
         "bands": findings.bands,
-        "proofs": findings.proofs,
-        "judges": _masked(findings.judges, findings),
-        "cards": _masked(findings.cards, findings),
-        "methods": _masked(findings.methods, findings),
+        "proofs": [{**fields(proof), "how": _label(proof.how, findings)} for proof in findings.proofs],
+        "judges": _cut(free_text.judges(findings)),
+        "cards": _cut(free_text.cards(findings)),
+        "methods": _cut(free_text.methods(findings)),
+        "flip_counts": findings.flip_counts,
+        "unjudged": findings.unjudged,
         "flips": [_flip(flip, index) for flip in findings.flips],
         "caveats": findings.caveats,
         "warnings": findings.warnings,
@@ -104,18 +116,23 @@ def tidy(value: object) -> Any:
     raise TypeError(f"a report cannot hold a {type(value).__name__}")
 
 
-def _masked(value: object, findings: Findings) -> Any:
+def _cut(value: object) -> Any:
     if isinstance(value, str):
-        return show(value, findings.mask, MAX_TEXT).text
+        return show(value, unmasked, MAX_TEXT).text
     if isinstance(value, Mapping):
-        return {key: _masked(item, findings) for key, item in value.items()}
+        return {key: _cut(item) for key, item in value.items()}
     if isinstance(value, Sequence):
-        return [_masked(item, findings) for item in value]
+        return [_cut(item) for item in value]
     return value
+
+
+def _label(text: str, findings: Findings) -> str:
+    return show(text, findings.mask_label, MAX_TEXT).text
 
 
 def _flip(flip: Flip, index: Index) -> dict[str, Any]:
     whole = {**fields(flip), "direction": direction_of(flip, index)}
+    whole |= {field: _label(whole[field], index.findings) for field in ("category", "prompt_id")}
     for field, notes in (("prompt", "prompt_notes"), ("base_text", "base_notes"), ("tuned_text", "tuned_notes")):
         text = show(whole[field], index.findings.mask, MAX_TEXT)
         whole[field], whole[notes] = text.text, text.notes

@@ -1,4 +1,4 @@
-"""Responses whose label changed from the base to a tuned checkpoint: counted by category, and a few of them to read."""
+"""Responses whose label changed from the base to a tuned checkpoint: all of them counted, and a few of them to read."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aftertune.deciding.verdict_table import Ints, VerdictTable
-from aftertune.findings import CategoryRow, Flip
+from aftertune.deciding.verdict_table import Bools, Ints, VerdictTable
+from aftertune.findings import CategoryRow, Flip, FlipCount, UnjudgedAnswers
 from aftertune.naming import Names, Unit
-from aftertune.records import BASE_ARM, Metric
+from aftertune.records import BASE_ARM, Metric, seed_of
 from aftertune.stats.paired import tango_interval
 
 FLIPS = 5
-"""Shown per metric and arm."""
+"""Examples per metric and arm."""
+ARM = ("base", "arm", "recipe")
 FEW = 10
 """Prompts below which a category carries a warning."""
 
-TextKey = tuple[str, str, str, str]
-"""Checkpoint, benchmark, corpus and prompt of a response."""
+TextKey = tuple[str, str, str, str, int]
+"""Checkpoint, benchmark, corpus, prompt and sample of a response at the temperature that is looked at."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class LabelChange:
 
 
 class LabelChanges:
-    """The verdicts of one judge per axis at one temperature, first samples, each beside the base's.
+    """The verdicts of one judge per axis at one temperature and each arm's last epoch, each beside the base's.
 
     Args:
         verdicts: By all judges, in any order.
@@ -42,27 +43,101 @@ class LabelChanges:
 
     def __init__(self, verdicts: VerdictTable, judges: Mapping[str, str], temperature: float) -> None:
         self._verdicts, self._judges, self._temperature = verdicts, judges, temperature
-        _, firsts = verdicts.joint(("base", "arm", "recipe"), verdicts.where())
+        arm, firsts = verdicts.joint(ARM, verdicts.where())
+        epochs = [np.inf if value is None else float(value) for value in verdicts.values["epoch"]]
+        epoch = np.array(epochs)[verdicts.codes["epoch"]] if epochs else np.empty(0)
+        last = np.full(firsts.size, -np.inf)
+        np.maximum.at(last, arm, epoch)
+        self._last: Bools = np.equal(epoch, last[arm])
+        """Rows of the last epoch of their arm, as in the headline: no epoch is the last."""
         units = [self._unit(int(row)) for row in firsts]
         self._names = Names(unit for unit in units if unit.arm != BASE_ARM)
 
-    def worst(self, metrics: Sequence[Metric]) -> list[LabelChange]:
-        """Return up to `FLIPS` changes for the worse per metric and arm, of its first checkpoint: a sample to read."""
+    def examples(self, metrics: Sequence[Metric], seed: int) -> list[LabelChange]:
+        """Return up to `FLIPS` changes for the worse per metric and arm: a sample to read, drawn over all its seeds.
+
+        Each checkpoint gives one before any gives a second; which one is drawn from `seed`.
+        """
         verdicts = self._verdicts
         changes: list[LabelChange] = []
         for metric in metrics:
             if metric.label is None:
                 continue
             rows, before = self._pairs(metric)
-            arm, firsts = verdicts.joint(("base", "arm", "recipe"), rows)
-            holds = verdicts.equals("label", metric.label)
-            checkpoint = verdicts.codes["checkpoint"]
-            worse = (holds[rows] != holds[before]) & (holds[rows] == (metric.worse == "up"))
-            worse &= checkpoint[rows] == checkpoint[firsts][arm]
-            picks = [np.flatnonzero(worse & (arm == one))[:FLIPS] for one in range(firsts.size)]
-            positions = sorted(np.concatenate(picks)) if picks else []
-            changes += [LabelChange(metric, int(before[i]), int(rows[i])) for i in positions]
+            order = np.lexsort(
+                (verdicts.sample[rows], verdicts.codes["checkpoint"][rows], verdicts.codes["prompt_id"][rows])
+            )
+            rows, before = rows[order], before[order]
+            arm, firsts = verdicts.joint(ARM, rows)
+            worse = self._ways(metric, metric.label, rows, before)[0]
+            for one, first in enumerate(firsts):
+                pool = np.flatnonzero(worse & (arm == one))
+                key = tuple(verdicts.at(name, int(first)) for name in ARM)
+                drawn = np.random.default_rng(seed_of(seed, "flips", metric.name, key)).permutation(pool)
+                turns = _occurrence(verdicts.codes["checkpoint"][rows[drawn]])
+                picks = sorted(drawn[np.argsort(turns, kind="stable")][:FLIPS].tolist())
+                changes += [LabelChange(metric, int(before[i]), int(rows[i])) for i in picks]
         return changes
+
+    def counts(self, metrics: Sequence[Metric]) -> list[FlipCount]:
+        """Return, per metric and arm, how many pairs of answers changed their label, over all training seeds."""
+        verdicts = self._verdicts
+        counts: list[FlipCount] = []
+        for metric in metrics:
+            if metric.label is None:
+                continue
+            rows, before = self._pairs(metric)
+            arm, firsts = verdicts.joint(ARM, rows)
+            worse, better, other = self._ways(metric, metric.label, rows, before)
+            for one, first in enumerate(firsts):
+                own = arm == one
+                counts.append(
+                    FlipCount(
+                        metric=metric.name,
+                        arm=self._names(self._unit(int(first))),
+                        worse=int((worse & own).sum()),
+                        better=int((better & own).sum()),
+                        other=int((other & own).sum()),
+                        n_pairs=int(own.sum()),
+                        n_prompts=np.unique(verdicts.codes["prompt_id"][rows[own]]).size,
+                        n_checkpoints=np.unique(verdicts.codes["checkpoint"][rows[own]]).size,
+                    )
+                )
+        return counts
+
+    def unjudged(self, metrics: Sequence[Metric]) -> UnjudgedAnswers:
+        """Return how many answers have no verdict that one of some metrics is read off, of base and tuned models."""
+        verdicts = self._verdicts
+        parts = [self._asked(metric) for metric in metrics]
+        rows = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+        code = verdicts.joint(("base", "checkpoint", "corpus", "benchmark", "subset", "prompt_id"), rows)[0]
+        answers, answer = np.unique(np.stack([code, verdicts.sample[rows]]), axis=1, return_inverse=True)
+        lost, tuned = np.zeros(answers.shape[1], dtype=bool), np.zeros(answers.shape[1], dtype=bool)
+        lost[answer[~verdicts.equals("status", "ok")[rows]]] = True
+        tuned[answer[~verdicts.equals("arm", BASE_ARM)[rows]]] = True
+        return UnjudgedAnswers(
+            int((lost & ~tuned).sum()), int((~tuned).sum()), int((lost & tuned).sum()), int(tuned.sum())
+        )
+
+    def _asked(self, metric: Metric) -> Ints:
+        """Return the rows of a metric's verdicts, judged or not."""
+        rows = self._verdicts.where(
+            judge=self._judges[metric.axis],
+            axis=metric.axis,
+            benchmark=metric.benchmark,
+            subset=metric.subset,
+            temperature=self._temperature,
+        )
+        return rows[self._last[rows]]
+
+    def _ways(self, metric: Metric, label: str, rows: Ints, before: Ints) -> tuple[Bools, Bools, Bools]:
+        """Return which pairs got worse, which better, and which changed between labels that are not counted."""
+        verdicts = self._verdicts
+        holds = verdicts.equals("label", label)
+        was, now = holds[before], holds[rows]
+        gained, lost = now & ~was, was & ~now
+        other = (verdicts.codes["label"][rows] != verdicts.codes["label"][before]) & (was == now)
+        return (gained, lost, other) if metric.worse == "up" else (lost, gained, other)
 
     def flips(
         self,
@@ -79,8 +154,8 @@ class LabelChanges:
 
         def text_of(row: int, corpus: str) -> str:
             own = (verdicts.at("checkpoint", row), verdicts.at("benchmark", row))
-            prompt = verdicts.at("prompt_id", row)
-            return texts.get((*own, corpus, prompt)) or texts.get((*own, "", prompt)) or ""
+            end = (verdicts.at("prompt_id", row), int(verdicts.sample[row]))
+            return texts.get((*own, corpus, *end)) or texts.get((*own, "", *end)) or ""
 
         flips = []
         for change in changes:
@@ -98,12 +173,13 @@ class LabelChanges:
                     category=verdicts.at("category", change.tuned),
                     prompt_id=prompt,
                     train_seed=verdicts.at("train_seed", change.tuned),
+                    sample=int(verdicts.sample[change.tuned]),
                 )
             )
         return flips
 
     def categories(self, metrics: Sequence[Metric]) -> list[CategoryRow]:
-        """Return, per category and arm, how many (prompt, seed) pairs got worse and better.
+        """Return, per category and arm, how many (prompt, seed, sample) pairs got worse and better.
 
         A metric whose prompts are all of one category has none.
         """
@@ -153,29 +229,23 @@ class LabelChanges:
         return categories
 
     def _pairs(self, metric: Metric) -> tuple[Ints, Ints]:
-        """Return the rows that a metric is read off, judged ones only, and the base's row for each.
+        """Return the rows that a metric is read off, judged ones of an arm's last epoch, and the base's row for each.
 
-        A base that was held against a subject's own corpus comes before one that was not; rows without any are left
-        out.
+        Samples are paired by their number. A base that was held against a subject's own corpus comes before one that
+        was not; rows without any are left out.
         """
         verdicts = self._verdicts
-        rows = verdicts.where(
-            judge=self._judges[metric.axis],
-            axis=metric.axis,
-            benchmark=metric.benchmark,
-            subset=metric.subset,
-            temperature=self._temperature,
-            status="ok",
-        )
-        rows = rows[verdicts.sample[rows] == 0]
+        rows = self._asked(metric)
+        rows = rows[verdicts.equals("status", "ok")[rows] & ~verdicts.equals("label", None)[rows]]
         is_base = verdicts.equals("arm", BASE_ARM)[rows]
         before = np.full(rows.size, -1, dtype=np.int64)
         for names, bases in (
             (("base", "prompt_id"), is_base & verdicts.equals("corpus", "")[rows]),
             (("base", "corpus", "prompt_id"), is_base),
         ):
-            code, firsts = verdicts.joint(names, rows)
-            own = np.full(firsts.size, -1, dtype=np.int64)
+            prompt = verdicts.joint(names, rows)[0]
+            keys, code = np.unique(np.stack([prompt, verdicts.sample[rows]]), axis=1, return_inverse=True)
+            own = np.full(keys.shape[1], -1, dtype=np.int64)
             own[code[bases]] = rows[bases]
             before = np.where(own[code] >= 0, own[code], before)
         paired = ~is_base & (before >= 0)
@@ -184,3 +254,13 @@ class LabelChanges:
     def _unit(self, row: int) -> Unit:
         base, arm, recipe = (self._verdicts.at(name, row) for name in ("base", "arm", "recipe"))
         return Unit(base=base, arm=arm, recipe=recipe)
+
+
+def _occurrence(values: Ints) -> Ints:
+    """Return how often each value came before, e.g. 0 0 1 2 1 for a b a a b."""
+    seen: dict[int, int] = {}
+    counts = np.zeros(values.size, dtype=np.int64)
+    for position, value in enumerate(values.tolist()):
+        counts[position] = seen.get(value, 0)
+        seen[value] = counts[position] + 1
+    return counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote, urlsplit
 
 from aftertune.numbers import PAGE, sample
@@ -23,8 +23,10 @@ from aftertune.reporting.sentences import (
 
 MAX_ROWS = 40
 """Rows of the table; the page has all."""
+MAX_CONTRASTS = 12
 MAX_LEAKS = 12
 """Sentences about memorisation."""
+MAX_WARNINGS = 10
 MAX_CELL = 300
 """Characters of one cell or sentence."""
 MAX_WARNING = 600
@@ -83,21 +85,28 @@ def markdown(index: Index) -> str:
     if len(rows) > MAX_ROWS:
         lines += [f"The first {MAX_ROWS} of {len(rows):,} rows.", ""]
     label = index.namer(index.contrasts)
-    contrasts = [row for row in index.contrasts if not index.gated or row.metric in index.gated][:12]
-    for row in contrasts:
+    contrasts = [row for row in index.contrasts if not index.gated or row.metric in index.gated]
+    for row in contrasts[:MAX_CONTRASTS]:
         text = contrast_sentence(row, index, contrast_name(row, index, label(row), formula=True))
         lines.append(f"- {prose(phrase(index.metric(row.metric)))}: {prose(text)}")
+    lines += _left_off(contrasts, MAX_CONTRASTS, "contrasts")
     memory = leak_sentences(findings)
     lines += [f"- {prose(sentence)}" for sentence in memory[:MAX_LEAKS]]
+    lines += _left_off(memory, MAX_LEAKS, "sentences about memorisation")
     lines += [""] if contrasts or memory else []
     lines += ["; ".join(f"{prose(fact)} ({prose(meaning)})" for fact, meaning in how_sure(index)) + ".", ""]
-    lines += [f"- Warning: {prose(warning, MAX_WARNING)}" for warning in findings.warnings[:10]]
+    lines += [f"- Warning: {prose(warning, MAX_WARNING)}" for warning in findings.warnings[:MAX_WARNINGS]]
+    lines += _left_off(findings.warnings, MAX_WARNINGS, "warnings")
     lines += [""] if findings.warnings else []
     for section in findings.tables:
         lines += closing(study_tables.section_view(section))
     checks = tally(findings)
     lines.append(f"{checks + '. ' if checks else ''}[Full report]({target(findings.link)})")
     return "\n".join(lines) + "\n"
+
+
+def _left_off(items: Sequence[object], most: int, what: str) -> list[str]:
+    return [f"- The first {most} of {len(items):,} {what}; the full report has all."] if len(items) > most else []
 
 
 def closing(section: study_tables.SectionView) -> list[str]:

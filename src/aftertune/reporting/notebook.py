@@ -9,7 +9,7 @@ from aftertune.findings import SEVERITY
 from aftertune.headline import headline, subject
 from aftertune.naming import row_names
 from aftertune.numbers import NOT_MEASURED, PAGE, count, row_decimals, scale_of
-from aftertune.records import Decision, Drift
+from aftertune.records import Decision, Drift, Outcome
 from aftertune.reporting import charts
 from aftertune.reporting.cleaning import clean
 
@@ -84,7 +84,14 @@ def _chip(outcome: str) -> str:
 
 
 def tally(decisions: Sequence[Decision]) -> str:
-    """Return the number of required decisions by outcome, the worst first: `9 checks: 4 drift, 5 pass`."""
+    """Return the number of required decisions by outcome, the worst first: `9 checks: 4 drift, 5 pass`.
+
+    Optional ones follow where they decide too: `; optional: 1 drift`.
+    """
     required = [decision.outcome for decision in decisions if decision.required]
-    counts = [f"{required.count(each):,} {each}" for each in SEVERITY if each in required]
-    return f"{count(len(required), 'check')}: {', '.join(counts)}" if counts else "nothing gated"
+    optional: list[Outcome] = [d.outcome for d in decisions if not d.required and d.outcome in ("error", "drift")]
+    counts, more = (
+        ", ".join(f"{own.count(each):,} {each}" for each in SEVERITY if each in own) for own in (required, optional)
+    )
+    whole = f"{count(len(required), 'check')}: {counts}" if counts else "nothing required"
+    return f"{whole}; optional: {more}" if more else whole if counts else "nothing gated"

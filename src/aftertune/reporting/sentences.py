@@ -26,15 +26,18 @@ def word(findings: Findings) -> str:
 def decision_sentence(index: Index) -> str:
     """Return the decision over the whole run in one or two sentences with numbers."""
     findings = index.findings
-    considered = [d for d in findings.decisions if d.required] or list(findings.decisions)
-    hits = [d for d in considered if d.outcome == findings.outcome] or [
-        d for d in findings.decisions if d.outcome == findings.outcome
-    ]
+    required = [d for d in findings.decisions if d.required]
+    considered = required or list(findings.decisions)
+    hits = [d for d in considered if d.outcome == findings.outcome]
+    if not hits and required:  # a drift of an optional check counts, and so does its error
+        considered = [d for d in findings.decisions if not d.required]
+        hits = [d for d in considered if d.outcome == findings.outcome]
     if not findings.decisions:
         if findings.outcome == "error":
             return "No check could be made. " + (findings.warnings[0] if findings.warnings else "The methods say why.")
         return "No metric was gated, so nothing is passed or failed: read what moved below."
-    total = count(len(considered), "required check" if len(considered) < len(findings.decisions) else "check")
+    kind = "check" if len(considered) == len(findings.decisions) else "required check" if considered == required else ""
+    total = count(len(considered), kind or "optional check")
     if not hits:
         return f"The run ended as {findings.outcome} for a reason beyond any one metric: see the warnings."
     if findings.outcome == "drift":
@@ -105,28 +108,40 @@ def how_sure(index: Index) -> list[tuple[str, str]]:
         facts.append(
             (f"{' and '.join(f'{level:g}' for level in levels_)} % intervals", "in square brackets everywhere")
         )
-        facts.append(_unjudged(rows))
-    flagged = Counter(row.warning for row in rows if row.warning)
-    general = len(index.findings.warnings)
-    if general or flagged:
-        of_rows = "none on a single number"
-        if flagged:
-            share = f"{flagged.total():,} of the {len(rows):,} numbers below carry one"
-            of_rows = f"{share}, most often: {flagged.most_common(1)[0][0]}"
-        facts.append((f"{count(general, 'warning')} on the run", of_rows))
-    else:
-        facts.append(("No warnings", "nothing is known against these numbers"))
+        facts.append(_unjudged(index.findings, rows))
+    facts.append(_warnings(index, rows))
     return facts
 
 
-def _unjudged(rows: Sequence[Drift]) -> tuple[str, str]:
-    lost = sum(row.unjudged_tuned for row in rows)
-    if not lost and not any(row.unjudged_base for row in rows):
-        return "Nothing unjudged", "a judge read every response"
-    whole = sum(row.n_prompts * max(row.n_seeds, 1) * max(row.n_samples, 1) for row in rows)
-    most = max(row.unjudged_base for row in rows)
-    base = f"; of the base's, {most:,} at most per metric" if most else ""
-    return f"{lost:,} of {whole:,} answers unjudged", f"the worst case counts them as the worst{base}"
+def _warnings(index: Index, rows: Sequence[Drift]) -> tuple[str, str]:
+    """Return how many numbers carry a warning of their own, and how many warnings are about the run."""
+    flagged = [row for row in rows if row.warning]
+    general = len(index.findings.warnings)
+    what = count(len(rows), "gated number" if index.gated else "number")
+    if not flagged:
+        if not general:
+            return "No warnings", "nothing is known against these numbers"
+        return f"{count(general, 'warning')} on the run", f"none on any one of the {what}"
+    texts = Counter(text for row in flagged for text in dict.fromkeys(row.warning.split("; ")))
+    often, times = texts.most_common(1)[0]
+    only = f"{often} ({times:,} of them)" if len(texts) > 1 else often
+    verb = "carries" if len(flagged) == 1 else "carry"
+    run = f"{count(general, 'warning')} on the run as a whole" if general else "none on the run as a whole"
+    return f"{len(flagged):,} of {what} {verb} a warning", f"{'most often: ' if len(texts) > 1 else ''}{only}; {run}"
+
+
+def _unjudged(findings: Findings, rows: Sequence[Drift]) -> tuple[str, str]:
+    tuned, base = sum(row.unjudged_tuned for row in rows), sum(row.unjudged_base for row in rows)
+    if not tuned and not base:
+        return "Nothing unjudged", "every answer has a verdict on each of these metrics"
+    known = findings.unjudged
+    worst = "the worst case counts them as the worst"
+    if known is not None:
+        of_base = f"; of the base's, {known.base:,} of {known.of_base:,}" if known.base else ""
+        return f"{known.tuned:,} of {known.of_tuned:,} tuned answers unjudged on some metric", f"{worst}{of_base}"
+    of_base = f", and {base:,} on the base's" if base else ""
+    where = f"over {count(len(rows), 'number')}"
+    return f"{tuned:,} verdicts missing on tuned answers{of_base}", f"{where}; {worst}"
 
 
 def _seeds(rows: Sequence[Drift]) -> tuple[str, str]:

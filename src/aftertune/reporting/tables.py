@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aftertune import direction
-from aftertune.findings import Findings
+from aftertune.findings import Findings, JudgeDifference, PairedDifference, unmasked
 from aftertune.naming import Names, Unit
-from aftertune.numbers import PAGE, SHARES, decimals, finite, p_value, row_decimals, whole_percent
+from aftertune.numbers import PAGE, SHARES, VALUES, Scale, decimals, finite, p_value, row_decimals, whole_percent
 from aftertune.records import BASE_ARM, Drift, Json
+from aftertune.reporting import free_text
 from aftertune.reporting.cleaning import show
 from aftertune.reporting.index import Index, level, phrase
 from aftertune.reporting.sentences import leak_rows, leak_sample, leak_share
@@ -46,25 +47,33 @@ class Table:
     note: str = ""
     grouped: bool = False
     """Whether the first column is a heading over the rows that share it."""
+    whole: int = 0
+    """How many rows there are with those that are not shown."""
 
 
 Getter = Callable[[Drift], str]
 
 
 def table(
-    caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], note: str = "", grouped: bool = False
+    caption: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    note: str = "",
+    grouped: bool = False,
+    most: int = MAX_ROWS,
 ) -> Table:
-    """Return a table, cut to `MAX_ROWS` with a note, without the optional columns that are empty in every row."""
+    """Return a table, cut to `most` rows with a note, without the optional columns that are empty in every row."""
     keep = [i for i in range(len(columns)) if i == 0 or any(row[i] for row in rows)]
     notes = [note] if note else []
-    if len(rows) > MAX_ROWS:
-        notes.append(f"The first {MAX_ROWS:,} of {len(rows):,} rows; report.json has all.")
+    if len(rows) > most:
+        notes.append(f"The first {most:,} of {len(rows):,} rows; report.json has all.")
     return Table(
         caption,
         tuple(columns[i] for i in keep),
-        tuple(tuple(row[i] for i in keep) for row in rows[:MAX_ROWS]),
+        tuple(tuple(row[i] for i in keep) for row in rows[:most]),
         " ".join(notes),
         grouped,
+        len(rows),
     )
 
 
@@ -193,13 +202,13 @@ def _worst(row: Drift, index: Index) -> str:
 
 
 def unjudged_table(index: Index) -> Table | None:
-    """Return the rows that some judge could not read, with the worst case; None where every response was judged."""
+    """Return the rows whose judge could not read some answers, with the worst case; None where it read all."""
     rows = [row for row in index.headline if row.unjudged_base or row.unjudged_tuned]
     if not rows:
         return None
     name = index.namer(index.headline)
     columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Base", "num"), Column("Tuned", "num")]
-    columns += [Column("Prompts × seeds × samples", "num"), Column("Drift [interval]", "num")]
+    columns += [Column("Judged: prompts × seeds × samples", "num"), Column("Drift [interval]", "num")]
     columns += [Column("Drift, unjudged as worst", "num")]
     cells = []
     for row in rows:
@@ -214,7 +223,7 @@ def unjudged_table(index: Index) -> Table | None:
                 _worst(row, index),
             ]
         )
-    return table("Responses that no judge could read", columns, cells, grouped=True)
+    return table("Answers without a verdict: unjudged of the base and of the tuned model", columns, cells, grouped=True)
 
 
 # ---------------------------------------------------------------------------------------------- leaks
@@ -367,7 +376,7 @@ def category_tables(index: Index) -> list[Table]:
             digits = min(decimals(scale(row.low), scale(row.high)), most)
             grouped.setdefault((metric, row.arm), []).append(
                 [
-                    row.category,
+                    show(row.category, index.findings.mask_label, MAX_VALUE).text,
                     PAGE.from_to(row.base, row.tuned, scale, digits),
                     PAGE.estimate(row.delta, row.low, row.high, scale, signed=True, most=most),
                     f"{row.worse_flips:,} / {row.better_flips:,}",
@@ -385,11 +394,41 @@ def category_tables(index: Index) -> list[Table]:
         table(
             f"{arm}: {phrase(index.metric(metric))}",
             columns,
-            rows[:limit],
-            f"The first {limit:,} of {len(rows):,} categories." if len(rows) > limit else "",
+            rows,
+            most=limit,
         )
         for (metric, arm), rows in list(grouped.items())[:MAX_CATEGORIES]
     ]
+
+
+def categories_left_off(index: Index) -> str:
+    """Return a sentence on the metrics and arms whose categories have no room on the page; empty where all have."""
+    whole = len({(row.metric, row.arm) for row in index.findings.categories})
+    return f"The first {MAX_CATEGORIES:,} of {whole:,} tables; report.json has all." if whole > MAX_CATEGORIES else ""
+
+
+def flip_table(index: Index) -> Table | None:
+    """Return how many answers changed their label, by metric and arm, over all seeds; None where none were paired."""
+    columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Worse", "num"), Column("Better", "num")]
+    columns += [Column("Between other labels", "num"), Column("Pairs", "num"), Column("Prompts", "num")]
+    columns += [Column("Checkpoints", "num")]
+    rows = [
+        (
+            phrase(index.metric(metric)),
+            row.arm,
+            f"{row.worse:,}",
+            f"{row.better:,}",
+            f"{row.other:,}",
+            f"{row.n_pairs:,}",
+            f"{row.n_prompts:,}",
+            f"{row.n_checkpoints:,}",
+        )
+        for metric in index.names
+        for row in index.findings.flip_counts
+        if row.metric == metric
+    ]
+    note = "Pairs: an answer of a tuned checkpoint beside the base's to the same prompt, both judged; over all seeds."
+    return table("Answers whose label changed", columns, rows, note, grouped=True) if rows else None
 
 
 # ---------------------------------------------------------------------------------------------- trust
@@ -410,6 +449,48 @@ def _float(numbers: Mapping[str, Json], key: str) -> float | None:
     return None
 
 
+def judge_pair_table(index: Index) -> Table | None:
+    """Return what several judges of one metric give for the same answers; None where every metric has one judge."""
+    columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Judges"), Column("Rates", "num")]
+    columns += [Column("Difference [interval]", "num"), Column("Drifts", "num")]
+    columns += [Column("Difference of drifts [interval]", "num"), Column("Read alike", "num")]
+    columns += [Column("Decision", "text"), Column("n"), Column("Note", "text")]
+    rows = []
+    for each in index.findings.judge_differences:
+        scale = SHARES if each.is_proportion else VALUES
+        pairs = [cell for pair in (each.rate, each.drift) for cell in _judge_pair(pair, scale, pair is each.drift)]
+        n = each.rate
+        rows.append(
+            (
+                phrase(index.metric(each.metric)),
+                each.unit,
+                f"{each.judge}, {each.other}",
+                *pairs,
+                "" if each.same is None else whole_percent(each.same),
+                f"{each.outcome}, {each.other_outcome or 'not known'}",
+                "" if n is None else f"{each.n_seeds:,} seeds × {n.n_prompts:,} prompts, {n.n_clusters:,} clusters",
+                f"not compared: {each.why}" if each.why else _how_far(each),
+            )
+        )
+    note = "Paired by answer: the second judge's minus the first's, which is the one that decides."
+    return table("Judges of one metric on the same answers", columns, rows, note, grouped=True) if rows else None
+
+
+def _how_far(difference: JudgeDifference) -> str:
+    if not difference.told_apart:
+        return "not told apart"
+    return "disagree" if difference.corrected else "disagree, but not after Holm's correction"
+
+
+def _judge_pair(pair: PairedDifference | None, scale: Scale, signed: bool) -> tuple[str, str]:
+    if pair is None:
+        return "", ""
+    digits = 1 if scale.is_percent else 3
+    both = ", ".join(PAGE.number(scale(value), digits, signed=signed) for value in (pair.value, pair.other))
+    change = PAGE.estimate(pair.delta, pair.low, pair.high, scale, signed=True, confidence=pair.confidence, most=digits)
+    return f"{both}{'' if signed else scale.sign}", change
+
+
 def anchor_table(findings: Findings) -> Table | None:
     """Return what each judge gets right on answers whose label is known; None where no judge was measured."""
     rows = []
@@ -420,7 +501,7 @@ def anchor_table(findings: Findings) -> Table | None:
         for anchor in anchors:
             if isinstance(anchor, Mapping):
                 label = f"{anchor.get('axis', '')} = {anchor.get('label', '')}"
-                n = [printed(anchor.get(key), findings.mask) for key in ("n_positive", "n_negative")]
+                n = [printed(anchor.get(key)) for key in ("n_positive", "n_negative")]
                 rows.append(
                     [
                         name,
@@ -429,7 +510,7 @@ def anchor_table(findings: Findings) -> Table | None:
                         n[0],
                         _proportion(anchor, "specificity", " %"),
                         n[1],
-                        printed(anchor.get("admission", ""), findings.mask),
+                        printed(anchor.get("admission", "")),
                     ]
                 )
     columns = [Column("Judge", "name"), Column("Label", "name"), Column("Sensitivity [interval]", "num")]
@@ -441,9 +522,9 @@ def anchor_table(findings: Findings) -> Table | None:
 def judge_lists(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return what else is known of each judge, as (judge, (key, value) pairs)."""
     lists = []
-    for name, about in findings.judges.items():
+    for name, about in free_text.judges(findings).items():
         rest = {key: value for key, value in about.items() if key != "anchors"}
-        pairs = list(flatten(rest, findings.mask))
+        pairs = list(flatten(rest))
         if not about.get("anchors"):
             pairs.append(("anchors", "not measured: this judge's error is unknown"))
         lists.append((name, pairs))
@@ -466,33 +547,34 @@ def proof_table(findings: Findings) -> Table | None:
         differences = (proof.max_logit_change, proof.matches_direct)
         cells = [f"{value:.2g}" if value is not None and finite(value) else "unknown" for value in differences]
         moved = "unknown" if proof.moved_weights is None else f"{proof.moved_weights:,}"
-        rows.append([proof.checkpoint, *cells, moved, f"{verdict}; {proof.how}" if proof.how else verdict])
+        how = findings.mask_label(proof.how)
+        rows.append([proof.checkpoint, *cells, moved, f"{verdict}; {how}" if how else verdict])
     return table("Proof that each checkpoint was the one in use", columns, rows)
 
 
 def method_lists(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return every parameter, version, hash and seed as (group, (key, value) pairs)."""
     lists = []
-    for group, value in findings.methods.items():
+    for group, value in free_text.methods(findings).items():
         nested = value if isinstance(value, Mapping) else {group: value}
-        lists.append((group, list(flatten(nested, findings.mask))))
+        lists.append((group, list(flatten(nested))))
     return lists
 
 
 # ---------------------------------------------------------------------------------------------- key and value
 
 
-def flatten(value: Json, mask: Callable[[str], str], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, printed value) of nested mappings; text is masked and cut."""
+def flatten(value: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, printed value) of nested mappings; text is cleaned and cut."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from flatten(item, mask, f"{prefix}.{key}" if prefix else str(key))
+            yield from flatten(item, f"{prefix}.{key}" if prefix else str(key))
     else:
-        yield prefix, printed(value, mask)
+        yield prefix, printed(value)
 
 
-def printed(value: Json, mask: Callable[[str], str]) -> str:
-    """Return a value for reading: numbers plain, lists joined, text masked and cut, nothing as `not known`."""
+def printed(value: Json) -> str:
+    """Return a value for reading: numbers plain, lists joined, text cleaned and cut, nothing as `not known`."""
     if value is None:
         return "not known"
     if isinstance(value, bool):
@@ -502,18 +584,22 @@ def printed(value: Json, mask: Callable[[str], str]) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else "not known"
     if isinstance(value, str):
-        text = show(value, mask, MAX_VALUE)
-        return text.text + ("…" if text.is_cut else "")
+        return _cut(value)
     if isinstance(value, Mapping):
-        return show("; ".join(f"{key}: {printed(item, mask)}" for key, item in value.items()), mask, MAX_VALUE).text
-    items = [printed(item, mask) for item in value[:20]]
+        return _cut("; ".join(f"{key}: {printed(item)}" for key, item in value.items()))
+    items = [printed(item) for item in value[:20]]
     more = f" and {len(value) - 20:,} more" if len(value) > 20 else ""
     return ", ".join(items) + more
 
 
-def side_by_side(caption: str, head: str, cards: Mapping[str, Mapping[str, Json]], mask: Callable[[str], str]) -> Table:
+def _cut(text: str) -> str:
+    shown = show(text, unmasked, MAX_VALUE)
+    return shown.text + ("…" if shown.is_cut else "")
+
+
+def side_by_side(caption: str, head: str, cards: Mapping[str, Mapping[str, Json]]) -> Table:
     """Return one row per key and one column per card."""
-    flat = {name: dict(flatten(card, mask)) for name, card in cards.items()}
+    flat = {name: dict(flatten(card)) for name, card in cards.items()}
     keys = dict.fromkeys(key for card in flat.values() for key in card)
     rows = [[key, *(card.get(key, PAGE.missing) for card in flat.values())] for key in keys]
     return table(caption, [Column(head, "name"), *(Column(name, "num") for name in cards)], rows)

@@ -77,12 +77,21 @@ def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:
 
 
 def decision_lines(outcome: str, decisions: Sequence[Decision], width: int | None = None) -> list[str]:
-    """Return the decision and, per unit, the sentence that decided it, wrapped at `width` columns."""
+    """Return the decision and, per unit, a sentence that decided it and for how many checks it stands.
+
+    Lines are wrapped at `width` columns. Of the optional checks those count that decide: a drift and an error.
+    """
     lines = ["", f"decision: {outcome.upper()}"]
     for unit in dict.fromkeys(decision.unit for decision in decisions):
-        own = sorted((d for d in decisions if d.unit == unit and d.required), key=lambda d: SEVERITY.index(d.outcome))
-        if own:
-            remedy = f" {own[0].remedy}" if own[0].remedy else ""
-            text = f"  {unit}: {own[0].outcome}. {own[0].why}{remedy}"
-            lines += textwrap.wrap(text, width, subsequent_indent="    ") if width else [text]
+        own = [d for d in decisions if d.unit == unit and (d.required or d.outcome in ("error", "drift"))]
+        if not own:
+            continue
+        worst = min((d.outcome for d in own), key=SEVERITY.index)
+        hits = [d for d in own if d.outcome == worst]
+        first = next((d for d in hits if d.required), hits[0])
+        remedy = f" {first.remedy}" if first.remedy else ""
+        optional = "" if first.required else " (optional)"
+        among = f" ({len(hits):,} of {len(own):,} checks)" if len(own) > 1 else ""
+        text = f"  {unit}: {worst}{among}. {first.metric}{optional}: {first.why}{remedy}"
+        lines += textwrap.wrap(text, width, subsequent_indent="    ") if width else [text]
     return lines
