@@ -69,7 +69,7 @@ def _in_piece(text: str, types: Collection[str]) -> list[tuple[Candidate, str]]:
     view = View(text)
     every: dict[tuple[int, int, str, float], tuple[Candidate, str]] = {}
     for recogniser in ALL:
-        for one in recogniser.scan(view):
+        for one in () if recogniser.types.isdisjoint(types) else recogniser.scan(view):
             if one.type in types and one.end > one.start and one.score > 0:
                 every.setdefault((one.start, one.end, one.type, one.score), (one, recogniser.name))
     return _outermost(list(every.values())) if len(every) > 1 else list(every.values())

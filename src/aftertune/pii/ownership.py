@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from aftertune.pii.detection_cache import spans_in
-from aftertune.pii.normalisation import digits, fold, plain, squeeze
+from aftertune.pii.normalisation import TracedText, digits, fold, plain, squeeze, standard
 from aftertune.pii.people import Owners, People
 from aftertune.records import Conversation, Span, digest
 
@@ -47,14 +47,14 @@ Finder = Callable[[str], Sequence[tuple[int, int, str]]]
 
 def narrowed(text: str, start: int, end: int, type_: str) -> tuple[int, int]:
     """Return a name's span without titles before it and without a possessive `'s`, which stay in the text."""
-    if type_ == "PERSON":
-        title = _TITLE.match(text, start, end)
-        if title and title.end() < end:
-            start = title.end()
-        possessive = _POSSESSIVE.search(text[start:end])
-        if possessive:
-            end = start + possessive.start()
-    return start, end
+    if type_ != "PERSON" or not standard(text[start:end]):
+        return start, end
+    name = TracedText.standard(text[start:end])
+    title, possessive = _TITLE.match(name.text), _POSSESSIVE.search(name.text)
+    first = title.end() if title and title.end() < len(name.text) else 0
+    last = possessive.start() if possessive and possessive.start() > first else len(name.text)
+    first, last = name.original(first, last)
+    return start + first, start + last
 
 
 @dataclass
@@ -131,7 +131,7 @@ class Marker:
     def _beside(self, type_: str, value: str, key: tuple[str, str], message: int, people: _NamedPeople) -> str | None:
         """Return the owner that a value new to the corpus is linked to, or None."""
         if type_ in _NAMED:
-            local = fold(value.partition("@")[0])
+            local = fold(standard(value).partition("@")[0])
             for name in people.some():
                 if _contains_name(local, name):
                     return self._claim(("PERSON", " ".join(name)), None)
@@ -146,7 +146,7 @@ class Marker:
 
     def _claim(self, key: tuple[str, str], value: str | None) -> str:
         owner = self._owners.setdefault(key, f"p-{digest('owner', *key)}")
-        self._people.add(owner, {} if value is None else {key[0]: value})
+        self._people.add(owner, {} if value is None else {key[0]: standard(value)})
         return owner
 
 
@@ -169,7 +169,11 @@ class _NamedPeople:
         self.unnamed: str | None = None
         """Owner id of the values of a conversation that names nobody."""
         self._of: dict[int, set[tuple[str, ...]]] = {}
-        locals_ = [(index, fold(texts[index][a:b].partition("@")[0])) for index, a, b, type_ in raw if type_ in _NAMED]
+        locals_ = [
+            (index, fold(standard(texts[index][a:b]).partition("@")[0]))
+            for index, a, b, type_ in raw
+            if type_ in _NAMED
+        ]
         for index, words in mentions:
             # Two are enough to see that there is more than one.
             fitting = [words] if words in self.latest else having.get(words[0], [])[:2] if len(words) == 1 else []
@@ -208,7 +212,7 @@ def key_of(type_: str, value: str) -> tuple[str, str]:
 
 
 def _words(name: str) -> list[str]:
-    return [fold(word) for word in _WORD.findall(name)]
+    return [fold(word) for word in _WORD.findall(standard(name))]
 
 
 def _contains_name(local: str, name: Sequence[str]) -> bool:
