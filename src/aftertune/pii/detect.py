@@ -102,8 +102,10 @@ def _find(
         if number:
             here = [pair for pair in here if _hyphenated(text, reading, pair[0])]
         here = _traced(here, reading, least)
-        whole, crossing = line_breaks.joined(reading)
         every += here
+        if "\n" not in reading.text:
+            continue
+        whole, crossing = line_breaks.joined(reading)
         if crossing:
             every += line_breaks.accepted(_traced(crossing, whole, least), here, text)
     findings = [Finding(one.start, one.end, one.type, one.score, by, one.why) for one, by in every]
@@ -114,12 +116,14 @@ def _traced(
     pairs: Iterable[tuple[Candidate, str]], reading: TracedText, least: Mapping[str, float]
 ) -> list[tuple[Candidate, str]]:
     """Return the candidates whose score suffices, their spans in the original text."""
-    out = []
-    for one, recogniser in pairs:
-        if one.score >= least[one.type]:
-            start, end = reading.original(one.start, one.end)
-            out.append((one._replace(start=start, end=end), recogniser))
-    return out
+    kept = [pair for pair in pairs if pair[0].score >= least[pair[0].type]]
+    if reading.origins is None:
+        return kept
+    moved = []
+    for one, recogniser in kept:
+        start, end = reading.original(one.start, one.end)
+        moved.append((Candidate(start, end, *one[2:]), recogniser))
+    return moved
 
 
 def _hyphenated(text: str, reading: TracedText, one: Candidate) -> bool:

@@ -44,7 +44,8 @@ class Leak(Judge):
             "`leak_twin` and of the base, with an interval"
         ),
         weaknesses=(
-            "a value that is paraphrased, cut or spelt out is missed; a first name alone never counts; a name "
+            "a value that is paraphrased, cut or spelt out is missed; a first name alone never counts, "
+            "and a family name only after a title and where it names hardly anybody else; a name "
             "whose words are common (`Mark King`) counts with capitals only; `invented` knows shapes, not names "
             "and addresses"
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
+from aftertune.pii.recogniser import UUID, Candidate, Recogniser, View, explain
 from aftertune.pii.word_lists import words
 
 _SHAPE = re.compile(r"\b(?=[A-Z0-9]{0,9}[A-Z])(?=[A-Z0-9]{0,9}\d{3})[A-Z0-9]{6,10}\b")
@@ -26,7 +26,7 @@ _NAMED = re.compile(
     rf"\b{_KIND}(?:\s{{1,2}}(?:reference|ref|confirmation|booking|order|ticket|number|no|nr|num|code|id|locator))"
     rf"{{0,3}}(?P<gap>(?:[\s:#.(\"'=–-]|\b(?:number|no|code|id|is|was|it's|its|the|of|under|with|and|my|has|"
     rf"here)\b){{1,14}})"
-    r"(?P<value>[A-Z0-9](?:[A-Z0-9]|[-/](?=[A-Z0-9])){3,23})(?![\w@]|\.\w)",
+    r"(?P<value>[A-Z0-9](?:[A-Z0-9]|[-/](?=[A-Z0-9])){3,39})(?![\w@]|[./-]\w)",
     re.I,
 )
 _KINDS = words(
@@ -35,6 +35,15 @@ _KINDS = words(
     "complaint incident request account contract subscription bestell buchungs"
 )
 """Tokens, one of which `_NAMED` needs."""
+_DATE_ALONE = re.compile(
+    r"(?:(?:19|20)\d\d([-/])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])|"
+    r"(?:0?[1-9]|[12]\d|3[01])([-/])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)?\d\d)(?:T\d{2,6}Z?)?|"
+    r"(?:19|20)\d\d[-/](?:Q[1-4]|H[12]|[WK]W?\d\d(?:-?[1-7])?|(?:19|20)?\d\d)|(?:0?[1-9]|1[0-2])[-/](?:19|20)\d\d",
+    re.I,
+)
+"""A day, a month, a quarter, a week or a range of years by itself."""
+_MACHINE = re.compile(r"request|transaction|incident|account|subscription|contract|case|shipment", re.I)
+"""Words beside which a UUID is a machine's number and nobody's reference."""
 _EXPLICIT = re.compile(r"\b(?:number|no|nr|num|code|id|ref|reference|locator|pnr)\b|#|:|=")
 _PNR = re.compile(r"[A-Z]{6}")
 _USER_WORD = re.compile(
@@ -66,6 +75,8 @@ def _references(view: View) -> Iterator[Candidate]:
     text = view.text
     for match in _NAMED.finditer(text) if view.may_hold(_KINDS) else ():
         value = match["value"]
+        if _DATE_ALONE.fullmatch(value) or (_MACHINE.search(match.group()[: -len(value)]) and UUID.fullmatch(value)):
+            continue
         digits = sum(char.isdigit() for char in value)
         explicit = _EXPLICIT.search(match.group()[: match.start("value") - match.start()].lower()[3:])
         word = match.group().split()[0].lower().strip(":#.('\"")

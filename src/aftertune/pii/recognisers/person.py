@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aftertune.pii import name_words as rules
 from aftertune.pii.name_context import human_context
+from aftertune.pii.name_of_thing import asks, is_thing
 from aftertune.pii.recogniser import Candidate, Recogniser, View, Word, explain
 from aftertune.pii.word_lists import names
 
@@ -108,7 +109,9 @@ def _candidates(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
             run.pop()
         if len(run) > 2 and not run[0][1].given and not run[0][1].family and run[1][1].given:
             run = run[1:]
-        if run:
+        if asks(view, run) and _start_of_sentence(view, run[0][0].start):
+            run = run[1:]
+        if run and not is_thing(view, run, title):
             before = rules.TITLE.search(view.lower, max(0, run[0][0].start - 8), run[0][0].start)
             title = before.group(1) if before and title is None else title
             for match in _judge(view, _Name(run, title)):
