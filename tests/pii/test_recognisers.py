@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aftertune.pii.detect import THRESHOLDS
@@ -67,6 +67,8 @@ CARDS = st.sampled_from(PREFIXES).flatmap(
 def test_a_card_number_needs_its_check_digit(body: str, gap: str, slip: int) -> None:
     right = body + check_digit(body)
     wrong = body + str((int(right[-1]) + slip) % 10)
+    # Three digits after sixteen that are a card's number may be what is printed on its back.
+    assume(not (len(right) == 19 and gap == " " and card.network(right[:16]) and check_digit(right[:15]) == right[15]))
     groups = [gap.join(number[at : at + 4] for at in range(0, len(number), 4)) for number in (right, wrong)]
     if len(set(right)) > 1:
         assert findings(card.RECOGNISER, f"my card {groups[0]}, please") == [("CREDIT_CARD", groups[0])]
