@@ -107,11 +107,12 @@ class Marker:
         key = key_of(type_, value)
         if type_ == "PERSON":
             words = _words(value)
-            if len(words) == 1:
-                name = people.by_word.get(words[0])
+            alone = " ".join(words)
+            if len(words) == 1 or alone in people.by_word:
+                name = people.by_word.get(alone)
                 if name is not None:
                     owner = self._claim(("PERSON", " ".join(name)), None)
-                    return owner, "first" if words[0] == name[0] else "last"
+                    return owner, "first" if alone == name[0] else "last"
         elif self._owners.get(key) is None:
             main = self._beside(type_, value, key, message, people)
             if main is not None:
@@ -156,11 +157,20 @@ class _NamedPeople:
     def __init__(self, texts: Sequence[str], raw: Sequence[tuple[int, int, int, str]]) -> None:
         mentions = [(index, tuple(_words(texts[index][a:b]))) for index, a, b, t in raw if t == "PERSON"]
         full = list(dict.fromkeys(name for _, name in mentions if len(name) > 1))
+        double = {
+            tuple(_words(texts[index][a:b])) for index, a, b, t in raw if t == "PERSON" and _one_word(texts[index][a:b])
+        }
+        families = {
+            words: name for name in full for words in double if len(words) < len(name) and name[-len(words) :] == words
+        }
+        full = [name for name in full if name not in families]
         self.latest = dict.fromkeys(reversed(full))
         """Each once; as marking goes on, the most recently named person comes last."""
         self.by_word: dict[str, tuple[str, ...]] = {}
-        """First or last name -> the last person named with it."""
+        """First or last name, the parts of a double one with a blank between -> the last person named with it."""
         having: dict[str, list[tuple[str, ...]]] = {}
+        for words, name in families.items():
+            self.by_word[" ".join(words)] = name
         for name in full:
             self.by_word.setdefault(name[0], name)
             self.by_word.setdefault(name[-1], name)
@@ -176,7 +186,9 @@ class _NamedPeople:
         ]
         for index, words in mentions:
             # Two are enough to see that there is more than one.
-            fitting = [words] if words in self.latest else having.get(words[0], [])[:2] if len(words) == 1 else []
+            fitting = having.get(words[0], [])[:2] if len(words) == 1 else []
+            if words in self.latest or words in families:
+                fitting = [families.get(words, words)]
             self._of.setdefault(index, set()).update(fitting)
         for index, local in locals_:
             self._of.setdefault(index, set()).update(name for name in self.some() if _contains_name(local, name))
@@ -213,6 +225,12 @@ def key_of(type_: str, value: str) -> tuple[str, str]:
 
 def _words(name: str) -> list[str]:
     return [fold(word) for word in _WORD.findall(standard(name))]
+
+
+def _one_word(name: str) -> bool:
+    """Return whether a name is a double one without another beside it: `Oyelaran-Lindqvist`."""
+    plain = standard(name)
+    return "-" in plain and not any(map(str.isspace, plain))
 
 
 def _contains_name(local: str, name: Sequence[str]) -> bool:
