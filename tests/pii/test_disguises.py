@@ -148,6 +148,34 @@ def test_a_soft_hyphen_is_nothing_or_a_hyphen(text: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (
+            "card 4\ufe0f\u20e31\ufe0f\u20e31\ufe0f\u20e31\ufe0f\u20e3 1111 1111 1111",
+            "4\ufe0f\u20e31\ufe0f\u20e31\ufe0f\u20e31\ufe0f\u20e3 1111 1111 1111",
+        ),
+        ("card 4\u03361\u03361\u033611111111 1111", "4\u03361\u03361\u033611111111 1111"),
+        ("card 4111&nbsp1111&nbsp1111&nbsp1111", "4111&nbsp1111&nbsp1111&nbsp1111"),
+        ("card 4111<br>1111<br/>1111 1111", "4111<br>1111<br/>1111 1111"),
+        ("card 41<wbr>11 1111 1111 1111", "41<wbr>11 1111 1111 1111"),
+        ("card 4111\\u00a01111\\u00a01111\\u00a01111", "4111\\u00a01111\\u00a01111\\u00a01111"),
+        ("> card 4111 1111\n> 1111 1111", "4111 1111\n> 1111 1111"),
+        ("card 4111 \u2013 1111 \u2013 1111 \u2013 1111", "4111 \u2013 1111 \u2013 1111 \u2013 1111"),
+        ("mail jane\\_roe@example.com", "jane\\_roe@example.com"),
+        ("mail jane.roe%40example.com", "jane.roe%40example.com"),
+        ("mail ann@example\u3002com", "ann@example\u3002com"),
+        (
+            "\u96fb\u8a71\u306f\uff10\uff13\u30fc\uff15\uff15\uff15\uff15\u30fc\uff10\uff11\uff14\uff12\u3067\u3059",
+            "\uff10\uff13\u30fc\uff15\uff15\uff15\uff15\u30fc\uff10\uff11\uff14\uff12",
+        ),
+        ("\ubc88\ud638\ub294 010-1234-5678\uc785\ub2c8\ub2e4", "010-1234-5678"),
+    ],
+)
+def test_markup_and_scripts_without_blanks_hide_nothing(text: str, value: str) -> None:
+    assert [text[one.start : one.end] for one in detect.find(text)] == [value]
+
+
+@pytest.mark.parametrize(
     ("text", "values"),
     [
         ("We saw Anna\u2014She left", ["Anna"]),
@@ -159,6 +187,7 @@ def test_a_soft_hyphen_is_nothing_or_a_hyphen(text: str, value: str) -> None:
         ("6033391\n6058722", []),
         ("a&copy=2 &unknown; AT&T", []),
         ("see https://example.org/?a=1&amp;b=2 now", ["https://example.org/?a=1&amp;b=2"]),
+        ("in C:\\new\\users_x and \\d{3}", []),
         ("\n4111 1111 1111 1111\n", ["4111 1111 1111 1111"]),
         ("10\u201312 and 2019\u20132021", []),
     ],
@@ -175,7 +204,7 @@ ANY = st.text(
 
 @given(ANY)
 def test_a_standard_text_points_into_the_given_one(text: str) -> None:
-    for reading in TracedText.readings(text):
+    for reading, _ in TracedText.readings(text):
         spans = [reading.original(index, index + 1) for index in range(len(reading.text))]
         assert all(0 <= start < end <= len(text) for start, end in spans)
         assert spans == sorted(spans)

@@ -94,12 +94,14 @@ def _find(
 
     least = {**THRESHOLDS, **(thresholds or {})}
     every: list[tuple[Candidate, str]] = []
-    for number, reading in enumerate(TracedText.readings(text)):
+    for reading, kind in TracedText.readings(text):
         # All types compete even where few are wanted: a card number is not a phone number.
         here = candidates(reading.text, TYPES)
         if model is not None:
             here += [(one, model[0]) for one in model[1](reading.text)]
-        if number:
+        if kind == "parted":
+            here = [pair for pair in here if pair[0].type != "PERSON"]
+        elif kind == "hyphenated":
             here = [pair for pair in here if _hyphenated(text, reading, pair[0])]
         here = _traced(here, reading, least)
         every += here

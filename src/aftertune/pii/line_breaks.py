@@ -15,7 +15,7 @@ from aftertune.pii.recogniser import Candidate, only_digits
 
 AROUND = 160
 """Characters on either side of a break that are read with it."""
-_BREAK = re.compile(r" {0,4}\n {0,4}")
+_BREAK = re.compile(r" {0,4}\n(?:>{1,4} )? {0,4}")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
 _PIECES = re.compile(
     r"[0-9()+/.-]\n[-/.(]?[0-9]|\b[A-Z]{1,4}\n[0-9]|\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4}){0,8}\n[A-Z0-9]{1,4}\b|"

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 _HYPHENS = "\u2010\u2011\u2043\u02d7\u2212\ufe63\uff0d\u30fc\uff70"
 """Hyphens and minus signs; the last two, which lengthen a vowel of Japanese, between digits only."""
@@ -82,7 +83,7 @@ _STANDARD = _StandardLetters()
 _LETTERS = _Letters()
 Edit = tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
 _ENTITY = re.compile(
-    r"&(?:amp;){0,3}(?:#\d{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};|(?:nbsp|shy)(?![\w=;]))"
+    r"&(?:amp;){0,3}(?:#\d{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};|(?:nbsp|shy)(?![A-Za-z=;]))"
 )
 
 
@@ -120,9 +121,17 @@ _STANDARD_EDITS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], st
     (re.compile(r"(?<=[A-Za-z0-9])[\u3002\uff61](?=[A-Za-z0-9])"), "."),
 )
 """After the letters, in texts that are not ASCII: accents join their letter, dashes and full stops become English."""
+_ESCAPE = re.compile(r"(?<=\w)\\(?=[-_.@+]\w)|\\u[0-9a-fA-F]{4}|(?<=\w)%40(?=\w)|</?w?br ?/?>", re.I)
+"""What markup, JSON and URLs write for a character."""
+Reading = Literal["standard", "hyphenated", "parted"]
+"""`hyphenated`: soft hyphens and dashes between letters are hyphens. `parted`: letters of a script without blanks are
+blanks where they touch a number or an address."""
 _ODD_LETTER = re.compile(_ODD)
 _RUNS = re.compile(_BLANKS)
-_UNUSUAL = re.compile(rf"{_ODD}|[&\r]|{_BLANKS}")
+_UNUSUAL = re.compile(rf"{_ODD}|[&\r]|{_BLANKS}|\\|%40|<w?br", re.I)
+_EAST = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\u0e00-\u0e7f"
+"""Scripts that are written without blanks, or with endings at any word."""
+_NO_BLANK = re.compile(rf"[{_EAST}](?=[0-9A-Za-z+(@])|(?<=[0-9A-Za-z)])[{_EAST}]")
 _ANY_DASH = re.compile(f"[{_DASHES}]")
 _UPPER, _LOWER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz"
 _TO_LOWER = bytes.maketrans(_UPPER, _LOWER)
@@ -135,6 +144,13 @@ _NO_DIGIT = re.compile(r"\D+")
 def _composed(text: str) -> str:
     """Return a letter and the accents after it as one character, without those that do not combine with it."""
     return _ACCENT.sub("", unicodedata.normalize("NFC", text))
+
+
+def _unwritten(match: re.Match[str]) -> str:
+    text = match[0].casefold()
+    if text.startswith("\\u"):
+        return chr(int(text[2:], 16))
+    return {"\\": "", "%40": "@"}.get(text, "" if "w" in text else "\n")
 
 
 def standard(text: str) -> str:
@@ -209,6 +225,8 @@ class TracedText:
             text, origins = _edited(text, origins, _RETURN, "\n")
         if "&" in text:
             text, origins = _edited(text, origins, _ENTITY, _unescaped)
+        if "\\" in text or "%" in text or "<" in text:
+            text, origins = _edited(text, origins, _ESCAPE, _unwritten)
         if hyphenated:
             text = text.replace("\xad", "\u2014")
         if text.translate(_STANDARD) != text:
@@ -223,13 +241,17 @@ class TracedText:
         return cls(text, None if origins is None else tuple(origins))
 
     @classmethod
-    def readings(cls, text: str) -> Iterator[TracedText]:
-        """Yield the standard forms of a text: two where a soft hyphen or a dash may be a hyphen."""
+    def readings(cls, text: str) -> Iterator[tuple[TracedText, Reading]]:
+        """Yield the standard forms of a text: more than one where a character may be one of two."""
         first = cls.standard(text)
-        yield first
-        soft = "\xad" in text or ("&" in text and "\xad" in _ENTITY.sub(_unescaped, text))
-        if soft or (not first.text.isascii() and _ANY_DASH.search(first.text)):
-            yield cls.standard(text, hyphenated=True)
+        yield first, "standard"
+        if text.isascii() and first.text.isascii() and "&" not in text and "\\" not in text:
+            return
+        second = cls.standard(text, hyphenated=True)
+        if second.text != first.text:
+            yield second, "hyphenated"
+        if _NO_BLANK.search(first.text):
+            yield cls(_NO_BLANK.sub(" ", first.text), first.origins), "parted"
 
     def replaced(self, edits: Sequence[tuple[int, int, str]]) -> TracedText:
         """Return the text after these edits: (start, end) of a span, not empty, in order, and what takes its place."""

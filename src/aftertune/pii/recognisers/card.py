@@ -9,8 +9,8 @@ from stdnum import luhn
 
 from aftertune.pii.recogniser import Candidate, Recogniser, View, explain, only_digits
 
-_RUN = re.compile(r"(?<![\w+])(?<!\d[.,])\d(?:[ .\-/]?\d){11,}(?![\w]|[.,-]\d)")
-_CARD = re.compile(r"\d(?:[ .\-/]?\d){11,18}")
+_RUN = re.compile(r"(?<![\w+])(?<!\d[.,])\d(?:(?: ?- ?|[ ./])?\d){11,}(?![\w]|[.,-]\d)")
+_CARD = re.compile(r"\d(?:(?: ?- ?|[ ./])?\d){11,18}")
 _BLANK = re.compile(r"[ /]")
 _GROUPS = re.compile(r"\d{13,19}(?!\d)|\d{4}([ .\-/])\d{4}\1\d{4}\1\d{4}|\d{4}([ .\-/])\d{6}\2\d{4,5}")
 """Groups of digits as they are printed on cards."""

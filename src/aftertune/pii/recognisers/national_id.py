@@ -138,7 +138,7 @@ def _number(
 _START = re.compile(_EDGE + r"(?=\d|[A-Z]{1,6}[\s-]?\d)(?=[^\W_](?:[\s.+/-]?[^\W_]){7})", re.I)
 """Where a number can begin: a digit, or a few letters before one, with eight letters or digits at least."""
 _NUMBERS = (
-    _number("US social security number", r"\d{3}([- .])\d{2}\1\d{4}", _ssn, 0.75, 1.0,
+    _number("US social security number", r"\d{3}( ?- ?|[ .])\d{2}\1\d{4}", _ssn, 0.75, 1.0,
             r"\bssn\b|\bsocials?\b|\bss ?#"),
     _number("US social security number, no separators", r"\d{9}", _ssn, 0.05, 0.9,
             r"\bssn\b|\bsocials?\b|\bss ?#"),
