@@ -34,6 +34,9 @@ _NAMED = frozenset({"PASSPORT", "DRIVER_LICENCE", "DATE_OF_BIRTH", "EMAIL"})
 _NUMBERS = _CHECKED | _NAMED | {"PHONE", "REFERENCE"}
 _WHOLE = 9
 """Digits of a phone number that is complete."""
+_SHORT = 7
+"""Digits of the shortest numbers that are."""
+_TOWN = re.compile(r",? [^\W\d_a-z]")
 
 
 def joined(reading: TracedText) -> tuple[TracedText, list[tuple[Candidate, str]]]:
@@ -99,6 +102,9 @@ def accepted(
         elif one.type == "PHONE":
             # What begins with a + is not complete after a country code; any other piece is with nine digits.
             whole = any(len(only_digits(piece)) >= _WHOLE for piece in pieces[: 1 if value[0] == "+" else None])
+            whole = whole or (len(only_digits(pieces[0])) >= _SHORT and not _sentence(one, text))
+            # A number on the second line alone goes with the first only where that begins like a phone number.
+            whole = whole or (value[0] not in "+(0" and any(other.start > one.start for other in same))
             good = one.score >= 0.65 and len(pieces) == 2 and not whole and len(same) < 2
             good = good and all(other in same or other.score < one.score for other in beside)
         elif one.type == "PERSON":
@@ -108,6 +114,12 @@ def accepted(
             good = one.type in _NAMED and not same
         if good:
             yield one, recogniser
+
+
+def _sentence(one: Candidate, text: str) -> bool:
+    """Return whether words stand before a number and no town after it: in addresses a postcode follows a phone."""
+    before = standard(text[max(0, one.start - AROUND) : one.start]).rpartition("\n")[2].strip()
+    return before != "" and before[-1] != ":" and not _TOWN.match(standard(text[one.end : one.end + _SIDE]))
 
 
 def _wrapped(one: Candidate, text: str) -> bool:
