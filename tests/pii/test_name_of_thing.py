@@ -33,6 +33,8 @@ NOBODY = (
     "YouTube, PayPal and GitHub are down.",
     "The Ada Lovelace architecture and Markov chains",
     "Will Rose bloom in June?",
+    "My French passport is old.",
+    "Santa Barbara and Victoria Falls",
 )
 SOMEBODY = (
     ("My name is May Day.", "May Day"),
@@ -49,6 +51,9 @@ SOMEBODY = (
     ("Will Smith called about the room.", "Will Smith"),
     ("Ms Brandvold-Quaresma called.", "Ms Brandvold-Quaresma"),
     ("Mr van den Heuvel called.", "Mr van den Heuvel"),
+    ("Herr von Brandvold-Quaresma called.", "Herr von Brandvold-Quaresma"),
+    ("Dr Abd al-Rahman called.", "Dr Abd al-Rahman"),
+    ("My Nguyen called.", "Nguyen"),
 )
 
 
@@ -75,7 +80,7 @@ def test_somebody_of_that_name_is_found(text: str, name: str) -> None:
         "tracking 9400 1118 9956 0000 0000 00",
         "ref 2025-04-03",
         "ticket of 2025/04/03, case 03-04-2025",
-        "order 2024/2025, invoice 2024-12, booking 2025-W14, reference 2025-Q3",
+        "order 2024/2025, invoice 2024-12, booking 2025-W14, reference 2025-Q3, ref Apr-2025",
         "reservation 2025-04-03T10:30",
         "Chrome 99.0.48.12 on Windows 10.0.190.45",
         "pages 120\u20131500 and 500-1000 units",

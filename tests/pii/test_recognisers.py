@@ -323,6 +323,10 @@ def test_a_bracket_that_is_never_closed_is_left_out() -> None:
         ("passport EB 734512 issued in Li\xe8ge", "PASSPORT", "EB 734512"),
         ("passport 63 No 7345121", "PASSPORT", "63 No 7345121"),  # Russia
         ("her passport P7345121B", "PASSPORT", "P7345121B"),  # the Philippines
+        ("my passport (France) 14CV28671", "PASSPORT", "14CV28671"),
+        ("passeport fran\xe7ais 14CV28671", "PASSPORT", "14CV28671"),
+        ("passport number 734 512 689", "PASSPORT", "734 512 689"),
+        ("passport: GBR 734512689", "PASSPORT", "GBR 734512689"),
         ("travel document: RA 734512", "PASSPORT", "RA 734512"),
         ("driver's license D1234567", "DRIVER_LICENCE", "D1234567"),
         ("driver licence number T123 4567 8902", "DRIVER_LICENCE", "T123 4567 8902"),

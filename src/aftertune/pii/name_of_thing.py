@@ -16,11 +16,12 @@ _LISTED = (
     "stella artois, harley davidson, mercedes benz, rolls royce, aston martin, alfa romeo, tommy hilfiger, calvin "
     "klein, ralph lauren, hugo boss, louis vuitton, giorgio armani, michael kors, kate spade, jo malone, estee "
     "lauder, mary kay, elizabeth arden, victoria beckham beauty, wells fargo, morgan stanley, merrill lynch, "
-    "goldman sachs, charles schwab, john deere, baskin robbins, papa john, papa johns, tim hortons, burger king, "
-    "dairy queen, fred perry, jack wolfskin, betty crocker, raspberry pi, simon says, jack o lantern, june bug, "
-    "bobby pin, peter pan collar, murphy bed, catherine wheel, teddy bear, guy fawkes, cinco de mayo, mr muscle, "
-    "mr kipling, mr clean, mr whippy, mr coffee, mr potato head, ms pac man, dr martens, dr oetker, dr scholl, dr "
-    "scholls, dr dre, dr pepper, doctor who, dr who, aunt bessie, captain america, lady gaga tour"
+    "goldman sachs, charles schwab, john deere, baskin robbins, papa john, papa johns, santa barbara, santa "
+    "monica, santa clara, santa fe, victoria falls, tim hortons, burger king, dairy queen, fred perry, jack "
+    "wolfskin, betty crocker, raspberry pi, simon says, jack o lantern, june bug, bobby pin, peter pan collar, "
+    "murphy bed, catherine wheel, teddy bear, guy fawkes, cinco de mayo, mr muscle, mr kipling, mr clean, mr "
+    "whippy, mr coffee, mr potato head, ms pac man, dr martens, dr oetker, dr scholl, dr scholls, dr dre, dr "
+    "pepper, doctor who, dr who, aunt bessie, captain america, lady gaga tour"
 )
 _PHRASES = frozenset(map(str.strip, _LISTED.split(",")))
 """Makes, drinks, apples, dogs and figures of speech that are a given and a family name by the lists."""
@@ -74,6 +75,7 @@ _MAKERS = words(
 )
 """Makers before the names of their products."""
 _MODAL = frozenset(("will", "may"))
+_WHOSE = frozenset(("my", "your", "our", "his", "her", "their"))
 _VERB = re.compile(r" (?!(?:is|was|has|had|and|or)\b)[a-z]+(?<!ed)(?<!s)\b[^.!\n]{0,80}\?")
 
 
@@ -118,6 +120,12 @@ def _known(kind: Kind) -> bool:
     return kind.given or kind.family or kind.ending
 
 
-def asks(view: View, run: Sequence[tuple[Word, Kind]]) -> bool:
-    """Return whether the first of the words is the verb of a question: `Will Rose come?`."""
-    return len(run) > 1 and run[0][1].folded in _MODAL and _VERB.match(view.text, run[-1][0].end) is not None
+def begins_with_word(view: View, run: Sequence[tuple[Word, Kind]]) -> bool:
+    """Return whether the first of the words at the beginning of a sentence is none of the name.
+
+    It is the verb of a question (`Will Rose come?`) or says whose (`My French passport`).
+    """
+    if len(run) < 2:
+        return False
+    asked = run[0][1].folded in _MODAL and _VERB.match(view.text, run[-1][0].end) is not None
+    return asked or run[0][1].folded in _WHOSE

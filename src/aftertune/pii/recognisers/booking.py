@@ -35,9 +35,14 @@ _KINDS = words(
     "complaint incident request account contract subscription bestell buchungs"
 )
 """Tokens, one of which `_NAMED` needs."""
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    r"nov(?:ember)?|dec(?:ember)?)\.?"
+)
 _DATE_ALONE = re.compile(
     r"(?:(?:19|20)\d\d([-/])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])|"
     r"(?:0?[1-9]|[12]\d|3[01])([-/])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)?\d\d)(?:T\d{2,6}Z?)?|"
+    rf"{_MONTH}[-/](?:19|20)?\d\d|(?:\d{{1,2}}[-/])?{_MONTH}[-/](?:19|20)\d\d|"
     r"(?:19|20)\d\d[-/](?:Q[1-4]|H[12]|[WK]W?\d\d(?:-?[1-7])?|(?:19|20)?\d\d)|(?:0?[1-9]|1[0-2])[-/](?:19|20)\d\d",
     re.I,
 )
@@ -55,10 +60,6 @@ _USER_WORD = re.compile(
     re.I,
 )
 _HANDLE = re.compile(r"(?<![\w@./+-])@[A-Za-z_][A-Za-z0-9_.]{2,30}(?![\w@.-]{0,60}@)")
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
-    r"nov(?:ember)?|dec(?:ember)?)\.?"
-)
 _DATE = re.compile(
     r"(?<![\w./-])(?:\d{1,2}[ ]?[./-][ ]?\d{1,2}[ ]?[./-][ ]?(?:\d{4}|\d{2})|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2}|"
     rf"\d{{1,2}}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTH},?[ -]'?(?:\d{{4}}|\d{{2}})|"

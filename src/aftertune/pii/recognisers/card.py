@@ -32,7 +32,8 @@ _CUE = re.compile(
     r"\bkarte\b|\btarjeta\b|\bcarte\b"
 )
 _OTHER = re.compile(
-    r"\b(?:order|tracking|invoice|ticket|booking|reference|serial|imei|isbn|ean|barcode|part|sku|commit|hash|sha|uuid|guid|trace)\b"
+    r"\b(?:order|tracking|invoice|ticket|booking|reference|serial|imei|isbn|ean|barcode|part|sku|commit|hash|sha|uuid|guid|trace|etag|session|token|cookie|checksum|"
+    r"nonce|epoch|timestamp)\b"
 )
 
 

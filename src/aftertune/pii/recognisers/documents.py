@@ -12,13 +12,19 @@ _FILLER = (
     r"(?:[\s:#.,(\"'=-]|\bn[°º]|\b(?:number|num|code|was|it's|its|the|his|her|their|our|with|and|here|follows|details|"
     r"card|plates?|reads|says|registration|reg|has|expires|issued|state|you|asked|for|a|are|[a-z]{2})\b){0,24}"
 )
+_NATION = (
+    r"(?:[ ,]{1,2}|\b(?:french|german|british|uk|us|american|canadian|australian|italian|spanish|dutch|belgian|"
+    r"swiss|austrian|polish|portuguese|swedish|norwegian|danish|finnish|irish|indian|chinese|japanese|russian|ukrainian|turkish|brazilian|"
+    r"mexican|fran[çc]ais(?:e)?|deutsch\w{0,3}|espa[ñn]ol|italiano|france|germany|italy|spain)\b|\([^()\d]{2,20}\)){0,3}"
+)
 _PASSPORT_WORD = (
     r"\b(?:pass(?:port|eport|aporte|aporto|nummer|nr)(?:'?s)?|(?P<word>pass)|"
     r"(?:reisepass|pasaporte?|paspoort|paszport|travel document)\w{0,8})\b"
 )
 _PASSPORT = re.compile(
-    rf"{_PASSPORT_WORD}{_FILLER}(?P<value>(?=[A-Z0-9 -]{{0,12}}\d)[A-Z]{{0,3}}[ -]?\d{{6,9}}[A-Z]?|"
-    r"(?=(?:[A-Z]{0,8}\d){3})[A-Z0-9]{7,10}|\d{2}[ -]?[A-Z]{2}[ -]?\d{5}|\d{2} (?:\d{2} )?(?:no\.? ?|№ ?)?\d{6,7})"
+    rf"{_PASSPORT_WORD}{_NATION}{_FILLER}(?P<value>(?=[A-Z0-9 -]{{0,12}}\d)[A-Z]{{0,3}}[ -]?\d{{6,9}}[A-Z]?|"
+    r"(?=(?:[A-Z]{0,8}\d){3})[A-Z0-9]{7,10}|\d{2}[ -]?[A-Z]{2}[ -]?\d{5}|"
+    r"\d{3}[ -]\d{3}[ -]\d{3}|\d{2}-\d{7}|\d{2} (?:\d{2} )?(?:no\.? ?|№ ?)?\d{6,7})"
     r"(?!\w)",
     re.I,
 )
@@ -69,7 +75,11 @@ def scan(view: View) -> Iterator[Candidate]:
             value = "".join(char for char in _NUMBER_SIGN.sub("", text[start:end]) if char.isalnum())
             # A pass is also a ticket and a verb: after the bare word a passport's number has the common shape.
             other = match["word"] and not _COMMON_PASSPORT.fullmatch(match["value"])
-            if 7 <= len(value) <= 10 and sum(map(str.isdigit, value)) > 2 and not other:
+            if (
+                7 <= len(value) <= (12 if value[:3].isalpha() and " " in text[start:end] else 10)
+                and sum(map(str.isdigit, value)) > 2
+                and not other
+            ):
                 yield Candidate(start, end, "PASSPORT", 0.85, explain("letters and digits", "passport"))
     if "<<" in text:
         for match in _MRZ.finditer(text):

@@ -19,7 +19,7 @@ _VERSION = re.compile(
     r"table|driver|patch|revision|rev|oid|software|kernel)\.?\s{0,2}[:#]?\s{0,2}(?:is |to |from |number )?$"
 )
 _SOFTWARE = re.compile(
-    r"\b(?:chrom(?:e|ium)|firefox|safari|edge|opera|windows|i(?:pad)?os|android|macos|ubuntu|debian|python|numpy|node(?:js)?|java|"
+    r"\b(?:chrom(?:e|ium)|firefox|safari|edge|opera|windows|i(?:pad)?os|android|macos|ubuntu|debian|python|numpy|node(?:\.?js)?|java|"
     r"jdk|php|mysql|mariadb|postgres(?:ql)?|nginx|apache|docker|kubernetes|office|excel|teams|zoom|acrobat|photoshop|"
     r"sdk|app|library|package|plug-?in|module|cuda|torch|tensorflow|glibc|gcc|openssl)[ /=]{1,3}v?$"
 )
