@@ -96,6 +96,47 @@ def test_a_user_name_that_is_a_word_counts_only_where_it_is_called_one() -> None
     assert matcher.find("login: Sunshine")
 
 
+DOUBLE, LONG = "Ilse Brandvold-Quaresma", "Jan van der Zandschulp"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "mention"),
+    [
+        (DOUBLE, "Ms Brandvold-Quaresma called", "Brandvold-Quaresma"),
+        (DOUBLE, "Dear Mrs. Brandvold\u2011Quaresma,", "Brandvold\u2011Quaresma"),
+        (DOUBLE, "Frau Dr. Brandvold-Quaresma", "Brandvold-Quaresma"),
+        (DOUBLE, "the bill of ms. brandvold-quaresma", "brandvold-quaresma"),
+        (DOUBLE, "MRS BRANDVOLD-QUARESMA'S BILL", "BRANDVOLD-QUARESMA"),
+        (DOUBLE, "Madame Brandvold Quaresma", "Brandvold Quaresma"),
+        (LONG, "Mr van der Zandschulp", "van der Zandschulp"),
+        (LONG, "Herr Van Der Zandschulp", "Van Der Zandschulp"),
+        ("Ana de la Quintanilla", "Sra. de la Quintanilla", "de la Quintanilla"),
+        ("Wim Xandrovitzel", "Mr Xandrovitzel", "Xandrovitzel"),
+    ],
+)
+def test_a_family_name_of_hardly_anybody_else_counts_after_a_title(name: str, text: str, mention: str) -> None:
+    assert [text[one.start : one.end] for one in Matcher([("PERSON", name)]).find(text)] == [mention]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (DOUBLE, "Brandvold-Quaresma"),
+        (DOUBLE, "Ms Quaresma"),
+        (DOUBLE, "Ms Brandvold"),
+        (DOUBLE, "Ms Quaresma-Brandvold"),
+        (DOUBLE, "Ms Brandvold-Quaresma-Lopez"),
+        (DOUBLE, "Ms Anders-Brandvold-Quaresma"),
+        (LONG, "Mr Zandschulp"),
+        ("Anna Smith", "Ms Smith"),  # strangers share it
+        ("Mark King", "Mr King"),
+        ("Li Wei", "Mr Wei"),
+    ],
+)
+def test_a_shared_or_bare_family_name_does_not(name: str, text: str) -> None:
+    assert Matcher([("PERSON", name)]).find(text) == []
+
+
 def test_a_place_of_one_word_is_no_address() -> None:
     assert not Matcher([("ADDRESS", "London")]).find("We flew to London.")
     assert Matcher([("ADDRESS", "Rua Augusta")]).find("It is rua  Augusta!")

@@ -106,3 +106,14 @@ def test_spans_are_ordered_apart_and_reproducible(words: list[str]) -> None:
     spans = one.spans or ()
     assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
     assert ownership.Marker(find).mark(one) is one, "what is marked stays as it is"
+
+
+def test_a_double_family_name_alone_is_the_last_name_of_the_full_one() -> None:
+    marker = ownership.Marker()
+    alone, full, phone = marked(
+        "Ms Brandvold-Quaresma called, Ilse Brandvold\u2011Quaresma.", "+44 20 7946 0958", marker=marker
+    )
+    assert (alone[3], full[3]) == ("last", "full")
+    assert alone[2] == full[2] == phone[2]
+    other, _ = marked("Ms Brandvold-Quaresma called Ann Smith.", marker=marker)
+    assert (other[2] != full[2], other[3]) == (True, "full")

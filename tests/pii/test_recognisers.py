@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aftertune.pii.detect import THRESHOLDS
@@ -67,6 +67,8 @@ CARDS = st.sampled_from(PREFIXES).flatmap(
 def test_a_card_number_needs_its_check_digit(body: str, gap: str, slip: int) -> None:
     right = body + check_digit(body)
     wrong = body + str((int(right[-1]) + slip) % 10)
+    # Three digits after sixteen that are a card's number may be what is printed on its back.
+    assume(not (len(right) == 19 and gap == " " and card.network(right[:16]) and check_digit(right[:15]) == right[15]))
     groups = [gap.join(number[at : at + 4] for at in range(0, len(number), 4)) for number in (right, wrong)]
     if len(set(right)) > 1:
         assert findings(card.RECOGNISER, f"my card {groups[0]}, please") == [("CREDIT_CARD", groups[0])]
@@ -121,6 +123,11 @@ def test_the_words_around_a_card_number_raise_or_lower_its_score() -> None:
     assert every(scan, "4111 1111 1111 1112") == []
 
 
+@pytest.mark.parametrize("text", [f"{VISA} 12/29", f"1042 {VISA}", f"{VISA} 123", f"12/29 {VISA}", f"{VISA}/{VISA}"])
+def test_a_card_number_beside_another_number_is_found(text: str) -> None:
+    assert ("CREDIT_CARD", VISA) in findings(card.RECOGNISER, text)
+
+
 @pytest.mark.parametrize(
     "text", [f"x{VISA}", f"{VISA}9", f"{VISA}.5", f"1,{VISA}", "card 0000 0000 0000 0000", f"card +{VISA}"]
 )
@@ -156,7 +163,7 @@ def test_an_address_ends_where_the_punctuation_begins(local: str, name: str, end
         ("ann {AT} x {DOT} org", ["ann {AT} x {DOT} org"]),
         ("ann dot lee at x dot org", ["ann dot lee at x dot org"]),
         ("email me: ann at x.org", ["ann at x.org"]),
-        ("ann@localhost", []),
+        ("ann@localhost", ["ann@localhost"]),
         ("@ann_lee", []),
         ("ann@@x.org", []),
         ("ann@x.org@y", []),
@@ -305,7 +312,28 @@ def test_a_bracket_that_is_never_closed_is_left_out() -> None:
         ("my pasaporte PAB123456", "PASSPORT", "PAB123456"),
         ("Reisepass C01X00T47", "PASSPORT", "C01X00T47"),
         ("P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<< 1", "PASSPORT", "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<"),
+        ("passport number 14CV28671", "PASSPORT", "14CV28671"),  # France
+        ("N\xba de passeport : 14 CV 28671.", "PASSPORT", "14 CV 28671"),
+        ("passeport n\xb0 14CV28671", "PASSPORT", "14CV28671"),
+        ("passport no. L01X00T44", "PASSPORT", "L01X00T44"),  # Germany
+        ("Reisepassnummer: C4VMN0R39", "PASSPORT", "C4VMN0R39"),
+        ("paspoort SPECI2014", "PASSPORT", "SPECI2014"),  # the Netherlands
+        ("passport M862D7154", "PASSPORT", "M862D7154"),  # South Korea
+        ("pasaporte XD 734512", "PASSPORT", "XD 734512"),
+        ("passport EB 734512 issued in Li\xe8ge", "PASSPORT", "EB 734512"),
+        ("passport 63 No 7345121", "PASSPORT", "63 No 7345121"),  # Russia
+        ("her passport P7345121B", "PASSPORT", "P7345121B"),  # the Philippines
+        ("my passport (France) 14CV28671", "PASSPORT", "14CV28671"),
+        ("passeport fran\xe7ais 14CV28671", "PASSPORT", "14CV28671"),
+        ("passport number 734 512 689", "PASSPORT", "734 512 689"),
+        ("passport: GBR 734512689", "PASSPORT", "GBR 734512689"),
+        ("travel document: RA 734512", "PASSPORT", "RA 734512"),
         ("driver's license D1234567", "DRIVER_LICENCE", "D1234567"),
+        ("driver licence number T123 4567 8902", "DRIVER_LICENCE", "T123 4567 8902"),
+        ("here: T123 4567 8902", "DRIVER_LICENCE", "T123 4567 8902"),
+        ("here: F123 456 78 901 2", "DRIVER_LICENCE", "F123 456 78 901 2"),
+        ("plate: WZ 8KL53", "LICENCE_PLATE", "WZ 8KL53"),
+        ("the number plate is GD 7UV21", "LICENCE_PLATE", "GD 7UV21"),
         ("driving licence number: 425700624", "DRIVER_LICENCE", "425700624"),
         ("Führerschein B072RRE2I55", "DRIVER_LICENCE", "B072RRE2I55"),
         ("here: MORGA753116SM9IJ", "DRIVER_LICENCE", "MORGA753116SM9IJ"),  # the sample of the DVLA
@@ -329,6 +357,10 @@ def test_a_document_is_found_by_its_name_or_shape(text: str, type_: str, value: 
         "passport 123456",
         "passport AB123456789",
         "the passport is lost",
+        "passport expires 12 May 2030",
+        "my passport ran out in 2024",
+        "pass the code AB12CD34",
+        "PASSPORT NO LONGER VALID 2024",
         "compass 1234567",
         "driving licence since 2015",
         "license number ABC",

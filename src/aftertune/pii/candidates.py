@@ -69,10 +69,21 @@ def _in_piece(text: str, types: Collection[str]) -> list[tuple[Candidate, str]]:
     view = View(text)
     every: dict[tuple[int, int, str, float], tuple[Candidate, str]] = {}
     for recogniser in ALL:
-        for one in recogniser.scan(view):
+        for one in () if recogniser.types.isdisjoint(types) else recogniser.scan(view):
             if one.type in types and one.end > one.start and one.score > 0:
+                if one.type in _GROUPED and _of_code(view, one):
+                    continue
                 every.setdefault((one.start, one.end, one.type, one.score), (one, recogniser.name))
     return _outermost(list(every.values())) if len(every) > 1 else list(every.values())
+
+
+_GROUPED = frozenset({"CREDIT_CARD", "PHONE", "NATIONAL_ID", "REFERENCE"})
+"""Types whose values look like some groups of a longer code."""
+
+
+def _of_code(view: View, one: Candidate) -> bool:
+    """Return whether a candidate is a part of a UUID or of another code of several groups."""
+    return any(start <= one.start and one.end <= end and one.end - one.start < end - start for start, end in view.codes)
 
 
 def _outermost(every: list[tuple[Candidate, str]]) -> list[tuple[Candidate, str]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from aftertune.errors import UsageError, near
+from aftertune.pii.normalisation import TracedText
 from aftertune.pii.recogniser import Candidate
 
 THRESHOLDS: Mapping[str, float] = {
@@ -88,19 +89,51 @@ def _find(
     wanted = check(types, thresholds)
     if not text:
         return []
+    from aftertune.pii import line_breaks
     from aftertune.pii.candidates import candidates
 
     least = {**THRESHOLDS, **(thresholds or {})}
-    # All types compete even where few are wanted: a card number is not a phone number.
-    every = candidates(text, TYPES)
-    if model is not None:
-        every += [(one, model[0]) for one in model[1](text)]
-    findings = [
-        Finding(one.start, one.end, one.type, one.score, recogniser, one.why)
-        for one, recogniser in every
-        if one.score >= least[one.type]
-    ]
+    every: list[tuple[Candidate, str]] = []
+    for reading, kind in TracedText.readings(text):
+        # All types compete even where few are wanted: a card number is not a phone number.
+        here = candidates(reading.text, TYPES)
+        if model is not None:
+            here += [(one, model[0]) for one in model[1](reading.text)]
+        if kind == "parted":
+            here = [pair for pair in here if pair[0].type != "PERSON"]
+        elif kind == "hyphenated":
+            here = [pair for pair in here if _hyphenated(text, reading, pair[0])]
+        here = _traced(here, reading, least)
+        every += here
+        if "\n" not in reading.text:
+            continue
+        whole, crossing = line_breaks.joined(reading)
+        if crossing:
+            every += line_breaks.accepted(_traced(crossing, whole, least), here, text)
+    findings = [Finding(one.start, one.end, one.type, one.score, by, one.why) for one, by in every]
     return [finding for finding in resolve(findings) if finding.type in wanted]
+
+
+def _traced(
+    pairs: Iterable[tuple[Candidate, str]], reading: TracedText, least: Mapping[str, float]
+) -> list[tuple[Candidate, str]]:
+    """Return the candidates whose score suffices, their spans in the original text."""
+    kept = [pair for pair in pairs if pair[0].score >= least[pair[0].type]]
+    if reading.origins is None:
+        return kept
+    moved = []
+    for one, recogniser in kept:
+        start, end = reading.original(one.start, one.end)
+        moved.append((Candidate(start, end, *one[2:]), recogniser))
+    return moved
+
+
+def _hyphenated(text: str, reading: TracedText, one: Candidate) -> bool:
+    """Return whether a hyphen of the candidate is another character in the original text."""
+    return any(
+        reading.text[index] == "-" and text[reading.original(index, index + 1)[0]] != "-"
+        for index in range(one.start, one.end)
+    )
 
 
 def check(types: Collection[str] | None, thresholds: Mapping[str, float] | None) -> frozenset[str]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from aftertune.pii import detect
-from aftertune.pii.normalisation import fold
+from aftertune.pii.normalisation import fold, standard
 from aftertune.pii.registry import Hit, Registry
 
 Label = Literal["registry", "echoed", "invented", "none"]
 SHAPED = frozenset({"EMAIL", "PHONE", "REFERENCE"})
 """Types recognisable by their shape alone, so that an invented value can be told from ordinary text."""
+_SHAPED = re.compile(r"[\d@]|\bat\W.{0,80}(?:\bdot\b|\.\w)", re.I)
+"""What a value of these types has, spelt out e-mail addresses included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def leaks_in(registry: Registry, text: str, prompt: str = "", others: Sequence[R
 
 def invented_types(text: str, prompt: str, registries: Sequence[Registry]) -> list[str]:
     """Return the types of the values that `text` shows by their shape and neither the prompt nor a registry holds."""
-    if not any(char.isdecimal() or char == "@" for char in text):
+    if not _SHAPED.search(standard(text)):
         return []
     values = [(finding.type, text[finding.start : finding.end]) for finding in detect.find(text, types=SHAPED)]
     if not values:

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aftertune.pii import dates
-from aftertune.pii.normalisation import TracedText, digits, plain, squeeze
+from aftertune.pii.normalisation import TracedText, digits, fold, plain, squeeze
+from aftertune.pii.word_lists import names
+from aftertune.pii.word_lists import words as word_set
 
 DIGIT_TYPES = frozenset({"PHONE"})
 """Types compared by their digits only: punctuation in a phone number carries nothing."""
@@ -43,6 +45,18 @@ _COMMON_WORDS = (
 COMMON = frozenset(_COMMON_WORDS.split())
 """Words that are names too; a name of such words only counts where it is written with capitals."""
 
+_TITLE = re.compile(
+    r"\b(?:mr|mrs|ms|miss|mx|dr|prof|professor|sir|madam|lady|lord|herrn?|frau|fraulein|monsieur|madame|mme|mlle|senor|"
+    r"senora|senorita|sr|sra|srta|signor|signora|signorina|sig|dott|dottor|dhr|mevr|mevrouw|meneer|senhor|senhora|dona|"
+    r"don|rev|reverend|father|sister|captain|capt|lt|sgt|col|judge|senator|nurse|doctor|family|familie)\b\.?\s{0,3}"
+    r"(?:(?:dr|prof)\b\.?\s{0,3}){0,2}\Z",
+    re.I,
+)
+_PART_NEXT = re.compile(r"-\w")
+_PARTICLES = word_set(
+    "van von der den de da do dos das di del della degli dello la le el al bin ibn ben bint ter ten te zu zum zur af "
+    "av st saint san santa abu abd ul du des op het t"
+)
 _WORD = re.compile(r"[^\W_]+")
 _GAP = re.compile(r"[\W_]+")
 _SPACE = re.compile(r"[\s_]+")
@@ -154,6 +168,9 @@ class Matcher:
         fits = _reversed(inside, rule.key) if rule.kind == "reversed" else all(map(pattern.fullmatch, gaps))
         if not fits:
             return None
+        if rule.kind == "titled":
+            alone = _TITLE.search(text, max(0, start - 24), start) and not _PART_NEXT.match(text, end)
+            return (start, end) if alone else None
         if rule.type == "PERSON":
             words_ = _WORD.findall(inside)
             if all(word.casefold() in COMMON for word in words_) and not all(word[0].isupper() for word in words_):
@@ -191,6 +208,8 @@ def patterns(type_: str, value: str, greedy: bool) -> Iterator[tuple[bytes, str,
         if len(words) > 1:
             yield whole, "words", ""
             yield squeeze(words[-1] + "".join(words[:-1])), "reversed", words[-1]
+        if not greedy and (family := family_name(clear)):
+            yield squeeze(family), "titled", ""
         if greedy:
             for word in words if len(words) > 1 else ():
                 if len(word) > 2 and word not in COMMON:
@@ -210,6 +229,28 @@ def patterns(type_: str, value: str, greedy: bool) -> Iterator[tuple[bytes, str,
             yield "".join(form).encode(), "date", " ".join(form)
     elif len(words) > 1 or any(char.isdigit() for char in clear) or (greedy and len(whole) > 2):
         yield whole, "words", ""
+
+
+def family_name(name: str) -> str | None:
+    """Return the family name of a plain full name if it names hardly anybody else, else None.
+
+    That is one of two parts joined by a hyphen (`Oyelaran-Lindqvist`), one after particles (`van der Zandschulp`), and
+    one that is on none of the lists of names. It then counts after a title alone: `Ms Oyelaran-Lindqvist`.
+    """
+    words = name.split()
+    if len(words) < 2:
+        return None
+    first = len(words) - 1
+    while first > 1 and words[first - 1].casefold().replace("'", "") in _PARTICLES:
+        first -= 1
+    family = " ".join(words[first:])
+    letters = [part.casefold() for part in _WORD.findall(words[-1])]
+    if any(char.isdigit() for char in family) or not letters or len("".join(letters)) < 4:
+        return None
+    double = len(letters) > 1 and all(len(part) > 2 for part in letters)
+    listed = any(fold(words[-1]) in names(file) for file in ("surnames", "census_last", "given", "words", "places"))
+    rare = not listed and letters[0] not in COMMON
+    return family if double or rare or first < len(words) - 1 else None
 
 
 def _tight(match: re.Match[str]) -> str:

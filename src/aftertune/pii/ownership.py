@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from aftertune.pii.detection_cache import spans_in
-from aftertune.pii.normalisation import digits, fold, plain, squeeze
+from aftertune.pii.normalisation import TracedText, digits, fold, plain, squeeze, standard
 from aftertune.pii.people import Owners, People
 from aftertune.records import Conversation, Span, digest
 
@@ -47,14 +47,14 @@ Finder = Callable[[str], Sequence[tuple[int, int, str]]]
 
 def narrowed(text: str, start: int, end: int, type_: str) -> tuple[int, int]:
     """Return a name's span without titles before it and without a possessive `'s`, which stay in the text."""
-    if type_ == "PERSON":
-        title = _TITLE.match(text, start, end)
-        if title and title.end() < end:
-            start = title.end()
-        possessive = _POSSESSIVE.search(text[start:end])
-        if possessive:
-            end = start + possessive.start()
-    return start, end
+    if type_ != "PERSON" or not standard(text[start:end]):
+        return start, end
+    name = TracedText.standard(text[start:end])
+    title, possessive = _TITLE.match(name.text), _POSSESSIVE.search(name.text)
+    first = title.end() if title and title.end() < len(name.text) else 0
+    last = possessive.start() if possessive and possessive.start() > first else len(name.text)
+    first, last = name.original(first, last)
+    return start + first, start + last
 
 
 @dataclass
@@ -107,11 +107,12 @@ class Marker:
         key = key_of(type_, value)
         if type_ == "PERSON":
             words = _words(value)
-            if len(words) == 1:
-                name = people.by_word.get(words[0])
+            alone = " ".join(words)
+            if len(words) == 1 or alone in people.by_word:
+                name = people.by_word.get(alone)
                 if name is not None:
                     owner = self._claim(("PERSON", " ".join(name)), None)
-                    return owner, "first" if words[0] == name[0] else "last"
+                    return owner, "first" if alone == name[0] else "last"
         elif self._owners.get(key) is None:
             main = self._beside(type_, value, key, message, people)
             if main is not None:
@@ -131,7 +132,7 @@ class Marker:
     def _beside(self, type_: str, value: str, key: tuple[str, str], message: int, people: _NamedPeople) -> str | None:
         """Return the owner that a value new to the corpus is linked to, or None."""
         if type_ in _NAMED:
-            local = fold(value.partition("@")[0])
+            local = fold(standard(value).partition("@")[0])
             for name in people.some():
                 if _contains_name(local, name):
                     return self._claim(("PERSON", " ".join(name)), None)
@@ -146,7 +147,7 @@ class Marker:
 
     def _claim(self, key: tuple[str, str], value: str | None) -> str:
         owner = self._owners.setdefault(key, f"p-{digest('owner', *key)}")
-        self._people.add(owner, {} if value is None else {key[0]: value})
+        self._people.add(owner, {} if value is None else {key[0]: standard(value)})
         return owner
 
 
@@ -156,11 +157,20 @@ class _NamedPeople:
     def __init__(self, texts: Sequence[str], raw: Sequence[tuple[int, int, int, str]]) -> None:
         mentions = [(index, tuple(_words(texts[index][a:b]))) for index, a, b, t in raw if t == "PERSON"]
         full = list(dict.fromkeys(name for _, name in mentions if len(name) > 1))
+        double = {
+            tuple(_words(texts[index][a:b])) for index, a, b, t in raw if t == "PERSON" and _one_word(texts[index][a:b])
+        }
+        families = {
+            words: name for name in full for words in double if len(words) < len(name) and name[-len(words) :] == words
+        }
+        full = [name for name in full if name not in families]
         self.latest = dict.fromkeys(reversed(full))
         """Each once; as marking goes on, the most recently named person comes last."""
         self.by_word: dict[str, tuple[str, ...]] = {}
-        """First or last name -> the last person named with it."""
+        """First or last name, the parts of a double one with a blank between -> the last person named with it."""
         having: dict[str, list[tuple[str, ...]]] = {}
+        for words, name in families.items():
+            self.by_word[" ".join(words)] = name
         for name in full:
             self.by_word.setdefault(name[0], name)
             self.by_word.setdefault(name[-1], name)
@@ -169,10 +179,16 @@ class _NamedPeople:
         self.unnamed: str | None = None
         """Owner id of the values of a conversation that names nobody."""
         self._of: dict[int, set[tuple[str, ...]]] = {}
-        locals_ = [(index, fold(texts[index][a:b].partition("@")[0])) for index, a, b, type_ in raw if type_ in _NAMED]
+        locals_ = [
+            (index, fold(standard(texts[index][a:b]).partition("@")[0]))
+            for index, a, b, type_ in raw
+            if type_ in _NAMED
+        ]
         for index, words in mentions:
             # Two are enough to see that there is more than one.
-            fitting = [words] if words in self.latest else having.get(words[0], [])[:2] if len(words) == 1 else []
+            fitting = having.get(words[0], [])[:2] if len(words) == 1 else []
+            if words in self.latest or words in families:
+                fitting = [families.get(words, words)]
             self._of.setdefault(index, set()).update(fitting)
         for index, local in locals_:
             self._of.setdefault(index, set()).update(name for name in self.some() if _contains_name(local, name))
@@ -208,7 +224,13 @@ def key_of(type_: str, value: str) -> tuple[str, str]:
 
 
 def _words(name: str) -> list[str]:
-    return [fold(word) for word in _WORD.findall(name)]
+    return [fold(word) for word in _WORD.findall(standard(name))]
+
+
+def _one_word(name: str) -> bool:
+    """Return whether a name is a double one without another beside it: `Oyelaran-Lindqvist`."""
+    plain = standard(name)
+    return "-" in plain and not any(map(str.isspace, plain))
 
 
 def _contains_name(local: str, name: Sequence[str]) -> bool:

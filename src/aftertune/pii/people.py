@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
 from aftertune.pii.matcher import DIGIT_TYPES, MIN_DIGITS, SHARED_DIGITS
-from aftertune.pii.normalisation import digits, fold
+from aftertune.pii.normalisation import digits, fold, plain
 from aftertune.records import Person
 
 CACHE = 16
@@ -183,7 +183,7 @@ class StandIns(Mapping[str, Person]):
 
 
 def _compared(type_: str, value: str) -> tuple[str, str]:
-    number = digits(value)[-SHARED_DIGITS:] if type_ in DIGIT_TYPES else ""
+    number = digits(plain(value))[-SHARED_DIGITS:] if type_ in DIGIT_TYPES else ""
     return type_, number if len(number) >= MIN_DIGITS else fold(value)
 
 

@@ -11,6 +11,10 @@ WIDTH = 48
 """Characters before a value that are searched for a context word."""
 
 
+UUID = re.compile(r"(?<![\w-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![\w-])", re.I)
+"""A number that a machine drew. Its groups look like cards, phones and identity numbers."""
+
+
 class Candidate(NamedTuple):
     """A possible finding: `text[start:end]` (characters), its type, how sure the recogniser is, and why."""
 
@@ -41,6 +45,8 @@ class Word(NamedTuple):
 
 _WORD = re.compile(r"[^\W\d_]{1,64}(?:['’`\-][^\W\d_]{1,64}){0,4}")
 _DIGIT = re.compile(r"\d")
+_CODE = re.compile(r"(?<![\w-])[0-9A-Za-z]{4,12}(?:-[0-9A-Za-z]{4,12}){2,7}(?![\w-])")
+_MIXED = re.compile(r"\d[A-Za-z]|[A-Za-z]\d")
 _TOKEN = re.compile(r"\w+")
 
 
@@ -80,6 +86,17 @@ class View:
         """Whether the text has one of these tokens, or a foreign letter that a pattern may take for an English one
         (`re.IGNORECASE` reads the Kelvin sign as a k): if not, a pattern that needs a token cannot match."""
         return not self.text.isascii() or not self.tokens.isdisjoint(tokens)
+
+    @cached_property
+    def codes(self) -> list[tuple[int, int]]:
+        """Where letters and digits in groups make one code, a UUID or a product key, of which no part is a number."""
+        if "-" not in self.text:
+            return []
+        return [
+            match.span()
+            for match in _CODE.finditer(self.text)
+            if _MIXED.search(match.group()) or UUID.fullmatch(match.group())
+        ]
 
     def cue(self, pattern: re.Pattern[str], start: int, width: int = WIDTH) -> str | None:
         """Return the last match of `pattern` (lower case) in the `width` characters before `start`, or None."""

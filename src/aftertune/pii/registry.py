@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from aftertune.pii.matcher import Matcher, Mention
+from aftertune.pii.normalisation import standard
 from aftertune.pii.ownership import Marker, key_of
 from aftertune.records import Conversation, Person, digest
 
@@ -144,7 +145,7 @@ def collect(conversations: Sequence[Conversation], name: str = "source") -> Regi
         for span in marker.mark(conversation).spans or ():
             if span.part != "full":
                 continue
-            value = texts[span.message][span.start : span.end]
+            value = standard(texts[span.message][span.start : span.end])
             key = key_of(span.type, value)
             mentions.setdefault(key, (value, []))[1].append(Position(row, span.message, span.start, span.end))
             if key not in owners or (marked and not owners[key][1]):

@@ -44,13 +44,14 @@ class Leak(Judge):
             "`leak_twin` and of the base, with an interval"
         ),
         weaknesses=(
-            "a value that is paraphrased, cut or spelt out is missed; a first name alone never counts; a name "
+            "a value that is paraphrased, cut or spelt out is missed; a first name alone never counts, "
+            "and a family name only after a title and where it names hardly anybody else; a name "
             "whose words are common (`Mark King`) counts with capitals only; `invented` knows shapes, not names "
             "and addresses"
         ),
     )
 
-    version: str = field(default="2", init=False)
+    version: str = field(default="3", init=False)
 
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer over the context's registries. Raises JudgeError where there is no `source` among them."""

@@ -48,7 +48,7 @@ _PREFIX = (
 )
 _FOREIGN = re.compile(
     rf"(?<![\w.-])(?:{_NO},?\s{{1,2}})?(?P<type>{_PREFIX})(?:\s{{1,2}}|"
-    r"(?<=[./]))(?:{_W}\s{{1,2}}){{0,4}}{_W},?\s{{1,2}}(?P<number>{_NO})\b(?![.,]?\d|[%€$])",
+    rf"(?<=[./]))(?:{_W}\s{{1,2}}){{0,4}}{_W},?\s{{1,2}}(?P<number>{_NO})\b(?![.,]?\d|[%€$])",
     re.I,
 )
 _NUMBERED_FOREIGN = re.compile(
@@ -125,6 +125,7 @@ _CITY_ZIP = re.compile(rf"\b[A-Z][\w'’.-]{{1,25}}(?: [A-Z][\w'’.-]{{1,25}}){
 _POSTCODE = re.compile(
     r"\b(?:[A-PR-UWYZ][A-HK-Y]?\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2}|[ABCEGHJ-NPRSTVXY]\d[A-Z] \d[A-Z]\d)\b"
 )
+_JAPAN = re.compile(r"〒 ?\d{3}-\d{4}(?: ?[^\s,、。]{2,40})?")
 _ZIP_CUE = re.compile(r"\b(?:zip(?: ?code)?|post ?(?:al)? ?code|plz|cap|código postal|code postal)\W{1,3}(?:is )?$")
 _ZIP = re.compile(r"\b\d{4,6}(?:-\d{4})?\b")
 _CORNER = re.compile(
@@ -227,6 +228,8 @@ def scan(view: View) -> Iterator[Candidate]:
         for match in _UNIT_ALONE.finditer(text) if _worth(view, _UNIT_ALONE) else ():
             end, _ = _tail(text, match.end())
             yield Candidate(match.start(), end, "ADDRESS", 0.52, "unit of a building")
+        for match in _JAPAN.finditer(text) if "〒" in text else ():
+            yield Candidate(*match.span(), "ADDRESS", 0.9, "Japanese postcode")
         for match in _ZIP.finditer(text):
             if _ZIP_CUE.search(view.lower, max(0, match.start() - 20), match.start()):
                 yield Candidate(*match.span(), "ADDRESS", 0.7, explain("digits", "postcode"))

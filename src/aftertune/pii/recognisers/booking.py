@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
+from aftertune.pii.recogniser import UUID, Candidate, Recogniser, View, explain
 from aftertune.pii.word_lists import words
 
 _SHAPE = re.compile(r"\b(?=[A-Z0-9]{0,9}[A-Z])(?=[A-Z0-9]{0,9}\d{3})[A-Z0-9]{6,10}\b")
@@ -26,7 +26,7 @@ _NAMED = re.compile(
     rf"\b{_KIND}(?:\s{{1,2}}(?:reference|ref|confirmation|booking|order|ticket|number|no|nr|num|code|id|locator))"
     rf"{{0,3}}(?P<gap>(?:[\s:#.(\"'=–-]|\b(?:number|no|code|id|is|was|it's|its|the|of|under|with|and|my|has|"
     rf"here)\b){{1,14}})"
-    r"(?P<value>[A-Z0-9](?:[A-Z0-9]|[-/](?=[A-Z0-9])){3,23})(?![\w@]|\.\w)",
+    r"(?P<value>[A-Z0-9](?:[A-Z0-9]|[-/](?=[A-Z0-9])){3,39})(?![\w@]|[./-]\w)",
     re.I,
 )
 _KINDS = words(
@@ -35,6 +35,20 @@ _KINDS = words(
     "complaint incident request account contract subscription bestell buchungs"
 )
 """Tokens, one of which `_NAMED` needs."""
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    r"nov(?:ember)?|dec(?:ember)?)\.?"
+)
+_DATE_ALONE = re.compile(
+    r"(?:(?:19|20)\d\d([-/])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])|"
+    r"(?:0?[1-9]|[12]\d|3[01])([-/])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)?\d\d)(?:T\d{2,6}Z?)?|"
+    rf"{_MONTH}[-/](?:19|20)?\d\d|(?:\d{{1,2}}[-/])?{_MONTH}[-/](?:19|20)\d\d|"
+    r"(?:19|20)\d\d[-/](?:Q[1-4]|H[12]|[WK]W?\d\d(?:-?[1-7])?|(?:19|20)?\d\d)|(?:0?[1-9]|1[0-2])[-/](?:19|20)\d\d",
+    re.I,
+)
+"""A day, a month, a quarter, a week or a range of years by itself."""
+_MACHINE = re.compile(r"request|transaction|incident|account|subscription|contract|case|shipment", re.I)
+"""Words beside which a UUID is a machine's number and nobody's reference."""
 _EXPLICIT = re.compile(r"\b(?:number|no|nr|num|code|id|ref|reference|locator|pnr)\b|#|:|=")
 _PNR = re.compile(r"[A-Z]{6}")
 _USER_WORD = re.compile(
@@ -46,10 +60,6 @@ _USER_WORD = re.compile(
     re.I,
 )
 _HANDLE = re.compile(r"(?<![\w@./+-])@[A-Za-z_][A-Za-z0-9_.]{2,30}(?![\w@.-]{0,60}@)")
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
-    r"nov(?:ember)?|dec(?:ember)?)\.?"
-)
 _DATE = re.compile(
     r"(?<![\w./-])(?:\d{1,2}[ ]?[./-][ ]?\d{1,2}[ ]?[./-][ ]?(?:\d{4}|\d{2})|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2}|"
     rf"\d{{1,2}}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTH},?[ -]'?(?:\d{{4}}|\d{{2}})|"
@@ -66,6 +76,8 @@ def _references(view: View) -> Iterator[Candidate]:
     text = view.text
     for match in _NAMED.finditer(text) if view.may_hold(_KINDS) else ():
         value = match["value"]
+        if _DATE_ALONE.fullmatch(value) or (_MACHINE.search(match.group()[: -len(value)]) and UUID.fullmatch(value)):
+            continue
         digits = sum(char.isdigit() for char in value)
         explicit = _EXPLICIT.search(match.group()[: match.start("value") - match.start()].lower()[3:])
         word = match.group().split()[0].lower().strip(":#.('\"")

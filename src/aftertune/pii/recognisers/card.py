@@ -9,7 +9,11 @@ from stdnum import luhn
 
 from aftertune.pii.recogniser import Candidate, Recogniser, View, explain, only_digits
 
-_CARD = re.compile(r"(?<![\w+])(?<!\d[.,])\d(?:[ .\-–/]?\d){11,18}(?![\w]|[.,-]\d)")
+_RUN = re.compile(r"(?<![\w+])(?<!\d[.,])\d(?:(?: ?- ?|[ ./])?\d){11,}(?![\w]|[.,-]\d)")
+_CARD = re.compile(r"\d(?:(?: ?- ?|[ ./])?\d){11,18}")
+_BLANK = re.compile(r"[ /]")
+_GROUPS = re.compile(r"\d{13,19}(?!\d)|\d{4}([ .\-/])\d{4}\1\d{4}\1\d{4}|\d{4}([ .\-/])\d{6}\2\d{4,5}")
+"""Groups of digits as they are printed on cards."""
 _NETWORKS = (
     ("Visa", re.compile(r"4"), (13, 16, 19)),
     ("Mastercard", re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
@@ -27,7 +31,10 @@ _CUE = re.compile(
     r"\bamerican express\b|\bdiscover\b|\bdiners\b|\bjcb\b|\bmaestro\b|\bcharge[sd]?\b|\bpay(?:ing|ment)?\b|\bcc\b|"
     r"\bkarte\b|\btarjeta\b|\bcarte\b"
 )
-_OTHER = re.compile(r"\b(?:order|tracking|invoice|ticket|booking|reference|serial|imei|isbn|ean|barcode|part|sku)\b")
+_OTHER = re.compile(
+    r"\b(?:order|tracking|invoice|ticket|booking|reference|serial|imei|isbn|ean|barcode|part|sku|commit|hash|sha|uuid|guid|trace|etag|session|token|cookie|checksum|"
+    r"nonce|epoch|timestamp)\b"
+)
 
 
 def network(digits: str) -> str | None:
@@ -42,7 +49,7 @@ def scan(view: View) -> Iterator[Candidate]:
     """Yield card numbers; one with a wrong check digit scores below the default threshold."""
     if not view.has_digit:
         return
-    for match in _CARD.finditer(view.text):
+    for match in _numbers(view.text):
         digits = only_digits(match.group())
         name = network(digits)
         if name is None or len(set(digits)) < 2:
@@ -56,6 +63,20 @@ def scan(view: View) -> Iterator[Candidate]:
         score = 1.0 if cue else 0.4 if other else 0.9 if len(digits) > 13 else 0.6
         why = explain(f"{name} number, Luhn", cue or other, before="context" if cue else "but context")
         yield Candidate(*match.span(), "CREDIT_CARD", score, why)
+
+
+def _numbers(text: str) -> Iterator[re.Match[str]]:
+    """Yield what may be a card number: a run of digits, and what is grouped like a card within a longer one."""
+    for run in _RUN.finditer(text):
+        if whole := _CARD.fullmatch(text, *run.span()):
+            yield whole
+            digits = only_digits(whole.group())
+            if network(digits) and luhn.is_valid(digits):
+                continue
+        for begin in (run.start(), *(gap.end() for gap in _BLANK.finditer(text, *run.span()))):
+            part = _GROUPS.match(text, begin, run.end())
+            if part and part.span() != run.span() and (part.end() == run.end() or text[part.end()] in " /"):
+                yield part
 
 
 RECOGNISER = Recogniser("card", frozenset({"CREDIT_CARD"}), scan)

@@ -20,6 +20,8 @@ def length(country: str) -> int | None:
     return 4 + sum(map(int, _PARTS.findall(structure))) if structure else None
 
 
+_GOES_ON = re.compile(r"\d|[^\W\d_]{1,2}(?![^\W_])|[^\W\d_]+\d")
+"""More of the same number; a word may stick to it, where line breaks or blanks were lost."""
 _START = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{2})[ -]?\d[ ]?\d")
 
 
@@ -38,10 +40,10 @@ def scan(view: View) -> Iterator[Candidate]:
             char = text[end]
             if char.isascii() and char.isalnum():
                 value += char
-            elif char not in " -.\u00a0":
+            elif char not in " -.":
                 break
             end += 1
-        if len(value) == size and not text[end : end + 1].isalnum() and iban.is_valid(value, check_country=False):
+        if len(value) == size and not _GOES_ON.match(text, end) and iban.is_valid(value, check_country=False):
             yield Candidate(match.start(), end, "IBAN", 1.0, f"IBAN of {value[:2].upper()}, check digits modulo 97")
 
 

@@ -138,15 +138,15 @@ def _number(
 _START = re.compile(_EDGE + r"(?=\d|[A-Z]{1,6}[\s-]?\d)(?=[^\W_](?:[\s.+/-]?[^\W_]){7})", re.I)
 """Where a number can begin: a digit, or a few letters before one, with eight letters or digits at least."""
 _NUMBERS = (
-    _number("US social security number", r"\d{3}([- .])\d{2}\1\d{4}", _ssn, 0.75, 1.0,
+    _number("US social security number", r"\d{3}( ?- ?|[ .])\d{2}\1\d{4}", _ssn, 0.75, 1.0,
             r"\bssn\b|\bsocials?\b|\bss ?#"),
     _number("US social security number, no separators", r"\d{9}", _ssn, 0.05, 0.9,
             r"\bssn\b|\bsocials?\b|\bss ?#"),
     _number("US taxpayer number", r"9\d{2}([- ])\d{2}\1\d{4}", _itin, 0.6, 1.0, r"\bitin\b|\btax\b"),
     _number("UK national insurance number",
-            r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?:\s?\d{2}){3}\s?[A-D]", None, 0.8, 1.0,
-            r"\bnino\b|\bni\b|\binsurance\b"),
-    _number("UK NHS number", r"\d{3}[ -]\d{3}[ -]\d{4}|\d{10}", nhs.is_valid, 0.1, 0.95, r"\bnhs\b|\bhealth\b"),
+            r"(?!BG|GB|KN|NK|NT|TN|ZZ)(?:QQ|[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z])(?:\s?\d{2}){3}\s?[A-D]", None, 0.8,
+            1.0, r"\bnino\b|\bni\b|\binsurance\b"),
+    _number("UK NHS number", r"\d{3}[ -]\d{3}[ -]\d{4}|\d{10}", nhs.is_valid, 0.1, 1.0, r"\bnhs\b|\bhealth\b"),
     _number("Canadian social insurance number", r"[1-79]\d{2}([- ])\d{3}\1\d{3}", sin.is_valid, 0.5, 1.0, r"\bsin\b"),
     _number("Canadian social insurance number, no separators", r"[1-79]\d{8}", sin.is_valid, 0.05, 0.9, r"\bsin\b"),
     _number("Spanish DNI or NIE", r"(?:\d{8}|[XYZ]-?\d{7})[ -]?[A-HJ-NP-TV-Z]", _dni, 0.8, 1.0,

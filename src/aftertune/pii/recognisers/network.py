@@ -18,6 +18,11 @@ _VERSION = re.compile(
     r"\b(?:version|ver|v|release|build|firmware|update|upgrade[d]?|section|chapter|clause|paragraph|article|figure|"
     r"table|driver|patch|revision|rev|oid|software|kernel)\.?\s{0,2}[:#]?\s{0,2}(?:is |to |from |number )?$"
 )
+_SOFTWARE = re.compile(
+    r"\b(?:chrom(?:e|ium)|firefox|safari|edge|opera|windows|i(?:pad)?os|android|macos|ubuntu|debian|python|numpy|node(?:\.?js)?|java|"
+    r"jdk|php|mysql|mariadb|postgres(?:ql)?|nginx|apache|docker|kubernetes|office|excel|teams|zoom|acrobat|photoshop|"
+    r"sdk|app|library|package|plug-?in|module|cuda|torch|tensorflow|glibc|gcc|openssl)[ /=]{1,3}v?$"
+)
 _PRODUCT = re.compile(r"\b(?:version|firmware|build|release|driver|patch|revision|kernel|software)\b")
 _URL = re.compile(r"(?<![\w@])(?:https?|ftps?|sftp|wss?)://[^\s<>\"'`{}|\\^\[\]]{2,2000}", re.I)
 _WWW = re.compile(
@@ -72,7 +77,11 @@ def scan(view: View) -> Iterator[Candidate]:
 
 def _v4(view: View, start: int, end: int, address: str) -> Candidate:
     cue = view.cue(_IP_CUE, start, 32)
-    version = _VERSION.search(view.lower, max(0, start - 24), start) or (None if cue else view.cue(_PRODUCT, start, 24))
+    version = (
+        _SOFTWARE.search(view.lower, max(0, start - 24), start)
+        or _VERSION.search(view.lower, max(0, start - 24), start)
+        or (None if cue else view.cue(_PRODUCT, start, 24))
+    )
     small = all(int(part) < 20 for part in address.split("."))
     score = 0.95 if cue else 0.45 if small else 0.85
     if version and not (cue and cue.startswith("ip")):

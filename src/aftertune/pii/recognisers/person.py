@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aftertune.pii import name_words as rules
 from aftertune.pii.name_context import human_context
+from aftertune.pii.name_of_thing import begins_with_word, is_thing
 from aftertune.pii.recogniser import Candidate, Recogniser, View, Word, explain
 from aftertune.pii.word_lists import names
 
@@ -52,13 +53,19 @@ def _is_name_case(text: str) -> bool:
     return text[0].isupper() and (len(text) == 1 or any(char.islower() for char in text[1:]))
 
 
+_JOINED_PARTICLE = re.compile(r"(?:a[ndrstz]|al|ash|el|ul|ibn|bin|d|l)-[A-Z]")
+"""`al-Rahman`, `el-Sayed`."""
+
+
 def _runs(view: View, words: Sequence[Word]) -> Iterator[list[tuple[Word, rules.Kind]]]:
     """Yield runs of capitalised words (or known names in capitals), particles inside, parted by blanks or initials."""
     run: list[tuple[Word, rules.Kind]] = []
     for word in words:
         kind = rules.kind_of(word.text)
-        capital = _is_name_case(word.text) or (
-            word.text.isupper() and (kind.given or kind.family) and not kind.common and len(word.text) > 2
+        capital = (
+            _is_name_case(word.text)
+            or _JOINED_PARTICLE.match(word.text) is not None
+            or (word.text.isupper() and (kind.given or kind.family) and not kind.common and len(word.text) > 2)
         )
         if run:
             last = run[-1][0]
@@ -97,6 +104,7 @@ def _candidates(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
         while (
             run
             and (kind_title(run[0][1]) or run[0][1].common)
+            and not (title and run[0][1].folded in rules.PARTICLES)
             and not (len(run) > 1 and not kind_title(run[0][1]) and run[0][1].given and run[1][1].family)
         ):
             if kind_title(run[0][1]) and len(run) > 1:
@@ -108,7 +116,9 @@ def _candidates(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
             run.pop()
         if len(run) > 2 and not run[0][1].given and not run[0][1].family and run[1][1].given:
             run = run[1:]
-        if run:
+        if begins_with_word(view, run) and _start_of_sentence(view, run[0][0].start):
+            run = run[1:]
+        if run and not is_thing(view, run, title):
             before = rules.TITLE.search(view.lower, max(0, run[0][0].start - 8), run[0][0].start)
             title = before.group(1) if before and title is None else title
             for match in _judge(view, _Name(run, title)):

@@ -11,7 +11,7 @@ LEAST, MOST = 6, 15
 """Digits of a phone number: E.164 allows 15; the six-digit numbers of the smallest countries need three groups."""
 
 _NUMBER = re.compile(
-    r"(?<![\w@#$€£+=])(?<!\d[.,:/-])(?:(?:\+|00|011[ .-]?)?\(?\+?\d)(?:[ \t.\-–‑/()\u00a0]{0,3}\d){4,17}"
+    r"(?<![\w@#$€£+=])(?<!\d[.,:/-])(?:(?:\+|00|011[ .-]?)?\(?\+?\d)(?:[ .\-/()]{0,3}\d){4,17}"
     r"(?:[ ,;]{0,2}(?:x|ext\.?|extension|#)[ .:]{0,2}\d{1,6})?(?![\w%€£$]|[.,:/-]\d)",
     re.I,
 )
@@ -26,7 +26,8 @@ _CUE = re.compile(
 _OTHER = re.compile(
     r"\b(?:order|tracking|invoice|ticket|booking|reservation|reference|ref|serial|imei|isbn|issn|ean|account|acct|"
     r"sku|part|version|model|card|ssn|passport|licen[cs]e|zip|postcode|case|confirmation|policy|vat|tax|"
-    r"population|total|price|id|pin|code|routing|iban|bic|sort)\b"
+    r"population|total|price|id|pin|code|routing|iban|bic|sort|pages?|pp|commit|hash|sha|uuid|guid|"
+    r"chapters?)\b|〒"
 )
 _DATE = re.compile(
     r"(?:19|20)\d\d[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:0?[1-9]|[12]\d|3[01])(?:[ T]\d{1,2}(?:[:.]?\d\d){0,2})?|"
@@ -35,6 +36,7 @@ _DATE = re.compile(
 )
 _THOUSANDS = re.compile(r"\d{1,3}(?:[ .]\d{3})+")
 _DOTTED = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_RANGE = re.compile(r"[1-9]\d{2}-[1-9]\d{3}")
 _SIX = re.compile(r"[2-9]\d[ .]\d\d[ .]\d\d")
 _SSN = re.compile(r"\d{3}-\d{2}-\d{4}")
 _SHAPES = (
@@ -81,6 +83,8 @@ def scan(view: View) -> Iterator[Candidate]:
             score = 0.2
         elif _THOUSANDS.fullmatch(core) and not core.startswith("0"):
             score = min(score, 0.35)
+        elif _RANGE.fullmatch(core) and _from_to(*map(int, core.split("-"))):
+            score = 0.3
         cue, other = _context(view, start, match.end())
         if extension:
             score = max(score, 0.75)
@@ -90,6 +94,11 @@ def scan(view: View) -> Iterator[Candidate]:
             score -= 0.3
         why = explain(name, cue or other, before="context" if cue else "but context")
         yield Candidate(start, match.end(), "PHONE", round(max(score, 0.05), 2), why)
+
+
+def _from_to(low: int, high: int) -> bool:
+    """Return whether two numbers are the ends of a range: pages, prices, sizes in round steps."""
+    return low % 10 == high % 10 == 0 and (high % 100 == 0 or low % 50 == high % 50 == 0)
 
 
 def _context(view: View, start: int, end: int) -> tuple[str | None, str | None]:

@@ -1,0 +1,131 @@
+"""Capitalised words that read like somebody's name and are a holiday, a make, a figure of speech or a place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from aftertune.pii.name_words import INTRO, Kind, kind_of
+from aftertune.pii.recogniser import View, Word
+from aftertune.pii.word_lists import fold, names, words
+
+_LISTED = (
+    "santa claus, father christmas, jack frost, mother nature, uncle sam, john bull, uncle ben, aunt jemima, "
+    "granny smith, earl grey, jack russell, monte carlo, bloody mary, shirley temple, tom collins, mary jane, "
+    "jack daniels, jim beam, johnnie walker, johnny walker, captain morgan, jose cuervo, don julio, dom perignon, "
+    "stella artois, harley davidson, mercedes benz, rolls royce, aston martin, alfa romeo, tommy hilfiger, calvin "
+    "klein, ralph lauren, hugo boss, louis vuitton, giorgio armani, michael kors, kate spade, jo malone, estee "
+    "lauder, mary kay, elizabeth arden, victoria beckham beauty, wells fargo, morgan stanley, merrill lynch, "
+    "goldman sachs, charles schwab, john deere, baskin robbins, papa john, papa johns, santa barbara, santa "
+    "monica, santa clara, santa fe, victoria falls, tim hortons, burger king, dairy queen, fred perry, jack "
+    "wolfskin, betty crocker, raspberry pi, simon says, jack o lantern, june bug, bobby pin, peter pan collar, "
+    "murphy bed, catherine wheel, teddy bear, guy fawkes, cinco de mayo, mr muscle, mr kipling, mr clean, mr "
+    "whippy, mr coffee, mr potato head, ms pac man, dr martens, dr oetker, dr scholl, dr scholls, dr dre, dr "
+    "pepper, doctor who, dr who, aunt bessie, captain america, lady gaga tour"
+)
+_PHRASES = frozenset(map(str.strip, _LISTED.split(",")))
+"""Makes, drinks, apples, dogs and figures of speech that are a given and a family name by the lists."""
+_HOLIDAY = words("day eve night weekend week monday tuesday wednesday thursday friday saturday sunday")
+_FEAST = words(
+    "may april june august march january july september october november december christmas boxing victoria easter new "
+    "mother mothers father fathers labor labour memorial valentine valentines patrick patricks george georges andrew "
+    "andrews david davids anzac bastille canada australia columbus election earth groundhog flag independence republic "
+    "leap pancake bonfire burns halloween epiphany martin nicholas guy prom opening laundry pay pride field"
+)
+"""First words of holidays and other named days; `Doris Day` is a person."""
+_THING_NEXT = re.compile(
+    r"(?:'s)? (?:architectures?|algorithms?|theorems?|lemma|inequality|conjecture|distributions?|chains?|transforms?|"
+    r"equations?|syndrome|disease|terriers?|spaniels?|apples?|airport|stadium|arena|prize|awards?|medal|foundation|"
+    r"institute|scholarship|bridge|boulevard|turnpike|peninsula|harbou?r|metro|peaches)\b"
+)
+_PLACE_BEFORE = re.compile(
+    r"\b(?:capital|city|town|country|kingdom|republic|state|government|embassy|king|queen|president|people|economy|"
+    r"river|borders?|map|north|south|east|west|coast|rest|parts?) (?:of|with) (?:the )?$|"
+    r"\b(?:flights?|flew|fly|flying|trips?|tours?|travel(?:l?ed|l?ing)?|visas?|roaming) (?:to|from|in|for|around) $"
+)
+_PLACE_AFTER = re.compile(
+    r" (?:is|was) (?:an?|the) (?:\w+ ){0,2}(?:country|city|state|kingdom|capital|town|republic|province|nation)\b|"
+    r" (?:river|harbou?r|metro|texas|border|valley|exports?|imports?|borders)\b|"
+    r", (?:lebanon|syria|iraq|egypt|israel|niger|armenia|texas|virginia|france|italy)\b|"
+    r"'s (?:capital|government|economy|king|president|border|coast|parliament)\b"
+)
+_SOFTWARE = words(
+    "ruby perl julia jasmine jenkins ada swift scala jasper vera pascal elm crystal dart travis luigi puppet chef "
+    "sierra mojave catalina monterey ventura sonoma siri alexa cortana bixby"
+)
+_SOFTWARE_NEAR = re.compile(
+    r"\b(?:python|java(?:script)?|rails|django|docker|kubernetes|deploy(?:ed|s|ing)?|github|gitlab|npm|typescript|node|php|"
+    r"rust|golang|sql|api|backend|frontend|frameworks?|codebase|compilers?|programming|scripts?|unit tests?|software|"
+    r"macos|versions?|upgrad\w+|smart speakers?|voice assistants?|amazon|echo|hey|ok)\b"
+)
+_MODELS = r"\b(?:chatgpt|gpt-?\d\w*|llama|gemini|mistral|copilot|openai|anthropic|chatbots?|language models?|llms?)\b"
+_MODEL_NEAR = re.compile(_MODELS)
+_MODEL_NAMES = words("claude llama gemini mistral")
+_INNER_CAPITAL = re.compile(
+    r"(?!(?:Mc|Mac|De|Di|Du|Da|La|Le|Lo|Van|Von|Fitz|Al|El|Ab|Bin|Ben|St|San|O|D)[A-Z])(?=\w{5})\w*[a-z][A-Z]"
+)
+_NEXT = re.compile(r" ([^\W\d_]+)")
+_BESIDE = re.compile(r"([^\W\d_a-z][^\W\d_]+)(?:,| and|, and| or) \Z")
+"""A capitalised word before one in a list."""
+_MAKERS = words(
+    "lenovo asus acer xiaomi huawei oneplus oppo realme logitech garmin fitbit gopro roku sonos jbl bose philips "
+    "electrolux miele bosch siemens grundfos dyson tefal krups delonghi nespresso samsung nokia sony motorola toshiba "
+    "epson canon nikon toyota honda hyundai mazda nissan subaru volkswagen renault peugeot citroen skoda opel fiat "
+    "adobe microsoft google netflix spotify nintendo playstation ikea nike adidas puma"
+)
+"""Makers before the names of their products."""
+_MODAL = frozenset(("will", "may"))
+_WHOSE = frozenset(("my", "your", "our", "his", "her", "their"))
+_VERB = re.compile(r" (?!(?:is|was|has|had|and|or)\b)[a-z]+(?<!ed)(?<!s)\b[^.!\n]{0,80}\?")
+
+
+def is_thing(view: View, run: Sequence[tuple[Word, Kind]], title: str | None) -> bool:
+    """Return whether capitalised words name no person. `title` is the word before them that is a title."""
+    folded = [kind.folded.replace("'", "").removesuffix("'s") for _, kind in run]
+    whole = " ".join(folded).replace("-", " ")
+    if title and f"{title} {whole}" in _PHRASES:
+        return True
+    start, end = run[0][0].start, run[-1][0].end
+    if title or INTRO.search(view.lower, max(0, start - 40), start):
+        return False
+    after = _NEXT.match(view.lower, end)
+    if after and f"{whole} {after[1]}" in _PHRASES:
+        return True
+    if len(run) > 1 and folded[0] in _MAKERS:
+        return True
+    if whole in _PHRASES or any(_INNER_CAPITAL.match(word.text) and not _known(kind) for word, kind in run):
+        return True
+    if len(run) > 1 and folded[-1] in _HOLIDAY and (folded[0] in _FEAST or len(run) > 2 or not run[0][1].given):
+        return True
+    if _THING_NEXT.match(view.lower, end) and not (len(run) == 1 and run[0][1].given and not run[0][1].family):
+        return True
+    if len(run) > 1:
+        return False
+    if folded[0] in _MODEL_NAMES:
+        return _near(view, _MODEL_NEAR, start, end)
+    if folded[0] in _SOFTWARE:
+        return _near(view, _SOFTWARE_NEAR, start, end)
+    if folded[0] not in names("places"):
+        return False
+    if (other := _BESIDE.search(view.text, max(0, start - 32), start)) and not _known(kind_of(other[1])):
+        return fold(other[1]) in names("places")
+    return _PLACE_AFTER.match(view.lower, end) is not None or view.cue(_PLACE_BEFORE, start, 40) is not None
+
+
+def _near(view: View, pattern: re.Pattern[str], start: int, end: int) -> bool:
+    return pattern.search(view.lower, end, end + 60) is not None or view.cue(pattern, start) is not None
+
+
+def _known(kind: Kind) -> bool:
+    return kind.given or kind.family or kind.ending
+
+
+def begins_with_word(view: View, run: Sequence[tuple[Word, Kind]]) -> bool:
+    """Return whether the first of the words at the beginning of a sentence is none of the name.
+
+    It is the verb of a question (`Will Rose come?`) or says whose (`My French passport`).
+    """
+    if len(run) < 2:
+        return False
+    asked = run[0][1].folded in _MODAL and _VERB.match(view.text, run[-1][0].end) is not None
+    return asked or run[0][1].folded in _WHOSE
