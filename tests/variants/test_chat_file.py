@@ -69,7 +69,7 @@ def test_missing_empty_and_binary_files_are_one_line(tmp_path: Path) -> None:
         ChatFile(str(tmp_path / "none.jsonl")).conversations()
     with pytest.raises(DataError, match="no conversations"):
         write(tmp_path / "e.jsonl", "\n\n").conversations()
-    (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "b.jsonl").write_bytes(b"\xff\xfa\x00")
     with pytest.raises(DataError, match="not UTF-8"):
         ChatFile(str(tmp_path / "b.jsonl")).conversations()
 

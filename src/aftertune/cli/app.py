@@ -66,6 +66,9 @@ CacheFolder = Annotated[
     Path | None, typer.Option("--cache", help="Where base answers are shared between runs; default: the user's cache.")
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Share no answers: ask the base again.")]
+Columns = Annotated[str, typer.Option("--columns", help="prompt=COLUMN,response=COLUMN, where names differ.")]
+Encoding = Annotated[str, typer.Option("--encoding", help="Of a text file that is not UTF-8, e.g. windows-1252.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip and count rows that cannot be read.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes at once; 0 is one per core.")]
 
 

@@ -62,7 +62,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for row in reader:
                 if None in row:
                     raise DataError(f"{path}:{reader.line_num}: more values than columns")
-                yield reader.line_num, {key: _unguarded(value) for key, value in row.items()}
+                yield reader.line_num, {key: unguarded(value) for key, value in row.items()}
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
     except csv.Error as error:
@@ -79,7 +79,7 @@ def _guarded(value: Any) -> Any:
     return value
 
 
-def _unguarded(value: Any) -> Any:
+def unguarded(value: Any) -> Any:
     """Undo `_guarded`."""
     guarded = isinstance(value, str) and value.startswith("'") and _FORMULA.match(value)
     return value[1:] if guarded else value
