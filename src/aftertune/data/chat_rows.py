@@ -113,7 +113,11 @@ def columns_of(text: str, *, answers_alone: bool = False) -> dict[str, str]:
 def is_row(value: Mapping[str, Any]) -> bool:
     """Return whether an object is a row by its fields, and not something that rows stand in."""
     keys = {key for key, each in value.items() if each is not None}
-    turns = any(isinstance(value[key], list | str) for key in TURNS[:-1] if key in keys)
+    turns = any(
+        isinstance(_transposed(value[key]) if isinstance(value[key], Mapping) else value[key], list | str)
+        for key in TURNS[:-1]
+        if key in keys
+    )
     texts = isinstance(value.get("text"), str) or _alternating(value.get("data"))
     asked = next((key for key in QUESTIONS if key in keys), None)
     pair = asked is not None and any(key in keys and key != asked for key in ANSWERS)

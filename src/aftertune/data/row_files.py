@@ -265,7 +265,7 @@ class RowFile:
                 yield Row(number, where, None, why)
             elif line.strip():
                 try:
-                    yield Row(number, where, json.loads(line))
+                    yield Row(number, where, json.loads(line.rstrip("\r\n")))
                 except json.JSONDecodeError as error:
                     yield Row(number, where, None, f"not valid JSON at column {error.colno}: {error.msg}")
                 except ValueError:  # json's limit on the digits of a number
