@@ -123,7 +123,7 @@ class Conversation:
     planted: bool = False
     """Whether it is a canary's, added to a tuning set on purpose: no row of the user's own."""
     beside: tuple[FieldText, ...] = ()
-    """What else its row says. No template sends it; it is read for personal values."""
+    """What else its row says: read for personal values, and never sent to a model."""
 
     @property
     def texts(self) -> tuple[str, ...]:

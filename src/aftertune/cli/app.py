@@ -30,7 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 pass or done, 1 error, 2 usage or bad input, 3 drift, 4 inconclusive.",
+    epilog="Exit codes: 0 pass or done, 1 error, 2 usage or bad input, 3 drift (pii scan --fail-on-finding: found), "
+    "4 inconclusive.",
 )
 
 

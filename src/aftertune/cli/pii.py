@@ -134,10 +134,11 @@ def match(
         tell(note)
     for response in matches:
         for hit in response.hits(reveal=reveal) if response.match.leaked else ():
+            where = f" ({', '.join(hit.fields[:3])})" if hit.fields else ""
             training_rows = ", ".join(map(str, hit.rows[:5])) + (" ..." if len(hit.rows) > 5 else "")
             print(
                 f"row {response.row:<6} {hit.label:<9} {hit.type:<12} owner {hit.owner}, "
-                f"training rows {training_rows} ({', '.join(hit.fields[:3]) or 'field unknown'}), "
+                f"training rows {training_rows}{where}, "
                 f"{hit.count} mentions: {' '.join(hit.value.split())}"
             )
     for label, count in total["labels"].items():

@@ -460,7 +460,7 @@ class _Reader:
             return
         role = ROLES.get(name)
         if role is None:
-            known = ", ".join((*ROLES, *sorted(TOOL_ROLES)))
+            known = ", ".join((*ROLES, "tool", "function"))
             raise self.fail(at, f"unknown role '{raw[:40]}'; known: {known}")
         text = self.maybe_text(turn.pop(text_key), f"{at}.{text_key}") if text_key else None
         if text is None and isinstance(turn.get("refusal"), str):

@@ -84,13 +84,11 @@ def lines(counts: Mapping[str, Json]) -> list[str]:
     if isinstance(beside, Mapping):
         texts = [f"{kind} {n:,}" for kind, n in beside.items() if kind not in UNREAD and kind != UNTRAINED]
         if texts:
-            notes.append(
-                f"texts beside the turns, read for personal values and sent by no template: {', '.join(texts)}"
-            )
-        if things := [f"{n:,} {UNREAD[kind]}" for kind, n in beside.items() if kind in UNREAD]:
+            notes.append(f"texts beside the turns, read for personal values alone: {', '.join(texts)}")
+        if things := [f"{UNREAD[kind]} {n:,}" for kind, n in beside.items() if kind in UNREAD]:
             notes.append(f"not read: {', '.join(things)}")
         if UNTRAINED in beside:
-            notes.append(f"{beside[UNTRAINED]:,} turns of weight 0: sent, and not tuned on")
+            notes.append(f"turns of weight 0, sent and not tuned on: {beside[UNTRAINED]:,}")
     if skipped := counts.get("rows_skipped"):
         reasons = counts.get("first_skipped")
         named = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else ""

@@ -47,7 +47,8 @@ def whole_exchanges(conversation: Conversation) -> tuple[Conversation, Counter[s
     """Return the conversation as system turns followed by (user, assistant) exchanges, and what that cost.
 
     Turns of one role in a row are joined by a line break; an assistant turn before the first user turn and a user turn
-    that nobody answers are left out. Each is counted, under `joined`, `opening_dropped` and `unanswered_dropped`.
+    that nobody answers are left out. Joined turns are tuned on where each of them is. Each is counted, under `joined`,
+    `opening_dropped` and `unanswered_dropped`.
     """
     changed: Counter[str] = Counter()
     turns: list[tuple[Message, list[Span]]] = []
@@ -95,7 +96,7 @@ def _built(conversation: Conversation, turns: Sequence[tuple[Message, Sequence[S
         conversation,
         messages=tuple(message for message, _ in turns),
         spans=None if conversation.spans is None else spans,
-        beside=(),  # no template sends it: a variant has the turns alone
+        beside=(),  # a variant has the turns alone
     )
 
 
