@@ -159,30 +159,31 @@ def parse(
     """
     there = {str(key): value for key, value in row.items() if value is not None}
     reader = _Reader(where)
-    if "spans" in there:  # a file of `aftertune compose`: nobody else knows what is personal in it
-        reader.turns_of(there.pop("messages", None), "messages", "messages")
+    marked = "spans" in there
+    if marked:  # somebody has said what is personal in it: `aftertune compose`, as a rule
         for name in ("spans", "planted", "id"):
             there.pop(name, None)
-        stored = there.pop("beside", [])
-        if not isinstance(stored, list) or not all(_is_stored(each) for each in stored):
-            raise DataError(f"{where}: beside: expected [field, text, kind]")
-        reader.beside += [FieldText(*each) for each in stored]
-    elif columns:
+    stored = there.pop("beside", []) if marked else []
+    if not isinstance(stored, list) or not all(_is_stored(each) for each in stored):
+        raise DataError(f"{where}: beside: expected [field, text, kind]")
+    if columns and not (marked and "messages" in there):
         _named(reader, there, columns, chat)
     else:
         _recognised(reader, there, chat)
     for key, value in there.items():
-        if chat and "spans" in row:
-            reader.beside.append(FieldText(key, "", "marked"))
-        else:
-            reader.leaves(value, key, key)
+        reader.leaves(value, key, key)
     turns = tuple(reader.turns)
     said = {text for turn in turns for _, text in turn.pieces}
-    beside = tuple(each for each in reader.beside if not each.text or each.text not in said)
-    if chat and not turns and not beside:
+    found = [each for each in reader.beside if not each.text or each.text not in said]
+    if chat and not turns and not found:
         raise DataError(f"{where}: no turn in it")
+    if marked:
+        # Spans count the stored texts, and nobody has said what is personal in the others.
+        known = [FieldText(*each) for each in stored]
+        unread = [FieldText(each.field, "", "marked") if chat and each.text else each for each in found]
+        return ChatRow(turns, (*known, *(each for each in unread if each not in known)))
     order = {key: index for index, key in enumerate(row)}
-    return ChatRow(turns, tuple(sorted(beside, key=lambda each: order.get(top(each.field), -1))))
+    return ChatRow(turns, tuple(sorted(found, key=lambda each: order.get(top(each.field), -1))))
 
 
 def _is_stored(each: object) -> bool:
