@@ -179,6 +179,9 @@ def test_columns_can_be_named() -> None:
     assert turns(row, prompt="frage", response="antwort", system="rolle") == [("system", "Sei nett."), *TURNS]
     assert beside(row, prompt="frage", response="antwort") == {"rolle": "Sei nett.", "kunde": "Bo Velder"}
     assert turns({"log": SAID, "prompt": "other"}, messages="log") == TURNS
+    nested = {"custom_id": "r1", "body": {"messages": SAID, "model": "gpt"}}
+    assert turns(nested, messages="body.messages") == TURNS
+    assert beside(nested, messages="body.messages") == {"custom_id": "r1"}
     with pytest.raises(DataError, match=r"a.jsonl:1: no column 'frag' for prompt \(there: antwort, frage"):
         read(row, prompt="frag", response="antwort")
     assert chat_rows.columns_of(" prompt = a , response=b") == {"prompt": "a", "response": "b"}
@@ -199,11 +202,19 @@ def test_columns_can_be_named() -> None:
         ({"messages": [{"role": "user", "content": 5}]}, r"messages\[0\]: content: expected text, found int"),
         ({"question": QUESTION, "answer": ["a", {"b": 1}, 3]}, "answer: expected text"),
         ({"prompt": QUESTION, "response": None}, "found the fields: prompt"),
+        ({"question": QUESTION, "answer": ["on Friday", "soon"]}, "answer: expected one text, found a list of them"),
     ],
 )
 def test_what_is_no_chat_is_named(row: Any, why: str) -> None:
     with pytest.raises(DataError, match=f"a.jsonl:1: .*{why}"):
         read(row)
+
+
+def test_a_key_that_is_no_name_of_a_field_is_a_text_and_shown_in_no_field() -> None:
+    row = {"messages": SAID, "notes": {"Ada Moore": "vip", "city": "Bonn"}}
+    assert beside(row) == {"notes[0].key": "Ada Moore", "notes[0]": "vip", "notes.city": "Bonn"}
+    twice = {"messages": [SAID[0], SAID[1] | {"tool_calls": [{"arguments": '{"to": "Ada", "to": "Bo"}'}]}]}
+    assert beside(twice) == {"messages[1].tool_calls[0].arguments": '{"to": "Ada", "to": "Bo"}'}
 
 
 words = st.text("abcdefghij klmnop", min_size=4, max_size=12).filter(lambda text: text.strip() == text)

@@ -173,6 +173,7 @@ def test_rows_by_id_and_lists_that_compete(tmp_path: Path) -> None:
         ("a.zip", b"PK\x03\x04....", "a zip archive"),
         ("a.pdf", b"%PDF-1.7 ...", "a PDF"),
         ("a.bin", bytes(range(256)) * 4, "holds zero bytes"),
+        ("e.json", b'[{"a": 1},\n {"a": 2, "a": 3}]', "e.json:2: the field 'a' stands there twice"),
         ("a.csv", b"a,a\n1,2\n", "two columns are called 'a'"),
         ("b.csv", b'a,b\n"1,2\n', "not valid CSV"),
     ],
@@ -195,6 +196,8 @@ def test_bad_rows_come_with_their_reason_and_the_others_after_them(tmp_path: Pat
         (3, None, "not UTF-8 at byte 18: save i"),
         (5, {"a": "2"}, ""),
     ]
+    path.write_bytes(b'{"a": "1", "b": {"a": "2", "a": "3"}}\n')
+    assert [row.problem for row in RowFile(path).rows()] == ["the field 'a' stands there twice"]
     path.write_bytes(b'{"a": "1\n{"a": "2"}\n')
     assert [row.number for row in RowFile(path).rows() if row.problem] == [1], "broken off, not indented"
     (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2,3\n4,5\n")

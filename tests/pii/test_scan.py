@@ -94,6 +94,30 @@ def test_bad_paths_and_options(tmp_path: Path) -> None:
             list(scan(file, model=model))
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"from": "Anna", "value": f"call {PHONE}"}]},
+        {"messages": f"call {PHONE}"},
+        {"messages": [{"content": 5, "note": [f"call {PHONE}"]}]},
+        {"anything": {"at": {"all": f"call {PHONE}"}}},
+        {"question": "hi", "answers": [f"call {PHONE}", "b"]},
+        {"text": f"### Human: call {PHONE}### Assistant: ok"},
+        {"chosen": "ok", "rejected": [{"role": "assistant", "content": f"call {PHONE}"}]},
+        {"data": "not much", "phones": {PHONE: 3}},
+        [f"call {PHONE}"],
+    ],
+)
+def test_a_scan_reads_every_text_whatever_the_form(row: Any, tmp_path: Path) -> None:
+    for name, text in (("a.jsonl", json.dumps(row)), ("a.json", json.dumps([row], indent=2))):
+        (tmp_path / name).write_text(text)
+        if isinstance(row, list) and name == "a.json":
+            continue
+        found = list(scan(tmp_path / name, types=["PHONE"]))
+        assert [(each.row, each.value) for each in found] == [(0, PHONE)]
+        assert PHONE not in found[0].line() + json.dumps(found[0].record())
+
+
 def test_a_model_beside_the_recognisers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class GLiNER:
         @classmethod

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aftertune.data.table_files import whole
+from aftertune.data.table_files import unique, whole
 from aftertune.errors import DataError, UsageError, near
 from aftertune.records import Conversation, FieldText, Message, Role, Span, digest
 
@@ -61,6 +61,7 @@ _MEDIA = frozenset(
 )  # fmt: skip
 _DEEPEST = 100
 _OWN_KEY = re.compile(r"\]\.(?=\w+$)")
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 _IN_TURN = re.compile(rf"(?:{'|'.join(TURNS)})\[(\d+)\]")
 _PYTHON = re.compile(r"\s*[\[{(]+\s*'")
 """A list or an object as Python writes it, which is what pandas puts in a CSV file."""
@@ -232,11 +233,22 @@ def _spans(rows: Any, messages: Sequence[Message], beside: Sequence[FieldText], 
     return spans
 
 
+def all_texts(row: Mapping[str, Any], where: str) -> ChatRow:
+    """Return every text of a row with its field, whatever form it has. Raises DataError for one nested too deep."""
+    reader = _Reader(where)
+    for key, value in row.items():
+        reader.leaves(value, str(key), str(key))
+    return ChatRow((), tuple(reader.beside))
+
+
 # ---------------------------------------------------------------------------------------------- forms
 
 
 def _named(reader: _Reader, there: dict[str, Any], columns: Mapping[str, str], chat: bool) -> None:
     """Read the columns that the user named."""
+    for name in columns.values():
+        if name not in there and (inner := _within(there, name)) is not None:
+            there[name] = inner
     for ours, theirs in columns.items():
         if theirs not in there and ours not in ("system", "history", "context", "rejected"):
             known = ", ".join(sorted(there)[:12]) or "none"
@@ -263,6 +275,14 @@ def _named(reader: _Reader, there: dict[str, Any], columns: Mapping[str, str], c
         reader.leaves(taken["rejected"][1], taken["rejected"][0], "rejected")
     if "system" in taken and taken["system"][1] is not None:
         reader.system(taken["system"][1], taken["system"][0])
+
+
+def _within(row: Mapping[str, Any], name: str) -> Any:
+    """Return what a name with dots leads to, such as `body.messages`; None where it leads nowhere."""
+    value: Any = row
+    for key in name.split("."):
+        value = _decoded(value.get(key)) if isinstance(value, Mapping) else None
+    return value
 
 
 def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
@@ -331,7 +351,7 @@ def _decoded(value: Any) -> Any:
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
         return value
     try:
-        return json.loads(value)
+        return json.loads(value, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         pass
     if not _PYTHON.match(value):
@@ -378,9 +398,13 @@ class _Reader:
         elif isinstance(value, Mapping | list | tuple):
             if depth >= _DEEPEST:
                 raise self.fail(name[:200], "nested too deeply")
-            pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
-            for key, each in pairs:
-                below = f"{name}.{whole(str(key))}" if isinstance(value, Mapping) else f"{name}[{key}]"
+            keys = [str(key) for key in value] if isinstance(value, Mapping) else []
+            for number, each in enumerate(value.values() if isinstance(value, Mapping) else value):
+                below = f"{name}[{number}]"
+                if keys and _PLAIN_KEY.fullmatch(keys[number]):
+                    below = f"{name}.{keys[number]}"
+                elif keys:  # whose key may be somebody's name: it is a text, and shown nowhere
+                    self.leaves(keys[number], f"{below}.key", kind, depth + 1)
                 self.leaves(each, below, kind, depth + 1)
 
     def text(self, value: Any, name: str) -> str:
@@ -493,6 +517,8 @@ class _Reader:
             self.turn({key: each for key, each in value.items() if each is not None}, name, 0, value)
         elif isinstance(value, list) and value and isinstance(value[0], Mapping) and _role(value[0]) is not None:
             self.turns_of(value, name, name)
+        elif _alternating(value) and len(value) > 1:
+            raise self.fail(name, "expected one text, found a list of them")
         else:
             self.turns.append(Turn(role, ((name, self.text(value, name)),)))
         return len(self.turns) - 1

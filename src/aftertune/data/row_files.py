@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from aftertune.data.table_files import unguarded
+from aftertune.data.table_files import RepeatedKeyError, unguarded, unique
 from aftertune.errors import DataError, UsageError, first_line
 
 HEAD = 1 << 16
@@ -265,9 +265,11 @@ class RowFile:
                 yield Row(number, where, None, why)
             elif line.strip():
                 try:
-                    yield Row(number, where, json.loads(line.rstrip("\r\n")))
+                    yield Row(number, where, json.loads(line.rstrip("\r\n"), object_pairs_hook=unique))
                 except json.JSONDecodeError as error:
                     yield Row(number, where, None, f"not valid JSON at column {error.colno}: {error.msg}")
+                except RepeatedKeyError as error:
+                    yield Row(number, where, None, str(error))
                 except ValueError:  # json's limit on the digits of a number
                     yield Row(number, where, None, "holds a number of thousands of digits")
                 except RecursionError:
@@ -393,7 +395,7 @@ def _held(value: Mapping[str, Any], path: Path, is_row: Callable[[Mapping[str, A
 def _decoded(file: io.TextIOWrapper, path: str) -> Iterator[Any]:
     """Yield JSON values one after the other, or the elements of one list, with a buffer as large as the largest."""
     buffer, line, ended = "", 1, False
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=unique)
     size = HEAD
 
     def more() -> None:
@@ -435,6 +437,8 @@ def _decoded(file: io.TextIOWrapper, path: str) -> Iterator[Any]:
                 if ended:
                     at = line + error.lineno - 1
                     raise DataError(f"{path}:{at}: not valid JSON at column {error.colno}: {error.msg}") from None
+            except RepeatedKeyError as error:
+                raise DataError(f"{path}:{line}: {error}") from None
             except ValueError:
                 raise DataError(f"{path}:{line}: holds a number of thousands of digits") from None
             except RecursionError:

@@ -94,6 +94,20 @@ def whole(value: Any) -> Any:
     return [whole(each) for each in value] if isinstance(value, list) else value
 
 
+class RepeatedKeyError(ValueError):
+    """A JSON object has a field twice, of which a mapping would keep one in silence."""
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a mapping, as an `object_pairs_hook`. Raises RepeatedKeyError."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        name = next(name for name in names if names.count(name) > 1)
+        raise RepeatedKeyError(f"the field '{name[:40]}' stands there twice")
+    return row
+
+
 def _loaded(text: str) -> Any:
     value = json.loads(text)
     # Nearly no file spells surrogates, and those that do hold pairs mostly.

@@ -134,7 +134,14 @@ def _texts(row: Row, columns: Mapping[str, str]) -> ChatRow:
         return ChatRow((), (FieldText("", row.value, "text"),))
     if not isinstance(row.value, Mapping):
         raise DataError(f"{row.where}: expected an object, found {type(row.value).__name__}")
-    read = chat_rows.parse(row.value, row.where, columns, chat=False)
+    try:
+        read = chat_rows.parse(row.value, row.where, columns, chat=False)
+    except DataError:
+        if columns:
+            raise
+        read = chat_rows.all_texts(
+            row.value, row.where
+        )  # no chat that anybody could be tuned on, and texts all the same
     if not read.turns and not read.beside:
         raise DataError(f"{row.where}: no text in it")
     return read
