@@ -149,6 +149,8 @@ def test_parts_of_a_content() -> None:
         ("tool_use", "find"),
         ("tool_use", "0228 555 017"),
     ]
+    only_call = [SAID[0], {"role": "assistant", "content": said[1:2]}, SAID[1]]
+    assert [each.kind for each in read({"messages": only_call}).beside] == ["tool_use", "tool_use"]
     refused = {"messages": [SAID[0], {"role": "assistant", "content": None, "refusal": "I cannot."}]}
     assert turns(refused)[1] == ("assistant", "I cannot.")
 
@@ -172,6 +174,9 @@ def test_rejected_answers_are_beside() -> None:
     assert (turns(row), beside(row)) == (TURNS, {"rejected[1].content": "No, Bo."})
     unwanted = {"prompt": QUESTION, "completion": "Go away", "label": False}
     assert (turns(unwanted), beside(unwanted)) == (TURNS[:1], {"completion": "Go away"})
+    unwanted = {"conversations": SAID, "kto_tag": False}
+    assert (turns(unwanted), beside(unwanted)) == (TURNS[:1], {"conversations[1].content": ANSWER})
+    assert turns({"messages": SAID, "label": True}) == TURNS
 
 
 def test_columns_can_be_named() -> None:

@@ -70,8 +70,8 @@ def zstd(data: bytes) -> bytes:
         ("list.jsonl", json.dumps(ROWS, indent=2).encode()),
         ("trailing.json", b"[" + b",\n".join(json.dumps(row).encode() for row in ROWS) + b",\n]\n"),
         ("indented.jsonl", "\n".join(json.dumps(row, indent=4) for row in ROWS).encode()),
-        ("split.json", json.dumps({"train": ROWS, "test": []}, indent=1).encode()),
-        ("wrapped.json", json.dumps({"version": "1", "data": ROWS}).encode()),
+        ("split.json", json.dumps({"train": ROWS}, indent=1).encode()),
+        ("wrapped.json", json.dumps({"data": ROWS}).encode()),
         ("a.jsonl.gz", gzip.compress(LINES.encode())),
         ("two.jsonl.gz", b"".join(gzip.compress(json.dumps(row).encode() + b"\n") for row in ROWS)),
         ("no_ending", gzip.compress(LINES.encode())),
@@ -146,6 +146,8 @@ def test_rows_by_id_and_lists_that_compete(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"a1": ROWS[0], "a2": ROWS[1]}, indent=1))
     assert read(path) == [{"id": "a1", **ROWS[0]}, {"id": "a2", **ROWS[1]}]
+    path.write_text(json.dumps({"train": ROWS, "test": [], "author": "Ada Moore"}))
+    assert read(path) == [{**ROWS[0], "file": {"test": [], "author": "Ada Moore"}}, ROWS[1]], "nothing outside is lost"
     path.write_text(json.dumps({"train": ROWS, "test": ROWS}))
     with pytest.raises(DataError, match=r"a.json: holds several lists of rows \(train, test\)"):
         read(path)

@@ -27,6 +27,8 @@ CONTEXTS = ("input", "context")
 SYSTEMS = ("system", "system_prompt", "system_message", "systemInstruction", "system_instruction")
 CHOSEN = ("chosen", "preferred_output")
 REJECTED = ("rejected", "non_preferred_output")
+UNWANTED = ("label", "kto_tag")
+"""False where the answer of the row is one to be unlearned."""
 COLUMNS = ("messages", "system", "history", "prompt", "context", "response", "rejected", "text")
 """What `--columns` can name."""
 ROLES: Mapping[str, Role] = {
@@ -39,6 +41,7 @@ ROLES: Mapping[str, Role] = {
     "gpt": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
     "chatgpt": "assistant",
     "ai": "assistant",
 }
@@ -50,7 +53,7 @@ TOOL_ROLES = frozenset(
 _ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 _TEXT_KEYS = ("content", "value", "text", "parts", "message")
 _WEIGHTS = ("weight", "train", "trainable", "loss")
-_PLUMBING = frozenset({"id", "tool_call_id", "type", "index"})
+_PLUMBING = frozenset({"id", "tool_call_id", "tool_use_id", "call_id", "type", "index"})
 """Keys of a turn or a part that say how it hangs together, and nothing else."""
 _WORDS = frozenset({*ROLES, *TOOL_ROLES, "text", "object", "string"})
 """Texts that say what stands beside them, and nothing else."""
@@ -296,6 +299,8 @@ def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
         reader.turns_of(there.pop(turns), turns, turns)
         if chosen is not None:
             reader.side(there.pop(chosen), chosen, "assistant")
+        elif any(there.get(name) is False for name in UNWANTED):
+            reader.reject_last()
     elif chosen is not None:
         _preferred(reader, there, chosen, asked)
     elif asked is not None and answer is not None:
@@ -304,7 +309,7 @@ def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
         question = reader.side(there.pop(asked), asked, "user")
         if context := next((key for key in CONTEXTS if key in there and key not in (asked, answer)), None):
             reader.context(question, there.pop(context), context)
-        if there.get("label") is False:  # an answer that is to be unlearned
+        if any(there.get(name) is False for name in UNWANTED):
             reader.leaves(there.pop(answer), answer, "rejected")
         else:
             reader.side(there.pop(answer), answer, "assistant")
@@ -487,13 +492,15 @@ class _Reader:
         if role is None:
             known = ", ".join((*ROLES, "tool", "function"))
             raise self.fail(at, f"unknown role '{raw[:40]}'; known: {known}")
+        before = len(self.beside)
         text = self.maybe_text(turn.pop(text_key), f"{at}.{text_key}") if text_key else None
+        called = called or len(self.beside) > before
         if text is None and isinstance(turn.get("refusal"), str):
             text_key, text = "refusal", turn.pop("refusal")
         trained = role != "assistant" or not any(turn.get(key) in (0, "0") for key in _WEIGHTS if key in turn)
         if not trained:
             self.beside.append(FieldText(at, "", "weight 0"))
-        if text is not None and (text or not called):
+        if text or (text is not None and not called):
             self.turns.append(Turn(role, ((f"{at}.{text_key}", text),), index, trained))
         elif not called:
             self.beside.append(FieldText(at, "", "turn without text"))
@@ -529,6 +536,12 @@ class _Reader:
         if text and asked >= 0:
             turn = self.turns[asked]
             self.turns[asked] = Turn(turn.role, (*turn.pieces, (name, text)), turn.index, turn.trained)
+
+    def reject_last(self) -> None:
+        """Put the last answer beside the turns."""
+        if self.turns and self.turns[-1].role == "assistant":
+            for name, text in self.turns.pop().pieces:
+                self.leaves(text, name, "rejected")
 
     def system(self, value: Any, name: str) -> None:
         """Add a row's system prompt before its turns; where they have one of their own, beside them."""

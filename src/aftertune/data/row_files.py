@@ -375,7 +375,10 @@ def _from(start: str, file: Iterable[str]) -> Iterator[str]:
 
 
 def _held(value: Mapping[str, Any], path: Path, is_row: Callable[[Mapping[str, Any]], bool]) -> list[Any] | None:
-    """Return the rows that a file's only object holds: its only list of objects, or its values. None where none."""
+    """Return the rows that a file's only object holds: its only list of objects, or its values. None where none.
+
+    What else stands in the object is the field `file` of the first row.
+    """
     lists = {
         str(key): each
         for key, each in value.items()
@@ -386,10 +389,19 @@ def _held(value: Mapping[str, Any], path: Path, is_row: Callable[[Mapping[str, A
         names = ", ".join(rows or lists)
         raise DataError(f"{path}: holds several lists of rows ({names[:200]}); put the one to be read in its own file")
     if rows or lists:
-        return next(iter((rows or lists).values()))
+        ((name, held),) = (rows or lists).items()
+        rest = {key: each for key, each in value.items() if key != name}
+        # What stands outside the rows is lost to nobody: the first has it.
+        return [{**held[0], _free("file", held[0]): rest}, *held[1:]] if rest else held
     if value and all(isinstance(each, Mapping) and is_row(each) for each in value.values()):
         return [{"id": key, **each} for key, each in value.items()]
     return None
+
+
+def _free(name: str, row: Mapping[str, Any]) -> str:
+    while name in row:
+        name += "_"
+    return name
 
 
 def _decoded(file: io.TextIOWrapper, path: str) -> Iterator[Any]:
