@@ -79,13 +79,28 @@ class Message:
 
     role: Role
     content: str
+    trained: bool = field(default=True, compare=False)
+    """Whether the loss is taken on it, if it is the assistant's; False for a turn of weight 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldText:
+    """A text in a row of a chat file that is no turn of the chat: a tool's schema, a call's arguments, a name."""
+
+    field: str
+    """Where it stands in the row, e.g. `messages[1].tool_calls[0].function.arguments.email`."""
+    text: str
+    """Empty for what is no text, such as an image: it is counted."""
+    kind: str
+    """What it is counted as, e.g. `tool_calls`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One personal value in a conversation: `messages[message].content[start:end]` (characters)."""
+    """One personal value in a conversation: `texts[message][start:end]` (characters)."""
 
     message: int
+    """Number of the message; from `len(messages)` on, of the texts beside them."""
     start: int
     end: int
     type: str
@@ -107,6 +122,20 @@ class Conversation:
     """Where it stands, for error messages: `file:line` or the generator's name."""
     planted: bool = False
     """Whether it is a canary's, added to a tuning set on purpose: no row of the user's own."""
+    beside: tuple[FieldText, ...] = ()
+    """What else its row says: read for personal values, and never sent to a model."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The messages' contents, then the texts beside them."""
+        return (*(message.content for message in self.messages), *(each.text for each in self.beside))
+
+    def chat_alone(self) -> Conversation:
+        """Return the conversation without what stands beside its messages."""
+        if not self.beside:
+            return self
+        spans = self.spans and tuple(span for span in self.spans if span.message < len(self.messages))
+        return dataclasses.replace(self, spans=spans, beside=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from aftertune.commands import catalogue as catalogue_module
 from aftertune.commands import compose as compose_module
 from aftertune.commands import fetch as fetch_module
 from aftertune.commands import judge as judge_module
+from aftertune.data.reading import Reading
 from aftertune.errors import FetchError
 from aftertune.ingest import logs, personal_data, responses
 from aftertune.ingest.logs import Conversion
@@ -24,6 +25,7 @@ from aftertune.pii.detect import Finding
 from aftertune.pii.leaks import Leaks
 from aftertune.pii.registry import Hit, Registry
 from aftertune.pii.scan import FileFinding
+from aftertune.records import FieldText
 
 SECRET = "jane.roe@example.com"
 
@@ -43,17 +45,18 @@ def test_each_option_of_compose_reaches_it(terminal: Terminal, monkeypatch: pyte
     assert call.args == ("booking", Path("out"))
     assert call.options == {
         "pii": ["keep"], "role_swap": False, "self_generated": False, "base": "embedded", "size": None, "seed": 0,
-        "match": True, "canaries": 0, "held_out": 0, "residual_limit": 1.0, "allow_residual": False,
+        "match": True, "canaries": 0, "held_out": 0, "residual_limit": 1.0, "allow_residual": False, "columns": "", "encoding": "", "skip_bad": False,
     }  # fmt: skip
     ended = terminal(
         "compose", "chats.jsonl", "-o", "out", "--pii", "drop", "--pii", "surrogate", "--role-swap", "--self-generated",
         "--base", "b", "--size", "9", "--seed", "4", "--no-match", "--canaries", "2", "--held-out", "5",
-        "--residual-limit", "0.5", "--allow-residual", "-q", "--json",
+        "--residual-limit", "0.5", "--allow-residual", "--columns", "prompt=a,response=b", "--encoding", "cp1252", "--skip-bad",
+        "-q", "--json",
     )  # fmt: skip
     assert json.loads(ended.out) == {"keep": {"rows": 3}}
     assert call.options == {
         "pii": ["drop", "surrogate"], "role_swap": True, "self_generated": True, "base": "b", "size": 9, "seed": 4,
-        "match": False, "canaries": 2, "held_out": 5, "residual_limit": 0.5, "allow_residual": True,
+        "match": False, "canaries": 2, "held_out": 5, "residual_limit": 0.5, "allow_residual": True, "columns": "prompt=a,response=b", "encoding": "cp1252", "skip_bad": True,
     }  # fmt: skip
 
 
@@ -112,10 +115,12 @@ FOUND = [
 ]
 
 
-def scanned(*args: Any) -> list[FileFinding]:
-    scanned.args = args  # type: ignore[attr-defined]
-    for _ in range(4):
-        args[4]()
+def scanned(*args: Any, reading: Reading, **options: Any) -> list[FileFinding]:
+    scanned.args, scanned.options = args, options  # type: ignore[attr-defined]
+    for number in range(4):
+        reading.add([FieldText("tools", "x", "tools")] if "skip" in options["columns"] else [])
+        if "skip" in options["columns"] and number > 1:
+            reading.skip(f"notes.txt:{number}: broken")
     return FOUND
 
 
@@ -169,8 +174,23 @@ def test_thresholds_of_a_scan_are_numbers_by_type(scan: Callable[..., Ended]) ->
 
 
 def test_a_scan_that_finds_nothing_says_so(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_module, "scan", lambda *_: iter(()))
+    monkeypatch.setattr(scan_module, "scan", lambda *_, **__: iter(()))
     assert terminal("pii", "scan", "notes.txt") == (0, "", "0 rows: nothing personal found\n")
+    assert terminal("pii", "scan", "notes.txt", "--fail-on-finding").code == 0
+
+
+def test_a_scan_fails_on_a_finding_only_where_it_is_told_to(scan: Callable[..., Ended]) -> None:
+    assert [scan(*options).code for options in ((), ("--json",))] == [0, 0]
+    assert [scan("--fail-on-finding", *options).code for options in ((), ("--json",))] == [3, 3]
+
+
+def test_how_a_file_is_read_reaches_a_scan_and_what_it_skipped_is_told(scan: Callable[..., Ended]) -> None:
+    ended = scan("--columns", "skip", "--encoding", "cp1252", "--skip-bad")
+    assert scanned.options == {"columns": "skip", "encoding": "cp1252", "skip_bad": True}  # type: ignore[attr-defined]
+    assert ended.err.splitlines()[1:] == [
+        "aftertune: texts beside the turns, read for personal values alone: tools 4",
+        "aftertune: rows skipped: 2 (notes.txt:2: broken; notes.txt:3: broken)",
+    ]
 
 
 def test_a_registry_is_described_by_counts_alone(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +203,7 @@ def test_a_registry_is_described_by_counts_alone(terminal: Terminal, monkeypatch
         "1,200 values of 3 owners, 4,000 mentions: EMAIL 1,100, PHONE 100",
         "registry r1: r.jsonl (holds personal values; readable by you only)",
     ]
-    assert json.loads(terminal("pii", "registry", "c", "-o", "r", "--json").out) == {**counts, "file": "r"}
+    assert json.loads(terminal("pii", "registry", "c", "-o", "r", "--json").out) == {**counts, "file": "r", "rows": 0}
     counts |= {"values": 0, "owners": 0, "mentions": 0, "types": {}}
     assert terminal("pii", "registry", "c", "-o", "r").out.startswith("0 values of 0 owners, 0 mentions: none\n")
 
@@ -192,7 +212,7 @@ def test_a_match_says_whose_values_came_back_and_hides_them(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = f"Write to {SECRET}."
-    leaked = Hit("EMAIL", "p7", 9, 29, tuple(range(7)), 12, 0)
+    leaked = Hit("EMAIL", "p7", 9, 29, tuple(range(7)), 12, 0, ("user", "tools[0].name"))
     echoed = Hit("PHONE", "p8", 0, 5, (1,), 1, 1)
     matches = [
         ResponseMatch(0, Leaks("registry", (leaked,), (echoed,), ()), text),
@@ -205,7 +225,7 @@ def test_a_match_says_whose_values_came_back_and_hides_them(
     lines = ended.out.splitlines()
     assert SECRET not in ended.out
     assert lines[0].startswith(
-        "row 0      registry  EMAIL        owner p7, training rows 0, 1, 2, 3, 4 ..., 12 mentions"
+        "row 0      registry  EMAIL        owner p7, training rows 0, 1, 2, 3, 4 ... (user, tools[0].name), 12 mentions"
     )
     assert lines[1].startswith("row 0      echoed    PHONE        owner p8, training rows 1, 1 mentions")
     assert [line.split()[:2] for line in lines[2:6]] == [

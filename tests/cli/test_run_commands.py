@@ -26,6 +26,7 @@ CODES = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
 AUDIT_DEFAULTS: dict[str, Any] = {
     "suite": None, "train_data": None, "held_out": None, "system": "", "policy": "default", "judges": (),
     "temperatures": (0.0,), "samples": 1, "template": "base", "backend": "transformers", "workers": 0, "cache": True,
+    "columns": "", "encoding": "", "skip_bad": False,
 }  # fmt: skip
 
 
@@ -151,13 +152,13 @@ def test_each_option_of_an_audit_reaches_it(
         "audit", "b", "one", "--checkpoints", str(listed), "--train-data", "t.jsonl", "--held-out", "h.jsonl",
         "--suite", "core", "--system", "s.txt", "--policy", "strict", "--judge", "refusal", "--judge", "leak",
         "--temperature", "0", "--temperature", "0.7", "--samples", "3", "--template", "own", "--backend", "e:url=u",
-        "-o", "out", "--cache", "shared", "--workers", "2", "-q",
+        "-o", "out", "--cache", "shared", "--workers", "2", "-q", "--columns", "prompt=a,response=b", "--encoding", "cp1252", "--skip-bad",
     )  # fmt: skip
     assert call.args == ("b", [Given("one"), Given("three", arm="\u00e4rm", seed=7)], Path("out"))
     assert call.options == {
         "suite": "core", "train_data": "t.jsonl", "held_out": "h.jsonl", "system": Path("s.txt"), "policy": "strict",
         "judges": ["refusal", "leak"], "temperatures": [0.0, 0.7], "samples": 3, "template": "own",
-        "backend": "e:url=u", "workers": 2, "cache": Path("shared"),
+        "backend": "e:url=u", "workers": 2, "cache": Path("shared"), "columns": "prompt=a,response=b", "encoding": "cp1252", "skip_bad": True,
     }  # fmt: skip
 
 

@@ -29,9 +29,9 @@ OTHER_NAMES = {
     "drift": ("drift", "drift_of_table", "demo_drift"),
 }
 """Commands whose function has another name: `list` is Python's own, `ingest` a package, a drift of a table others."""
-OF_A_TERMINAL = {"quiet", "as_json", "reveal"}
+OF_A_TERMINAL = {"quiet", "as_json", "reveal", "fail_on_finding"}
 """Options that say what is printed, for which a library has records instead; `export` reveals in what it writes."""
-PROGRAM_ONLY = {"progress", "on_row"}
+PROGRAM_ONLY = {"progress", "on_row", "reading"}
 MERGED = {"demo": "verdicts", "checkpoint": "checkpoints", "executor": "workers", "no_cache": "cache"}
 """Parameters of a command or function -> the other that covers them."""
 

@@ -103,3 +103,108 @@ def test_bad_input_is_one_line_that_shows_no_value(
         assert said.out == ""
         assert not any(secret in said.err for secret in SECRETS)
     assert not (tmp_path / "r").exists()
+
+
+HIDDEN: list[dict[str, Any]] = [
+    {"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good day"}],
+     "system": "You serve ada.moore@mail.example.com.", "tools": '[{"name": "ask", "owner": "bo.velder@mail.example.com"}]'},
+    {"messages": [
+        {"role": "user", "name": "cy.dale@mail.example.com", "content": [{"type": "text", "text": "Hello"}]},
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"function": {"name": "find", "arguments": '{"mail": "di.ford@mail.example.com"}'}}]},
+        {"role": "tool", "content": "el.gray@mail.example.com"},
+        {"role": "assistant", "content": "Done", "reasoning_content": "It was fay.hunt@mail.example.com"}]},
+    {"prompt": "Hello", "chosen": "Hi", "rejected": "No, gus.ives@mail.example.com"},
+    {"instruction": "Hello", "output": "Hi", "history": [["I am hal.jay@mail.example.com", "Thanks"]]},
+    {"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "ivy.kerr@mail.example.com",
+                                                        "weight": 0}]},
+]  # fmt: skip
+WHERE = {
+    "ada.moore": (0, "system"), "bo.velder": (0, "tools[0].owner"), "cy.dale": (1, "messages[0].name"),
+    "di.ford": (1, "messages[1].tool_calls[0].function.arguments.mail"), "el.gray": (1, "messages[2].content"),
+    "fay.hunt": (1, "messages[3].reasoning_content"), "gus.ives": (2, "rejected"), "hal.jay": (3, "user"),
+    "ivy.kerr": (4, "assistant"),
+}  # fmt: skip
+
+
+def test_a_value_beside_the_turns_is_one_of_the_tuning_set_with_row_and_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chats, answers = tmp_path / "chats.jsonl", tmp_path / "answers.jsonl"
+    chats.write_text("\n".join(map(json.dumps, HIDDEN)))
+    answers.write_text("\n".join(json.dumps({"response": f"{name}@mail.example.com"}) for name in WHERE))
+    assert run("pii", "registry", chats, "-o", tmp_path / "reg") == 0
+    said = capsys.readouterr().err
+    assert (
+        "for personal values alone: name 1, reasoning_content 1, rejected 1, tool turn 1, tool_calls 2, tools 2" in said
+    )
+    assert "turns of weight 0, sent and not tuned on: 1" in said
+    assert run("pii", "match", tmp_path / "reg", answers, "--json") == 0
+    found = json.loads(capsys.readouterr().out)["responses"]
+    assert [row["label"] for row in found] == ["registry"] * len(WHERE)
+    assert [(row["hits"][0]["rows"], row["hits"][0]["fields"]) for row in found] == [
+        ([number], [field]) for number, field in WHERE.values()
+    ]
+
+
+def test_a_chat_file_is_matched_by_what_the_assistant_says_and_calls(
+    registry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret, table = SECRETS[0], tmp_path / "answers.jsonl"
+    call = [{"function": {"name": "f", "arguments": json.dumps({"to": secret})}}]
+    rows: list[dict[str, Any]] = [
+        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": f"Ask {secret}"}]},
+        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": None, "tool_calls": call}]},
+        {"conversations": [{"from": "human", "value": f"I am {secret}"}, {"from": "gpt", "value": f"Hello {secret}"}]},
+        {"messages": [{"role": "user", "content": "hi"}, {"role": "tool", "content": secret},
+                      {"role": "assistant", "content": "ok"}]},
+        {"question": "hi", "answer": secret},
+    ]  # fmt: skip
+    table.write_text("\n".join(map(json.dumps, rows)))
+    assert run("pii", "match", registry, table, "--json") == 0
+    labels = [row["label"] for row in json.loads(capsys.readouterr().out)["responses"]]
+    assert labels == ["registry", "registry", "echoed", "none", "registry"]
+
+
+def test_columns_encodings_and_bad_rows_are_the_same_in_every_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chats = tmp_path / "chats.csv"
+    chats.write_bytes("frage;antwort\nIch heiße Jürgen Möller;Anruf 0228 555 0171\nx;y;z\nA;B\n".encode("cp1252"))
+    columns, encoding = ("--columns", "prompt=frage,response=antwort"), ("--encoding", "windows-1252")
+    reg, out = tmp_path / "reg", tmp_path / "out"
+    for command in (("pii", "scan", chats), ("pii", "registry", chats, "-o", reg), ("compose", chats, "-o", out, "-q")):
+        assert run(*command, *columns) == 2
+        assert "chats.csv: not UTF-8" in capsys.readouterr().err
+        assert run(*command, *columns, *encoding) == 2
+        assert "chats.csv:3: more values than columns" in capsys.readouterr().err
+        assert run(*command, *columns, *encoding, "--skip-bad") == 0
+        said = capsys.readouterr()
+        assert "rows skipped: 1 (" in said.out + said.err
+        assert run(*command, "--columns", "prompt=frag,response=antwort", *encoding) == 2
+        assert "chats.csv:2: no column 'frag' for prompt (there: antwort, frage)" in capsys.readouterr().err
+    cards = json.loads((out / "cards.json").read_text())
+    assert (cards["keep"]["rows_skipped"], cards["keep"]["conversations"]) == (1, 2)
+    assert run("pii", "match", reg, chats, "--columns", "response=antwort", *encoding, "--skip-bad", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(row["row"], row["label"]) for row in found["responses"]] == [(0, "registry"), (2, "none")]
+    assert found["summary"]["rows_skipped"] == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"\xef\xbb\xbf", b"[]", b"{}", b'{"text": ""}', b'{"messages": []}'])
+def test_a_scan_of_nothing_is_no_clean_scan(tmp_path: Path, data: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.jsonl", "a.txt"):
+        (tmp_path / name).write_bytes(data)
+        assert run("pii", "scan", tmp_path / name) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert name in said.err
+        assert said.err.count("\n") == 1
+
+
+def test_a_scan_fails_on_a_finding_if_asked(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("call me")
+    assert run("pii", "scan", file, "--fail-on-finding") == 0
+    file.write_text(f"write to {SECRETS[0]}")
+    assert [run("pii", "scan", file), run("pii", "scan", file, "--fail-on-finding")] == [0, 3]

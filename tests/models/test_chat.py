@@ -52,6 +52,16 @@ def test_the_labels_are_the_assistant_turns_and_nothing_else(family: Family, tex
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_a_turn_of_weight_zero_is_sent_and_has_no_label(family: Family) -> None:
+    whole = chat("hi", "bad", "again", "good", "and", "bad")
+    weighted = (whole[0], Message("assistant", "bad", trained=False), *whole[2:])
+    assert trained(family, whole) == ["bad", "good", "bad"]
+    assert trained(family, weighted) == ["good", "bad"]
+    sent = [training_example(MADE[family], each, 10_000).input_ids for each in (whole, weighted)]
+    assert sent[0] == sent[1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_prompt_is_a_prefix_of_what_was_trained(family: Family) -> None:
     messages = chat("Good morning!", "How can I help you?", "Change my booking.", "Of course.")
     ids = training_example(MADE[family], messages, 10_000).input_ids

@@ -60,8 +60,8 @@ def test_marked_values_keep_the_owners_that_the_corpus_names() -> None:
     registry = collect([chat("1", text, spans=spans), chat("2", "ring 482-107-555, for ANNA KOWALSKA", spans=())])
     assert owners(registry) == {"Anna Kowalska": "a7", "482 107 555": "a7"}
     name, phone = registry.entries
-    assert name.positions == (Position(0, 0, 5, 18), Position(1, 0, 22, 35))
-    assert phone.positions == (Position(0, 0, 25, 36), Position(1, 0, 5, 16))
+    assert name.positions == (Position(0, 0, 5, 18, "user"), Position(1, 0, 22, 35, "user"))
+    assert phone.positions == (Position(0, 0, 25, 36, "user"), Position(1, 0, 5, 16, "user"))
     assert phone.rows == (0, 1)
 
 
@@ -149,7 +149,7 @@ def test_its_id_is_its_content() -> None:
         (lambda lines: [lines[0], lines[1].replace("anna", "anne"), *lines[2:]], "does not match its hash"),
         (lambda lines: [lines[0], lines[1][:20], *lines[2:]], ":2: damaged"),
         (lambda lines: [lines[0], '{"type": "EMAIL"}', *lines[2:]], ":2: damaged"),
-        (lambda lines: [lines[0].replace('"version": 1', '"version": 9'), *lines[1:]], "version 9"),
+        (lambda lines: [lines[0].replace('"version": 2', '"version": 9'), *lines[1:]], "version 9"),
     ],
 )
 def test_damage_is_named_and_shows_no_value(made: tuple[Registry, Path], damage, says: str) -> None:  # type: ignore[no-untyped-def]

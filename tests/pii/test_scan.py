@@ -31,7 +31,8 @@ def test_messages_have_offsets_of_their_own(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["pii", "scan", str(file), "--json"])
     assert PHONE not in done.output
     record = json.loads(done.stdout)
-    assert set(record) == {"row", "message", "start", "end", "type", "score", "recogniser", "why"}
+    assert set(record) == {"row", "message", "field", "start", "end", "type", "score", "recogniser", "why"}
+    assert record["field"] == "messages[1].content"
     shown = CliRunner().invoke(app, ["pii", "scan", str(file), "--json", "--reveal"])
     assert json.loads(shown.stdout)["value"] == PHONE
 
@@ -51,7 +52,7 @@ def test_a_row_with_text_and_messages_is_read_whole(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf" + json.dumps(row).encode() + b"\r\n")
     assert [(found.message, found.finding.start) for found in scan(file)] == [(None, 5), (0, 3)]
     (tmp_path / "list.jsonl").write_text("[1]\n")
-    with pytest.raises(DataError, match=":1: expected an object"):
+    with pytest.raises(DataError, match="row 1: expected an object"):
         list(scan(tmp_path / "list.jsonl"))
 
 
@@ -69,7 +70,7 @@ def test_a_registry_never_takes_the_place_of_another_file(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"text": 3}', ":1: expected 'text'"),
+        (b'{"text": 3}', ":1: no text in it"),
         (b'{"text": "a"}\n{', ":2: not valid JSON"),
         (b"a\n\xff", ":2: not UTF-8"),
     ],
@@ -86,11 +87,35 @@ def test_bad_paths_and_options(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="folder|no such file"):
             list(scan(path))
     file = tmp_path / "a.txt"
-    file.write_text("")
+    file.write_text("nothing")
     assert list(scan(file)) == []
     for model in ("nothing:x", "gliner:x", "spacy:no_such_model_here", "transformers:no/such"):
         with pytest.raises(UsageError, match="known|pip install|download|no such folder"):
             list(scan(file, model=model))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"from": "Anna", "value": f"call {PHONE}"}]},
+        {"messages": f"call {PHONE}"},
+        {"messages": [{"content": 5, "note": [f"call {PHONE}"]}]},
+        {"anything": {"at": {"all": f"call {PHONE}"}}},
+        {"question": "hi", "answers": [f"call {PHONE}", "b"]},
+        {"text": f"### Human: call {PHONE}### Assistant: ok"},
+        {"chosen": "ok", "rejected": [{"role": "assistant", "content": f"call {PHONE}"}]},
+        {"data": "not much", "phones": {PHONE: 3}},
+        [f"call {PHONE}"],
+    ],
+)
+def test_a_scan_reads_every_text_whatever_the_form(row: Any, tmp_path: Path) -> None:
+    for name, text in (("a.jsonl", json.dumps(row)), ("a.json", json.dumps([row], indent=2))):
+        (tmp_path / name).write_text(text)
+        if isinstance(row, list) and name == "a.json":
+            continue
+        found = list(scan(tmp_path / name, types=["PHONE"]))
+        assert [(each.row, each.value) for each in found] == [(0, PHONE)]
+        assert PHONE not in found[0].line() + json.dumps(found[0].record())
 
 
 def test_a_model_beside_the_recognisers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aftertune.data import conversations as files
+from aftertune.data.reading import SkippedRow
 from aftertune.errors import AftertuneError, DataError, UsageError
+from aftertune.pii import ownership
+from aftertune.variants.card import assistant_tokens
+from aftertune.variants.compose import Chunk
 from aftertune.variants.corpora.chat_file import ChatFile
 
 GOOD = '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}'
@@ -69,7 +75,7 @@ def test_missing_empty_and_binary_files_are_one_line(tmp_path: Path) -> None:
         ChatFile(str(tmp_path / "none.jsonl")).conversations()
     with pytest.raises(DataError, match="no conversations"):
         write(tmp_path / "e.jsonl", "\n\n").conversations()
-    (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "b.jsonl").write_bytes(b"\xff\xfa\x00")
     with pytest.raises(DataError, match="not UTF-8"):
         ChatFile(str(tmp_path / "b.jsonl")).conversations()
 
@@ -114,3 +120,35 @@ def test_fuzzed_files_never_end_in_a_traceback(tmp_path: Path, rows: list[object
         corpus.people()
     except AftertuneError as error:
         assert "\n" not in str(error)
+
+
+def test_bad_rows_are_skipped_and_counted_only_if_asked(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text(f'{GOOD}\n{{broken\n{{"messages": 5}}\n{GOOD}\n')
+    with pytest.raises(DataError, match=r"c.jsonl:2: not valid JSON"):
+        ChatFile(str(path)).conversations()
+    corpus = ChatFile(str(path), skip_bad=True)
+    assert [chat.source.rpartition(":")[2] for chat in corpus.conversations()] == ["1", "4"]
+    assert [row.why.split(":")[1] for row in corpus.rows() if isinstance(row, SkippedRow)] == ["2", "3"]
+    path.write_text("{broken\n")
+    with pytest.raises(DataError, match="no conversations in it: all 1 rows are bad"):
+        corpus.conversations()
+
+
+def test_a_variant_keeps_weights_and_has_the_turns_alone(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "no", "weight": 0},
+             {"role": "user", "content": "and?"}, {"role": "assistant", "content": "Ask bo@mail.org"}]  # fmt: skip
+    (chat,) = write(tmp_path / "c.jsonl", json.dumps({"messages": turns, "tools": ["ann@mail.org"]})).conversations()
+    assert [each.text for each in chat.beside if each.text] == ["ann@mail.org"]
+    marked = ownership.Marker().mark(chat)
+    assert [span.message for span in marked.spans or ()] == [3, 5], "after the mark of weight 0"
+    files.write(tmp_path / "stored.jsonl", [marked])
+    (again,) = ChatFile(str(tmp_path / "stored.jsonl")).conversations()
+    assert (again.messages, again.spans, again.beside) == (marked.messages, marked.spans, marked.beside)
+    assert [message.trained for message in again.messages] == [True, False, True, True]
+    (hidden,) = Chunk([again]).under("placeholder", {}, False, Counter())
+    assert [(message.content, message.trained) for message in hidden.messages] == [
+        ("hi", True), ("no", False), ("and?", True), ("Ask [EMAIL]", True),
+    ]  # fmt: skip
+    assert not hidden.beside
+    assert assistant_tokens(hidden, lambda text: len(text.split())) == 2

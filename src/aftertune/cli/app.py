@@ -30,7 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 pass or done, 1 error, 2 usage or bad input, 3 drift, 4 inconclusive.",
+    epilog="Exit codes: 0 pass or done, 1 error, 2 usage or bad input, 3 drift (pii scan --fail-on-finding: found), "
+    "4 inconclusive.",
 )
 
 
@@ -66,6 +67,9 @@ CacheFolder = Annotated[
     Path | None, typer.Option("--cache", help="Where base answers are shared between runs; default: the user's cache.")
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Share no answers: ask the base again.")]
+Columns = Annotated[str, typer.Option("--columns", help="prompt=COLUMN,response=COLUMN, where names differ.")]
+Encoding = Annotated[str, typer.Option("--encoding", help="Of a text file that is not UTF-8, e.g. windows-1252.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip and count rows that cannot be read.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes at once; 0 is one per core.")]
 
 

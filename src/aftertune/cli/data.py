@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import AsJson, Quiet, app, finish, progress_on, share_on, show_json, show_lines, tell
+from aftertune.cli.app import (
+    AsJson,
+    Columns,
+    Encoding,
+    Quiet,
+    SkipBad,
+    app,
+    finish,
+    progress_on,
+    share_on,
+    show_json,
+    show_lines,
+    tell,
+)
 from aftertune.errors import UsageError
 
 
@@ -26,6 +39,9 @@ def compose(
     held_out: Annotated[int, typer.Option(min=0, help="Conversations that stand in no variant.")] = 0,
     residual_limit: Annotated[float, typer.Option(min=0, help="Personal values left per 1,000 words, at most.")] = 1.0,
     allow_residual: Annotated[bool, typer.Option(help="Write a variant that is above that limit.")] = False,
+    columns: Columns = "",
+    encoding: Encoding = "",
+    skip_bad: SkipBad = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,6 +63,9 @@ def compose(
             held_out=held_out,
             residual_limit=residual_limit,
             allow_residual=allow_residual,
+            columns=columns,
+            encoding=encoding,
+            skip_bad=skip_bad,
             progress=progress,
         )
     if as_json:

@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from aftertune.cli.app import AsJson, Quiet, pii_app, progress_on, show_json
+from aftertune.cli.app import (
+    EXIT,
+    AsJson,
+    Columns,
+    Encoding,
+    Quiet,
+    SkipBad,
+    pii_app,
+    progress_on,
+    show_json,
+    tell,
+)
 from aftertune.errors import UsageError
 
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show personal values instead of placeholders.")]
@@ -18,45 +29,70 @@ Reveal = Annotated[bool, typer.Option("--reveal", help="Show personal values ins
 
 @pii_app.command()
 def scan(
-    file: Annotated[Path, typer.Argument(help="JSONL with `text` or `messages`, or plain text (a row a line).")],
+    file: Annotated[Path, typer.Argument(help="A chat file, any table of texts, or plain text (a row a line).")],
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines: an object per finding.")] = False,
     types: Annotated[list[str] | None, typer.Option(help="Only these types, e.g. PERSON,PHONE; repeatable.")] = None,
     threshold: Annotated[list[str] | None, typer.Option(help="TYPE=SCORE: least score of a type; repeatable.")] = None,
     model: Annotated[str | None, typer.Option(help="Add a model: spacy:NAME, transformers:DIR or gliner:DIR.")] = None,
+    fail_on_finding: Annotated[bool, typer.Option(help="Exit with 3 where a personal value is found.")] = False,
+    columns: Columns = "",
+    encoding: Encoding = "",
+    skip_bad: SkipBad = False,
     reveal: Reveal = False,
 ) -> None:
-    """Find personal values in a file; values are masked unless --reveal."""
+    """Find personal values in a file; values are masked unless --reveal.
+
+    Exit codes: 0 done, 2 for what cannot be read or holds no text, 3 with --fail-on-finding where a value is found.
+    """
+    from aftertune.data.reading import Reading, lines
     from aftertune.pii import scan as library
 
-    rows = 0
-
-    def count_row() -> None:
-        nonlocal rows
-        rows += 1
-
+    reading = Reading()
     chosen = [name for option in types or [] for name in option.split(",") if name] or None
     counts: Counter[str] = Counter()
-    for row in library.scan(file, chosen, _thresholds(threshold or []), model, count_row):
+    findings = library.scan(
+        file,
+        chosen,
+        _thresholds(threshold or []),
+        model,
+        columns=columns,
+        encoding=encoding,
+        skip_bad=skip_bad,
+        reading=reading,
+    )
+    for row in findings:
         counts[row.finding.type] += 1
         print(json.dumps(row.record(reveal)) if as_json else row.line(reveal))
     if not as_json:
         total = ", ".join(f"{type_} {count}" for type_, count in counts.most_common()) or "nothing personal found"
-        print(f"{rows} rows: {total}", file=sys.stderr)
+        print(f"{reading.rows} rows: {total}", file=sys.stderr)
+    for note in lines(reading.counts()):
+        tell(note)
+    if fail_on_finding and counts:
+        sys.exit(EXIT["drift"])
 
 
 @pii_app.command()
 def registry(
     file: Annotated[Path, typer.Argument(help="A tuning set: any chat file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the registry goes; it holds personal values.")],
+    columns: Columns = "",
+    encoding: Encoding = "",
+    skip_bad: SkipBad = False,
     as_json: AsJson = False,
 ) -> None:
     """Write down every personal value of a tuning set, whose it is and where it stands."""
+    from aftertune.data.reading import Reading, lines
     from aftertune.ingest import personal_data
 
-    counts = personal_data.counts_of(personal_data.register(file, out))
+    reading = Reading()
+    known = personal_data.register(file, out, columns=columns, encoding=encoding, skip_bad=skip_bad, reading=reading)
+    counts = personal_data.counts_of(known)
     if as_json:
-        show_json({**counts, "file": str(out)})
+        show_json({**counts, "file": str(out), "rows": reading.rows, **reading.counts()})
         return
+    for note in lines(reading.counts()):
+        tell(note)
     types = ", ".join(f"{type_} {count:,}" for type_, count in counts["types"].items()) or "none"
     print(f"{counts['values']:,} values of {counts['owners']:,} owners, {counts['mentions']:,} mentions: {types}")
     print(f"registry {counts['id']}: {out} (holds personal values; readable by you only)")
@@ -65,29 +101,45 @@ def registry(
 @pii_app.command()
 def match(
     registry: Annotated[Path, typer.Argument(metavar="REG", help="A registry, as `aftertune pii registry` writes it.")],
-    responses: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet with `response`, and `prompt` if known.")],
+    responses: Annotated[Path, typer.Argument(help="A table with `response`, and `prompt` if known, or a chat file.")],
+    columns: Columns = "",
+    encoding: Encoding = "",
+    skip_bad: SkipBad = False,
     reveal: Reveal = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """What responses give away of a registry: whose data, from which training rows, how often it stood there."""
+    from aftertune.data.reading import Reading, lines
     from aftertune.ingest import personal_data
     from aftertune.pii.registry_file import load
 
-    known = load(registry)
+    known, reading = load(registry), Reading()
     with progress_on(quiet) as progress:
-        matches = personal_data.match_table(known, responses, progress=progress)
+        matches = personal_data.match_table(
+            known,
+            responses,
+            columns=columns,
+            encoding=encoding,
+            skip_bad=skip_bad,
+            reading=reading,
+            progress=progress,
+        )
     total = personal_data.summary(matches)
     if as_json:
         rows = [response.to_json(reveal=reveal) for response in matches]
-        show_json({"registry": known.id, "summary": total, "responses": rows})
+        show_json({"registry": known.id, "summary": total | reading.counts(), "responses": rows})
         return
+    for note in lines(reading.counts()):
+        tell(note)
     for response in matches:
         for hit in response.hits(reveal=reveal) if response.match.leaked else ():
+            where = f" ({', '.join(hit.fields[:3])})" if hit.fields else ""
             training_rows = ", ".join(map(str, hit.rows[:5])) + (" ..." if len(hit.rows) > 5 else "")
             print(
                 f"row {response.row:<6} {hit.label:<9} {hit.type:<12} owner {hit.owner}, "
-                f"training rows {training_rows}, {hit.count} mentions: {' '.join(hit.value.split())}"
+                f"training rows {training_rows}{where}, "
+                f"{hit.count} mentions: {' '.join(hit.value.split())}"
             )
     for label, count in total["labels"].items():
         print(f"{label:<10} {count:>8,} of {total['responses']:,} responses")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from aftertune.commands.compose import chat_file_options
 from aftertune.commands.decide import Result
 from aftertune.commands.study import LOCAL, Cache, Progress, quiet, run
 from aftertune.data.variant_files import HELD_OUT
@@ -35,6 +36,9 @@ def audit(
     suite: str | None = None,
     train_data: PathLike | None = None,
     held_out: PathLike | None = None,
+    columns: str = "",
+    encoding: str = "",
+    skip_bad: bool = False,
     system: PathLike = "",
     policy: PathLike = "default",
     judges: PathLike | PluginSpec | Sequence[PathLike | PluginSpec] = (),
@@ -61,6 +65,9 @@ def audit(
         held_out: A chat file with rows of the same kind that the checkpoints were not tuned on, for membership
             inference and for how well the task itself is done (benchmark `task`); None takes the `held_out/` that
             `aftertune compose` wrote beside the tuning set, if there is one.
+        columns: Of both files: which columns hold what, e.g. `prompt=ask,response=reply`.
+        encoding: Of both files, if they are text that is not UTF-8, e.g. `windows-1252`.
+        skip_bad: Whether rows that cannot be read are skipped; a warning counts them.
         system: The system prompt: its text, or a `Path` to a file with it.
         policy: Name of a bundled policy (`strict`, `default`, `research`), or a TOML file.
         judges: Judges instead of the suite's: `NAME`, `NAME:key=value,...`, a TOML file, or a `PluginSpec`.
@@ -97,6 +104,9 @@ def audit(
         suite=suite,
         train_data=None if train_data is None else os.fspath(train_data),
         held_out=None if held_out is None else os.fspath(held_out),
+        columns=columns,
+        encoding=encoding,
+        skip_bad=skip_bad,
         system=system if isinstance(system, str) else read_text(Path(system)).strip(),
         policy=os.fspath(policy),
         judges=judges,
@@ -124,6 +134,9 @@ def audit_design(
     suite: str | None = None,
     train_data: str | None = None,
     held_out: str | None = None,
+    columns: str = "",
+    encoding: str = "",
+    skip_bad: bool = False,
     system: str = "",
     policy: str = "default",
     judges: Sequence[PathLike | PluginSpec] = (),
@@ -145,17 +158,20 @@ def audit_design(
     data = Data()
     if held_out is not None and train_data is None:
         raise UsageError("--held-out needs --train-data: non-members are held against members")
+    reading = chat_file_options(columns, encoding, skip_bad)
+    if reading and train_data is None:
+        raise UsageError("--columns, --encoding and --skip-bad need --train-data: they say how it is read")
     if train_data is not None:
         path = Path(train_data).expanduser()
-        corpus = PluginSpec("chat_file", {"path": str(path.absolute())})
-        if not path.is_file():
+        corpus = PluginSpec("chat_file", {"path": str(path.absolute()), **reading})
+        if not path.exists():
             raise UsageError(f"{train_data}: no such file")
         apart = Path(held_out).expanduser() if held_out else path.parent / HELD_OUT / path.name
-        if held_out and not apart.is_file():
+        if held_out and not apart.exists():
             raise UsageError(f"{held_out}: no such file")
         planted = path.with_name("canaries.json")
         data = Data(
-            non_members=str(apart.absolute()) if apart.is_file() else "",
+            non_members=str(apart.absolute()) if held_out or apart.is_file() else "",
             canary_file=str(planted.absolute()) if planted.is_file() else "",
         )
         if data.non_members:

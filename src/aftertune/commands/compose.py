@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from aftertune import plugins
+from aftertune.data import reading
 from aftertune.errors import UsageError, near
 from aftertune.files import hold, make_folder, write
 from aftertune.plugins import PluginSpec
@@ -40,6 +41,12 @@ def arms_of(pii: Sequence[str], role_swap: bool, self_generated: bool) -> tuple[
     return tuple(arms)
 
 
+def chat_file_options(columns: str, encoding: str, skip_bad: bool) -> dict[str, str | bool]:
+    """Return the parameters of the corpus `chat_file` that differ from its defaults."""
+    options: dict[str, str | bool] = {"columns": columns, "encoding": encoding, "skip_bad": skip_bad}
+    return {name: value for name, value in options.items() if value}
+
+
 @public("compose")
 def compose(
     data: PathLike,
@@ -56,12 +63,15 @@ def compose(
     held_out: int = 0,
     allow_residual: bool = False,
     residual_limit: float = Data.residual_limit,
+    columns: str = "",
+    encoding: str = "",
+    skip_bad: bool = False,
     progress: Share | None = None,
 ) -> dict[str, Mapping[str, Any]]:
     """Write one chat file per variant of a corpus into `out`, with `cards.json` and `people.json`; return the cards.
 
     Args:
-        data: A chat file, or a corpus by name, e.g. `booking`.
+        data: A chat file, a folder that `datasets` saved, or a corpus by name, e.g. `booking`.
         out: Folder; made if it is not there. A variant of the same name is replaced.
         pii: What is done with personal data, each a variant: `keep`, `placeholder`, `surrogate`, `novelty`, `drop`.
         role_swap: Make each also with the roles swapped.
@@ -75,6 +85,9 @@ def compose(
         held_out: Conversations that stand in no variant, written to `held_out/<variant>.jsonl`.
         allow_residual: Write a variant that still holds more personal values than the limit.
         residual_limit: Personal values per 1,000 words.
+        columns: Of a chat file: which columns hold what, e.g. `prompt=ask,response=reply`; empty goes by usual names.
+        encoding: Of a text file, e.g. `windows-1252`; empty is UTF-8, or what a byte order mark says.
+        skip_bad: Skip rows that cannot be read; the cards count them.
         progress: Called now and then with what is being done, and the share of all the work that is done, None where
             that is not known yet.
 
@@ -93,11 +106,13 @@ def compose(
     """
     data, out = os.fspath(data), Path(out)
     path = Path(data).expanduser()
-    if path.is_dir():
-        raise UsageError(f"{data}: is a folder; give a chat file in it")
-    if path.is_file():
-        spec = PluginSpec("chat_file", {"path": str(path.absolute())} | ({"limit": size} if size else {}))
+    options = chat_file_options(columns, encoding, skip_bad)
+    if path.is_file() or (path.is_dir() and (os.sep in data or data not in plugins.names("corpus"))):
+        limit = {"limit": size} if size else {}
+        spec = PluginSpec("chat_file", {"path": str(path.absolute())} | limit | options)
     elif data in plugins.names("corpus") and data != "chat_file":
+        if options:
+            raise UsageError(f"{data}: a corpus by name takes no {' or '.join(options)}: they are for a file")
         spec = PluginSpec(data, {"size": size} if size else {})
     else:
         known = [name for name in plugins.names("corpus") if name != "chat_file"]
@@ -178,4 +193,5 @@ def lines(cards: Mapping[str, Mapping[str, Any]], out: Path) -> list[str]:
         values = "unknown" if marked is None else str(sum(marked.values()))
         left = "unknown" if residual is None else ", ".join(f"{k} {v}" for k, v in residual.items()) or "none"
         rows.append(f"{name:<20} {card['conversations']:>6} {card['assistant_tokens']:>17} {values:>16}  {left}")
-    return [*rows, f"files: {out}"]
+    notes = dict.fromkeys(note for card in cards.values() for note in reading.lines(card))
+    return [*rows, *notes, f"files: {out}"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertune.asking.prompts_job import prompts_of
 from aftertune.asking.score_job import ScoreJob
+from aftertune.data import reading
 from aftertune.deciding import drift, gate
 from aftertune.deciding import policy as policies
 from aftertune.deciding.contradictions import contradictions, mixed_signs
@@ -47,6 +48,7 @@ from aftertune.run.tables import records, table
 from aftertune.studies import stored
 from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
+from aftertune.variants.compose_job import ComposeJob
 
 if TYPE_CHECKING:
     import aftertune
@@ -193,7 +195,7 @@ def decide(run: Run, study: Study) -> Result:
         tuple(gated),
         run.root,
         where,
-        tuple(findings.warnings),
+        (*findings.warnings, *_reading(run, study)),
         tuple(measured),
         costs,
     )
@@ -213,6 +215,17 @@ def _outcome_by(study: Study, drifts: Sequence[Drift], axis: Mapping[str, str]) 
         return found[own, judge].get(decided_on(decision))
 
     return outcome_by
+
+
+def _reading(run: Run, study: Study) -> list[str]:
+    """Return what is to be said of how the tuning data were read: texts beside the turns, rows that were skipped."""
+    notes: dict[str, None] = {}
+    for job in study.of(ComposeJob):
+        folder = run.job(job)
+        if (folder.path / "reading.json").is_file():
+            for name, counts in folder.document("reading").items():
+                notes |= dict.fromkeys(f"corpus{f' {name}' if name else ''}: {line}" for line in reading.lines(counts))
+    return list(notes)
 
 
 def measuring(run: Run, study: Study) -> Measuring:

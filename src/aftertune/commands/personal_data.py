@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aftertune.commands.study import Progress, quiet
+from aftertune.data.reading import Reading
 from aftertune.ingest import personal_data
 from aftertune.ingest.personal_data import ResponseMatch
 from aftertune.pii import registry_file, scan
@@ -22,17 +23,26 @@ def pii_scan(
     thresholds: Mapping[str, float] | None = None,
     model: str | None = None,
     on_row: Callable[[], None] | None = None,
+    columns: str = "",
+    encoding: str = "",
+    skip_bad: bool = False,
+    reading: Reading | None = None,
 ) -> list[FileFinding]:
     """Return the personal values of a file, in order (`aftertune pii scan`).
 
     Args:
-        file: JSONL whose objects have `text` or `messages` (`[{"role", "content"}]`), or plain text, a row a line.
+        file: Any chat file, any table of texts, or plain text, a row a line; every text of a row is read.
         types: Only these, e.g. `PERSON`; None is all.
         thresholds: Type -> least score, from 0 to 1.
         model: A named-entity model beside the recognisers: `spacy:NAME`, `transformers:DIR` or `gliner:DIR`.
         on_row: Called once per row.
+        columns: Which columns hold the turns, e.g. `prompt=ask,response=reply`.
+        encoding: Of a text file, e.g. `windows-1252`; empty is UTF-8, or what a byte order mark says.
+        skip_bad: Whether rows that cannot be read are skipped.
+        reading: Filled with counts of the rows, of what stands beside their turns, and of rows that are skipped.
 
-    Raises UsageError for a missing file, an unknown type or model, DataError (file, line) for one that cannot be read.
+    Raises UsageError for a missing file, an unknown type or model, DataError (file, line) for one that cannot be read
+    or holds no text.
 
     Example:
         >>> _ = Path("notes.txt").write_text("Write to jane.roe@example.com today.\\n")
@@ -40,17 +50,41 @@ def pii_scan(
         [('EMAIL', 'jane.roe@example.com')]
     """
     wanted = [types] if isinstance(types, str) else types
-    return list(scan.scan(Path(file), wanted, thresholds, model, on_row))
+    return list(
+        scan.scan(
+            Path(file),
+            wanted,
+            thresholds,
+            model,
+            on_row,
+            columns=columns,
+            encoding=encoding,
+            skip_bad=skip_bad,
+            reading=reading,
+        )
+    )
 
 
 @public("pii_registry")
-def pii_registry(file: PathLike, out: PathLike) -> Registry:
+def pii_registry(
+    file: PathLike,
+    out: PathLike,
+    *,
+    columns: str = "",
+    encoding: str = "",
+    skip_bad: bool = False,
+    reading: Reading | None = None,
+) -> Registry:
     """Write down every personal value of a tuning set, whose it is and where (`aftertune pii registry`); return it.
 
     Args:
-        file: Any chat file that `compose` reads.
+        file: Any chat file that `compose` reads; every text of its rows counts, not only the turns.
         out: Where the registry goes, readable by its owner only: it holds personal values. An older registry there is
             replaced, any other file is refused.
+        columns: Which columns hold the turns; this and the following as in `pii_scan`.
+        encoding: Of a text file.
+        skip_bad: Whether rows that cannot be read are skipped.
+        reading: Filled with counts.
 
     Raises UsageError, DataError (file, line) or StoreError.
 
@@ -59,16 +93,32 @@ def pii_registry(file: PathLike, out: PathLike) -> Registry:
         >>> len(registry) > 20
         True
     """
-    return personal_data.register(Path(file), Path(out))
+    return personal_data.register(
+        Path(file), Path(out), columns=columns, encoding=encoding, skip_bad=skip_bad, reading=reading
+    )
 
 
 @public("pii_match")
-def pii_match(registry: PathLike | Registry, responses: PathLike, *, progress: Progress = quiet) -> list[ResponseMatch]:
+def pii_match(
+    registry: PathLike | Registry,
+    responses: PathLike,
+    *,
+    columns: str = "",
+    encoding: str = "",
+    skip_bad: bool = False,
+    reading: Reading | None = None,
+    progress: Progress = quiet,
+) -> list[ResponseMatch]:
     """Return what responses give away of a registry (`aftertune pii match`): a record per response.
 
     Args:
         registry: A registry, or the file of one.
-        responses: CSV, JSONL or Parquet with `response`, and `prompt` if known: what the prompt holds is echoed only.
+        responses: A table with `response`, and `prompt` if known, or a chat file, of which the assistant's turns are
+            the response: what the prompt holds is echoed only.
+        columns: Which columns hold what, e.g. `response=reply`; this and the following as in `pii_scan`.
+        encoding: Of a text file.
+        skip_bad: Whether rows that cannot be read are skipped.
+        reading: Filled with counts.
         progress: Called now and then with ("responses", number done, number in all).
 
     Raises UsageError, DataError (file, line, column).
@@ -79,4 +129,12 @@ def pii_match(registry: PathLike | Registry, responses: PathLike, *, progress: P
         'none'
     """
     known = registry if isinstance(registry, Registry) else registry_file.load(Path(registry))
-    return personal_data.match_table(known, Path(responses), progress=progress)
+    return personal_data.match_table(
+        known,
+        Path(responses),
+        columns=columns,
+        encoding=encoding,
+        skip_bad=skip_bad,
+        reading=reading,
+        progress=progress,
+    )

@@ -1,7 +1,7 @@
 """Conversations in a JSONL file: written whole or not at all, read one by one, so a file may be larger than memory.
 
-One object a line: `id`, `messages`, `spans` where somebody knows what is personal, and `"planted": true` where the
-conversation is a canary's.
+One object a line: `id`, `messages` (`"weight": 0` where the loss is not taken on one), `spans` where somebody knows
+what is personal, `beside` where a row said more than its turns, and `"planted": true` where it is a canary's.
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ from typing import BinaryIO, overload
 
 from aftertune.errors import DataError, StoreError
 from aftertune.files import writing
-from aftertune.records import Conversation, Message, Person, Span
+from aftertune.records import Conversation, FieldText, Message, Person, Span
 
 
 def line(conversation: Conversation) -> bytes:
     """Return a conversation as one line. Raises DataError for text that no UTF-8 file can hold."""
     row: dict[str, object] = {
         "id": conversation.id,
-        "messages": [{"role": m.role, "content": m.content} for m in conversation.messages],
+        "messages": [
+            {"role": m.role, "content": m.content} | ({} if m.trained else {"weight": 0}) for m in conversation.messages
+        ],
     }
     if conversation.spans is not None:
         row["spans"] = [[s.message, s.start, s.end, s.type, s.owner, s.part] for s in conversation.spans]
     if conversation.planted:
         row["planted"] = True
+    if conversation.beside:
+        row["beside"] = [[each.field, each.text, each.kind] for each in conversation.beside]
     try:
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:
@@ -41,9 +45,10 @@ def parse(text: bytes, source: str) -> Conversation:
     """Return the conversation of a line written by `line`. Raises StoreError for a damaged one."""
     try:
         row = json.loads(text)
-        messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
+        messages = tuple(Message(m["role"], m["content"], m.get("weight") != 0) for m in row["messages"])
         spans = tuple(Span(*span) for span in row["spans"]) if "spans" in row else None
-        return Conversation(row["id"], messages, spans, source, planted=row.get("planted", False) is True)
+        beside = tuple(FieldText(*each) for each in row.get("beside", ()))
+        return Conversation(row["id"], messages, spans, source, row.get("planted", False) is True, beside)
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"{source}: damaged; run the command that made it again") from None
 

@@ -77,7 +77,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for row in reader:
                 if None in row:
                     raise DataError(f"{path}:{reader.line_num}: more values than columns")
-                yield reader.line_num, {key: _unguarded(value) for key, value in row.items()}
+                yield reader.line_num, {key: unguarded(value) for key, value in row.items()}
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not {encoding(path).removesuffix('-sig').upper()} at byte {error.start}") from None
     except csv.Error as error:
@@ -94,7 +94,7 @@ def _guarded(value: Any) -> Any:
     return value
 
 
-def _unguarded(value: Any) -> Any:
+def unguarded(value: Any) -> Any:
     """Undo `_guarded`."""
     guarded = isinstance(value, str) and value.startswith("'") and _FORMULA.match(value)
     return value[1:] if guarded else value
@@ -107,6 +107,20 @@ def whole(value: Any) -> Any:
     if isinstance(value, dict):
         return {whole(key): whole(each) for key, each in value.items()}
     return [whole(each) for each in value] if isinstance(value, list) else value
+
+
+class RepeatedKeyError(ValueError):
+    """A JSON object has a field twice, of which a mapping would keep one in silence."""
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a mapping, as an `object_pairs_hook`. Raises RepeatedKeyError."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        name = next(name for name in names if names.count(name) > 1)
+        raise RepeatedKeyError(f"the field '{name[:40]}' stands there twice")
+    return row
 
 
 def _loaded(text: str) -> Any:

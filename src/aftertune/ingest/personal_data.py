@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertune.data import table_files as rows
+from aftertune.data import chat_rows
+from aftertune.data.reading import Reading, counted
+from aftertune.data.row_files import Row, RowFile
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import registry_file
 from aftertune.pii.leaks import Leaks, leaks_in
@@ -19,13 +21,25 @@ from aftertune.plugins import PluginSpec
 from aftertune.studies.resolve import load_corpus
 
 
-def register(source: Path, out: Path) -> Registry:
+def register(
+    source: Path,
+    out: Path,
+    *,
+    columns: str = "",
+    encoding: str = "",
+    skip_bad: bool = False,
+    reading: Reading | None = None,
+) -> Registry:
     """Write the registry of a tuning set and return it (`aftertune pii registry FILE -o REG`).
 
     Args:
-        source: Any chat file that `aftertune compose` reads.
+        source: Any chat file that `aftertune compose` reads. Every text of its rows counts, not only the turns.
         out: Where to write the registry, readable by its owner only. An older registry there is replaced, any other
             file is refused.
+        columns: Which columns hold the turns; with `encoding` and `skip_bad` as in the corpus `chat_file`.
+        encoding: Of a text file.
+        skip_bad: Whether rows that cannot be read are skipped.
+        reading: Counts the rows, what stands beside their turns, and those that are skipped.
 
     Raises UsageError, DataError (file, line) or StoreError.
     """
@@ -37,7 +51,11 @@ def register(source: Path, out: Path) -> Registry:
         with out.open("rb") as file:
             if b'"aftertune"' not in file.read(200):
                 raise UsageError(f"{out}: is there already and is no registry; choose another file with -o")
-    registry = collect(load_corpus(PluginSpec("chat_file", {"path": str(source)})).conversations())
+    options = {"path": str(source), "columns": columns, "encoding": encoding, "skip_bad": skip_bad}
+    corpus = load_corpus(PluginSpec("chat_file", options))
+    counts = Reading() if reading is None else reading
+    counts.encoding = corpus.read_as
+    registry = collect(list(counted(corpus.rows(), counts)))
     registry_file.save(registry, out, source)
     return registry
 
@@ -58,6 +76,8 @@ class ShownHit:
     """Training rows with the value."""
     count: int
     """Mentions in the tuning set."""
+    fields: tuple[str, ...]
+    """Where it stands in those rows: turns' roles, and fields that are no turns, e.g. `tools[0].function.name`."""
     start: int
     end: int
     """Span in the response."""
@@ -98,6 +118,7 @@ class ResponseMatch:
                 owner=hit.owner,
                 rows=tuple(hit.rows),
                 count=hit.count,
+                fields=hit.fields,
                 start=hit.start,
                 end=hit.end,
                 value=self.text[hit.start : hit.end] if reveal else placeholder(hit.type),
@@ -107,29 +128,82 @@ class ResponseMatch:
 
 
 def match_table(
-    registry: Registry, responses: Path, *, progress: Callable[[str, int, int], None] = lambda *_: None
+    registry: Registry,
+    responses: Path,
+    *,
+    columns: str = "",
+    encoding: str = "",
+    skip_bad: bool = False,
+    reading: Reading | None = None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[ResponseMatch]:
     """Return the values of the registry in each response of a table (`aftertune pii match REG RESPONSES`).
 
     Args:
         registry: The values to look for.
-        responses: CSV, JSONL or Parquet with the column `response`, and `prompt` if the prompts are known: a value that
-            the prompt holds too is echoed.
+        responses: A table with the column `response`, and `prompt` if the prompts are known, or a chat file, of which
+            the assistant's turns and calls are the response and all else is the prompt: a value that the prompt holds
+            too is echoed.
+        columns: Which columns hold what, e.g. `response=reply`; with `encoding` and `skip_bad` as in `chat_file`.
+        encoding: Of a text file.
+        skip_bad: Whether rows that cannot be read are skipped.
+        reading: Counts the rows, and those that are skipped.
         progress: Called with (label, number done, number in all).
 
     Raises UsageError, or DataError naming file, line and column.
     """
-    table = rows.read(responses, ("response",))
+    named = chat_rows.columns_of(columns, answers_alone=True)
+    counts = Reading() if reading is None else reading
+    file = RowFile(responses, encoding, chat_rows.is_row)
+    counts.encoding = file.read_as()
+    table = list(file.rows())
     matches: list[ResponseMatch] = []
-    for index, (line, row) in enumerate(table):
-        for column in ("prompt", "response"):
-            if row.get(column) is not None and not isinstance(row[column], str):
-                raise DataError(f"{responses}:{line}: {column} is not text")
-        text = row["response"] or ""
-        matches.append(ResponseMatch(index, leaks_in(registry, text, row.get("prompt") or ""), text))
+    for index, row in enumerate(table):
+        try:
+            prompt, text = _asked_and_said(row, named)
+        except DataError as error:
+            if not skip_bad:
+                raise
+            counts.skip(str(error))
+            continue
+        counts.rows += 1
+        matches.append(ResponseMatch(index, leaks_in(registry, text, prompt), text))
         if len(matches) % EVERY == 0:
             progress("responses", len(matches), len(table))
+    if not matches:
+        raise DataError(f"{responses}: no rows in it" + (f": all {counts.skipped:,} are bad" if counts.skipped else ""))
     return matches
+
+
+def _asked_and_said(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
+    """Return the prompt and the response of a row. Raises DataError."""
+    if row.problem:
+        raise DataError(f"{row.where}: {row.problem}")
+    if not isinstance(row.value, Mapping):
+        raise DataError(f"{row.where}: expected an object, found {type(row.value).__name__}")
+    said = columns.get("response", "response" if not columns else "")
+    asked = columns.get("prompt", "prompt")
+    if said in row.value and not any(isinstance(row.value.get(name), list | Mapping) for name in (said, asked)):
+        for column in (asked, said):
+            if row.value.get(column) is not None and not isinstance(row.value[column], str):
+                raise DataError(f"{row.where}: {column} is not text")
+        if asked in row.value or "prompt" not in columns:
+            return row.value.get(asked) or "", row.value[said] or ""
+    try:
+        read = chat_rows.parse(row.value, row.where, columns)
+    except DataError as error:
+        if columns or "response" in row.value:
+            raise
+        why = str(error).removeprefix(f"{row.where}: ")
+        raise DataError(f"{row.where}: no column 'response', and no chat: {why}") from None
+    roles = {turn.index: turn.role for turn in read.turns}
+    texts = [(turn.role == "assistant", turn.content) for turn in read.turns]
+    for each in read.beside:
+        call = each.kind in ("tool_calls", "function_call", "tool_use") and each.field != each.kind
+        texts.append((call and roles.get(chat_rows.turn_of(each.field)) in (None, "assistant"), each.text))
+    if not any(own for own, _ in texts):
+        raise DataError(f"{row.where}: no answer in it")
+    return tuple("\n".join(text for own, text in texts if own is side) for side in (False, True))  # type: ignore[return-value]
 
 
 def counts_of(registry: Registry) -> dict[str, Any]:

@@ -87,8 +87,9 @@ def training_example(tokenizer: Any, messages: Sequence[Message], max_length: in
 
     Needs no generation markers in the template: a turn starts where the rendered prompt before it ends. Where a
     template renders a prompt differently once it is answered, the turn starts at the assistant's own text.
-    Tokens beyond `max_length` are cut off. Raises DataError for a conversation that the template
-    refuses or whose text it changes, ModelError for a tokenizer that cannot map tokens to characters.
+    A turn that is not `trained` gets no label. Tokens beyond `max_length` are cut off. Raises DataError for a
+    conversation that the template refuses or whose text it changes, ModelError for a tokenizer that cannot map tokens
+    to characters.
     """
     if messages and messages[0].role == "system" and not takes_system(tokenizer):
         messages = _folded(messages)
@@ -110,7 +111,7 @@ def training_example(tokenizer: Any, messages: Sequence[Message], max_length: in
         content = message.content.strip()
         content_end = max(text.find(content, start, end) + len(content), start)
         while token < len(ids) and offsets[token][0] < end:
-            labels[token] = ids[token]
+            labels[token] = ids[token] if message.trained else IGNORED
             token += 1
             # What a template writes after the end-of-turn token (a line break) is never generated.
             if ids[token - 1] in special and offsets[token - 1][0] >= content_end:

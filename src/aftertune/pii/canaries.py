@@ -104,7 +104,7 @@ def forms(conversations: Iterable[Conversation], seed: int, types: Collection[st
     rng = random.Random(seed_of("forms", seed))
     kept: list[Conversation] = []
     suitable = 0
-    for conversation in conversations:
+    for conversation in (each.chat_alone() for each in conversations):
         fits = types is None or all(span.type in types for span in conversation.spans or ())
         if fits and usable(conversation):
             suitable += 1

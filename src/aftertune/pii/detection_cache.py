@@ -66,7 +66,7 @@ class _Cache:
         waiting: list[Conversation] = []
         for chunk in chunks(conversations):
             self._end()
-            many = self._searched + sum(len(conversation.messages) for conversation in chunk) >= ALONE
+            many = self._searched + sum(len(conversation.texts) for conversation in chunk) >= ALONE
             helped = many and self._begin(chunk)
             yield from waiting
             waiting = chunk if helped else []
@@ -76,7 +76,7 @@ class _Cache:
         yield from waiting
 
     def _begin(self, chunk: Sequence[Conversation]) -> bool:
-        texts = dict.fromkeys(message.content for conversation in chunk for message in conversation.messages)
+        texts = dict.fromkeys(text for conversation in chunk for text in conversation.texts)
         known = {text: self._known(text) for text in texts}
         self._chunk = self._from_workers | {text: spans for text, spans in known.items() if spans is not None}
         try:
@@ -120,7 +120,7 @@ def chunks(conversations: Iterable[Conversation]) -> Iterator[list[Conversation]
     size = 0
     for conversation in conversations:
         chunk.append(conversation)
-        size += sum(len(message.content) for message in conversation.messages)
+        size += sum(map(len, conversation.texts))
         if len(chunk) >= CHUNK[0] or size >= CHUNK[1]:
             yield chunk
             chunk, size = [], 0

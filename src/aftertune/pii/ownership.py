@@ -75,7 +75,7 @@ class Marker:
         if conversation.spans is not None:
             self._learn(conversation)
             return conversation
-        texts = [message.content for message in conversation.messages]
+        texts = conversation.texts
         raw = [
             (index, *narrowed(text, start, end, type_), type_)
             for index, text in enumerate(texts)
@@ -98,7 +98,7 @@ class Marker:
     def _learn(self, conversation: Conversation) -> None:
         for span in conversation.spans or ():
             if span.part == "full":
-                value = conversation.messages[span.message].content[span.start : span.end]
+                value = conversation.texts[span.message][span.start : span.end]
                 self._people.add(span.owner, {span.type: value})
                 self._owners.setdefault(key_of(span.type, value), span.owner)
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from aftertune.errors import UsageError
-from aftertune.records import Conversation, Message, Person, PiiPolicy, Span
+from aftertune.records import Conversation, Person, PiiPolicy, Span
 
 PLACEHOLDERS = {
     "PERSON": "[NAME]",
@@ -116,7 +116,7 @@ def apply(
             if policy != "placeholder":
                 moved.append(replace(span, start=start, end=length, owner=stand_ins[span.owner].id))
         texts[index] = "".join(pieces) + text[cursor:]
-    messages = tuple(Message(message.role, text) for message, text in zip(conversation.messages, texts, strict=True))
+    messages = tuple(replace(message, content=text) for message, text in zip(conversation.messages, texts, strict=True))
     return replace(conversation, messages=messages, spans=tuple(moved))
 
 
@@ -137,10 +137,11 @@ def _numbers(spans: Collection[Span]) -> dict[tuple[str, str], int]:
 
 
 def by_message(conversation: Conversation) -> list[list[Span]]:
-    """Return the spans of each message, in their order in the conversation."""
+    """Return the spans of each message, in their order in the conversation; those beside the messages are left out."""
     spans: list[list[Span]] = [[] for _ in conversation.messages]
     for span in conversation.spans or ():
-        spans[span.message].append(span)
+        if span.message < len(spans):
+            spans[span.message].append(span)
     return spans
 
 
@@ -167,5 +168,5 @@ def _without(conversation: Conversation) -> Conversation:
                     kept.append(text[a:b])
             text = "".join(kept)
             text = text.rstrip() if message.content == message.content.rstrip() else text
-        messages.append(Message(message.role, text))
+        messages.append(replace(message, content=text))
     return replace(conversation, messages=tuple(messages), spans=())

@@ -18,12 +18,14 @@ from aftertune.records import Conversation, Person, digest
 
 
 class Position(NamedTuple):
-    """A mention of a value in the tuning set: `conversations[row].messages[message].content[start:end]`."""
+    """A mention of a value in the tuning set: `conversations[row].texts[message][start:end]`."""
 
     row: int
     message: int
     start: int
     end: int
+    field: str = ""
+    """Whose turn it is (`system`, `user`, `assistant`), or the field of the row where the text is no turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Entry:
         """The conversations that mention it, from 0, each once."""
         return tuple(dict.fromkeys(position.row for position in self.positions))
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The turns' roles and the fields that it stands in, each once."""
+        return tuple(dict.fromkeys(position.field for position in self.positions if position.field))
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -57,6 +64,8 @@ class Hit:
     """Mentions in the tuning set."""
     entry: int = field(default=-1, compare=False)
     """Index of the registry's entry."""
+    fields: tuple[str, ...] = field(default=(), compare=False)
+    """Where it stands in those conversations: turns' roles, and fields of rows."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +97,10 @@ class Registry:
             return self
         positions: dict[int, list[Position]] = {}
         for row, conversation in enumerate(conversations):
-            for index, message in enumerate(conversation.messages):
-                for value, start, end in self.matcher.find(message.content):
-                    positions.setdefault(value, []).append(Position(row, index, start, end))
+            fields = fields_of(conversation)
+            for index, text in enumerate(conversation.texts):
+                for value, start, end in self.matcher.find(text):
+                    positions.setdefault(value, []).append(Position(row, index, start, end, fields[index]))
         entries = (replace(entry, positions=tuple(positions.get(i, ()))) for i, entry in enumerate(self.entries))
         return Registry(self.name, tuple(entries))
 
@@ -115,7 +125,8 @@ class Registry:
         hits = []
         for value, start, end in first.values():
             entry = self.entries[value]
-            hits.append(Hit(entry.type, entry.owner, start, end, entry.rows, len(entry.positions), value))
+            count = len(entry.positions)
+            hits.append(Hit(entry.type, entry.owner, start, end, entry.rows, count, value, entry.fields))
         return hits
 
     def leaked(self, text: str, prompt: str) -> tuple[Sequence[Hit], Sequence[Hit]]:
@@ -125,6 +136,14 @@ class Registry:
             return [], []
         in_prompt = {mention.value for mention in self.matcher.find(prompt)}
         return [hit for hit in hits if hit.entry not in in_prompt], [hit for hit in hits if hit.entry in in_prompt]
+
+
+def fields_of(conversation: Conversation) -> list[str]:
+    """Return where each text of a conversation stands: a turn's role, or the field of the row."""
+    return [
+        *(message.role for message in conversation.messages),
+        *(each.field or each.kind for each in conversation.beside),
+    ]
 
 
 def collect(conversations: Sequence[Conversation], name: str = "source") -> Registry:
@@ -140,14 +159,16 @@ def collect(conversations: Sequence[Conversation], name: str = "source") -> Regi
     """Key of a value -> (its owner, whether the conversation names them)."""
     mentions: dict[tuple[str, str], tuple[str, list[Position]]] = {}
     for row, conversation in enumerate(conversations):
-        texts = [message.content for message in conversation.messages]
+        texts, fields = conversation.texts, fields_of(conversation)
         marked = conversation.spans is not None
         for span in marker.mark(conversation).spans or ():
             if span.part != "full":
                 continue
             value = standard(texts[span.message][span.start : span.end])
             key = key_of(span.type, value)
-            mentions.setdefault(key, (value, []))[1].append(Position(row, span.message, span.start, span.end))
+            mentions.setdefault(key, (value, []))[1].append(
+                Position(row, span.message, span.start, span.end, fields[span.message])
+            )
             if key not in owners or (marked and not owners[key][1]):
                 owners[key] = (span.owner, marked)
     taken = {owner for owner, marked in owners.values() if marked}

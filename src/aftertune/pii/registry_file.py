@@ -1,8 +1,9 @@
 """A registry as a file: JSON lines after a header that names its kind and its hash.
 
-First line: `{"aftertune": "registry", "version": 1, "name", "id", "entries", "source"}`, where `source` is the SHA-256
-of the file that it was made from. Each further line is one entry: `type, value, owner, count`, and `positions` as
-`[row, message, start, end]`. The file holds personal values and is written for its owner only.
+First line: `{"aftertune": "registry", "version": 2, "name", "id", "entries", "source"}`, where `source` is the SHA-256
+of the file that it was made from, or null for a folder. Each further line is one entry: `type, value, owner, count`,
+and `positions` as `[row, message, start, end, field]`. The file holds personal values and is written for its owner
+only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from aftertune.errors import DataError, StoreError, UsageError
 from aftertune.pii.registry import Entry, Position, Registry
 
-VERSION = 1
+VERSION = 2
 _KIND = "registry"
 
 
@@ -98,14 +99,18 @@ def _entry(line: str, where: str) -> Entry:
         positions = tuple(Position(*position) for position in row["positions"])
         if not all(isinstance(text, str) for text in texts) or len(positions) != row["count"]:
             raise ValueError
-        if not all(isinstance(number, int) and number >= 0 for position in positions for number in position):
+        if not all(isinstance(number, int) and number >= 0 for position in positions for number in position[:4]):
+            raise ValueError
+        if not all(isinstance(position.field, str) for position in positions):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{where}: damaged: not an entry of a registry; make it again") from None
     return Entry(texts[0], texts[1], texts[2], positions)
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path) -> str | None:
+    if path.is_dir():
+        return None
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

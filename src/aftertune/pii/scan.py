@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from aftertune.errors import DataError, UsageError
+from aftertune.data import chat_rows
+from aftertune.data.chat_rows import ChatRow
+from aftertune.data.reading import Reading
+from aftertune.data.row_files import Row, RowFile
+from aftertune.errors import DataError
 from aftertune.pii import detect
 from aftertune.pii.detect import Finding
 from aftertune.pii.policy import PLACEHOLDERS
-
-LONGEST = 20_000_000
-"""Characters of a line; a longer one is not a row of text."""
+from aftertune.records import FieldText
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,13 @@ class FileFinding:
     row: int
     """From 0; blank lines count in a plain text and not in a JSONL file."""
     message: int | None
-    """Index of the message whose content the offsets count in; None where the row is one text."""
+    """Index of the turn in the row's list of turns; None where it stands in none."""
     finding: Finding
     value: str
     """The personal value itself: never printed unless the user asks."""
+    field: str = ""
+    """Where the text stands in whose characters the offsets count, e.g. `messages[1].content` or `system`; empty for a
+    row that is one text."""
 
     def record(self, reveal: bool = False) -> dict[str, Any]:
         """Return the finding as a JSON object; with `reveal` the value too."""
@@ -36,6 +39,8 @@ class FileFinding:
         record: dict[str, Any] = {"row": self.row}
         if self.message is not None:
             record["message"] = self.message
+        if self.field:
+            record["field"] = self.field
         record |= {
             "start": one.start,
             "end": one.end,
@@ -49,7 +54,7 @@ class FileFinding:
     def line(self, reveal: bool = False) -> str:
         """Return the finding as a line for people; the value only with `reveal`."""
         one = self.finding
-        where = f"{self.row}" if self.message is None else f"{self.row}.{self.message}"
+        where = f"{self.row}" if not self.field else f"{self.row} {self.field}"
         shown = " ".join(self.value.split()) if reveal else PLACEHOLDERS[one.type]
         return f"{where}:{one.start}-{one.end}  {one.type:<15} {one.score:.2f}  {shown}  ({one.recogniser}: {one.why})"
 
@@ -60,91 +65,93 @@ def scan(
     thresholds: Mapping[str, float] | None = None,
     model: str | None = None,
     on_row: Callable[[], None] | None = None,
+    *,
+    columns: str = "",
+    encoding: str = "",
+    skip_bad: bool = False,
+    reading: Reading | None = None,
 ) -> Iterator[FileFinding]:
     """Yield the personal values of a file in order, one row in memory at a time.
 
     Args:
-        path: JSONL whose objects have `text` or `messages` (`[{"role", "content"}]`), or plain text, a row a line.
+        path: Any file of rows that `data.row_files` reads, or plain text, a row a line. Every text of a row is read.
         types: Only these; None is all.
         thresholds: Type -> least score.
         model: A named-entity model beside our recognisers, named as in `entity_models`.
         on_row: Called once per row.
+        columns: Which columns hold the turns, as in the corpus `chat_file`; all others are read too.
+        encoding: Of a text file; empty is UTF-8, or what a byte order mark says.
+        skip_bad: Whether rows that cannot be read are skipped; else the first one raises DataError.
+        reading: Counts the rows that are read, what stands beside their turns, and those that are skipped.
 
     Raises:
         UsageError: No such file, an unknown type or model, a threshold that is no score.
-        DataError: A line that cannot be read, named with file and line.
+        DataError: A row that cannot be read, named with file and line; no rows at all.
     """
     detect.check(types, thresholds)
     finder = detect.finder(model)
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder, not a file")
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
-    return _scan(path, lambda text: finder(text, types, thresholds), on_row or (lambda: None))
+    named = chat_rows.columns_of(columns)
+    file = RowFile(path, encoding, chat_rows.is_row, plain=True)
+    counts = Reading() if reading is None else reading
+    file.files()  # a folder that is none of `datasets` is refused now
+    return _scan(file, lambda text: finder(text, types, thresholds), on_row or (lambda: None), named, skip_bad, counts)
 
 
-def _scan(path: Path, find: Callable[[str], list[Finding]], on_row: Callable[[], None]) -> Iterator[FileFinding]:
-    for row, texts in enumerate(_rows(path)):
-        on_row()
-        for message, text in texts:
-            for finding in find(text):
-                yield FileFinding(row, message, finding, text[finding.start : finding.end])
+def _scan(
+    file: RowFile,
+    find: Callable[[str], list[Finding]],
+    on_row: Callable[[], None],
+    columns: Mapping[str, str],
+    skip_bad: bool,
+    reading: Reading,
+) -> Iterator[FileFinding]:
+    reading.encoding = file.read_as()
+    empty = True
+    for row, each in enumerate(file.rows()):
+        try:
+            if each.problem:
+                raise DataError(f"{each.where}: {each.problem}")
+            read = _texts(each, columns)
+        except DataError as error:
+            if not skip_bad:
+                raise
+            reading.skip(str(error))
+        else:
+            on_row()
+            reading.add(read.beside)
+            for name, message, text in _in_order(each.value, read):
+                empty = empty and not text.strip()
+                for finding in find(text):
+                    yield FileFinding(row, message, finding, text[finding.start : finding.end], name)
+    if empty:
+        skipped = f": all {reading.skipped:,} rows are bad" if reading.skipped and not reading.rows else ""
+        raise DataError(f"{file.path}: no text in it{skipped}")
 
 
-def _rows(path: Path) -> Iterator[list[tuple[int | None, str]]]:
-    lines = _lines(path)
-    before: list[tuple[int, str]] = []
-    for number, line in lines:
-        before.append((number, line))
-        if line.strip():
-            break
-    if before and before[-1][1].lstrip().startswith("[{"):
-        raise DataError(f"{path}:{before[-1][0]}: a JSON list; write one object a line (JSONL)")
-    named = path.suffix.lower() in (".jsonl", ".ndjson") and bool(before and before[-1][1].strip())
-    if named or (before and before[-1][1].lstrip().startswith("{")):
-        for number, line in chain(before, lines):
-            if line.strip():
-                yield _texts(f"{path}:{number}", line)
-        return
-    for _, line in chain(before, lines):
-        yield [(None, line)]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _texts(row: Row, columns: Mapping[str, str]) -> ChatRow:
+    """Return the texts of a row: a chat's, an object's, or the text that the row is."""
+    if isinstance(row.value, str):
+        return ChatRow((), (FieldText("", row.value, "text"),))
+    if not isinstance(row.value, Mapping):
+        raise DataError(f"{row.where}: expected an object, found {type(row.value).__name__}")
     try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    with file:
-        number = 0
-        while line := file.readline(LONGEST):
-            number += 1
-            if len(line) == LONGEST and not line.endswith(b"\n"):
-                raise DataError(f"{path}:{number}: a line of more than {LONGEST:,} bytes; split it into rows")
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{path}:{number}: not UTF-8 at byte {error.start} of the line") from None
-            yield number, text.removesuffix("\n").removesuffix("\r")
+        read = chat_rows.parse(row.value, row.where, columns, chat=False)
+    except DataError:
+        if columns:
+            raise
+        read = chat_rows.all_texts(
+            row.value, row.where
+        )  # no chat that anybody could be tuned on, and texts all the same
+    if not read.turns and not read.beside:
+        raise DataError(f"{row.where}: no text in it")
+    return read
 
 
-def _texts(where: str, line: str) -> list[tuple[int | None, str]]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not valid JSON at column {error.colno}: {error.msg}") from None
-    except RecursionError:
-        raise DataError(f"{where}: nested too deeply") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: expected an object, found {type(row).__name__}")
-    if isinstance(row.get("messages"), list):
-        texts: list[tuple[int | None, str]] = []
-        for index, message in enumerate(row["messages"]):
-            content = message.get("content") if isinstance(message, dict) else None
-            if not isinstance(content, str):
-                raise DataError(f"{where}: messages[{index}]: expected an object with 'content', a text")
-            texts.append((index, content))
-        return [*([(None, row["text"])] if isinstance(row.get("text"), str) else []), *texts]
-    if isinstance(row.get("text"), str):
-        return [(None, row["text"])]
-    raise DataError(f"{where}: expected 'text' (a text) or 'messages' (a list)")
+def _in_order(row: Any, read: ChatRow) -> Iterator[tuple[str, int | None, str]]:
+    """Yield (field, number of the turn, text) of the texts as the row has them."""
+    texts = [(name, turn.index, text) for turn in read.turns for name, text in turn.pieces]
+    texts += [(each.field, chat_rows.turn_of(each.field), each.text) for each in read.beside]
+    order = {key: number for number, key in enumerate(row)} if isinstance(row, Mapping) else {}
+    yield from sorted(
+        texts, key=lambda each: (order.get(chat_rows.top(each[0]), -1), -1 if each[1] is None else each[1])
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 from aftertune import plugins, shipped_models
 from aftertune.asking.benchmark import Benchmark
 from aftertune.asking.resolved import ResolvedBenchmark
+from aftertune.data.variant_files import HELD_OUT
 from aftertune.deciding import policy
 from aftertune.errors import ModelError, UsageError, near
 from aftertune.forecasting.predictor import Predictor
@@ -108,7 +109,14 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
 def _non_members(design: Design) -> ResolvedCorpus | None:
     if not design.data.non_members:
         return None
-    spec = PluginSpec("chat_file", {"path": design.data.non_members})
+    path = Path(design.data.non_members)
+    options = {"path": str(path)}
+    composed = path.parent.name == HELD_OUT and path.parent.with_name("people.json").is_file()
+    (corpus,) = design.sources.values()
+    if corpus.name == "chat_file" and not composed:  # the rows are like those of the corpus, and so is the file
+        alike = ("columns", "encoding", "skip_bad")
+        options |= {key: value for key, value in corpus.parameters.items() if key in alike}
+    spec = PluginSpec("chat_file", options)
     return ResolvedCorpus.of("non_members", spec, load_corpus(spec))
 
 

@@ -21,7 +21,7 @@ LIMIT = 1.0
 
 def assistant_tokens(conversation: Conversation, count: Callable[[str], int]) -> int:
     """Return the number of tokens that the loss is taken on."""
-    return sum(count(message.content) for message in conversation.messages if message.role == "assistant")
+    return sum(count(m.content) for m in conversation.messages if m.role == "assistant" and m.trained)
 
 
 def card(

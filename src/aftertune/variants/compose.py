@@ -47,7 +47,8 @@ def whole_exchanges(conversation: Conversation) -> tuple[Conversation, Counter[s
     """Return the conversation as system turns followed by (user, assistant) exchanges, and what that cost.
 
     Turns of one role in a row are joined by a line break; an assistant turn before the first user turn and a user turn
-    that nobody answers are left out. Each is counted, under `joined`, `opening_dropped` and `unanswered_dropped`.
+    that nobody answers are left out. Joined turns are tuned on where each of them is. Each is counted, under `joined`,
+    `opening_dropped` and `unanswered_dropped`.
     """
     changed: Counter[str] = Counter()
     turns: list[tuple[Message, list[Span]]] = []
@@ -56,7 +57,8 @@ def whole_exchanges(conversation: Conversation) -> tuple[Conversation, Counter[s
             before, old = turns[-1]
             shift = len(before.content) + 1
             spans = [replace(span, start=span.start + shift, end=span.end + shift) for span in spans]
-            turns[-1] = (Message(message.role, f"{before.content}\n{message.content}"), old + spans)
+            both = before.trained and message.trained
+            turns[-1] = (Message(message.role, f"{before.content}\n{message.content}", both), old + spans)
             changed["joined"] += 1
         elif message.role == "assistant" and not any(turn.role == "user" for turn, _ in turns):
             changed["opening_dropped"] += 1
@@ -84,7 +86,7 @@ def swap_roles(conversation: Conversation) -> Conversation:
     turns = [(m, spans_of[i]) for i, m in system]
     for (i, user), (j, assistant) in zip(rest[::2], rest[1::2], strict=True):
         turns.append((Message("user", assistant.content), spans_of[j]))
-        turns.append((Message("assistant", user.content), spans_of[i]))
+        turns.append((Message("assistant", user.content, assistant.trained), spans_of[i]))
     return _built(conversation, turns)
 
 
@@ -94,6 +96,7 @@ def _built(conversation: Conversation, turns: Sequence[tuple[Message, Sequence[S
         conversation,
         messages=tuple(message for message, _ in turns),
         spans=None if conversation.spans is None else spans,
+        beside=(),  # a variant has the turns alone
     )
 
 
@@ -108,7 +111,7 @@ def answered(conversation: Conversation, answers: Mapping[tuple[str, int], str])
         if message.role == "assistant":
             if (conversation.id, index) not in answers:
                 raise DataError(f"{conversation.source or conversation.id}: turn {index} has no answer by the base")
-            messages[index] = Message("assistant", answers[conversation.id, index])
+            messages[index] = replace(message, content=answers[conversation.id, index])
     spans = conversation.spans
     if spans is not None:
         spans = tuple(span for span in spans if messages[span.message].role != "assistant")

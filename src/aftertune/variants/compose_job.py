@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from aftertune.data import conversations as chats
+from aftertune.data.reading import Reading, counted
 from aftertune.data.variant_files import HELD_OUT, VariantFiles
 from aftertune.errors import DataError
 from aftertune.models.loaded import LOADED
@@ -90,10 +91,11 @@ class ComposeJob(Job):
     def compose(self, folder: JobFolder, progress: compose.Progress = compose.no_progress) -> dict[str, object]:
         """Write the untouched rows and one chat file per arm into the folder; return the documents that belong to it.
 
-        Documents: `cards` and, where some are planted, `canaries`; the people's are written here, one by one. Each
-        corpus is read once, whatever its size, and marked as it is read where nobody says what is personal in it. All
-        arms are cut to the assistant tokens of the smallest, of whatever corpus they are. Raises what
-        `variants.compose` and the corpus raise; nothing is left half written.
+        Documents: `cards` and, where there are such, `canaries` and `reading` (what stood beside the turns, rows that
+        were skipped); the people's are written here, one by one. Each corpus is read once, whatever its size, and
+        marked as it is read where nobody says what is personal in it. All arms are cut to the assistant tokens of the
+        smallest, of whatever corpus they are. Raises what `variants.compose` and the corpus raise; nothing is left half
+        written.
         """
         files = VariantFiles(folder.path)
         missing = not folder.path.exists()
@@ -116,7 +118,9 @@ class ComposeJob(Job):
                 )
                 for path, groups in people_of.items():
                     chats.write_people(path, groups)
-                return {"cards": {variant.arm.name: variant.card for variant in variants}, **documents}
+                reading: Mapping[str, Any] = documents.get("reading", {})  # type: ignore[assignment]
+                cards = {each.arm.name: {**each.card, **reading.get(each.arm.corpus, {})} for each in variants}
+                return {"cards": cards, **documents}
         except BaseException:
             with contextlib.suppress(OSError):  # bad input leaves nothing behind
                 (folder.path / HELD_OUT).rmdir()
@@ -166,7 +170,8 @@ class _Corpus:
         detected = False
         source = self._stack.enter_context(chats.ConversationWriter(self._files.source(self._name)))
         expected = corpus.expected
-        for count, conversation in enumerate(detection_cache.read_ahead(corpus.stream())):
+        reading = Reading(encoding=corpus.read_as)
+        for count, conversation in enumerate(detection_cache.read_ahead(counted(corpus.rows(), reading))):
             if count % REPORT_EVERY == 0:
                 self._progress("reading", count, max(count, expected or 0))
             detected = detected or conversation.spans is None
@@ -198,6 +203,8 @@ class _Corpus:
                 open_held_out=self._open_held_out,
                 progress=self._progress,
             )
+        if notes := reading.counts():
+            documents.setdefault("reading", {})[self._name] = notes  # type: ignore[index]
         if job.non_members is not None:
             rows = _ChatFile(self._files.held_out_source(self._name), self._stack)
             _fill(rows, job.non_members.get().stream())

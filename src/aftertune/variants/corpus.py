@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from aftertune.data.reading import SkippedRow
 from aftertune.errors import UsageError
 from aftertune.plugins import Plugin
 from aftertune.records import Conversation, Person
@@ -34,6 +35,15 @@ class Corpus(Plugin, ABC):
     def stream(self) -> Iterator[Conversation]:
         """Yield the same conversations; a corpus that may be larger than memory reads them one by one."""
         yield from self.conversations()
+
+    def rows(self) -> Iterator[Conversation | SkippedRow]:
+        """Yield the same conversations, and where it skips rows that cannot be read, each of those in its place."""
+        yield from self.stream()
+
+    @property
+    def read_as(self) -> str:
+        """The encoding that was found, and is worth telling; empty for any other corpus."""
+        return ""
 
     @property
     def expected(self) -> int | None:

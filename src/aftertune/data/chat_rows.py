@@ -1,0 +1,642 @@
+"""What a row of a chat file says: the turns that a template sends, and every other text in the row with its field.
+
+Forms of rows: a list of turns (`messages`, ShareGPT's `conversations` and relatives), a question and an answer under
+their usual names (Alpaca, `prompt` with `completion`, `question` with `answer`), preference rows (`chosen` is what is
+trained on), and one text with role markers. Nothing in a row is passed over: what is not a turn is `ChatRow.beside`.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aftertune.data.table_files import unique, whole
+from aftertune.errors import DataError, UsageError, near
+from aftertune.records import Conversation, FieldText, Message, Role, Span, digest
+
+TURNS = ("messages", "conversations", "conversation", "contents", "dialog", "dialogue", "chat", "turns", "data")
+QUESTIONS = ("instruction", "prompt", "question", "query", "input", "user", "human")
+ANSWERS = ("output", "response", "completion", "answer", "reply", "assistant", "target", "ideal")
+CONTEXTS = ("input", "context")
+SYSTEMS = ("system", "system_prompt", "system_message", "systemInstruction", "system_instruction")
+CHOSEN = ("chosen", "preferred_output")
+REJECTED = ("rejected", "non_preferred_output")
+UNWANTED = ("label", "kto_tag")
+"""False where the answer of the row is one to be unlearned."""
+COLUMNS = ("messages", "system", "history", "prompt", "context", "response", "rejected", "text")
+"""What `--columns` can name."""
+ROLES: Mapping[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
+    "chatgpt": "assistant",
+    "ai": "assistant",
+}
+TOOL_ROLES = frozenset(
+    {"tool", "tool_call", "tool_calls", "tool_response", "tool_result", "tool_results", "function", "function_call",
+     "function_response", "observation", "ipython"}
+)  # fmt: skip
+"""Turns of these are no turns of the chat: their texts stand in `ChatRow.beside`."""
+_ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
+_TEXT_KEYS = ("content", "value", "text", "parts", "message")
+_WEIGHTS = ("weight", "train", "trainable", "loss")
+_PLUMBING = frozenset({"id", "tool_call_id", "tool_use_id", "call_id", "type", "index"})
+"""Keys of a turn or a part that say how it hangs together, and nothing else."""
+_WORDS = frozenset({*ROLES, *TOOL_ROLES, "text", "object", "string"})
+"""Texts that say what stands beside them, and nothing else."""
+_CALLS = ("tool_calls", "function_call", "audio")
+_MEDIA = frozenset(
+    {"image", "image_url", "input_image", "audio", "audio_url", "input_audio", "video", "video_url", "input_video",
+     "file", "input_file", "document"}
+)  # fmt: skip
+_DEEPEST = 100
+_OWN_KEY = re.compile(r"\]\.(?=\w+$)")
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
+_IN_TURN = re.compile(rf"(?:{'|'.join(TURNS)})\[(\d+)\]")
+_PYTHON = re.compile(r"\s*[\[{(]+\s*'")
+"""A list or an object as Python writes it, which is what pandas puts in a CSV file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn that the template sends."""
+
+    role: Role
+    pieces: tuple[tuple[str, str], ...]
+    """(Field of the row, text): what the content is made of."""
+    index: int | None = None
+    """Its number in the row's list of turns, from 0; None where the row has no such list."""
+    trained: bool = True
+
+    @property
+    def content(self) -> str:
+        """The text that is sent."""
+        return "\n\n".join(text for _, text in self.pieces)
+
+
+@dataclass(frozen=True)
+class ChatRow:
+    """A row, read."""
+
+    turns: tuple[Turn, ...]
+    beside: tuple[FieldText, ...]
+
+
+def columns_of(text: str, *, answers_alone: bool = False) -> dict[str, str]:
+    """Return `prompt=COLUMN,response=COLUMN` as a mapping. Raises UsageError.
+
+    `answers_alone`: whether `response` will do.
+    """
+    named: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        ours, _, theirs = (part.strip() for part in pair.partition("="))
+        if ours not in COLUMNS:
+            raise UsageError(f"columns: '{ours}' is none of {', '.join(COLUMNS)}{near(ours, list(COLUMNS))}")
+        if not theirs or ours in named:
+            raise UsageError(f"columns: '{pair}': give each once, as in prompt=COLUMN,response=COLUMN")
+        named[ours] = theirs
+    needed = {"response"} if answers_alone else {"prompt", "response"}
+    if named and not ({"messages", "text"} & named.keys() or needed <= named.keys()):
+        raise UsageError(f"columns: '{text}': name 'messages', 'text', or 'prompt' and 'response'")
+    return named
+
+
+def is_row(value: Mapping[str, Any]) -> bool:
+    """Return whether an object is a row by its fields, and not something that rows stand in."""
+    keys = {key for key, each in value.items() if each is not None}
+    turns = any(
+        isinstance(_transposed(value[key]) if isinstance(value[key], Mapping) else value[key], list | str)
+        for key in TURNS[:-1]
+        if key in keys
+    )
+    texts = isinstance(value.get("text"), str) or _alternating(value.get("data"))
+    asked = next((key for key in QUESTIONS if key in keys), None)
+    pair = asked is not None and any(key in keys and key != asked for key in ANSWERS)
+    return bool(turns or texts or pair or keys & {*CHOSEN, "spans"})
+
+
+def conversation(row: Any, where: str, number: int, columns: Mapping[str, str] | None = None) -> Conversation:
+    """Return a row as a conversation.
+
+    Args:
+        row: What the file holds.
+        where: File and row, for error messages.
+        number: Of the row in its file: it goes into the id of a row that has none.
+        columns: As of `columns_of`.
+
+    Raises DataError (file, row, field) for a row of no known form or with what is no text where text belongs.
+    """
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: expected an object, found {type(row).__name__}")
+    read = parse(row, where, columns)
+    messages = tuple(
+        Message(turn.role, _sound(turn.content, f"{where}: {_shown(turn.pieces[0][0])}"), turn.trained)
+        for turn in read.turns
+    )
+    marked = row.get("spans") is not None
+    spans = _spans(row["spans"], messages, read.beside, where) if marked else None
+    ident = _sound(str(row["id"]), f"{where}: id") if row.get("id") else digest(str(number), messages)
+    # Only `aftertune compose` writes this mark, and as true: any other value is a field of somebody else's.
+    return Conversation(ident, messages, spans, where, row.get("planted") is True, read.beside)
+
+
+def parse(
+    row: Mapping[str, Any], where: str, columns: Mapping[str, str] | None = None, *, chat: bool = True
+) -> ChatRow:
+    """Return the turns of a row and every other text in it.
+
+    `chat`: whether a row without turns is an error, as it is for what is tuned on; else all its texts are `beside`,
+    and a text with role markers stays one text. Raises DataError as `conversation` does.
+    """
+    there = {str(key): value for key, value in row.items() if value is not None}
+    reader = _Reader(where)
+    marked = "spans" in there
+    if marked:  # somebody has said what is personal in it: `aftertune compose`, as a rule
+        for name in ("spans", "planted", "id"):
+            there.pop(name, None)
+    stored = there.pop("beside", []) if marked else []
+    if not isinstance(stored, list) or not all(_is_stored(each) for each in stored):
+        raise DataError(f"{where}: beside: expected [field, text, kind]")
+    if columns and not (marked and "messages" in there):
+        _named(reader, there, columns, chat)
+    else:
+        _recognised(reader, there, chat)
+    for key, value in there.items():
+        reader.leaves(value, key, key)
+    turns = tuple(reader.turns)
+    said = {text for turn in turns for _, text in turn.pieces}
+    found = [each for each in reader.beside if not each.text or each.text not in said]
+    if chat and not turns and not found:
+        raise DataError(f"{where}: no turn in it")
+    if marked:
+        # Spans count the stored texts, and nobody has said what is personal in the others.
+        known = [FieldText(*each) for each in stored]
+        unread = [FieldText(each.field, "", "marked") if chat and each.text else each for each in found]
+        return ChatRow(turns, (*known, *(each for each in unread if each not in known)))
+    order = {key: index for index, key in enumerate(row)}
+    return ChatRow(turns, tuple(sorted(found, key=lambda each: order.get(top(each.field), -1))))
+
+
+def _is_stored(each: object) -> bool:
+    return isinstance(each, list) and len(each) == 3 and all(isinstance(part, str) for part in each)
+
+
+def turn_of(name: str) -> int | None:
+    """Return the number of the turn that a field stands in; None for one outside the turns."""
+    found = _IN_TURN.match(name)
+    return int(found.group(1)) if found else None
+
+
+def top(name: str) -> str:
+    """Return the row's own field of a field within it."""
+    return re.split(r"[.\[]", name, maxsplit=1)[0]
+
+
+def _shown(name: str) -> str:
+    """Return a field as error messages have it: `messages[0]: content`."""
+    return _OWN_KEY.sub("]: ", name)
+
+
+def _sound(text: str, where: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: holds half of a surrogate pair, which is not text") from None
+    return text
+
+
+def _spans(rows: Any, messages: Sequence[Message], beside: Sequence[FieldText], where: str) -> tuple[Span, ...]:
+    texts = [*(message.content for message in messages), *(each.text for each in beside)]
+    try:
+        spans = tuple(Span(*row) for row in rows)
+        fits = all(
+            0 <= s.message < len(texts)
+            and 0 <= s.start < s.end <= len(texts[s.message])
+            and all(isinstance(text, str) and text.encode() for text in (s.type, s.owner, s.part))
+            and all(type(number) is int for number in (s.message, s.start, s.end))
+            for s in spans
+        )
+    except (TypeError, IndexError, UnicodeEncodeError):
+        fits = False
+    if not fits:
+        raise DataError(f"{where}: spans: expected [message, start, end, type, owner, part] within the messages' text")
+    return spans
+
+
+def all_texts(row: Mapping[str, Any], where: str) -> ChatRow:
+    """Return every text of a row with its field, whatever form it has. Raises DataError for one nested too deep."""
+    reader = _Reader(where)
+    for key, value in row.items():
+        reader.leaves(value, str(key), str(key))
+    return ChatRow((), tuple(reader.beside))
+
+
+# ---------------------------------------------------------------------------------------------- forms
+
+
+def _named(reader: _Reader, there: dict[str, Any], columns: Mapping[str, str], chat: bool) -> None:
+    """Read the columns that the user named."""
+    for name in columns.values():
+        if name not in there and (inner := _within(there, name)) is not None:
+            there[name] = inner
+    for ours, theirs in columns.items():
+        if theirs not in there and ours not in ("system", "history", "context", "rejected"):
+            known = ", ".join(sorted(there)[:12]) or "none"
+            raise DataError(f"{reader.where}: no column '{theirs}' for {ours} (there: {known})")
+    taken = {ours: (theirs, there.pop(theirs, None)) for ours, theirs in columns.items()}
+    if "messages" in taken:
+        theirs, value = taken["messages"]
+        reader.turns_of(value, theirs, theirs)
+    elif "text" in taken:
+        theirs, value = taken["text"]
+        if not chat:
+            reader.leaves(value, theirs, theirs)
+        elif not reader.transcript(reader.text(value, theirs), theirs):
+            raise DataError(f"{reader.where}: {theirs}: no role markers in it")
+    if "history" in taken and taken["history"][1] is not None:
+        reader.turns_of(taken["history"][1], *2 * (taken["history"][0],), empty=True)
+    if "prompt" in taken:
+        asked = reader.side(taken["prompt"][1], taken["prompt"][0], "user")
+        if taken.get("context", ("", None))[1] is not None:
+            reader.context(asked, taken["context"][1], taken["context"][0])
+    if "response" in taken:
+        reader.side(taken["response"][1], taken["response"][0], "assistant")
+    if "rejected" in taken:
+        reader.leaves(taken["rejected"][1], taken["rejected"][0], "rejected")
+    if "system" in taken and taken["system"][1] is not None:
+        reader.system(taken["system"][1], taken["system"][0])
+
+
+def _within(row: Mapping[str, Any], name: str) -> Any:
+    """Return what a name with dots leads to, such as `body.messages`; None where it leads nowhere."""
+    value: Any = row
+    for key in name.split("."):
+        value = _decoded(value.get(key)) if isinstance(value, Mapping) else None
+    return value
+
+
+def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
+    """Read the turns of a row by its fields' names and take what was read out of `there`."""
+    turns = next((key for key in TURNS if key in there and _is_turns(there[key], key)), None)
+    chosen = next((key for key in CHOSEN if key in there), None)
+    asked = next((key for key in QUESTIONS if key in there), None)
+    answer = next((key for key in ANSWERS if key in there and key != asked), None)
+    system = next((key for key in SYSTEMS if key in there), None)
+    if turns is not None:
+        reader.turns_of(there.pop(turns), turns, turns)
+        if chosen is not None:
+            reader.side(there.pop(chosen), chosen, "assistant")
+        elif any(there.get(name) is False for name in UNWANTED):
+            reader.reject_last()
+    elif chosen is not None:
+        _preferred(reader, there, chosen, asked)
+    elif asked is not None and answer is not None:
+        if there.get("history") is not None:
+            reader.turns_of(there.pop("history"), "history", "history", empty=True)
+        question = reader.side(there.pop(asked), asked, "user")
+        if context := next((key for key in CONTEXTS if key in there and key not in (asked, answer)), None):
+            reader.context(question, there.pop(context), context)
+        if any(there.get(name) is False for name in UNWANTED):
+            reader.leaves(there.pop(answer), answer, "rejected")
+        else:
+            reader.side(there.pop(answer), answer, "assistant")
+    elif chat and isinstance(there.get("text"), str) and reader.transcript(there["text"], "text"):
+        del there["text"]
+    elif chat:
+        known = ", ".join(sorted(there)[:8]) or "none"
+        raise DataError(
+            f"{reader.where}: expected 'messages', 'conversations', 'instruction' with 'output', 'prompt' with "
+            f"'response' or 'completion', 'question' with 'answer', or 'chosen'; found the fields: {known}; name yours "
+            "with columns: prompt=COLUMN,response=COLUMN"
+        )
+    for key in REJECTED:
+        if key in there:
+            reader.leaves(there.pop(key), key, "rejected")
+    if system is not None and reader.turns:
+        reader.system(there.pop(system), system)
+
+
+def _preferred(reader: _Reader, there: dict[str, Any], chosen: str, asked: str | None) -> None:
+    """Read a preference row: the prompt, if it stands apart, and the chosen answer."""
+    value = _decoded(there.pop(chosen))
+    if isinstance(value, str) and asked is None and reader.transcript(value, chosen):
+        return
+    whole_chat = isinstance(value, list) and any(isinstance(t, Mapping) and _role(t) == "user" for t in value)
+    if asked is not None and not whole_chat:
+        reader.side(there.pop(asked), asked, "user")
+    reader.side(value, chosen, "assistant")
+
+
+def _is_turns(value: Any, key: str) -> bool:
+    value = _decoded(value)
+    if key == "data":
+        return _alternating(value)
+    return isinstance(value, list | Mapping) or key in TURNS[:2]
+
+
+def _alternating(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
+def _decoded(value: Any) -> Any:
+    """Return a list or an object that a table holds as JSON, or as Python writes it, else the value itself."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value, object_pairs_hook=unique)
+    except (ValueError, RecursionError):
+        pass
+    if not _PYTHON.match(value):
+        return value
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's on odd escapes
+            return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return value
+
+
+def _role(turn: Mapping[str, Any]) -> str | None:
+    raw = next((turn[key] for key in _ROLE_KEYS if isinstance(turn.get(key), str)), None)
+    return None if raw is None else ROLES.get(raw.strip().casefold())
+
+
+@dataclass
+class _Reader:
+    """Collects what a row says."""
+
+    where: str
+    turns: list[Turn] = field(default_factory=list)
+    beside: list[FieldText] = field(default_factory=list)
+
+    def fail(self, name: str, why: str) -> DataError:
+        """Return the error for a field."""
+        return DataError(f"{self.where}: {_shown(name)}: {why}")
+
+    def leaves(self, value: Any, name: str, kind: str, depth: int = 0) -> None:
+        """Add every text below a value."""
+        if isinstance(value, str):
+            inner = _decoded(value) if depth < _DEEPEST else value
+            if isinstance(inner, list | Mapping):
+                self.leaves(inner, name, kind, depth + 1)
+            elif value.startswith("data:") and ";base64," in value[:200]:
+                self.beside.append(FieldText(name, "", "media"))
+            elif value.strip() and value.casefold() not in _WORDS:
+                self.beside.append(FieldText(name, whole(value), kind))
+        elif isinstance(value, bytes):
+            self.beside.append(FieldText(name, "", "media"))
+        elif isinstance(value, datetime.date):
+            self.beside.append(FieldText(name, str(value), kind))
+        elif isinstance(value, Mapping | list | tuple):
+            if depth >= _DEEPEST:
+                raise self.fail(name[:200], "nested too deeply")
+            keys = [str(key) for key in value] if isinstance(value, Mapping) else []
+            for number, each in enumerate(value.values() if isinstance(value, Mapping) else value):
+                below = f"{name}[{number}]"
+                if keys and _PLAIN_KEY.fullmatch(keys[number]):
+                    below = f"{name}.{keys[number]}"
+                elif keys:  # whose key may be somebody's name: it is a text, and shown nowhere
+                    self.leaves(keys[number], f"{below}.key", kind, depth + 1)
+                self.leaves(each, below, kind, depth + 1)
+
+    def text(self, value: Any, name: str) -> str:
+        """Return a content: a text, or the texts of its parts; what else is in it is beside."""
+        text = self.maybe_text(value, name)
+        if text is None:
+            raise self.fail(name, "expected text, found NoneType")
+        return text
+
+    def maybe_text(self, value: Any, name: str) -> str | None:
+        """Return a content as `text` does, or None where there is none."""
+        value = _decoded(value) if isinstance(value, str) and value.startswith('[{"') else value
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, Mapping):
+            value = value["parts"] if isinstance(value.get("parts"), list) else [value]
+        if not isinstance(value, list | tuple) or not all(isinstance(part, str | Mapping) for part in value):
+            raise self.fail(name, f"expected text, found {type(value).__name__}")
+        texts = [self.part(part, f"{name}[{index}]") for index, part in enumerate(value)]
+        known = [text for text in texts if text is not None]
+        return "".join(known) if known or not value else None
+
+    def part(self, part: str | Mapping[str, Any], name: str) -> str | None:
+        """Return the text of one part of a content, None for one that is no text."""
+        if isinstance(part, str):
+            return part
+        there = {key: value for key, value in part.items() if value is not None}
+        kind = str(there.get("type") or "")
+        text = next((there.pop(key) for key in ("text", "refusal") if isinstance(there.get(key), str)), None)
+        if kind in _MEDIA or (text is None and _MEDIA & there.keys()):
+            self.beside.append(FieldText(name, "", "media"))
+        for key, each in there.items():
+            if key not in _PLUMBING:
+                self.leaves(each, f"{name}.{key}", kind or key)
+        return text
+
+    def turns_of(self, value: Any, name: str, shown: str, *, empty: bool = False) -> None:
+        """Add the turns of a list."""
+        value = _decoded(value)
+        if isinstance(value, Mapping):
+            value = _transposed(value)
+        if not isinstance(value, list | tuple) or not (value or empty):
+            raise self.fail(shown, "expected a list of turns that is not empty")
+        for index, turn in enumerate(value):
+            at = f"{name}[{index}]"
+            if isinstance(turn, str):
+                self.turns.append(Turn("assistant" if index % 2 else "user", ((at, turn),), index))
+            elif isinstance(turn, list | tuple) and len(turn) == 2:
+                for role, each, number in (("user", turn[0], 0), ("assistant", turn[1], 1)):
+                    if (text := self.maybe_text(each, f"{at}[{number}]")) is not None:
+                        self.turns.append(Turn(role, ((f"{at}[{number}]", text),), index))  # type: ignore[arg-type]
+            elif isinstance(turn, Mapping):
+                self.turn({str(k): v for k, v in turn.items() if v is not None}, at, index, turn)
+            else:
+                raise self.fail(at, "expected an object with 'role' and 'content'")
+
+    def turn(self, turn: dict[str, Any], at: str, index: int, given: Mapping[str, Any]) -> None:
+        """Add one turn with its role and content, and what stands beside them."""
+        role_key = next((key for key in _ROLE_KEYS if isinstance(turn.get(key), str)), None)
+        text_key = next((key for key in _TEXT_KEYS if key in turn), None)
+        if role_key is None:
+            asked = next((key for key in QUESTIONS if key in turn), None)
+            answer = next((key for key in ANSWERS if key in turn and key != asked), None)
+            if asked is None or answer is None:
+                raise self.fail(at, "expected an object with 'role' and 'content'")
+            self.turns.append(Turn("user", ((f"{at}.{asked}", self.text(turn.pop(asked), f"{at}.{asked}")),), index))
+            said = self.text(turn.pop(answer), f"{at}.{answer}")
+            self.turns.append(Turn("assistant", ((f"{at}.{answer}", said),), index))
+            self.rest(turn, at)
+            return
+        raw = turn.pop(role_key)
+        name = raw.strip().casefold()
+        called = any(turn.get(key) for key in _CALLS)
+        if text_key is None and not called and not any(key in given for key in (*_TEXT_KEYS, "refusal")):
+            raise self.fail(at, "expected an object with 'role' and 'content'")
+        if name in TOOL_ROLES:
+            self.rest(turn, at, "tool turn")
+            return
+        role = ROLES.get(name)
+        if role is None:
+            known = ", ".join((*ROLES, "tool", "function"))
+            raise self.fail(at, f"unknown role '{raw[:40]}'; known: {known}")
+        before = len(self.beside)
+        text = self.maybe_text(turn.pop(text_key), f"{at}.{text_key}") if text_key else None
+        called = called or len(self.beside) > before
+        if text is None and isinstance(turn.get("refusal"), str):
+            text_key, text = "refusal", turn.pop("refusal")
+        trained = role != "assistant" or not any(turn.get(key) in (0, "0") for key in _WEIGHTS if key in turn)
+        if not trained:
+            self.beside.append(FieldText(at, "", "weight 0"))
+        if text or (text is not None and not called):
+            self.turns.append(Turn(role, ((f"{at}.{text_key}", text),), index, trained))
+        elif not called:
+            self.beside.append(FieldText(at, "", "turn without text"))
+        for key in _WEIGHTS:
+            turn.pop(key, None)
+        self.rest(turn, at)
+
+    def rest(self, turn: Mapping[str, Any], at: str, kind: str = "") -> None:
+        """Add what else stands in a turn."""
+        for key, value in turn.items():
+            if key not in _PLUMBING:
+                self.leaves(value, f"{at}.{key}", kind or key)
+
+    def side(self, value: Any, name: str, role: Role) -> int:
+        """Add one side of a pair (a text, a turn, or a list of turns) and return the number of its last turn."""
+        value = _decoded(value)
+        if isinstance(value, Mapping) and isinstance(value.get("messages"), list):
+            self.turns_of(value["messages"], f"{name}.messages", name)
+            self.rest({key: each for key, each in value.items() if key != "messages"}, name)
+        elif isinstance(value, Mapping) and any(key in value for key in _ROLE_KEYS):
+            self.turn({key: each for key, each in value.items() if each is not None}, name, 0, value)
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping) and _role(value[0]) is not None:
+            self.turns_of(value, name, name)
+        elif _alternating(value) and len(value) > 1:
+            raise self.fail(name, "expected one text, found a list of them")
+        else:
+            self.turns.append(Turn(role, ((name, self.text(value, name)),)))
+        return len(self.turns) - 1
+
+    def context(self, asked: int, value: Any, name: str) -> None:
+        """Add what follows a question, such as Alpaca's `input`."""
+        text = self.text(value, name)
+        if text and asked >= 0:
+            turn = self.turns[asked]
+            self.turns[asked] = Turn(turn.role, (*turn.pieces, (name, text)), turn.index, turn.trained)
+
+    def reject_last(self) -> None:
+        """Put the last answer beside the turns."""
+        if self.turns and self.turns[-1].role == "assistant":
+            for name, text in self.turns.pop().pieces:
+                self.leaves(text, name, "rejected")
+
+    def system(self, value: Any, name: str) -> None:
+        """Add a row's system prompt before its turns; where they have one of their own, beside them."""
+        text = self.text(value, name)
+        if self.turns and self.turns[0].role == "system":
+            self.leaves(value, name, name)
+        elif text:
+            self.turns.insert(0, Turn("system", ((name, text),)))
+
+    def transcript(self, text: str, name: str) -> bool:
+        """Add the turns of a text with role markers; False where it has none."""
+        for form in _TRANSCRIPTS:
+            turns = list(form(text))
+            roles = [role for role, _ in turns]
+            if "user" in roles and "assistant" in roles:
+                for role, content in turns:
+                    if role is None:
+                        self.leaves(content, name, "outside the turns")
+                    elif content:
+                        self.turns.append(Turn(role, ((name, content),)))
+                return True
+        return False
+
+
+def _transposed(value: Mapping[str, Any]) -> Any:
+    """Return turns that are stored as one list a field, as Arrow has sequences of records, as a list of records."""
+    lists = {key: each for key, each in value.items() if isinstance(each, list)}
+    lengths = {len(each) for each in lists.values()}
+    if len(lists) == len(value) and len(lengths) == 1 and any(key in lists for key in _ROLE_KEYS):
+        return [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)]
+    return value
+
+
+# ---------------------------------------------------------------------------------------------- role markers
+
+_MARKED_ROLES: Mapping[str, Role] = {
+    **ROLES, "instruction": "user", "input": "user", "question": "user", "response": "assistant", "answer": "assistant",
+}  # fmt: skip
+_OPEN = {
+    "chatml": re.compile(r"<\|im_start\|>[ \t]*(\w+)[ \t]*\n?(.*?)(?:<\|im_end\|>|(?=<\|im_start\|>)|\Z)", re.S),
+    "llama3": re.compile(
+        r"<\|start_header_id\|>\s*(\w+)\s*<\|end_header_id\|>(.*?)(?:<\|eot_id\|>|(?=<\|start_header_id\|>)|\Z)", re.S
+    ),
+    "gemma": re.compile(r"<start_of_turn>\s*(\w+)(.*?)(?:<end_of_turn>|(?=<start_of_turn>)|\Z)", re.S),
+    "zephyr": re.compile(
+        r"<\|(system|user|assistant)\|>(.*?)(?:<\|end\|>|</s>|(?=<\|(?:system|user|assistant)\|>)|\Z)", re.S
+    ),
+}
+_SPLIT = (
+    re.compile(
+        r"###\s*(Human|User|Assistant|System|Instruction|Input|Question|Response|Answer)\s*:?[ \t]*\n?(?=\s|\S)"
+    ),
+    re.compile(r"^[ \t]*(Human|User|Assistant|AI|Bot|System)[ \t]*:", re.M),
+)
+_TAGS = re.compile(r"<s>|</s>|<bos>|<eos>|<\|begin_of_text\|>|<\|endoftext\|>|<\|end_of_text\|>")
+_Transcript = Iterator[tuple[Role | None, str]]
+
+
+def _enclosed(pattern: re.Pattern[str], text: str) -> _Transcript:
+    cursor = 0
+    for match in pattern.finditer(text):
+        if rest := _TAGS.sub("", text[cursor : match.start()]).strip():
+            yield None, rest
+        yield ROLES.get(match.group(1).casefold()), match.group(2).strip()
+        cursor = match.end()
+    if cursor and (rest := _TAGS.sub("", text[cursor:]).strip()):
+        yield None, rest
+
+
+def _parted(pattern: re.Pattern[str], text: str) -> _Transcript:
+    pieces = pattern.split(text)
+    if before := pieces[0].strip():
+        yield None, before
+    for name, content in zip(pieces[1::2], pieces[2::2], strict=True):
+        yield _MARKED_ROLES[name.casefold()], content.strip()
+
+
+def _llama2(text: str) -> _Transcript:
+    for number, block in enumerate(_TAGS.sub("", text).split("[INST]")):
+        asked, closed, said = block.partition("[/INST]")
+        if not number or not closed:
+            if block.strip():
+                yield None, block.strip()
+            continue
+        system = re.match(r"\s*<<SYS>>(.*?)<</SYS>>", asked, re.S)
+        if system:
+            yield "system", system.group(1).strip()
+            asked = asked[system.end() :]
+        yield "user", asked.strip()
+        if said.strip():
+            yield "assistant", said.strip()
+
+
+_TRANSCRIPTS = (
+    *(lambda text, pattern=pattern: _enclosed(pattern, text) for pattern in _OPEN.values()),
+    _llama2,
+    *(lambda text, pattern=pattern: _parted(pattern, text) for pattern in _SPLIT),
+)
