@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import time
@@ -160,6 +161,16 @@ def test_jobs_that_were_finished_are_believed_until_the_running_one_has_shown_it
     assert PartDone(0.9, 270.0).rest(100.0) == pytest.approx(0.1 * (0.9 * 300 + 0.1 * 100))
     assert PartDone(0.1, 30.0, since=20.0).rest(300.0) == pytest.approx(250.0)
     assert PartDone(0.1, 30.0, since=2000.0).rest(300.0) == pytest.approx(27.0), "never 0 while it runs"
+
+
+def test_a_list_of_prompts_says_nothing_of_a_model() -> None:
+    """It was written in 2 s; a model that takes 40 minutes was said to take half of one."""
+    written = Piece(kind="prompts", id="p")
+    jobs = [written, *(dataclasses.replace(each, accelerator=True) for each in asking(2))]
+    took = [FinishedJob(written, 0.0, 2.0)]
+    assert time_left.remaining(jobs, took, {"r0": 60.0}, 1) is None
+    left = time_left.remaining(jobs, took, {"r0": 60.0}, 1, None, {"r0": PartDone(0.1, 60.0)})
+    assert left == pytest.approx(540 + 600 + time_left.REPORT[0])
 
 
 def test_a_finished_job_that_is_alike_outweighs_one_under_way() -> None:

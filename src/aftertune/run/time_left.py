@@ -90,7 +90,8 @@ def expected(
 
     The mean over finished jobs that are alike (`JobRecord.alike`), without loading; where none is finished, over what
     running ones will have taken by their `parts`; else in proportion to `JobRecord.cost` from those of its kind, else
-    from all. Empty before the first is finished or has said how far it is.
+    from all. Empty before the first is finished or has said how far it is; where jobs run a model, the first of these:
+    what needs none says nothing of them.
     """
     jobs = list(jobs)
     known = {(each.job.kind, each.job.alike) for each in took}
@@ -100,6 +101,8 @@ def expected(
         for id_, part in parts.items()
         if id_ in by_id and (by_id[id_].kind, by_id[id_].alike) not in known
     ]
+    if any(job.accelerator for job in jobs) and not any(each.job.accelerator for each in took):
+        return {}
     alike: dict[tuple[str, str], list[float]] = defaultdict(list)
     kind: dict[str, list[tuple[float, float]]] = defaultdict(list)
     every: list[tuple[float, float]] = []
