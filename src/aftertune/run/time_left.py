@@ -27,6 +27,9 @@ REPORT = (6.0, 0.005)
 FAST = 0.2
 """Seconds of a judge that runs no model, relative to its `JobRecord.cost`, which only decides the order of work."""
 
+CLOSING = 0.02
+"""Share of a job's seconds that it still takes once all that it counts is done: it writes its tables."""
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedJob:
@@ -66,7 +69,7 @@ class PartDone:
     def rest(self, expected: float) -> float:
         """Return the seconds left: at its own pace as far as it is done, for the rest as `expected` of such jobs."""
         whole = self.share * self.whole + (1 - self.share) * expected
-        left = (1 - self.share) * whole
+        left = max(1 - self.share, CLOSING) * whole
         return max(left - self.since, 0.1 * left)
 
 
