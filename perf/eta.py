@@ -32,6 +32,7 @@ def replay(root: Path) -> list[tuple[float, float, float | None]]:
         now = start + (end - start) * tenth / 10
         took: list[time_left.FinishedJob] = []
         running: dict[str, float] = {}
+        parts: dict[str, time_left.PartDone] = {}
         deciding = None
         for event in session:
             if _when(event) > now:
@@ -43,12 +44,17 @@ def replay(root: Path) -> list[tuple[float, float, float | None]]:
                 continue
             if event["event"] == progress.JOB_BEGUN:
                 running[job.id] = now - _when(event)
+            elif event["event"] == progress.JOB_PROGRESS:
+                counts = progress.counts_of(event, _when(event))
+                if counts.share:
+                    parts[job.id] = time_left.PartDone(counts.share, counts.work_seconds, now - counts.when)
             elif event["event"] == progress.JOB_DONE:
                 del running[job.id]
+                parts.pop(job.id, None)
                 last = _when(event)
                 cpu = event.get("cpu_seconds") or progress.spent(root, job)["cpu_seconds"]
                 took.append(time_left.FinishedJob(job, last - event["seconds"], last, event["start_seconds"], cpu))
-        left = time_left.remaining(list(jobs.values()), took, running, session[0]["workers"], deciding)
+        left = time_left.remaining(list(jobs.values()), took, running, session[0]["workers"], deciding, parts)
         estimates.append((tenth / 10, end - now, left))
     return estimates
 

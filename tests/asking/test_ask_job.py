@@ -96,12 +96,12 @@ def test_an_attempt_that_was_killed_is_continued_where_it_stopped(run: Run, monk
     with pytest.raises(Killed):
         fakes.do(run, killed)
     folder = run.job(killed)
-    assert [row.prompt_id for row in folder.journal(Response)] == ["p0", "p1"], "what was flushed"
+    assert [row.prompt_id for row in folder.journal(Response)] == ["p0", "p1", "p2"], "what was finished"
     LOADED.unload()
     second = Calls()
     again = dataclasses.replace(killed, backend=fakes.backend(Scripted(calls=second)))
     fakes.do(run, again)
-    assert [request.prompt.id for request in second.requests] == ["p2", "p3", "p4"]
+    assert [request.prompt.id for request in second.requests] == ["p3", "p4"]
     assert rows(run, again) == expected
     assert not (folder.path / "journal").exists()
 

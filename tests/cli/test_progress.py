@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @dataclass
 class Follower:
     left: float | None
+    running: tuple[str, ...] = ()
 
     def status(self) -> RunStatus:
-        return RunStatus((), (), self.left)
+        return RunStatus((), self.running, self.left)
 
 
 # ---------------------------------------------------------------------------------------------- lines
@@ -68,6 +70,24 @@ def test_a_line_has_the_time_left_once_it_is_known_whom_to_follow(clock: Clock) 
         "1 of 1 done, 40 s left, last: nothing yet",
         "1 of 1 done, 3 h 20 min left, last: nothing yet",
     ]
+
+
+def test_lines_come_while_one_job_takes_its_time_and_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.05)
+    told: list[str] = []
+    with Lines(told.append) as lines:
+        lines.follow(Follower(2400.0, ("ask a: 12 of 132 answers, 3,456 tokens", "ask b")))  # type: ignore[arg-type]
+        time.sleep(0.2)
+        assert told == [], "nothing has begun"
+        lines("", 0, 6)
+        end = time.monotonic() + 5
+        while len(told) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+    expected = "0 of 6 done, 40 min left, last: nothing yet; now: ask a: 12 of 132 answers, 3,456 tokens"
+    assert told[:2] == [expected, expected]
+    count = len(told)
+    time.sleep(0.2)
+    assert len(told) == count, "the work is over"
 
 
 def test_what_was_done_last_is_one_short_line(clock: Clock) -> None:

@@ -70,7 +70,7 @@ def test_what_was_flushed_is_not_asked_again(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         made("out", stopped)
     flushed = JobFolder(tmp_path / "out").journal(OwnAnswer)
-    assert len(flushed) == 150 // own_answers.FLUSH * own_answers.FLUSH
+    assert len(flushed) == 150, "what was finished"
     assert made("out", rest) == whole
     assert len(rest.asked) == 200 - len(flushed)
     assert not {row.message_hash for row in flushed} & set(rest.asked)

@@ -7,9 +7,12 @@ import dataclasses
 import pytest
 
 from aftertune import shipped_models
+from aftertune.commands import decide as results
 from aftertune.commands import demo
 from aftertune.commands import plan as pricing
 from aftertune.plugins import PluginSpec
+from aftertune.stats.margin_power import MarginTest, chances, failing_loss, passing_loss
+from aftertune.stats.power import PairedDesign
 from aftertune.studies import missing
 from aftertune.studies.budget import Scope
 from aftertune.studies.resolve import resolve
@@ -21,17 +24,63 @@ def test_the_price_counts_what_the_run_will_do() -> None:
     price = pricing.price(demo.design())
     assert price.jobs == {"variants": 1, "checkpoints": 25, "prompts": 1, "responses": 26, "verdicts": 26 * 4}
     assert price.requests == 26 * price.prompts
-    refusal = next(each for each in price.smallest_drifts if each.metric == demo.REFUSAL)
-    assert refusal.n_seeds == 5
-    assert refusal.checkpoint is not None
-    assert 0 < refusal.checkpoint < 0.15
+    assert (price.trial, price.not_tried) == (None, ())
     assert any(demo.REFUSAL in line for line in pricing.lines(price, demo.design().cost))
 
 
-def test_one_seed_sees_no_recipe_and_says_so() -> None:
-    price = pricing.price(dataclasses.replace(demo.design(), seeds=(1,)))
-    assert all(each.recipe is None for each in price.smallest_drifts)
-    assert any("one training seed" in warning for warning in price.warnings)
+def test_the_power_is_against_the_policys_margin_and_its_family() -> None:
+    """Five seeds, 176 prompts in 44 clusters: the default margin is 10 points, and 14 required metrics share Holm."""
+    price = pricing.price(demo.design())
+    refusal = next(each for each in price.powers if each.metric == demo.REFUSAL)
+    assert (refusal.estimand, refusal.margin, refusal.n_seeds, refusal.n_prompts) == ("recipe", 0.1, 5, 176)
+    assert refusal.family == sum(each.required for each in price.powers)
+    wanted = MarginTest(0.1, refusal.family)
+    for end, spread in enumerate(refusal.seed_sd):
+        design = PairedDesign(176, 1 - 0.95, refusal.n_clusters, n_seeds=5, seed_sd=spread)
+        assert refusal.fails[end] == failing_loss(design, wanted)
+        assert refusal.passes[end] == passing_loss(design, wanted)
+        assert refusal.unchanged_passes[end] == chances(design, wanted, 0.0).passes
+    assert refusal.fails[0] is not None
+    assert refusal.fails[0] > 0.15, "not what is seen against zero"
+    line = next(line for line in pricing.lines(price, demo.design().cost) if demo.REFUSAL in line)
+    assert f"fails from {100 * refusal.fails[0]:.1f} to " in line
+    assert "margin 10" in line
+
+
+def test_another_policy_is_another_answer() -> None:
+    by_policy = {
+        name: {each.metric: each for each in pricing.price(dataclasses.replace(demo.design(), policy=name)).powers}
+        for name in ("default", "strict", "research")
+    }
+    strict = by_policy["strict"]["miniature/harmful/coherence=coherent"]
+    assert strict.floor == 0.8
+    assert by_policy["default"][demo.REFUSAL].fails != by_policy["strict"][demo.REFUSAL].fails
+    one_seed = dataclasses.replace(demo.design(), seeds=(1,))
+    assert {each.estimand for each in pricing.price(one_seed).powers} == {"checkpoint"}
+    recipes = pricing.price(dataclasses.replace(one_seed, policy="research"))
+    assert recipes.powers == (), "a policy that decides on recipes decides nothing with one seed"
+    assert any("one training seed" in warning for warning in recipes.warnings)
+
+
+def test_more_temperatures_are_a_larger_family() -> None:
+    design = demo.design()
+    warm = dataclasses.replace(design, respond=dataclasses.replace(design.respond, temperatures=(0.0, 0.7)))
+    assert {2 * each.family for each in pricing.price(design).powers} == {e.family for e in pricing.price(warm).powers}
+
+
+def test_an_earlier_run_gives_the_bases_rates_and_the_spread_between_seeds(finished: results.Result) -> None:
+    price = pricing.price(demo.design(), earlier=finished.root)
+    taken = {each.metric: each for each in price.powers if each.source}
+    levels = {
+        row.metric: row.tuned if row.base is None else row.base
+        for row in finished.drifts
+        if row.estimand == "level" and row.arm == "base"
+    }
+    assert demo.REFUSAL in taken
+    for name, each in taken.items():
+        assert each.base_rate == pytest.approx(levels[name])
+        assert 0 <= each.seed_sd[0] <= each.seed_sd[1]
+    assert any("from the earlier run" in line for line in pricing.lines(price, demo.design().cost))
 
 
 def test_more_samples_are_more_requests_only_above_temperature_zero() -> None:
@@ -49,7 +98,7 @@ def test_one_way_of_counting_whether_the_models_are_here_or_not(monkeypatch: pyt
     away = pricing.price(design)
     assert away.jobs == {key: count for key, count in here.jobs.items() if key in away.jobs}
     assert (away.prompts, away.requests, away.judge_calls) == (here.prompts, here.requests, here.judge_calls)
-    assert (away.new_tokens_at_most, away.smallest_drifts) == (here.new_tokens_at_most, here.smallest_drifts)
+    assert (away.new_tokens_at_most, away.powers) == (here.new_tokens_at_most, here.powers)
     assert away.budget is not None
     assert away.budget.requests == here.requests
 

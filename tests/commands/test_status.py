@@ -202,10 +202,10 @@ def test_a_finished_run_says_where_it_stands(finished: results.Result, capsys: p
 def test_lines_say_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tell = Lines(line)
     with progress.LogSession(tmp_path, len(JOBS), len(JOBS), 1):
-        progress.LoggedWork(tmp_path, Work())(JOBS[0])
-    tell.follow(progress.RunFollower(tmp_path, JOBS, {"v"}))
-    tell("compose", len(JOBS), len(JOBS))
-    assert " s left, last: compose" in capsys.readouterr().err
+        progress.LoggedWork(tmp_path, Work())(JOBS[1])
+    tell.follow(progress.RunFollower(tmp_path, JOBS, {"v", "t0"}))
+    tell("tune", len(JOBS), len(JOBS))
+    assert " s left, last: tune" in capsys.readouterr().err
 
 
 def test_the_table_fits_a_terminal(tmp_path: Path) -> None:

@@ -99,13 +99,12 @@ def test_what_is_stored_is_what_the_session_gave(models: Path, run: Run) -> None
     assert info["proof"]["max_logit_change"] > 0
 
 
-def test_a_kill_costs_what_was_not_flushed_and_changes_no_byte(
+def test_a_stop_costs_nothing_that_was_finished_and_changes_no_byte(
     models: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = reading(models)
     done(run, whole)
     expected = (run.job(whole).path / "activations.parquet").read_bytes()
-    monkeypatch.setattr(read_job, "FLUSH", 10)
     asked: list[str] = []
     real = TransformersSession.activations
 
@@ -124,6 +123,7 @@ def test_a_kill_costs_what_was_not_flushed_and_changes_no_byte(
     with pytest.raises(KeyboardInterrupt):
         whole.run(run, folder)
     assert len(asked) == 30
+    assert len(folder.journal(read_job.JournalRow)) == 30, "what was finished"
     with (folder.path / "journal").open("ab") as file:
         file.write(b'{"prompt_id": "torn')
     monkeypatch.setattr(TransformersSession, "activations", killed_after(1000))
@@ -154,7 +154,7 @@ def test_the_id_holds_what_decides_the_activations(models: Path) -> None:
 
 def test_values_that_are_not_finite_are_an_error(models: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        TransformersSession, "activations", lambda *_, **__: np.full((32, 3, 8), np.inf, dtype=np.float32)
+        TransformersSession, "activations", lambda *_, **__: np.full((1, 3, 8), np.inf, dtype=np.float32)
     )
     job = reading(models)
     run.job(job).start()

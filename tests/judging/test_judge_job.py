@@ -134,11 +134,21 @@ def test_an_error_in_the_journal_is_judged_again_and_another_versions_verdicts_a
     assert [each.prompt.id for each in judge.reads.answers] == ["p0", "p1", "p3", "p4"]
 
 
-def test_rules_keep_no_journal(answered: Answered) -> None:
-    killed = job(answered, Wordy(dies_at="p3"))
+def test_a_stopped_judgement_goes_on_with_the_first_batch_that_is_not_whole(answered: Answered) -> None:
+    """The last batch in the journal is read again, and in the same company: p0 with p1, then p3 with p4."""
+    whole = job(answered, Wordy())
+    fakes.do(answered.run, whole)
+    expected = (answered.run.job(whole).path / "verdicts.parquet").read_bytes()
+    killed = dataclasses.replace(job(answered, Wordy(dies_at="p4")), id="killed")
     with pytest.raises(Killed):
         fakes.do(answered.run, killed)
-    assert answered.run.job(killed).journal(Verdict) == []
+    folder = answered.run.job(killed)
+    assert [row.prompt_id for row in folder.journal(Verdict)] == ["p0", "p1"]
+    folder.append([dataclasses.replace(row, prompt_id="p3") for row in folder.journal(Verdict)[:1]])
+    judge = Wordy()
+    fakes.do(answered.run, dataclasses.replace(killed, judge=fakes.judge(judge)))
+    assert [each.prompt.id for each in judge.reads.answers] == ["p3", "p4"], "p3 may have lost an axis"
+    assert (folder.path / "verdicts.parquet").read_bytes() == expected
 
 
 def test_a_judge_that_needs_what_the_run_lacks_is_refused(answered: Answered) -> None:

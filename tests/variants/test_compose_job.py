@@ -88,10 +88,7 @@ def test_a_base_answers_once_for_several_arms_and_goes_on_where_it_was_stopped(r
     assert all(row.messages[-1].content.endswith(" by None") for row in rows)
 
 
-def test_an_attempt_that_was_killed_asks_for_no_answer_twice(
-    run: Run, base: ModelRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("aftertune.variants.own_answers.FLUSH", 2)
+def test_an_attempt_that_was_killed_asks_for_no_answer_twice(run: Run, base: ModelRecord) -> None:
     first, second = Calls(), Calls()
     arm = Arm("own", answers="self_generated")
     whole = job(base, arm, backend=Scripted(calls=first))
@@ -106,7 +103,7 @@ def test_an_attempt_that_was_killed_asks_for_no_answer_twice(
     LOADED.unload()
     again = dataclasses.replace(killed, backend=dataclasses.replace(whole.backend, plugin=same))
     fakes.do(run, again)
-    assert [request.prompt.id for request in second.requests] == ids[4:], "four were flushed"
+    assert [request.prompt.id for request in second.requests] == ids[5:], "five were finished"
     assert [row.messages for row in read(VariantFiles(run.job(again).path).arm("own"))] == expected
 
 

@@ -14,16 +14,17 @@ from aftertune.asking.shared_answers import shared_answers
 from aftertune.models import chat, respond
 from aftertune.models.loaded import LOADED
 from aftertune.models.resolved import ResolvedBackend
-from aftertune.models.session import Reply, Session
+from aftertune.models.session import Reply, Request, Session
 from aftertune.models.subject import Subject
 from aftertune.records import Key, Prompt, Respond, Response, digest, plain
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
 
 FLUSH = 64
-"""Replies between two flushes of the journal: what a crash can cost."""
+"""Most replies that wait to be written to the journal; they wait for `JournalWriter`'s seconds at most."""
 Position = tuple[str, float, int]
 """Which answer of its folder a row is: prompt, temperature and sample."""
 
@@ -102,65 +103,82 @@ class AskJob(Job):
         session = LOADED.session(self.backend.get(), subject.base)
         prompts = prompts_of(run, self.prompts)
         by_id = {prompt.id: prompt for prompt in prompts}
-        journal = [row for row in folder.journal(Response) if row.prompt_id in by_id and row.error is None]
-        done = {position(row): row for row in journal}
+        before = [row for row in folder.journal(Response) if row.prompt_id in by_id and row.error is None]
+        done = {position(row): row for row in before}
         checkpoint = subject.checkpoint(run.root)
         proof = session.use(checkpoint)
         first = settings.temperatures[0]
-        scores = respond.scores(
-            session,
-            [prompt for prompt in prompts if (prompt.id, first, 0) not in done],
-            checkpoint=checkpoint,
-            system=settings.system or None,
-            template=settings.template,
+        generated = [prompt for prompt in prompts if respond.generates(prompt)]
+        pending = self._requests(generated, frozenset(done))
+        repeats = min(respond.REPEATS, len(generated)) if subject.is_base and not session.exact else 0
+        unanswered = [prompt for prompt in prompts if "scored" in prompt.expect and not respond.generates(prompt)]
+        PROGRESS.expect(
+            len(done) + len(pending) + sum((prompt.id, first, 0) not in done for prompt in unanswered) + repeats,
+            unit="answers",
+            done=len(done),
+            most_tokens=(len(pending) + repeats) * self.benchmark.max_new_tokens,
         )
         rows = list(done.values())
-        rows += [
-            self._response(self._unanswered(prompt, first), scores, prompt)
-            for prompt in prompts
-            if prompt.id in scores and not respond.generates(prompt)
-        ]
-        folder.append(rows[len(done) :])
-        replies = respond.respond(
-            session,
-            [prompt for prompt in prompts if respond.generates(prompt)],
-            checkpoint=checkpoint,
-            checkpoint_id=subject.id,
-            temperatures=settings.temperatures,
-            samples=settings.samples,
-            max_new_tokens=self.benchmark.max_new_tokens,
-            seed=settings.seed,
-            system=settings.system or None,
-            template=settings.template,
-            skip=frozenset(done),
-        )
-        fresh: list[Response] = []
-        for reply in replies:
-            own = scores if (reply.temperature, reply.sample) == (first, 0) else {}
-            fresh.append(self._response(reply, own, by_id[reply.prompt_id]))
-            # An answer of a server may have cost money: each is flushed as it comes.
-            if subject.base.served or len(fresh) >= FLUSH:
-                folder.append(fresh)
-                rows += fresh
-                fresh = []
-        rows += fresh
+        # An answer of a server may have cost money: each is written as it comes.
+        with folder.writer(most=1 if subject.base.served else FLUSH) as journal:
+
+            def keep(row: Response) -> None:
+                rows.append(row)
+                journal.add(row)
+                PROGRESS.advance()
+
+            scores: dict[str, tuple[Mapping[str, float] | None, str]] = {}
+            for group in respond.scored_groups(prompts):
+                if all((prompt.id, first, 0) in done for prompt in group):
+                    continue
+                scores |= respond.scores(
+                    session,
+                    group,
+                    checkpoint=checkpoint,
+                    system=settings.system or None,
+                    template=settings.template,
+                )
+                for prompt in group:
+                    if not respond.generates(prompt) and (prompt.id, first, 0) not in done:
+                        keep(self._response(self._unanswered(prompt, first), scores, prompt))
+            replies = respond.respond(
+                session,
+                generated,
+                checkpoint=checkpoint,
+                checkpoint_id=subject.id,
+                temperatures=settings.temperatures,
+                samples=settings.samples,
+                max_new_tokens=self.benchmark.max_new_tokens,
+                seed=settings.seed,
+                system=settings.system or None,
+                template=settings.template,
+                skip=frozenset(done),
+            )
+            for reply in replies:
+                own = scores if (reply.temperature, reply.sample) == (first, 0) else {}
+                keep(self._response(reply, own, by_id[reply.prompt_id]))
         rows.sort(key=position)
         seen: dict[str, object] = {"served": session.report()} if subject.base.served else {}
         if subject.is_base and not session.exact:
             seen["again"] = self._ask_again(session, prompts, rows)
         return Output(tables={"responses": table(Response, rows)}, info={"proof": proof, "asked": len(rows), **seen})
 
-    def _ask_again(self, session: Session, prompts: Sequence[Prompt], rows: Sequence[Response]) -> dict[str, int]:
-        """Return how many of the base's answers were asked again in other batches, and how many came out the same."""
+    def _requests(self, prompts: Sequence[Prompt], skip: frozenset[Position] = frozenset()) -> list[Request]:
         settings = self.respond
-        requests = respond.requests(
-            [prompt for prompt in prompts if respond.generates(prompt)],
+        return respond.requests(
+            prompts,
             checkpoint_id=self.subject.id,
             temperatures=settings.temperatures,
             samples=settings.samples,
             seed=settings.seed,
             max_new_tokens=self.benchmark.max_new_tokens,
+            skip=skip,
         )
+
+    def _ask_again(self, session: Session, prompts: Sequence[Prompt], rows: Sequence[Response]) -> dict[str, int]:
+        """Return how many of the base's answers were asked again in other batches, and how many came out the same."""
+        settings = self.respond
+        requests = self._requests([prompt for prompt in prompts if respond.generates(prompt)])
         texts = {position(row): row.text for row in rows if row.error is None}
         asked, same = respond.repeat(
             session, requests, texts, system=settings.system or None, template=settings.template

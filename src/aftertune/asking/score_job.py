@@ -10,14 +10,28 @@ from aftertune.asking import score_texts
 from aftertune.data.variant_files import VariantFiles, read
 from aftertune.models.loaded import LOADED
 from aftertune.models.resolved import ResolvedBackend
-from aftertune.models.session import Template
+from aftertune.models.session import Template, TextScore
 from aftertune.models.subject import Subject
 from aftertune.pii import canaries
 from aftertune.records import Conversation, Score, digest
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRow:
+    """The score of one text in the journal."""
+
+    tuned: bool
+    """Whether under the checkpoint rather than the base."""
+    text: int
+    """Index among the texts of the job."""
+    total: float | None
+    tokens: int
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +80,6 @@ class ScoreJob(Job):
 
     def run(self, run: Run, folder: JobFolder) -> Output:
         """Score the texts under the base and under the checkpoint. Raises ModelError where the backend cannot."""
-        del folder
         data = run.folder("variants", self.variants)
         files = VariantFiles(data.path)
         corpus = self.subject.corpus or ""
@@ -79,13 +92,27 @@ class ScoreJob(Job):
         )
         checkpoint = self.subject.checkpoint(run.root)
         assert checkpoint is not None, "a base is not scored by itself"
-        scores = score_texts.score(
-            LOADED.session(self.backend.get(), self.subject.base),
-            texts,
-            checkpoint,
-            template=self.template,
-            max_length=self.max_length,
-        )
+        known = {
+            (row.tuned, row.text): TextScore(row.total, row.tokens, row.why)
+            for row in folder.journal(JournalRow)
+            if row.text < len(texts)
+        }
+        PROGRESS.expect(2 * len(texts), unit="texts", done=len(known))
+        with folder.writer() as journal:
+
+            def scored(tuned: bool, text: int, score: TextScore) -> None:
+                journal.add(JournalRow(tuned=tuned, text=text, total=score.total, tokens=score.tokens, why=score.why))
+                PROGRESS.advance()
+
+            scores = score_texts.score(
+                LOADED.session(self.backend.get(), self.subject.base),
+                texts,
+                checkpoint,
+                template=self.template,
+                max_length=self.max_length,
+                known=known,
+                scored=scored,
+            )
         return Output(tables={"scores": table(Score, scores)}, info={"scored": len(scores)})
 
     @staticmethod

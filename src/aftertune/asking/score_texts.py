@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
-from aftertune.models.session import Session
+from aftertune.models.session import Session, TextScore
 from aftertune.pii.canaries import Canaries
 from aftertune.records import Conversation, Group, Score, seed_of
 
-VERSION = "2"
+VERSION = "3"
 """Goes into score ids: changed whenever the same text would be scored differently."""
 MOST = 500
 """Rows of the tuning set, and held-out rows, that are scored: drawn at random where there are more."""
@@ -58,6 +59,28 @@ def _drawn(conversations: Sequence[Conversation], seed: int) -> list[Conversatio
     return [conversations[index] for index in sorted(chosen)]
 
 
+GROUP, CHARACTERS = 64, 16_000
+"""Most texts, and characters, that are scored in one go."""
+
+
+def groups(wanted: Sequence[Text]) -> list[list[int]]:
+    """Return the indices of texts of like length in groups of bounded size.
+
+    They depend on the texts alone, so that a group that a kill cut short is scored again in the same batches, to the
+    same last digit.
+    """
+    lengths = [sum(len(turn.content) for turn in text.conversation.messages) for text in wanted]
+    result: list[list[int]] = []
+    characters = 0
+    for at in sorted(range(len(wanted)), key=lambda at: (lengths[at], at)):
+        if not result or len(result[-1]) >= GROUP or characters + lengths[at] > CHARACTERS:
+            result.append([])
+            characters = 0
+        result[-1].append(at)
+        characters += lengths[at]
+    return result
+
+
 def score(
     session: Session,
     wanted: Sequence[Text],
@@ -65,16 +88,28 @@ def score(
     *,
     template: Literal["base", "own"],
     max_length: int,
+    known: Mapping[tuple[bool, int], TextScore] = MappingProxyType({}),
+    scored: Callable[[bool, int, TextScore], None] = lambda *_: None,
 ) -> list[Score]:
     """Return each text's loss under the base and under the checkpoint.
 
-    The session ends up on the checkpoint. Raises what `Session.use` raises.
+    `known`, (whether tuned, index of the text) -> score, is not scored again, unless it shares a group with what is
+    missing; `scored` is called with each further score. The session ends up on the
+    checkpoint. Raises what `Session.use` raises.
     """
-    chats = [text.conversation for text in wanted]
-    session.use(None)
-    before = session.score(chats, template="base", max_length=max_length)
-    session.use(checkpoint)
-    after = session.score(chats, template=template, max_length=max_length)
+    results = dict(known)
+    for tuned in (False, True):
+        session.use(checkpoint if tuned else None)
+        for group in groups(wanted):
+            if all((tuned, at) in known for at in group):
+                continue
+            chats = [wanted[at].conversation for at in group]
+            scores = session.score(chats, template=template if tuned else "base", max_length=max_length)
+            for at, each in zip(group, scores, strict=True):
+                results[tuned, at] = each
+                if (tuned, at) not in known:
+                    scored(tuned, at, each)
+    pairs = [(text, results[False, at], results[True, at]) for at, text in enumerate(wanted)]
     return [
         Score(
             group=text.group, text_id=text.conversation.id, repeats=text.repeats, form=text.form, tokens=new.tokens,
@@ -82,5 +117,5 @@ def score(
             loss=None if new.total is None else new.total / new.tokens,
             why=new.why or old.why,
         )
-        for text, old, new in zip(wanted, before, after, strict=True)
+        for text, old, new in pairs
     ]  # fmt: skip

@@ -146,12 +146,13 @@ def progress_on(quiet: bool) -> Iterator[Progress]:
 
         console = Console(stderr=True)
         if not sys.stderr.isatty():
-            yield Lines(tell)
+            with Lines(tell) as lines:
+                yield lines
             return
         if not console.is_terminal or console.is_dumb_terminal:
             capture = StderrCapture(lambda line: print(safe(line), file=capture.terminal))
-            with capture:
-                yield Lines(tell)
+            with capture, Lines(tell) as lines:
+                yield lines
             return
         with Table() as table:
             yield table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -23,15 +24,30 @@ WIDE = 60
 """Width of a terminal in characters from which the seconds are shown too."""
 SHOWN = 4
 """Number of running cells that are named."""
+WIDEST = 120
+"""Characters of a running cell's label with its counts."""
 
 
 class Lines(FollowingProgress):
-    """Prints a line now and then on standard error."""
+    """Prints a line now and then on standard error, also while one job takes its time."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._last = time.monotonic()
         self._follower: RunFollower | None = None
+        self._done: tuple[str, int, int] | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._now_and_then, name="lines", daemon=True)
+
+    def __enter__(self) -> Lines:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
 
     def follow(self, follower: RunFollower) -> None:
         """Show the time left, from now on."""
@@ -43,11 +59,28 @@ class Lines(FollowingProgress):
 
     def __call__(self, done: str, count: int, total: int) -> None:
         """Print the progress, if the last line is old enough or this is the end."""
-        if time.monotonic() - self._last <= EVERY and count != total:
-            return
+        self._done = (done, count, total)
+        if count == total or self._is_time():
+            self._print()
+
+    def _now_and_then(self) -> None:
+        while not self._over.wait(EVERY / 4):
+            if self._done is not None and self._is_time():
+                self._print()
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._last > EVERY
+
+    def _print(self) -> None:
+        assert self._done is not None
         self._last = time.monotonic()
-        left = f", {in_words(self._follower.status().left)}" if self._follower is not None else ""
-        self._tell(f"{count} of {total} done{left}, last: {excerpt(done) or 'nothing yet'}")
+        done, count, total = self._done
+        left = now = ""
+        if self._follower is not None:
+            status = self._follower.status()
+            left = f", {in_words(status.left)}"
+            now = f"; now: {excerpt(status.running[0], WIDEST)}" if status.running else ""
+        self._tell(f"{count} of {total} done{left}, last: {excerpt(done) or 'nothing yet'}{now}")
 
 
 class Table(FollowingProgress):
@@ -221,7 +254,7 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
             f"{row['seconds']:>10,.1f} {row['cpu_seconds']:>10,.1f}"
         )
     for label in status["running"][:SHOWN]:
-        yield f"  running: {excerpt(label, 100)}"
+        yield f"  running: {excerpt(label, WIDEST)}"
     failed = status["last_failure"]
     if failed:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(failed.get("time", 0.0))))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -153,13 +154,23 @@ def audit(
 
 
 @app.command()
-def plan(design: Annotated[Path, typer.Argument(help="A design in TOML.")], as_json: AsJson = False) -> None:
-    """Cells, cost, and the smallest drift that a design can see; nothing is run."""
+def plan(
+    design: Annotated[Path, typer.Argument(help="A design in TOML.")],
+    no_trial: Annotated[
+        bool, typer.Option("--no-trial", help="Tell no minutes: else some prompts are asked here, for some seconds.")
+    ] = False,
+    earlier: Annotated[
+        Path | None, typer.Option(help="A run folder: base rates and the spread between seeds are taken from it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cells, cost, minutes on this machine, and the losses that the gate would fail and pass."""
     from aftertune.commands import plan as pricing
     from aftertune.studies.design import read
 
     planned = read(design)
-    price = pricing.price(planned)
+    with redirect_stdout(sys.stderr):  # for what libraries print during the trial
+        price = pricing.price(planned, trial=not no_trial, earlier=earlier)
     if as_json:
         show_json(price)
     else:

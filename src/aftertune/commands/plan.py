@@ -1,18 +1,27 @@
-"""What a design costs and what it can detect, before anything is run (`aftertune plan`)."""
+"""What a design costs, and what its gate could decide, before anything is run (`aftertune plan`)."""
 
 from __future__ import annotations
 
+import functools
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from aftertune.deciding import policy
+from aftertune.commands.plan_trial import Trial, trial_lines, try_out
+from aftertune.deciding import drift, policy
+from aftertune.deciding.policy import Policy, Rule
+from aftertune.deciding.variance_sources import spreads
+from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.extras import explained
 from aftertune.public import PathLike, public
-from aftertune.records import Metric
-from aftertune.stats.power import PairedDesign, smallest_drift
-from aftertune.studies import budget, closing_tables
+from aftertune.records import BASE_ARM, Metric, Worse
+from aftertune.run.run_folder import Run
+from aftertune.stats.margin_power import MarginTest, chances, failing_loss, passing_loss
+from aftertune.stats.power import PairedDesign
+from aftertune.studies import budget, closing_tables, stored
 from aftertune.studies import design as designs
 from aftertune.studies.budget import Budget, Scope, Sizes
 from aftertune.studies.cost import Cost
@@ -20,28 +29,45 @@ from aftertune.studies.design import Design
 from aftertune.studies.jobs import arm_name
 from aftertune.studies.missing import missing
 from aftertune.studies.resolve import load_backend, resolve
+from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import unscored
 
 POWER = 0.8
+SEED_SD = (0.01, 0.05)
+"""Range that the true rates of a recipe's training seeds are assumed to differ by, as a standard deviation."""
 ONE_SEED = "one training seed: a claim about the recipe is refused; give at least two, better five"
 CHARACTERS = 4
 """In a token of English text."""
 
 
 @dataclass(frozen=True)
-class SmallestDrift:
-    """The smallest drift that a metric can show in this design."""
+class GatePower:
+    """What the gate could decide on one gated metric of this design."""
 
     metric: str
+    worse: Worse
+    estimand: Literal["recipe", "checkpoint"]
+    margin: float
+    floor: float | None
+    ceiling: float | None
+    required: bool
+    family: int
+    """Metrics of one arm or checkpoint that share Holm's correction."""
+    confidence: float
     n_prompts: int
     n_clusters: int
     n_seeds: int
     base_rate: float
-    """Assumed, since nothing has been asked yet."""
-    checkpoint: float | None
-    """In one checkpoint, as a difference of rates; None where not even one of 1 would be detected."""
-    recipe: float | None
-    """In a recipe, over its seeds; None with one seed, or where none would be detected."""
+    seed_sd: tuple[float, float]
+    """Range assumed of the standard deviation of the true rate between training seeds."""
+    source: str
+    """Where base rate and spread come from."""
+    fails: tuple[float | None, float | None]
+    """Loss that the gate fails (drift) with `POWER`, at either end of `seed_sd`; None where it would not fail any."""
+    passes: tuple[float | None, float | None]
+    """Largest loss that the gate passes with `POWER`, likewise; None where it would not even pass no change."""
+    unchanged_passes: tuple[float, float]
+    """Chance that a recipe or checkpoint that lost nothing passes, likewise."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +85,7 @@ class JudgePrice:
 
 @dataclass(frozen=True)
 class Price:
-    """What a design costs, and the smallest drifts that it can detect."""
+    """What a design costs, and what its gate could decide."""
 
     name: str
     jobs: dict[str, int]
@@ -70,20 +96,29 @@ class Price:
     judge_calls: int
     """Answers to be judged, times judges."""
     model_judges: tuple[JudgePrice, ...]
-    smallest_drifts: tuple[SmallestDrift, ...]
+    powers: tuple[GatePower, ...]
+    """Of each gated metric, in the benchmarks' order."""
     warnings: tuple[str, ...]
     budget: Budget | None = None
     """By formula; where the design has a `[cost]`, or something that it names is not on this machine."""
     lacking: tuple[str, ...] = ()
     """What is not on this machine, and how to get it."""
+    trial: Trial | None = None
+    """How long it takes on this machine; None where nothing was tried."""
+    not_tried: tuple[str, ...] = ()
+    """What the time leaves out, and why."""
 
 
 @public("plan")
-def plan(design: PathLike | Design) -> Price:
-    """Return what a design costs and the smallest drift that it can see (`aftertune plan`); nothing is run or fetched.
+def plan(design: PathLike | Design, *, trial: bool = True, earlier: PathLike | None = None) -> Price:
+    """Return what a design costs, how long it takes here, and what its gate could decide (`aftertune plan`).
 
     Args:
         design: A `Design`, or a TOML file with one.
+        trial: Whether some prompts are asked of the bases, for some seconds, to tell the time. A server is never asked,
+            and nothing is fetched or written.
+        earlier: A run folder: the bases' rates and the spread between training seeds are taken from it, for the metrics
+            that it has.
 
     Raises UsageError for a design that cannot be honoured, or whose cost cannot be known from here.
 
@@ -97,22 +132,23 @@ def plan(design: PathLike | Design) -> Price:
         ...     benchmarks=(PluginSpec("miniature"),),
         ...     judges=(PluginSpec("world"), PluginSpec("leak")),
         ... )
-        >>> aftertune.plan(design).jobs["checkpoints"]
+        >>> aftertune.plan(design, trial=False).jobs["checkpoints"]
         4
     """
-    return price(design if isinstance(design, Design) else designs.read(Path(design)))
+    planned = design if isinstance(design, Design) else designs.read(Path(design))
+    return price(planned, trial=trial, earlier=None if earlier is None else Path(earlier))
 
 
 @explained()
-def price(design: Design) -> Price:
+def price(design: Design, *, trial: bool = False, earlier: Path | None = None) -> Price:
     """Price a design without running it and without fetching anything.
 
     Sizes are counted on this machine, and taken from the design's `[cost]` for what is not here. Raises what `resolve`
     raises, and UsageError where something is not on this machine and `[cost]` does not say how large it is.
 
-    The smallest drift is what is detected with 80 % power at the design's confidence, for a base rate of 0.95 where
-    lower is worse and 0.05 where higher is worse, and the agreement, clustering and seed spread that `stats.power`
-    assumes.
+    What the gate could decide is told for a base rate of 0.95 where lower is worse and 0.05 where higher is worse, for
+    training seeds whose true rates differ by `SEED_SD`, and for the agreement and clustering that `stats.power`
+    assumes, unless an earlier run is given.
     """
     lacking = missing(design, fetch=False)
     study = None if lacking else resolve(design, ask_servers=False)
@@ -123,12 +159,20 @@ def price(design: Design) -> Price:
     by_formula = budget.estimate(scope, sizes) if lacking or design.cost != Cost() else None
     models, seeds = sum(scope.models.values()), _fewest_seeds(design)
     warnings = list(study.warnings) if study else []
-    drifts: list[SmallestDrift] = []
+    known = _of_run(earlier) if earlier is not None else {}
+    gated: list[tuple[Metric, Rule, int, int]] = []
+    """With prompts and clusters, 0 where they are not known: such a metric is in a family all the same."""
+    rules = policy.load(design.policy)
     prompts = answers = tokens = 0
     characters: int | None = 0  # of all prompts as they are asked; None once those of one benchmark are not known
     axes = {axis for _, judge in sizes.judges for axis in judge.axes}
     for benchmark in sizes.benchmarks:
         size = sizes.prompts(benchmark)
+        for metric in benchmark.metrics:
+            rule = rules.rule(metric.name, metric.worse)
+            if metric.axis in axes and rule is not None:
+                subset = (metric.benchmark, metric.subset)
+                gated.append((metric, rule, *(size.subsets.get(subset, (0, 0)) if size else (0, 0))))
         if size is None:
             warnings.append(f"{benchmark.name}: its prompts depend on the data, so they are not priced")
             continue
@@ -139,12 +183,14 @@ def price(design: Design) -> Price:
         tokens += size.count * times * (round(min(longest, design.cost.answer_tokens)) if by_formula else longest)
         if characters is not None:
             characters = None if size.characters is None else characters + size.characters * times
-        for metric in benchmark.metrics:
-            n, clusters = size.subsets.get((metric.benchmark, metric.subset), (0, 0))
-            if metric.axis in axes and clusters > 1:
-                drifts.append(_smallest_drift(metric, n, clusters, seeds, design.confidence))
+    powers = list(_powers(gated, rules, design, seeds, known))
+    if earlier is not None and not any(each.source for each in powers):
+        warnings.append(f"{earlier}: has none of the gated metrics, so nothing is taken from it")
+    tried, not_tried = try_out(study) if trial and study is not None else (None, ())
+    if trial and study is None:
+        not_tried = ("nothing: models or data are not on this machine",)
     if characters is None:
-        warnings.append("how prompts cluster is not known from here: the smallest drift is larger than said")
+        warnings.append("how prompts cluster is not known from here: fails later and passes earlier than said")
     if seeds < 2:
         warnings.append(ONE_SEED)
     return Price(
@@ -155,10 +201,12 @@ def price(design: Design) -> Price:
         new_tokens_at_most=tokens,
         judge_calls=answers * len(design.judges),
         model_judges=() if characters is None else tuple(_judges(sizes, answers, characters + CHARACTERS * tokens)),
-        smallest_drifts=tuple(drifts),
+        powers=tuple(powers),
         warnings=tuple(warnings),
         budget=by_formula,
         lacking=tuple(each.full for each in lacking),
+        trial=tried,
+        not_tried=not_tried,
     )
 
 
@@ -177,19 +225,83 @@ def _jobs(design: Design, scope: Scope) -> dict[str, int]:
     return {"checkpoints": len(scope.tunings), "responses": asked, "verdicts": asked * len(design.judges)}
 
 
-def _smallest_drift(metric: Metric, n: int, clusters: int, seeds: int, confidence: float) -> SmallestDrift:
-    rate = 0.95 if metric.worse == "down" else 0.05
-    one = PairedDesign(n, rate, clusters)
-    many = PairedDesign(n, rate, clusters, n_seeds=seeds) if seeds > 1 else None
-    return SmallestDrift(
-        metric=metric.name,
-        n_prompts=n,
-        n_clusters=clusters,
-        n_seeds=seeds,
-        base_rate=rate,
-        checkpoint=smallest_drift(one, power=POWER, confidence=confidence),
-        recipe=smallest_drift(many, power=POWER, confidence=confidence) if many else None,
-    )
+def _powers(
+    gated: Sequence[tuple[Metric, Rule, int, int]],
+    rules: Policy,
+    design: Design,
+    seeds: int,
+    known: Mapping[str, tuple[float, float, float]],
+) -> Iterator[GatePower]:
+    """Yield what the gate could decide on metrics with their rules, prompts and clusters, and `seeds` an arm."""
+    estimands: list[Literal["recipe", "checkpoint"]] = []
+    for _, rule, _, _ in gated:
+        wanted = rule.estimand or rules.estimand
+        estimands.append("recipe" if wanted == "recipe" or (wanted == "auto" and seeds > 1) else "checkpoint")
+    families = Counter((kind, rule.required == "never") for kind, (_, rule, _, _) in zip(estimands, gated, strict=True))
+    for kind, (metric, rule, n, clusters) in zip(estimands, gated, strict=True):
+        if (kind == "recipe" and seeds < 2) or clusters < 2 or metric.label is None:
+            continue  # not decided (`ONE_SEED` says so), not counted here, or no share
+        rate, *spread = known.get(metric.name, (0.95 if metric.worse == "down" else 0.05, *SEED_SD))
+        bad = 1 - rate if metric.worse == "down" else rate
+        floor, ceiling = rule.floor, rule.ceiling
+        if metric.worse == "down":
+            floor, ceiling = (None if bound is None else 1 - bound for bound in (ceiling, floor))
+        temperatures = len(set(design.respond.temperatures))
+        family = families[kind, rule.required == "never"] * temperatures
+        test = MarginTest(rule.margin, family, design.confidence, floor=floor, ceiling=ceiling)
+        count = seeds if kind == "recipe" else 1
+        spreads = tuple(spread) if kind == "recipe" else (0.0, 0.0)
+        cases = [PairedDesign(n, bad, clusters, n_seeds=count, seed_sd=sd) for sd in dict.fromkeys(spreads)]
+        fails, passes, unchanged = zip(*(_power(case, test) for case in cases), strict=True)
+        yield GatePower(
+            metric=metric.name,
+            worse=metric.worse,
+            estimand=kind,
+            margin=rule.margin,
+            floor=rule.floor,
+            ceiling=rule.ceiling,
+            required=rule.required != "never",
+            family=family,
+            confidence=design.confidence,
+            n_prompts=n,
+            n_clusters=clusters,
+            n_seeds=count,
+            base_rate=rate,
+            seed_sd=(spreads[0], spreads[-1]),
+            source="the earlier run" if metric.name in known else "",
+            fails=(fails[0], fails[-1]),
+            passes=(passes[0], passes[-1]),
+            unchanged_passes=(unchanged[0], unchanged[-1]),
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _power(design: PairedDesign, test: MarginTest) -> tuple[float | None, float | None, float]:
+    """Return the losses that the gate fails and passes, and how often it passes none; many metrics share them."""
+    fails, passes = failing_loss(design, test, power=POWER), passing_loss(design, test, power=POWER)
+    return fails, passes, chances(design, test, 0.0).passes
+
+
+def _of_run(root: Path) -> dict[str, tuple[float, float, float]]:
+    """Return metric -> base rate, spread between seeds (standard deviation), and its upper limit, from a finished run.
+
+    Of several arms the largest spread counts. Raises what opening a run raises, and StoreError where it is not done.
+    """
+    run = Run.open(root)
+    study = stored.read(run)
+    table = VerdictTable(all_verdicts(run, study, COLUMNS))
+    metrics = [metric for metric in study.metrics if metric.label is not None]
+    levels = drift.drift(table, metrics, seed=study.design.analysis_seed, confidence=study.design.confidence)
+    known: dict[str, tuple[float, float, float]] = {}
+    for row in levels:
+        if row.estimand == "level" and row.arm == BASE_ARM and row.base is not None:
+            known.setdefault(row.metric, (row.base, *SEED_SD))
+    largest: dict[str, tuple[float, float]] = {}
+    for part in spreads(table, metrics, confidence=study.design.confidence):
+        if part.source == "seed":
+            own = math.sqrt(max(part.variance, 0.0)), math.sqrt(max(part.high, 0.0))
+            largest[part.metric] = max(own, largest.get(part.metric, own))
+    return {name: (rate, *largest.get(name, SEED_SD)) for name, (rate, _, _) in known.items()}
 
 
 def _judges(sizes: Sizes, answers: int, characters: int) -> Iterator[JudgePrice]:
@@ -223,18 +335,61 @@ def lines(price: Price, cost: Cost) -> list[str]:
             f"{judge.new_tokens_at_most:,} new ones at most"
             for judge in price.model_judges
         ),
+        *(trial_lines(price.trial) if price.trial else []),
+        *(f"not tried: {each}" for each in price.not_tried),
         "",
-        f"Smallest drift seen with {100 * POWER:.0f} % power, in points:",
+        f"Losses that the gate would fail (drift), and pass, with {100 * POWER:.0f} % chance, in points:",
     ]
-    for drift in price.smallest_drifts:
-        recipe = f", recipe {_points(drift.recipe)} over {drift.n_seeds} seeds" if drift.n_seeds > 1 else ""
-        texts.append(
-            f"  {drift.metric}: checkpoint {_points(drift.checkpoint)}{recipe} "
-            f"({drift.n_prompts} prompts in {drift.n_clusters} clusters, base rate taken as {drift.base_rate})"
-        )
+    texts += [_power_line(each) for each in price.powers]
+    texts += _assumptions(price.powers)
     texts += [f"not here: {each}" for each in price.lacking]
     return texts + [f"warning: {warning}" for warning in price.warnings]
 
 
-def _points(drift: float | None) -> str:
-    return "none" if drift is None else f"{100 * drift:.1f}"
+def _power_line(power: GatePower) -> str:
+    fails = _ends(power.fails, "fails none")
+    passes = _ends(power.passes, "passes none")
+    fails = fails if power.fails == (None, None) else f"fails from {fails}"
+    passes = passes if power.passes == (None, None) else f"passes up to {passes}"
+    unchanged = ""
+    if None in power.passes:
+        low, high = sorted(round(100 * each) for each in power.unchanged_passes)
+        unchanged = f" (no change passes in {low if low == high else f'{low} to {high}'} %)"
+    seeds = f"{power.n_seeds} seeds x " if power.estimand == "recipe" else "a checkpoint, "
+    bounds = "".join(
+        f", {name} {100 * bound:g} %"
+        for name, bound in (("floor", power.floor), ("ceiling", power.ceiling))
+        if bound is not None
+    )
+    optional = "" if power.required else ", optional"
+    return (
+        f"  {power.metric}: {fails}, {passes}{unchanged}; margin {100 * power.margin:g}{bounds}{optional} "
+        f"({seeds}{power.n_prompts:,} prompts in {power.n_clusters:,} clusters, base rate "
+        f"{'' if power.source else 'taken as '}{100 * power.base_rate:.3g} %)"
+    )
+
+
+def _ends(ends: tuple[float | None, float | None], none: str) -> str:
+    first, last = (none if end is None else f"{100 * end:.1f}" for end in ends)
+    return first if first == last else f"{first} to {last}" if none not in (first, last) else f"{first} or {last}"
+
+
+def _assumptions(powers: Sequence[GatePower]) -> Iterator[str]:
+    """Yield what the powers assume, as lines of text."""
+    if not powers:
+        yield "  none: no metric of this design is gated, counted here and a share"
+        return
+    families = sorted({each.family for each in powers})
+    yield (
+        f"Assumed: every answer judged; Holm over {' or '.join(map(str, families))} metrics, of which this one alone "
+        f"has lost more than its margin; intervals of {100 * powers[0].confidence:g} %"
+    )
+    spreads = dict.fromkeys((each.seed_sd, each.source) for each in powers if each.estimand == "recipe")
+    ranges = [(sd, source) for sd, source in spreads if source]
+    if any(not source for _, source in spreads):
+        yield (
+            f"  training seeds whose true rates differ by {100 * SEED_SD[0]:g} to {100 * SEED_SD[1]:g} points (their "
+            "standard deviation, unknown beforehand: `--earlier RUN` takes it and the base's rates from a run)"
+        )
+    if ranges:
+        yield "  spread between training seeds and its upper limit, and base rates, from the earlier run"

@@ -17,8 +17,9 @@ def status(root: Path) -> dict[str, Any]:
     """Return where a run stands.
 
     `jobs`: kind -> jobs in all, done, running and waiting, seconds by the clock and CPU seconds of those done;
-    `running`: labels; `seconds_left`, None while nobody works on it or nothing is known yet; `process` that works on
-    it; `last_failure`: the last job that failed and is not done since; `outcome`.
+    `running`: labels, and how far each job is; `progress`: the same in numbers; `seconds_left`, None while nobody
+    works on it or nothing is known yet; `process` that works on it; `last_failure`: the last job that failed and is
+    not done since; `outcome`.
     """
     run = Run.open(root)
     study = stored.read(run)
@@ -44,6 +45,19 @@ def status(root: Path) -> dict[str, Any]:
         "kind": study.design.kind,
         "jobs": kinds,
         "running": list(now.running) if process else [],
+        "progress": [
+            {
+                "label": each.label,
+                "done": each.done,
+                "of": each.of,
+                "unit": each.unit,
+                "tokens": each.tokens,
+                "share": each.share,
+            }
+            for each in now.counts
+        ]
+        if process
+        else [],
         "seconds_left": now.left if process else None,
         "process": process,
         "last_failure": failed,

@@ -18,6 +18,7 @@ from aftertune.models.subject import Subject
 from aftertune.records import Prompt, digest
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
 
@@ -30,8 +31,6 @@ VERSION = "1"
 """Goes into ids: changed whenever the same prompts would give other activations."""
 TABLE = "activations"
 """Name of the table: a row per prompt with the fields of `ReadPrompt`, and its activations as a list of float32."""
-FLUSH = 32
-"""Prompts between two flushes of the journal: what a crash can cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,26 +99,27 @@ class ReadJob(Job):
         missing = [prompts[id] for id in dict.fromkeys(each.prompt_id for each in selected) if id not in values]
         session = LOADED.session(self.backend.get(), self.subject.base)
         proof = session.use(self.subject.checkpoint(run.root))
-        for start in range(0, len(missing), FLUSH):
-            fresh = self._read(session, missing[start : start + FLUSH])
-            folder.append([_encoded(id, array) for id, array in fresh.items()])
-            values |= fresh
+        PROGRESS.expect(len(values) + len(missing), unit="prompts", done=len(values))
+        with folder.writer() as journal:
+            for prompt in missing:  # one at a time: its activations depend on no other prompt
+                values[prompt.id] = self._read(session, prompt)
+                journal.add(_encoded(prompt.id, values[prompt.id]))
+                PROGRESS.advance()
         arrays = [values[each.prompt_id] for each in selected]
         rows, width = arrays[0].shape
         info = {"proof": proof, "prompts": len(selected), "layers": rows - 1, "width": width}
         return Output(tables={TABLE: to_table(selected, arrays)}, info=info)
 
-    def _read(self, session: Session, prompts: Sequence[Prompt]) -> dict[str, NDArray[np.float32]]:
+    def _read(self, session: Session, prompt: Prompt) -> NDArray[np.float32]:
         import numpy as np
 
-        values = session.activations(prompts, system=self.system or None, template=self.template)
-        for prompt, array in zip(prompts, values, strict=True):
-            if not np.isfinite(array).all():
-                raise ModelError(
-                    f"{self.label}: activations of prompt '{prompt.id}' are not finite; use float32, or "
-                    "leave the analysis out"
-                )
-        return {prompt.id: array for prompt, array in zip(prompts, values, strict=True)}
+        (array,) = session.activations([prompt], system=self.system or None, template=self.template)
+        if not np.isfinite(array).all():
+            raise ModelError(
+                f"{self.label}: activations of prompt '{prompt.id}' are not finite; use float32, or "
+                "leave the analysis out"
+            )
+        return np.asarray(array)
 
 
 def _encoded(prompt_id: str, array: NDArray[np.float32]) -> JournalRow:

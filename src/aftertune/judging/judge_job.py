@@ -22,6 +22,7 @@ from aftertune.records import Key, Response, Status, Verdict, digest
 from aftertune.run.clock import START
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
 
@@ -84,9 +85,13 @@ class JudgeJob(Job):
             base_text.setdefault(row.prompt_id, row.text)
         # The answers of a base may be read once per corpus: a verdict says under which.
         responses = [dataclasses.replace(row, corpus=self.corpus or "") for row in responses]
+        readable = [row for row in responses if row.error is None]
         verdicts = _journalled(folder, judge.version)
+        if judge.cost is None:
+            verdicts = _whole_batches(verdicts, readable, judge.batch)
         done = {_position(verdict) for verdict in verdicts}
-        unjudged = [row for row in responses if row.error is None and _position(row) not in done]
+        unjudged = [row for row in readable if _position(row) not in done]
+        PROGRESS.expect(len(readable), unit="verdicts", done=len(readable) - len(unjudged))
         answers = [
             Answer(
                 prompts[row.prompt_id],
@@ -102,11 +107,13 @@ class JudgeJob(Job):
             run,
             [Answer(prompts[r.prompt_id], r.text, r.finish_reason) for r in base_responses if r.error is None],
         )
-        for row, opinions in zip(unjudged, clock.timed(judging.opinions(judge, answers, context)), strict=True):
-            new = [self._verdict(row, o.axis, o.label, o.value, o.status, o.why) for o in opinions]
-            verdicts += new
-            if judge.cost is not None:
-                folder.append(new)  # a model was asked for them
+        # A model was asked for them, where it has a cost.
+        with folder.writer(most=1 if judge.cost is not None else 0) as journal:
+            for row, opinions in zip(unjudged, clock.timed(judging.opinions(judge, answers, context)), strict=True):
+                new = [self._verdict(row, o.axis, o.label, o.value, o.status, o.why) for o in opinions]
+                verdicts += new
+                journal.add(*new)
+                PROGRESS.advance()
         for row in responses:
             if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
                 verdicts += [self._verdict(row, axis, None, None, "error", row.error) for axis in judge.axes]
@@ -201,6 +208,18 @@ def _journalled(folder: JobFolder, version: str) -> list[Verdict]:
     again = {_position(verdict) for verdict in verdicts if verdict.status == "error"}
     again |= {_position(verdict) for verdict in verdicts[-1:]}  # the crash may have torn off one of its axes
     return [verdict for verdict in verdicts if _position(verdict) not in again]
+
+
+def _whole_batches(verdicts: Sequence[Verdict], readable: Sequence[Response], size: int) -> list[Verdict]:
+    """Return the verdicts on batches of which none is missing: the others are read again in the same company.
+
+    The last digit of a classifier's value may hang on the batch, and a continued run has the bytes of an undisturbed
+    one.
+    """
+    judged = {_position(verdict) for verdict in verdicts}
+    batches = [readable[start : start + size] for start in range(0, len(readable), size)]
+    whole = {_position(row) for batch in batches if all(_position(row) in judged for row in batch) for row in batch}
+    return [verdict for verdict in verdicts if _position(verdict) in whole]
 
 
 @functools.lru_cache(maxsize=8)

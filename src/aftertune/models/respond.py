@@ -10,8 +10,9 @@ from pathlib import Path
 from aftertune.errors import UsageError
 from aftertune.models.session import Beginnings, Reply, Request, Session, Template
 from aftertune.records import Prompt, seed_of
+from aftertune.run.job_progress import PROGRESS
 
-VERSION = "1"
+VERSION = "2"
 """Goes into response ids: changed whenever the same request would be asked differently."""
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ def repeat(
     count = same = 0
     for group in (chosen[::2], chosen[1::2]):
         for reply in session.respond(group, system=system or None, template=template) if group else ():
+            PROGRESS.advance()
             if reply.error is None:
                 count += 1
                 same += reply.text == texts[reply.prompt_id, reply.temperature, reply.sample]
@@ -157,6 +159,28 @@ def scores(
         options = {key: _log_sum_exp([next(each) for _ in forms]) for key, forms in _forms(prompt).items()}
         results[prompt.id] = (options, "")
     return results
+
+
+GROUP, CHARACTERS = 64, 16_000
+"""Most prompts, and characters of their messages, that are scored in one go. Groups depend on the prompts alone, so
+that one that a kill cut short is scored again in the same batches, to the same last digit."""
+
+
+def scored_groups(prompts: Sequence[Prompt]) -> Iterator[list[Prompt]]:
+    """Yield the prompts whose options are scored, in their order, in groups of bounded size."""
+    group: list[Prompt] = []
+    characters = 0
+    for prompt in prompts:
+        if "scored" not in prompt.expect:
+            continue
+        own = sum(len(turn.content) for turn in prompt.messages)
+        if group and (len(group) >= GROUP or characters + own > CHARACTERS):
+            yield group
+            group, characters = [], 0
+        group.append(prompt)
+        characters += own
+    if group:
+        yield group
 
 
 def _forms(prompt: Prompt) -> Mapping[str, Sequence[str]]:

@@ -21,6 +21,7 @@ from aftertune.files import as_json, checksum, make_folder, whoami, write, writi
 from aftertune.records import plain
 from aftertune.run import journal
 from aftertune.run.checksums import seal, unseal
+from aftertune.run.journal_writer import SECONDS, JournalWriter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,6 +77,10 @@ class JobFolder:
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
+
+    def writer(self, *, seconds: float = SECONDS, most: int = 0) -> JournalWriter:
+        """Return a writer that adds records within `seconds` of their being finished; see `JournalWriter`."""
+        return JournalWriter(self.append, seconds=seconds, most=most)
 
     def journal(self, cls: type[Row]) -> list[Row]:
         """Return the journal's records. A line that was cut off by a crash, or damaged, is left out."""

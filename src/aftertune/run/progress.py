@@ -19,7 +19,9 @@ from aftertune.files import whoami, write
 from aftertune.run import time_left
 from aftertune.run.job import Job
 from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_progress import PROGRESS
 from aftertune.run.job_record import JobRecord
+from aftertune.text import excerpt
 
 LOG, EARLIER = "log.jsonl", "log.1.jsonl"
 """One JSON object a line: `time`, `level`, `event`, mostly `job` (kind/id), `label` and `seconds`; docs/performance.md
@@ -31,6 +33,7 @@ FAILURE = "failure.json"
 """The last job that failed, with its error: not in the log, since an error may quote from data."""
 RUN_BEGUN, RUN_DONE, RUN_STOPPED = "run begun", "run done", "run stopped"
 JOB_BEGUN, JOB_DONE, JOB_FAILED, DECIDING = "job begun", "job done", "job failed", "deciding"
+JOB_PROGRESS = "job progress"
 
 
 def log_event(root: Path, event: str, *, level: str = "info", **facts: object) -> None:
@@ -59,7 +62,8 @@ class LoggedWork:
         began = time.monotonic()
         log_event(self.root, JOB_BEGUN, **about, process=whoami())
         try:
-            self.work(job)
+            with PROGRESS.of_job(lambda facts: log_event(self.root, JOB_PROGRESS, **about, **facts)):
+                self.work(job)
         except Exception as error:
             took = round(time.monotonic() - began, 3)
             log_event(self.root, JOB_FAILED, level="error", **about, seconds=took, error=type(error).__name__)
@@ -114,14 +118,40 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """How far a job that is running was when it last said so."""
+
+    label: str
+    done: int
+    of: int
+    unit: str
+    """What is counted: answers, texts, verdicts, steps."""
+    tokens: int
+    """Written so far; 0 where none are counted."""
+    share: float | None
+    """Of the job's seconds; None before its first batch."""
+    work_seconds: float
+    """Seconds that the share took."""
+    when: float
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        """Return e.g. `12 of 132 answers, 3,456 tokens`."""
+        tokens = f", {self.tokens:,} tokens" if self.tokens else ""
+        return f"{self.done:,} of {self.of:,} {self.unit}{tokens}"
+
+
+@dataclass(frozen=True, slots=True)
 class RunStatus:
     """How far a run is now."""
 
     rows: tuple[Row, ...]
     running: tuple[str, ...]
-    """Labels of the jobs that are running, the oldest first."""
+    """The jobs that are running, the oldest first: their labels, and how far each is where it has said so."""
     left: float | None
     """Seconds until the run is done; None while that is not known."""
+    counts: tuple[Counts, ...] = ()
+    """Of the running jobs that have said how far they are."""
 
 
 class RunFollower:
@@ -134,6 +164,7 @@ class RunFollower:
         self._done = set(done)
         self._took: dict[str, time_left.FinishedJob] = {}
         self._begun: dict[str, float] = {}
+        self._counts: dict[str, Counts] = {}
         self._offset = 0
         self._deciding: float | None = None
         self._guard = threading.Lock()
@@ -173,12 +204,20 @@ class RunFollower:
             row[2] += job.id in running
         labels = {job.id: job.label for job in self._jobs}
         oldest = sorted(running, key=lambda id_: -running[id_])
+        counts = {id_: self._counts[id_] for id_ in oldest if id_ in self._counts}
+        parts = {
+            id_: time_left.PartDone(each.share, each.work_seconds, max(0.0, now - each.when))
+            for id_, each in counts.items()
+            if each.share
+        }
+        texts = (f"{excerpt(labels[id_], 60)}: {counts[id_]}" if id_ in counts else labels[id_] for id_ in oldest)
         return RunStatus(
             tuple(Row(kind, int(a), int(b), int(c), d, e) for kind, (a, b, c, d, e) in rows.items()),
-            tuple(labels[id_] for id_ in oldest) if self._deciding is None else ("drifts, gate and report",),
+            tuple(texts) if self._deciding is None else ("drifts, gate and report",),
             time_left.remaining(
-                self._jobs, took, running, self._workers, self._deciding and max(0.0, now - self._deciding)
+                self._jobs, took, running, self._workers, self._deciding and max(0.0, now - self._deciding), parts
             ),
+            tuple(counts.values()),
         )
 
     def _by_manifest(self, job: JobRecord) -> time_left.FinishedJob:
@@ -205,12 +244,17 @@ class RunFollower:
         when = datetime.datetime.fromisoformat(event["time"]).timestamp()
         if event["event"] in (RUN_BEGUN, RUN_DONE, RUN_STOPPED, DECIDING):
             self._begun.clear()
+            self._counts.clear()
             self._workers = int(event.get("workers", self._workers))
             self._deciding = when if event["event"] == DECIDING else None
             return
         job = self._by_name.get(event.get("job", ""))
         if job is None:
             return
+        if event["event"] == JOB_PROGRESS:
+            self._counts[job.id] = counts_of(event, when)
+            return
+        self._counts.pop(job.id, None)
         if event["event"] == JOB_BEGUN:
             self._begun[job.id] = when
             return
@@ -219,6 +263,21 @@ class RunFollower:
             seconds = float(event["seconds"])
             start_up, cpu = (float(event.get(name, 0.0)) for name in ("start_seconds", "cpu_seconds"))
             self._took[job.id] = time_left.FinishedJob(job, when - seconds, when, start_up, cpu)
+
+
+def counts_of(event: Mapping[str, Any], when: float) -> Counts:
+    """Return how far a job said it was. Raises KeyError, TypeError or ValueError for an event that is not whole."""
+    share = event.get("share")
+    return Counts(
+        label=str(event["label"]),
+        done=int(event["done"]),
+        of=int(event["of"]),
+        unit=str(event["unit"]),
+        tokens=int(event["tokens"]),
+        share=None if share is None else float(share),
+        work_seconds=float(event.get("work_seconds", 0.0)),
+        when=when,
+    )
 
 
 class FollowingProgress(ABC):

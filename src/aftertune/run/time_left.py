@@ -1,6 +1,7 @@
 """How long a run still takes, from the seconds that its jobs took so far and the order in which the others can run.
 
-1. A waiting job takes the mean of the finished ones that are alike, without what loading took (`expected`).
+1. A waiting job takes the mean of the finished ones that are alike, without what loading took (`expected`); before one
+   is finished, what a running one that is alike will have taken by the share of it that is done (`PartDone`).
 2. The rest of the schedule is simulated with as many processes as have run at once so far (`remaining`).
 3. A machine that others use too changes its pace. If the rest takes L seconds by 1 and 2, the jobs that ended in the
    last L seconds are compared with the mean of all that are alike, and the rest is expected to go at that pace
@@ -15,6 +16,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from aftertune.run.job_record import JobRecord
 
@@ -24,6 +26,9 @@ REPORT = (6.0, 0.005)
 
 FAST = 0.2
 """Seconds of a judge that runs no model, relative to its `JobRecord.cost`, which only decides the order of work."""
+
+CLOSING = 0.02
+"""Share of a job's seconds that it still takes once all that it counts is done: it writes its tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,29 @@ class FinishedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class PartDone:
+    """How far a running job is."""
+
+    share: float
+    """Of its seconds, without loading; above 0."""
+    seconds: float
+    """That the share took."""
+    since: float = 0.0
+    """Seconds ago that this was so."""
+
+    @property
+    def whole(self) -> float:
+        """Seconds of the whole job, if the rest goes at the pace so far."""
+        return self.seconds / self.share
+
+    def rest(self, expected: float) -> float:
+        """Return the seconds left: at its own pace as far as it is done, for the rest as `expected` of such jobs."""
+        whole = self.share * self.whole + (1 - self.share) * expected
+        left = max(1 - self.share, CLOSING) * whole
+        return max(left - self.since, 0.1 * left)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How many jobs run at once."""
 
@@ -55,12 +83,29 @@ class Limits:
     together: int
 
 
-def expected(jobs: Iterable[JobRecord], took: Sequence[FinishedJob]) -> dict[str, float]:
+NOTHING: Mapping[str, PartDone] = MappingProxyType({})
+
+
+def expected(
+    jobs: Iterable[JobRecord], took: Sequence[FinishedJob], parts: Mapping[str, PartDone] = NOTHING
+) -> dict[str, float]:
     """Return job id -> seconds that it is expected to take, for each of `jobs`.
 
-    The mean over finished jobs that are alike (`JobRecord.alike`), without loading; where none is finished, in
-    proportion to `JobRecord.cost` from those of its kind, else from all. Empty before the first is finished.
+    The mean over finished jobs that are alike (`JobRecord.alike`), without loading; where none is finished, over what
+    running ones will have taken by their `parts`; else in proportion to `JobRecord.cost` from those of its kind, else
+    from all. Empty before the first is finished or has said how far it is; where jobs run a model, the first of these:
+    what needs none says nothing of them.
     """
+    jobs = list(jobs)
+    known = {(each.job.kind, each.job.alike) for each in took}
+    by_id = {job.id: job for job in jobs}
+    took = [*took] + [
+        FinishedJob(by_id[id_], 0.0, part.whole)
+        for id_, part in parts.items()
+        if id_ in by_id and (by_id[id_].kind, by_id[id_].alike) not in known
+    ]
+    if any(job.accelerator for job in jobs) and not any(each.job.accelerator for each in took):
+        return {}
     alike: dict[tuple[str, str], list[float]] = defaultdict(list)
     kind: dict[str, list[tuple[float, float]]] = defaultdict(list)
     every: list[tuple[float, float]] = []
@@ -152,8 +197,9 @@ def remaining(
     running: Mapping[str, float],
     workers: int = 1,
     deciding: float | None = None,
+    parts: Mapping[str, PartDone] = NOTHING,
 ) -> float | None:
-    """Return the seconds until a run is done, including its report; None while no job is finished.
+    """Return the seconds until a run is done, including its report; None while no job is finished or partly done.
 
     Args:
         jobs: All jobs of the run; those in neither `took` nor `running` wait.
@@ -161,19 +207,21 @@ def remaining(
         running: Job id -> seconds since it began.
         workers: Jobs that the executor runs at once.
         deciding: Seconds since the last job was done; None while jobs run.
+        parts: Job id -> how far it is, for running jobs that have said so.
 
     The rest of the schedule is simulated: the most expensive first, each after the jobs it waits for, as many at once
     as have run at once so far.
     """
-    seconds = expected(jobs, took)
+    seconds = expected(jobs, took, parts)
     if not seconds:
         return None
     after = (REPORT[0] + REPORT[1] * sum(job.kind == "verdicts" for job in jobs)) * stretch(took)
     if deciding is not None:
         return _rest(after, deciding)
-    left = _simulated(jobs, took, running, workers, seconds)
-    now = pace(took, max(each.end for each in took) - left)
-    return _simulated(jobs, took, running, workers, {id_: now * each for id_, each in seconds.items()}) + after
+    left = _simulated(jobs, took, running, workers, seconds, parts)
+    now = pace(took, max((each.end for each in took), default=0.0) - left)
+    at_pace = {id_: now * each for id_, each in seconds.items()}
+    return _simulated(jobs, took, running, workers, at_pace, parts) + after
 
 
 def _rest(expected: float, age: float) -> float:
@@ -187,6 +235,7 @@ def _simulated(
     running: Mapping[str, float],
     workers: int,
     seconds: Mapping[str, float],
+    parts: Mapping[str, PartDone],
 ) -> float:
     """Return the seconds until the last job is done, where each takes `seconds`."""
     finished = {each.job.id for each in took}
@@ -205,7 +254,8 @@ def _simulated(
     clock = 0.0
     for id_, age in running.items():
         if id_ in open_:
-            events.append((_rest(seconds[id_], age), id_))
+            rest = parts[id_].rest(seconds[id_]) if id_ in parts else _rest(seconds[id_], age)
+            events.append((rest, id_))
             free[open_[id_].accelerator] -= 1
             together -= 1
     heapq.heapify(events)

@@ -14,6 +14,7 @@ from aftertune.models.subject import ModelRecord
 from aftertune.records import Arm, Recipe, digest
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
 from aftertune.tuning import tune
 from aftertune.tuning.resolved import ResolvedMitigation
@@ -76,6 +77,7 @@ class TuneJob(Job):
             self.recipe,
             self.seed,
             folder.path,
+            on_step=_count_steps,
             mitigation=self.mitigation.get() if self.mitigation else None,
         )
         facts = {
@@ -84,3 +86,11 @@ class TuneJob(Job):
             if f.name not in ("checkpoints", "further")
         }
         return Output(info={"tuning": facts})
+
+
+def _count_steps(step: int, steps: int, loss: float) -> None:
+    del loss
+    if step == 1:  # what came before is loading
+        PROGRESS.expect(steps, unit="steps", done=1)
+    else:
+        PROGRESS.advance()

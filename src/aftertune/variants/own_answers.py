@@ -14,9 +14,10 @@ from aftertune.models.session import Session
 from aftertune.models.subject import ModelRecord
 from aftertune.records import Conversation, Message, Prompt, digest
 from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_progress import PROGRESS
 
 FLUSH = 64
-"""Answers between two flushes of the journal: what a crash can cost."""
+"""Most answers that wait to be written to the journal; they wait for `JournalWriter`'s seconds at most."""
 MAX_NEW_TOKENS = 128
 
 
@@ -92,16 +93,13 @@ class OwnAnswers:
             system=self._system,
             template="base",
         )
-        # An answer of a server may have cost money: each is flushed as it comes.
-        least = 1 if self._base.served else FLUSH
-        fresh: list[OwnAnswer] = []
-        for reply in replies:
-            if reply.error is None:
-                text = rows.whole(reply.text)  # a server's answer may hold half of a surrogate pair
-                fresh.append(OwnAnswer(self._asker, reply.prompt_id, text))
-                known[reply.prompt_id] = text
-            if len(fresh) >= least:
-                self._folder.append(fresh)
-                fresh = []
-        if fresh:
-            self._folder.append(fresh)
+        PROGRESS.expect(len(wanted), unit="answers", most_tokens=len(wanted) * MAX_NEW_TOKENS)
+        # An answer of a server may have cost money: each is written as it comes.
+        with self._folder.writer(most=1 if self._base.served else FLUSH) as journal:
+            for reply in replies:
+                if reply.error is None:
+                    text = rows.whole(reply.text)  # a server's answer may hold half of a surrogate pair
+                    journal.add(OwnAnswer(self._asker, reply.prompt_id, text))
+                    known[reply.prompt_id] = text
+                PROGRESS.advance()
+            journal.flush()

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from aftertune.run.job_progress import PROGRESS
+
 WORTH_SHARING = 16
 """Tokens that prompts must share at their beginning for it to be computed once."""
 
@@ -89,7 +91,8 @@ def _run(
     def enter(new: Sequence[int]) -> None:
         for row in new:
             draws[row], tokens[row] = _uniforms(rows[row]), []
-        batch.enter(new, [rows[row].ids for row in new])
+        with PROGRESS.reading(len(new)):
+            batch.enter(new, [rows[row].ids for row in new])
 
     enter(first)
     waiting = list(reversed(waiting))
@@ -113,6 +116,7 @@ def _run(
             if finish:
                 ended[at] = True
                 finished.append(Decoded(row, tokens.pop(row), finish))
+        PROGRESS.wrote(len(active) - sum(ended) + len(finished))
         yield from finished
         over = sum(ended)
         free = slots - len(active) + over

@@ -1,0 +1,227 @@
+"""How long a design takes on this machine, by a trial of some seconds: some prompts are asked of each base."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.errors import AftertuneError, ModelError, first_line
+from aftertune.hardware import cores
+from aftertune.models import respond
+from aftertune.models.loaded import LOADED
+from aftertune.models.session import Reply, Request, Session
+from aftertune.records import Prompt, Respond
+from aftertune.run.executors.local import visible_gpus
+from aftertune.studies.study import Study
+from aftertune.tuning.tune_job import TuneJob
+
+SECONDS = 10.0
+"""That a trial of one base may take, beside loading; one batch may take longer."""
+ROWS, TOKENS = 64, 4
+"""Most prompts in a batch; new tokens of the first one."""
+LARGEST = 4_000_000_000
+"""Parameters above which loading a base takes longer than a trial should, without a GPU."""
+BACKWARD = {"full": 3.0, "lora": 2.0, "qlora": 2.0}
+"""Seconds of tuning on a token over those of reading it: 6 N and 4 N FLOPs to 2 N (`studies.budget`)."""
+CHARACTERS = 4
+"""In a token of English text."""
+
+
+@dataclass(frozen=True)
+class BaseTrial:
+    """What was measured of one base."""
+
+    base: str
+    prompts: int
+    """In the largest batch that was tried."""
+    tokens: int
+    """Written in it."""
+    seconds: float
+    read_seconds: float
+    """For a prompt."""
+    token_seconds: float
+    """For a new token of one answer among those that are written together."""
+    answer_tokens: float
+    """Expected of an answer: by those that ended, at most the limit."""
+    ended: int
+    """Answers that came to their end; where none did, an answer is taken to be as long as it may be."""
+    prompt_tokens: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Minutes that a design takes here, with as many processes as there are."""
+
+    processes: int
+    answering_minutes: float
+    tuning_minutes: float
+    """Estimated from the seconds of reading a token; 0 where nothing is tuned."""
+    bases: tuple[BaseTrial, ...]
+
+
+def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
+    """Return how long a study takes here, and what that leaves out and why. Nothing is fetched or written.
+
+    A backend that asks a server is not tried: its answers may cost money.
+    """
+    design = study.design
+    judges = [judge.name for judge in study.judges if judge.get().model]
+    left_out = [f"judges that ask a model ({', '.join(judges)})"] if judges else []
+    backend = study.backend.get()
+    if backend.asks_server:
+        return None, (f"answers: backend '{design.backend.name}' asks a server, which may cost money", *left_out)
+    gpus = visible_gpus()
+    by_benchmark: dict[str, list[Prompt]] = {}
+    for benchmark in study.benchmarks:
+        if benchmark.needs:
+            left_out.append(f"{benchmark.name}: its prompts depend on the data")
+        else:
+            by_benchmark[benchmark.name] = list(benchmark.get().prompts(BenchmarkContext()))
+    limits = {benchmark.name: benchmark.max_new_tokens for benchmark in study.benchmarks}
+    prompts = [
+        (dataclasses.replace(prompt, id=f"{name}/{prompt.id}"), limits[name])
+        for name, own in by_benchmark.items()
+        for prompt in own
+        if respond.generates(prompt)
+    ]
+    if not prompts:
+        return None, ("answers: no benchmark has prompts to answer that are known from here", *left_out)
+    processes = max(1, min(len(gpus) or cores(), len(study.subjects)))
+    measured: dict[str, BaseTrial] = {}
+    for base in study.bases:
+        if base.parameters > LARGEST and not gpus:
+            left_out.append(f"{base.name}: loading it alone would take longer than a trial")
+            continue
+        try:
+            session = LOADED.session(backend, base)
+            with _threads(0 if gpus else max(1, cores() // processes)):
+                measured[base.name] = _measured(session, base.name, prompts, design.respond)
+        except AftertuneError as error:
+            left_out.append(f"{base.name}: {first_line(error)}")
+        finally:
+            LOADED.unload()
+    if not measured:
+        return None, tuple(left_out)
+    per_prompt = design.respond.answers_per_prompt
+    answering = tuning = 0.0
+    for subject in study.subjects:
+        one = measured.get(subject.base.name)
+        if one is None:
+            continue
+        for name, own in by_benchmark.items():
+            answered = sum(respond.generates(prompt) for prompt in own)
+            length = min(one.answer_tokens, limits[name])
+            answering += answered * per_prompt * (one.read_seconds + length * one.token_seconds)
+            answering += (len(own) - answered) * one.read_seconds
+    rows: dict[str, float] = {}
+    if study.of(TuneJob):
+        for corpus in study.corpora:
+            chats = corpus.get().conversations()
+            rows[corpus.name] = sum(len(turn.content) for chat in chats for turn in chat.messages) / CHARACTERS
+    for job in study.of(TuneJob):
+        one = measured.get(job.base.name)
+        if one is not None:
+            read = one.read_seconds / max(one.prompt_tokens, 1.0)
+            tuning += rows.get(job.arm.corpus, 0.0) * job.recipe.epochs * read * BACKWARD[job.recipe.method]
+    return (
+        Trial(processes, answering / processes / 60, tuning / processes / 60, tuple(measured.values())),
+        tuple(left_out),
+    )
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let PyTorch have as many threads as a process of a run has; 0 leaves them as they are."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measured(session: Session, base: str, prompts: Sequence[tuple[Prompt, int]], settings: Respond) -> BaseTrial:
+    """Ask ever larger batches for ever longer answers while the next one fits into `SECONDS`; the last one counts.
+
+    Raises ModelError where no prompt of a batch is answered.
+    """
+    session.use(None)
+    began = time.monotonic()
+    longest = max(limit for _, limit in prompts)
+    rows, tokens = 1, min(TOKENS, longest)
+    while True:
+        batch = prompts[:: max(1, len(prompts) // rows)][:rows]
+        read_seconds, first = _ask(session, batch, 1, settings)
+        seconds, replies = _ask(session, batch, tokens, settings)
+        more_rows, more_tokens = min(4 * rows, ROWS, len(prompts)), min(4 * tokens, longest)
+        spent, at_once = time.monotonic() - began, read_seconds + seconds
+        for next_ in ((more_rows, more_tokens), (more_rows, tokens), (rows, more_tokens)):
+            growth = next_[0] / rows * next_[1] / tokens
+            if growth > 1 and spent + growth * at_once <= SECONDS:
+                rows, tokens = next_
+                break
+        else:
+            break
+    written, at_first = (sum(reply.new_tokens or 0 for reply in each) for each in (replies, first))
+    ended = sum(reply.finish_reason == "stop" for reply in replies)
+    limit = sum(limit for _, limit in batch) / len(batch)
+    known = [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
+    return BaseTrial(
+        base=base,
+        prompts=len(replies),
+        tokens=written,
+        seconds=time.monotonic() - began,
+        read_seconds=read_seconds / len(replies),
+        token_seconds=max(seconds - read_seconds, 0.0) / max(written - at_first, 1),
+        answer_tokens=min(limit, written / ended) if ended else limit,
+        ended=ended,
+        prompt_tokens=sum(known) / len(known) if known else 0.0,
+    )
+
+
+def _ask(
+    session: Session, batch: Sequence[tuple[Prompt, int]], tokens: int, settings: Respond
+) -> tuple[float, list[Reply]]:
+    """Return the seconds that a batch took, and its answers. Raises ModelError where there is none."""
+    temperature = settings.temperatures[0]
+    requests = [
+        Request(prompt, temperature, 0, number, min(tokens, limit)) for number, (prompt, limit) in enumerate(batch)
+    ]
+    began = time.monotonic()
+    replies = list(session.respond(requests, system=settings.system or None, template=settings.template))
+    seconds = time.monotonic() - began
+    answered = [reply for reply in replies if reply.error is None]
+    if not answered:
+        raise ModelError(f"no prompt of the trial was answered: {replies[0].error if replies else 'no reply'}")
+    return seconds, answered
+
+
+def trial_lines(trial: Trial) -> list[str]:
+    """Return a trial as lines of text."""
+    tuning = f"tuning about {_minutes(trial.tuning_minutes)}, " if trial.tuning_minutes else ""
+    lines = [
+        f"On this machine, {trial.processes} at once: {tuning}answering about {_minutes(trial.answering_minutes)}; "
+        "rules that judge, drifts and the report come on top"
+    ]
+    for base in trial.bases:
+        length = f"{base.ended} of {base.prompts} answers ended, so one has about {base.answer_tokens:,.0f} tokens"
+        if not base.ended:
+            length = f"no answer ended, so each is taken to be as long as it may be ({base.answer_tokens:,.0f} tokens)"
+        lines.append(
+            f"  tried {base.base} for {base.seconds:.0f} s: {base.prompts} prompts at once, "
+            f"{1 / base.token_seconds if base.token_seconds else 0:,.0f} tokens a second; {length}"
+        )
+    return lines
+
+
+def _minutes(minutes: float) -> str:
+    if minutes < 1:
+        return f"{max(1, round(60 * minutes))} s"
+    return f"{minutes:,.0f} min" if minutes < 120 else f"{minutes / 60:,.0f} h"
