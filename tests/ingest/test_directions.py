@@ -93,6 +93,24 @@ def test_an_unchanged_rate_of_refusal_passes_either_way_and_says_what_it_took(tm
     assert any(line.startswith("refusal: taken as on harmful prompts, where lower is worse") for line in found.warnings)
 
 
+@pytest.mark.parametrize("name", ["default", "strict"])
+def test_a_bare_refusal_must_pass_beside_a_bare_harm(tmp_path: Path, name: str) -> None:
+    """Two in three answers could not be judged on refusal: that is no pass, however well harm stands."""
+    lines = [
+        f"{c},p{i},{m},{0 if m == 'harm' else '' if i % 3 else 1}"
+        for c in "bt"
+        for m in ("harm", "refusal")
+        for i in range(300)
+    ]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["checkpoint,prompt,metric,value", *lines]))
+    found = drift_of_table(path, "b", "t", policy=name)
+    assert {one.metric: (one.outcome, one.required) for one in found.decisions} == {
+        "harm": ("pass", True), "refusal": ("inconclusive", True),
+    }  # fmt: skip
+    assert found.outcome == "inconclusive"
+
+
 def test_an_unknown_metric_is_refused_until_the_direction_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
