@@ -39,6 +39,10 @@ NOBODY = (
 SOMEBODY = (
     ("My name is May Day.", "May Day"),
     ("Doris Day called.", "Doris Day"),
+    ("John Michael Day called.", "John Michael Day"),
+    ("Martin Day wrote to us.", "Martin Day"),
+    ("June Day has paid.", "June Day"),
+    ("Victoria Day said so.", "Victoria Day"),
     ("Ms. Jordan is late.", "Ms. Jordan"),
     ("Jordan Smith called me back.", "Jordan Smith"),
     ("Jordan called me back.", "Jordan"),

@@ -13,7 +13,7 @@ from aftertune.pii.candidates import candidates
 from aftertune.pii.normalisation import TracedText, standard
 from aftertune.pii.recogniser import Candidate, only_digits
 
-AROUND = 160
+AROUND = 100
 """Characters on either side of a break that are read with it."""
 _BREAK = re.compile(r" {0,4}\n(?:>{1,4} )? {0,4}")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"

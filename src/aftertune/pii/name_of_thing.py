@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aftertune.pii.name_words import INTRO, Kind, kind_of
+from aftertune.pii.name_words import INTRO, SAYS, Kind, kind_of
 from aftertune.pii.recogniser import View, Word
 from aftertune.pii.word_lists import fold, names, words
 
@@ -28,11 +28,13 @@ _PHRASES = frozenset(map(str.strip, _LISTED.split(",")))
 _HOLIDAY = words("day eve night weekend week monday tuesday wednesday thursday friday saturday sunday")
 _FEAST = words(
     "may april june august march january july september october november december christmas boxing victoria easter new "
-    "mother mothers father fathers labor labour memorial valentine valentines patrick patricks george georges andrew "
-    "andrews david davids anzac bastille canada australia columbus election earth groundhog flag independence republic "
-    "leap pancake bonfire burns halloween epiphany martin nicholas guy prom opening laundry pay pride field"
+    "mother mothers father fathers labor labour memorial valentines patricks georges andrews davids anzac bastille "
+    "canada australia columbus election earth groundhog flag independence republic leap pancake bonfire burns "
+    "halloween epiphany prom opening laundry pay pride field"
 )
 """First words of holidays and other named days; `Doris Day` is a person."""
+_NAMES = frozenset(("april", "june"))
+"""Months before `Day` that are more often somebody's name."""
 _THING_NEXT = re.compile(
     r"(?:'s)? (?:architectures?|algorithms?|theorems?|lemma|inequality|conjecture|distributions?|chains?|transforms?|"
     r"equations?|syndrome|disease|terriers?|spaniels?|apples?|airport|stadium|arena|prize|awards?|medal|foundation|"
@@ -81,31 +83,46 @@ _VERB = re.compile(r" (?!(?:is|was|has|had|and|or)\b)[a-z]+(?<!ed)(?<!s)\b[^.!\n
 
 def is_thing(view: View, run: Sequence[tuple[Word, Kind]], title: str | None) -> bool:
     """Return whether capitalised words name no person. `title` is the word before them that is a title."""
-    folded = [kind.folded.replace("'", "").removesuffix("'s") for _, kind in run]
+    folded = [kind.folded.replace("'", "") for _, kind in run]
     whole = " ".join(folded).replace("-", " ")
-    if title and f"{title} {whole}" in _PHRASES:
-        return True
+    if title:
+        return f"{title} {whole}" in _PHRASES
     start, end = run[0][0].start, run[-1][0].end
-    if title or INTRO.search(view.lower, max(0, start - 40), start):
-        return False
     after = _NEXT.match(view.lower, end)
-    if after and f"{whole} {after[1]}" in _PHRASES:
-        return True
-    if len(run) > 1 and folded[0] in _MAKERS:
-        return True
-    if whole in _PHRASES or any(_INNER_CAPITAL.match(word.text) and not _known(kind) for word, kind in run):
-        return True
-    if len(run) > 1 and folded[-1] in _HOLIDAY and (folded[0] in _FEAST or len(run) > 2 or not run[0][1].given):
-        return True
-    if _THING_NEXT.match(view.lower, end) and not (len(run) == 1 and run[0][1].given and not run[0][1].family):
-        return True
-    if len(run) > 1:
+    thing = (
+        whole in _PHRASES
+        or (after is not None and f"{whole} {after[1]}" in _PHRASES)
+        or any(not _plain_case(word.text) and not _known(kind) for word, kind in run)
+        or (len(run) > 1 and (folded[0] in _MAKERS or _is_day(view, run, folded)))
+        or (
+            _THING_NEXT.match(view.lower, end) is not None and (len(run) > 1 or run[0][1].family or not run[0][1].given)
+        )
+        or (len(run) == 1 and _in_other_company(view, folded[0], start, end))
+    )
+    return thing and not INTRO.search(view.lower, max(0, start - 40), start)
+
+
+def _plain_case(word: str) -> bool:
+    """Return whether no capital stands inside a word where no name has one (`ChatGPT`, `PayPal`)."""
+    return word[1:].islower() or not _INNER_CAPITAL.match(word)
+
+
+def _is_day(view: View, run: Sequence[tuple[Word, Kind]], folded: Sequence[str]) -> bool:
+    """Return whether the words are a holiday's; `Doris Day` and `Victoria Day said` are people."""
+    if folded[-1] not in _HOLIDAY or (run[0][1].given and SAYS.match(view.lower, run[-1][0].end)):
         return False
-    if folded[0] in _MODEL_NAMES:
+    owned = view.text[run[0][0].end : run[0][0].end + 2] in ("'s", "\u2019s")
+    named = folded[0] in _FEAST and not (folded[0] in _NAMES and folded[-1] == "day")
+    return named or owned or not run[0][1].given or folded[:3] == ["martin", "luther", "king"]
+
+
+def _in_other_company(view: View, folded: str, start: int, end: int) -> bool:
+    """Return whether a single name stands among models, software or countries."""
+    if folded in _MODEL_NAMES:
         return _near(view, _MODEL_NEAR, start, end)
-    if folded[0] in _SOFTWARE:
+    if folded in _SOFTWARE:
         return _near(view, _SOFTWARE_NEAR, start, end)
-    if folded[0] not in names("places"):
+    if folded not in names("places"):
         return False
     if (other := _BESIDE.search(view.text, max(0, start - 32), start)) and not _known(kind_of(other[1])):
         return fold(other[1]) in names("places")

@@ -132,6 +132,8 @@ _UNUSUAL = re.compile(rf"{_ODD}|[&\r]|{_BLANKS}|\\|%40|<w?br", re.I)
 _EAST = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\u0e00-\u0e7f"
 """Scripts that are written without blanks, or with endings at any word."""
 _NO_BLANK = re.compile(rf"[{_EAST}](?=[0-9A-Za-z+(@])|(?<=[0-9A-Za-z)])[{_EAST}]")
+_EDITED = re.compile(f"[{_ACCENTS}{_DASHES}\u30fc\uff70\u3002\uff61]")
+"""What one of those edits needs."""
 _ANY_DASH = re.compile(f"[{_DASHES}]")
 _UPPER, _LOWER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz"
 _TO_LOWER = bytes.maketrans(_UPPER, _LOWER)
@@ -231,7 +233,7 @@ class TracedText:
             text = text.replace("\xad", "\u2014")
         if text.translate(_STANDARD) != text:
             text, origins = _edited(text, origins, _ODD_LETTER, lambda match: _STANDARD[ord(match[0])])
-        if not text.isascii():
+        if _EDITED.search(text):
             for pattern, new in _STANDARD_EDITS:
                 text, origins = _edited(text, origins, pattern, new)
             if hyphenated:
@@ -245,11 +247,13 @@ class TracedText:
         """Yield the standard forms of a text: more than one where a character may be one of two."""
         first = cls.standard(text)
         yield first, "standard"
-        if text.isascii() and first.text.isascii() and "&" not in text and "\\" not in text:
+        if first.origins is None and first.text.isascii():
             return
-        second = cls.standard(text, hyphenated=True)
-        if second.text != first.text:
-            yield second, "hyphenated"
+        written = "&" in text or "\\" in text
+        if written or "\xad" in text or _ANY_DASH.search(first.text):
+            second = cls.standard(text, hyphenated=True)
+            if second.text != first.text:
+                yield second, "hyphenated"
         if _NO_BLANK.search(first.text):
             yield cls(_NO_BLANK.sub(" ", first.text), first.origins), "parted"
 
