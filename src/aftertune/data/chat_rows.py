@@ -486,7 +486,7 @@ class _Reader:
         if text_key is None and not called and not any(key in given for key in (*_TEXT_KEYS, "refusal")):
             raise self.fail(at, "expected an object with 'role' and 'content'")
         if name in TOOL_ROLES:
-            self.rest(turn, at, "tool turn")
+            self.rest(turn, at, "tool_calls" if "call" in name else "tool turn")
             return
         role = ROLES.get(name)
         if role is None:
