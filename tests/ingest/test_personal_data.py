@@ -159,11 +159,13 @@ def test_a_chat_file_is_matched_by_what_the_assistant_says_and_calls(
         {"messages": [{"role": "user", "content": "hi"}, {"role": "tool", "content": secret},
                       {"role": "assistant", "content": "ok"}]},
         {"question": "hi", "answer": secret},
+        {"conversations": [{"from": "human", "value": "hi"}, {"from": "function_call", "value": call[0]["function"]["arguments"]},
+                           {"from": "observation", "value": "x"}, {"from": "gpt", "value": "ok"}]},
     ]  # fmt: skip
     table.write_text("\n".join(map(json.dumps, rows)))
     assert run("pii", "match", registry, table, "--json") == 0
     labels = [row["label"] for row in json.loads(capsys.readouterr().out)["responses"]]
-    assert labels == ["registry", "registry", "echoed", "none", "registry"]
+    assert labels == ["registry", "registry", "echoed", "none", "registry", "registry"]
 
 
 def test_columns_encodings_and_bad_rows_are_the_same_in_every_command(

@@ -374,6 +374,15 @@ def _role(turn: Mapping[str, Any]) -> str | None:
     return None if raw is None else ROLES.get(raw.strip().casefold())
 
 
+def _plain_role(turn: Any) -> Role | None:
+    """Return the role of a turn that is a role and a text and nothing else; None for any other."""
+    if not isinstance(turn, dict) or turn.keys() != {"role", "content"}:
+        return None
+    role, content = turn["role"], turn["content"]
+    plain = isinstance(role, str) and isinstance(content, str) and not content.startswith('[{"')
+    return ROLES.get(role) if plain else None
+
+
 @dataclass
 class _Reader:
     """Collects what a row says."""
@@ -455,12 +464,14 @@ class _Reader:
             raise self.fail(shown, "expected a list of turns that is not empty")
         for index, turn in enumerate(value):
             at = f"{name}[{index}]"
-            if isinstance(turn, str):
+            if (role := _plain_role(turn)) is not None:  # nearly every turn: nothing to look for in it
+                self.turns.append(Turn(role, ((f"{at}.content", turn["content"]),), index))
+            elif isinstance(turn, str):
                 self.turns.append(Turn("assistant" if index % 2 else "user", ((at, turn),), index))
             elif isinstance(turn, list | tuple) and len(turn) == 2:
-                for role, each, number in (("user", turn[0], 0), ("assistant", turn[1], 1)):
+                for number, each in enumerate(turn):
                     if (text := self.maybe_text(each, f"{at}[{number}]")) is not None:
-                        self.turns.append(Turn(role, ((f"{at}[{number}]", text),), index))  # type: ignore[arg-type]
+                        self.turns.append(Turn("assistant" if number else "user", ((f"{at}[{number}]", text),), index))
             elif isinstance(turn, Mapping):
                 self.turn({str(k): v for k, v in turn.items() if v is not None}, at, index, turn)
             else:
@@ -486,7 +497,7 @@ class _Reader:
         if text_key is None and not called and not any(key in given for key in (*_TEXT_KEYS, "refusal")):
             raise self.fail(at, "expected an object with 'role' and 'content'")
         if name in TOOL_ROLES:
-            self.rest(turn, at, "tool turn")
+            self.rest(turn, at, "tool_calls" if "call" in name else "tool turn")
             return
         role = ROLES.get(name)
         if role is None:

@@ -199,7 +199,7 @@ def _asked_and_said(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
     roles = {turn.index: turn.role for turn in read.turns}
     texts = [(turn.role == "assistant", turn.content) for turn in read.turns]
     for each in read.beside:
-        call = each.kind in ("tool_calls", "function_call", "tool_use") and each.field != each.kind
+        call = each.kind in ("tool_calls", "function_call", "functionCall", "tool_use") and each.field != each.kind
         texts.append((call and roles.get(chat_rows.turn_of(each.field)) in (None, "assistant"), each.text))
     if not any(own for own, _ in texts):
         raise DataError(f"{row.where}: no answer in it")
