@@ -129,10 +129,10 @@ def test_base_and_checkpoint_are_not_mixed_up(tmp_path: Path) -> None:
 
         def score(self, conversations: list[object], **_: object) -> list[TextScore]:
             total = 8.0 if self.loaded is None else 2.0
-            return [TextScore(total, 4) for _ in conversations[1:]] + [TextScore(None, 0, "refused")]
+            return [TextScore(None, 0, "refused") if each is last else TextScore(total, 4) for each in conversations]
 
-    chats = Booking(size=12).conversations()
-    rows = run_score(Fake(), texts(chats, chats, None, 0), tmp_path, template="base", max_length=9)  # type: ignore[arg-type]
+    *chats, last = Booking(size=13).conversations()
+    rows = run_score(Fake(), texts(chats, [*chats, last], None, 0), tmp_path, template="base", max_length=9)  # type: ignore[arg-type]
     assert {(row.base_loss, row.loss) for row in rows[:-1]} == {(2.0, 0.5)}
     assert (rows[-1].loss, rows[-1].why) == (None, "refused")
 
