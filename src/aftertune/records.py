@@ -23,6 +23,9 @@ PiiPolicy = Literal["keep", "placeholder", "surrogate", "novelty", "drop"]
 Answers = Literal["human", "self_generated"]
 Worse = Literal["up", "down"]
 Status = Literal["ok", "abstain", "unparsable", "error"]
+FinishReason = Literal["stop", "length", "error", "refusal", "filter", "filter_cut"]
+"""How an answer ended. `refusal`: the server itself calls it one. `filter`: the server's content filter let no text
+through. `filter_cut`: that filter cut the text, which is what came before."""
 Group = Literal["member", "non_member", "canary", "twin"]
 Outcome = Literal["pass", "drift", "inconclusive", "error"]
 
@@ -347,7 +350,7 @@ class Response(Key):
     token_hash: str | None
     """Hash of the prompt's token ids; None where the backend cannot tell."""
     text: str
-    finish_reason: Literal["stop", "length", "error"]
+    finish_reason: FinishReason
     new_tokens: int | None
     error: str | None = None
     scores: str | None = None

@@ -20,12 +20,18 @@ class Answer:
     prompt: Prompt
     text: str
     finish_reason: str = "stop"
+    """As in `records.Response`."""
     base_text: str | None = None
     """The base's own first answer to the same prompt, where there is one."""
     scores: Mapping[str, float] | None = None
     """How probable the model finds the texts that the prompt asks to be scored, if any: `records.Response.scores`."""
     scores_error: str = ""
     """Why there are no scores although the prompt asks for them."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server itself calls it a refusal, or its content filter let no text through."""
+        return self.finish_reason in ("refusal", "filter")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from aftertune.errors import ModelError
 from aftertune.plugins import Plugin
-from aftertune.records import Conversation, Json, Prompt, Proof
+from aftertune.records import Conversation, FinishReason, Json, Prompt, Proof
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ class Reply:
     temperature: float
     sample: int
     text: str
-    finish_reason: Literal["stop", "length", "error"]
+    finish_reason: FinishReason
     new_tokens: int | None
     message_hash: str
     token_hash: str | None
@@ -142,8 +142,9 @@ class Session(ABC):
         raise ModelError("this backend shows nothing of the inside of a model (it has no activations)")
 
     def report(self) -> Mapping[str, Json]:
-        """Return what a server declares of the model in use, results of trial requests, counts, and `warnings`.
+        """Return what a server declares of the model in use, results of trial requests, and counts of its answers.
 
+        `warnings` are sentences about the model, `remarks` about the answers since the last report.
         Empty for backends that ask no server.
         """
         return {}
@@ -158,6 +159,8 @@ class Backend(Plugin, ABC):
     a backend has `served`, `identify` and `begin`, and one process must keep its limit of concurrent requests."""
     served: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     """Model -> what the server said of it when the run began; empty before that, and for other backends."""
+    only_temperature: float | None = None
+    """The one temperature that it can ask at; None where it takes any."""
 
     @property
     @abstractmethod

@@ -62,6 +62,8 @@ def gather(
             *weak_axes(judges, metrics, decisions, study.primary_judges),
             *study.warnings,
             *dict.fromkeys(each for _, seen in served for each in seen["warnings"]),
+            # A server's words may quote a prompt.
+            *(f"{name}: {mask(each)}" for name, seen in served for each in seen["remarks"]),
         ),
         mask=mask,
     )
@@ -188,7 +190,8 @@ def _methods(run: Run, study: Study) -> dict[str, Any]:
         for base in study.bases
     }
     servers = {
-        name: {key: value for key, value in seen.items() if key != "warnings"} for name, seen in _served(run, study)
+        name: {key: value for key, value in seen.items() if key not in ("warnings", "remarks")}
+        for name, seen in _served(run, study)
     }
     return {
         "versions": facts.get("versions", {}),

@@ -65,6 +65,12 @@ def refuse_unmet(
             raise UsageError(f"backend '{backend.name}' asks a server, which cannot tune: give [[checkpoints]]")
         if design.respond.template != "base":
             raise UsageError("template 'own': the server writes the chat template, so it cannot be chosen")
+        only = backend.get().only_temperature
+        if only is not None and set(design.respond.temperatures) != {only}:
+            raise UsageError(
+                f"backend '{backend.name}': the server takes temperature {only:g} only: give [respond] temperatures = "
+                f"[{only:g}] (--temperature {only:g})"
+            )
 
 
 def _meet(

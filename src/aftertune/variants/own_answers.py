@@ -96,7 +96,7 @@ class OwnAnswers:
         least = 1 if self._base.served else FLUSH
         fresh: list[OwnAnswer] = []
         for reply in replies:
-            if reply.error is None:
+            if reply.error is None and reply.finish_reason not in ("filter", "filter_cut"):
                 text = rows.whole(reply.text)  # a server's answer may hold half of a surrogate pair
                 fresh.append(OwnAnswer(self._asker, reply.prompt_id, text))
                 known[reply.prompt_id] = text
