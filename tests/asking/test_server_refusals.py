@@ -284,6 +284,19 @@ def test_a_filter_is_known_at_every_status(status: int) -> None:
         assert len(script.seen) == 1
 
 
+def test_words_about_a_request_that_quote_a_prompt_are_no_refusal() -> None:
+    body = {"detail": [{"loc": ["body"], "msg": "cannot read 'your prompt was flagged by the content filter'"}]}
+    with serving(Scripted(reply=lambda _, before: (422, body, {}))) as script:
+        assert str(ask(script, 1)[0].error).startswith("status 422: body: cannot read")
+    body["error"] = {"code": "content_filter"}  # type: ignore[assignment]
+    with serving(Scripted(reply=lambda _, before: (422, body, {}))) as script:
+        assert ask(script, 1)[0].finish_reason == "filter"
+
+
+def test_a_server_that_streams_unasked_is_read() -> None:
+    assert read_body(stream({"content": "one "}, {"content": "two"})).text == "one two"
+
+
 def test_a_shut_account_is_no_refusal() -> None:
     body = {"error": {"message": "Your account is suspended: content policy violation", "code": "forbidden"}}
     said = pytest.raises(ServerError, match=r"status 403: .*\(it says: Your account is suspended")

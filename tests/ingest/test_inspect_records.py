@@ -127,7 +127,7 @@ def test_the_model_is_named_with_its_arguments_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stop", "finish"),
-    [("stop", "stop"), ("max_tokens", "length"), ("model_length", "length"), ("content_filter", "stop")],
+    [("stop", "stop"), ("max_tokens", "length"), ("model_length", "length"), ("tool_calls", "stop")],
 )
 def test_only_a_cut_answer_ended_by_its_length(tmp_path: Path, stop: str, finish: str) -> None:
     assert one(tmp_path, stop=stop).finish_reason == finish
@@ -218,3 +218,18 @@ def test_three_assumed_metrics_are_listed_and_the_others_counted(tmp_path: Path)
     list(log.answers)
     listed = "sums/judge/a, sums/judge/b, sums/judge/c and 2 more"
     assert log.warnings == [f"{log.path}: {listed}: higher is taken for better; {ASSUMED}"]
+
+
+@pytest.mark.parametrize(
+    ("content", "stop", "ended"),
+    [
+        ("Yes", "stop", "stop"),
+        ("Ye", "max_tokens", "length"),
+        ("", "content_filter", "filter"),
+        ("First,", "content_filter", "filter_cut"),
+        ([{"type": "text", "text": "I will not.", "refusal": True}], "stop", "refusal"),
+        ([{"type": "text", "text": "Yes"}], "stop", "stop"),
+    ],
+)
+def test_how_an_answer_ended_is_kept(tmp_path: Path, content: Any, stop: str, ended: str) -> None:
+    assert one(tmp_path, text=content, stop=stop).finish_reason == ended

@@ -20,7 +20,7 @@ from aftertune.errors import DataError, MissingPackageError
 from aftertune.extras import install
 from aftertune.ingest.log_records import Log, LoggedAnswer, LoggedScore, number
 from aftertune.models.chat import message_hash
-from aftertune.records import Message, Prompt, Role, Worse
+from aftertune.records import FinishReason, Message, Prompt, Role, Worse
 from aftertune.studies import suites
 
 Raw = dict[str, Any]
@@ -154,19 +154,28 @@ def _answers(
         if why:
             broken["ended with an error" if sample.error else "were invalidated"] += 1
         output = sample.output if sample.output.choices else None
-        cut = output is not None and output.stop_reason in ("max_tokens", "model_length")
         prompt = _prompt(spec.task, sample)
         yield LoggedAnswer(
             prompt=prompt,
             message_hash=message_hash(prompt.messages, system),
             repeat=sample.epoch - 1,
             text=output.completion if output else None,
-            finish_reason="length" if cut else "stop",
+            finish_reason=ended(output) if output else "stop",
             error=why or ("" if output else "no output"),
             scores=() if why else tuple(reader.read(sample)),
         )
     warnings += [f"{path}: {count:,} samples {event}: unjudged" for event, count in broken.items()]
     warnings += reader.warnings(path)
+
+
+def ended(output: Any) -> FinishReason:
+    """Return how an answer ended, by the stop reason and the marks of refusals in a `ModelOutput` of Inspect AI."""
+    content = output.message.content
+    if not isinstance(content, str) and any(part.type == "text" and part.refusal for part in content):
+        return "refusal"
+    if output.stop_reason == "content_filter":
+        return "filter_cut" if output.completion.strip() else "filter"
+    return "length" if output.stop_reason in ("max_tokens", "model_length") else "stop"
 
 
 def _prompt(task: str, sample: Any) -> Prompt:

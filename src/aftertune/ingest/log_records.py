@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from aftertune.records import Prompt, Worse
+from aftertune.records import FinishReason, Prompt, Worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class LoggedAnswer:
     """Number of this answer among those to one prompt, from 0."""
     text: str | None
     """None if there is no answer in words."""
-    finish_reason: Literal["stop", "length"] = "stop"
+    finish_reason: FinishReason = "stop"
     error: str = ""
     """Why there is no answer, or why it does not count."""
     duplicate: bool = False

@@ -27,6 +27,7 @@ from aftertune.asking.backends._completions import (
     refused_by_filter,
 )
 from aftertune.asking.backends._server_errors import (
+    ITS_WORDS,
     filtered,
     loads,
     masked,
@@ -64,6 +65,8 @@ SAY_EVERY = 30.0
 IN_A_ROW = 8
 """Requests that fail for good, with no answer between them, after which the server counts as gone."""
 
+_OF_THE_REQUEST = frozenset({404, 405, 413, 422, 429})
+"""Status codes about the request, whose words may quote a prompt: of a filter they speak by its code alone."""
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for an answer in plain text
 START = 4.0
 """Requests at once, to begin with."""
@@ -445,9 +448,9 @@ class Client:
                 raise ServerError(f"{self.url}: its certificate is not trusted: {message}; {advice}") from None
             if any(mark in message for mark in _NO_TLS):
                 raise ServerError(f"{self.url}: it does not speak TLS there: give the address with http://") from None
-            raise _RetryError("the server cannot be reached") from None
-        except (httpx.HTTPError, httpx.StreamError):
-            raise _RetryError("the connection broke") from None
+            raise _RetryError("the server cannot be reached", masked(message, self._key)) from None
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise _RetryError("the connection broke", masked(first_line(error), self._key)) from None
         except BadReplyError as error:
             code = _status_in(error.body)
             if code:
@@ -464,7 +467,8 @@ class Client:
             body = self._clean(json.loads(text))
         except (ValueError, RecursionError):
             body = None
-        if code != 401 and (by := filtered(body, words)):
+        by = filtered(body, words) if code != 401 else ""
+        if by and (by != ITS_WORDS or code not in _OF_THE_REQUEST):
             return refused_by_filter(f"status {code}, {masked(by, self._key)}")
         said = f"status {code}{f': {words}' if words else ''}"
         if code == 429 and no_money(body):

@@ -115,7 +115,9 @@ class _Content:
 
 
 def read_body(text: str, scrub: Scrub = _unchanged) -> Completion:
-    """Parse the body of a reply that did not stream, after `scrub`. Raises BadReplyError."""
+    """Parse the body of a reply, after `scrub`; that of a server which streams unasked too. Raises BadReplyError."""
+    if text.lstrip().startswith(("data:", "event:")):
+        return read_events(text, scrub)
     body = _object(text, scrub)
     if body.get("error"):
         return _refused(body)

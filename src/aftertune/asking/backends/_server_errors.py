@@ -105,6 +105,8 @@ def masked(text: str, key: str) -> str:
 
 # ------------------------------------------------------------------------------------------ content filters
 
+ITS_WORDS = "its own words"
+"""What `filtered` returns where no code says so."""
 _FILTERED = frozenset(
     {
         "contentfilter", "contentfiltered", "responsibleaipolicyviolation", "contentpolicyviolation",
@@ -167,7 +169,7 @@ def filtered(body: object, words: str = "") -> str:
     if isinstance(body, Mapping) and _flagged(body):
         return "flagged input"
     words = words or words_of(body)
-    return "its own words" if _SAYS_FILTERED.search(words) and not _NOT_A_FILTER.search(words) else ""
+    return ITS_WORDS if _SAYS_FILTERED.search(words) and not _NOT_A_FILTER.search(words) else ""
 
 
 def _codes(value: object, depth: int) -> Iterator[str]:

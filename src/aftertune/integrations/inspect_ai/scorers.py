@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from aftertune import plugins
 from aftertune.errors import AftertuneError, UsageError
+from aftertune.ingest.inspect_logs import ended
 from aftertune.integrations.inspect_ai.metrics import interval, mean, stderr
 from aftertune.judging import opinions as judging
 from aftertune.judging.anchors import GENERAL
@@ -149,8 +150,7 @@ def _summary(opinion: Opinion) -> str:
 def _score(judge: _OpenJudge, keys: Mapping[str, tuple[str, str | None]], state: TaskState) -> Score:
     if not state.output.choices:
         return Score.unscored(reason="no_response", explanation="the model gave no output")
-    cut = state.output.stop_reason in ("max_tokens", "model_length")
-    answer = Answer(prompt_of(state), state.output.completion, "length" if cut else "stop")
+    answer = Answer(prompt_of(state), state.output.completion, ended(state.output))
     opinions = next(judging.opinions(judge, [answer], JudgeContext()))
     unjudged = [opinion for opinion in opinions if opinion.status != "ok"]
     failed = any(opinion.status == "error" for opinion in unjudged)

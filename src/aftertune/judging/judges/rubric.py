@@ -214,7 +214,7 @@ class _Scorer:
         by_probability = "beginnings" in self._judge.backend.capabilities
         columns = [
             self._expect(question, heard) if question.expected and by_probability else self._ask(question, heard)
-            for question in self._sheet.questions
+            for question in (self._sheet.questions if heard else ())  # for nobody the model is not loaded
         ]
         rows = zip(*columns, strict=True)
         unheard = tuple(question.of_silence() for question in self._sheet.questions)
