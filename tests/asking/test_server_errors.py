@@ -136,6 +136,19 @@ def test_what_ends_everything_keeps_it_too(status: int, body: Any, says: str) ->
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["hangup", "cut"])
+def test_a_connection_that_breaks_says_how(kind: str) -> None:
+    with serving(Scripted(trouble=lambda body, before: kind)) as script:
+        (reply,) = ask(script, 1, retries=0)
+    how = "without sending" if kind == "hangup" else "peer closed connection without sending complete message body"
+    assert str(reply.error).startswith("the connection broke (")
+    assert how in str(reply.error)
+    with serving(script):
+        pass  # nobody listens there any more
+    (reply,) = ask(script, 1, retries=0)
+    assert str(reply.error).startswith("the server cannot be reached (")
+
+
 def test_an_error_in_a_stream_keeps_it_too() -> None:
     events = b'data: {"error": {"message": "worker died"}}\n\ndata: [DONE]\n\n'
     script = always(200, events, {"Content-Type": "text/event-stream"})

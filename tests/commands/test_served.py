@@ -298,6 +298,7 @@ def test_refusals_by_the_server_are_a_loss_where_the_tuned_model_has_none(
     told = json.loads((tmp_path / "run" / "report.json").read_text())["warnings"]
     (line,) = [warning for warning in told if "the server's own refusals" in warning]
     assert line.startswith("base miniature: 21 answers")
+    assert line in result.warnings, "the terminal shows it too"
     assert f"content filter (status 400, content_filter) ({ended['base', 'filter', '']})" in line
     assert f"message.refusal ({ended['base', 'refusal', 'Nein.']})" in line
     asked = Counter(json.dumps(body, sort_keys=True) for body in served.seen if not trial(body))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aftertune.asking.ask_job import AskJob
@@ -39,7 +39,6 @@ def gather(
     design, metrics = study.design, study.metrics
     gated = [metric for metric in metrics if metric.name in {d.metric for d in decisions if d.required}]
     cards, mask = cards_and_mask(run, study)
-    served = _served(run, study)
     judges = _judges(run, study)
     changes = LabelChanges(verdicts, study.primary_judges, design.respond.temperatures[0])
     return Findings(
@@ -61,9 +60,7 @@ def gather(
         warnings=(
             *weak_axes(judges, metrics, decisions, study.primary_judges),
             *study.warnings,
-            *dict.fromkeys(each for _, seen in served for each in seen["warnings"]),
-            # A server's words may quote a prompt.
-            *(f"{name}: {mask(each)}" for name, seen in served for each in seen["remarks"]),
+            *of_servers(run, study, mask),
         ),
         mask=mask,
     )
@@ -88,6 +85,13 @@ def _proofs(run: Run, study: Study) -> list[Proof]:
         if fields and not job.subject.is_base:
             proofs[job.subject.id] = Proof(**{**fields, "checkpoint": study.name_of(job.subject)})
     return list(proofs.values())
+
+
+def of_servers(run: Run, study: Study, mask: Callable[[str], str]) -> list[str]:
+    """Return what a reader should know of served models and their answers; a server's words may quote a prompt."""
+    served = _served(run, study)
+    about_models = dict.fromkeys(each for _, seen in served for each in seen["warnings"])
+    return [*about_models, *(f"{name}: {mask(each)}" for name, seen in served for each in seen["remarks"])]
 
 
 def _served(run: Run, study: Study) -> list[tuple[str, dict[str, Any]]]:

@@ -413,7 +413,7 @@ class Client:
             if retry.wait > LONGEST_PAUSE:
                 state.halt = state.halt or ServerError(
                     f"{self.url}: it asks to be left alone for {retry.wait:,.0f} s: run the same command again then; "
-                    "what is answered is kept"
+                    f"what is answered is kept ({retry.whole})"
                 )
                 return
             self._not_before = max(self._not_before, time.monotonic() + retry.wait)
@@ -480,12 +480,7 @@ class Client:
             if loading and wait is None:
                 wait = seconds_to_load(body)
             raise _RetryError(f"status {code}", words, wait, loading=bool(loading))
-        if code in (401, 402, 403):
-            advice = "look at key_env and at the variable it names" if code != 402 else "see to the account"
-            raise ServerError(
-                f"{self.url}: status {code}: {FATAL[code]}: {advice}{f' (it says: {words})' if words else ''}"
-            )
-        if code == 404 or 300 <= code < 400:
+        if code in FATAL or 300 <= code < 400:
             why = FATAL.get(code, "it points to another address: give that one")
             raise ServerError(f"{self.url}: status {code}: {why}{f' (it says: {words})' if words else ''}")
         raise _RefusedError(said)
