@@ -309,3 +309,30 @@ def test_a_server_that_filters_a_trial_prompt_can_be_asked() -> None:
     with serving(script), backend(script).open("base") as session:
         session.use(Path("tuned"))
         assert len(list(session.respond(requests(2), system=None, template="base"))) == 2
+
+
+_KEYS = (
+    "choices", "message", "delta", "content", "refusal", "type", "text", "value", "tool_calls", "finish_reason", "error",
+    "stop_reason", "code", "metadata", "prompt_filter_results", "content_filter_results", "promptFeedback", "index",
+)  # fmt: skip
+_WORDS = st.sampled_from(["text", "refusal", "output_text", "content_filter", "stop", "SAFETY", "thinking", "400", ""])
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | _WORDS | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(_ANYTHING, _ANYTHING)
+def test_whatever_a_message_holds_it_is_read_or_said_to_be_bad(message: Any, reason: Any) -> None:
+    for text in (json.dumps(whole(message, reason)), json.dumps(message), stream({"content": message}, finish=reason)):
+        for parse in (read_body, read_events):
+            try:
+                completion = parse(text)
+            except BadReplyError as error:
+                assert error.why
+                continue
+            completion.text.encode()
+            assert bool(completion.how) == (completion.ending in ("refusal", "filter", "filter_cut"))
+            assert completion.text.strip() if completion.ending == "filter_cut" else True
+            assert completion.ending != "filter" or not completion.text
