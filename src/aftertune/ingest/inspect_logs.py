@@ -163,10 +163,17 @@ def _answers(
             text=output.completion if output else None,
             finish_reason="length" if cut else "stop",
             error=why or ("" if output else "no output"),
+            thought=reasoning(output.message.content) if output else "",
             scores=() if why else tuple(reader.read(sample)),
         )
     warnings += [f"{path}: {count:,} samples {event}: unjudged" for event, count in broken.items()]
     warnings += reader.warnings(path)
+
+
+def reasoning(content: Any) -> str:
+    """Return the parts of a message's content that are the model's thought, as Inspect keeps it apart."""
+    parts = content if isinstance(content, list) else ()
+    return "\n\n".join(part.reasoning for part in parts if part.type == "reasoning" and not part.redacted)
 
 
 def _prompt(task: str, sample: Any) -> Prompt:

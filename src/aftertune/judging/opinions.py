@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from aftertune.errors import JudgeError, ServerError
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion, Scorer
 
-VERSION = "1"
+VERSION = "2"
 """Goes into verdict ids: changed whenever the same judge would be asked differently."""
 
 

@@ -34,6 +34,10 @@ class Completion:
     fingerprint: str = ""
     prompt_tokens: int | None = None
     new_tokens: int | None = None
+    thought: str = ""
+    """What the server gives apart from the text, as `reasoning` or `reasoning_content`."""
+    thought_tokens: int = 0
+    """Of a thought, shown or not; 0 where the server does not say."""
     top: Mapping[str, float] | None = None
     """Log-probabilities (nats) of the first token's alternatives, by their text."""
 
@@ -45,7 +49,7 @@ def read_body(text: str, scrub: Scrub = _unchanged) -> Completion:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise BadReplyError("the reply has no message")
-    return _completion(body, choice, _text(message), _top(choice))
+    return _completion(body, choice, _text(message), _thought(message), _top(choice))
 
 
 def read_events(lines: Sequence[str], scrub: Scrub = _unchanged) -> Completion:
@@ -54,6 +58,7 @@ def read_events(lines: Sequence[str], scrub: Scrub = _unchanged) -> Completion:
     `scrub` is applied to each event, and to the whole text.
     """
     text: list[str] = []
+    thought: list[str] = []
     last: dict[str, Any] = {}
     finish, ended, top = None, False, None
     for line in lines:
@@ -70,11 +75,12 @@ def read_events(lines: Sequence[str], scrub: Scrub = _unchanged) -> Completion:
             if isinstance(choice, dict) and choice.get("index", 0) == 0:
                 delta = choice.get("delta")
                 text.append(_text(delta if isinstance(delta, dict) else {}))
+                thought.append(_thought(delta if isinstance(delta, dict) else {}))
                 finish = choice.get("finish_reason") or finish
                 top = top or _top(choice)
     if finish is None and not (ended and text):
         raise BadReplyError("the stream broke off before its end")
-    return _completion(last, {"finish_reason": finish}, scrub("".join(text)), top)
+    return _completion(last, {"finish_reason": finish}, scrub("".join(text)), scrub("".join(thought)), top)
 
 
 def _object(text: str, scrub: Scrub) -> dict[str, Any]:
@@ -113,6 +119,18 @@ def _text(message: Mapping[str, Any]) -> str:
     return str(whole(content))
 
 
+def _thought(message: Mapping[str, Any]) -> str:
+    """Return what a server gives as the model's thought: a text, or parts with a text."""
+    for name in ("reasoning_content", "reasoning"):
+        value = message.get(name)
+        if isinstance(value, list):
+            parts = (each.get("text") if isinstance(each, dict) else each for each in value)
+            value = "".join(each for each in parts if isinstance(each, str))
+        if isinstance(value, str) and value:
+            return str(whole(value))
+    return ""
+
+
 def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
     """Return the first token's alternatives; None where the server shows none, or values that are no probabilities."""
     try:
@@ -130,7 +148,7 @@ def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
 
 
 def _completion(
-    body: Mapping[str, Any], choice: Mapping[str, Any], text: str, top: Mapping[str, float] | None
+    body: Mapping[str, Any], choice: Mapping[str, Any], text: str, thought: str, top: Mapping[str, float] | None
 ) -> Completion:
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
@@ -138,6 +156,9 @@ def _completion(
     def count(key: str) -> int | None:
         value = counts.get(key)
         return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+    details = counts.get("completion_tokens_details")
+    hidden = details.get("reasoning_tokens") if isinstance(details, dict) else None
 
     def word(value: object) -> str:
         return value if isinstance(value, str) else ""
@@ -149,5 +170,7 @@ def _completion(
         word(body.get("system_fingerprint")),
         count("prompt_tokens"),
         count("completion_tokens"),
+        thought,
+        hidden if isinstance(hidden, int) and hidden > 0 else 0,
         top,
     )
