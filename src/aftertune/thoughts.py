@@ -12,6 +12,7 @@ markup, cannot be told from the answer.
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from typing import NamedTuple
 
 MOST_THOUGHTS = 64
 """In one text; tags after them are left as they are."""
+MOST_TAGS = 1_000
+"""That are read in one text."""
 INSIDE = "the text ends inside its thought"
 AFTER = "no answer follows the thought"
 
@@ -95,7 +98,7 @@ def part(text: str, *, opened: bool = False) -> Parted:
         return _parted(
             (granite["answer"] or "").lstrip(), [granite["thought"].strip()], inside=granite["answer"] is None
         )
-    marks = list(_marks(text))
+    marks = _marks(text)
     return _tagged(text, marks, opened) if marks or opened else Parted(text)
 
 
@@ -104,7 +107,7 @@ def opens_thought(prompt: str) -> bool:
     tail = prompt[-200:].rstrip()
     if re.search(r"<\|channel\|>(?:analysis|commentary)<\|message\|>\Z", tail):
         return True
-    last = next((mark for mark in reversed(list(_marks(tail))) if mark.end == len(tail)), None)
+    last = next((mark for mark in reversed(_marks(tail)) if mark.end == len(tail)), None)
     return last is not None and last.opens
 
 
@@ -121,7 +124,7 @@ def closes_unopened(text: str) -> bool:
     """Return whether a text closes a thought that it does not open, as where the template has opened it."""
     if _has_channels(text):
         return False
-    marks = list(_marks(text))
+    marks = _marks(text)
     return _beginning(text, marks) is None and _unopened(text, marks) is not None
 
 
@@ -134,13 +137,17 @@ def opened_by_template(texts: Sequence[str]) -> bool:
     closing = sum(map(closes_unopened, texts))
     if not closing or (closing < 2 and 10 * closing < len(texts)):
         return False
-    return not any(_beginning(text, list(_marks(text))) is not None for text in texts)
+    return not any(_beginning(text, _marks(text)) is not None for text in texts)
 
 
 # ---------------------------------------------------------------------------------------------- tags
 
 
-def _marks(text: str) -> Iterator[_Mark]:
+def _marks(text: str) -> list[_Mark]:
+    return list(itertools.islice(_every_mark(text), MOST_TAGS))
+
+
+def _every_mark(text: str) -> Iterator[_Mark]:
     for match in _TAG.finditer(text):
         name = (match["xml"] or match["square"] or "").lower()
         common = bool(re.fullmatch(_COMMON, name)) and not match["space"] and not match["square"]
@@ -349,7 +356,7 @@ def _unwrapped(answer: str) -> str:
     """Return an answer without the tags that name it so, and without closing tags of thoughts that remain."""
     answer = answer.lstrip()
     code = _code(answer, 0, unclosed=True)
-    for mark in reversed(list(_marks(answer))):
+    for mark in reversed(_marks(answer)):
         stray = not mark.opens and not _within(mark, code) and not _quoted(answer, mark)
         if stray and (_at_line_start(answer, mark) or not answer[mark.end :].strip()) and not _mentioned(answer, mark):
             answer = answer[: mark.start].rstrip(" \t") + answer[mark.end :]
