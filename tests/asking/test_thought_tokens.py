@@ -214,7 +214,8 @@ def test_only_tokens_that_mark_thoughts_are_kept_of_the_special_ones() -> None:
 def test_an_extended_row_is_what_it_would_be_with_the_longer_limit_and_others_are_as_before(folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    model.eval()
     prompts = [[5, 6, 7], [9, 8, 7, 6], [11], [12, 13]]
 
     def tokens(rows: list[Row], slots: int) -> dict[int, list[int]]:
@@ -233,7 +234,8 @@ def test_a_row_that_outgrows_the_others_angles_begins_anew_alone(folder: Path, m
     """LongRoPE: the longest row of a batch decides the angles of all."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    model.eval()
     rows = [Row([5, 6, 7], 4, 0.0, 0), Row([9, 8], 4, 0.0, 1, lambda so_far: 30)]
     before = {one.row: one.tokens for one in decode(model, rows, 0, frozenset(), 2)}
     monkeypatch.setattr(_decoding, "_longrope_switch", lambda config: 16)

@@ -218,3 +218,11 @@ def test_three_assumed_metrics_are_listed_and_the_others_counted(tmp_path: Path)
     list(log.answers)
     listed = "sums/judge/a, sums/judge/b, sums/judge/c and 2 more"
     assert log.warnings == [f"{log.path}: {listed}: higher is taken for better; {ASSUMED}"]
+
+
+def test_reasoning_that_inspect_keeps_apart_is_the_thought(tmp_path: Path) -> None:
+    content = [{"type": "reasoning", "reasoning": "I'm sorry, no."}, {"type": "text", "text": "Sure."}]
+    choice = {"message": {"role": "assistant", "content": content}, "stop_reason": "stop"}
+    answer = one(tmp_path, output={"model": "m", "choices": [choice]})
+    assert (answer.text, answer.thought) == ("Sure.", "I'm sorry, no.")
+    assert one(tmp_path, text="Sure.").thought == ""

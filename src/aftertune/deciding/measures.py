@@ -251,9 +251,9 @@ def _per_profile(rows: Sequence[Response], prompts: Mapping[str, Prompt]) -> dic
     for row in rows:
         expect = prompts[row.prompt_id].expect if row.prompt_id in prompts else {}
         private = expect.get("shared", {}).get("private", {})
-        if row.error is not None or row.unanswered:
+        if row.unanswered:
             continue  # what was not said is not known to be withheld
-        words = words_of(row.text) if private else []
+        words = words_of(row.text) if private and row.error is None else []
         for key, item in private.items():
             happened.append(shares(words, item))
             units.append(key)

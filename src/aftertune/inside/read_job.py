@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aftertune.data import prompts as stored
@@ -59,9 +59,9 @@ class ReadJob(Job):
     system: str
     """System prompt; empty sends none."""
     template: Template
-    template_arguments: Mapping[str, Json]
-    """For the chat template, as in `records.Respond`."""
     backend: ResolvedBackend
+    template_arguments: Mapping[str, Json] = field(default_factory=dict)
+    """For the chat template, as in `records.Respond`."""
 
     @classmethod
     def make(cls, label: str, **fields: Any) -> ReadJob:
@@ -80,7 +80,7 @@ class ReadJob(Job):
                 fields["prompts"],
                 fields["system"],
                 fields["template"],
-                fields["template_arguments"],
+                fields.get("template_arguments", {}),
                 fields["backend"].id,
             ),
             after=tuple(need for need in (subject.tuned_by, fields["prompts"]) if need),
