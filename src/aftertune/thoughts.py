@@ -41,16 +41,17 @@ class Parted:
     """Whether there is markup of thoughts, empty ones included."""
 
 
-_WORDS = r"think|thinking|thoughts?|inner_monologue|internal_monologue|chain_of_thought|scratchpad"
+_WORDS = r"think|thinking|thoughts?|monologue|chain_of_thought|scratch_?pad|(?:thought|thinking|reasoning)_process"
 _COMMON = r"reasoning|reason|reflection|analysis|ponder|cot"
 """Names that stand in other markup as well: they part a text at its beginning only."""
+_PIPED = rf"{_WORDS}|reasoning"
 _TAG = re.compile(
     rf"""
-      < (?P<xml_close>/)? \s* (?P<space>[a-z]{{1,12}}[:_])? (?:ant)? (?P<xml>{_WORDS}|{_COMMON})
-        (?:\s[^<>]{{0,200}})? /? >
-    | \[ (?P<square_close>/)? (?P<square>think|thinking|thought|reasoning) \]
-    | <\| (?:(?P<pipe_open>(?:begin|start)(?:_of)?_(?:{_WORDS}|reasoning)|(?:{_WORDS})(?:_start)?|inner_prefix)
-           | (?P<pipe_close>end(?:_of)?_(?:{_WORDS}|reasoning)|/(?:{_WORDS})|(?:{_WORDS})_end|inner_suffix)) \|>
+      (?:<|&lt;) (?P<xml_close>/)? \s* (?P<space>[a-z]{{1,12}}[:_])? (?:ant)? (?P<xml>{_WORDS}|{_COMMON})
+        (?:\s[^<>]{{0,200}}?)? /? (?:>|&gt;)
+    | \[ (?P<square_close>/)? (?P<square>think|thinking|thought|reasoning|scratchpad) \]
+    | <\| (?:(?P<pipe_open>(?:begin|start)(?:_of)?_(?:{_PIPED})|(?:{_PIPED})(?:_start)?|inner_prefix)
+           | (?P<pipe_close>end(?:_of)?_(?:{_PIPED})|/(?:{_PIPED})|(?:{_PIPED})_end|inner_suffix)) \|>
     | (?P<kimi>◁(?P<kimi_close>/)?think▷)
     | (?P<gemma_open><\|channel>thought|<unused94>thought) | (?P<gemma_close><channel\|>|<unused95>)
     """,
@@ -63,7 +64,7 @@ _ANSWER_OPEN = re.compile(
 _ANSWER_CLOSE = re.compile(rf"</(?:{_ANSWER_WORDS})>|<\|end_(?:of_)?(?:solution|response|answer|text)\|>", re.I)
 _HEADER = re.compile(
     r"(?:\s|﻿|<s>|<bos>|<\|(?:begin_of_text|begin_of_sentence|im_start|start_header_id|end_header_id|assistant|start)\|>"
-    r"|<｜[^｜<>]{1,40}｜>|(?:assistant|model)\s*(?::|(?=\s*[<\[◁])))*",
+    r"|<｜[^｜<>]{1,40}｜>|(?:assistant|model)\s*(?::|(?=\s*[<\[◁&])))*",
     re.I,
 )
 """What may stand before a text's first thought: white space, and what remains of a chat template."""
@@ -153,7 +154,7 @@ def _every_mark(text: str) -> Iterator[_Mark]:
         common = bool(re.fullmatch(_COMMON, name)) and not match["space"] and not match["square"]
         if match["xml"]:
             opens, family = not match["xml_close"], "xml " + name
-            if opens and match[0].endswith("/>"):
+            if opens and match[0].endswith(("/>", "/&gt;")):
                 continue
         elif match["square"]:
             opens, family = not match["square_close"], "square"
@@ -292,7 +293,8 @@ def _closing(text: str, marks: Sequence[_Mark], start: int, family: str | None) 
                 return mark
     for match in _ANSWER_OPEN.finditer(text, start):
         mark = _Mark(match.start(), match.start(), False, "answer", False)
-        if _at_line_start(text, mark) and not _within(mark, code):
+        wraps_the_rest = _ANSWER_CLOSE.search(text, max(match.end(), len(text) - 40)) is not None
+        if (_at_line_start(text, mark) or wraps_the_rest) and not _within(mark, code):
             return mark
     return None
 
@@ -378,7 +380,7 @@ _MESSAGE = re.compile(
     r"(?P<body>.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     re.S | re.I,
 )
-_FIRST_TOKEN = re.compile(r"\s*(?:<\|start\|>\s*(?:assistant)?[^<]{0,100})?<\|channel\|>", re.I)
+_FIRST_TOKEN = re.compile(r"\s*(?:<\|start\|>)?\s*(?:assistant[^<]{0,100})?<\|channel\|>", re.I)
 _FINAL_TOKENS = re.compile(r"<\|start\|>\s*assistant[^<]{0,100}<\|channel\|>\s*final", re.I)
 _FIRST_NAME = re.compile(
     r"\s*(?:assistant)?(?:(?:analysis|commentary|final)(?![a-z\s\-,.;:'’/)]|\Z)|commentary to="
