@@ -336,3 +336,23 @@ def test_whatever_a_message_holds_it_is_read_or_said_to_be_bad(message: Any, rea
             assert bool(completion.how) == (completion.ending in ("refusal", "filter", "filter_cut"))
             assert completion.text.strip() if completion.ending == "filter_cut" else True
             assert completion.ending != "filter" or not completion.text
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_refusal_after_a_thought_is_a_refusal(streams: bool) -> None:
+    """A thought beside a refusal is kept apart, and is no answer that is missing."""
+
+    def more(body: Body) -> Mapping[str, Any]:
+        if "Question 0?" in str(body):
+            return {"message": {"content": None, "reasoning": "Hm.", "refusal": NO}}
+        if "Question 1?" in str(body):
+            return {"message": {"content": None, "reasoning_content": "Hm."}, "finish_reason": "content_filter"}
+        return {"message": {"content": [{"type": "thinking", "thinking": [{"text": "Hm."}]}, {"text": "Yes."}]}}
+
+    with serving(Scripted(more=more)) as script:
+        replies = {r.prompt_id: r for r in ask(script, 3, stream=streams)}
+    assert {id_: (r.finish_reason, r.text, r.thought, r.unanswered) for id_, r in replies.items()} == {
+        "p0": ("refusal", NO, "Hm.", ""),
+        "p1": ("filter", "", "Hm.", ""),
+        "p2": ("stop", "Yes.", "Hm.", ""),
+    }

@@ -233,3 +233,11 @@ def test_three_assumed_metrics_are_listed_and_the_others_counted(tmp_path: Path)
 )
 def test_how_an_answer_ended_is_kept(tmp_path: Path, content: Any, stop: str, ended: str) -> None:
     assert one(tmp_path, text=content, stop=stop).finish_reason == ended
+
+
+def test_reasoning_that_inspect_keeps_apart_is_the_thought(tmp_path: Path) -> None:
+    content = [{"type": "reasoning", "reasoning": "I'm sorry, no."}, {"type": "text", "text": "Sure."}]
+    choice = {"message": {"role": "assistant", "content": content}, "stop_reason": "stop"}
+    answer = one(tmp_path, output={"model": "m", "choices": [choice]})
+    assert (answer.text, answer.thought) == ("Sure.", "I'm sorry, no.")
+    assert one(tmp_path, text="Sure.").thought == ""

@@ -21,7 +21,7 @@ from aftertune.deciding.memorisation import memorisation
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
-from aftertune.findings import SubjectMeasure
+from aftertune.findings import SubjectMeasure, ThoughtRow
 from aftertune.forecasting import predict_job
 from aftertune.forecasting.predict_job import PredictJob
 from aftertune.inside import analyse_job
@@ -59,6 +59,8 @@ class Result:
     """What no share of responses shows: d-prime, criterion, violation; empty where no benchmark asks for it."""
     costs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Judge -> what it took in calls and tokens, for judges that are language models."""
+    thoughts: tuple[ThoughtRow, ...] = ()
+    """How many responses have a thought and how many end in it, of models that write any."""
 
     @property
     def run(self) -> aftertune.Run:
@@ -169,9 +171,14 @@ def decide(run: Run, study: Study) -> Result:
         tuple(gated),
         run.root,
         where,
-        (*study.warnings, *of_servers(run, study, findings.mask)),
+        (
+            *study.warnings,
+            *of_servers(run, study, findings.mask),
+            *(row.sentence for row in findings.thoughts if row.unanswered),
+        ),
         tuple(measured),
         costs,
+        tuple(findings.thoughts),
     )
 
 

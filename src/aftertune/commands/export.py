@@ -26,7 +26,7 @@ from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import MARKER, Run
 
 Mask = Callable[[str], str]
-TABLES = {"responses": ("text", "error"), "verdicts": ("why",)}
+TABLES = {"responses": ("text", "thought", "raw", "error"), "verdicts": ("why",)}
 """Cells that are copied -> the columns of free text in their tables."""
 LEFT_OUT = {
     "variants": "the tuning data, the people in it and their twins",

@@ -162,6 +162,7 @@ def _answers(
             text=output.completion if output else None,
             finish_reason=ended(output) if output else "stop",
             error=why or ("" if output else "no output"),
+            thought=reasoning(output.message.content) if output else "",
             scores=() if why else tuple(reader.read(sample)),
         )
     warnings += [f"{path}: {count:,} samples {event}: unjudged" for event, count in broken.items()]
@@ -176,6 +177,12 @@ def ended(output: Any) -> FinishReason:
     if output.stop_reason == "content_filter":
         return "filter_cut" if output.completion.strip() else "filter"
     return "length" if output.stop_reason in ("max_tokens", "model_length") else "stop"
+
+
+def reasoning(content: Any) -> str:
+    """Return the parts of a message's content that are the model's thought, as Inspect keeps it apart."""
+    parts = content if isinstance(content, list) else ()
+    return "\n\n".join(part.reasoning for part in parts if part.type == "reasoning" and not part.redacted)
 
 
 def _prompt(task: str, sample: Any) -> Prompt:

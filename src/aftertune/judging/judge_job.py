@@ -81,12 +81,18 @@ class JudgeJob(Job):
         base_responses = records(Response, run.folder("responses", self.base_responses).read("responses"))
         base_text: dict[str, str] = {}
         for row in base_responses:
-            base_text.setdefault(row.prompt_id, row.text)
+            if not row.unanswered:
+                base_text.setdefault(row.prompt_id, row.text)
         # The answers of a base may be read once per corpus: a verdict says under which.
         responses = [dataclasses.replace(row, corpus=self.corpus or "") for row in responses]
         verdicts = _journalled(folder, judge.version)
         done = {_position(verdict) for verdict in verdicts}
         unjudged = [row for row in responses if row.error is None and _position(row) not in done]
+        for row in unjudged:
+            if row.unanswered:  # a thought without an answer: unjudged on every axis, counted and shown
+                about = [axis for axis in judge.axes if axis not in judge.thought_axes]
+                verdicts += [self._verdict(row, axis, None, None, "unanswered", row.unanswered) for axis in about]
+        unjudged = [row for row in unjudged if not row.unanswered or (judge.thought_axes and row.thought)]
         answers = [
             Answer(
                 prompts[row.prompt_id],
@@ -95,21 +101,31 @@ class JudgeJob(Job):
                 base_text.get(row.prompt_id),
                 json.loads(row.scores) if row.scores else None,
                 row.scores_error or "",
+                row.thought,
             )
             for row in unjudged
         ]
         context = self.context(
             run,
-            [Answer(prompts[r.prompt_id], r.text, r.finish_reason) for r in base_responses if r.error is None],
+            [
+                Answer(prompts[r.prompt_id], r.text, r.finish_reason)
+                for r in base_responses
+                if r.error is None and not r.unanswered
+            ],
         )
         for row, opinions in zip(unjudged, clock.timed(judging.opinions(judge, answers, context)), strict=True):
-            new = [self._verdict(row, o.axis, o.label, o.value, o.status, o.why) for o in opinions]
+            new = [
+                self._verdict(row, o.axis, o.label, o.value, o.status, o.why)
+                for o in opinions
+                if not row.unanswered or o.axis in judge.thought_axes
+            ]
             verdicts += new
             if judge.cost is not None:
                 folder.append(new)  # a model was asked for them
         for row in responses:
             if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
-                verdicts += [self._verdict(row, axis, None, None, "error", row.error) for axis in judge.axes]
+                about = [axis for axis in judge.axes if axis not in judge.thought_axes]
+                verdicts += [self._verdict(row, axis, None, None, "error", row.error) for axis in about]
         order = {_position(row): index for index, row in enumerate(responses)}
         verdicts.sort(key=lambda verdict: order[_position(verdict)])
         info: dict[str, object] = {"anchors": anchored, "judge": self.judge.name}

@@ -12,7 +12,7 @@ from aftertune.data.variant_files import groups_of_people
 from aftertune.deciding.contrasts import formula
 from aftertune.deciding.leaks import leaks
 from aftertune.deciding.verdict_table import VerdictTable
-from aftertune.findings import Findings, Flip
+from aftertune.findings import Findings, Flip, ThoughtRow
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.pii.masking import masker
 from aftertune.pii.registry import Registry
@@ -40,6 +40,7 @@ def gather(
     gated = [metric for metric in metrics if metric.name in {d.metric for d in decisions if d.required}]
     cards, mask = cards_and_mask(run, study)
     judges = _judges(run, study)
+    thoughts = thought_rows(run, study)
     changes = LabelChanges(verdicts, study.primary_judges, design.respond.temperatures[0])
     return Findings(
         title=design.name,
@@ -55,12 +56,14 @@ def gather(
         categories=changes.categories(gated),
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         leaks=leaks(verdicts, dict(study.primary_judges)),
+        thoughts=thoughts,
         methods=_methods(run, study),
         caveats=_caveats(run, study),
         warnings=(
             *weak_axes(judges, metrics, decisions, study.primary_judges),
             *study.warnings,
             *of_servers(run, study, mask),
+            *(row.sentence for row in thoughts if row.unanswered),
         ),
         mask=mask,
     )
@@ -101,6 +104,35 @@ def _served(run: Run, study: Study) -> list[tuple[str, dict[str, Any]]]:
         seen = run.job(job).info().get("served")
         if seen:
             rows.append((f"{study.name_of(job.subject)} {job.benchmark.name}", seen))
+    return rows
+
+
+def thought_rows(run: Run, study: Study) -> list[ThoughtRow]:
+    """Return how many responses have a thought and how many end in it, of each model and benchmark with any."""
+    rows: list[ThoughtRow] = []
+    columns = ("temperature", "finish_reason", "error", "thought", "raw", "unanswered")
+    for job in study.of(AskJob):
+        counts: defaultdict[float, Counter[str]] = defaultdict(Counter)
+        for row in run.job(job).read("responses", columns).to_pylist():
+            if row["error"] is None:
+                unanswered = bool(row["unanswered"])
+                counts[row["temperature"]].update(
+                    responses=1,
+                    with_thought=int(bool(row["thought"]) or unanswered),
+                    unanswered=int(unanswered),
+                    cut=int(unanswered and row["finish_reason"] == "length"),
+                )
+        for temperature, count in sorted(counts.items()):
+            if count["with_thought"]:
+                rows.append(
+                    ThoughtRow(
+                        unit=study.name_of(job.subject),
+                        checkpoint=job.subject.id,
+                        benchmark=job.benchmark.name,
+                        temperature=temperature,
+                        **count,
+                    )
+                )
     return rows
 
 

@@ -8,6 +8,8 @@
 - `metrics`: list of `records.Metric` with `name` added.
 - `contrast_names`: formula -> what it measures.
 - `leaks`: list of the fields of `LeakRow`; each measure an object `value, low, high, n, n_clusters`, or null.
+- `thoughts`: list of `ThoughtRow` (models that write thoughts before they answer), its field names as keys, with
+  `lost` added: the share of responses that end inside their thought and are unjudged.
 - `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
 - `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
 - `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
@@ -60,6 +62,7 @@ def machine(index: Index) -> str:
         "categories": findings.categories,
         "contradictions": findings.contradictions,
         "leaks": findings.leaks,
+        "thoughts": [{**fields(row), "lost": row.lost} for row in findings.thoughts],
         "mixed": findings.mixed,
         "spreads": findings.spreads,
         "measures": findings.measures,

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aftertune.asking.backends._server_errors import (
@@ -54,6 +54,10 @@ class Completion:
     fingerprint: str = ""
     prompt_tokens: int | None = None
     new_tokens: int | None = None
+    thought: str = ""
+    """What the server gives apart from the text, as `reasoning` or `reasoning_content`."""
+    thought_tokens: int = 0
+    """Of a thought, shown or not; 0 where the server does not say."""
     top: Mapping[str, float] | None = None
     """Log-probabilities (nats) of the first token's alternatives, by their text."""
     ending: Ending = "stop"
@@ -70,14 +74,16 @@ class Completion:
 class _Content:
     """The parts of a message, or of all pieces of a stream."""
 
-    text: list[str]
-    refusal: list[str]
-    left_out: list[str]
+    text: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    thought: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     refuses: bool = False
     tools: bool = False
     """Whether a tool is called."""
 
     def add(self, message: Mapping[str, Any]) -> None:
+        self.thought.append(_thought(message))
         self._add(message.get("content"), self.text)
         refusal = message.get("refusal")
         if refusal is True:
@@ -100,6 +106,7 @@ class _Content:
     def _part(self, part: Mapping[str, Any], texts: list[str]) -> None:
         kind = part.get("type") or ""
         if kind in _THOUGHTS:
+            self.thought.append(_thought({"reasoning": part.get("thinking", part.get(str(kind), part.get("text")))}))
             return
         if kind == "refusal":
             self.refuses, texts = True, self.refusal
@@ -125,10 +132,10 @@ def read_body(text: str, scrub: Scrub = _unchanged) -> Completion:
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         how = prompt_was_filtered(body)
         if how:
-            return _completion(body, {}, _Content([], [], []), None, f"content filter ({how})")
+            return _completion(body, {}, _Content(), None, f"content filter ({how})")
         raise BadReplyError("the reply has no choices", words_of(body) or one_line(json.dumps(body)))
     choice = choices[0]
-    content = _Content([], [], [])
+    content = _Content()
     message = choice.get("message")
     if isinstance(message, dict):
         content.add(message)
@@ -147,7 +154,7 @@ def read_events(text: str, scrub: Scrub = _unchanged) -> Completion:
     """
     if text.lstrip()[:1] in ("{", "["):
         return read_body(text, scrub)
-    content = _Content([], [], [])
+    content = _Content()
     last: dict[str, Any] = {}
     ending: dict[str, Any] = {}
     ended, pieces, top, how = False, 0, None, ""
@@ -178,6 +185,7 @@ def read_events(text: str, scrub: Scrub = _unchanged) -> Completion:
         how = f"content filter ({blocked})"
     content.text = [str(scrub("".join(content.text)))]
     content.refusal = [str(scrub("".join(content.refusal)))]
+    content.thought = [str(scrub("".join(content.thought)))]
     return _completion(last, ending, content, top, how)
 
 
@@ -214,6 +222,18 @@ def _code(body: Mapping[str, Any]) -> str:
     return code
 
 
+def _thought(message: Mapping[str, Any]) -> str:
+    """Return what a server gives as the model's thought: a text, or parts with a text."""
+    for name in ("reasoning_content", "reasoning"):
+        value = message.get(name)
+        if isinstance(value, list):
+            parts = (each.get("text") if isinstance(each, dict) else each for each in value)
+            value = "".join(each for each in parts if isinstance(each, str))
+        if isinstance(value, str) and value:
+            return str(whole(value))
+    return ""
+
+
 def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
     """Return the first token's alternatives; None where the server shows none, or values that are no probabilities."""
     try:
@@ -244,6 +264,9 @@ def _completion(
         value = counts.get(key)
         return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
+    details = counts.get("completion_tokens_details")
+    hidden = details.get("reasoning_tokens") if isinstance(details, dict) else None
+
     def word(value: object) -> str:
         return value if isinstance(value, str) else ""
 
@@ -256,6 +279,8 @@ def _completion(
         word(body.get("system_fingerprint")),
         count("prompt_tokens"),
         count("completion_tokens"),
+        "".join(content.thought),
+        hidden if isinstance(hidden, int) and hidden > 0 else 0,
         top,
         ending,
         how,

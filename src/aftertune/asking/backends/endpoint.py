@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
@@ -20,9 +20,10 @@ from aftertune.asking.backends._server_errors import remedy
 from aftertune.data.table_files import whole
 from aftertune.errors import ModelError, ServerError, UsageError
 from aftertune.models.chat import message_hash, with_system
-from aftertune.models.session import Backend, Capability, Reply, Request, Session, Template
+from aftertune.models.session import Backend, Capability, Reply, Request, Session, Template, parted
 from aftertune.plugins import Card
 from aftertune.records import Json, Message, Proof, digest
+from aftertune.thoughts import INSIDE, closes_unopened
 
 _TokensField = Literal["max_tokens", "max_completion_tokens"]
 _OURS = {"model", "messages", "temperature", "seed", "stream", "logprobs", "top_logprobs", "n", *get_args(_TokensField)}
@@ -35,6 +36,8 @@ _SECRET = re.compile(r"(?=.*[a-z])(?=.*\d)(?:(?=.*[A-Z])|(?:sk|hf|gsk|r8|ghp|xai
 _PRIVATE = re.compile(
     r".*(?:api.?key|authori[sz]ation|secret|password).*|(?:.*[-_])?key|auth|(?:access|id|auth|bearer)?[-_]?token", re.I
 )
+PROBES = 3
+"""Requests that are asked with room for a thought, at most, to see whether a model's template opens one."""
 _LEDGERS: dict[str, Ledger] = {}
 
 
@@ -210,6 +213,9 @@ class EndpointSession(Session):
         self._client = backend.client()
         self._observations: defaultdict[str, Observations] = defaultdict(Observations)
         self._models: Mapping[str, Mapping[str, Any]] | None = None
+        self._opens: defaultdict[str, bool | None] = defaultdict(lambda: None)
+        """Whether a model's chat template opens a thought in the prompt; None where it is not known."""
+        self._probed: Counter[str] = Counter()
         self._begun, self._since, self._reported = self._client.ledger.begun, self._client.ledger.copy(), False
 
     def use(self, checkpoint: Path | None) -> Proof:
@@ -290,17 +296,24 @@ class EndpointSession(Session):
                 "temperature 0 only, or mend the server (transformers serve: do_sample in generation_config.json)"
             )
         least = self._backend.least_tokens
-        bodies = [
-            self._body(self._name, with_system(r.prompt.messages, system), r.temperature, r.seed, r.max_new_tokens)
-            for r in requests
-        ]
-        for index, outcome in self._client.ask(bodies, lambda completion: self._accept(self._name, completion)):
-            if isinstance(outcome, Completion):
-                observations.count(outcome, self._backend.logprobs, requests[index].max_new_tokens < least)
-            reply = _reply(requests[index], outcome, system)
-            if reply.error is not None:
-                observations.fail(reply.error)
-            yield reply
+        longer: list[int] = []
+        limits = {index: request.max_new_tokens for index, request in enumerate(requests)}
+        for again in (False, True):
+            wanted = longer if again else list(limits)
+            bodies = [self._asked(requests[index], system, limits[index]) for index in wanted]
+            for at, outcome in self._client.ask(bodies, lambda completion: self._accept(self._name, completion)):
+                request, index = requests[wanted[at]], wanted[at]
+                reply = _reply(request, outcome, system, opened=again and self._opens[self._name] is True)
+                if not again and self._cut_by_thought(request, reply, system):
+                    # A server counts thought and answer together, and only now is it known that there is a thought.
+                    longer.append(index)
+                    limits[index] += request.thought_tokens
+                    continue
+                if isinstance(outcome, Completion):
+                    observations.count(outcome, self._backend.logprobs, limits[index] < least)
+                if reply.error is not None:
+                    observations.fail(reply.error)
+                yield reply
 
     def report(self) -> dict[str, Json]:
         """Return what the server declares of the model in use, trial results, counts since the last report."""
@@ -339,6 +352,34 @@ class EndpointSession(Session):
             body |= {"logprobs": True, "top_logprobs": self._backend.logprobs}
         return body
 
+    def _asked(self, request: Request, system: str | None, length: int) -> dict[str, Any]:
+        """Return the body of a request, with the arguments of its chat template."""
+        chat = with_system(request.prompt.messages, system)
+        body = self._body(self._name, chat, request.temperature, request.seed, length)
+        if request.template_arguments:
+            field_ = "chat_template_kwargs"
+            body[field_] = {**body.get(field_, {}), **request.template_arguments}
+        return body
+
+    def _cut_by_thought(self, request: Request, reply: Reply, system: str | None) -> bool:
+        """Return whether a reply that reached its limit has a thought, or is one whose beginning the template wrote.
+
+        The second is found out by asking one request, or up to `PROBES`, with room for a thought: does it close one?
+        """
+        if not request.thought_tokens or reply.finish_reason != "length":
+            return False
+        if reply.thought or reply.unanswered or reply.raw is not None:
+            return True
+        name = self._name
+        if self._opens[name] is None and self._probed[name] < PROBES:
+            self._probed[name] += 1
+            body = self._asked(request, system, request.max_new_tokens + request.thought_tokens)
+            for _, outcome in self._client.ask([body], lambda completion: self._accept(name, completion)):
+                if isinstance(outcome, Completion):
+                    closes = closes_unopened(outcome.text)
+                    self._opens[name] = closes if closes or outcome.ending != "length" else None
+        return self._opens[name] is True
+
     def _accept(self, name: str, completion: Completion) -> None:
         replied = completion.model
         known = {name, self._backend.aliases.get(name, name), self._backend.served.get(name, {}).get("replied", name)}
@@ -362,7 +403,7 @@ class EndpointSession(Session):
         return self._models
 
 
-def _reply(request: Request, outcome: Completion | str, system: str | None) -> Reply:
+def _reply(request: Request, outcome: Completion | str, system: str | None, *, opened: bool) -> Reply:
     hashed = message_hash(request.prompt.messages, system)
     key = request.prompt.id, request.temperature, request.sample
     if isinstance(outcome, Completion) and not outcome.text.strip() and outcome.ending in ("stop", "length"):
@@ -372,7 +413,7 @@ def _reply(request: Request, outcome: Completion | str, system: str | None) -> R
             outcome = f"no text: the answer is of other parts ({', '.join(outcome.left_out)[:80]})"
     if isinstance(outcome, str):
         return Reply(*key, "", "error", None, hashed, None, outcome)
-    return Reply(
+    reply = Reply(
         *key,
         outcome.text,
         outcome.ending,
@@ -382,6 +423,10 @@ def _reply(request: Request, outcome: Completion | str, system: str | None) -> R
         prompt_tokens=outcome.prompt_tokens,
         top=outcome.top,
     )
+    silent = not outcome.text.strip() and outcome.ending in ("stop", "length")
+    if silent and outcome.thought_tokens and not outcome.thought:
+        return replace(reply, unanswered=f"{INSIDE}, which the server does not show")
+    return parted(reply, opened=opened, thought=outcome.thought)
 
 
 def _keys(value: Any) -> Iterator[str]:

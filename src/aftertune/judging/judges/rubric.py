@@ -17,7 +17,7 @@ from aftertune.judging.judges import _rubric_file as rubrics
 from aftertune.models import identity as models
 from aftertune.models.session import Backend, Beginnings, Reply, Request, Session
 from aftertune.plugins import Card
-from aftertune.records import Message, Prompt, digest
+from aftertune.records import THOUGHT_TOKENS, Message, Prompt, digest
 
 REQUEST, RESPONSE = "REQUEST", "RESPONSE"
 _REFUSALS = {
@@ -265,7 +265,7 @@ class _Scorer:
         """Return the judge model's reply to each chat."""
         temperature, most = self._judge._temperature, self._sheet.max_new_tokens
         requests = [
-            Request(Prompt(key, "rubric", self._sheet.name, "", key, messages), temperature, 0, 0, most)
+            Request(Prompt(key, "rubric", self._sheet.name, "", key, messages), temperature, 0, 0, most, THOUGHT_TOKENS)
             for key, messages in chats.items()
         ]
         characters = sum(len(turn.content) for messages in chats.values() for turn in messages)
