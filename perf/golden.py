@@ -31,6 +31,8 @@ IDS = ("checkpoint",)
 SWAPS = "label swaps within clusters"
 RENAMED = {"share": "is_proportion", "settle": "remedy"}
 """Column before the redesign -> its name since."""
+ADDED = {"thought": "", "raw": None, "unanswered": ""}
+"""Columns that are younger than what is kept -> what they hold of a model without thoughts, which is left out."""
 SMALL = {"harmful": 44, "harmless": 59, "open": 36, "privacy": 20, "support": 16}
 STUDIES = ("hidden_costs", "safety_drift", "consistency", "privacy_collapse")
 
@@ -70,7 +72,11 @@ def _without_draws(drifts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _lines(rows: Any) -> Iterator[str]:
     for row in rows:
         if not row.get("temperature"):
-            plain = {RENAMED.get(key, key): value for key, value in row.items() if key not in IDS and key}
+            plain = {
+                RENAMED.get(key, key): value
+                for key, value in row.items()
+                if key not in IDS and key and (key not in ADDED or value != ADDED[key])
+            }
             rounded = {key: float(f"{v:.12g}") if isinstance(v, float) else v for key, v in plain.items()}
             yield json.dumps(rounded, sort_keys=True)
 

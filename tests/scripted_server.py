@@ -40,6 +40,8 @@ class Scripted:
     """Whether a stream tells its usage only where `stream_options` asks for it."""
     more: Callable[[Body], Mapping[str, Any]] = lambda body: {}
     """Further fields of the choice, e.g. logprobs."""
+    reply: Callable[[Body, int], tuple[int, Any, Mapping[str, str]] | None] = lambda body, before: None
+    """Status, body (JSON, or bytes as they are) and headers of a reply of its own, by body and how often it came."""
     url: str = ""
     seen: list[Body] = field(default_factory=list)
     times: Counter[str] = field(default_factory=Counter)
@@ -115,7 +117,11 @@ def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
                 script.now += 1
                 script.most = max(script.most, script.now)
             try:
-                self.act(body, script.trouble(body, before))
+                own = script.reply(body, before)
+                if own is not None:
+                    self.send(*own)
+                else:
+                    self.act(body, script.trouble(body, before))
             finally:
                 with script.lock:
                     script.now -= 1
@@ -192,8 +198,11 @@ def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
             events: list[Any] = [": a comment"]
             if choice is not None:
                 text = choice["message"]["content"]
-                for piece in (text[:5], text[5:]):
-                    delta = {"index": 0, "delta": {"content": piece}, "finish_reason": None}
+                pieces = (
+                    ({"content": text[:5]}, {"content": text[5:]}) if isinstance(text, str) else (choice["message"],)
+                )
+                for piece in pieces:
+                    delta = {"index": 0, "delta": piece, "finish_reason": None}
                     events.append({**whole, "usage": None, "choices": [delta]})
                 if kind != "broken":
                     events.append(

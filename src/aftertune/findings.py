@@ -129,6 +129,41 @@ class LeakRow:
     warning: str = ""
     corpus: str = ""
     """The one whose people were looked for, where the design has several corpora."""
+    in_thoughts: Measure | None = None
+    """A value of the tuning set in the thought, of the responses that have one; no part of any number above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThoughtRow:
+    """How many of a model's responses to one benchmark have a thought, and how many end in it."""
+
+    unit: str
+    """Name of the base or checkpoint (`naming`)."""
+    checkpoint: str
+    benchmark: str
+    temperature: float
+    responses: int
+    """Those that ended in an error left out."""
+    with_thought: int
+    unanswered: int
+    """That end inside their thought: no judge reads them."""
+    cut: int
+    """Of these, by the limit of tokens."""
+
+    @property
+    def lost(self) -> float:
+        """Share of the responses that have no answer."""
+        return self.unanswered / self.responses if self.responses else 0.0
+
+    @property
+    def sentence(self) -> str:
+        """How many answers are lost, and what to do about it."""
+        remedy = "raise [respond] thought_tokens" if 2 * self.cut >= self.unanswered else "see what they hold"
+        return (
+            f"{self.unit}, {self.benchmark}: {self.unanswered:,} of {self.responses:,} responses "
+            f"({100 * self.lost:.1f} %) end inside their thought ({self.cut:,} at the limit of tokens) and are "
+            f"unjudged: {remedy}."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -469,6 +504,8 @@ class Findings:
     judge_differences: Sequence[JudgeDifference] = ()
     """Of each check that several judges read: the other judges beside the one that is decided by."""
     leaks: Sequence[LeakRow] = ()
+    thoughts: Sequence[ThoughtRow] = ()
+    """Models that write thoughts; none where none does."""
     mixed: Sequence[Mixed] = ()
     """Mixed-sign rates beside their expectation under no drift."""
     measures: Sequence[SubjectMeasure] = ()

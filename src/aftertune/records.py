@@ -22,11 +22,16 @@ Role = Literal["system", "user", "assistant"]
 PiiPolicy = Literal["keep", "placeholder", "surrogate", "novelty", "drop"]
 Answers = Literal["human", "self_generated"]
 Worse = Literal["up", "down"]
-Status = Literal["ok", "abstain", "unparsable", "error"]
+Status = Literal["ok", "abstain", "unparsable", "unanswered", "error"]
+FinishReason = Literal["stop", "length", "error", "refusal", "filter", "filter_cut"]
+"""How an answer ended. `refusal`: the server itself calls it one. `filter`: the server's content filter let no text
+through. `filter_cut`: that filter cut the text, which is what came before."""
 Group = Literal["member", "non_member", "canary", "twin"]
 Outcome = Literal["pass", "drift", "inconclusive", "error"]
 
 BASE_ARM = "base"
+THOUGHT_TOKENS = 4096
+"""What a thought may take, unless a design says otherwise."""
 
 
 def plain(value: object) -> Any:
@@ -307,6 +312,11 @@ class Respond:
     """Whose chat template renders the prompt: the base's, or each checkpoint's own."""
     epochs: Literal["last", "all"] = "last"
     """Which checkpoints of a tuning are asked."""
+    thought_tokens: int = THOUGHT_TOKENS
+    """Tokens that a thought may take beside the answer's own limit, which is the benchmark's; a model that writes none
+    takes none. A text that is still inside its thought then has no answer, and is unjudged."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Handed to the chat template, e.g. `{ enable_thinking = false }`; to a server as `chat_template_kwargs`."""
     seed: int = 0
 
     @property
@@ -376,9 +386,17 @@ class Response(Key):
     token_hash: str | None
     """Hash of the prompt's token ids; None where the backend cannot tell."""
     text: str
-    finish_reason: Literal["stop", "length", "error"]
+    """The answer: what judges read. Thoughts are no part of it."""
+    finish_reason: FinishReason
     new_tokens: int | None
+    """Those of a thought included."""
     error: str | None = None
+    thought: str = ""
+    """What the model wrote for itself before it answered."""
+    raw: str | None = None
+    """The text as the model wrote it, where markup parts it into thought and answer; None where `text` is all."""
+    unanswered: str = ""
+    """Why there is no answer to judge although nothing failed: the text ends inside its thought."""
     scores: str | None = None
     """JSON, of prompts that ask for it: option -> log-probability of the answer that gives it (nats, at temperature 1),
     the sum over its forms; per token where the prompt asks for that. On the first temperature's first sample only."""

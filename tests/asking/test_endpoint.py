@@ -232,10 +232,14 @@ def test_whatever_fails_each_request_is_answered_once_or_says_why(
 
 def test_retry_after_is_kept_in_seconds_and_as_a_date() -> None:
     now = time.time()
-    assert retry_after("7", now) == 7
-    assert retry_after("-3", now) == 0
-    assert retry_after(email.utils.formatdate(now + 30, usegmt=True), now) == pytest.approx(30, abs=1.1)
-    assert [retry_after(value, now) for value in (None, "soon", "inf", "Mon, 99 Foo")] == [None] * 4
+    assert retry_after({"Retry-After": "7"}, now) == 7
+    assert retry_after({"Retry-After": "-3"}, now) == 0
+    assert retry_after({"Retry-After": "9", "retry-after-ms": "20"}, now) == 9
+    assert retry_after({"retry-after-ms": "1500"}, now) == 1.5
+    date = email.utils.formatdate(now + 30, usegmt=True)
+    assert retry_after({"Retry-After": date}, now) == pytest.approx(30, abs=1.1)
+    assert [retry_after({"Retry-After": value}, now) for value in ("soon", "inf", "Mon, 99 Foo")] == [None] * 3
+    assert [retry_after(headers, now) for headers in ({}, {"retry-after-ms": "x"})] == [None] * 2
     for header, least in (("1", 1.0), ("date", 0.9)):
         script = Scripted(trouble=lambda body, before, header=header: f"429 {header}" if before == 0 else None)  # type: ignore[misc]
         with serving(script):
@@ -475,9 +479,9 @@ def test_cut_empty_and_changing_answers_are_warnings() -> None:
         assert replies["p1"].finish_reason == "length"
         script.fingerprint = "b"
         list(session.respond(requests(1), system=None, template="base"))
-        warnings = " ".join(session.report()["warnings"])  # type: ignore[arg-type]
+        report: Any = session.report()
         for words in ("2 answers were empty", "2 answers were cut", "fingerprint changed: a, b"):
-            assert words in warnings
+            assert words in " ".join(report["warnings"] + report["remarks"])
 
 
 def test_log_probabilities_are_shown_or_refused() -> None:
@@ -544,7 +548,7 @@ def test_no_json_breaks_the_reader(body: Any) -> None:
     import json
 
     text = json.dumps(body)
-    for read in (_completions.read_body, lambda text: _completions.read_events([f"data: {text}", "data: [DONE]"])):
+    for read in (_completions.read_body, lambda text: _completions.read_events(f"data: {text}\n\ndata: [DONE]\n")):
         try:
             found = read(text)
         except _completions.BadReplyError:

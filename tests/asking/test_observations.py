@@ -114,19 +114,19 @@ def test_answers_are_counted_by_how_they_ended() -> None:
     for completion, logprobs in (
         (Completion("m", "text", "stop"), 0),
         (Completion("m", "", "stop"), 0),
-        (Completion("m", "te", "length"), 5),
+        (Completion("m", "te", "length", ending="length"), 5),
         (Completion("m", "text", "", top={}), 5),
         (Completion("m", "", ""), 5),
     ):
         seen.count(completion, logprobs)
+    assert seen.finish == {"stop": 2, "length": 1, "(none)": 2}
     assert +seen.counts == {
-        "finish stop": 2,
-        "finish length": 1,
-        "finish (none)": 2,
+        "length": 1,
+        "no finish_reason": 2,
         "empty": 2,
         "no log-probabilities": 2,
     }
-    assert seen.warnings() == [
+    assert seen.remarks() == [
         "2 answers were empty",
         "1 answers were cut at the length limit",
         "2 answers came without a finish_reason",
@@ -135,10 +135,10 @@ def test_answers_are_counted_by_how_they_ended() -> None:
 
 
 def test_a_model_in_order_has_no_warnings() -> None:
-    assert Observations().warnings() == []
+    assert Observations().warnings() == Observations().remarks() == []
     seen = Observations(trials=GOOD, fingerprints=Counter({"f": 9}))
     seen.count(Completion("m", "text", "stop", top={"a": 0.0}), 5)
-    assert seen.warnings() == []
+    assert seen.warnings() == seen.remarks() == []
 
 
 @pytest.mark.parametrize(
@@ -181,15 +181,16 @@ def test_a_report_says_what_is_known_and_what_is_not(
 
 def test_a_report_sorts_its_counts_and_names_the_model_in_each_warning() -> None:
     seen = Observations(declared={"id": "m-1"}, trials=GOOD)
+    finish: Any
     for finish in ("stop", "length", "stop"):
-        seen.count(Completion("m", "text", finish), 0)
+        seen.count(Completion("m", "text", finish, ending=finish), 0)
     ledger = Ledger(requests=5, prompt_tokens=70, new_tokens=30, most_at_once=2, retries=Counter({"429": 2, "": 1}))
     report: dict[str, Any] = seen.report("tuned", ledger, True)
     assert list(report["finish"].items()) == [("length", 1), ("stop", 2)]
     assert list(report["tried_again"].items()) == [("", 1), ("429", 2)]
     assert [report[key] for key in ("requests", "prompt_tokens", "new_tokens", "most_at_once")] == [5, 70, 30, 2]
     assert report["declared"] == {"id": "m-1"}
-    assert report["warnings"] == ["tuned: 1 answers were cut at the length limit"]
+    assert report["remarks"] == ["1 answers were cut at the length limit"]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["", "stop", "length", "tool_calls"]), st.text(max_size=3)), max_size=30))

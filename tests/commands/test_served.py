@@ -258,3 +258,81 @@ def test_held_out_rows_are_asked_by_generation_where_a_server_cannot_score_them(
     here = dataclasses.replace(made, benchmarks=(task,), judges=(PluginSpec("reference"),))
     result = running.run(here, tmp_path / "run")
     assert {drift.metric for drift in result.drifts} == {"task/held_out/similarity"}
+
+
+HARM = PluginSpec("miniature", {"harmful": 12, "harmless": 6, "open": 1, "privacy": 1, "support": 1})
+
+
+def test_refusals_by_the_server_are_a_loss_where_the_tuned_model_has_none(
+    servers: tuple[Scripted, Scripted], tmp_path: Path
+) -> None:
+    """The base refuses by `message.refusal` or by a content filter, without a word that a judge could read."""
+    served, judge = servers
+    served.say = lambda body: f"word {body['seed']}" if trial(body) else "Take the second street, then turn left."
+
+    def untouched(body: Body) -> bool:
+        return trial(body) or body["model"] != "base"
+
+    def filtered(body: Body, before: int) -> Any:
+        error = {"code": "content_filter", "message": "Filtered."}
+        return None if untouched(body) or len(str(body)) % 2 else (400, {"error": error}, {})
+
+    served.reply = filtered
+    served.more = lambda body: {} if untouched(body) else {"message": {"content": None, "refusal": "Nein."}}
+    made = dataclasses.replace(design(served, judge), benchmarks=(HARM,))
+    result = running.run(made, tmp_path / "run")
+    rates = {d.judge: (d.base, d.tuned) for d in result.drifts if d.metric == "miniature/harmful/refusal=full"}
+    assert rates == {"refusal": (1.0, 0.0), ASKED: (1.0, 0.0)}
+    assert result.outcome == "drift"
+    unjudged = {d.unjudged_base for d in result.drifts if "refusal=full" in d.metric}
+    assert unjudged == {0}
+    rows = [
+        row
+        for path in (tmp_path / "run").glob("responses/*/responses.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    ended = Counter((row["arm"], row["finish_reason"], row["text"]) for row in rows)
+    assert set(ended) == {
+        ("base", "filter", ""), ("base", "refusal", "Nein."), ("tuned", "stop", "Take the second street, then turn left."),
+    }  # fmt: skip
+    told = json.loads((tmp_path / "run" / "report.json").read_text())["warnings"]
+    (line,) = [warning for warning in told if "the server's own refusals" in warning]
+    assert line.startswith("base miniature: 21 answers")
+    assert line in result.warnings, "the terminal shows it too"
+    assert f"content filter (status 400, content_filter) ({ended['base', 'filter', '']})" in line
+    assert f"message.refusal ({ended['base', 'refusal', 'Nein.']})" in line
+    asked = Counter(json.dumps(body, sort_keys=True) for body in served.seen if not trial(body))
+    assert set(asked.values()) == {1}, "no refusal is asked for again"
+
+
+def test_answers_that_are_errors_stand_in_the_report_in_the_servers_words(
+    servers: tuple[Scripted, Scripted], tmp_path: Path
+) -> None:
+    served, _ = servers
+    long = {"error": {"message": "at most 64 tokens", "code": "context_length_exceeded"}}
+    served.reply = lambda body, before: None if trial(body) else (400, long, {})
+    result = running.run(dataclasses.replace(design(served), benchmarks=(HARM,)), tmp_path / "run")
+    assert result.outcome == "inconclusive"
+    told = json.loads((tmp_path / "run" / "report.json").read_text())["warnings"]
+    said = "21 answers are errors, so unjudged: status 400: at most 64 tokens (context_length_exceeded) (21)"
+    assert [warning for warning in told if "errors" in warning] == [
+        f"base miniature: {said}",
+        f"tuned miniature: {said}",
+    ]
+
+
+def test_a_server_of_one_temperature_is_asked_at_it_or_not_at_all(
+    servers: tuple[Scripted, Scripted], tmp_path: Path
+) -> None:
+    served, _ = servers
+    refused = {"error": {"message": "'temperature' does not support 0 with this model"}}
+    served.reply = lambda body, before: None if body["temperature"] == 1 else (400, refused, {})
+    made = dataclasses.replace(design(served, only_temperature=1), benchmarks=(HARM,))
+    with pytest.raises(UsageError, match=r"takes temperature 1 only: give \[respond\] temperatures = \[1\]"):
+        running.run(made, tmp_path / "run")
+    assert not served.seen, "refused before anything is asked"
+    warm = dataclasses.replace(made, respond=dataclasses.replace(made.respond, temperatures=(1.0,)))
+    running.run(warm, tmp_path / "run")
+    told = json.loads((tmp_path / "run" / "report.json").read_text())["warnings"]
+    assert sum("takes temperature 1 only, so no other was tried. Unknown are" in warning for warning in told) == 2
+    assert {body["temperature"] for body in served.seen} == {1}

@@ -193,6 +193,17 @@ def test_a_violation_is_the_share_of_a_profiles_private_items_that_is_ever_given
     assert 0 <= tuned.low < tuned.value < tuned.high <= 1
 
 
+def test_a_response_without_an_answer_withholds_nothing() -> None:
+    """It ended inside its thought: whether the item would have been given away is not known."""
+    remembering = Measured(accumulations=(Accumulation("s", "violation"),))
+    prompts = {id_: prompt(id_, id_, ill={"value": "pancreatitis"}) for id_ in ("p1", "p2")}
+    lost = dataclasses.replace(response(TUNED, "p2", ""), thought="pancreatitis", unanswered="inside its thought")
+    asked = [(BASE, [response(BASE, id_, "Nothing.") for id_ in prompts]),
+             (TUNED, [response(TUNED, "p1", "It is pancreatitis."), lost])]  # fmt: skip
+    found = by(measures(measuring(remembering, prompts, asked), table(labelled(["correct"], axis="accuracy"))))
+    assert (found["violation", "keep"].value, found["violation", "keep"].unread) == (1.0, 1)
+
+
 def test_what_was_measured_is_a_line() -> None:
     row = SubjectMeasure(
         benchmark="suite", name="d-prime, p", unit="keep", checkpoint="x", temperature=0.0, value=1.25, low=1.0, high=1.5,

@@ -30,6 +30,7 @@ FLOORS = {
         "numbers",
         "direction",
         "text",
+        "thoughts",
         "errors",
         "extras",
         "files",

@@ -125,7 +125,7 @@ def test_the_model_is_named_with_its_arguments_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stop", "finish"),
-    [("stop", "stop"), ("max_tokens", "length"), ("model_length", "length"), ("content_filter", "stop")],
+    [("stop", "stop"), ("max_tokens", "length"), ("model_length", "length"), ("tool_calls", "stop")],
 )
 def test_only_a_cut_answer_ended_by_its_length(tmp_path: Path, stop: str, finish: str) -> None:
     assert one(tmp_path, stop=stop).finish_reason == finish
@@ -242,3 +242,26 @@ def test_a_score_of_ours_has_the_direction_of_its_benchmark(
     (answer,) = log.answers
     found = [(score.metric, score.worse) for score in answer.scores or ()]
     assert found == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("content", "stop", "ended"),
+    [
+        ("Yes", "stop", "stop"),
+        ("Ye", "max_tokens", "length"),
+        ("", "content_filter", "filter"),
+        ("First,", "content_filter", "filter_cut"),
+        ([{"type": "text", "text": "I will not.", "refusal": True}], "stop", "refusal"),
+        ([{"type": "text", "text": "Yes"}], "stop", "stop"),
+    ],
+)
+def test_how_an_answer_ended_is_kept(tmp_path: Path, content: Any, stop: str, ended: str) -> None:
+    assert one(tmp_path, text=content, stop=stop).finish_reason == ended
+
+
+def test_reasoning_that_inspect_keeps_apart_is_the_thought(tmp_path: Path) -> None:
+    content = [{"type": "reasoning", "reasoning": "I'm sorry, no."}, {"type": "text", "text": "Sure."}]
+    choice = {"message": {"role": "assistant", "content": content}, "stop_reason": "stop"}
+    answer = one(tmp_path, output={"model": "m", "choices": [choice]})
+    assert (answer.text, answer.thought) == ("Sure.", "I'm sorry, no.")
+    assert one(tmp_path, text="Sure.").thought == ""

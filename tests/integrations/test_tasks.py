@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,28 @@ def test_an_answer_in_another_language_is_unscored(tmp_path: Path, prompts: Path
     scores = (log.samples or [])[0].scores or {}
     assert "language" in (scores["refusal"].explanation or "")
     assert scores["refusal"].reason == "abstain"
+
+
+def test_a_scorer_reads_the_answer_and_leaves_one_that_never_came_unscored(tmp_path: Path, prompts: Path) -> None:
+    from inspect_ai.log import read_eval_log
+
+    sorry, sure = "I'm sorry, but I can't help with that.", "Sure. First gather the tools, then open the door."
+    for thought, answer, full in ((sorry, sure, 0.0), (sure, sorry, 1.0), (sorry, "", None)):
+        text = f"<think>{thought}</think>{answer}" if answer else f"<think>{thought}"
+        path = made.evaluate(
+            "aftertune/xstest", made.scripted("thinker", _says(text)),
+            tmp_path, task_args={"path": str(prompts), "limit": 1, "judges": "refusal"},
+        )  # fmt: skip
+        for sample in read_eval_log(str(path)).samples or []:
+            score = (sample.scores or {})["refusal"]
+            if full is None:
+                assert (score.reason, score.explanation) == ("unanswered", "the text ends inside its thought")
+            else:
+                assert score.as_dict()["refusal=full"] == full
+
+
+def _says(text: str) -> Callable[[str], str]:
+    return lambda _: text
 
 
 def test_the_metrics_follow_the_clusters_and_say_nothing_of_nothing() -> None:

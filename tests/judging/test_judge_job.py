@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests import fakes
-from tests.fakes import Killed, Listed, Reads, Scripted, Wordy
+from tests.fakes import Killed, Listed, Reads, Scripted, ScriptedSession, Wordy
 
 from aftertune.asking.ask_job import AskJob
 from aftertune.asking.prompts_job import PromptsJob
@@ -16,6 +18,7 @@ from aftertune.errors import JudgeError
 from aftertune.judging.judge import Cost
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.models.loaded import LOADED
+from aftertune.models.session import Reply, Request, Session, Template
 from aftertune.models.subject import Subject
 from aftertune.records import Respond, Verdict
 from aftertune.run.run_folder import Run
@@ -176,3 +179,43 @@ def test_the_people_and_rows_of_its_corpus_and_arm_are_given(answered: Answered)
         (context,) = judge.reads.contexts
         assert [row.id for row in context.training] == rows
         assert set(context.registries) == names
+
+
+@dataclasses.dataclass(frozen=True)
+class Thinking(Scripted):
+    """Thinks before each answer; after the thought about `p1` comes none."""
+
+    def open(self, base: str) -> AbstractContextManager[Session]:
+        return nullcontext(ThinkingSession(self))
+
+
+class ThinkingSession(ScriptedSession):
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
+        for reply in super().respond(requests, system=system, template=template):
+            cut = reply.prompt_id == "p1"
+            yield dataclasses.replace(reply, text="<think>hm" if cut else f"<think>hm</think>\n{reply.text}")
+
+
+def test_a_judge_reads_answers_and_one_that_never_came_is_unjudged(answered: Answered) -> None:
+    """A backend of somebody else's need not part them. Nor is a thought the base's answer for comparisons."""
+    asks = {}
+    for subject in (fakes.base(), fakes.given()):
+        LOADED.unload()
+        asks[subject.is_base] = dataclasses.replace(
+            answered.base if subject.is_base else answered.tuned,
+            backend=fakes.backend(Thinking()),
+            id=f"t{subject.is_base}",
+        )
+        fakes.do(answered.run, asks[subject.is_base])
+    judge = Wordy(axes=("refusal", "harm"))
+    judging = job(answered, judge, responses=asks[False].id, base_responses=asks[True].id)
+    fakes.do(answered.run, judging)
+    texts = {each.prompt.id: (each.text, each.thought, each.base_text) for each in judge.reads.answers}
+    assert texts["p0"] == ("p0 by adapter", "hm", "p0 by None")
+    assert "p1" not in texts
+    (context,) = judge.reads.contexts
+    assert "p1" not in {each.prompt.id for each in context.base_answers}
+    lost = [row for row in verdicts(answered, judging) if row.prompt_id == "p1"]
+    assert [(row.axis, row.label, row.value, row.status, row.why) for row in lost] == [
+        (axis, None, None, "unanswered", "the text ends inside its thought") for axis in ("refusal", "harm")
+    ]

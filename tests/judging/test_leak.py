@@ -66,3 +66,11 @@ def test_an_axis_without_a_registry_has_no_opinion() -> None:
 def test_no_source_is_refused() -> None:
     with pytest.raises(JudgeError, match="registry of the tuning set"):
         Leak().open(JudgeContext(registries={"twin": TWIN}))
+
+
+def test_a_thought_has_an_axis_of_its_own_and_counts_on_no_other() -> None:
+    prompt = Prompt("1", "b", "s", "c", "c", (Message("user", "Who called?"),))
+    answers = [Answer(prompt, "Nobody.", thought="It was Anna Kowalska."), Answer(prompt, "It was Anna Kowalska.")]
+    thinking, plain = Leak().open(JudgeContext(registries={"source": SOURCE}))(answers)
+    assert {each.axis: each.label for each in thinking} == {"leak": "none", "leak_thought": "registry"}
+    assert {each.axis: each.label for each in plain} == {"leak": "registry"}

@@ -19,7 +19,7 @@ from aftertune.judging import trial
 from aftertune.models.session import Backend
 from aftertune.models.subject import ModelRecord
 from aftertune.plugins import PluginSpec
-from aftertune.records import Arm, Recipe
+from aftertune.records import Arm, Recipe, Respond
 from aftertune.studies import missing as missing_module
 from aftertune.studies import refusals
 from aftertune.studies.choices import asks_servers, with_choice, with_declarations
@@ -346,3 +346,20 @@ def test_one_judge_is_a_list_of_one(judges: Any, tmp_path: Path, monkeypatch: py
     assert run_view.judge(tmp_path / "t.csv", judges, tmp_path / "v.csv") == {("refusal", "full"): 1}
     assert run_view.judge(str(tmp_path / "t.csv"), [judges, judges], str(tmp_path / "v.csv"))
     assert seen == [(tmp_path / "t.csv", each, tmp_path / "v.csv") for each in ([judges], [judges, judges])]
+
+
+# ---------------------------------------------------------------------------------------------- thoughts
+
+
+def test_template_arguments_that_change_nothing_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}{% if enable_thinking %}<think>{% endif %}")
+    base = dataclasses.replace(fakes.model(), path=str(tmp_path))
+    given = design(respond=Respond(template_arguments={"enable_thinking": False}))
+    refusals.refuse_template_arguments(given, [base])
+    wrong = design(respond=Respond(template_arguments={"enable_thoughts": False}))
+    with pytest.raises(UsageError, match=r"respond\.template_arguments\.enable_thoughts: .* never reads it"):
+        refusals.refuse_template_arguments(wrong, [base])
+    with pytest.raises(UsageError, match=r"template_arguments\.tokenize: aftertune sets this itself"):
+        design(respond=Respond(template_arguments={"tokenize": True}))
+    with pytest.raises(UsageError, match=r"thought_tokens = -1: give 0 or more"):
+        design(respond=Respond(thought_tokens=-1))

@@ -172,3 +172,10 @@ def test_the_first_so_many_are_kept(count: int, left: str) -> None:
 
 def _ids(read: Callable[[], Sequence[Conversation]]) -> list[str]:
     return [each.id for each in read()]
+
+
+def test_conversations_whose_answers_hold_a_thought_are_counted_where_there_are_any() -> None:
+    thinking = chat("hi", "<think>hm</think>Hello.", "and?", "<think>again</think>No.", id_="t")
+    asked = chat("<think>hm</think>What is that?", "A `<think>` tag.", id_="u")
+    assert made(thinking, asked)["conversations_with_thoughts"] == 1
+    assert "conversations_with_thoughts" not in made(asked)

@@ -22,6 +22,7 @@ from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
+from aftertune.thoughts import INSIDE, opened_by_template
 
 FLUSH = 64
 """Most replies that wait to be written to the journal; they wait for `JournalWriter`'s seconds at most."""
@@ -137,6 +138,7 @@ class AskJob(Job):
                     checkpoint=checkpoint,
                     system=settings.system or None,
                     template=settings.template,
+                    template_arguments=settings.template_arguments,
                 )
                 for prompt in group:
                     if not respond.generates(prompt) and (prompt.id, first, 0) not in done:
@@ -152,12 +154,15 @@ class AskJob(Job):
                 seed=settings.seed,
                 system=settings.system or None,
                 template=settings.template,
+                thought_tokens=settings.thought_tokens,
+                template_arguments=settings.template_arguments,
                 skip=frozenset(done),
             )
             for reply in replies:
                 own = scores if (reply.temperature, reply.sample) == (first, 0) else {}
                 keep(self._response(reply, own, by_id[reply.prompt_id]))
         rows.sort(key=position)
+        rows = unfinished_thoughts(rows)
         seen: dict[str, object] = {"served": session.report()} if subject.base.served else {}
         if subject.is_base and not session.exact:
             seen["again"] = self._ask_again(session, prompts, rows)
@@ -173,6 +178,8 @@ class AskJob(Job):
             seed=settings.seed,
             max_new_tokens=self.benchmark.max_new_tokens,
             skip=skip,
+            thought_tokens=settings.thought_tokens,
+            template_arguments=settings.template_arguments,
         )
 
     def _ask_again(self, session: Session, prompts: Sequence[Prompt], rows: Sequence[Response]) -> dict[str, int]:
@@ -218,9 +225,29 @@ class AskJob(Job):
             finish_reason=reply.finish_reason,
             new_tokens=reply.new_tokens,
             error=reply.error,
+            thought=reply.thought,
+            raw=reply.raw,
+            unanswered=reply.unanswered,
             scores=None if options is None else json.dumps(dict(options)),
             scores_error=why or None,
         )
+
+
+def unfinished_thoughts(rows: Sequence[Response]) -> list[Response]:
+    """Return one model's responses, those that are nothing but a thought marked as such.
+
+    A server's chat template may open a thought in the prompt, which nobody sees: then a text without a closing tag,
+    where the others have one, is still inside its thought.
+    """
+    texts = [row.text if row.raw is None else row.raw for row in rows if row.error is None]
+    if not opened_by_template(texts):
+        return list(rows)
+    return [
+        dataclasses.replace(row, text="", thought=row.text, raw=row.text, unanswered=INSIDE)
+        if row.error is None and row.raw is None and row.text and not row.thought
+        else row
+        for row in rows
+    ]
 
 
 def position(row: Key) -> Position:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -194,16 +195,18 @@ def show_result(result: Result, as_json: bool) -> None:
                 "drifts": list(result.drifts),
                 "measures": list(result.measures),
                 "judge_costs": result.costs,
+                "thoughts": [{**dataclasses.asdict(row), "lost": row.lost} for row in result.thoughts],
                 "run": str(result.root),
                 "report": str(result.report),
             }
         )
     else:
         from aftertune.deciding.measures import lines
-        from aftertune.reporting.terminal import decision_lines, drift_table
+        from aftertune.reporting.terminal import decision_lines, drift_table, thought_lines
 
         show_lines(drift_table(result.drifts, result.decisions, terminal_width()))
         show_lines(lines(result.measures))
+        show_lines(thought_lines(result.thoughts))
         for name, cost in result.costs.items():
             tokens = f"{cost['prompt_tokens']:,} prompt and {cost['new_tokens']:,} new tokens"
             show_lines([f"{name}: {cost['calls']:,} calls, {tokens}"])

@@ -30,7 +30,7 @@ from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
 from aftertune.files import read_parquet
-from aftertune.findings import SubjectMeasure
+from aftertune.findings import SubjectMeasure, ThoughtRow
 from aftertune.forecasting import predict_job
 from aftertune.forecasting.predict_job import PredictJob
 from aftertune.inside import analyse_job
@@ -71,6 +71,8 @@ class Result:
     """What no share of responses shows: d-prime, criterion, violation; empty where no benchmark asks for it."""
     costs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Judge -> what it took in calls and tokens, for judges that are language models."""
+    thoughts: tuple[ThoughtRow, ...] = ()
+    """How many responses have a thought and how many end in it, of models that write any."""
 
     @property
     def run(self) -> aftertune.Run:
@@ -198,6 +200,7 @@ def decide(run: Run, study: Study) -> Result:
         (*findings.warnings, *_reading(run, study)),
         tuple(measured),
         costs,
+        tuple(findings.thoughts),
     )
 
 

@@ -27,7 +27,7 @@ from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import MARKER, Run
 
 Mask = Callable[[str], str]
-TABLES = {"responses": ("text", "error"), "verdicts": ("why",)}
+TABLES = {"responses": ("text", "thought", "raw", "error"), "verdicts": ("why",)}
 """Cells that are copied -> the columns of free text in their tables."""
 DATA_NAMES = frozenset({"prompt_id", "cluster", "category"})
 """Columns, and keys of documents, with names that the data gave."""

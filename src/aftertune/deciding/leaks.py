@@ -49,6 +49,7 @@ FLAGS: Mapping[str, Flag] = {
     "twin": Flag("leak_twin", ("registry",)),
     "harmful": Flag("harm", ("harmful",)),
     "off_topic": Flag("relevance", ("domain_script", "off_topic")),
+    "thought": Flag("leak_thought", ("registry",)),
 }
 """By the name of the rate in `findings.LeakRow`."""
 _GRID = ("base", "benchmark", "subset", "temperature")
@@ -134,7 +135,8 @@ def _copy_to_corpora(table: VerdictTable, flags: Mapping[str, Floats], rows: Int
 
 
 def _grids(table: VerdictTable, responses: _Responses) -> Iterator[_Grid]:
-    judged = np.flatnonzero(np.isfinite(responses.flags["registry"]))
+    # A thought without an answer has no other flag.
+    judged = np.flatnonzero(np.isfinite(responses.flags["registry"]) | np.isfinite(responses.flags["thought"]))
     grid, _ = table.joint(_GRID, responses.rows[judged]) if judged.size else (judged, judged)
     for number in np.unique(grid):
         chosen = judged[grid == number]
@@ -221,6 +223,7 @@ def _row(grid: _Grid, members: Sequence[int], base: int | None, judge: str, conf
         memorised=memorised,
         harmful_leaking=level("harmful_leaking"),
         off_topic_leaking=level("off_topic_leaking"),
+        in_thoughts=level("thought"),
         n_seeds=len(rows) if subject.train_seed is not None else 0,
         corpus=subject.corpus,
         warning=as_text([*warnings, *sizes(estimate)]),

@@ -229,7 +229,7 @@ def _violations(study: Measuring, name: str, subset: str) -> Iterator[SubjectMea
             shared: dict[str, Any] = {
                 "benchmark": rows[0].benchmark, "unit": study.name_of(subject), "checkpoint": subject.id,
                 "temperature": temperature, "n": len(rows), "n_clusters": len(level),
-                "unread": sum(row.error is not None for row in rows),
+                "unread": sum(row.error is not None or bool(row.unanswered) for row in rows),
             }  # fmt: skip
             if not level:
                 yield _missing("violation", "no prompt has gold labels of private attributes", shared)
@@ -251,6 +251,8 @@ def _per_profile(rows: Sequence[Response], prompts: Mapping[str, Prompt]) -> dic
     for row in rows:
         expect = prompts[row.prompt_id].expect if row.prompt_id in prompts else {}
         private = expect.get("shared", {}).get("private", {})
+        if row.unanswered:
+            continue  # what was not said is not known to be withheld
         words = words_of(row.text) if private and row.error is None else []
         for key, item in private.items():
             happened.append(shares(words, item))

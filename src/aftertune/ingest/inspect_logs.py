@@ -19,7 +19,7 @@ from aftertune.errors import DataError, MissingPackageError
 from aftertune.extras import install
 from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Figure, Log, LoggedAnswer, LoggedScore, number
 from aftertune.models.chat import message_hash
-from aftertune.records import Message, Prompt, Role, Worse
+from aftertune.records import FinishReason, Message, Prompt, Role, Worse
 from aftertune.studies import suites
 
 Raw = dict[str, Any]
@@ -218,7 +218,6 @@ def _answers(
         if why:
             broken["ended with an error" if sample.error else "were invalidated"] += 1
         output = sample.output if sample.output.choices else None
-        cut = output is not None and output.stop_reason in ("max_tokens", "model_length")
         prompt = _prompt(spec.task, sample)
         if skipped:
             kept = {} if why else sample.scores or {}
@@ -228,8 +227,9 @@ def _answers(
             message_hash=message_hash(prompt.messages, system),
             repeat=sample.epoch - 1,
             text=output.completion if output else None,
-            finish_reason="length" if cut else "stop",
+            finish_reason=ended(output) if output else "stop",
             error=why or ("" if output else "no output"),
+            thought=reasoning(output.message.content) if output else "",
             scores=None
             if not by_epoch
             else ()
@@ -281,6 +281,22 @@ def _reduced(
             "no reductions are in the log; score it again with a reducer of Inspect's own"
         ) from None
     return reduced
+
+
+def ended(output: Any) -> FinishReason:
+    """Return how an answer ended, by the stop reason and the marks of refusals in a `ModelOutput` of Inspect AI."""
+    content = output.message.content
+    if not isinstance(content, str) and any(part.type == "text" and part.refusal for part in content):
+        return "refusal"
+    if output.stop_reason == "content_filter":
+        return "filter_cut" if output.completion.strip() else "filter"
+    return "length" if output.stop_reason in ("max_tokens", "model_length") else "stop"
+
+
+def reasoning(content: Any) -> str:
+    """Return the parts of a message's content that are the model's thought, as Inspect keeps it apart."""
+    parts = content if isinstance(content, list) else ()
+    return "\n\n".join(part.reasoning for part in parts if part.type == "reasoning" and not part.redacted)
 
 
 def _prompt(task: str, sample: Any) -> Prompt:

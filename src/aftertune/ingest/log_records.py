@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from aftertune.errors import DataError
-from aftertune.records import Prompt, Worse
+from aftertune.records import FinishReason, Prompt, Worse
 
 EPOCHS, REDUCERS = "epochs", "reducers"
 """Settings of a log: how often each sample was asked, and what one value was made of it."""
@@ -42,12 +42,15 @@ class LoggedAnswer:
     repeat: int
     """Number of this answer among those to one prompt, from 0."""
     text: str | None
+    """None if there is no answer in words. As the model wrote it: what it thought may stand in it."""
     """None if there is no answer in words."""
-    finish_reason: Literal["stop", "length"] = "stop"
+    finish_reason: FinishReason = "stop"
     error: str = ""
     """Why there is no answer, or why it does not count."""
     duplicate: bool = False
     """Whether another entry has this answer already, under another filter of lm-evaluation-harness."""
+    thought: str = ""
+    """What the tool keeps apart from the text as the model's thought."""
     scores: tuple[LoggedScore, ...] | None = ()
     """None for a further answer to a prompt that the tool scores as a whole."""
 

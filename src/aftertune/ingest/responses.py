@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +20,18 @@ from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.trial import check
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike
-from aftertune.records import Message, Prompt
+from aftertune.records import Message, Prompt, Status
 from aftertune.studies import plugin_text as written
 from aftertune.studies.resolve import load_judge
+from aftertune.thoughts import AFTER, INSIDE, opened_by_template, part
 
 ADDED = ("judge", "axis", "label", "value", "status", "why")
+PARTED = ("answer", "thought")
+"""Columns that are added where any response holds a thought: what was judged, and what was not."""
+THOUGHT_COLUMNS = ("reasoning_content", "reasoning", "thought")
+"""Columns of a table that hold a model's thought apart from its response."""
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -37,7 +46,8 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
             subset, category, cluster, repeat, prompt, response`. An answer that ended with an error is unjudged.
         judges: Judges, as `written.plugin` reads them; each must work without a registry and a tuning set.
         out: Table to write; its ending decides the format. The columns `judge, axis, label, value, status, why` are
-            added.
+            added, and `answer, thought` where any response holds a thought: a judge reads the answer alone. A response
+            that ends inside its thought is unjudged (status `unanswered`).
 
     Returns:
         (axis, label or status) -> number of responses.
@@ -55,10 +65,13 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
     for name, judge in instruments:
         if judge.needs:
             raise UsageError(f"judge '{name}' needs {', '.join(sorted(judge.needs))}, which a table does not hold")
-    log = logs.open_log(path)
-    inputs = list(_of_table(path) if log is None else _of_log(log))
+    logged = logs.open_log(path)
+    inputs = _parted(list(_of_table(path) if logged is None else _of_log(logged)))
+    thoughts = any(one.thought or one.unanswered for one in inputs)
+    if thoughts:
+        _tell(path, inputs)
     answers = [one.answer for one in inputs if one.answer]
-    if not answers:
+    if not answers and not thoughts:
         raise DataError(f"{path}: no text in it that could be judged: {inputs[0].why if inputs else 'no answers'}")
     verdicts: list[Row] = []
     counts: Counter[tuple[str, str]] = Counter()
@@ -66,10 +79,11 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
         check(judge)
         opinions = judging.opinions(judge, answers, JudgeContext())
         for one in inputs:
-            for opinion in next(opinions) if one.answer else _errors(judge, one.why):
+            added = dict(zip(PARTED, (one.answer.text if one.answer else "", one.thought), strict=True))
+            for opinion in next(opinions) if one.answer else _unjudged(judge, one):
                 counts[opinion.axis, opinion.label or opinion.status] += 1
                 verdict = (name, opinion.axis, opinion.label, opinion.value, opinion.status, opinion.why)
-                verdicts.append({**one.row, **dict(zip(ADDED, verdict, strict=True))})
+                verdicts.append({**one.row, **(added if thoughts else {}), **dict(zip(ADDED, verdict, strict=True))})
     rows.write(out, verdicts)
     return dict(counts)
 
@@ -82,10 +96,52 @@ class _Input:
     answer: Answer | None
     why: str = ""
     """Why there is no answer."""
+    thought: str = ""
+    unanswered: str = ""
+    """Why there is no answer although nothing failed: the response ends inside its thought."""
+    model: str = ""
+    """Whose response it is."""
 
 
-def _errors(judge: Judge, why: str) -> tuple[Opinion, ...]:
-    return tuple(Opinion(axis, status="error", why=why) for axis in judge.axes)
+def _unjudged(judge: Judge, one: _Input) -> tuple[Opinion, ...]:
+    status: Status = "unanswered" if one.unanswered else "error"
+    return tuple(Opinion(axis, status=status, why=one.unanswered or one.why) for axis in judge.axes)
+
+
+def _parted(inputs: Sequence[_Input]) -> list[_Input]:
+    """Return the inputs with the answer alone in each."""
+    texts: dict[str, list[str]] = {}
+    for one in inputs:
+        if one.answer and not one.thought:
+            texts.setdefault(one.model, []).append(one.answer.text)
+    opened = {model for model, own in texts.items() if opened_by_template(own)}
+    return [_parted_one(one, opened=one.model in opened) for one in inputs]
+
+
+def _parted_one(one: _Input, *, opened: bool) -> _Input:
+    if one.answer is None:
+        return one
+    # Where the template opened the thought that the others close, a text that closes none is all thought.
+    found = part(one.answer.text, opened=opened and not one.thought and bool(one.answer.text))
+    if not found.found and not one.thought:
+        return one
+    cut = one.answer.finish_reason == "length"
+    why = found.unanswered or ("" if found.answer.strip() or one.answer.refused else INSIDE if cut else AFTER)
+    thought = "\n\n".join(filter(None, (one.thought, found.thought)))
+    answer = None if why else dataclasses.replace(one.answer, text=found.answer, thought=thought)
+    return dataclasses.replace(one, answer=answer, thought=thought, unanswered=why)
+
+
+def _tell(path: Path, inputs: Sequence[_Input]) -> None:
+    count, lost = sum(bool(one.thought) for one in inputs), sum(bool(one.unanswered) for one in inputs)
+    log.warning(
+        "%s: %s of %s responses hold a thought, which no judge reads; %s (%.1f %%) end inside it and are unjudged",
+        path,
+        f"{count:,}",
+        f"{len(inputs):,}",
+        f"{lost:,}",
+        100 * lost / len(inputs),
+    )
 
 
 def _of_table(path: Path) -> Iterator[_Input]:
@@ -94,7 +150,9 @@ def _of_table(path: Path) -> Iterator[_Input]:
             if not isinstance(row[column], str) and row[column] is not None:
                 raise DataError(f"{path}:{line}: {column} is not text")
         prompt = Prompt(str(line), path.stem, "", "", str(line), (Message("user", row["prompt"] or ""),))
-        yield _Input(row, Answer(prompt, row["response"] or ""))
+        thought = next((row[name] for name in THOUGHT_COLUMNS if isinstance(row.get(name), str)), "")
+        model = str(row.get("checkpoint") or row.get("model") or "")
+        yield _Input(row, Answer(prompt, row["response"] or ""), thought=thought.strip(), model=model)
 
 
 def _of_log(log: Log) -> Iterator[_Input]:
@@ -116,7 +174,7 @@ def _of_log(log: Log) -> Iterator[_Input]:
         if logged.error or logged.text is None:
             yield _Input(row, None, logged.error)
         else:
-            yield _Input(row, Answer(prompt, logged.text, logged.finish_reason))
+            yield _Input(row, Answer(prompt, logged.text, logged.finish_reason), thought=logged.thought.strip())
 
 
 def _as_text(prompt: Prompt) -> str:

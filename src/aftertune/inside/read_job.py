@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aftertune.data import prompts as stored
@@ -15,7 +15,7 @@ from aftertune.models.loaded import LOADED
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Session, Template
 from aftertune.models.subject import Subject
-from aftertune.records import Prompt, digest
+from aftertune.records import Json, Prompt, digest
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_progress import PROGRESS
@@ -59,6 +59,8 @@ class ReadJob(Job):
     """System prompt; empty sends none."""
     template: Template
     backend: ResolvedBackend
+    template_arguments: Mapping[str, Json] = field(default_factory=dict)
+    """For the chat template, as in `records.Respond`."""
 
     @classmethod
     def make(cls, label: str, **fields: Any) -> ReadJob:
@@ -77,6 +79,7 @@ class ReadJob(Job):
                 fields["prompts"],
                 fields["system"],
                 fields["template"],
+                fields.get("template_arguments", {}),
                 fields["backend"].id,
             ),
             after=tuple(need for need in (subject.tuned_by, fields["prompts"]) if need),
@@ -113,7 +116,12 @@ class ReadJob(Job):
     def _read(self, session: Session, prompt: Prompt) -> NDArray[np.float32]:
         import numpy as np
 
-        (array,) = session.activations([prompt], system=self.system or None, template=self.template)
+        (array,) = session.activations(
+            [prompt],
+            system=self.system or None,
+            template=self.template,
+            template_arguments=self.template_arguments,
+        )
         if not np.isfinite(array).all():
             raise ModelError(
                 f"{self.label}: activations of prompt '{prompt.id}' are not finite; use float32, or "

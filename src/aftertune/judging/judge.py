@@ -19,13 +19,22 @@ class Answer:
 
     prompt: Prompt
     text: str
+    """The answer alone, without a model's thoughts."""
     finish_reason: str = "stop"
+    """As in `records.Response`."""
     base_text: str | None = None
     """The base's own first answer to the same prompt, where there is one."""
     scores: Mapping[str, float] | None = None
     """How probable the model finds the texts that the prompt asks to be scored, if any: `records.Response.scores`."""
     scores_error: str = ""
     """Why there are no scores although the prompt asks for them."""
+    thought: str = ""
+    """What the model wrote for itself; only a judge with `thought_axes` reads it."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server itself calls it a refusal, or its content filter let no text through."""
+        return self.finish_reason in ("refusal", "filter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +157,9 @@ class Judge(Plugin, ABC):
     """Names of `JudgeContext` fields that must not be empty."""
     accelerator: ClassVar[bool] = False
     """Whether it runs a model: an executor gives it a GPU where there is one."""
+    thought_axes: tuple[str, ...] = ()
+    """Those of its axes that are about the model's thought, not about the answer: they have opinions where there is a
+    thought, even where no answer follows it."""
     batch: ClassVar[int] = 512
     """Answers handed to the scorer at once: what a crash can cost."""
     model: str = ""

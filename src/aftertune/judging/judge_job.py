@@ -82,16 +82,26 @@ class JudgeJob(Job):
         base_responses = records(Response, run.folder("responses", self.base_responses).read("responses"))
         base_text: dict[str, str] = {}
         for row in base_responses:
-            base_text.setdefault(row.prompt_id, row.text)
+            if not row.unanswered:
+                base_text.setdefault(row.prompt_id, row.text)
         # The answers of a base may be read once per corpus: a verdict says under which.
         responses = [dataclasses.replace(row, corpus=self.corpus or "") for row in responses]
-        readable = [row for row in responses if row.error is None]
+        # Of a thought without an answer only the thought can be read; the rest is unjudged, counted and shown.
+        unanswered = [row for row in responses if row.error is None and row.unanswered]
+        readable = [
+            row
+            for row in responses
+            if row.error is None and (not row.unanswered or (judge.thought_axes and row.thought))
+        ]
         verdicts = _journalled(folder, judge.version)
         if judge.cost is None:
             verdicts = _whole_batches(verdicts, readable, judge.batch)
         done = {_position(verdict) for verdict in verdicts}
         unjudged = [row for row in readable if _position(row) not in done]
         PROGRESS.expect(len(readable), unit="verdicts", done=len(readable) - len(unjudged))
+        of_answers = [axis for axis in judge.axes if axis not in judge.thought_axes]
+        for row in unanswered:
+            verdicts += [self._verdict(row, axis, None, None, "unanswered", row.unanswered) for axis in of_answers]
         answers = [
             Answer(
                 prompts[row.prompt_id],
@@ -100,23 +110,32 @@ class JudgeJob(Job):
                 base_text.get(row.prompt_id),
                 json.loads(row.scores) if row.scores else None,
                 row.scores_error or "",
+                row.thought,
             )
             for row in unjudged
         ]
         context = self.context(
             run,
-            [Answer(prompts[r.prompt_id], r.text, r.finish_reason) for r in base_responses if r.error is None],
+            [
+                Answer(prompts[r.prompt_id], r.text, r.finish_reason)
+                for r in base_responses
+                if r.error is None and not r.unanswered
+            ],
         )
         # A model was asked for them, where it has a cost.
         with folder.writer(most=1 if judge.cost is not None else 0) as journal:
             for row, opinions in zip(unjudged, clock.timed(judging.opinions(judge, answers, context)), strict=True):
-                new = [self._verdict(row, o.axis, o.label, o.value, o.status, o.why) for o in opinions]
+                new = [
+                    self._verdict(row, o.axis, o.label, o.value, o.status, o.why)
+                    for o in opinions
+                    if not row.unanswered or o.axis in judge.thought_axes
+                ]
                 verdicts += new
                 journal.add(*new)
                 PROGRESS.advance()
         for row in responses:
             if row.error is not None:  # asked but not answered: unjudged on every axis, counted and shown
-                verdicts += [self._verdict(row, axis, None, None, "error", row.error) for axis in judge.axes]
+                verdicts += [self._verdict(row, axis, None, None, "error", row.error) for axis in of_answers]
         order = {_position(row): index for index, row in enumerate(responses)}
         verdicts.sort(key=lambda verdict: order[_position(verdict)])
         info: dict[str, object] = {"anchors": anchored, "judge": self.judge.name}

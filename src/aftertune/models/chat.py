@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from aftertune.errors import DataError, ModelError
-from aftertune.records import Message, digest
+from aftertune.records import Json, Message, digest
 
 IGNORED = -100
 """The label of a token that carries no loss."""
 DAY = datetime.date(2024, 7, 26)
 """The date that templates get when they ask for today: the one that Llama 3's own template falls back to."""
 
+NO_ARGUMENTS: Mapping[str, Json] = MappingProxyType({})
+OWN_ARGUMENTS = frozenset({
+    "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents", "max_length",
+    "messages", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "tokenize",
+    "tokenizer_kwargs", "tools", "truncation",
+})  # fmt: skip
+"""Of `apply_chat_template` itself: no arguments of a template that a design could give."""
 _TAKES_SYSTEM: dict[str, bool] = {}
 
 
@@ -74,12 +82,28 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return ids
 
 
-def render_text(tokenizer: Any, messages: Sequence[Message], system: str | None, add_generation_prompt: bool) -> str:
-    """Return what `render` encodes."""
+def render_text(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    system: str | None,
+    add_generation_prompt: bool,
+    arguments: Mapping[str, Json] = NO_ARGUMENTS,
+) -> str:
+    """Return what `render` encodes; `arguments` are handed to the template besides."""
     chat = with_system(messages, system)
     if chat and chat[0].role == "system" and not takes_system(tokenizer):
         chat = _folded(chat)
-    return _apply(tokenizer, chat, add_generation_prompt)
+    return _apply(tokenizer, chat, add_generation_prompt, arguments)
+
+
+def refuse_arguments(tokenizer: Any, arguments: Mapping[str, Json]) -> None:
+    """Raise ModelError for an argument that the chat template never reads: giving it would change nothing."""
+    for name in arguments:
+        if not re.search(rf"\b{re.escape(name)}\b", _text_of(tokenizer)):
+            raise ModelError(
+                f"[respond] template_arguments: the chat template of {tokenizer.name_or_path} never reads '{name}', so "
+                "it would change nothing: leave it out"
+            )
 
 
 def training_example(tokenizer: Any, messages: Sequence[Message], max_length: int) -> TrainingExample:
@@ -163,9 +187,7 @@ def _undated(tokenizer: Any) -> str | None:
     Templates of Llama 3 and Granite write today's date into every prompt: the same study would ask something else each
     day. A macro of the same name shadows the function.
     """
-    template = tokenizer.chat_template
-    if not isinstance(template, str):
-        template = tokenizer.get_chat_template()
+    template = _text_of(tokenizer)
     if "strftime_now" not in template:
         return None
     forms = dict.fromkeys(re.findall(r"""strftime_now\(\s*(?:"([^"]*)"|'([^']*)')""", template))
@@ -174,7 +196,18 @@ def _undated(tokenizer: Any) -> str | None:
     return f"{{%- macro strftime_now(form) -%}}{body}{{%- endmacro -%}}{template}"
 
 
-def _apply(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool) -> str:
+def _text_of(tokenizer: Any) -> str:
+    """Return the chat template; of several by name, the default one."""
+    template = tokenizer.chat_template
+    return template if isinstance(template, str) else str(tokenizer.get_chat_template())
+
+
+def _apply(
+    tokenizer: Any,
+    chat: Sequence[Message],
+    add_generation_prompt: bool,
+    arguments: Mapping[str, Json] = NO_ARGUMENTS,
+) -> str:
     from jinja2.exceptions import TemplateError
 
     if not getattr(tokenizer, "chat_template", None):
@@ -184,7 +217,11 @@ def _apply(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool)
     turns = [{"role": message.role, "content": message.content} for message in chat]
     try:
         text: str = tokenizer.apply_chat_template(
-            turns, chat_template=_undated(tokenizer), tokenize=False, add_generation_prompt=add_generation_prompt
+            turns,
+            chat_template=_undated(tokenizer),
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            **arguments,
         )
     except TemplateError as error:
         roles = ", ".join(message.role for message in chat[:4])

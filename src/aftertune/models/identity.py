@@ -306,12 +306,17 @@ def tokenizer_hashes(folder: Path) -> tuple[str | None, str | None]:
         tokenizer = hash_files([folder / "tokenizer.model"])[:16]
     elif (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
         tokenizer = hash_files([folder / "vocab.json", folder / "merges.txt"])[:16]
-    template: Any = None
-    if (folder / "chat_template.jinja").exists():
-        template = (folder / "chat_template.jinja").read_text(encoding="utf-8", errors="replace")
-    elif (folder / "tokenizer_config.json").exists():
-        template = read_json(folder / "tokenizer_config.json").get("chat_template")
+    template = chat_template(folder)
     return tokenizer, digest(template) if template else None
+
+
+def chat_template(folder: Path) -> Any:
+    """Return the chat template in `folder`, or several by name, as its files hold it; None where there is none."""
+    if (folder / "chat_template.jinja").exists():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8", errors="replace")
+    if (folder / "tokenizer_config.json").exists():
+        return read_json(folder / "tokenizer_config.json").get("chat_template")
+    return None
 
 
 def _compare_tokenizer(name: str, tokenizer: str | None, template: str | None, base: ModelRef | None) -> list[str]:

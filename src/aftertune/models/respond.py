@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aftertune.errors import UsageError
-from aftertune.models.session import Beginnings, Reply, Request, Session, Template
-from aftertune.records import Prompt, seed_of
+from aftertune.models.chat import NO_ARGUMENTS
+from aftertune.models.session import Beginnings, Reply, Request, Session, Template, parted
+from aftertune.records import Json, Prompt, seed_of
 from aftertune.run.job_progress import PROGRESS
 
 VERSION = "2"
@@ -26,6 +27,8 @@ def requests(
     samples: int,
     max_new_tokens: int,
     seed: int,
+    thought_tokens: int = 0,
+    template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
     skip: frozenset[tuple[str, float, int]] = frozenset(),
 ) -> list[Request]:
     """Return one request per prompt, temperature and sample that is not in `skip`.
@@ -51,7 +54,8 @@ def requests(
             for sample in range(samples if temperature > 0 else 1):
                 if (prompt.id, temperature, sample) not in skip:
                     own = seed_of("respond", seed, checkpoint_id, prompt.benchmark, prompt.id, temperature, sample)
-                    pending.append(Request(prompt, temperature, sample, own, max_new_tokens))
+                    limits = max_new_tokens, thought_tokens
+                    pending.append(Request(prompt, temperature, sample, own, *limits, template_arguments))
     return pending
 
 
@@ -67,11 +71,14 @@ def respond(
     seed: int,
     system: str | None,
     template: Template,
+    thought_tokens: int = 0,
+    template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
     skip: frozenset[tuple[str, float, int]] = frozenset(),
 ) -> Iterator[Reply]:
     """Ask `checkpoint` (None: the base itself) every prompt at every temperature, `samples` times above 0.
 
-    Yields the replies in the order in which they are finished; a failed one carries its error. `skip` holds the
+    Yields the replies in the order in which they are finished, thought and answer parted; a failed one carries its
+    error. `max_new_tokens` is for the answer, `thought_tokens` for a thought before it. `skip` holds the
     (prompt id, temperature, sample) that are answered already. The session is switched to the checkpoint, with proof,
     before the first request; a session that uses it already stays as it is.
     Raises UsageError for settings that cannot be asked, and what `Session.use` raises.
@@ -83,12 +90,14 @@ def respond(
         samples=samples,
         max_new_tokens=max_new_tokens,
         seed=seed,
+        thought_tokens=thought_tokens,
+        template_arguments=template_arguments,
         skip=skip,
     )
     if not pending:
         return iter(())
     session.use(checkpoint)
-    return session.respond(pending, system=system or None, template=template)
+    return map(parted, session.respond(pending, system=system or None, template=template))
 
 
 REPEATS = 64
@@ -112,7 +121,7 @@ def repeat(
     chosen = known[:: max(1, math.ceil(len(known) / REPEATS))]
     count = same = 0
     for group in (chosen[::2], chosen[1::2]):
-        for reply in session.respond(group, system=system or None, template=template) if group else ():
+        for reply in map(parted, session.respond(group, system=system or None, template=template)) if group else ():
             PROGRESS.advance()
             if reply.error is None:
                 count += 1
@@ -132,6 +141,7 @@ def scores(
     checkpoint: Path | None,
     system: str | None,
     template: Template,
+    template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
 ) -> dict[str, tuple[Mapping[str, float] | None, str]]:
     """Return, per id of a prompt that asks for it, its options' log-probabilities (nats), or why there are none.
 
@@ -147,7 +157,9 @@ def scores(
     if not scored:
         return {}
     session.use(checkpoint)
-    items = [Beginnings(p, tuple(text for forms in _forms(p).values() for text in forms)) for p in scored]
+    items = [
+        Beginnings(p, tuple(text for forms in _forms(p).values() for text in forms), template_arguments) for p in scored
+    ]
     results: dict[str, tuple[Mapping[str, float] | None, str]] = {}
     beginnings = session.beginnings(items, system=system or None, template=template)
     for prompt, score in zip(scored, beginnings, strict=True):

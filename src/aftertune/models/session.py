@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from aftertune.errors import ModelError
+from aftertune.models.chat import NO_ARGUMENTS
 from aftertune.plugins import Plugin
-from aftertune.records import Conversation, Json, Prompt, Proof
+from aftertune.records import Conversation, FinishReason, Json, Prompt, Proof
+from aftertune.thoughts import AFTER, INSIDE, part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +36,11 @@ class Request:
     sample: int
     seed: int
     max_new_tokens: int
+    """Of the answer."""
+    thought_tokens: int = 0
+    """Of a thought, beside those of the answer."""
+    template_arguments: Mapping[str, Json] = field(default_factory=dict)
+    """For the chat template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,8 @@ class Reply:
     temperature: float
     sample: int
     text: str
-    finish_reason: Literal["stop", "length", "error"]
+    """The answer alone, where `parted` has parted it."""
+    finish_reason: FinishReason
     new_tokens: int | None
     message_hash: str
     token_hash: str | None
@@ -53,6 +61,34 @@ class Reply:
     """Of the prompt as sent; None where the backend cannot tell."""
     top: Mapping[str, float] | None = None
     """Log-probabilities (nats) of the first token's likeliest alternatives, by their text; None unless asked for."""
+    thought: str = ""
+    raw: str | None = None
+    """The text before it was parted into thought and answer; None where it holds no markup of thoughts."""
+    unanswered: str = ""
+    """Why there is no answer: the text ends inside its thought."""
+
+
+def parted(reply: Reply, *, opened: bool = False, thought: str = "") -> Reply:
+    """Return a reply whose text is the answer alone, its thought beside it; one that is parted stays as it is.
+
+    `opened` says that the prompt ended with a thought's opening tag; `thought` is what the backend gave apart.
+    """
+    if reply.error is not None or reply.raw is not None or reply.thought or reply.unanswered:
+        return reply
+    found = part(reply.text, opened=opened)
+    if not found.found and not thought:
+        return reply
+    cut = reply.finish_reason == "length"
+    unanswered = found.unanswered or ("" if found.answer.strip() else INSIDE if cut else AFTER)
+    if reply.finish_reason in ("refusal", "filter"):
+        unanswered = ""  # a refusal answers, with words or without
+    return replace(
+        reply,
+        text=found.answer,
+        thought="\n\n".join(filter(None, (thought.strip(), found.thought))),
+        raw=reply.text if found.found else None,
+        unanswered=f"{unanswered}, at its limit of tokens" if unanswered and cut else unanswered,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +108,8 @@ class Beginnings:
 
     prompt: Prompt
     texts: tuple[str, ...]
+    template_arguments: Mapping[str, Json] = field(default_factory=dict)
+    """For the chat template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +167,14 @@ class Session(ABC):
         del items, system, template
         raise ModelError("this backend cannot say how probable an option is (it has no beginnings)")
 
-    def activations(self, prompts: Sequence[Prompt], *, system: str | None, template: Template) -> NDArray[np.float32]:
+    def activations(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        system: str | None,
+        template: Template,
+        template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
+    ) -> NDArray[np.float32]:
         """Return the residual stream at the last prompt token, under the checkpoint in use.
 
         Shape (prompts, layers + 1, width), in the order of `prompts`. Index 0 is the input of the first layer, index
@@ -138,12 +183,13 @@ class Session(ABC):
 
         Needs the capability `activations`. Raises ModelError without it, and for a prompt that cannot be asked.
         """
-        del prompts, system, template
+        del prompts, system, template, template_arguments
         raise ModelError("this backend shows nothing of the inside of a model (it has no activations)")
 
     def report(self) -> Mapping[str, Json]:
-        """Return what a server declares of the model in use, results of trial requests, counts, and `warnings`.
+        """Return what a server declares of the model in use, results of trial requests, and counts of its answers.
 
+        `warnings` are sentences about the model, `remarks` about the answers since the last report.
         Empty for backends that ask no server.
         """
         return {}
@@ -158,6 +204,8 @@ class Backend(Plugin, ABC):
     a backend has `served`, `identify` and `begin`, and one process must keep its limit of concurrent requests."""
     served: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     """Model -> what the server said of it when the run began; empty before that, and for other backends."""
+    only_temperature: float | None = None
+    """The one temperature that it can ask at; None where it takes any."""
 
     @property
     @abstractmethod

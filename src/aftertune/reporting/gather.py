@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aftertune.asking.ask_job import AskJob
@@ -12,7 +12,7 @@ from aftertune.data.variant_files import groups_of_people
 from aftertune.deciding.contrasts import formula
 from aftertune.deciding.leaks import leaks
 from aftertune.deciding.verdict_table import VerdictTable
-from aftertune.findings import Findings, Flip
+from aftertune.findings import Findings, Flip, ThoughtRow
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.pii.masking import label_masker, masker
 from aftertune.pii.registry import Registry
@@ -40,8 +40,8 @@ def gather(
     gated = [metric for metric in metrics if metric.name in {d.metric for d in decisions if d.required}]
     registries = registries_of(run, study)
     label = label_masker(registries)
-    served = _served(run, study)
     judges = _judges(run, study)
+    thoughts = thought_rows(run, study)
     changes = LabelChanges(verdicts, study.primary_judges, min(design.respond.temperatures))
     return Findings(
         title=design.name,
@@ -59,12 +59,14 @@ def gather(
         categories=changes.categories(gated),
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         leaks=leaks(verdicts, dict(study.primary_judges)),
+        thoughts=thoughts,
         methods=_methods(run, study),
         caveats=_caveats(run, study),
         warnings=(
             *weak_axes(judges, metrics, decisions, study.primary_judges),
             *study.warnings,
-            *dict.fromkeys(label(each) for _, seen in served for each in seen["warnings"]),
+            *_of_servers(run, study, masker(registries), label),
+            *(row.sentence for row in thoughts if row.unanswered),
         ),
         mask=masker(registries),
         mask_label=label,
@@ -93,6 +95,13 @@ def _proofs(run: Run, study: Study) -> list[Proof]:
     return list(proofs.values())
 
 
+def _of_servers(run: Run, study: Study, mask: Callable[[str], str], label: Callable[[str], str]) -> list[str]:
+    """Return what a reader should know of served models and their answers; a server's words may quote a prompt."""
+    served = _served(run, study)
+    about_models = dict.fromkeys(label(each) for _, seen in served for each in seen["warnings"])
+    return [*about_models, *(f"{name}: {mask(each)}" for name, seen in served for each in seen["remarks"])]
+
+
 def _served(run: Run, study: Study) -> list[tuple[str, dict[str, Any]]]:
     """Return, for each job that asked a served model, its name and what was seen of it."""
     rows = []
@@ -100,6 +109,35 @@ def _served(run: Run, study: Study) -> list[tuple[str, dict[str, Any]]]:
         seen = run.job(job).info().get("served")
         if seen:
             rows.append((f"{study.name_of(job.subject)} {job.benchmark.name}", seen))
+    return rows
+
+
+def thought_rows(run: Run, study: Study) -> list[ThoughtRow]:
+    """Return how many responses have a thought and how many end in it, of each model and benchmark with any."""
+    rows: list[ThoughtRow] = []
+    columns = ("temperature", "finish_reason", "error", "thought", "raw", "unanswered")
+    for job in study.of(AskJob):
+        counts: defaultdict[float, Counter[str]] = defaultdict(Counter)
+        for row in run.job(job).read("responses", columns).to_pylist():
+            if row["error"] is None:
+                unanswered = bool(row["unanswered"])
+                counts[row["temperature"]].update(
+                    responses=1,
+                    with_thought=int(bool(row["thought"]) or unanswered),
+                    unanswered=int(unanswered),
+                    cut=int(unanswered and row["finish_reason"] == "length"),
+                )
+        for temperature, count in sorted(counts.items()):
+            if count["with_thought"]:
+                rows.append(
+                    ThoughtRow(
+                        unit=study.name_of(job.subject),
+                        checkpoint=job.subject.id,
+                        benchmark=job.benchmark.name,
+                        temperature=temperature,
+                        **count,
+                    )
+                )
     return rows
 
 
@@ -194,7 +232,8 @@ def _methods(run: Run, study: Study) -> dict[str, Any]:
         for base in study.bases
     }
     servers = {
-        name: {key: value for key, value in seen.items() if key != "warnings"} for name, seen in _served(run, study)
+        name: {key: value for key, value in seen.items() if key not in ("warnings", "remarks")}
+        for name, seen in _served(run, study)
     }
     return {
         "versions": facts.get("versions", {}),

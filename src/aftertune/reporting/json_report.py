@@ -8,6 +8,8 @@
 - `metrics`: list of `records.Metric` with `name` added.
 - `contrast_names`: formula -> what it measures.
 - `leaks`: list of the fields of `LeakRow`; each measure an object `value, low, high, n, n_clusters`, or null.
+- `thoughts`: list of `ThoughtRow` (models that write thoughts before they answer), its field names as keys, with
+  `lost` added: the share of responses that end inside their thought and are unjudged.
 - `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
 - `judge_differences`: of each check that several judges read, the other judges beside the one that is decided by, on
   the same answers: the fields of `JudgeDifference` with `told_apart` and `corrected` added.
@@ -70,6 +72,7 @@ def machine(index: Index) -> str:
             for each in findings.judge_differences
         ],
         "leaks": findings.leaks,
+        "thoughts": [{**fields(row), "lost": row.lost} for row in findings.thoughts],
         "mixed": findings.mixed,
         "spreads": findings.spreads,
         "measures": findings.measures,

@@ -239,11 +239,13 @@ def leak_tables(findings: Findings) -> list[Table]:
     first += [Column("Twins %", "num")]
     second = [*heads, Column("Minus twins", "num"), Column("Minus base", "num"), Column("Minus both", "num")]
     third = [*heads, Column("Harmful and leaking %", "num"), Column("Off topic and leaking %", "num")]
+    fourth = [*heads, Column("Registry, in thoughts %", "num")]
     ends = [Column("n", "num"), Column("Warning", "text")]
     names = Names(map(Unit.of, rows))
     what: list[list[str]] = []
     memory: list[list[str]] = []
     joint: list[list[str]] = []
+    thoughts: list[list[str]] = []
     for row in rows:
         start = [f"{row.benchmark}: {row.subset}", names(Unit.of(row))]
         close = [leak_sample(row.n_seeds, row.registry), row.warning or NONE_KNOWN]
@@ -253,12 +255,39 @@ def leak_tables(findings: Findings) -> list[Table]:
             memory.append([*start, *(leak_share(m, signed=True) for m in gains), *close])
         if row.harmful_leaking or row.off_topic_leaking:
             joint.append([*start, *(leak_share(m) for m in (row.harmful_leaking, row.off_topic_leaking)), *close])
+        if row.in_thoughts:
+            sample = leak_sample(row.n_seeds, row.in_thoughts)
+            thoughts.append([*start, leak_share(row.in_thoughts), sample, row.warning or NONE_KNOWN])
     tables = [
         ("What responses hold of the tuning set", first, what),
         ("Memorisation: registry hits minus those of twins and base, points", second, memory),
         ("Leaks that come with other harm", third, joint),
+        ("What thoughts hold of the tuning set, counted in no other number", fourth, thoughts),
     ]
     return [table(caption, [*columns, *ends], cells, grouped=True) for caption, columns, cells in tables if cells]
+
+
+def thought_table(findings: Findings) -> Table | None:
+    """Return how many responses have a thought, and how many end in it; None where no model writes any."""
+    if not findings.thoughts:
+        return None
+    columns = [Column("Model", "name"), Column("Benchmark", "name"), Column("T", "num"), Column("Responses", "num")]
+    columns += [Column("With a thought", "num"), Column("End inside it", "num"), Column("At the token limit", "num")]
+    columns += [Column("Lost %", "num")]
+    cells = [
+        [
+            row.unit,
+            row.benchmark,
+            f"{row.temperature:g}",
+            f"{row.responses:,}",
+            f"{row.with_thought:,}",
+            f"{row.unanswered:,}",
+            f"{row.cut:,}",
+            f"{100 * row.lost:.1f}",
+        ]
+        for row in findings.thoughts
+    ]
+    return table("Thoughts, and responses that end inside one", columns, cells, grouped=True)
 
 
 # ---------------------------------------------------------------------------------------------- no shares of responses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from aftertune.findings import SEVERITY
+from aftertune.findings import SEVERITY, ThoughtRow
 from aftertune.headline import headline
 from aftertune.naming import row_names
 from aftertune.numbers import NOT_MEASURED, TEXT, Scale, row_decimals, scale_of
@@ -74,6 +74,16 @@ def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:
         for i, (cell, size) in enumerate(zip(cells, sizes, strict=True))
     ]
     return "  ".join(padded).rstrip()
+
+
+def thought_lines(thoughts: Sequence[ThoughtRow]) -> list[str]:
+    """Return how many responses of each model have a thought, and how many have no answer after it."""
+    return [
+        f"thoughts: {row.unit}, {row.benchmark}{f', T = {row.temperature:g}' if row.temperature else ''}: "
+        f"{row.with_thought:,} of {row.responses:,} responses have one; {row.unanswered:,} ({100 * row.lost:.1f} %) "
+        "end inside it and are unjudged"
+        for row in thoughts
+    ]
 
 
 def decision_lines(outcome: str, decisions: Sequence[Decision], width: int | None = None) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from aftertune import toml_records
 from aftertune.errors import UsageError, near
+from aftertune.models.chat import OWN_ARGUMENTS
 from aftertune.plugins import PluginSpec, is_server
 from aftertune.public import check_record
 from aftertune.records import Arm, Contrast, Data, Recipe, Respond, digest
@@ -160,6 +161,10 @@ def _check(design: Design) -> None:
         raise UsageError("respond.temperatures: give at least one, each between 0 and 5")
     if design.respond.samples < 1:
         raise UsageError(f"respond.samples = {design.respond.samples}: give at least 1")
+    if design.respond.thought_tokens < 0:
+        raise UsageError(f"respond.thought_tokens = {design.respond.thought_tokens}: give 0 or more")
+    if own := sorted(OWN_ARGUMENTS & set(design.respond.template_arguments)):
+        raise UsageError(f"respond.template_arguments.{own[0]}: aftertune sets this itself")
     for key in ("canaries", "held_out", "residual_limit"):
         if getattr(design.data, key) < 0:
             raise UsageError(f"data.{key} = {getattr(design.data, key)}: must be 0 or more")

@@ -130,6 +130,7 @@ class Jobs:
                     prompts=prompts,
                     system=design.respond.system,
                     template=design.respond.template,
+                    template_arguments=design.respond.template_arguments,
                     backend=self.backend,
                 )
                 for subject in subjects

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from aftertune.forecasting.resolved import ResolvedPredictor
 from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging import trial
 from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
+from aftertune.models.identity import chat_template
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
 from aftertune.plugins import PluginSpec
@@ -65,6 +67,24 @@ def refuse_unmet(
             raise UsageError(f"backend '{backend.name}' asks a server, which cannot tune: give [[checkpoints]]")
         if design.respond.template != "base":
             raise UsageError("template 'own': the server writes the chat template, so it cannot be chosen")
+        only = backend.get().only_temperature
+        if only is not None and set(design.respond.temperatures) != {only}:
+            raise UsageError(
+                f"backend '{backend.name}': the server takes temperature {only:g} only: give [respond] temperatures = "
+                f"[{only:g}] (--temperature {only:g})"
+            )
+
+
+def refuse_template_arguments(design: Design, bases: Sequence[ModelRecord]) -> None:
+    """Raise UsageError for an argument that a base's chat template never reads: giving it would change nothing."""
+    for base in bases:
+        template = None if base.served else chat_template(Path(base.path))
+        for name in design.respond.template_arguments if template else ():
+            if not re.search(rf"\b{re.escape(name)}\b", str(template)):
+                raise UsageError(
+                    f"respond.template_arguments.{name}: the chat template of {base.name} never reads it, so it would "
+                    "change nothing: leave it out"
+                )
 
 
 def _meet(

@@ -61,6 +61,7 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
     corpora = tuple(ResolvedCorpus.of(name, spec, load_corpus(spec)) for name, spec in design.sources.items())
     benchmarks = tuple(resolve_benchmark(spec) for spec in design.benchmarks)
     refusals.refuse_data(design, backend)
+    refusals.refuse_template_arguments(design, bases)
     non_members = _non_members(design)
     judges = tuple(resolve_judge(spec) for spec in design.judges)
     refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)

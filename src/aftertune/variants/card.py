@@ -12,6 +12,7 @@ from aftertune.pii import detection_cache
 from aftertune.pii.policy import by_message
 from aftertune.pii.value_index import ValueIndex
 from aftertune.records import Arm, Conversation, Json, digest
+from aftertune.thoughts import part
 
 REPORT_EVERY = 256
 """Conversations between two calls of the progress callback."""
@@ -54,7 +55,7 @@ def card(
     """
     marked: Counter[str] = Counter()
     residual: Counter[str] = Counter()
-    known, words, messages = True, 0, 0
+    known, words, messages, thoughts = True, 0, 0, 0
     lines = hashlib.sha256(b"[[")
     again = detected and arm.pii != "keep"
     read = detection_cache.read_ahead(conversations) if again and arm.answers == "human" else conversations
@@ -64,6 +65,7 @@ def card(
         marked.update(span.type for span in conversation.spans or ())
         known = known and conversation.spans is not None
         messages += len(conversation.messages)
+        thoughts += any(m.role == "assistant" and part(m.content).found for m in conversation.messages)
         words += sum(len(message.content.split()) for message in conversation.messages)
         # As `records.digest` of all lines, which need not be in memory for it.
         line = f'"{digest([message.content for message in conversation.messages])}"'
@@ -83,6 +85,7 @@ def card(
         "conversations": len(conversations),
         "messages": messages,
         "words": words,
+        **({"conversations_with_thoughts": thoughts} if thoughts else {}),
         "assistant_tokens": sum(lengths),
         "assistant_tokens_median": lengths[len(lengths) // 2],
         "assistant_tokens_longest": lengths[-1],

@@ -12,7 +12,7 @@ from aftertune.models import chat, respond
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Session
 from aftertune.models.subject import ModelRecord
-from aftertune.records import Conversation, Message, Prompt, digest
+from aftertune.records import THOUGHT_TOKENS, Conversation, Message, Prompt, digest
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_progress import PROGRESS
 
@@ -56,7 +56,10 @@ class OwnAnswers:
         self._known: dict[str, str] | None = None
 
     def __call__(self, conversations: Sequence[Conversation]) -> dict[tuple[str, int], str]:
-        """Return (conversation id, turn index) -> answer, of every assistant turn. One that failed is left out."""
+        """Return (conversation id, turn index) -> answer, of every assistant turn.
+
+        One that failed, or that ended inside its thought, is left out; thoughts are no part of an answer.
+        """
         if self._known is None:
             journal = self._folder.journal(OwnAnswer)
             self._known = {row.message_hash: row.text for row in journal if row.asker == self._asker}
@@ -92,12 +95,13 @@ class OwnAnswers:
             seed=0,
             system=self._system,
             template="base",
+            thought_tokens=THOUGHT_TOKENS,
         )
         PROGRESS.expect(len(wanted), unit="answers", most_tokens=len(wanted) * MAX_NEW_TOKENS)
         # An answer of a server may have cost money: each is written as it comes.
         with self._folder.writer(most=1 if self._base.served else FLUSH) as journal:
             for reply in replies:
-                if reply.error is None:
+                if reply.error is None and not reply.unanswered and reply.finish_reason not in ("filter", "filter_cut"):
                     text = rows.whole(reply.text)  # a server's answer may hold half of a surrogate pair
                     journal.add(OwnAnswer(self._asker, reply.prompt_id, text))
                     known[reply.prompt_id] = text

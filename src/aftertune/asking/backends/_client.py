@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import json
+import logging
 import math
 import queue
 import random
@@ -13,12 +14,27 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from aftertune.asking.backends._completions import BadReplyError, Completion, error_text, read_body, read_events
+from aftertune.asking.backends._completions import (
+    BadReplyError,
+    Completion,
+    read_body,
+    read_events,
+    refused_by_filter,
+)
+from aftertune.asking.backends._server_errors import (
+    ITS_WORDS,
+    filtered,
+    loads,
+    masked,
+    no_money,
+    seconds_to_load,
+    words_of_text,
+)
 from aftertune.errors import ServerError, first_line
 
 if TYPE_CHECKING:
@@ -26,7 +42,14 @@ if TYPE_CHECKING:
 
 RETRIED = frozenset({408, 409, 425, 429})
 """Status codes, besides 5xx, after which the same request is tried again."""
-FATAL = {401: "the key is missing or refused", 403: "this key may not use it", 404: "no such address or model"}
+FATAL = {
+    401: "the key is missing or refused: look at key_env and at the variable it names",
+    402: "the account has nothing left to pay with: see to it",
+    403: "this key may not use it: look at key_env and at the variable it names",
+    404: "no such address or model",
+}
+LOADING = frozenset({425, 429, 503})
+"""Status codes beside which words of loading mean that the model is not there yet; 503 alone does at the start."""
 LONGEST_BACKOFF = 60.0
 """Seconds."""
 LONGEST_PAUSE = 600.0
@@ -35,14 +58,20 @@ LONGEST_STREAM = 10
 """Times `timeout_s` that one answer may take which comes in pieces."""
 LARGEST = 64 << 20
 """Bytes of a reply; anything longer is no answer."""
+LONGEST_POLL = 5.0
+"""Seconds between two requests to a server that loads its model and does not say how long it will."""
+SAY_EVERY = 30.0
+"""Seconds between two lines that say that a server is waited for."""
 IN_A_ROW = 8
 """Requests that fail for good, with no answer between them, after which the server counts as gone."""
 
-
-_LINE = re.compile(r"\r\n|\n|\r")
+_OF_THE_REQUEST = frozenset({404, 405, 413, 422, 429})
+"""Status codes about the request, whose words may quote a prompt: of a filter they speak by its code alone."""
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for an answer in plain text
 START = 4.0
 """Requests at once, to begin with."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +82,7 @@ class Limits:
     timeout_s: float
     retries: int
     backoff_s: float
+    loading_s: float
     budget_requests: int
     budget_tokens: int
 
@@ -120,12 +150,16 @@ class Pace:
             self.limit, self._cut, self._troubled = max(1.0, self.limit / 2), now, True
 
 
-def retry_after(value: str | None, now: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for (a number or an HTTP date); None for none.
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that Retry-After asks for (a number or an HTTP date), or `retry-after-ms`; None for none.
 
     Source: RFC 9110, section 10.2.3. `now` is seconds since the epoch.
     """
+    value = headers.get("Retry-After")
     if value is None:
+        with suppress(TypeError, ValueError):
+            wait = float(headers.get("retry-after-ms", "")) / 1000
+            return max(0.0, wait) if math.isfinite(wait) else None
         return None
     try:
         wait = float(value)
@@ -140,9 +174,16 @@ def retry_after(value: str | None, now: float) -> float | None:
 class _RetryError(Exception):
     """This attempt failed, another may not."""
 
-    def __init__(self, why: str, wait: float | None = None, *, congested: bool = True) -> None:
+    def __init__(
+        self, why: str, words: str = "", wait: float | None = None, *, congested: bool = True, loading: bool = False
+    ) -> None:
+        """`why` is counted; `words` are the server's. `loading`: its model is not there yet."""
         super().__init__(why)
-        self.why, self.wait, self.congested = why, wait, congested
+        self.why, self.words, self.wait, self.congested, self.loading = why, words, wait, congested, loading
+
+    @property
+    def whole(self) -> str:
+        return f"{self.why}: {self.words}" if self.words else self.why
 
 
 class _RefusedError(Exception):
@@ -162,6 +203,7 @@ class Client:
         self._random = random.Random()
         self._silent = 0
         self._not_before = 0.0
+        self._loading: _Loading | None = None
 
     def _http(self) -> httpx.AsyncClient:
         import httpx
@@ -265,16 +307,22 @@ class Client:
             else:
                 self._pace.good()
                 self._silent = 0
+                self._loading = None
                 self._spend(completion, state)
                 return completion
             finally:
                 self.ledger.reserved -= reserved
                 state.active -= 1
                 state.free.set()
+            if retry.loading and self._limits.loading_s:
+                self.ledger.retries[retry.why] += 1
+                self._wait_for_model(retry, state)
+                continue
             if retry.congested:
                 self._pace.trouble(sent, time.monotonic())
             if attempt >= self._limits.retries:
-                return self._give_up(f"{retry.why}, {attempt + 1} times", state)
+                said = f" ({retry.words})" if retry.words else ""
+                return self._give_up(f"{retry.why}{said}, {attempt + 1} times", state)
             self.ledger.retries[retry.why] += 1
             await self._wait(retry, attempt, state)
             attempt += 1
@@ -292,7 +340,7 @@ class Client:
             if over and not state.active:
                 state.halt = ServerError(over)
                 state.free.set()
-            elif not over and state.active < max(1, int(self._pace.limit)):
+            elif not over and state.active < (1 if self._loading else max(1, int(self._pace.limit))):
                 state.active += 1
                 self.ledger.requests += 1
                 self.ledger.reserved += need
@@ -317,7 +365,8 @@ class Client:
 
     def _spend(self, completion: Completion, state: _State) -> None:
         self.ledger.answered += 1
-        if self._limits.budget_tokens and (completion.prompt_tokens is None or completion.new_tokens is None):
+        uncounted = completion.prompt_tokens is None or completion.new_tokens is None
+        if self._limits.budget_tokens and uncounted and completion.ending != "filter":
             state.halt = state.halt or ServerError(
                 f"{self.url}: it does not say how many tokens an answer took, so budget_tokens cannot be kept: "
                 "give budget_requests instead"
@@ -335,6 +384,28 @@ class Client:
             )
         return why
 
+    def _wait_for_model(self, retry: _RetryError, state: _State) -> None:
+        """Let nothing be sent until the server may have loaded its model, or halt where patience ends first."""
+        now = time.monotonic()
+        if self._loading is None:
+            self._loading = _Loading(now)
+        loading, patience = self._loading, self._limits.loading_s
+        left = loading.since + patience - now
+        if left <= 0 or (retry.wait or 0.0) > left:
+            longer = f", and asks for {retry.wait:,.0f} s more" if (retry.wait or 0.0) > max(left, 0.0) else ""
+            state.halt = state.halt or ServerError(
+                f"{self.url}: its model is not loaded after {now - loading.since:,.0f} s ({retry.whole}){longer}: run "
+                f"the same command again once it answers, or give more patience (loading_s, now {patience:g}); what is "
+                "answered is kept"
+            )
+            return
+        if now >= loading.say_at:
+            log.warning("%s: waiting for its model, up to %.0f s more (%s)", self.url, left, retry.whole)
+            loading.say_at = now + SAY_EVERY
+        poll = min(LONGEST_POLL, self._limits.backoff_s * 2.0 ** min(loading.polls, 10))
+        self._not_before = max(self._not_before, now + min(left, poll if retry.wait is None else retry.wait))
+        loading.polls += 1
+
     async def _wait(self, retry: _RetryError, attempt: int, state: _State) -> None:
         longest = min(LONGEST_BACKOFF, self._limits.backoff_s * 2.0**attempt)
         wait = self._random.uniform(0.0, longest)  # full jitter: Brooker 2015, "Exponential Backoff And Jitter"
@@ -342,7 +413,7 @@ class Client:
             if retry.wait > LONGEST_PAUSE:
                 state.halt = state.halt or ServerError(
                     f"{self.url}: it asks to be left alone for {retry.wait:,.0f} s: run the same command again then; "
-                    "what is answered is kept"
+                    f"what is answered is kept ({retry.whole})"
                 )
                 return
             self._not_before = max(self._not_before, time.monotonic() + retry.wait)
@@ -364,8 +435,8 @@ class Client:
             ):
                 text = await _text(response)
             if response.status_code != 200:
-                self._refuse(response, text)
-            return read_events(_LINE.split(text), self._clean) if streams else read_body(text, self._clean)
+                return self._refuse(response.status_code, response.headers, text)
+            return read_events(text, self._clean) if streams else read_body(text, self._clean)
         except (httpx.TimeoutException, TimeoutError):
             raise _RetryError(f"no answer within {self._limits.timeout_s:g} s") from None
         except httpx.InvalidURL:
@@ -377,26 +448,42 @@ class Client:
                 raise ServerError(f"{self.url}: its certificate is not trusted: {message}; {advice}") from None
             if any(mark in message for mark in _NO_TLS):
                 raise ServerError(f"{self.url}: it does not speak TLS there: give the address with http://") from None
-            raise _RetryError("the server cannot be reached") from None
-        except (httpx.HTTPError, httpx.StreamError):
-            raise _RetryError("the connection broke") from None
+            raise _RetryError("the server cannot be reached", masked(message, self._key)) from None
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise _RetryError("the connection broke", masked(first_line(error), self._key)) from None
         except BadReplyError as error:
-            raise _RetryError(str(error), congested=False) from None
+            code = _status_in(error.body)
+            if code:
+                return self._refuse(code, response.headers, json.dumps(error.body))
+            words = masked(error.words, self._key)
+            if loads(words) and error.body is not None:
+                raise _RetryError(error.why, words, seconds_to_load(error.body), loading=True) from None
+            raise _RetryError(error.why, words, congested=False) from None
 
-    def _refuse(self, response: httpx.Response, text: str) -> NoReturn:
-        code = response.status_code
+    def _refuse(self, code: int, headers: Mapping[str, str], text: str) -> Completion:
+        """Return the refusal that an error of a content filter is. Raises what every other error comes to."""
+        words = masked(words_of_text(text, self._clean), self._key)
         try:
-            message = error_text(self._clean(json.loads(text)))
+            body = self._clean(json.loads(text))
         except (ValueError, RecursionError):
-            message = ""
+            body = None
+        by = filtered(body, words) if code != 401 else ""
+        if by and (by != ITS_WORDS or code not in _OF_THE_REQUEST):
+            return refused_by_filter(f"status {code}, {masked(by, self._key)}")
+        said = f"status {code}{f': {words}' if words else ''}"
+        if code == 429 and no_money(body):
+            raise ServerError(f"{self.url}: {said}: see to the account, then run the same command again")
         if code in RETRIED or code >= 500:
-            raise _RetryError(f"status {code}", retry_after(response.headers.get("Retry-After"), time.time()))
-        if code in (401, 403):  # the message may hold part of the key
-            raise ServerError(f"{self.url}: status {code}: {FATAL[code]}: look at key_env and at the variable it names")
-        if code == 404 or 300 <= code < 400:
+            wait = retry_after(headers, time.time())
+            says = loads(words)
+            loading = code in LOADING and (says or (says is None and code == 503 and not self.ledger.answered))
+            if loading and wait is None:
+                wait = seconds_to_load(body)
+            raise _RetryError(f"status {code}", words, wait, loading=bool(loading))
+        if code in FATAL or 300 <= code < 400:
             why = FATAL.get(code, "it points to another address: give that one")
-            raise ServerError(f"{self.url}: status {code}: {why}{f' ({message})' if message else ''}")
-        raise _RefusedError(f"status {code}{f': {message}' if message else ''}")
+            raise ServerError(f"{self.url}: status {code}: {why}{f' (it says: {words})' if words else ''}")
+        raise _RefusedError(said)
 
     def _clean(self, value: Any) -> Any:
         """Return a parsed JSON value without the key, which the text may have spelt with escapes."""
@@ -407,6 +494,19 @@ class Client:
         if isinstance(value, dict):
             return {self._clean(key): self._clean(item) for key, item in value.items()}
         return [self._clean(item) for item in value] if isinstance(value, list) else value
+
+
+def _status_in(body: Mapping[str, Any] | None) -> int:
+    """Return the HTTP status that the error in a reply of status 200 names, as gateways pass it on; 0 where none."""
+    error = body.get("error") if body is not None else None
+    for holder in (error, body):
+        if not isinstance(holder, Mapping):
+            continue
+        for key in ("code", "status", "status_code"):
+            value = str(holder.get(key))
+            if re.fullmatch("[45][0-9][0-9]", value):
+                return int(value)
+    return 0
 
 
 async def _text(response: httpx.Response) -> str:
@@ -433,6 +533,15 @@ class _Result:
     index: int
     outcome: Completion | str
     received: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class _Loading:
+    """A server whose model is not there yet."""
+
+    since: float
+    polls: int = 0
+    say_at: float = 0.0
 
 
 @dataclass

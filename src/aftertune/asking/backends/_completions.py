@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from aftertune.asking.backends._server_errors import (
+    Scrub,
+    filtered,
+    is_filter,
+    one_line,
+    prompt_was_filtered,
+    words_of,
+    words_of_text,
+)
 from aftertune.data.table_files import whole
 
-Scrub = Callable[[Any], Any]
-"""Removes from a JSON value what no file may hold (an API key)."""
+Ending = Literal["stop", "length", "refusal", "filter", "filter_cut"]
+_LENGTH = {
+    "length", "maxtokens", "maxlength", "maxoutputtokens", "maxcompletiontokens", "maxnewtokens", "modellength",
+    "tokenlimit", "contextlength", "modelcontextwindowexceeded",
+}  # fmt: skip
+_TEXT_PARTS = ("text", "output_text", "")
+_THOUGHTS = ("thinking", "reasoning", "redacted_thinking")
 
 
 def _unchanged(value: Any) -> Any:
@@ -20,6 +35,11 @@ def _unchanged(value: Any) -> Any:
 
 class BadReplyError(Exception):
     """A reply that is not a whole chat completion; another attempt may bring one."""
+
+    def __init__(self, why: str, words: str = "", body: Mapping[str, Any] | None = None) -> None:
+        """`why` is of a few kinds, which are counted; `words` are the server's; `body` is that of an error."""
+        super().__init__(f"{why}: {words}" if words else why)
+        self.why, self.words, self.body = why, words, body
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +54,111 @@ class Completion:
     fingerprint: str = ""
     prompt_tokens: int | None = None
     new_tokens: int | None = None
+    thought: str = ""
+    """What the server gives apart from the text, as `reasoning` or `reasoning_content`."""
+    thought_tokens: int = 0
+    """Of a thought, shown or not; 0 where the server does not say."""
     top: Mapping[str, float] | None = None
     """Log-probabilities (nats) of the first token's alternatives, by their text."""
+    ending: Ending = "stop"
+    """How it ended, as `records.Response.finish_reason` has it."""
+    how: str = ""
+    """By what the server said that it, or its filter, refused; of `ending`, empty for stop and length."""
+    tools: bool = False
+    """Whether it calls a tool."""
+    left_out: tuple[str, ...] = ()
+    """Kinds of parts that are no text."""
+
+
+@dataclass
+class _Content:
+    """The parts of a message, or of all pieces of a stream."""
+
+    text: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    thought: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    refuses: bool = False
+    tools: bool = False
+    """Whether a tool is called."""
+
+    def add(self, message: Mapping[str, Any]) -> None:
+        self.thought.append(_thought(message))
+        self._add(message.get("content"), self.text)
+        refusal = message.get("refusal")
+        if refusal is True:
+            self.refuses = True
+        elif refusal:
+            self.refuses = True
+            self._add(refusal, self.refusal)
+        self.tools = self.tools or bool(message.get("tool_calls") or message.get("function_call"))
+
+    def _add(self, content: Any, texts: list[str]) -> None:
+        """Add text, or the text of parts; `texts` takes that of parts which do not say that they are a refusal."""
+        for part in content if isinstance(content, list) else [content]:
+            if isinstance(part, str):
+                texts.append(str(whole(part)))
+            elif isinstance(part, dict):
+                self._part(part, texts)
+            elif part is not None:
+                raise BadReplyError("the reply's content is not text", one_line(json.dumps(content)))
+
+    def _part(self, part: Mapping[str, Any], texts: list[str]) -> None:
+        kind = part.get("type") or ""
+        if kind in _THOUGHTS:
+            self.thought.append(_thought({"reasoning": part.get("thinking", part.get(str(kind), part.get("text")))}))
+            return
+        if kind == "refusal":
+            self.refuses, texts = True, self.refusal
+        elif kind not in _TEXT_PARTS:
+            self.left_out.append(one_line(str(kind))[:40])
+            return
+        text = next((part[key] for key in ("text", "refusal", "content") if part.get(key) is not None), "")
+        if isinstance(text, dict):
+            text = text.get("value")
+        if not isinstance(text, str):
+            raise BadReplyError("the reply's content is not text", one_line(json.dumps(part)))
+        texts.append(str(whole(text)))
 
 
 def read_body(text: str, scrub: Scrub = _unchanged) -> Completion:
-    """Parse the body of a reply that did not stream, after `scrub`. Raises BadReplyError."""
+    """Parse the body of a reply, after `scrub`; that of a server which streams unasked too. Raises BadReplyError."""
+    if text.lstrip().startswith(("data:", "event:")):
+        return read_events(text, scrub)
     body = _object(text, scrub)
-    choice = _choice(body)
+    if body.get("error"):
+        return _refused(body)
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        how = prompt_was_filtered(body)
+        if how:
+            return _completion(body, {}, _Content(), None, f"content filter ({how})")
+        raise BadReplyError("the reply has no choices", words_of(body) or one_line(json.dumps(body)))
+    choice = choices[0]
+    content = _Content()
     message = choice.get("message")
-    if not isinstance(message, dict):
-        raise BadReplyError("the reply has no message")
-    return _completion(body, choice, _text(message), _top(choice))
+    if isinstance(message, dict):
+        content.add(message)
+    elif choice.get("error"):
+        return _refused({"error": choice["error"]})
+    elif not is_filter(choice.get("finish_reason")):
+        raise BadReplyError("the reply has no message", words_of(body) or one_line(json.dumps(body)))
+    return _completion(body, choice, content, _top(choice))
 
 
-def read_events(lines: Sequence[str], scrub: Scrub = _unchanged) -> Completion:
-    """Parse the lines of a stream of server-sent events, which must be complete. Raises BadReplyError.
+def read_events(text: str, scrub: Scrub = _unchanged) -> Completion:
+    """Parse a stream of server-sent events, which must be complete. Raises BadReplyError.
 
-    `scrub` is applied to each event, and to the whole text.
+    `scrub` is applied to each event, and to the whole text. A server that does not stream sends one JSON body. An error
+    in the stream ends it: a content filter's keeps the text that came before.
     """
-    text: list[str] = []
+    if text.lstrip()[:1] in ("{", "["):
+        return read_body(text, scrub)
+    content = _Content()
     last: dict[str, Any] = {}
-    finish, ended, top = None, False, None
-    for line in lines:
+    ending: dict[str, Any] = {}
+    ended, pieces, top, how = False, 0, None, ""
+    for line in re.split(r"\r\n|\n|\r", text):
         if not line.startswith("data:"):
             continue
         data = line.removeprefix("data:").strip()
@@ -64,53 +166,72 @@ def read_events(lines: Sequence[str], scrub: Scrub = _unchanged) -> Completion:
             ended = True
             break
         event = _object(data, scrub)
+        if event.get("error"):
+            how = f"content filter ({_code(event)})"
+            break
         last = {**last, **{key: value for key, value in event.items() if value is not None}}
         choices = event.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and choice.get("index", 0) == 0:
                 delta = choice.get("delta")
-                text.append(_text(delta if isinstance(delta, dict) else {}))
-                finish = choice.get("finish_reason") or finish
+                content.add(delta if isinstance(delta, dict) else {})
+                pieces += 1
+                ending |= {key: choice[key] for key in _ENDINGS if choice.get(key)}
                 top = top or _top(choice)
-    if finish is None and not (ended and text):
-        raise BadReplyError("the stream broke off before its end")
-    return _completion(last, {"finish_reason": finish}, scrub("".join(text)), top)
+    if not how and "finish_reason" not in ending and not (ended and pieces):
+        blocked = prompt_was_filtered(last) if ended else ""
+        if not blocked:
+            raise BadReplyError("the stream broke off before its end", "" if pieces else words_of_text(text, scrub))
+        how = f"content filter ({blocked})"
+    content.text = [str(scrub("".join(content.text)))]
+    content.refusal = [str(scrub("".join(content.refusal)))]
+    content.thought = [str(scrub("".join(content.thought)))]
+    return _completion(last, ending, content, top, how)
+
+
+_ENDINGS = ("finish_reason", "stop_reason", "native_finish_reason")
+"""Where a choice may say how it ended; what a gateway passes on stands in the last two."""
+
+
+def refused_by_filter(how: str) -> Completion:
+    """Return the completion that an error of a content filter stands for; `how` says which error."""
+    return Completion("", "", "content_filter", ending="filter", how=f"content filter ({how})")
 
 
 def _object(text: str, scrub: Scrub) -> dict[str, Any]:
     try:
         body = scrub(json.loads(text))
     except (ValueError, RecursionError):
-        raise BadReplyError("the reply is not whole JSON") from None
+        raise BadReplyError("the reply is not whole JSON", words_of_text(text, scrub)) from None
+    if isinstance(body, list) and len(body) == 1 and isinstance(body[0], dict) and body[0].get("error"):
+        return body[0]  # Gemini's errors
     if not isinstance(body, dict):
-        raise BadReplyError("the reply is not a JSON object")
-    if body.get("error"):
-        raise BadReplyError(f"the reply is an error: {error_text(body)}")
+        raise BadReplyError("the reply is not a JSON object", one_line(str(body)))
     return body
 
 
-def error_text(body: object) -> str:
-    """Return the message of an error body, in at most 200 characters of one line."""
-    message: Any = body
-    while isinstance(message, dict):
-        message = message.get("error") or message.get("message") or message.get("detail") or ""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(message)).split())[:200]
+def _refused(body: Mapping[str, Any]) -> Completion:
+    return refused_by_filter(_code(body))
 
 
-def _choice(body: Mapping[str, Any]) -> dict[str, Any]:
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise BadReplyError("the reply has no choices")
-    return choices[0]
+def _code(body: Mapping[str, Any]) -> str:
+    """Return by what an error says that a content filter refused. Raises BadReplyError for every other error."""
+    code = filtered(body)
+    if not code:
+        raise BadReplyError("the reply is an error", words_of(body) or one_line(json.dumps(body)), body)
+    return code
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    if content is None:
-        return ""
-    if not isinstance(content, str):
-        raise BadReplyError("the reply's content is not text")
-    return str(whole(content))
+def _thought(message: Mapping[str, Any]) -> str:
+    """Return what a server gives as the model's thought: a text, or parts with a text."""
+    for name in ("reasoning_content", "reasoning"):
+        value = message.get(name)
+        if isinstance(value, list):
+            parts = (each.get("text") if isinstance(each, dict) else each for each in value)
+            value = "".join(each for each in parts if isinstance(each, str))
+        if isinstance(value, str) and value:
+            return str(whole(value))
+    return ""
 
 
 def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
@@ -130,7 +251,11 @@ def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
 
 
 def _completion(
-    body: Mapping[str, Any], choice: Mapping[str, Any], text: str, top: Mapping[str, float] | None
+    body: Mapping[str, Any],
+    choice: Mapping[str, Any],
+    content: _Content,
+    top: Mapping[str, float] | None,
+    how: str = "",
 ) -> Completion:
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
@@ -139,15 +264,45 @@ def _completion(
         value = counts.get(key)
         return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
+    details = counts.get("completion_tokens_details")
+    hidden = details.get("reasoning_tokens") if isinstance(details, dict) else None
+
     def word(value: object) -> str:
         return value if isinstance(value, str) else ""
 
+    finish = word(choice.get("finish_reason")) or ("content_filter" if how else "")
+    text, ending, how = _ended(content, [word(choice.get(key)) for key in _ENDINGS], how)
     return Completion(
         word(body.get("model")),
         text,
-        word(choice.get("finish_reason")),
+        finish,
         word(body.get("system_fingerprint")),
         count("prompt_tokens"),
         count("completion_tokens"),
+        "".join(content.thought),
+        hidden if isinstance(hidden, int) and hidden > 0 else 0,
         top,
+        ending,
+        how,
+        content.tools,
+        tuple(dict.fromkeys(content.left_out)),
     )
+
+
+def _ended(content: _Content, reasons: Sequence[str], how: str) -> tuple[str, Ending, str]:
+    """Return the text of an answer, how it ended, and by what the server said so where it refused.
+
+    What a filter cut keeps its text. So does what the model said before it refused: both are read by judges.
+    """
+    text, refusal = "".join(content.text), "".join(content.refusal)
+    if content.refuses and (not text.strip() or not refusal.strip() or text.strip() == refusal.strip()):
+        return refusal if refusal.strip() else text, "refusal", "message.refusal"
+    if content.refuses:
+        return f"{text}\n\n{refusal}", "stop", ""
+    stopped = next((reason for reason in reasons if is_filter(reason)), "")
+    how = how or (f"finish_reason {one_line(stopped)[:60]}" if stopped else "")
+    if how and not text.strip():
+        return "", "refusal" if stopped.lower() == "refusal" else "filter", how
+    if how:
+        return text, "filter_cut", how
+    return text, "length" if re.sub(r"[^a-z]", "", reasons[0].lower()) in _LENGTH else "stop", ""

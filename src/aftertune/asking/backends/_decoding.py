@@ -6,7 +6,7 @@ Rows leave a batch when they end, others enter it, and what prompts share at the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,11 +23,14 @@ class Row:
     ids: Sequence[int]
     """The prompt's tokens, at least one."""
     limit: int
-    """New tokens at most."""
+    """New tokens at most, unless `extended` says more."""
     temperature: float
     """0 is greedy; above it, a draw from softmax(logits / temperature), over the whole vocabulary."""
     seed: int
     """In [0, 2**63); the draws depend on nothing else."""
+    extended: Callable[[Sequence[int]], int] | None = None
+    """Called with the new tokens where these reach their limit: how many there may be, the same number for no more.
+    It must depend on nothing but the tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ def decode(
 ) -> Iterator[Decoded]:
     """Decode rows, at most `slots` at once (0: all); yield each when it ends.
 
-    A row ends at a token of `stop`, at its limit, or (an error) where its logits are not numbers. At temperature T > 0
+    A row ends at a token of `stop`, at its limit, or (an error) where its logits are not numbers. A limit that is
+    reached may be extended by the row itself (a thought before the answer). At temperature T > 0
     a token is drawn from softmax(logits / T) by inverting its distribution function at one uniform variate per token,
     from the row's own generator, so that a draw depends neither on the other rows nor on the device. (Gumbel noise per
     vocabulary entry does the same at twice the cost of the whole step.)
@@ -71,7 +75,7 @@ def decode(
     alone = [at for at, row in enumerate(rows) if longest is not None and len(row.ids) + row.limit > longest]
     order = sorted(set(range(len(rows))) - set(alone))
     if order:
-        yield from _run(batch, rows, order[:slots], order[slots:], stop, slots, refill)
+        yield from _run(batch, rows, order[:slots], order[slots:], stop, slots, refill, longest, alone)
     for at in alone:
         yield from _run(batch, rows, [at], [], stop, 1, refill)
 
@@ -84,7 +88,11 @@ def _run(
     stop: frozenset[int],
     slots: int,
     refill: float,
+    longest: int | None = None,
+    alone: list[int] | None = None,
 ) -> Iterator[Decoded]:
+    """Decode rows, `first` and then `waiting`; one that would outgrow `longest` tokens goes to `alone` instead."""
+    limits = {row: rows[row].limit for row in (*first, *waiting)}
     draws: dict[int, Iterator[float]] = {}
     tokens: dict[int, list[int]] = {}
 
@@ -111,8 +119,16 @@ def _run(
                 finish = "error"
             elif token in stop:
                 finish = "stop"
-            elif len(tokens[row]) >= rows[row].limit:
-                finish = "length"
+            elif len(tokens[row]) >= limits[row]:
+                extended = rows[row].extended
+                limits[row] = extended(tokens[row]) if extended else limits[row]
+                if len(tokens[row]) >= limits[row]:
+                    finish = "length"
+                elif alone is not None and longest is not None and len(rows[row].ids) + limits[row] > longest:
+                    # Its length would change the other rows' angles: it begins anew by itself.
+                    ended[at] = True
+                    alone.append(row)
+                    del tokens[row]
             if finish:
                 ended[at] = True
                 finished.append(Decoded(row, tokens.pop(row), finish))

@@ -132,11 +132,11 @@ def score_beginnings(
     ready: list[tuple[int, Branches]] = []
     for index, item in enumerate(items):
         messages = item.prompt.messages
-        ids = prompt_ids(writer, tokenizer, messages, system, context)
+        ids = prompt_ids(writer, tokenizer, messages, system, context, item.template_arguments)
         if isinstance(ids, str):
             scores[index] = BeginningScore(None, why=ids)
             continue
-        texts = continuation_ids(writer, tokenizer, messages, system, ids, item.texts, gap)
+        texts = continuation_ids(writer, tokenizer, messages, system, ids, item.texts, gap, item.template_arguments)
         length = len(ids) + max(map(len, texts))
         if not all(texts):
             scores[index] = BeginningScore(None, why="a text to score has no tokens")

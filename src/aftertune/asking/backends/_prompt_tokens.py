@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aftertune.errors import AftertuneError
-from aftertune.models.chat import encode, end_of_turn, render_text
-from aftertune.records import Message
+from aftertune.models.chat import NO_ARGUMENTS, encode, end_of_turn, render_text
+from aftertune.records import Json, Message
 
 _ANSWER = "ok"
 
 
 def prompt_ids(
-    writer: Any, tokenizer: Any, messages: Sequence[Message], system: str | None, context: int | None
+    writer: Any,
+    tokenizer: Any,
+    messages: Sequence[Message],
+    system: str | None,
+    context: int | None,
+    arguments: Mapping[str, Json] = NO_ARGUMENTS,
 ) -> list[int] | str:
     """Return the prompt's tokens, or why it cannot be asked.
 
@@ -23,9 +28,10 @@ def prompt_ids(
         messages: The chat to answer.
         system: System prompt.
         context: Tokens that the model can read; None where it does not say.
+        arguments: For the chat template.
     """
     try:
-        ids = encode(tokenizer, render_text(writer, messages, system, True))
+        ids = encode(tokenizer, render_text(writer, messages, system, True, arguments))
     except AftertuneError as error:
         return str(error)
     if context is not None and len(ids) >= context:
@@ -55,13 +61,14 @@ def continuation_ids(
     prompt: Sequence[int],
     texts: Sequence[str],
     gap: str,
+    arguments: Mapping[str, Json] = NO_ARGUMENTS,
 ) -> list[list[int]]:
     """Return the tokens of each text as the beginning of the answer to a prompt whose tokens are `prompt`.
 
     They are the tokens after the prompt's when both are encoded together; where encoding them together changes the
     prompt's own tokens, which a model never sees, the text is encoded alone.
     """
-    opened = render_text(writer, messages, system, True)
+    opened = render_text(writer, messages, system, True, arguments)
     continuations = []
     for text in texts:
         whole = encode(tokenizer, f"{opened}{gap}{text}")

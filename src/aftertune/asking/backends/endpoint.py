@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
@@ -16,15 +16,19 @@ from aftertune.asking.backends import _observations
 from aftertune.asking.backends._client import Client, Ledger, Limits
 from aftertune.asking.backends._completions import Completion
 from aftertune.asking.backends._observations import Observations
+from aftertune.asking.backends._server_errors import remedy
 from aftertune.data.table_files import whole
 from aftertune.errors import ModelError, ServerError, UsageError
 from aftertune.models.chat import message_hash, with_system
-from aftertune.models.session import Backend, Capability, Reply, Request, Session, Template
+from aftertune.models.session import Backend, Capability, Reply, Request, Session, Template, parted
 from aftertune.plugins import Card
 from aftertune.records import Json, Message, Proof, digest
+from aftertune.thoughts import INSIDE, closes_unopened
 
 _TokensField = Literal["max_tokens", "max_completion_tokens"]
 _OURS = {"model", "messages", "temperature", "seed", "stream", "logprobs", "top_logprobs", "n", *get_args(_TokensField)}
+_LEAST = {"concurrency": 1, "retries": 0, "budget_requests": 0, "budget_tokens": 0, "least_tokens": 1}
+"""The smallest value of each whole number among the parameters."""
 _SUFFIX = re.compile(r"[@:].*|-\d{4}(-\d{2}-\d{2}|\d{4})?")
 """What a server may append to a model's name: a revision or a date."""
 _SECRET = re.compile(r"(?=.*[a-z])(?=.*\d)(?:(?=.*[A-Z])|(?:sk|hf|gsk|r8|ghp|xai)_)\w{20,}")
@@ -32,6 +36,8 @@ _SECRET = re.compile(r"(?=.*[a-z])(?=.*\d)(?:(?=.*[A-Z])|(?:sk|hf|gsk|r8|ghp|xai
 _PRIVATE = re.compile(
     r".*(?:api.?key|authori[sz]ation|secret|password).*|(?:.*[-_])?key|auth|(?:access|id|auth|bearer)?[-_]?token", re.I
 )
+PROBES = 3
+"""Requests that are asked with room for a thought, at most, to see whether a model's template opens one."""
 _LEDGERS: dict[str, Ledger] = {}
 
 
@@ -48,7 +54,8 @@ class Endpoint(Backend):
             "declares of each model is asked when a run begins, recorded, and part of the ids; a server that declares "
             "something else later is refused. A seed is sent with each request; whether it is honoured, and whether "
             "the temperature is, is tested by a few trial requests and recorded. A server that ignores the temperature "
-            "is refused where one above 0 is asked."
+            "is refused where one above 0 is asked. What the server itself calls a refusal, or its content filter "
+            "keeps back, is an answer that refuses; an answer that a filter cut keeps its text."
         ),
         source="OpenAI's chat completions API, as servers implement it",
         licence="the server's and the model's own",
@@ -73,6 +80,9 @@ class Endpoint(Backend):
     backoff_s: float = 0.5
     """Seconds: longest wait before the first retry; it doubles each time, to 60 at most, and the wait is drawn from
     0 to it. Retry-After is added."""
+    loading_s: float = 600.0
+    """Seconds of patience with a server that loads its model: it says so beside 503, or answers 503 from the start.
+    What it says is shown. 0 treats that like any other 5xx."""
     budget_requests: int = 0
     """Most requests that one command sends, retries and trials included; 0 is no limit."""
     budget_tokens: int = 0
@@ -83,6 +93,11 @@ class Endpoint(Backend):
     """Whether requests carry a seed (31 bits); some servers refuse one."""
     tokens_field: _TokensField = "max_tokens"
     """What the server calls the length limit."""
+    least_tokens: int = 1
+    """Smallest length limit that the server accepts, e.g. 16: whatever would be asked with less is asked with this."""
+    only_temperature: float | None = None
+    """The one temperature that the server takes, e.g. 1, where it takes no other. Nothing is tried at 0 then, and the
+    report says what stays unknown; a design must ask at this temperature, and an LLM judge is asked at it."""
     logprobs: int = 0
     """Log-probabilities of likely tokens to request, at most 20; 0: none. A server that shows none is refused."""
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -101,13 +116,18 @@ class Endpoint(Backend):
             value = getattr(self, name)
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*|", value) or _SECRET.fullmatch(value):
                 raise ValueError(f"{name} is not the name of an environment variable (the key itself goes nowhere)")
-        for name, low in (("concurrency", 1), ("retries", 0), ("budget_requests", 0), ("budget_tokens", 0)):
+        for name, low in _LEAST.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ValueError(f"{name} = {value}: give a whole number, {low} or more")
         for name in ("timeout_s", "backoff_s"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} = {getattr(self, name)}: give seconds above 0")
+        if not 0 <= self.loading_s < float("inf"):
+            raise ValueError(f"loading_s = {self.loading_s}: give seconds, 0 or more")
+        only = self.only_temperature
+        if only is not None and not (isinstance(only, (int, float)) and 0 <= only <= 5):
+            raise ValueError(f"only_temperature = {only}: give a temperature from 0 to 5")
         if self.logprobs not in range(21):
             raise ValueError(f"logprobs = {self.logprobs}: give 0 to 20")
         if self.tokens_field not in get_args(_TokensField):
@@ -167,7 +187,13 @@ class Endpoint(Backend):
             if not key or not key.isascii() or not key.isprintable():
                 raise UsageError(f"backend endpoint: the environment variable {self.key_env} holds no usable key")
         limits = Limits(
-            self.concurrency, self.timeout_s, self.retries, self.backoff_s, self.budget_requests, self.budget_tokens
+            self.concurrency,
+            self.timeout_s,
+            self.retries,
+            self.backoff_s,
+            self.loading_s,
+            self.budget_requests,
+            self.budget_tokens,
         )
         return Client(url, key, limits, _LEDGERS.setdefault(self._ledger_key(), Ledger()))
 
@@ -187,6 +213,9 @@ class EndpointSession(Session):
         self._client = backend.client()
         self._observations: defaultdict[str, Observations] = defaultdict(Observations)
         self._models: Mapping[str, Mapping[str, Any]] | None = None
+        self._opens: defaultdict[str, bool | None] = defaultdict(lambda: None)
+        """Whether a model's chat template opens a thought in the prompt; None where it is not known."""
+        self._probed: Counter[str] = Counter()
         self._begun, self._since, self._reported = self._client.ledger.begun, self._client.ledger.copy(), False
 
     def use(self, checkpoint: Path | None) -> Proof:
@@ -200,6 +229,8 @@ class EndpointSession(Session):
             self._observations.clear()
         if self._reported:  # the next report covers what follows
             self._since, self._reported = self._client.ledger.copy(), False
+            for observations in self._observations.values():
+                observations.clear()
         self._name = str(checkpoint) if checkpoint is not None else self._base
         for name in dict.fromkeys((self._base, self._name)):
             if self._observations[name].trials is None:
@@ -214,12 +245,13 @@ class EndpointSession(Session):
                     f"{name}: the server now declares {key} '{now.get(key, '')}', when the run began it was "
                     f"'{then[key]}': this is another model; audit it in a run folder of its own (-o)"
                 )
-        trials = _observations.run_trials(lambda requests: self._ask_trial(name, requests))
+        only = self._backend.only_temperature
+        trials = _observations.run_trials(lambda requests: self._ask_trial(name, requests), only)
         if self._backend.logprobs and not trials.top:
             raise ServerError(f"{name}: logprobs = {self._backend.logprobs}, but the server shows no log-probabilities")
         base = self._observations[self._base].trials
         self._observations[name].trials = trials
-        self._observations[name].as_base = base is not None and base.greedy == trials.greedy
+        self._observations[name].as_base = base is not None and bool(trials.greedy) and base.greedy == trials.greedy
 
     def identify(self, name: str) -> dict[str, str]:
         """Return what the server declares of a model, as `Endpoint.identify`."""
@@ -227,7 +259,8 @@ class EndpointSession(Session):
         if not observations.declared:
             if str(Path(name)) != name:
                 raise UsageError(f"'{name}' cannot be the name of a served model")
-            (completion,) = self._ask_trial(name, [((Message("user", "Hello"),), 0.0, 0)], length=1)
+            temperature = self._backend.only_temperature or 0.0
+            (completion,) = self._ask_trial(name, [((Message("user", "Hello"),), temperature, 0)], length=1)
             declared = {"asked": name, "replied": completion.model or name, "fingerprint": completion.fingerprint}
             models = self._list()
             if models:
@@ -247,26 +280,47 @@ class EndpointSession(Session):
         if template != "base":
             raise ModelError("template = 'own': the server writes the chat template, so it cannot be chosen")
         observations = self._observations[self._name]
+        only = self._backend.only_temperature
+        others = {request.temperature for request in requests} - {only} if only is not None else set()
+        if others:
+            raise ModelError(f"{self._name}: the server takes temperature {only:g} only, not {min(others):g}")
         trials = observations.trials
-        if trials is not None and not trials.temperature and any(request.temperature > 0 for request in requests):
+        if (
+            only is None
+            and trials is not None
+            and not trials.temperature
+            and any(request.temperature > 0 for request in requests)
+        ):
             raise ModelError(
                 f"{self._name}: the server ignores the temperature (sampled answers were all the same): ask at "
                 "temperature 0 only, or mend the server (transformers serve: do_sample in generation_config.json)"
             )
-        bodies = [
-            self._body(self._name, with_system(r.prompt.messages, system), r.temperature, r.seed, r.max_new_tokens)
-            for r in requests
-        ]
-        for index, outcome in self._client.ask(bodies, lambda completion: self._accept(self._name, completion)):
-            if isinstance(outcome, Completion):
-                observations.count(outcome, self._backend.logprobs)
-            yield _reply(requests[index], outcome, system)
+        least = self._backend.least_tokens
+        longer: list[int] = []
+        limits = {index: request.max_new_tokens for index, request in enumerate(requests)}
+        for again in (False, True):
+            wanted = longer if again else list(limits)
+            bodies = [self._asked(requests[index], system, limits[index]) for index in wanted]
+            for at, outcome in self._client.ask(bodies, lambda completion: self._accept(self._name, completion)):
+                request, index = requests[wanted[at]], wanted[at]
+                reply = _reply(request, outcome, system, opened=again and self._opens[self._name] is True)
+                if not again and self._cut_by_thought(request, reply, system):
+                    # A server counts thought and answer together, and only now is it known that there is a thought.
+                    longer.append(index)
+                    limits[index] += request.thought_tokens
+                    continue
+                if isinstance(outcome, Completion):
+                    observations.count(outcome, self._backend.logprobs, limits[index] < least)
+                if reply.error is not None:
+                    observations.fail(reply.error)
+                yield reply
 
     def report(self) -> dict[str, Json]:
         """Return what the server declares of the model in use, trial results, counts since the last report."""
         self._reported = True
         spent = self._client.ledger.since(self._since)
-        return self._observations[self._name].report(self._name, spent, self._backend.send_seed)
+        backend = self._backend
+        return self._observations[self._name].report(self._name, spent, backend.send_seed, backend.only_temperature)
 
     # ------------------------------------------------------------------------------------------ asking
 
@@ -280,14 +334,14 @@ class EndpointSession(Session):
         for index in range(len(bodies)):
             outcome = outcomes[index]
             if not isinstance(outcome, Completion):
-                raise ServerError(f"{name} at {self._client.url}: a trial request failed: {outcome}")
+                raise ServerError(f"{name} at {self._client.url}: a trial request failed: {outcome}{remedy(outcome)}")
             completions.append(outcome)
         return completions
 
     def _body(self, name: str, chat: Sequence[Message], temperature: float, seed: int, length: int) -> dict[str, Any]:
         turns = [{"role": turn.role, "content": whole(turn.content)} for turn in chat]
         body: dict[str, Any] = {**self._backend.extra, "model": name, "messages": turns, "temperature": temperature}
-        body[self._backend.tokens_field] = length
+        body[self._backend.tokens_field] = max(length, self._backend.least_tokens)
         if self._backend.send_seed:
             body["seed"] = seed & 0x7FFFFFFF  # more bits than this are not safe in every server
         if self._backend.stream:
@@ -297,6 +351,34 @@ class EndpointSession(Session):
         if self._backend.logprobs:
             body |= {"logprobs": True, "top_logprobs": self._backend.logprobs}
         return body
+
+    def _asked(self, request: Request, system: str | None, length: int) -> dict[str, Any]:
+        """Return the body of a request, with the arguments of its chat template."""
+        chat = with_system(request.prompt.messages, system)
+        body = self._body(self._name, chat, request.temperature, request.seed, length)
+        if request.template_arguments:
+            field_ = "chat_template_kwargs"
+            body[field_] = {**body.get(field_, {}), **request.template_arguments}
+        return body
+
+    def _cut_by_thought(self, request: Request, reply: Reply, system: str | None) -> bool:
+        """Return whether a reply that reached its limit has a thought, or is one whose beginning the template wrote.
+
+        The second is found out by asking one request, or up to `PROBES`, with room for a thought: does it close one?
+        """
+        if not request.thought_tokens or reply.finish_reason != "length":
+            return False
+        if reply.thought or reply.unanswered or reply.raw is not None:
+            return True
+        name = self._name
+        if self._opens[name] is None and self._probed[name] < PROBES:
+            self._probed[name] += 1
+            body = self._asked(request, system, request.max_new_tokens + request.thought_tokens)
+            for _, outcome in self._client.ask([body], lambda completion: self._accept(name, completion)):
+                if isinstance(outcome, Completion):
+                    closes = closes_unopened(outcome.text)
+                    self._opens[name] = closes if closes or outcome.ending != "length" else None
+        return self._opens[name] is True
 
     def _accept(self, name: str, completion: Completion) -> None:
         replied = completion.model
@@ -321,23 +403,30 @@ class EndpointSession(Session):
         return self._models
 
 
-def _reply(request: Request, outcome: Completion | str, system: str | None) -> Reply:
+def _reply(request: Request, outcome: Completion | str, system: str | None, *, opened: bool) -> Reply:
     hashed = message_hash(request.prompt.messages, system)
     key = request.prompt.id, request.temperature, request.sample
-    if isinstance(outcome, Completion) and outcome.finish == "content_filter":
-        outcome = "the server's own content filter ended the answer"
+    if isinstance(outcome, Completion) and not outcome.text.strip() and outcome.ending in ("stop", "length"):
+        if outcome.tools:
+            outcome = "no text: the model called a tool instead of answering"
+        elif outcome.left_out:
+            outcome = f"no text: the answer is of other parts ({', '.join(outcome.left_out)[:80]})"
     if isinstance(outcome, str):
         return Reply(*key, "", "error", None, hashed, None, outcome)
-    return Reply(
+    reply = Reply(
         *key,
         outcome.text,
-        "length" if outcome.finish == "length" else "stop",
+        outcome.ending,
         outcome.new_tokens,
         hashed,
         None,
         prompt_tokens=outcome.prompt_tokens,
         top=outcome.top,
     )
+    silent = not outcome.text.strip() and outcome.ending in ("stop", "length")
+    if silent and outcome.thought_tokens and not outcome.thought:
+        return replace(reply, unanswered=f"{INSIDE}, which the server does not show")
+    return parted(reply, opened=opened, thought=outcome.thought)
 
 
 def _keys(value: Any) -> Iterator[str]:

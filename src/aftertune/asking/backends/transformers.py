@@ -20,8 +20,9 @@ from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings
 from aftertune.asking.backends._loading import load_model, load_tokenizer, memory, quiet
 from aftertune.asking.backends._prompt_tokens import prompt_ids, stop_ids
 from aftertune.asking.backends._proof import PROBES, compare, logits, manual_update
+from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
-from aftertune.models.chat import encode, message_hash
+from aftertune.models.chat import NO_ARGUMENTS, encode, message_hash, refuse_arguments
 from aftertune.models.identity import ModelRef, few_threads, resolve
 from aftertune.models.nf4_weights import dequantized, matrix_shape, rounded_like
 from aftertune.models.session import (
@@ -34,10 +35,12 @@ from aftertune.models.session import (
     Session,
     Template,
     TextScore,
+    parted,
 )
 from aftertune.models.weight_files import shapes_of, tensors_of
 from aftertune.plugins import Card
 from aftertune.records import Conversation, Json, Prompt, Proof, digest
+from aftertune.thoughts import opens_thought
 
 if TYPE_CHECKING:
     import numpy as np
@@ -231,11 +234,17 @@ class TransformersSession(Session):
         """
         writer, own = self._tokenizers(template)
         context = self._context()
+        for arguments in {
+            digest(request.template_arguments): request.template_arguments for request in requests
+        }.values():
+            refuse_arguments(writer, arguments)
         ready: list[tuple[Request, list[int]]] = []
         prompts: dict[str, list[int] | str] = {}
         for request in requests:
             if request.prompt.id not in prompts:
-                prompts[request.prompt.id] = prompt_ids(writer, own, request.prompt.messages, system, context)
+                prompts[request.prompt.id] = prompt_ids(
+                    writer, own, request.prompt.messages, system, context, request.template_arguments
+                )
             ids = prompts[request.prompt.id]
             if isinstance(ids, str):
                 yield _failure(request, system, ids)
@@ -265,13 +274,20 @@ class TransformersSession(Session):
         pad = own.pad_token_id or 0
         return score_beginnings(self._model, writer, own, items, system, self._context(), pad, self._slots)
 
-    def activations(self, prompts: Sequence[Prompt], *, system: str | None, template: Template) -> NDArray[np.float32]:
+    def activations(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        system: str | None,
+        template: Template,
+        template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
+    ) -> NDArray[np.float32]:
         """Return the residual stream at the last prompt token, as `Session.activations`: one pass per prompt."""
         writer, own = self._tokenizers(template)
         context = self._context()
         rows: list[list[int]] = []
         for prompt in prompts:
-            ids = prompt_ids(writer, own, prompt.messages, system, context)
+            ids = prompt_ids(writer, own, prompt.messages, system, context, template_arguments)
             if isinstance(ids, str):
                 raise ModelError(f"prompt '{prompt.id}': {ids}")
             rows.append(ids)
@@ -302,10 +318,7 @@ class TransformersSession(Session):
         todo = [(requests, slots)]
         while todo:
             group, slots = todo.pop()
-            rows = [
-                Row(ids, min(one.max_new_tokens, (context or sys.maxsize) - len(ids)), one.temperature, one.seed)
-                for one, ids in group
-            ]
+            rows = [self._row(one, ids, tokenizer, (context or sys.maxsize) - len(ids)) for one, ids in group]
             done: set[int] = set()
             why, smaller = "", slots
             try:
@@ -328,6 +341,16 @@ class TransformersSession(Session):
                 log.info("a batch of %d failed (%s): halved", len(flying), why.partition(":")[0])
                 middle = (len(flying) + 1) // 2
                 todo += [(flying[middle:], middle), (flying[:middle], middle)]
+
+    def _row(self, request: Request, ids: list[int], tokenizer: Any, room: int) -> Row:
+        """Return a request ready to decode; `room` is for how many tokens the model's context has place."""
+        limit, opened = min(request.max_new_tokens, room), _opened(tokenizer, ids)
+
+        def extended(tokens: Sequence[int]) -> int:
+            most = request.max_new_tokens, request.thought_tokens
+            return min(extended_limit(tokenizer, tokens, *most, opened=opened), room)
+
+        return Row(ids, limit, request.temperature, request.seed, extended if request.thought_tokens else None)
 
     # ------------------------------------------------------------------------------------------ switching
 
@@ -406,17 +429,23 @@ def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, s
     if decoded.finish == "error":
         return _failure(request, system, NOT_NUMBERS, ids)
     tokens = decoded.tokens[:-1] if decoded.finish == "stop" else decoded.tokens
-    return Reply(
+    reply = Reply(
         request.prompt.id,
         request.temperature,
         request.sample,
-        tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+        text_of(tokenizer, tokens),
         decoded.finish,
         len(decoded.tokens),
         message_hash(request.prompt.messages, system),
         digest(ids),
         prompt_tokens=len(ids),
     )
+    return parted(reply, opened=_opened(tokenizer, ids))
+
+
+def _opened(tokenizer: Any, ids: Sequence[int]) -> bool:
+    """Return whether a prompt's last tokens open a thought."""
+    return opens_thought(tokenizer.decode(ids[-24:], skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def _failure(request: Request, system: str | None, why: str, ids: list[int] | None = None) -> Reply:

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from aftertune import plugins
 from aftertune.errors import AftertuneError, UsageError
+from aftertune.ingest.inspect_logs import ended, reasoning
 from aftertune.integrations.inspect_ai.metrics import interval, mean, stderr
 from aftertune.judging import opinions as judging
 from aftertune.judging.anchors import GENERAL
@@ -27,6 +28,7 @@ from aftertune.plugins import PluginSpec
 from aftertune.records import Message, Prompt, Role
 from aftertune.studies import suites
 from aftertune.studies.resolve import load_judge
+from aftertune.thoughts import AFTER, INSIDE, part
 
 Maker = Callable[..., Scorer]
 ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
@@ -149,8 +151,13 @@ def _summary(opinion: Opinion) -> str:
 def _score(judge: _OpenJudge, keys: Mapping[str, tuple[str, str | None]], state: TaskState) -> Score:
     if not state.output.choices:
         return Score.unscored(reason="no_response", explanation="the model gave no output")
-    cut = state.output.stop_reason in ("max_tokens", "model_length")
-    answer = Answer(prompt_of(state), state.output.completion, "length" if cut else "stop")
+    how = ended(state.output)
+    found = part(state.output.completion)
+    thought = "\n\n".join(filter(None, (reasoning(state.output.message.content), found.thought)))
+    why = found.unanswered or ("" if found.answer.strip() or not thought else INSIDE if how == "length" else AFTER)
+    if why and how not in ("refusal", "filter"):
+        return Score.unscored(reason="unanswered", explanation=why)
+    answer = Answer(prompt_of(state), found.answer, how, thought=thought)
     opinions = next(judging.opinions(judge, [answer], JudgeContext()))
     unjudged = [opinion for opinion in opinions if opinion.status != "ok"]
     failed = any(opinion.status == "error" for opinion in unjudged)

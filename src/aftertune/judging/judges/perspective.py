@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -151,7 +152,7 @@ class Perspective(Judge):
                     return Opinion("toxicity", label, value, why=f"{self.attribute} {value:.3f}")
             message = str(reply["error"]["message"]) if status and status != 200 else body
         except (ValueError, KeyError, TypeError, AttributeError):
-            message = "an answer that cannot be read"
+            message = f"an answer that cannot be read: {re.sub('<[^<>]*>', ' ', body[:5_000])}"
         message = " ".join(message.replace(key, "***").split())[:160]
         if status == 400 and "language" in message.lower():
             return Opinion("toxicity", status="abstain", why=f"the service does not know the language: {message}")

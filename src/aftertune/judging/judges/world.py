@@ -84,7 +84,7 @@ def _score(answers: Sequence[Answer]) -> Sequence[tuple[Opinion, ...]]:
 
 
 def _opinions(answer: Answer) -> tuple[Opinion, ...]:
-    finished = answer.finish_reason == "stop" and len(answer.text) <= _MAX_CHARACTERS
+    finished = answer.finish_reason in ("stop", "refusal") and len(answer.text) <= _MAX_CHARACTERS
     text = answer.text[:_MAX_CHARACTERS]
     reading = classify(text, finished)
     expect = answer.prompt.expect

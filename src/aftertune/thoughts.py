@@ -1,0 +1,431 @@
+"""A model's thought parted from its answer, in the markup of the models that write one.
+
+Known are pairs of tags (`<think>`, `<thinking>`, `<thought>`, `<reasoning>`, `<reflection>`, `<scratchpad>`,
+`<seed:think>` and their relatives, in any case and with attributes; `[THINK]`; `<|begin_of_thought|>`,
+`<|START_THINKING|>`, `<|channel>thought`), Kimi's and Granite's own, and the channels of gpt-oss (harmony), with their
+special tokens or as decoding without these leaves them (`analysis...assistantfinal...`). A template may have written
+the opening tag into the prompt, so that only the closing one stands in the text. A tag that is only mentioned (in code,
+in quotes, in the middle of a sentence, in an example of markup) parts nothing. Thoughts in plain words, without any
+markup, cannot be told from the answer.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MOST_THOUGHTS = 64
+"""In one text; tags after them are left as they are."""
+MOST_TAGS = 1_000
+"""That are read in one text."""
+INSIDE = "the text ends inside its thought"
+AFTER = "no answer follows the thought"
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """A text, parted."""
+
+    answer: str
+    """The text itself, unchanged, where it holds no thought."""
+    thought: str = ""
+    """Several thoughts are joined by a blank line."""
+    unanswered: str = ""
+    """Why there is no answer: `INSIDE` or `AFTER`; else empty."""
+    found: bool = False
+    """Whether there is markup of thoughts, empty ones included."""
+
+
+_WORDS = r"think|thinking|thoughts?|monologue|chain_of_thought|scratch_?pad|(?:thought|thinking|reasoning)_process"
+_COMMON = r"reasoning|reason|reflection|analysis|ponder|cot"
+"""Names that stand in other markup as well: they part a text at its beginning only."""
+_PIPED = rf"{_WORDS}|reasoning"
+_TAG = re.compile(
+    rf"""
+      (?:<|&lt;) (?P<xml_close>/)? \s* (?P<space>[a-z]{{1,12}}[:_])? (?:ant)? (?P<xml>{_WORDS}|{_COMMON})
+        (?:\s[^<>]{{0,200}}?)? /? (?:>|&gt;)
+    | \[ (?P<square_close>/)? (?P<square>think|thinking|thought|reasoning|scratchpad) \]
+    | <\| (?:(?P<pipe_open>(?:begin|start)(?:_of)?_(?:{_PIPED})|(?:{_PIPED})(?:_start)?|inner_prefix)
+           | (?P<pipe_close>end(?:_of)?_(?:{_PIPED})|/(?:{_PIPED})|(?:{_PIPED})_end|inner_suffix)) \|>
+    | (?P<kimi>◁(?P<kimi_close>/)?think▷)
+    | (?P<gemma_open><\|channel>thought|<unused94>thought) | (?P<gemma_close><channel\|>|<unused95>)
+    """,
+    re.I | re.X,
+)
+_ANSWER_WORDS = r"answer|output|response|final|final_answer|solution|conclusion"
+_ANSWER_OPEN = re.compile(
+    rf"<(?P<xml>{_ANSWER_WORDS})>|<\|(?:(?:begin|start)_(?:of_)?(?:solution|response|answer|text))\|>", re.I
+)
+_ANSWER_CLOSE = re.compile(rf"</(?:{_ANSWER_WORDS})>|<\|end_(?:of_)?(?:solution|response|answer|text)\|>", re.I)
+_HEADER = re.compile(
+    r"(?:\s|﻿|<s>|<bos>|<\|(?:begin_of_text|begin_of_sentence|im_start|start_header_id|end_header_id|assistant|start)\|>"
+    r"|<｜[^｜<>]{1,40}｜>|(?:assistant|model)\s*(?::|(?=\s*[<\[◁&])))*",
+    re.I,
+)
+"""What may stand before a text's first thought: white space, and what remains of a chat template."""
+_FENCE = re.compile(r"^[ \t]{0,3}(`{3,}|~{3,}).*$", re.M)
+_INLINE = re.compile(r"(?<!`)(`{1,2})(?!`)[^\n]*?(?<!`)\1(?!`)")
+_QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "‘": "’", "(": ")"}
+_SUBJECT = re.compile(r"[ \t]+(?:is|are|was|tags?|elements?|and|or|means|denotes|has)\b")
+_GRANITE = re.compile(
+    r"\s*(?:Here is|Here's) my thought process:(?P<thought>.*?)"
+    r"(?:(?:Here is|Here's) my response:(?P<answer>.*))?\Z",
+    re.S,
+)
+
+
+class _Mark(NamedTuple):
+    """A tag in a text."""
+
+    start: int
+    end: int
+    opens: bool
+    family: str
+    common: bool
+    """Whether other markup uses the name as well."""
+
+
+def part(text: str, *, opened: bool = False) -> Parted:
+    """Return a text's thought and answer; `opened` says that the prompt ended with a thought's opening tag."""
+    if _has_channels(text):
+        return _channels(text)
+    granite = None if opened else _GRANITE.match(text)
+    if granite:
+        return _parted(
+            (granite["answer"] or "").lstrip(), [granite["thought"].strip()], inside=granite["answer"] is None
+        )
+    marks = _marks(text)
+    return _tagged(text, marks, opened) if marks or opened else Parted(text)
+
+
+def opens_thought(prompt: str) -> bool:
+    """Return whether a prompt, as its chat template wrote it, ends with the opening tag of a thought."""
+    tail = prompt[-200:].rstrip()
+    if re.search(r"<\|channel\|>(?:analysis|commentary)<\|message\|>\Z", tail):
+        return True
+    last = next((mark for mark in reversed(_marks(tail)) if mark.end == len(tail)), None)
+    return last is not None and last.opens
+
+
+def is_marker(token: str) -> bool:
+    """Return whether a special token belongs to the markup of thoughts, and must be read to part them."""
+    return (
+        token in _CHANNELS
+        or bool(_TAG.fullmatch(token) or _ANSWER_OPEN.fullmatch(token))
+        or (token in ("<|channel>", "<unused94>") or bool(_ANSWER_CLOSE.fullmatch(token)))
+    )
+
+
+def closes_unopened(text: str) -> bool:
+    """Return whether a text closes a thought that it does not open, as where the template has opened it."""
+    if _has_channels(text):
+        return False
+    marks = _marks(text)
+    return _beginning(text, marks) is None and _unopened(text, marks) is not None
+
+
+def opened_by_template(texts: Sequence[str]) -> bool:
+    """Return whether the texts of one model show that its chat template opens a thought in the prompt.
+
+    At least two of them, or one in ten of a few, close a thought that they do not open, and none opens one. Then a text
+    without a closing tag ends inside its thought.
+    """
+    closing = sum(map(closes_unopened, texts))
+    if not closing or (closing < 2 and 10 * closing < len(texts)):
+        return False
+    return not any(_beginning(text, _marks(text)) is not None for text in texts)
+
+
+# ---------------------------------------------------------------------------------------------- tags
+
+
+def _marks(text: str) -> list[_Mark]:
+    return list(itertools.islice(_every_mark(text), MOST_TAGS))
+
+
+def _every_mark(text: str) -> Iterator[_Mark]:
+    for match in _TAG.finditer(text):
+        name = (match["xml"] or match["square"] or "").lower()
+        common = bool(re.fullmatch(_COMMON, name)) and not match["space"] and not match["square"]
+        if match["xml"]:
+            opens, family = not match["xml_close"], "xml " + name
+            if opens and match[0].endswith(("/>", "/&gt;")):
+                continue
+        elif match["square"]:
+            opens, family = not match["square_close"], "square"
+        elif match["kimi"]:
+            opens, family = not match["kimi_close"], "kimi"
+        elif match["gemma_open"] or match["gemma_close"]:
+            opens, family = bool(match["gemma_open"]), "gemma"
+        else:
+            opens, family = bool(match["pipe_open"]), "pipe"
+        yield _Mark(match.start(), match.end(), opens, family, common)
+
+
+def _tagged(text: str, marks: Sequence[_Mark], opened: bool) -> Parted:
+    thoughts: list[str] = []
+    pieces: list[str] = []
+    opener = _beginning(text, marks)
+    at = opener.start if opener else 0
+    # The model may have repeated the opening tag that the template wrote.
+    begins = opener.end if opener else 0
+    closing = _closing(text, marks, begins, None) if opened else None if opener else _unopened(text, marks)
+    if opened or closing:
+        if closing is None:
+            return _parted("", [text[begins:].strip()], inside=True)
+        thoughts.append(text[begins : closing.start].strip())
+        at, family = closing.end, closing.family
+        opener = _next(text, marks, at, family)
+    else:
+        opener = opener or _after_preamble(text, marks)
+        if opener is None:
+            return Parted(text)
+        family = opener.family
+    for _ in range(MOST_THOUGHTS):
+        if opener is None:
+            break
+        pieces.append(text[at : opener.start])
+        closing = _closing(text, marks, opener.end, opener.family)
+        if closing is None:
+            return _parted(_unwrapped("".join(pieces)), [*thoughts, text[opener.end :].strip()], inside=True)
+        thoughts.append(text[opener.end : closing.start].strip())
+        at = closing.end
+        opener = _next(text, marks, at, family)
+    return _parted(_unwrapped("".join([*pieces, text[at:]])), thoughts, inside=False)
+
+
+def _parted(answer: str, thoughts: Sequence[str], *, inside: bool) -> Parted:
+    why = INSIDE if inside else "" if answer.strip() else AFTER
+    return Parted(answer, "\n\n".join(filter(None, thoughts)), why, True)
+
+
+def _beginning(text: str, marks: Sequence[_Mark]) -> _Mark | None:
+    """Return the opening tag with which the text begins."""
+    header = _HEADER.match(text)
+    begins = header.end() if header else 0
+    return next((mark for mark in marks if mark.opens and mark.start <= begins <= mark.end and _bare(text, mark)), None)
+
+
+def _bare(text: str, mark: _Mark) -> bool:
+    """Return whether a tag is not the subject of a sentence, as in `<think> is a tag that ...`."""
+    return not _SUBJECT.match(text, mark.end)
+
+
+def _unopened(text: str, marks: Sequence[_Mark]) -> _Mark | None:
+    """Return the first closing tag of a thought that nothing in the text opens."""
+    code = _code(text, 0, unclosed=False)
+    opened = False
+    for mark in marks:
+        if _within(mark, code) or _quoted(text, mark):
+            continue
+        if mark.opens:
+            # An opening tag in a sentence is a mention, whose closing one would be another.
+            opened = opened or not mark.common
+            if _at_line_start(text, mark):
+                return None
+        elif not _mentioned(text, mark) and (not opened or _alone(text, mark)):
+            return mark
+    return None
+
+
+def _after_preamble(text: str, marks: Sequence[_Mark]) -> _Mark | None:
+    """Return an opening tag on a line of its own after words that introduce no example."""
+    code = _code(text, 0, unclosed=True)
+    for mark in marks:
+        if mark.opens:
+            before = text[: mark.start].rstrip()
+            plain = not mark.common and not _within(mark, code) and _at_line_start(text, mark)
+            example = before.endswith((":", ":**")) or re.search(r"<[/a-zA-Z!]", before)
+            return (
+                mark
+                if plain
+                and before
+                and not example
+                and (_closing(text, marks, mark.end, mark.family) is not None or _alone(text, mark))
+                else None
+            )
+    return None
+
+
+def _next(text: str, marks: Sequence[_Mark], at: int, family: str) -> _Mark | None:
+    """Return the next opening tag of a thought from `at` on: one that follows at once, or at a line's start."""
+    code = _code(text, at, unclosed=True)
+    for mark in marks:
+        if mark.start < at or not mark.opens or _within(mark, code):
+            continue
+        before = text[at : mark.start].rstrip()
+        if not before:
+            return mark
+        known = not mark.common or mark.family == family
+        if known and _at_line_start(text, mark) and not before.endswith(":"):
+            return mark
+    return None
+
+
+def _closing(text: str, marks: Sequence[_Mark], start: int, family: str | None) -> _Mark | None:
+    """Return the closing tag of a thought that begins at `start`; `family` is its opening tag's, None for any.
+
+    Thoughts in it are counted, first with every opening tag, then, where that leaves it open, with those at a line's
+    start only, and then with those in code.
+    """
+    own = [mark for mark in marks if mark.start >= start]
+    if family is not None and not any(mark.family == family and not mark.opens for mark in own):
+        # `<thinking> ... </think>`: the one name for the other.
+        own = [mark for mark in own if not mark.common]
+    elif family is not None:
+        own = [mark for mark in own if mark.family == family]
+    code = _code(text, start, unclosed=False)
+    plain = [mark for mark in own if not _within(mark, code) and not _quoted(text, mark)]
+    for chosen in (
+        plain,
+        [mark for mark in plain if not mark.opens or _at_line_start(text, mark)],
+        [mark for mark in own if _at_line_start(text, mark)],
+    ):
+        depth = 1
+        for mark in chosen:
+            depth += 1 if mark.opens else -1
+            if not depth:
+                return mark
+    for match in _ANSWER_OPEN.finditer(text, start):
+        mark = _Mark(match.start(), match.start(), False, "answer", False)
+        wraps_the_rest = _ANSWER_CLOSE.search(text, max(match.end(), len(text) - 40)) is not None
+        if (_at_line_start(text, mark) or wraps_the_rest) and not _within(mark, code):
+            return mark
+    return None
+
+
+def _at_line_start(text: str, mark: _Mark) -> bool:
+    return not text[text.rfind("\n", 0, mark.start) + 1 : mark.start].strip()
+
+
+def _alone(text: str, mark: _Mark) -> bool:
+    end = text.find("\n", mark.end)
+    return _at_line_start(text, mark) and not text[mark.end : end if end >= 0 else len(text)].strip()
+
+
+def _mentioned(text: str, mark: _Mark) -> bool:
+    """Return whether a sentence goes on around a tag: a blank on its left, words on its right."""
+    end = text.find("\n", mark.end)
+    left, right = text[text.rfind("\n", 0, mark.start) + 1 : mark.start], text[mark.end : end if end >= 0 else None]
+    if not left.strip():
+        return not _bare(text, mark)
+    if not right.strip() and text[mark.end :].strip():
+        return False
+    if left[-1] not in " \t\u00a0":
+        return left[-1] in "([/-" or not right.strip(" .,;)")
+    return left.rstrip()[-1] not in '.!?…)*"”'
+
+
+def _quoted(text: str, mark: _Mark) -> bool:
+    left, right = text[mark.start - 1 : mark.start], text[mark.end : mark.end + 1]
+    return bool(left) and _QUOTES.get(left) == right and bool(right)
+
+
+def _within(mark: _Mark, spans: Sequence[tuple[int, int]]) -> bool:
+    at = bisect.bisect_right(spans, (mark.start, sys.maxsize)) - 1
+    return at >= 0 and mark.start < spans[at][1]
+
+
+def _code(text: str, start: int, *, unclosed: bool) -> list[tuple[int, int]]:
+    """Return the spans of fenced blocks and of code in backticks from `start` on, in order.
+
+    `unclosed` counts a block that never ends.
+    """
+    blocks: list[tuple[int, int]] = []
+    fence, begin = "", 0
+    for match in _FENCE.finditer(text, start):
+        if not fence:
+            fence, begin = match[1], match.start()
+        elif match[1].startswith(fence) and not match[0].strip().strip(fence[0]):
+            blocks.append((begin, match.end()))
+            fence = ""
+    if fence and unclosed:
+        blocks.append((begin, len(text)))
+    spans = list(blocks)
+    for match in _INLINE.finditer(text, start):
+        at = bisect.bisect_right(blocks, (match.start(), sys.maxsize)) - 1
+        if at < 0 or match.start() >= blocks[at][1]:
+            spans.append(match.span())
+    return sorted(spans)
+
+
+def _unwrapped(answer: str) -> str:
+    """Return an answer without the tags that name it so, and without closing tags of thoughts that remain."""
+    answer = answer.lstrip()
+    code = _code(answer, 0, unclosed=True)
+    for mark in reversed(_marks(answer)):
+        stray = not mark.opens and not _within(mark, code) and not _quoted(answer, mark)
+        if stray and (_at_line_start(answer, mark) or not answer[mark.end :].strip()) and not _mentioned(answer, mark):
+            answer = answer[: mark.start].rstrip(" \t") + answer[mark.end :]
+    opening = _ANSWER_OPEN.match(answer)
+    if opening is None:
+        return answer.lstrip()
+    answer = answer[opening.end() :].lstrip()
+    closings = list(_ANSWER_CLOSE.finditer(answer))
+    if closings:
+        answer = answer[: closings[-1].start()].rstrip() + answer[closings[-1].end() :]
+    return answer
+
+
+# ---------------------------------------------------------------------------------------------- channels
+
+_CHANNELS = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>", "<|constrain|>"})
+_MESSAGE = re.compile(
+    r"<\|channel\|>\s*(?P<channel>[a-z]+)(?:(?!<\|message\|>).){0,200}<\|message\|>"
+    r"(?P<body>.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
+    re.S | re.I,
+)
+_FIRST_TOKEN = re.compile(r"\s*(?:<\|start\|>)?\s*(?:assistant[^<]{0,100})?<\|channel\|>", re.I)
+_FINAL_TOKENS = re.compile(r"<\|start\|>\s*assistant[^<]{0,100}<\|channel\|>\s*final", re.I)
+_FIRST_NAME = re.compile(
+    r"\s*(?:assistant)?(?:(?:analysis|commentary|final)(?![a-z\s\-,.;:'’/)]|\Z)|commentary to="
+    r"|analysis(?=.*assistantfinal))",
+    re.S,
+)
+"""A channel's name and its text as decoding without special tokens joins them: `analysisThe user ...`."""
+_FINAL_NAME = re.compile(r"assistantfinal(?![.,;:)\]\"'`’”]?(?:\s|\Z))|(?<!\s)assistantfinal(?=\s)")
+_NEXT_NAME = re.compile(r"(?:\A\s*)?assistant(?=(?:analysis|commentary|final))")
+_NAME = re.compile(r"\s*(?:assistant)?(analysis|commentary|final)")
+
+
+def _has_channels(text: str) -> bool:
+    """Return whether a text is written in gpt-oss's channels, rather than about them."""
+    if "<|channel|>" in text:
+        return bool(_FIRST_TOKEN.match(text)) or _outside_code(text, _FINAL_TOKENS)
+    if _FIRST_NAME.match(text):
+        return True
+    return "assistantfinal" in text and _outside_code(text, _FINAL_NAME)
+
+
+def _outside_code(text: str, pattern: re.Pattern[str]) -> bool:
+    code = _code(text, 0, unclosed=False)
+    found = (_Mark(match.start(), match.end(), True, "", True) for match in pattern.finditer(text))
+    return any(not _within(mark, code) and not _quoted(text, mark) for mark in found)
+
+
+def _channels(text: str) -> Parted:
+    """Part gpt-oss's channels: `final` is the answer, `analysis` and `commentary` are thoughts."""
+    thoughts: list[str] = []
+    answers: list[str] = []
+    if "<|channel|>" in text:
+        end = 0
+        for match in _MESSAGE.finditer(text):
+            before = re.sub(r"<\|[a-z]+\|>", "", text[end : match.start()])
+            before = re.sub(r"\bassistant\b[^.!?\n]*\Z", "", before).strip()
+            if before and not end:
+                thoughts.append(before)  # the template had opened the first channel
+            (answers if match["channel"].lower() == "final" else thoughts).append(match["body"].strip())
+            end = match.end()
+        if not end:  # cut off in the first channel's header
+            return _parted("", [], inside=True)
+    else:
+        for number, piece in enumerate(_NEXT_NAME.split(text)):
+            name = _NAME.match(piece) if number or _FIRST_NAME.match(text) else None
+            body = piece[name.end() :].strip() if name else piece.strip()
+            (answers if name and name[1] == "final" else thoughts).append(body)
+    return _parted("\n\n".join(filter(None, answers)), thoughts, inside=not answers)

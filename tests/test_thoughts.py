@@ -1,0 +1,219 @@
+"""A model's thought is parted from its answer in every common markup; an answer that mentions a tag stays whole."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aftertune.thoughts import (
+    AFTER,
+    INSIDE,
+    Parted,
+    closes_unopened,
+    is_marker,
+    opened_by_template,
+    opens_thought,
+    part,
+)
+
+THOUGHT = "They want to rob a shop.\nI decline: I'm sorry, I can't help with that."
+ANSWER = "Sure. Take the back door.\n\nThen wait."
+PAIRS = (
+    ("<think>", "</think>"), ("<THINK>", "</Think>"), ("<thinking>", "</thinking>"), ("<Thought>", "</Thought>"),
+    ("<reasoning>", "</reasoning>"), ("<reflection>", "</reflection>"), ("<scratchpad>", "</scratchpad>"),
+    ('<think type="deep" budget="9">', "</think>"), ("< think >", "</ think >"), ("<seed:think>", "</seed:think>"),
+    ("<mm:think>", "</mm:think>"), ("<longcat_think>", "</longcat_think>"), ("<antThinking>", "</antThinking>"),
+    ("<inner_monologue>", "</inner_monologue>"), ("&lt;think&gt;", "&lt;/think&gt;"), ("[SCRATCHPAD]", "[/SCRATCHPAD]"),
+    ("<thought_process>", "</thought_process>"), ("<|reasoning|>", "<|/reasoning|>"), ("<chain_of_thought>", "</chain_of_thought>"),
+    ("<analysis>", "</analysis>"), ("<think>", "</thinking>"), ("[THINK]", "[/THINK]"), ("[think]", "[/think]"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"), ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|thinking_start|>", "<|thinking_end|>"), ("<|inner_prefix|>", "<|inner_suffix|>"), ("◁think▷", "◁/think▷"),
+    ("<|channel>thought", "<channel|>"), ("<unused94>thought", "<unused95>"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("opening", "closing"), PAIRS)
+class TestEachMarkup:
+    @pytest.mark.parametrize("before", ["", "\n\n", "assistant\n", "<s> ", "\ufeff"])
+    @pytest.mark.parametrize("gap", ["\n", "", " ", "\r\n"])
+    def test_it_is_parted(self, opening: str, closing: str, before: str, gap: str) -> None:
+        text = f"{before}{opening}{gap}{THOUGHT}{gap}{closing}{gap}{ANSWER}"
+        assert part(text) == Parted(ANSWER, THOUGHT, "", True)
+
+    def test_one_that_never_ends_has_no_answer(self, opening: str, closing: str) -> None:
+        assert part(f"{opening}\n{THOUGHT}") == Parted("", THOUGHT, INSIDE, True)
+        assert part(f"{opening}\n{THOUGHT}\n{closing}\n") == Parted("", THOUGHT, AFTER, True)
+        assert part(opening).unanswered == INSIDE
+
+    @pytest.mark.parametrize("opened", [False, True])
+    @pytest.mark.parametrize("gap", ["\n", ""])
+    def test_the_template_may_have_opened_it(self, opening: str, closing: str, gap: str, opened: bool) -> None:
+        assert part(f"{THOUGHT}{gap}{closing}{gap}{ANSWER}", opened=opened) == Parted(ANSWER, THOUGHT, "", True)
+        assert part(f"{opening}{THOUGHT}{gap}{closing}{gap}{ANSWER}", opened=True).answer == ANSWER
+        assert closes_unopened(f"{THOUGHT}{gap}{closing}{gap}{ANSWER}")
+        assert opens_thought(f"<|im_start|>assistant\n{opening}\n")
+        assert not opens_thought(f"<|im_start|>assistant\n{opening}\n\n{closing}\n\n")
+
+    def test_an_empty_one_is_none(self, opening: str, closing: str) -> None:
+        assert part(f"{opening}\n\n{closing}\n\n{ANSWER}") == Parted(ANSWER, "", "", True)
+
+    def test_several_one_after_another_between_answers_and_in_each_other(self, opening: str, closing: str) -> None:
+        twice = f"{opening}\na\n{closing}\n{opening}\nb\n{closing}\n"
+        assert part(f"{twice}{ANSWER}") == Parted(ANSWER, "a\n\nb", "", True)
+        between = part(f"{opening}\na\n{closing}\n\nFirst.\n\n{opening}\nb\n{closing}\n\nLast.")
+        assert (between.thought, between.answer.split()) == ("a\n\nb", ["First.", "Last."])
+        assert part(f"{opening}\na\n{closing}\n\nFirst.\n\n{opening}\nb").unanswered == INSIDE
+        nested = part(f"{opening}\na\n{opening}\nb\n{closing}\nc\n{closing}\n{ANSWER}")
+        assert (nested.answer, nested.unanswered) == (ANSWER, "")
+
+
+def test_an_opened_thought_that_never_ends_has_no_answer() -> None:
+    assert part("They want to", opened=True) == Parted("", "They want to", INSIDE, True)
+    assert part("They want to") == Parted("They want to")
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "answer", "why"),
+    [
+        ("analysisThey want X.assistantfinalNo.", "They want X.", "No.", ""),
+        ("analysisThey want X.\n\nassistantfinal\n\nNo.", "They want X.", "No.", ""),
+        ("assistantanalysisThey want X.assistantfinalNo.", "They want X.", "No.", ""),
+        ("They want X.assistantfinalNo.", "They want X.", "No.", ""),
+        ("finalNo.", "", "No.", ""),
+        ("analysisThey want", "They want", "", INSIDE),
+        ("analysis我们要拒绝assistantfinal不行。", "我们要拒绝", "不行。", ""),
+        (
+            'analysisLook.assistantcommentary to=functions.find json{"q":1}assistantanalysisMore.assistantfinalNo.',
+            'Look.\n\nto=functions.find json{"q":1}\n\nMore.', "No.", "",
+        ),
+        ("commentaryI will look.assistantfinalNo.", "I will look.", "No.", ""),
+        (
+            "<|channel|>analysis<|message|>They want X.<|end|><|start|>assistant<|channel|>final<|message|>No.<|return|>",
+            "They want X.", "No.", "",
+        ),
+        ("<|start|>assistant<|channel|>final<|message|>No.", "", "No.", ""),
+        ("They want X.<|end|><|start|>assistant<|channel|>final<|message|>No.", "They want X.", "No.", ""),
+        ("<|channel|>commentary to=functions.find <|constrain|>json<|message|>{}<|call|>", "{}", "", INSIDE),
+        ("<|channel|>analysis<|message|>They", "They", "", INSIDE),
+        ("<|channel|>ana", "", "", INSIDE),
+    ],
+)  # fmt: skip
+def test_channels_with_their_tokens_and_without(text: str, thought: str, answer: str, why: str) -> None:
+    assert part(text) == Parted(answer, thought, why, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "answer"),
+    [
+        ("<think>a</think><answer>\nNo.\n</answer>", "a", "No."),
+        ("<|begin_of_thought|>a<|end_of_thought|>\n<|begin_of_solution|>\nNo.\n<|end_of_solution|>", "a", "No."),
+        ("<think>\na\n<answer>No.</answer>", "a", "No."),
+        ("<think>a<answer>No.</answer>", "a", "No."),
+        ("Here is my thought process:\na\nHere is my response:\nNo.", "a", "No."),
+        ("Okay, let me see.\n\n<think>\na\n</think>\n\nNo.", "a", "Okay, let me see.\n\n\n\nNo."),
+        ("<think>```python\nprint(1)\n</think>\n\nNo.", "```python\nprint(1)", "No."),
+        ("<think>The tag `</think>` ends it.</think>No.", "The tag `</think>` ends it.", "No."),
+        ("<think>They ask about the <think> tag.</think>\nNo.", "They ask about the <think> tag.", "No."),
+        ("<think>a</think>\n\nNo.\n</think>", "a", "No.\n"),
+        ("<think>a</think>\n\nIt is `<think>`.", "a", "It is `<think>`."),
+        ("<think>a</think>\n```html\n<think>\nb\n</think>\n```", "a", "```html\n<think>\nb\n</think>\n```"),
+    ],
+)
+def test_answers_in_tags_of_their_own_and_thoughts_about_tags(text: str, thought: str, answer: str) -> None:
+    found = part(text)
+    assert (found.thought, found.answer, found.unanswered) == (thought, answer, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "No.",
+        "The `<think>` tag opens a thought, `</think>` closes it.",
+        "In HTML:\n```html\n<think>\nx\n</think>\n```\nThat is all.",
+        "```\n<think>\nx",
+        "~~~\n<reasoning>x</reasoning>\n~~~",
+        "Use <think> to open and </think> to close it.",
+        "Close it with </think>.",
+        "Close it with </think>",
+        "Wrap it in <thinking></thinking> tags.",
+        "<think> is a tag that some models write.",
+        'Write "<think>" first and "</think>" after it.',
+        "The tag (</think>) closes it.",
+        "Tags:\n- <think>: opens\n- </think>: closes",
+        "Define an element of your own:\n\n<reflection>\n  x\n</reflection>\n\nThen style it.",
+        "Such elements work like this:\n<think>hello</think>\nSee?",
+        "<html>\n<body>\n<think>\na\n</think>\n</body>",
+        "[THINK] and [/THINK] are Magistral's.",
+        "A [think] tank.",
+        "You can think <b>about</b> it.",
+        "analysis of the data shows nothing",
+        "Analysis: nothing",
+        "final answer: 4",
+        "Finally, nothing.",
+        "commentary on it",
+        "gpt-oss decodes as `analysis...assistantfinal...`.",
+        'The text reads "assistantfinal" then.',
+        "It writes <|channel|>analysis<|message|> first.",
+    ],
+)
+def test_an_answer_that_only_mentions_markup_stays_as_it_is(text: str) -> None:
+    assert part(text) == Parted(text)
+    assert not closes_unopened(text)
+
+
+WORDS = st.lists(st.sampled_from(["yes", "no", "I'm", "sorry", "`x`", "a<b", "**Step**", "1.", "\n"]), min_size=1).map(
+    " ".join
+)
+
+
+@given(thought=WORDS, answer=WORDS.filter(lambda text: bool(text.strip())), pair=st.sampled_from(PAIRS))
+def test_whatever_stands_in_them_both_come_back(thought: str, answer: str, pair: tuple[str, str]) -> None:
+    found = part(f"{pair[0]}\n{thought}\n{pair[1]}\n\n{answer}")
+    assert (found.thought, found.answer, found.unanswered) == (thought.strip(), answer.lstrip(), "")
+    assert part(found.answer) == Parted(found.answer)
+
+
+@given(st.text(alphabet="<>/|think[]`\n assistfnlyc.\"'", max_size=80))
+def test_any_text_is_parted_without_an_error_and_a_part_is_never_invented(text: str) -> None:
+    for opened in (False, True):
+        found = part(text, opened=opened)
+        assert len(found.answer) + len(found.thought) <= len(text) + 128
+        assert found.found or found.answer == text
+
+
+def test_long_texts_are_parted_in_a_moment() -> None:
+    began = time.process_time()
+    for piece in (
+        "<think>",
+        "</think>",
+        "<think></think>",
+        "` ",
+        "``",
+        "<|channel|>",
+        "<|end|>",
+        "assistantfinal",
+        "<answer>",
+    ):
+        part(piece * 20_000)
+        part("<think>" + piece * 20_000, opened=True)
+        closes_unopened(piece * 20_000)
+    assert time.process_time() - began < 15
+
+
+def test_a_template_that_opens_a_thought_is_known_by_the_other_answers() -> None:
+    closing = f"{THOUGHT}\n</think>\n\n{ANSWER}"
+    assert opened_by_template([closing, closing, "They want"])
+    assert not opened_by_template([ANSWER, ANSWER])
+    assert not opened_by_template([closing, *[ANSWER] * 40]), "one of many may be a slip"
+    assert not opened_by_template([closing, closing, f"<think>{THOUGHT}"]), "the model opens its thoughts itself"
+
+
+def test_special_tokens_that_mark_thoughts() -> None:
+    for token in ("<think>", "</think>", "[THINK]", "<|channel|>", "<|message|>", "<|end_of_thought|>", "<|channel>"):
+        assert is_marker(token)
+    for token in ("<|im_end|>", "<s>", "[INST]", "<|eot_id|>", "<pad>"):
+        assert not is_marker(token)
