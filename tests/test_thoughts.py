@@ -215,5 +215,14 @@ def test_a_template_that_opens_a_thought_is_known_by_the_other_answers() -> None
 def test_special_tokens_that_mark_thoughts() -> None:
     for token in ("<think>", "</think>", "[THINK]", "<|channel|>", "<|message|>", "<|end_of_thought|>", "<|channel>"):
         assert is_marker(token)
-    for token in ("<|im_end|>", "<s>", "[INST]", "<|eot_id|>", "<pad>"):
+    for token in (
+        "<|end_of_text|>",
+        "<|begin_of_text|>",
+        "<|endoftext|>",
+        "<|im_end|>",
+        "<s>",
+        "[INST]",
+        "<|eot_id|>",
+        "<pad>",
+    ):
         assert not is_marker(token)

@@ -59,9 +59,9 @@ _TAG = re.compile(
 )
 _ANSWER_WORDS = r"answer|output|response|final|final_answer|solution|conclusion"
 _ANSWER_OPEN = re.compile(
-    rf"<(?P<xml>{_ANSWER_WORDS})>|<\|(?:(?:begin|start)_(?:of_)?(?:solution|response|answer|text))\|>", re.I
+    rf"<(?P<xml>{_ANSWER_WORDS})>|<\|(?:(?:begin|start)_(?:of_)?(?:solution|response|answer)|start_text)\|>", re.I
 )
-_ANSWER_CLOSE = re.compile(rf"</(?:{_ANSWER_WORDS})>|<\|end_(?:of_)?(?:solution|response|answer|text)\|>", re.I)
+_ANSWER_CLOSE = re.compile(rf"</(?:{_ANSWER_WORDS})>|<\|(?:end_(?:of_)?(?:solution|response|answer)|end_text)\|>", re.I)
 _HEADER = re.compile(
     r"(?:\s|﻿|<s>|<bos>|<\|(?:begin_of_text|begin_of_sentence|im_start|start_header_id|end_header_id|assistant|start)\|>"
     r"|<｜[^｜<>]{1,40}｜>|(?:assistant|model)\s*(?::|(?=\s*[<\[◁&])))*",
@@ -115,7 +115,7 @@ def opens_thought(prompt: str) -> bool:
 def is_marker(token: str) -> bool:
     """Return whether a special token belongs to the markup of thoughts, and must be read to part them."""
     return (
-        token in _CHANNELS
+        token in CHANNEL_TOKENS
         or bool(_TAG.fullmatch(token) or _ANSWER_OPEN.fullmatch(token))
         or (token in ("<|channel>", "<unused94>") or bool(_ANSWER_CLOSE.fullmatch(token)))
     )
@@ -374,7 +374,9 @@ def _unwrapped(answer: str) -> str:
 
 # ---------------------------------------------------------------------------------------------- channels
 
-_CHANNELS = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>", "<|constrain|>"})
+CHANNEL_TOKENS = frozenset(
+    {"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>", "<|constrain|>"}
+)
 _MESSAGE = re.compile(
     r"<\|channel\|>\s*(?P<channel>[a-z]+)(?:(?!<\|message\|>).){0,200}<\|message\|>"
     r"(?P<body>.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)",

@@ -208,6 +208,14 @@ def test_only_tokens_that_mark_thoughts_are_kept_of_the_special_ones() -> None:
     assert text_of(_MADE, ids(_MADE, "<|im_start|>", "w1.", "<|im_end|>")) == "w1."
 
 
+def test_a_token_of_channels_is_kept_among_channels_only() -> None:
+    made = tokenizer()
+    made.add_tokens(["<|end|>", "<|channel|>", "<|message|>"], special_tokens=True)
+    assert text_of(made, ids(made, "w1.", "<|end|>", "w2.")) == "w1.w2."
+    channels = ids(made, "<|channel|>", "w3.", "<|message|>", "w1.", "<|end|>")
+    assert text_of(made, channels) == "<|channel|>w3.<|message|>w1.<|end|>"
+
+
 # ---------------------------------------------------------------------------------------------- decoding
 
 

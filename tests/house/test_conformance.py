@@ -32,6 +32,7 @@ AXES = {
     "leak",
     "leak_twin",
     "leak_own",
+    "leak_thought",
     "privacy",
     "alignment",
     "toxicity",

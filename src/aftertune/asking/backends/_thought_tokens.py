@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from aftertune.models.chat import special_ids
-from aftertune.thoughts import INSIDE, Parted, is_marker, part
+from aftertune.thoughts import CHANNEL_TOKENS, INSIDE, Parted, is_marker, part
 
 
 def text_of(tokenizer: Any, tokens: Sequence[int]) -> str:
     """Return new tokens as text, without special tokens but those that mark thoughts."""
     special = special_ids(tokenizer)
-    kept = [id_ for id_ in dict.fromkeys(tokens) if id_ in special and is_marker(tokenizer.convert_ids_to_tokens(id_))]
+    names = {id_: str(tokenizer.convert_ids_to_tokens(id_)) for id_ in set(tokens) & special}
+    kept = {id_ for id_, name in names.items() if is_marker(name)}
+    if "<|channel|>" not in names.values():  # `<|end|>` is also Phi's end of turn
+        kept -= {id_ for id_, name in names.items() if name in CHANNEL_TOKENS}
     if kept:
         tokens = [id_ for id_ in tokens if id_ in kept or id_ not in special]
     text: str = tokenizer.decode(tokens, skip_special_tokens=not kept, clean_up_tokenization_spaces=False)
