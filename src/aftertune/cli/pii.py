@@ -26,9 +26,11 @@ def scan(
     reveal: Reveal = False,
 ) -> None:
     """Find personal values in a file; values are masked unless --reveal."""
+    from aftertune.pii import languages
     from aftertune.pii import scan as library
 
     rows = 0
+    outside: Counter[str] = Counter()
 
     def count_row() -> None:
         nonlocal rows
@@ -36,12 +38,14 @@ def scan(
 
     chosen = [name for option in types or [] for name in option.split(",") if name] or None
     counts: Counter[str] = Counter()
-    for row in library.scan(file, chosen, _thresholds(threshold or []), model, count_row):
+    for row in library.scan(file, chosen, _thresholds(threshold or []), model, count_row, outside):
         counts[row.finding.type] += 1
         print(json.dumps(row.record(reveal)) if as_json else row.line(reveal))
     if not as_json:
         total = ", ".join(f"{type_} {count}" for type_, count in counts.most_common()) or "nothing personal found"
         print(f"{rows} rows: {total}", file=sys.stderr)
+    if (not chosen or "PERSON" in chosen) and (unread := languages.outside(outside, model)):
+        print(f"{unread} ({languages.EXCEPT})", file=sys.stderr)
 
 
 @pii_app.command()
@@ -52,6 +56,7 @@ def registry(
 ) -> None:
     """Write down every personal value of a tuning set, whose it is and where it stands."""
     from aftertune.ingest import personal_data
+    from aftertune.pii import languages
 
     counts = personal_data.counts_of(personal_data.register(file, out))
     if as_json:
@@ -60,6 +65,8 @@ def registry(
     types = ", ".join(f"{type_} {count:,}" for type_, count in counts["types"].items()) or "none"
     print(f"{counts['values']:,} values of {counts['owners']:,} owners, {counts['mentions']:,} mentions: {types}")
     print(f"registry {counts['id']}: {out} (holds personal values; readable by you only)")
+    if unread := languages.outside(counts["names_not_looked_for"]):
+        print(f"{unread} ({languages.EXCEPT})")
 
 
 @pii_app.command()
@@ -72,6 +79,7 @@ def match(
 ) -> None:
     """What responses give away of a registry: whose data, from which training rows, how often it stood there."""
     from aftertune.ingest import personal_data
+    from aftertune.pii import languages
     from aftertune.pii.registry_file import load
 
     known = load(registry)
@@ -92,6 +100,8 @@ def match(
     for label, count in total["labels"].items():
         print(f"{label:<10} {count:>8,} of {total['responses']:,} responses")
     print(f"{total['values']:,} values of {total['owners']:,} owners given away")
+    if unread := languages.outside(known.outside):
+        print(f"of the tuning set: {unread} ({languages.EXCEPT})")
 
 
 def _thresholds(options: list[str]) -> dict[str, float]:

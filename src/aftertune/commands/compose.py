@@ -11,6 +11,7 @@ from typing import Any, get_args
 from aftertune import plugins
 from aftertune.errors import UsageError, near
 from aftertune.files import hold, make_folder, write
+from aftertune.pii import languages
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
 from aftertune.records import Answers, Arm, Data, PiiPolicy
@@ -177,5 +178,9 @@ def lines(cards: Mapping[str, Mapping[str, Any]], out: Path) -> list[str]:
         marked, residual = card["marked_personal_values"], card["residual"]
         values = "unknown" if marked is None else str(sum(marked.values()))
         left = "unknown" if residual is None else ", ".join(f"{k} {v}" for k, v in residual.items()) or "none"
+        if unread := languages.outside(card["names_not_looked_for"] or {}):
+            left = unread if not residual else f"{left}; {unread}"
         rows.append(f"{name:<20} {card['conversations']:>6} {card['assistant_tokens']:>17} {values:>16}  {left}")
+    if any(card["names_not_looked_for"] for card in cards.values()):
+        rows.append(f"{languages.EXCEPT}: docs/pii.md")
     return [*rows, f"files: {out}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def pii_scan(
     thresholds: Mapping[str, float] | None = None,
     model: str | None = None,
     on_row: Callable[[], None] | None = None,
+    outside: Counter[str] | None = None,
 ) -> list[FileFinding]:
     """Return the personal values of a file, in order (`aftertune pii scan`).
 
@@ -31,6 +33,7 @@ def pii_scan(
         thresholds: Type -> least score, from 0 to 1.
         model: A named-entity model beside the recognisers: `spacy:NAME`, `transformers:DIR` or `gliner:DIR`.
         on_row: Called once per row.
+        outside: Counts the texts that are not English by their language; names are not looked for there by capitals.
 
     Raises UsageError for a missing file, an unknown type or model, DataError (file, line) for one that cannot be read.
 
@@ -40,7 +43,7 @@ def pii_scan(
         [('EMAIL', 'jane.roe@example.com')]
     """
     wanted = [types] if isinstance(types, str) else types
-    return list(scan.scan(Path(file), wanted, thresholds, model, on_row))
+    return list(scan.scan(Path(file), wanted, thresholds, model, on_row, outside))
 
 
 @public("pii_registry")

@@ -34,7 +34,6 @@ NAMES: Mapping[str, str] = {
     "vi": "Vietnamese", "zh": "Chinese",
 }  # fmt: skip
 """Code -> name; a language without an entry, and one that is not sure, is `UNKNOWN`."""
-_OTHER = "other foreign"
 UNKNOWN = "other"
 """Stands for a language that is not English and cannot be named."""
 _SCRIPTS = {
@@ -135,35 +134,43 @@ def foreign_parts(text: str) -> tuple[Part, ...]:
 
 
 def language_of(text: str) -> str | None:
-    """Return the code of the language that most of the non-English text is in, or None where all is English or none."""
+    """Return the English name of the language of a text that is not English, or of most of what is not English in it.
+
+    `other` for a language that cannot be named, None for a text that is English throughout.
+    """
     sizes: Counter[str] = Counter()
     for part in foreign_parts(text):
         sizes[part.language] += part.end - part.start
-    return sizes.most_common(1)[0][0] if sizes else None
+    return NAMES.get(sizes.most_common(1)[0][0], UNKNOWN) if sizes else None
 
 
-def outside(counts: Mapping[str, int]) -> str:
-    """Return the sentence that says where no names were looked for, from the number of texts in each language.
+def outside(counts: Mapping[str, int], model: str | None = None) -> str:
+    """Return what says where no names were looked for, from the number of texts by `language_of`; empty for none.
 
-    Empty where there are none.
+    With a named-entity model beside the recognisers, it says that only that model looked.
     """
-    if not any(counts.values()):
-        return ""
-    named: Counter[str] = Counter()
-    for code, count in counts.items():
-        named[NAMES.get(code, _OTHER)] += count
     texts = [
-        f"{count:,} {language} text{'s' if count != 1 else ''}" for language, count in sorted(named.items(), key=_order)
+        (f"{count:,} {language} text" if language != UNKNOWN else f"{count:,} foreign text")
+        + ("s" if count > 1 else "")
+        for language, count in sorted(counts.items(), key=_order)
+        if count
     ]
+    if not texts:
+        return ""
     listed = texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
-    return (
-        f"names were not looked for in {listed} (there only full names on our lists count, and listed names after a "
-        "title or an introduction)"
-    )
+    if model is not None:
+        return f"only the model {model} looked for names by their position in {listed}"
+    return f"names were not looked for in {listed}"
+
+
+EXCEPT = (
+    "in texts that are not English only full names on our lists count, and listed names after a title or introduction"
+)
+"""What is nevertheless found where `outside` says that names were not looked for."""
 
 
 def _order(item: tuple[str, int]) -> tuple[bool, int, str]:
-    return item[0] == _OTHER, -item[1], item[0]
+    return item[0] == UNKNOWN, -item[1], item[0]
 
 
 def is_common(folded: str) -> bool:

@@ -1,7 +1,8 @@
 """Names in texts that are not English: names on our lists only, and only where more than a capital speaks for them.
 
-That is a given name with a family name after it, a name after a title, and a name after words that introduce one. In
-German every noun has a capital, and each language has names that are its words (`Domingo`, `Natale`, `Sommer`).
+That is a given name with a family name after it, a name after a title (which is no part of it here), and a name after
+words that introduce one. In German every noun has a capital, and each language has names that are its words (`Domingo`,
+`Natale`, `Sommer`).
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ gast
 """)
 """Words after a title that are nobody's name there."""
 _NAMED = re.compile(
-    r"(?:\b(?:mein name ist|ich hei(?:ss|ß)e|hei(?:ss|ß)t|auf den namen|(?:je )?m'appelle|s'appelle|mon nom c'est|"
-    r"mon nom est|me llamo|se llama|mi nombre es|me apellido|mi chiamo|si chiama|il mio nome è|mijn naam is|ik heet|"
+    r"(?:\b(?:mein name ist|ich hei(?:ss|ß)e|auf den namen|(?:je )?m'appelle|mon nom c'est|"
+    r"mon nom est|me llamo|mi nombre es|me apellido|mi chiamo|il mio nome è|mijn naam is|ik heet|"
     r"(?:o )?meu nome é|chamo-me|me chamo)|"
     r"\b(?:(?:vor|nach|familien)?name|(?:pré)?nom|nombre|apellidos?|(?:cog)?nome|(?:voor|achter)?naam|patient(?:in|e)?|"
     r"paciente|paziente|patiënt|kunde|kundin|cliente?|klant|signé|firmado|firmato|getekend|assinado) ?:) {1,2}$"
 )
-"""Words after which a name stands, whatever its case."""
+"""Words after which the name of the speaker stands, whatever its case: a dog or a product may be called anything."""
 _PRESENTED = re.compile(
     r"\b(?:(?:ich bin|hier (?:ist|spricht))(?: (?:die|der))?|hier|je suis|c'est|au nom de|soy|a nombre de|"
     r"sono|a nome(?: di)?|ik ben|met|op naam van|sou(?: [ao])?|aqui é(?: [ao])?|em nome de) {1,2}$"
@@ -54,11 +55,10 @@ def listed_names(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
         named = _NAMED.search(before)
         end = _full(view, words, kinds, index, bool(named or _PRESENTED.search(before)))
         title = _TITLE.search(before)
-        start = word.start - len(before) + title.start() if title else word.start
         if end is not None:
             if not rules.STREET.search(before):
                 why = explain("given and family name, not English", title and title.group().strip(), before="title")
-                yield Candidate(start, words[end].end, "PERSON", 0.9, why)
+                yield Candidate(word.start, words[end].end, "PERSON", 0.9, why)
             index = end + 1
             continue
         index += 1
@@ -66,7 +66,7 @@ def listed_names(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
             continue
         if title and word.text[0].isupper() and kind.folded not in _ROLES:
             why = explain("name on a list, not English", title.group().strip(), before="title")
-            yield Candidate(start, word.end, "PERSON", 0.85, why)
+            yield Candidate(word.start, word.end, "PERSON", 0.85, why)
         elif named:
             cue = " ".join(named.group().split()).strip(" :")
             yield Candidate(word.start, word.end, "PERSON", 0.8, explain("name on a list, not English", cue))

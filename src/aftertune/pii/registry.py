@@ -6,11 +6,13 @@ phone number or a reference still match; common words that happen to be names do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from aftertune.pii.languages import language_of
 from aftertune.pii.matcher import Matcher, Mention
 from aftertune.pii.ownership import Marker, key_of
 from aftertune.records import Conversation, Person, digest
@@ -68,6 +70,8 @@ class Registry:
 
     name: str
     entries: tuple[Entry, ...]
+    outside: Mapping[str, int] = field(default_factory=dict)
+    """Language -> messages of the tuning set in which names were not looked for, since they are not English."""
 
     @classmethod
     def of(cls, name: str, people: Iterable[Person], conversations: Sequence[Conversation] = ()) -> Registry:
@@ -91,7 +95,7 @@ class Registry:
                 for value, start, end in self.matcher.find(message.content):
                     positions.setdefault(value, []).append(Position(row, index, start, end))
         entries = (replace(entry, positions=tuple(positions.get(i, ()))) for i, entry in enumerate(self.entries))
-        return Registry(self.name, tuple(entries))
+        return replace(self, entries=tuple(entries))
 
     @cached_property
     def id(self) -> str:
@@ -138,9 +142,12 @@ def collect(conversations: Sequence[Conversation], name: str = "source") -> Regi
     owners: dict[tuple[str, str], tuple[str, bool]] = {}
     """Key of a value -> (its owner, whether the conversation names them)."""
     mentions: dict[tuple[str, str], tuple[str, list[Position]]] = {}
+    outside: Counter[str] = Counter()
     for row, conversation in enumerate(conversations):
         texts = [message.content for message in conversation.messages]
         marked = conversation.spans is not None
+        if not marked:
+            outside.update(filter(None, map(language_of, texts)))
         for span in marker.mark(conversation).spans or ():
             if span.part != "full":
                 continue
@@ -160,7 +167,7 @@ def collect(conversations: Sequence[Conversation], name: str = "source") -> Regi
             if owner not in taken and owner not in ids:
                 ids[owner] = next(free)
         entries.append(Entry(key[0], value, ids.get(owner, owner), tuple(positions)))
-    return _with_mentions(Registry(name, tuple(entries)), conversations)
+    return _with_mentions(Registry(name, tuple(entries), dict(sorted(outside.items()))), conversations)
 
 
 def _with_mentions(registry: Registry, conversations: Sequence[Conversation]) -> Registry:
@@ -179,4 +186,4 @@ def _with_mentions(registry: Registry, conversations: Sequence[Conversation]) ->
             )
         ]
         entries.append(replace(marked, positions=tuple(sorted((*marked.positions, *more)))))
-    return Registry(registry.name, tuple(entries))
+    return replace(registry, entries=tuple(entries))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -12,6 +13,7 @@ from typing import Any
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import detect
 from aftertune.pii.detect import Finding
+from aftertune.pii.languages import language_of
 from aftertune.pii.policy import PLACEHOLDERS
 
 LONGEST = 20_000_000
@@ -60,6 +62,7 @@ def scan(
     thresholds: Mapping[str, float] | None = None,
     model: str | None = None,
     on_row: Callable[[], None] | None = None,
+    outside: Counter[str] | None = None,
 ) -> Iterator[FileFinding]:
     """Yield the personal values of a file in order, one row in memory at a time.
 
@@ -69,6 +72,8 @@ def scan(
         thresholds: Type -> least score.
         model: A named-entity model beside our recognisers, named as in `entity_models`.
         on_row: Called once per row.
+        outside: Counts, as the rows are read, the texts that are not English, wholly or in part, by their language:
+            there names are not looked for by their capitals (`languages.outside` says it in words).
 
     Raises:
         UsageError: No such file, an unknown type or model, a threshold that is no score.
@@ -80,13 +85,18 @@ def scan(
         raise UsageError(f"{path}: is a folder, not a file")
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
-    return _scan(path, lambda text: finder(text, types, thresholds), on_row or (lambda: None))
+    counts = Counter() if outside is None else outside
+    return _scan(path, lambda text: finder(text, types, thresholds), on_row or (lambda: None), counts)
 
 
-def _scan(path: Path, find: Callable[[str], list[Finding]], on_row: Callable[[], None]) -> Iterator[FileFinding]:
+def _scan(
+    path: Path, find: Callable[[str], list[Finding]], on_row: Callable[[], None], outside: Counter[str]
+) -> Iterator[FileFinding]:
     for row, texts in enumerate(_rows(path)):
         on_row()
         for message, text in texts:
+            if language := language_of(text):
+                outside[language] += 1
             for finding in find(text):
                 yield FileFinding(row, message, finding, text[finding.start : finding.end])
 
