@@ -1,4 +1,4 @@
-"""What the finder does in other languages than English: recognition, false findings, and what is found, on support texts.
+"""The finder in other languages than English: recognition, false findings and what is found, on support texts.
 
 The texts (`tests/pii/support_texts.jsonl`) were written before anything was tuned: 60 harmless and 60 personal ones in
 each of six languages, fewer in English, in many other languages, and mixed or of a word or two. A third of each group,
@@ -48,7 +48,8 @@ def outside(row: dict[str, Any]) -> bool:
 
 def named(row: dict[str, Any]) -> bool:
     """Return whether its language is also named rightly."""
-    return language_of(row["text"]) == (None if row["language"] == "en" else NAMES.get(row["language"], UNKNOWN))
+    wanted = None if row["language"] == "en" else NAMES.get(str(row["language"]), UNKNOWN)
+    return language_of(row["text"]) == wanted
 
 
 def found(row: dict[str, Any]) -> list[tuple[str, bool]]:

@@ -50,14 +50,16 @@ _SCRIPTS = {
 
 _BORROWED = word_set(
     "no me a i an in is as so do to on or man hat war will of die also was be am one he had over en per via versus "
-    "status problem service team ticket support mail ok okay oke pm ip app online email sms wifi"
+    "status problem service team ticket support mail ok okay oke pm ip app online email sms wifi rue rua praca travessa "
+    "avenida piazza corso viale calle plaza paseo strasse straat suite"
 )
-"""Words of several languages, English among them."""
+"""Words of several languages, English among them, and the streets of addresses in English texts."""
 
 
 def _lists() -> tuple[frozenset[str], dict[str, tuple[str, ...]]]:
     """Return (common words of English, common word of other languages -> their codes), folded."""
     words: dict[str, list[str]] = {}
+    code_words: list[str] = []
     for line in (resources.files("aftertune.pii") / "data" / "common_by_language.txt").read_text("utf-8").splitlines():
         if line.startswith("["):
             words[line.strip("[]")] = code_words = []
@@ -197,9 +199,9 @@ class _Evidence(NamedTuple):
             self.english == self.foreign and self.english >= 0.3 * len(self.entries) > 0
         ):
             return True
-        clear = self.foreign > self.english and any(
-            word in _ELSEWHERE and word not in _PARTICLES for word in self.entries
-        )
+        one_of_many = self.foreign == 1 and self.capital == len(self.entries) > 3  # `São Paulo` among lines of names
+        clear = any(word in _ELSEWHERE and word not in _PARTICLES for word in self.entries) and not one_of_many
+        clear = clear and self.foreign > self.english
         return False if clear else None
 
 
