@@ -41,11 +41,13 @@ def scan(
     for row in library.scan(file, chosen, _thresholds(threshold or []), model, count_row, outside):
         counts[row.finding.type] += 1
         print(json.dumps(row.record(reveal)) if as_json else row.line(reveal))
+    names = not chosen or "PERSON" in chosen
+    unread = f"{said} ({languages.EXCEPT})" if names and (said := languages.outside(outside, model)) else ""
     if not as_json:
         total = ", ".join(f"{type_} {count}" for type_, count in counts.most_common()) or "nothing personal found"
-        print(f"{rows} rows: {total}", file=sys.stderr)
-    if (not chosen or "PERSON" in chosen) and (unread := languages.outside(outside, model)):
-        print(f"{unread} ({languages.EXCEPT})", file=sys.stderr)
+        print(f"{rows} rows: {total}{unread and '; '}{unread}", file=sys.stderr)
+    elif unread:
+        print(unread, file=sys.stderr)
 
 
 @pii_app.command()

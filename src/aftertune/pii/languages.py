@@ -50,8 +50,8 @@ _SCRIPTS = {
 
 _BORROWED = word_set(
     "no me a i an in is as so do to on or man hat war will of die also was be am one he had over en per via versus "
-    "status problem service team ticket support mail ok okay oke pm ip app online email sms wifi rue rua praca travessa "
-    "avenida piazza corso viale calle plaza paseo strasse straat suite"
+    "status problem service team ticket support mail ok okay oke pm ip app online email sms wifi rue rua praca "
+    "travessa avenida piazza corso viale calle plaza paseo strasse straat suite"
 )
 """Words of several languages, English among them, and the streets of addresses in English texts."""
 
@@ -75,7 +75,9 @@ def _lists() -> tuple[frozenset[str], dict[str, tuple[str, ...]]]:
 
 
 _IN_ENGLISH, _ELSEWHERE = _lists()
-_PARTICLES = word_set("de la le les du des van von der den di da do dos das del della el al y e zu ter ten bin um")
+_PARTICLES = word_set(
+    "de la le les du des van von der den di da do dos das del della el al y e zu ter ten bin um los las"
+)
 """Parts of names in English texts too: alone they say nothing of the language."""
 SURE = 0.5
 """Probability from which the classifier names the language of a text."""
@@ -151,12 +153,13 @@ def outside(counts: Mapping[str, int], model: str | None = None) -> str:
 
     With a named-entity model beside the recognisers, it says that only that model looked.
     """
-    texts = [
-        (f"{count:,} {language} text" if language != UNKNOWN else f"{count:,} foreign text")
-        + ("s" if count > 1 else "")
-        for language, count in sorted(counts.items(), key=_order)
-        if count
-    ]
+    texts = []
+    for language, count in sorted(counts.items(), key=_order):
+        word = "text" if count == 1 else "texts"
+        if count:
+            texts.append(
+                f"{count:,} {word} in other languages" if language == UNKNOWN else f"{count:,} {language} {word}"
+            )
     if not texts:
         return ""
     listed = texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
@@ -241,7 +244,7 @@ def _which(text: str, entries: Sequence[str]) -> str:
     counts: Counter[str] = Counter()
     for word in entries:
         counts.update(_ELSEWHERE.get(word, ()))
-    most = max(counts.values())
+    most = max(counts.values(), default=0)
     if most < FEW or most < 0.2 * len(entries):  # a language without a list shares some words with one that has
         language, probability = _classify(text)
         if probability >= SURE and language not in ("en", UNKNOWN):
@@ -307,7 +310,7 @@ def _evidence(text: str) -> _Evidence:
     capital = english = foreign = 0
     for index, word in enumerate(words):
         if name[index] or (word.name and (any(name[index - 1 : index]) or any(name[index + 1 : index + 2]))):
-            continue  # `Mai` in `Mai Asano` is no month
+            continue  # `Mai` in `Mai Asano` is no month; `Ben` alone, below, is no Dutch
         if word.particle:
             after = index + 1
             while after < len(words) and words[after].particle and after < index + 3:
@@ -318,7 +321,7 @@ def _evidence(text: str) -> _Evidence:
         entries.append(word.folded)
         capital += upper[index]
         english += word.english
-        foreign += word.foreign
+        foreign += word.foreign and not (word.name and (upper[index] or len(words) < LEAST_WORDS))
     return _Evidence(entries, capital, english, foreign)
 
 

@@ -19,7 +19,8 @@ from aftertune.pii.word_lists import words as word_set
 _TITLE = re.compile(
     r"(?<!\w)(?:(?:sehr geehrter?|lieber?|frau|herrn?|fr\.|hr\.|familie|fam\.|dr\.|prof\.|madame|mme|monsieur|m\.|"
     r"mlle|mademoiselle|maître|docteur|señora?|sra?\.|srta\.|don|doña|doctora?|signora?|sig\.|sig\.ra|dott\.|dott\.ssa|"
-    r"dottor|dottoressa|mevrouw|mevr\.|mw\.|meneer|dhr\.|dokter|senhora?|dona|doutora?) {1,2})+$"
+    r"dottor|dottoressa|mevrouw|mevr\.|mw\.|meneer|dhr\.|dokter|doktor|professor(?:in)?|senhora?|dona|"
+    r"doutora?) {1,2})+$"
 )
 _ROLES = word_set("""
 ober wirt richter lehrer lehrerin doktor professor professorin pfarrer pastor direktor direktorin prasident kollege
@@ -29,14 +30,17 @@ doutor doutora prefeito padre engenheiro engenheira avvocato ingegnere dottore d
 gast
 """)
 """Words after a title that are nobody's name there."""
-_NAMED = re.compile(
-    r"(?:\b(?:mein name ist|ich hei(?:ss|ß)e|auf den namen|(?:je )?m'appelle|mon nom c'est|"
-    r"mon nom est|me llamo|mi nombre es|me apellido|mi chiamo|il mio nome è|mijn naam is|ik heet|"
-    r"(?:o )?meu nome é|chamo-me|me chamo)|"
-    r"\b(?:(?:vor|nach|familien)?name|(?:pré)?nom|nombre|apellidos?|(?:cog)?nome|(?:voor|achter)?naam|patient(?:in|e)?|"
-    r"paciente|paziente|patiënt|kunde|kundin|cliente?|klant|signé|firmado|firmato|getekend|assinado) ?:) {1,2}$"
+_CALLED = re.compile(
+    r"\b(?:mein name ist|ich hei(?:ss|ß)e|(?:je )?m'appelle|mon nom c'est|mon nom est|me llamo|mi nombre es|"
+    r"me apellido|mi chiamo|il mio nome è|mijn naam is|ik heet|(?:o )?meu nome é|chamo-me|me chamo) {1,2}$"
 )
-"""Words after which the name of the speaker stands, whatever its case: a dog or a product may be called anything."""
+"""Words after which the speaker's own name stands: with a capital it counts even where no list has it."""
+_NAMED = re.compile(
+    r"\b(?:auf den namen|(?:(?:vor|nach|familien)?name|(?:pré)?nom|nombre|apellidos?|(?:cog)?nome|(?:voor|achter)?naam|"
+    r"patient(?:in|e)?|paciente|paziente|patiënt|kunde|kundin|cliente?|klant|signé|firmado|firmato|getekend|"
+    r"assinado) ?:) {1,2}$"
+)
+"""Words after which a name on a list counts, whatever its case."""
 _PRESENTED = re.compile(
     r"\b(?:(?:ich bin|hier (?:ist|spricht))(?: (?:die|der))?|hier|je suis|c'est|au nom de|soy|a nombre de|"
     r"sono|a nome(?: di)?|ik ben|met|op naam van|sou(?: [ao])?|aqui é(?: [ao])?|em nome de) {1,2}$"
@@ -52,24 +56,27 @@ def listed_names(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
     while index < len(words):
         word, kind = words[index], kinds[index]
         before = view.lower[max(0, word.start - _WIDTH) : word.start]
-        named = _NAMED.search(before)
-        end = _full(view, words, kinds, index, bool(named or _PRESENTED.search(before)))
-        title = _TITLE.search(before)
+        called, named, title = _CALLED.search(before), _NAMED.search(before), _TITLE.search(before)
+        cue = called or named or title
+        end = _full(view, words, kinds, index, bool(called or named or _PRESENTED.search(before)))
         if end is not None:
             if not rules.STREET.search(before):
-                why = explain("given and family name, not English", title and title.group().strip(), before="title")
+                why = explain("given and family name, not English", cue and _clean(cue))
                 yield Candidate(word.start, words[end].end, "PERSON", 0.9, why)
             index = end + 1
             continue
         index += 1
-        if not _is_name(kind) or len(kind.folded) < 3:
+        if cue is None or len(kind.folded) < 3 or kind.folded in _ROLES:
             continue
-        if title and word.text[0].isupper() and kind.folded not in _ROLES:
-            why = explain("name on a list, not English", title.group().strip(), before="title")
-            yield Candidate(word.start, word.end, "PERSON", 0.85, why)
-        elif named:
-            cue = " ".join(named.group().split()).strip(" :")
-            yield Candidate(word.start, word.end, "PERSON", 0.8, explain("name on a list, not English", cue))
+        capital = word.text[0].isupper()
+        if _is_name(kind) and (capital or cue is not title):
+            yield Candidate(word.start, word.end, "PERSON", 0.85, explain("name on a list, not English", _clean(cue)))
+        elif called and capital and not kind.common and not is_common(kind.folded):
+            yield Candidate(word.start, word.end, "PERSON", 0.8, explain("capitalised, not English", _clean(called)))
+
+
+def _clean(cue: re.Match[str]) -> str:
+    return " ".join(cue.group().split()).strip(" :")
 
 
 def _is_name(kind: rules.Kind) -> bool:
@@ -101,8 +108,10 @@ def _full(view: View, words: Sequence[Word], kinds: Sequence[rules.Kind], first:
         if not particle and (text[0].isupper() != capital or (shouting and not text.isupper())):
             return None
         strict = kind.word and (kinds[first].word or shouting or not capital)
-        listed = (kind.family and not kind.rare) or kind.ending
-        if listed and not strict and not is_common(kind.folded) and len(text) > 2 and not particle:
+        after = last > first + 1 and kinds[last - 1].folded in rules.PARTICLES  # `van der Meer`, `De Luca`
+        listed = (kind.family and not kind.rare) or kind.ending or (after and kind.given)
+        common = is_common(kind.folded) and not after
+        if listed and not strict and not common and len(text) > 2 and not particle:
             if " ".join(one.folded for one in kinds[first : last + 1]) in names("places"):
                 return None
             while _goes_on(view, words, kinds, last, capital):
