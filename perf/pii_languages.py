@@ -43,13 +43,13 @@ def share(hits: Sequence[bool]) -> str:
 
 def outside(row: dict[str, Any]) -> bool:
     """Return whether a text is said to be what it is: not English, or English throughout."""
-    return (language_of(row["text"]) is None) == (row["language"] == "en")
+    return (language_of(row["text"]) is None) is bool(row["language"] == "en")
 
 
 def named(row: dict[str, Any]) -> bool:
     """Return whether its language is also named rightly."""
     wanted = None if row["language"] == "en" else NAMES.get(str(row["language"]), UNKNOWN)
-    return language_of(row["text"]) == wanted
+    return bool(language_of(row["text"]) == wanted)
 
 
 def found(row: dict[str, Any]) -> list[tuple[str, bool]]:
