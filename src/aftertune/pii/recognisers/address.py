@@ -294,7 +294,7 @@ def _streets(view: View) -> Iterator[Candidate]:
 
 
 def _is_street(match: re.Match[str], tail: str, cue: str | None) -> bool:
-    """Return whether a word before a name and a number is a street's: that of `Im Mai 2024`, `place order 12` is not."""
+    """Return whether a word before a name and a number is a street: not in `Im Mai 2024` or `place order 12`."""
     kind = match["type"]
     if fold(kind).rstrip(".") not in _STREET_WORDS:
         return _POSTCODE_DIGITS.search(tail) is not None
