@@ -38,7 +38,7 @@ def share(hits: Sequence[bool]) -> str:
     if not hits:
         return "-"
     low, high = wilson(sum(hits), len(hits))
-    return f"{sum(hits) / len(hits):.3f} [{low:.3f}, {high:.3f}] of {len(hits)}"
+    return f"{sum(hits) / len(hits):.3f} [{max(low, 0):.3f}, {high:.3f}] of {len(hits)}"
 
 
 def outside(row: dict[str, Any]) -> bool:
