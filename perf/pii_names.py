@@ -108,7 +108,7 @@ def without(half: int | None) -> None:
     for module in modules:
         module.names = cached.__getitem__
     name_words.kind_of.cache_clear()
-    languages.foreign_parts.cache_clear()
+    languages.forget()
 
 
 def gone(text: str, spans: Sequence[tuple[int, int]], half: int) -> list[tuple[int, int]]:

@@ -251,3 +251,44 @@ def test_a_registry_in_english_says_nothing_of_languages() -> None:
     registry: Registry = collect([conversation("I am Karen Miller.", "Hello Karen.")])
     assert registry.outside == {}
     assert [entry.value for entry in registry.entries] == ["Karen Miller"]
+
+
+@pytest.mark.parametrize(
+    ("text", "street"),
+    [
+        ("Mi dirección es Calle Cervantes 8, 29001 Málaga.", "Calle Cervantes 8"),
+        ("Abito in via Verdi 3, secondo piano.", "via Verdi 3"),
+        ("Moro na Rua do Sol 210.", "Rua do Sol 210"),
+        ("Livrez-moi rue Pasteur 14, 33000 Bordeaux.", "rue Pasteur 14"),
+        ("Wir wohnen Am Mühlbach 4, 79098 Freiburg.", "Am Mühlbach 4"),
+    ],
+)
+def test_a_street_before_its_number_is_found(text: str, street: str) -> None:
+    found = [text[one.start : one.end] for one in find(text, {"ADDRESS"})]
+    assert [one.startswith(street) for one in found] == [True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Im Mai 2023 habe ich den Vertrag gekündigt.", "Am Freitag um 10 Uhr passt es mir.", "Please place order 12345.",
+        "De bestelling van 12 mei is kwijt.", "Un cours de 12 heures", "We booked via Expedia 2 days ago.",
+        "Im Jahr 2024, Berlin, war alles besser.", "Il corso di inglese 2 inizia lunedì.", "Zum Beispiel Seite 12",
+    ],
+)  # fmt: skip
+def test_words_that_also_begin_streets_make_no_address(text: str) -> None:
+    assert find(text) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["Pueden llamarme al 655 443 221.", "Podem ligar-me para o 933 222 111.", "Rückruf bitte unter 5566 7788."]
+)
+def test_a_word_for_calling_in_another_language_speaks_for_a_phone(text: str) -> None:
+    assert [one.type for one in find(text)] == ["PHONE"]
+
+
+def test_a_long_text_is_read_to_its_end() -> None:
+    text = "The parcel has not arrived. " * 200 + "Der Keller und der Fuchs sind leider nicht da, Anna Schmidt."
+    assert len(text) > 5_000
+    assert [(text[part.start : part.end], part.language) for part in foreign_parts(text)] == [(text[5600:], "de")]
+    assert people(text) == ["Anna Schmidt"]

@@ -93,6 +93,8 @@ FEW = 3
 
 LONGEST = 4_000
 """Characters of a text, and of each sentence, that are read for its language."""
+SHORT = 4_000
+"""Characters of a text whose parts are remembered: the recogniser asks for them, and whoever counts languages."""
 PLAIN = 0.25
 """Share of common English words from which a text without a common word of another language is English throughout."""
 
@@ -110,9 +112,12 @@ class Part(NamedTuple):
     """A code of `NAMES`, or `UNKNOWN`."""
 
 
-@lru_cache(maxsize=1 << 12)
 def foreign_parts(text: str) -> tuple[Part, ...]:
     """Return the parts of `text` that are not English, in order; neighbouring sentences in one language are one."""
+    return _recent(text) if len(text) <= SHORT else _parts(text)
+
+
+def _parts(text: str) -> tuple[Part, ...]:
     if not text or text.isspace():
         return ()
     evidence = _evidence(text)
@@ -135,6 +140,15 @@ def foreign_parts(text: str) -> tuple[Part, ...]:
         else:
             parts.append(Part(start, end, language))
     return tuple(parts)
+
+
+_recent = lru_cache(maxsize=1 << 12)(_parts)
+
+
+def forget() -> None:
+    """Forget recent texts and words: the lists of names have changed."""
+    _recent.cache_clear()
+    _word.cache_clear()
 
 
 def language_of(text: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -42,8 +43,9 @@ def scan(view: View) -> Iterator[Candidate]:
     quiet = capitals == 0 or shouting
     stripped = [_strip(word) for word in view.words]
     if parts := foreign_parts(text):
-        spans = [range(part.start, part.end) for part in parts]
-        foreign = [any(word.start in span for span in spans) for word in stripped]
+        starts = [part.start for part in parts]
+        last = [bisect_right(starts, word.start) - 1 for word in stripped]
+        foreign = [at >= 0 and word.start < parts[at].end for at, word in zip(last, stripped, strict=True)]
         yield from listed_names(view, [word for word, other in zip(stripped, foreign, strict=True) if other])
         stripped = [word for word, other in zip(stripped, foreign, strict=True) if not other]
     if not shouting and capitals:
