@@ -19,7 +19,7 @@ from aftertune.run.job_folder import JobFolder
 from aftertune.studies.design import Design
 from aftertune.studies.resolve import resolve_composition
 from aftertune.variants.compose import no_progress
-from aftertune.variants.compose_job import documents_as_json
+from aftertune.variants.compose_job import UNREAD_NAMES, documents_as_json
 
 _POLICIES = get_args(PiiPolicy)
 Share = Callable[[str, float | None], None]
@@ -119,6 +119,7 @@ def compose(
     report = Work(design.arms, progress).report if progress is not None else no_progress
     with _held(out):
         documents = job.compose(folder, report)
+        del documents[UNREAD_NAMES]  # each card says it
         for name, content in documents_as_json(documents).items():
             write(out / name, content)
         folder.tidy()  # the answers' journal goes last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aftertune.asking.ask_job import AskJob
@@ -14,6 +14,7 @@ from aftertune.deciding.leaks import leaks
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import Findings, Flip
 from aftertune.judging.judge_job import JudgeJob
+from aftertune.pii import languages
 from aftertune.pii.masking import masker
 from aftertune.pii.registry import Registry
 from aftertune.records import Decision, Drift, Metric, Outcome, Proof, plain
@@ -21,7 +22,7 @@ from aftertune.reporting.label_changes import LabelChanges, TextKey
 from aftertune.run.run_folder import Run
 from aftertune.stats.paired import wilson
 from aftertune.studies.study import Study
-from aftertune.variants.compose_job import ComposeJob
+from aftertune.variants.compose_job import UNREAD_NAMES, ComposeJob
 
 
 def gather(
@@ -61,6 +62,7 @@ def gather(
         warnings=(
             *weak_axes(judges, metrics, decisions, study.primary_judges),
             *study.warnings,
+            *unread_names(run.job(job).document(UNREAD_NAMES) for job in study.of(ComposeJob)),
             *dict.fromkeys(each for _, seen in served for each in seen["warnings"]),
         ),
         mask=mask,
@@ -77,6 +79,23 @@ def cards_and_mask(run: Run, study: Study) -> tuple[dict[str, Any], Any]:
         cards |= {f"{owner}{arm}": card for arm, card in folder.document("cards").items()}
         registries += [Registry.of("mask", group) for group in groups_of_people(folder)]
     return cards, masker(registries)
+
+
+def unread_names(counts: Iterable[Mapping[str, int]]) -> list[str]:
+    """Return a warning where the tuning data have texts in which names were not looked for.
+
+    Args:
+        counts: Language -> texts, for each base: they share their tuning data, so the most of any counts.
+    """
+    most: Counter[str] = Counter()
+    for texts in counts:
+        most |= Counter(texts)
+    said = languages.outside(most)
+    if not said:
+        return []
+    return [
+        f"In the tuning data {said}: leaks of names that stand there may be missing, and variants may still hold them."
+    ]
 
 
 def _proofs(run: Run, study: Study) -> list[Proof]:
