@@ -29,7 +29,7 @@ from aftertune.inside.analyse_job import AnalyseJob
 from aftertune.models.subject import Subject
 from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
 from aftertune.reporting import notebook, report
-from aftertune.reporting.gather import gather
+from aftertune.reporting.gather import data_warnings, gather
 from aftertune.reporting.study_numbers import StudyResults, fill
 from aftertune.run import checksums
 from aftertune.run.run_folder import Run
@@ -169,7 +169,7 @@ def decide(run: Run, study: Study) -> Result:
         tuple(gated),
         run.root,
         where,
-        study.warnings,
+        (*study.warnings, *data_warnings(run, study)),
         tuple(measured),
         costs,
     )

@@ -62,7 +62,7 @@ def gather(
         warnings=(
             *weak_axes(judges, metrics, decisions, study.primary_judges),
             *study.warnings,
-            *unread_names(run.job(job).document(UNREAD_NAMES) for job in study.of(ComposeJob)),
+            *data_warnings(run, study),
             *dict.fromkeys(each for _, seen in served for each in seen["warnings"]),
         ),
         mask=mask,
@@ -79,6 +79,11 @@ def cards_and_mask(run: Run, study: Study) -> tuple[dict[str, Any], Any]:
         cards |= {f"{owner}{arm}": card for arm, card in folder.document("cards").items()}
         registries += [Registry.of("mask", group) for group in groups_of_people(folder)]
     return cards, masker(registries)
+
+
+def data_warnings(run: Run, study: Study) -> list[str]:
+    """Return what must be known of a run's tuning data. Raises StoreError for a damaged run."""
+    return unread_names(run.job(job).document(UNREAD_NAMES) for job in study.of(ComposeJob))
 
 
 def unread_names(counts: Iterable[Mapping[str, int]]) -> list[str]:
