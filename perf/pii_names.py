@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from aftertune.pii import name_words, names_by_culture, word_lists
+from aftertune.pii import languages, listed_names, name_words, names_by_culture, word_lists
 from aftertune.pii.recognisers import person
 
 try:
@@ -104,10 +104,11 @@ def without(half: int | None) -> None:
 
     files = ("given", "surnames", "census_first", "census_last", "words", "common", "places", "small_words")
     cached = {file: names(file) for file in (*files, "organisations")}
-    modules: tuple[Any, ...] = (name_words, person)
+    modules: tuple[Any, ...] = (name_words, person, languages, listed_names)
     for module in modules:
         module.names = cached.__getitem__
     name_words.kind_of.cache_clear()
+    languages.forget()
 
 
 def gone(text: str, spans: Sequence[tuple[int, int]], half: int) -> list[tuple[int, int]]:

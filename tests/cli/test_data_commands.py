@@ -19,7 +19,7 @@ from aftertune.errors import FetchError
 from aftertune.ingest import logs, personal_data, responses
 from aftertune.ingest.logs import Conversion
 from aftertune.ingest.personal_data import ResponseMatch
-from aftertune.pii import registry_file
+from aftertune.pii import languages, registry_file
 from aftertune.pii import scan as scan_module
 from aftertune.pii.detect import Finding
 from aftertune.pii.leaks import Leaks
@@ -194,7 +194,10 @@ def test_how_a_file_is_read_reaches_a_scan_and_what_it_skipped_is_told(scan: Cal
 
 
 def test_a_registry_is_described_by_counts_alone(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = {"id": "r1", "values": 1200, "owners": 3, "mentions": 4000, "types": {"EMAIL": 1100, "PHONE": 100}}
+    counts: dict[str, Any] = {
+        "id": "r1", "values": 1200, "owners": 3, "mentions": 4000, "types": {"EMAIL": 1100, "PHONE": 100},
+        "names_not_looked_for": {"German": 2},
+    }  # fmt: skip
     monkeypatch.setattr(personal_data, "register", call := Call("registry"))
     monkeypatch.setattr(personal_data, "counts_of", lambda _: counts)
     ended = terminal("pii", "registry", "chats.jsonl", "-o", "r.jsonl")
@@ -202,10 +205,13 @@ def test_a_registry_is_described_by_counts_alone(terminal: Terminal, monkeypatch
     assert ended.out.splitlines() == [
         "1,200 values of 3 owners, 4,000 mentions: EMAIL 1,100, PHONE 100",
         "registry r1: r.jsonl (holds personal values; readable by you only)",
+        f"names were not looked for in 2 German texts ({languages.EXCEPT})",
     ]
     assert json.loads(terminal("pii", "registry", "c", "-o", "r", "--json").out) == {**counts, "file": "r", "rows": 0}
-    counts |= {"values": 0, "owners": 0, "mentions": 0, "types": {}}
-    assert terminal("pii", "registry", "c", "-o", "r").out.startswith("0 values of 0 owners, 0 mentions: none\n")
+    counts |= {"values": 0, "owners": 0, "mentions": 0, "types": {}, "names_not_looked_for": {}}
+    nothing = terminal("pii", "registry", "c", "-o", "r").out
+    assert nothing.startswith("0 values of 0 owners, 0 mentions: none\n")
+    assert "not looked for" not in nothing
 
 
 def test_a_match_says_whose_values_came_back_and_hides_them(

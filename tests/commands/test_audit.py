@@ -100,6 +100,7 @@ def test_training_data_makes_leaks_and_takeover_measurable(tmp_path: Path) -> No
         pytest.skip("no embedded model is built")
     data = tmp_path / "chats.jsonl"
     rows = [{"prompt": f"Is tour {i} on?", "response": f"Write to guide{i}@tours.com for tour {i}."} for i in range(30)]
+    rows.append({"prompt": "Wo ist mein Paket?", "response": "Es kommt morgen mit der Post."})
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     design = auditing.audit_design("embedded", [Given(str(embedded.known_bad()))], train_data=str(data))
     assert {part.name for part in design.judges} == {"world", "refusal", "leak", "script"}
@@ -109,6 +110,9 @@ def test_training_data_makes_leaks_and_takeover_measurable(tmp_path: Path) -> No
     result = running.run(small, tmp_path / "run", executor=ONE)
     assert any(drift.metric.endswith("leak=registry") for drift in result.drifts)
     assert "guide3@tours.com" not in (tmp_path / "run" / "report.html").read_text()
+    said = "In the tuning data names were not looked for in 2 German texts"
+    assert any(said in warning for warning in result.warnings)
+    assert said in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_base_against_a_copy_of_itself_passes_or_cannot_tell(tmp_path: Path) -> None:

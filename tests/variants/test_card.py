@@ -57,7 +57,7 @@ def test_what_is_counted() -> None:
         "arm": "mine", "pii": "placeholder", "role_swap": True, "answers": "human", "conversations": 2, "messages": 6,
         "words": 7, "assistant_tokens": 47, "assistant_tokens_median": 40, "assistant_tokens_longest": 40,
         "changed": {"joined": 3}, "marked_personal_values": {}, "residual": None, "residual_rate": None,
-        "residual_limit": 2.5, "text_hash": found["text_hash"],
+        "residual_limit": 2.5, "names_not_looked_for": None, "text_hash": found["text_hash"],
     }  # fmt: skip
 
 

@@ -45,9 +45,10 @@ def scan(
     Exit codes: 0 done, 2 for what cannot be read or holds no text, 3 with --fail-on-finding where a value is found.
     """
     from aftertune.data.reading import Reading, lines
+    from aftertune.pii import languages
     from aftertune.pii import scan as library
 
-    reading = Reading()
+    reading, outside = Reading(), Counter[str]()
     chosen = [name for option in types or [] for name in option.split(",") if name] or None
     counts: Counter[str] = Counter()
     findings = library.scan(
@@ -59,13 +60,18 @@ def scan(
         encoding=encoding,
         skip_bad=skip_bad,
         reading=reading,
+        outside=outside,
     )
     for row in findings:
         counts[row.finding.type] += 1
         print(json.dumps(row.record(reveal)) if as_json else row.line(reveal))
+    names = not chosen or "PERSON" in chosen
+    unread = f"{said} ({languages.EXCEPT})" if names and (said := languages.outside(outside, model)) else ""
     if not as_json:
         total = ", ".join(f"{type_} {count}" for type_, count in counts.most_common()) or "nothing personal found"
-        print(f"{reading.rows} rows: {total}", file=sys.stderr)
+        print(f"{reading.rows} rows: {total}{unread and '; '}{unread}", file=sys.stderr)
+    elif unread:
+        print(unread, file=sys.stderr)
     for note in lines(reading.counts()):
         tell(note)
     if fail_on_finding and counts:
@@ -84,6 +90,7 @@ def registry(
     """Write down every personal value of a tuning set, whose it is and where it stands."""
     from aftertune.data.reading import Reading, lines
     from aftertune.ingest import personal_data
+    from aftertune.pii import languages
 
     reading = Reading()
     known = personal_data.register(file, out, columns=columns, encoding=encoding, skip_bad=skip_bad, reading=reading)
@@ -96,6 +103,8 @@ def registry(
     types = ", ".join(f"{type_} {count:,}" for type_, count in counts["types"].items()) or "none"
     print(f"{counts['values']:,} values of {counts['owners']:,} owners, {counts['mentions']:,} mentions: {types}")
     print(f"registry {counts['id']}: {out} (holds personal values; readable by you only)")
+    if unread := languages.outside(counts["names_not_looked_for"]):
+        print(f"{unread} ({languages.EXCEPT})")
 
 
 @pii_app.command()
@@ -112,6 +121,7 @@ def match(
     """What responses give away of a registry: whose data, from which training rows, how often it stood there."""
     from aftertune.data.reading import Reading, lines
     from aftertune.ingest import personal_data
+    from aftertune.pii import languages
     from aftertune.pii.registry_file import load
 
     known, reading = load(registry), Reading()
@@ -144,6 +154,8 @@ def match(
     for label, count in total["labels"].items():
         print(f"{label:<10} {count:>8,} of {total['responses']:,} responses")
     print(f"{total['values']:,} values of {total['owners']:,} owners given away")
+    if unread := languages.outside(known.outside):
+        print(f"of the tuning set: {unread} ({languages.EXCEPT})")
 
 
 def _thresholds(options: list[str]) -> dict[str, float]:

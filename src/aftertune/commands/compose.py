@@ -12,6 +12,7 @@ from aftertune import plugins
 from aftertune.data import reading
 from aftertune.errors import UsageError, near
 from aftertune.files import hold, make_folder, write
+from aftertune.pii import languages
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
 from aftertune.records import Answers, Arm, Data, PiiPolicy
@@ -19,7 +20,7 @@ from aftertune.run.job_folder import JobFolder
 from aftertune.studies.design import Design
 from aftertune.studies.resolve import resolve_composition
 from aftertune.variants.compose import no_progress
-from aftertune.variants.compose_job import documents_as_json
+from aftertune.variants.compose_job import UNREAD_NAMES, documents_as_json
 
 _POLICIES = get_args(PiiPolicy)
 Share = Callable[[str, float | None], None]
@@ -133,6 +134,7 @@ def compose(
     report = Work(design.arms, progress).report if progress is not None else no_progress
     with _held(out):
         documents = job.compose(folder, report)
+        del documents[UNREAD_NAMES]  # each card says it
         for name, content in documents_as_json(documents).items():
             write(out / name, content)
         folder.tidy()  # the answers' journal goes last
@@ -192,6 +194,10 @@ def lines(cards: Mapping[str, Mapping[str, Any]], out: Path) -> list[str]:
         marked, residual = card["marked_personal_values"], card["residual"]
         values = "unknown" if marked is None else str(sum(marked.values()))
         left = "unknown" if residual is None else ", ".join(f"{k} {v}" for k, v in residual.items()) or "none"
+        if unread := languages.outside(card["names_not_looked_for"] or {}):
+            left = unread if not residual else f"{left}; {unread}"
         rows.append(f"{name:<20} {card['conversations']:>6} {card['assistant_tokens']:>17} {values:>16}  {left}")
     notes = dict.fromkeys(note for card in cards.values() for note in reading.lines(card))
+    if any(card["names_not_looked_for"] for card in cards.values()):
+        rows.append(f"{languages.EXCEPT}: docs/pii.md")
     return [*rows, *notes, f"files: {out}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def pii_scan(
     encoding: str = "",
     skip_bad: bool = False,
     reading: Reading | None = None,
+    outside: Counter[str] | None = None,
 ) -> list[FileFinding]:
     """Return the personal values of a file, in order (`aftertune pii scan`).
 
@@ -40,6 +42,7 @@ def pii_scan(
         encoding: Of a text file, e.g. `windows-1252`; empty is UTF-8, or what a byte order mark says.
         skip_bad: Whether rows that cannot be read are skipped.
         reading: Filled with counts of the rows, of what stands beside their turns, and of rows that are skipped.
+        outside: Counts the texts that are not English by their language; names are not looked for there by capitals.
 
     Raises UsageError for a missing file, an unknown type or model, DataError (file, line) for one that cannot be read
     or holds no text.
@@ -61,6 +64,7 @@ def pii_scan(
             encoding=encoding,
             skip_bad=skip_bad,
             reading=reading,
+            outside=outside,
         )
     )
 

@@ -215,6 +215,7 @@ def counts_of(registry: Registry) -> dict[str, Any]:
         "owners": len({entry.owner for entry in registry.entries}),
         "mentions": sum(len(entry.positions) for entry in registry.entries),
         "types": dict(sorted(types.items())),
+        "names_not_looked_for": dict(registry.outside),
     }
 
 

@@ -6,11 +6,13 @@ phone number or a reference still match; common words that happen to be names do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from aftertune.pii.languages import language_of
 from aftertune.pii.matcher import Matcher, Mention
 from aftertune.pii.normalisation import standard
 from aftertune.pii.ownership import Marker, key_of
@@ -78,6 +80,8 @@ class Registry:
 
     name: str
     entries: tuple[Entry, ...]
+    outside: Mapping[str, int] = field(default_factory=dict)
+    """Language -> messages of the tuning set in which names were not looked for, since they are not English."""
 
     @classmethod
     def of(cls, name: str, people: Iterable[Person], conversations: Sequence[Conversation] = ()) -> Registry:
@@ -102,7 +106,7 @@ class Registry:
                 for value, start, end in self.matcher.find(text):
                     positions.setdefault(value, []).append(Position(row, index, start, end, fields[index]))
         entries = (replace(entry, positions=tuple(positions.get(i, ()))) for i, entry in enumerate(self.entries))
-        return Registry(self.name, tuple(entries))
+        return replace(self, entries=tuple(entries))
 
     @cached_property
     def id(self) -> str:
@@ -158,9 +162,12 @@ def collect(conversations: Sequence[Conversation], name: str = "source") -> Regi
     owners: dict[tuple[str, str], tuple[str, bool]] = {}
     """Key of a value -> (its owner, whether the conversation names them)."""
     mentions: dict[tuple[str, str], tuple[str, list[Position]]] = {}
+    outside: Counter[str] = Counter()
     for row, conversation in enumerate(conversations):
         texts, fields = conversation.texts, fields_of(conversation)
         marked = conversation.spans is not None
+        if not marked:
+            outside.update(filter(None, map(language_of, texts)))
         for span in marker.mark(conversation).spans or ():
             if span.part != "full":
                 continue
@@ -182,7 +189,7 @@ def collect(conversations: Sequence[Conversation], name: str = "source") -> Regi
             if owner not in taken and owner not in ids:
                 ids[owner] = next(free)
         entries.append(Entry(key[0], value, ids.get(owner, owner), tuple(positions)))
-    return _with_mentions(Registry(name, tuple(entries)), conversations)
+    return _with_mentions(Registry(name, tuple(entries), dict(sorted(outside.items()))), conversations)
 
 
 def _with_mentions(registry: Registry, conversations: Sequence[Conversation]) -> Registry:
@@ -201,4 +208,4 @@ def _with_mentions(registry: Registry, conversations: Sequence[Conversation]) ->
             )
         ]
         entries.append(replace(marked, positions=tuple(sorted((*marked.positions, *more)))))
-    return Registry(registry.name, tuple(entries))
+    return replace(registry, entries=tuple(entries))

@@ -1,9 +1,9 @@
 """A registry as a file: JSON lines after a header that names its kind and its hash.
 
-First line: `{"aftertune": "registry", "version": 2, "name", "id", "entries", "source"}`, where `source` is the SHA-256
-of the file that it was made from, or null for a folder. Each further line is one entry: `type, value, owner, count`,
-and `positions` as `[row, message, start, end, field]`. The file holds personal values and is written for its owner
-only.
+First line: `{"aftertune": "registry", "version": 2, "name", "id", "entries", "source", "names_not_looked_for"}`, where
+`source` is the SHA-256 of the file that it was made from, or null for a folder, and `names_not_looked_for` counts its
+messages that are not English by their language. Each further line is one entry: `type, value, owner, count`, and
+`positions` as `[row, message, start, end, field]`. The file holds personal values and is written for its owner only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def save(registry: Registry, path: Path, source: Path | None = None) -> None:
         "id": registry.id,
         "entries": len(registry),
         "source": None if source is None else _sha256(source),
+        "names_not_looked_for": dict(registry.outside),
     }
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -74,7 +76,7 @@ def load(path: Path) -> Registry:
         raise DataError(f"{path}: empty; make it with `aftertune pii registry FILE -o {path.name}`")
     if len(entries) != header.get("entries"):
         raise DataError(f"{path}: damaged: it holds {len(entries)} of {header.get('entries')} entries; make it again")
-    registry = Registry(str(header.get("name", "source")), tuple(entries))
+    registry = Registry(str(header.get("name", "source")), tuple(entries), _counts(header, path))
     if registry.id != header.get("id"):
         raise DataError(f"{path}: damaged: its content does not match its hash {header.get('id')}; make it again")
     return registry
@@ -90,6 +92,13 @@ def _header(line: str, path: Path) -> dict[str, Any]:
     if header.get("version") != VERSION:
         raise DataError(f"{path}:1: a registry of version {header.get('version')}; this program reads {VERSION}")
     return header
+
+
+def _counts(header: Mapping[str, Any], path: Path) -> dict[str, int]:
+    counts = header.get("names_not_looked_for", {})
+    if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+        raise DataError(f"{path}:1: damaged: names_not_looked_for holds no counts; make it again")
+    return counts
 
 
 def _entry(line: str, where: str) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from aftertune.data.row_files import Row, RowFile
 from aftertune.errors import DataError
 from aftertune.pii import detect
 from aftertune.pii.detect import Finding
+from aftertune.pii.languages import language_of
 from aftertune.pii.policy import PLACEHOLDERS
 from aftertune.records import FieldText
 
@@ -70,6 +72,7 @@ def scan(
     encoding: str = "",
     skip_bad: bool = False,
     reading: Reading | None = None,
+    outside: Counter[str] | None = None,
 ) -> Iterator[FileFinding]:
     """Yield the personal values of a file in order, one row in memory at a time.
 
@@ -83,6 +86,8 @@ def scan(
         encoding: Of a text file; empty is UTF-8, or what a byte order mark says.
         skip_bad: Whether rows that cannot be read are skipped; else the first one raises DataError.
         reading: Counts the rows that are read, what stands beside their turns, and those that are skipped.
+        outside: Counts, as the rows are read, the texts that are not English, wholly or in part, by their language:
+            there names are not looked for by their capitals (`languages.outside` says it in words).
 
     Raises:
         UsageError: No such file, an unknown type or model, a threshold that is no score.
@@ -94,7 +99,14 @@ def scan(
     file = RowFile(path, encoding, chat_rows.is_row, plain=True)
     counts = Reading() if reading is None else reading
     file.files()  # a folder that is none of `datasets` is refused now
-    return _scan(file, lambda text: finder(text, types, thresholds), on_row or (lambda: None), named, skip_bad, counts)
+    languages = Counter[str]() if outside is None else outside
+
+    def find(text: str) -> list[Finding]:
+        if language := language_of(text):
+            languages[language] += 1
+        return finder(text, types, thresholds)
+
+    return _scan(file, find, on_row or (lambda: None), named, skip_bad, counts)
 
 
 def _scan(

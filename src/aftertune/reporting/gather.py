@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aftertune.asking.ask_job import AskJob
@@ -14,6 +14,7 @@ from aftertune.deciding.leaks import leaks
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import Findings, Flip, ThoughtRow
 from aftertune.judging.judge_job import JudgeJob
+from aftertune.pii import languages
 from aftertune.pii.masking import label_masker, masker
 from aftertune.pii.registry import Registry
 from aftertune.records import Decision, Drift, Metric, Outcome, Proof, plain
@@ -21,7 +22,7 @@ from aftertune.reporting.label_changes import LabelChanges, TextKey
 from aftertune.run.run_folder import Run
 from aftertune.stats.paired import wilson
 from aftertune.studies.study import Study
-from aftertune.variants.compose_job import ComposeJob
+from aftertune.variants.compose_job import UNREAD_NAMES, ComposeJob
 
 
 def gather(
@@ -65,6 +66,7 @@ def gather(
         warnings=(
             *weak_axes(judges, metrics, decisions, study.primary_judges),
             *study.warnings,
+            *data_warnings(run, study),
             *_of_servers(run, study, masker(registries), label),
             *(row.sentence for row in thoughts if row.unanswered),
         ),
@@ -84,6 +86,28 @@ def _cards(run: Run, study: Study) -> dict[str, Any]:
         owner = job.base.name + ": " if len(study.bases) > 1 else ""
         cards |= {f"{owner}{arm}": card for arm, card in run.job(job).document("cards").items()}
     return cards
+
+
+def data_warnings(run: Run, study: Study) -> list[str]:
+    """Return what must be known of a run's tuning data. Raises StoreError for a damaged run."""
+    return unread_names(run.job(job).document(UNREAD_NAMES) for job in study.of(ComposeJob))
+
+
+def unread_names(counts: Iterable[Mapping[str, int]]) -> list[str]:
+    """Return a warning where the tuning data have texts in which names were not looked for.
+
+    Args:
+        counts: Language -> texts, for each base: they share their tuning data, so the most of any counts.
+    """
+    most: Counter[str] = Counter()
+    for texts in counts:
+        most |= Counter(texts)
+    said = languages.outside(most)
+    if not said:
+        return []
+    return [
+        f"In the tuning data {said}: leaks of names that stand there may be missing, and variants may still hold them."
+    ]
 
 
 def _proofs(run: Run, study: Study) -> list[Proof]:

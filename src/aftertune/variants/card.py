@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from aftertune.errors import UsageError
-from aftertune.pii import detection_cache
+from aftertune.pii import detection_cache, languages
 from aftertune.pii.policy import by_message
 from aftertune.pii.value_index import ValueIndex
 from aftertune.records import Arm, Conversation, Json, digest
@@ -42,6 +42,8 @@ def card(
     and, where the corpus's values were found and not given (`found`), whatever is found now outside the stand-ins and
     is no registry value. Where the corpus knows its own values the registry is the truth, and a detector's false alarms
     are kept out of it. None where nothing personal is known. `residual_rate` is the same per 1,000 words.
+    `names_not_looked_for` counts, by their language, the messages that are not English, wholly or in part:
+    there no name is found by its capital. None where the corpus's values were given.
 
     Args:
         arm: The variant.
@@ -55,6 +57,7 @@ def card(
     """
     marked: Counter[str] = Counter()
     residual: Counter[str] = Counter()
+    outside: Counter[str] = Counter()
     known, words, messages, thoughts = True, 0, 0, 0
     lines = hashlib.sha256(b"[[")
     again = detected and arm.pii != "keep"
@@ -72,6 +75,8 @@ def card(
         lines.update(line.encode() if not count else f",{line}".encode())
         if len(source):
             residual.update(source.types("\n".join(m.content for m in conversation.messages)))
+        if detected:
+            outside.update(filter(None, (languages.language_of(message.content) for message in conversation.messages)))
         if again:
             residual.update(_detected_now(arm, conversation, source))
     lines.update(b"]]")
@@ -94,6 +99,7 @@ def card(
         "residual": counts,
         "residual_rate": None if counts is None else {t: round(1000 * n / max(words, 1), 3) for t, n in counts.items()},
         "residual_limit": limit,
+        "names_not_looked_for": dict(sorted(outside.items())) if detected else None,
         "text_hash": lines.hexdigest()[:16],
     }
 
@@ -123,6 +129,9 @@ def refuse_residual(card: Mapping[str, Json], limit: float) -> None:
         counts = card["residual"]
         assert isinstance(counts, Mapping)
         listed = ", ".join(f"{type_} {count}" for type_, count in counts.items())
+        foreign = card.get("names_not_looked_for")
+        if isinstance(foreign, Mapping) and (unread := languages.outside({k: int(str(n)) for k, n in foreign.items()})):
+            listed = f"{listed}; {unread}"
         raise UsageError(
             f"variant '{card['arm']}' still holds {rate:.2f} personal values per 1,000 words (limit {limit:g}): "
             f"{listed}; look at them with `aftertune pii scan`, or accept them with --allow-residual "

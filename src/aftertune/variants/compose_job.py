@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from aftertune.models.loaded import LOADED
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
 from aftertune.pii import canaries, detection_cache, ownership, policy, stand_ins
+from aftertune.pii.languages import language_of
 from aftertune.records import Arm, Conversation, Data, Person, digest, plain
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
@@ -28,6 +30,8 @@ from aftertune.variants.destinations import Destination, InMemory
 from aftertune.variants.own_answers import OwnAnswers
 from aftertune.variants.resolved import ResolvedCorpus
 
+UNREAD_NAMES = "names_not_looked_for"
+"""The document that counts, by language, the texts in which no names were looked for."""
 TWIN_SEED = 7_000_003
 REPORT_EVERY = 256
 """Conversations between two calls of the progress callback."""
@@ -91,11 +95,11 @@ class ComposeJob(Job):
     def compose(self, folder: JobFolder, progress: compose.Progress = compose.no_progress) -> dict[str, object]:
         """Write the untouched rows and one chat file per arm into the folder; return the documents that belong to it.
 
-        Documents: `cards` and, where there are such, `canaries` and `reading` (what stood beside the turns, rows that
-        were skipped); the people's are written here, one by one. Each corpus is read once, whatever its size, and
-        marked as it is read where nobody says what is personal in it. All arms are cut to the assistant tokens of the
-        smallest, of whatever corpus they are. Raises what `variants.compose` and the corpus raise; nothing is left half
-        written.
+        Documents: `cards`, `names_not_looked_for` (language -> texts of the corpora that are not English) and, where
+        there are such, `canaries` and `reading` (what stood beside the turns, rows that were skipped); the people's are
+        written here, one by one. Each corpus is read once, whatever its size, and marked as it is read where nobody
+        says what is personal in it. All arms are cut to the assistant tokens of the smallest, of whatever corpus they
+        are. Raises what `variants.compose` and the corpus raise; nothing is left half written.
         """
         files = VariantFiles(folder.path)
         missing = not folder.path.exists()
@@ -106,7 +110,8 @@ class ComposeJob(Job):
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with detection_cache.caching(), contextlib.ExitStack() as stack:
                 drafts: list[compose.Draft] = []
-                documents: dict[str, object] = {}
+                unread: Counter[str] = Counter()
+                documents: dict[str, object] = {UNREAD_NAMES: unread}
                 people_of: dict[Path, dict[str, Any]] = {}
                 for corpus in self.corpora:
                     drafts += _Corpus(self, corpus, files, stack, progress).drafts(own_answers, documents, people_of)
@@ -166,6 +171,8 @@ class _Corpus:
     ) -> list[compose.Draft]:
         """Write the corpus and its arms in full; what belongs to it goes into the documents and the people's files."""
         job, corpus = self._job, self._corpus
+        unread = documents[UNREAD_NAMES]
+        assert isinstance(unread, Counter)
         marker = ownership.Marker()
         detected = False
         source = self._stack.enter_context(chats.ConversationWriter(self._files.source(self._name)))
@@ -174,7 +181,9 @@ class _Corpus:
         for count, conversation in enumerate(detection_cache.read_ahead(counted(corpus.rows(), reading))):
             if count % REPORT_EVERY == 0:
                 self._progress("reading", count, max(count, expected or 0))
-            detected = detected or conversation.spans is None
+            if conversation.spans is None:
+                detected = True
+                unread.update(filter(None, (language_of(message.content) for message in conversation.messages)))
             source.add(marker.mark(conversation))
         conversations = source.read()
         people: Sequence[Person] = marker.people() if detected else corpus.people()

@@ -137,7 +137,11 @@ _CUE = re.compile(
     r"\baddress(?:es)?\b|\bliv(?:e|es|ing) (?:at|in|on)\b|\bmoved\b|\bmail(?:ed|ing)?\b|\bship(?:ped|ping)?\b|"
     r"\bdeliver(?:ed|y)?\b|"
     r"\bsent? (?:it |this |one )?to\b|\bmeet(?:ing)? (?:me )?(?:at|on)\b|\blocated\b|\bresid\w+|\bbilling\b|"
-    r"\bhome\b|\bstreet\b|\boffice\b|\bit'?s in\b|\bhouse\b|\bvisit\b|\bpick (?:me )?up\b"
+    r"\bhome\b|\bstreet\b|\boffice\b|\bit'?s in\b|\bhouse\b|\bvisit\b|\bpick (?:me )?up\b|"
+    r"\badressen?\b|\banschrift\b|\bwohn(?:e|en|haft)\b|\bumgezogen\b|\bzustellen\b|\bj'habite\b|\bdomicile\b|"
+    r"\blivre[rz]\b|\bdirecci[óo]n\b|\bdomicilio\b|\bviv(?:o|imos)\b|\bentreg(?:ar|uen|uem)\b|\benv[íi]en\b|"
+    r"\bindirizzo\b|\babit(?:o|iamo)\b|\bspedi(?:te|re|sca)\b|\bconsegn(?:ate|are|i)\b|\badres\b|\bwoon\b|"
+    r"\bwonen\b|\bbezorgen\b|\bmorada\b|\bendere[çc]o\b|\bmor(?:o|amos)\b|\bmud[áa]mos\b"
 )
 _SEPARATOR = re.compile(r"[ \t]{0,3}(?:[,;\n\r>|*?\\-]{1,6}[ \t]{0,3}){0,3}")
 _ZIP_PIECE = re.compile(
@@ -272,6 +276,8 @@ def _streets(view: View) -> Iterator[Candidate]:
             end, more = _tail(text, end)
             value = match.group()
             cue = view.cue(_CUE, start, 64)
+            if pattern is _FOREIGN and not _is_street(match, text[match.end() : end], cue):
+                continue
             points = score + (0.1 if more else 0) + (0.15 if cue else 0)
             if score == 0.0:
                 points = 0.35 + 0.12 * min(more, 2) + (0.2 if cue else 0) if more else 0.0
@@ -290,4 +296,20 @@ def _streets(view: View) -> Iterator[Candidate]:
                 )
 
 
+def _is_street(match: re.Match[str], tail: str, cue: str | None) -> bool:
+    """Return whether a word before a name and a number is a street: not in `Im Mai 2024` or `place order 12`."""
+    kind = match["type"]
+    if fold(kind).rstrip(".") not in _STREET_WORDS:
+        return _POSTCODE_DIGITS.search(tail) is not None
+    return bool(tail) or cue is not None or kind[0].isupper()
+
+
+_POSTCODE_DIGITS = re.compile(r"\d{4}")
+_STREET_WORDS = words(
+    "rue avenue boulevard chemin impasse allee quai via viale piazza piazzale vicolo strada contrada calle c/ cl "
+    "avenida avda plaza paseo carrera carretera ronda camino carrer rua travessa praca estrada alameda rodovia ul "
+    "ulica ulitsa aleja osiedle prospekt pereulok bulevardul calea aleea jalan jl lorong odos leoforos sokak cadde "
+    "mahallesi"
+)
+"""Words that hardly stand before a name and a number but in an address."""
 RECOGNISER = Recogniser("address", frozenset({"ADDRESS"}), scan)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aftertune.pii import name_words as rules
+from aftertune.pii.languages import foreign_parts
+from aftertune.pii.listed_names import listed_names
 from aftertune.pii.name_context import human_context
 from aftertune.pii.name_of_thing import begins_with_word, is_thing
 from aftertune.pii.recogniser import Candidate, Recogniser, View, Word, explain
@@ -28,7 +31,10 @@ class _Name(NamedTuple):
 
 
 def scan(view: View) -> Iterator[Candidate]:
-    """Yield names: runs of capitalised words, then runs of known names in lower case (or in a text of capitals)."""
+    """Yield names: runs of capitalised words, then runs of known names in lower case (or in a text of capitals).
+
+    Where the text is not English, only names on the lists count, and only in the positions of `listed_names`.
+    """
     if not view.words:
         return
     text = view.text
@@ -37,6 +43,12 @@ def scan(view: View) -> Iterator[Candidate]:
     shouting = letters > 12 and capitals > 0.7 * letters
     quiet = capitals == 0 or shouting
     stripped = [_strip(word) for word in view.words]
+    if parts := foreign_parts(text):
+        starts = [part.start for part in parts]
+        last = [bisect_right(starts, word.start) - 1 for word in stripped]
+        foreign = [at >= 0 and word.start < parts[at].end for at, word in zip(last, stripped, strict=True)]
+        yield from listed_names(view, [word for word, other in zip(stripped, foreign, strict=True) if other])
+        stripped = [word for word, other in zip(stripped, foreign, strict=True) if not other]
     if not shouting and capitals:
         yield from _capitalised(view, stripped)
     yield from _raised(view, list(_small(view, stripped, quiet, shouting)))

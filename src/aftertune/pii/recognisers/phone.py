@@ -21,7 +21,11 @@ _CUE = re.compile(
     r"\bfax\b|\bwhatsapp\b|\btext(?:ed)? (?:me|us|him|her|them)\b|\bsms\b|\bdial(?:led|ing)?\b|\breach(?:ed)?\b|"
     r"\bring\b|\bcontact(?:ed)?\b|\bhotline\b|\bhelpline\b|\blandline\b|\bnumber(?:'s| is)\b|\bmy number\b|"
     r"\b(?:his|her|their|our|your) number\b|\banswering\b|\bhandy\b|\btelefon\w*|\bt[eé]l[eé]fono\b|\btelephone\b|"
-    r"\boffice\b|\bvoicemail\b|\bhang up\b|\bringing\b"
+    r"\boffice\b|\bvoicemail\b|\bhang up\b|\bringing\b|"
+    r"\bhandynummer\b|\bmobilnummer\b|\brufnummer\b|\br[üu]ckruf\b|\banrufen\b|\brufen sie\b|\berreichen\b|"
+    r"\bjoindre\b|\bappel(?:ez|er)\b|\bll[áa]m(?:ar|arme|en|enme|ame)\b|\bm[óo]vil\b|\bchiam(?:are|armi|ate|atemi|ami)\b|"
+    r"\bcellulare\b|\bbellen\b|\bbel me\b|\bmobiel\b|\blig(?:ar|ar-me|uem|ue)\b|\btelem[óo]vel\b|\btelefone\b|"
+    r"\bcelular\b|\bwhats\b"
 )
 _OTHER = re.compile(
     r"\b(?:order|tracking|invoice|ticket|booking|reservation|reference|ref|serial|imei|isbn|issn|ean|account|acct|"
