@@ -295,14 +295,17 @@ def test_drift_decides_on_a_table(terminal: Terminal, monkeypatch: pytest.Monkey
     ended = terminal(*command)
     assert (ended.code, call.args) == (4, (["a.csv", "x=b.csv"], "b", ["t", "u"]))
     assert call.options == {"policy": "default", "worse": {}, "allow_partial_overlap": False}
-    assert ended.err.splitlines() == [f"aftertune: warning: row {index}" for index in range(20)], "20 at most"
+    shown = [f"aftertune: warning: row {index}" for index in range(20)]
+    assert ended.err.splitlines() == [*shown, "aftertune: warning: 5 more; --json has all"]
     assert "contradiction: harm up, refusal up" in ended.out
     more = ("--worse", "a/refusal=full=down", "--worse", "x*=up")
     ended = terminal(*command, "--policy", "research", "--allow-partial-overlap", "--json", *more)
     worse = {"a/refusal=full": "down", "x*": "up"}
     assert call.options == {"policy": "research", "worse": worse, "allow_partial_overlap": True}
     printed = json.loads(ended.out)
-    assert set(printed) == {"decision", "drifts", "components", "mixed", "contradictions", "warnings"}
+    assert set(printed) == {
+        "decision", "drifts", "components", "mixed", "contradictions", "judge_differences", "warnings",
+    }  # fmt: skip
     assert (ended.code, printed["decision"], len(printed["warnings"])) == (4, "inconclusive", 25)
 
 

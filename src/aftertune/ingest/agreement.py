@@ -339,7 +339,7 @@ def _ratings(verdicts: pa.Table) -> dict[str, _Axis]:
     keys = map(AnswerKey, *(columns[name] for name in key_names))
     cells: Any = zip(*(columns[name] for name in names), strict=True)
     for key, (name, judge, label, value, status, cluster, arm) in zip(keys, cells, strict=True):
-        axis = ratings.setdefault(name, _Axis(name))
+        axis = ratings.get(name) or ratings.setdefault(name, _Axis(name))
         axis.cluster[key], axis.arm[key] = f"{key.benchmark}/{cluster}", arm
         if status != "ok":
             axis.unjudged[judge] += 1
@@ -415,11 +415,12 @@ def _alpha(axis: _Axis, ratings: Mapping[AnswerKey, Mapping[str, Any]], rng: np.
     keys = [key for key, by_rater in sorted(ratings.items()) if len(by_rater) > 1]
     if not keys:
         return Coefficient(value=None, n=0, why="no answer has two ratings")
+    raters = axis.raters
     distinct = sorted({rating for key in keys for rating in ratings[key].values()}, key=str)
     nominal = all(isinstance(rating, str) for rating in distinct)
     codes = {rating: code if nominal else rating for code, rating in enumerate(distinct)}
     matrix = np.array(
-        [[codes[ratings[key][rater]] if rater in ratings[key] else np.nan for rater in axis.raters] for key in keys],
+        [[codes[ratings[key][rater]] if rater in ratings[key] else np.nan for rater in raters] for key in keys],
         dtype=np.float64,
     )
     clusters = np.unique([axis.cluster[key] for key in keys], return_inverse=True)[1]
