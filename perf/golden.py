@@ -6,10 +6,10 @@ what NAME stands for: `demo`, or one of the four studies (`hidden_costs` ...), o
 two seeds, smaller corpora and benchmarks; or `known-bad`, an audit that fills every table in seconds, which the test
 suite compares (`tests/commands/test_golden.py`).
 
-A row is its columns without the checkpoint's id. Responses, verdicts and drifts above temperature 0
-are left out: a sampled answer's seed hangs on its checkpoint's id. Floats are compared to 12 significant digits, since
-one judge summed in the order of a set before. So are p values by label
-swaps, whose draws hang on that id as well; where a run has either, `q` and `p_adjusted` are left out too.
+A row is its columns without the checkpoint's id, the judge's version and the sentences of decisions. Responses,
+verdicts and drifts above temperature 0 are left out: a sampled answer's seed hangs on its checkpoint's id. Floats are
+compared to 12 significant digits, since one judge summed in the order of a set before. Left out as well are p values by
+label swaps, whose draws hang on that id; where a run has any of these, so are `q` and `p_adjusted`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ KEPT = ROOT / "tests" / "golden"
 RUNS = ROOT / ".golden"
 IDS = ("checkpoint",)
 SWAPS = "label swaps within clusters"
-RENAMED = {"share": "is_proportion", "settle": "remedy"}
-"""Column before the redesign -> its name since."""
+WORDS = {"verdicts": ("judge_version",), "decisions": ("why", "remedy")}
+"""Columns that may change while every result stays."""
 ADDED = {"thought": "", "raw": None, "unanswered": ""}
 """Columns that are younger than what is kept -> what they hold of a model without thoughts, which is left out."""
 SMALL = {"harmful": 44, "harmless": 59, "open": 36, "privacy": 20, "support": 16}
@@ -47,10 +47,10 @@ def tables(run: Path) -> dict[str, list[str]]:
     decisions = json.loads((run / "decisions.json").read_bytes())["decisions"]
     return {
         "responses": sorted(_lines(_parquet(run.glob("responses/*/responses.parquet")))),
-        "verdicts": sorted(_lines(_parquet(run.glob("verdicts/*/verdicts.parquet")))),
+        "verdicts": sorted(_lines(_parquet(run.glob("verdicts/*/verdicts.parquet")), WORDS["verdicts"])),
         "scores": sorted(_lines(_parquet(run.glob("scores/*/scores.parquet")))),
         "drifts": sorted(_lines(_without_draws(list(_parquet([run / "drift.parquet"]))))),
-        "decisions": sorted(_lines(decisions)),
+        "decisions": sorted(_lines(decisions, WORDS["decisions"])),
     }
 
 
@@ -69,13 +69,13 @@ def _without_draws(drifts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [{**row, "p": None} if swap else row for row, swap in zip(drifts, swapped, strict=True)]
 
 
-def _lines(rows: Any) -> Iterator[str]:
+def _lines(rows: Any, words: Sequence[str] = ()) -> Iterator[str]:
     for row in rows:
         if not row.get("temperature"):
             plain = {
-                RENAMED.get(key, key): value
+                key: value
                 for key, value in row.items()
-                if key not in IDS and key and (key not in ADDED or value != ADDED[key])
+                if key not in (*IDS, *words) and (key not in ADDED or value != ADDED[key])
             }
             rounded = {key: float(f"{v:.12g}") if isinstance(v, float) else v for key, v in plain.items()}
             yield json.dumps(rounded, sort_keys=True)
