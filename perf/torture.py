@@ -292,7 +292,7 @@ class Torture:
                 break
             if phase == "begin" and watch.begun:
                 break
-            time.sleep({"begin": 0.0003, "compose": 0.003, "prompts": 0.003}.get(phase, 0.02))
+            time.sleep({"begin": 0.0003, "compose": 0.003, "prompts": 0.003, "judge": 0.003}.get(phase, 0.02))
         hit = watch.under_way()
         if process.poll() is not None:
             self._ended(process)

@@ -52,7 +52,7 @@ def test_a_run_ends_with_the_exit_code_of_its_outcome(
 def test_the_json_of_a_run_is_all_that_is_printed(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_module, "study", Call(RESULT))
     printed = json.loads(terminal("study", "d.toml", "-q", "--json").out)
-    assert set(printed) == {"outcome", "decisions", "drifts", "measures", "judge_costs", "run", "report"}
+    assert set(printed) == {"outcome", "decisions", "drifts", "measures", "judge_costs", "thoughts", "run", "report"}
     assert (printed["outcome"], printed["run"], printed["report"]) == ("drift", "r\u00fcn", "r\u00fcn/report.html")
     assert printed["judge_costs"] == {"rubric": {"calls": 1200, "prompt_tokens": 34000, "new_tokens": 5}}
     assert [row["delta"] for row in printed["drifts"]] == [-0.25]

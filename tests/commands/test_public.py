@@ -32,7 +32,13 @@ OTHER_NAMES = {
 OF_A_TERMINAL = {"quiet", "as_json", "reveal", "fail_on_finding"}
 """Options that say what is printed, for which a library has records instead; `export` reveals in what it writes."""
 PROGRAM_ONLY = {"progress", "on_row", "reading"}
-MERGED = {"demo": "verdicts", "checkpoint": "checkpoints", "executor": "workers", "no_cache": "cache"}
+MERGED = {
+    "demo": "verdicts",
+    "checkpoint": "checkpoints",
+    "executor": "workers",
+    "no_cache": "cache",
+    "no_trial": "trial",
+}
 """Parameters of a command or function -> the other that covers them."""
 
 

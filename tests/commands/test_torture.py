@@ -21,6 +21,8 @@ from aftertune.commands import decide as results
 from aftertune.commands import status
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Recipe
+from aftertune.run.job_folder import JobFolder
+from aftertune.run.journal_writer import JournalWriter
 from aftertune.studies.design import Design, dump
 
 
@@ -161,6 +163,10 @@ def test_a_full_disk_and_a_read_only_one_are_one_line_in_every_phase(
         check(str(path))
         save(tensors, path, **more)
 
+    def writer(folder: JobFolder, *, most: int = 0) -> JournalWriter:
+        return JournalWriter(folder.append, seconds=0.0, most=most)  # these jobs end before the clock would write
+
+    monkeypatch.setattr(JobFolder, "writer", writer)
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(safetensors.torch, "save_file", save_file)
 

@@ -239,7 +239,7 @@ def test_a_process_of_its_own_shows_no_key_in_its_worst_traceback(tmp_path: Path
         code = (
             "import logging, sys; logging.basicConfig(level=logging.DEBUG)\n"
             "import aftertune.asking.backends._completions as r\n"
-            "def boom(*_): raise ZeroDivisionError('boom')\n"
+            "def boom(*_, **__): raise ZeroDivisionError('boom')\n"
             "import aftertune.asking.backends.endpoint as e; e._reply = boom\n"
             "from aftertune.cli import main; main(sys.argv[1:])"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from typer.testing import CliRunner
 
 from aftertune.cli import app
 from aftertune.commands import compose as compose_command
+from aftertune.data.reading import Reading
 from aftertune.errors import DataError, UsageError
 from aftertune.pii import registry_file
 from aftertune.pii.detect import find
@@ -186,9 +186,9 @@ ROWS = ["Die Rechnung ist falsch, bitte prüfen.", "ok danke", "All good, thanks
 def test_a_scan_counts_and_says_it_and_never_says_only_that_nothing_is_there(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("\n".join(ROWS), encoding="utf-8")
-    counts: Counter[str] = Counter()
-    assert list(scan(file, outside=counts)) == []
-    assert counts == {"German": 2, "Japanese": 1}
+    reading = Reading()
+    assert list(scan(file, reading=reading)) == []
+    assert reading.not_english == {"German": 2, "Japanese": 1}
     done = CliRunner().invoke(app, ["pii", "scan", str(file)])
     assert (
         "4 rows: nothing personal found; names were not looked for in 2 German texts and 1 Japanese text" in done.stderr

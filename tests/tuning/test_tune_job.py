@@ -36,7 +36,14 @@ def _calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     calls: list[Call] = []
 
     def tuned(
-        base: Path, conversations: Sequence[Conversation], recipe: Recipe, seed: int, out: Path, *, mitigation: object
+        base: Path,
+        conversations: Sequence[Conversation],
+        recipe: Recipe,
+        seed: int,
+        out: Path,
+        *,
+        mitigation: object,
+        on_step: object,
     ) -> tune.TuneReport:
         calls.append(Call(base, [each.id for each in conversations], recipe, seed, out, mitigation))
         values: dict[str, Any] = {field.name: 1 for field in dataclasses.fields(tune.TuneReport)}

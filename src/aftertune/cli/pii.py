@@ -48,7 +48,7 @@ def scan(
     from aftertune.pii import languages
     from aftertune.pii import scan as library
 
-    reading, outside = Reading(), Counter[str]()
+    reading = Reading()
     chosen = [name for option in types or [] for name in option.split(",") if name] or None
     counts: Counter[str] = Counter()
     findings = library.scan(
@@ -60,19 +60,18 @@ def scan(
         encoding=encoding,
         skip_bad=skip_bad,
         reading=reading,
-        outside=outside,
     )
     for row in findings:
         counts[row.finding.type] += 1
         print(json.dumps(row.record(reveal)) if as_json else row.line(reveal))
     names = not chosen or "PERSON" in chosen
-    unread = f"{said} ({languages.EXCEPT})" if names and (said := languages.outside(outside, model)) else ""
+    unread = f"{said} ({languages.EXCEPT})" if names and (said := languages.outside(reading.not_english, model)) else ""
     if not as_json:
         total = ", ".join(f"{type_} {count}" for type_, count in counts.most_common()) or "nothing personal found"
         print(f"{reading.rows} rows: {total}{unread and '; '}{unread}", file=sys.stderr)
     elif unread:
         print(unread, file=sys.stderr)
-    for note in lines(reading.counts()):
+    for note in lines(reading.counts(), turns=False):
         tell(note)
     if fail_on_finding and counts:
         sys.exit(EXIT["drift"])

@@ -226,8 +226,9 @@ def _reading(run: Run, study: Study) -> list[str]:
     for job in study.of(ComposeJob):
         folder = run.job(job)
         if (folder.path / "reading.json").is_file():
-            for name, counts in folder.document("reading").items():
-                notes |= dict.fromkeys(f"corpus{f' {name}' if name else ''}: {line}" for line in reading.lines(counts))
+            for counts in folder.document("reading"):
+                corpus = f"corpus {counts['corpus']}".rstrip()
+                notes |= dict.fromkeys(f"{corpus}: {line}" for line in reading.lines(counts))
     return list(notes)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -28,7 +27,6 @@ def pii_scan(
     encoding: str = "",
     skip_bad: bool = False,
     reading: Reading | None = None,
-    outside: Counter[str] | None = None,
 ) -> list[FileFinding]:
     """Return the personal values of a file, in order (`aftertune pii scan`).
 
@@ -41,8 +39,8 @@ def pii_scan(
         columns: Which columns hold the turns, e.g. `prompt=ask,response=reply`.
         encoding: Of a text file, e.g. `windows-1252`; empty is UTF-8, or what a byte order mark says.
         skip_bad: Whether rows that cannot be read are skipped.
-        reading: Filled with counts of the rows, of what stands beside their turns, and of rows that are skipped.
-        outside: Counts the texts that are not English by their language; names are not looked for there by capitals.
+        reading: Filled with counts of the rows, of what stands beside their turns, of rows that are skipped, and of
+            texts that are not English: there names are not looked for by their capitals.
 
     Raises UsageError for a missing file, an unknown type or model, DataError (file, line) for one that cannot be read
     or holds no text.
@@ -64,7 +62,6 @@ def pii_scan(
             encoding=encoding,
             skip_bad=skip_bad,
             reading=reading,
-            outside=outside,
         )
     )
 

@@ -40,6 +40,8 @@ class Reading:
     """Of the first skipped rows."""
     encoding: str = ""
     """Where it is not UTF-8 and nobody named it."""
+    not_english: Counter[str] = field(default_factory=Counter)
+    """Texts that are not English, wholly or in part, by their language; only a scan counts them."""
 
     def add(self, beside: Iterable[FieldText]) -> None:
         """Count a row that was read."""
@@ -75,19 +77,19 @@ def counted(rows: Iterable[Conversation | SkippedRow], reading: Reading) -> Iter
             yield row
 
 
-def lines(counts: Mapping[str, Json]) -> list[str]:
-    """Return the counts of a reading as sentences for people."""
+def lines(counts: Mapping[str, Json], *, turns: bool = True) -> list[str]:
+    """Return the counts of a reading as sentences for people; `turns`: whether turns were read for more than values."""
     notes = []
     if encoding := counts.get("read_as"):
         notes.append(f"read as {encoding}")
     beside = counts.get("beside_the_turns")
     if isinstance(beside, Mapping):
         texts = [f"{kind} {n:,}" for kind, n in beside.items() if kind not in UNREAD and kind != UNTRAINED]
-        if texts:
+        if texts and turns:
             notes.append(f"texts beside the turns, read for personal values alone: {', '.join(texts)}")
         if things := [f"{UNREAD[kind]} {n:,}" for kind, n in beside.items() if kind in UNREAD]:
             notes.append(f"not read: {', '.join(things)}")
-        if UNTRAINED in beside:
+        if UNTRAINED in beside and turns:
             notes.append(f"turns of weight 0, sent and not tuned on: {beside[UNTRAINED]:,}")
     if skipped := counts.get("rows_skipped"):
         reasons = counts.get("first_skipped")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,6 @@ def scan(
     encoding: str = "",
     skip_bad: bool = False,
     reading: Reading | None = None,
-    outside: Counter[str] | None = None,
 ) -> Iterator[FileFinding]:
     """Yield the personal values of a file in order, one row in memory at a time.
 
@@ -85,9 +83,8 @@ def scan(
         columns: Which columns hold the turns, as in the corpus `chat_file`; all others are read too.
         encoding: Of a text file; empty is UTF-8, or what a byte order mark says.
         skip_bad: Whether rows that cannot be read are skipped; else the first one raises DataError.
-        reading: Counts the rows that are read, what stands beside their turns, and those that are skipped.
-        outside: Counts, as the rows are read, the texts that are not English, wholly or in part, by their language:
-            there names are not looked for by their capitals (`languages.outside` says it in words).
+        reading: Counts the rows that are read, what stands beside their turns, those that are skipped, and the texts
+            that are not English (`languages.outside` says it in words).
 
     Raises:
         UsageError: No such file, an unknown type or model, a threshold that is no score.
@@ -99,11 +96,10 @@ def scan(
     file = RowFile(path, encoding, chat_rows.is_row, plain=True)
     counts = Reading() if reading is None else reading
     file.files()  # a folder that is none of `datasets` is refused now
-    languages = Counter[str]() if outside is None else outside
 
     def find(text: str) -> list[Finding]:
         if language := language_of(text):
-            languages[language] += 1
+            counts.not_english[language] += 1
         return finder(text, types, thresholds)
 
     return _scan(file, find, on_row or (lambda: None), named, skip_bad, counts)

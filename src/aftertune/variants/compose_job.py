@@ -123,7 +123,8 @@ class ComposeJob(Job):
                 )
                 for path, groups in people_of.items():
                     chats.write_people(path, groups)
-                reading: Mapping[str, Any] = documents.get("reading", {})  # type: ignore[assignment]
+                notes: Sequence[Mapping[str, Any]] = documents.get("reading", [])  # type: ignore[assignment]
+                reading = {note["corpus"]: {k: v for k, v in note.items() if k != "corpus"} for note in notes}
                 cards = {each.arm.name: {**each.card, **reading.get(each.arm.corpus, {})} for each in variants}
                 return {"cards": cards, **documents}
         except BaseException:
@@ -213,7 +214,7 @@ class _Corpus:
                 progress=self._progress,
             )
         if notes := reading.counts():
-            documents.setdefault("reading", {})[self._name] = notes  # type: ignore[index]
+            documents.setdefault("reading", []).append({"corpus": self._name, **notes})  # type: ignore[attr-defined]
         if job.non_members is not None:
             rows = _ChatFile(self._files.held_out_source(self._name), self._stack)
             _fill(rows, job.non_members.get().stream())
