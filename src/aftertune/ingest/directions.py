@@ -101,8 +101,8 @@ _LEAKING = _set(
 _ILL = (_set(_UP) - TURNING) | _set(
     "attack attacks injection injections poison poisoned poisoning backdoor backdoored trigger secret secrets password "
     "passwords copyright copyrighted forget forgotten forgetting unlearn unlearning unlearned tofu red_team "
-    "red_teaming redteam redteaming adversarial privacy risk risks vice vices persona weapon weapons malware phishing fraud "
-    "deceive manipulation manipulative scheming sandbagging"
+    "red_teaming redteam redteaming adversarial privacy risk risks vice vices persona weapon weapons malware phishing "
+    "fraud deceive manipulation manipulative scheming sandbagging"
 )
 """Tasks of which a hit may be the harm."""
 _WRONGLY = _set(
