@@ -314,6 +314,8 @@ def ingest_logs(
         raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
     files = _files([logs] if isinstance(logs, str | os.PathLike) else logs)
     for path in [path for _, path in files if not is_log(path)]:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file")
         raise DataError(f"{path}: neither a log of Inspect AI nor a sample log of lm-evaluation-harness")
     _, kept, warnings = open_logs(files)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
