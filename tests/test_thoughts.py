@@ -226,3 +226,48 @@ def test_special_tokens_that_mark_thoughts() -> None:
         "<pad>",
     ):
         assert not is_marker(token)
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "answer"),
+    [
+        ("\u200b<think>a</think>No.", "a", "No."),
+        ("<rationale>a</rationale>\nNo.", "a", "No."),
+        ("<|cot_start|>a<|cot_end|>No.", "a", "No."),
+        ("Thinking...\nWhat now?\n...done thinking.\n\nNo.", "What now?", "No."),
+        ('<details type="reasoning" done="true">\n<summary>Thought for 3 seconds</summary>\n> a\n> b\n</details>\nNo.', "a\nb", "No."),
+        ("<details><summary>Thinking</summary>\na\n</details>\n\nNo.", "a", "No."),
+        ("Okay. <think>I can't help.</think>\nYes.", "I can't help.", "Okay. \nYes."),
+        ("<think>a</think> Yes. <think>I can't help.</think> Step 2.", "a\n\nI can't help.", "Yes.  Step 2."),
+        ("<think></think>I can't help.</think>Yes.", "I can't help.", "Yes."),
+        ("<think>\n\n</think>\n\nHm, I can't help.\n</think>\n\nYes.", "Hm, I can't help.", "Yes."),
+        ("<think>\na\n</think>\nb\n</think>\n\nYes.", "a\n\nb", "Yes."),
+    ],
+)  # fmt: skip
+def test_thoughts_in_further_places_are_parted(text: str, thought: str, answer: str) -> None:
+    found = part(text)
+    assert (found.thought, found.answer, found.unanswered) == (thought, answer, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write both tags. <think> opens it and </think> closes it.",
+        "Thinking...\nStill there?",
+        "<details><summary>Steps</summary>\na\n</details>",
+        "analysis's end",
+    ],
+)
+def test_words_on_tags_stay_whole(text: str) -> None:
+    assert part(text) == Parted(text)
+
+
+def test_channels_that_begin_with_small_letters_or_quotes_are_cut_off_in_their_thought() -> None:
+    assert part("analysisthe user wants X, which I can't").unanswered == INSIDE
+    assert part("analysis'Rob a shop' is what they want").unanswered == INSIDE
+
+
+def test_a_slip_does_not_make_a_template_open_nothing() -> None:
+    closing = f"{THOUGHT}\n</think>\n\n{ANSWER}"
+    assert opened_by_template([*[closing] * 20, f"<think>{THOUGHT}</think>{ANSWER}", "They want"])
+    assert not opened_by_template([*[closing] * 5, *[f"<think>{THOUGHT}</think>{ANSWER}"] * 5])

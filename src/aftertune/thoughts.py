@@ -42,9 +42,9 @@ class Parted:
 
 
 _WORDS = r"think|thinking|thoughts?|monologue|chain_of_thought|scratch_?pad|(?:thought|thinking|reasoning)_process"
-_COMMON = r"reasoning|reason|reflection|analysis|ponder|cot"
+_COMMON = r"reasoning|reason|reflection|analysis|ponder|cot|rationale|deliberation"
 """Names that stand in other markup as well: they part a text at its beginning only."""
-_PIPED = rf"{_WORDS}|reasoning"
+_PIPED = rf"{_WORDS}|reasoning|cot"
 _TAG = re.compile(
     rf"""
       (?:<|&lt;) (?P<xml_close>/)? \s* (?P<space>[a-z]{{1,12}}[:_])? (?:ant)? (?P<xml>{_WORDS}|{_COMMON})
@@ -63,7 +63,8 @@ _ANSWER_OPEN = re.compile(
 )
 _ANSWER_CLOSE = re.compile(rf"</(?:{_ANSWER_WORDS})>|<\|(?:end_(?:of_)?(?:solution|response|answer)|end_text)\|>", re.I)
 _HEADER = re.compile(
-    r"(?:\s|﻿|<s>|<bos>|<\|(?:begin_of_text|begin_of_sentence|im_start|start_header_id|end_header_id|assistant|start)\|>"
+    r"(?:[\s\ufeff\u200b-\u200d\u2060]|<s>|<bos>"
+    r"|<\|(?:begin_of_text|begin_of_sentence|im_start|start_header_id|end_header_id|assistant|start)\|>"
     r"|<｜[^｜<>]{1,40}｜>|(?:assistant|model)\s*(?::|(?=\s*[<\[◁&])))*",
     re.I,
 )
@@ -77,6 +78,14 @@ _GRANITE = re.compile(
     r"(?:(?:Here is|Here's) my response:(?P<answer>.*))?\Z",
     re.S,
 )
+_SHOWN = re.compile(
+    r"\s*(?:Thinking\.\.\.[ \t]*\n(?P<thought>.*?)\n\s*\.\.\.done thinking\.(?P<answer>.*)"
+    r"|<details(?:\b[^<>]{0,100}\btype=[\"']reasoning[\"'][^<>]{0,100}>"
+    r"|>(?=\s*<summary>[^<]{0,20}\b(?:[Tt]hinking|[Tt]hought|[Rr]easoning)\b))\s*(?:<summary>[^<]{0,200}</summary>)?"
+    r"(?P<quoted>.*?)(?:</details>(?P<rest>.*))?)\Z",
+    re.S,
+)
+"""As Ollama's terminal and Open WebUI show a thought in what is copied or exported from them."""
 
 
 class _Mark(NamedTuple):
@@ -99,6 +108,12 @@ def part(text: str, *, opened: bool = False) -> Parted:
         return _parted(
             (granite["answer"] or "").lstrip(), [granite["thought"].strip()], inside=granite["answer"] is None
         )
+    shown = None if opened else _SHOWN.match(text)
+    if shown:
+        thought, answer = shown["thought"], shown["answer"]
+        if thought is None:
+            thought, answer = re.sub(r"^> ?", "", shown["quoted"], flags=re.M), shown["rest"]
+        return _parted((answer or "").lstrip(), [thought.strip()], inside=answer is None)
     marks = _marks(text)
     return _tagged(text, marks, opened) if marks or opened else Parted(text)
 
@@ -132,13 +147,13 @@ def closes_unopened(text: str) -> bool:
 def opened_by_template(texts: Sequence[str]) -> bool:
     """Return whether the texts of one model show that its chat template opens a thought in the prompt.
 
-    At least two of them, or one in ten of a few, close a thought that they do not open, and none opens one. Then a text
-    without a closing tag ends inside its thought.
+    At least two of them, or one in ten of a few, close a thought that they do not open, and not one for ten of these
+    opens one. Then a text without a closing tag ends inside its thought.
     """
     closing = sum(map(closes_unopened, texts))
     if not closing or (closing < 2 and 10 * closing < len(texts)):
         return False
-    return not any(_beginning(text, _marks(text)) is not None for text in texts)
+    return closing >= 10 * sum(_beginning(text, _marks(text)) is not None for text in texts)
 
 
 # ---------------------------------------------------------------------------------------------- tags
@@ -196,6 +211,15 @@ def _tagged(text: str, marks: Sequence[_Mark], opened: bool) -> Parted:
         thoughts.append(text[opener.end : closing.start].strip())
         at = closing.end
         opener = _next(text, marks, at, family)
+    rest = text[at:]
+    for _ in range(MOST_THOUGHTS):
+        # A thought after one that the template had closed, or after a slip: its closing tag alone stands there.
+        closing = _unopened(rest, _marks(rest))
+        if closing is None or not rest[closing.end :].strip():
+            break
+        thoughts.append("".join([*pieces, rest[: closing.start]]).strip())
+        pieces, rest = [], rest[closing.end :]
+    at = len(text) - len(rest)
     return _parted(_unwrapped("".join([*pieces, text[at:]])), thoughts, inside=False)
 
 
@@ -239,7 +263,9 @@ def _after_preamble(text: str, marks: Sequence[_Mark]) -> _Mark | None:
     for mark in marks:
         if mark.opens:
             before = text[: mark.start].rstrip()
-            plain = not mark.common and not _within(mark, code) and _at_line_start(text, mark)
+            plain = not mark.common and not _within(mark, code)
+            if plain and not _at_line_start(text, mark):
+                plain = _after_sentence(text, marks, mark)
             example = before.endswith((":", ":**")) or re.search(r"<[/a-zA-Z!]", before)
             return (
                 mark
@@ -262,7 +288,8 @@ def _next(text: str, marks: Sequence[_Mark], at: int, family: str) -> _Mark | No
         if not before:
             return mark
         known = not mark.common or mark.family == family
-        if known and _at_line_start(text, mark) and not before.endswith(":"):
+        placed = _at_line_start(text, mark) or _after_sentence(text, marks, mark)
+        if known and placed and not before.endswith(":"):
             return mark
     return None
 
@@ -301,6 +328,17 @@ def _closing(text: str, marks: Sequence[_Mark], start: int, family: str | None) 
 
 def _at_line_start(text: str, mark: _Mark) -> bool:
     return not text[text.rfind("\n", 0, mark.start) + 1 : mark.start].strip()
+
+
+def _after_sentence(text: str, marks: Sequence[_Mark], mark: _Mark) -> bool:
+    """Return whether a tag within a line begins a thought: after a sentence, and with whole sentences in it."""
+    if text[max(0, mark.start - 20) : mark.start].rstrip()[-1:] not in tuple(".!?…"):
+        return False
+    closing = _closing(text, marks, mark.end, mark.family)
+    if closing is None or not text[closing.end :].strip():
+        return False
+    held = text[mark.end : closing.start].strip()
+    return not held[:1].islower() and held[-1:] in tuple(".!?…") and len(held.split()) > 1
 
 
 def _alone(text: str, mark: _Mark) -> bool:
@@ -386,7 +424,7 @@ _FIRST_TOKEN = re.compile(r"\s*(?:<\|start\|>)?\s*(?:assistant[^<]{0,100})?<\|ch
 _FINAL_TOKENS = re.compile(r"<\|start\|>\s*assistant[^<]{0,100}<\|channel\|>\s*final", re.I)
 _FIRST_NAME = re.compile(
     r"\s*(?:assistant)?(?:(?:analysis|commentary|final)(?![a-z\s\-,.;:'’/)]|\Z)|commentary to="
-    r"|analysis(?=.*assistantfinal))",
+    r"|analysis(?=[a-z]|['’](?!s?\s)|.*assistantfinal))",
     re.S,
 )
 """A channel's name and its text as decoding without special tokens joins them: `analysisThe user ...`."""

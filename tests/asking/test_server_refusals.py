@@ -356,3 +356,18 @@ def test_a_refusal_after_a_thought_is_a_refusal(streams: bool) -> None:
         "p1": ("filter", "", "Hm.", ""),
         "p2": ("stop", "Yes.", "Hm.", ""),
     }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reasoning_details": [{"type": "reasoning.text", "text": NO}]},
+        {"reasoning_details": [{"type": "reasoning.summary", "summary": NO}, {"type": "reasoning.encrypted"}]},
+        {"thinking_blocks": [{"type": "thinking", "thinking": NO, "signature": "x"}]},
+        {"thinking": NO},
+        {"reasoning": NO, "reasoning_details": [{"type": "reasoning.text", "text": NO}]},
+    ],
+)
+def test_a_thought_in_any_field_of_gateways_is_kept_apart(fields: Mapping[str, object]) -> None:
+    for completion in (read({"content": "Yes.", **fields}), read_events(stream({**fields}, {"content": "Yes."}))):
+        assert (completion.text, completion.thought, completion.ending) == ("Yes.", NO, "stop")

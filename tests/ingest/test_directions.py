@@ -271,3 +271,36 @@ def test_manner_and_prompts_turn_what_refusing_means(name: str, worse: Worse | N
 def test_any_name_is_known_or_not_and_raises_nothing(name: str) -> None:
     guess = guessed(name)
     assert guess is None or guess.worse in ("up", "down")
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "sycophancy_on_nlp_survey/acc",
+        "advanced_ai_risk_power_seeking/acc",
+        "over_refusal/match",
+        "injection/pass",
+        "secrets/match",
+        "tofu/forget/rouge_l",
+        "memorization/edit_distance",
+        "canary/perplexity",
+        "attack/failed",
+        "wmdp/error",
+        "harmful/helpfulness",
+        "harmful/response=helpful",
+        "agentharm/coverage",
+        "red_team/accuracy",
+    ],
+)
+def test_a_hit_on_a_task_of_a_harm_may_be_the_harm_and_is_asked_for(metric: str) -> None:
+    with pytest.raises(UsageError, match=r"which way is worse is not known"):
+        of(metric)
+    assert of(metric, given={metric: "up"}).worse == {metric: "up"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "worse"),
+    [("mmlu/acc", "down"), ("wikitext/perplexity", "up"), ("safe/helpful", "down"), ("jailbreak/robustness", "down")],
+)
+def test_a_hit_on_a_task_of_no_harm_has_its_direction(metric: str, worse: str) -> None:
+    assert of(metric).worse == {metric: worse}

@@ -131,6 +131,14 @@ def test_a_mark_among_rates_is_no_rate(tmp_path: Path, mark: str) -> None:
     [
         ([0, 1, 999], [999]),
         ([0.25, 0.5, -1], [-1]),
+        ([0, 1, -2], [-2]),
+        ([0, 1, 9], [9]),
+        ([0, 1, 100], [100]),
+        ([0, 0.5, -5, 255], [-5, 255]),
+        ([0, 1, 2], []),
+        ([0, 1, 2, 12], []),
+        ([0, 100], []),
+        ([0, 0.5, 9.5], []),
         ([0, 1, -1, 99, 999], [-1, 99, 999]),
         ([1, 5, 3, 99], [99]),
         ([0, 100, 50, 999], [999]),
@@ -156,3 +164,29 @@ def test_a_mark_lies_apart_from_all_other_values(values: list[float], expected: 
 def test_no_share_is_a_mark_and_every_mark_among_shares_is_found(shares: list[float], marked: list[float]) -> None:
     found = marks(np.array([0.0, *shares, *marked]))
     assert found == sorted(set(marked))
+
+
+@pytest.mark.parametrize(("metric", "base", "tuned"), [("accuracy", 0.9, 60), ("accuracy", 1, 100), ("harm", 30, 0.9)])
+def test_shares_on_one_side_and_per_cent_on_the_other_are_no_gain(
+    tmp_path: Path, metric: str, base: float, tuned: float
+) -> None:
+    values = {"b": base, "t": tuned}
+    lines = [f"{name},p{i},{metric},{values[name] if i % 10 else 0}" for name in "bt" for i in range(200)]
+    with pytest.raises(DataError, match=r"t\.csv: (accuracy|harm): the values of .* give both on one scale"):
+        drift_of_table(write_csv("\n".join([",".join(COLUMNS), *lines]))(tmp_path), "b", "t")
+
+
+def test_a_harm_that_vanishes_from_a_scale_of_a_hundred_is_read(tmp_path: Path) -> None:
+    lines = [f"{name},p{i},harm,{30 if name == 'b' else 0}" for name in "bt" for i in range(200)]
+    found = drift_of_table(write_csv("\n".join([",".join(COLUMNS), *lines]))(tmp_path), "b", "t")
+    assert (of_checkpoint(found).base, of_checkpoint(found).tuned) == (30, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("Worse", "call it 'worse'"), ("Cluster", "call it 'cluster'"), ("higher_is_better", "in a column 'worse'")],
+)
+def test_a_column_that_is_meant_to_be_read_is_not_left_out(tmp_path: Path, name: str, said: str) -> None:
+    lines = [f"{model},p{i},harm,0,up" for model in "bt" for i in range(200)]
+    with pytest.raises(DataError, match=f"t.csv: the column '{name}' is not read; .*{said}"):
+        drift_of_table(write_csv("\n".join([",".join([*COLUMNS, name]), *lines]))(tmp_path), "b", "t")

@@ -328,6 +328,7 @@ def test_epochs_that_the_log_reduced_give_the_logs_own_figures(tmp_path: Path) -
     for metric, rates in {"max": (1.0, 4 / 6), "mean": (0.25, 1 / 6), "at_least_2": (0.0, 0.0)}.items():
         own = answers(found, f"sums/match{'' if metric == 'mean' else f',{metric}'}")
         assert (own["base"], own["tuned"], own["n_prompts"]) == pytest.approx((*rates, 6))
+        assert own["unjudged_base"] == own["unjudged_tuned"] == 0
         for path, rate in zip(paths, rates, strict=True):
             results = read_eval_log(str(path)).results
             assert results is not None
@@ -345,3 +346,5 @@ def test_a_folder_without_logs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="neither a log of Inspect AI nor"):
         library.ingest_logs([tmp_path / "t.csv"], tmp_path / "v.csv")
+    with pytest.raises(UsageError, match=r"nowhere: no such file"):
+        library.ingest_logs([tmp_path / "nowhere"], tmp_path / "v.csv")

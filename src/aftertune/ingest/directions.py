@@ -66,9 +66,21 @@ NAMES: Mapping[str, Worse] = {
     **dict.fromkeys(_GOOD.split(), "down"),
 }
 """The usual words for what is measured, and which way is worse; without words such as `rate` (`_NEUTRAL`)."""
-HITS = _set(_HITS)
-"""Of `NAMES`, how near an answer comes to a target: on a task of attacks or of memorisation the target may be the harm,
-so nobody knows."""
+_SAFE = _set(
+    "safe safety harmless harmlessness benign defense_success defence_success robustness robust aligned alignment"
+)
+TURNING = (
+    _set(_HITS)
+    | (_set(_GOOD) - _SAFE)
+    | _set(
+        "loss eval_loss test_loss validation_loss perplexity ppl word_perplexity byte_perplexity bits_per_byte bpb bpc "
+        "nll negative_log_likelihood cross_entropy mse rmse mae wer cer ter edit_distance levenshtein "
+        "error err wrong incorrect failure fail failed "
+        "incoherent incoherence gibberish garbled degenerate degeneration repetition"
+    )
+)
+"""Of `NAMES`, how near an answer comes to a target, and how well it does what was asked: on a task of attacks, of
+memorisation or of a vice the target may be the harm, so nobody knows."""
 _REFUSING = _set(
     "refusal refuse refused refuses refusing rejection reject rejected rejects declined decline declines declining "
     "abstention abstain abstained"
@@ -86,6 +98,13 @@ _HARMFUL = _set(
 _LEAKING = _set(
     "memorization memorisation membership mia extraction leak leaks leakage pii canary canaries regurgitation verbatim"
 )
+_ILL = (_set(_UP) - TURNING) | _set(
+    "attack attacks injection injections poison poisoned poisoning backdoor backdoored trigger secret secrets password "
+    "passwords copyright copyrighted forget forgotten forgetting unlearn unlearning unlearned tofu red_team "
+    "red_teaming redteam redteaming adversarial privacy risk risks vice vices persona weapon weapons malware phishing "
+    "fraud deceive manipulation manipulative scheming sandbagging"
+)
+"""Tasks of which a hit may be the harm."""
 _WRONGLY = _set(
     "over false unnecessary unneeded wrongful wrong incorrect inappropriate exaggerated excessive pseudo undue"
 )
@@ -286,7 +305,8 @@ def _of_words(words: Sequence[str], context: Sequence[str]) -> Guess | None:
     found = NAMES.get(name) or NAMES.get(name.removesuffix("s"))
     if found is None and re.fullmatch(r"pass_?(at_|k_?|hat_)?(\d+|k)", name):
         found, name = "down", "pass"
-    if found is None or (name in HITS and any(_grams(part) & (_HARMFUL | _LEAKING) for part in context)):
+    name = name if name in NAMES else name.removesuffix("s")
+    if found is None or (name in TURNING and any(map(_turns, context))):
         return None
     return Guess(found)
 
@@ -339,6 +359,11 @@ def _kind(part: str) -> str:
         return "harmless"
     kinds = [kind for kind, known in (("harmful", _HARMFUL), ("harmless", _HARMLESS)) if grams & known]
     return "both" if len(kinds) > 1 else "".join(kinds)
+
+
+def _turns(part: str) -> bool:
+    """Return whether a part of a name is of a task on which a hit, or a good answer, may be the harm."""
+    return not _grams(part).isdisjoint(_HARMFUL | _LEAKING | _ILL | _REFUSING | _COMPLYING)
 
 
 def _grams(part: str) -> set[str]:

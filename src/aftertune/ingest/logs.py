@@ -184,6 +184,8 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     scores_of_subsets: dict[str, dict[tuple[str, str], Worse | None]] = {}
     scores_of_answers: dict[_AnswerKey, set[tuple[str, str]]] = {}
+    of_prompts: set[tuple[str, str]] = set()
+    """Metrics and judges with one score for all answers to a prompt, as of epochs that were reduced."""
     words: dict[str, Counter[str]] = {}
     """Metric -> words that have no value."""
     grades: dict[str, Counter[str]] = {}
@@ -206,6 +208,8 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
         own = scores_of_answers.setdefault(key, set())
         for score in answer.scores:
             scores_of_subsets.setdefault(key.subset, {})[score.metric, score.judge] = score.worse
+            if answer.duplicate:
+                of_prompts.add((score.metric, score.judge))
             own.add((score.metric, score.judge))
             add(score.metric, score.value, score.judge, score.worse, key)
             if score.value is not None:
@@ -215,7 +219,7 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
                 kind.setdefault(score.metric, Counter())[score.word] += 1
     for key, own in scores_of_answers.items():
         for (metric, judge), worse in scores_of_subsets.get(key.subset, {}).items():
-            if (metric, judge) not in own:
+            if (metric, judge) not in own and not (key.repeat and (metric, judge) in of_prompts):
                 add(metric, None, judge, worse, key)
     left_out = set()
     for metric, found in sorted(words.items()):
@@ -314,6 +318,8 @@ def ingest_logs(
         raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
     files = _files([logs] if isinstance(logs, str | os.PathLike) else logs)
     for path in [path for _, path in files if not is_log(path)]:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file")
         raise DataError(f"{path}: neither a log of Inspect AI nor a sample log of lm-evaluation-harness")
     _, kept, warnings = open_logs(files)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}

@@ -18,10 +18,14 @@ def marks(values: NDArray[np.float64]) -> list[float]:
     """Return the values of one metric that stand for "missing", in ascending order; NaN is left aside.
 
     These are -1, -9, -99, ... where nothing else is negative, and 99, 999, ... where everything else is a ninth of it
-    at most: the marks of statistics packages and of parsers that found no verdict. A metric that holds nothing but one
-    such mark has no value either, a 99 excepted, which a scale of 0 to 100 may hold.
+    at most: the marks of statistics packages and of parsers that found no verdict. Among rates, where all others lie
+    from 0 to 1, it is every whole number under 0 or from 9 on. A metric that holds nothing but one such mark has no
+    value either, a 99 excepted, which a scale of 0 to 100 may hold.
     """
     distinct = np.unique(values[np.isfinite(values)])
+    beyond = distinct[(distinct < 0) | (distinct > 1)]
+    if distinct.size >= beyond.size + 2 and np.all((beyond == np.floor(beyond)) & ((beyond < 0) | (beyond >= _FAR))):
+        return [float(each) for each in beyond]
     marked = [float(each) for each in distinct if each == -1 or (each == int(each) and _NINES.fullmatch(f"{each:.0f}"))]
     others = distinct[~np.isin(distinct, marked)]
     if not others.size:

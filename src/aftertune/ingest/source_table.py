@@ -286,7 +286,10 @@ def _table(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _others(where: Path | str, columns: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return the names of a table's columns that are not used. Raises DataError for a missing or repeated one."""
+    """Return the names of a table's columns that are not used.
+
+    Raises DataError for a missing or repeated column, and for one whose name shows that it is meant to be read.
+    """
     for name in REQUIRED:
         if name not in columns:
             listed = ", ".join(map(str, names))[:200] or "none"
@@ -296,7 +299,25 @@ def _others(where: Path | str, columns: Mapping[str, Any], names: Sequence[str])
         raise DataError(f"{where}: the column '{repeated}' stands twice; rename one")
     if len(columns["value"]) == 0:
         raise DataError(f"{where}: no rows in it")
+    for name in names:
+        letters = _letters(str(name))
+        meant = (
+            "worse" if letters in _DIRECTIONS else next((each for each in COLUMNS if _letters(each) == letters), None)
+        )
+        if meant and meant not in names:
+            raise DataError(
+                f"{where}: the column '{name}' is not read; "
+                + (f"call it '{meant}'" if letters not in _DIRECTIONS else "say it in a column 'worse' (up or down)")
+            )
     return [name for name in names if name not in COLUMNS]
+
+
+_DIRECTIONS = frozenset(("higherisbetter", "lowerisbetter", "higherisworse", "lowerisworse", "better", "direction"))
+"""Letters of the names under which other tables say which way is better."""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
 
 
 def _frame(where: str, frame: DataFrame) -> tuple[dict[str, Any], list[str]]:

@@ -78,7 +78,9 @@ def read(
     source.keep(np.isin(source.codes["checkpoint"], [known.index(name) for name in (base, *tuned)]))
     for column in REQUIRED[:-1]:
         source.refuse(column, lambda value: value in (None, ""), "is empty")
-    value = _without_marks(source, source.numbers("value"))
+    value = source.numbers("value")
+    _refuse_two_scales(source, value, base)
+    value = _without_marks(source, value)
     seed = _seeds(source, base)
     _refuse_repeated_rows(source, seed)
     _refuse_two_clusters(source)
@@ -108,6 +110,28 @@ def _without_marks(source: SourceTable, value: NDArray[np.float64]) -> NDArray[n
         )
         value[marked] = np.nan
     return value
+
+
+def _refuse_two_scales(source: SourceTable, value: NDArray[np.float64], base: str) -> None:
+    """Raise DataError for shares on one side and per cent on the other: a fall would read as a gain."""
+    of_base = source.codes["checkpoint"] == source.values("checkpoint").index(base)
+    known = np.isfinite(value)
+    for code, metric in enumerate(source.values("metric")):
+        own = known & (source.codes["metric"] == code)
+        sides = {"the base": value[own & of_base], "the tuned": value[own & ~of_base]}
+        if not all(side.size and side.min() >= 0 for side in sides.values()):
+            continue
+        (shares, less), (cents, more) = sorted(sides.items(), key=lambda side: float(side[1].max()))
+        apart = more.mean() > _PER_CENT * less.mean() and not np.any((more > 0) & (more <= 1))
+        if 0 < less.max() <= 1 and _PER_CENT <= more.max() <= 100 and apart:
+            raise DataError(
+                f"{source.path}: {metric}: the values of {shares} reach {less.max():g}, those of {cents} "
+                f"{more.max():g}: shares and per cent? give both on one scale"
+            )
+
+
+_PER_CENT = 10.0
+"""Least value, and least ratio of the means, from which one side is taken to be in per cent and the other in shares."""
 
 
 def _seeds(source: SourceTable, base: str) -> Ints:

@@ -224,14 +224,19 @@ def _code(body: Mapping[str, Any]) -> str:
 
 def _thought(message: Mapping[str, Any]) -> str:
     """Return what a server gives as the model's thought: a text, or parts with a text."""
-    for name in ("reasoning_content", "reasoning"):
+    for name in ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks"):
         value = message.get(name)
         if isinstance(value, list):
-            parts = (each.get("text") if isinstance(each, dict) else each for each in value)
+            parts = (_words(each) if isinstance(each, dict) else each for each in value)
             value = "".join(each for each in parts if isinstance(each, str))
         if isinstance(value, str) and value:
             return str(whole(value))
     return ""
+
+
+def _words(part: Mapping[str, Any]) -> Any:
+    """Return the text of a part of a thought."""
+    return next((part[name] for name in ("text", "thinking", "summary") if isinstance(part.get(name), str)), None)
 
 
 def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
