@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from aftertune.data.row_files import Row, RowFile
 from aftertune.errors import DataError
 from aftertune.pii import detect
 from aftertune.pii.detect import Finding
+from aftertune.pii.field_labels import spans_in_field
 from aftertune.pii.languages import language_of
 from aftertune.pii.policy import PLACEHOLDERS
 from aftertune.records import FieldText
@@ -101,17 +102,18 @@ def scan(
     file.files()  # a folder that is none of `datasets` is refused now
     languages = Counter[str]() if outside is None else outside
 
-    def find(text: str) -> list[Finding]:
+    def find(field: str, text: str) -> list[Finding]:
         if language := language_of(text):
             languages[language] += 1
-        return finder(text, types, thresholds)
+        spans = spans_in_field(lambda said: [(f.start, f.end, f) for f in finder(said, types, thresholds)], field, text)
+        return [replace(finding, start=start, end=end) for start, end, finding in spans]
 
     return _scan(file, find, on_row or (lambda: None), named, skip_bad, counts)
 
 
 def _scan(
     file: RowFile,
-    find: Callable[[str], list[Finding]],
+    find: Callable[[str, str], list[Finding]],
     on_row: Callable[[], None],
     columns: Mapping[str, str],
     skip_bad: bool,
@@ -133,7 +135,7 @@ def _scan(
             reading.add(read.beside)
             for name, message, text in _in_order(each.value, read):
                 empty = empty and not text.strip()
-                for finding in find(text):
+                for finding in find(name, text):
                     yield FileFinding(row, message, finding, text[finding.start : finding.end], name)
     if empty:
         skipped = f": all {reading.skipped:,} rows are bad" if reading.skipped and not reading.rows else ""
