@@ -172,10 +172,14 @@ TALK = [conversation("I am Anna Kowalska", "Hello Anna Kowalska; anna kowalska")
 def test_positions_are_row_message_and_place_in_it() -> None:
     registry = Registry.of("r", [ANN, BEN], TALK)
     anna, phone, ben, email = registry.entries
-    assert anna.positions == (Position(0, 0, 5, 18), Position(0, 1, 6, 19), Position(0, 1, 21, 34),
-                              Position(2, 0, 17, 30))  # fmt: skip
+    assert anna.positions == (
+        Position(0, 0, 5, 18, "user"),
+        Position(0, 1, 6, 19, "user"),
+        Position(0, 1, 21, 34, "user"),
+        Position(2, 0, 17, 30, "user"),
+    )
     assert anna.rows == (0, 2)
-    assert ben.positions == (Position(2, 0, 0, 10),)
+    assert ben.positions == (Position(2, 0, 0, 10, "user"),)
     assert (phone.positions, email.rows) == ((), ())
     for position in anna.positions:
         content = TALK[position.row].messages[position.message].content

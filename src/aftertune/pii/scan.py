@@ -132,7 +132,7 @@ def _scan(
             reading.skip(str(error))
         else:
             on_row()
-            reading.add(read.beside)
+            reading.add(each for each in read.beside if each.field)  # a line of plain text is beside nothing
             for name, message, text in _in_order(each.value, read):
                 empty = empty and not text.strip()
                 for finding in find(name, text):
