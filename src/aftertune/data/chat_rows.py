@@ -241,6 +241,11 @@ def _spans(rows: Any, messages: Sequence[Message], beside: Sequence[FieldText], 
     return spans
 
 
+def is_plain_key(key: object) -> bool:
+    """Return whether a key is written as names of fields are: any other may be a text."""
+    return isinstance(key, str) and _PLAIN_KEY.fullmatch(key) is not None
+
+
 def all_texts(row: Mapping[str, Any], where: str) -> ChatRow:
     """Return every text of a row with its field, whatever form it has. Raises DataError for one nested too deep."""
     reader = _Reader(where)

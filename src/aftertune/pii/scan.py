@@ -125,6 +125,7 @@ def _scan(
         try:
             if each.problem:
                 raise DataError(f"{each.where}: {each.problem}")
+            each, headings = _without_personal_headings(each, find, columns)
             read = _texts(each, columns)
         except DataError as error:
             if not skip_bad:
@@ -133,6 +134,9 @@ def _scan(
         else:
             on_row()
             reading.add(each for each in read.beside if each.field)  # a line of plain text is beside nothing
+            for heading, text in headings if not row else ():
+                for finding in find("", text):
+                    yield FileFinding(row, None, finding, text[finding.start : finding.end], heading)
             for name, message, text in _in_order(each.value, read):
                 empty = empty and not text.strip()
                 for finding in find(name, text):
@@ -140,6 +144,24 @@ def _scan(
     if empty:
         skipped = f": all {reading.skipped:,} rows are bad" if reading.skipped and not reading.rows else ""
         raise DataError(f"{file.path}: no text in it{skipped}")
+
+
+def _without_personal_headings(
+    row: Row, find: Callable[[str, str], list[Finding]], columns: Mapping[str, str]
+) -> tuple[Row, list[tuple[str, str]]]:
+    """Return a row with `column 1` for a column whose name is personal, and (that, the name) of each such column.
+
+    A CSV file without a heading has its first row there: the values in it count, and no field shows them.
+    """
+    if not isinstance(row.value, Mapping) or all(map(chat_rows.is_plain_key, row.value)):
+        return row, []
+    new = {
+        key: f"column {number}"
+        for number, key in enumerate(map(str, row.value), 1)
+        if key not in columns.values() and not chat_rows.is_plain_key(key) and find("", key)
+    }
+    renamed = {new.get(str(key), key): value for key, value in row.value.items()}
+    return replace(row, value=renamed) if new else row, [(heading, key) for key, heading in new.items()]
 
 
 def _texts(row: Row, columns: Mapping[str, str]) -> ChatRow:
