@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from aftertune.cli import main
+from aftertune.ingest.personal_data import match_table
+from aftertune.pii.registry import Registry
+from aftertune.records import Person
 
 SECRETS = ("anna.kowalska@mail.example.com", "482 107 555", "482107555")
 CHATS: list[dict[str, Any]] = [
@@ -210,3 +213,26 @@ def test_a_scan_fails_on_a_finding_if_asked(tmp_path: Path) -> None:
     assert run("pii", "scan", file, "--fail-on-finding") == 0
     file.write_text(f"write to {SECRETS[0]}")
     assert [run("pii", "scan", file), run("pii", "scan", file, "--fail-on-finding")] == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        ({"messages": [{"role": "user", "content": "Whose?"},
+                       {"role": "assistant", "content": "308-63-0237", "reasoning_content": "It is 308-63-0237."}]}, "registry"),
+        ({"messages": [{"role": "user", "content": "Whose?"},
+                       {"role": "assistant", "content": "No.", "reasoning_content": "It is 308-63-0237."}]}, "registry"),
+        ({"messages": [{"role": "user", "content": "Whose?"}, {"role": "assistant", "content": "308-63-0237"}],
+          "rejected": "308-63-0237", "expected": "308-63-0237"}, "registry"),
+        ({"prompt": "Whose?", "response": "No.", "reasoning": "It is 308-63-0237."}, "registry"),
+        ({"messages": [{"role": "user", "content": "Whose?"}, {"role": "tool", "content": "SSN 308-63-0237"},
+                       {"role": "assistant", "content": "308-63-0237"}]}, "echoed"),
+        ({"messages": [{"role": "user", "content": "308-63-0237?"}, {"role": "assistant", "content": "308-63-0237"}]}, "echoed"),
+    ],
+)  # fmt: skip
+def test_what_a_model_thought_is_its_own_and_an_expected_answer_is_no_prompt(
+    tmp_path: Path, row: dict[str, Any], label: str
+) -> None:
+    registry = Registry.of("r", [Person("p", {"NATIONAL_ID": "308-63-0237"})])
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    assert [one.match.label for one in match_table(registry, tmp_path / "a.jsonl")] == [label]
