@@ -209,6 +209,7 @@ def test_markup_and_scripts_without_blanks_hide_nothing(text: str, value: str) -
         ("in C:\\new\\users_x and \\d{3}", []),
         ("\n4111 1111 1111 1111\n", ["4111 1111 1111 1111"]),
         ("Years | 4012 | 8888 | 8888 | 1881 |", []),
+        ("to pay: 5100, 5200, 5300, 5406", []),
         ("sums 4111,1111,1111,1111 of parts", []),
         ("in \\server\\notes and C:\\temp\\readme", []),
         ("10\u201312 and 2019\u20132021", []),

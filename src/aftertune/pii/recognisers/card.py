@@ -15,8 +15,8 @@ _BLANK = re.compile(r"[ /]")
 _GROUPS = re.compile(r"\d{13,19}(?!\d)|\d{4}([ .\-/])\d{4}\1\d{4}\1\d{4}|\d{4}([ .\-/])\d{6}\2\d{4,5}")
 """Groups of digits as they are printed on cards."""
 _LOOSE = re.compile(
-    r"(?<![\w.])(?:\d{4}(?P<a>[^\w\n]{1,9}|_|%20)\d{4}(?P=a)\d{4}(?P=a)\d{4}|"
-    r"\d{4}(?P<b>[^\w\n]{1,9}|_|%20)\d{6}(?P=b)\d{5})(?![\w]|[.,-]\d)"
+    r"(?<![\w.])(?:\d{4}(?P<a>[^\w\n,;]{1,9}|[,_]|%20)\d{4}(?P=a)\d{4}(?P=a)\d{4}|"
+    r"\d{4}(?P<b>[^\w\n,;]{1,9}|[,_]|%20)\d{6}(?P=b)\d{5})(?![\w]|[.,-]\d)"
 )
 """The same groups with any marks between them (`_`, cells of a table, bold type): cards beside a word for them only."""
 _NETWORKS = (
