@@ -50,6 +50,9 @@ def from_value(*pairs: tuple[str, str]) -> list[dict[str, str]]:
         {"contents": [{"role": "user", "parts": [{"text": QUESTION}]}, {"role": "model", "parts": [{"text": ANSWER}]}]},
         {"data": [QUESTION, ANSWER]},
         {"turns": [[QUESTION, ANSWER]]},
+        {"messages": [["user", QUESTION], ["assistant", ANSWER]]},
+        {"conversation": [("Human", QUESTION), ("GPT", ANSWER)]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": {"value": QUESTION}}]}, SAID[1]]},
         {"instruction": QUESTION, "output": ANSWER},
         {"instruction": QUESTION, "input": "", "output": ANSWER, "system": None, "history": []},
         {"instruction": QUESTION, "context": "", "response": ANSWER},
@@ -161,7 +164,9 @@ def test_a_turn_without_text_is_counted_and_no_turn() -> None:
     assert [each.kind for each in read(row).beside] == ["turn without text"]
 
 
-@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"loss": 0.0}])
+@pytest.mark.parametrize(
+    "mark", [{"weight": 0}, {"train": False}, {"loss": 0.0}, {"weight": "0.0"}, {"train_on_turn": False}]
+)
 def test_turns_of_weight_zero_are_sent_and_not_tuned_on(mark: dict[str, Any]) -> None:
     row = {"messages": [*SAID, {"role": "user", "content": "?"}, {"role": "assistant", "content": "bad"} | mark]}
     assert [message.trained for message in read(row).messages] == [True, True, True, False]
@@ -177,6 +182,19 @@ def test_rejected_answers_are_beside() -> None:
     unwanted = {"conversations": SAID, "kto_tag": False}
     assert (turns(unwanted), beside(unwanted)) == (TURNS[:1], {"conversations[1].content": ANSWER})
     assert turns({"messages": SAID, "label": True}) == TURNS
+    assert turns(unwanted | {"label": "False"}) == TURNS[:1], "as a CSV file has it"
+
+
+def test_an_answer_that_is_json_is_an_answer_and_no_parts() -> None:
+    for answer in ('[{"name": "Bo Velder"}]', '[{"type": "invoice", "total": 5}]', '[{"a": 1}, {"text": "b"}]'):
+        row = {"messages": [SAID[0], {"role": "assistant", "content": answer}]}
+        assert turns(row) == [TURNS[0], ("assistant", answer)]
+        assert not beside(row)
+
+
+def test_long_numbers_beside_the_turns_are_texts() -> None:
+    row = {"messages": SAID, "phone": 491751234567, "score": 0.123456789, "rating": 5, "ok": True, "debt": -123456}
+    assert beside(row) == {"phone": "491751234567", "debt": "-123456"}
 
 
 def test_columns_can_be_named() -> None:

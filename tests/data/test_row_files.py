@@ -252,3 +252,12 @@ def test_any_bytes_are_rows_or_one_line(tmp_path: Path, data: bytes, name: str, 
         list(RowFile(tmp_path / name, plain=True).rows())
     except AftertuneError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "start", [b"\x1f\x8b\x08\x00", b"BZh91AY", b"\xfd7zXZ\x00", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03zz"]
+)
+def test_a_file_cut_off_in_its_first_block_is_named_before_its_encoding_is_asked(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(start)
+    with pytest.raises(DataError, match=r"a.jsonl: .*cut off or damaged"):
+        RowFile(tmp_path / "a.jsonl").read_as()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from aftertune.cli import main
+from aftertune.ingest.personal_data import match_table
+from aftertune.pii.registry import Registry
+from aftertune.records import Person
 
 SECRETS = ("anna.kowalska@mail.example.com", "482 107 555", "482107555")
 CHATS: list[dict[str, Any]] = [
@@ -175,7 +179,10 @@ def test_columns_encodings_and_bad_rows_are_the_same_in_every_command(
     chats.write_bytes("frage;antwort\nIch heiße Jürgen Möller;Anruf 0228 555 0171\nx;y;z\nA;B\n".encode("cp1252"))
     columns, encoding = ("--columns", "prompt=frage,response=antwort"), ("--encoding", "windows-1252")
     reg, out = tmp_path / "reg", tmp_path / "out"
-    for command in (("pii", "scan", chats), ("pii", "registry", chats, "-o", reg), ("compose", chats, "-o", out, "-q")):
+    commands: list[tuple[object, ...]] = [("pii", "scan", chats), ("pii", "registry", chats, "-o", reg)]
+    if find_spec("transformers"):  # the core alone composes nothing
+        commands.append(("compose", chats, "-o", out, "-q"))
+    for command in commands:
         assert run(*command, *columns) == 2
         assert "chats.csv: not UTF-8" in capsys.readouterr().err
         assert run(*command, *columns, *encoding) == 2
@@ -185,8 +192,9 @@ def test_columns_encodings_and_bad_rows_are_the_same_in_every_command(
         assert "rows skipped: 1 (" in said.out + said.err
         assert run(*command, "--columns", "prompt=frag,response=antwort", *encoding) == 2
         assert "chats.csv:2: no column 'frag' for prompt (there: antwort, frage)" in capsys.readouterr().err
-    cards = json.loads((out / "cards.json").read_text())
-    assert (cards["keep"]["rows_skipped"], cards["keep"]["conversations"]) == (1, 2)
+    if len(commands) == 3:
+        cards = json.loads((out / "cards.json").read_text())
+        assert (cards["keep"]["rows_skipped"], cards["keep"]["conversations"]) == (1, 2)
     assert run("pii", "match", reg, chats, "--columns", "response=antwort", *encoding, "--skip-bad", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [(row["row"], row["label"]) for row in found["responses"]] == [(0, "registry"), (2, "none")]
@@ -210,3 +218,26 @@ def test_a_scan_fails_on_a_finding_if_asked(tmp_path: Path) -> None:
     assert run("pii", "scan", file, "--fail-on-finding") == 0
     file.write_text(f"write to {SECRETS[0]}")
     assert [run("pii", "scan", file), run("pii", "scan", file, "--fail-on-finding")] == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        ({"messages": [{"role": "user", "content": "Whose?"},
+                       {"role": "assistant", "content": "308-63-0237", "reasoning_content": "It is 308-63-0237."}]}, "registry"),
+        ({"messages": [{"role": "user", "content": "Whose?"},
+                       {"role": "assistant", "content": "No.", "reasoning_content": "It is 308-63-0237."}]}, "registry"),
+        ({"messages": [{"role": "user", "content": "Whose?"}, {"role": "assistant", "content": "308-63-0237"}],
+          "rejected": "308-63-0237", "expected": "308-63-0237"}, "registry"),
+        ({"prompt": "Whose?", "response": "No.", "reasoning": "It is 308-63-0237."}, "registry"),
+        ({"messages": [{"role": "user", "content": "Whose?"}, {"role": "tool", "content": "SSN 308-63-0237"},
+                       {"role": "assistant", "content": "308-63-0237"}]}, "echoed"),
+        ({"messages": [{"role": "user", "content": "308-63-0237?"}, {"role": "assistant", "content": "308-63-0237"}]}, "echoed"),
+    ],
+)  # fmt: skip
+def test_what_a_model_thought_is_its_own_and_an_expected_answer_is_no_prompt(
+    tmp_path: Path, row: dict[str, Any], label: str
+) -> None:
+    registry = Registry.of("r", [Person("p", {"NATIONAL_ID": "308-63-0237"})])
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    assert [one.match.label for one in match_table(registry, tmp_path / "a.jsonl")] == [label]

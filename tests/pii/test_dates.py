@@ -11,6 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aftertune.pii import dates
+from aftertune.pii.detect import find
+from aftertune.pii.registry import Registry
+from aftertune.records import Person
 
 NAMES = [datetime.date(2000, month, 1).strftime("%B").lower() for month in range(1, 13)]
 
@@ -160,3 +163,22 @@ def test_a_month_is_its_name_or_its_first_letters() -> None:
 )
 def test_the_gaps_between_the_parts_of_a_date(text: str, together: bool) -> None:
     assert (dates.GAPS.fullmatch(text) is not None) is together
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("nacido el 12 de marzo de 1980 en Lugo", "12 de marzo de 1980"),
+        ("Sono nata il 12 marzo 1980.", "12 marzo 1980"),
+        ("née le 12 mars 1980", "12 mars 1980"),
+        ("geboren am 12. März 1980", "12. März 1980"),
+        ("geboortedatum: 12 maart 1980", "12 maart 1980"),
+        ("nascida em 12 de março de 1980", "12 de março de 1980"),
+        ("geb. 12.3.1980 in Mainz", "12.3.1980"),
+    ],
+)
+def test_dates_of_birth_in_other_languages_are_found_and_matched(text: str, value: str) -> None:
+    assert [(one.type, text[one.start : one.end]) for one in find(text)] == [("DATE_OF_BIRTH", value)]
+    registry = Registry.of("r", [Person("p", {"DATE_OF_BIRTH": value})])
+    for written in (value, "12 March 1980", "1980-03-12", "12.03.1980"):
+        assert registry.find(f"it is {written}, yes"), written

@@ -21,7 +21,7 @@ from aftertune.pii.stand_ins import assign
 from aftertune.records import Conversation, Message, Person
 
 BLANKS = "\t\u00a0\u1680\u2002\u2003\u2004\u2007\u2008\u2009\u200a\u202f\u205f\u3000\u2800\u3164"
-HYPHENS = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+HYPHENS = "\u1806\u05be\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\u202a\u202c\u2066\u2069\ufeff\u034f\ufe0f"
 ZEROS = "\uff10\u0660\u06f0\u0966\u09e6\U0001d7ce\U0001d7f6"
 ENTITIES = {" ": ("&nbsp;", "&#160;", "&#xA0;", "&thinsp;", "&amp;nbsp;"), "-": ("&ndash;", "&#8209;", "&minus;"),
@@ -163,6 +163,22 @@ def test_a_soft_hyphen_is_nothing_or_a_hyphen(text: str, value: str) -> None:
         ("card 4111 \u2013 1111 \u2013 1111 \u2013 1111", "4111 \u2013 1111 \u2013 1111 \u2013 1111"),
         ("mail jane\\_roe@example.com", "jane\\_roe@example.com"),
         ("mail jane.roe%40example.com", "jane.roe%40example.com"),
+        ("card 4111_1111_1111_1111 ok", "4111_1111_1111_1111"),
+        ("card | 4111 | 1111 | 1111 | 1111 |", "4111 | 1111 | 1111 | 1111"),
+        ("card **4111** **1111** **1111** **1111**", "4111** **1111** **1111** **1111"),
+        ("card 4111\u00b71111\u00b71111\u00b71111", "4111\u00b71111\u00b71111\u00b71111"),
+        ("card 4111%201111%201111%201111", "4111%201111%201111%201111"),
+        ("card 4111      1111      1111      1111", "4111      1111      1111      1111"),
+        ("my amex 3782~822463~10005 here", "3782~822463~10005"),
+        ("card 4111</b> <b>1111 1111 1111", "4111</b> <b>1111 1111 1111"),
+        ("card <span>4111</span><span>1111</span> 1111 1111", "4111</span><span>1111</span> 1111 1111"),
+        ("card 4111\\n1111 1111 1111", "4111\\n1111 1111 1111"),
+        ("Phone:\\n212-555-0188", "212-555-0188"),
+        ("phone 212\u00b7555\u00b70188", "212\u00b7555\u00b70188"),
+        ("mail jane.roe\\x40example.com", "jane.roe\\x40example.com"),
+        ("IBANDE89370400440532013000", "DE89370400440532013000"),
+        ("server 86[.]231[.]85[.]193 down", "86[.]231[.]85[.]193"),
+        ("Passeport num\u00e9ro : 20FV12345", "20FV12345"),
         ("mail ann@example\u3002com", "ann@example\u3002com"),
         (
             "\u96fb\u8a71\u306f\uff10\uff13\u30fc\uff15\uff15\uff15\uff15\u30fc\uff10\uff11\uff14\uff12\u3067\u3059",
@@ -192,6 +208,10 @@ def test_markup_and_scripts_without_blanks_hide_nothing(text: str, value: str) -
         ("see https://example.org/?a=1&amp;b=2 now", ["https://example.org/?a=1&amp;b=2"]),
         ("in C:\\new\\users_x and \\d{3}", []),
         ("\n4111 1111 1111 1111\n", ["4111 1111 1111 1111"]),
+        ("Years | 4012 | 8888 | 8888 | 1881 |", []),
+        ("to pay: 5100, 5200, 5300, 5406", []),
+        ("sums 4111,1111,1111,1111 of parts", []),
+        ("in \\server\\notes and C:\\temp\\readme", []),
         ("10\u201312 and 2019\u20132021", []),
     ],
 )

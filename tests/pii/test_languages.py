@@ -105,6 +105,10 @@ def test_titles_greetings_and_introductions_without_a_name_find_nobody(text: str
         ("O contrato está em nome de João Silva.", ["João Silva"]),
         ("ich heiße martin vogel und warte noch", ["martin vogel"]),
         ("Guten Tag, mein Name ist Qwelbach.", ["Qwelbach"]),
+        ("Guten Tag, mein Name ist Jürgen Qwelbach. Wo ist mein Paket?", ["Jürgen Qwelbach"]),
+        ("Ich heiße Jürgen und die Lieferung fehlt noch.", ["Jürgen"]),
+        ("Ich heiße Jürgen Bitte um Rückruf wegen der Rechnung", ["Jürgen"]),
+        ("Bonjour, je m'appelle Camille Qwelbach et ma commande est perdue.", ["Camille Qwelbach"]),
         ("ICH BIN ANDREA SCHMIDT UND WARTE NOCH IMMER", ["ANDREA SCHMIDT"]),
     ],
 )  # fmt: skip

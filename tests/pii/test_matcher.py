@@ -323,3 +323,24 @@ def test_a_text_of_nothing_but_matches_takes_no_quadratic_time() -> None:
     matcher.find("a" + " " * 50_000 + "@b.example.com")
     matcher.find("1" + " " * 100_000 + "1111111")
     assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("marks", ["_", "·", " | ", "** **", ", ", "      "])
+def test_a_long_code_is_found_whatever_marks_part_it(marks: str) -> None:
+    text = f"card {marks.join(['5500', '0055', '5555', '5559'])} now"
+    assert Matcher([("CREDIT_CARD", "5500005555555559")]).find(text)
+
+
+def test_a_short_code_is_not_put_together_across_a_comma() -> None:
+    assert not Matcher([("REFERENCE", "QX7R2K")]).find("QX7, R2K and QX7 | R2K")
+
+
+@pytest.mark.parametrize(
+    ("known", "written"),
+    [("Jörg Müller", "Joerg Mueller"), ("Åse Bjørnstad", "Aase Bjoernstad"), ("Jörg Müller", "Mueller, Joerg"),
+     ("Jörg Müller", "Jorg Muller")],
+)  # fmt: skip
+def test_a_name_with_umlauts_is_found_as_people_type_it(known: str, written: str) -> None:
+    assert [one.value for one in Matcher([("PERSON", known)]).find(f"ask {written} now")] == [0]
+    assert not Matcher([("PERSON", known)]).find("ask Moerg Jueller now")
+    assert Matcher([("ADDRESS", "Königstraße 14")]).find("at Koenigstrasse 14")

@@ -35,6 +35,9 @@ NOBODY = (
     "Will Rose bloom in June?",
     "My French passport is old.",
     "Santa Barbara and Victoria Falls",
+    "An Alfa Romeo Giulia and a Rolls Royce Phantom",
+    "My Carl Zeiss lens and a Chrysler Sebring",
+    "I bank with JP Morgan Chase.",
 )
 SOMEBODY = (
     ("My name is May Day.", "May Day"),

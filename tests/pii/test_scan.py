@@ -139,3 +139,15 @@ def test_a_model_beside_the_recognisers(tmp_path: Path, monkeypatch: pytest.Monk
     found = list(scan(file, model=f"gliner:{tmp_path}"))
     assert [(f.finding.type, f.value) for f in found] == [("PERSON", "qwx"), ("PHONE", PHONE)]
     assert found[0].finding.recogniser.startswith("gliner:")
+
+
+def test_a_table_without_a_heading_has_values_in_its_first_row_and_shows_none(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('"Bo Kestwald, bo@mail.example.org",ok\n"Write to ada@mail.example.org",fine\n')
+    found = [(one.row, one.field, one.value) for one in scan(file)]
+    assert (0, "column 1", "bo@mail.example.org") in found
+    assert (0, "column 1", "ada@mail.example.org") in found
+    done = CliRunner().invoke(app, ["pii", "scan", str(file)])
+    assert "mail.example.org" not in done.stdout + done.stderr
+    file.write_text("Customer Name,Order No.\nTorsten Velder,7\n")
+    assert [(one.field, one.value) for one in scan(file)] == [("Customer Name", "Torsten Velder")]

@@ -52,7 +52,9 @@ TOOL_ROLES = frozenset(
 """Turns of these are no turns of the chat: their texts stand in `ChatRow.beside`."""
 _ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 _TEXT_KEYS = ("content", "value", "text", "parts", "message")
-_WEIGHTS = ("weight", "train", "trainable", "loss")
+_WEIGHTS = ("weight", "train", "trainable", "training", "train_on_turn", "loss")
+LONG_NUMBER = 6
+"""Digits from which on a number beside the turns is read: a phone, an account or a card may be stored as one."""
 _PLUMBING = frozenset({"id", "tool_call_id", "tool_use_id", "call_id", "type", "index"})
 """Keys of a turn or a part that say how it hangs together, and nothing else."""
 _WORDS = frozenset({*ROLES, *TOOL_ROLES, "text", "object", "string"})
@@ -62,6 +64,9 @@ _MEDIA = frozenset(
     {"image", "image_url", "input_image", "audio", "audio_url", "input_audio", "video", "video_url", "input_video",
      "file", "input_file", "document"}
 )  # fmt: skip
+_PART_TYPES = frozenset(
+    {"text", "input_text", "output_text", "refusal", "thinking", "reasoning", "tool_use", "tool_call", "tool_result"}
+)
 _DEEPEST = 100
 _OWN_KEY = re.compile(r"\]\.(?=\w+$)")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
@@ -236,6 +241,11 @@ def _spans(rows: Any, messages: Sequence[Message], beside: Sequence[FieldText], 
     return spans
 
 
+def is_plain_key(key: object) -> bool:
+    """Return whether a key is written as names of fields are: any other may be a text."""
+    return isinstance(key, str) and _PLAIN_KEY.fullmatch(key) is not None
+
+
 def all_texts(row: Mapping[str, Any], where: str) -> ChatRow:
     """Return every text of a row with its field, whatever form it has. Raises DataError for one nested too deep."""
     reader = _Reader(where)
@@ -299,7 +309,7 @@ def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
         reader.turns_of(there.pop(turns), turns, turns)
         if chosen is not None:
             reader.side(there.pop(chosen), chosen, "assistant")
-        elif any(there.get(name) is False for name in UNWANTED):
+        elif any(_is_unwanted(there.get(name)) for name in UNWANTED):
             reader.reject_last()
     elif chosen is not None:
         _preferred(reader, there, chosen, asked)
@@ -309,7 +319,7 @@ def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
         question = reader.side(there.pop(asked), asked, "user")
         if context := next((key for key in CONTEXTS if key in there and key not in (asked, answer)), None):
             reader.context(question, there.pop(context), context)
-        if any(there.get(name) is False for name in UNWANTED):
+        if any(_is_unwanted(there.get(name)) for name in UNWANTED):
             reader.leaves(there.pop(answer), answer, "rejected")
         else:
             reader.side(there.pop(answer), answer, "assistant")
@@ -407,7 +417,7 @@ class _Reader:
                 self.beside.append(FieldText(name, whole(value), kind))
         elif isinstance(value, bytes):
             self.beside.append(FieldText(name, "", "media"))
-        elif isinstance(value, datetime.date):
+        elif isinstance(value, datetime.date) or (type(value) is int and abs(value) >= 10 ** (LONG_NUMBER - 1)):
             self.beside.append(FieldText(name, str(value), kind))
         elif isinstance(value, Mapping | list | tuple):
             if depth >= _DEEPEST:
@@ -430,7 +440,8 @@ class _Reader:
 
     def maybe_text(self, value: Any, name: str) -> str | None:
         """Return a content as `text` does, or None where there is none."""
-        value = _decoded(value) if isinstance(value, str) and value.startswith('[{"') else value
+        if isinstance(value, str) and value.startswith('[{"') and _is_parts(parts := _decoded(value)):
+            value = parts
         if value is None or isinstance(value, str):
             return value
         if isinstance(value, Mapping):
@@ -447,6 +458,9 @@ class _Reader:
             return part
         there = {key: value for key, value in part.items() if value is not None}
         kind = str(there.get("type") or "")
+        if isinstance(there.get("text"), Mapping) and isinstance(there["text"].get("value"), str):
+            inner = dict(there.pop("text"))
+            there = {"text": inner.pop("value"), **inner, **there}
         text = next((there.pop(key) for key in ("text", "refusal") if isinstance(there.get(key), str)), None)
         if kind in _MEDIA or (text is None and _MEDIA & there.keys()):
             self.beside.append(FieldText(name, "", "media"))
@@ -462,6 +476,8 @@ class _Reader:
             value = _transposed(value)
         if not isinstance(value, list | tuple) or not (value or empty):
             raise self.fail(shown, "expected a list of turns that is not empty")
+        if _are_pairs_with_roles(value):
+            value = [{"role": role, "content": text} for role, text in value]
         for index, turn in enumerate(value):
             at = f"{name}[{index}]"
             if (role := _plain_role(turn)) is not None:  # nearly every turn: nothing to look for in it
@@ -508,7 +524,7 @@ class _Reader:
         called = called or len(self.beside) > before
         if text is None and isinstance(turn.get("refusal"), str):
             text_key, text = "refusal", turn.pop("refusal")
-        trained = role != "assistant" or not any(turn.get(key) in (0, "0") for key in _WEIGHTS if key in turn)
+        trained = role != "assistant" or not any(_is_zero(turn.get(key)) for key in _WEIGHTS)
         if not trained:
             self.beside.append(FieldText(at, "", "weight 0"))
         if text or (text is not None and not called):
@@ -575,6 +591,37 @@ class _Reader:
                         self.turns.append(Turn(role, ((name, content),)))
                 return True
         return False
+
+
+def _is_parts(value: Any) -> bool:
+    """Return whether a decoded text is a content in parts, and not an answer that is written as JSON."""
+    return isinstance(value, list) and all(
+        isinstance(part, Mapping) and (isinstance(part.get("text"), str) or part.get("type") in {*_PART_TYPES, *_MEDIA})
+        for part in value
+    )
+
+
+def _is_unwanted(label: Any) -> bool:
+    """Return whether a row's label says that its answer is to be unlearned; CSV files hold words."""
+    return label is False or (isinstance(label, str) and label.strip().casefold() == "false")
+
+
+def _is_zero(value: Any) -> bool:
+    """Return whether a weight says that a turn is not tuned on."""
+    if isinstance(value, str):
+        return value.strip().casefold() in ("0", "0.0", "false")
+    return isinstance(value, int | float) and value == 0
+
+
+def _are_pairs_with_roles(turns: Sequence[Any]) -> bool:
+    """Return whether turns are (role, text) pairs, and not (question, answer) pairs."""
+    return bool(turns) and all(
+        isinstance(turn, list | tuple)
+        and len(turn) == 2
+        and isinstance(turn[0], str)
+        and turn[0].strip().casefold() in {*ROLES, *TOOL_ROLES}
+        for turn in turns
+    )
 
 
 def _transposed(value: Mapping[str, Any]) -> Any:

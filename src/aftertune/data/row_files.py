@@ -139,13 +139,14 @@ class RowFile:
         return self.path.open("rb")
 
     def _head(self) -> bytes:
-        with self._open() as file:
-            try:
-                return file.read(HEAD)
-            except EOFError:
-                pass
-        with self._open() as file:  # shorter than that, and cut off: what there is
-            return file.read(1)
+        with _named_errors(self.path):
+            with self._open() as file:
+                try:
+                    return file.read(HEAD)
+                except EOFError:
+                    pass
+            with self._open() as file:  # shorter than that, and cut off: what there is
+                return file.read(1)
 
     def _suffix(self) -> str:
         name = self.path.name.lower()

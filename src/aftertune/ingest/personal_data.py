@@ -60,6 +60,13 @@ def register(
     return registry
 
 
+CALLS = frozenset({"tool_calls", "function_call", "functionCall", "tool_use"})
+REASONING = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts")
+"""What a model wrote beside its answer: its own words as well."""
+_NO_PROMPT = frozenset(
+    {*chat_rows.ANSWERS, *chat_rows.REJECTED, "reference", "references", "expected", "gold", "label", "chosen"}
+)
+"""Fields that hold answers which nobody sends: a value in them is not echoed from the prompt."""
 EVERY = 500
 """Responses between two reports of progress."""
 
@@ -188,7 +195,8 @@ def _asked_and_said(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
             if row.value.get(column) is not None and not isinstance(row.value[column], str):
                 raise DataError(f"{row.where}: {column} is not text")
         if asked in row.value or "prompt" not in columns:
-            return row.value.get(asked) or "", row.value[said] or ""
+            thoughts = [row.value[key] for key in REASONING if isinstance(row.value.get(key), str)]
+            return row.value.get(asked) or "", "\n".join([row.value[said] or "", *thoughts])
     try:
         read = chat_rows.parse(row.value, row.where, columns)
     except DataError as error:
@@ -199,8 +207,9 @@ def _asked_and_said(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
     roles = {turn.index: turn.role for turn in read.turns}
     texts = [(turn.role == "assistant", turn.content) for turn in read.turns]
     for each in read.beside:
-        call = each.kind in ("tool_calls", "function_call", "functionCall", "tool_use") and each.field != each.kind
-        texts.append((call and roles.get(chat_rows.turn_of(each.field)) in (None, "assistant"), each.text))
+        own = (each.kind in CALLS and each.field != each.kind) or each.kind in REASONING
+        if own or each.kind not in _NO_PROMPT:
+            texts.append((own and roles.get(chat_rows.turn_of(each.field)) in (None, "assistant"), each.text))
     if not any(own for own, _ in texts):
         raise DataError(f"{row.where}: no answer in it")
     return tuple("\n".join(text for own, text in texts if own is side) for side in (False, True))  # type: ignore[return-value]

@@ -5,10 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from aftertune.pii.normalisation import plain
+
 MONTHS = (
     "january", "february", "march", "april", "may", "june",
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
+ELSEWHERE = {
+    name: number
+    for names in (
+        "januar februar märz april mai juni juli august september oktober november dezember",
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+        "januari februari maart april mei juni juli augustus september oktober november december",
+        "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+    )
+    for number, name in enumerate(names.split(), 1)
+}
+"""Months in German, French, Spanish, Italian, Dutch and Portuguese."""
+_PLAIN = {plain(name): number for name, number in ELSEWHERE.items()}
 GAPS = re.compile(r"\w+(?:[\s\-./,]{1,3}(?:of\s+)?\w+)*", re.I)
 """A date with the separators allowed between its parts."""
 _ORDINAL = re.compile(r"(\d{1,2})(?:st|nd|rd|th)")
@@ -20,7 +36,7 @@ def forms(words: Sequence[str], text: str) -> Iterator[tuple[str, ...]]:
     A date whose day and month cannot be told apart (`03/04/1980`) has only its own form; so has any other text.
     """
     yield tuple(words)
-    date = _read([word for word in words if word != "of"], text)
+    date = _read([word for word in words if word not in ("of", "de")], text)
     if date is None:
         return
     year, month, day = date
@@ -70,4 +86,6 @@ def _month(word: str) -> int:
     """Return 1 to 12 for a month's name or its first letters, else 0."""
     if len(word) < 3 or not word.isalpha():
         return 0
+    if word in _PLAIN:
+        return _PLAIN[word]
     return next((i for i, name in enumerate(MONTHS, 1) if name.startswith(word) or (word == "sept" and i == 9)), 0)

@@ -70,7 +70,11 @@ def listed_names(view: View, words: Sequence[Word]) -> Iterator[Candidate]:
             continue
         capital = word.text[0].isupper()
         if _is_name(kind) and (capital or cue is not title):
-            yield Candidate(word.start, word.end, "PERSON", 0.85, explain("name on a list, not English", _clean(cue)))
+            end = word.end
+            if called and capital and kind.given and index < len(words) and _is_unlisted(view, word, words[index]):
+                end = words[index].end  # `mein Name ist Jörg Kestwald`
+                index += 1
+            yield Candidate(word.start, end, "PERSON", 0.85, explain("name on a list, not English", _clean(cue)))
         elif called and capital and not kind.common and not is_common(kind.folded):
             yield Candidate(word.start, word.end, "PERSON", 0.8, explain("capitalised, not English", _clean(called)))
 
@@ -84,6 +88,20 @@ def _is_name(kind: rules.Kind) -> bool:
     return (
         (kind.given or (kind.family and not kind.rare) or kind.ending)
         and not kind.common
+        and not is_common(kind.folded)
+    )
+
+
+def _is_unlisted(view: View, given: Word, word: Word) -> bool:
+    """Return whether a word after somebody's given name is a family name that no list has."""
+    kind = rules.kind_of(word.text)
+    return (
+        view.text[given.end : word.start] == " "
+        and word.text[0].isupper()
+        and not word.text.isupper()
+        and len(word.text) > 2
+        and not kind.common
+        and not kind.word
         and not is_common(kind.folded)
     )
 

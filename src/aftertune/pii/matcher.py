@@ -8,6 +8,7 @@ itself: whether words begin and end there, and whether the characters between th
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -32,6 +33,12 @@ MAX_DIGITS = 15
 """E.164: no phone number is longer."""
 MAX_SPAN = 600
 """Characters over which a value may be spread: letters further apart are no mention of it."""
+
+_SPELT = frozenset({"PERSON", "ADDRESS"})
+"""Types whose values are also written with `ae` for `ä`."""
+_DIGRAPHS = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "å": "aa", "Å": "Aa", "ø": "oe", "Ø": "Oe"}
+)
 
 _COMMON_WORDS = (
     "will mark may grant rose hope grace joy faith bill art frank rich young long white black brown green king "
@@ -63,6 +70,9 @@ _SPACE = re.compile(r"[\s_]+")
 _CODE_GAP = re.compile(r"[ \-./#]{0,3}")
 _GAPS = {"PERSON": re.compile(r"[ \-]{1,3}"), **dict.fromkeys(CODES, _CODE_GAP)}
 """The characters allowed between the words of a value: no comma or full stop in a name, but in an address."""
+_LONG_CODE = 12
+"""Letters and digits from which on a code may have any marks in it (`4111_1111_...`): no other text has the same."""
+_LONG_GAP = re.compile(r"[\W_]{0,9}")
 _OTHER_GAP = re.compile(r"\W{0,4}")
 _GROUP = re.compile(r"(?<![^\W_])\d+(?![^\W_])")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
@@ -111,7 +121,8 @@ class Matcher:
         self._greedy = greedy
         by_pattern: dict[bytes, list[Rule]] = {}
         for index, (type_, value) in enumerate(values):
-            for pattern, kind, key in patterns(type_, value, greedy):
+            spellings = dict.fromkeys((value, _transliterated(value) if type_ in _SPELT else value))
+            for pattern, kind, key in (each for one in spellings for each in patterns(type_, one, greedy)):
                 if pattern:
                     by_pattern.setdefault(pattern, []).append(Rule(kind, type_, index, key))
         self._rules = list(by_pattern.values())
@@ -164,7 +175,8 @@ class Matcher:
         gaps = [_SPACE.sub(" ", gap) for gap in _GAP.findall(inside)]
         if self._greedy:
             return (start, end) if all(len(gap) <= 4 for gap in gaps) and _name_like(rule, inside) else None
-        pattern = _GAPS.get(rule.type, _OTHER_GAP)
+        long = rule.type in CODES and sum(map(str.isalnum, inside)) >= _LONG_CODE
+        pattern = _LONG_GAP if long else _GAPS.get(rule.type, _OTHER_GAP)
         fits = _reversed(inside, rule.key) if rule.kind == "reversed" else all(map(pattern.fullmatch, gaps))
         if not fits:
             return None
@@ -229,6 +241,11 @@ def patterns(type_: str, value: str, greedy: bool) -> Iterator[tuple[bytes, str,
             yield "".join(form).encode(), "date", " ".join(form)
     elif len(words) > 1 or any(char.isdigit() for char in clear) or (greedy and len(whole) > 2):
         yield whole, "words", ""
+
+
+def _transliterated(value: str) -> str:
+    """Return a name as people write it without umlauts: `Joerg` for `Jörg`."""
+    return unicodedata.normalize("NFC", value).translate(_DIGRAPHS)
 
 
 def family_name(name: str) -> str | None:

@@ -21,7 +21,9 @@ _LISTED = (
     "wolfskin, betty crocker, raspberry pi, simon says, jack o lantern, june bug, bobby pin, peter pan collar, "
     "murphy bed, catherine wheel, teddy bear, guy fawkes, cinco de mayo, mr muscle, mr kipling, mr clean, mr "
     "whippy, mr coffee, mr potato head, ms pac man, dr martens, dr oetker, dr scholl, dr scholls, dr dre, dr "
-    "pepper, doctor who, dr who, aunt bessie, captain america, lady gaga tour"
+    "pepper, carl zeiss, levi strauss, trader joe, trader joes, alfa romeo giulia, romeo giulia, romeo "
+    "giulietta, rolls royce phantom, royce phantom, royce ghost, jp morgan, jp morgan chase, morgan chase, "
+    "doctor who, dr who, aunt bessie, captain america, lady gaga tour"
 )
 _PHRASES = frozenset(map(str.strip, _LISTED.split(",")))
 """Makes, drinks, apples, dogs and figures of speech that are a given and a family name by the lists."""
@@ -73,7 +75,7 @@ _MAKERS = words(
     "lenovo asus acer xiaomi huawei oneplus oppo realme logitech garmin fitbit gopro roku sonos jbl bose philips "
     "electrolux miele bosch siemens grundfos dyson tefal krups delonghi nespresso samsung nokia sony motorola toshiba "
     "epson canon nikon toyota honda hyundai mazda nissan subaru volkswagen renault peugeot citroen skoda opel fiat "
-    "adobe microsoft google netflix spotify nintendo playstation ikea nike adidas puma"
+    "chrysler dodge jeep lexus kia adobe microsoft google netflix spotify nintendo playstation ikea nike adidas puma"
 )
 """Makers before the names of their products."""
 _MODAL = frozenset(("will", "may"))

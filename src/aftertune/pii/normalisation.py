@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-_HYPHENS = "\u2010\u2011\u2043\u02d7\u2212\ufe63\uff0d\u30fc\uff70"
+_HYPHENS = "\u05be\u1806\u2010\u2011\u2043\u02d7\u2212\ufe63\uff0d\u30fc\uff70"
 """Hyphens and minus signs; the last two, which lengthen a vowel of Japanese, between digits only."""
 _DASHES = "\u2012\u2013\u2014\u2015\ufe58"
 """Dashes: hyphens beside a digit or a blank; between two letters they may part two sentences."""
+_DOTS = "\u00b7\u2022\u2027\u2219\u22c5\u30fb"
+"""Dots at half height: full stops between two digits."""
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Letters and signs that are blank."""
 _UNSEEN = frozenset("\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f")
@@ -29,6 +31,7 @@ _SAME = {
     **dict.fromkeys("‘’‚‛ʼʹ′‵´‹›＇", "'"),
     **dict.fromkeys("“”„‟«»″‶＂「」『』", '"'),
     **dict.fromkeys(_HYPHENS[:-2] + _DASHES, "-"),
+    **dict.fromkeys(_DOTS, "."),
     **{"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ı": "i", "æ": "ae", "Æ": "AE", "œ": "oe"},
     **{"Œ": "OE", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ħ": "h", "Ħ": "H"},
 }
@@ -119,20 +122,27 @@ _STANDARD_EDITS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], st
     (re.compile(rf"(?s)[^{_ACCENTS}]?[{_ACCENTS}]+"), lambda match: _composed(match[0])),
     (re.compile(rf"(?<!{_LETTER})[{_DASHES}]|[{_DASHES}](?!{_LETTER})|(?<=\d)[\u30fc\uff70](?=\d)"), "-"),
     (re.compile(r"(?<=[A-Za-z0-9])[\u3002\uff61](?=[A-Za-z0-9])"), "."),
+    (re.compile(rf"(?<=\d)[{_DOTS}](?=\d)"), "."),
 )
 """After the letters, in texts that are not ASCII: accents join their letter, dashes and full stops become English."""
-_ESCAPE = re.compile(r"(?<=\w)\\(?=[-_.@+]\w)|\\u[0-9a-fA-F]{4}|(?<=\w)%40(?=\w)|</?w?br ?/?>", re.I)
+_TAG = r"</?(?:w?br ?/?|b|i|u|em|strong|span|font|mark|code|small|big|nobr|tt)>"
+_ESCAPE = re.compile(
+    r"(?<=\w)\\(?=[-_.@+]\w)|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|(?<=\w)%40(?=\w)|(?<=\w)[\[(]\.[\])](?=\w)|"
+    rf"(?<=[\w.,;:!?)\"'])\\(?-i:[nrt](?=[A-Z0-9+(]))|{_TAG}",
+    re.I,
+)
 """What markup, JSON and URLs write for a character."""
+_ESCAPED = re.compile(r"[\\%<\[(]")
 Reading = Literal["standard", "hyphenated", "parted"]
 """`hyphenated`: soft hyphens and dashes between letters are hyphens. `parted`: letters of a script without blanks are
 blanks where they touch a number or an address."""
 _ODD_LETTER = re.compile(_ODD)
 _RUNS = re.compile(_BLANKS)
-_UNUSUAL = re.compile(rf"{_ODD}|[&\r]|{_BLANKS}|\\|%40|<w?br", re.I)
+_UNUSUAL = re.compile(rf"{_ODD}|[&\r]|{_BLANKS}|\\|%40|[\[(]\.[\])]|{_TAG}", re.I)
 _EAST = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\u0e00-\u0e7f"
 """Scripts that are written without blanks, or with endings at any word."""
 _NO_BLANK = re.compile(rf"[{_EAST}](?=[0-9A-Za-z+(@])|(?<=[0-9A-Za-z)])[{_EAST}]")
-_EDITED = re.compile(f"[{_ACCENTS}{_DASHES}\u30fc\uff70\u3002\uff61]")
+_EDITED = re.compile(f"[{_ACCENTS}{_DASHES}{_DOTS}\u30fc\uff70\u3002\uff61]")
 """What one of those edits needs."""
 _ANY_DASH = re.compile(f"[{_DASHES}]")
 _UPPER, _LOWER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz"
@@ -150,9 +160,11 @@ def _composed(text: str) -> str:
 
 def _unwritten(match: re.Match[str]) -> str:
     text = match[0].casefold()
-    if text.startswith("\\u"):
+    if text.startswith(("\\u", "\\x")):
         return chr(int(text[2:], 16))
-    return {"\\": "", "%40": "@"}.get(text, "" if "w" in text else "\n")
+    if text.startswith("<"):
+        return "\n" if text.strip("</ >") == "br" else ""
+    return {"\\": "", "%40": "@", "\\t": " ", "\\n": "\n", "\\r": "\n"}.get(text, ".")
 
 
 def standard(text: str) -> str:
@@ -227,7 +239,7 @@ class TracedText:
             text, origins = _edited(text, origins, _RETURN, "\n")
         if "&" in text:
             text, origins = _edited(text, origins, _ENTITY, _unescaped)
-        if "\\" in text or "%" in text or "<" in text:
+        if _ESCAPED.search(text):
             text, origins = _edited(text, origins, _ESCAPE, _unwritten)
         if hyphenated:
             text = text.replace("\xad", "\u2014")

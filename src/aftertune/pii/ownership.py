@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from aftertune.pii.detection_cache import spans_in
+from aftertune.pii.field_labels import spans_in_field
 from aftertune.pii.normalisation import TracedText, digits, fold, plain, squeeze, standard
 from aftertune.pii.people import Owners, People
 from aftertune.records import Conversation, Span, digest
@@ -76,10 +77,11 @@ class Marker:
             self._learn(conversation)
             return conversation
         texts = conversation.texts
+        fields = [*("" for _ in conversation.messages), *(each.field for each in conversation.beside)]
         raw = [
             (index, *narrowed(text, start, end, type_), type_)
             for index, text in enumerate(texts)
-            for start, end, type_ in self.find(text)
+            for start, end, type_ in spans_in_field(self.find, fields[index], text)
         ]
         raw = [one for one in raw if texts[one[0]][one[1] : one[2]].strip()]
         people = _NamedPeople(texts, raw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from aftertune.data.row_files import Row, RowFile
 from aftertune.errors import DataError
 from aftertune.pii import detect
 from aftertune.pii.detect import Finding
+from aftertune.pii.field_labels import spans_in_field
 from aftertune.pii.languages import language_of
 from aftertune.pii.policy import PLACEHOLDERS
 from aftertune.records import FieldText
@@ -97,17 +98,18 @@ def scan(
     counts = Reading() if reading is None else reading
     file.files()  # a folder that is none of `datasets` is refused now
 
-    def find(text: str) -> list[Finding]:
+    def find(field: str, text: str) -> list[Finding]:
         if language := language_of(text):
             counts.not_english[language] += 1
-        return finder(text, types, thresholds)
+        spans = spans_in_field(lambda said: [(f.start, f.end, f) for f in finder(said, types, thresholds)], field, text)
+        return [replace(finding, start=start, end=end) for start, end, finding in spans]
 
     return _scan(file, find, on_row or (lambda: None), named, skip_bad, counts)
 
 
 def _scan(
     file: RowFile,
-    find: Callable[[str], list[Finding]],
+    find: Callable[[str, str], list[Finding]],
     on_row: Callable[[], None],
     columns: Mapping[str, str],
     skip_bad: bool,
@@ -119,6 +121,7 @@ def _scan(
         try:
             if each.problem:
                 raise DataError(f"{each.where}: {each.problem}")
+            each, headings = _without_personal_headings(each, find, columns)
             read = _texts(each, columns)
         except DataError as error:
             if not skip_bad:
@@ -126,14 +129,35 @@ def _scan(
             reading.skip(str(error))
         else:
             on_row()
-            reading.add(read.beside)
+            reading.add(each for each in read.beside if each.field)  # a line of plain text is beside nothing
+            for heading, text in headings if not row else ():
+                for finding in find("", text):
+                    yield FileFinding(row, None, finding, text[finding.start : finding.end], heading)
             for name, message, text in _in_order(each.value, read):
                 empty = empty and not text.strip()
-                for finding in find(text):
+                for finding in find(name, text):
                     yield FileFinding(row, message, finding, text[finding.start : finding.end], name)
     if empty:
         skipped = f": all {reading.skipped:,} rows are bad" if reading.skipped and not reading.rows else ""
         raise DataError(f"{file.path}: no text in it{skipped}")
+
+
+def _without_personal_headings(
+    row: Row, find: Callable[[str, str], list[Finding]], columns: Mapping[str, str]
+) -> tuple[Row, list[tuple[str, str]]]:
+    """Return a row with `column 1` for a column whose name is personal, and (that, the name) of each such column.
+
+    A CSV file without a heading has its first row there: the values in it count, and no field shows them.
+    """
+    if not isinstance(row.value, Mapping) or all(map(chat_rows.is_plain_key, row.value)):
+        return row, []
+    new = {
+        key: f"column {number}"
+        for number, key in enumerate(map(str, row.value), 1)
+        if key not in columns.values() and not chat_rows.is_plain_key(key) and find("", key)
+    }
+    renamed = {new.get(str(key), key): value for key, value in row.value.items()}
+    return replace(row, value=renamed) if new else row, [(heading, key) for key, heading in new.items()]
 
 
 def _texts(row: Row, columns: Mapping[str, str]) -> ChatRow:

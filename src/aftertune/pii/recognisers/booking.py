@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from aftertune.pii import dates
 from aftertune.pii.recogniser import UUID, Candidate, Recogniser, View, explain
 from aftertune.pii.word_lists import words
 
@@ -63,12 +64,14 @@ _HANDLE = re.compile(r"(?<![\w@./+-])@[A-Za-z_][A-Za-z0-9_.]{2,30}(?![\w@.-]{0,6
 _DATE = re.compile(
     r"(?<![\w./-])(?:\d{1,2}[ ]?[./-][ ]?\d{1,2}[ ]?[./-][ ]?(?:\d{4}|\d{2})|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2}|"
     rf"\d{{1,2}}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTH},?[ -]'?(?:\d{{4}}|\d{{2}})|"
+    rf"\d{{1,2}}\.? (?:de )?(?:{'|'.join(dates.ELSEWHERE)}) (?:de )?\d{{4}}|"
     rf"{_MONTH}[ -]\d{{1,2}}(?:st|nd|rd|th)?,?[ -]'?(?:\d{{4}}|\d{{2}}))(?![\w/-])",
     re.I,
 )
 _BORN = re.compile(
     r"\bborn\b|\bbirth ?(?:date|day)\b|\bdate of birth\b|\bd\.?o\.?b\b\.?|\bdates? of births?\b|\bgeburts\w+|"
-    r"\bgeboren\b|\bn[ée]e? le\b|\bnacid[oa]\b|\bfecha de nacimiento\b|\bdata di nascita\b|\bdate de naissance\b"
+    r"\bgeboren\b|\bgeb\. |\bgeboortedatum\b|\bnat[oa] il\b|\bnascid[oa]\b|\bdata de nascimento\b|"
+    r"\bn[ée]e? le\b|\bnacid[oa]\b|\bfecha de nacimiento\b|\bdata di nascita\b|\bdate de naissance\b"
 )
 
 

@@ -14,6 +14,11 @@ _CARD = re.compile(r"\d(?:(?: ?- ?|[ ./])?\d){11,18}")
 _BLANK = re.compile(r"[ /]")
 _GROUPS = re.compile(r"\d{13,19}(?!\d)|\d{4}([ .\-/])\d{4}\1\d{4}\1\d{4}|\d{4}([ .\-/])\d{6}\2\d{4,5}")
 """Groups of digits as they are printed on cards."""
+_LOOSE = re.compile(
+    r"(?<![\w.])(?:\d{4}(?P<a>[^\w\n,;]{1,9}|[,_]|%20)\d{4}(?P=a)\d{4}(?P=a)\d{4}|"
+    r"\d{4}(?P<b>[^\w\n,;]{1,9}|[,_]|%20)\d{6}(?P=b)\d{5})(?![\w]|[.,-]\d)"
+)
+"""The same groups with any marks between them (`_`, cells of a table, bold type): cards beside a word for them only."""
 _NETWORKS = (
     ("Visa", re.compile(r"4"), (13, 16, 19)),
     ("Mastercard", re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
@@ -49,7 +54,15 @@ def scan(view: View) -> Iterator[Candidate]:
     """Yield card numbers; one with a wrong check digit scores below the default threshold."""
     if not view.has_digit:
         return
-    for match in _numbers(view.text):
+    usual = list(_numbers(view.text))
+    for match in _LOOSE.finditer(view.text):
+        digits = only_digits(match.group().replace("%20", ""))
+        name, cue = network(digits), view.near(_CUE, match.start(), match.end(), 64)
+        if any(one.start() < match.end() and match.start() < one.end() for one in usual):
+            continue
+        if name and cue and luhn.is_valid(digits):
+            yield Candidate(*match.span(), "CREDIT_CARD", 0.9, explain(f"{name} number in groups, Luhn", cue))
+    for match in usual:
         digits = only_digits(match.group())
         name = network(digits)
         if name is None or len(set(digits)) < 2:

@@ -9,7 +9,7 @@ from aftertune.pii.recogniser import Candidate, Recogniser, View, explain
 from aftertune.pii.word_lists import words
 
 _FILLER = (
-    r"(?:[\s:#.,(\"'=-]|\bn[°º]|\b(?:number|num|code|was|it's|its|the|his|her|their|our|with|and|here|follows|details|"
+    r"(?:[\s:#.,(\"'=-]|\bn[°º]|\b(?:number|num[ée]ro|n[úu]mero|nummer|num|code|was|it's|its|the|his|her|their|our|with|and|here|follows|details|"
     r"card|plates?|reads|says|registration|reg|has|expires|issued|state|you|asked|for|a|are|[a-z]{2})\b){0,24}"
 )
 _NATION = (

@@ -22,7 +22,7 @@ def length(country: str) -> int | None:
 
 _GOES_ON = re.compile(r"\d|[^\W\d_]{1,2}(?![^\W_])|[^\W\d_]+\d")
 """More of the same number; a word may stick to it, where line breaks or blanks were lost."""
-_START = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{2})[ -]?\d[ ]?\d")
+_START = re.compile(r"(?:(?<![A-Za-z0-9])|(?<=\biban)|(?<=\bIBAN))([A-Za-z]{2})[ -]?\d[ ]?\d")
 
 
 def scan(view: View) -> Iterator[Candidate]:
