@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertune.findings import Findings
+from aftertune.findings import Findings, ThoughtRow
 from aftertune.records import Decision, Drift, Metric
 from aftertune.reporting.index import Index
 from aftertune.reporting.markdown import code, markdown, prose, table, target
@@ -177,6 +177,25 @@ def test_at_most_twelve_contrasts_and_ten_warnings(drift: Row) -> None:
 
 def test_a_warning_has_more_room_than_a_cell() -> None:
     assert lines(of(warnings=["x" * 601]), "- Warning") == [f"- Warning: {'x' * 599}…"]
+
+
+@pytest.mark.parametrize(("lost", "more"), [(0, ""), (3, "; 3 end inside it and are unjudged")])
+def test_thoughts_are_counted_over_all_models(lost: int, more: str) -> None:
+    rows = [
+        ThoughtRow(
+            unit=unit,
+            checkpoint=unit,
+            benchmark="b",
+            temperature=0.0,
+            responses=100,
+            with_thought=thoughts,
+            unanswered=unanswered,
+            cut=0,
+        )
+        for unit, thoughts, unanswered in (("base", 100, 0), ("tuned", 44, lost))
+    ]
+    text = markdown(Index(of(thoughts=rows)))
+    assert f"144 of 200 responses have a thought (judges read the answer alone{more})" in text
 
 
 def test_the_last_line_counts_the_checks(drift: Row, decision: Decide) -> None:

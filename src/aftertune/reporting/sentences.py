@@ -109,8 +109,18 @@ def how_sure(index: Index) -> list[tuple[str, str]]:
             (f"{' and '.join(f'{level:g}' for level in levels_)} % intervals", "in square brackets everywhere")
         )
         facts.append(_unjudged(index.findings, rows))
+    if index.findings.thoughts:
+        facts.append(_thoughts(index.findings))
     facts.append(_warnings(index, rows))
     return facts
+
+
+def _thoughts(findings: Findings) -> tuple[str, str]:
+    responses, thoughts, lost = (
+        sum(getattr(row, name) for row in findings.thoughts) for name in ("responses", "with_thought", "unanswered")
+    )
+    inside = f"; {lost:,} end inside it and are unjudged" if lost else ""
+    return f"{thoughts:,} of {count(responses, 'response')} have a thought", f"judges read the answer alone{inside}"
 
 
 def _warnings(index: Index, rows: Sequence[Drift]) -> tuple[str, str]:
