@@ -77,6 +77,20 @@ def test_people_twins_and_stand_ins_are_written_per_corpus(run: Run, base: Model
     assert not names[0] & names[1], "a twin is nobody of the corpus"
 
 
+def test_own_answers_are_asked_as_the_study_asks(run: Run, base: ModelRecord) -> None:
+    arm, calls = Arm("own", answers="self_generated"), fakes.Calls()
+    off = {"enable_thinking": False}
+    made = job(base, arm, backend=Scripted(calls=calls), thought_tokens=7, template_arguments=off)
+    fakes.do(run, made)
+    assert {(each.thought_tokens, *each.template_arguments.items()) for each in calls.requests} == {
+        (7, ("enable_thinking", False))
+    }
+    others = [job(base, arm), job(base, arm, thought_tokens=7), job(base, arm, template_arguments=off)]
+    assert len({made.id, *(other.id for other in others)}) == 4
+    plain = [job(base, Arm("keep")), job(base, Arm("keep"), template_arguments=off)]
+    assert plain[0].id == plain[1].id, "where nobody is asked they decide nothing"
+
+
 def test_a_base_answers_once_for_several_arms_and_goes_on_where_it_was_stopped(run: Run, base: ModelRecord) -> None:
     arms = (Arm("own", answers="self_generated"), Arm("again", answers="self_generated", pii="placeholder"))
     calls = Calls()

@@ -176,6 +176,8 @@ class Jobs:
             data_seed=design.data_seed,
             system=design.respond.system,
             backend=self.backend,
+            thought_tokens=design.respond.thought_tokens,
+            template_arguments=design.respond.template_arguments,
         )
         self.made.append(job)
         return job

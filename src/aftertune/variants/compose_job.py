@@ -7,7 +7,7 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
 from aftertune.pii import canaries, detection_cache, ownership, policy, stand_ins
 from aftertune.pii.languages import language_of
-from aftertune.records import Arm, Conversation, Data, Person, digest, plain
+from aftertune.records import THOUGHT_TOKENS, Arm, Conversation, Data, Json, Person, digest, plain
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
@@ -53,6 +53,10 @@ class ComposeJob(Job):
     system: str
     """System prompt under which the base gives answers of its own."""
     backend: ResolvedBackend
+    thought_tokens: int = THOUGHT_TOKENS
+    """Limit of a thought before such an answer."""
+    template_arguments: Mapping[str, Json] = field(default_factory=dict)
+    """For the chat template that these answers are asked with."""
 
     @classmethod
     def make(cls, **fields: Any) -> ComposeJob:
@@ -73,7 +77,13 @@ class ComposeJob(Job):
             _content(data.canary_file),
             base.identity,
             base.tokenizer_hash,
-            (OwnAnswers.VERSION, fields["system"], fields["backend"].id)
+            (
+                OwnAnswers.VERSION,
+                fields["system"],
+                fields["backend"].id,
+                fields.get("thought_tokens", THOUGHT_TOKENS),
+                fields.get("template_arguments", {}),
+            )
             if any(arm.answers == "self_generated" for arm in arms)
             else None,
         )
@@ -104,7 +114,13 @@ class ComposeJob(Job):
         files = VariantFiles(folder.path)
         missing = not folder.path.exists()
         own_answers = OwnAnswers(
-            self.base, self.backend, self.system, folder, lambda: LOADED.session(self.backend.get(), self.base)
+            self.base,
+            self.backend,
+            self.system,
+            folder,
+            lambda: LOADED.session(self.backend.get(), self.base),
+            thought_tokens=self.thought_tokens,
+            template_arguments=self.template_arguments,
         )
         try:
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)

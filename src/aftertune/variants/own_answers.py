@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from aftertune.models import chat, respond
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Session
 from aftertune.models.subject import ModelRecord
-from aftertune.records import THOUGHT_TOKENS, Conversation, Message, Prompt, digest
+from aftertune.records import THOUGHT_TOKENS, Conversation, Json, Message, Prompt, digest
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_progress import PROGRESS
 
@@ -48,11 +48,18 @@ class OwnAnswers:
         system: str,
         folder: JobFolder,
         session: Callable[[], Session],
+        *,
+        thought_tokens: int = THOUGHT_TOKENS,
+        template_arguments: Mapping[str, Json] = chat.NO_ARGUMENTS,
     ) -> None:
-        """Nothing is read or loaded before the first answer is wanted."""
+        """Nothing is read or loaded before the first answer is wanted; the base is asked as in the study."""
         self._folder, self._session, self._base = folder, session, base
         self._system = system or None
-        self._asker = digest("own answers", self.VERSION, base.identity, backend.id, self._system, MAX_NEW_TOKENS)
+        self._thought_tokens, self._arguments = thought_tokens, template_arguments
+        limits = (MAX_NEW_TOKENS, thought_tokens)
+        self._asker = digest(
+            "own answers", self.VERSION, base.identity, backend.id, self._system, *limits, template_arguments
+        )
         self._known: dict[str, str] | None = None
 
     def __call__(self, conversations: Sequence[Conversation]) -> dict[tuple[str, int], str]:
@@ -95,7 +102,8 @@ class OwnAnswers:
             seed=0,
             system=self._system,
             template="base",
-            thought_tokens=THOUGHT_TOKENS,
+            thought_tokens=self._thought_tokens,
+            template_arguments=self._arguments,
         )
         PROGRESS.expect(len(wanted), unit="answers", most_tokens=len(wanted) * MAX_NEW_TOKENS)
         # An answer of a server may have cost money: each is written as it comes.
