@@ -11,11 +11,11 @@ from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
 from aftertune.asking.backends._activations import decoder_layers, last_token_activations
-from aftertune.asking.backends._loading import quiet
 from aftertune.asking.backends.endpoint import Endpoint
 from aftertune.asking.backends.transformers import Transformers, TransformersSession
 from aftertune.errors import ModelError
 from aftertune.models.chat import render
+from aftertune.models.loading import quiet
 from aftertune.records import Message, Prompt
 
 TEXTS = ("Good morning", "How do I repair a bicycle tyre?", "No", "Where would you like to go? Answer shortly.")

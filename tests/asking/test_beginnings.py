@@ -14,10 +14,10 @@ from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
 from aftertune.asking.backends._likelihoods import Branches, log_probabilities
-from aftertune.asking.backends._loading import load_model, load_tokenizer
 from aftertune.asking.backends.transformers import Transformers
 from aftertune.models.chat import encode, render_text
 from aftertune.models.identity import resolve
+from aftertune.models.loading import load_model, load_tokenizer
 from aftertune.models.session import Beginnings
 from aftertune.records import Message, Prompt
 

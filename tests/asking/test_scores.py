@@ -10,10 +10,10 @@ from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
 from aftertune.asking.backends import _likelihoods
-from aftertune.asking.backends._loading import load_model, load_tokenizer
 from aftertune.asking.backends.transformers import Transformers
 from aftertune.models.chat import training_example
 from aftertune.models.identity import resolve
+from aftertune.models.loading import load_model, load_tokenizer
 from aftertune.records import Conversation, Message
 
 CHATS = [

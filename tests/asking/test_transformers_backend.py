@@ -19,11 +19,11 @@ from aftertune.asking.backends import _decoding
 from aftertune.asking.backends import transformers as backend
 from aftertune.asking.backends._decoding import Row, _pick, decode
 from aftertune.asking.backends._prompt_tokens import stop_ids
-from aftertune.asking.backends._proof import manual_update
 from aftertune.asking.backends.transformers import Transformers, TransformersSession
 from aftertune.errors import AdapterNotAppliedError, ModelError, UsageError
 from aftertune.models.chat import render
 from aftertune.models.identity import resolve
+from aftertune.models.proof import manual_update
 from aftertune.models.session import Backend, Reply, Request
 from aftertune.plugins import load
 from aftertune.records import Message, Prompt, digest

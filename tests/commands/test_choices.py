@@ -10,11 +10,11 @@ from tests import tiny_models
 
 from aftertune.asking.ask_job import AskJob
 from aftertune.asking.backends import transformers
-from aftertune.asking.backends._loading import memory
 from aftertune.commands import audit as auditing
 from aftertune.commands import study as running
 from aftertune.errors import StoreError, UsageError
 from aftertune.models import identity
+from aftertune.models.loading import memory
 from aftertune.plugins import PluginSpec
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored

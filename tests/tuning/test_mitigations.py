@@ -14,11 +14,11 @@ import pytest
 from tests import tiny_models
 
 from aftertune import plugins
-from aftertune.asking.backends._loading import quiet
 from aftertune.asking.backends.transformers import Transformers
 from aftertune.errors import ModelError, UsageError
 from aftertune.models.chat import IGNORED, training_example
 from aftertune.models.identity import resolve
+from aftertune.models.loading import quiet
 from aftertune.records import Conversation, Message, Recipe
 from aftertune.tuning.mitigation import (
     FurtherWeights,

@@ -17,14 +17,14 @@ from aftertune import hardware
 from aftertune.asking.backends._activations import last_token_activations
 from aftertune.asking.backends._decoding import Decoded, Row, decode
 from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings, score_texts
-from aftertune.asking.backends._loading import load_model, load_tokenizer, memory, quiet
 from aftertune.asking.backends._prompt_tokens import prompt_ids, stop_ids
-from aftertune.asking.backends._proof import PROBES, compare, logits, manual_update
 from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
 from aftertune.models.chat import NO_ARGUMENTS, encode, message_hash, refuse_arguments
 from aftertune.models.identity import ModelRef, few_threads, resolve
+from aftertune.models.loading import load_model, load_tokenizer, memory, quiet
 from aftertune.models.nf4_weights import dequantized, matrix_shape, rounded_like
+from aftertune.models.proof import PROBES, compare, logits, manual_update
 from aftertune.models.session import (
     Backend,
     Beginnings,
