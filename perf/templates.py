@@ -41,6 +41,8 @@ MARK = re.compile(
     r"|<(?:bos|eos|sop|image|start_of_turn|end_of_turn|end_of_utterance|BOS_TOKEN)>"
 )
 """What a template's source writes as special tokens."""
+WORDS = r" ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+"""Where tokens may not reach across: line breaks go together, as in most tokenizers of today."""
 THINK = re.compile(r"</?think>")
 """Tokens too, but no special ones: they stand in decoded text."""
 END_OF_TEXT = {
@@ -144,6 +146,10 @@ MARKED = ("equal", "after what is asked", "but for an empty thought", "another e
 """How labels may agree with a template's own marks: the same text; without what the prompt holds already; with another
 empty thought before it; with a token that stops decoding, where the template marks one that does not."""
 SENTENCES = (
+    "One\n\n",
+    "Two\n\n",
+    "Three\n\n",
+    "Four\n\n",
     "Good morning, what would you like to know? Please answer the question, and keep it short.",
     "The capital of France is Paris, and of Italy it is Rome. Is there anything else that I can do for you?",
 )
@@ -177,13 +183,16 @@ class Outcome:
 @lru_cache(maxsize=256)
 def tokenizer(name: str, template: str, end: str = "") -> Any:
     """Return a tiny byte-level tokenizer with a template and its marks as tokens."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     end = end or next((own for stem, own in END_OF_TEXT.items() if name.startswith(stem)), "<|im_end|>")
     begin = next((own for stem, own in BEGIN_OF_TEXT.items() if name.startswith(stem)), None)
     raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = pre_tokenizers.Split(Regex(WORDS), "isolated")
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     raw.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
@@ -303,6 +312,8 @@ def _marked(made: Any, messages: Sequence[Message], rows: Sequence[TrainingRow],
         ours, asked = made.decode(row.labels[first:last]), made.decode(row.input_ids[:first])
         head, end = _around(ours, answer)
         marked_head, marked_end = _around(oracle, answer)
+        if answer not in ours or answer not in oracle:
+            return "differ"
         if not marked_end.startswith(end):
             stopping = any(id_ in {made.eos_token_id} for id_ in made(marked_end)["input_ids"])
             seen.add("differ" if stopping else "another end")
@@ -310,7 +321,7 @@ def _marked(made: Any, messages: Sequence[Message], rows: Sequence[TrainingRow],
             continue
         if marked_head.endswith(head) and asked.endswith(marked_head.removesuffix(head)):
             seen.add("after what is asked")
-        elif _bare(asked + head).endswith(_bare(marked_head)):
+        elif opens_thought(asked) and _bare(asked + head).endswith(_bare(marked_head)):
             seen.add("but for an empty thought")
         else:
             seen.add("differ")

@@ -64,7 +64,7 @@ _OPENED_BY_TEMPLATE = (
         re.compile(r"<\|channel\|>(?:analysis|commentary)<\|message\|>\Z"),
         "<|end|><|start|>assistant<|channel|>final<|message|>",
     ),
-    (re.compile(r"Here are my reasoning steps:\Z"), "[BEGIN FINAL RESPONSE]\n"),
+    (re.compile(r"Here are my reasoning steps:\Z"), "\n[BEGIN FINAL RESPONSE]\n"),
 )
 """Ends of prompts that open a thought without a tag, and what closes it: gpt-oss's and Apriel's."""
 _ANSWER_WORDS = r"answer|output|response|final|final_answer|solution|conclusion"

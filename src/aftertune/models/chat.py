@@ -14,7 +14,7 @@ import datetime
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -161,6 +161,14 @@ def folded(
     return (Message("user", f"{chat[0].content}\n\n{chat[1].content}"), *chat[2:])
 
 
+def refuse_template(
+    tokenizer: Any, orders: Iterable[tuple[Role, ...]], arguments: Mapping[str, Json] = NO_ARGUMENTS
+) -> None:
+    """Raise DataError for the first order of roles that the template cannot ask, ModelError where there is none."""
+    for roles in sorted(orders, key=len):
+        rendered(tokenizer, [Message(role, f"text {n} of a trial") for n, role in enumerate(roles, 1)], True, arguments)
+
+
 # ---------------------------------------------------------------------------------------------- texts that stand
 
 
@@ -190,6 +198,8 @@ def _tried(
         except DataError as error:
             why = why or str(error)
             continue
+        if parts and re.search(r"""["']type["']: ?["']text["']""", text):
+            continue  # a list written out as such is no text
         missing = [number for number, message in enumerate(chat, start=1) if not _stands_in(message, text)]
         if not missing:
             return parts

@@ -161,24 +161,25 @@ def _form(tokenizer: Any, arguments: Mapping[str, Json], stops: frozenset[int | 
     lead = answered[len(asked) : at] if answered.startswith(asked) else ""
     if opens_thought(asked + lead):
         lead += _close(tokenizer, asked + lead, arguments)
-    end = _end(tokenizer, answered[at + len(_ANSWER) :], stops)
-    if end is None:
+    end, end_id = _end(tokenizer, answered[at + len(_ANSWER) :], stops)
+    if end_id is None:
         try:
             longer = rendered(tokenizer, (*chat, Message("user", _NEXT)), False, arguments)
         except DataError:
             longer = ""  # a template for one question alone
         begin = longer.rfind(_ANSWER) + len(_ANSWER)
-        end = _end(tokenizer, longer[begin : max(longer.rfind(_NEXT), begin)], stops)
-    if end is None:
-        last = next((id_ for id_ in (tokenizer.eos_token_id, *sorted(filter(None, stops))) if id_ is not None), None)
-        end = None if last is None else (str(tokenizer.convert_ids_to_tokens(last)), last)
+        end, end_id = _end(tokenizer, longer[begin : max(longer.rfind(_NEXT), begin)], stops)
+    if end_id is None:
+        known = (tokenizer.eos_token_id, *sorted(id_ for id_ in stops if id_ is not None))
+        end_id = next((id_ for id_ in known if id_ is not None), None)
+        end = "" if end_id is None else str(tokenizer.convert_ids_to_tokens(end_id))
     at = asked.rfind(_QUESTION)
     opening = asked[at + len(_QUESTION) :] if at >= 0 else ""
-    return AnswerForm(opening, lead, *(end or ("", None)), opens_thought(opening), closes_thought(opening))
+    return AnswerForm(opening, lead, end, end_id, opens_thought(opening), closes_thought(opening))
 
 
-def _end(tokenizer: Any, tail: str, stops: frozenset[int | None]) -> tuple[str, int] | None:
-    """Return what ends an answer in the text that follows it, and its last token; None where nothing does.
+def _end(tokenizer: Any, tail: str, stops: frozenset[int | None]) -> tuple[str, int | None]:
+    """Return what ends an answer in the text that follows it, and its last token; empty and None where nothing does.
 
     It is the first special token, or one right behind it at which the model is known to stop.
     """
@@ -188,7 +189,7 @@ def _end(tokenizer: Any, tail: str, stops: frozenset[int | None]) -> tuple[str, 
     ids, offsets = _encoded(tokenizer, tail)
     for at, id_ in enumerate(ids):
         if id_ in begins:
-            return None
+            break
         if id_ not in closers:
             continue
         last = at
@@ -198,7 +199,7 @@ def _end(tokenizer: Any, tail: str, stops: frozenset[int | None]) -> tuple[str, 
             last += 1
         last = last if ids[last] in stops else at
         return tail[: offsets[last][1]], ids[last]
-    return None
+    return "", None
 
 
 def _close(tokenizer: Any, asked: str, arguments: Mapping[str, Json]) -> str:

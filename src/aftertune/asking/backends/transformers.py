@@ -449,7 +449,7 @@ def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, s
 
 def _opened(tokenizer: Any, ids: Sequence[int]) -> bool:
     """Return whether a prompt's last tokens open a thought."""
-    return opens_thought(tokenizer.decode(ids[-24:], skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    return opens_thought(tokenizer.decode(ids[-48:], skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def _failure(request: Request, system: str | None, why: str, ids: list[int] | None = None) -> Reply:
