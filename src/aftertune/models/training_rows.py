@@ -17,7 +17,7 @@ of text.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -66,9 +66,10 @@ def declared_stops(folder: Path) -> frozenset[int]:
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
             own: Any = read_json(folder / name)
-            declared = own.get("eos_token_id") or own.get("text_config", {}).get("eos_token_id")
-            if declared is not None:
-                return frozenset(declared if isinstance(declared, list) else [declared])
+            for part_ in (own, own.get("text_config") or {}):
+                declared = part_.get("eos_token_id")
+                if declared is not None:
+                    return frozenset(declared if isinstance(declared, list) else [declared])
     return frozenset()
 
 
@@ -239,6 +240,8 @@ class _Writer:
     arguments: Mapping[str, Json]
     form: AnswerForm
     special: frozenset[int]
+    prompts: dict[int, str] = field(default_factory=dict)
+    """What is asked before a turn."""
 
     def rows(self) -> Iterator[TrainingRow]:
         """Yield the row of all turns that are written as asked, then one for each other turn."""
@@ -296,7 +299,9 @@ class _Writer:
     def _asked(self, at: int, text: str) -> str:
         """Return the prompt to which turn `at` answers; for the first of a chat, all that stands before its text."""
         if at:
-            return rendered(self.tokenizer, self.chat[:at], True, self.arguments)
+            if at not in self.prompts:
+                self.prompts[at] = rendered(self.tokenizer, self.chat[:at], True, self.arguments)
+            return self.prompts[at]
         return text[: max(text.find(self.chat[0].content.strip()), 0)]
 
     def _thought(self, asked: str) -> tuple[bool, bool]:
@@ -307,12 +312,18 @@ class _Writer:
 
     def _ended(self, text: str) -> str:
         """Return the text of a chat with the end of its last answer, where the template writes it only later."""
-        content = self.chat[-1].content.strip()
-        at = text.rfind(content)
-        if at < 0 or not content:
+        content, asked = self.chat[-1].content.strip(), self._asked(len(self.chat) - 1, text)
+        if not text.startswith(asked):
             return text
-        after = at + len(content)
-        return text if self._end_from(text, after) else text[:after] + self.form.end
+        after = self._behind(text, len(asked), content)
+        return text if not after or self._end_from(text, after) else text[:after] + self.form.end
+
+    def _behind(self, text: str, start: int, content: str) -> int:
+        """Return where an answer ends whose turn begins at `start`; 0 where it does not stand there."""
+        begin = start + len(self.form.lead)
+        if not text.startswith(self.form.lead + content, start):
+            begin = text.find(content, start)
+        return begin + len(content) if begin >= 0 else 0
 
     def _end_from(self, text: str, after: int) -> int:
         """Return where the end of an answer ends, which begins at `after` or behind white space there; else 0."""
@@ -355,11 +366,11 @@ class _Writer:
         thought, answer = (found.thought, found.answer.strip()) if found.found else ("", content)
         opened, closed = self._thought(asked)
         body = text[len(asked) :] if text.startswith(asked) else ""
-        begin = body.find(content)
-        if begin >= 0 and not ((opened or closed) and found.found):
-            lead = body[:begin]
+        after = self._behind(body, 0, content)
+        if after and not ((opened or closed) and found.found):
+            lead = body[: after - len(content)]
             if (lead == form.lead or only_thoughts(lead)) and not opens_thought(asked + lead):
-                return self._with_end(body, begin + len(content))
+                return self._with_end(body, after)
         if thought and not closed and thought in body:
             begin = body.find(thought) + len(thought)
             after = body.find(answer, begin)

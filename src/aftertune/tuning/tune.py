@@ -130,7 +130,7 @@ def tune(
     reference = resolve(base)
     if reference.kind != "full":
         raise UsageError(f"{base} is an adapter: tuning starts from a full model")
-    training = Training(reference, recipe, seed, own_refusals, own_answers)
+    training = Training(reference, recipe, seed, own_refusals, own_answers, template_arguments)
     if mitigation is not None:
         check_needs(mitigation, training)
         conversations = mitigation.rows(conversations, training)
