@@ -279,7 +279,7 @@ def thought_table(findings: Findings) -> Table | None:
         return None
     columns = [Column("Model", "name"), Column("Benchmark", "name"), Column("T", "num"), Column("Responses", "num")]
     columns += [Column("With a thought", "num"), Column("End inside it", "num"), Column("At the token limit", "num")]
-    columns += [Column("Lost %", "num")]
+    columns += [Column("Lost %", "num"), Column("Not parted", "num")]
     cells = [
         [
             row.unit,
@@ -290,6 +290,7 @@ def thought_table(findings: Findings) -> Table | None:
             f"{row.unanswered:,}",
             f"{row.cut:,}",
             f"{100 * row.lost:.1f}",
+            f"{row.unparted:,}",
         ]
         for row in findings.thoughts
     ]
