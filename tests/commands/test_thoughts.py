@@ -217,6 +217,9 @@ def test_template_arguments_reach_the_server_the_ids_and_the_report(run: Callabl
         assert result.thoughts == ()
         told = json.loads((result.root / "report.json").read_text())
         assert told["methods"]["design"]["respond"]["template_arguments"] == {"enable_thinking": False}
+        audited = auditing.audit_design("base", [Given("tuned")], template_arguments={"enable_thinking": False})
+        assert audited.respond.template_arguments == {"enable_thinking": False}
+        assert auditing.audit_design("base", [Given("tuned")], thought_tokens=9).respond.thought_tokens == 9
         names = {path.name for path in (result.root / "responses").iterdir()}
         design = stored.read(Run.open(result.root)).design
         plain = dataclasses.replace(design, respond=dataclasses.replace(design.respond, template_arguments={}))
