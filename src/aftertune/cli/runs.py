@@ -173,7 +173,7 @@ def _template_arguments(options: Sequence[str]) -> dict[str, Any]:
         if name in arguments:
             raise UsageError(f"--template-argument {name}: given twice")
         try:
-            value = json.loads(text, parse_constant=lambda constant: None)
+            value = json.loads(text, parse_constant=lambda _: None)
         except (ValueError, RecursionError):
             # `False` as a text would be true to a template.
             if not text.isidentifier() or text.lower() in ("true", "false", "none", "null", "yes", "no", "on", "off"):

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from aftertune.deciding.policy import Policy
 from aftertune.errors import DataError, UsageError, near
-from aftertune.ingest.directions import directions
-from aftertune.ingest.missing_values import marks, written
+from aftertune.ingest.directions import directions, is_share
+from aftertune.ingest.missing_values import beside_shares, marks, no_share, or_grades, written
 from aftertune.ingest.source_table import REQUIRED, Ints, Sources, SourceTable, number_of
 from aftertune.records import BASE_ARM, Metric, Worse
 
@@ -81,6 +81,7 @@ def read(
     value = source.numbers("value")
     _refuse_two_scales(source, value, base)
     value = _without_marks(source, value)
+    _tell_scales(source, value)
     seed = _seeds(source, base)
     _refuse_repeated_rows(source, seed)
     _refuse_two_clusters(source)
@@ -106,10 +107,25 @@ def _without_marks(source: SourceTable, value: NDArray[np.float64]) -> NDArray[n
         metric = source.values("metric")[source.codes["metric"][own[0]]]
         source.warnings.append(
             f"{source.path}: {metric}: {written(found)} in {marked.size:,} of {own.size:,} rows stands for a missing "
-            f"value, as the others show (first: {source.where(int(marked[0]))}): unjudged"
+            f"value, as the others show (first: {source.where(int(marked[0]))}): unjudged{or_grades(value[own])}"
         )
         value[marked] = np.nan
     return value
+
+
+def _tell_scales(source: SourceTable, value: NDArray[np.float64]) -> None:
+    """Raise DataError for a share of answers with a value that is none; warn where it may be one of a scale."""
+    units, unit = np.unique(source.joint(("metric", "judge")), return_inverse=True)
+    for code in range(units.size):
+        own = np.flatnonzero(unit == code)
+        seen = beside_shares(value[own])
+        if not seen:
+            continue
+        first = source.where(int(own[np.isfinite(value[own]) & ~np.isin(value[own], (0.0, 1.0))][0]))
+        metric = source.values("metric")[source.codes["metric"][own[0]]]
+        if is_share(metric):
+            raise DataError(f"{first}: {no_share(metric, seen)}")
+        source.warnings.append(f"{source.path}: {no_share(metric, f'{seen} (first: {first})', refused=False)}")
 
 
 def _refuse_two_scales(source: SourceTable, value: NDArray[np.float64], base: str) -> None:
