@@ -14,7 +14,7 @@ from aftertune.records import Json, Prompt, seed_of
 from aftertune.run.job_progress import PROGRESS
 
 VERSION = "4"
-"""Goes into response ids: changed whenever the same request would be asked differently."""
+"""Goes into response ids: changed whenever the same request would be asked, or its reply parted, differently."""
 
 log = logging.getLogger(__name__)
 
