@@ -309,3 +309,18 @@ def test_of_several_logs_one_without_a_score_is_left_out_and_named(
     with pytest.raises(DataError, match="no scores in it"):
         logs.ingest_logs([folder / "bad"], tmp_path / "x.csv")
     assert not (tmp_path / "x.csv").exists()
+
+
+@pytest.mark.parametrize("reducer", ["", "max"])
+def test_a_log_says_which_answers_a_filter_made(tmp_path: Path, reducer: str) -> None:
+    fields: dict[str, Any] = {}
+    samples = [
+        sample(1, text="", stop="content_filter", scores=scores(1)),
+        sample(2, text="I won't.", scores=scores(1)),
+        sample(3, text="Half", stop="content_filter", scores=scores(0)),
+    ]
+    if reducer:
+        fields["config"] = {"epochs": 2, "epochs_reducer": [reducer]}
+        samples = [{**each, "epoch": epoch} for each in samples for epoch in (1, 2)]
+    made = logs.verdict_columns(opened(tmp_path, *samples, **fields))
+    assert made["answered_by"] == ["filter", "model", "model"]

@@ -235,3 +235,22 @@ def test_what_stands_among_shares_is_counted(shares: list[float], others: list[f
     assert bool(seen) == bool(wanted)
     if seen:
         assert f"{len(binary)} of {len(binary) + len(others)} values are 0 or 1, and {len(others)} are" in seen
+
+
+# ---------------------------------------------------------------------------------------------- who answered
+
+
+def answered(folder: Path, by: str, share: float = 1.0) -> TableDrift:
+    lines = [f"{name},p{i},harmful/refusal,1,{by if i < 200 * share else ''}" for name in "bt" for i in range(200)]
+    return drift_of_table(write_csv("\n".join([",".join([*COLUMNS, "answered_by"]), *lines]))(folder), "b", "t")
+
+
+@pytest.mark.parametrize("by", ["filter", "server"])
+def test_answers_of_a_filter_pass_nothing(tmp_path: Path, by: str) -> None:
+    assert answered(tmp_path, "model").outcome == "pass"
+    assert answered(tmp_path, by, 0.02).outcome == "pass"
+    found = answered(tmp_path, by)
+    assert found.outcome == "inconclusive"
+    assert "200 of the base and 200 of the tuned model were made by the server" in found.decisions[0].why
+    with pytest.raises(DataError, match=r"t\.csv:2: answered_by = 'me' is none of model, server, filter"):
+        answered(tmp_path, "me")

@@ -20,13 +20,17 @@ from aftertune.files import write
 from aftertune.ingest import harness_logs, inspect_logs, missing_values
 from aftertune.ingest.directions import directions, is_share
 from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Log, NoScoreError
+from aftertune.judging.opinions import author_of
 from aftertune.public import PathLike, public
-from aftertune.records import Worse
+from aftertune.records import Author, Worse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS = ("checkpoint", "prompt", "metric", "value", "cluster", "repeat", "judge", "worse", "message_hash")
+COLUMNS = (
+    *("checkpoint", "prompt", "metric", "value", "cluster", "repeat", "judge", "worse", "message_hash"),
+    "answered_by",
+)
 """The columns of `ingest.verdicts` that a log has."""
 _HEAD = 4096
 """Characters of a file that are read to recognise it."""
@@ -195,7 +199,7 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
     def add(metric: str, value: float | None, judge: str, worse: Worse | None, answer: _AnswerKey) -> None:
         row = (
             *(log.model, answer.prompt_id, metric, value, answer.cluster),
-            *(answer.repeat, judge, worse, answer.message_hash),
+            *(answer.repeat, judge, worse, answer.message_hash, answer.answered_by),
         )
         for name, cell in zip(COLUMNS, row, strict=True):
             columns[name].append(cell)
@@ -208,7 +212,8 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
         if answer.scores is None:
             continue
         prompt = answer.prompt
-        key = _AnswerKey(prompt.subset, prompt.id, prompt.cluster, answer.repeat, answer.message_hash)
+        by = author_of(answer.finish_reason)
+        key = _AnswerKey(prompt.subset, prompt.id, prompt.cluster, answer.repeat, answer.message_hash, by)
         own = scores_of_answers.setdefault(key, set())
         for score in answer.scores:
             scores_of_subsets.setdefault(key.subset, {})[score.metric, score.judge] = score.worse
@@ -290,6 +295,7 @@ class _AnswerKey(NamedTuple):
     cluster: str
     repeat: int
     message_hash: str
+    answered_by: Author
 
 
 @dataclass(frozen=True)

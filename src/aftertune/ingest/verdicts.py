@@ -1,8 +1,8 @@
 """Verdicts of other tools: a table is checked and mapped onto the columns of `records.Verdict`.
 
 Columns: `checkpoint, prompt, metric, value`, and optionally `cluster`, `seed` (training seed), `repeat` (sample),
-`judge`, `worse` (`up` or `down`, per metric; `ingest.directions`) and `message_hash` (of the messages as sent: pairs
-must agree on it).
+`judge`, `worse` (`up` or `down`, per metric; `ingest.directions`), `message_hash` (of the messages as sent: pairs must
+agree on it) and `answered_by` (`model`, or `filter` or `server` where one of these made the answer; `records.Author`).
 `value` is 0/1 (or true/false) or a number; empty is unjudged. Logs of other tools are read as tables of this form.
 """
 
@@ -21,7 +21,7 @@ from aftertune.errors import DataError, UsageError, near
 from aftertune.ingest.directions import directions, is_share
 from aftertune.ingest.missing_values import beside_shares, marks, no_share, or_grades, written
 from aftertune.ingest.source_table import REQUIRED, Ints, Sources, SourceTable, number_of
-from aftertune.records import BASE_ARM, Metric, Worse
+from aftertune.records import BASE_ARM, Author, Metric, Worse
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,6 +78,9 @@ def read(
     source.keep(np.isin(source.codes["checkpoint"], [known.index(name) for name in (base, *tuned)]))
     for column in REQUIRED[:-1]:
         source.refuse(column, lambda value: value in (None, ""), "is empty")
+    source.refuse(
+        "answered_by", lambda value: value not in (None, "", *get_args(Author)), "is none of model, server, filter"
+    )
     value = source.numbers("value")
     _refuse_two_scales(source, value, base)
     value = _without_marks(source, value)
@@ -298,6 +301,7 @@ def _verdict_table(
             "temperature": pa.DictionaryArray.from_arrays(pa.array(zeros.astype(np.int32)), pa.array([0.0])),
             "judge": column("judge"),
             "message_hash": column("message_hash"),
+            "author": coded(source.codes["answered_by"], [by or "model" for by in source.values("answered_by")]),
             "axis": column("metric"),
             "label": pa.nulls(value.size, pa.string()),
             "status": coded(np.isfinite(value).astype(np.int64), ["abstain", "ok"]),
