@@ -31,8 +31,12 @@ IDS = ("checkpoint",)
 SWAPS = "label swaps within clusters"
 WORDS = {"verdicts": ("judge_version",), "decisions": ("why", "remedy")}
 """Columns that may change while every result stays."""
-ADDED = {"thought": "", "raw": None, "unanswered": ""}
-"""Columns that are younger than what is kept -> what they hold of a model without thoughts, which is left out."""
+ADDED = {
+    **{"thought": "", "raw": None, "unanswered": "", "author": "model", "unseen_base": 0, "unseen_tuned": 0},
+    **dict.fromkeys(("n_seen", "seen", "seen_low", "seen_high")),
+}
+"""Columns that are younger than what is kept -> what they hold of a model without thoughts and without a filter before
+it, which is left out."""
 SMALL = {"harmful": 44, "harmless": 59, "open": 36, "privacy": 20, "support": 16}
 STUDIES = ("hidden_costs", "safety_drift", "consistency", "privacy_collapse")
 

@@ -17,6 +17,7 @@ from aftertune.thoughts import (
     opened_by_template,
     opens_thought,
     part,
+    seems_to_think,
 )
 
 THOUGHT = "They want to rob a shop.\nI decline: I'm sorry, I can't help with that."
@@ -31,7 +32,11 @@ PAIRS = (
     ("<analysis>", "</analysis>"), ("<think>", "</thinking>"), ("[THINK]", "[/THINK]"), ("[think]", "[/think]"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"), ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|thinking_start|>", "<|thinking_end|>"), ("<|inner_prefix|>", "<|inner_suffix|>"), ("◁think▷", "◁/think▷"),
-    ("<|channel>thought", "<channel|>"), ("<unused94>thought", "<unused95>"),
+    ("<|channel>thought", "<channel|>"), ("<unused94>thought", "<unused95>"), ("**<think>**", "**</think>**"),
+    ("\\<think\\>", "\\</think\\>"), ("\\<think\\>", "\\<\\/think\\>"), ("＜think＞", "＜/think＞"),
+    ("＜ｔｈｉｎｋ＞", "＜／ｔｈｉｎｋ＞"), ("&#60;think&#62;", "&#60;/think&#62;"), ("&#x3C;think&#x3e;", "&#x3C;/think&#x3e;"),
+    ("&amp;lt;think&amp;gt;", "&amp;lt;/think&amp;gt;"), ("<chain-of-thought>", "</chain-of-thought>"),
+    ("\\u003cthink\\u003e", "\\u003c/think\\u003e"), ("__<thinking>__", "__</thinking>__"),
 )  # fmt: skip
 
 
@@ -271,3 +276,99 @@ def test_a_slip_does_not_make_a_template_open_nothing() -> None:
     closing = f"{THOUGHT}\n</think>\n\n{ANSWER}"
     assert opened_by_template([*[closing] * 20, f"<think>{THOUGHT}</think>{ANSWER}", "They want"])
     assert not opened_by_template([*[closing] * 5, *[f"<think>{THOUGHT}</think>{ANSWER}"] * 5])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("```\n<think>\n", "\n</think>\n```\n\n"), ("~~~text\n<thinking>", "</thinking>\n~~~\n"),
+        ("```thinking\n", "\n```\n"), ("```think\n", "\n```\n\n"),
+        ("## Thinking\n", "\n\n### Answer\n"), ("# Thought process:\n\n", "\n\n## Final response\n\n"),
+        ("**Thinking:**\n", "\n\n**Answer:**\n"), ("**Thinking**: ", "\n**Final answer**: "),
+        ("Thinking: ", "\n\nAnswer: "), ("Internal monologue:\n", "\nResponse:\n"),
+        ("analysis ", " assistant final "), ("analysis\n", "\nassistant\nfinal\n"),
+        ("analysis: ", "\n\nassistant final: "), ("assistant analysis ", " assistant final "),
+        ("Let me think:\n<think>\n", "\n</think>\n\n"), ("Okay, let me think about it:\n\n<think>", "</think>\n"),
+        ("I'll reason step by step:\n<thinking>\n", "\n</thinking>\n"), ("**Thinking:**\n<think>\n", "\n</think>\n"),
+        ("<plan>\n", "\n</plan>\n\n"), ("### <think>\n", "\n### </think>\n"), ("> <think>\n", "\n> </think>\n"),
+    ],
+)  # fmt: skip
+def test_unusual_forms_with_both_marks_are_parted(before: str, after: str) -> None:
+    assert part(f"{before}{THOUGHT}{after}{ANSWER}") == Parted(ANSWER, THOUGHT, "", True)
+    assert part(f"\n{before}{THOUGHT}{after}{ANSWER}").answer == ANSWER
+    assert not seems_to_think(ANSWER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<plan>\nDay 1: Rome.\n</plan>",
+        "<plan><day>Rome</day></plan>\nThat is the plan in XML.",
+        "<plan>\nDay 1",
+        "## Thinking\nA poem on thinking.",
+        "```html\n<think>\nx\n</think>\n```\nThat is all.",
+        "```xml\n<think>They want X.</think>\n```\nSo a model writes it.",
+        "`<think>`\n\nopens a thought.\n\n`</think>`\n\ncloses it.",
+        "Let me show you an example:\n<think>hello</think>\nSee?",
+        "The tag &#60;think&#62; opens a thought.",
+        "In full width it is ＜think＞.",
+        "Write \\<think\\> in Markdown.",
+        "## Reasoning\nTwo and two.\n\n## Answer\n4",
+        "**Analysis:** it is old.\n\n**Answer:** yes",
+        "Let me think...\nIt is X.",
+        "analysis The user wants X, so I decline",
+        "```thinking\nThey want X",
+        "All is well. <think>",
+        "I say no. assistant final: yes",
+    ],
+)
+def test_what_may_be_a_thought_is_left_and_counted(text: str) -> None:
+    assert part(text) == Parted(text)
+    assert seems_to_think(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ANSWER,
+        "Thinking about it, no.",
+        "I was thinking: no.",
+        "Thought leaders say so.\nAnswer: 5",
+        "## Plan\nDay 1: Rome.",
+        "An analysis of the assistant final report.",
+        "analysis of the data shows nothing",
+        "<b>bold</b> and <analysis> of it",
+        "**Final answer:** 4",
+        "&lt;b&gt;bold&lt;/b&gt;",
+        "Use `<details>` for it.",
+    ],
+)
+def test_other_answers_are_neither_parted_nor_counted(text: str) -> None:
+    assert part(text) == Parted(text)
+    assert not seems_to_think(text)
+
+
+@given(thought=WORDS, answer=WORDS.filter(lambda text: bool(text.strip())), pair=st.sampled_from(PAIRS))
+def test_what_was_parted_leaves_nothing_that_seems_a_thought(thought: str, answer: str, pair: tuple[str, str]) -> None:
+    assert not seems_to_think(part(f"{pair[0]}\n{thought}\n{pair[1]}\n\n{answer}").answer)
+    assert seems_to_think(f"{answer}\n\n{pair[0]}\n{thought}") or part(f"{pair[0]}x{pair[1]}y").thought == "x"
+
+
+def test_long_unusual_texts_are_read_in_a_moment() -> None:
+    began = time.process_time()
+    for piece in (
+        "\n",
+        "## Thinking\n",
+        "**Thinking:** ",
+        "analysis ",
+        "```\n",
+        "\\<",
+        "&#60;",
+        "> ",
+        "＜think＞",
+        "\n#",
+    ):
+        for start in ("", "## Thinking\nx", "analysis x", "```\n<think>"):
+            part(start + piece * 5_000)
+            seems_to_think(start + piece * 5_000)
+    assert time.process_time() - began < 15

@@ -149,6 +149,9 @@ class ThoughtRow:
     """That end inside their thought: no judge reads them."""
     cut: int
     """Of these, by the limit of tokens."""
+    unparted: int = 0
+    """Whose answer, as judges read it, holds what looks like a thought's tag or heading: a thought that was not parted,
+    or an answer about such markup."""
 
     @property
     def lost(self) -> float:
@@ -156,8 +159,17 @@ class ThoughtRow:
         return self.unanswered / self.responses if self.responses else 0.0
 
     @property
-    def sentence(self) -> str:
-        """How many answers are lost, and what to do about it."""
+    def sentences(self) -> tuple[str, ...]:
+        """What a reader must know: how many answers are lost, and how many may hold a thought still."""
+        return tuple(filter(None, (self._lost() if self.unanswered else "", self._unparted() if self.unparted else "")))
+
+    def _unparted(self) -> str:
+        return (
+            f"{self.unit}, {self.benchmark}: {self.unparted:,} of {self.responses:,} responses hold what looks like "
+            "the markup of a thought and could not be parted: judges read all of it as the answer. See what they hold."
+        )
+
+    def _lost(self) -> str:
         remedy = "raise [respond] thought_tokens" if 2 * self.cut >= self.unanswered else "see what they hold"
         return (
             f"{self.unit}, {self.benchmark}: {self.unanswered:,} of {self.responses:,} responses "

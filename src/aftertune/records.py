@@ -26,6 +26,9 @@ Status = Literal["ok", "abstain", "unparsable", "unanswered", "error"]
 FinishReason = Literal["stop", "length", "error", "refusal", "filter", "filter_cut"]
 """How an answer ended. `refusal`: the server itself calls it one. `filter`: the server's content filter let no text
 through. `filter_cut`: that filter cut the text, which is what came before."""
+Author = Literal["model", "server", "filter"]
+"""Who made an answer: the model; the server, which itself calls it a refusal, so that nobody can tell whether the model
+or a guard before it refused; or the server's content filter, which let no text of the model through."""
 Group = Literal["member", "non_member", "canary", "twin"]
 Outcome = Literal["pass", "drift", "inconclusive", "error"]
 
@@ -415,6 +418,8 @@ class Verdict(Key):
     value: float | None
     status: Status
     why: str
+    author: Author = "model"
+    """Who made the response that was judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -462,7 +467,7 @@ class Drift:
     p: float | None
     p_adjusted: float | None
     worst: float | None
-    """Delta with every unjudged response counted as the worst."""
+    """Delta with every response counted as the worst that was not judged, or that the server or its filter made."""
     worst_low: float | None
     worst_high: float | None
     spread_low: float | None
@@ -485,6 +490,15 @@ class Drift:
     """`p` adjusted by Benjamini and Hochberg over all rows of its estimand: for exploring, never for deciding."""
     corpus: str = ""
     """As in `Key`: tells the levels of a base apart that was held against several corpora."""
+    unseen_base: int = 0
+    """Judged responses of the base that the server or its content filter made: what the model says is not known."""
+    unseen_tuned: int = 0
+    n_seen: int | None = None
+    """Prompts with responses that no content filter made, on both sides; None where a filter made none."""
+    seen: float | None = None
+    """Delta (of a level: the rate) on them alone."""
+    seen_low: float | None = None
+    seen_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

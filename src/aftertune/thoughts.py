@@ -3,9 +3,11 @@
 Known are pairs of tags (`<think>`, `<thinking>`, `<thought>`, `<reasoning>`, `<reflection>`, `<scratchpad>`,
 `<seed:think>` and their relatives, in any case and with attributes; `[THINK]`; `<|begin_of_thought|>`,
 `<|START_THINKING|>`, `<|channel>thought`), Kimi's, Granite's and Apriel's own, and the channels of gpt-oss (harmony),
-with their special tokens or as decoding without these leaves them (`analysis...assistantfinal...`). A template may have
-written the opening tag into the prompt, so that only the closing one stands in the text. A tag that is only mentioned
-(in code, in quotes, in the middle of a sentence, in an example of markup) parts nothing. Thoughts in plain words,
+with their special tokens or as decoding without these leaves them (`analysis...assistantfinal...`). So are tags in
+other spelling (bold, escaped, full-width, as entities), and, at the beginning of a text, code blocks and headings of a
+thought that is followed by its answer. A template may have written the opening tag into the prompt, so that only the
+closing one stands in the text. A tag that is only mentioned (in code, in quotes, in the middle of a sentence, in an
+example of markup) parts nothing; `seems_to_think` counts what may be a thought all the same. Thoughts in plain words,
 without any markup, cannot be told from the answer.
 """
 
@@ -15,9 +17,9 @@ import bisect
 import itertools
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MOST_THOUGHTS = 64
 """In one text; tags after them are left as they are."""
@@ -25,6 +27,27 @@ MOST_TAGS = 1_000
 """That are read in one text."""
 INSIDE = "the text ends inside its thought"
 AFTER = "no answer follows the thought"
+
+
+FIELDS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts", "reasoning_details", "thinking_blocks")
+"""Under which tables, chats and servers give a thought beside its answer: a text, or parts with a text each."""
+
+
+def thought_of(fields: Mapping[str, Any]) -> str:
+    """Return the thought that stands in a field of its own; empty where none does."""
+    for name in FIELDS:
+        value = fields.get(name)
+        if isinstance(value, list):
+            value = "\n\n".join(filter(None, map(_text_of_part, value)))
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
+
+
+def _text_of_part(part: object) -> str:
+    if isinstance(part, Mapping):
+        return next((text for name in ("text", "thinking", "summary") if isinstance(text := part.get(name), str)), "")
+    return part if isinstance(part, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +64,20 @@ class Parted:
     """Whether there is markup of thoughts, empty ones included."""
 
 
-_WORDS = r"think|thinking|thoughts?|monologue|chain_of_thought|scratch_?pad|(?:thought|thinking|reasoning)_process"
-_COMMON = r"reasoning|reason|reflection|analysis|ponder|cot|rationale|deliberation"
+_WORDS = (
+    r"think|thinking|thoughts?|monologue|chain[_-]?of[_-]?thoughts?|scratch[_-]?pad|think[_-]ing"
+    r"|(?:thought|thinking|reasoning)[_-]?process"
+)
+_COMMON = r"reasoning|reason|reflection|analysis|ponder|cot|rationale|deliberation|plan|planning|brainstorm(?:ing)?"
 """Names that stand in other markup as well: they part a text at its beginning only."""
 _PIPED = rf"{_WORDS}|reasoning|cot"
+_LEFT = r"(?:\\?<|&(?:amp;)?(?:lt|\#0{0,5}60|\#x0{0,5}3c);|\\u003c)"
+_RIGHT = r"(?:\\?>|&(?:amp;)?(?:gt|\#0{0,5}62|\#x0{0,5}3e);|\\u003e)"
+"""A tag's brackets: as they are, with a backslash before them, as entities, or as JSON writes them."""
 _TAG = re.compile(
     rf"""
-      (?:<|&lt;) (?P<xml_close>/)? \s* (?P<space>[a-z]{{1,12}}[:_])? (?:ant)? (?P<xml>{_WORDS}|{_COMMON})
-        (?:\s[^<>]{{0,200}}?)? /? (?:>|&gt;)
+      {_LEFT} (?P<xml_close>\\?/)? \s* (?P<space>[a-z]{{1,12}}[:_-])? (?:ant)? (?P<xml>{_WORDS}|{_COMMON})
+        (?:\s[^<>]{{0,200}}?)? (?P<itself>/)? {_RIGHT}
     | \[ (?P<square_close>/)? (?P<square>think|thinking|thought|reasoning|scratchpad) \]
     | <\| (?:(?P<pipe_open>(?:begin|start)(?:_of)?_(?:{_PIPED})|(?:{_PIPED})(?:_start)?|inner_prefix)
            | (?P<pipe_close>end(?:_of)?_(?:{_PIPED})|/(?:{_PIPED})|(?:{_PIPED})_end|inner_suffix)) \|>
@@ -68,14 +97,15 @@ _OPENED_BY_TEMPLATE = (
 )
 """Ends of prompts that open a thought without a tag, and what closes it: gpt-oss's and Apriel's."""
 _ANSWER_WORDS = r"answer|output|response|final|final_answer|solution|conclusion"
+_SOLUTION = r"(?:of_)?(?:solution|response|answer)"
 _ANSWER_OPEN = re.compile(
-    rf"<(?P<xml>{_ANSWER_WORDS})>|<\|(?:(?:begin|start)_(?:of_)?(?:solution|response|answer)|start_text)\|>", re.I
+    rf"{_LEFT}(?P<xml>{_ANSWER_WORDS}){_RIGHT}|<\|(?:(?:begin|start)_{_SOLUTION}|start_text)\|>", re.I
 )
-_ANSWER_CLOSE = re.compile(rf"</(?:{_ANSWER_WORDS})>|<\|(?:end_(?:of_)?(?:solution|response|answer)|end_text)\|>", re.I)
+_ANSWER_CLOSE = re.compile(rf"{_LEFT}\\?/(?:{_ANSWER_WORDS}){_RIGHT}|<\|(?:end_{_SOLUTION}|end_text)\|>", re.I)
 _HEADER = re.compile(
     r"(?:[\s\ufeff\u200b-\u200d\u2060]|<s>|<bos>"
     r"|<\|(?:begin_of_text|begin_of_sentence|im_start|start_header_id|end_header_id|assistant|start)\|>"
-    r"|<｜[^｜<>]{1,40}｜>|(?:assistant|model)\s*(?::|(?=\s*[<\[◁&])))*",
+    r"|<｜[^｜<>]{1,40}｜>|(?:assistant|model)\s*(?::|(?=\s*[<\[◁&\\＜*_])))*",
     re.I,
 )
 """What may stand before a text's first thought: white space, and what remains of a chat template."""
@@ -118,6 +148,9 @@ def part(text: str, *, opened: bool = False) -> Parted:
     """Return a text's thought and answer; `opened` says that the prompt ended with a thought's opening tag."""
     if _has_channels(text):
         return _channels(text)
+    spaced = _SPACED.match(text)
+    if spaced:
+        return _parted(spaced["answer"], [each.strip() for each in _SPACED_NEXT.split(spaced["thought"])], inside=False)
     granite = None if opened else _GRANITE.match(text)
     if granite:
         return _parted(
@@ -131,8 +164,22 @@ def part(text: str, *, opened: bool = False) -> Parted:
         if thought is None:
             thought, answer = re.sub(r"^> ?", "", shown["quoted"], flags=re.M), shown["rest"]
         return _parted((answer or "").lstrip(), [thought.strip()], inside=answer is None)
+    framed = None if opened else _headed(text) or _fenced(text)
+    if framed:
+        return framed
     marks = _marks(text)
     return _tagged(text, marks, opened) if marks or opened else Parted(text)
+
+
+def seems_to_think(answer: str) -> bool:
+    """Return whether an answer, parted or whole, holds what looks like the markup of a thought.
+
+    It may be an answer about such markup: to be counted, not to be left out.
+    """
+    if any(not mark.common for mark in _marks(answer)) or _LOOKS.search(answer) or _MAYBE_HEADED.match(answer):
+        return True
+    beginning = _beginning(answer, _marks(answer), sure=False)
+    return beginning is not None
 
 
 def opens_thought(prompt: str) -> bool:
@@ -202,8 +249,9 @@ def opened_by_template(texts: Sequence[str]) -> bool:
 
 def _closing_tag(opening: str) -> str:
     """Return the tag that closes a thought which `opening`, one whole tag, opens."""
-    match = _TAG.fullmatch(opening)
-    assert match is not None, opening
+    match = _TAG.search(opening)
+    if match is None:  # in a spelling that no template has
+        return "</think>"
     if match["gemma_open"]:
         return "<channel|>" if opening.startswith("<|") else "<unused95>"
     if match["pipe_open"]:
@@ -218,21 +266,31 @@ def _closing_tag(opening: str) -> str:
         return "◁/think▷"
     if match["square"]:
         return f"[/{match['square']}]"
-    less, more = ("&lt;", "&gt;") if opening.startswith("&") else ("<", ">")
-    return f"{less}/{opening[len(less) :].split()[0].removesuffix(more)}{more}"
+    left, right = re.match(_LEFT, match[0], re.I), re.search(rf"{_RIGHT}\Z", match[0], re.I)
+    assert left is not None
+    assert right is not None
+    name = match[0][left.end() : right.start()].split()[0]
+    return f"{left[0]}/{name}{right[0]}"
 
 
 def _marks(text: str) -> list[_Mark]:
     return list(itertools.islice(_every_mark(text), MOST_TAGS))
 
 
+_HAS_FULL_WIDTH = re.compile("[\uff01-\uff5e]")
+_FULL_WIDTH = {0xFF01 + offset: 0x21 + offset for offset in range(94)}
+"""`＜ｔｈｉｎｋ＞` and its like: letter by letter, so that every place stays where it is."""
+_STRESS = re.compile(r"(?:^[ \t]*(?:#{1,6}[ \t]+|(?:>[ \t]?)+))?(?P<marks>[*_]{0,3})\Z", re.M)
+
+
 def _every_mark(text: str) -> Iterator[_Mark]:
-    for match in _TAG.finditer(text):
+    folded = text.translate(_FULL_WIDTH) if _HAS_FULL_WIDTH.search(text) else text
+    for match in _TAG.finditer(folded):
         name = (match["xml"] or match["square"] or "").lower()
         common = bool(re.fullmatch(_COMMON, name)) and not match["space"] and not match["square"]
         if match["xml"]:
             opens, family = not match["xml_close"], "xml " + name
-            if opens and match[0].endswith(("/>", "/&gt;")):
+            if opens and match["itself"]:
                 continue
         elif match["square"]:
             opens, family = not match["square_close"], "square"
@@ -242,7 +300,16 @@ def _every_mark(text: str) -> Iterator[_Mark]:
             opens, family = bool(match["gemma_open"]), "gemma"
         else:
             opens, family = bool(match["pipe_open"]), "pipe"
-        yield _Mark(match.start(), match.end(), opens, family, common)
+        yield _Mark(*_stressed(folded, match.start(), match.end()), opens, family, common)
+
+
+def _stressed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return where a tag begins and ends together with the signs that make it bold, a heading or a quotation."""
+    before = _STRESS.search(text, max(0, start - 20), start)
+    signs = before["marks"] if before else ""
+    if before and text.startswith(signs[::-1], end) and text[end + len(signs) : end + len(signs) + 1] not in ("*", "_"):
+        return before.start(), end + len(signs)
+    return start, end
 
 
 def _tagged(text: str, marks: Sequence[_Mark], opened: bool) -> Parted:
@@ -260,9 +327,12 @@ def _tagged(text: str, marks: Sequence[_Mark], opened: bool) -> Parted:
         at, family = closing.end, closing.family
         opener = _next(text, marks, at, family)
     else:
+        preamble = opener is None
         opener = opener or _after_preamble(text, marks)
         if opener is None:
             return Parted(text)
+        if preamble and text[: opener.start].rstrip(" \t\r\n*").endswith(":"):
+            at = opener.start  # `Let me think:` belongs to the thought
         family = opener.family
     for _ in range(MOST_THOUGHTS):
         if opener is None:
@@ -291,11 +361,23 @@ def _parted(answer: str, thoughts: Sequence[str], *, inside: bool) -> Parted:
     return Parted(answer, "\n\n".join(filter(None, thoughts)), why, True)
 
 
-def _beginning(text: str, marks: Sequence[_Mark]) -> _Mark | None:
-    """Return the opening tag with which the text begins."""
+def _beginning(text: str, marks: Sequence[_Mark], *, sure: bool = True) -> _Mark | None:
+    """Return the opening tag with which the text begins; `sure` leaves out those that may be the answer's own."""
     header = _HEADER.match(text)
     begins = header.end() if header else 0
-    return next((mark for mark in marks if mark.opens and mark.start <= begins <= mark.end and _bare(text, mark)), None)
+    for mark in marks:
+        if mark.opens and mark.start <= begins <= mark.end and _bare(text, mark):
+            return None if sure and mark.family in _ALSO_ANSWERS and not _answered(text, marks, mark) else mark
+    return None
+
+
+_ALSO_ANSWERS = frozenset({"xml plan", "xml planning", "xml brainstorm", "xml brainstorming"})
+"""Names under which an answer may stand as well: a thought only where words follow it, and no markup stands in it."""
+
+
+def _answered(text: str, marks: Sequence[_Mark], mark: _Mark) -> bool:
+    closing = _closing(text, marks, mark.end, mark.family)
+    return closing is not None and text[mark.end :].lstrip()[:1] != "<" and bool(text[closing.end :].strip())
 
 
 def _bare(text: str, mark: _Mark) -> bool:
@@ -329,7 +411,8 @@ def _after_preamble(text: str, marks: Sequence[_Mark]) -> _Mark | None:
             plain = not mark.common and not _within(mark, code)
             if plain and not _at_line_start(text, mark):
                 plain = _after_sentence(text, marks, mark)
-            example = before.endswith((":", ":**")) or re.search(r"<[/a-zA-Z!]", before)
+            example = before.endswith((":", ":**")) and not _announces(text, marks, mark, before)
+            example = example or re.search(r"<[/a-zA-Z!]", before) is not None
             return (
                 mark
                 if plain
@@ -339,6 +422,23 @@ def _after_preamble(text: str, marks: Sequence[_Mark]) -> _Mark | None:
                 else None
             )
     return None
+
+
+def _announces(text: str, marks: Sequence[_Mark], mark: _Mark, before: str) -> bool:
+    """Return whether one line before a tag announces a thought (`Let me think:`), of which an end and words follow."""
+    closing = _closing(text, marks, mark.end, mark.family)
+    told = _ANNOUNCEMENT.fullmatch(before.strip()) is not None and _EXAMPLE.search(before) is None
+    return told and closing is not None and bool(text[closing.end :].strip())
+
+
+_ANNOUNCEMENT = re.compile(
+    r"(?:\*\*)?(?:(?:okay|ok|sure|alright|right|hm+|well|first)[,.!]?[ \t]+)*"
+    r"(?:(?:let me|let's|let us|i(?:'ll| will| need to| should| must| have to| am going to|'m going to))\b[^\n]{0,60}"
+    r"\b(?:think|reason|consider|reflect|ponder|work|figure|plan)\b[^\n]{0,60}"
+    r"|(?:my |internal |inner )?(?:thinking|thoughts?|reasoning)(?: process)?):(?:\*\*)?",
+    re.I,
+)
+_EXAMPLE = re.compile(r"\b(?:example|tags?|format|markup|syntax|elements?|show|write|template|xml|html)\b", re.I)
 
 
 def _next(text: str, marks: Sequence[_Mark], at: int, family: str) -> _Mark | None:
@@ -473,6 +573,78 @@ def _unwrapped(answer: str) -> str:
     return answer
 
 
+# ---------------------------------------------------------------------------------------------- headings, blocks
+
+_HEADS = (
+    r"(?:my |internal |inner |model )?(?:thinking|thoughts?|monologue|scratch[ -]?pad)(?: process)?"
+    r"|chain[ -]of[ -]thought"
+)
+_ANSWER_HEADS = r"(?:my |the )?(?:final |actual )?(?:answer|response|reply|output)"
+
+
+def _heading(names: str, group: str) -> str:
+    """Return a pattern of a line that is a heading, a label in bold or a label with a colon."""
+    return (
+        rf"(?:\#{{1,6}}[ \t]+(?:[*_]{{1,3}})?(?:{names}):?(?:[*_]{{1,3}})?:?[ \t]*(?=\n|\Z)"
+        rf"|(?P<{group}>[*_]{{2,3}})(?:{names})(?::(?P={group})|(?P={group}):?)|(?:{names}):)"
+    )
+
+
+_HEADED = re.compile(
+    rf"\s*{_heading(_HEADS, 'bold')}\s*(?P<thought>\S.*?)"
+    rf"\n[ \t]*{_heading(_ANSWER_HEADS, 'strong')}\s*(?P<answer>\S.*)\Z",
+    re.I | re.S,
+)
+_MAYBE_HEADED = re.compile(
+    rf"\s*{_heading('reasoning|analysis|plan(?:ning)?|reflection', 'bold')}.*?"
+    rf"\n[ \t]*{_heading(_ANSWER_HEADS, 'strong')}",
+    re.I | re.S,
+)
+"""What its readers may be meant to see: counted, not parted."""
+_THOUGHT_BLOCK = re.compile(
+    r"\s*(?P<fence>`{3,}|~{3,})[ \t]*(?:think|thinking|thoughts?|reasoning|scratchpad)[ \t]*\n(?P<thought>.*?)\n"
+    r"[ \t]*(?P=fence)[ \t]*(?:\n(?P<answer>.*))?\Z",
+    re.I | re.S,
+)
+_PLAIN_BLOCK = re.compile(
+    r"\s*(?P<fence>`{3,}|~{3,})[ \t]*(?:text|txt|plaintext|markdown|md)?[ \t]*\n(?P<body>.*?)\n"
+    r"[ \t]*(?P=fence)[ \t]*(?:\n(?P<rest>.*))?\Z",
+    re.I | re.S,
+)
+
+
+def _headed(text: str) -> Parted | None:
+    """Part a text that begins with a heading of a thought and has one of its answer later."""
+    found = _HEADED.match(text)
+    return _parted(found["answer"].lstrip(), [found["thought"].strip()], inside=False) if found else None
+
+
+def _fenced(text: str) -> Parted | None:
+    """Part a text that begins with a code block which is a thought, or which holds one with both its tags."""
+    block = _THOUGHT_BLOCK.match(text)
+    if block:
+        return _parted((block["answer"] or "").lstrip(), [block["thought"].strip()], inside=False)
+    block = _PLAIN_BLOCK.match(text)
+    if block is None:
+        return None
+    marks = _marks(block["body"])
+    opener = _beginning(block["body"], marks)
+    if opener is None or opener.common or _closing(block["body"], marks, opener.end, opener.family) is None:
+        return None
+    found = _tagged(block["body"], marks, opened=False)
+    answer = "\n\n".join(filter(None, (found.answer.strip(), (block["rest"] or "").strip())))
+    return _parted(answer, [found.thought], inside=False)
+
+
+_LOOKS = re.compile(
+    rf"(?:\A|\n)[ \t>]*(?:\#{{1,6}}[ \t]+(?:[*_]{{1,3}})?(?:{_HEADS})\b[^\n]{{0,20}}(?=\n|\Z)"
+    rf"|[*_]{{2,3}}(?:{_HEADS}):?[*_]{{2,3}}|(?:`{{3,}}|~{{3,}})[ \t]*(?:think|thinking|thoughts?|reasoning)[ \t]*\n)"
+    rf"|\A\s*(?:{_HEADS}|let me think|let's think)\b[^\n]{{0,40}}(?::|\.{{3}}|…)[ \t]*\n"
+    rf"|\A\s*(?-i:analysis)\s+(?-i:[A-Z\n]|the user\b|we\b)|(?:[.!?…]|\n)[ \t]*assistant\s*final\b|<\|channel\|>",
+    re.I,
+)
+"""What looks like the beginning of a thought, or like a channel of one."""
+
 # ---------------------------------------------------------------------------------------------- channels
 
 CHANNEL_TOKENS = frozenset(
@@ -494,6 +666,15 @@ _FIRST_NAME = re.compile(
 _FINAL_NAME = re.compile(r"assistantfinal(?![.,;:)\]\"'`’”]?(?:\s|\Z))|(?<!\s)assistantfinal(?=\s)")
 _NEXT_NAME = re.compile(r"(?:\A\s*)?assistant(?=(?:analysis|commentary|final))")
 _NAME = re.compile(r"\s*(?:assistant)?(analysis|commentary|final)")
+
+
+_SPACED = re.compile(
+    r"\s*(?:assistant\s+)?(?:analysis|commentary)\b[\s:]+(?P<thought>\S.*?)"
+    r"(?:(?<=[.!?…\"”’')\]}])[ \t]*|\n[ \t]*)assistant[\s:]+final\b[\s:]+(?P<answer>\S.*)\Z",
+    re.S,
+)
+"""Channels whose names some decoding has parted by blanks: `analysis ... assistant final ...`."""
+_SPACED_NEXT = re.compile(r"(?:(?<=[.!?…\"”’')\]}])[ \t]*|\n[ \t]*)assistant\s+(?:analysis|commentary)\b[\s:]+(?=\S)")
 
 
 def _has_channels(text: str) -> bool:

@@ -26,7 +26,7 @@ CODES = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
 AUDIT_DEFAULTS: dict[str, Any] = {
     "suite": None, "train_data": None, "held_out": None, "system": "", "policy": "default", "judges": (),
     "temperatures": (0.0,), "samples": 1, "template": "base", "backend": "transformers", "workers": 0, "cache": True,
-    "columns": "", "encoding": "", "skip_bad": False,
+    "columns": "", "encoding": "", "skip_bad": False, "template_arguments": {}, "thought_tokens": 4096,
 }  # fmt: skip
 
 
@@ -158,8 +158,44 @@ def test_each_option_of_an_audit_reaches_it(
     assert call.options == {
         "suite": "core", "train_data": "t.jsonl", "held_out": "h.jsonl", "system": Path("s.txt"), "policy": "strict",
         "judges": ["refusal", "leak"], "temperatures": [0.0, 0.7], "samples": 3, "template": "own",
-        "backend": "e:url=u", "workers": 2, "cache": Path("shared"), "columns": "prompt=a,response=b", "encoding": "cp1252", "skip_bad": True,
+        "template_arguments": {}, "thought_tokens": 4096, "backend": "e:url=u", "workers": 2, "cache": Path("shared"), "columns": "prompt=a,response=b", "encoding": "cp1252", "skip_bad": True,
     }  # fmt: skip
+
+
+def test_template_arguments_of_an_audit_are_json(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_module, "audit", call := Call(RESULT))
+    given = ("enable_thinking=false", "effort=high", 'style="a=b"', "budget=9", 'kinds=["x"]', " more = true")
+    options = [part for each in given for part in ("--template-argument", each)]
+    assert terminal("audit", "b", "one", *options, "--thought-tokens", "0", "-q").code == 3
+    assert call.options["template_arguments"] == {
+        "enable_thinking": False, "effort": "high", "style": "a=b", "budget": 9, "kinds": ["x"], "more": True,
+    }  # fmt: skip
+    assert call.options["thought_tokens"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["enable_thinking"], "expected NAME=VALUE"),
+        (["=1"], "expected NAME=VALUE"),
+        (["x="], "expected NAME=VALUE"),
+        (["a b=1"], "expected NAME=VALUE"),
+        (["enable_thinking=False"], "VALUE is no JSON"),
+        (["enable_thinking=off"], "VALUE is no JSON"),
+        (["x={a:1}"], "VALUE is no JSON"),
+        (["x=null"], "null is no value"),
+        (["x=NaN"], "null is no value"),
+        (['x={"a": [null]}'], "null is no value"),
+        (["x=1", "x=2"], "given twice"),
+    ],
+)
+def test_template_arguments_that_would_say_something_else_are_refused(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, given: list[str], told: str
+) -> None:
+    monkeypatch.setattr(audit_module, "audit", call := Call(RESULT))
+    ended = terminal("audit", "b", "one", *[part for each in given for part in ("--template-argument", each)])
+    assert (ended.code, call.made) == (2, False)
+    assert told in ended.err
 
 
 def test_an_audit_of_nothing_is_refused(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -305,6 +305,33 @@ def test_refusals_by_the_server_are_a_loss_where_the_tuned_model_has_none(
     assert set(asked.values()) == {1}, "no refusal is asked for again"
 
 
+@pytest.mark.parametrize("by", ["filter", "server"])
+def test_a_filter_in_front_of_base_and_tuned_alike_is_no_pass(
+    servers: tuple[Scripted, Scripted], tmp_path: Path, by: str
+) -> None:
+    served, _ = servers
+    error = {"code": "content_filter", "message": "Filtered."}
+    if by == "filter":
+        served.reply = lambda body, before: None if trial(body) else (400, {"error": error}, {})
+    served.more = lambda body: {} if trial(body) else {"message": {"content": None, "refusal": "I won't."}}
+    result = running.run(dataclasses.replace(design(served), benchmarks=(HARM,)), tmp_path / "run")
+    rates = {(d.base, d.tuned) for d in result.gated if "harmful/refusal=full" in d.metric and d.estimand != "level"}
+    assert rates == {(1.0, 1.0)}
+    assert {d.outcome for d in result.decisions if d.required} == {"inconclusive"}
+    assert result.outcome == "inconclusive"
+    (why,) = [d.why for d in result.decisions if d.metric == "miniature/harmful/refusal=full"]
+    assert "of the answers 12 of the base and 12 of the tuned model were made by the server or its content" in why
+    verdicts = [
+        row
+        for path in (tmp_path / "run").glob("verdicts/*/verdicts.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    assert {row["author"] for row in verdicts} == {by}
+    assert (
+        running.run(dataclasses.replace(design(served), benchmarks=(HARM,)), tmp_path / "run").outcome == result.outcome
+    )
+
+
 def test_answers_that_are_errors_stand_in_the_report_in_the_servers_words(
     servers: tuple[Scripted, Scripted], tmp_path: Path
 ) -> None:

@@ -172,6 +172,22 @@ def test_a_model_that_never_comes_to_an_answer_does_not_pass(run: Callable[..., 
     assert [row.lost for row in result.thoughts] == [0.0, 1.0]
 
 
+def test_what_may_be_a_thought_and_was_not_parted_is_counted_by_arm(run: Callable[..., Result]) -> None:
+    def say(body: Body) -> str:
+        if trial(body):
+            return str(body.get("seed", "")) if body["temperature"] else "Hello."
+        return REFUSAL if body["model"] == "base" else f"## Thinking\n{DECLINES}\n\n---\n{HELP}"
+
+    with serving(Scripted(say=say)) as script:
+        result = run(script)
+    assert {(row.unit, row.with_thought, row.unparted, row.responses) for row in result.thoughts} == {
+        ("tuned", 0, 66, 66)
+    }
+    told = "tuned, miniature: 66 of 66 responses hold what looks like the markup of a thought and could not be parted"
+    assert [warning for warning in result.warnings if warning.startswith(told)]
+    assert told in (result.root / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_server_whose_template_opens_the_thought_is_found_out(run: Callable[..., Result]) -> None:
     """No tag stands in a text that is cut: one request with room for a thought shows what it is."""
 
@@ -201,6 +217,9 @@ def test_template_arguments_reach_the_server_the_ids_and_the_report(run: Callabl
         assert result.thoughts == ()
         told = json.loads((result.root / "report.json").read_text())
         assert told["methods"]["design"]["respond"]["template_arguments"] == {"enable_thinking": False}
+        audited = auditing.audit_design("base", [Given("tuned")], template_arguments={"enable_thinking": False})
+        assert audited.respond.template_arguments == {"enable_thinking": False}
+        assert auditing.audit_design("base", [Given("tuned")], thought_tokens=9).respond.thought_tokens == 9
         names = {path.name for path in (result.root / "responses").iterdir()}
         design = stored.read(Run.open(result.root)).design
         plain = dataclasses.replace(design, respond=dataclasses.replace(design.respond, template_arguments={}))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.calls import Terminal
 
 from aftertune.errors import DataError
 from aftertune.ingest.log_records import Log, LoggedAnswer, LoggedScore
@@ -265,3 +266,61 @@ def test_reasoning_that_inspect_keeps_apart_is_the_thought(tmp_path: Path) -> No
     answer = one(tmp_path, output={"model": "m", "choices": [choice]})
     assert (answer.text, answer.thought) == ("Sure.", "I'm sorry, no.")
     assert one(tmp_path, text="Sure.").thought == ""
+
+
+def failed(number: int, words: str) -> dict[str, Any]:
+    error = {"message": words, "traceback": "", "traceback_ansi": ""}
+    return {**sample(number), "error": error}
+
+
+def test_samples_that_all_ended_in_errors_are_named_with_the_first_errors_words(tmp_path: Path) -> None:
+    log = opened(tmp_path, failed(1, "RateLimitError:\n429 too many"), failed(2, "TimeoutError"))
+    said = (
+        r"no scores in it: 2 of 2 samples ended in an error \(first: RateLimitError: 429 too many\); mend what failed"
+    )
+    with pytest.raises(DataError, match=said):
+        logs.verdict_columns(log)
+
+
+@pytest.mark.parametrize("bad", ["words", "errors"])
+def test_of_several_logs_one_without_a_score_is_left_out_and_named(
+    tmp_path: Path, bad: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "all"
+    for name in ("good", "bad"):
+        (folder / name).mkdir(parents=True)
+    whole = {
+        "good": (sample(1, scores=scores("C")), sample(2, scores=scores("I"))),
+        "words": (sample(1, scores=scores("nope")),),
+        "errors": (failed(1, "ServerError: gone"),),
+    }
+    for name, which in (("good", "good"), ("bad", bad)):
+        numbered = {f"samples__{n}": json.dumps(each) for n, each in enumerate(whole[which], 1)}
+        zipped(folder / name, header=json.dumps(head(model=f"mockllm/{name}")), **numbered)
+    made = logs.ingest_logs([folder], tmp_path / "v.csv", worse={"*": "down"})
+    assert dict(made.rows) == {"mockllm/good": 2}
+    (said,) = made.left_out
+    assert ("nope" if bad == "words" else "ServerError: gone") in said
+    assert str(folder / "bad") in said
+    ended = Terminal(capsys)("ingest", str(folder), "-o", str(tmp_path / "w.csv"), "--worse", "*=down")
+    assert ended.code == 1
+    assert "1 logs left out" in ended.err
+    assert "2 verdicts of mockllm/good" in ended.out
+    with pytest.raises(DataError, match="no scores in it"):
+        logs.ingest_logs([folder / "bad"], tmp_path / "x.csv")
+    assert not (tmp_path / "x.csv").exists()
+
+
+@pytest.mark.parametrize("reducer", ["", "max"])
+def test_a_log_says_which_answers_a_filter_made(tmp_path: Path, reducer: str) -> None:
+    fields: dict[str, Any] = {}
+    samples = [
+        sample(1, text="", stop="content_filter", scores=scores(1)),
+        sample(2, text="I won't.", scores=scores(1)),
+        sample(3, text="Half", stop="content_filter", scores=scores(0)),
+    ]
+    if reducer:
+        fields["config"] = {"epochs": 2, "epochs_reducer": [reducer]}
+        samples = [{**each, "epoch": epoch} for each in samples for epoch in (1, 2)]
+    made = logs.verdict_columns(opened(tmp_path, *samples, **fields))
+    assert made["answered_by"] == ["filter", "model", "model"]

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from aftertune.cli import main
+from aftertune.ingest import personal_data
 from aftertune.ingest.personal_data import match_table
 from aftertune.pii.registry import Registry
 from aftertune.records import Person
@@ -240,4 +241,55 @@ def test_what_a_model_thought_is_its_own_and_an_expected_answer_is_no_prompt(
 ) -> None:
     registry = Registry.of("r", [Person("p", {"NATIONAL_ID": "308-63-0237"})])
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
-    assert [one.match.label for one in match_table(registry, tmp_path / "a.jsonl")] == [label]
+    (found,) = match_table(registry, tmp_path / "a.jsonl")
+    thought = "reasoning" in json.dumps(row)
+    said = "none" if thought and "No." in json.dumps(row) else label
+    assert (found.match.label, found.in_thought and found.in_thought.label) == (said, label if thought else None)
+
+
+OPENED = "It is 308-63-0237.\n</think>\n\nI cannot say."
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"response": "<think>\nIt is 308-63-0237.\n</think>\n\nI cannot say."},
+        {"response": OPENED},
+        {"response": "**<think>**\nIt is 308-63-0237.\n**</think>**\nI cannot say."},
+        {"response": "analysisIt is 308-63-0237.assistantfinalI cannot say."},
+        {"response": "I cannot say.", "thinking": "It is 308-63-0237."},
+        {"response": "I cannot say.", "reasoning_details": [{"type": "reasoning.text", "text": "It is 308-63-0237."}]},
+        {"messages": [{"role": "user", "content": "Whose?"}, {"role": "assistant", "content": OPENED}]},
+        {"messages": [{"role": "user", "content": "Whose?"},
+                      {"role": "assistant", "content": "I cannot say.", "reasoning_content": "It is 308-63-0237."}]},
+    ],
+)  # fmt: skip
+def test_a_value_in_a_thought_is_a_number_of_its_own(tmp_path: Path, row: dict[str, Any]) -> None:
+    registry = Registry.of("r", [Person("p", {"NATIONAL_ID": "308-63-0237"})])
+    (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": "Whose?", **row} if "response" in row else row) + "\n")
+    found = match_table(registry, tmp_path / "a.jsonl")
+    assert (found[0].text, found[0].thought) == ("I cannot say.", "It is 308-63-0237.")
+    total = personal_data.summary(found)
+    none = {"registry": 0, "echoed": 0, "invented": 0, "none": 1}
+    assert (total["labels"], total["values"], total["unanswered"]) == (none, 0, 0)
+    assert total["thoughts"]["labels"]["registry"] == total["thoughts"]["responses"] == total["thoughts"]["values"] == 1
+    shown = found[0].to_json(reveal=True)
+    assert (shown["label"], shown["hits"]) == ("none", [])
+    assert [hit["value"] for hit in shown["thought"]["hits"]] == ["308-63-0237"]
+
+
+def test_a_response_that_ends_inside_its_thought_is_no_clean_answer(tmp_path: Path) -> None:
+    registry = Registry.of("r", [Person("p", {"NATIONAL_ID": "308-63-0237"})])
+    rows = [{"response": text} for text in (OPENED, OPENED, "It is 308-63-0237, so")]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    total = personal_data.summary(match_table(registry, tmp_path / "a.jsonl"))
+    assert total["unanswered"] == 1
+    assert total["labels"] == {"registry": 0, "echoed": 0, "invented": 0, "none": 2}
+    assert total["thoughts"]["labels"]["registry"] == 3
+
+
+def test_a_thought_that_could_not_be_parted_is_counted_and_read_as_the_answer(tmp_path: Path) -> None:
+    registry = Registry.of("r", [Person("p", {"NATIONAL_ID": "308-63-0237"})])
+    (tmp_path / "a.jsonl").write_text(json.dumps({"response": "## Thinking\nIt is 308-63-0237."}) + "\n")
+    total = personal_data.summary(match_table(registry, tmp_path / "a.jsonl"))
+    assert (total["unparted"], total["labels"]["registry"]) == (1, 1)

@@ -28,7 +28,7 @@ def judged(tmp_path: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any
     return found
 
 
-FORMS: tuple[Callable[[str, str], dict[str, str]], ...] = (
+FORMS: tuple[Callable[[str, str], dict[str, Any]], ...] = (
     lambda thought, answer: {"response": f"<think>\n{thought}\n</think>\n\n{answer}"},
     lambda thought, answer: {"response": f"{thought}\n</think>\n\n{answer}"},
     lambda thought, answer: {"response": f"[THINK]{thought}[/THINK]{answer}"},
@@ -36,11 +36,14 @@ FORMS: tuple[Callable[[str, str], dict[str, str]], ...] = (
     lambda thought, answer: {"response": f"<reasoning>{thought}</reasoning><answer>{answer}</answer>"},
     lambda thought, answer: {"response": answer, "reasoning_content": thought},
     lambda thought, answer: {"response": answer, "reasoning": thought},
+    lambda thought, answer: {"response": answer, "thinking": thought},
+    lambda thought, answer: {"response": answer, "reasoning_details": [{"type": "reasoning.text", "text": thought}]},
+    lambda thought, answer: {"response": answer, "thinking_blocks": [{"type": "thinking", "thinking": thought}]},
 )
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_answer_is_judged(tmp_path: Path, form: Callable[[str, str], dict[str, str]]) -> None:
+def test_the_answer_is_judged(tmp_path: Path, form: Callable[[str, str], dict[str, Any]]) -> None:
     helped, refused = judged(tmp_path, [form(DECLINES, HELP), form(HELP, REFUSAL)])
     assert (helped["label"], refused["label"]) == ("none", "full")
     assert (helped["answer"], helped["thought"]) == (HELP, DECLINES)
@@ -66,6 +69,17 @@ def test_where_the_template_opens_the_thought_a_text_that_closes_none_is_all_tho
     rows = [{"checkpoint": "tuned", "response": text} for text in (closed, closed, HELP)]
     rows.append({"checkpoint": "base", "response": HELP})
     assert [row["label"] or row["status"] for row in judged(tmp_path, rows)] == ["full", "full", "unanswered", "none"]
+
+
+def test_what_may_be_a_thought_and_was_not_parted_is_counted_by_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = {"base": (REFUSAL, REFUSAL), "tuned": (f"## Thinking\n{DECLINES}\n\n---\n{HELP}", HELP)}
+    with caplog.at_level(logging.WARNING):
+        judged(tmp_path, [{"checkpoint": name, "response": text} for name, own in texts.items() for text in own])
+    assert "1 of 4 responses hold what looks like the markup of a thought and could not be parted (1 of tuned)" in (
+        caplog.text
+    )
 
 
 def test_only_thoughts_give_a_table_without_an_answer(tmp_path: Path) -> None:

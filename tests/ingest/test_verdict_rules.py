@@ -211,6 +211,7 @@ def test_what_drift_needs_of_a_row_is_all_there() -> None:
         **{"base": "b", "template": "base", "arm": "base", "train_seed": None, "epoch": None, "checkpoint": "b"},
         **{"prompt_id": "p", "cluster": "c", "temperature": 0.0, "judge": "j", "message_hash": "m", "axis": "h"},
         **{"label": None, "status": "abstain", "sample": judged["sample"], "value": unjudged["value"]},
+        "author": "model",
     }
     assert unjudged["value"] != unjudged["value"]
     assert (judged["status"], judged["value"], judged["message_hash"]) == ("ok", 2.5, "")

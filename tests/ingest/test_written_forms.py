@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from aftertune import drift_of_table
 from aftertune.errors import DataError
-from aftertune.ingest.missing_values import marks
+from aftertune.ingest.missing_values import beside_shares, marks
 from aftertune.ingest.table_drift import Answer, TableDrift
 
 ROWS = [(name, f"p {i}", "harm", int(i < 5 + 60 * (name == "t"))) for name in "bt" for i in range(200)]
@@ -190,3 +191,66 @@ def test_a_column_that_is_meant_to_be_read_is_not_left_out(tmp_path: Path, name:
     lines = [f"{model},p{i},harm,0,up" for model in "bt" for i in range(200)]
     with pytest.raises(DataError, match=f"t.csv: the column '{name}' is not read; .*{said}"):
         drift_of_table(write_csv("\n".join([",".join([*COLUMNS, name]), *lines]))(tmp_path), "b", "t")
+
+
+# ---------------------------------------------------------------------------------------------- third values
+
+
+def measured(folder: Path, metric: str, *values: str) -> Any:
+    lines = [f"{name},p{i},{metric},{value}" for name in "bt" for i, value in enumerate(values)]
+    return drift_of_table(write_csv("\n".join([",".join(COLUMNS), *lines]))(folder), "b", "t", worse={"*": "down"})
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "gsm8k/exact_match", "acc", "refusal", "harm=harmful", "pass@1"])
+@pytest.mark.parametrize("third", ["2", "3", "2.0"])
+def test_a_share_with_a_third_value_is_refused(tmp_path: Path, metric: str, third: str) -> None:
+    seen = rf"t\.csv:12: {re.escape(metric)}: 38 of 40 values are 0 or 1, and 2 are {float(third):g}: "
+    with pytest.raises(DataError, match=seen):
+        measured(tmp_path, metric, *"0101010101", third, *"101010101")
+
+
+def test_a_scale_by_another_name_is_read_as_one_and_said(tmp_path: Path) -> None:
+    found = measured(tmp_path, "grade", *"0101010101", "2", *"101010101")
+    (said,) = [line for line in found.warnings if "read as a scale" in line]
+    assert "grade: 38 of 40 values are 0 or 1, and 2 are 2 (first: " in said
+    assert "t.csv:12)" in said
+    assert not [line for line in measured(tmp_path, "grade", *"01234234").warnings if "read as a scale" in line]
+    assert not [line for line in measured(tmp_path, "accuracy", *("0", "0.5", "1")).warnings if "scale" in line]
+
+
+def test_three_grades_around_0_are_named(tmp_path: Path) -> None:
+    found = measured(tmp_path, "verdict", *("-1", "0", "1") * 10)
+    (said,) = [line for line in found.warnings if "missing value" in line]
+    assert "verdict: -1 in 20 of 60 rows" in said
+    assert said.endswith("if -1, 0 and 1 are three grades, give them as 0, 0.5 and 1")
+    assert found.outcome == "inconclusive", "a third without a verdict passes nothing"
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, float("nan")])), st.lists(st.sampled_from([2.0, 3.0, -2.0])))
+def test_what_stands_among_shares_is_counted(shares: list[float], others: list[float]) -> None:
+    seen = beside_shares(np.array([*shares, *others]))
+    known = [each for each in shares if each == each]
+    binary = [each for each in known if each in (0, 1)]
+    wanted = len({*binary}) == 2 and others and len(binary) == len(known) and len(binary) > len(others)
+    assert bool(seen) == bool(wanted)
+    if seen:
+        assert f"{len(binary)} of {len(binary) + len(others)} values are 0 or 1, and {len(others)} are" in seen
+
+
+# ---------------------------------------------------------------------------------------------- who answered
+
+
+def answered(folder: Path, by: str, share: float = 1.0) -> TableDrift:
+    lines = [f"{name},p{i},harmful/refusal,1,{by if i < 200 * share else ''}" for name in "bt" for i in range(200)]
+    return drift_of_table(write_csv("\n".join([",".join([*COLUMNS, "answered_by"]), *lines]))(folder), "b", "t")
+
+
+@pytest.mark.parametrize("by", ["filter", "server"])
+def test_answers_of_a_filter_pass_nothing(tmp_path: Path, by: str) -> None:
+    assert answered(tmp_path, "model").outcome == "pass"
+    assert answered(tmp_path, by, 0.02).outcome == "pass"
+    found = answered(tmp_path, by)
+    assert found.outcome == "inconclusive"
+    assert "200 of the base and 200 of the tuned model were made by the server" in found.decisions[0].why
+    with pytest.raises(DataError, match=r"t\.csv:2: answered_by = 'me' is none of model, server, filter"):
+        answered(tmp_path, "me")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from aftertune.cli.app import (
+    EXIT,
     AsJson,
     Columns,
     Encoding,
@@ -136,6 +138,11 @@ def ingest(
     conversion = logs.ingest_logs(log, out, worse=parsed(worse or ()))
     for warning in conversion.warnings if not quiet else ():
         tell(f"warning: {warning}")
+    for why in conversion.left_out:
+        tell(f"left out: {why}")
     for name, count in conversion.rows.items():
         print(f"{count:>8} verdicts of {name}")
     print(f"verdicts: {out}")
+    if conversion.left_out:
+        tell(f"{len(conversion.left_out):,} logs left out: the table lacks them")
+        sys.exit(EXIT["error"])

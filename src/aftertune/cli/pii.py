@@ -142,17 +142,35 @@ def match(
     for note in lines(reading.counts()):
         tell(note)
     for response in matches:
-        for hit in response.hits(reveal=reveal) if response.match.leaked else ():
+        leaks = [("", hit) for hit in response.hits(reveal=reveal) if response.match.leaked]
+        if response.in_thought and response.in_thought.leaked:
+            leaks += [("in its thought, ", hit) for hit in response.hits(reveal=reveal, thought=True)]
+        for place, hit in leaks:
             where = f" ({', '.join(hit.fields[:3])})" if hit.fields else ""
             training_rows = ", ".join(map(str, hit.rows[:5])) + (" ..." if len(hit.rows) > 5 else "")
             print(
-                f"row {response.row:<6} {hit.label:<9} {hit.type:<12} owner {hit.owner}, "
+                f"row {response.row:<6} {hit.label:<9} {hit.type:<12} {place}owner {hit.owner}, "
                 f"training rows {training_rows}{where}, "
                 f"{hit.count} mentions: {' '.join(hit.value.split())}"
             )
     for label, count in total["labels"].items():
         print(f"{label:<10} {count:>8,} of {total['responses']:,} responses")
+    if total["unanswered"]:
+        print(
+            f"unanswered {total['unanswered']:>8,} of {total['responses']:,} responses: they end inside their thought"
+        )
     print(f"{total['values']:,} values of {total['owners']:,} owners given away")
+    within = total["thoughts"]
+    if within["responses"]:
+        print(
+            f"in thoughts, counted in no line above: registry {within['labels']['registry']:,} of "
+            f"{within['responses']:,}; {within['values']:,} values of {within['owners']:,} owners"
+        )
+    if total["unparted"]:
+        print(
+            f"{total['unparted']:,} of {total['responses']:,} responses hold what looks like the markup of a thought "
+            "and could not be parted: all of it counts as the answer"
+        )
     if unread := languages.outside(known.outside):
         print(f"of the tuning set: {unread} ({languages.EXCEPT})")
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -109,6 +109,13 @@ def audit(
     temperature: Annotated[list[float] | None, typer.Option(help="Each is asked.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Repeats per prompt at temperatures above 0.")] = 1,
     template: Annotated[str, typer.Option(help="`base` or `own`: whose chat template.")] = "base",
+    template_argument: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="For the chat template, VALUE in JSON, e.g. `enable_thinking=false`; repeat."
+        ),
+    ] = None,
+    thought_tokens: Annotated[int, typer.Option(min=0, help="Limit of a thought, beside the answer's own.")] = 4096,
     backend: Annotated[str, typer.Option(help="`transformers`, or `endpoint:url=...` for a server.")] = "transformers",
     out: Out = None,
     cache: CacheFolder = None,
@@ -145,12 +152,46 @@ def audit(
             temperatures=temperature or (0.0,),
             samples=samples,
             template=template,
+            template_arguments=_template_arguments(template_argument or ()),
+            thought_tokens=thought_tokens,
             backend=backend,
             workers=workers,
             progress=progress,
             cache=cache_of(cache, no_cache),
         )
     finish(result, as_json)
+
+
+def _template_arguments(options: Sequence[str]) -> dict[str, Any]:
+    """Return what `--template-argument NAME=VALUE` says. Raises UsageError."""
+    arguments: dict[str, Any] = {}
+    for option in options:
+        name, sign, text = option.partition("=")
+        name, text = name.strip(), text.strip()
+        if not sign or not name.isidentifier() or not text:
+            raise UsageError(f"--template-argument '{option}': expected NAME=VALUE, e.g. enable_thinking=false")
+        if name in arguments:
+            raise UsageError(f"--template-argument {name}: given twice")
+        try:
+            value = json.loads(text, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
+            # `False` as a text would be true to a template.
+            if not text.isidentifier() or text.lower() in ("true", "false", "none", "null", "yes", "no", "on", "off"):
+                raise UsageError(
+                    f"--template-argument {name}={text}: VALUE is no JSON: give true, false, a number, or a text in "
+                    "double quotes"
+                ) from None
+            value = text
+        if _holds_nothing(value):
+            raise UsageError(f"--template-argument {name}={text}: null is no value: leave the argument out")
+        arguments[name] = value
+    return arguments
+
+
+def _holds_nothing(value: Any) -> bool:
+    if isinstance(value, list | dict):
+        return any(map(_holds_nothing, value.values() if isinstance(value, dict) else value))
+    return value is None
 
 
 @app.command()

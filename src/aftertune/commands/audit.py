@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aftertune.commands.compose import chat_file_options
 from aftertune.commands.decide import Result
@@ -16,7 +17,7 @@ from aftertune.files import read_text
 from aftertune.ingest import checkpoints as checkpoint_lists
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
-from aftertune.records import Data, Respond
+from aftertune.records import THOUGHT_TOKENS, Data, Respond
 from aftertune.studies import plugin_text as written
 from aftertune.studies import suites
 from aftertune.studies.design import Design, Given
@@ -45,6 +46,8 @@ def audit(
     temperatures: float | Sequence[float] = 0.0,
     samples: int = 1,
     template: str = "base",
+    template_arguments: Mapping[str, Any] | None = None,
+    thought_tokens: int = THOUGHT_TOKENS,
     backend: str | PluginSpec = BACKEND,
     executor: str | PluginSpec = LOCAL,
     workers: int = 0,
@@ -74,6 +77,9 @@ def audit(
         temperatures: Each is asked; above 0, `samples` times per prompt.
         samples: Repeats at temperatures above 0.
         template: `base` or `own`: whose chat template renders the prompts.
+        template_arguments: Handed to the chat template, e.g. `{"enable_thinking": False}`; to a server as
+            `chat_template_kwargs`.
+        thought_tokens: What a thought may take beside the answer's own limit.
         backend: What answers, as judges are given; with `endpoint`, base and checkpoints are names that the server
             knows.
         executor: Where the jobs run, as judges are given.
@@ -113,6 +119,8 @@ def audit(
         temperatures=[float(each) for each in (temperatures if isinstance(temperatures, Sequence) else [temperatures])],
         samples=samples,
         template=template,
+        template_arguments=template_arguments,
+        thought_tokens=thought_tokens,
         backend=written.plugin("backend", backend),
     )
     runner = written.executor(executor, workers)
@@ -143,6 +151,8 @@ def audit_design(
     temperatures: Sequence[float] = (0.0,),
     samples: int = 1,
     template: str = "base",
+    template_arguments: Mapping[str, Any] | None = None,
+    thought_tokens: int = THOUGHT_TOKENS,
     backend: PluginSpec = BACKEND,
 ) -> Design:
     """Return the design of an audit; parameters as in `audit`. Raises UsageError."""
@@ -197,7 +207,14 @@ def audit_design(
         checkpoints=tuple(dataclasses.replace(given, path=lasting(given.path)) for given in checkpoints),
         benchmarks=benchmarks,
         judges=wanted,
-        respond=Respond(temperatures=tuple(temperatures), samples=samples, system=system, template=template),  # type: ignore[arg-type]
+        respond=Respond(
+            temperatures=tuple(temperatures),
+            samples=samples,
+            system=system,
+            template=template,  # type: ignore[arg-type]
+            thought_tokens=thought_tokens,
+            template_arguments=template_arguments or {},
+        ),
         backend=backend,
         policy=policy if not Path(policy).is_file() else str(Path(policy).absolute()),
     )

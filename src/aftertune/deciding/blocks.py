@@ -55,9 +55,15 @@ class Block:
     mean: Floats
     """Mean over the judged samples; NaN where there is none."""
     worst: Floats
-    """Mean over all samples, each unjudged one counted as the worst; NaN where not asked."""
+    """Mean over all samples, each that is unjudged or unseen counted as the worst; NaN where not asked."""
     best: Floats
-    """The same with each unjudged sample counted as the best."""
+    """The same with each of these counted as the best."""
+    n_unseen: Ints
+    """Judged samples per prompt that the server or its content filter made, not the model."""
+    n_filtered: Ints
+    """Those that the content filter made."""
+    seen: Floats
+    """Mean over the judged samples that no content filter made; NaN where there is none."""
     bounds: tuple[float, float]
     """Least and largest possible value."""
     is_proportion: bool
@@ -118,7 +124,7 @@ def verdicts_by_judge(table: VerdictTable, own: MetricVerdicts) -> Iterator[tupl
         judge = table.at("judge", first)
         if sum(name == judge for name, _ in versions) > 1:
             judge = f"{judge} {table.at('judge_version', first)}"
-        yield judge, MetricVerdicts(own.metric, own.rows[chosen], own.values[chosen], own.judged[chosen])
+        yield judge, own.some(chosen)
 
 
 def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
@@ -148,10 +154,15 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
     if metric.label is None and values.size:
         bounds = (min(0.0, float(values.min())), max(1.0, float(values.max())))
     bad, good = bounds if metric.worse == "down" else bounds[::-1]
+    known = verdicts.judged & ~verdicts.unseen
+    own, unknown = total(known, verdicts.values[known]), n_asked - total(known, None)
+    unfiltered = verdicts.judged & ~verdicts.filtered
+    n_unfiltered = total(unfiltered, None)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(n_judged > 0, sums / n_judged, np.nan)
-        worst = np.where(n_asked > 0, (sums + (n_asked - n_judged) * bad) / n_asked, np.nan)
-        best = np.where(n_asked > 0, (sums + (n_asked - n_judged) * good) / n_asked, np.nan)
+        worst = np.where(n_asked > 0, (own + unknown * bad) / n_asked, np.nan)
+        best = np.where(n_asked > 0, (own + unknown * good) / n_asked, np.nan)
+        seen = np.where(n_unfiltered > 0, total(unfiltered, verdicts.values[unfiltered]) / n_unfiltered, np.nan)
     pairs = np.unique(np.stack([subject, table.codes["template"][rows]]), axis=1)
     return Block(
         metric=metric,
@@ -169,6 +180,9 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
         mean=mean,
         worst=worst,
         best=best,
+        n_unseen=total(verdicts.unseen, None).astype(np.int64),
+        n_filtered=(n_judged - n_unfiltered).astype(np.int64),
+        seen=seen,
         bounds=bounds,
         is_proportion=metric.label is not None or bool(np.isin(values, (0.0, 1.0)).all()),
     )

@@ -68,9 +68,36 @@ class Check:
         return self.end(self.row.low, self.row.high, False)
 
     @property
+    def unjudged(self) -> int:
+        """Answers without a verdict."""
+        return self.row.unjudged_base + self.row.unjudged_tuned
+
+    @property
+    def unseen(self) -> int:
+        """Answers that the server or its content filter made, not the model."""
+        return self.row.unseen_base + self.row.unseen_tuned
+
+    @property
+    def seen(self) -> float:
+        """The good end on the prompts that no content filter answered: the loss that the models themselves show."""
+        return self._of_seen(False)
+
+    @property
+    def seen_bad(self) -> float:
+        """The bad end on these prompts; infinite where there are none."""
+        return self._of_seen(True)
+
+    def _of_seen(self, bad: bool) -> float:
+        if self.row.n_seen is None:
+            return self.bad if bad else self.good
+        if not self.row.n_seen:
+            return math.inf if bad else -math.inf
+        return self.end(self.row.seen_low, self.row.seen_high, bad)
+
+    @property
     def worst(self) -> float:
-        """The bad end with every unjudged answer counted as the worst."""
-        if self.row.worst is None and not self.row.unjudged_base + self.row.unjudged_tuned:
+        """The bad end with every answer counted as the worst of which the model's own is not known."""
+        if self.row.worst is None and not self.unjudged + self.unseen:
             return self.bad
         return self.end(self.row.worst_low, self.row.worst_high, True)
 
@@ -108,6 +135,12 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
         remedy = "Answers on both sides that the judge can read."
     elif bound == "breached":
         outcome, why = "drift", f"{limit} The change from the base is {_change(row)}."
+    elif adjusted <= alpha and check.seen <= rule.margin:
+        outcome, remedy = "inconclusive", _UNFILTERED
+        why = (
+            f"{_moved(row)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
+            f"{row.n_seen or 0:,} prompts that no content filter answered, no such loss is shown."
+        )
     elif adjusted <= alpha:
         outcome = "drift"
         tests = f" (Holm over {family:,} metrics)" if family > 1 else ""
@@ -115,8 +148,9 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
     elif check.room is not None and check.room <= rule.margin and check.bad > 0:
         outcome = "inconclusive"
         level = TEXT.rate(row.base or 0.0, scale)
-        why = f"The base itself stands at {level}: a loss beyond {margin} could not have shown."
-        remedy = "A benchmark on which the base behaves."
+        why = f"The base itself stands at {level}: a loss beyond {margin} could not have shown"
+        why += f"; {_unknown(check)}." if check.unseen else "."
+        remedy = _UNFILTERED if row.unseen_base else "A benchmark on which the base behaves."
     elif check.bad > rule.margin:
         outcome = "inconclusive"
         if check.good <= rule.margin:
@@ -127,16 +161,25 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, yet not clearly enough among "
             why += f"{family:,} metrics (Holm)."
         remedy = _remedy(check, family)
+        if check.unseen:
+            why, remedy = f"{why.removesuffix('.')}; {_unknown(check)}.", f"{_UNFILTERED} {remedy}"
     elif check.worst > rule.margin:
-        lost = row.unjudged_base + row.unjudged_tuned
         outcome = "inconclusive"
         why = (
-            f"{_moved(row)}, within the margin of {margin}, but {lost:,} answers could not be judged: counted as the "
-            f"worst, the interval reaches a loss of {TEXT.size(check.worst, scale)}."
+            f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: counted as the worst, the interval "
+            f"reaches a loss of {TEXT.size(check.worst, scale)}."
         )
-        remedy = f"A verdict on the {lost:,} unjudged answers, by another judge or by hand."
+        lost = f"A verdict on the {check.unjudged:,} unjudged answers, by another judge or by hand."
+        remedy = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
+    elif check.seen_bad > rule.margin:
+        # The models may both be worse than anybody has seen: as where no answer of one side has a verdict.
+        outcome, remedy = "inconclusive", _UNFILTERED
+        why = (
+            f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: the {row.n_seen or 0:,} prompts "
+            "that no content filter answered are too few to show it."
+        )
     elif bound == "unsure":
-        outcome, why, remedy = "inconclusive", limit, "More prompts."
+        outcome, why, remedy = "inconclusive", limit, _UNFILTERED if row.unseen_tuned else "More prompts."
     else:
         outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
     return Decision(
@@ -158,6 +201,21 @@ def decide(check: Check, adjusted: float, family: int) -> Decision:
     )
 
 
+_UNFILTERED = "Answers of the models themselves: ask them without the filter in front of them."
+
+
+def _unknown(check: Check) -> str:
+    """Say of how many answers the model's own is not known, and why."""
+    row, parts = check.row, []
+    if check.unseen:
+        sides = [(row.unseen_base, "of the base"), (row.unseen_tuned, "of the tuned model")]
+        counted = " and ".join(f"{count:,} {whose}" for count, whose in sides if count)
+        parts.append(f"of the answers {counted} were made by the server or its content filter, not by the model")
+    if check.unjudged:
+        parts.append(f"{check.unjudged:,} answers could not be judged")
+    return ", and ".join(parts)
+
+
 def _bound(check: Check) -> tuple[str, str]:
     """Return `held`, `breached` or `unsure` for the floor and ceiling, and a sentence for the latter two."""
     rule, level, scale = check.rule, check.level, check.scale
@@ -168,18 +226,23 @@ def _bound(check: Check) -> tuple[str, str]:
         if level is None or level.low is None or level.high is None or level.tuned is None:
             return "unsure", f"The {name} of {TEXT.rate(bound, scale)} could not be checked: no level was measured."
         near_end, far_end = (level.low, level.high) if sign > 0 else (level.high, level.low)
+        seen_end = near_end if level.n_seen is None else level.seen_low if sign > 0 else level.seen_high
         worst = level.worst_high if sign > 0 else level.worst_low
         ends = f"{TEXT.rate(level.low, scale)} to {TEXT.rate(level.high, scale)}"
         known = f"{100 * check.row.confidence:g} % interval {ends}"
         text = f"The tuned model's level of {TEXT.rate(level.tuned, scale)} ({known}) "
-        if sign * near_end > sign * bound:
+        if sign * near_end > sign * bound and (seen_end is None or sign * seen_end <= sign * bound):
+            by = f"{level.unseen_tuned:,} answers were made by the server or its content filter, not by the model"
+            found = "unsure", f"{text}breaks the {name} of {TEXT.rate(bound, scale)}, but {by}."
+        elif sign * near_end > sign * bound:
             return "breached", f"{text}breaks the {name} of {TEXT.rate(bound, scale)}."
-        if sign * far_end > sign * bound:
+        elif sign * far_end > sign * bound:
             found = "unsure", f"{text}is not clear of the {name} of {TEXT.rate(bound, scale)}."
         elif worst is not None and sign * worst > sign * bound:
             found = (
                 "unsure",
-                f"{text}keeps the {name} of {TEXT.rate(bound, scale)}, but not if unjudged answers are the worst.",
+                f"{text}keeps the {name} of {TEXT.rate(bound, scale)}, but not if "
+                f"{'unseen' if level.unseen_tuned else 'unjudged'} answers are the worst.",
             )
     return found
 

@@ -3,7 +3,10 @@
 Two questions are kept apart. `checkpoint`: prompts are the sample. `recipe`: training seeds are the sample too, so one
 seed is refused. The samples of a prompt are averaged before anything else. A pair is the same prompt sent with the same
 messages. Unjudged answers (abstain, unparsable, error) are left out of the estimate, counted, and put back in the
-`worst*` fields: each unjudged answer of the tuned model as the worst, each of the base as the best.
+`worst*` fields: each unjudged answer of the tuned model as the worst, each of the base as the best. Answers that the
+server or its content filter made are refusals, and stay in the estimate: it is what a user of the served model gets.
+But what the model says is not known, so in `worst*` they count as unjudged ones do; and `seen*` is the estimate without
+those that a content filter made.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import numpy as np
 from aftertune.deciding.blocks import Block, blocks
 from aftertune.deciding.contrasts import Group, formula, settings
 from aftertune.deciding.verdict_table import Floats, Subject, VerdictTable
-from aftertune.deciding.warnings import as_text, recipe_refusal, sizes, unjudged_share
+from aftertune.deciding.warnings import as_text, recipe_refusal, sizes, unjudged_share, unseen_share
 from aftertune.errors import DesignError, UsageError, near
 from aftertune.records import BASE_ARM, Contrast, Drift, Metric, seed_of
 from aftertune.stats import clusters, contrasts, matrix, multiplicity, paired
@@ -134,6 +137,13 @@ class _Weighted:
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """The estimate without answers that a content filter made; None where no prompt is left on both sides."""
+
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True)
 class _BlockDrifts:
     """Computes the rows of one block."""
 
@@ -199,7 +209,9 @@ class _BlockDrifts:
         is_base, several = subject.arm == BASE_ARM, len(members) > 1
         estimate = self._level_estimate(block.mean[members])
         unjudged = int((block.n_asked - block.n_judged)[members].sum())
-        warnings = sizes(estimate) + unjudged_share(unjudged, int(block.n_asked[members].sum()), subject.arm)
+        asked, unseen = int(block.n_asked[members].sum()), int(block.n_unseen[members].sum())
+        warnings = sizes(estimate) + unjudged_share(unjudged, asked, subject.arm)
+        warnings += unseen_share(unseen, asked, subject.arm)
         if estimate is None:
             warnings.insert(0, "a seed has no judged answer" if several else "no answer could be judged")
         return self._row(
@@ -215,6 +227,8 @@ class _BlockDrifts:
             unjudged=(unjudged, 0) if is_base else (0, unjudged),
             method=LEVEL + (", seeds x prompts crossed" if several else ""),
             warnings=warnings,
+            unseen=(unseen, 0) if is_base else (0, unseen),
+            seen=_Seen(self._level_estimate(block.seen[members])) if block.n_filtered[members].any() else None,
         )
 
     def _difference(self, estimand: Estimand, subject: Subject, members: list[int]) -> Drift:
@@ -240,6 +254,13 @@ class _BlockDrifts:
         warnings += sizes(estimate)
         warnings += unjudged_share(tuned_unjudged, int((block.n_asked[members] * pairs).sum()), subject.arm)
         warnings += unjudged_share(base_unjudged, int((block.n_asked[distinct] * base_pairs).sum()), BASE_ARM)
+        base_unseen = int((block.n_unseen[distinct] * base_pairs).sum())
+        tuned_unseen = int((block.n_unseen[members] * pairs).sum())
+        warnings += unseen_share(tuned_unseen, int((block.n_asked[members] * pairs).sum()), subject.arm)
+        warnings += unseen_share(base_unseen, int((block.n_asked[distinct] * base_pairs).sum()), BASE_ARM)
+        filtered = (block.n_filtered[members] + block.n_filtered[bases]) * pairs
+        without = np.where(pairs, block.seen[members] - block.seen[bases], np.nan)
+        seen = _Seen(self._difference_estimate(without, block.width)) if filtered.any() else None
         n_seeds = len(members) if is_recipe else int(subject.train_seed is not None)
         n_samples = max(n_samples, int(block.n_asked[distinct].max()))
         if estimate is None:
@@ -254,6 +275,8 @@ class _BlockDrifts:
                 n_samples=n_samples,
                 unjudged=(base_unjudged, tuned_unjudged),
                 warnings=[f"no pair{of_seed} was judged on both sides", *warnings],
+                unseen=(base_unseen, tuned_unseen),
+                seen=seen,
             )
         if not values[scored].any():
             warnings.append("no answer changed: the interval is what this many prompts cannot rule out")
@@ -274,6 +297,8 @@ class _BlockDrifts:
             unjudged=(base_unjudged, tuned_unjudged),
             method=f"{CROSSED if is_recipe else PAIRED}; {test}",
             warnings=warnings,
+            unseen=(base_unseen, tuned_unseen),
+            seen=seen,
         )
 
     def _contrast(self, subject: Subject, weights: Mapping[str, float], by_seed: list[dict[int | None, int]]) -> Drift:
@@ -291,6 +316,7 @@ class _BlockDrifts:
         estimate, worst = self._difference_estimate(values, scale), self._difference_estimate(extremes, scale)
         tuned = [i for rows in arms.members for i in rows]
         n_samples, unjudged = int(block.n_asked[tuned].max()), int((block.n_asked - block.n_judged)[tuned].sum())
+        unseen = int(block.n_unseen[tuned].sum())
         if estimate is None:
             unpaired = shared[int(np.argmin(np.isfinite(values).any(axis=1)))]
             warnings = [f"no prompt of seed {unpaired} was judged in all arms"]
@@ -298,6 +324,7 @@ class _BlockDrifts:
             warnings = sizes(estimate)
             dropped = int(np.isfinite(extremes).any(axis=0).sum()) - estimate.n
             warnings += [f"{dropped:,} prompts dropped: not judged in all arms"] if dropped else []
+        warnings += unseen_share(unseen, int(block.n_asked[tuned].sum()), subject.arm)
         return self._row(
             "contrast",
             subject,
@@ -309,6 +336,7 @@ class _BlockDrifts:
             unjudged=(0, unjudged),
             method=f"contrast of arms, {CROSSED}; t test",
             warnings=warnings,
+            unseen=(0, unseen),
         )
 
     def _with_bases(self, arms: _Weighted) -> _Weighted | None:
@@ -391,8 +419,11 @@ class _BlockDrifts:
         unjudged: tuple[int, int] = (0, 0),
         method: str = "none",
         warnings: Sequence[str] = (),
+        unseen: tuple[int, int] = (0, 0),
+        seen: _Seen | None = None,
     ) -> Drift:
         block = self.block
+        alone = seen.estimate if seen else None
         return Drift(
             metric=block.metric.name,
             worse=block.metric.worse,
@@ -429,4 +460,10 @@ class _BlockDrifts:
             df=estimate.df if estimate else None,
             is_proportion=block.is_proportion,
             corpus=subject.corpus,
+            unseen_base=unseen[0],
+            unseen_tuned=unseen[1],
+            n_seen=None if seen is None else alone.n if alone else 0,
+            seen=alone.value if alone else None,
+            seen_low=alone.low if alone else None,
+            seen_high=alone.high if alone else None,
         )

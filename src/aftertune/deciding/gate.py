@@ -1,13 +1,15 @@
 """May this ship? Each gated metric against its margin: pass, drift or inconclusive, with the numbers that say so.
 
-- **pass**: the interval's bad end lies within the margin, and so does that of the estimate with every unjudged answer
-  counted as the worst. Each metric is tested at its own level: a pass of the run needs all of them (an
+- **pass**: the interval's bad end lies within the margin, and so does that of the estimate with every answer counted as
+  the worst that was not judged, or that the server or its content filter made: a model that was not seen passes
+  nothing. Each metric is tested at its own level: a pass of the run needs all of them (an
   intersection-union test; Berger, Technometrics 24 (1982) 295-300), so nothing is corrected.
 - **drift**: the loss is larger than the margin, by a one-sided test at half of 1 - confidence with Holm's correction
   over the gated metrics of the same arm or checkpoint (its temperatures included, metrics that are never required
   apart). For a single metric this is "the interval's good end lies beyond the margin". Or the tuned model's own level
-  lies beyond a floor or ceiling, interval and all. With many arms or checkpoints, some false alarms are to be expected
-  among them: each has its own family.
+  lies beyond a floor or ceiling, interval and all. Either must hold as well without the answers that a content filter
+  made, by the interval alone: a filter in front of one side is no drift of the model. With many arms or checkpoints,
+  some false alarms are to be expected among them: each has its own family.
 - **inconclusive**: neither, or a base so near the worst end of the scale that a loss beyond the margin could
   not have shown; `remedy` says how many more prompts or training seeds would be enough, if the estimate
   stays.

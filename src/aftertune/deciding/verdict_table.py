@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aftertune.errors import DataError
-from aftertune.records import BASE_ARM, Metric
+from aftertune.records import BASE_ARM, Author, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +24,7 @@ KEYS = (
     "system", "template", "temperature", "message_hash", "judge", "judge_version", "axis", "label", "status", "corpus",
 )  # fmt: skip
 """Columns stored as codes; `sample` and `value` are stored as numbers."""
-OPTIONAL = ("category",)
+OPTIONAL = ("category", "author")
 """Columns stored as codes where the table has them."""
 COLUMNS = (*KEYS, *OPTIONAL, "sample", "value")
 """The columns of `records.Verdict` that are read."""
@@ -80,6 +80,15 @@ class MetricVerdicts:
     values: Floats
     """1 for the metric's label and 0 for any other, or the judge's number. Meaningless where not judged."""
     judged: Bools
+    unseen: Bools
+    """Whether the server or its content filter made the answer, not the model."""
+    filtered: Bools
+    """Whether its content filter made it."""
+
+    def some(self, chosen: Ints) -> MetricVerdicts:
+        """Return those of some positions."""
+        judged, unseen, filtered = self.judged[chosen], self.unseen[chosen], self.filtered[chosen]
+        return MetricVerdicts(self.metric, self.rows[chosen], self.values[chosen], judged, unseen, filtered)
 
 
 class VerdictTable:
@@ -164,16 +173,22 @@ class VerdictTable:
     def of_metrics(self, metrics: Sequence[Metric]) -> Iterator[MetricVerdicts]:
         """Yield the verdicts of each metric that has any."""
         ok = self.equals("status", "ok")
+        filtered = self._made_by("filter")
+        unseen = filtered | self._made_by("server")
         for metric in metrics:
             rows = self.where(benchmark=metric.benchmark, subset=metric.subset, axis=metric.axis)
             if rows.size == 0:
                 continue
             if metric.label is None:
                 values = self.value[rows]
-                yield MetricVerdicts(metric, rows, values, ok[rows] & np.isfinite(values))
+                judged = ok[rows] & np.isfinite(values)
             else:
                 values = self.equals("label", metric.label)[rows].astype(np.float64)
-                yield MetricVerdicts(metric, rows, values, ok[rows] & ~self.equals("label", None)[rows])
+                judged = ok[rows] & ~self.equals("label", None)[rows]
+            yield MetricVerdicts(metric, rows, values, judged, judged & unseen[rows], judged & filtered[rows])
+
+    def _made_by(self, author: Author) -> Bools:
+        return self.equals("author", author) if "author" in self.codes else np.zeros(len(self), dtype=np.bool_)
 
 
 def _compact(code: Ints, size: int) -> tuple[Ints, int]:

@@ -40,6 +40,13 @@ def unjudged_share(unjudged: int, asked: int, arm: str) -> list[str]:
     return [f"{unjudged:,} of {asked:,} answers of '{arm}' could not be judged"]
 
 
+def unseen_share(unseen: int, asked: int, arm: str) -> list[str]:
+    """Return how many answers of an arm the model did not make, where there are any."""
+    if not unseen:
+        return []
+    return [f"{unseen:,} of {asked:,} answers of '{arm}' were made by the server or its filter, not by the model"]
+
+
 def as_text(warnings: Sequence[str]) -> str:
     """Return warnings as one text, each once."""
     return "; ".join(dict.fromkeys(text for text in warnings if text))

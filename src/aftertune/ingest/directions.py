@@ -98,6 +98,15 @@ _HARMFUL = _set(
 _LEAKING = _set(
     "memorization memorisation membership mia extraction leak leaks leakage pii canary canaries regurgitation verbatim"
 )
+_SHARES = _set(
+    "acc accuracy acc_norm acc_bytes acc_mutual_info balanced_accuracy correct correctness right "
+    "exact_match em quasi_exact_match prefix_exact_match quasi_prefix_exact_match math_equal match includes pattern "
+    "choice mc1 mc2 win winrate solved resolved pass passed attack_success asr flagged jailbreak_success jailbroken "
+    "successful_jailbreak defense_success defence_success disclosed revealed extractable "
+    "prompt_level_strict_acc prompt_level_loose_acc inst_level_strict_acc inst_level_loose_acc"
+)
+"""Of `NAMES`, those of which an answer has the whole, a part or nothing; any scale may stand under the others."""
+_PASS_AT = re.compile(r"pass_?(at_|k_?|hat_)?(\d+|k)")
 _ILL = (_set(_UP) - TURNING) | _set(
     "attack attacks injection injections poison poisoned poisoning backdoor backdoored trigger secret secrets password "
     "passwords copyright copyrighted forget forgotten forgetting unlearn unlearning unlearned tofu red_team "
@@ -279,6 +288,19 @@ def guessed(metric: str) -> Guess | None:
     return _of_label(words, _words(label), context)
 
 
+@cache
+def is_share(metric: str) -> bool:
+    """Return whether the name of a metric says that each answer counts as 0, as 1 or as something between them."""
+    parts = [part for part in metric.partition(",")[0].split("/") if _measuring(part)]
+    if not parts:
+        return False
+    axis, equals, _ = parts[-1].partition("=")
+    words = [word for word in _words(axis) if word not in _NEUTRAL and word not in _NOT]
+    name = "_".join(words)
+    known = name in _SHARES or name.removesuffix("s") in _SHARES or _PASS_AT.fullmatch(name) is not None
+    return bool(equals) or known or _of_refusal(words, parts[:-1]) is not None
+
+
 def _measuring(part: str) -> list[str]:
     """Return the words of a part of a name; none for `mean`, `score` or a position in a list, which name nothing."""
     words = [word for word in _words(part) if word not in _NEUTRAL]
@@ -303,7 +325,7 @@ def _of_words(words: Sequence[str], context: Sequence[str]) -> Guess | None:
         return refusing
     name = "_".join(words)
     found = NAMES.get(name) or NAMES.get(name.removesuffix("s"))
-    if found is None and re.fullmatch(r"pass_?(at_|k_?|hat_)?(\d+|k)", name):
+    if found is None and _PASS_AT.fullmatch(name):
         found, name = "down", "pass"
     name = name if name in NAMES else name.removesuffix("s")
     if found is None or (name in TURNING and any(map(_turns, context))):

@@ -221,7 +221,8 @@ def _answers(
         prompt = _prompt(spec.task, sample)
         if skipped:
             kept = {} if why else sample.scores or {}
-            epochs.setdefault(sample.id, []).append((prompt, sample.metadata or {}, kept))
+            how = ended(output) if output else "stop"
+            epochs.setdefault(sample.id, []).append((prompt, sample.metadata or {}, kept, how))
         yield LoggedAnswer(
             prompt=prompt,
             message_hash=message_hash(prompt.messages, system),
@@ -238,12 +239,15 @@ def _answers(
         )
     for reducer in [each for each in reducers if each in skipped]:
         reduced = _reduced(path, reducer, epochs, reductions)
-        for id_, ((prompt, metadata, _), *_rest) in epochs.items():
+        for id_, own in epochs.items():
+            prompt, metadata, *_ = own[0]
+            endings = {how for *_, how in own}
             yield LoggedAnswer(
                 prompt=prompt,
                 message_hash=message_hash(prompt.messages, system),
                 repeat=0,
                 text=None,
+                finish_reason=endings.pop() if len(endings) == 1 else "stop",
                 duplicate=True,
                 scores=tuple(reader.read(reduced.get(id_, {}), metadata, f",{reducer}")),
             )
@@ -272,8 +276,8 @@ def _reduced(
     try:
         (reduce,) = create_reducers([reducer])
         for id_, samples in epochs.items():
-            for scorer in dict.fromkeys(name for _, _, scores in samples for name in scores):
-                found = [scores[scorer] for _, _, scores in samples if scorer in scores]
+            for scorer in dict.fromkeys(name for _, _, scores, _ in samples for name in scores):
+                found = [scores[scorer] for _, _, scores, _ in samples if scorer in scores]
                 reduced.setdefault(id_, {})[scorer] = reduce(found)
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(

@@ -75,6 +75,10 @@ class EmptyLogError(DataError):
         self.task = task
 
 
+class NoScoreError(DataError):
+    """A log without any score that is a number: of words alone, or of samples that ended with errors."""
+
+
 @dataclass
 class Log:
     """An open log. `answers` can be read once."""

@@ -18,15 +18,19 @@ from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.files import write
 from aftertune.ingest import harness_logs, inspect_logs, missing_values
-from aftertune.ingest.directions import directions
-from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Log
+from aftertune.ingest.directions import directions, is_share
+from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Log, NoScoreError
+from aftertune.judging.opinions import author_of
 from aftertune.public import PathLike, public
-from aftertune.records import Worse
+from aftertune.records import Author, Worse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS = ("checkpoint", "prompt", "metric", "value", "cluster", "repeat", "judge", "worse", "message_hash")
+COLUMNS = (
+    *("checkpoint", "prompt", "metric", "value", "cluster", "repeat", "judge", "worse", "message_hash"),
+    "answered_by",
+)
 """The columns of `ingest.verdicts` that a log has."""
 _HEAD = 4096
 """Characters of a file that are read to recognise it."""
@@ -179,7 +183,7 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
 
     An answer without a score that others of its subset have (it ended with an error, or its scorer gave nothing) has a
     row without a value: unjudged. So has a word that is no grade, where other answers have numbers; a metric of words
-    alone is left out. The log's own figures are shown where they differ. Raises DataError if no answer has a score.
+    alone is left out. The log's own figures are shown where they differ. Raises NoScoreError if no answer has a score.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     scores_of_subsets: dict[str, dict[tuple[str, str], Worse | None]] = {}
@@ -195,16 +199,21 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
     def add(metric: str, value: float | None, judge: str, worse: Worse | None, answer: _AnswerKey) -> None:
         row = (
             *(log.model, answer.prompt_id, metric, value, answer.cluster),
-            *(answer.repeat, judge, worse, answer.message_hash),
+            *(answer.repeat, judge, worse, answer.message_hash, answer.answered_by),
         )
         for name, cell in zip(COLUMNS, row, strict=True):
             columns[name].append(cell)
 
+    asked, errors = 0, []
     for answer in log.answers:
+        if not answer.duplicate:
+            asked += 1
+            errors += [answer.error] if answer.error else []
         if answer.scores is None:
             continue
         prompt = answer.prompt
-        key = _AnswerKey(prompt.subset, prompt.id, prompt.cluster, answer.repeat, answer.message_hash)
+        by = author_of(answer.finish_reason)
+        key = _AnswerKey(prompt.subset, prompt.id, prompt.cluster, answer.repeat, answer.message_hash, by)
         own = scores_of_answers.setdefault(key, set())
         for score in answer.scores:
             scores_of_subsets.setdefault(key.subset, {})[score.metric, score.judge] = score.worse
@@ -237,8 +246,13 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
         keep = [metric not in left_out for metric in columns["metric"]]
         columns = {name: list(itertools.compress(cells, keep)) for name, cells in columns.items()}
     if not columns["value"]:
+        if errors:
+            raise NoScoreError(
+                f"{log.path}: no scores in it: {len(errors):,} of {asked:,} samples ended in an error (first: "
+                f"{' '.join(errors[0].split())[:160]}); mend what failed and run the evaluation again"
+            )
         said = f" ({log.warnings[-1].removeprefix(f'{log.path}: ')})" if words else ""
-        raise DataError(
+        raise NoScoreError(
             f"{log.path}: no scores in it that are numbers{said}; judge its responses with `aftertune judge`"
         )
     log.warnings += _other_figures(log, columns)
@@ -281,6 +295,7 @@ class _AnswerKey(NamedTuple):
     cluster: str
     repeat: int
     message_hash: str
+    answered_by: Author
 
 
 @dataclass(frozen=True)
@@ -290,6 +305,8 @@ class Conversion:
     rows: Mapping[str, int]
     """Checkpoint -> number of verdicts."""
     warnings: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    """Logs without a score that is a number, one sentence each; the others are converted."""
 
 
 @public("ingest_logs")
@@ -298,7 +315,8 @@ def ingest_logs(
 ) -> Conversion:
     """Write the verdicts of logs as one table (`aftertune ingest LOG... -o TABLE`).
 
-    Of a retried or repeated evaluation the newest that succeeded is written. The column `worse` says which way each
+    Of a retried or repeated evaluation the newest that succeeded is written; of several logs one without any score that
+    is a number is left out and named. The column `worse` says which way each
     metric is worse; it is empty where that hangs on the prompts (a bare `refusal`), and `drift` asks.
 
     Args:
@@ -309,7 +327,7 @@ def ingest_logs(
             name says it.
 
     Raises UsageError and DataError, before anything is written: among it for a metric of which nobody knows which way
-    is worse, and for two scores of one answer.
+    is worse, for two scores of one answer, and where no log has a score that is a number.
     """
     import pyarrow as pa
 
@@ -324,11 +342,21 @@ def ingest_logs(
     _, kept, warnings = open_logs(files)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     paths: list[Path] = []
+    left_out: list[str] = []
     for log in kept:
-        for name, cells in verdict_columns(log).items():
+        try:
+            made = verdict_columns(log)
+        except NoScoreError as error:
+            if len(kept) == 1:
+                raise
+            left_out.append(str(error))
+            continue
+        for name, cells in made.items():
             columns[name] += cells
         paths += [log.path] * (len(columns["value"]) - len(paths))
         warnings += log.warnings
+    if not paths:
+        raise DataError(f"none of {len(left_out):,} logs has a score that is a number; the first: {left_out[0]}")
     _refuse_repeated_scores(columns, paths)
     warnings += _without_marks(columns)
     warnings += _with_directions(columns, paths, worse or {})
@@ -341,7 +369,7 @@ def ingest_logs(
         write(out, buffer.getvalue())
     else:
         rows.write(out, table.to_pylist())
-    return Conversion(Counter(columns["checkpoint"]), tuple(warnings))
+    return Conversion(Counter(columns["checkpoint"]), tuple(warnings), tuple(left_out))
 
 
 def _refuse_repeated_scores(columns: Mapping[str, Sequence[Any]], paths: Sequence[Path]) -> None:
@@ -372,8 +400,14 @@ def _without_marks(columns: dict[str, list[Any]]) -> list[str]:
         if marked:
             lines.append(
                 f"{metric}: {missing_values.written(found)} in {len(marked):,} of {len(own):,} scores stands for a "
-                "missing value, as the others show: unjudged"
+                f"missing value, as the others show: unjudged{missing_values.or_grades(values)}"
             )
+        values[np.isin(values, found)] = np.nan
+        seen = missing_values.beside_shares(values)
+        if seen:
+            if is_share(metric):
+                raise DataError(missing_values.no_share(metric, seen))
+            lines.append(missing_values.no_share(metric, seen, refused=False))
     return lines
 
 

@@ -34,6 +34,41 @@ def marks(values: NDArray[np.float64]) -> list[float]:
     return [each for each in marked if (lowest >= 0 if each < 0 else each >= max(_FAR * highest, 99))]
 
 
+def or_grades(values: NDArray[np.float64]) -> str:
+    """Return what is to be said besides where the values are -1, 0 and 1, which may be three grades; else nothing."""
+    three = np.array_equal(np.unique(values[np.isfinite(values)]), [-1.0, 0.0, 1.0])
+    return "; if -1, 0 and 1 are three grades, give them as 0, 0.5 and 1" if three else ""
+
+
+def beside_shares(values: NDArray[np.float64]) -> str:
+    """Return in words what stands among values of 0 and 1 and is neither, nor between them; empty where nothing does.
+
+    That is the case where more than half of the values are 0 or 1, both occur, and all others are whole numbers: a
+    third label, or a count, which turns a share of answers into a mean of a scale. NaN is left aside.
+    """
+    known = values[np.isfinite(values)]
+    binary = (known == 0) | (known == 1)
+    others = np.unique(known[~binary])
+    mixed = others.size > 0 and np.unique(known[binary]).size == 2 and 2 * int(binary.sum()) > known.size
+    if not mixed or np.any(others != np.floor(others)):
+        return ""
+    shown = ", ".join(f"{each:g}" for each in others[:4]) + (", ..." if others.size > 4 else "")
+    return f"{int(binary.sum()):,} of {known.size:,} values are 0 or 1, and {int((~binary).sum()):,} are {shown}"
+
+
+def no_share(metric: str, seen: str, *, refused: bool = True) -> str:
+    """Return a sentence about such values."""
+    if refused:
+        return (
+            f"{metric}: {seen}: an answer is right or not, or in between; leave the cell empty where nothing could be "
+            "judged, give grades from 0 to 1, or give a scale another name"
+        )
+    return (
+        f"{metric}: {seen}: read as a scale, of which means are compared and no shares of answers; if they are no "
+        "values, leave their cells empty"
+    )
+
+
 def written(values: list[float]) -> str:
     """Return marks for a message, e.g. `-1 and 999`."""
     return " and ".join(f"{value:.0f}" for value in values)

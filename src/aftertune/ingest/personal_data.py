@@ -19,6 +19,8 @@ from aftertune.pii.policy import placeholder
 from aftertune.pii.registry import Registry, collect
 from aftertune.plugins import PluginSpec
 from aftertune.studies.resolve import load_corpus
+from aftertune.thoughts import AFTER, opened_by_template, part, seems_to_think, thought_of
+from aftertune.thoughts import FIELDS as REASONING
 
 
 def register(
@@ -61,8 +63,6 @@ def register(
 
 
 CALLS = frozenset({"tool_calls", "function_call", "functionCall", "tool_use"})
-REASONING = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts")
-"""What a model wrote beside its answer: its own words as well."""
 _NO_PROMPT = frozenset(
     {*chat_rows.ANSWERS, *chat_rows.REJECTED, "reference", "references", "expected", "gold", "label", "chosen"}
 )
@@ -87,7 +87,7 @@ class ShownHit:
     """Where it stands in those rows: turns' roles, and fields that are no turns, e.g. `tools[0].function.name`."""
     start: int
     end: int
-    """Span in the response."""
+    """Span in the answer, or in the thought."""
     value: str
     """The value, or its placeholder."""
 
@@ -103,21 +103,38 @@ class ResponseMatch:
     row: int
     """Number of the row, from 0."""
     match: Leaks
+    """Of the answer alone; nothing where there is none."""
     text: str
+    """The answer."""
+    thought: str = ""
+    """What the model wrote for itself before it."""
+    in_thought: Leaks | None = None
+    """Of the thought; None where there is none."""
+    unanswered: str = ""
+    """Why there is no answer: the response ends inside its thought."""
+    unparted: bool = False
+    """Whether the answer holds what looks like the markup of a thought."""
 
     def to_json(self, *, reveal: bool = False) -> dict[str, Any]:
         """Return the row as a JSON object, with placeholders for values unless `reveal`."""
         return {
             "row": self.row,
-            "label": self.match.label,
-            "hits": [hit.to_json() for hit in self.hits(reveal=reveal)],
-            "owners": list(self.match.owners),
-            "invented": list(self.match.invented),
+            **_leaks(self.label, self.match, self.hits(reveal=reveal)),
+            "thought": self.in_thought
+            and _leaks(self.in_thought.label, self.in_thought, self.hits(reveal=reveal, thought=True)),
         }
 
-    def hits(self, *, reveal: bool = False) -> list[ShownHit]:
-        """Return the values given away, then those echoed, as placeholders unless `reveal`."""
-        labelled = [(hit, "registry") for hit in self.match.leaked] + [(hit, "echoed") for hit in self.match.echoed]
+    @property
+    def label(self) -> str:
+        """That of the answer: as in `Leaks`, or `unanswered`."""
+        return "unanswered" if self.unanswered else self.match.label
+
+    def hits(self, *, reveal: bool = False, thought: bool = False) -> list[ShownHit]:
+        """Return the values given away in the answer or the thought, then those echoed, as in `to_json`."""
+        match, text = (self.in_thought, self.thought) if thought else (self.match, self.text)
+        if match is None:
+            return []
+        labelled = [(hit, "registry") for hit in match.leaked] + [(hit, "echoed") for hit in match.echoed]
         return [
             ShownHit(
                 type=hit.type,
@@ -128,10 +145,19 @@ class ResponseMatch:
                 fields=hit.fields,
                 start=hit.start,
                 end=hit.end,
-                value=self.text[hit.start : hit.end] if reveal else placeholder(hit.type),
+                value=text[hit.start : hit.end] if reveal else placeholder(hit.type),
             )
             for hit, label in labelled
         ]
+
+
+def _leaks(label: str, match: Leaks, hits: list[ShownHit]) -> dict[str, Any]:
+    return {
+        "label": label,
+        "hits": [hit.to_json() for hit in hits],
+        "owners": list(match.owners),
+        "invented": list(match.invented),
+    }
 
 
 def match_table(
@@ -145,6 +171,8 @@ def match_table(
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[ResponseMatch]:
     """Return the values of the registry in each response of a table (`aftertune pii match REG RESPONSES`).
+
+    A thought before an answer is parted from it, as in reports: its values are told apart from the answer's.
 
     Args:
         registry: The values to look for.
@@ -164,17 +192,24 @@ def match_table(
     file = RowFile(responses, encoding, chat_rows.is_row)
     counts.encoding = file.read_as()
     table = list(file.rows())
-    matches: list[ResponseMatch] = []
+    read: list[tuple[int, _Said]] = []
     for index, row in enumerate(table):
         try:
-            prompt, text = _asked_and_said(row, named)
+            read.append((index, _asked_and_said(row, named)))
         except DataError as error:
             if not skip_bad:
                 raise
             counts.skip(str(error))
             continue
         counts.rows += 1
-        matches.append(ResponseMatch(index, leaks_in(registry, text, prompt), text))
+    texts: dict[str, list[str]] = {}
+    for _, said in read:
+        if said.answers and not said.thoughts:
+            texts.setdefault(said.model, []).append(said.answers[-1])
+    opened = {model for model, own in texts.items() if opened_by_template(own)}
+    matches: list[ResponseMatch] = []
+    for index, said in read:
+        matches.append(_matched(registry, index, said, opened=said.model in opened))
         if len(matches) % EVERY == 0:
             progress("responses", len(matches), len(table))
     if not matches:
@@ -182,8 +217,42 @@ def match_table(
     return matches
 
 
-def _asked_and_said(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
-    """Return the prompt and the response of a row. Raises DataError."""
+@dataclass(frozen=True)
+class _Said:
+    """What one row says."""
+
+    prompt: str
+    answers: tuple[str, ...]
+    """As the model wrote them: a thought may stand in each."""
+    calls: tuple[str, ...] = ()
+    """What tools were called with: no thought stands there."""
+    thoughts: tuple[str, ...] = ()
+    """Those in fields of their own."""
+    model: str = ""
+    """Whose response it is, where the row says it."""
+
+
+def _matched(registry: Registry, index: int, said: _Said, *, opened: bool) -> ResponseMatch:
+    # Where the template opened the thought that the others close, a text that closes none is all thought.
+    own = opened and not said.thoughts
+    parted = [part(text, opened=own and bool(text)) for text in said.answers]
+    thought = "\n\n".join(filter(None, (*said.thoughts, *(each.thought for each in parted))))
+    answer = "\n".join(filter(None, (*(each.answer for each in parted), *said.calls)))
+    missing = not answer.strip() and bool(thought or any(each.found for each in parted))
+    why = next((each.unanswered for each in parted if each.unanswered), AFTER) if missing else ""
+    return ResponseMatch(
+        index,
+        leaks_in(registry, answer, said.prompt),
+        answer,
+        thought,
+        leaks_in(registry, thought, said.prompt) if thought else None,
+        why,
+        seems_to_think(answer),
+    )
+
+
+def _asked_and_said(row: Row, columns: Mapping[str, str]) -> _Said:
+    """Return what a row says. Raises DataError."""
     if row.problem:
         raise DataError(f"{row.where}: {row.problem}")
     if not isinstance(row.value, Mapping):
@@ -195,8 +264,14 @@ def _asked_and_said(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
             if row.value.get(column) is not None and not isinstance(row.value[column], str):
                 raise DataError(f"{row.where}: {column} is not text")
         if asked in row.value or "prompt" not in columns:
-            thoughts = [row.value[key] for key in REASONING if isinstance(row.value.get(key), str)]
-            return row.value.get(asked) or "", "\n".join([row.value[said] or "", *thoughts])
+            model = str(row.value.get("checkpoint") or row.value.get("model") or "")
+            thought = thought_of(row.value)
+            return _Said(
+                row.value.get(asked) or "",
+                (row.value[said] or "",),
+                thoughts=(thought,) if thought else (),
+                model=model,
+            )
     try:
         read = chat_rows.parse(row.value, row.where, columns)
     except DataError as error:
@@ -205,14 +280,20 @@ def _asked_and_said(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
         why = str(error).removeprefix(f"{row.where}: ")
         raise DataError(f"{row.where}: no column 'response', and no chat: {why}") from None
     roles = {turn.index: turn.role for turn in read.turns}
-    texts = [(turn.role == "assistant", turn.content) for turn in read.turns]
+    prompt = [turn.content for turn in read.turns if turn.role != "assistant"]
+    answers = [turn.content for turn in read.turns if turn.role == "assistant"]
+    calls: list[str] = []
+    thoughts: list[str] = []
     for each in read.beside:
-        own = (each.kind in CALLS and each.field != each.kind) or each.kind in REASONING
-        if own or each.kind not in _NO_PROMPT:
-            texts.append((own and roles.get(chat_rows.turn_of(each.field)) in (None, "assistant"), each.text))
-    if not any(own for own, _ in texts):
+        called, reasoned = each.kind in CALLS and each.field != each.kind, each.kind in REASONING
+        own = (called or reasoned) and roles.get(chat_rows.turn_of(each.field)) in (None, "assistant")
+        if own:
+            (thoughts if reasoned else calls).append(each.text)
+        elif called or reasoned or each.kind not in _NO_PROMPT:
+            prompt.append(each.text)
+    if not answers and not calls and not thoughts:
         raise DataError(f"{row.where}: no answer in it")
-    return tuple("\n".join(text for own, text in texts if own is side) for side in (False, True))  # type: ignore[return-value]
+    return _Said("\n".join(prompt), tuple(answers), tuple(calls), tuple(thoughts))
 
 
 def counts_of(registry: Registry) -> dict[str, Any]:
@@ -229,11 +310,25 @@ def counts_of(registry: Registry) -> dict[str, Any]:
 
 
 def summary(matches: list[ResponseMatch]) -> dict[str, Any]:
-    """Return as a JSON object the responses by label, the values given away by type, and the number of owners."""
-    labels = Counter(one.match.label for one in matches)
-    given_away = [hit for one in matches for hit in one.match.leaked]
+    """Return as a JSON object the responses by label, the values given away by type, and the number of owners.
+
+    These are of the answers; `thoughts` holds the same of the thoughts before them, `unanswered` counts the responses
+    that end inside one, and `unparted` those in which a thought may stand still.
+    """
+    thoughts = [one.in_thought for one in matches if one.in_thought is not None]
     return {
         "responses": len(matches),
+        **_totals([one.match for one in matches if not one.unanswered]),
+        "unanswered": sum(bool(one.unanswered) for one in matches),
+        "thoughts": {"responses": len(thoughts), **_totals(thoughts)},
+        "unparted": sum(one.unparted for one in matches),
+    }
+
+
+def _totals(matches: list[Leaks]) -> dict[str, Any]:
+    labels = Counter(one.label for one in matches)
+    given_away = [hit for one in matches for hit in one.leaked]
+    return {
         "labels": {label: labels[label] for label in ("registry", "echoed", "invented", "none")},
         "given_away": dict(sorted(Counter(hit.type for hit in given_away).items())),
         "values": len({hit.entry for hit in given_away}),

@@ -23,13 +23,11 @@ from aftertune.public import PathLike
 from aftertune.records import Message, Prompt, Status
 from aftertune.studies import plugin_text as written
 from aftertune.studies.resolve import load_judge
-from aftertune.thoughts import AFTER, INSIDE, opened_by_template, part
+from aftertune.thoughts import AFTER, INSIDE, opened_by_template, part, seems_to_think, thought_of
 
 ADDED = ("judge", "axis", "label", "value", "status", "why")
 PARTED = ("answer", "thought")
 """Columns that are added where any response holds a thought: what was judged, and what was not."""
-THOUGHT_COLUMNS = ("reasoning_content", "reasoning", "thought")
-"""Columns of a table that hold a model's thought apart from its response."""
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +68,7 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
     thoughts = any(one.thought or one.unanswered for one in inputs)
     if thoughts:
         _tell(path, inputs)
+    _tell_unparted(path, inputs)
     answers = [one.answer for one in inputs if one.answer]
     if not answers and not thoughts:
         raise DataError(f"{path}: no text in it that could be judged: {inputs[0].why if inputs else 'no answers'}")
@@ -144,15 +143,27 @@ def _tell(path: Path, inputs: Sequence[_Input]) -> None:
     )
 
 
+def _tell_unparted(path: Path, inputs: Sequence[_Input]) -> None:
+    """Count by model the answers in which a thought may stand still."""
+    seeming = Counter(one.model for one in inputs if one.answer and seems_to_think(one.answer.text))
+    if seeming:
+        of = ", ".join(f"{count:,} of {model}" if model else f"{count:,}" for model, count in seeming.items())
+        log.warning(
+            "%s: %s of %s responses hold what looks like the markup of a thought and could not be parted (%s): judges "
+            "read all of it as the answer",
+            *(path, f"{seeming.total():,}", f"{len(inputs):,}", of),
+        )
+
+
 def _of_table(path: Path) -> Iterator[_Input]:
     for line, row in rows.read(path, ("prompt", "response")):
         for column in ("prompt", "response"):
             if not isinstance(row[column], str) and row[column] is not None:
                 raise DataError(f"{path}:{line}: {column} is not text")
         prompt = Prompt(str(line), path.stem, "", "", str(line), (Message("user", row["prompt"] or ""),))
-        thought = next((row[name] for name in THOUGHT_COLUMNS if isinstance(row.get(name), str)), "")
+        thought = thought_of(row)
         model = str(row.get("checkpoint") or row.get("model") or "")
-        yield _Input(row, Answer(prompt, row["response"] or ""), thought=thought.strip(), model=model)
+        yield _Input(row, Answer(prompt, row["response"] or ""), thought=thought, model=model)
 
 
 def _of_log(log: Log) -> Iterator[_Input]:
@@ -172,9 +183,10 @@ def _of_log(log: Log) -> Iterator[_Input]:
             "response": logged.text,
         }
         if logged.error or logged.text is None:
-            yield _Input(row, None, logged.error)
+            yield _Input(row, None, logged.error, model=log.model)
         else:
-            yield _Input(row, Answer(prompt, logged.text, logged.finish_reason), thought=logged.thought.strip())
+            answer = Answer(prompt, logged.text, logged.finish_reason)
+            yield _Input(row, answer, thought=logged.thought.strip(), model=log.model)
 
 
 def _as_text(prompt: Prompt) -> str:

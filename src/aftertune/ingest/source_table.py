@@ -22,7 +22,7 @@ from aftertune.ingest.log_records import Log
 Ints = NDArray[np.int64]
 
 REQUIRED = ("checkpoint", "prompt", "metric", "value")
-OPTIONAL = ("cluster", "seed", "repeat", "judge", "worse", "message_hash")
+OPTIONAL = ("cluster", "seed", "repeat", "judge", "worse", "message_hash", "answered_by")
 COLUMNS = (*REQUIRED, *OPTIONAL)
 
 FRAME = "the data frame"

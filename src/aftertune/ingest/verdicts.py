@@ -1,8 +1,8 @@
 """Verdicts of other tools: a table is checked and mapped onto the columns of `records.Verdict`.
 
 Columns: `checkpoint, prompt, metric, value`, and optionally `cluster`, `seed` (training seed), `repeat` (sample),
-`judge`, `worse` (`up` or `down`, per metric; `ingest.directions`) and `message_hash` (of the messages as sent: pairs
-must agree on it).
+`judge`, `worse` (`up` or `down`, per metric; `ingest.directions`), `message_hash` (of the messages as sent: pairs must
+agree on it) and `answered_by` (`model`, or `filter` or `server` where one of these made the answer; `records.Author`).
 `value` is 0/1 (or true/false) or a number; empty is unjudged. Logs of other tools are read as tables of this form.
 """
 
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from aftertune.deciding.policy import Policy
 from aftertune.errors import DataError, UsageError, near
-from aftertune.ingest.directions import directions
-from aftertune.ingest.missing_values import marks, written
+from aftertune.ingest.directions import directions, is_share
+from aftertune.ingest.missing_values import beside_shares, marks, no_share, or_grades, written
 from aftertune.ingest.source_table import REQUIRED, Ints, Sources, SourceTable, number_of
-from aftertune.records import BASE_ARM, Metric, Worse
+from aftertune.records import BASE_ARM, Author, Metric, Worse
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,9 +78,13 @@ def read(
     source.keep(np.isin(source.codes["checkpoint"], [known.index(name) for name in (base, *tuned)]))
     for column in REQUIRED[:-1]:
         source.refuse(column, lambda value: value in (None, ""), "is empty")
+    source.refuse(
+        "answered_by", lambda value: value not in (None, "", *get_args(Author)), "is none of model, server, filter"
+    )
     value = source.numbers("value")
     _refuse_two_scales(source, value, base)
     value = _without_marks(source, value)
+    _tell_scales(source, value)
     seed = _seeds(source, base)
     _refuse_repeated_rows(source, seed)
     _refuse_two_clusters(source)
@@ -106,10 +110,25 @@ def _without_marks(source: SourceTable, value: NDArray[np.float64]) -> NDArray[n
         metric = source.values("metric")[source.codes["metric"][own[0]]]
         source.warnings.append(
             f"{source.path}: {metric}: {written(found)} in {marked.size:,} of {own.size:,} rows stands for a missing "
-            f"value, as the others show (first: {source.where(int(marked[0]))}): unjudged"
+            f"value, as the others show (first: {source.where(int(marked[0]))}): unjudged{or_grades(value[own])}"
         )
         value[marked] = np.nan
     return value
+
+
+def _tell_scales(source: SourceTable, value: NDArray[np.float64]) -> None:
+    """Raise DataError for a share of answers with a value that is none; warn where it may be one of a scale."""
+    units, unit = np.unique(source.joint(("metric", "judge")), return_inverse=True)
+    for code in range(units.size):
+        own = np.flatnonzero(unit == code)
+        seen = beside_shares(value[own])
+        if not seen:
+            continue
+        first = source.where(int(own[np.isfinite(value[own]) & ~np.isin(value[own], (0.0, 1.0))][0]))
+        metric = source.values("metric")[source.codes["metric"][own[0]]]
+        if is_share(metric):
+            raise DataError(f"{first}: {no_share(metric, seen)}")
+        source.warnings.append(f"{source.path}: {no_share(metric, f'{seen} (first: {first})', refused=False)}")
 
 
 def _refuse_two_scales(source: SourceTable, value: NDArray[np.float64], base: str) -> None:
@@ -282,6 +301,7 @@ def _verdict_table(
             "temperature": pa.DictionaryArray.from_arrays(pa.array(zeros.astype(np.int32)), pa.array([0.0])),
             "judge": column("judge"),
             "message_hash": column("message_hash"),
+            "author": coded(source.codes["answered_by"], [by or "model" for by in source.values("answered_by")]),
             "axis": column("metric"),
             "label": pa.nulls(value.size, pa.string()),
             "status": coded(np.isfinite(value).astype(np.int64), ["abstain", "ok"]),

@@ -156,6 +156,7 @@ class JudgeJob(Job):
             value=value,
             status=status,
             why=why,
+            author=judging.author_of(row.finish_reason),
         )
 
     def context(self, run: Run, base_answers: Sequence[Answer]) -> JudgeContext:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from aftertune.errors import JudgeError, ServerError
 from aftertune.judging.judge import CONTRASTS, Answer, Judge, JudgeContext, Opinion, Scorer
+from aftertune.records import Author, FinishReason
 
-VERSION = "2"
-"""Goes into verdict ids: changed whenever the same judge would be asked differently."""
+VERSION = "3"
+"""Goes into verdict ids: changed whenever the same judge would be asked, or its verdict be written, differently."""
 
 
 def opinions(judge: Judge, answers: Sequence[Answer], context: JudgeContext) -> Iterator[tuple[Opinion, ...]]:
@@ -63,6 +64,13 @@ def settled(judge: Judge, answer: Answer) -> dict[str, Opinion]:
         elif axis in _OF_TEXT and not answer.text.strip():
             own[axis] = Opinion(axis, status="abstain", why=f"no text to judge: refused by {by}")
     return own
+
+
+def author_of(finish_reason: FinishReason) -> Author:
+    """Return who made an answer that ended so."""
+    if finish_reason == "filter":
+        return "filter"
+    return "server" if finish_reason == "refusal" else "model"
 
 
 _OF_TEXT = frozenset({"coherence", "relevance"})

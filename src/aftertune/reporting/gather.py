@@ -22,6 +22,7 @@ from aftertune.reporting.label_changes import LabelChanges, TextKey
 from aftertune.run.run_folder import Run
 from aftertune.stats.paired import wilson
 from aftertune.studies.study import Study
+from aftertune.thoughts import seems_to_think
 from aftertune.variants.compose_job import UNREAD_NAMES, ComposeJob
 
 
@@ -68,7 +69,7 @@ def gather(
             *study.warnings,
             *data_warnings(run, study),
             *_of_servers(run, study, masker(registries), label),
-            *(row.sentence for row in thoughts if row.unanswered),
+            *(sentence for row in thoughts for sentence in row.sentences),
         ),
         mask=masker(registries),
         mask_label=label,
@@ -137,9 +138,9 @@ def _served(run: Run, study: Study) -> list[tuple[str, dict[str, Any]]]:
 
 
 def thought_rows(run: Run, study: Study) -> list[ThoughtRow]:
-    """Return how many responses have a thought and how many end in it, of each model and benchmark with any."""
+    """Return how many responses have a thought, end in it or may hold one, of each model and benchmark with any."""
     rows: list[ThoughtRow] = []
-    columns = ("temperature", "finish_reason", "error", "thought", "raw", "unanswered")
+    columns = ("temperature", "finish_reason", "error", "text", "thought", "unanswered")
     for job in study.of(AskJob):
         counts: defaultdict[float, Counter[str]] = defaultdict(Counter)
         for row in run.job(job).read("responses", columns).to_pylist():
@@ -150,9 +151,10 @@ def thought_rows(run: Run, study: Study) -> list[ThoughtRow]:
                     with_thought=int(bool(row["thought"]) or unanswered),
                     unanswered=int(unanswered),
                     cut=int(unanswered and row["finish_reason"] == "length"),
+                    unparted=int(not unanswered and seems_to_think(row["text"])),
                 )
         for temperature, count in sorted(counts.items()):
-            if count["with_thought"]:
+            if count["with_thought"] or count["unparted"]:
                 rows.append(
                     ThoughtRow(
                         unit=study.name_of(job.subject),

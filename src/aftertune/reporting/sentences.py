@@ -109,7 +109,7 @@ def how_sure(index: Index) -> list[tuple[str, str]]:
             (f"{' and '.join(f'{level:g}' for level in levels_)} % intervals", "in square brackets everywhere")
         )
         facts.append(_unjudged(index.findings, rows))
-    if index.findings.thoughts:
+    if any(row.with_thought for row in index.findings.thoughts):
         facts.append(_thoughts(index.findings))
     facts.append(_warnings(index, rows))
     return facts

@@ -115,14 +115,19 @@ def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
     ]
     varying = [(head, get) for head, get in settings if len({get(row) for row in rows}) > 1]
     shared = [f"{head} {get(rows[0])}" for head, get in settings if (head, get) not in varying and get(rows[0])]
+    unseen = any(row.unseen_base or row.unseen_tuned for row in rows)
     columns = [Column("Metric", "name"), Column("Arm", "name")]
     columns += [Column(head.capitalize(), "num" if head in ("temperature", "epoch") else "") for head, _ in varying]
     columns += [Column("Worse"), Column("Seed", "num"), Column("Base → tuned", "num")]
     columns += [Column("Drift [interval]", "num")]
-    columns += [Column("If unjudged are worst", "num"), Column("Range over seeds", "num"), Column("p", "num")]
+    columns += [
+        Column(f"If unjudged {'or unseen ' if unseen else ''}are worst", "num"),
+        Column("Range over seeds", "num"),
+        Column("p", "num"),
+    ]
     columns += [Column("p adjusted", "num"), Column("Prompts", "num"), Column("Clusters", "num")]
     columns += [Column("Seeds", "num"), Column("Samples", "num"), Column("Unjudged b / t", "num")]
-    columns += [Column("Checkpoint"), Column("Warning", "text")]
+    columns += [*([Column("Unseen b / t", "num")] if unseen else []), Column("Checkpoint"), Column("Warning", "text")]
 
     def cells(row: Drift) -> list[str]:
         scale = index.scale(row.metric)
@@ -143,6 +148,7 @@ def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
             f"{row.n_seeds:,}",
             f"{row.n_samples:,}",
             f"{row.unjudged_base:,} / {row.unjudged_tuned:,}",
+            *([f"{row.unseen_base:,} / {row.unseen_tuned:,}"] if unseen else []),
             row.checkpoint or "",
             row.warning or NONE_KNOWN,
         ]
@@ -273,7 +279,7 @@ def thought_table(findings: Findings) -> Table | None:
         return None
     columns = [Column("Model", "name"), Column("Benchmark", "name"), Column("T", "num"), Column("Responses", "num")]
     columns += [Column("With a thought", "num"), Column("End inside it", "num"), Column("At the token limit", "num")]
-    columns += [Column("Lost %", "num")]
+    columns += [Column("Lost %", "num"), Column("Not parted", "num")]
     cells = [
         [
             row.unit,
@@ -284,6 +290,7 @@ def thought_table(findings: Findings) -> Table | None:
             f"{row.unanswered:,}",
             f"{row.cut:,}",
             f"{100 * row.lost:.1f}",
+            f"{row.unparted:,}",
         ]
         for row in findings.thoughts
     ]

@@ -83,6 +83,7 @@ def thought_lines(thoughts: Sequence[ThoughtRow]) -> list[str]:
         f"{row.with_thought:,} of {row.responses:,} responses have one; {row.unanswered:,} ({100 * row.lost:.1f} %) "
         "end inside it and are unjudged"
         for row in thoughts
+        if row.with_thought
     ]
 
 
