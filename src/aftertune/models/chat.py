@@ -146,8 +146,17 @@ def refuse_arguments(tokenizer: Any, arguments: Mapping[str, Json]) -> None:
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
     """Return the ids of all special tokens, including those that have no role in the tokenizer."""
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    return frozenset(tokenizer.all_special_ids) | {id_ for id_, token in added.items() if token.special}
+    return frozenset(tokenizer.all_special_ids) | {id_ for id_, token in _added(tokenizer).items() if token.special}
+
+
+def added_ids(tokenizer: Any) -> frozenset[int]:
+    """Return the ids of the tokens that were added to the vocabulary, special or not, those of white space left out."""
+    return frozenset(id_ for id_, token in _added(tokenizer).items() if token.content.strip())
+
+
+def _added(tokenizer: Any) -> Mapping[int, Any]:
+    added: Mapping[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
+    return added
 
 
 def folded(

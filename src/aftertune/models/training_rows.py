@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from aftertune.errors import DataError, ModelError
-from aftertune.models.chat import NO_ARGUMENTS, continued, encode, folded, rendered, special_ids
+from aftertune.models.chat import NO_ARGUMENTS, added_ids, continued, encode, folded, rendered, special_ids
 from aftertune.models.weight_files import read_json
 from aftertune.records import Json, Message, digest
 from aftertune.thoughts import closes_thought, only_thoughts, opens_thought, part, thought_tags
@@ -184,8 +184,7 @@ def _end(tokenizer: Any, tail: str, stops: frozenset[int | None]) -> tuple[str, 
 
     It is the first special token, or one right behind it at which the model is known to stop.
     """
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    closers = special_ids(tokenizer) | {id_ for id_, token in added.items() if token.content.strip()} | stops
+    closers = special_ids(tokenizer) | added_ids(tokenizer) | stops
     begins = {tokenizer.bos_token_id} - stops
     ids, offsets = _encoded(tokenizer, tail)
     for at, id_ in enumerate(ids):
