@@ -19,6 +19,7 @@ from aftertune.records import Json, Message
 from aftertune.thoughts import closes_thought, opens_thought, part, thought_tags
 
 ALL = templates.templates()
+SAID = ("What is the capital of France?", "It is Paris.", "And of Italy?", "That is Rome.")
 NO_THINKING: Mapping[str, Json] = {"enable_thinking": False}
 TURN = "{% for m in messages %}<|im_start|>{{ m.role }}\n"
 OPEN = "{% if add_generation_prompt %}<|im_start|>assistant\n"
@@ -85,6 +86,39 @@ def test_asked_as_trained_whatever_is_said(name: str, said: list[str], system: s
         assert row.input_ids[:first] == render(tok, messages[:at], None, True)
         assert messages[at].content.strip() in tok.decode(row.labels[first:last])
         assert [label in stops for label in row.labels[first:last]] == [False] * (last - first - 1) + [True]
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "never"])
+@pytest.mark.parametrize("name", ["deepseekv3", "glm4moe", "plain words with an end of text", "llava_next", "gemma"])
+def test_asked_as_trained_where_blanks_are_letters(name: str, scheme: str) -> None:
+    """As in SentencePiece: a blank is put before the first word, of a text or of each piece between special tokens."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE(unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    raw.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    letters = sorted({char for text in (*templates.SENTENCES, ALL[name][0], *SAID, "▁USER") for char in text})
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<unk>"], initial_alphabet=letters, show_progress=False
+    )
+    raw.train_from_iterator(templates.SENTENCES, trainer)
+    like = made(name)
+    raw.add_special_tokens(
+        [AddedToken(mark, normalized=False) for mark in like.get_added_vocab() if "think" not in mark]
+    )
+    raw.add_tokens([AddedToken(mark, normalized=False) for mark in like.get_added_vocab() if "think" in mark])
+    kind: Any = PreTrainedTokenizerFast
+    tok = kind(tokenizer_object=raw, eos_token=like.eos_token, bos_token=like.bos_token, unk_token="<unk>")
+    tok.chat_template = like.chat_template
+    messages = chat(*SAID)
+    runs = templates.turns(training_rows(tok, messages, 10_000))
+    assert len(runs) == 2
+    for at, (row, first, last) in zip((1, 3), runs, strict=True):
+        assert row.input_ids[:first] == render(tok, messages[:at], None, True)
+        assert tok.unk_token_id not in row.input_ids
+        assert SAID[at] in tok.decode(row.labels[first:last])
+        assert row.labels[last - 1] in (tok.eos_token_id, end_of_turn(tok))
 
 
 # ---------------------------------------------------------------------------------------------- texts that vanish

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,16 @@ def test_an_answer_that_nothing_ends_is_refused_where_it_is_tuned_on_alone(tmp_p
         refusals.refuse_templates(design(str(folder)), [model], frozenset({ONE}))
     given = design(str(folder), arms=(), checkpoints=(Given(path=str(folder)),))
     refusals.refuse_templates(given, [model], frozenset({ONE}))
+
+
+def test_a_broken_tokenizer_is_one_line(tmp_path: Path) -> None:
+    folder = tiny_models.save("qwen", tmp_path / "base")
+    model = base(folder, QWEN)
+    for content in ("{}", "[]", "{nope"):
+        (folder / "tokenizer.json").write_text(content)
+        changed = dataclasses.replace(model, identity=content)
+        with pytest.raises(ModelError, match=f"^{folder}: its tokenizer cannot be loaded: [^\n]+$"):
+            refusals.refuse_templates(design(str(folder)), [changed], frozenset({ONE}))
 
 
 def test_torch_is_not_needed_for_it(folder: Path) -> None:

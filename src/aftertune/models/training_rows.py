@@ -117,8 +117,10 @@ def end_of_turn(
 ) -> int | None:
     """Return the id of the token that ends the assistant's turns, in training and when asked; None where none does.
 
-    None as well for a template that refuses a plain chat: nothing can be asked of it.
+    None as well where there is no template, or one that refuses a plain chat: nothing can be asked of it.
     """
+    if not tokenizer.chat_template:
+        return None
     try:
         return answer_form(tokenizer, arguments, stops).end_id
     except DataError:

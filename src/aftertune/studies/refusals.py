@@ -11,7 +11,7 @@ from typing import Any
 
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.resolved import ResolvedBenchmark
-from aftertune.errors import DataError, JudgeError, ModelError, UsageError, near
+from aftertune.errors import DataError, JudgeError, ModelError, UsageError, first_line, near
 from aftertune.forecasting.resolved import ResolvedPredictor
 from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging import trial
@@ -120,7 +120,11 @@ def _template_fault(
     from transformers import PreTrainedTokenizerFast
 
     kind: Any = PreTrainedTokenizerFast
-    tokenizer, given = kind.from_pretrained(folder, local_files_only=True), json.loads(arguments)
+    try:
+        tokenizer = kind.from_pretrained(folder, local_files_only=True)
+    except (ValueError, OSError, LookupError, TypeError) as error:
+        return f"its tokenizer cannot be loaded: {first_line(error)}"
+    given = json.loads(arguments)
     try:
         refuse_template(tokenizer, orders, given)
         if tuned:

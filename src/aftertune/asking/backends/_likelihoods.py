@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aftertune.asking.backends._prompt_tokens import before_answer, continuation_ids, declared, prompt_ids
-from aftertune.errors import AftertuneError, first_line
+from aftertune.errors import AftertuneError, DataError, first_line
 from aftertune.models.chat import NO_ARGUMENTS
 from aftertune.models.session import Beginnings, BeginningScore, TextScore
 from aftertune.models.training_rows import IGNORED, TrainingRow, training_rows
@@ -153,7 +153,11 @@ def score_beginnings(
         if isinstance(ids, str):
             scores[index] = BeginningScore(None, why=ids)
             continue
-        before = before_answer(writer, item.template_arguments, stops)
+        try:
+            before = before_answer(writer, item.template_arguments, stops)
+        except DataError as error:
+            scores[index] = BeginningScore(None, why=str(error))
+            continue
         ids, texts = continuation_ids(
             writer, tokenizer, messages, system, ids, item.texts, before, item.template_arguments
         )
