@@ -121,7 +121,7 @@ def _template_fault(
 
     kind: Any = PreTrainedTokenizerFast
     try:
-        tokenizer = kind.from_pretrained(folder, local_files_only=True)
+        tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, LookupError, TypeError) as error:
         return f"its tokenizer cannot be loaded: {first_line(error)}"
     given = json.loads(arguments)
