@@ -196,7 +196,8 @@ def _asked_and_said(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
                 raise DataError(f"{row.where}: {column} is not text")
         if asked in row.value or "prompt" not in columns:
             thoughts = [row.value[key] for key in REASONING if isinstance(row.value.get(key), str)]
-            return row.value.get(asked) or "", "\n".join([row.value[said] or "", *thoughts])
+            sent = [row.value.get(asked) or "", *_sent_beside(row, {said, asked, *REASONING})]
+            return "\n".join(sent), "\n".join([row.value[said] or "", *thoughts])
     try:
         read = chat_rows.parse(row.value, row.where, columns)
     except DataError as error:
@@ -213,6 +214,18 @@ def _asked_and_said(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
     if not any(own for own, _ in texts):
         raise DataError(f"{row.where}: no answer in it")
     return tuple("\n".join(text for own, text in texts if own is side) for side in (False, True))  # type: ignore[return-value]
+
+
+_SENT = frozenset(
+    {*chat_rows.TURNS[:-2], *chat_rows.QUESTIONS, *chat_rows.CONTEXTS, *chat_rows.SYSTEMS, "history", "tools"}
+)
+"""Columns beside a prompt that are sent with it."""
+
+
+def _sent_beside(row: Row, taken: set[str]) -> list[str]:
+    """Return the texts of the columns of a table that are sent beside the prompt: turns, a system prompt, a context."""
+    sent = {key: value for key, value in row.value.items() if key in _SENT and key not in taken}
+    return [each.text for each in chat_rows.all_texts(sent, row.where).beside]
 
 
 def counts_of(registry: Registry) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from aftertune.data.encoded import encoded
+
 _HYPHENS = "\u05be\u1806\u2010\u2011\u2043\u02d7\u2212\ufe63\uff0d\u30fc\uff70"
 """Hyphens and minus signs; the last two, which lengthen a vowel of Japanese, between digits only."""
 _DASHES = "\u2012\u2013\u2014\u2015\ufe58"
@@ -231,10 +233,16 @@ class TracedText:
 
     @classmethod
     def standard(cls, text: str, *, hyphenated: bool = False) -> TracedText:
-        """Return the standard form of a text; `hyphenated`: soft hyphens and all dashes are hyphens."""
-        if not _UNUSUAL.search(text):
-            return cls(text, None)
+        """Return the standard form of a text; `hyphenated`: soft hyphens and all dashes are hyphens.
+
+        A file that stands in it as letters, such as an image in base64, is one sign.
+        """
         origins: list[tuple[int, int]] | None = None
+        if files := encoded(text):
+            whole = cls(text, None).replaced([(start, end, "\ufffc") for start, end in files])
+            text, origins = whole.text, list(whole.origins or ())
+        elif not _UNUSUAL.search(text):
+            return cls(text, None)
         if "\r" in text:
             text, origins = _edited(text, origins, _RETURN, "\n")
         if "&" in text:
