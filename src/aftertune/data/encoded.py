@@ -12,8 +12,10 @@ SHORTEST = 64
 """Characters from which on a run may be a file whose first bytes are known."""
 UNKNOWN = 200
 """Characters from which on any other run may be one."""
+_LINE = 60
+"""Characters of a line of base64 in a mail, at least."""
 _URL = r"data:[\w.+-]{0,80}/?[\w.+-]{0,80}(?:;[\w.+-]{1,40}(?:=[^;,\s]{0,80})?){0,4};base64,[A-Za-z0-9+/_%=-]*"
-_WRAPPED = r"(?<![\w+/])(?:[A-Za-z0-9+/]{60,76}\r?\n){2,}[A-Za-z0-9+/]{0,76}={0,2}"
+_WRAPPED = rf"(?<![\w+/])(?:[A-Za-z0-9+/]{{{_LINE},76}}\r?\n){{2,}}[A-Za-z0-9+/]{{0,76}}={{0,2}}"
 _RUN = rf"(?<![\w+/-])[A-Za-z0-9+/_-]{{{SHORTEST},}}={{0,2}}"
 _ANY = re.compile(rf"(?P<url>{_URL})|(?P<wrapped>{_WRAPPED})|(?P<run>{_RUN})", re.A | re.I)
 _MAGIC = re.compile(
@@ -33,7 +35,7 @@ BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 def encoded(text: str) -> list[tuple[int, int]]:
     """Return where files stand in a text as letters: (start, end) in characters, in order."""
-    if len(text) < SHORTEST and ";base64," not in text:
+    if ";base64," not in text and max(map(len, text.split()), default=0) < _LINE:
         return []
     return [
         match.span()
