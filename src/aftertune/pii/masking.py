@@ -65,7 +65,7 @@ def label_masker(registries: Sequence[Registry]) -> Mask:
 def shown(text: object, most: int = 40) -> str:
     """Return a value of a table for an error message: as a label, in one line, its end cut off."""
     line = label_masker([])(" ".join(str(text).split()))
-    return line if len(line) <= most else f"{line[:most]}..."
+    return line[:most]
 
 
 def with_masked_keys(mapping: Mapping[str, Item], mask: Mask) -> dict[str, Item]:
