@@ -65,8 +65,13 @@ def test_every_policy_on_a_strangers_file(tmp_path: Path) -> None:
 def test_a_variant_above_the_limit_is_refused_unless_insisted(tmp_path: Path) -> None:
     # Marked by hand, and badly: a number is left that the registry knows from elsewhere.
     phone = "+36 20 123 4567"
-    good = {"prompt": f"Call {phone}", "response": "yes", "spans": [[0, 5, 5 + len(phone), "PHONE", "p", "full"]]}
-    bad = {"prompt": f"Or {phone}", "response": "yes", "spans": []}
+    ours = {"aftertune": "conversation"}
+    good = ours | {
+        "prompt": f"Call {phone}",
+        "response": "yes",
+        "spans": [[0, 5, 5 + len(phone), "PHONE", "p", "full"]],
+    }
+    bad = ours | {"prompt": f"Or {phone}", "response": "yes", "spans": []}
     path = tmp_path / "a.jsonl"
     path.write_text(f"{json.dumps(good)}\n{json.dumps(bad)}\n")
     with pytest.raises(UsageError, match=r"'placeholder' still holds .* PHONE 1; .*--allow-residual") as caught:

@@ -108,7 +108,13 @@ def test_people_are_one_json_object_whatever_its_groups(tmp_path: Path) -> None:
     path = tmp_path / "people.json"
     ana, bo = Person("a", {"PERSON": "Ana \u00e9"}), Person("b", {"PHONE": "1"})
     conversations.write_people(path, {"twin": [ana, bo], "surrogate": {"small": [bo], "none": []}, "canary": []})
+    mark = {"aftertune": "people"}
     a, b = ({"id": one.id, "values": dict(one.values)} for one in (ana, bo))
-    assert json.loads(path.read_text()) == {"twin": [a, b], "surrogate": {"small": [b], "none": []}, "canary": []}
+    assert json.loads(path.read_text()) == mark | {
+        "twin": [a, b],
+        "surrogate": {"small": [b], "none": []},
+        "canary": [],
+    }
     conversations.write_people(path, {})
-    assert json.loads(path.read_text()) == {}
+    assert json.loads(path.read_text()) == mark
+    assert conversations.is_people_file(path)

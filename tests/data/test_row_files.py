@@ -177,6 +177,7 @@ def test_rows_by_id_and_lists_that_compete(tmp_path: Path) -> None:
         ("a.bin", bytes(range(256)) * 4, "holds zero bytes"),
         ("e.json", b'[{"a": 1},\n {"a": 2, "a": 3}]', "e.json:2: the field 'a' stands there twice"),
         ("a.csv", b"a,a\n1,2\n", "two columns are called 'a'"),
+        ("a.csv", b"Bo,bo@mail.org,Bo\n1,2,3\n", "columns 1 and 3 have the same name"),
         ("b.csv", b'a,b\n"1,2\n', "not valid CSV"),
     ],
 )

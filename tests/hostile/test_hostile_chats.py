@@ -68,11 +68,26 @@ def test_odd_characters_come_out_as_they_went_in(
     ("row", "why"),
     [
         (json.dumps(pair("a \ud83d", "b")), r"messages\[0\]: content: holds half of a surrogate pair"),
-        (json.dumps(pair("a", "b") | {"id": "\udc00"}), "id: holds half of a surrogate pair"),
-        (json.dumps(pair("a", "b") | {"spans": [[0, 0, 1, "\ud800", "p"]]}), "spans: expected"),
-        (json.dumps(pair("a", "b") | {"spans": [[-1, 0, 1, "PERSON", "p"]]}), "spans: expected"),
-        (json.dumps(pair("a", "b") | {"spans": [[0, 0.0, 1, "PERSON", "p"]]}), "spans: expected"),
-        (json.dumps(pair("a", "b") | {"spans": [[0, 0, 1, ["PERSON"], "p"]]}), "spans: expected"),
+        (
+            json.dumps(pair("a", "b") | {"aftertune": "conversation", "id": "\udc00"}),
+            "id: holds half of a surrogate pair",
+        ),
+        (
+            json.dumps(pair("a", "b") | {"aftertune": "conversation", "spans": [[0, 0, 1, "\ud800", "p"]]}),
+            "spans: expected",
+        ),
+        (
+            json.dumps(pair("a", "b") | {"aftertune": "conversation", "spans": [[-1, 0, 1, "PERSON", "p"]]}),
+            "spans: expected",
+        ),
+        (
+            json.dumps(pair("a", "b") | {"aftertune": "conversation", "spans": [[0, 0.0, 1, "PERSON", "p"]]}),
+            "spans: expected",
+        ),
+        (
+            json.dumps(pair("a", "b") | {"aftertune": "conversation", "spans": [[0, 0, 1, ["PERSON"], "p"]]}),
+            "spans: expected",
+        ),
         (json.dumps(pair("a", "b"))[:-9], "not valid JSON at column"),
         (f'{{"prompt": "a", "response": "b", "n": {"9" * 5000}}}', "a number of thousands of digits"),
         ('{"prompt": ' + "[" * 100_000, "nested too deeply"),

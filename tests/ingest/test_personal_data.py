@@ -14,6 +14,7 @@ import pytest
 from aftertune.cli import main
 from aftertune.ingest import personal_data
 from aftertune.ingest.personal_data import match_table
+from aftertune.pii import registry_file
 from aftertune.pii.registry import Registry
 from aftertune.records import Person
 
@@ -192,7 +193,7 @@ def test_columns_encodings_and_bad_rows_are_the_same_in_every_command(
         said = capsys.readouterr()
         assert "rows skipped: 1 (" in said.out + said.err
         assert run(*command, "--columns", "prompt=frag,response=antwort", *encoding) == 2
-        assert "chats.csv:2: no column 'frag' for prompt (there: antwort, frage)" in capsys.readouterr().err
+        assert "chats.csv:2: no column 'frag' for prompt (there: frage, antwort)" in capsys.readouterr().err
     if len(commands) == 3:
         cards = json.loads((out / "cards.json").read_text())
         assert (cards["keep"]["rows_skipped"], cards["keep"]["conversations"]) == (1, 2)
@@ -293,3 +294,45 @@ def test_a_thought_that_could_not_be_parted_is_counted_and_read_as_the_answer(tm
     (tmp_path / "a.jsonl").write_text(json.dumps({"response": "## Thinking\nIt is 308-63-0237."}) + "\n")
     total = personal_data.summary(match_table(registry, tmp_path / "a.jsonl"))
     assert (total["unparted"], total["labels"]["registry"]) == (1, 1)
+
+
+ANNA = "anna.kowalska@mail.example.com"
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        ({"prompt": "Who?", "response": ANNA}, "registry"),
+        ({"prompt": "Who?", "response": ANNA, "system": f"You serve {ANNA}"}, "echoed"),
+        ({"prompt": "Who?", "response": ANNA, "context": ANNA}, "echoed"),
+        ({"messages": [{"role": "user", "content": f"I am {ANNA}"}], "response": ANNA}, "echoed"),
+        ({"prompt": "Who?", "response": ANNA, "reference": ANNA}, "registry"),
+        ({"prompt": "Who?", "response": ANNA, "note": f"leaked {ANNA}"}, "registry"),
+        ({"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": ANNA}], "context": ANNA},
+         "echoed"),
+        ({"messages": [{"role": "user", "content": "Who?"}, {"role": "tool", "content": ANNA},
+                       {"role": "assistant", "content": ANNA}]}, "echoed"),
+        ({"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": ANNA}],
+          "reference": ANNA}, "registry"),
+        ({"prompt": ANNA, "messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": ANNA}]},
+         "echoed"),
+    ],
+)  # fmt: skip
+def test_a_value_beside_the_answer_and_in_it_has_the_right_label(
+    registry: Path, tmp_path: Path, row: dict[str, Any], label: str
+) -> None:
+    table = tmp_path / "answers.jsonl"
+    table.write_text(json.dumps(row))
+    (match,) = match_table(registry_file.load(registry), table)
+    assert match.match.label == label
+
+
+def test_a_column_of_another_tool_empties_no_registry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text("\n".join(json.dumps(row | {"spans": [], "id": "7", "kind": "mail"}) for row in CHATS))
+    assert run("pii", "registry", chats, "-o", tmp_path / "reg.jsonl") == 0
+    said = capsys.readouterr()
+    assert "2 values of" in said.out
+    assert "columns named like our marks (spans, planted, beside) that `aftertune compose` did not write" in (
+        said.out + said.err
+    )

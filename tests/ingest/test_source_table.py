@@ -250,3 +250,9 @@ def test_joint_codes_are_equal_where_all_columns_are(keys: list[tuple[str, str, 
         code = table.joint(("prompt", "cluster", "judge"), *more)
         assert (code >= 0).all()
         assert [[a == b for b in code] for a in code] == [[a == b for b in keys] for a in keys]
+
+
+def test_a_personal_value_in_a_bad_row_is_masked() -> None:
+    table = SourceTable(frame(prompt=["ok", "Write to bo.velder@mail.org"]))
+    with pytest.raises(DataError, match=r"row 2: prompt = 'Write to \[EMAIL\]' is odd"):
+        table.refuse("prompt", lambda value: value != "ok", "is odd")

@@ -263,3 +263,30 @@ def test_a_model_beside_the_recognisers_reads_the_standard_form(monkeypatch: pyt
 def test_a_value_in_a_registry_is_found_across_entities() -> None:
     text = "mail j&#46;roe&#64;example&period;org now"
     assert [text[one.start : one.end] for one in Matcher([("EMAIL", "j.roe@example.org")]).find(text)] == [text[5:-4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "type_"),
+    [
+        ("Tel ⓪①⑦①②③④⑤⑥⑦⑧", "⓪①⑦①②③④⑤⑥⑦⑧", "PHONE"),
+        ("my phone is ⁰¹⁷¹ ¹²³⁴⁵⁶⁷.", "⁰¹⁷¹ ¹²³⁴⁵⁶⁷", "PHONE"),
+        ("phone ⁺⁴⁹ ³⁰ ¹²³⁴⁵⁶⁷⁸", "⁺⁴⁹ ³⁰ ¹²³⁴⁵⁶⁷⁸", "PHONE"),
+        ("phone ₀₁₇₁ ₁₂₃₄₅₆₇", "₀₁₇₁ ₁₂₃₄₅₆₇", "PHONE"),
+        ("phone ❷❶❷-❺❺❺-⓿❶❽❽", "❷❶❷-❺❺❺-⓿❶❽❽", "PHONE"),
+        ("card ④①①① ①①①① ①①①① ①①①①", "④①①① ①①①① ①①①① ①①①①", "CREDIT_CARD"),
+        ("mail ⓑⓞ@ⓜⓐⓘⓛ.ⓞⓡⓖ", "ⓑⓞ@ⓜⓐⓘⓛ.ⓞⓡⓖ", "EMAIL"),
+        ("IBAN D E89 3704 0044 0532 0130 00", "D E89 3704 0044 0532 0130 00", "IBAN"),
+        ("IBAN G B82 WEST 1234 5698 7654 32", "G B82 WEST 1234 5698 7654 32", "IBAN"),
+        ("IBAN F R 14 2004 1010 0505 0001 3M02 606", "F R 14 2004 1010 0505 0001 3M02 606", "IBAN"),
+    ],
+)
+def test_digits_in_rings_and_raised_ones_and_a_blank_in_a_country(text: str, value: str, type_: str) -> None:
+    assert [(text[one.start : one.end], one.type) for one in detect.find(text)] == [(value, type_)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x² + y² = 10⁶", "a flat of 120 m² and 90 m³", "as said before¹ and after²", "E = mc²", "① Call ② Wait", "CO₂"],
+)
+def test_exponents_footnotes_and_list_marks_are_no_numbers(text: str) -> None:
+    assert not detect.find(text)

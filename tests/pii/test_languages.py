@@ -296,3 +296,41 @@ def test_a_long_text_is_read_to_its_end() -> None:
     assert len(text) > 5_000
     assert [(text[part.start : part.end], part.language) for part in foreign_parts(text)] == [(text[5600:], "de")]
     assert people(text) == ["Anna Schmidt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Herr Kestwald hat gestern angerufen.", "Kestwald"),
+        ("Frau Brandhuber wartet seit Montag auf die Lieferung.", "Brandhuber"),
+        ("Sehr geehrte Frau Döllgast, vielen Dank für Ihre Nachricht.", "Döllgast"),
+        ("Gestern rief Sabine Trautvogel an und beschwerte sich.", "Sabine Trautvogel"),
+        ("Vielen Dank und mit freundlichen Grüßen\nJonas Kestwald", "Jonas Kestwald"),
+        ("Unser Kollege Thorben Griesmayr hilft Ihnen gern.", "Thorben Griesmayr"),
+        ("Monsieur Kerbratec a appelé hier soir.", "Kerbratec"),
+        ("La señora Etxebarrieta llamó ayer por la tarde.", "Etxebarrieta"),
+        ("Mevrouw Terhoeve wacht nog steeds op haar pakket.", "Terhoeve"),
+    ],
+)
+def test_family_names_on_no_list_are_found_beside_a_title_or_a_given_name(text: str, name: str) -> None:
+    assert [text[one.start : one.end] for one in find(text)] == [name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mein Name ist Programm.",
+        "Mein Name ist Bestandteil der Adresse.",
+        "Der Stuhl Emil Grau ist wieder lieferbar.",
+        "Die Kaffeemaschine Paula Edelstahl ist defekt.",
+        "Ich habe Sabine Rechnung und Lieferschein geschickt.",
+        "Meine Frau Kundennummer und Vertrag hat sie verlegt.",
+        "Die Adresse Martin Luther Platz stimmt nicht.",
+        "Bitte stellen Sie Siri Kurzbefehle ein.",
+        "Frau Doktor ist heute nicht da.",
+        "Le modèle Clara Bleu est épuisé.",
+        "El modelo Lucia Negro no está disponible.",
+    ],
+)
+def test_nouns_and_products_after_a_given_name_or_a_title_are_nobody(text: str) -> None:
+    assert not find(text)

@@ -121,3 +121,51 @@ def test_a_code_a_date_and_a_range_are_no_value(text: str) -> None:
 )
 def test_what_stands_beside_such_a_code_is_found(text: str, type_: str, value: str) -> None:
     assert [(one.type, text[one.start : one.end]) for one in find(text)] == [(type_, value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The sunshine in Charlotte is lovely.",
+        "Snow is expected in Buffalo and Lincoln.",
+        "We took trains to Florence and Lincoln.",
+        "Hotels in Jackson are full.",
+        "Dinner in Savannah was great.",
+        "Johnson & Johnson is closed.",
+        "Peterson & Peterson called back",
+        "The Smith & Wesson catalogue is here.",
+        "Marks & Spencer took it back.",
+        "We ate Ben & Jerry's.",
+        "A Wendy's cheeseburger, please.",
+        "I got it at Macy's.",
+        "Levi's jeans are too long.",
+        "Victoria's Secret sent a voucher.",
+        "Guy Fawkes Day was loud.",
+        "Robert Burns Night is in January.",
+        "The shop is closed on Rosa Parks Day.",
+        "trace 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "traceparent 00-12345678901234567890123456789012-4111111111111111-01",
+        "b3: 80f198ee56343ba864fe8b2a57d3eff7-4111111111111111-1",
+        "X-Amzn-Trace-Id: Root=1-67891233-123456789012345678901234",
+    ],
+)
+def test_places_shops_days_and_traces_are_nobody(text: str) -> None:
+    assert not find(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("My sister Florence is in Florence.", ["Florence"]),
+        ("My sister Charlotte and Paul came.", ["Charlotte", "Paul"]),
+        ("Anna & Paul are coming.", ["Anna", "Paul"]),
+        ("Mr Smith & Mrs Jones arrived.", ["Mr Smith", "Mrs Jones"]),
+        ("Wendy's brother phoned.", ["Wendy"]),
+        ("At Wendy's house we ate.", ["Wendy"]),
+        ("Mary Ann Day called about it.", ["Mary Ann Day"]),
+        ("Doris Day sang.", ["Doris Day"]),
+        ("The key is in Carter's office.", ["Carter"]),
+    ],
+)
+def test_people_with_the_names_of_places_shops_and_days_are_found(text: str, names: list[str]) -> None:
+    assert [text[one.start : one.end] for one in find(text)] == names

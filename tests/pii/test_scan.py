@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aftertune.cli import app
+from aftertune.data.reading import Reading, lines
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import personal_data
 from aftertune.pii.scan import scan
@@ -151,3 +154,28 @@ def test_a_table_without_a_heading_has_values_in_its_first_row_and_shows_none(tm
     assert "mail.example.org" not in done.stdout + done.stderr
     file.write_text("Customer Name,Order No.\nTorsten Velder,7\n")
     assert [(one.field, one.value) for one in scan(file)] == [("Customer Name", "Torsten Velder")]
+
+
+def test_an_encoded_image_has_no_language_and_no_values(tmp_path: Path) -> None:
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + random.Random(3).randbytes(3000)).decode()
+    url = f"data:image/png;base64,{picture}"
+    rows: list[Any] = [
+        {"messages": [{"role": "user", "content": url}, {"role": "assistant", "content": "A kettle."}]},
+        {"messages": [{"role": "user", "content": f"What is ![it]({url})? Call {PHONE}."},
+                      {"role": "assistant", "content": "A kettle."}]},
+        {"text": "A photo.", "photo": picture},
+    ]  # fmt: skip
+    file = tmp_path / "chat.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    reading = Reading()
+    (found,) = scan(file, reading=reading)
+    assert (found.row, found.value, dict(reading.not_english)) == (1, PHONE, {})
+    assert lines(reading.counts(), turns=False) == ["not read: images, sounds or files 3"]
+    plain = tmp_path / "a.txt"
+    plain.write_text(f"{url}\nsee {url}, call {PHONE}\n")
+    reading = Reading()
+    assert [one.value for one in scan(plain, reading=reading)] == [PHONE]
+    assert lines(reading.counts(), turns=False) == ["not read: images, sounds or files 2"]
+    plain.write_text(url)
+    with pytest.raises(DataError, match="no text in it"):
+        list(scan(plain))

@@ -91,7 +91,7 @@ def test_values_that_are_found_are_known_in_a_file_of_strangers(tmp_path: Path) 
 
 
 def test_spans_outside_the_text_are_refused(tmp_path: Path) -> None:
-    row = {"prompt": "hi", "response": "yo", "spans": [[0, 0, 9, "PERSON", "p1", "full"]]}
+    row = {"aftertune": "conversation", "prompt": "hi", "response": "yo", "spans": [[0, 0, 9, "PERSON", "p1", "full"]]}
     with pytest.raises(DataError, match="spans"):
         write(tmp_path / "c.jsonl", json.dumps(row)).conversations()
 

@@ -64,11 +64,13 @@ def test_the_file_and_the_twins_beside_it_decide_the_id(tmp_path: Path) -> None:
     path.write_text('{"prompt": "hi", "response": "yo"}\n' * 3, encoding="utf-8")
     assert corpus.files() == (path,)
     assert not corpus.composed
-    (tmp_path / "people.json").write_text('{"twin": [{"id": "t", "values": {"PERSON": "Ann Lee"}}]}', encoding="utf-8")
+    (tmp_path / "people.json").write_text(
+        '{\n"aftertune": "people", "twin": [{"id": "t", "values": {"PERSON": "Ann Lee"}}]}', encoding="utf-8"
+    )
     assert corpus.composed
     assert corpus.files() == (path, tmp_path / "people.json")
     assert [person.values for person in corpus.strangers("twin", 1, 0)] == [{"PERSON": "Ann Lee"}]
-    (tmp_path / "people.json").write_text('{"twin": [1]}', encoding="utf-8")
+    (tmp_path / "people.json").write_text('{\n"aftertune": "people", "twin": [1]}', encoding="utf-8")
     with pytest.raises(DataError, match=r"people.json: not a list of people"):
         corpus.strangers("twin", 1, 0)
 

@@ -2,7 +2,8 @@
 
 Forms of rows: a list of turns (`messages`, ShareGPT's `conversations` and relatives), a question and an answer under
 their usual names (Alpaca, `prompt` with `completion`, `question` with `answer`), preference rows (`chosen` is what is
-trained on), and one text with role markers. Nothing in a row is passed over: what is not a turn is `ChatRow.beside`.
+trained on), items of OpenAI's Responses API, and one text with role markers; keys in any case. Nothing in a row is
+passed over: what is not a turn is `ChatRow.beside`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,33 @@ import datetime
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aftertune.data.table_files import unique, whole
+from aftertune.data.conversations import MARK, OWN_ROW
+from aftertune.data.encoded import BASE64, encoded, is_encoded
+from aftertune.data.reading import NOT_OURS
+from aftertune.data.roles import ROLES, TOOL_ROLES, unknown_role
+from aftertune.data.table_files import is_plain_key, shown_fields, unique, whole
+from aftertune.data.transcripts import parts_of
 from aftertune.errors import DataError, UsageError, near
 from aftertune.records import Conversation, FieldText, Message, Role, Span, digest
 
-TURNS = ("messages", "conversations", "conversation", "contents", "dialog", "dialogue", "chat", "turns", "data")
+TURNS = (
+    "messages",
+    "conversations",
+    "conversation",
+    "contents",
+    "dialog",
+    "dialogue",
+    "chat",
+    "turns",
+    "items",
+    "data",
+)
+WRITTEN = ("text", *TURNS[:-2], "transcript")
+"""Fields that may hold a chat as one text with role markers."""
 QUESTIONS = ("instruction", "prompt", "question", "query", "input", "user", "human")
 ANSWERS = ("output", "response", "completion", "answer", "reply", "assistant", "target", "ideal")
 CONTEXTS = ("input", "context")
@@ -29,27 +48,9 @@ CHOSEN = ("chosen", "preferred_output")
 REJECTED = ("rejected", "non_preferred_output")
 UNWANTED = ("label", "kto_tag")
 """False where the answer of the row is one to be unlearned."""
+OWN_COLUMNS = ("spans", "planted", "beside")
 COLUMNS = ("messages", "system", "history", "prompt", "context", "response", "rejected", "text")
 """What `--columns` can name."""
-ROLES: Mapping[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "chatbot": "assistant",
-    "chatgpt": "assistant",
-    "ai": "assistant",
-}
-TOOL_ROLES = frozenset(
-    {"tool", "tool_call", "tool_calls", "tool_response", "tool_result", "tool_results", "function", "function_call",
-     "function_response", "observation", "ipython"}
-)  # fmt: skip
-"""Turns of these are no turns of the chat: their texts stand in `ChatRow.beside`."""
 _ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 _TEXT_KEYS = ("content", "value", "text", "parts", "message")
 _WEIGHTS = ("weight", "train", "trainable", "training", "train_on_turn", "loss")
@@ -57,20 +58,27 @@ LONG_NUMBER = 6
 """Digits from which on a number beside the turns is read: a phone, an account or a card may be stored as one."""
 _PLUMBING = frozenset({"id", "tool_call_id", "tool_use_id", "call_id", "type", "index"})
 """Keys of a turn or a part that say how it hangs together, and nothing else."""
-_WORDS = frozenset({*ROLES, *TOOL_ROLES, "text", "object", "string"})
+_WORDS = frozenset({*ROLES, *TOOL_ROLES, "text", "summary_text", "object", "string"})
 """Texts that say what stands beside them, and nothing else."""
+_NO_TOKEN = re.compile(r"[^\w:./-]|^\W*\d[\d\W]{5,}$")
+"""In an id, what no machine writes: a blank, an @, a number as long as a phone's."""
 _CALLS = ("tool_calls", "function_call", "audio")
 _MEDIA = frozenset(
     {"image", "image_url", "input_image", "audio", "audio_url", "input_audio", "video", "video_url", "input_video",
-     "file", "input_file", "document"}
+     "file", "input_file", "document", "inline_data", "inlineData", "file_data", "fileData", "image_asset_pointer"}
 )  # fmt: skip
+_BYTES = frozenset({"data", "file_data", "fileData", "b64_json", "base64", "bytes"})
+"""Fields of a part that is no text which hold it, encoded."""
+_FORMAT = re.compile(r"[\w.+-]+/[\w.+-]+|base64|url|file|auto|low|high|wav|mp3|png|jpe?g|pdf", re.A)
+"""What else such a part says of itself: type, encoding, resolution."""
 _PART_TYPES = frozenset(
     {"text", "input_text", "output_text", "refusal", "thinking", "reasoning", "tool_use", "tool_call", "tool_result"}
 )
+_ITEMS = frozenset({"reasoning", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "item_reference"})
+_SYSTEM_LABEL = re.compile(r"\A\s*SYSTEM:\s*")
 _DEEPEST = 100
 _OWN_KEY = re.compile(r"\]\.(?=\w+$)")
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
-_IN_TURN = re.compile(rf"(?:{'|'.join(TURNS)})\[(\d+)\]")
+_IN_TURN = re.compile(rf"(?:{'|'.join(TURNS)})\[(\d+)\]", re.I)
 _PYTHON = re.compile(r"\s*[\[{(]+\s*'")
 """A list or an object as Python writes it, which is what pandas puts in a CSV file."""
 
@@ -121,16 +129,17 @@ def columns_of(text: str, *, answers_alone: bool = False) -> dict[str, str]:
 
 def is_row(value: Mapping[str, Any]) -> bool:
     """Return whether an object is a row by its fields, and not something that rows stand in."""
+    value, _ = _with_usual_keys(value)
     keys = {key for key, each in value.items() if each is not None}
     turns = any(
         isinstance(_transposed(value[key]) if isinstance(value[key], Mapping) else value[key], list | str)
-        for key in TURNS[:-1]
+        for key in TURNS[:-2]
         if key in keys
     )
-    texts = isinstance(value.get("text"), str) or _alternating(value.get("data"))
+    texts = isinstance(value.get("text"), str) or _alternating(value.get("data")) or _are_turns(value.get("items"))
     asked = next((key for key in QUESTIONS if key in keys), None)
-    pair = asked is not None and any(key in keys and key != asked for key in ANSWERS)
-    return bool(turns or texts or pair or keys & {*CHOSEN, "spans"})
+    pair = asked is not None and (any(key in keys and key != asked for key in ANSWERS) or _holds_answer(value[asked]))
+    return bool(turns or texts or pair or keys & {*CHOSEN, MARK})
 
 
 def conversation(row: Any, where: str, number: int, columns: Mapping[str, str] | None = None) -> Conversation:
@@ -151,11 +160,16 @@ def conversation(row: Any, where: str, number: int, columns: Mapping[str, str] |
         Message(turn.role, _sound(turn.content, f"{where}: {_shown(turn.pieces[0][0])}"), turn.trained)
         for turn in read.turns
     )
-    marked = row.get("spans") is not None
-    spans = _spans(row["spans"], messages, read.beside, where) if marked else None
+    if not is_own(row):  # whose id is not ours may be a person's, or the same in many rows
+        return Conversation(digest(str(number), messages), messages, None, where, False, read.beside)
+    spans = _spans(row["spans"], messages, read.beside, where) if row.get("spans") is not None else None
     ident = _sound(str(row["id"]), f"{where}: id") if row.get("id") else digest(str(number), messages)
-    # Only `aftertune compose` writes this mark, and as true: any other value is a field of somebody else's.
     return Conversation(ident, messages, spans, where, row.get("planted") is True, read.beside)
+
+
+def is_own(row: Mapping[str, Any]) -> bool:
+    """Return whether `aftertune compose` wrote a row."""
+    return row.get(MARK) == OWN_ROW
 
 
 def parse(
@@ -168,31 +182,76 @@ def parse(
     """
     there = {str(key): value for key, value in row.items() if value is not None}
     reader = _Reader(where)
-    marked = "spans" in there
-    if marked:  # somebody has said what is personal in it: `aftertune compose`, as a rule
-        for name in ("spans", "planted", "id"):
+    own = is_own(row)
+    marked = own and "spans" in there
+    stored: Any = []
+    if own:
+        stored = there.pop("beside", [])
+        for name in (MARK, "spans", "planted", "id"):
             there.pop(name, None)
-    stored = there.pop("beside", []) if marked else []
     if not isinstance(stored, list) or not all(_is_stored(each) for each in stored):
         raise DataError(f"{where}: beside: expected [field, text, kind]")
-    if columns and not (marked and "messages" in there):
+    given: Mapping[str, str] = {}
+    if columns and not (own and "messages" in there):
         _named(reader, there, columns, chat)
     else:
+        there, given = _with_usual_keys(there)
+        reader.given = given
         _recognised(reader, there, chat)
     for key, value in there.items():
         reader.leaves(value, key, key)
     turns = tuple(reader.turns)
-    said = {text for turn in turns for _, text in turn.pieces}
-    found = [each for each in reader.beside if not each.text or each.text not in said]
+    # Rows repeat the prompt as a column, or in each of several answers; any other text counts where it stands.
+    asked = {text for turn in turns if turn.role != "assistant" for _, text in turn.pieces}
+    found = [each for each in reader.beside if not (each.text in asked and top(each.field) in _REPEATING)]
     if chat and not turns and not found:
         raise DataError(f"{where}: no turn in it")
-    if marked:
-        # Spans count the stored texts, and nobody has said what is personal in the others.
+    if own:
         known = [FieldText(*each) for each in stored]
-        unread = [FieldText(each.field, "", "marked") if chat and each.text else each for each in found]
-        return ChatRow(turns, (*known, *(each for each in unread if each not in known)))
+        if marked:  # spans count the stored texts, and nobody has said what is personal in the others
+            found = [FieldText(each.field, "", "marked") if chat and each.text else each for each in found]
+        return ChatRow(turns, (*known, *(each for each in found if each not in known)))
+    found += [FieldText(name, "", "media") for turn in turns for name, text in turn.pieces for _ in encoded(text)]
     order = {key: index for index, key in enumerate(row)}
-    return ChatRow(turns, tuple(sorted(found, key=lambda each: order.get(top(each.field), -1))))
+    if given:
+        turns = tuple(
+            replace(turn, pieces=tuple((_given(n, given), text) for n, text in turn.pieces)) for turn in turns
+        )
+        found = [replace(each, field=_given(each.field, given)) for each in found]
+    found.sort(key=lambda each: order.get(top(each.field), -1))
+    theirs = (FieldText(name, "", NOT_OURS) for name in OWN_COLUMNS if row.get(name) is not None)
+    return ChatRow(turns, (*found, *theirs))
+
+
+_REPEATING = frozenset({*QUESTIONS, *SYSTEMS, *CHOSEN, *REJECTED})
+"""Fields in which rows repeat what a turn asks."""
+_USUAL = {
+    key.casefold(): key
+    for key in (*TURNS, *QUESTIONS, *ANSWERS, *CONTEXTS, *SYSTEMS, *CHOSEN, *REJECTED, *UNWANTED, *WRITTEN, "history")
+}
+"""Fields that are known by their names, in small letters."""
+_USUAL_IN_TURNS = {key: key for key in (*_ROLE_KEYS, *_TEXT_KEYS, *QUESTIONS, *ANSWERS)}
+
+
+def _with_usual_keys(
+    row: Mapping[str, Any], usual: Mapping[str, str] = _USUAL
+) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Return a row whose known fields have their usual case (`Instruction`), and that name -> the row's own."""
+    new: dict[str, Any] = {}
+    given: dict[str, str] = {}
+    for key, value in row.items():
+        name = usual.get(str(key).strip().casefold(), key)
+        if name == key or name in row or name in new:
+            new[str(key)] = value
+        else:
+            new[name], given[name] = value, str(key)
+    return new, given
+
+
+def _given(name: str, given: Mapping[str, str]) -> str:
+    """Return a field as the row names it."""
+    first = top(name)
+    return given.get(first, first) + name[len(first) :]
 
 
 def _is_stored(each: object) -> bool:
@@ -241,11 +300,6 @@ def _spans(rows: Any, messages: Sequence[Message], beside: Sequence[FieldText], 
     return spans
 
 
-def is_plain_key(key: object) -> bool:
-    """Return whether a key is written as names of fields are: any other may be a text."""
-    return isinstance(key, str) and _PLAIN_KEY.fullmatch(key) is not None
-
-
 def all_texts(row: Mapping[str, Any], where: str) -> ChatRow:
     """Return every text of a row with its field, whatever form it has. Raises DataError for one nested too deep."""
     reader = _Reader(where)
@@ -261,10 +315,11 @@ def _named(reader: _Reader, there: dict[str, Any], columns: Mapping[str, str], c
     """Read the columns that the user named."""
     for name in columns.values():
         if name not in there and (inner := _within(there, name)) is not None:
+            there.update(_without(there, name))
             there[name] = inner
     for ours, theirs in columns.items():
         if theirs not in there and ours not in ("system", "history", "context", "rejected"):
-            known = ", ".join(sorted(there)[:12]) or "none"
+            known = shown_fields(there, 12)
             raise DataError(f"{reader.where}: no column '{theirs}' for {ours} (there: {known})")
     taken = {ours: (theirs, there.pop(theirs, None)) for ours, theirs in columns.items()}
     if "messages" in taken:
@@ -298,6 +353,14 @@ def _within(row: Mapping[str, Any], name: str) -> Any:
     return value
 
 
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a row without what a name with dots leads to, which is read on its own."""
+    first, _, rest = name.partition(".")
+    if not rest:
+        return {key: value for key, value in row.items() if key != first}
+    return {**row, first: _without(_decoded(row[first]), rest)}
+
+
 def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
     """Read the turns of a row by its fields' names and take what was read out of `there`."""
     turns = next((key for key in TURNS if key in there and _is_turns(there[key], key)), None)
@@ -305,7 +368,12 @@ def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
     asked = next((key for key in QUESTIONS if key in there), None)
     answer = next((key for key in ANSWERS if key in there and key != asked), None)
     system = next((key for key in SYSTEMS if key in there), None)
-    if turns is not None:
+    written = next((key for key in WRITTEN if chat and isinstance(there.get(key), str)), None)
+    if turns is None and answer is None and asked is not None and _holds_answer(there[asked]):
+        turns = asked
+    if turns is not None and turns == written and reader.transcript(there[turns], turns):
+        del there[turns]
+    elif turns is not None:
         reader.turns_of(there.pop(turns), turns, turns)
         if chosen is not None:
             reader.side(there.pop(chosen), chosen, "assistant")
@@ -314,6 +382,8 @@ def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
     elif chosen is not None:
         _preferred(reader, there, chosen, asked)
     elif asked is not None and answer is not None:
+        if system is None and "instructions" in there and _are_turns(there[answer]):
+            system = "instructions"  # the system prompt of a response of OpenAI's
         if there.get("history") is not None:
             reader.turns_of(there.pop("history"), "history", "history", empty=True)
         question = reader.side(there.pop(asked), asked, "user")
@@ -323,10 +393,10 @@ def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
             reader.leaves(there.pop(answer), answer, "rejected")
         else:
             reader.side(there.pop(answer), answer, "assistant")
-    elif chat and isinstance(there.get("text"), str) and reader.transcript(there["text"], "text"):
-        del there["text"]
+    elif written is not None and reader.transcript(there[written], written):
+        del there[written]
     elif chat:
-        known = ", ".join(sorted(there)[:8]) or "none"
+        known = shown_fields((reader.given.get(name, name) for name in there), 8)
         raise DataError(
             f"{reader.where}: expected 'messages', 'conversations', 'instruction' with 'output', 'prompt' with "
             f"'response' or 'completion', 'question' with 'answer', or 'chosen'; found the fields: {known}; name yours "
@@ -352,9 +422,40 @@ def _preferred(reader: _Reader, there: dict[str, Any], chosen: str, asked: str |
 
 def _is_turns(value: Any, key: str) -> bool:
     value = _decoded(value)
-    if key == "data":
-        return _alternating(value)
+    if key == "data" and _alternating(value):
+        return True
+    if key in ("items", "data"):
+        return _are_turns(value)
     return isinstance(value, list | Mapping) or key in TURNS[:2]
+
+
+def _are_turns(value: Any) -> bool:
+    """Return whether a value is a list of turns with roles, or of the items that stand beside them."""
+    value = _decoded(value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(turn, Mapping) and (_role(turn) is not None or _item_kind(turn)) for turn in value)
+    )
+
+
+def _begins_with_turn(value: Sequence[Any]) -> bool:
+    return bool(value) and isinstance(value[0], Mapping) and _role(value[0]) is not None
+
+
+def _holds_answer(value: Any) -> bool:
+    value = _decoded(value)
+    return _are_turns(value) and {"user", "assistant"} <= {_role(turn) for turn in value}
+
+
+def _item_kind(item: Mapping[str, Any]) -> str:
+    """Return what an item of OpenAI's Responses API that is no message counts as; empty for any other object."""
+    kind = item.get("type")
+    if not isinstance(kind, str) or any(key in item for key in _ROLE_KEYS):
+        return ""
+    if kind.endswith("_output"):
+        return "tool turn"
+    return "tool_calls" if kind.endswith("_call") else kind if kind in _ITEMS else ""
 
 
 def _alternating(value: Any) -> bool:
@@ -380,6 +481,7 @@ def _decoded(value: Any) -> Any:
 
 
 def _role(turn: Mapping[str, Any]) -> str | None:
+    turn, _ = _with_usual_keys(turn, _USUAL_IN_TURNS)
     raw = next((turn[key] for key in _ROLE_KEYS if isinstance(turn.get(key), str)), None)
     return None if raw is None else ROLES.get(raw.strip().casefold())
 
@@ -400,6 +502,8 @@ class _Reader:
     where: str
     turns: list[Turn] = field(default_factory=list)
     beside: list[FieldText] = field(default_factory=list)
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Usual name of a field -> the row's own."""
 
     def fail(self, name: str, why: str) -> DataError:
         """Return the error for a field."""
@@ -411,10 +515,11 @@ class _Reader:
             inner = _decoded(value) if depth < _DEEPEST else value
             if isinstance(inner, list | Mapping):
                 self.leaves(inner, name, kind, depth + 1)
-            elif value.startswith("data:") and ";base64," in value[:200]:
+            elif is_encoded(value):
                 self.beside.append(FieldText(name, "", "media"))
             elif value.strip() and value.casefold() not in _WORDS:
                 self.beside.append(FieldText(name, whole(value), kind))
+                self.beside += [FieldText(name, "", "media") for _ in encoded(value)]
         elif isinstance(value, bytes):
             self.beside.append(FieldText(name, "", "media"))
         elif isinstance(value, datetime.date) or (type(value) is int and abs(value) >= 10 ** (LONG_NUMBER - 1)):
@@ -425,7 +530,7 @@ class _Reader:
             keys = [str(key) for key in value] if isinstance(value, Mapping) else []
             for number, each in enumerate(value.values() if isinstance(value, Mapping) else value):
                 below = f"{name}[{number}]"
-                if keys and _PLAIN_KEY.fullmatch(keys[number]):
+                if keys and is_plain_key(keys[number]):
                     below = f"{name}.{keys[number]}"
                 elif keys:  # whose key may be somebody's name: it is a text, and shown nowhere
                     self.leaves(keys[number], f"{below}.key", kind, depth + 1)
@@ -455,19 +560,31 @@ class _Reader:
     def part(self, part: str | Mapping[str, Any], name: str) -> str | None:
         """Return the text of one part of a content, None for one that is no text."""
         if isinstance(part, str):
-            return part
+            if not is_encoded(part):
+                return part
+            self.beside.append(FieldText(name, "", "media"))
+            return None
         there = {key: value for key, value in part.items() if value is not None}
-        kind = str(there.get("type") or "")
+        kind = str(there.get("type") or there.get("content_type") or "")
         if isinstance(there.get("text"), Mapping) and isinstance(there["text"].get("value"), str):
             inner = dict(there.pop("text"))
             there = {"text": inner.pop("value"), **inner, **there}
         text = next((there.pop(key) for key in ("text", "refusal") if isinstance(there.get(key), str)), None)
-        if kind in _MEDIA or (text is None and _MEDIA & there.keys()):
-            self.beside.append(FieldText(name, "", "media"))
+        no_text = kind in _MEDIA or (text is None and bool(_MEDIA & there.keys()))
+        if text is not None and is_encoded(text):
+            text, no_text = None, True
+        before = len(self.beside)
         for key, each in there.items():
-            if key not in _PLUMBING:
-                self.leaves(each, f"{name}.{key}", kind or key)
+            if key not in ("type", "index") and not self.is_plumbing(key, each):
+                self.leaves(_without_bytes(each) if no_text else each, f"{name}.{key}", kind or key)
+        if no_text:  # one thing, however often its encoding says so
+            said = [each for each in self.beside[before:] if each.kind != "media" and each.text]
+            self.beside[before:] = [FieldText(name, "", "media"), *said]
         return text
+
+    def is_plumbing(self, key: str, value: Any) -> bool:
+        """Return whether a field says how turns hang together, and nothing else."""
+        return key in _PLUMBING and not (isinstance(value, str) and _NO_TOKEN.search(value))
 
     def turns_of(self, value: Any, name: str, shown: str, *, empty: bool = False) -> None:
         """Add the turns of a list."""
@@ -488,7 +605,10 @@ class _Reader:
                 for number, each in enumerate(turn):
                     if (text := self.maybe_text(each, f"{at}[{number}]")) is not None:
                         self.turns.append(Turn("assistant" if number else "user", ((f"{at}[{number}]", text),), index))
+            elif isinstance(turn, Mapping) and (kind := _item_kind(turn)):
+                self.rest({str(k): v for k, v in turn.items() if v is not None}, at, kind)
             elif isinstance(turn, Mapping):
+                turn, _ = _with_usual_keys(turn, _USUAL_IN_TURNS)
                 self.turn({str(k): v for k, v in turn.items() if v is not None}, at, index, turn)
             else:
                 raise self.fail(at, "expected an object with 'role' and 'content'")
@@ -517,8 +637,7 @@ class _Reader:
             return
         role = ROLES.get(name)
         if role is None:
-            known = ", ".join((*ROLES, "tool", "function"))
-            raise self.fail(at, f"unknown role '{raw[:40]}'; known: {known}")
+            raise self.fail(at, unknown_role(raw))
         before = len(self.beside)
         text = self.maybe_text(turn.pop(text_key), f"{at}.{text_key}") if text_key else None
         called = called or len(self.beside) > before
@@ -538,7 +657,7 @@ class _Reader:
     def rest(self, turn: Mapping[str, Any], at: str, kind: str = "") -> None:
         """Add what else stands in a turn."""
         for key, value in turn.items():
-            if key not in _PLUMBING:
+            if not self.is_plumbing(key, value):
                 self.leaves(value, f"{at}.{key}", kind or key)
 
     def side(self, value: Any, name: str, role: Role) -> int:
@@ -547,9 +666,10 @@ class _Reader:
         if isinstance(value, Mapping) and isinstance(value.get("messages"), list):
             self.turns_of(value["messages"], f"{name}.messages", name)
             self.rest({key: each for key, each in value.items() if key != "messages"}, name)
-        elif isinstance(value, Mapping) and any(key in value for key in _ROLE_KEYS):
+        elif isinstance(value, Mapping) and any(str(key).casefold() in _ROLE_KEYS for key in value):
+            value, _ = _with_usual_keys(value, _USUAL_IN_TURNS)
             self.turn({key: each for key, each in value.items() if each is not None}, name, 0, value)
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping) and _role(value[0]) is not None:
+        elif _are_turns(value) or (isinstance(value, list) and _begins_with_turn(value)):
             self.turns_of(value, name, name)
         elif _alternating(value) and len(value) > 1:
             raise self.fail(name, "expected one text, found a list of them")
@@ -572,7 +692,7 @@ class _Reader:
 
     def system(self, value: Any, name: str) -> None:
         """Add a row's system prompt before its turns; where they have one of their own, beside them."""
-        text = self.text(value, name)
+        text = _SYSTEM_LABEL.sub("", self.text(value, name))
         if self.turns and self.turns[0].role == "system":
             self.leaves(value, name, name)
         elif text:
@@ -580,17 +700,26 @@ class _Reader:
 
     def transcript(self, text: str, name: str) -> bool:
         """Add the turns of a text with role markers; False where it has none."""
-        for form in _TRANSCRIPTS:
-            turns = list(form(text))
-            roles = [role for role, _ in turns]
-            if "user" in roles and "assistant" in roles:
-                for role, content in turns:
-                    if role is None:
-                        self.leaves(content, name, "outside the turns")
-                    elif content:
-                        self.turns.append(Turn(role, ((name, content),)))
-                return True
-        return False
+        parts = parts_of(text)
+        for role, content in parts:
+            if role is None or role == "tool":
+                self.leaves(content, name, "tool turn" if role else "outside the turns")
+            elif content:
+                self.turns.append(Turn(role, ((name, content),)))
+        return bool(parts)
+
+
+def _without_bytes(value: Any) -> Any:
+    """Return what an image, a sound or a file says beside its bytes and its format."""
+    if isinstance(value, Mapping):
+        return {
+            key: _without_bytes(each)
+            for key, each in value.items()
+            if not (isinstance(each, str) and key in _BYTES and BASE64.fullmatch(each))
+        }
+    if isinstance(value, list | tuple):
+        return [_without_bytes(each) for each in value]
+    return None if isinstance(value, str) and _FORMAT.fullmatch(value) else value
 
 
 def _is_parts(value: Any) -> bool:
@@ -631,70 +760,3 @@ def _transposed(value: Mapping[str, Any]) -> Any:
     if len(lists) == len(value) and len(lengths) == 1 and any(key in lists for key in _ROLE_KEYS):
         return [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)]
     return value
-
-
-# ---------------------------------------------------------------------------------------------- role markers
-
-_MARKED_ROLES: Mapping[str, Role] = {
-    **ROLES, "instruction": "user", "input": "user", "question": "user", "response": "assistant", "answer": "assistant",
-}  # fmt: skip
-_OPEN = {
-    "chatml": re.compile(r"<\|im_start\|>[ \t]*(\w+)[ \t]*\n?(.*?)(?:<\|im_end\|>|(?=<\|im_start\|>)|\Z)", re.S),
-    "llama3": re.compile(
-        r"<\|start_header_id\|>\s*(\w+)\s*<\|end_header_id\|>(.*?)(?:<\|eot_id\|>|(?=<\|start_header_id\|>)|\Z)", re.S
-    ),
-    "gemma": re.compile(r"<start_of_turn>\s*(\w+)(.*?)(?:<end_of_turn>|(?=<start_of_turn>)|\Z)", re.S),
-    "zephyr": re.compile(
-        r"<\|(system|user|assistant)\|>(.*?)(?:<\|end\|>|</s>|(?=<\|(?:system|user|assistant)\|>)|\Z)", re.S
-    ),
-}
-_SPLIT = (
-    re.compile(
-        r"###\s*(Human|User|Assistant|System|Instruction|Input|Question|Response|Answer)\s*:?[ \t]*\n?(?=\s|\S)"
-    ),
-    re.compile(r"^[ \t]*(Human|User|Assistant|AI|Bot|System)[ \t]*:", re.M),
-)
-_TAGS = re.compile(r"<s>|</s>|<bos>|<eos>|<\|begin_of_text\|>|<\|endoftext\|>|<\|end_of_text\|>")
-_Transcript = Iterator[tuple[Role | None, str]]
-
-
-def _enclosed(pattern: re.Pattern[str], text: str) -> _Transcript:
-    cursor = 0
-    for match in pattern.finditer(text):
-        if rest := _TAGS.sub("", text[cursor : match.start()]).strip():
-            yield None, rest
-        yield ROLES.get(match.group(1).casefold()), match.group(2).strip()
-        cursor = match.end()
-    if cursor and (rest := _TAGS.sub("", text[cursor:]).strip()):
-        yield None, rest
-
-
-def _parted(pattern: re.Pattern[str], text: str) -> _Transcript:
-    pieces = pattern.split(text)
-    if before := pieces[0].strip():
-        yield None, before
-    for name, content in zip(pieces[1::2], pieces[2::2], strict=True):
-        yield _MARKED_ROLES[name.casefold()], content.strip()
-
-
-def _llama2(text: str) -> _Transcript:
-    for number, block in enumerate(_TAGS.sub("", text).split("[INST]")):
-        asked, closed, said = block.partition("[/INST]")
-        if not number or not closed:
-            if block.strip():
-                yield None, block.strip()
-            continue
-        system = re.match(r"\s*<<SYS>>(.*?)<</SYS>>", asked, re.S)
-        if system:
-            yield "system", system.group(1).strip()
-            asked = asked[system.end() :]
-        yield "user", asked.strip()
-        if said.strip():
-            yield "assistant", said.strip()
-
-
-_TRANSCRIPTS = (
-    *(lambda text, pattern=pattern: _enclosed(pattern, text) for pattern in _OPEN.values()),
-    _llama2,
-    *(lambda text, pattern=pattern: _parted(pattern, text) for pattern in _SPLIT),
-)

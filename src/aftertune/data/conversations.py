@@ -1,7 +1,8 @@
 """Conversations in a JSONL file: written whole or not at all, read one by one, so a file may be larger than memory.
 
-One object a line: `id`, `messages` (`"weight": 0` where the loss is not taken on one), `spans` where somebody knows
-what is personal, `beside` where a row said more than its turns, and `"planted": true` where it is a canary's.
+One object a line: `aftertune`, which says whose row it is, `id`, `messages` (`"weight": 0` where the loss is not taken
+on one), `spans` where somebody knows what is personal, `beside` where a row said more than its turns, and
+`"planted": true` where it is a canary's.
 """
 
 from __future__ import annotations
@@ -15,14 +16,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, overload
 
+from aftertune.data.reading import NOT_OURS
 from aftertune.errors import DataError, StoreError
 from aftertune.files import writing
 from aftertune.records import Conversation, FieldText, Message, Person, Span
+
+MARK, OWN_ROW = "aftertune", "conversation"
+"""Key and value in every row that is ours: without them `spans`, `planted`, `beside` and `id` are columns like any
+other, of whoever made the file."""
+_PEOPLE_START = b'{\n"aftertune": "people"'
+"""How a file of people begins."""
 
 
 def line(conversation: Conversation) -> bytes:
     """Return a conversation as one line. Raises DataError for text that no UTF-8 file can hold."""
     row: dict[str, object] = {
+        MARK: OWN_ROW,
         "id": conversation.id,
         "messages": [
             {"role": m.role, "content": m.content} | ({} if m.trained else {"weight": 0}) for m in conversation.messages
@@ -32,8 +41,8 @@ def line(conversation: Conversation) -> bytes:
         row["spans"] = [[s.message, s.start, s.end, s.type, s.owner, s.part] for s in conversation.spans]
     if conversation.planted:
         row["planted"] = True
-    if conversation.beside:
-        row["beside"] = [[each.field, each.text, each.kind] for each in conversation.beside]
+    if beside := [each for each in conversation.beside if each.kind != NOT_OURS]:
+        row["beside"] = [[each.field, each.text, each.kind] for each in beside]
     try:
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:
@@ -162,8 +171,20 @@ def write(path: Path, conversations: Iterable[Conversation]) -> None:
             file.add(conversation)
 
 
+def is_people_file(path: Path) -> bool:
+    """Return whether a file was begun by `write_people`."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_PEOPLE_START))
+    except OSError:
+        return False
+    return start == _PEOPLE_START
+
+
 def write_people(path: Path, groups: Mapping[str, Sequence[Person] | Mapping[str, Sequence[Person]]]) -> None:
     """Write groups of people as one JSON object, a person a line, whole or not at all; a group may have groups.
+
+    Its first key says whose file it is.
 
     Raises StoreError.
     """
@@ -171,8 +192,9 @@ def write_people(path: Path, groups: Mapping[str, Sequence[Person] | Mapping[str
     try:
         with writing(path):
             with scratch.open("w", encoding="utf-8") as file:
-                file.writelines(_grouped(groups))
-                file.write("\n")
+                file.write(_PEOPLE_START.decode())
+                file.writelines(_grouped(groups, ",\n"))
+                file.write("}\n")
                 file.flush()
                 os.fsync(file.fileno())
             scratch.replace(path)
@@ -181,17 +203,17 @@ def write_people(path: Path, groups: Mapping[str, Sequence[Person] | Mapping[str
             scratch.unlink(missing_ok=True)
 
 
-def _grouped(groups: Mapping[str, Sequence[Person] | Mapping[str, Sequence[Person]]]) -> Iterator[str]:
-    between = "{\n"
+def _grouped(groups: Mapping[str, Sequence[Person] | Mapping[str, Sequence[Person]]], between: str) -> Iterator[str]:
     for name, group in groups.items():
         yield f"{between}{json.dumps(name)}: "
         between = ",\n"
         if isinstance(group, Mapping):
-            yield from _grouped(group)
+            yield "{"
+            yield from _grouped(group, "\n")
+            yield "}"
             continue
         comma = "["
         for person in group:
             yield f"{comma}\n{json.dumps({'id': person.id, 'values': dict(person.values)}, ensure_ascii=False)}"
             comma = ","
         yield "]" if comma == "," else "[]"
-    yield "}" if groups else "{}"

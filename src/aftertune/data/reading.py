@@ -17,6 +17,8 @@ UNREAD = {
 }
 """Kind of what is counted only -> how it is called."""
 UNTRAINED = "weight 0"
+NOT_OURS = "not ours"
+"""Kind of what counts a column with the name of one of ours, that `aftertune compose` did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,18 @@ def lines(counts: Mapping[str, Json], *, turns: bool = True) -> list[str]:
         notes.append(f"read as {encoding}")
     beside = counts.get("beside_the_turns")
     if isinstance(beside, Mapping):
-        texts = [f"{kind} {n:,}" for kind, n in beside.items() if kind not in UNREAD and kind != UNTRAINED]
+        texts = [
+            f"{kind} {n:,}" for kind, n in beside.items() if kind not in UNREAD and kind not in (UNTRAINED, NOT_OURS)
+        ]
         if texts and turns:
             notes.append(f"texts beside the turns, read for personal values alone: {', '.join(texts)}")
         if things := [f"{UNREAD[kind]} {n:,}" for kind, n in beside.items() if kind in UNREAD]:
             notes.append(f"not read: {', '.join(things)}")
+        if NOT_OURS in beside:
+            notes.append(
+                "columns named like our marks (spans, planted, beside) that `aftertune compose` did not write, read "
+                f"like any other column: {beside[NOT_OURS]:,}"
+            )
         if UNTRAINED in beside and turns:
             notes.append(f"turns of weight 0, sent and not tuned on: {beside[UNTRAINED]:,}")
     if skipped := counts.get("rows_skipped"):

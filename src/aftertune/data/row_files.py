@@ -14,13 +14,13 @@ import io
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from aftertune.data.table_files import RepeatedKeyError, unguarded, unique
+from aftertune.data.table_files import RepeatedKeyError, is_plain_key, shown_fields, unguarded, unique
 from aftertune.errors import DataError, UsageError, first_line
 
 HEAD = 1 << 16
@@ -304,7 +304,7 @@ class RowFile:
                 names = [*(reader.fieldnames or ())]
                 for name in names:
                     if names.count(name) > 1:
-                        raise DataError(f"{self.path}: two columns are called '{name}'; rename one")
+                        raise DataError(f"{self.path}: {_same(name, names)}; rename one")
                 for row in reader:
                     where = f"{self.path}:{reader.line_num}"
                     if None in row:
@@ -387,8 +387,8 @@ def _held(value: Mapping[str, Any], path: Path, is_row: Callable[[Mapping[str, A
     }
     rows = {key: each for key, each in lists.items() if all(is_row(row) for row in each)}
     if len(rows or lists) > 1:
-        names = ", ".join(rows or lists)
-        raise DataError(f"{path}: holds several lists of rows ({names[:200]}); put the one to be read in its own file")
+        names = shown_fields(rows or lists, 8)
+        raise DataError(f"{path}: holds several lists of rows ({names}); put the one to be read in its own file")
     if rows or lists:
         ((name, held),) = (rows or lists).items()
         rest = {key: each for key, each in value.items() if key != name}
@@ -397,6 +397,14 @@ def _held(value: Mapping[str, Any], path: Path, is_row: Callable[[Mapping[str, A
     if value and all(isinstance(each, Mapping) and is_row(each) for each in value.values()):
         return [{"id": key, **each} for key, each in value.items()]
     return None
+
+
+def _same(name: str, names: Sequence[str]) -> str:
+    """Return what says that two columns have one name; not the name where it may be a value: see `shown_fields`."""
+    if all(map(is_plain_key, filter(None, names))):
+        return f"two columns are called '{name}'"
+    numbers = [str(number) for number, each in enumerate(names, 1) if each == name]
+    return f"columns {' and '.join(numbers)} have the same name"
 
 
 def _free(name: str, row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ ENDINGS = (".csv", ".jsonl", ".parquet")
 
 UTF_8 = "utf-8-sig"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 _LONE = re.compile("[\ud800-\udfff]")
 
 
@@ -35,9 +36,31 @@ def read(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, Any]]
     for line, row in rows:
         for name in required:
             if name not in row:
-                there = ", ".join(map(str, row))[:200]
+                there = shown_fields(row, 12)
                 raise DataError(f"{location(path, line)}: no column '{name}' (there: {there})")
     return rows
+
+
+def is_plain_key(key: object) -> bool:
+    """Return whether a key is written as names of fields are: any other may be a text."""
+    return isinstance(key, str) and _PLAIN_KEY.fullmatch(key) is not None
+
+
+def shown_fields(names: Iterable[object], most: int) -> str:
+    """Return names of fields for an error message, `column 3` for one that may be a value.
+
+    A table without a heading has its first row there. So any name that is not written as those of fields are is not
+    shown, nor, beside such a name, any with a capital or a digit.
+    """
+    names = list(names)
+    odd = not all(map(is_plain_key, names))
+    plain = re.compile("[a-z_]+" if odd else ".+", re.S)
+    shown = [
+        str(name) if is_plain_key(name) and plain.fullmatch(str(name)) else f"column {number}"
+        for number, name in enumerate(names, 1)
+    ]
+    more = ", ..." if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more or "none"
 
 
 def location(path: Path, line: int) -> str:
@@ -119,7 +142,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
         name = next(name for name in names if names.count(name) > 1)
-        raise RepeatedKeyError(f"the field '{name[:40]}' stands there twice")
+        raise RepeatedKeyError(f"the field '{shown_fields([name], 1)}' stands there twice")
     return row
 
 

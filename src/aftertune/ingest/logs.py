@@ -21,6 +21,7 @@ from aftertune.ingest import harness_logs, inspect_logs, missing_values
 from aftertune.ingest.directions import directions, is_share
 from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Log, NoScoreError
 from aftertune.judging.opinions import author_of
+from aftertune.pii.masking import shown
 from aftertune.public import PathLike, public
 from aftertune.records import Author, Worse
 
@@ -379,8 +380,8 @@ def _refuse_repeated_scores(columns: Mapping[str, Sequence[Any]], paths: Sequenc
     for key, path in zip(zip(*keys, strict=True), paths, strict=True):
         if key in first:
             raise DataError(
-                f"{path}: {key[1]}: a second score of prompt '{key[3]}' by model '{key[0]}', as in {first[key]}; "
-                "give one of the logs, or name them (NAME=LOG)"
+                f"{path}: {key[1]}: a second score of prompt '{shown(key[3])}' by model '{key[0]}', as in "
+                f"{first[key]}; give one of the logs, or name them (NAME=LOG)"
             )
         first[key] = path
 

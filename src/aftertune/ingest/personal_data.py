@@ -266,8 +266,9 @@ def _asked_and_said(row: Row, columns: Mapping[str, str]) -> _Said:
         if asked in row.value or "prompt" not in columns:
             model = str(row.value.get("checkpoint") or row.value.get("model") or "")
             thought = thought_of(row.value)
+            sent = [row.value.get(asked) or "", *_sent_beside(row, {said, asked, *REASONING})]
             return _Said(
-                row.value.get(asked) or "",
+                "\n".join(sent),
                 (row.value[said] or "",),
                 thoughts=(thought,) if thought else (),
                 model=model,
@@ -294,6 +295,18 @@ def _asked_and_said(row: Row, columns: Mapping[str, str]) -> _Said:
     if not answers and not calls and not thoughts:
         raise DataError(f"{row.where}: no answer in it")
     return _Said("\n".join(prompt), tuple(answers), tuple(calls), tuple(thoughts))
+
+
+_SENT = frozenset(
+    {*chat_rows.TURNS[:-2], *chat_rows.QUESTIONS, *chat_rows.CONTEXTS, *chat_rows.SYSTEMS, "history", "tools"}
+)
+"""Columns beside a prompt that are sent with it."""
+
+
+def _sent_beside(row: Row, taken: set[str]) -> list[str]:
+    """Return the texts of the columns of a table that are sent beside the prompt: turns, a system prompt, a context."""
+    sent = {key: value for key, value in row.value.items() if key in _SENT and key not in taken}
+    return [each.text for each in chat_rows.all_texts(sent, row.where).beside]
 
 
 def counts_of(registry: Registry) -> dict[str, Any]:

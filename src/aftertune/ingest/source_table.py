@@ -18,6 +18,7 @@ from aftertune.errors import DataError, UsageError, first_line
 from aftertune.files import read_parquet
 from aftertune.ingest import logs, missing_values
 from aftertune.ingest.log_records import Log
+from aftertune.pii.masking import shown
 
 Ints = NDArray[np.int64]
 
@@ -161,7 +162,7 @@ class SourceTable:
         rows_ = np.flatnonzero(np.isin(self.codes[name], codes)) if codes else np.empty(0)
         if rows_.size:
             value = self._values[name][self.codes[name][rows_[0]]]
-            quoted = "" if value in (None, "") else f" = '{str(value)[:40]}'"
+            quoted = "" if value in (None, "") else f" = '{shown(value)}'"
             raise DataError(f"{self.where(int(rows_[0]))}: {name}{quoted} {why}")
 
     def numbers(self, name: str) -> NDArray[np.float64]:

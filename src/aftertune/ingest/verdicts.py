@@ -21,6 +21,7 @@ from aftertune.errors import DataError, UsageError, near
 from aftertune.ingest.directions import directions, is_share
 from aftertune.ingest.missing_values import beside_shares, marks, no_share, or_grades, written
 from aftertune.ingest.source_table import REQUIRED, Ints, Sources, SourceTable, number_of
+from aftertune.pii.masking import shown
 from aftertune.records import BASE_ARM, Author, Metric, Worse
 
 if TYPE_CHECKING:
@@ -209,7 +210,8 @@ def _refuse_repeated_rows(source: SourceTable, seeds: Ints) -> None:
     if repeated.size:
         row = int(order[1:][repeated].min())
         key = ", ".join(
-            f"{name} '{source.values(name)[source.codes[name][row]]}'" for name in ("checkpoint", "prompt", "metric")
+            f"{name} '{shown(source.values(name)[source.codes[name][row]])}'"
+            for name in ("checkpoint", "prompt", "metric")
         )
         raise DataError(
             f"{source.where(row)}: a second row for {key}; number samples in the column 'repeat', training seeds in "
@@ -227,8 +229,9 @@ def _refuse_two_clusters(source: SourceTable) -> None:
         row, names = int(conflicts[0]), source.values("cluster")
         earlier = int(first[inverse[row]])
         raise DataError(
-            f"{source.where(row)}: cluster = '{names[clusters[row]] or ''}', but prompt "
-            f"'{source.values('prompt')[source.codes['prompt'][row]]}' stands in '{names[clusters[earlier]] or ''}' "
+            f"{source.where(row)}: cluster = '{shown(names[clusters[row]] or '')}', but prompt "
+            f"'{shown(source.values('prompt')[source.codes['prompt'][row]])}' stands in "
+            f"'{shown(names[clusters[earlier]] or '')}' "
             f"in {source.where(earlier)}; give it one"
         )
 

@@ -16,6 +16,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+from aftertune.data.encoded import without_encoded
 from aftertune.pii.word_lists import fold, names
 from aftertune.pii.word_lists import words as word_set
 from aftertune.text import LEAST_WORDS, script_of, sentence_spans
@@ -157,7 +158,7 @@ def language_of(text: str) -> str | None:
     `other` for a language that cannot be named, None for a text that is English throughout.
     """
     sizes: Counter[str] = Counter()
-    for part in foreign_parts(text):
+    for part in foreign_parts(without_encoded(text)):
         sizes[part.language] += part.end - part.start
     return NAMES.get(sizes.most_common(1)[0][0], UNKNOWN) if sizes else None
 

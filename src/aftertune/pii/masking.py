@@ -62,6 +62,12 @@ def label_masker(registries: Sequence[Registry]) -> Mask:
     return mask
 
 
+def shown(text: object, most: int = 40) -> str:
+    """Return a value of a table for an error message: as a label, in one line, its end cut off."""
+    line = label_masker([])(" ".join(str(text).split()))
+    return line[:most]
+
+
 def with_masked_keys(mapping: Mapping[str, Item], mask: Mask) -> dict[str, Item]:
     """Return a mapping with masked keys; of several that become the same, the later ones are numbered."""
     masked: dict[str, Item] = {}

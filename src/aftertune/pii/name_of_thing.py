@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aftertune.pii.name_words import INTRO, SAYS, Kind, kind_of
+from aftertune.pii.name_words import INTRO, SAYS, TITLES, Kind, kind_of
 from aftertune.pii.recogniser import View, Word
 from aftertune.pii.word_lists import fold, names, words
 
@@ -26,6 +26,36 @@ _LISTED = (
     "doctor who, dr who, aunt bessie, captain america, lady gaga tour"
 )
 _PHRASES = frozenset(map(str.strip, _LISTED.split(",")))
+_LISTED_FIRMS = (
+    "ben & jerry, marks & spencer, ernst & young, baker & mckenzie, harry & david, tom & jerry, wallace & gromit, "
+    "thelma & louise, crabtree & evelyn, jack & jones, bath & body, dave & buster, simon & garfunkel, rick & morty, "
+    "romeo & juliet, bonnie & clyde, adam & eve, hansel & gretel, penn & teller, mike & ike, taylor & francis, "
+    "simon & schuster, pratt & whitney, will & grace, starsky & hutch, gilbert & sullivan, frankie & benny, "
+    "fortnum & mason, rodgers & hammerstein, lilo & stitch, abercrombie & fitch, dolce & gabbana, harvey & nichols"
+)
+_FIRMS = frozenset(map(str.strip, _LISTED_FIRMS.split(",")))
+"""Companies, shows and pairs of stories whose names are two names; of any two family names it is assumed."""
+_CHAINS = words(
+    "wendy denny macy levi mcdonald lay reese kellogg domino hershey sainsbury arby hardee culver nando chili applebee "
+    "lowe kohl dillard sotheby christie moody lloyd smucker campbell newman tiffany bloomingdale barney selfridge "
+    "harrod waterstone blackwell popeye zaxby wetherspoon morrison luby bojangle"
+)
+_GOODS = (
+    r"(?:(?:cheese)?burgers?|fries|fry|nuggets?|menus?|drive[- ]th(?:ru|rough)|restaurants?|breakfast|jeans|denim|"
+    r"soups?|crisps|chips|cereals?|corn ?flakes|cookies|ice[- ]creams?|pizzas?|sandwich(?:es)?|milk ?shakes?|coupons?|"
+    r"gift ?cards?|vouchers?|stores?|outlet|franchises?|shares|stocks?|frost(?:y|ies)|peanut butter|chocolates?|"
+    r"dressing|auctions?|ratings?)\b"
+)
+_SHOPS = re.compile(
+    r"(?:victoria's secret|sam's club|carl's jr|dick's sporting|papa john's|jimmy john's|trader joe's|amy's kitchen|"
+    r"annie's homegrown|tony's chocolonely|claire's accessories|uncle ben's|aunt jemima's|lloyd's of london)"
+)
+"""Shops and makes whose first word is more often somebody's name."""
+_CHAIN_NEXT = re.compile(rf"['\u2019]s? (?:\w+ )?{_GOODS}")
+_AT_CHAIN = re.compile(r"\b(?:at|from|in|near|to|opposite|outside|the|a) $")
+_ALONE = re.compile(r"['\u2019]s(?=[.,;:!?)\n]|$| (?:and|or|on|in|near|at|for|this|today|yesterday|last|is|was|has)\b)")
+_AND_NEXT = re.compile(r"(?:['\u2019]s)? ?& ?([^\W\d_][\w-]+)")
+_AND_BEFORE = re.compile(r"([^\W\d_][\w-]+)(?:['\u2019]s)? ?& ?\Z")
 """Makes, drinks, apples, dogs and figures of speech that are a given and a family name by the lists."""
 _HOLIDAY = words("day eve night weekend week monday tuesday wednesday thursday friday saturday sunday")
 _FEAST = words(
@@ -35,6 +65,15 @@ _FEAST = words(
     "halloween epiphany prom opening laundry pay pride field"
 )
 """First words of holidays and other named days; `Doris Day` is a person."""
+_NAMED_DAY = re.compile(r"(?:['\u2019]s?)? (?:Day|Night|Eve|Weekend)\b")
+"""After the name of whom a day is named after: `Robert Burns Night`."""
+_CITIES = words(
+    "savannah jackson lincoln buffalo madison houston dallas denver brooklyn chelsea bristol preston lancaster lincoln "
+    "hamilton wellington darwin melbourne adelaide nelson windsor lawrence jefferson montgomery columbus cleveland "
+    "raleigh durham charleston bradford burlington clifton clinton dayton dover fargo franklin kent laramie "
+    "lexington marion milton orlando paris quincy salem tyler trenton troy warren wayne"
+)
+"""Towns that are people's names as well, beside those among the places."""
 _NAMES = frozenset(("april", "june"))
 """Months before `Day` that are more often somebody's name."""
 _THING_NEXT = re.compile(
@@ -45,8 +84,17 @@ _THING_NEXT = re.compile(
 _PLACE_BEFORE = re.compile(
     r"\b(?:capital|city|town|country|kingdom|republic|state|government|embassy|king|queen|president|people|economy|"
     r"river|borders?|map|north|south|east|west|coast|rest|parts?) (?:of|with) (?:the )?$|"
-    r"\b(?:flights?|flew|fly|flying|trips?|tours?|travel(?:l?ed|l?ing)?|visas?|roaming) (?:to|from|in|for|around) $"
+    r"\b(?:flights?|flew|fly|flying|trips?|tours?|travel(?:l?ed|l?ing)?|visas?|roaming|trains?|bus(?:es)?|coach(?:es)?|"
+    r"ferry|ferries|moved?|moving|relocat\w+|drive|drove|driving|commut\w+|hotels?|hostels?|weather|forecast|"
+    r"temperatures?|mayor|suburbs?|outskirts|residents?|streets?|skyline|university|museums?|airport|population|journeys?|cruises?|"
+    r"tickets?) (?:to|from|in|for|around|of|between) $"
 )
+_TRUST = re.compile(
+    r"\b(?:believ\w+|trust\w*|confiden\w+|faith|interest\w*|disappoint\w*|hope|pride|confid\w+|see|saw|changes?|"
+    r"potential|invest\w*|joy|love|qualities|anger) in $"
+)
+_IN = re.compile(r"(?<![\w-])(?:in|across|throughout|near downtown|downtown|greater) $")
+_LINKED = re.compile(r"([^\W\d_a-z][^\W\d_]+)(?:,|,? and|,? or|,? to) \Z")
 _PLACE_AFTER = re.compile(
     r" (?:is|was) (?:an?|the) (?:\w+ ){0,2}(?:country|city|state|kingdom|capital|town|republic|province|nation)\b|"
     r" (?:river|harbou?r|metro|texas|border|valley|exports?|imports?|borders)\b|"
@@ -93,6 +141,9 @@ def is_thing(view: View, run: Sequence[tuple[Word, Kind]], title: str | None) ->
     after = _NEXT.match(view.lower, end)
     thing = (
         whole in _PHRASES
+        or (" ".join(folded[:2]) in _PHRASES and len(run) > 2 and set(folded[2:]) <= _HOLIDAY)
+        or (len(run) > 1 and _NAMED_DAY.match(view.text, end) is not None)
+        or (len(run) == 1 and (_in_firm(view, start, end) or _is_chain(view, folded[0], start, end)))
         or (after is not None and f"{whole} {after[1]}" in _PHRASES)
         or any(not _plain_case(word.text) and not _known(kind) for word, kind in run)
         or (len(run) > 1 and (folded[0] in _MAKERS or _is_day(view, run, folded)))
@@ -114,6 +165,8 @@ def _is_day(view: View, run: Sequence[tuple[Word, Kind]], folded: Sequence[str])
     if folded[-1] not in _HOLIDAY or (run[0][1].given and SAYS.match(view.lower, run[-1][0].end)):
         return False
     owned = view.text[run[0][0].end : run[0][0].end + 2] in ("'s", "\u2019s")
+    if len(folded) > 2 and not run[-2][1].given:  # `Harvey Milk Day`, and no `Mary Ann Day`
+        return True
     named = folded[0] in _FEAST and not (folded[0] in _NAMES and folded[-1] == "day")
     return named or owned or not run[0][1].given or folded[:3] == ["martin", "luther", "king"]
 
@@ -124,11 +177,53 @@ def _in_other_company(view: View, folded: str, start: int, end: int) -> bool:
         return _near(view, _MODEL_NEAR, start, end)
     if folded in _SOFTWARE:
         return _near(view, _SOFTWARE_NEAR, start, end)
-    if folded not in names("places"):
+    if not _is_place(folded):
         return False
+    if view.text[end : end + 2] not in ("'s", "\u2019s") and _is_where(view, start):
+        return True
     if (other := _BESIDE.search(view.text, max(0, start - 32), start)) and not _known(kind_of(other[1])):
         return fold(other[1]) in names("places")
     return _PLACE_AFTER.match(view.lower, end) is not None or view.cue(_PLACE_BEFORE, start, 40) is not None
+
+
+def _is_place(folded: str) -> bool:
+    return folded in names("places") or folded in _CITIES
+
+
+def _is_where(view: View, start: int) -> bool:
+    """Return whether a name that is also a place's stands where places do: `in X`, `flights to X and Y`."""
+    while (other := _LINKED.search(view.text, max(0, start - 40), start)) and _is_place(fold(other[1])):
+        start = other.start()
+    if view.cue(_IN, start, 20) is not None:
+        return view.cue(_TRUST, start, 24) is None
+    return view.cue(_PLACE_BEFORE, start, 40) is not None
+
+
+def _in_firm(view: View, start: int, end: int) -> bool:
+    """Return whether a name is half of a company's or a show's, or of any two family names with `&` between them."""
+    if match := _AND_NEXT.match(view.text, end):
+        pair, close = (view.text[start:end], match[1]), match.end()
+    elif match := _AND_BEFORE.search(view.text, max(0, start - 40), start):
+        pair, close = (match[1], view.text[start:end]), end
+    else:
+        return False
+    first, last = (kind_of(re.sub(r"['\u2019]s$", "", word)) for word in pair)
+    if f"{first.folded} & {last.folded}" in _FIRMS or first.folded == last.folded:
+        return True
+    families = all(
+        _known(kind) and not kind.given and word[0].isupper() for kind, word in zip((first, last), pair, strict=True)
+    )
+    return families and not {first.folded, last.folded} & TITLES and not SAYS.match(view.lower, close)
+
+
+def _is_chain(view: View, folded: str, start: int, end: int) -> bool:
+    """Return whether a name with an `s` is that of a shop, a restaurant or a make: by its goods, or where one goes."""
+    if _SHOPS.match(view.lower.replace("\u2019", "'"), start):
+        return True
+    if folded not in _CHAINS:
+        return False
+    shop = _ALONE.match(view.text, end) is not None and view.cue(_AT_CHAIN, start, 12) is not None
+    return shop or _CHAIN_NEXT.match(view.lower, end) is not None
 
 
 def _near(view: View, pattern: re.Pattern[str], start: int, end: int) -> bool:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from aftertune.data.encoded import encoded
+
 _HYPHENS = "\u05be\u1806\u2010\u2011\u2043\u02d7\u2212\ufe63\uff0d\u30fc\uff70"
 """Hyphens and minus signs; the last two, which lengthen a vowel of Japanese, between digits only."""
 _DASHES = "\u2012\u2013\u2014\u2015\ufe58"
@@ -27,6 +29,17 @@ _UNSEEN = frozenset("\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f")
 """Marks without a shape, besides those of the category Cf and the variation selectors."""
 _VARIANTS = frozenset(("<wide>", "<narrow>", "<small>", "<font>"))
 """Compatibility decompositions into the same letter in other dress; superscripts and fractions mean something."""
+_ENCLOSED = frozenset(("<circle>", "<square>"))
+"""Decompositions of letters and digits in a ring or a box."""
+_SMALL = {
+    **dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾", "0123456789+-()", strict=True)),
+    **dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎", "0123456789+-()", strict=True)),
+}
+_SMALL_NUMBER = re.compile(
+    r"(?:[⁺⁽]|(?<![⁰¹²³⁴-⁹₀-₉]))(?=(?:[ ()./⁺⁻⁽⁾₊₋₍₎-]{0,2}[⁰¹²³⁴-⁹₀-₉]){6})[⁰¹²³⁴-⁹₀-₉⁺⁻⁽⁾₊₋₍₎]"
+    r"(?:[ ()./-]{0,2}[⁰¹²³⁴-⁹₀-₉⁺⁻⁽⁾₊₋₍₎])*"
+)
+"""A number of six digits or more that is raised or lowered: no exponent, no footnote."""
 _SAME = {
     **dict.fromkeys("‘’‚‛ʼʹ′‵´‹›＇", "'"),
     **dict.fromkeys("“”„‟«»″‶＂「」『』", '"'),
@@ -60,7 +73,12 @@ def _standard_letter(char: str) -> str:
         return "-"
     if char.isdecimal():
         return str(unicodedata.decimal(char))
-    variant = unicodedata.decomposition(char).partition(" ")[0] in _VARIANTS or "\ufb00" <= char <= "\ufb06"
+    if (kind := unicodedata.decomposition(char).partition(" ")[0]) in _ENCLOSED:
+        inside = unicodedata.normalize("NFKC", char)
+        return inside if len(inside) == 1 and inside.isascii() and inside.isalnum() else char
+    if "\u2776" <= char <= "\u2793" or "\u24f5" <= char <= "\u24fd" or char == "\u24ff":  # discs, double rings
+        return str(unicodedata.digit(char, char))
+    variant = kind in _VARIANTS or "\ufb00" <= char <= "\ufb06"
     if char == "\uff70" or char in _DASHES:
         return char
     return "." if char == "\u2024" else unicodedata.normalize("NFKC" if variant else "NFC", char)
@@ -231,16 +249,24 @@ class TracedText:
 
     @classmethod
     def standard(cls, text: str, *, hyphenated: bool = False) -> TracedText:
-        """Return the standard form of a text; `hyphenated`: soft hyphens and all dashes are hyphens."""
-        if not _UNUSUAL.search(text):
-            return cls(text, None)
+        """Return the standard form of a text; `hyphenated`: soft hyphens and all dashes are hyphens.
+
+        A file that stands in it as letters, such as an image in base64, is one sign.
+        """
         origins: list[tuple[int, int]] | None = None
+        if files := encoded(text):
+            whole = cls(text, None).replaced([(start, end, "\ufffc") for start, end in files])
+            text, origins = whole.text, list(whole.origins or ())
+        elif not _UNUSUAL.search(text):
+            return cls(text, None)
         if "\r" in text:
             text, origins = _edited(text, origins, _RETURN, "\n")
         if "&" in text:
             text, origins = _edited(text, origins, _ENTITY, _unescaped)
         if _ESCAPED.search(text):
             text, origins = _edited(text, origins, _ESCAPE, _unwritten)
+        if _SMALL_NUMBER.search(text):
+            text, origins = _edited(text, origins, _SMALL_NUMBER, lambda m: "".join(_SMALL.get(c, c) for c in m[0]))
         if hyphenated:
             text = text.replace("\xad", "\u2014")
         if text.translate(_STANDARD) != text:

@@ -13,6 +13,12 @@ WIDTH = 48
 
 UUID = re.compile(r"(?<![\w-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![\w-])", re.I)
 """A number that a machine drew. Its groups look like cards, phones and identity numbers."""
+TRACE = re.compile(
+    r"(?<![\w-])(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|1-[0-9a-f]{8}-[0-9a-f]{24}|"
+    r"[0-9a-f]{32}-[0-9a-f]{16}(?:-[01d](?:-[0-9a-f]{16})?)?)(?![\w-])",
+    re.I,
+)
+"""The number of a request in a log: W3C's `traceparent`, AWS X-Ray's and Zipkin's B3."""
 
 
 class Candidate(NamedTuple):
@@ -96,7 +102,7 @@ class View:
             match.span()
             for match in _CODE.finditer(self.text)
             if _MIXED.search(match.group()) or UUID.fullmatch(match.group())
-        ]
+        ] + [match.span() for match in TRACE.finditer(self.text)]
 
     def cue(self, pattern: re.Pattern[str], start: int, width: int = WIDTH) -> str | None:
         """Return the last match of `pattern` (lower case) in the `width` characters before `start`, or None."""

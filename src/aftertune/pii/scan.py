@@ -9,8 +9,10 @@ from typing import Any
 
 from aftertune.data import chat_rows
 from aftertune.data.chat_rows import ChatRow
+from aftertune.data.encoded import encoded, without_encoded
 from aftertune.data.reading import Reading
 from aftertune.data.row_files import Row, RowFile
+from aftertune.data.table_files import is_plain_key
 from aftertune.errors import DataError
 from aftertune.pii import detect
 from aftertune.pii.detect import Finding
@@ -134,7 +136,7 @@ def _scan(
                 for finding in find("", text):
                     yield FileFinding(row, None, finding, text[finding.start : finding.end], heading)
             for name, message, text in _in_order(each.value, read):
-                empty = empty and not text.strip()
+                empty = empty and not without_encoded(text).strip(" \t\r\n\ufffc")
                 for finding in find(name, text):
                     yield FileFinding(row, message, finding, text[finding.start : finding.end], name)
     if empty:
@@ -149,12 +151,12 @@ def _without_personal_headings(
 
     A CSV file without a heading has its first row there: the values in it count, and no field shows them.
     """
-    if not isinstance(row.value, Mapping) or all(map(chat_rows.is_plain_key, row.value)):
+    if not isinstance(row.value, Mapping) or all(map(is_plain_key, row.value)):
         return row, []
     new = {
         key: f"column {number}"
         for number, key in enumerate(map(str, row.value), 1)
-        if key not in columns.values() and not chat_rows.is_plain_key(key) and find("", key)
+        if key not in columns.values() and not is_plain_key(key) and find("", key)
     }
     renamed = {new.get(str(key), key): value for key, value in row.value.items()}
     return replace(row, value=renamed) if new else row, [(heading, key) for key, heading in new.items()]
@@ -163,7 +165,8 @@ def _without_personal_headings(
 def _texts(row: Row, columns: Mapping[str, str]) -> ChatRow:
     """Return the texts of a row: a chat's, an object's, or the text that the row is."""
     if isinstance(row.value, str):
-        return ChatRow((), (FieldText("", row.value, "text"),))
+        things = (FieldText("text", "", "media") for _ in encoded(row.value))
+        return ChatRow((), (FieldText("", row.value, "text"), *things))
     if not isinstance(row.value, Mapping):
         raise DataError(f"{row.where}: expected an object, found {type(row.value).__name__}")
     try:

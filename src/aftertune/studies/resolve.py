@@ -11,6 +11,7 @@ from pathlib import Path
 from aftertune import plugins, shipped_models
 from aftertune.asking.benchmark import Benchmark
 from aftertune.asking.resolved import ResolvedBenchmark
+from aftertune.data.conversations import is_people_file
 from aftertune.data.variant_files import HELD_OUT
 from aftertune.deciding import policy
 from aftertune.errors import ModelError, UsageError, near
@@ -113,7 +114,7 @@ def _non_members(design: Design) -> ResolvedCorpus | None:
         return None
     path = Path(design.data.non_members)
     options = {"path": str(path)}
-    composed = path.parent.name == HELD_OUT and path.parent.with_name("people.json").is_file()
+    composed = path.parent.name == HELD_OUT and is_people_file(path.parent.with_name("people.json"))
     (corpus,) = design.sources.values()
     if corpus.name == "chat_file" and not composed:  # the rows are like those of the corpus, and so is the file
         alike = ("columns", "encoding", "skip_bad")

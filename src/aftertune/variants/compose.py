@@ -19,7 +19,7 @@ from aftertune.variants.destinations import Destination, InMemory
 
 __all__ = ["InMemory", "compose", "draft", "finish", "stand_ins", "swap_roles", "whole_exchanges"]
 
-VERSION = "4"
+VERSION = "5"
 
 
 @dataclass(frozen=True)

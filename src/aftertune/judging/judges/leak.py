@@ -55,7 +55,7 @@ class Leak(Judge):
         ),
     )
 
-    version: str = field(default="3", init=False)
+    version: str = field(default="4", init=False)
 
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer over the context's registries. Raises JudgeError where there is no `source` among them."""

@@ -22,7 +22,7 @@ def length(country: str) -> int | None:
 
 _GOES_ON = re.compile(r"\d|[^\W\d_]{1,2}(?![^\W_])|[^\W\d_]+\d")
 """More of the same number; a word may stick to it, where line breaks or blanks were lost."""
-_START = re.compile(r"(?:(?<![A-Za-z0-9])|(?<=\biban)|(?<=\bIBAN))([A-Za-z]{2})[ -]?\d[ ]?\d")
+_START = re.compile(r"(?:(?<![A-Za-z0-9])|(?<=\biban)|(?<=\bIBAN))([A-Za-z]{2}|[A-Z] [A-Z])[ -]?\d[ ]?\d")
 
 
 def scan(view: View) -> Iterator[Candidate]:
@@ -31,7 +31,7 @@ def scan(view: View) -> Iterator[Candidate]:
         return
     text = view.text
     for match in _START.finditer(text):
-        size = length(match.group(1).upper())
+        size = length(match.group(1).replace(" ", "").upper())
         if size is None:
             continue
         value, end = "", match.start()

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from aftertune.data import chat_rows
 from aftertune.data.chat_rows import columns_of
+from aftertune.data.conversations import is_people_file
 from aftertune.data.reading import SkippedRow
 from aftertune.data.row_files import RowFile
 from aftertune.errors import DataError
@@ -27,10 +28,11 @@ class ChatFile(Corpus):
         about=(
             "Conversations from a file of the user's own: lists of turns (`messages`, ShareGPT `conversations` and "
             "relatives), Alpaca with `system` and `history`, a question and an answer under their usual names, "
-            "preference rows (`chosen`), a text with role markers, or columns that `columns` names. JSONL, JSON in any "
-            "layout, CSV, TSV, Parquet, Arrow, a folder that `datasets` saved; compressed or not; in UTF-8, UTF-16, or "
-            "the `encoding` given. Texts beside the turns (tools and their calls, names, reasoning, rejected answers, "
-            "further columns) are read for personal values; what is no text, such as an image, is counted."
+            "preference rows (`chosen`), items of OpenAI's Responses API, a text with role markers, or columns that "
+            "`columns` names. JSONL, JSON in any layout, CSV, TSV, Parquet, Arrow, a folder that `datasets` saved; "
+            "compressed or not; in UTF-8, UTF-16, or the `encoding` given. Texts beside the turns (tools and their "
+            "calls, names, reasoning, rejected answers, further columns) are read for personal values; what is no "
+            "text, such as an image, is counted."
         ),
         source="a local file",
         licence="that of the file",
@@ -51,7 +53,7 @@ class ChatFile(Corpus):
     """Of a text file, e.g. `windows-1252`; empty is UTF-8, or what a byte order mark says."""
     skip_bad: bool = False
     """Whether rows that cannot be read are skipped and counted; else the first one ends the reading."""
-    version: str = field(default="3", init=False)
+    version: str = field(default="4", init=False)
 
     def __post_init__(self) -> None:
         """Check the columns."""
@@ -120,8 +122,8 @@ class ChatFile(Corpus):
 
     @property
     def composed(self) -> bool:
-        """Whether the `people.json` of `aftertune compose` stands beside the file."""
-        return self._people_file.is_file()
+        """Whether the `people.json` of `aftertune compose` stands beside the file; one of somebody else's is none."""
+        return is_people_file(self._people_file)
 
     def people(self) -> Sequence[Person]:
         """Return the owners of the marked values; in an unmarked file, of the values that the finder marks."""
