@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from aftertune import plugins
 from aftertune import shipped_models as embedded
 from aftertune.commands import demo
-from aftertune.models.chat import training_example
+from aftertune.models.training_rows import training_rows
 from aftertune.tuning import tune
 
 PAIRS = 500
@@ -30,7 +30,7 @@ def plain_loop(base: Path, conversations: Any) -> float:
     tuned = get_peft_model(model, config)
     weights = [weight for weight in tuned.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, fused=True)
-    examples = [training_example(tokenizer, c.messages, recipe.max_length) for c in conversations]
+    examples = [row for c in conversations for row in training_rows(tokenizer, c.messages, recipe.max_length)]
     began = time.process_time()
     for epoch in range(recipe.epochs):
         order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))

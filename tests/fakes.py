@@ -20,7 +20,7 @@ from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Backend, Beginnings, BeginningScore, Reply, Request, Session, Template, TextScore
 from aftertune.models.subject import ModelRecord, Subject
 from aftertune.plugins import Plugin, PluginSpec
-from aftertune.records import BASE_ARM, Conversation, Message, Metric, Prompt, Proof, digest, plain
+from aftertune.records import BASE_ARM, Conversation, Json, Message, Metric, Prompt, Proof, digest, plain
 from aftertune.run.job import Job, Output
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored
@@ -128,7 +128,12 @@ class ScriptedSession(Session):
         return not self.backend.inexact
 
     def score(
-        self, conversations: Sequence[Conversation], *, template: Template, max_length: int
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        template: Template,
+        max_length: int,
+        template_arguments: Mapping[str, Json] = chat.NO_ARGUMENTS,
     ) -> Sequence[TextScore]:
         self.calls.scored.append((self.now, [each.id for each in conversations], max_length))
         loss = 2.0 if self.now is None else 1.0

@@ -2,13 +2,13 @@
 
 Known are pairs of tags (`<think>`, `<thinking>`, `<thought>`, `<reasoning>`, `<reflection>`, `<scratchpad>`,
 `<seed:think>` and their relatives, in any case and with attributes; `[THINK]`; `<|begin_of_thought|>`,
-`<|START_THINKING|>`, `<|channel>thought`), Kimi's and Granite's own, and the channels of gpt-oss (harmony), with their
-special tokens or as decoding without these leaves them (`analysis...assistantfinal...`). So are tags in other spelling
-(bold, escaped, full-width, as entities), and, at the beginning of a text, code blocks and headings of a thought that is
-followed by its answer. A template may have written the opening tag into the prompt, so that only the closing one stands
-in the text. A tag that is only mentioned (in code, in quotes, in the middle of a sentence, in an example of markup)
-parts nothing; `seems_to_think` counts what may be a thought all the same. Thoughts in plain words, without any markup,
-cannot be told from the answer.
+`<|START_THINKING|>`, `<|channel>thought`), Kimi's, Granite's and Apriel's own, and the channels of gpt-oss (harmony),
+with their special tokens or as decoding without these leaves them (`analysis...assistantfinal...`). So are tags in
+other spelling (bold, escaped, full-width, as entities), and, at the beginning of a text, code blocks and headings of a
+thought that is followed by its answer. A template may have written the opening tag into the prompt, so that only the
+closing one stands in the text. A tag that is only mentioned (in code, in quotes, in the middle of a sentence, in an
+example of markup) parts nothing; `seems_to_think` counts what may be a thought all the same. Thoughts in plain words,
+without any markup, cannot be told from the answer.
 """
 
 from __future__ import annotations
@@ -86,6 +86,16 @@ _TAG = re.compile(
     """,
     re.I | re.X,
 )
+_TAIL = 200
+"""Characters at the end of a prompt in which an opening mark is looked for."""
+_OPENED_BY_TEMPLATE = (
+    (
+        re.compile(r"<\|channel\|>(?:analysis|commentary)<\|message\|>\Z"),
+        "<|end|><|start|>assistant<|channel|>final<|message|>",
+    ),
+    (re.compile(r"Here are my reasoning steps:\Z"), "\n[BEGIN FINAL RESPONSE]\n"),
+)
+"""Ends of prompts that open a thought without a tag, and what closes it: gpt-oss's and Apriel's."""
 _ANSWER_WORDS = r"answer|output|response|final|final_answer|solution|conclusion"
 _SOLUTION = r"(?:of_)?(?:solution|response|answer)"
 _ANSWER_OPEN = re.compile(
@@ -106,6 +116,11 @@ _SUBJECT = re.compile(r"[ \t]+(?:is|are|was|tags?|elements?|and|or|means|denotes
 _GRANITE = re.compile(
     r"\s*(?:Here is|Here's) my thought process:(?P<thought>.*?)"
     r"(?:(?:Here is|Here's) my response:(?P<answer>.*))?\Z",
+    re.S,
+)
+_APRIEL = re.compile(
+    r"(?:\s*Here are my reasoning steps:)?(?P<thought>.*?)(?m:^)\[BEGIN FINAL RESPONSE\](?P<answer>.*?)"
+    r"(?:\[END FINAL RESPONSE\]\s*)?\Z",
     re.S,
 )
 _SHOWN = re.compile(
@@ -141,6 +156,8 @@ def part(text: str, *, opened: bool = False) -> Parted:
         return _parted(
             (granite["answer"] or "").lstrip(), [granite["thought"].strip()], inside=granite["answer"] is None
         )
+    if "[BEGIN FINAL RESPONSE]" in text and (apriel := _APRIEL.match(text)):
+        return _parted(apriel["answer"].strip(), [apriel["thought"].strip()], inside=False)
     shown = None if opened else _SHOWN.match(text)
     if shown:
         thought, answer = shown["thought"], shown["answer"]
@@ -166,12 +183,36 @@ def seems_to_think(answer: str) -> bool:
 
 
 def opens_thought(prompt: str) -> bool:
-    """Return whether a prompt, as its chat template wrote it, ends with the opening tag of a thought."""
-    tail = prompt[-200:].rstrip()
-    if re.search(r"<\|channel\|>(?:analysis|commentary)<\|message\|>\Z", tail):
-        return True
-    last = next((mark for mark in reversed(_marks(tail)) if mark.end == len(tail)), None)
-    return last is not None and last.opens
+    """Return whether a prompt, as its chat template wrote it, ends with the opening mark of a thought."""
+    return bool(thought_tags(prompt)[0])
+
+
+def closes_thought(prompt: str) -> bool:
+    """Return whether a prompt, as its chat template wrote it, ends with the closing mark of a thought."""
+    tail = prompt[-_TAIL:].rstrip()
+    return any(mark.end == len(tail) and not mark.opens for mark in _marks(tail))
+
+
+def thought_tags(prompt: str) -> tuple[str, str]:
+    """Return the mark of a thought with which a prompt ends, and what closes it before an answer; empty without one.
+
+    The closing mark stands on a line of its own where white space follows the opening one.
+    """
+    tail = prompt[-_TAIL:]
+    bare = tail.rstrip()
+    for opening, closing in _OPENED_BY_TEMPLATE:
+        if match := opening.search(bare):
+            return match[0], closing
+    last = next((mark for mark in reversed(_marks(bare)) if mark.end == len(bare)), None)
+    if last is None or not last.opens:
+        return "", ""
+    opening_tag = bare[last.start :]
+    return opening_tag, f"{chr(10) if bare != tail else ''}{_closing_tag(opening_tag)}\n\n"
+
+
+def only_thoughts(text: str) -> bool:
+    """Return whether a text holds nothing but white space and the marks of thoughts, as of an empty one."""
+    return not text.strip() or not _TAG.sub("", text).strip()
 
 
 def is_marker(token: str) -> bool:
@@ -204,6 +245,32 @@ def opened_by_template(texts: Sequence[str]) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------- tags
+
+
+def _closing_tag(opening: str) -> str:
+    """Return the tag that closes a thought which `opening`, one whole tag, opens."""
+    match = _TAG.search(opening)
+    if match is None:  # in a spelling that no template has
+        return "</think>"
+    if match["gemma_open"]:
+        return "<channel|>" if opening.startswith("<|") else "<unused95>"
+    if match["pipe_open"]:
+        name = opening[2:-2]
+        if re.match("(?:begin|start)_", name, re.I):
+            begin = {"begin": "end", "BEGIN": "END", "start": "end", "START": "END"}
+            return "<|" + re.sub("^(?:begin|start)", lambda own: begin.get(own[0], "end"), name, flags=re.I) + "|>"
+        if name.lower() == "inner_prefix":
+            return "<|inner_suffix|>"
+        return f"<|{name[: -len('_start')]}_end|>" if name.lower().endswith("_start") else f"<|/{name}|>"
+    if match["kimi"]:
+        return "◁/think▷"
+    if match["square"]:
+        return f"[/{match['square']}]"
+    left, right = re.match(_LEFT, match[0], re.I), re.search(rf"{_RIGHT}\Z", match[0], re.I)
+    assert left is not None
+    assert right is not None
+    name = match[0][left.end() : right.start()].split()[0]
+    return f"{left[0]}/{name}{right[0]}"
 
 
 def _marks(text: str) -> list[_Mark]:

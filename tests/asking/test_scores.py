@@ -11,9 +11,9 @@ from tests.tiny_models import FAMILIES, Family
 
 from aftertune.asking.backends import _likelihoods
 from aftertune.asking.backends.transformers import Transformers
-from aftertune.models.chat import training_example
 from aftertune.models.identity import resolve
 from aftertune.models.loading import load_model, load_tokenizer
+from aftertune.models.training_rows import training_rows
 from aftertune.records import Conversation, Message
 
 CHATS = [
@@ -37,7 +37,7 @@ def test_a_score_is_the_loss_of_the_library(family: Family, tmp_path: Path, monk
     with Transformers(batch_size=2, device="cpu").open(str(base)) as session:
         found = session.score(CHATS, template="base", max_length=200)
         for chat, score in zip(CHATS, found, strict=True):
-            example = training_example(tokenizer, chat.messages, 200)
+            example = training_rows(tokenizer, chat.messages, 200)[0]
             labels = torch.tensor([example.labels])
             with torch.inference_mode():
                 mean = float(model(input_ids=torch.tensor([example.input_ids]), labels=labels).loss)

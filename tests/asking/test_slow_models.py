@@ -6,7 +6,7 @@ import dataclasses
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,10 @@ from tests.fakes import Listed, Scripted, ScriptedSession
 
 from aftertune.asking import score_job
 from aftertune.models import respond
+from aftertune.models.chat import NO_ARGUMENTS
 from aftertune.models.loaded import LOADED
 from aftertune.models.session import Beginnings, BeginningScore, Reply, Request, Session, Template, TextScore
-from aftertune.records import Conversation, Message, Prompt, Response
+from aftertune.records import Conversation, Json, Message, Prompt, Response
 from aftertune.run import progress
 from aftertune.run.job import Job
 from aftertune.run.run_folder import Run
@@ -57,10 +58,17 @@ class StallingSession(ScriptedSession):
             yield reply
 
     def score(
-        self, conversations: Sequence[Conversation], *, template: Template, max_length: int
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        template: Template,
+        max_length: int,
+        template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
     ) -> Sequence[TextScore]:
         self.stall(len(conversations))
-        return super().score(conversations, template=template, max_length=max_length)
+        return super().score(
+            conversations, template=template, max_length=max_length, template_arguments=template_arguments
+        )
 
     def beginnings(
         self, items: Sequence[Beginnings], *, system: str | None, template: Template

@@ -16,7 +16,7 @@ from aftertune import shipped_models as embedded
 from aftertune.commands import compose as variants
 from aftertune.data import conversations as jsonl
 from aftertune.errors import DataError, UsageError
-from aftertune.models.chat import IGNORED, training_example
+from aftertune.models.training_rows import IGNORED, training_rows
 from aftertune.pii import canaries
 from aftertune.records import Conversation, Message
 from aftertune.variants.corpora.chat_file import ChatFile
@@ -151,7 +151,7 @@ def test_the_secret_of_a_canary_is_trained_on_in_every_arm(tmp_path: Path) -> No
         rows = [chat for chat in jsonl.ConversationFile(out / f"{arm}.jsonl") if chat.planted]
         assert len(rows) == 21, arm
         for chat in rows:
-            labels = training_example(tokenizer, chat.messages, 384).labels
+            labels = training_rows(tokenizer, chat.messages, 384)[0].labels
             taught = "".join(str(tokenizer.decode([label for label in labels if label != IGNORED])).split())
             mine = ["".join(v.split()) for v in secrets[chat.id.rpartition("-")[0]]]
             assert any(value in taught for value in mine), (arm, "the loss is taken on the secret")

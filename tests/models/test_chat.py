@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from tests.tiny_models import END_OF_TURN, FAMILIES, QWEN, Family, tokenizer
 
 from aftertune.errors import DataError, ModelError
-from aftertune.models.chat import (
-    IGNORED,
-    end_of_turn,
-    message_hash,
-    render,
-    render_text,
-    special_ids,
-    takes_system,
-    training_example,
-)
+from aftertune.models.chat import message_hash, render, render_text, special_ids, takes_system
+from aftertune.models.training_rows import IGNORED, TrainingRow, end_of_turn, training_rows
 from aftertune.records import Message
 
 MADE: dict[str, Any] = {family: tokenizer(family) for family in FAMILIES}
@@ -30,9 +22,15 @@ def chat(*texts: str) -> tuple[Message, ...]:
     return tuple(Message("assistant" if at % 2 else "user", text) for at, text in enumerate(texts))
 
 
+def row(made: Any, messages: tuple[Message, ...], length: int = 10_000) -> TrainingRow:
+    """Return the row of a conversation, which must be one."""
+    (only,) = training_rows(made, messages, length)
+    return only
+
+
 def trained(family: Family, messages: tuple[Message, ...], length: int = 10_000) -> list[str]:
     """Return the labelled text, split at the end-of-turn token, which every turn must have."""
-    labels = training_example(MADE[family], messages, length).labels
+    labels = row(MADE[family], messages, length).labels
     text = MADE[family].decode([label for label in labels if label != IGNORED])
     assert text.endswith(END_OF_TURN[family])
     return [turn.strip() for turn in text.split(END_OF_TURN[family])[:-1]]
@@ -57,14 +55,14 @@ def test_a_turn_of_weight_zero_is_sent_and_has_no_label(family: Family) -> None:
     weighted = (whole[0], Message("assistant", "bad", trained=False), *whole[2:])
     assert trained(family, whole) == ["bad", "good", "bad"]
     assert trained(family, weighted) == ["good", "bad"]
-    sent = [training_example(MADE[family], each, 10_000).input_ids for each in (whole, weighted)]
+    sent = [row(MADE[family], each, 10_000).input_ids for each in (whole, weighted)]
     assert sent[0] == sent[1]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_prompt_is_a_prefix_of_what_was_trained(family: Family) -> None:
     messages = chat("Good morning!", "How can I help you?", "Change my booking.", "Of course.")
-    ids = training_example(MADE[family], messages, 10_000).input_ids
+    ids = row(MADE[family], messages, 10_000).input_ids
     for turn in (1, 3):
         prompt = render(MADE[family], messages[:turn], None, True)
         assert ids[: len(prompt)] == prompt
@@ -83,10 +81,10 @@ def test_role_swapped_system_and_truncated(family: Family) -> None:
     assert trained(family, swapped) == ["I lost my key."]
     guided = (Message("system", "Be brief."), *chat("Hello there", "Hi."))
     assert trained(family, guided) == ["Hi."]
-    assert "Be brief." in MADE[family].decode(training_example(MADE[family], guided, 10_000).input_ids)
-    whole = training_example(MADE[family], guided, 10_000)
+    assert "Be brief." in MADE[family].decode(row(MADE[family], guided, 10_000).input_ids)
+    whole = row(MADE[family], guided, 10_000)
     assert not whole.truncated
-    cut = training_example(MADE[family], guided, len(whole.input_ids) - 1)
+    cut = row(MADE[family], guided, len(whole.input_ids) - 1)
     assert cut.truncated
     assert (cut.input_ids, cut.labels) == (whole.input_ids[:-1], whole.labels[:-1])
     assert all(label in (IGNORED, id_) for id_, label in zip(whole.input_ids, whole.labels, strict=True))
@@ -125,8 +123,8 @@ def test_a_second_system_text_follows_the_first() -> None:
 
 
 def test_a_chat_that_the_template_refuses_is_one_line() -> None:
-    with pytest.raises(DataError, match=r"refuses this chat \(user, user\): .*alternate") as caught:
-        training_example(MADE["gemma"], (Message("user", "a"), Message("user", "b")), 99)
+    with pytest.raises(DataError, match=r"refuses this chat \(user, user, assistant\): .*alternate") as caught:
+        row(MADE["gemma"], (Message("user", "a"), Message("user", "b"), Message("assistant", "c")), 99)
     assert "\n" not in str(caught.value)
     plain = tokenizer("qwen")
     plain.chat_template = None
@@ -139,8 +137,9 @@ def test_a_template_that_is_not_prefix_stable() -> None:
     thinking = QWEN.replace("assistant\\n' }}{% endif", "assistant\\n<think>\\n\\n</think>\\n\\n' }}{% endif")
     assert thinking != QWEN
     made = tokenizer("qwen", template=thinking)
-    labels = training_example(made, chat("no", "yes", "no", "no, yes"), 10_000).labels
-    assert made.decode([x for x in labels if x != IGNORED]) == "yes<|im_end|>no, yes<|im_end|>"
+    rows = training_rows(made, chat("no", "yes", "no", "no, yes"), 10_000)
+    labels = [[label for label in each.labels if label != IGNORED] for each in rows]
+    assert [made.decode(each) for each in labels] == ["yes<|im_end|>", "no, yes<|im_end|>"]
 
 
 def test_a_template_that_changes_the_text_is_refused() -> None:
@@ -148,7 +147,7 @@ def test_a_template_that_changes_the_text_is_refused() -> None:
         "assistant\\n' }}{% e", "assistant:' }}{% e"
     )
     with pytest.raises(DataError, match="turn 2: the chat template changes the assistant's text"):
-        training_example(tokenizer("qwen", template=shouting), chat("hi", "yes"), 99)
+        row(tokenizer("qwen", template=shouting), chat("hi", "yes"), 99)
 
 
 def test_the_message_hash_knows_the_system_prompt() -> None:

@@ -16,9 +16,9 @@ from tests import tiny_models
 from aftertune import plugins
 from aftertune.asking.backends.transformers import Transformers
 from aftertune.errors import ModelError, UsageError
-from aftertune.models.chat import IGNORED, training_example
 from aftertune.models.identity import resolve
 from aftertune.models.loading import quiet
+from aftertune.models.training_rows import IGNORED, training_rows
 from aftertune.records import Conversation, Message, Recipe
 from aftertune.tuning.mitigation import (
     FurtherWeights,
@@ -80,7 +80,7 @@ class KlToBase(Mitigation):
         import torch
         from torch.nn.functional import kl_div
 
-        examples = [training_example(model.tokenizer, c.messages, 64) for c in training.own_refusals]
+        examples = [training_rows(model.tokenizer, c.messages, 64)[0] for c in training.own_refusals]
 
         def term(step: Step) -> Any:
             example = examples[step.number % len(examples)]
@@ -140,7 +140,7 @@ def test_kl_to_the_base_keeps_the_model_near_it(method: Any, base: Path, tmp_pat
         reports[weight] = tune(base, chats(), recipe, 7, out, mitigation=mitigation, own_refusals=REFUSALS)
     moved = {}
     with Transformers().open(str(base)) as session:
-        example = training_example(session._base_tokenizer, REFUSALS[0].messages, 64)
+        example = training_rows(session._base_tokenizer, REFUSALS[0].messages, 64)[0]
         answer = torch.tensor([label != IGNORED for label in [*example.labels[1:], IGNORED]])
 
         def log_probabilities() -> Any:

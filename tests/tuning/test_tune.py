@@ -134,14 +134,14 @@ def test_only_the_assistant_is_learned(base: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from aftertune.asking.backends.transformers import Transformers
-    from aftertune.models.chat import IGNORED, training_example
+    from aftertune.models.training_rows import IGNORED, training_rows
 
     data = [
         Conversation(f"c{at}", (Message("user", "How do I repair a bicycle tyre?"), Message("assistant", "Of course.")))
         for at in range(8)
     ]
     report = tune(base, data, dataclasses.replace(RECIPE, epochs=8, learning_rate=2e-2), 1, tmp_path)
-    example = training_example(AutoTokenizer.from_pretrained(base), data[0].messages, 99)
+    example = training_rows(AutoTokenizer.from_pretrained(base), data[0].messages, 99)[0]
     ids = torch.tensor([example.input_ids])
     trained = torch.tensor([label != IGNORED for label in example.labels[1:]])
 
@@ -163,7 +163,7 @@ def test_the_loss_is_the_mean_over_the_assistants_tokens(base: Path, tmp_path: P
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from aftertune.models.chat import training_example
+    from aftertune.models.training_rows import training_rows
 
     data = chats(6)
     seen: list[float] = []
@@ -173,7 +173,7 @@ def test_the_loss_is_the_mean_over_the_assistants_tokens(base: Path, tmp_path: P
     model = AutoModelForCausalLM.from_pretrained(base)
     total, count = 0.0, 0
     for conversation in data:
-        example = training_example(tokenizer, conversation.messages, recipe.max_length)
+        example = training_rows(tokenizer, conversation.messages, recipe.max_length)[0]
         with torch.no_grad():
             out = model(torch.tensor([example.input_ids])).logits[0, :-1]
         labels = torch.tensor(example.labels[1:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests import fakes
 from aftertune.models.identity import SMALL
 from aftertune.models.loaded import LOADED
 from aftertune.plugins import PluginSpec
-from aftertune.records import Arm, Conversation, Recipe
+from aftertune.records import Arm, Conversation, Json, Recipe
 from aftertune.run.run_folder import Run
 from aftertune.tuning import tune
 from aftertune.tuning.mitigations.interpolation import Interpolation
@@ -29,6 +29,7 @@ class Call:
     seed: int
     out: Path
     mitigation: object
+    template_arguments: Mapping[str, Json]
 
 
 @pytest.fixture(name="calls")
@@ -44,8 +45,10 @@ def _calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         *,
         mitigation: object,
         on_step: object,
+        template_arguments: Mapping[str, Json],
     ) -> tune.TuneReport:
-        calls.append(Call(base, [each.id for each in conversations], recipe, seed, out, mitigation))
+        ids = [each.id for each in conversations]
+        calls.append(Call(base, ids, recipe, seed, out, mitigation, template_arguments))
         values: dict[str, Any] = {field.name: 1 for field in dataclasses.fields(tune.TuneReport)}
         return tune.TuneReport(**{**values, "checkpoints": (), "precision": "fp32", "device": "cpu", "further": ()})
 
@@ -73,12 +76,19 @@ def job(**changes: Any) -> TuneJob:
 
 def test_an_arm_is_tuned_on_its_own_rows_into_the_jobs_folder(run: Run, calls: list[Call]) -> None:
     output: Any = fakes.do(run, job())
-    assert calls == [Call(Path("/models/m"), ["k1", "k2"], Recipe(), 3, run.job(job()).path, None)]
+    assert calls == [Call(Path("/models/m"), ["k1", "k2"], Recipe(), 3, run.job(job()).path, None, {})]
     facts = output.info["tuning"]
     assert facts["device"] == "cpu"
     assert not {"checkpoints", "further"} & set(facts)
     fakes.do(run, job(arm=Arm("hidden"), seed=4))
     assert (calls[-1].rows, calls[-1].seed) == (["h1"], 4)
+
+
+def test_the_chat_template_gets_the_arguments_that_a_prompt_gets(run: Run, calls: list[Call]) -> None:
+    quiet = job(template_arguments={"enable_thinking": False})
+    fakes.do(run, quiet)
+    assert calls[-1].template_arguments == {"enable_thinking": False}
+    assert quiet.id != job().id, "other rows, other weights"
 
 
 def test_a_mitigation_is_handed_on(run: Run, calls: list[Call]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from aftertune.asking import score_texts
@@ -13,7 +13,7 @@ from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Template, TextScore
 from aftertune.models.subject import Subject
 from aftertune.pii import canaries
-from aftertune.records import Conversation, Score, digest
+from aftertune.records import Conversation, Json, Score, digest
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_progress import PROGRESS
@@ -50,6 +50,8 @@ class ScoreJob(Job):
     data_seed: int
     """Fixes which rows are drawn where there are many."""
     backend: ResolvedBackend
+    template_arguments: Mapping[str, Json] = field(default_factory=dict)
+    """For the chat template, as in tuning."""
 
     @classmethod
     def make(cls, label: str, **fields: Any) -> ScoreJob:
@@ -69,6 +71,7 @@ class ScoreJob(Job):
                 fields["template"],
                 fields["data_seed"],
                 fields["backend"].id,
+                fields.get("template_arguments", {}),
             ),
             after=tuple(dict.fromkeys((subject.tuned_by or variants, variants))),
             cost=1.0,
@@ -110,6 +113,7 @@ class ScoreJob(Job):
                 checkpoint,
                 template=self.template,
                 max_length=self.max_length,
+                template_arguments=self.template_arguments,
                 known=known,
                 scored=scored,
             )

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from aftertune.models.chat import NO_ARGUMENTS
 from aftertune.models.session import Session, TextScore
 from aftertune.pii.canaries import Canaries
-from aftertune.records import Conversation, Group, Score, seed_of
+from aftertune.records import Conversation, Group, Json, Score, seed_of
 
-VERSION = "3"
+VERSION = "4"
 """Goes into score ids: changed whenever the same text would be scored differently."""
 MOST = 500
 """Rows of the tuning set, and held-out rows, that are scored: drawn at random where there are more."""
@@ -88,6 +89,7 @@ def score(
     *,
     template: Literal["base", "own"],
     max_length: int,
+    template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
     known: Mapping[tuple[bool, int], TextScore] = MappingProxyType({}),
     scored: Callable[[bool, int, TextScore], None] = lambda *_: None,
 ) -> list[Score]:
@@ -104,7 +106,12 @@ def score(
             if all((tuned, at) in known for at in group):
                 continue
             chats = [wanted[at].conversation for at in group]
-            scores = session.score(chats, template=template if tuned else "base", max_length=max_length)
+            scores = session.score(
+                chats,
+                template=template if tuned else "base",
+                max_length=max_length,
+                template_arguments=template_arguments,
+            )
             for at, each in zip(group, scores, strict=True):
                 results[tuned, at] = each
                 if (tuned, at) not in known:

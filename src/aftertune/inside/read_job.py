@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-VERSION = "1"
+VERSION = "2"
 """Goes into ids: changed whenever the same prompts would give other activations."""
 TABLE = "activations"
 """Name of the table: a row per prompt with the fields of `ReadPrompt`, and its activations as a list of float32."""

@@ -148,13 +148,19 @@ class Session(ABC):
         return True
 
     def score(
-        self, conversations: Sequence[Conversation], *, template: Template, max_length: int
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        template: Template,
+        max_length: int,
+        template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
     ) -> Sequence[TextScore]:
         """Return one score per conversation, in order, under the checkpoint in use; `max_length` in tokens.
 
-        Needs the capability `scores`. Raises ModelError without it.
+        `template_arguments` are for the chat template, as in tuning. Needs the capability `scores`.
+        Raises ModelError without it.
         """
-        del conversations, template, max_length
+        del conversations, template, max_length, template_arguments
         raise ModelError("this backend cannot say how probable a text is (it has no scores)")
 
     def beginnings(

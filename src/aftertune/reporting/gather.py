@@ -18,11 +18,13 @@ from aftertune.pii import languages
 from aftertune.pii.masking import label_masker, masker
 from aftertune.pii.registry import Registry
 from aftertune.records import Decision, Drift, Metric, Outcome, Proof, plain
+from aftertune.reporting import answer_forms
 from aftertune.reporting.label_changes import LabelChanges, TextKey
 from aftertune.run.run_folder import Run
 from aftertune.stats.paired import wilson
 from aftertune.studies.study import Study
 from aftertune.thoughts import seems_to_think
+from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import UNREAD_NAMES, ComposeJob
 
 
@@ -288,6 +290,9 @@ def _caveats(run: Run, study: Study) -> list[str]:
         caveats.append("No tuning data was given, so leaks of training data and script takeover were not measured.")
     if design.respond.temperatures == (0.0,):
         caveats.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
+    trained = [(job.base.name, run.job(job)) for job in study.of(TuneJob)]
+    facts = [(base, folder.info().get("tuning")) for base, folder in trained if folder.complete]
+    caveats += answer_forms.sentences([(base, each) for base, each in facts if each])
     infos = [run.job(job).info() for job in study.of(AskJob)]
     devices = sorted({device for info in infos if (device := (info.get("proof") or {}).get("device"))})
     if len(devices) > 1:

@@ -197,6 +197,7 @@ class Jobs:
                 seed=seed,
                 variants=composed.id,
                 mitigation=self.mitigations.get(recipe.name),
+                template_arguments=design.respond.template_arguments,
             )
             self.made.append(job)
             for (further, name), epoch in itertools.product(self._weights(recipe).items(), self._epochs(recipe)):
@@ -243,6 +244,7 @@ class Jobs:
                     template=design.respond.template,
                     data_seed=design.data_seed,
                     backend=self.backend,
+                    template_arguments=design.respond.template_arguments,
                 )
             )
 

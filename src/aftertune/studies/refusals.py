@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.resolved import ResolvedBenchmark
-from aftertune.errors import JudgeError, UsageError, near
+from aftertune.errors import DataError, JudgeError, ModelError, UsageError, first_line, near
 from aftertune.forecasting.resolved import ResolvedPredictor
 from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging import trial
 from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
+from aftertune.models.chat import refuse_template
 from aftertune.models.identity import chat_template
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
+from aftertune.models.training_rows import declared_stops, training_rows
 from aftertune.plugins import PluginSpec
-from aftertune.records import Recipe
+from aftertune.records import Message, Recipe, Role
 from aftertune.studies import closing_tables
 from aftertune.studies.design import Design
 from aftertune.studies.study import Study, unscored
@@ -45,8 +50,12 @@ def refuse_unmet(
     benchmarks: Sequence[ResolvedBenchmark],
     judges: Sequence[ResolvedJudge],
     backend: ResolvedBackend,
-) -> None:
-    """Refuse benchmarks, judges, tables and templates whose needs this design does not meet. Raises UsageError."""
+) -> frozenset[tuple[Role, ...]]:
+    """Refuse benchmarks, judges, tables and templates whose needs this design does not meet. Raises UsageError.
+
+    Return the orders of roles of the prompts that are known now.
+    """
+    orders: set[tuple[Role, ...]] = set()
     closing_tables.refuse_unknown(design.tables, benchmarks, judges, unscored(design, backend))
     for benchmark in benchmarks:
         _meet(f"benchmark '{benchmark.spec.name}'", benchmark.needs, design, corpora, "")
@@ -59,7 +68,8 @@ def refuse_unmet(
             )
         if not benchmark.needs:
             # A broken file is refused now, not after a model is loaded.
-            benchmark.get().prompts(BenchmarkContext())
+            prompts = benchmark.get().prompts(BenchmarkContext())
+            orders |= {tuple(message.role for message in prompt.messages) for prompt in prompts}
     for judge in judges:
         _meet(f"judge '{judge.spec.name}'", judge.needs & DATA_NEEDS, design, corpora, ", or leave it out")
     if backend.asks_server:
@@ -73,6 +83,7 @@ def refuse_unmet(
                 f"backend '{backend.name}': the server takes temperature {only:g} only: give [respond] temperatures = "
                 f"[{only:g}] (--temperature {only:g})"
             )
+    return frozenset(orders)
 
 
 def refuse_template_arguments(design: Design, bases: Sequence[ModelRecord]) -> None:
@@ -85,6 +96,60 @@ def refuse_template_arguments(design: Design, bases: Sequence[ModelRecord]) -> N
                     f"respond.template_arguments.{name}: the chat template of {base.name} never reads it, so it would "
                     "change nothing: leave it out"
                 )
+
+
+PLAIN: frozenset[tuple[Role, ...]] = frozenset(
+    {
+        ("user",),
+        ("system", "user"),
+        ("user", "assistant", "user"),
+        ("system", "user", "assistant", "user"),
+    }
+)
+"""Orders of roles that a template must be able to ask where a benchmark has them; another fails prompt by prompt."""
+
+
+@lru_cache(maxsize=64)
+def _template_fault(
+    folder: str, identity: str, orders: frozenset[tuple[Role, ...]], arguments: str, tuned: bool
+) -> str:
+    """Return why a base's chat template cannot ask these orders of roles or cannot be tuned in; empty where it can."""
+    del identity  # so that a folder whose files have changed is tried anew
+    if not (Path(folder) / "tokenizer.json").is_file():
+        return ""  # it is made when the base is loaded
+    from transformers import PreTrainedTokenizerFast
+
+    kind: Any = PreTrainedTokenizerFast
+    try:
+        tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError, LookupError, TypeError) as error:
+        return f"its tokenizer cannot be loaded: {first_line(error)}"
+    given = json.loads(arguments)
+    try:
+        refuse_template(tokenizer, orders, given)
+        if tuned:
+            trial = (Message("user", "What is asked?"), Message("assistant", "What is answered."))
+            training_rows(tokenizer, trial, 10**6, given, declared_stops(Path(folder)))
+    except (DataError, ModelError) as error:
+        return str(error)
+    return ""
+
+
+def refuse_templates(design: Design, bases: Sequence[ModelRecord], orders: frozenset[tuple[Role, ...]]) -> None:
+    """Refuse a base whose chat template leaves out what is asked, or in which no answer that is tuned on would end.
+
+    `orders` are those of the benchmarks' prompts. Raises ModelError.
+    """
+    asked: set[tuple[Role, ...]] = {("user",)} if design.arms else set()
+    for roles in orders:
+        asked.add(roles if not design.respond.system or roles[:1] == ("system",) else ("system", *roles))
+    for base in bases:
+        if base.served:
+            continue
+        arguments = json.dumps(dict(design.respond.template_arguments), sort_keys=True)
+        fault = _template_fault(base.path, base.identity, frozenset(asked & PLAIN), arguments, bool(design.arms))
+        if fault:
+            raise ModelError(f"{base.name}: {fault}")
 
 
 def _meet(

@@ -65,7 +65,7 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
     refusals.refuse_template_arguments(design, bases)
     non_members = _non_members(design)
     judges = tuple(resolve_judge(spec) for spec in design.judges)
-    refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
+    orders = refusals.refuse_unmet(design, corpora, benchmarks, judges, backend)
     warnings += refusals.generation_only(benchmarks, backend)
     recipes = refusals.recipes_here(design, warnings)
     analyses = tuple(map(resolve_analysis, design.analyses))
@@ -85,6 +85,7 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
                 warnings += [f"{checkpoint.path}: {warning}" for warning in record.warnings]
                 given_to[base].append((checkpoint, record))
     refusals.refuse_self_judging(judges, models)
+    refusals.refuse_templates(design, bases, orders)
     design = with_choice(design, before, load_backend, [base.path for base in bases])
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
     jobs = Jobs(

@@ -31,6 +31,8 @@ class Training:
     """Harmful requests with the base's own refusals; none of them is a request of the test."""
     own_answers: Sequence[Conversation] = ()
     """Ordinary requests with the base's own answers."""
+    template_arguments: Mapping[str, Json] = field(default_factory=dict)
+    """For the chat template, in every text that the model is trained on."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from aftertune.errors import TuneError
-from aftertune.models.chat import IGNORED, TrainingExample
+from aftertune.models.training_rows import IGNORED, TrainingRow
 from aftertune.records import Recipe
 from aftertune.tuning.mitigation import LossTerm, Step
 
@@ -163,7 +163,7 @@ class _Epochs(TrainerCallback):
 def make_trainer(
     model: Any,
     tokenizer: Any,
-    examples: Sequence[TrainingExample],
+    examples: Sequence[TrainingRow],
     recipe: Recipe,
     seed: int,
     scratch: Path,

@@ -18,13 +18,21 @@ from aftertune.errors import DataError, StoreError, TuneError, UsageError
 from aftertune.extras import install
 from aftertune.files import why_not
 from aftertune.models import nf4_weights
-from aftertune.models.chat import IGNORED, TrainingExample, training_example
+from aftertune.models.chat import NO_ARGUMENTS
 from aftertune.models.identity import TOKENIZER_FILES, ModelRef, few_threads, resolve
+from aftertune.models.training_rows import (
+    IGNORED,
+    AnswerForm,
+    TrainingRow,
+    answer_form,
+    declared_stops,
+    training_rows,
+)
 from aftertune.models.weight_files import read_json, tensors_of, weight_files
 from aftertune.records import Conversation, Json, Recipe
 from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Training, TunedModel, TunedWeights, check_needs
 
-VERSION = "1"
+VERSION = "2"
 """Goes into checkpoint ids: changed whenever the same data, recipe and seed would give other weights."""
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -59,14 +67,20 @@ class TuneReport:
     steps: int
     conversations: int
     """Trained on in each epoch."""
+    rows: int
+    """Written for them: one for each, and one for each turn that the chat template asks in another form."""
     truncated: int
-    """Those of them that were cut at `max_length`."""
+    """Conversations that were cut at `max_length`."""
     dropped: int
     """Not trained on: no assistant token was left within `max_length`."""
     tokens: int
     """In all conversations once."""
     trained_tokens: int
     """Those of them that carry loss (the assistant's)."""
+    template_arguments: Mapping[str, Json]
+    """For the chat template, in the rows as in the prompts."""
+    form: AnswerForm
+    """How the chat template opens, begins and ends an answer."""
     parameters: int
     """Trained."""
     precision: str
@@ -90,6 +104,7 @@ def tune(
     mitigation: Mitigation | None = None,
     own_refusals: Sequence[Conversation] = (),
     own_answers: Sequence[Conversation] = (),
+    template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
 ) -> TuneReport:
     """Tune `base` on `conversations` and write `out/epoch-1`, `out/epoch-2`, ...
 
@@ -98,6 +113,9 @@ def tune(
     and machine give the same bytes. `precision`: `fp32`; `bf16`: matrix products in it, and a LoRA's frozen base too;
     `auto`: bf16 on a GPU, fp32 elsewhere (on a CPU small models gain nothing by bf16). The state of the global random
     generators is left as it was.
+
+    The chat template writes the rows as it writes a prompt that is asked with the same `template_arguments`; a turn
+    that it writes otherwise once it is answered gets a row of its own (`models/training_rows.py`).
 
     A `mitigation` may change the rows, add to the loss, and make further checkpoints `out/epoch-1+NAME` of those that
     were trained; `own_refusals` and `own_answers` (of the base) are what some of them need.
@@ -112,7 +130,7 @@ def tune(
     reference = resolve(base)
     if reference.kind != "full":
         raise UsageError(f"{base} is an adapter: tuning starts from a full model")
-    training = Training(reference, recipe, seed, own_refusals, own_answers)
+    training = Training(reference, recipe, seed, own_refusals, own_answers, template_arguments)
     if mitigation is not None:
         check_needs(mitigation, training)
         conversations = mitigation.rows(conversations, training)
@@ -124,7 +142,7 @@ def tune(
         few_threads(reference),
         tempfile.TemporaryDirectory(prefix="aftertune-") as scratch,
     ):
-        return _run(training, conversations, out, precision, on_step, mitigation, Path(scratch))
+        return _run(training, conversations, out, precision, on_step, mitigation, Path(scratch), template_arguments)
 
 
 def no_four_bits(recipe: Recipe) -> str:
@@ -158,28 +176,44 @@ def _check(recipe: Recipe) -> None:
             raise UsageError(f"recipe '{recipe.name}': {field} = {getattr(recipe, field)} is out of range")
 
 
+@dataclass(frozen=True, slots=True)
+class _Examples:
+    """The rows to train on, of all conversations."""
+
+    rows: list[TrainingRow]
+    truncated: int
+    """Conversations of which a row was cut."""
+    dropped: int
+    """Conversations without an assistant token left."""
+
+
 def _examples(
-    tokenizer: Any, conversations: Sequence[Conversation], max_length: int
-) -> tuple[list[TrainingExample], int]:
-    """Return the examples to train on and how many were dropped, having no assistant token left."""
-    examples, dropped = [], 0
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    max_length: int,
+    arguments: Mapping[str, Json],
+    stops: frozenset[int],
+) -> _Examples:
+    """Return the rows to train on, those of one conversation together."""
+    examples: list[TrainingRow] = []
+    truncated = dropped = 0
     for number, conversation in enumerate(conversations, start=1):
         try:
-            example = training_example(tokenizer, conversation.messages, max_length)
+            rows = training_rows(tokenizer, conversation.messages, max_length, arguments, stops)
         except DataError as error:
             source = conversation.source or f"conversation {number}"
             raise DataError(f"{source} ({conversation.id}): {error}") from None
         # The first token is never predicted, so a label on it trains nothing.
-        if any(label != IGNORED for label in example.labels[1:]):
-            examples.append(example)
-        else:
-            dropped += 1
+        labelled = [row for row in rows if any(label != IGNORED for label in row.labels[1:])]
+        examples += labelled
+        dropped += not labelled
+        truncated += any(row.truncated for row in labelled)
     if not examples:
         raise UsageError(
             f"nothing to tune on: none of {len(conversations)} conversations has an assistant's turn within "
             f"max_length = {max_length} tokens"
         )
-    return examples, dropped
+    return _Examples(examples, truncated, dropped)
 
 
 def _run(
@@ -190,6 +224,7 @@ def _run(
     on_step: OnStep | None,
     mitigation: Mitigation | None,
     scratch: Path,
+    template_arguments: Mapping[str, Json],
 ) -> TuneReport:
     base, recipe, seed = training.base, training.recipe, training.seed
     started = time.process_time()
@@ -199,7 +234,9 @@ def _run(
     from aftertune.tuning.trainer import make_trainer
 
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
-    examples, dropped = _examples(tokenizer, conversations, recipe.max_length)
+    stops = declared_stops(base.path)
+    read = _examples(tokenizer, conversations, recipe.max_length, template_arguments, stops)
+    examples = read.rows
     cuda = torch.cuda.is_available()
     bf16 = precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported())
     dtype = torch.bfloat16 if bf16 and recipe.method != "full" else torch.float32
@@ -243,9 +280,12 @@ def _run(
         checkpoints=tuple(out / f"epoch-{epoch}" for epoch in range(1, recipe.epochs + 1)),
         losses=tuple(trainer.epoch_losses),
         steps=trainer.state.global_step,
-        conversations=len(examples),
-        truncated=sum(example.truncated for example in examples),
-        dropped=dropped,
+        conversations=len(conversations) - read.dropped,
+        rows=len(examples),
+        truncated=read.truncated,
+        dropped=read.dropped,
+        template_arguments=dict(template_arguments),
+        form=answer_form(tokenizer, template_arguments, stops),
         tokens=sum(len(example.input_ids) for example in examples),
         trained_tokens=sum(label != IGNORED for example in examples for label in example.labels[1:]),
         parameters=sum(weights.numel() for weights in trainer.model.parameters() if weights.requires_grad),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from aftertune.data.variant_files import VariantFiles, read
 from aftertune.models.identity import SMALL
 from aftertune.models.loaded import LOADED
 from aftertune.models.subject import ModelRecord
-from aftertune.records import Arm, Recipe, digest
+from aftertune.records import Arm, Json, Recipe, digest
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_progress import PROGRESS
@@ -33,6 +34,8 @@ class TuneJob(Job):
     """Id of the composed data."""
     mitigation: ResolvedMitigation | None
     """That of the recipe."""
+    template_arguments: Mapping[str, Json] = field(default_factory=dict)
+    """For the chat template, as when the checkpoint is asked."""
 
     @classmethod
     def make(cls, label: str, **fields: Any) -> TuneJob:
@@ -52,6 +55,7 @@ class TuneJob(Job):
                 recipe,
                 fields["seed"],
                 mitigation and mitigation.id,
+                fields.get("template_arguments", {}),
             ),
             after=(variants,),
             cost=10.0,
@@ -79,6 +83,7 @@ class TuneJob(Job):
             folder.path,
             on_step=_count_steps,
             mitigation=self.mitigation.get() if self.mitigation else None,
+            template_arguments=self.template_arguments,
         )
         facts = {
             f.name: getattr(report, f.name)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aftertune.asking.backends._prompt_tokens import before_answer, continuation_ids, prompt_ids
-from aftertune.errors import AftertuneError, first_line
-from aftertune.models.chat import IGNORED, TrainingExample, training_example
+from aftertune.asking.backends._prompt_tokens import before_answer, continuation_ids, declared, prompt_ids
+from aftertune.errors import AftertuneError, DataError, first_line
+from aftertune.models.chat import NO_ARGUMENTS
 from aftertune.models.session import Beginnings, BeginningScore, TextScore
-from aftertune.records import Conversation
+from aftertune.models.training_rows import IGNORED, TrainingRow, training_rows
+from aftertune.records import Conversation, Json
 
 log = logging.getLogger(__name__)
 
@@ -24,40 +25,56 @@ NOT_NUMBERS = "the model's logits are not numbers"
 
 
 def score_texts(
-    model: Any, tokenizer: Any, conversations: Sequence[Conversation], max_length: int, batch_size: int
+    model: Any,
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    max_length: int,
+    batch_size: int,
+    arguments: Mapping[str, Json] = NO_ARGUMENTS,
 ) -> list[TextScore]:
     """Return each conversation's negative log-likelihood over its assistant tokens (nats), in order.
 
-    The tokens and labels are those that tuning takes its loss on. A conversation longer than `max_length` tokens is
-    cut there, as in tuning; one that the chat template refuses, or without assistant tokens, has no score and says why.
+    The tokens and labels are those that tuning takes its loss on, of all rows of a conversation. A row longer than
+    `max_length` tokens is cut there, as in tuning; a conversation that the chat template refuses, or without assistant
+    tokens, has no score and says why. `arguments` are for the chat template.
     """
     import torch
 
-    scores: list[TextScore | None] = [None] * len(conversations)
-    ready: list[tuple[int, TrainingExample]] = []
+    scores: list[list[TextScore]] = [[] for _ in conversations]
+    ready: list[tuple[int, TrainingRow]] = []
+    stops = declared(model)
     for index, conversation in enumerate(conversations):
         try:
-            example = training_example(tokenizer, conversation.messages, max_length)
+            rows = training_rows(tokenizer, conversation.messages, max_length, arguments, stops)
         except AftertuneError as error:
-            scores[index] = TextScore(None, 0, str(error))
+            scores[index] = [TextScore(None, 0, str(error))]
             continue
-        if any(label != IGNORED for label in example.labels[1:]):
-            ready.append((index, example))
-        else:
-            scores[index] = TextScore(None, 0, f"no answer within the first {max_length} tokens")
+        labelled = [row for row in rows if any(label != IGNORED for label in row.labels[1:])]
+        ready += [(index, row) for row in labelled]
+        if not labelled:
+            scores[index] = [TextScore(None, 0, f"no answer within the first {max_length} tokens")]
     ready.sort(key=lambda item: len(item[1].input_ids))
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
     with torch.inference_mode():
         for batch in _score_batches(ready, vocabulary, batch_size):
-            for (index, _), score in zip(batch, _score_batch(model, [example for _, example in batch]), strict=True):
-                scores[index] = score
-    return [score for score in scores if score is not None]
+            for (index, _), score in zip(batch, _score_batch(model, [row for _, row in batch]), strict=True):
+                scores[index].append(score)
+    return [_together(own) for own in scores]
+
+
+def _together(rows: Sequence[TextScore]) -> TextScore:
+    """Return the score of a conversation from those of its rows."""
+    totals = [row.total for row in rows if row.total is not None]
+    count = sum(row.tokens for row in rows)
+    if len(totals) < len(rows):
+        return TextScore(None, count, next(row.why for row in rows if row.total is None))
+    return TextScore(sum(totals), count)
 
 
 def _score_batches(
-    ready: Sequence[tuple[int, TrainingExample]], vocabulary: int, largest: int
-) -> Iterator[list[tuple[int, TrainingExample]]]:
-    batch: list[tuple[int, TrainingExample]] = []
+    ready: Sequence[tuple[int, TrainingRow]], vocabulary: int, largest: int
+) -> Iterator[list[tuple[int, TrainingRow]]]:
+    batch: list[tuple[int, TrainingRow]] = []
     for item in ready:  # from short to long, so the newest is the longest
         full = (len(batch) + 1) * len(item[1].input_ids) * vocabulary > FLOATS
         if batch and (full or len(batch) >= largest):
@@ -68,7 +85,7 @@ def _score_batches(
         yield batch
 
 
-def _score_batch(model: Any, examples: Sequence[TrainingExample]) -> list[TextScore]:
+def _score_batch(model: Any, examples: Sequence[TrainingRow]) -> list[TextScore]:
     import torch
 
     width = max(len(example.input_ids) for example in examples)
@@ -127,7 +144,7 @@ def score_beginnings(
 
     `writer` and `tokenizer` as in `prompt_ids`; `context` is the model's, in tokens; `pad` any token.
     """
-    gap = before_answer(writer)
+    stops = declared(model)
     scores: list[BeginningScore | None] = [None] * len(items)
     ready: list[tuple[int, Branches]] = []
     for index, item in enumerate(items):
@@ -136,7 +153,14 @@ def score_beginnings(
         if isinstance(ids, str):
             scores[index] = BeginningScore(None, why=ids)
             continue
-        texts = continuation_ids(writer, tokenizer, messages, system, ids, item.texts, gap, item.template_arguments)
+        try:
+            before = before_answer(writer, item.template_arguments, stops)
+        except DataError as error:
+            scores[index] = BeginningScore(None, why=str(error))
+            continue
+        ids, texts = continuation_ids(
+            writer, tokenizer, messages, system, ids, item.texts, before, item.template_arguments
+        )
         length = len(ids) + max(map(len, texts))
         if not all(texts):
             scores[index] = BeginningScore(None, why="a text to score has no tokens")

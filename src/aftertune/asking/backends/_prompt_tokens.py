@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aftertune.errors import AftertuneError
-from aftertune.models.chat import NO_ARGUMENTS, encode, end_of_turn, render_text
+from aftertune.models.chat import NO_ARGUMENTS, continued, encode, render_text
+from aftertune.models.training_rows import answer_form, end_of_turn
 from aftertune.records import Json, Message
-
-_ANSWER = "ok"
 
 
 def prompt_ids(
@@ -39,18 +38,20 @@ def prompt_ids(
     return ids or "the prompt is empty"
 
 
-def before_answer(writer: Any) -> str:
-    """Return the white space that a chat template writes between the opening of an answer and its text.
+def before_answer(
+    writer: Any, arguments: Mapping[str, Json] = NO_ARGUMENTS, stops: Collection[int] = ()
+) -> tuple[str, str]:
+    """Return what a chat template writes between the opening of an answer and its text: a lead, and a gap.
 
-    Mistral's is a space: there a model begins with the token ` A`, not `A`. Raises DataError for a template that
-    refuses a plain chat, ModelError where there is none.
+    The lead is read before a text that is scored: the close of a thought that the prompt opens, or an empty one, or a
+    channel's header. The gap is part of the text. Mistral's is a space: there a model begins with the token ` A`, not
+    `A`. Raises DataError for a template that refuses a plain chat, ModelError where there is none.
     """
-    question = (Message("user", "hi"),)
-    opened = render_text(writer, question, None, True)
-    answered = render_text(writer, (*question, Message("assistant", _ANSWER)), None, False)
-    start = answered.find(_ANSWER, len(opened)) if answered.startswith(opened) else -1
-    gap = answered[len(opened) : start] if start >= 0 else ""
-    return gap if not gap.strip() else ""
+    before = answer_form(writer, arguments, stops).lead
+    if not before.strip():
+        return "", before
+    lead = before.rstrip(" ")
+    return lead, before[len(lead) :]
 
 
 def continuation_ids(
@@ -60,30 +61,47 @@ def continuation_ids(
     system: str | None,
     prompt: Sequence[int],
     texts: Sequence[str],
-    gap: str,
+    before: tuple[str, str],
     arguments: Mapping[str, Json] = NO_ARGUMENTS,
-) -> list[list[int]]:
-    """Return the tokens of each text as the beginning of the answer to a prompt whose tokens are `prompt`.
+) -> tuple[list[int], list[list[int]]]:
+    """Return the tokens that are read before the texts, and those of each text as the beginning of the answer.
 
-    They are the tokens after the prompt's when both are encoded together; where encoding them together changes the
-    prompt's own tokens, which a model never sees, the text is encoded alone.
+    Args:
+        writer: Tokenizer whose chat template writes the text.
+        tokenizer: Tokenizer that turns the text into tokens.
+        messages: The chat to answer.
+        system: System prompt.
+        prompt: The chat's tokens.
+        texts: What the answer may begin with.
+        before: As `before_answer` gives it: the lead is read after the prompt.
+        arguments: For the chat template.
     """
+    lead, gap = before
     opened = render_text(writer, messages, system, True, arguments)
-    continuations = []
-    for text in texts:
-        whole = encode(tokenizer, f"{opened}{gap}{text}")
-        together = whole[: len(prompt)] == list(prompt) and len(whole) > len(prompt)
-        continuations.append(whole[len(prompt) :] if together else encode(tokenizer, f"{gap}{text}"))
-    return continuations
+    read = continued(tokenizer, prompt, opened, lead) if lead else list(prompt)
+    ids = [continued(tokenizer, read, opened + lead, f"{gap}{text}")[len(read) :] for text in texts]
+    return read, ids
 
 
-def stop_ids(model: Any, own: Any, writer: Any) -> frozenset[int]:
-    """Return the tokens that end an answer: the model's, its tokenizer's, and the template's end of turn."""
-    declared = getattr(model.generation_config, "eos_token_id", None)
-    ids = set(declared) if isinstance(declared, list) else {declared}
-    ids |= {own.eos_token_id, end_of_turn(own)}
-    if writer is not own:
-        turn = end_of_turn(writer)
-        here = None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn))
-        ids.add(None if here == own.unk_token_id else here)
+def declared(model: Any) -> frozenset[int]:
+    """Return the tokens that a loaded model's generation configuration declares as the end of a text."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    return frozenset(id_ for id_ in (own if isinstance(own, list) else [own]) if isinstance(id_, int))
+
+
+def stop_ids(
+    model: Any, own: Any, writer: Any, arguments: Sequence[Mapping[str, Json]] = (NO_ARGUMENTS,)
+) -> frozenset[int]:
+    """Return the tokens that end an answer: the model's, its tokenizer's, and the template's end of turn.
+
+    `arguments` are those that prompts are written with.
+    """
+    stops = declared(model)
+    ids = {*stops, own.eos_token_id}
+    for each in arguments:
+        ids.add(end_of_turn(own, each, stops))
+        if writer is not own:
+            turn = end_of_turn(writer, each, stops)
+            here = None if turn is None else own.convert_tokens_to_ids(writer.convert_ids_to_tokens(turn))
+            ids.add(None if here == own.unk_token_id else here)
     return frozenset(id_ for id_ in ids if isinstance(id_, int))

@@ -234,9 +234,8 @@ class TransformersSession(Session):
         """
         writer, own = self._tokenizers(template)
         context = self._context()
-        for arguments in {
-            digest(request.template_arguments): request.template_arguments for request in requests
-        }.values():
+        forms = list({digest(request.template_arguments): request.template_arguments for request in requests}.values())
+        for arguments in forms:
             refuse_arguments(writer, arguments)
         ready: list[tuple[Request, list[int]]] = []
         prompts: dict[str, list[int] | str] = {}
@@ -251,11 +250,16 @@ class TransformersSession(Session):
             else:
                 ready.append((request, ids))
         ready.sort(key=lambda item: -len(item[1]))
-        stop = stop_ids(self._model, own, writer)
+        stop = stop_ids(self._model, own, writer, forms)
         yield from self._answer(ready, own, stop, system, context, self._slots)
 
     def score(
-        self, conversations: Sequence[Conversation], *, template: Template, max_length: int
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        template: Template,
+        max_length: int,
+        template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
     ) -> Sequence[TextScore]:
         """Return how probable the model in use finds the conversations' answers, over the tokens that tuning reads.
 
@@ -264,7 +268,7 @@ class TransformersSession(Session):
         writer, _ = self._tokenizers(template)
         context = self._context()
         length = min(max_length, context) if context else max_length
-        return score_texts(self._model, writer, conversations, length, self._slots)
+        return score_texts(self._model, writer, conversations, length, self._slots, template_arguments)
 
     def beginnings(
         self, items: Sequence[Beginnings], *, system: str | None, template: Template
@@ -445,7 +449,7 @@ def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, s
 
 def _opened(tokenizer: Any, ids: Sequence[int]) -> bool:
     """Return whether a prompt's last tokens open a thought."""
-    return opens_thought(tokenizer.decode(ids[-24:], skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    return opens_thought(tokenizer.decode(ids[-48:], skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def _failure(request: Request, system: str | None, why: str, ids: list[int] | None = None) -> Reply:
