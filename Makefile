@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo selftest test lint types pytest light fuzz perf golden torture calibrate studies cards rebuild clean
+.PHONY: install demo selftest test lint types pytest light fuzz perf families golden torture calibrate studies cards rebuild clean
 
 install: $(VENV)/ready
 
@@ -44,6 +44,10 @@ fuzz: install
 # Performance measurements: ratios within one run, CPU seconds.
 perf: install
 	for name in tune respond drift start; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.$$name || exit 1; done
+
+# Every family of models that transformers can build: asked, with adapters, tuned. The table goes into docs/families.md.
+families: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.families --write
 
 # The demo's and four small studies' tables must hold the rows that they held before. The base is asked, not remembered.
 GOLDEN ?= demo small-hidden_costs small-safety_drift small-consistency small-privacy_collapse

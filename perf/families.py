@@ -1,6 +1,6 @@
 """Whether every family of models that transformers can build is asked, tuned and proved as it should be.
 
-Of each family a tiny model with random weights is made (`tiny_families.py`), with the tokenizer of the embedded base, and
+Of each family a tiny model with random weights is made (`tiny_families.py`), with the embedded base's tokenizer, and
 - asked six prompts of unequal length greedily, each alone and all in a batch, against transformers' `generate`;
 - so is a LoRA adapter of it that PEFT made on all linear layers, merged and unmerged, against PEFT's own model;
 - tuned for a few steps, and the checkpoint asked.
@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from perf import tiny_families
 
@@ -39,7 +39,7 @@ SECONDS = 120
 """Most that one family may take, on one core."""
 MEMORY = 12 << 30
 """Bytes of address space that one family may take."""
-LIMIT = 10
+LIMIT = 6
 """New tokens of an answer."""
 DOCUMENT = Path(__file__).parent.parent / "docs" / "families.md"
 TEXTS = (
@@ -48,12 +48,20 @@ TEXTS = (
     "Good morning",
     "How do I repair a bicycle tyre?",
     "I would like to change my booking to the second of May, please.",
-    "Where would you like to go, and with how many people? Answer shortly, and tell me what it costs and how I can pay.",
+    "Where would you like to go, and with how many people? Answer shortly, and tell me what it costs and how to pay.",
 )
 PROMPTS = tuple(Prompt(f"p{at}", "families", "s", "c", "k", (Message("user", text),)) for at, text in enumerate(TEXTS))
 
-Outcome = Literal["same", "same, one length at a time", "same, one at a time", "refused", "different", "traceback"]
-FAILURES = ("different", "traceback", "took too long", "ended the process", "own adapter refused")
+FAILURES = ("different", "traceback", "took too long", "ended the process", "refused after training")
+"""How outcomes begin that must not be."""
+
+
+PARTS = {
+    "base": "As a base",
+    "merged": "An adapter by PEFT, merged",
+    "unmerged": "The same, unmerged",
+    "tuned": "Tuned by us and asked",
+}
 
 
 @dataclass
@@ -66,6 +74,8 @@ class Trial:
     """Part (`base`, `merged`, `unmerged`, `tuned`) -> outcome."""
     words: dict[str, str] = field(default_factory=dict)
     """Part -> the error in words."""
+    answers: int = 0
+    """Different ones that transformers' `generate` gave as the base: one alone would prove little."""
     seconds: float = 0.0
 
     @property
@@ -78,6 +88,7 @@ def main() -> int:
     """Try the families, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="FAMILY")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS), help="try these alone")
     parser.add_argument("--write", action="store_true", help="put the table into docs/families.md")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the outcomes to this file too")
@@ -87,7 +98,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no such family: {', '.join(unknown)}")
     chosen = {name: kind for name, kind in families.items() if not arguments.only or name in arguments.only}
-    trials = run(chosen, arguments.processes)
+    trials = run(chosen, arguments.processes, arguments.parts)
     print(table(trials))
     print(summary(trials))
     if arguments.json:
@@ -96,11 +107,12 @@ def main() -> int:
         begin, end = "<!-- made by perf/families.py -->", "<!-- end -->"
         before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(begin)
         after = rest.partition(end)[2]
-        DOCUMENT.write_text(f"{before}{begin}\n\n{summary(trials)}\n\n{table(trials)}\n\n{end}{after}", encoding="utf-8")
+        made = f"{begin}\n\n{summary(trials)}\n\n{table(trials)}\n\n{end}"
+        DOCUMENT.write_text(f"{before}{made}{after}", encoding="utf-8")
     return int(any(trial.failures for trial in trials))
 
 
-def run(families: Mapping[str, str], processes: int) -> list[Trial]:
+def run(families: Mapping[str, str], processes: int, parts: Sequence[str] = tuple(PARTS)) -> list[Trial]:
     """Try families, several at once, each in a process of its own; results are in the order of `families`."""
     import peft  # noqa: F401 - the processes are forked: what is imported here costs each of them nothing
     import torch
@@ -110,15 +122,17 @@ def run(families: Mapping[str, str], processes: int) -> list[Trial]:
     from aftertune.tuning import trainer as __  # noqa: F401
 
     torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
+    library: Any = transformers.utils.logging
+    library.set_verbosity_error()
     forked = multiprocessing.get_context("fork")
-    transformers.utils.logging.disable_progress_bar()
-    waiting, running, done = list(families.items()), {}, {}
+    library.disable_progress_bar()
+    waiting, done = list(families.items()), dict[str, Trial]()
+    running: dict[str, tuple[Any, Any, float, Trial]] = {}
     while waiting or running:
         while waiting and len(running) < processes:
             name, kind = waiting.pop(0)
             theirs, ours = forked.Pipe(duplex=False)[::-1]
-            process = forked.Process(target=_report, args=(name, kind, theirs))
+            process = forked.Process(target=_report, args=(name, kind, parts, theirs))
             process.start()
             theirs.close()
             running[name] = (process, ours, time.monotonic(), Trial(name, kind))
@@ -146,27 +160,27 @@ def run(families: Mapping[str, str], processes: int) -> list[Trial]:
 
 def _part(trial: Trial) -> str:
     """Return the part of a trial that had begun last."""
-    return next((part for part in ("base", "merged", "unmerged", "tuned") if part not in trial.outcomes), "tuned")
+    return next((part for part in PARTS if part not in trial.outcomes), "tuned")
 
 
-def _report(name: str, kind: str, pipe: Any) -> None:
+def _report(name: str, kind: str, parts: Sequence[str], pipe: Any) -> None:
     """Try one family and send its trial after each part."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     warnings.simplefilter("ignore")
     folder = Path(tempfile.mkdtemp(prefix="aftertune-family-"))
     trial = Trial(name, kind)
     try:
-        for _ in attempt(trial, folder):
+        for _ in attempt(trial, folder, parts):
             pipe.send(asdict(trial))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         pipe.close()
 
 
-def attempt(trial: Trial, folder: Path) -> Any:
+def attempt(trial: Trial, folder: Path, parts: Sequence[str] = tuple(PARTS)) -> Any:
     """Try one family; yield after each part."""
-    from aftertune.models.loading import load_tokenizer
     from aftertune.models.identity import resolve
+    from aftertune.models.loading import load_tokenizer
 
     base = folder / "base"
     tokenizer = load_tokenizer(resolve(embedded.folder()))
@@ -174,24 +188,26 @@ def attempt(trial: Trial, folder: Path) -> Any:
         tiny_families.save(trial.family, base, tokenizer)
         reference = Reference(trial, base)
         expected = reference.texts(None)
+        trial.answers = len(set(expected))
     except Exception as error:  # noqa: BLE001 - whatever transformers raises for settings that do not fit
         trial.outcomes["base"], trial.words["base"] = "not built", _words(error)
         yield
         return
-    yield from _part_of(trial, "base", lambda: compared(base, None, "auto", expected))
-    if trial.outcomes["base"] in ("refused", "traceback"):
-        return
-    adapter = folder / "adapter"
+    if "base" in parts:
+        yield from _part_of(trial, "base", partial(compared, base, None, "auto", expected))
+        if trial.outcomes["base"] in ("refused", "traceback"):
+            return
+    adapter, attached = folder / "adapter", [part for part in ("merged", "unmerged") if part in parts]
     try:
-        reference.save_adapter(adapter)
-        with_adapter = reference.texts(adapter)
+        with_adapter = reference.save_adapter(adapter) if attached else []
     except Exception as error:  # noqa: BLE001 - PEFT's own, of a family that it does not know
-        trial.outcomes["merged"] = trial.outcomes["unmerged"] = "not by PEFT"
-        trial.words["merged"] = _words(error)
-    else:
-        for how in ("merged", "unmerged"):
-            yield from _part_of(trial, how, partial(compared, base, adapter, how, with_adapter))
-    yield from _part_of(trial, "tuned", lambda: tuned(base, folder / "tuned", reference))
+        trial.outcomes |= dict.fromkeys(attached, "not by PEFT")
+        trial.words[attached[0]] = _words(error)
+        attached = []
+    for how in attached:
+        yield from _part_of(trial, how, partial(compared, base, adapter, how, with_adapter))
+    if "tuned" in parts:
+        yield from _part_of(trial, "tuned", lambda: tuned(base, folder / "tuned", reference))
 
 
 def _part_of(trial: Trial, part: str, try_it: Callable[[], str]) -> Any:
@@ -223,10 +239,9 @@ def compared(base: Path, checkpoint: Path | None, adapters: str, expected: Seque
     if errors:
         return f"different: {len(errors)} answers are errors, e.g. {errors[0]}"
     texts = [[found[prompt.id].text for prompt in PROMPTS] for found in (together, alone)]
-    if texts[0] != texts[1]:
-        return f"different in a batch: {sum(a != b for a, b in zip(*texts, strict=True))} of {len(PROMPTS)}"
-    if texts[0] != list(expected):
-        return f"different from generate: {sum(a != b for a, b in zip(texts[0], expected, strict=True))} of {len(PROMPTS)}"
+    for other, what in ((texts[1], "different in a batch"), (list(expected), "different from generate")):
+        if texts[0] != other:
+            return f"{what}: {sum(a != b for a, b in zip(texts[0], other, strict=True))} of {len(PROMPTS)}"
     return {"any": "same", "equal lengths": "same, one length at a time", "alone": "same, one at a time"}[how]
 
 
@@ -240,7 +255,10 @@ def tuned(base: Path, out: Path, reference: Reference) -> str:
     ]
     recipe = Recipe(epochs=1, batch_size=2, rank=4, alpha=8, learning_rate=1e-2, max_length=128)
     tune(base, rows, recipe, 0, out, precision="fp32")
-    return compared(base, out / "epoch-1", "auto", reference.texts(out / "epoch-1"))
+    try:
+        return compared(base, out / "epoch-1", "auto", reference.texts(out / "epoch-1"))
+    except AftertuneError as error:
+        return f"refused after training: {error}"
 
 
 class Reference:
@@ -265,7 +283,7 @@ class Reference:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, str(adapter)).eval()
-        stop = stop_ids(model, tokenizer, tokenizer)
+        stop = stop_ids(model, tokenizer, tokenizer)  # the tokenizer's: the tiny model names the same
         found = []
         for prompt in PROMPTS:
             ids = encode(tokenizer, render_text(tokenizer, prompt.messages, None, True))
@@ -283,8 +301,8 @@ class Reference:
             found.append(tokenizer.decode(new, skip_special_tokens=True))
         return found
 
-    def save_adapter(self, folder: Path) -> None:
-        """Write an adapter of all linear layers, its matrices random, as PEFT chooses the layers."""
+    def save_adapter(self, folder: Path) -> list[str]:
+        """Write an adapter of all linear layers, as PEFT chooses them, its matrices random; return its answers."""
         import torch
         from peft import LoraConfig, get_peft_model
 
@@ -295,12 +313,18 @@ class Reference:
             if "lora_" in name:
                 torch.nn.init.normal_(weights, std=0.1)
         made.save_pretrained(folder)
+        return self.texts(folder)
 
     def _load(self) -> Any:
         from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
         kind: Any = AutoModelForCausalLM if self._kind == "text" else AutoModelForImageTextToText
-        return kind.from_pretrained(self._base).eval()
+        from transformers import GenerationConfig
+
+        model = kind.from_pretrained(self._base).eval()
+        settings: Any = GenerationConfig
+        model.generation_config = settings()  # greedy means greedy: no ends that are forced, nothing banned
+        return model
 
 
 def _words(error: Exception) -> str:
@@ -309,11 +333,12 @@ def _words(error: Exception) -> str:
 
 def table(trials: Sequence[Trial]) -> str:
     """Return one row a family, in Markdown."""
-    lines = ["| family | kind | base | adapter, merged | adapter, unmerged | tuned by us | why |", "|---|---|---|---|---|---|---|"]
+    heads = ("family", "kind", "base", "adapter, merged", "adapter, unmerged", "tuned by us", "why")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for trial in trials:
         if trial.outcomes.get("base") == "not built":
             continue
-        cells = [trial.outcomes.get(part, "") for part in ("base", "merged", "unmerged", "tuned")]
+        cells = [trial.outcomes.get(part, "") for part in PARTS]
         why = "; ".join(dict.fromkeys(trial.words.values())).replace("|", "/")[:240]
         lines.append(f"| {trial.family} | {trial.kind} | {' | '.join(cells)} | {why} |")
     return "\n".join(lines)
@@ -322,7 +347,7 @@ def table(trials: Sequence[Trial]) -> str:
 def summary(trials: Sequence[Trial]) -> str:
     """Return how many families had which outcome, in sentences."""
     lines = []
-    for part, words in (("base", "As a base"), ("merged", "An adapter, merged"), ("unmerged", "unmerged"), ("tuned", "Tuned by us")):
+    for part, words in PARTS.items():
         counts = Counter(trial.outcomes[part].partition(":")[0] for trial in trials if part in trial.outcomes)
         lines.append(f"{words}: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()) + ".")
     return "\n".join(lines)

@@ -17,15 +17,21 @@ Kind = Literal["text", "image and text"]
 
 LAYERS = 4
 SETTINGS: Mapping[str, Any] = {
-    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "embed_dim", "embedding_size", "width", "out_hidden_size"), 64),
-    **dict.fromkeys(("n_inner", "ffn_hidden_size", "dim_ff", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim", "dff"), 96),
+    **dict.fromkeys(
+        ("hidden_size", "d_model", "n_embd", "embed_dim", "embedding_size", "width", "out_hidden_size"), 64
+    ),
+    **dict.fromkeys(
+        ("n_inner", "ffn_hidden_size", "dim_ff", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim", "dff"), 96
+    ),
     **dict.fromkeys(("intermediate_size", "intermediate_size_mlp", "dense_intermediate_size"), 96),
     **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer", "n_layers", "decoder_layers"), LAYERS),
     **dict.fromkeys(("encoder_layers",), 1),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "swa_num_attention_heads"), 4),
     **dict.fromkeys(("decoder_attention_heads", "encoder_attention_heads"), 4),
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads", "swa_num_key_value_heads"), 2),
-    **dict.fromkeys(("head_dim", "v_head_dim", "swa_head_dim", "global_head_dim", "kv_channels", "linear_head_dim"), 16),
+    **dict.fromkeys(
+        ("head_dim", "v_head_dim", "swa_head_dim", "global_head_dim", "kv_channels", "linear_head_dim"), 16
+    ),
     **dict.fromkeys(("swa_v_head_dim", "attention_head_dim"), 16),
     **dict.fromkeys(("qk_nope_head_dim", "qk_rope_head_dim"), 8),
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "o_lora_rank", "d_rel", "laurel_rank", "gated_norm_rank"), 16),
@@ -41,11 +47,11 @@ SETTINGS: Mapping[str, Any] = {
     **dict.fromkeys(("num_dense_layers", "first_k_dense_replace", "moe_layer_start_index"), 1),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), 512),
     **dict.fromkeys(("sliding_window", "sliding_window_size", "attention_window_size", "attention_chunk_size"), 16),
-    **dict.fromkeys(("window_size", "keep_window_size"), 16),
+    **dict.fromkeys(("window_size",), 16),
     **dict.fromkeys(("mamba_d_state", "state_size", "ssm_state_size"), 8),
     **dict.fromkeys(("mamba_n_heads", "n_mamba_heads", "mamba_num_heads"), 8),
     **dict.fromkeys(("mamba_d_head", "mamba_head_dim", "mamba_headdim"), 16),
-    **dict.fromkeys(("mamba_d_ssm", "lru_width"), 128),
+    **dict.fromkeys(("mamba_d_ssm",), 128),
     **dict.fromkeys(("mamba_n_groups", "mamba_ngroups", "n_groups"), 1),
     **dict.fromkeys(("mamba_chunk_size", "chunk_size"), 8),
     **dict.fromkeys(("mamba_dt_rank", "time_step_rank"), 8),
@@ -80,7 +86,15 @@ VISION: Mapping[str, Any] = {
     "deepstack_visual_indexes": [0],
     "head_dim": 16,
 }
+
+
+def _sections(*sizes: int) -> dict[str, Any]:
+    """Return how rotary angles are shared out to time, height and width, which must fit the size of a head."""
+    return {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": list(sizes)}}
+
+
 OWN: Mapping[str, Mapping[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1, 3]},
     "chameleon": {"vocabulary_map": {"<image>": 5}},
     "dbrx": {
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0},
@@ -90,7 +104,11 @@ OWN: Mapping[str, Mapping[str, Any]] = {
     "dots3_note_text": {"num_key_value_heads": 4},
     "ernie4_5_vl_moe": {"moe_intermediate_size": [32, 32]},
     "glm5_next": {"num_key_value_heads": 4},
+    **dict.fromkeys(("glm46v", "glm4v", "glm_ocr", "glmga"), _sections(2, 3, 3)),
+    "glm4v_moe": _sections(1, 1, 2),
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * 2},
+    "kimi_linear": {"layer_types": ["linear_attention", "full_attention"] * 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "mamba2": {"num_heads": 8},
     "nemotron": {"num_key_value_heads": 2},
@@ -109,8 +127,11 @@ def families() -> dict[str, Kind]:
     """Return every family, by name; one in both lists is an image-and-text family."""
     from transformers.models.auto import modeling_auto as auto
 
-    text = dict.fromkeys(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, "text")
-    return dict(sorted({**text, **dict.fromkeys(auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, "image and text")}.items()))
+    lists: dict[Kind, Any] = {
+        "text": auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        "image and text": auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    }
+    return dict(sorted((name, kind) for kind, names in lists.items() for name in names))
 
 
 def configuration(family: str, tokens: Mapping[str, int | None]) -> Any:
@@ -135,6 +156,9 @@ def save(family: str, folder: Path, tokenizer: Any, *, seed: int = 0) -> Path:
         for name, weights in model.named_parameters():
             if weights.dim() >= 2 and weights.std() < 0.1 and "A_log" not in name:
                 weights.normal_(0, 0.15)
+        read, written = model.get_input_embeddings(), model.get_output_embeddings()
+        if read is not None and written is not None and read.weight is written.weight:
+            read.weight.normal_(0, 0.02)  # else a token's own row is the likeliest, and every answer repeats its prompt
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -147,6 +171,8 @@ def _text(kind: Any, settings: Mapping[str, Any], own: Mapping[str, Any]) -> Any
     chosen: dict[str, Any] = {}
     for name, value in settings.items():
         place = name if name in defaults else renamed.get(name, name)
+        if place == "head_dim" and "qk_rope_head_dim" in defaults:
+            continue  # latent attention: it is that of the rotary part, and each family works it out
         off = name in OPTIONAL and defaults.get(place) in (None, False)
         if place in defaults and value is not None and not off:
             chosen.setdefault(place, value)
@@ -156,5 +182,7 @@ def _text(kind: Any, settings: Mapping[str, Any], own: Mapping[str, Any]) -> Any
             continue
         text = part in TEXT_PARTS
         chosen[part] = _text(part_kind, settings, own) if text else _text(part_kind, VISION, {})
+    if "qk_rope_head_dim" in defaults and "num_key_value_heads" in chosen:
+        chosen["num_key_value_heads"] = chosen["num_attention_heads"]
     held = any(part in TEXT_PARTS for part in parts)
     return kind(**{**chosen, **({} if held else own)})

@@ -562,18 +562,6 @@ def test_rows_leave_a_batch_of_layers_with_a_recurrent_state() -> None:
     assert [found[at] for at in range(len(rows))] == alone
 
 
-def test_a_model_that_would_forget_everything_but_the_last_token_is_refused(tmp_path: Path) -> None:
-    from transformers import Mamba2Config, Mamba2ForCausalLM
-
-    tiny_models.tokenizer("llama").save_pretrained(tmp_path)
-    config = Mamba2Config(
-        vocab_size=512, hidden_size=32, num_hidden_layers=1, state_size=8, head_dim=8, num_heads=8, n_groups=1
-    )
-    Mamba2ForCausalLM(config).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="Mamba2ForCausalLM cannot be asked here.*does not take past_key_values"):
-        Transformers().open(str(tmp_path)).__enter__()
-
-
 def test_a_generator_that_waits_leaves_no_mode_behind(llama: TransformersSession) -> None:
     import torch
 

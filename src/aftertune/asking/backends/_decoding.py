@@ -299,7 +299,8 @@ def forward_arguments(model: Any) -> ForwardArguments:
     cache = next((name for name in CACHES if name in taken), "")
     positions = "position_ids" in taken
     if not positions and any(one.kind is one.VAR_KEYWORD for one in taken.values()):
-        decoder = getattr(inner, getattr(inner, "base_model_prefix", "") or "", None)  # it hands on what it does not name
+        # What it does not name it hands on.
+        decoder = getattr(inner, getattr(inner, "base_model_prefix", "") or "", None)
         positions = decoder is not None and "position_ids" in inspect.signature(decoder.forward).parameters
     return ForwardArguments(cache, positions, "logits_to_keep" in taken)
 
@@ -366,7 +367,11 @@ def keeps_everything(model: Any) -> bool:
     from transformers.cache_utils import DynamicLayer
 
     cache = _empty_cache(model)
-    return bool(cache is not None and cache.layers) and all(type(layer) is DynamicLayer for layer in cache.layers)
+    # GPT-Neo's local attention counts columns back, and its cache does not know of it.
+    local = "local" in (getattr(model.config, "attention_layers", None) or ())
+    return bool(cache is not None and cache.layers and not local) and all(
+        type(layer) is DynamicLayer for layer in cache.layers
+    )
 
 
 def _only_states(cache: Any) -> bool:
