@@ -17,6 +17,7 @@ import multiprocessing
 import re
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -36,7 +37,9 @@ from aftertune.errors import AftertuneError
 from aftertune.records import Conversation, Message, Prompt, Recipe
 
 SECONDS = 120
-"""Most that one family may take, on one core."""
+"""Of one core, that one family may take."""
+WALL = 20 * SECONDS
+"""Seconds that it may take where many processes share a core."""
 MEMORY = 12 << 30
 """Bytes of address space that one family may take."""
 LIMIT = 6
@@ -137,7 +140,7 @@ def run(families: Mapping[str, str], processes: int, parts: Sequence[str] = tupl
             theirs.close()
             running[name] = (process, ours, time.monotonic(), Trial(name, kind))
         for name, (process, ours, began, trial) in list(running.items()):
-            over = time.monotonic() - began > SECONDS
+            over = time.monotonic() - began > WALL
             try:
                 while ours.poll(0.02):
                     trial.__dict__.update(ours.recv())
@@ -145,12 +148,12 @@ def run(families: Mapping[str, str], processes: int, parts: Sequence[str] = tupl
                 over = True
             if process.is_alive() and not over:
                 continue
-            late = time.monotonic() - began > SECONDS
-            if late:
+            if time.monotonic() - began > WALL:
                 process.kill()
             process.join()
-            if late or process.exitcode:
-                trial.outcomes[_part(trial)] = "took too long" if late else "ended the process"
+            if process.exitcode:
+                late = process.exitcode in (-signal.SIGXCPU, -signal.SIGKILL)
+                trial.outcomes[_part(trial, parts)] = "took too long" if late else "ended the process"
             trial.seconds = time.monotonic() - began
             print(f"{name}: {trial.outcomes} {trial.words}", file=sys.stderr, flush=True)
             done[name] = trial
@@ -158,14 +161,15 @@ def run(families: Mapping[str, str], processes: int, parts: Sequence[str] = tupl
     return [done[name] for name in families]
 
 
-def _part(trial: Trial) -> str:
+def _part(trial: Trial, parts: Sequence[str]) -> str:
     """Return the part of a trial that had begun last."""
-    return next((part for part in PARTS if part not in trial.outcomes), "tuned")
+    return next((part for part in PARTS if part in parts and part not in trial.outcomes), "tuned")
 
 
 def _report(name: str, kind: str, parts: Sequence[str], pipe: Any) -> None:
     """Try one family and send its trial after each part."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
     warnings.simplefilter("ignore")
     folder = Path(tempfile.mkdtemp(prefix="aftertune-family-"))
     trial = Trial(name, kind)
@@ -214,7 +218,7 @@ def _part_of(trial: Trial, part: str, try_it: Callable[[], str]) -> Any:
     try:
         trial.outcomes[part] = try_it()
     except AftertuneError as error:
-        trial.outcomes[part], trial.words[part] = "refused", re.sub(r"\S*aftertune-family-\w+/", "", str(error))
+        trial.outcomes[part], trial.words[part] = "refused", _names(error)
     except Exception as error:  # noqa: BLE001 - which is what is looked for
         frame = traceback.extract_tb(error.__traceback__)[-1]
         trial.outcomes[part] = "traceback"
@@ -258,7 +262,7 @@ def tuned(base: Path, out: Path, reference: Reference) -> str:
     try:
         return compared(base, out / "epoch-1", "auto", reference.texts(out / "epoch-1"))
     except AftertuneError as error:
-        return f"refused after training: {error}"
+        return f"refused after training: {_names(error)}"
 
 
 class Reference:
@@ -325,6 +329,11 @@ class Reference:
         settings: Any = GenerationConfig
         model.generation_config = settings()  # greedy means greedy: no ends that are forced, nothing banned
         return model
+
+
+def _names(error: Exception) -> str:
+    """Return an error's words without the folder of this trial."""
+    return re.sub(r"\S*aftertune-family-\w+/", "", str(error))
 
 
 def _words(error: Exception) -> str:

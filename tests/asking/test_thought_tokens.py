@@ -70,6 +70,10 @@ class Chain:
 
     __call__ = forward
 
+    @property
+    def base_model(self) -> Chain:
+        return self
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -10,14 +10,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from aftertune.asking.backends._decoding import CACHES, WORTH_SHARING, Batch, Batching, forward_arguments, takes_padding
+from aftertune.asking.backends._decoding import CACHES, WORTH_SHARING, Batch, Batching, cache_argument, takes_padding
 from aftertune.errors import ModelError, first_line
 
-STEPS = 2
-"""New tokens between two events of a trial: rows enter, rows leave."""
-MOST = 10.0
-"""How many times the tolerance the logits of a prompt that is asked alone may be away, token by token, from those of
-one pass over the whole text: a model that forgets what it read is away by as much as its logits are large."""
+EVENTS = 3
+"""Of a trial, each with a new token after it: two rows have entered, one leaves, two others enter."""
+FORGETS = 0.25
+"""Share of the largest logit by which the logits of a prompt that is asked alone may be away, token by token, from
+those of one pass over the whole text. Some models add up their state in another order and are off by a thousandth; one
+that forgets what it read is off by as much as its logits are large."""
 Rows = Sequence[tuple[Sequence[int], Sequence[int]]]
 """Prompt and the new tokens that follow it, as token ids."""
 FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError)
@@ -32,10 +33,11 @@ def refuse_class(name: str, architecture: str | None) -> None:
     """
     import transformers
 
-    kind = getattr(transformers, architecture or "", None)
-    if kind is None or not hasattr(kind, "forward"):
+    try:
+        forward = getattr(transformers, architecture or "").forward
+    except AttributeError:
         return
-    if not forward_arguments(kind).cache:
+    if not cache_argument(forward):
         raise ModelError(
             f"{name}: {architecture} cannot be asked here: its forward pass takes none of {', '.join(CACHES)}, so that "
             "each new token would see only the one before it; ask it on a server (backend endpoint)"
@@ -47,7 +49,8 @@ def batching(model: Any, name: str, texts: Sequence[Sequence[int]], pad: int, to
 
     `texts` are token ids of any meaning; `tolerance` is a share of the largest logit. Each way of asking is tried in
     the order of its cost and held against one pass over each text, alone and without a cache. Where not even a prompt
-    alone is within the tolerance (a low precision), others need not be nearer than twice its distance.
+    alone is within the tolerance (a low precision, or a state that is added up in another order), others need not be
+    nearer than twice its distance.
     Raises ModelError, in one line, for a model that answers no prompt at all, or forgets what it has read.
     """
     rows = _rows([token for text in texts for token in text])
@@ -66,7 +69,7 @@ def batching(model: Any, name: str, texts: Sequence[Sequence[int]], pad: int, to
         if errors[way] <= allowed:
             return way
     alone, why = _error(model, rows, direct, pad, "alone")
-    if not alone <= MOST * allowed:
+    if not alone <= FORGETS * largest:
         raise ModelError(
             f"{name}: {type(model).__name__} cannot be asked here: "
             + (why or f"token by token its logits are {alone:.2g} away from those of one pass (largest {largest:.2g})")
@@ -78,15 +81,15 @@ def batching(model: Any, name: str, texts: Sequence[Sequence[int]], pad: int, to
 def _rows(tokens: Sequence[int]) -> Rows:
     """Return four texts made of tokens: the first and the third of equal length, the last two alike at the beginning.
 
-    That beginning is worth sharing. The first has as many new tokens as are put through in all while it is there.
+    That beginning is worth sharing.
     """
     tokens = list(tokens) * (1 + 3 * WORTH_SHARING // len(tokens))
-    head = tokens[1 : 1 + WORTH_SHARING]
+    head, new = tokens[1 : 1 + WORTH_SHARING], EVENTS
     return [
-        (tokens[: WORTH_SHARING + 3], tokens[5 : 5 + 3 * STEPS]),
-        (tokens[3:8], tokens[1 : 1 + STEPS]),
-        ([*head, *tokens[5:8]], tokens[2 : 2 + STEPS]),
-        ([*head, *tokens[9:14]], tokens[:STEPS]),
+        (tokens[: WORTH_SHARING + 3], tokens[5 : 5 + new]),
+        (tokens[3:8], tokens[1 : 1 + new]),
+        ([*head, *tokens[5:8]], tokens[2 : 2 + new]),
+        ([*head, *tokens[9:14]], tokens[:new]),
     ]
 
 
@@ -119,14 +122,13 @@ def _asked(model: Any, rows: Rows, pad: int, way: Batching) -> list[tuple[int, A
         logits: dict[int, list[Any]] = {}
         with torch.inference_mode():
             _enter(batch, rows, group, logits)
-            _step(batch, rows, logits)
-            if way == "any":
-                batch.ended[1] = True
-                batch.leave()
+            for event in range(EVENTS):
                 _step(batch, rows, logits)
-                if batch.open_ended:
+                if way == "any" and event == 0:
+                    batch.ended[1] = True
+                    batch.leave()
+                if way == "any" and event == 1 and batch.open_ended:
                     _enter(batch, rows, [2, 3], logits)
-                _step(batch, rows, logits)
         found += [(row, torch.stack(own)) for row, own in logits.items()]
     return found
 
@@ -137,11 +139,10 @@ def _enter(batch: Batch, rows: Rows, new: Sequence[int], logits: dict[int, list[
 
 
 def _step(batch: Batch, rows: Rows, logits: dict[int, list[Any]]) -> None:
-    """Put `STEPS` new tokens of each row that is there through the model."""
-    for _ in range(STEPS):
-        batch.step(batch.logits.new_tensor([rows[row][1][len(logits[row]) - 1] for row in batch.rows]).long())
-        for at, row in enumerate(batch.rows):
-            logits[row].append(batch.logits[at])
+    """Put the next new token of each row that is there through the model."""
+    batch.step(batch.logits.new_tensor([rows[row][1][len(logits[row]) - 1] for row in batch.rows]).long())
+    for at, row in enumerate(batch.rows):
+        logits[row].append(batch.logits[at])
 
 
 def _why(error: Exception) -> str:

@@ -293,16 +293,21 @@ class ForwardArguments:
 
 
 def forward_arguments(model: Any) -> ForwardArguments:
-    """Return what the forward pass of a model takes; `model` may be its class, or one that PEFT wraps."""
-    inner = model.get_base_model() if callable(getattr(model, "get_base_model", None)) else model
+    """Return what the forward pass of a model takes; PEFT may be around it."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     taken = inspect.signature(inner.forward).parameters
-    cache = next((name for name in CACHES if name in taken), "")
     positions = "position_ids" in taken
-    if not positions and any(one.kind is one.VAR_KEYWORD for one in taken.values()):
-        # What it does not name it hands on.
-        decoder = getattr(inner, getattr(inner, "base_model_prefix", "") or "", None)
-        positions = decoder is not None and "position_ids" in inspect.signature(decoder.forward).parameters
-    return ForwardArguments(cache, positions, "logits_to_keep" in taken)
+    if not positions and any(
+        one.kind is one.VAR_KEYWORD for one in taken.values()
+    ):  # it hands on what it does not name
+        positions = "position_ids" in inspect.signature(inner.base_model.forward).parameters
+    return ForwardArguments(cache_argument(inner.forward), positions, "logits_to_keep" in taken)
+
+
+def cache_argument(forward: Callable[..., Any]) -> str:
+    """Return which of `CACHES` a forward pass takes; empty where none."""
+    taken = inspect.signature(forward).parameters
+    return next((name for name in CACHES if name in taken), "")
 
 
 def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
@@ -376,7 +381,9 @@ def keeps_everything(model: Any) -> bool:
 
 def _only_states(cache: Any) -> bool:
     """Return whether no layer keeps a column a token (Mamba): then the mask is that of the new tokens alone."""
-    return bool(cache.layers) and not any(hasattr(layer, "get_seq_length") for layer in cache.layers)
+    from transformers.cache_utils import CacheLayerMixin
+
+    return bool(cache.layers) and not any(isinstance(layer, CacheLayerMixin) for layer in cache.layers)
 
 
 def takes_padding(model: Any) -> bool:
