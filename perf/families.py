@@ -33,6 +33,7 @@ from typing import Any
 from perf import tiny_families
 
 from aftertune import shipped_models as embedded
+from aftertune import thoughts
 from aftertune.errors import AftertuneError
 from aftertune.records import Conversation, Message, Prompt, Recipe
 
@@ -277,6 +278,7 @@ class Reference:
         import torch
 
         from aftertune.asking.backends._prompt_tokens import stop_ids
+        from aftertune.asking.backends._thought_tokens import text_of
         from aftertune.models.chat import encode, render_text
         from aftertune.models.identity import resolve
         from aftertune.models.loading import load_tokenizer
@@ -302,7 +304,9 @@ class Reference:
                 )
             new = out[0, len(ids) :].tolist()
             new = new[:-1] if new and new[-1] in stop else new
-            found.append(tokenizer.decode(new, skip_special_tokens=True))
+            text = text_of(tokenizer, new)  # random weights write special tokens too, those of thoughts among them
+            parted = thoughts.part(text)
+            found.append(parted.answer if parted.found else text)
         return found
 
     def save_adapter(self, folder: Path) -> list[str]:
@@ -359,6 +363,9 @@ def summary(trials: Sequence[Trial]) -> str:
     for part, words in PARTS.items():
         counts = Counter(trial.outcomes[part].partition(":")[0] for trial in trials if part in trial.outcomes)
         lines.append(f"{words}: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()) + ".")
+    missing = [trial.family for trial in trials if trial.outcomes.get("base") == "not built"]
+    if missing:
+        lines.append(f"Not built, since they need settings or packages of their own: {', '.join(missing)}.")
     return "\n".join(lines)
 
 

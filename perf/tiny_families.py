@@ -104,7 +104,7 @@ OWN: Mapping[str, Mapping[str, Any]] = {
     "dots3_note_text": {"num_key_value_heads": 4},
     "ernie4_5_vl_moe": {"moe_intermediate_size": [32, 32]},
     "glm5_next": {"num_key_value_heads": 4},
-    **dict.fromkeys(("glm46v", "glm4v", "glm_ocr", "glmga"), _sections(2, 3, 3)),
+    **dict.fromkeys(("glm46v", "glm4v", "glm_ocr", "glmga", "qwen2_vl", "qwen2_5_vl"), _sections(2, 3, 3)),
     "glm4v_moe": _sections(1, 1, 2),
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * 2},
@@ -127,11 +127,9 @@ def families() -> dict[str, Kind]:
     """Return every family, by name; one in both lists is an image-and-text family."""
     from transformers.models.auto import modeling_auto as auto
 
-    lists: dict[Kind, Any] = {
-        "text": auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        "image and text": auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-    }
-    return dict(sorted((name, kind) for kind, names in lists.items() for name in names))
+    found: dict[str, Kind] = dict.fromkeys(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, "text")
+    found |= dict.fromkeys(auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, "image and text")
+    return dict(sorted(found.items()))
 
 
 def configuration(family: str, tokens: Mapping[str, int | None]) -> Any:
