@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo selftest test lint types pytest light fuzz perf templates golden torture calibrate studies cards rebuild clean
+.PHONY: install demo selftest test lint types pytest light fuzz perf templates families golden torture calibrate studies cards rebuild clean
 
 install: $(VENV)/ready
 
@@ -48,6 +48,10 @@ perf: install
 # Every chat template at hand: texts asked, labels, ends, asked as trained; the table goes into docs/templates.md.
 templates: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.templates --write
+
+# Every family of models that transformers can build: asked, with adapters, tuned. The table goes into docs/families.md.
+families: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.families --write
 
 # The demo's and four small studies' tables must hold the rows that they held before. The base is asked, not remembered.
 GOLDEN ?= demo small-hidden_costs small-safety_drift small-consistency small-privacy_collapse

@@ -194,7 +194,7 @@ class Floor:
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, int, int]] = []
-        self._forward = _decoding._Batch._forward
+        self._forward = _decoding.Batch._forward
 
     def __enter__(self) -> Floor:
         shapes, forward = self.shapes, self._forward
@@ -203,11 +203,11 @@ class Floor:
             shapes.append((ids.shape[0], ids.shape[1], mask.shape[1]))
             return forward(batch, ids, mask, positions, cache)
 
-        _decoding._Batch._forward = noted  # type: ignore[method-assign, assignment]
+        _decoding.Batch._forward = noted  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
-        _decoding._Batch._forward = self._forward  # type: ignore[method-assign]
+        _decoding.Batch._forward = self._forward  # type: ignore[method-assign]
 
     def seconds(self, base: Path) -> float:
         """Return the CPU seconds of the same passes on one model whose keys and values are there already."""

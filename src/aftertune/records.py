@@ -549,3 +549,6 @@ class Proof:
     """How an adapter is applied; empty for the base and for full models as well."""
     batch_size: int | None = None
     """Requests in flight, at most."""
+    batching: Literal["", "any", "equal lengths", "alone"] = ""
+    """Which prompts go through the model together, so that no answer depends on the others: any, those of equal length
+    in tokens, or none; found by the model's logits. Empty where it is not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -130,10 +131,10 @@ def test_a_batch_that_fails_is_halved(tmp_path: Path, monkeypatch: pytest.Monkey
     base = tiny_models.save("llama", tmp_path / "base")
     honest = _likelihoods.log_probabilities
 
-    def small(model: object, rows: Sequence[Branches], pad: int, size: int) -> list[list[float] | None]:
+    def small(model: object, rows: Sequence[Branches], *how: Any) -> list[list[float] | None]:
         if len(rows) > 1 or len(rows[0].prompt) > 60:
             raise RuntimeError("out of memory\nmore")
-        return honest(model, rows, pad, size)
+        return honest(model, rows, *how)
 
     monkeypatch.setattr(_likelihoods, "log_probabilities", small)
     with Transformers(device="cpu").open(str(base)) as session:

@@ -56,7 +56,7 @@ class Chain:
     device: Any = None
     forwards: list[int] = field(default_factory=list)
 
-    def __call__(self, *, input_ids: Any, past_key_values: Any, **_: Any) -> Any:
+    def forward(self, *, input_ids: Any, past_key_values: Any, **_: Any) -> Any:
         import torch
         from transformers.modeling_outputs import CausalLMOutputWithPast
 
@@ -67,6 +67,12 @@ class Chain:
         last = [self.follows.get(token, 0) for token in input_ids[:, -1].tolist()]
         logits = torch.nn.functional.one_hot(torch.tensor(last), self.size).float()[:, None]
         return CausalLMOutputWithPast(logits=logits)
+
+    __call__ = forward
+
+    @property
+    def base_model(self) -> Chain:
+        return self
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +254,12 @@ def test_a_row_that_outgrows_the_others_angles_begins_anew_alone(folder: Path, m
     before = {one.row: one.tokens for one in decode(model, rows, 0, frozenset(), 2)}
     monkeypatch.setattr(_decoding, "_longrope_switch", lambda config: 16)
     sizes: list[int] = []
-    entered = _decoding._Batch.enter
+    entered = _decoding.Batch.enter
 
     def enter(self: Any, new: Any, prompts: Any) -> None:
         sizes.append(len(new))
         entered(self, new, prompts)
 
-    monkeypatch.setattr(_decoding._Batch, "enter", enter)
+    monkeypatch.setattr(_decoding.Batch, "enter", enter)
     assert {one.row: one.tokens for one in decode(model, rows, 0, frozenset(), 2)} == before
     assert sizes == [2, 1]

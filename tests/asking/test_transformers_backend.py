@@ -352,10 +352,10 @@ def test_one_bad_request_does_not_take_the_others(llama: TransformersSession, mo
     assert "leave no room in the model's context of 512" in str(bad.error)
     assert replies == said(llama, good)
 
-    def fails(model: Any, rows: Any, pad: int, stop: frozenset[int], slots: int) -> Any:
+    def fails(model: Any, rows: Any, *how: Any, **named: Any) -> Any:
         if any(row.limit == 7 for row in rows):
             raise RuntimeError("out of memory\nin detail")
-        return decode(model, rows, pad, stop, slots)
+        return decode(model, rows, *how, **named)
 
     monkeypatch.setattr(backend, "decode", fails)
     replies = said(llama, [*good, Request(PROMPTS[0], 0.5, 3, 1, 7)])
@@ -371,11 +371,11 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
     before = said(llama, asked(0.0))
     caches: list[Any] = []
     alive: list[int] = []
-    empty, forward = _decoding._empty_cache, _decoding._Batch._forward
+    empty, forward = _decoding._empty_cache, _decoding.Batch._forward
 
-    def noted(config: Any) -> Any:
+    def noted(model: Any) -> Any:
         alive.append(sum(cache() is not None for cache in caches))
-        made = empty(config)
+        made = empty(model)
         caches.append(weakref.ref(made))
         return made
 
@@ -386,14 +386,14 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
         return found
 
     monkeypatch.setattr(_decoding, "_empty_cache", noted)
-    monkeypatch.setattr(_decoding._Batch, "_forward", full)
+    monkeypatch.setattr(_decoding.Batch, "_forward", full)
     assert said(llama, asked(0.0)) == before
     assert len(alive) > 3
     assert not any(alive), "keys and values of a failed batch are still held when the next one begins"
 
 
 def test_any_number_of_requests_may_fail_one_by_one(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> Any:
+    def fails(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no kernel for this")
 
     monkeypatch.setattr(backend, "decode", fails)
@@ -560,18 +560,6 @@ def test_rows_leave_a_batch_of_layers_with_a_recurrent_state() -> None:
     alone = [next(iter(decode(model, [row], 0, frozenset()))).tokens for row in rows]
     found = {row.row: row.tokens for row in decode(model, rows, 0, frozenset())}
     assert [found[at] for at in range(len(rows))] == alone
-
-
-def test_a_model_that_would_forget_everything_but_the_last_token_is_refused(tmp_path: Path) -> None:
-    from transformers import Mamba2Config, Mamba2ForCausalLM
-
-    tiny_models.tokenizer("llama").save_pretrained(tmp_path)
-    config = Mamba2Config(
-        vocab_size=512, hidden_size=32, num_hidden_layers=1, state_size=8, head_dim=8, num_heads=8, n_groups=1
-    )
-    Mamba2ForCausalLM(config).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="Mamba2ForCausalLM cannot be asked here.*does not take past_key_values"):
-        Transformers().open(str(tmp_path)).__enter__()
 
 
 def test_a_generator_that_waits_leaves_no_mode_behind(llama: TransformersSession) -> None:

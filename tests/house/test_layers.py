@@ -66,8 +66,10 @@ BROAD = {
 }
 PROBES = {
     ("asking/backends/_activations.py", "get_decoder"): "a method of some transformers models",
+    ("asking/backends/_decoding.py", "_supports_default_dynamic_cache"): "a method of most transformers models",
+    ("asking/backends/_decoding.py", "attention_layers"): "a field of some models' configurations",
+    ("asking/backends/_decoding.py", "get_base_model"): "a method of PEFT's models",
     ("asking/backends/_decoding.py", "rope_parameters"): "a field of some models' configurations",
-    ("asking/backends/_decoding.py", "update_recurrent_state"): "a method of some layers of a transformers cache",
     ("asking/backends/_prompt_tokens.py", "eos_token_id"): "a field of some generation configurations",
     ("asking/backends/transformers.py", "max_position_embeddings"): "a field of some models' configurations",
     ("asking/benchmarks/philosophical.py", "problem_mark"): "a field of some of PyYAML's errors",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,6 @@ from aftertune import hardware
 from aftertune.errors import ModelError, first_line
 from aftertune.models import nf4_weights
 from aftertune.models.identity import ModelRef
-
-_ARGUMENTS = frozenset({"past_key_values", "logits_to_keep"})
-"""Arguments that decoding passes to a model."""
 
 
 def load_model(reference: ModelRef, dtype: str, device: str, *, nf4: bool = False) -> Any:
@@ -52,12 +48,6 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, nf4: bool = Fals
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(f"{reference.name}: {len(missing)} weights are not in its files, e.g. {missing[0]}")
-    lacking = _ARGUMENTS - set(inspect.signature(model.forward).parameters)
-    if lacking:  # Mamba's state has another name: each token would see only the one before it
-        raise ModelError(
-            f"{reference.name}: {type(model).__name__} cannot be asked here: its forward pass does not take "
-            f"{', '.join(sorted(lacking))}; ask it on a server (backend endpoint)"
-        )
     if nf4:
         return nf4_weights.keep_exact(model, reference.name).eval().requires_grad_(False)
     try:

@@ -70,6 +70,7 @@ def gather(
             *weak_axes(judges, metrics, decisions, study.primary_judges),
             *study.warnings,
             *data_warnings(run, study),
+            *batching_warnings(run, study),
             *_of_servers(run, study, masker(registries), label),
             *(sentence for row in thoughts for sentence in row.sentences),
         ),
@@ -120,6 +121,20 @@ def _proofs(run: Run, study: Study) -> list[Proof]:
         if fields and not job.subject.is_base:
             proofs[job.subject.id] = Proof(**{**fields, "checkpoint": study.name_of(job.subject)})
     return list(proofs.values())
+
+
+def batching_warnings(run: Run, study: Study) -> list[str]:
+    """Return which models answer otherwise in a batch than alone, and how they were asked for that reason."""
+    asked = {"equal lengths": "prompts of one length in tokens at a time", "alone": "one prompt at a time"}
+    found: dict[str, None] = {}
+    for job in study.of(AskJob):
+        how = asked.get((run.job(job).info().get("proof") or {}).get("batching", ""))
+        if how:
+            found[
+                f"{job.subject.base.name}: in a batch with longer prompts this architecture gives other logits than "
+                f"alone, so it was asked {how}; its answers elsewhere may depend on the batch."
+            ] = None
+    return list(found)
 
 
 def _of_servers(run: Run, study: Study, mask: Callable[[str], str], label: Callable[[str], str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from aftertune.asking.backends._decoding import forward_arguments
 from aftertune.errors import ModelError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def last_token_activations(model: Any, prompts: Sequence[Sequence[int]]) -> NDAr
     def before(_layer: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         record(0, arguments[0] if arguments else named["hidden_states"])
 
+    last_only = {"logits_to_keep": 1} if forward_arguments(model).last_only else {}
     with torch.inference_mode(), ExitStack() as hooks:
         hooks.callback(layers[0].register_forward_pre_hook(before, with_kwargs=True).remove)
         for number, layer in enumerate(layers, start=1):
@@ -44,7 +46,7 @@ def last_token_activations(model: Any, prompts: Sequence[Sequence[int]]) -> NDAr
 
             hooks.callback(layer.register_forward_hook(after).remove)
         for row, ids in enumerate(prompts):
-            model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False, logits_to_keep=1)
+            model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False, **last_only)
             for index in range(len(layers) + 1):
                 result[row, index] = streams[index].float().cpu().numpy()
     return result

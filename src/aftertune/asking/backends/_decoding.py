@@ -1,10 +1,12 @@
 """The decoding strategy: prompts in, each row's new tokens out as soon as the row is finished.
 
-Rows leave a batch when they end, others enter it, and what prompts share at their beginning is computed once.
+Rows leave a batch when they end, others enter it, and what prompts share at their beginning is computed once, for the
+models whose logits do not depend on it (`_batching.py`).
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,10 @@ from aftertune.run.job_progress import PROGRESS
 
 WORTH_SHARING = 16
 """Tokens that prompts must share at their beginning for it to be computed once."""
+Batching = Literal["any", "equal lengths", "alone"]
+"""Which prompts go through a model together: any; those of equal length, from the first token to the last; none."""
+CACHES = ("past_key_values", "cache_params")
+"""What models call the argument that holds what they keep of the tokens before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +51,15 @@ class Decoded:
 
 
 def decode(
-    model: Any, rows: Sequence[Row], pad: int, stop: frozenset[int], slots: int = 0, refill: float | None = None
+    model: Any,
+    rows: Sequence[Row],
+    pad: int,
+    stop: frozenset[int],
+    slots: int = 0,
+    refill: float | None = None,
+    batching: Batching = "any",
 ) -> Iterator[Decoded]:
-    """Decode rows, at most `slots` at once (0: all); yield each when it ends.
+    """Decode rows, at most `slots` at once (0: all) and those that `batching` lets together; yield each when it ends.
 
     A row ends at a token of `stop`, at its limit, or (an error) where its logits are not numbers. A limit that is
     reached may be extended by the row itself (a thought before the answer). At temperature T > 0
@@ -65,23 +77,31 @@ def decode(
         return
     slots = slots or len(rows)
     refill = refill if refill is not None else 0.0 if model.device.type == "cpu" else 0.75
-    batch = _Batch(model, pad)
-    if not batch.open_ended:
-        # Rows cannot enter a batch whose layers forget (sliding windows): one batch after the other.
-        for at in range(0, len(rows), slots):
-            yield from _run(batch, rows, list(range(at, min(at + slots, len(rows)))), [], stop, slots, refill)
-        return
+    batch = Batch(model, pad, batching)
     longest = _longrope_switch(model.config.get_text_config(decoder=True))
     alone = [at for at, row in enumerate(rows) if longest is not None and len(row.ids) + row.limit > longest]
     order = sorted(set(range(len(rows))) - set(alone))
-    if order:
+    if order and batch.open_ended:
         yield from _run(batch, rows, order[:slots], order[slots:], stop, slots, refill, longest, alone)
+    elif order:
+        for group in _groups(rows, order, 1 if batching == "alone" else slots, batching):
+            yield from _run(batch, rows, group, [], stop, slots, refill, longest, alone)
     for at in alone:
         yield from _run(batch, rows, [at], [], stop, 1, refill)
 
 
+def _groups(rows: Sequence[Row], order: Sequence[int], most: int, batching: Batching) -> Iterator[list[int]]:
+    """Yield rows that go together where none can enter a batch that has begun: at most `most`, in order."""
+    groups: dict[int, list[int]] = {}
+    for at in order:
+        groups.setdefault(len(rows[at].ids) if batching == "equal lengths" else 0, []).append(at)
+    for group in groups.values():
+        for start in range(0, len(group), most):
+            yield group[start : start + most]
+
+
 def _run(
-    batch: _Batch,
+    batch: Batch,
     rows: Sequence[Row],
     first: list[int],
     waiting: list[int],
@@ -140,7 +160,7 @@ def _run(
             batch.leave()
             return
         enters = waiting and len(active) - over <= slots * refill
-        if over and (enters or 2 * over >= len(active)):
+        if over and batch.rows_leave and (enters or 2 * over >= len(active)):
             chosen = batch.leave(chosen)
         if batch.rows:
             batch.step(chosen)
@@ -148,13 +168,17 @@ def _run(
             enter([waiting.pop() for _ in range(min(free, len(waiting)))])
 
 
-class _Batch:
+class Batch:
     """The rows in flight: their keys and values, aligned on the right, and the logits of the last position."""
 
-    def __init__(self, model: Any, pad: int) -> None:
+    def __init__(self, model: Any, pad: int, batching: Batching = "any") -> None:
         self._model, self._pad, self._device = model, pad, model.device
-        config = model.config.get_text_config(decoder=True)
-        self.open_ended = _keeps_everything(config)
+        self._arguments = forward_arguments(model)
+        self.open_ended = batching == "any" and keeps_everything(model)
+        """Whether rows may enter later, and what prompts share is computed once."""
+        self.rows_leave = batching == "any"
+        """Whether rows that have ended may leave before the others end: a state in the model's layers, as
+        RecurrentGemma has, cannot be thinned out."""
         self.rows: list[int] = []
         self.ended: list[bool] = []
         self.logits: Any = None
@@ -204,7 +228,7 @@ class _Batch:
         going = [not over for over in self.ended]
         self._positions = self._positions + (1 if all(going) else self._positions.new_tensor(going)[:, None])
         self._mask = torch.cat([self._mask, self._mask.new_ones((len(self.rows), 1))], dim=1)
-        self.logits = self._forward(tokens[:, None], self._mask, self._positions, self._cache)
+        self.logits, self._cache = self._forward(tokens[:, None], self._mask, self._positions, self._cache)
 
     def _prefilled(self, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any, Any, Any]:
         """Return cache, mask (rows x columns), last position (rows x 1) and logits (rows x vocabulary) of prompts.
@@ -218,7 +242,7 @@ class _Batch:
         if not self.open_ended:
             alike = {}
         different: list[tuple[int, ...]] = list(alike) or [tuple(prompt) for prompt in prompts]
-        cache = _empty_cache(self._model.config)
+        cache = _empty_cache(self._model)
         head = _shared(different) if self.open_ended and len(different) > 1 else 0
         if head:
             ids = torch.tensor([different[0][:head]], device=self._device)
@@ -231,7 +255,7 @@ class _Batch:
         fresh = torch.tensor([[0] * (length - len(tail)) + [1] * len(tail) for tail in tails], device=self._device)
         mask = torch.cat([fresh.new_ones((len(tails), head)), fresh], dim=1)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = self._forward(ids, mask, positions[:, head:], cache)
+        logits, cache = self._forward(ids, mask, positions[:, head:], cache)
         last = positions[:, -1:]
         if len(different) < len(prompts):
             rows = {prompt: row for row, prompt in enumerate(different)}
@@ -240,17 +264,50 @@ class _Batch:
             mask, last, logits = mask[index], last[index], logits[index]
         return cache, mask, last, logits
 
-    def _forward(self, ids: Any, mask: Any, positions: Any, cache: Any) -> Any:
-        """Return the logits (rows x vocabulary, fp32) of the last position; the cache grows by the new columns."""
+    def _forward(self, ids: Any, mask: Any, positions: Any, cache: Any) -> tuple[Any, Any]:
+        """Return the logits (rows x vocabulary, fp32) of the last position, and the cache with the new columns."""
+        known = self._arguments
+        if cache is not None and _only_states(cache):
+            mask = mask[:, -ids.shape[1] :]
         out = self._model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            **{known.cache: cache},
+            **({"position_ids": positions} if known.positions else {}),
+            **({"logits_to_keep": 1} if known.last_only else {}),
         )
-        return out.logits[:, -1].float()
+        return out.logits[:, -1].float(), cache if cache is not None else getattr(out, known.cache)
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardArguments:
+    """What a model's forward pass takes beside tokens and mask."""
+
+    cache: str
+    """One of `CACHES`; empty where it takes none of them."""
+    positions: bool
+    """Whether `position_ids`."""
+    last_only: bool
+    """Whether `logits_to_keep`."""
+
+
+def forward_arguments(model: Any) -> ForwardArguments:
+    """Return what the forward pass of a model takes; PEFT may be around it."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    taken = inspect.signature(inner.forward).parameters
+    positions = "position_ids" in taken
+    if not positions and any(
+        one.kind is one.VAR_KEYWORD for one in taken.values()
+    ):  # it hands on what it does not name
+        positions = "position_ids" in inspect.signature(inner.base_model.forward).parameters
+    return ForwardArguments(cache_argument(inner.forward), positions, "logits_to_keep" in taken)
+
+
+def cache_argument(forward: Callable[..., Any]) -> str:
+    """Return which of `CACHES` a forward pass takes; empty where none."""
+    taken = inspect.signature(forward).parameters
+    return next((name for name in CACHES if name in taken), "")
 
 
 def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
@@ -298,22 +355,45 @@ def _pick(logits: Any, temperatures: Sequence[float], uniforms: Sequence[float])
 # ---------------------------------------------------------------------------------------------- keys and values
 
 
-def _empty_cache(config: Any) -> Any:
-    """Return an empty cache for a model."""
+def _empty_cache(model: Any) -> Any:
+    """Return an empty cache for a model; None where it makes one of its own kind in its first pass."""
     from transformers import DynamicCache
 
-    return DynamicCache(config=config)
+    # The list of those that do not take the common one is transformers' own: it asks the same question in `generate`.
+    common = getattr(model, "_supports_default_dynamic_cache", None)
+    return DynamicCache(config=model.config) if common is None or common() else None
 
 
-def _keeps_everything(config: Any) -> bool:
+def keeps_everything(model: Any) -> bool:
     """Return whether every layer keeps all keys and values: no sliding window, no recurrent state.
 
     Only then can rows be aligned on the right and enter a batch later.
     """
     from transformers.cache_utils import DynamicLayer
 
-    layers = _empty_cache(config).layers
-    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+    cache = _empty_cache(model)
+    # GPT-Neo's local attention counts columns back, and its cache does not know of it.
+    local = "local" in (getattr(model.config, "attention_layers", None) or ())
+    return bool(cache is not None and cache.layers and not local) and all(
+        type(layer) is DynamicLayer for layer in cache.layers
+    )
+
+
+def _only_states(cache: Any) -> bool:
+    """Return whether no layer keeps a column a token (Mamba): then the mask is that of the new tokens alone."""
+    from transformers.cache_utils import CacheLayerMixin
+
+    return bool(cache.layers) and not any(isinstance(layer, CacheLayerMixin) for layer in cache.layers)
+
+
+def takes_padding(model: Any) -> bool:
+    """Return whether the layers of a model's cache are all of transformers' common kinds.
+
+    A layer that a model's own module defines may keep more than keys and values, at places of their own (DeepSeek V4
+    keeps sums over windows that begin at the first column, a pad or not).
+    """
+    cache = _empty_cache(model)
+    return cache is not None and all(type(layer).__module__ == "transformers.cache_utils" for layer in cache.layers)
 
 
 def _longrope_switch(config: Any) -> int | None:
@@ -346,9 +426,8 @@ def _join(caches: Sequence[Any]) -> Any:
 def _select(cache: Any, rows: Any) -> None:
     """Keep the rows that an index (a tensor) names, in its order."""
     for layer in cache.layers:
-        # Layers with a recurrent state would keep that of all rows.
-        recurrent = hasattr(layer, "update_recurrent_state")
-        (layer.reorder_cache if recurrent else layer.batch_select_indices)(rows)
+        # Not `batch_select_indices`, which layers with a recurrent state do not have, or have for their keys alone.
+        layer.reorder_cache(rows)
 
 
 def _trim(cache: Any, columns: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aftertune.asking.backends._decoding import Batching, forward_arguments
 from aftertune.asking.backends._prompt_tokens import before_answer, continuation_ids, declared, prompt_ids
 from aftertune.errors import AftertuneError, DataError, first_line
 from aftertune.models.chat import NO_ARGUMENTS
@@ -31,12 +32,14 @@ def score_texts(
     max_length: int,
     batch_size: int,
     arguments: Mapping[str, Json] = NO_ARGUMENTS,
+    batching: Batching = "any",
 ) -> list[TextScore]:
     """Return each conversation's negative log-likelihood over its assistant tokens (nats), in order.
 
     The tokens and labels are those that tuning takes its loss on, of all rows of a conversation. A row longer than
     `max_length` tokens is cut there, as in tuning; a conversation that the chat template refuses, or without assistant
-    tokens, has no score and says why. `arguments` are for the chat template.
+    tokens, has no score and says why. `arguments` are for the chat template; `batching` says which rows may go through
+    the model together.
     """
     import torch
 
@@ -56,13 +59,13 @@ def score_texts(
     ready.sort(key=lambda item: len(item[1].input_ids))
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
     with torch.inference_mode():
-        for batch in _score_batches(ready, vocabulary, batch_size):
+        for batch in _score_batches(ready, vocabulary, batch_size, batching):
             for (index, _), score in zip(batch, _score_batch(model, [row for _, row in batch]), strict=True):
                 scores[index].append(score)
-    return [_together(own) for own in scores]
+    return [_total(own) for own in scores]
 
 
-def _together(rows: Sequence[TextScore]) -> TextScore:
+def _total(rows: Sequence[TextScore]) -> TextScore:
     """Return the score of a conversation from those of its rows."""
     totals = [row.total for row in rows if row.total is not None]
     count = sum(row.tokens for row in rows)
@@ -72,17 +75,23 @@ def _together(rows: Sequence[TextScore]) -> TextScore:
 
 
 def _score_batches(
-    ready: Sequence[tuple[int, TrainingRow]], vocabulary: int, largest: int
+    ready: Sequence[tuple[int, TrainingRow]], vocabulary: int, largest: int, batching: Batching
 ) -> Iterator[list[tuple[int, TrainingRow]]]:
     batch: list[tuple[int, TrainingRow]] = []
     for item in ready:  # from short to long, so the newest is the longest
         full = (len(batch) + 1) * len(item[1].input_ids) * vocabulary > FLOATS
-        if batch and (full or len(batch) >= largest):
+        lengths = [len(one.input_ids) for _, one in (*batch[:1], item)]
+        if batch and (full or len(batch) >= largest or not _together(lengths, batching)):
             yield batch
             batch = []
         batch.append(item)
     if batch:
         yield batch
+
+
+def _together(lengths: Sequence[int], batching: Batching) -> bool:
+    """Return whether two texts of these lengths may stand in one batch."""
+    return batching == "any" or (batching == "equal lengths" and lengths[0] == lengths[-1])
 
 
 def _score_batch(model: Any, examples: Sequence[TrainingRow]) -> list[TextScore]:
@@ -139,10 +148,12 @@ def score_beginnings(
     context: int | None,
     pad: int,
     batch_size: int,
+    batching: Batching = "any",
 ) -> list[BeginningScore]:
     """Return how probable a model finds the texts of each prompt, in order; a prompt that cannot be read says why.
 
-    `writer` and `tokenizer` as in `prompt_ids`; `context` is the model's, in tokens; `pad` any token.
+    `writer` and `tokenizer` as in `prompt_ids`; `context` is the model's, in tokens; `pad` any token; `batching` says
+    which prompts may go through the model together.
     """
     stops = declared(model)
     scores: list[BeginningScore | None] = [None] * len(items)
@@ -170,7 +181,7 @@ def score_beginnings(
             ready.append((index, Branches(ids, texts)))
     step = max(batch_size, 1)
     for start in range(0, len(ready), step):
-        _fill(model, ready[start : start + step], pad, batch_size, scores)
+        _fill(model, ready[start : start + step], pad, batch_size, batching, scores)
     return [score for score in scores if score is not None]
 
 
@@ -179,11 +190,12 @@ def _fill(
     ready: Sequence[tuple[int, Branches]],
     pad: int,
     batch_size: int,
+    batching: Batching,
     scores: list[BeginningScore | None],
 ) -> None:
     why = ""
     try:
-        sums = log_probabilities(model, [branches for _, branches in ready], pad, batch_size)
+        sums = log_probabilities(model, [branches for _, branches in ready], pad, batch_size, batching)
     except (RuntimeError, IndexError, ValueError) as error:  # one prompt must not take the others with it
         why = f"{type(error).__name__}: {first_line(error)}"
     if why and len(ready) == 1:
@@ -192,7 +204,7 @@ def _fill(
     if why:  # only here is the error released, and with its frames the memory of the failed batch
         log.info("a batch of %d failed (%s): halved", len(ready), why.partition(":")[0])
         for half in (ready[: len(ready) // 2], ready[len(ready) // 2 :]):
-            _fill(model, half, pad, len(half), scores)
+            _fill(model, half, pad, len(half), batching, scores)
         return
     for (index, branches), values in zip(ready, sums, strict=True):
         lengths = tuple(map(len, branches.continuations))
@@ -200,7 +212,9 @@ def _fill(
         scores[index] = BeginningScore(None if values is None else tuple(values), lengths, len(branches.prompt), why)
 
 
-def log_probabilities(model: Any, prompts: Sequence[Branches], pad: int, batch_size: int) -> list[list[float] | None]:
+def log_probabilities(
+    model: Any, prompts: Sequence[Branches], pad: int, batch_size: int, batching: Batching = "any"
+) -> list[list[float] | None]:
     """Return the log-probability (nats) of each continuation of each prompt, in order.
 
     It is the sum of log p(token | everything before it). Where the tokens of one continuation begin those of another
@@ -219,7 +233,8 @@ def log_probabilities(model: Any, prompts: Sequence[Branches], pad: int, batch_s
     batch: list[_Pass] = []
     for row in passes:
         keep = max(len(each.prefix) for each in (*batch, row)) + 1
-        if batch and (len(batch) >= batch_size or (len(batch) + 1) * keep * vocabulary > FLOATS):
+        full = len(batch) >= batch_size or (len(batch) + 1) * keep * vocabulary > FLOATS
+        if batch and (full or not _together([len(batch[0].ids), len(row.ids)], batching)):
             _read(model, batch, prompts, pad, sums)
             batch = []
         batch.append(row)
@@ -253,14 +268,16 @@ def _read(
     device = model.device
     ids = torch.tensor([[pad] * (width - len(row.ids)) + list(row.ids) for row in batch], device=device)
     mask = torch.tensor([[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in batch], device=device)
+    known = forward_arguments(model)
     with torch.inference_mode():
-        logits = model(
+        out = model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
             use_cache=False,
-            logits_to_keep=keep,
-        ).logits.float()
+            **({"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if known.positions else {}),
+            **({"logits_to_keep": keep} if known.last_only else {}),
+        )
+        logits = out.logits[:, -keep:].float()
         norm = torch.logsumexp(logits, -1)
     for position, row in enumerate(batch):
         own = sums[row.index]

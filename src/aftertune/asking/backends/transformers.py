@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from aftertune import hardware
 from aftertune.asking.backends._activations import last_token_activations
-from aftertune.asking.backends._decoding import Decoded, Row, decode
+from aftertune.asking.backends._batching import batching, refuse_class
+from aftertune.asking.backends._decoding import Batching, Decoded, Row, decode
 from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings, score_texts
 from aftertune.asking.backends._prompt_tokens import prompt_ids, stop_ids
 from aftertune.asking.backends._thought_tokens import extended_limit, text_of
@@ -50,6 +51,11 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 """How far the logits may be from the direct forward pass, as a share of the base's largest logit."""
+_HOW_MANY: dict[Batching, str] = {
+    "any": "{} in flight",
+    "equal lengths": "prompts of one length at a time, {} in flight",
+    "alone": "one prompt at a time",
+}
 ROOM = 0.7
 """Share of the memory that weights may take; the rest is for keys, values and activations."""
 
@@ -103,7 +109,7 @@ class Transformers(Backend):
                 "update away"
             )
 
-    version = "2"
+    version = "3"
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -142,6 +148,7 @@ class Transformers(Backend):
         reference = resolve(base)
         if reference.kind != "full":
             raise ModelError(f"{base} is an adapter: the base must be a full model")
+        refuse_class(reference.name, reference.architecture)
         with few_threads(reference):
             session = TransformersSession(self, reference)
             try:
@@ -164,6 +171,7 @@ class TransformersSession(Session):
         self._slots = backend.batch_size or (128 if self._base.num_parameters() < 10_000_000 else 64)
         self._base_tokenizer = load_tokenizer(base)
         self._probes = [encode(self._base_tokenizer, text) for text in PROBES]
+        self._base_batching = self._prove_batching(self._base, base)
         self._base_logits = logits(self._base, self._probes)
         self._reset()
 
@@ -176,7 +184,15 @@ class TransformersSession(Session):
         own = self._backend
         return load_model(reference, own.dtype, own.device, nf4=own.quantization != "none")
 
+    def _prove_batching(self, model: Any, reference: ModelRef) -> Batching:
+        """Return which prompts may go through a model together. Raises ModelError where it can answer none."""
+        vocabulary = min(_vocabulary_rows(model))
+        texts = [[id_ % vocabulary for id_ in probe] for probe in self._probes]
+        pad = (self._base_tokenizer.pad_token_id or 0) % vocabulary
+        return batching(model, reference.name, texts, pad, TOLERANCE[self._backend.dtype])
+
     def _reset(self) -> None:
+        self._batching = self._base_batching
         self._key: object = None
         self._model = self._base
         self._ref = self._base_ref
@@ -190,12 +206,13 @@ class TransformersSession(Session):
         base = ", base in nf4" if own.quantization == "nf4" else ""
         return replace(
             proof,
-            how=f"{model}{base}, {own.dtype} on {device}, {self._slots} in flight",
+            how=f"{model}{base}, {own.dtype} on {device}, {_HOW_MANY[self._batching].format(self._slots)}",
             device=device,
             precision=own.dtype,
             quantization=own.quantization,
             adapters=adapters,
-            batch_size=self._slots,
+            batch_size=1 if self._batching == "alone" else self._slots,
+            batching=self._batching,
         )
 
     def close(self) -> None:
@@ -251,7 +268,8 @@ class TransformersSession(Session):
                 ready.append((request, ids))
         ready.sort(key=lambda item: -len(item[1]))
         stop = stop_ids(self._model, own, writer, forms)
-        yield from self._answer(ready, own, stop, system, context, self._slots)
+        slots = 1 if self._batching == "alone" else self._slots
+        yield from self._answer(ready, own, stop, system, context, slots)
 
     def score(
         self,
@@ -268,15 +286,15 @@ class TransformersSession(Session):
         writer, _ = self._tokenizers(template)
         context = self._context()
         length = min(max_length, context) if context else max_length
-        return score_texts(self._model, writer, conversations, length, self._slots, template_arguments)
+        return score_texts(self._model, writer, conversations, length, self._slots, template_arguments, self._batching)
 
     def beginnings(
         self, items: Sequence[Beginnings], *, system: str | None, template: Template
     ) -> Sequence[BeginningScore]:
         """Return how probable the texts are as the beginnings of the answers; templates as in `respond`."""
         writer, own = self._tokenizers(template)
-        pad = own.pad_token_id or 0
-        return score_beginnings(self._model, writer, own, items, system, self._context(), pad, self._slots)
+        pad, many = own.pad_token_id or 0, self._batching
+        return score_beginnings(self._model, writer, own, items, system, self._context(), pad, self._slots, many)
 
     def activations(
         self,
@@ -326,7 +344,8 @@ class TransformersSession(Session):
             done: set[int] = set()
             why, smaller = "", slots
             try:
-                for decoded in decode(self._model, rows, tokenizer.pad_token_id or 0, stop, slots):
+                pad, many = tokenizer.pad_token_id or 0, self._batching
+                for decoded in decode(self._model, rows, pad, stop, slots, batching=many):
                     done.add(decoded.row)
                     yield _reply(*group[decoded.row], decoded, tokenizer, system)
             except Exception as error:  # noqa: BLE001 - one request must not take the others with it
@@ -426,6 +445,11 @@ class TransformersSession(Session):
             raise AdapterNotAppliedError(
                 f"{reference.name}: not applied: {result.fault}; {moved:,} weights should have moved"
             )
+        try:
+            self._batching = self._prove_batching(self._model, reference)
+        except ModelError:
+            self._leave()
+            raise
         return Proof(reference.name, result.change, result.error, moved)
 
 
