@@ -297,7 +297,7 @@ def test_the_proof_copies_no_weights(llama: TransformersSession, made: Path) -> 
     assert not found.weights, "of an 8B model these would be another 14 GB"
     linear = 2 * 7
     assert len(found.added) == linear
-    assert found.moved == sum(b.shape[0] * a.shape[1] for _, a, b in found.added.values())
+    assert found.moved == sum(one.b.shape[0] * one.a.shape[1] for one in found.added.values())
 
 
 def test_a_zero_adapter_is_caught(llama: TransformersSession, made: Path, tmp_path: Path) -> None:
