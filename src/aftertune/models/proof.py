@@ -215,7 +215,7 @@ class _Arithmetic:
             weight = self._held(name)
             rest = self._remainder(weight.float().T if turned else weight.float(), scale, a.shape[0])
             self._changed[name] = (rest.T if turned else rest).to(weight.dtype)
-        if not embedding and magnitude is None and _is_linear(layer) and name.endswith(".weight"):
+        if not embedding and magnitude is None and _is_linear(layer, self._own[name]) and name.endswith(".weight"):
             self._added[name] = Added(scale, a, b, None if bias is None else scale * bias.to(b))
             return
         weight = self._held(name)
@@ -298,11 +298,11 @@ _PARTS = re.compile(r"\.lora_|trainable_tokens_delta$|\.beft_bias$")
 _KNOWN = re.compile(r"\.lora_((embedding_)?A|magnitude_vector)(\.weight)?$|\.lora_B\.bias$|\.lora_diag$|_delta$")
 
 
-def _is_linear(layer: Any) -> bool:
+def _is_linear(layer: Any, weight: Any) -> bool:
     """Return whether a layer's output is its matrix times its input, so that an update can be added to it."""
     import torch
 
-    if getattr(getattr(layer, "weight", None), "quant_state", None) is not None:
+    if nf4_weights.matrix_shape(weight) != tuple(weight.shape):
         return True
     # A router may be a linear layer by class whose forward pass chooses experts.
     plain = isinstance(layer, torch.nn.Linear) and type(layer).forward is torch.nn.Linear.forward
@@ -403,7 +403,7 @@ def replicated(model: Any, config: Mapping[str, Any]) -> Any:
                 own = [copy.deepcopy(layers[at]) for start, end in ranges for at in range(start, end)]
                 for at, layer in enumerate(own):
                     for part in layer.modules():
-                        if hasattr(part, "layer_idx"):
+                        if "layer_idx" in vars(part):
                             vars(part)["layer_idx"] = at
                 setattr(parent, name, torch.nn.ModuleList(own))
                 settings.num_hidden_layers = len(own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -475,7 +476,7 @@ class TransformersSession(Session):
     def _merges(self, adapter: AdapterTensors) -> bool:
         if self._backend.adapters != "auto":
             return self._backend.adapters == "merged"
-        tied = any(part in key for key in adapter.tensors for part in ("embed", "lm_head", "wte"))
+        tied = any(_TIED.search(key) for key in adapter.tensors)
         return self._backend.dtype == "float32" and self._backend.quantization == "none" and not tied
 
     def _attach(self, adapter: AdapterTensors, *, copied: bool = False) -> Any:
@@ -559,6 +560,10 @@ class TransformersSession(Session):
             self._leave()
             raise AdapterNotAppliedError(f"{name}: not applied: {result.fault}; {moved:,} weights should have moved")
         return Proof(name, result.change, result.error, moved)
+
+
+_TIED = re.compile(r"(^|\.)(\w*embed\w*|lm_head|wte)\.")
+"""Modules whose weights two layers may share, so that merging into one would change the other."""
 
 
 def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, system: str | None) -> Reply:
