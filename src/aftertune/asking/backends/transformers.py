@@ -77,7 +77,7 @@ class Transformers(Backend):
 
     card: ClassVar[Card] = Card(
         about=(
-            "Answers with models on this machine. The base is loaded once. A LoRA checkpoint is attached to it by "
+            "Answers with models on this machine. The base is loaded once. An adapter is attached to it by "
             "PEFT; a full checkpoint is loaded beside it. Nothing is merged in place and nothing is written. Every "
             "setting of the decoding is aftertune's: the checkpoint's own generation_config (temperature, top_p, "
             "repetition penalty) gives its end-of-turn tokens and nothing else."
@@ -224,7 +224,7 @@ class TransformersSession(Session):
         """Switch to a checkpoint (None: the base itself) and prove from logits that it answers.
 
         The proof: on probe prompts the logits differ from the base's, and agree with a forward pass to which the files
-        were applied by hand. A full model whose weights equal the base's is the base: no change is expected of it. A
+        were applied by hand, or, for an adapter whose arithmetic is not repeated, with PEFT's own merge. A full model whose weights equal the base's is the base: no change is expected of it. A
         checkpoint that is already in use stays.
         Raises AdapterNotAppliedError, ModelError as in `Session.use`.
         """
