@@ -224,8 +224,9 @@ class TransformersSession(Session):
         """Switch to a checkpoint (None: the base itself) and prove from logits that it answers.
 
         The proof: on probe prompts the logits differ from the base's, and agree with a forward pass to which the files
-        were applied by hand, or, for an adapter whose arithmetic is not repeated, with PEFT's own merge. A full model whose weights equal the base's is the base: no change is expected of it. A
-        checkpoint that is already in use stays.
+        were applied by hand, or, for an adapter whose arithmetic is not repeated, with PEFT's own merge. A full model
+        whose weights equal the base's is the base: no change is expected of it. A checkpoint that is already in use
+        stays.
         Raises AdapterNotAppliedError, ModelError as in `Session.use`.
         """
         if checkpoint is None:
