@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo selftest test lint types pytest light fuzz perf templates families golden torture calibrate studies cards rebuild clean
+.PHONY: install demo selftest test lint types pytest light fuzz perf templates families golden torture calibrate studies cards adapters rebuild clean
 
 install: $(VENV)/ready
 
@@ -75,6 +75,10 @@ studies: install
 cards: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.shipped_models card --write
 	$(BIN)/python -m perf.instruments --write
+
+# Try an adapter of every method and option of PEFT, and write docs/adapters.md.
+adapters: install
+	$(BIN)/python -m perf.adapters --write
 
 # Build the default base again from its seed and compare it with the one that ships: half an hour.
 rebuild: install

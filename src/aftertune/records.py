@@ -534,7 +534,7 @@ class Proof:
     max_logit_change: float | None
     """Largest absolute difference to the base's logits on probes; None where the backend shows no logits."""
     matches_direct: float | None
-    """Largest absolute difference to a direct forward pass with the adapter merged into a copy."""
+    """Largest absolute difference to a direct forward pass with the files' weights, as `check` says."""
     moved_weights: int | None
     """Parameters that differ from the base's (full checkpoints) or of a non-zero update (adapters)."""
     how: str = ""
@@ -547,6 +547,9 @@ class Proof:
     """`nf4` where linear layers are in 4 bits, else `none`."""
     adapters: Literal["", "merged", "unmerged"] = ""
     """How an adapter is applied; empty for the base and for full models as well."""
+    check: Literal["", "arithmetic", "merge"] = ""
+    """What the direct forward pass of an adapter is: our own arithmetic on its files, or PEFT's own merge of a copy;
+    empty for the base, for full models, and where no proof is made."""
     batch_size: int | None = None
     """Requests in flight, at most."""
     batching: Literal["", "any", "equal lengths", "alone"] = ""

@@ -253,7 +253,8 @@ def test_an_adapter_that_peft_does_not_apply_is_caught(
     llama: TransformersSession, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = said(llama, asked(0.0))
-    monkeypatch.setattr(TransformersSession, "_attach", lambda self, reference, merged: self._base)
+    monkeypatch.setattr(TransformersSession, "_attach", lambda self, adapter, *, copied=False: self._base)
+    monkeypatch.setattr(backend, "merged", lambda tuned, adapter: tuned)
     with pytest.raises(AdapterNotAppliedError, match="the logits are the base's"):
         llama.use(made / "llama" / "adapter")
     assert said(llama, asked(0.0)) == before
@@ -263,10 +264,15 @@ def test_an_adapter_that_peft_does_not_apply_is_caught(
 def test_an_adapter_applied_at_another_strength_is_caught(
     share: float, llama: TransformersSession, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from peft.tuners.lora import Linear
+    from peft.tuners.lora import LoraLayer
 
-    original = Linear.get_delta_weight
-    monkeypatch.setattr(Linear, "get_delta_weight", lambda self, name: share * original(self, name))
+    update: Any = LoraLayer.update_layer
+
+    def other(self: Any, *args: Any, **kwargs: Any) -> None:
+        update(self, *args, **kwargs)
+        self.scaling = {name: share * value for name, value in self.scaling.items()}
+
+    monkeypatch.setattr(LoraLayer, "update_layer", other)
     with pytest.raises(AdapterNotAppliedError, match="away from a direct forward pass"):
         llama.use(made / "llama" / "adapter")
 
@@ -297,7 +303,7 @@ def test_the_proof_copies_no_weights(llama: TransformersSession, made: Path) -> 
     assert not found.weights, "of an 8B model these would be another 14 GB"
     linear = 2 * 7
     assert len(found.added) == linear
-    assert found.moved == sum(b.shape[0] * a.shape[1] for _, a, b in found.added.values())
+    assert found.moved == sum(one.b.shape[0] * one.a.shape[1] for one in found.added.values())
 
 
 def test_a_zero_adapter_is_caught(llama: TransformersSession, made: Path, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ PROBES = {
     ("models/chat.py", "chat_template"): "a field of some tokenizers",
     ("models/nf4_weights.py", "quant_state"): "a field of a weight that bitsandbytes holds in 4 bits",
     ("models/nf4_weights.py", "weight"): "a member of some torch modules",
+    ("models/proof.py", "is_transposed"): "a field of some of transformers' stacks of experts",
     ("plugins.py", "needs, axes, capabilities"): "what a class declares, shown by `aftertune show`",
     ("run/executors/ray.py", "cause"): "a field of some of Ray's errors",
 }

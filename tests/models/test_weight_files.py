@@ -227,9 +227,3 @@ def test_a_tied_output_layer_is_the_embedding_and_its_own_tensor_counts_where_th
     assert files.WeightIndex({"transformer.wte.weight": (9, 2)}).find("lm_head") == {"transformer.wte.weight": (9, 2)}
     own = files.WeightIndex({**WEIGHTS, "lm_head.weight": (51, 8)})
     assert own.find("lm_head") == {"lm_head.weight": (51, 8)}
-
-
-def test_only_the_outermost_prefix_of_an_adapter_goes() -> None:
-    assert files.strip_prefix(f"base_model.model.{QUERY}") == QUERY
-    assert files.strip_prefix(QUERY) == QUERY
-    assert files.strip_prefix("base_model.model.base_model.model.x") == "base_model.model.x"

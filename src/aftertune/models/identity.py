@@ -12,17 +12,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from aftertune.errors import ModelError, first_line
+from aftertune.models.adapter_files import (
+    Fit,
+    check_tensors,
+    checkpoints_below,
+    refuse_folder,
+    refuse_method,
+    wrapper_in,
+)
 from aftertune.models.weight_files import (
     Shape,
-    WeightIndex,
     hash_files,
     read_json,
     settings,
     shapes_of,
-    strip_prefix,
     times,
     weight_files,
 )
@@ -156,7 +162,11 @@ def served(name: str, declared: Mapping[str, str]) -> ModelRef:
 
 def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
     if not (folder / "config.json").exists():
-        raise ModelError(f"{name}: neither config.json (a model) nor adapter_config.json (an adapter) in this folder")
+        below = checkpoints_below(folder)
+        hint = f"; it holds {len(below)}: give one of them, e.g. {folder / below[-1]}" if below else ""
+        raise ModelError(
+            f"{name}: neither config.json (a model) nor adapter_config.json (an adapter) in this folder{hint}"
+        )
     config = read_json(folder / "config.json")
     architectures = config.get("architectures")
     if not (isinstance(architectures, list) and architectures and isinstance(architectures[0], str)):
@@ -192,6 +202,12 @@ def _compare_full(name: str, shapes: Mapping[str, Shape], base: ModelRef) -> lis
                 "not tuned from this base"
             )
     missing = [key for key in known if key not in shapes and not _tied(key)]
+    wrapper = wrapper_in(shapes)
+    if missing and wrapper:
+        raise ModelError(
+            f"{name}: its tensors carry the name of a wrapper, `{wrapper}.`, so that no model would take them: save "
+            "the model that was wrapped (for torch.compile: model._orig_mod.save_pretrained)"
+        )
     if missing:
         raise ModelError(
             f"{name}: {len(missing)} tensors of the base {base.name} are not in it, e.g. {missing[0]}: "
@@ -208,20 +224,20 @@ def _compare_full(name: str, shapes: Mapping[str, Shape], base: ModelRef) -> lis
 
 def _adapter(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
     config = read_json(folder / "adapter_config.json")
-    if config.get("peft_type") != "LORA":
-        raise ModelError(f"{name}: adapter type {config.get('peft_type')!r} is not supported; LORA is")
+    refuse_folder(name, folder)
+    refuse_method(name, folder, config)
     if base is not None and base.kind == "adapter":
         raise ModelError(f"the base {base.name} is itself an adapter: merge it into its base first")
     files = weight_files(name, folder, "adapter_model")
     shapes = shapes_of(files)
     if not shapes:
         raise ModelError(f"{name}: the adapter holds no tensors")
-    known = shapes_of(base.files) if base is not None else None
-    if base is not None and "quantization_config" in read_json(base.path / "config.json"):
-        known = None  # quantised weights are packed: their shapes on disk say nothing
-    _check_lora(name, shapes, known, base)
+    fit = None
+    # Quantised weights are packed: their shapes on disk say nothing.
+    if base is not None and "quantization_config" not in read_json(base.path / "config.json"):
+        fit = Fit(name, base.name, shapes_of(base.files), config)
+    warnings = check_tensors(name, config, shapes, fit)
     base_name = config.get("base_model_name_or_path") or None
-    warnings = []
     if base is not None and base_name and not _same_name(str(base_name), base):
         warnings.append(f"{name} says that it was tuned from {base_name}, not from {base.name}; its shapes fit")
     tokenizer, template = tokenizer_hashes(folder)
@@ -236,50 +252,6 @@ def _adapter(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
         template,
         str(base_name) if base_name else None,
         warnings=tuple(warnings),
-    )
-
-
-_LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<part>A|B|embedding_A|embedding_B)(\.weight)?$")
-
-
-def _check_lora(
-    name: str, shapes: Mapping[str, Shape], known: Mapping[str, Shape] | None, base: ModelRef | None
-) -> None:
-    pairs: dict[str, dict[str, Shape]] = {}
-    whole: dict[str, Shape] = {}
-    for key, shape in shapes.items():
-        match = _LORA.match(key)
-        if match:
-            pairs.setdefault(strip_prefix(match["module"]), {})[match["part"][-1]] = shape
-        elif "lora_" not in key:
-            whole[strip_prefix(key).replace(".base_layer.", ".")] = shape
-    if not pairs:
-        raise ModelError(f"{name}: no lora_A and lora_B tensors in the adapter's weights")
-    index = WeightIndex(known) if known is not None else None
-    for module, parts in pairs.items():
-        if set(parts) != {"A", "B"}:
-            raise ModelError(f"{name}: {module} has only one of lora_A and lora_B: saved incompletely")
-        a, b = parts["A"], parts["B"]
-        if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
-            raise ModelError(f"{name}: {module}: lora_A {times(a)} and lora_B {times(b)} do not fit each other")
-        if index is None or base is None:
-            continue
-        weights = index.find(module)
-        if not weights:
-            raise ModelError(f"{name}: the adapter targets {module}, which the base {base.name} does not have")
-        # Embeddings and GPT-2's Conv1D keep the two dimensions the other way round.
-        if not {(b[0], a[1]), (a[1], b[0])} & set(weights.values()):
-            _misfit(name, base, module, (b[0], a[1]), weights)
-    for key, shape in whole.items():
-        weights = index.find(key.removesuffix(".weight")) if index is not None else {}
-        if base is not None and weights and shape not in weights.values():
-            _misfit(name, base, key, shape, weights)
-
-
-def _misfit(name: str, base: ModelRef, module: str, shape: Shape, weights: Mapping[str, Shape]) -> NoReturn:
-    raise ModelError(
-        f"{name}: the adapter does not fit the base {base.name}: {module} is {times(shape)} in the adapter, "
-        f"{times(next(iter(weights.values())))} in the base"
     )
 
 

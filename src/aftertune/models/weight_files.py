@@ -142,11 +142,6 @@ class WeightIndex:
         return self._exact.get(module) or self._tails.get(_tail(module)) or {}
 
 
-def strip_prefix(module: str) -> str:
-    """Return a module's name in the base model from its name in a PEFT adapter."""
-    return module.removeprefix("base_model.model.")
-
-
 def _tail(module: str) -> str:
     """Return the part of a module's name from `layers.<n>` on, which all versions of a model share."""
     match = re.search(r"[A-Za-z_]+\.\d+\..+$", module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from aftertune import hardware
 from aftertune.asking.backends._activations import last_token_activations
@@ -21,11 +22,23 @@ from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings
 from aftertune.asking.backends._prompt_tokens import prompt_ids, stop_ids
 from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
+from aftertune.models.adapter_files import changes_base, proved_by_hand
 from aftertune.models.chat import NO_ARGUMENTS, encode, message_hash, refuse_arguments
 from aftertune.models.identity import ModelRef, few_threads, resolve
 from aftertune.models.loading import load_model, load_tokenizer, memory, quiet
-from aftertune.models.nf4_weights import dequantized, matrix_shape, rounded_like
-from aftertune.models.proof import PROBES, compare, logits, manual_update
+from aftertune.models.nf4_weights import dequantized, rounded_like
+from aftertune.models.peft_adapters import EXPERT, FAILURES, AdapterTensors, attach, merged, read_adapter
+from aftertune.models.proof import (
+    PROBES,
+    Comparison,
+    compare,
+    logits,
+    manual_update,
+    moved_weights,
+    places,
+    replicated,
+    rounding_noise,
+)
 from aftertune.models.session import (
     Backend,
     Beginnings,
@@ -38,7 +51,7 @@ from aftertune.models.session import (
     TextScore,
     parted,
 )
-from aftertune.models.weight_files import shapes_of, tensors_of
+from aftertune.models.weight_files import tensors_of
 from aftertune.plugins import Card
 from aftertune.records import Conversation, Json, Prompt, Proof, digest
 from aftertune.thoughts import opens_thought
@@ -56,6 +69,10 @@ _HOW_MANY: dict[Batching, str] = {
     "equal lengths": "prompts of one length at a time, {} in flight",
     "alone": "one prompt at a time",
 }
+NOISE = 4
+"""How many times the noise of rounding the logits may be away: each side has its own, of products and of sums."""
+SHOWN = 16
+"""Tokens in the probe that shows changed embeddings."""
 ROOM = 0.7
 """Share of the memory that weights may take; the rest is for keys, values and activations."""
 
@@ -66,7 +83,7 @@ class Transformers(Backend):
 
     card: ClassVar[Card] = Card(
         about=(
-            "Answers with models on this machine. The base is loaded once. A LoRA checkpoint is attached to it by "
+            "Answers with models on this machine. The base is loaded once. An adapter is attached to it by "
             "PEFT; a full checkpoint is loaded beside it. Nothing is merged in place and nothing is written. Every "
             "setting of the decoding is aftertune's: the checkpoint's own generation_config (temperature, top_p, "
             "repetition penalty) gives its end-of-turn tokens and nothing else."
@@ -171,7 +188,7 @@ class TransformersSession(Session):
         self._slots = backend.batch_size or (128 if self._base.num_parameters() < 10_000_000 else 64)
         self._base_tokenizer = load_tokenizer(base)
         self._probes = [encode(self._base_tokenizer, text) for text in PROBES]
-        self._base_batching = self._prove_batching(self._base, base)
+        self._base_batching = self._prove_batching(self._base, base.name)
         self._base_logits = logits(self._base, self._probes)
         self._reset()
 
@@ -184,12 +201,12 @@ class TransformersSession(Session):
         own = self._backend
         return load_model(reference, own.dtype, own.device, nf4=own.quantization != "none")
 
-    def _prove_batching(self, model: Any, reference: ModelRef) -> Batching:
+    def _prove_batching(self, model: Any, name: str) -> Batching:
         """Return which prompts may go through a model together. Raises ModelError where it can answer none."""
         vocabulary = min(_vocabulary_rows(model))
         texts = [[id_ % vocabulary for id_ in probe] for probe in self._probes]
         pad = (self._base_tokenizer.pad_token_id or 0) % vocabulary
-        return batching(model, reference.name, texts, pad, TOLERANCE[self._backend.dtype])
+        return batching(model, name, texts, pad, TOLERANCE[self._backend.dtype])
 
     def _reset(self) -> None:
         self._batching = self._base_batching
@@ -211,6 +228,7 @@ class TransformersSession(Session):
             precision=own.dtype,
             quantization=own.quantization,
             adapters=adapters,
+            check=proof.check or ("arithmetic" if adapters else ""),
             batch_size=1 if self._batching == "alone" else self._slots,
             batching=self._batching,
         )
@@ -223,8 +241,9 @@ class TransformersSession(Session):
         """Switch to a checkpoint (None: the base itself) and prove from logits that it answers.
 
         The proof: on probe prompts the logits differ from the base's, and agree with a forward pass to which the files
-        were applied by hand. A full model whose weights equal the base's is the base: no change is expected of it. A
-        checkpoint that is already in use stays.
+        were applied by hand, or, for an adapter whose arithmetic is not repeated, with PEFT's own merge. A full model
+        whose weights equal the base's is the base: no change is expected of it. A checkpoint that is already in use
+        stays.
         Raises AdapterNotAppliedError, ModelError as in `Session.use`.
         """
         if checkpoint is None:
@@ -378,79 +397,202 @@ class TransformersSession(Session):
     # ------------------------------------------------------------------------------------------ switching
 
     def _leave(self) -> None:
-        if self._attached is not None:
-            self._attached.unload()
+        """Go back to the base; it is loaded again where taking PEFT's layers out does not bring it back."""
+        attached, self._attached = self._attached, None
+        if attached is not None:
+            attached.unload()
+            distance = float((logits(self._base, self._probes) - self._base_logits).abs().max())
+            noise = 0.0 if self._base.device.type == "cpu" else 0.1 * TOLERANCE[self._backend.dtype]
+            if not distance <= noise * float(self._base_logits.abs().max()):
+                self._reload()
         self._reset()
 
+    def _reload(self) -> None:
+        self._attached = self._base = self._model = None
+        self._base = self._model = self._load(self._base_ref)
+
     def _use_adapter(self, reference: ModelRef) -> Proof:
-        update = manual_update(self._base, reference)
+        adapter = read_adapter(self._base, reference)
+        if not proved_by_hand(adapter.config):
+            return self._use_merging_adapter(adapter)
+        plain = replicated(self._base, adapter.config)
+        update = manual_update(plain, reference, self._base_ref)
         if update.moved == 0:
             raise AdapterNotAppliedError(f"{reference.name}: the adapter is zero (B A = 0): nothing was tuned into it")
-        expected = logits(self._base, self._probes, update.weights, update.added)
-        how = self._backend.adapters
-        if how == "auto":
-            tied = any("embed" in name or "lm_head" in name for name in (*update.weights, *update.added))
-            exact = self._backend.dtype == "float32" and self._backend.quantization == "none"
-            how = "merged" if exact and not tied else "unmerged"
-        self._model = self._attach(reference, merged=how == "merged")
-        return self._conditions(self._prove(reference, expected, update.moved), f"adapter {how}", how)
+        embeddings = _embeddings(self._base, update.weights)
+        probes = self._probes_for(embeddings, *adapter.rows.values())
+        expected = logits(plain, probes.ids, update.weights, update.added)
+        del plain, embeddings
+        moved = update.moved
+        del update
+        why = ""
+        if self._merges(adapter):
+            try:
+                self._model = merged(self._attach(adapter, copied=True), adapter)
+                return self._conditions(self._prove(adapter.name, expected, moved, probes), "adapter merged", "merged")
+            except (AdapterNotAppliedError, ModelError) as error:
+                if self._backend.adapters == "merged":
+                    raise
+                # Some models read a layer's weights past PEFT's layers, and some updates PEFT cannot merge.
+                why = first_line(error)
+                self._leave()
+        self._model = self._attach(adapter)
+        try:
+            proof = self._prove(adapter.name, expected, moved, probes)
+        except AdapterNotAppliedError:
+            if self._backend.dtype == "float32" or self._backend.quantization != "none":
+                raise
+            proof = self._prove_in_float32(reference, adapter, moved, probes)
+        if why:
+            log.warning("asked unmerged, since the merged model is not the tuned one: %s", why)
+        return self._conditions(proof, "adapter unmerged", "unmerged")
 
-    def _attach(self, reference: ModelRef, *, merged: bool) -> Any:
-        """Attach an adapter by PEFT: to a copy of the base and merged there, or beside the base's own weights."""
-        from peft import PeftModel
+    def _prove_in_float32(self, reference: ModelRef, adapter: AdapterTensors, moved: int, probes: _Probes) -> Proof:
+        """Prove an adapter on a copy of the base in float32, and put it beside the base.
 
-        # Whole tensors in an adapter's files would overwrite the base's own: such an adapter needs a copy of the base.
-        own = not merged and all("lora_" in key for key in shapes_of(reference.files))
+        In bfloat16 the experts that a mixture chooses may depend on the last digit, and with them all logits.
+        """
+        plain = replicated(copy.deepcopy(self._base).float(), adapter.config)
+        update = manual_update(plain, reference, self._base_ref)
+        probes = _Probes(probes.ids, logits(plain, probes.ids))
+        expected = logits(plain, probes.ids, update.weights, update.added)
+        del plain, update
+        tuned = attach(copy.deepcopy(self._base).float(), adapter)
+        result = self._compared(tuned, logits(tuned, probes.ids), expected, probes, moved, TOLERANCE["float32"])
+        del tuned
+        if result.fault:
+            raise AdapterNotAppliedError(f"{adapter.name}: not applied, in float32 either: {result.fault}")
+        self._model = self._attach(adapter)
+        return replace(self._prove(adapter.name, None, moved, probes), matches_direct=result.error)
+
+    def _use_merging_adapter(self, adapter: AdapterTensors) -> Proof:
+        """Switch to an adapter whose arithmetic is not repeated: PEFT's forward pass is held against its merge.
+
+        Both are of a copy in float32, since in bfloat16 the sum would round a small update away.
+        """
+        method = adapter.config["peft_type"]
+        if self._backend.quantization != "none":
+            raise ModelError(
+                f"{adapter.name}: an adapter of the type {method} is proved by merging it, which rounds in 4 bits: use "
+                "quantization = 'none'"
+            )
+        tuned = attach(copy.deepcopy(self._base).float(), adapter)
+        probes = self._probes_for(self._base.get_input_embeddings().weight, *adapter.rows.values())
+        beside = logits(tuned, probes.ids)
+        whole = merged(tuned, adapter)
+        expected, moved = logits(whole, probes.ids), moved_weights(whole, self._base)
+        if moved == 0:
+            raise AdapterNotAppliedError(f"{adapter.name}: the adapter changes no weight: nothing was tuned into it")
+        result = self._compared(whole, beside, expected, probes, moved, TOLERANCE["float32"])
+        if result.fault:
+            raise AdapterNotAppliedError(
+                f"{adapter.name}: not applied: PEFT's merge and its forward pass differ: {result.fault}"
+            )
+        if self._merges(adapter):
+            self._model, expected = whole, beside
+        else:
+            del tuned, whole
+            self._model = self._attach(adapter)
+        proof = replace(self._prove(adapter.name, expected, moved, probes), check="merge")
+        how: Literal["merged", "unmerged"] = "merged" if self._merges(adapter) else "unmerged"
+        return self._conditions(proof, f"adapter {how}, proved by PEFT's merge", how)
+
+    def _merges(self, adapter: AdapterTensors) -> bool:
+        if self._backend.adapters != "auto":
+            return self._backend.adapters == "merged"
+        tied = any(_TIED.search(key) for key in adapter.tensors)
+        return self._backend.dtype == "float32" and self._backend.quantization == "none" and not tied
+
+    def _attach(self, adapter: AdapterTensors, *, copied: bool = False) -> Any:
+        """Put an adapter on a copy of the base, or beside the base's weights where PEFT leaves those as they are."""
+        own = dict(self._base.named_parameters(remove_duplicate=False))
+        whole = any(key.replace(".base_layer.", ".") in own for key in adapter.tensors)
+        if copied or whole or changes_base(adapter.config):
+            with quiet():
+                return attach(copy.deepcopy(self._base), adapter)
         try:
             with quiet():
-                tuned = PeftModel.from_pretrained(self._base if own else copy.deepcopy(self._base), str(reference.path))
-        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            if own:  # layers of PEFT may remain in the base
-                self._base = self._model = None
-                self._base = self._model = self._load(self._base_ref)
-            raise ModelError(f"{reference.name}: PEFT cannot apply it: {first_line(error)}") from None
-        self._attached = tuned if own else None
-        return (tuned.merge_and_unload() if merged else tuned).eval()
+                self._attached = attach(self._base, adapter)
+        except (AdapterNotAppliedError, ModelError):  # layers of PEFT may remain in the base
+            self._reload()
+            raise
+        return self._attached
+
+    def _probes_for(self, embeddings: Any, *rows: int) -> _Probes:
+        """Return the probes for a model with these input embeddings, and these numbers of rows in other tensors.
+
+        Where the probes' tokens have the base's embeddings, and others do not, those others are a probe of their own.
+        """
+        base = self._base.get_input_embeddings().weight
+        vocabulary = min(*_vocabulary_rows(self._base), embeddings.shape[0], *rows)
+        probes = [[id_ % vocabulary for id_ in probe] for probe in self._probes]
+        if embeddings is not base:
+            differs = (embeddings[:vocabulary] != base[:vocabulary].to(embeddings)).any(dim=1)
+            changed = differs.nonzero().flatten().tolist()
+            if changed and not {id_ for probe in probes for id_ in probe}.intersection(changed):
+                probes.append(changed[:SHOWN])
+        return _Probes(probes, self._base_logits if probes == self._probes else logits(self._base, probes))
 
     def _use_full(self, reference: ModelRef) -> Proof:
         if reference.weights_hash == self._base_ref.weights_hash:
             return replace(self._conditions(Proof(reference.name, 0.0, 0.0, 0), "full model"), how="")
         self._model = self._load(reference)
         own = dict(self._model.named_parameters(remove_duplicate=False))
-        base = dict(self._base.named_parameters(remove_duplicate=False))
-        moved = 0
         different: dict[str, Any] = {}
+        experts = []
         for key, value in tensors_of(reference.files):
             if key not in own:
+                experts += [key] if EXPERT.search(key) else []
                 continue
             value = rounded_like(value, own[key])
             if not value.equal(dequantized(own[key])):
                 different[key] = partial(value.clone)
-            same_shape = key in base and matrix_shape(base[key]) == tuple(value.shape)
-            moved += int((value != dequantized(base[key])).sum()) if same_shape else value.numel()
-        vocabulary = min(self._base.get_input_embeddings().weight.shape[0], *_vocabulary_rows(self._model))
-        probes = [[id_ % vocabulary for id_ in probe] for probe in self._probes]
-        # Where every weight is the file's, a pass with the file's weights is this model's own.
-        expected = logits(self._model, probes, different) if different else None
-        return self._conditions(self._prove(reference, expected, moved, probes), "full model")
-
-    def _prove(
-        self, reference: ModelRef, expected: Any, moved: int, probes: Sequence[Sequence[int]] | None = None
-    ) -> Proof:
-        actual = logits(self._model, probes or self._probes)
-        expected = actual if expected is None else expected
-        result = compare(actual, expected, self._base_logits, moved, TOLERANCE[self._backend.dtype])
-        if result.fault:
+        found = places(own, reference) if experts else {}
+        absent = [key for key in experts if key not in found]
+        if absent:
             self._leave()
             raise AdapterNotAppliedError(
-                f"{reference.name}: not applied: {result.fault}; {moved:,} weights should have moved"
+                f"{reference.name}: not applied: {len(absent)} tensors of experts are not in the loaded model as they "
+                f"are in the files, e.g. {absent[0]}"
             )
+        moved = moved_weights(self._model, self._base)
+        probes = self._probes_for(self._model.get_input_embeddings().weight, *_vocabulary_rows(self._model))
+        # Where every weight is the file's, a pass with the file's weights is this model's own.
+        expected = logits(self._model, probes.ids, different) if different else None
+        return self._conditions(self._prove(reference.name, expected, moved, probes), "full model")
+
+    def _compared(
+        self, model: Any, actual: Any, expected: Any, probes: _Probes, moved: int, tolerance: float
+    ) -> Comparison:
+        """Compare logits; a distance as small as the rounding of `model` makes is no fault."""
+        result = compare(actual, expected, probes.base, moved, tolerance)
+        if not result.fault or not result.error <= 0.5 * result.change:
+            return result
+        noise = NOISE * rounding_noise(model, probes.ids, actual)
+        return compare(actual, expected, probes.base, moved, tolerance, noise)
+
+    def _prove(self, name: str, expected: Any, moved: int, probes: _Probes) -> Proof:
+        """Hold the model in use against the expected logits (None: its own); `moved` weights should differ."""
         try:
-            self._batching = self._prove_batching(self._model, reference)
+            actual = logits(self._model, probes.ids)
+        except FAILURES as error:
+            self._leave()
+            raise ModelError(f"{name}: the model does not run with it: {first_line(error)}") from None
+        expected = actual if expected is None else expected
+        result = self._compared(self._model, actual, expected, probes, moved, TOLERANCE[self._backend.dtype])
+        if result.fault:
+            self._leave()
+            raise AdapterNotAppliedError(f"{name}: not applied: {result.fault}; {moved:,} weights should have moved")
+        try:
+            self._batching = self._prove_batching(self._model, name)
         except ModelError:
             self._leave()
             raise
-        return Proof(reference.name, result.change, result.error, moved)
+        return Proof(name, result.change, result.error, moved)
+
+
+_TIED = re.compile(r"(^|\.)(\w*embed\w*|lm_head|wte)\.")
+"""Modules whose weights two layers may share, so that merging into one would change the other."""
 
 
 def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, system: str | None) -> Reply:
@@ -488,6 +630,19 @@ def _failure(request: Request, system: str | None, why: str, ids: list[int] | No
         digest(ids) if ids is not None else None,
         why,
     )
+
+
+class _Probes(NamedTuple):
+    """Token ids whose logits are compared, and the base's logits on them."""
+
+    ids: list[list[int]]
+    base: Any
+
+
+def _embeddings(base: Any, weights: Mapping[str, Any]) -> Any:
+    """Return the input embeddings that `weights` (parameter name -> tensor) put in place of the base's; or those."""
+    own = base.get_input_embeddings().weight
+    return next((weights[name] for name, value in base.named_parameters() if value is own and name in weights), own)
 
 
 def _vocabulary_rows(model: Any) -> tuple[int, int]:
