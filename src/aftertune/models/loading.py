@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,6 +45,7 @@ def load_weights(reference: ModelRef, dtype: Any, device: str, *, nf4: bool = Fa
     initialise weights that its files do not hold, or where it does not fit on the device.
     """
     kind, config = model_class(reference)
+    refuse_class(reference.name, kind)
     how = {"quantization_config": nf4_weights.loading_config(dtype), "device_map": {"": device}} if nf4 else {}
     with quiet():
         try:
@@ -76,8 +77,8 @@ def load_weights(reference: ModelRef, dtype: Any, device: str, *, nf4: bool = Fa
 def model_class(reference: ModelRef) -> tuple[Any, Any]:
     """Return the class that a full model's `architectures` names, and its configuration; loads no weights.
 
-    A name that transformers does not know (a class of the model's own code) gives the class for causal or image-and-text
-    language models of its configuration. Raises ModelError for a model that does not continue text by itself, and for
+    A name that transformers does not know (a class of the model's own code) gives the class that transformers has
+    for its configuration. Raises ModelError for a model that does not continue text by itself, and for
     one whose forward pass cannot be asked token by token here.
     """
     import transformers
@@ -95,16 +96,17 @@ def model_class(reference: ModelRef) -> tuple[Any, Any]:
             "here; ask it on a server (backend endpoint)"
         )
     named = getattr(transformers, reference.architecture or "", None)
-    kind = None
+    kind: Any = None
     if isinstance(named, type) and issubclass(named, PreTrainedModel):
         if not named.can_generate():
             raise ModelError(
-                f"{name}: its config.json names the class {named.__name__}, which does not write text: give a causal or "
-                "image-and-text language model"
+                f"{name}: its config.json names the class {named.__name__}, which does not write text: give a "
+                "causal or image-and-text language model"
             )
-        text = config.get_text_config(decoder=True)
-        config = next((each for each in (config, text) if isinstance(each, named.config_class)), None) or config
-        kind = named if isinstance(config, named.config_class) else None
+        own: Any = named.config_class or type(config)
+        fitting = [each for each in (config, config.get_text_config(decoder=True)) if isinstance(each, own)]
+        if fitting:
+            kind, config = named, fitting[0]
     if kind is None:
         automatic: Any = (AutoModelForCausalLM, AutoModelForImageTextToText)
         known = [auto._model_mapping for auto in automatic]
@@ -115,13 +117,38 @@ def model_class(reference: ModelRef) -> tuple[Any, Any]:
             f"{name}: cannot be loaded: transformers {transformers.__version__} has no language model for "
             f"{reference.architecture} (model_type {config.model_type!r})"
         )
+    return kind, config
+
+
+def refuse_class(name: str, kind: Any) -> None:
+    """Raise ModelError for a model class whose forward pass does not take what decoding passes to it."""
     lacking = _ARGUMENTS - set(inspect.signature(kind.forward).parameters)
     if lacking:  # Mamba's state has another name: each token would see only the one before it
         raise ModelError(
             f"{name}: {kind.__name__} cannot be asked here: its forward pass does not take "
             f"{', '.join(sorted(lacking))}; ask it on a server (backend endpoint)"
         )
-    return kind, config
+
+
+def refuse_text(name: str, model: Any, ids: Sequence[int]) -> None:
+    """Raise ModelError where a loaded model cannot read a text (token ids) and then one more token, as it is asked."""
+    import torch
+    from transformers import DynamicCache
+
+    taken = inspect.signature(type(model).forward).parameters
+    cached = "cache_params" if "cache_params" in taken else "past_key_values"  # the first is a state-space model's
+    first = torch.tensor([list(ids)], device=model.device)
+    mask = torch.ones((1, len(ids) + 1), dtype=torch.long, device=model.device)
+    try:
+        with torch.inference_mode():
+            kept = {cached: DynamicCache(config=model.config), "use_cache": True}
+            model(input_ids=first, attention_mask=mask[:, :-1], **kept)
+            model(input_ids=first[:, -1:], attention_mask=mask, **kept)
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+        raise ModelError(
+            f"{name}: {type(model).__name__} cannot be asked here: {first_line(error)}; ask it on a server (backend "
+            "endpoint)"
+        ) from error
 
 
 def outline(reference: ModelRef) -> Any:
@@ -132,6 +159,7 @@ def outline(reference: ModelRef) -> Any:
     import torch
 
     kind, config = model_class(reference)
+    refuse_class(reference.name, kind)
     with quiet(), torch.device("meta"):
         try:
             return kind(config)

@@ -22,7 +22,7 @@ from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
 from aftertune.models.chat import NO_ARGUMENTS, encode, message_hash, refuse_arguments
 from aftertune.models.identity import ModelRef, few_threads, resolve
-from aftertune.models.loading import load_model, load_tokenizer, memory, quiet
+from aftertune.models.loading import load_model, load_tokenizer, memory, outline, quiet
 from aftertune.models.nf4_weights import dequantized, matrix_shape, rounded_like
 from aftertune.models.proof import PROBES, compare, logits, manual_update
 from aftertune.models.session import (
@@ -132,6 +132,12 @@ class Transformers(Backend):
             "adapters are not merged: two copies of the base, %.1f GB, in %.1f GB", 2 * largest / 1e9, available / 1e9
         )
         return {"adapters": "unmerged"}
+
+    def refuse(self, base: str) -> None:
+        """Raise ModelError for a base whose class cannot be built or asked here."""
+        reference = resolve(base)
+        outline(reference)
+        load_tokenizer(reference)
 
     @contextmanager
     def open(self, base: str) -> Iterator[TransformersSession]:
