@@ -82,14 +82,15 @@ def model_class(reference: ModelRef) -> tuple[Any, Any]:
     one whose forward pass cannot be asked token by token here.
     """
     import transformers
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
     name = reference.name
     with quiet():
         try:
             config: Any = AutoConfig.from_pretrained(reference.path, local_files_only=True, trust_remote_code=False)
-        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{name}: cannot be loaded: {first_line(error)}") from error
+        except (ValueError, OSError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
+            raise ModelError(f"{name}: cannot be loaded: {' '.join(str(error).split())}") from error
     if config.is_encoder_decoder:
         raise ModelError(
             f"{name}: {reference.architecture} reads with an encoder and writes with a decoder, which cannot be asked "
@@ -197,7 +198,10 @@ def load_tokenizer(reference: ModelRef) -> Any:
     loader: Any = AutoTokenizer
     try:
         tokenizer = loader.from_pretrained(reference.path, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError, KeyError, ImportError) as error:
+    except Exception as error:
+        # The library in Rust raises nothing more special.
+        if type(error) is not Exception and not isinstance(error, (ValueError, OSError, KeyError, ImportError)):
+            raise
         raise ModelError(f"{reference.name}: its tokenizer cannot be loaded: {first_line(error)}") from error
     if not tokenizer.chat_template:
         tokenizer.chat_template = chat_template(reference.path)
