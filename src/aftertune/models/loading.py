@@ -89,8 +89,10 @@ def model_class(reference: ModelRef) -> tuple[Any, Any]:
     with quiet():
         try:
             config: Any = AutoConfig.from_pretrained(reference.path, local_files_only=True, trust_remote_code=False)
-        except (ValueError, OSError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
-            raise ModelError(f"{name}: cannot be loaded: {' '.join(str(error).split())}") from error
+        except StrictDataclassError as error:  # its first line names the field alone
+            raise ModelError(f"{name}: config.json cannot be used: {' '.join(str(error).split())}") from error
+        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{name}: cannot be loaded: {first_line(error)}") from error
     if config.is_encoder_decoder:
         raise ModelError(
             f"{name}: {reference.architecture} reads with an encoder and writes with a decoder, which cannot be asked "
