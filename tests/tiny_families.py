@@ -63,6 +63,7 @@ CONFIGS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "text_config": base | GATED_DELTA | _angles(1, 0, 0, partial_rotary_factor=0.25),
         "vision_config": QWEN_VISION | {"num_position_embeddings": 16},
     },
+    "paligemma": _with_vision("gemma", "siglip_vision_model", image_token_index=5, projection_dim=32),
     "mistral3": _with_vision("mistral", "pixtral", image_token_index=5),
     "llava": _with_vision("llama", "clip_vision_model", image_token_index=5),
     "idefics3": lambda base: {
@@ -95,6 +96,12 @@ CONFIGS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "phimoe": lambda base: base | {"num_local_experts": 4, "num_experts_per_tok": 2},
     "minimax": lambda base: base
     | {"num_local_experts": 4, "layer_types": ["linear_attention", "full_attention"], "block_size": 16},
+    "bamba": lambda base: base | MAMBA | {"attn_layer_indices": [1]},
+    "jamba": lambda base: base
+    | {
+        "num_experts": 4, "num_experts_per_tok": 2, "attn_layer_period": 2, "attn_layer_offset": 1,
+        "expert_layer_period": 2, "expert_layer_offset": 1, "mamba_d_state": 8, "mamba_dt_rank": 4,
+    },
     "falcon_h1": lambda base: base | MAMBA | {"mamba_d_ssm": 64},
     "nemotron_h": lambda base: base
     | {

@@ -152,6 +152,21 @@ def test_a_model_that_keeps_what_it_reads_in_a_way_of_its_own_is_refused(tmp_pat
     loading.refuse_text("base", plain, IDS)
 
 
+def test_a_model_that_looks_ahead_is_refused(tmp_path: Path) -> None:
+    """One that reads a prompt in both directions would be trained on answers that it sees."""
+    model = load_model(resolve(tiny_families.save("paligemma", tmp_path)), "float32", "cpu")
+    with pytest.raises(
+        ModelError, match="PaliGemmaForConditionalGeneration cannot be asked here: its logits for the beginning"
+    ):
+        loading.refuse_text("base", model, IDS)
+
+
+@pytest.mark.parametrize("family", ["gemma3", "qwen3_5", "llama4", "granitemoe", "falcon_h1", "bamba", "jamba"])
+def test_a_model_that_reads_token_by_token_is_not(family: str, tmp_path: Path) -> None:
+    model = load_model(resolve(tiny_families.save(family, tmp_path)), "float32", "cpu")
+    loading.refuse_text("base", model, IDS)
+
+
 def test_the_tokenizer_needs_no_package_for_images(tmp_path: Path) -> None:
     """A processor's files lie in the folder of an image-and-text model; older ones hold the chat template there."""
     folder = tiny_families.save("idefics3", tmp_path)

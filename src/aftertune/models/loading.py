@@ -19,6 +19,8 @@ from aftertune.models.identity import ModelRef, chat_template
 
 _ARGUMENTS = frozenset({"past_key_values", "logits_to_keep"})
 """Arguments that decoding passes to a model."""
+DIFFERS = 0.1
+"""Share of the largest logit by which two ways of reading a text may differ; rounding in bfloat16 is well below it."""
 
 
 def load_model(reference: ModelRef, dtype: str, device: str, *, nf4: bool = False) -> Any:
@@ -134,24 +136,39 @@ def refuse_class(name: str, kind: Any) -> None:
 
 
 def refuse_text(name: str, model: Any, ids: Sequence[int]) -> None:
-    """Raise ModelError where a loaded model cannot read a text (token ids) and then one more token, as it is asked."""
+    """Refuse a loaded model that cannot read a text (token ids) as it is asked: the last token by itself.
+
+    Raises ModelError where that fails, or gives other logits than one pass over the whole text: such a model forgets
+    what it read, or looks ahead (PaliGemma reads a prompt in both directions), and would be trained on what it sees.
+    """
     import torch
     from transformers import DynamicCache
 
     taken = inspect.signature(type(model).forward).parameters
     cached = "cache_params" if "cache_params" in taken else "past_key_values"  # the first is a state-space model's
-    first = torch.tensor([list(ids)], device=model.device)
-    mask = torch.ones((1, len(ids) + 1), dtype=torch.long, device=model.device)
+    text = torch.tensor([list(ids)], device=model.device)
+    mask = torch.ones_like(text)
+    positions = torch.arange(len(ids), device=model.device)[None]
     try:
         with torch.inference_mode():
+            whole = model(input_ids=text, use_cache=False).logits[0].float()
             kept = {cached: DynamicCache(config=model.config), "use_cache": True}
-            model(input_ids=first, attention_mask=mask[:, :-1], **kept)
-            model(input_ids=first[:, -1:], attention_mask=mask, **kept)
+            parts = []
+            for part, seen in ((slice(0, -1), mask[:, :-1]), (slice(-1, None), mask)):
+                where = {"position_ids": positions[:, part]} if "position_ids" in taken else {}
+                parts.append(model(input_ids=text[:, part], attention_mask=seen, **where, **kept).logits[0].float())
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
         raise ModelError(
             f"{name}: {type(model).__name__} cannot be asked here: {first_line(error)}; ask it on a server (backend "
             "endpoint)"
         ) from error
+    distance, largest = float((torch.cat(parts) - whole).abs().max()), float(whole.abs().max())
+    if not distance <= DIFFERS * largest:
+        raise ModelError(
+            f"{name}: {type(model).__name__} cannot be asked here: its logits for the beginning of a text and then "
+            f"the next token are {distance:.2g} away from those for the whole (largest {largest:.2g}); ask it on a "
+            "server (backend endpoint)"
+        )
 
 
 def outline(reference: ModelRef) -> Any:
