@@ -69,7 +69,13 @@ def decoder_of_two(folder: Path) -> None:
     """BART, whose decoder alone transformers would load as a causal model, without a word."""
     from transformers import BartConfig, BartForConditionalGeneration
 
-    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    sizes: dict[str, Any] = {
+        "d_model": 16,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_ffn_dim": 16,
+        "decoder_ffn_dim": 16,
+    }
     config = BartConfig(vocab_size=420, encoder_attention_heads=2, decoder_attention_heads=2, **sizes)
     kind: Any = BartForConditionalGeneration
     kind(config).save_pretrained(folder)

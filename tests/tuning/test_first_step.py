@@ -25,7 +25,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def spoiled(monkeypatch: pytest.MonkeyPatch, spoil: Any) -> list[int]:
     """Let every checkpoint be spoiled as it is written; return the list of steps that are done."""
-    write, steps = tune._write, []
+    write = tune._write
+    steps: list[int] = []
 
     def written(model: Any, base: Any, folder: Path) -> None:
         write(model, base, folder)
