@@ -21,6 +21,7 @@ from aftertune.asking.backends._decoding import Row, _pick, decode
 from aftertune.asking.backends._prompt_tokens import stop_ids
 from aftertune.asking.backends.transformers import Transformers, TransformersSession
 from aftertune.errors import AdapterNotAppliedError, ModelError, UsageError
+from aftertune.models import forward_pass
 from aftertune.models.chat import render
 from aftertune.models.identity import resolve
 from aftertune.models.proof import manual_update
@@ -377,7 +378,7 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
     before = said(llama, asked(0.0))
     caches: list[Any] = []
     alive: list[int] = []
-    empty, forward = _decoding._empty_cache, _decoding.Batch._forward
+    empty, forward = forward_pass.empty_cache, _decoding.Batch._forward
 
     def noted(model: Any) -> Any:
         alive.append(sum(cache() is not None for cache in caches))
@@ -391,7 +392,7 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return found
 
-    monkeypatch.setattr(_decoding, "_empty_cache", noted)
+    monkeypatch.setattr(_decoding, "empty_cache", noted)
     monkeypatch.setattr(_decoding.Batch, "_forward", full)
     assert said(llama, asked(0.0)) == before
     assert len(alive) > 3

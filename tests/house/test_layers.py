@@ -79,11 +79,13 @@ PROBES = {
     ("judging/judges/moderation.py", "max_position_embeddings"): "a field of some models' configurations",
     ("models/chat.py", "added_tokens_decoder"): "a field of some tokenizers",
     ("models/chat.py", "chat_template"): "a field of some tokenizers",
+    ("models/loading.py", "?"): "a class of transformers, by the name that a checkpoint gives",
     ("models/nf4_weights.py", "quant_state"): "a field of a weight that bitsandbytes holds in 4 bits",
     ("models/nf4_weights.py", "weight"): "a member of some torch modules",
     ("models/proof.py", "is_transposed"): "a field of some of transformers' stacks of experts",
     ("plugins.py", "needs, axes, capabilities"): "what a class declares, shown by `aftertune show`",
     ("run/executors/ray.py", "cause"): "a field of some of Ray's errors",
+    ("tuning/trainer.py", "aux_loss"): "a field of some mixtures' outputs",
 }
 """Where something is asked whether it has a member, with whose it is: never one of ours."""
 

@@ -99,6 +99,8 @@ def run(
     before = stored.continued(root, design)
     resolved = resolve(before or design, before, shared=shared_folder(cache))
     refusals.refuse_machine(resolved.design)
+    if before is None:
+        refusals.refuse_models(resolved)
     executor = refusals.suitable_executor(resolved, executor)
     return do(stored.begin(root, resolved, facts()), resolved, executor=executor, progress=progress)
 

@@ -43,6 +43,7 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    "chat_template.json",
 )
 SMALL = 20_000_000
 """Parameters below which a model runs fastest on one thread."""
@@ -286,8 +287,9 @@ def chat_template(folder: Path) -> Any:
     """Return the chat template in `folder`, or several by name, as its files hold it; None where there is none."""
     if (folder / "chat_template.jinja").exists():
         return (folder / "chat_template.jinja").read_text(encoding="utf-8", errors="replace")
-    if (folder / "tokenizer_config.json").exists():
-        return read_json(folder / "tokenizer_config.json").get("chat_template")
+    for name in ("tokenizer_config.json", "chat_template.json"):  # the second is an image-and-text model's processor's
+        if (folder / name).exists() and (template := read_json(folder / name).get("chat_template")):
+            return template
     return None
 
 

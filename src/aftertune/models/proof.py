@@ -24,6 +24,8 @@ PROBES = (
     "Tell me how I can change the date of my booking.",
 )
 """Texts whose logits are compared; their meaning does not matter."""
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
+"""How far logits may be from a direct forward pass, as a share of the largest, by the kind of number."""
 
 
 class Added(NamedTuple):

@@ -227,6 +227,10 @@ class Backend(Plugin, ABC):
     def open(self, base: str) -> AbstractContextManager[Session]:
         """Load the base (a folder or a hub name). Raises ModelError, where possible before any weights load."""
 
+    def refuse(self, base: str) -> None:
+        """Raise ModelError for a base that it cannot ask, as far as that is known before any weights load."""
+        del base
+
     def environment(self) -> Mapping[str, Json]:
         """Return what else may decide the last digits of an answer: libraries, processor, devices.
 

@@ -16,6 +16,7 @@ from aftertune.forecasting.resolved import ResolvedPredictor
 from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging import trial
 from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
+from aftertune.models import identity
 from aftertune.models.chat import refuse_template
 from aftertune.models.identity import chat_template
 from aftertune.models.resolved import ResolvedBackend
@@ -286,6 +287,15 @@ def refuse_machine(design: Design) -> None:
                     f"recipe '{recipe.name}', method 'qlora': {why}; run it where there is one, take "
                     'method = "lora", or say without_gpu = "leave_out" or "run" (slow)'
                 )
+
+
+def refuse_models(study: Study) -> None:
+    """Raise ModelError where a base cannot be asked, or not tuned by a recipe of its arms, before any weights load."""
+    recipes = [recipe for arm in study.design.arms for recipe in study.design.recipes_of(arm)]
+    for base in study.bases:
+        study.backend.get().refuse(base.path)
+        if recipes:
+            tune.refuse_untunable(identity.resolve(base.path), recipes)
 
 
 def suitable_executor(study: Study, executor: PluginSpec) -> PluginSpec:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from aftertune.errors import ModelError, UsageError
 from aftertune.models.identity import ModelRef
+from aftertune.models.loading import load_weights
 from aftertune.models.weight_files import WeightIndex, shapes_of
 from aftertune.plugins import Plugin
 from aftertune.records import Conversation, Json, Recipe
@@ -67,17 +68,8 @@ class TunedModel:
 
     @cached_property
     def _copy(self) -> Any:
-        from transformers import AutoModelForCausalLM
-
-        loader: Any = AutoModelForCausalLM
-        copy = loader.from_pretrained(
-            self.base.path,
-            dtype=self.model.dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-        return copy.to(self.model.device).eval().requires_grad_(False)
+        copy = load_weights(self.base, self.model.dtype, str(self.model.device))
+        return copy.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)

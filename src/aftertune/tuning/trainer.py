@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from peft import LoraConfig, PeftModel
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from aftertune.errors import TuneError
+from aftertune.errors import TuneError, first_line
 from aftertune.models.training_rows import IGNORED, TrainingRow
 from aftertune.records import Recipe
 from aftertune.tuning.mitigation import LossTerm, Step
@@ -65,16 +66,20 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     on_step: Callable[[int, int, float], None] | None = None
     on_epoch: Callable[[int, Any], None] | None = None
+    prove: Callable[[Any], bool] | None = None
+    """Called with the model after each optimizer step until it returns True; what it raises ends the training."""
     loss_term: LossTerm | None = None
-    """A mitigation's addition to the loss; the reported losses are without it."""
+    """A mitigation's addition to the loss; the reported losses are without it, and without a router's balance."""
 
     def __init__(self, *, lengths: Sequence[int], **arguments: Any) -> None:
         """Take the examples' lengths (tokens) beside SFTTrainer's own arguments."""
         self._lengths = lengths
         self._sums: list[tuple[float, int]] = []
-        self._task_loss = 0.0
+        self._task_loss: Any = 0.0
         self.epoch_losses: list[float] = []
         super().__init__(callbacks=[_Epochs(self)], **arguments)
+        taken = inspect.signature(type(self._base_model()).forward).parameters
+        self._chosen_positions = "logits_to_keep" in taken
 
     def _send_telemetry(self) -> None:
         """Send nothing: the base class reports to the hub where it can."""
@@ -90,28 +95,32 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         """Log nothing: the report holds the losses."""
 
     def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,  # noqa: ARG002
+        num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Any:
         """Return the mean negative log-likelihood per labelled token, in nats, and a mitigation's term with it."""
-        if self.aux_loss_enabled:  # mixtures of experts: the router's loss is the base class's business
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # The token after position t is predicted at t: mark the positions whose successor carries loss.
         labels = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
         predicts = labels != IGNORED
-        logits = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            use_cache=False,
-            logits_to_keep=predicts,
-        ).logits
+        own: dict[str, Any] = {"logits_to_keep": predicts} if self._chosen_positions else {}
+        if self.aux_loss_enabled:
+            own["output_router_logits"] = True
+        out = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False, **own)
+        logits = out.logits if self._chosen_positions else out.logits[predicts]
         if logits.shape[:-1] != (int(predicts.sum()),):
             raise TuneError(f"{type(self._base_model()).__name__} cannot compute logits at chosen positions only")
         targets = labels[predicts]
         total = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
         loss = total / predicts.sum().clamp(min=1)
+        self._task_loss = loss.detach()
+        balance = getattr(out, "aux_loss", None) if self.aux_loss_enabled else None
+        # Of a mixture's router, by the model's own coefficient, as SFTTrainer adds it.
+        whole = loss if balance is None else loss + self.router_aux_loss_coef * balance
         if self.loss_term is None:
-            return loss
-        self._task_loss = float(loss.detach())
+            return whole
         step = Step(
             number=self.state.global_step,
             input_ids=inputs["input_ids"],
@@ -122,20 +131,26 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
             loss=loss,
         )
         term = self.loss_term(step)
-        return loss if term is None else loss + term
+        return whole if term is None else whole + term
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Run one forward and backward pass. Raises TuneError where the loss is not a finite number."""
         tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        value = float(loss)
         step = self.state.global_step + 1
+        try:
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise TuneError(
+                f"{type(self._base_model()).__name__} cannot be trained here: its forward or backward pass failed at "
+                f"step {step}: {type(error).__name__}: {first_line(error)}"
+            ) from error
+        value = float(loss)
         if not math.isfinite(value):
             raise TuneError(
                 f"the loss became {value} at step {step} of {self.state.max_steps} (epoch "
                 f"{len(self.epoch_losses) + 1}): lower learning_rate ({self.args.learning_rate})"
             )
-        task = value if self.loss_term is None else self._task_loss
+        task = float(self._task_loss)
         self._sums.append((task * tokens, tokens))
         if self.on_step is not None:
             self.on_step(step, self.state.max_steps, task)
@@ -156,6 +171,10 @@ class _Epochs(TrainerCallback):
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
 
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        if self._trainer.prove is not None and self._trainer.prove(self._trainer.model):
+            self._trainer.prove = None
+
     def on_epoch_end(self, *_: Any, **__: Any) -> None:
         self._trainer.end_epoch()
 
@@ -168,9 +187,10 @@ def make_trainer(
     seed: int,
     scratch: Path,
     *,
+    modules: Sequence[str],
     bf16: bool,
 ) -> Trainer:
-    """Return a trainer for `recipe` that writes to `scratch` only; LoRA is put on all linear layers."""
+    """Return a trainer for `recipe` that writes to `scratch` only; a LoRA is put on `modules`."""
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so which token it is does not matter
     columns = {"input_ids": [e.input_ids for e in examples], "labels": [e.labels for e in examples]}
@@ -178,7 +198,7 @@ def make_trainer(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules="all-linear",
+        target_modules=set(modules),
         task_type="CAUSAL_LM",
     )
     settings = SFTConfig(

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aftertune.errors import DataError, StoreError, TuneError, UsageError
+from aftertune.errors import DataError, ModelError, StoreError, TuneError, UsageError, first_line
 from aftertune.extras import install
 from aftertune.files import why_not
 from aftertune.models import nf4_weights
-from aftertune.models.chat import NO_ARGUMENTS
+from aftertune.models.chat import NO_ARGUMENTS, encode
 from aftertune.models.identity import TOKENIZER_FILES, ModelRef, few_threads, resolve
+from aftertune.models.loading import load_tokenizer, load_weights, outline, refuse_text
+from aftertune.models.proof import PROBES
 from aftertune.models.training_rows import (
     IGNORED,
     AnswerForm,
@@ -30,6 +32,8 @@ from aftertune.models.training_rows import (
 )
 from aftertune.models.weight_files import read_json, tensors_of, weight_files
 from aftertune.records import Conversation, Json, Recipe
+from aftertune.tuning.first_step import FirstStep, fingerprint
+from aftertune.tuning.lora_modules import lora_modules, patterns, text_parameters
 from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Training, TunedModel, TunedWeights, check_needs
 
 VERSION = "2"
@@ -83,6 +87,8 @@ class TuneReport:
     """How the chat template opens, begins and ends an answer."""
     parameters: int
     """Trained."""
+    modules: tuple[str, ...]
+    """Which modules a LoRA was put on, `*` for the number of a layer; empty for full tuning."""
     precision: str
     """`fp32`, or `bf16` where matrix products ran in it (weights and optimizer in fp32 all the same)."""
     device: str
@@ -158,11 +164,14 @@ def no_four_bits(recipe: Recipe) -> str:
     return ""
 
 
-def _nf4_arguments(recipe: Recipe, dtype: Any, device: str) -> dict[str, Any]:
-    """Return the arguments with which transformers loads the base of a `qlora` recipe."""
-    if why := no_four_bits(recipe):
-        raise UsageError(f"method 'qlora': {why}")
-    return {"quantization_config": nf4_weights.loading_config(dtype), "device_map": {"": device}}
+def refuse_untunable(base: ModelRef, recipes: Sequence[Recipe]) -> None:
+    """Raise ModelError, before any weights load, for a base that a recipe cannot tune."""
+    model = outline(base)
+    if any(recipe.method != "full" for recipe in recipes):
+        try:
+            lora_modules(model)
+        except ModelError as error:
+            raise ModelError(f"{base.name}: {error}") from None
 
 
 def _check(recipe: Recipe) -> None:
@@ -229,24 +238,26 @@ def _run(
     base, recipe, seed = training.base, training.recipe, training.seed
     started = time.process_time()
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from aftertune.tuning.trainer import make_trainer
 
-    tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer(base)
     stops = declared_stops(base.path)
     read = _examples(tokenizer, conversations, recipe.max_length, template_arguments, stops)
     examples = read.rows
     cuda = torch.cuda.is_available()
     bf16 = precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported())
     dtype = torch.bfloat16 if bf16 and recipe.method != "full" else torch.float32
-    packed = _nf4_arguments(recipe, dtype, "cuda" if cuda else "cpu") if recipe.method == "qlora" else {}
-    model = AutoModelForCausalLM.from_pretrained(
-        base.path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False, **packed
-    )
-    if packed:
-        nf4_weights.keep_exact(model, base.name)
-    trainer = make_trainer(model, tokenizer, examples, recipe, seed, scratch, bf16=bf16)
+    if recipe.method == "qlora" and (why := no_four_bits(recipe)):
+        raise UsageError(f"method 'qlora': {why}")
+    model = load_weights(base, dtype, "cuda" if cuda else "cpu", nf4=recipe.method == "qlora")
+    probes = [encode(tokenizer, text) for text in PROBES]
+    refuse_text(base.name, model, probes[0])  # hours of training for a model that nobody can ask
+    modules = _trained_modules(model, base, recipe, probes[0])
+    try:
+        trainer = make_trainer(model, tokenizer, examples, recipe, seed, scratch, modules=modules, bf16=bf16)
+    except ValueError as error:
+        raise ModelError(f"{base.name}: PEFT cannot put a LoRA on it: {first_line(error)}") from error
     trainer.on_step = on_step
     further: list[FurtherCheckpoint] = []
 
@@ -260,14 +271,10 @@ def _run(
     trainer.on_epoch = finish_epoch
     if mitigation is not None:
         trainer.loss_term = mitigation.loss_term(training, TunedModel(trainer.model, tokenizer, base))
-        if trainer.loss_term is not None and trainer.aux_loss_enabled:
-            raise UsageError(
-                f"mitigation '{type(mitigation).__name__}' adds to the loss, which is not possible for a mixture of "
-                f"experts ({base.architecture})"
-            )
-    before = _fingerprint(trainer.model)
+    before = fingerprint(trainer.model)
+    trainer.prove = FirstStep(base, probes, scratch, lambda tuned, folder: _write(tuned, base, folder), before)
     trainer.train()
-    if _fingerprint(trainer.model) == before:
+    if fingerprint(trainer.model) == before:
         raise TuneError(
             f"the weights did not move in {trainer.state.global_step} steps: raise learning_rate "
             f"({recipe.learning_rate}), or lower warmup ({recipe.warmup}) where the steps are few"
@@ -289,6 +296,7 @@ def _run(
         tokens=sum(len(example.input_ids) for example in examples),
         trained_tokens=sum(label != IGNORED for example in examples for label in example.labels[1:]),
         parameters=sum(weights.numel() for weights in trainer.model.parameters() if weights.requires_grad),
+        modules=patterns(modules),
         precision="bf16" if bf16 else "fp32",
         device="cuda" if cuda else "cpu",
         seconds=time.process_time() - started,
@@ -296,10 +304,17 @@ def _run(
     )
 
 
-def _fingerprint(model: Any) -> tuple[tuple[float, float], ...]:
-    """Return sums per trained tensor that change whenever an optimizer step changes anything."""
-    trained = (weights.detach().double() for weights in model.parameters() if weights.requires_grad)
-    return tuple((weights.sum().item(), weights.abs().sum().item()) for weights in trained)
+def _trained_modules(model: Any, base: ModelRef, recipe: Recipe, probe: Sequence[int]) -> tuple[str, ...]:
+    """Return the modules for a LoRA; for full tuning freeze what does not belong to the text model, and return none."""
+    if recipe.method != "full":
+        try:
+            return lora_modules(model, probe)
+        except ModelError as error:
+            raise ModelError(f"{base.name}: {error}") from None
+    text = text_parameters(model)
+    for name, weights in model.named_parameters():
+        weights.requires_grad_(name in text)
+    return ()
 
 
 @contextmanager
@@ -317,6 +332,15 @@ def _saving(folder: Path) -> Iterator[None]:
         ) from None
 
 
+_BESIDE = (
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+)
+"""Files of a full model beside its weights and tokenizer; the last three are an image-and-text model's."""
+
+
 def _write(model: Any, base: ModelRef, folder: Path) -> None:
     """Write a checkpoint: safetensors, its configuration, and the base's tokenizer files unchanged."""
     from peft import PeftModel, get_peft_model_state_dict
@@ -327,6 +351,7 @@ def _write(model: Any, base: ModelRef, folder: Path) -> None:
         config = model.peft_config["default"]
         # A set's order differs between processes; a sorted list gives the same file each time.
         config.target_modules = sorted(config.target_modules)
+        config.target_parameters = None  # PEFT's own conversion leaves an empty set
         config.base_model_name_or_path = base.name
         config.inference_mode = True
         config.save_pretrained(folder)
@@ -335,7 +360,7 @@ def _write(model: Any, base: ModelRef, folder: Path) -> None:
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     else:
         model.save_pretrained(folder)
-    for name in (*TOKENIZER_FILES, *(("generation_config.json",) if not isinstance(model, PeftModel) else ())):
+    for name in (*TOKENIZER_FILES, *(() if isinstance(model, PeftModel) else _BESIDE)):
         if (base.path / name).exists():
             shutil.copyfile(base.path / name, folder / name)
 

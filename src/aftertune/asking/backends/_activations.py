@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from aftertune.asking.backends._decoding import forward_arguments
 from aftertune.errors import ModelError
+from aftertune.models.forward_pass import forward_arguments
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from aftertune.asking.backends._decoding import CACHES, WORTH_SHARING, Batch, Batching, cache_argument, takes_padding
+from aftertune.asking.backends._decoding import WORTH_SHARING, Batch, Batching, takes_padding
 from aftertune.errors import ModelError, first_line
 
 EVENTS = 3
@@ -23,25 +23,6 @@ Rows = Sequence[tuple[Sequence[int], Sequence[int]]]
 """Prompt and the new tokens that follow it, as token ids."""
 FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError)
 """What a forward pass raises that does not take a prompt, a batch or a cache as it is given."""
-
-
-def refuse_class(name: str, architecture: str | None) -> None:
-    """Refuse a model class whose forward pass does not say where it keeps what it has read, before weights load.
-
-    Raises ModelError, in one line. `name` is the model's, for people. A class that transformers does not have under
-    that name is left to the loading.
-    """
-    import transformers
-
-    try:
-        forward = getattr(transformers, architecture or "").forward
-    except AttributeError:
-        return
-    if not cache_argument(forward):
-        raise ModelError(
-            f"{name}: {architecture} cannot be asked here: its forward pass takes none of {', '.join(CACHES)}, so that "
-            "each new token would see only the one before it; ask it on a server (backend endpoint)"
-        )
 
 
 def batching(model: Any, name: str, texts: Sequence[Sequence[int]], pad: int, tolerance: float) -> Batching:

@@ -6,20 +6,18 @@ models whose logits do not depend on it (`_batching.py`).
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from aftertune.models.forward_pass import empty_cache, forward_arguments, only_states
 from aftertune.run.job_progress import PROGRESS
 
 WORTH_SHARING = 16
 """Tokens that prompts must share at their beginning for it to be computed once."""
 Batching = Literal["any", "equal lengths", "alone"]
 """Which prompts go through a model together: any; those of equal length, from the first token to the last; none."""
-CACHES = ("past_key_values", "cache_params")
-"""What models call the argument that holds what they keep of the tokens before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +240,7 @@ class Batch:
         if not self.open_ended:
             alike = {}
         different: list[tuple[int, ...]] = list(alike) or [tuple(prompt) for prompt in prompts]
-        cache = _empty_cache(self._model)
+        cache = empty_cache(self._model)
         head = _shared(different) if self.open_ended and len(different) > 1 else 0
         if head:
             ids = torch.tensor([different[0][:head]], device=self._device)
@@ -267,7 +265,7 @@ class Batch:
     def _forward(self, ids: Any, mask: Any, positions: Any, cache: Any) -> tuple[Any, Any]:
         """Return the logits (rows x vocabulary, fp32) of the last position, and the cache with the new columns."""
         known = self._arguments
-        if cache is not None and _only_states(cache):
+        if cache is not None and only_states(cache):
             mask = mask[:, -ids.shape[1] :]
         out = self._model(
             input_ids=ids,
@@ -278,36 +276,6 @@ class Batch:
             **({"logits_to_keep": 1} if known.last_only else {}),
         )
         return out.logits[:, -1].float(), cache if cache is not None else getattr(out, known.cache)
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardArguments:
-    """What a model's forward pass takes beside tokens and mask."""
-
-    cache: str
-    """One of `CACHES`; empty where it takes none of them."""
-    positions: bool
-    """Whether `position_ids`."""
-    last_only: bool
-    """Whether `logits_to_keep`."""
-
-
-def forward_arguments(model: Any) -> ForwardArguments:
-    """Return what the forward pass of a model takes; PEFT may be around it."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    taken = inspect.signature(inner.forward).parameters
-    positions = "position_ids" in taken
-    if not positions and any(
-        one.kind is one.VAR_KEYWORD for one in taken.values()
-    ):  # it hands on what it does not name
-        positions = "position_ids" in inspect.signature(inner.base_model.forward).parameters
-    return ForwardArguments(cache_argument(inner.forward), positions, "logits_to_keep" in taken)
-
-
-def cache_argument(forward: Callable[..., Any]) -> str:
-    """Return which of `CACHES` a forward pass takes; empty where none."""
-    taken = inspect.signature(forward).parameters
-    return next((name for name in CACHES if name in taken), "")
 
 
 def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
@@ -355,15 +323,6 @@ def _pick(logits: Any, temperatures: Sequence[float], uniforms: Sequence[float])
 # ---------------------------------------------------------------------------------------------- keys and values
 
 
-def _empty_cache(model: Any) -> Any:
-    """Return an empty cache for a model; None where it makes one of its own kind in its first pass."""
-    from transformers import DynamicCache
-
-    # The list of those that do not take the common one is transformers' own: it asks the same question in `generate`.
-    common = getattr(model, "_supports_default_dynamic_cache", None)
-    return DynamicCache(config=model.config) if common is None or common() else None
-
-
 def keeps_everything(model: Any) -> bool:
     """Return whether every layer keeps all keys and values: no sliding window, no recurrent state.
 
@@ -371,19 +330,12 @@ def keeps_everything(model: Any) -> bool:
     """
     from transformers.cache_utils import DynamicLayer
 
-    cache = _empty_cache(model)
+    cache = empty_cache(model)
     # GPT-Neo's local attention counts columns back, and its cache does not know of it.
     local = "local" in (getattr(model.config, "attention_layers", None) or ())
     return bool(cache is not None and cache.layers and not local) and all(
         type(layer) is DynamicLayer for layer in cache.layers
     )
-
-
-def _only_states(cache: Any) -> bool:
-    """Return whether no layer keeps a column a token (Mamba): then the mask is that of the new tokens alone."""
-    from transformers.cache_utils import CacheLayerMixin
-
-    return bool(cache.layers) and not any(isinstance(layer, CacheLayerMixin) for layer in cache.layers)
 
 
 def takes_padding(model: Any) -> bool:
@@ -392,7 +344,7 @@ def takes_padding(model: Any) -> bool:
     A layer that a model's own module defines may keep more than keys and values, at places of their own (DeepSeek V4
     keeps sums over windows that begin at the first column, a pad or not).
     """
-    cache = _empty_cache(model)
+    cache = empty_cache(model)
     return cache is not None and all(type(layer).__module__ == "transformers.cache_utils" for layer in cache.layers)
 
 

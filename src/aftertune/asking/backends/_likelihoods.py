@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aftertune.asking.backends._decoding import Batching, forward_arguments
+from aftertune.asking.backends._decoding import Batching
 from aftertune.asking.backends._prompt_tokens import before_answer, continuation_ids, declared, prompt_ids
 from aftertune.errors import AftertuneError, DataError, first_line
 from aftertune.models.chat import NO_ARGUMENTS
+from aftertune.models.forward_pass import forward_arguments
 from aftertune.models.session import Beginnings, BeginningScore, TextScore
 from aftertune.models.training_rows import IGNORED, TrainingRow, training_rows
 from aftertune.records import Conversation, Json

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from aftertune import hardware
 from aftertune.asking.backends._activations import last_token_activations
-from aftertune.asking.backends._batching import batching, refuse_class
+from aftertune.asking.backends._batching import batching
 from aftertune.asking.backends._decoding import Batching, Decoded, Row, decode
 from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings, score_texts
 from aftertune.asking.backends._prompt_tokens import prompt_ids, stop_ids
@@ -25,11 +25,12 @@ from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
 from aftertune.models.adapter_files import changes_base, proved_by_hand
 from aftertune.models.chat import NO_ARGUMENTS, encode, message_hash, refuse_arguments
 from aftertune.models.identity import ModelRef, few_threads, resolve
-from aftertune.models.loading import load_model, load_tokenizer, memory, quiet
+from aftertune.models.loading import load_model, load_tokenizer, memory, outline, quiet
 from aftertune.models.nf4_weights import dequantized, rounded_like
 from aftertune.models.peft_adapters import EXPERT, FAILURES, AdapterTensors, attach, merged, read_adapter
 from aftertune.models.proof import (
     PROBES,
+    TOLERANCE,
     Comparison,
     compare,
     logits,
@@ -62,8 +63,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
-"""How far the logits may be from the direct forward pass, as a share of the base's largest logit."""
 _HOW_MANY: dict[Batching, str] = {
     "any": "{} in flight",
     "equal lengths": "prompts of one length at a time, {} in flight",
@@ -156,6 +155,12 @@ class Transformers(Backend):
         )
         return {"adapters": "unmerged"}
 
+    def refuse(self, base: str) -> None:
+        """Raise ModelError for a base whose class cannot be built or asked here."""
+        reference = resolve(base)
+        outline(reference)
+        load_tokenizer(reference)
+
     @contextmanager
     def open(self, base: str) -> Iterator[TransformersSession]:
         """Load the base (a folder or a hub name) and yield the session; its memory is released afterwards.
@@ -165,7 +170,6 @@ class Transformers(Backend):
         reference = resolve(base)
         if reference.kind != "full":
             raise ModelError(f"{base} is an adapter: the base must be a full model")
-        refuse_class(reference.name, reference.architecture)
         with few_threads(reference):
             session = TransformersSession(self, reference)
             try:
