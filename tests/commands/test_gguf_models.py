@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from aftertune.models.identity import resolve
 from aftertune.models.session import Request
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Message, Prompt, Recipe
-from aftertune.studies.design import Design
+from aftertune.studies.design import Design, Given
 
 FEW = PluginSpec("miniature", {"harmful": 6, "harmless": 6, "open": 6, "privacy": 6, "support": 6})
 ONE = PluginSpec("local", {"workers": 1})
@@ -39,7 +40,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answers(base: str, checkpoint: Path | None = None) -> list[str]:
     prompts = [
-        Prompt(f"p{number}", "few", "", f"p{number}", (Message("user", text),))
+        Prompt(f"p{number}", "few", "all", "any", f"p{number}", (Message("user", text),))
         for number, text in enumerate(
             ["Hello, I am 47 years old.", "How do I bake bread?", "Move booking 20815, please."]
         )
@@ -80,7 +81,8 @@ def test_a_study_on_a_file_and_an_audit_of_what_it_tuned(file: Path, tmp_path: P
     with Transformers(batch_size=2).open(str(file)) as session:
         proof = session.use(adapter)
     assert proof.moved_weights
-    assert proof.max_logit_change and proof.matches_direct is not None
+    assert proof.max_logit_change
+    assert proof.matches_direct is not None
     assert proof.max_logit_change > 100 * proof.matches_direct
     record = json.loads((run.root / "study.json").read_text(encoding="utf-8"))
     assert base.identity in json.dumps(record)
@@ -97,17 +99,13 @@ def test_what_quantisation_did(file: Path) -> None:
     with Transformers(batch_size=2).open(str(shipped_models.folder())) as session:
         proof = session.use(quantised.path)
     assert proof.max_logit_change
-    assert proof.moved_weights and proof.moved_weights > 900_000  # of a million
+    assert proof.moved_weights
+    assert proof.moved_weights > 900_000  # of a million
 
 
-def test_an_audit_by_path(file: Path, tmp_path: Path) -> None:
-    found = audit.audit("embedded", [str(file)], out=tmp_path / "run", suite=str(prompts(tmp_path)), judges=["refusal"])
-    assert [row.arm for row in found.drifts if row.estimand == "checkpoint"]
-    assert {row.arm for row in found.drifts} == {"mini.Q8_0.gguf"}
-
-
-def prompts(folder: Path) -> Path:
-    file = folder / "few.jsonl"
-    rows = [{"id": f"q{number}", "prompt": f"How do I get to station {number}?"} for number in range(12)]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return file
+def test_an_audit_of_a_quantised_file_against_its_base(file: Path, tmp_path: Path) -> None:
+    design = audit.audit_design("embedded", [Given(str(file))])
+    few = dataclasses.replace(design, benchmarks=(FEW,), judges=(PluginSpec("world"),))
+    result = study.run(few, tmp_path / "run", executor=ONE)
+    assert {row.arm for row in result.drifts if row.estimand == "checkpoint"} == {"mini.Q8_0.gguf"}
+    assert not any("tokenizer" in warning or "template" in warning for warning in result.warnings)
