@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+Numbers = npt.NDArray[Any]
 CONTROL, USER_DEFINED, NORMAL, UNUSED, BYTE = 3, 4, 1, 5, 6
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 
 
-def interleaved(weights: np.ndarray, heads: int) -> np.ndarray:
+def interleaved(weights: Numbers, heads: int) -> Numbers:
     """Return the rows of queries or keys as llama.cpp stores them (`LlamaModel.permute` in its converter)."""
     halves = weights.reshape(heads, 2, weights.shape[0] // heads // 2, *weights.shape[1:])
     return halves.swapaxes(1, 2).reshape(weights.shape)
@@ -26,7 +28,7 @@ def write(
     quantization: str = "F32",
     pre: str | None = "gpt-2",
     leave_out: Sequence[str] = (),
-    more: Mapping[str, np.ndarray] | None = None,
+    more: Mapping[str, Numbers] | None = None,
     **metadata: Any,
 ) -> Path:
     """Write the model in `folder` as a GGUF file, its matrices quantised.
@@ -47,7 +49,7 @@ def write(
     )
     tensors = dict(more or {})
     for name, weights in load_file(folder / "model.safetensors").items():
-        stored = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        stored = str(names.get_name(name, try_suffixes=(".weight", ".bias")))
         for part, heads in (("attn_q.", "num_attention_heads"), ("attn_k.", "num_key_value_heads")):
             if architecture == "llama" and part in stored:
                 weights = interleaved(weights, config[heads])
@@ -60,10 +62,11 @@ def save(
     file: Path,
     architecture: str,
     values: Mapping[str, Any],
-    tensors: Mapping[str, np.ndarray],
+    tensors: Mapping[str, Numbers],
     quantization: str = "F32",
+    raw: Mapping[str, tuple[Numbers, str]] | None = None,
 ) -> Path:
-    """Write a GGUF file of metadata and tensors; those of two dimensions are quantised."""
+    """Write a GGUF file of metadata and tensors; those of two dimensions are quantised, or are the bytes of `raw`."""
     import gguf
 
     kind = gguf.GGMLQuantizationType[quantization]
@@ -82,6 +85,9 @@ def save(
         else:
             writer.add_array(key, value)
     for name, weights in tensors.items():
+        if raw and name in raw:
+            writer.add_tensor(name, raw[name][0], raw_dtype=gguf.GGMLQuantizationType[raw[name][1]])
+            continue
         plain = weights.ndim < 2 or quantization == "F32"
         data = np.ascontiguousarray(weights) if plain else gguf.quantize(weights, kind)
         writer.add_tensor(name, data, raw_dtype=None if plain else kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import struct
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests import gguf_writing, tiny_models
-from tests.gguf_writing import write
+from tests.gguf_writing import Numbers, write
 
 from aftertune.errors import MissingPackageError, ModelError, StoreError, UsageError
 from aftertune.models import gguf_files, gguf_unpacking
@@ -35,8 +36,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    for family in ("llama", "mistral", "qwen"):
-        tiny_models.save(family, folder / family)  # type: ignore[arg-type]
+    families: tuple[tiny_models.Family, ...] = ("llama", "mistral", "qwen")
+    for family in families:
+        tiny_models.save(family, folder / family)
         write(folder / family, folder / f"{family}.gguf")
     tiny_models.save_adapter(folder / "llama", folder / "adapter")
     return folder
@@ -46,7 +48,8 @@ def logits(folder: Path) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    loader: Any = AutoModelForCausalLM
+    model, info = loader.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     with torch.inference_mode():
@@ -186,11 +189,15 @@ def read_row(kind: str, raw: bytes) -> list[float]:
                     out += [half(at) * scale * (p >> 4 * part & 15) - half(at + 2) * least for p in packed]
             at += 144
         elif kind == "Q6_K":
-            low, high, scales = raw[at : at + 128], raw[at + 128 : at + 192], struct.unpack_from("<16b", raw, at + 192)
+            below, above, signed = (
+                raw[at : at + 128],
+                raw[at + 128 : at + 192],
+                struct.unpack_from("<16b", raw, at + 192),
+            )
             values = [0.0] * 256
             for n in (0, 1):
                 for j in range(32):
-                    ql, qh, sc = low[64 * n :], high[32 * n :], scales[8 * n :]
+                    ql, qh, sc = below[64 * n :], above[32 * n :], signed[8 * n :]
                     parts = ql[j] & 15, ql[j + 32] & 15, ql[j] >> 4, ql[j + 32] >> 4
                     for k, part in enumerate(parts):
                         q = (part | ((qh[j] >> 2 * k & 3) << 4)) - 32
@@ -226,7 +233,7 @@ def test_quantised_numbers_are_those_of_the_format(kind: str, tmp_path: Path) ->
     np.testing.assert_allclose(unpacked, expected, rtol=2e-6, atol=1e-7)
 
 
-def numbers(path: Path, tensor: gguf_files.StoredTensor) -> np.ndarray:
+def numbers(path: Path, tensor: gguf_files.StoredTensor) -> Numbers:
     import gguf
 
     kind = gguf.GGMLQuantizationType[tensor.quantization]
@@ -235,23 +242,11 @@ def numbers(path: Path, tensor: gguf_files.StoredTensor) -> np.ndarray:
 
 
 def save_raw(
-    file: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], name: str, raw: np.ndarray, kind: str
+    file: Path, values: dict[str, Any], tensors: dict[str, Numbers], name: str, raw: Numbers, kind: str
 ) -> Path:
-    import gguf
-
-    class Writer(gguf.GGUFWriter):  # type: ignore[misc]
-        def add_tensor(self, key: str, data: Any, *args: Any, **more: Any) -> None:
-            if key == name:
-                more["raw_dtype"], data = gguf.GGMLQuantizationType[kind], raw
-            super().add_tensor(key, data, *args, **more)
-
-    plain = gguf.GGUFWriter
-    gguf.GGUFWriter = Writer
-    try:
-        values.pop("general.architecture")
-        return gguf_writing.save(file, "llama", values, tensors)
-    finally:
-        gguf.GGUFWriter = plain
+    """Write a GGUF file in which one tensor holds these bytes."""
+    values.pop("general.architecture")
+    return gguf_writing.save(file, "llama", values, tensors, raw={name: (raw, kind)})
 
 
 @pytest.mark.parametrize("kind", ["F32", "Q8_0", "Q4_1"])
@@ -309,7 +304,7 @@ def test_llama_3_scaling_is_found_in_its_factors(tmp_path: Path) -> None:
     assert "not those of Llama 3" in refusal(other)
 
 
-def llama3_factors(rope: dict[str, Any], head_dim: int) -> np.ndarray:
+def llama3_factors(rope: dict[str, Any], head_dim: int) -> Numbers:
     """Return what `LlamaModel.generate_extra_tensors` in llama.cpp's converter writes."""
     out = []
     for frequency in 1 / rope["rope_theta"] ** (np.arange(0, head_dim, 2) / head_dim):
@@ -614,7 +609,7 @@ def test_no_room_and_no_folder(made: Path, tmp_path: Path, cache: Path, monkeypa
         free = 1000
 
     with monkeypatch.context() as here:
-        here.setattr(gguf_unpacking.shutil, "disk_usage", lambda _: Usage)
+        here.setattr(shutil, "disk_usage", lambda _: Usage)
         with pytest.raises(
             StoreError, match=r"unpacking llama.gguf needs 0.05 GB, and 0.00 GB are free: free some space"
         ):

@@ -40,7 +40,6 @@ _DEEPSEEK3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+",
 )
 _DEEPSEEK_CODER = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"[一-龥ࠀ-一가-퟿]+", r"\p{N}")
-_FALCON = (r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, r"[0-9][0-9][0-9]")
 _POINTS = r" ?[^(\s|.,!?…。，、।۔،)]+"
 
 
@@ -75,7 +74,6 @@ PRE_TOKENIZERS: Mapping[str, PreTokenizer] = {
     **_named("gpt-4o llama4 kanana2 minimax-m2", _GPT4O),
     **_named("deepseek-v3 hunyuan-dense joyai-llm", *_DEEPSEEK3),
     **_named("deepseek-coder", *_DEEPSEEK_CODER),
-    **_named("falcon", *_FALCON),
     **_named("poro-chat bloom gpt3-finnish", _POINTS),
     **_named("viking", _POINTS, r"\p{N}"),
 }
