@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import regex  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import gguf_writing
@@ -150,6 +151,28 @@ def test_every_name_builds_and_splits_without_loss() -> None:
         for text in TEXTS:
             composed = normalizers.NFC().normalize_str(text) if PRE_TOKENIZERS[pre].composed else text
             assert tokenizer.decode(ids(tokenizer, text)) == composed
+
+
+def pieces(expressions: tuple[str, ...], text: str) -> list[str]:
+    """Split a text as llama.cpp does (`unicode_regex_split`), by another engine of expressions than ours."""
+    found = [text]
+    for each in expressions:
+        parts: list[str] = []
+        for piece in found:
+            at = 0
+            for match in regex.finditer(each, piece):
+                parts += [piece[at : match.start()], match.group()]
+                at = match.end()
+            parts.append(piece[at:])
+        found = [part for part in parts if part]
+    return found
+
+
+@given(st.sampled_from(sorted(PRE_TOKENIZERS)), ANY)
+def test_every_name_splits_as_its_expressions_say(pre: str, text: str) -> None:
+    splits = read_tokenizer(header_of(original("gpt-2"), pre)).backend.pre_tokenizer
+    found = splits.pre_tokenize_str(text)
+    assert [text[start:end] for _, (start, end) in found] == pieces(PRE_TOKENIZERS[pre].splits, text)
 
 
 def test_names_that_would_be_mixed_up_differ() -> None:
@@ -328,6 +351,11 @@ def test_sentencepiece_merges_by_score(prefix: bool) -> None:
         ({"tokenizer.ggml.scores": [0.0, 0.0]}, "not every token has a score"),
         ({"tokenizer.ggml.scores": None}, "no tokenizer.ggml.scores"),
         ({"tokenizer.ggml.token_type": ["a"]}, "no tokenizer.ggml.token_type in its metadata, or of a wrong type"),
+        (
+            {"tokenizer.ggml.suppress_tokens": [5, 6]},
+            "tokenizer.ggml.suppress_tokens in its metadata is not understood",
+        ),
+        ({"tokenizer.ggml.precompiled_charsmap": [1, 2]}, "precompiled_charsmap in its metadata is not understood"),
         ({"tokenizer.ggml.bos_token_id": -1}, "bos_token_id = -1"),
     ],
 )

@@ -23,6 +23,8 @@ _VERSIONS = (2, 3)
 _STRING, _ARRAY = 8, 9
 _FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """Metadata value type -> its form in `struct`."""
+_TEXT, _VALUES = 50_000_000, 20_000_000
+"""Bytes of a text and values of a list, at most; the largest vocabularies have 300,000 tokens."""
 _DIMENSIONS = 4
 """At most, of a tensor in the format."""
 AGAIN = "download it again, or convert the model again with llama.cpp's convert_hf_to_gguf.py"
@@ -126,6 +128,7 @@ class _Reader:
     def text(self) -> str:
         length = self.number("Q")
         self.room(length, 1)
+        self.sane(length, _TEXT)
         raw = self._stream.read(length)
         try:
             return raw.decode("utf-8")
@@ -139,6 +142,7 @@ class _Reader:
             return self.text()
         if kind == _ARRAY:
             of, count = self.number("I"), self.number("Q")
+            self.sane(count, _VALUES)
             if of in _FORMATS:
                 return list(self.unpack(_FORMATS[of], count))
             if of == _STRING:
@@ -146,6 +150,11 @@ class _Reader:
                 return [self.text() for _ in range(count)]
             kind = of
         raise ModelError(f"{self._path}: a value of the unknown type {kind} in its header: it is damaged, {AGAIN}")
+
+    def sane(self, count: int, most: int) -> None:
+        """Raise ModelError for a text or list that no file has: reading it would take the machine's memory."""
+        if count > most:
+            raise ModelError(f"{self._path}: {count:,} characters or values at once in its header: damaged, {AGAIN}")
 
     def position(self) -> int:
         return self._stream.tell()

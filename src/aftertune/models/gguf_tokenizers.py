@@ -40,6 +40,7 @@ _DEEPSEEK3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+",
 )
 _DEEPSEEK_CODER = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"[一-龥ࠀ-一가-퟿]+", r"\p{N}")
+_FALCON = (r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, r"[0-9][0-9][0-9]")
 _POINTS = r" ?[^(\s|.,!?…。，、।۔،)]+"
 
 
@@ -73,12 +74,18 @@ PRE_TOKENIZERS: Mapping[str, PreTokenizer] = {
     **_named("tekken", _TEKKEN, whole_words=True),
     **_named("gpt-4o llama4 kanana2 minimax-m2", _GPT4O),
     **_named("deepseek-v3 hunyuan-dense joyai-llm", *_DEEPSEEK3),
+    **_named("falcon", *_FALCON),
     **_named("deepseek-coder", *_DEEPSEEK_CODER),
     **_named("poro-chat bloom gpt3-finnish", _POINTS),
     **_named("viking", _POINTS, r"\p{N}"),
 }
 """`tokenizer.ggml.pre` -> how text is split."""
 
+_KEYS = frozenset({
+    "model", "pre", "tokens", "token_type", "scores", "merges", "token_type_count", "add_bos_token", "add_eos_token",
+    "add_sep_token", "add_space_prefix", "remove_extra_whitespaces",
+})  # fmt: skip
+"""Keys below `tokenizer.ggml`, besides ids of tokens, that are read here or decide nothing in a chat."""
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 _ENDS = frozenset({
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
@@ -134,6 +141,12 @@ def check_tokenizer(header: GGUFHeader) -> None:
         raise ModelError(f"{header.path}: a tokenizer that removes blanks is not read from GGUF files: {FOLDER}")
     elif len(_list(header, "scores")) != len(tokens):
         raise ModelError(f"{header.path}: not every token has a score: it is damaged, {AGAIN}")
+    for key, value in header.under("tokenizer.ggml").items():
+        if key not in _KEYS and not key.endswith("_token_id") and value not in (0, "", []):
+            raise ModelError(
+                f"{header.path}: tokenizer.ggml.{key} in its metadata is not understood here, and may change every "
+                f"answer: {FOLDER}"
+            )
     for name in ("bos", "eos", "eot", "eom", "unknown", "padding"):
         token = header.metadata.get(f"tokenizer.ggml.{name}_token_id")
         if token is not None and (not isinstance(token, int) or not 0 <= token < len(tokens)):

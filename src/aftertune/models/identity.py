@@ -180,11 +180,9 @@ def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
                 f"{name} is a {architectures[0]}, the base {base.name} a {base.architecture}: not tuned from this base"
             )
         warnings += _compare_full(name, shapes, base)
-    tokenizer, template = tokenizer_hashes(folder)
+    tokenizer, template = _own_hashes(folder, base)
     if tokenizer is None:
         raise ModelError(f"{name}: no tokenizer in this folder (tokenizer.json or tokenizer.model)")
-    if base is not None and tokenizer != base.tokenizer_hash and same_tokens(folder, base.path):
-        tokenizer = base.tokenizer_hash  # in another file
     warnings += _compare_tokenizer(name, tokenizer, template, base)
     if base is not None and (ends := gguf_unpacking.other_ends(folder, base.path)):
         warnings.append(f"{name}: tokens {ends} (base {base.name})")
@@ -236,7 +234,7 @@ def _adapter(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
     warnings = []
     if base is not None and base_name and not _same_name(str(base_name), base):
         warnings.append(f"{name} says that it was tuned from {base_name}, not from {base.name}; its shapes fit")
-    tokenizer, template = tokenizer_hashes(folder)
+    tokenizer, template = _own_hashes(folder, base)
     warnings += _compare_tokenizer(name, tokenizer, template, base)
     return ModelRef(
         name,
@@ -320,6 +318,14 @@ def tokenizer_hashes(folder: Path) -> tuple[str | None, str | None]:
         tokenizer = hash_files([folder / "vocab.json", folder / "merges.txt"])[:16]
     template = chat_template(folder)
     return tokenizer, digest(template) if template else None
+
+
+def _own_hashes(folder: Path, base: ModelRef | None) -> tuple[str | None, str | None]:
+    """Return `tokenizer_hashes`, and the base's for a tokenizer that gives the same tokens from another file."""
+    tokenizer, template = tokenizer_hashes(folder)
+    if base is not None and tokenizer not in (None, base.tokenizer_hash) and same_tokens(folder, base.path):
+        tokenizer = base.tokenizer_hash
+    return tokenizer, template
 
 
 def chat_template(folder: Path) -> Any:
