@@ -655,3 +655,10 @@ def test_no_file_of_the_folder_holds_where_it_lies(made: Path, tmp_path: Path, m
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     assert json.loads((one / "unpacked.json").read_text(encoding="utf-8"))["architecture"] == "llama"
     assert one.stat().st_mode & 0o077 == 0
+
+
+def test_a_hub_s_collection_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "README.md").write_text("", encoding="utf-8")
+    monkeypatch.setattr("aftertune.models.identity._from_hub", lambda _: tmp_path)
+    with pytest.raises(ModelError, match=r"download one of them \(`hf download owner/Small-1B-GGUF FILE.gguf"):
+        resolve("owner/Small-1B-GGUF")

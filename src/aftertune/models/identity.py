@@ -164,6 +164,11 @@ def served(name: str, declared: Mapping[str, str]) -> ModelRef:
 
 def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
     if not (folder / "config.json").exists():
+        if not is_path_like(name) and "gguf" in name.lower():
+            raise ModelError(
+                f"{name}: a hub's collection of GGUF files: download one of them (`hf download {name} FILE.gguf "
+                "--local-dir .`) and give its path"
+            )
         raise ModelError(f"{name}: neither config.json (a model) nor adapter_config.json (an adapter) in this folder")
     config = read_json(folder / "config.json")
     architectures = config.get("architectures")
