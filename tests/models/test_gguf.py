@@ -129,6 +129,25 @@ def test_more_rows_than_tokens(tmp_path: Path) -> None:
     assert logits(resolve(write(folder, tmp_path / "m.gguf")).path).equal(logits(folder))
 
 
+def test_a_vocabulary_that_is_padded_is_the_same_tokenizer(tmp_path: Path) -> None:
+    folder = tiny_models.save("llama", tmp_path / "base", vocab_size=448)
+    header = read_header(write(folder, tmp_path / "short.gguf"))
+    tokens = [*header.metadata["tokenizer.ggml.tokens"], *(f"[PAD{number}]" for number in range(420, 448))]
+    kinds = [*header.metadata["tokenizer.ggml.token_type"], *[gguf_writing.UNUSED] * 28]
+    changes = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": kinds}
+    base = resolve(folder)
+    model = resolve(altered(header.path, tmp_path / "m.gguf", changes), base=base)
+    assert (model.warnings, model.tokenizer_hash) == ((), base.tokenizer_hash)
+
+
+def test_another_token_that_ends_answers_is_said(made: Path, tmp_path: Path) -> None:
+    base = resolve(made / "mistral")
+    file = altered(made / "mistral.gguf", tmp_path / "m.gguf", {"tokenizer.ggml.eos_token_id": 3})
+    assert [warning.partition(": ")[2] for warning in resolve(file, base=base).warnings] == [
+        f"tokens [1] end the base's answers and not its own (base {base.name})"
+    ]
+
+
 @pytest.mark.parametrize("kind", ["F16", "BF16"])
 def test_halves_stay_halves(made: Path, tmp_path: Path, kind: str) -> None:
     import torch
@@ -249,12 +268,12 @@ def save_raw(
     return gguf_writing.save(file, "llama", values, tensors, raw={name: (raw, kind)})
 
 
-@pytest.mark.parametrize("kind", ["F32", "Q8_0", "Q4_1"])
-def test_the_same_as_transformers_own_reading(made: Path, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("family", "kind"), [("mistral", "F32"), ("mistral", "Q4_1"), ("qwen", "Q8_0")])
+def test_the_same_as_transformers_own_reading(made: Path, tmp_path: Path, family: str, kind: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    write(made / "mistral", tmp_path / "m.gguf", quantization=kind)
+    write(made / family, tmp_path / "m.gguf", quantization=kind)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf", dtype=torch.float32)
     ours = AutoModelForCausalLM.from_pretrained(resolve(tmp_path / "m.gguf").path)
     mine = ours.state_dict()
