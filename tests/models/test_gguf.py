@@ -140,6 +140,23 @@ def test_a_vocabulary_that_is_padded_is_the_same_tokenizer(tmp_path: Path) -> No
     assert (model.warnings, model.tokenizer_hash) == ((), base.tokenizer_hash)
 
 
+def test_what_a_file_leaves_open_is_said(made: Path, tmp_path: Path) -> None:
+    """With a blank before each text or before the first alone: SentencePiece's files do not say which."""
+    values = gguf_writing.sentencepiece([f"p{number}" for number in range(420 - 259)])
+    plain = {f"tokenizer.ggml.{key}": None for key in ("pre", "merges", "padding_token_id")}
+    open_, closed = tmp_path / "open.gguf", tmp_path / "closed.gguf"
+    altered(made / "llama.gguf", open_, {**plain, **values})
+    altered(made / "llama.gguf", closed, {**plain, **values, "tokenizer.ggml.add_space_prefix": False})
+    model = resolve(open_)
+    assert [warning.partition(": ")[2][:40] for warning in model.warnings] == [
+        "its file does not say whether a blank is"
+    ]
+    assert resolve(closed).warnings == ()
+    again = resolve(open_, base=model)  # as a checkpoint of a base with the same tokenizer nothing is open
+    assert again.warnings == ()
+    assert logits(model.path).equal(logits(made / "llama"))
+
+
 def test_another_token_that_ends_answers_is_said(made: Path, tmp_path: Path) -> None:
     base = resolve(made / "mistral")
     file = altered(made / "mistral.gguf", tmp_path / "m.gguf", {"tokenizer.ggml.eos_token_id": 3})
@@ -347,6 +364,10 @@ def llama3_factors(rope: dict[str, Any], head_dim: int) -> Numbers:
         (
             {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128},
             {"type": "yarn", "factor": 4.0, "original_context_length": 128},
+        ),
+        (
+            {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "beta_fast": 16.0},
+            {"type": "yarn", "factor": 4.0, "original_context_length": 128, "yarn_beta_fast": 16.0},
         ),
     ],
 )

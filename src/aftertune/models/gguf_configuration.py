@@ -160,6 +160,9 @@ def _rope(header: GGUFHeader, keys: dict[str, Any], config: Mapping[str, Any]) -
         if not isinstance(original, int) or original < 1 or factor == 1:
             raise ModelError(f"{header.path}: a yarn scaling without its factor or original context: {AGAIN}")
         rope |= {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
+        for name in ("beta_fast", "beta_slow"):
+            if f"rope.scaling.yarn_{name}" in keys:
+                rope[name] = _number(header, keys, f"rope.scaling.yarn_{name}")
     elif kind == "linear" or (kind in _NO_SCALING and factor != 1):
         rope |= {"rope_type": "linear", "factor": factor} if factor != 1 else {}
     elif kind not in _NO_SCALING:

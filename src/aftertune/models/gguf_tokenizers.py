@@ -107,6 +107,8 @@ class GGUFTokenizer:
     """The chat template; empty where the file has none."""
     ends: tuple[int, ...]
     """Ids of the tokens that end an answer."""
+    doubt: str
+    """What the file does not say and the original may do otherwise; empty where nothing is open."""
 
 
 def check_tokenizer(header: GGUFHeader) -> None:
@@ -175,7 +177,21 @@ def read_tokenizer(header: GGUFHeader) -> GGUFTokenizer:
         if (token := _special(header, key)) is not None:
             settings[name] = tokens[token]
     template = header.metadata.get("tokenizer.chat_template", "")
-    return GGUFTokenizer(backend, settings, template if isinstance(template, str) else "", _ends(header, tokens, types))
+    template = template if isinstance(template, str) else ""
+    return GGUFTokenizer(backend, settings, template, _ends(header, tokens, types), _doubt(header))
+
+
+def _doubt(header: GGUFHeader) -> str:
+    """Return what decides tokens and is in no key of the format, where it may differ for this file."""
+    kind, prefix = header.metadata["tokenizer.ggml.model"], header.metadata.get("tokenizer.ggml.add_space_prefix")
+    if kind == "llama" and prefix in (None, True):
+        return (
+            "its file does not say whether a blank is put before the text after each control token, or before the "
+            "first text only: the former is taken, as llama.cpp does (Mistral's later tokenizers do the latter)"
+        )
+    if kind == "gpt2" and prefix:
+        return "its file says that a blank is put before a text; none is, as in llama.cpp"
+    return ""
 
 
 def _special(header: GGUFHeader, name: str) -> int | None:

@@ -30,7 +30,8 @@ from aftertune.models.weight_files import Shape, hash_files, read_json, times
 VERSION = "1"
 """Of what is written; a file is unpacked again where it is another."""
 RECORD = "unpacked.json"
-"""Written last: file name -> SHA-256, and from which architecture. A folder without it is unfinished."""
+"""Written last: file name -> SHA-256, from which architecture, and what the file left open. A folder without it is
+unfinished."""
 SHARD = 4_000_000_000
 """Bytes of weights in one file, at most, unless one tensor has more."""
 _KEPT = {"F16": ("float16", 2), "BF16": ("bfloat16", 2)}
@@ -83,7 +84,13 @@ def stored_alike(folder: Path, architecture: str | None) -> bool:
 
     Mistral's are stored as Llama's: the same tensors and the same computation, within Mistral's window of attention.
     """
-    return architecture == "MistralForCausalLM" and _architecture(folder) == "llama"
+    return architecture == "MistralForCausalLM" and _recorded(folder, "architecture") == "llama"
+
+
+def doubts(folder: Path) -> list[str]:
+    """Return what a GGUF file leaves open of how text becomes tokens, for a folder that was made from one."""
+    doubt = _recorded(folder, "doubt")
+    return [doubt] if doubt else []
 
 
 def other_ends(folder: Path, base: Path) -> str:
@@ -105,9 +112,9 @@ def _ends(folder: Path) -> set[int]:
     return set()
 
 
-def _architecture(folder: Path) -> str:
+def _recorded(folder: Path, what: str) -> str:
     try:
-        return str(json.loads((folder / RECORD).read_text(encoding="utf-8"))["architecture"])
+        return str(json.loads((folder / RECORD).read_text(encoding="utf-8"))[what])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -211,7 +218,11 @@ def _write(header: GGUFHeader, config: Mapping[str, Any], folder: Path) -> None:
         names.append("chat_template.jinja")
     for name in names:
         _to_disk(folder / name)
-    record = {"files": {name: hash_files([folder / name]) for name in names}, "architecture": header.architecture}
+    record = {
+        "files": {name: hash_files([folder / name]) for name in names},
+        "architecture": header.architecture,
+        "doubt": tokenizer.doubt,
+    }
     (folder / RECORD).write_bytes(as_json(record))
     _to_disk(folder / RECORD)
 

@@ -189,6 +189,8 @@ def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
     if tokenizer is None:
         raise ModelError(f"{name}: no tokenizer in this folder (tokenizer.json or tokenizer.model)")
     warnings += _compare_tokenizer(name, tokenizer, template, base)
+    if base is None or tokenizer != base.tokenizer_hash:
+        warnings += [f"{name}: {doubt}" for doubt in gguf_unpacking.doubts(folder)]
     if base is not None and (ends := gguf_unpacking.other_ends(folder, base.path)):
         warnings.append(f"{name}: tokens {ends} (base {base.name})")
     return ModelRef(
