@@ -21,7 +21,18 @@ from aftertune.extras import EXTRAS
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "src")
-ABSENT = ("torch", "transformers", "trl", "peft", "spacy", "presidio_analyzer", "inspect_ai", "ray", "bitsandbytes")
+ABSENT = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "spacy",
+    "presidio_analyzer",
+    "inspect_ai",
+    "ray",
+    "bitsandbytes",
+    "gguf",
+)
 SECONDS = 1.5
 """CPU seconds that `drift --demo` may take: it takes about one, and half of that again on a slow machine."""
 TESTS = (

@@ -27,6 +27,7 @@ EXTRAS = {
     "inspect": ("inspect_ai",),
     "ray": ("ray",),
     "quantized": ("bitsandbytes",),
+    "gguf": ("gguf",),
 }
 """Extra -> the modules that it brings and the core does not have."""
 

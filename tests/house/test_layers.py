@@ -63,6 +63,7 @@ DYNAMIC = {
 BROAD = {
     "asking/backends/transformers.py": "one response",
     "judging/opinions.py": "one verdict",
+    "models/tokenizer_comparison.py": "the library tokenizers raises Exception itself",
 }
 PROBES = {
     ("asking/backends/_activations.py", "get_decoder"): "a method of some transformers models",

@@ -94,8 +94,8 @@ def selftest(quiet: Quiet = False, as_json: AsJson = False, workers: Workers = 0
 
 @app.command()
 def audit(
-    base: Annotated[str, typer.Argument(help="Hub name, local folder, or `embedded`.")],
-    checkpoint: Annotated[list[str] | None, typer.Argument(help="PEFT adapters or full models.")] = None,
+    base: Annotated[str, typer.Argument(help="Hub name, local folder, GGUF file, or `embedded`.")],
+    checkpoint: Annotated[list[str] | None, typer.Argument(help="PEFT adapters, full models, GGUF files.")] = None,
     checkpoints: Annotated[Path | None, typer.Option(help="CSV or JSONL: path, arm, recipe, seed, epoch.")] = None,
     train_data: Annotated[str | None, typer.Option(help="The tuning set: measures leaks and takeover.")] = None,
     held_out: Annotated[str | None, typer.Option(help="Rows alike, not tuned on: membership inference.")] = None,

@@ -57,9 +57,10 @@ def audit(
     """Compare checkpoints with their base (`aftertune audit`) and decide whether they may ship.
 
     Args:
-        base: Hub name, folder, or `embedded`.
-        checkpoints: PEFT adapters or full models, one or several: hub names, folders, or `Given` records with arm,
-            recipe, seed and epoch. A `.csv` or `.jsonl` file is a list of them (path, arm, recipe, seed, epoch).
+        base: Hub name, folder, GGUF file, or `embedded`.
+        checkpoints: PEFT adapters or full models, one or several: hub names, folders, GGUF files, or `Given` records
+            with arm, recipe, seed and epoch. A `.csv` or `.jsonl` file is a list of them (path, arm, recipe, seed,
+            epoch).
         out: Run folder; the same call continues it.
         suite: A name that `suites.named` takes, any benchmark's among them; None takes `miniature` for an embedded base
             and `core` for any other.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertune.errors import ModelError, first_line
+from aftertune.models import gguf_files, gguf_unpacking
 from aftertune.models.adapter_files import (
     Fit,
     check_tensors,
@@ -23,6 +24,7 @@ from aftertune.models.adapter_files import (
     refuse_method,
     wrapper_in,
 )
+from aftertune.models.tokenizer_comparison import same_tokens
 from aftertune.models.weight_files import (
     Shape,
     hash_files,
@@ -128,17 +130,19 @@ def is_path_like(name: str) -> bool:
 
     A hub name is `owner/model` or `model`, of letters, digits, `-`, `_` and `.`, that is not an existing path.
     """
-    if name.startswith((".", "~", "/", "\\")) or "\\" in name or name.endswith("/") or Path(name).exists():
+    if name.startswith((".", "~", "/", "\\")) or "\\" in name or name.endswith(("/", gguf_files.SUFFIX)):
+        return True
+    if Path(name).exists():
         return True
     return re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name) is None or ("/" in name and Path(name).parent.is_dir())
 
 
 def resolve(ref: str | Path, *, base: ModelRef | None = None) -> ModelRef:
-    """Find and check the model that `ref` names: a folder (full model or PEFT adapter), or a hub name.
+    """Find and check the model that `ref` names: a folder (full model or PEFT adapter), a GGUF file, or a hub name.
 
     With `base`, also check that it is a checkpoint of it: an adapter's shapes must fit, a full model must have the
-    same architecture and layer shapes. Reads no weights. Raises ModelError, in one line, for anything that cannot be
-    used.
+    same architecture and layer shapes. Reads no weights, except that a GGUF file is unpacked once (`gguf_unpacking`).
+    Raises ModelError, in one line, for anything that cannot be used.
     """
     name = str(ref)
     if not name.strip():
@@ -146,8 +150,12 @@ def resolve(ref: str | Path, *, base: ModelRef | None = None) -> ModelRef:
     folder = Path(name).expanduser() if isinstance(ref, Path) or is_path_like(name) else _from_hub(name)
     if not folder.exists():
         raise ModelError(f"no such model folder: {name}")
+    if (file := gguf_files.model_file(folder)) is not None:
+        folder = gguf_unpacking.unpacked(file)
     if not folder.is_dir():
-        raise ModelError(f"{name} is a file: give the folder that holds config.json and the safetensors weights")
+        raise ModelError(
+            f"{name} is a file, and no GGUF file: give the folder that holds config.json and the safetensors weights"
+        )
     if (folder / "adapter_config.json").exists():
         return _adapter(name, folder, base)
     return _full(name, folder, base)
@@ -163,6 +171,11 @@ def served(name: str, declared: Mapping[str, str]) -> ModelRef:
 
 def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
     if not (folder / "config.json").exists():
+        if not is_path_like(name) and "gguf" in name.lower():
+            raise ModelError(
+                f"{name}: a hub's collection of GGUF files: download one of them (`hf download {name} FILE.gguf "
+                "--local-dir .`) and give its path"
+            )
         below = checkpoints_below(folder)
         hint = f"; it holds {len(below)}: give one of them, e.g. {folder / below[-1]}" if below else ""
         raise ModelError(
@@ -178,15 +191,19 @@ def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
     if "auto_map" in config:
         warnings.append(f"{name} brings Python code of its own (auto_map); aftertune does not run it")
     if base is not None:
-        if base.architecture != architectures[0]:
+        if base.architecture != architectures[0] and not gguf_unpacking.stored_alike(folder, base.architecture):
             raise ModelError(
                 f"{name} is a {architectures[0]}, the base {base.name} a {base.architecture}: not tuned from this base"
             )
         warnings += _compare_full(name, shapes, base)
-    tokenizer, template = tokenizer_hashes(folder)
+    tokenizer, template = _own_hashes(folder, base)
     if tokenizer is None:
         raise ModelError(f"{name}: no tokenizer in this folder (tokenizer.json or tokenizer.model)")
     warnings += _compare_tokenizer(name, tokenizer, template, base)
+    if base is None or tokenizer != base.tokenizer_hash:
+        warnings += [f"{name}: {doubt}" for doubt in gguf_unpacking.doubts(folder)]
+    if base is not None and (ends := gguf_unpacking.other_ends(folder, base.path)):
+        warnings.append(f"{name}: tokens {ends} (base {base.name})")
     return ModelRef(
         name, folder, "full", architectures[0], tuple(files), tokenizer, template, None, warnings=tuple(warnings)
     )
@@ -241,7 +258,7 @@ def _adapter(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
     base_name = config.get("base_model_name_or_path") or None
     if base is not None and base_name and not _same_name(str(base_name), base):
         warnings.append(f"{name} says that it was tuned from {base_name}, not from {base.name}; its shapes fit")
-    tokenizer, template = tokenizer_hashes(folder)
+    tokenizer, template = _own_hashes(folder, base)
     warnings += _compare_tokenizer(name, tokenizer, template, base)
     return ModelRef(
         name,
@@ -281,6 +298,14 @@ def tokenizer_hashes(folder: Path) -> tuple[str | None, str | None]:
         tokenizer = hash_files([folder / "vocab.json", folder / "merges.txt"])[:16]
     template = chat_template(folder)
     return tokenizer, digest(template) if template else None
+
+
+def _own_hashes(folder: Path, base: ModelRef | None) -> tuple[str | None, str | None]:
+    """Return `tokenizer_hashes`, and the base's for a tokenizer that gives the same tokens from another file."""
+    tokenizer, template = tokenizer_hashes(folder)
+    if base is not None and tokenizer not in (None, base.tokenizer_hash) and same_tokens(folder, base.path):
+        tokenizer = base.tokenizer_hash
+    return tokenizer, template
 
 
 def chat_template(folder: Path) -> Any:
