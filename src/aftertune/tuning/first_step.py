@@ -78,7 +78,9 @@ class FirstStep:
                     asked = logits(loaded, self._probes)
                 finally:
                     loaded.unload()
-        tolerance = TOLERANCE[str(model.get_base_model().dtype).removeprefix("torch.")]
+        # In 4 bits a layer may multiply by another kernel when it is asked than when it is trained, in bfloat16.
+        packed = getattr(model.get_base_model(), "is_quantized", False)
+        tolerance = TOLERANCE["bfloat16" if packed else str(model.get_base_model().dtype).removeprefix("torch.")]
         for which, actual in (("trained", trained), ("loaded again", asked)):
             if fault := compare(actual, expected, base, update.moved, tolerance).fault:
                 raise ModelError(f"its adapter, {which}, is not what its files say: {fault}")
