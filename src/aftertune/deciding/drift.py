@@ -18,12 +18,14 @@ import numpy as np
 
 from aftertune.deciding.blocks import Block, blocks
 from aftertune.deciding.contrasts import Group, formula, settings
-from aftertune.deciding.verdict_table import Floats, Subject, VerdictTable
+from aftertune.deciding.labels import AnswerLabel, PeoplesRate, peoples_rate, too_few
+from aftertune.deciding.verdict_table import Bools, Floats, Subject, VerdictTable
 from aftertune.deciding.warnings import as_text, recipe_refusal, sizes, unjudged_share
 from aftertune.errors import DesignError, UsageError, near
 from aftertune.records import BASE_ARM, Contrast, Drift, Metric, seed_of
 from aftertune.stats import clusters, contrasts, matrix, multiplicity, paired
 from aftertune.stats.estimate import Estimate
+from aftertune.stats.prediction_powered import with_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,6 +49,7 @@ def drift(
     contrasts: Sequence[Contrast] = (),
     allow_partial_overlap: bool = False,
     family: Callable[[str], bool] | None = None,
+    labels: Sequence[AnswerLabel] = (),
 ) -> list[Drift]:
     """Return every estimate that a verdict table supports, with its uncertainty.
 
@@ -59,6 +62,8 @@ def drift(
         allow_partial_overlap: Pair whatever can be paired, even under 90 % of an arm's prompts.
         family: Whether the metric of a name belongs to the families of `p_adjusted`; by default all do. The others
             get no `p_adjusted`.
+        labels: People's, of some answers: estimates of an arm and a base with enough of them are prediction-powered
+            (`stats.prediction_powered`), by these labels and the judge's verdicts; contrasts stay the judge's.
 
     Returns:
         Per metric, base, judge and temperature: a `level` row for the base, each checkpoint and each arm over its
@@ -77,7 +82,7 @@ def drift(
     table = VerdictTable.of(verdicts)
     _check_arms(table, contrasts)
     rows: list[Drift] = []
-    for block in blocks(table, metrics):
+    for block in blocks(table, metrics, labels):
         estimates = _BlockDrifts(block, seed, confidence, allow_partial_overlap)
         rows += estimates.levels()
         rows += estimates.checkpoints()
@@ -197,23 +202,34 @@ class _BlockDrifts:
     def _level(self, subject: Subject, members: list[int]) -> Drift:
         block = self.block
         is_base, several = subject.arm == BASE_ARM, len(members) > 1
-        estimate = self._level_estimate(block.mean[members])
+        estimate, worst = self._level_estimate(block.mean[members]), self._level_estimate(block.worst[members])
+        per_seed = np.nanmean(block.mean[members], axis=1) if several and estimate else None
+        method, notes = LEVEL + (", seeds x prompts crossed" if several else ""), []
+        if estimate and block.labelled is not None:
+            people = self._people(members, np.isfinite(block.mean[members]), seeds=several)
+            if isinstance(people, PeoplesRate):
+                estimate = self._level_with_labels(people(block.mean[members]), people)
+                worst = self._level_with_labels(self._unjudged_as_worst(members, people), people)
+                per_seed = None if per_seed is None else people(per_seed)
+                method += f"; prediction-powered by {people.rate.labels:,} labels"
+            elif people:
+                notes = [too_few({subject.arm: people})]
         unjudged = int((block.n_asked - block.n_judged)[members].sum())
-        warnings = sizes(estimate) + unjudged_share(unjudged, int(block.n_asked[members].sum()), subject.arm)
+        warnings = sizes(estimate) + unjudged_share(unjudged, int(block.n_asked[members].sum()), subject.arm) + notes
         if estimate is None:
             warnings.insert(0, "a seed has no judged answer" if several else "no answer could be judged")
         return self._row(
             "level",
             subject,
             estimate,
-            self._level_estimate(block.worst[members]),
-            per_seed=np.nanmean(block.mean[members], axis=1) if several and estimate else None,
+            worst,
+            per_seed=per_seed,
             base=estimate.value if estimate and is_base else None,
             tuned=estimate.value if estimate and not is_base else None,
             n_seeds=len(members) if several else int(subject.train_seed is not None),
             n_samples=int(block.n_asked[members].max()),
             unjudged=(unjudged, 0) if is_base else (0, unjudged),
-            method=LEVEL + (", seeds x prompts crossed" if several else ""),
+            method=method,
             warnings=warnings,
         )
 
@@ -259,14 +275,27 @@ class _BlockDrifts:
             warnings.append("no answer changed: the interval is what this many prompts cannot rule out")
         counts = scored.sum(axis=1)
         per_seed = np.where(scored, block.mean[members], 0).sum(axis=1) / counts
-        p, test = (estimate.p, "t test") if is_recipe else self._test(values[0], estimate, members[0], bases[0])
+        before = float((np.where(scored, block.mean[bases], 0).sum(axis=1) / counts).mean())
+        people = self._both_people(members, bases, scored, is_recipe) if block.labelled is not None else None
+        if isinstance(people, tuple):
+            own, other = people
+            estimate = self._difference_with_labels(own(block.mean[members]) - other(block.mean[bases]), scored, people)
+            extremes = self._unjudged_as_worst(members, own) - self._unjudged_as_worst(bases, other, best=True)
+            worst = self._difference_with_labels(extremes, pairs, people)
+            before, per_seed = other.rate.rate, own(per_seed)
+            p, test = estimate.p if estimate else None, "t test"
+            labels = f"{other.rate.labels:,} of the base, {own.rate.labels:,} of the tuned model"
+            test = f"prediction-powered by labels: {labels}; {test}"
+        else:
+            warnings += [people] if people else []
+            p, test = (estimate.p, "t test") if is_recipe else self._test(values[0], estimate, members[0], bases[0])
         return self._row(
             estimand,
             subject,
             estimate,
             worst,
             per_seed=per_seed if is_recipe else None,
-            base=float((np.where(scored, block.mean[bases], 0).sum(axis=1) / counts).mean()),
+            base=before,
             tuned=float(per_seed.mean()),
             p=p,
             n_seeds=n_seeds,
@@ -336,6 +365,48 @@ class _BlockDrifts:
 
     def _difference_estimate(self, values: Floats, scale: float) -> Estimate | None:
         return matrix.difference(values, self.block.clusters, confidence=self.confidence, scale=scale)
+
+    def _people(self, members: Sequence[int], counted: Bools, *, seeds: bool) -> PeoplesRate | int:
+        """Return the members' rate by people's labels, or how many labels there are if too few."""
+        mean = np.where(counted, self.block.mean[list(members)], 0).sum(axis=1) / counted.sum(axis=1)
+        distinct = list(dict.fromkeys(members))
+        return peoples_rate(
+            self.block.labelled,
+            distinct,
+            float(mean.mean()),
+            self.block.clusters,
+            seeds=seeds and len(distinct) > 1,
+            confidence=self.confidence,
+        )
+
+    def _both_people(
+        self, members: Sequence[int], bases: Sequence[int], scored: Bools, seeds: bool
+    ) -> tuple[PeoplesRate, PeoplesRate] | str:
+        """Return the rates of tuned model and base by people's labels; else why there are none, or empty."""
+        tuned = self._people(members, scored, seeds=seeds)
+        base = self._people(bases, scored, seeds=seeds)
+        if isinstance(tuned, PeoplesRate) and isinstance(base, PeoplesRate):
+            return tuned, base
+        counts = [each if isinstance(each, int) else each.rate.labels for each in (base, tuned)]
+        return too_few({BASE_ARM: counts[0], self.block.subjects[members[0]].arm: counts[1]}) if any(counts) else ""
+
+    def _unjudged_as_worst(self, members: Sequence[int], people: PeoplesRate, *, best: bool = False) -> Floats:
+        """Return what people read, each answer without a verdict as the worst (or best) that it could be."""
+        block, rows = self.block, list(members)
+        ends = block.bounds if block.metric.worse == "down" else block.bounds[::-1]
+        return people.with_unjudged(block.mean[rows], block.n_judged[rows], block.n_asked[rows], ends[int(best)])
+
+    def _level_with_labels(self, values: Floats, people: PeoplesRate) -> Estimate | None:
+        estimate = self._level_estimate(values)
+        return estimate and with_labels(estimate, [(1.0, people.rate)], self.block.bounds)
+
+    def _difference_with_labels(
+        self, values: Floats, known: Bools, people: tuple[PeoplesRate, PeoplesRate]
+    ) -> Estimate | None:
+        width = self.block.width
+        estimate = self._difference_estimate(np.where(known, values, np.nan), width)
+        rates = list(zip((1.0, -1.0), (each.rate for each in people), strict=True))
+        return estimate and with_labels(estimate, rates, (-width, width))
 
     def _test(self, values: Floats, estimate: Estimate, member: int, base: int) -> tuple[float, str]:
         """Return the two-sided p value of no difference for one checkpoint, and the name of the test."""

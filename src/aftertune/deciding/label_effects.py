@@ -1,0 +1,157 @@
+"""What people's labels changed: each estimate that is decided on, by the judge alone and with the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aftertune.deciding.blocks import Block, blocks
+from aftertune.deciding.judge_differences import AN_OUTCOME, decided_on
+from aftertune.deciding.labels import AnswerLabel, PeoplesRate, peoples_rate
+from aftertune.deciding.verdict_table import Subject, VerdictTable
+from aftertune.findings import JudgeError, LabelEffect
+from aftertune.numbers import SHARES, TEXT, count
+from aftertune.records import BASE_ARM, Decision, Drift, Metric
+
+Key = tuple[object, ...]
+
+
+def label_effects(
+    verdicts: VerdictTable,
+    metrics: Sequence[Metric],
+    labels: Sequence[AnswerLabel],
+    judged: tuple[Sequence[Drift], Sequence[Decision]],
+    labelled: tuple[Sequence[Drift], Sequence[Decision]],
+) -> list[LabelEffect]:
+    """Return what labels changed of each decision whose estimate uses them.
+
+    Args:
+        verdicts: By all judges.
+        metrics: Those decided on.
+        labels: People's.
+        judged: Drifts and decisions by the judges alone.
+        labelled: The same with the labels.
+    """
+    before = {_key(row): row for row in judged[0]}
+    after = {_key(row): row for row in labelled[0]}
+    outcomes = {decided_on(each): each.outcome for each in judged[1]}
+    found = list(blocks(verdicts, metrics, labels))
+    effects = []
+    for decision in labelled[1]:
+        key = _key(decision)
+        one, other = before.get(key), after.get(key)
+        if one is None or other is None or one.method == other.method:
+            continue
+        errors = _errors(found, other)
+        if errors is None or one.delta is None or other.delta is None:
+            continue
+        effects.append(
+            LabelEffect(
+                metric=decision.metric,
+                unit=decision.unit,
+                estimand=decision.estimand,
+                judge=decision.judge,
+                confidence=other.confidence,
+                judged=one.delta,
+                judged_low=one.low or 0.0,
+                judged_high=one.high or 0.0,
+                judged_outcome=outcomes[decided_on(decision)],
+                delta=other.delta,
+                low=other.low or 0.0,
+                high=other.high or 0.0,
+                outcome=decision.outcome,
+                base=errors[0],
+                tuned=errors[1],
+            )
+        )
+    return effects
+
+
+def _key(about: Drift | Decision) -> Key:
+    names = ("metric", "estimand", "base_model", "arm", "recipe", "checkpoint", "epoch", "temperature", "judge")
+    return tuple(getattr(about, name) for name in names)
+
+
+def _errors(found: Sequence[Block], row: Drift) -> tuple[JudgeError, JudgeError] | None:
+    """Return what labels say of the judge in the base and in the tuned model of an estimate."""
+    for block in found:
+        if (block.metric.name, block.base_model, block.judge, block.temperature) != (
+            row.metric, row.base_model, row.judge, row.temperature,
+        ):  # fmt: skip
+            continue
+        members = [i for i, subject in enumerate(block.subjects) if _is_of(subject, row)]
+        bases = block.bases(members)
+        if not members or bases is None:
+            return None
+        sides = []
+        for name, rows in ((BASE_ARM, list(dict.fromkeys(bases))), (row.arm, members)):
+            seeds = row.estimand == "recipe" and len(rows) > 1
+            share = float(np.nanmean(block.mean[rows]))
+            people = peoples_rate(block.labelled, rows, share, block.clusters, seeds=seeds, confidence=row.confidence)
+            if not isinstance(people, PeoplesRate):
+                return None
+            called, others = people.rate.called, people.rate.others
+            sides.append(
+                JudgeError(
+                    arm=name, labels=people.rate.labels, called=called.share, right=called.rate, right_low=called.low,
+                    right_high=called.high, missed=others.rate, missed_low=others.low, missed_high=others.high,
+                )
+            )  # fmt: skip
+        return sides[0], sides[1]
+    return None
+
+
+def _is_of(subject: Subject, row: Drift) -> bool:
+    if row.estimand == "recipe":
+        of = (subject.arm, subject.recipe, subject.epoch)
+        return subject.train_seed is not None and of == (row.arm, row.recipe, row.epoch)
+    return subject.arm == row.arm and subject.checkpoint == (row.checkpoint or "")
+
+
+def sentence(effect: LabelEffect) -> str:
+    """Return what labels changed about one estimate, in one sentence with the numbers."""
+    text = (
+        f"{_estimate(effect.judged, effect.judged_low, effect.judged_high)} by {effect.judge} alone, "
+        f"{_estimate(effect.delta, effect.low, effect.high)} points with {effect.base.labels:,} labels of the base and "
+        f"{effect.tuned.labels:,} of {effect.unit}"
+    )
+    if effect.overturned:
+        text += f": {AN_OUTCOME[effect.outcome]}, where the judge alone gives {AN_OUTCOME[effect.judged_outcome]}"
+    return f"{text}."
+
+
+def error_sentence(effect: LabelEffect) -> str:
+    """Return how far people agree with the judge in either arm."""
+    parts = []
+    for each in (effect.base, effect.tuned):
+        right = f"{TEXT.rate(each.right, SHARES)} [{_percent(each.right_low)}, {_percent(each.right_high)}]"
+        missed = f"{TEXT.rate(each.missed, SHARES)} [{_percent(each.missed_low)}, {_percent(each.missed_high)}]"
+        name = "the base" if each.arm == BASE_ARM else each.arm
+        parts.append(f"of {name}, people confirm {right} of what it calls so and add {missed} of the rest")
+    return "; ".join(parts)
+
+
+def summary(effects: Sequence[LabelEffect]) -> str:
+    """Return how many decisions rest on labels, and how many they changed; empty without any."""
+    if not effects:
+        return ""
+    changed = sum(each.overturned for each in effects)
+    said = "none of them" if not changed else f"{changed:,} of them"
+    return f"People's labels stand in {count(len(effects), 'decision')}; {said} would be another by the judge alone."
+
+
+def lines(effects: Sequence[LabelEffect]) -> list[str]:
+    """Return what labels changed as lines of text."""
+    return [
+        f"labels: {each.metric}, {each.unit}: {sentence(each)} Judge {each.judge}: {error_sentence(each)}."
+        for each in effects
+    ]
+
+
+def _estimate(value: float, low: float, high: float) -> str:
+    return f"{TEXT.shift(value, SHARES)} [{TEXT.shift(low, SHARES)}, {TEXT.shift(high, SHARES)}]"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}"
