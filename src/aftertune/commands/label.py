@@ -176,27 +176,35 @@ def labels_of(row: Drift, margin: float, shares: Sequence[float], error: float =
         row: The estimate by the judge alone.
         margin: That it is held against.
         shares: What the judge calls positive, in either arm.
-        error: How often the judge may be wrong.
+        error: How often the judge may be wrong, on either class.
 
     If the interval lies on one side of the margin, so many that the labels' own noise does not bring it across, should
-    the judge be right. Else no labels can settle it, and the noise may widen the interval by a quarter. Within
-    `FEWEST` and `MOST` of `stats.prediction_powered`.
+    the estimate stay where it is. Else no labels can settle it, and the noise may widen the interval by a quarter.
+    Within `FEWEST` and `MOST` of `stats.prediction_powered`.
     """
-    spreads = [ppi.spread_of_labels(share, ppi.expected_errors(share, error)) for share in shares]
     if row.delta is None or row.low is None or row.high is None:
         return ppi.FEWEST, "nothing is estimated yet"
     sign = 1.0 if row.worse == "up" else -1.0
     loss = sign * row.delta
-    ends = sorted((sign * row.low, sign * row.high))
-    failing = ends[0] > margin
-    half = loss - ends[0] if failing else ends[1] - loss
-    needed = ppi.labels_needed(spreads, half, abs(loss - margin), confidence=row.confidence)
-    if needed is None or not (failing or ends[1] <= margin):
-        needed = ppi.labels_needed(spreads, half, half * ppi.WIDER, confidence=row.confidence) or ppi.MOST
-        why = "open by the judge: labels widen its interval by a quarter at most"
-    else:
-        why = f"keeps a {'drift' if failing else 'pass'} if the judge is right"
-    return min(max(needed, ppi.FEWEST), ppi.MOST), why
+    good, bad = sorted((sign * row.low, sign * row.high))
+    failing, passing = good > margin, bad <= margin
+    half = loss - good if failing else bad - loss
+
+    def needed(room: float) -> int | None:
+        return ppi.labels_needed(
+            half, room, shares, max(row.n_clusters, 1), error=error, confidence=row.confidence, most=ppi.MOST
+        )
+
+    if failing or passing:
+        number = needed(abs(loss - margin))
+        what = "drift" if failing else "pass"
+        if number is not None:
+            return max(number, ppi.FEWEST), f"enough for a {what} if the judge is wrong on {100 * error:.0f} %"
+        return ppi.MOST, f"as many as are proposed at most: the {what} may become inconclusive all the same"
+    number = needed(half * ppi.WIDER)
+    if number is not None:
+        return max(number, ppi.FEWEST), "open by the judge alone: these widen its interval by a quarter at most"
+    return ppi.MOST, "open by the judge alone: as many as are proposed at most"
 
 
 # ---------------------------------------------------------------------------------------------- what to label

@@ -112,7 +112,7 @@ def _is_of(subject: Subject, row: Drift) -> bool:
 def sentence(effect: LabelEffect) -> str:
     """Return what labels changed about one estimate, in one sentence with the numbers."""
     text = (
-        f"{_estimate(effect.judged, effect.judged_low, effect.judged_high)} by {effect.judge} alone, "
+        f"{_estimate(effect.judged, effect.judged_low, effect.judged_high)} points by {effect.judge} alone, "
         f"{_estimate(effect.delta, effect.low, effect.high)} points with {effect.base.labels:,} labels of the base and "
         f"{effect.tuned.labels:,} of {effect.unit}"
     )
@@ -125,10 +125,12 @@ def error_sentence(effect: LabelEffect) -> str:
     """Return how far people agree with the judge in either arm."""
     parts = []
     for each in (effect.base, effect.tuned):
-        right = f"{TEXT.rate(each.right, SHARES)} [{_percent(each.right_low)}, {_percent(each.right_high)}]"
-        missed = f"{TEXT.rate(each.missed, SHARES)} [{_percent(each.missed_low)}, {_percent(each.missed_high)}]"
-        name = "the base" if each.arm == BASE_ARM else each.arm
-        parts.append(f"of {name}, people confirm {right} of what it calls so and add {missed} of the rest")
+        said = []
+        if each.called > 0:
+            said.append(f"confirm {_rate(each.right, each.right_low, each.right_high)} of what it calls so")
+        if each.called < 1:
+            said.append(f"add {_rate(each.missed, each.missed_low, each.missed_high)} of the rest")
+        parts.append(f"of {'the base' if each.arm == BASE_ARM else each.arm}, people {' and '.join(said)}")
     return "; ".join(parts)
 
 
@@ -153,5 +155,5 @@ def _estimate(value: float, low: float, high: float) -> str:
     return f"{TEXT.shift(value, SHARES)} [{TEXT.shift(low, SHARES)}, {TEXT.shift(high, SHARES)}]"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}"
+def _rate(value: float, low: float, high: float) -> str:
+    return f"{TEXT.rate(value, SHARES)} [{100 * low:.0f}, {100 * high:.0f}]"

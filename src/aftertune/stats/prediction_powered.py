@@ -23,8 +23,11 @@ from aftertune.stats.estimate import BISECTIONS, Estimate, Floats, t_quantile
 
 LEAST_LABELS = 20
 """Labels of one arm below which nothing is corrected: coverage was simulated from there on."""
-ENOUGH_ERRORS = 20
-"""Answers that the judge got wrong, by people, from which on their correlation within clusters is estimated."""
+ENOUGH_ERRORS, ENOUGH_CLUSTERS = 20, 30
+"""Answers that the judge got wrong, by people, and clusters of labelled answers, from which on the correlation of
+errors within clusters is estimated."""
+ASSUMED_ICC = 0.5
+"""That correlation where it is not."""
 LEAST_IN_STRATUM = 5
 """Labels of each of a judge's verdicts, where there are so many answers with it."""
 FEWEST, MOST = 30, 150
@@ -135,10 +138,11 @@ def labelled_rate(
     Within a verdict the labelled answers are taken as a random sample with these weights. Their effective number is
     Kish's (sum of weights squared over the sum of squares), divided by the design effect of clusters, and of seeds
     where there are several: the variance of their summed errors over that of independent ones, never below 1, and
-    larger where few clusters tell it. With fewer than `ENOUGH_ERRORS` answers on which people differ from the judge
-    that cannot be estimated, and the labels of a cluster count as one. How often the judge errs within a verdict is
-    taken to be the same for all seeds of an arm. Raises ValueError for arrays of different lengths, a share or outcome
-    outside [0, 1], or a weight that is not positive.
+    larger where few clusters tell it. With fewer than `ENOUGH_ERRORS` answers on which people differ from the judge,
+    or than `ENOUGH_CLUSTERS` clusters, errors within a cluster are taken to correlate by `ASSUMED_ICC`, or by more
+    where they show it. How often the judge errs within a verdict is taken to be the same for all seeds of an arm.
+    Raises ValueError for arrays of different lengths, a share or outcome outside [0, 1], or a weight that is not
+    positive.
     """
     if not called.shape == people.shape == weights.shape == clusters.shape or called.ndim != 1:
         raise ValueError(f"need one value of each for every label, got {called.shape} and {people.shape}")
@@ -151,37 +155,27 @@ def labelled_rate(
             mean = float(np.average(people[own], weights=weights[own]))
             influence[own] = part * weights[own] * (people[own] - mean) / weights[own].sum()
     wrong = int((np.abs(people - called) >= 0.5).sum())
-    effect = _effect(influence, clusters, seeds, wrong >= ENOUGH_ERRORS)
+    effect = _effect(influence, clusters, seeds, wrong)
     called_so, others = (
         _stratum(part, people[own], weights[own], judged, effect, confidence) for part, own, judged in parts
     )
     return LabelledRate(called_so, others, effect)
 
 
-def _effect(influence: Floats, clusters: Codes, seeds: Codes | None, known: bool) -> float:
+def _effect(influence: Floats, clusters: Codes, seeds: Codes | None, wrong: int) -> float:
     if not influence.size:
         return 1.0
     sizes = np.unique(clusters, return_counts=True)[1].astype(np.float64)
-    effect = 1.0 if known else float((sizes**2).sum() / sizes.sum())
-    square = float((influence**2).sum())
-    if square == 0:
-        return effect
-    if 1 < sizes.size < influence.size:
-        effect = max(effect, _of_groups(influence, clusters) / square)
-    if seeds is not None and known and (count := np.unique(seeds).size) > 1:
+    count, square = sizes.size, float((influence**2).sum())
+    known = wrong >= ENOUGH_ERRORS and count >= ENOUGH_CLUSTERS
+    effect = 1.0 if known else 1 + ASSUMED_ICC * (float((sizes**2).sum() / sizes.sum()) - 1)
+    if square > 0 and 1 < count < influence.size:
+        # Few clusters tell their own variance badly: t for their number in place of the normal.
+        few = count / (count - 1) * float(t_quantile(0.95, count - 1.0) / t_quantile(0.95, math.inf)) ** 2
+        effect = max(effect, float((_sums(influence, clusters) ** 2).sum()) / square * few)
+    if square > 0 and wrong >= ENOUGH_ERRORS and seeds is not None and (count := np.unique(seeds).size) > 1:
         effect += max(float((_sums(influence, seeds) ** 2).sum()) / square * count / (count - 1) - 1, 0.0)
     return effect
-
-
-def _of_groups(influence: Floats, clusters: Codes) -> float:
-    """Return the variance of a sum over clusters, larger where few of them, or few that count, have to tell it."""
-    squares = _sums(influence, clusters) ** 2
-    total, count = float(squares.sum()), squares.size
-    if total == 0:
-        return 0.0
-    # For normal sums of equal variance this is count - 2; for a sum that one cluster makes alone it is 1.
-    df = min(max(3 * total**2 / float((squares**2).sum()) - 2, 1.0), count - 1.0)
-    return total * count / (count - 1) * float(t_quantile(0.95, df) / t_quantile(0.95, math.inf)) ** 2
 
 
 def _sums(influence: Floats, codes: Codes) -> Floats:
@@ -239,31 +233,61 @@ def expected_errors(share: float, error: float) -> tuple[float, float]:
     return first, second
 
 
-def spread_of_labels(share: float, errors: tuple[float, float]) -> float:
-    """Return the standard deviation that one label has if labels are given out as `allocation` does (Neyman)."""
-    return sum(part * math.sqrt(e * (1 - e)) for part, e in zip((share, 1 - share), errors, strict=True))
+def labelled_reach(
+    half: float, shares: Sequence[float], n: int, clusters: int, *, error: float, confidence: float = 0.95
+) -> float:
+    """Return how far the end of a drift's interval will lie from the estimate once `n` answers an arm are labelled.
+
+    Args:
+        half: The same by the judge alone.
+        shares: What the judge calls positive, in either arm.
+        n: Labels of each arm, given out by `allocation`.
+        clusters: Number of clusters of the prompts.
+        error: How often the judge is wrong on either class.
+        confidence: Of the interval.
+    """
+    square = half**2
+    effect = 1 + ASSUMED_ICC * max(n / clusters - 1, 0.0)
+    for share in shares:
+        errors = expected_errors(share, error)
+        parts = np.array([share, 1 - share])
+        given = allocation(np.ceil(parts * 1e6), [math.sqrt(e * (1 - e)) for e in errors], n)
+        for part, rate, count in zip(parts, errors, given / effect, strict=True):
+            if part > 0:
+                low, high = midp_limits(rate * count, count, confidence)
+                square += (part * max(high - rate, rate - low)) ** 2
+    return math.sqrt(square)
 
 
 def labels_needed(
-    spreads: Sequence[float], half: float, room: float, *, confidence: float = 0.95, power: float = 0.5
+    half: float,
+    room: float,
+    shares: Sequence[float],
+    clusters: int,
+    *,
+    error: float,
+    confidence: float = 0.95,
+    power: float = 0.5,
+    most: int = MOST,
 ) -> int | None:
-    """Return how many labels an arm bring the end of an interval no further than `room` from the estimate.
+    """Return how many labels an arm keep the end of an interval within `room` of the estimate; None if `most` do not.
 
-    Args:
-        spreads: `spread_of_labels` of each arm.
-        half: Distance to that end by the judge alone.
-        room: Distance from the estimate to the margin.
-        confidence: Of the interval.
-        power: Chance of that, if the estimate is the truth; .5 if it stays where it is.
-
-    None where no number would: the prompts alone leave an interval that is too wide.
+    `power` is the chance of that, if the estimate is the truth; .5 if it stays where it is. The rest as in
+    `labelled_reach`.
     """
     z = float(t_quantile(confidence, math.inf))
-    reach = (z + float(special.ndtri(power))) / z
-    spare = (room / reach) ** 2 - half**2
-    if spare <= 0:
+    spare = room * z / (z + float(special.ndtri(power)))
+
+    def enough(n: int) -> bool:
+        return labelled_reach(half, shares, n, clusters, error=error, confidence=confidence) <= spare
+
+    if not enough(most):
         return None
-    return max(math.ceil(z**2 * sum(spread**2 for spread in spreads) / spare), LEAST_LABELS)
+    low, high = LEAST_LABELS - 1, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def allocation(sizes: ArrayLike, deviations: ArrayLike, n: int, least: int = LEAST_IN_STRATUM) -> NDArray[np.int64]:
@@ -276,9 +300,9 @@ def allocation(sizes: ArrayLike, deviations: ArrayLike, n: int, least: int = LEA
     count, spread = np.asarray(sizes, dtype=np.int64), np.asarray(deviations, dtype=np.float64)
     floor = np.minimum(count, least)
     given = floor.copy()
+    weight = count / max(int(count.sum()), 1) * np.maximum(spread, 1e-6)
     while given.sum() < n and (free := given < count).any():
-        weight = np.where(free, count * np.maximum(spread, 1e-6), 0.0)
         # One at a time to whoever has the most to gain: variance falls by W^2 s^2 / (n (n + 1)).
-        gain = np.where(free, weight**2 / np.maximum(given * (given + 1), 1e-9), -1.0)
+        gain = np.where(free, weight**2 / np.maximum(given * (given + 1), 0.5), -1.0)
         given[int(np.argmax(gain))] += 1
     return given
