@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from aftertune.numbers import whole_percent
-from aftertune.records import Decision, Drift, Json, Metric, Outcome, Proof
+from aftertune.records import Decision, Drift, Json, Metric, Outcome, Proof, Worse
 
 SEVERITY: tuple[Outcome, ...] = ("error", "drift", "inconclusive", "pass")
 """Outcomes, the worst first."""
@@ -237,6 +237,8 @@ class LabelEffect:
     metric: str
     unit: str
     estimand: str
+    temperature: float | None
+    worse: Worse
     judge: str
     confidence: float
     judged: float

@@ -162,6 +162,9 @@ def plan(
     earlier: Annotated[
         Path | None, typer.Option(help="A run folder: base rates and the spread between seeds are taken from it.")
     ] = None,
+    judge_error: Annotated[
+        float, typer.Option(help="How often the judge is wrong, for the number of labels that a decision needs.")
+    ] = 0.1,
     as_json: AsJson = False,
 ) -> None:
     """Cells, cost, minutes on this machine, and the losses that the gate would fail and pass."""
@@ -170,7 +173,7 @@ def plan(
 
     planned = read(design)
     with redirect_stdout(sys.stderr):  # for what libraries print during the trial
-        price = pricing.price(planned, trial=not no_trial, earlier=earlier)
+        price = pricing.price(planned, trial=not no_trial, earlier=earlier, judge_error=judge_error)
     if as_json:
         show_json(price)
     else:

@@ -24,7 +24,7 @@ from aftertune.deciding.judge_differences import (
     summary,
     with_disagreements,
 )
-from aftertune.deciding.label_effects import label_effects
+from aftertune.deciding.label_effects import label_effects, with_label_effects
 from aftertune.deciding.label_effects import summary as label_summary
 from aftertune.deciding.labels import AnswerLabel
 from aftertune.deciding.measures import Measuring, measures
@@ -160,6 +160,7 @@ def decide(run: Run, study: Study) -> Result:
     if people.labels:
         by_judge = decided(())
         effects = label_effects(verdicts, metrics, people.labels, by_judge[1:], (gated, decisions))
+        decisions = with_label_effects(decisions, effects)
     outcome = gate.overall(decisions)
     differences = judge_differences(
         verdicts,

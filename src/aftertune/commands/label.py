@@ -19,7 +19,7 @@ import numpy as np
 from aftertune.asking.prompts_job import prompts_of
 from aftertune.commands.decide import drifts_of
 from aftertune.data import table_files
-from aftertune.deciding.labels import AnswerKey
+from aftertune.deciding.labels import AnswerKey, not_read
 from aftertune.deciding.verdict_table import COLUMNS, Ints, VerdictTable
 from aftertune.errors import UsageError, near
 from aftertune.files import make_folder, write
@@ -35,11 +35,6 @@ from aftertune.stats import prediction_powered as ppi
 from aftertune.studies import stored
 from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
-
-UNREADABLE = {"accuracy": "held against a key", "choice": "read off the model's probabilities"}
-"""Axes that nobody labels by reading: why not. So are those of leaks, found by registries of personal values."""
-ERROR = 0.1
-"""How often a judge is taken to be wrong where no label says it yet."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +164,7 @@ def make_sheet(
         )  # fmt: skip
 
 
-def labels_of(row: Drift, margin: float, shares: Sequence[float], error: float = ERROR) -> tuple[int, str]:
+def labels_of(row: Drift, margin: float, shares: Sequence[float], error: float = ppi.USUAL_ERROR) -> tuple[int, str]:
     """Return how many labels an arm settle an estimate, and why so many.
 
     Args:
@@ -229,7 +224,7 @@ def _wanted(run: Run, study: Study, patterns: Sequence[str]) -> tuple[list[_Want
         chosen = any(fnmatch.fnmatchcase(decision.metric, pattern) for pattern in patterns)
         if metric is None or not (chosen or (decision.required and not patterns)):
             continue
-        if why := _unreadable(metric):
+        if why := not_read(metric):
             left_out[metric.name] = f"{metric.name}: {why}"
         elif not chosen and decision.outcome != outcome:
             elsewhere.append(f"{metric.name} of {decision.unit} ({decision.outcome})")
@@ -255,14 +250,6 @@ def _axis(study: Study, metric: str) -> str:
 def _is_of(row: Drift, decision: Any) -> bool:
     names = ("metric", "estimand", "base_model", "arm", "recipe", "checkpoint", "epoch", "temperature", "judge")
     return all(getattr(row, name) == getattr(decision, name) for name in names)
-
-
-def _unreadable(metric: Metric) -> str:
-    if metric.axis.startswith("leak"):
-        return "found by registries of personal values, not by reading"
-    if metric.label is None:
-        return "a value, not a label"
-    return UNREADABLE.get(metric.axis, "")
 
 
 def _sides(table: VerdictTable, wanted: _Wanted) -> list[_Cell]:
@@ -318,7 +305,7 @@ def _allocated(table: VerdictTable, cell: _Cell, metric: Metric, n: int) -> dict
     by_label = _by_label(table, cell)
     sizes = [len(rows) for rows in by_label.values()]
     share = sum(len(rows) for label, rows in by_label.items() if label == metric.label) / max(sum(sizes), 1)
-    called, others = (math.sqrt(e * (1 - e)) for e in ppi.expected_errors(share, ERROR))
+    called, others = (math.sqrt(e * (1 - e)) for e in ppi.expected_errors(share, ppi.USUAL_ERROR))
     given = ppi.allocation(sizes, [called if label == metric.label else others for label in by_label], n)
     return dict(zip(by_label, (int(each) for each in given), strict=True))
 

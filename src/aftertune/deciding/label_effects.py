@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +17,8 @@ from aftertune.numbers import SHARES, TEXT, count
 from aftertune.records import BASE_ARM, Decision, Drift, Metric
 
 Key = tuple[object, ...]
+MOST_TIMES = 20
+"""Times the labels that are there beyond which "more labels" is no advice."""
 
 
 def label_effects(
@@ -51,6 +55,8 @@ def label_effects(
                 metric=decision.metric,
                 unit=decision.unit,
                 estimand=decision.estimand,
+                temperature=decision.temperature,
+                worse=other.worse,
                 judge=decision.judge,
                 confidence=other.confidence,
                 judged=one.delta,
@@ -66,6 +72,21 @@ def label_effects(
             )
         )
     return effects
+
+
+def judge_errors(verdicts: VerdictTable, metrics: Sequence[Metric], labels: Sequence[AnswerLabel]) -> dict[str, float]:
+    """Return metric -> share of the answers on which its judges are wrong, in the arm with the most, by labels."""
+    found: dict[str, float] = {}
+    for block in blocks(verdicts, metrics, labels):
+        for arm in {subject.arm for subject in block.subjects}:
+            members = [i for i, subject in enumerate(block.subjects) if subject.arm == arm]
+            share = float(np.nanmean(block.mean[members]))
+            people = peoples_rate(block.labelled, members, share, block.clusters, seeds=False, confidence=0.95)
+            if isinstance(people, PeoplesRate):
+                called, others = people.rate.called, people.rate.others
+                wrong = called.share * (1 - called.rate) + others.share * others.rate
+                found[block.metric.name] = max(wrong, found.get(block.metric.name, 0.0))
+    return found
 
 
 def _key(about: Drift | Decision) -> Key:
@@ -107,6 +128,42 @@ def _is_of(subject: Subject, row: Drift) -> bool:
         of = (subject.arm, subject.recipe, subject.epoch)
         return subject.train_seed is not None and of == (row.arm, row.recipe, row.epoch)
     return subject.arm == row.arm and subject.checkpoint == (row.checkpoint or "")
+
+
+def with_label_effects(decisions: Sequence[Decision], effects: Sequence[LabelEffect]) -> list[Decision]:
+    """Return decisions whose `why` ends with what the judge alone gives, and whose `remedy` is labels if they help."""
+    found = {(each.metric, each.unit, each.estimand, each.temperature): each for each in effects}
+    told = []
+    for decision in decisions:
+        effect = found.get((decision.metric, decision.unit, decision.estimand, decision.temperature))
+        if effect is not None:
+            why = f"{decision.why} Judge and people: {sentence(effect)}"
+            remedy = _remedy(decision, effect) or decision.remedy
+            decision = dataclasses.replace(decision, why=why, remedy=remedy)
+        told.append(decision)
+    return told
+
+
+def _remedy(decision: Decision, effect: LabelEffect) -> str:
+    """Return how many labels would settle an open decision, if the estimate stays; empty where labels would not."""
+    if decision.outcome != "inconclusive":
+        return ""
+    ends = (effect.delta - effect.low, effect.high - effect.delta)
+    alone = (effect.judged - effect.judged_low, effect.judged_high - effect.judged)
+    sign = 1 if effect.worse == "up" else -1
+    loss = sign * effect.delta
+    # Towards the margin: up from a loss within it, down from one beyond it.
+    upwards = (loss <= decision.margin) == (sign > 0)
+    half, own = ends[int(upwards)], alone[int(upwards)]
+    room = abs(loss - decision.margin)
+    spare = room**2 - own**2
+    if half <= room or spare <= 0:
+        return ""
+    labels = min(effect.base.labels, effect.tuned.labels)
+    needed = math.ceil(labels * max(half**2 - own**2, 0.0) / spare)
+    if not labels < needed <= MOST_TIMES * labels:
+        return ""
+    return f"About {needed:,} labels an arm instead of {labels:,}, if the estimate stays where it is."
 
 
 def sentence(effect: LabelEffect) -> str:

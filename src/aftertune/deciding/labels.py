@@ -13,8 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from aftertune.deciding.verdict_table import Bools, Floats, Ints, MetricVerdicts, VerdictTable
-from aftertune.records import BASE_ARM
+from aftertune.records import BASE_ARM, Metric
 from aftertune.stats.prediction_powered import LEAST_LABELS, LabelledRate, labelled_rate
+
+NOT_READ = {"accuracy": "held against a key", "choice": "read off the model's probabilities"}
+"""Axes that nobody labels by reading: why not. So are those of leaks, found by registries of personal values."""
+
+
+def not_read(metric: Metric) -> str:
+    """Return why people cannot label a metric's answers by reading them; empty where they can."""
+    if metric.axis.startswith("leak"):
+        return "found by registries of personal values, not by reading"
+    if metric.label is None:
+        return "a value, not a label"
+    return NOT_READ.get(metric.axis, "")
 
 
 @dataclass(frozen=True, order=True)

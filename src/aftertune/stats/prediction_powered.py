@@ -10,6 +10,7 @@ by how many answers the judge calls so (double sampling for stratification: Coch
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ LEAST_IN_STRATUM = 5
 """Labels of each of a judge's verdicts, where there are so many answers with it."""
 FEWEST, MOST = 30, 150
 """Labels of one arm that are proposed, at least and at most."""
+USUAL_ERROR = 0.1
+"""How often a judge is taken to be wrong, on either class, where no label says it yet."""
 WIDER = 1.25
 """Times as wide as by the judge alone: what the labels' own noise may make of an interval that settles nothing."""
 
@@ -87,6 +90,7 @@ class LabelledRate:
         return sum((each.share * (each.high - each.rate)) ** 2 for each in (self.called, self.others))
 
 
+@functools.lru_cache(maxsize=10_000)  # many strata have the same few counts
 def midp_limits(hits: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return the mid-p limits of a rate; `hits` and `n` need not be whole.
 
@@ -224,12 +228,11 @@ def with_labels(
 def expected_errors(share: float, error: float) -> tuple[float, float]:
     """Return how often a judge is likely wrong among the answers that it calls positive, and among the others.
 
-    `share` is what it calls positive, `error` how often it is wrong on either class. Bayes' rule, within [.02, .5].
+    `share` is what it calls positive, here taken for the truth as well; `error` how often it is wrong on either class.
+    Bayes' rule, within [.02, .5].
     """
-    true = min(max((share - error) / (1 - 2 * error), 0.01), 0.99) if error < 0.5 else 0.5
-    wrong = (1 - true) * error, true * error
-    right = true * (1 - error), (1 - true) * (1 - error)
-    first, second = (min(max(bad / (bad + good), 0.02), 0.5) for bad, good in zip(wrong, right, strict=True))
+    parts = ((1 - share) * error, share * (1 - error)), (share * error, (1 - share) * (1 - error))
+    first, second = (min(max(bad / (bad + good), 0.02), 0.5) if bad else 0.02 for bad, good in parts)
     return first, second
 
 
