@@ -115,9 +115,9 @@ def rogan_gladen(rate: float, n: float, labelled: Labelled, *, confidence: float
 
     Source: Rogan and Gladen, American Journal of Epidemiology 107 (1978) 71-76, clipped to [0, 1]; interval of Lang
     and Reiczigel, Preventive Veterinary Medicine 113 (2014) 13-22, which includes the uncertainty of the labels and
-    never has zero width. It assumes that the labelled answers were drawn by class and apart from those judged; if they
-    are a random sample of them, `prediction_powered.labelled_rate` is more efficient. Raises ValueError if Se + Sp - 1 cannot be told
-    from 0, or for a rate outside [0, 1].
+    never has zero width. It assumes that the labelled answers were drawn by class and apart from those judged; where
+    they are a random sample of them, `prediction_powered.labelled_rate` is more efficient. Raises ValueError if
+    Se + Sp - 1 cannot be told from 0, or for a rate outside [0, 1].
     """
     if not 0 <= rate <= 1 or n <= 0:
         raise ValueError(f"need a rate in [0, 1] of at least one answer, got {rate} of {n}")
