@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.calls import drift
 
 import aftertune
 from aftertune.commands.label import Sheet, labels_of, sheet_lines
-from aftertune.deciding.labels import AnswerKey
 from aftertune.errors import DataError, StoreError, UsageError
 from aftertune.ingest import labels as labelling
 from aftertune.ingest.labels import Item
+from aftertune.records import Drift
+from aftertune.run.checksums import seal, unseal
 from aftertune.run.run_folder import Run as RunFolder
 from aftertune.studies import stored
 
@@ -133,8 +135,8 @@ def test_one_answer_is_asked_about_once_an_axis(run: Path) -> None:
     ("options", "message"),
     [
         ({"metrics": ["*/harmfull/*"]}, r"--metric \*/harmfull/\*: no such metric in this run"),
-        ({"metrics": ["miniature/support/*"]}, "no gated metric of this run can be labelled"),
-        ({"per_arm": 0}, "per_arm"),
+        ({"metrics": ["*/harmful/relevance=on_topic"]}, "no such metric"),
+        ({"per_arm": 0}, "0 labels an arm: give at least 1"),
     ],
 )
 def test_a_sheet_of_nothing_is_refused(run: Path, options: dict[str, Any], message: str) -> None:
@@ -158,9 +160,7 @@ def test_personal_values_are_masked_unless_revealed(run: Path) -> None:
     assert "Personal values stand as placeholders" not in shown.html.read_text()
 
 
-def row_of(**changes: Any) -> Any:
-    from tests.cli.calls import drift
-
+def row_of(**changes: Any) -> Drift:
     return drift(**{"delta": -0.25, "low": -0.35, "high": -0.15, "n_clusters": 400, **changes})
 
 
@@ -170,7 +170,7 @@ def test_how_many_labels_depends_on_how_near_the_margin_is() -> None:
     assert "enough for a drift if the judge is wrong on 10 %" in far[1]
     passing = labels_of(row_of(delta=0.0, low=-0.02, high=0.02), 0.1, (0.95, 0.95))
     assert "enough for a pass" in passing[1]
-    number, why = labels_of(row_of(delta=-0.1), 0.1, (0.9, 0.8))
+    number, why = labels_of(row_of(delta=-0.1, low=-0.2, high=0.0), 0.1, (0.9, 0.8))
     assert "open by the judge alone" in why
     assert 30 <= number <= 150
     up = labels_of(row_of(worse="up", delta=0.25, low=0.15, high=0.35), 0.02, (0.9, 0.6))
@@ -212,7 +212,8 @@ def test_people_who_read_otherwise_overturn_the_decision_until_their_labels_are_
     (effect,) = result.labels
     assert effect.overturned
     assert effect.judged_outcome == "drift"
-    assert (effect.delta, effect.outcome) == (0.0, "inconclusive")
+    assert (effect.delta, effect.outcome) == (0.0, "pass")
+    assert effect.low < -0.05, "30 labels that agree are not certain"
     assert "1 of them would be another by the judge alone" in " ".join(result.warnings)
     assert aftertune.open_run(run).drift().labels == (effect,), "the run decides by them from now on"
     assert aftertune.open_run(run).drift(forget_labels=True).labels == ()
@@ -303,8 +304,6 @@ def test_all_that_is_wrong_is_said_at_once_and_five_rows_of_each(run: Path, tmp_
 def test_an_answer_that_changed_since_the_sheet_is_named(run: Path, tmp_path: Path) -> None:
     sheet = small(run)
     path = filled(run, sheet, tmp_path / "a.csv")
-    from aftertune.run.checksums import seal, unseal
-
     fields = unseal(sheet.key.read_bytes())
     names = list(fields["items"])
     fields["items"][names[4]]["text"] = "0" * 16
@@ -415,16 +414,8 @@ def test_a_plan_takes_the_judges_error_from_labels(run: Path, tmp_path: Path) ->
         return {"full": "none", "none": "full"}.get(judged, judged) if arm != "base" else judged
 
     aftertune.drift(run, labels=[filled(run, small(run), tmp_path / "a.csv", errs)])
-    design = (
-        aftertune.Design("next", kind="audit", checkpoints=(aftertune.Given(str(aftertune.embedded_card and "x")),))
-        if False
-        else stored.read(RunFolder.open(run)).design
-    )
+    design = stored.read(RunFolder.open(run)).design
     price = aftertune.plan(design, trial=False, earlier=run)
     by_metric = {power.metric: power for power in price.powers}
-    assert by_metric[METRIC].judge_error == 1.0 or by_metric[METRIC].judge_error > 0.9
+    assert by_metric[METRIC].judge_error == pytest.approx(1.0), "in the arm in which it is wrong most often"
     assert by_metric["miniature/harmless/refusal=full"].judge_error == 0.1
-
-
-def answer(key: AnswerKey) -> str:
-    return key.prompt_id

@@ -125,6 +125,8 @@ def make_sheet(
 
     Raises UsageError where there is nothing to label, and StoreError for a damaged run.
     """
+    if per_arm is not None and per_arm < 1:
+        raise UsageError(f"{per_arm} labels an arm: give at least 1, or leave it out")
     run = Run.open(root)
     study = stored.read(run)
     with run.lock():
