@@ -294,6 +294,8 @@ def test_drift_decides_on_a_run_again(terminal: Terminal, monkeypatch: pytest.Mo
     assert call.args == (Path("run"), None, [Path("a.csv"), Path("b.csv")])
     terminal("drift", "run", "--no-labels")
     assert call.options == {"forget_labels": True}
+    terminal("drift", "run")
+    assert call.args == (Path("run"), None, ()), "its own policy"
 
 
 @pytest.mark.parametrize("option", [("--labels", "a.csv"), ("--no-labels",)])
@@ -301,8 +303,6 @@ def test_labels_belong_to_a_run(option: tuple[str, ...], terminal: Terminal) -> 
     ended = terminal("drift", "--verdicts", "t.csv", "--base", "a", "--tuned", "b", *option)
     assert (ended.code, "go with a run folder" in ended.err) == (2, True)
     assert "leave out" in terminal("drift", "--demo", *option).err
-    terminal("drift", "run")
-    assert call.args == (Path("run"), None), "its own policy"
 
 
 def table(outcome: Any = "drift", warnings: int = 0) -> TableDrift:

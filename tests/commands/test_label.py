@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import shutil
 from collections import Counter
@@ -98,7 +99,7 @@ def test_a_reader_learns_nothing_of_arm_verdict_or_order(run: Path) -> None:
                    *{item.answer.prompt_id for item in items(run, sheet).values()}):  # fmt: skip
         assert secret not in texts
     arms = [known[key_of(items(run, sheet)[row["item"]])][1] for row in rows]
-    changes = sum(one != other for one, other in zip(arms, arms[1:], strict=False))
+    changes = sum(one != other for one, other in itertools.pairwise(arms))
     assert 15 <= changes <= 45, "mixed, as 60 tosses of a coin are"
     assert sheet.key.parent == run / "labels"
     assert not sheet.key.is_relative_to(sheet.csv.parent), "who gets the sheet's folder does not get the key"

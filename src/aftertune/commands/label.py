@@ -36,6 +36,9 @@ from aftertune.studies import stored
 from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
 
+MANY = 300
+"""Answers on a sheet from which on a smaller one is proposed."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -469,6 +472,8 @@ def sheet_lines(sheet: Sheet, root: Path) -> list[str]:
         numbers = ", ".join(f"{part.arm} {part.labels:,} of {part.answers:,}" for part in parts)
         lines.append(f"  {metric}: {numbers} ({why})")
     lines += [f"not on the sheet: {why}" for why in sheet.left_out]
+    if sheet.items > MANY:
+        lines.append(f"more than {MANY} answers are much for one reader: --metric and --per-arm make a smaller sheet")
     lines += [
         f"form:  {sheet.html} (opens in any browser, offline; its button saves a CSV)",
         f"table: {sheet.csv} (fill in the column 'label')",
