@@ -523,8 +523,8 @@ def _judge_pair(pair: PairedDifference | None, scale: Scale, signed: bool) -> tu
 def label_table(index: Index) -> Table | None:
     """Return what people's labels changed; None where nothing was labelled."""
     columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Judge"), Column("By the judge alone", "num")]
-    columns += [Column("With labels", "num"), Column("Decision", "text"), Column("Labels, base and tuned", "num")]
-    columns += [Column("People confirm, base and tuned", "num"), Column("People add, base and tuned", "num")]
+    columns += [Column("With labels", "num"), Column("Decision", "text"), Column("Labels", "num")]
+    columns += [Column("People confirm", "num"), Column("People add", "num")]
     rows = []
     for each in index.findings.label_effects:
         drifts = [
@@ -554,8 +554,9 @@ def label_table(index: Index) -> Table | None:
         )
     note = (
         "Prediction-powered: people's labels on a sample, the judge's verdicts on every answer, in per cent and "
-        "points. Confirm: of the answers that the judge gives the label, those to which people give it too; add: of "
-        "the others, those to which people give it. Contrasts, curves and categories are the judge's alone."
+        "points; of the base, then of the tuned model. Confirm: of the answers that the judge gives the label, those "
+        "to which people give it too; add: of the others, those to which people give it. Contrasts, curves and "
+        "categories are the judge's alone."
     )
     return table("What people's labels changed", columns, rows, note, grouped=True) if rows else None
 
