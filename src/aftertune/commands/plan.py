@@ -304,7 +304,9 @@ def _powers(
             fails=(fails[0], fails[-1]),
             passes=(passes[0], passes[-1]),
             unchanged_passes=(unchanged[0], unchanged[-1]),
-            labels=_labels(metric, cases[0], rule.margin, design.confidence, error_of(metric.name)),
+            labels=None
+            if not_read(metric)
+            else _labels(cases[0], rule.margin, design.confidence, error_of(metric.name)),
             judge_error=error_of(metric.name),
             readable=not not_read(metric),
         )
@@ -318,10 +320,8 @@ def _power(design: PairedDesign, test: MarginTest) -> tuple[float | None, float 
 
 
 @functools.lru_cache(maxsize=1024)
-def _labels(metric: Metric, design: PairedDesign, margin: float, confidence: float, error: float) -> int | None:
+def _labels(design: PairedDesign, margin: float, confidence: float, error: float) -> int | None:
     """Return how many labels of an arm a decision needs where nothing changed, or twice the margin was lost."""
-    if not_read(metric):
-        return None
     se, df = design.error()
     half = max(float(t_quantile(confidence, df)) * se, least_half_width(design.n_prompts, confidence))
     return prediction_powered.labels_needed(
@@ -441,7 +441,11 @@ def _label_lines(powers: Sequence[GatePower]) -> Iterator[str]:
     errors = sorted({round(100 * each.judge_error) for each in powers if each.readable})
     wrong = f"{errors[0]}" if len(errors) == 1 else f"{errors[0]} to {errors[-1]}"
     parts = [f"{number:,} for {', '.join(names)}" for number, names in sorted((n or 0, m) for n, m in numbers.items())]
-    parts += [f"no number up to {MOST_LABELS:,} for {', '.join(none)}"] if none else []
+    why = "the judge alone leaves too wide an interval, or nearly"
+    if parts:
+        parts += [f"no number up to {MOST_LABELS:,} for {', '.join(none)}, where {why}"] if none else []
+    else:
+        parts = [f"no number up to {MOST_LABELS:,}: {why}; more prompts, or seeds, come first"]
     yield (
         f"Labels by people, of each arm (`aftertune label`), to tell no change from a loss beyond the margin with "
         f"{100 * POWER:.0f} % chance, where the judge is wrong on {wrong} %: {'; '.join(parts)}"

@@ -244,7 +244,7 @@ def labelled_reach(
     Args:
         half: The same by the judge alone.
         shares: What the judge calls positive, in either arm.
-        n: Labels of each arm, given out by `allocation`.
+        n: Labels of each arm, given out as by `allocation`.
         clusters: Number of clusters of the prompts.
         error: How often the judge is wrong on either class.
         confidence: Of the interval.
@@ -253,12 +253,12 @@ def labelled_reach(
     effect = 1 + ASSUMED_ICC * max(n / clusters - 1, 0.0)
     for share in shares:
         errors = expected_errors(share, error)
-        parts = np.array([share, 1 - share])
-        given = allocation(np.ceil(parts * 1e6), [math.sqrt(e * (1 - e)) for e in errors], n)
-        for part, rate, count in zip(parts, errors, given / effect, strict=True):
-            if part > 0:
-                low, high = midp_limits(rate * count, count, confidence)
-                square += (part * max(high - rate, rate - low)) ** 2
+        parts = [(part, rate) for part, rate in zip((share, 1 - share), errors, strict=True) if part > 0]
+        spreads = [part * math.sqrt(rate * (1 - rate)) for part, rate in parts]
+        for (part, rate), spread in zip(parts, spreads, strict=True):
+            count = max(n * spread / sum(spreads), LEAST_IN_STRATUM) / effect
+            low, high = midp_limits(rate * count, count, confidence)
+            square += (part * max(high - rate, rate - low)) ** 2
     return math.sqrt(square)
 
 
