@@ -196,7 +196,9 @@ class Labelling:
     """Of the truth within clusters, and of the judge's errors."""
     seeds: int = 1
     spread: float = 0.0
-    """Standard deviation between seeds of the tuned rate and of the judge's sensitivity."""
+    """Standard deviation between seeds of the tuned rate."""
+    error_spread: float = 0.0
+    """The same of the judge's sensitivity on the tuned model."""
 
 
 UNEQUAL = ((0.75, 0.95), (0.9, 0.85))
@@ -235,11 +237,11 @@ def labelled_drift(case: Labelling, drift: float, rng: Generator) -> Estimate:
     def below(chance: ArrayLike, seeds: int) -> NDArray[np.bool_]:
         return np.asarray(latent(rng, codes, case.icc, (seeds,)) < special.ndtri(np.reshape(chance, (-1, 1))))
 
-    values, rates = [], []
+    values, rates, apart = [], [], (np.zeros(case.seeds), np.zeros(case.seeds))
     for sign, rate, (found, cleared) in ((-1.0, case.base, case.errors[0]), (1.0, case.base + drift, case.errors[1])):
         count = case.seeds if sign > 0 else 1
         own = np.clip(rate + case.spread * (count > 1) * rng.normal(size=count), 0, 1)
-        sees = np.clip(found + case.spread * (count > 1) * rng.normal(size=count), 0, 1)
+        sees = np.clip(found + case.error_spread * (count > 1) * rng.normal(size=count), 0, 1)
         truth = below(own, count)
         judge = np.where(truth, below(sees, count), ~below(cleared, count))
         at = np.concatenate([_drawn(judge, verdict, case.labels, rng) for verdict in (True, False)])
@@ -252,7 +254,13 @@ def labelled_drift(case: Labelling, drift: float, rng: Generator) -> Estimate:
         )  # fmt: skip
         values.append(np.where(judge, labelled.called.rate, labelled.others.rate))
         rates.append((sign, labelled))
-    estimate = matrix.difference(values[1] - values[0], codes)
+        if count > 1:
+            by_seed = [labelled.by_seed.get(seed, (0.0, 0.0)) for seed in range(count)]
+            apart = (np.array([each[0] for each in by_seed]), np.array([each[1] for each in by_seed]))
+    moved = values[1] - values[0]
+    if case.seeds > 1:
+        moved = prediction_powered.with_seed_errors(moved, *apart)
+    estimate = matrix.difference(moved, codes)
     assert estimate is not None
     return prediction_powered.with_labels(estimate, rates, (-1.0, 1.0))
 

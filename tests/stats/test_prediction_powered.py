@@ -115,17 +115,19 @@ def test_where_errors_are_too_few_to_tell_clusters_are_taken_to_matter() -> None
     assert rate(0.5, (30, 30), (0, 30)).design_effect == 1.0
 
 
-def test_a_judge_that_errs_on_one_seed_alone_widens_the_interval_of_the_recipe() -> None:
-    rng = np.random.default_rng(1)
-    seeds = np.repeat(np.arange(3), 60)
-    called = np.ones(180, dtype=bool)
-
-    def effect(right: tuple[float, float, float]) -> float:
-        people = (rng.random(180) < np.repeat(right, 60)).astype(float)
-        return labelled_rate(1.0, called, people, np.ones(180), np.arange(180), seeds=seeds).design_effect
-
-    assert effect((0.95, 0.9, 0.2)) > 10
-    assert effect((0.7, 0.7, 0.7)) < 5
+def test_seeds_are_as_far_apart_as_their_own_labels_show() -> None:
+    # The judge gives half of each seed's answers its label; people confirm all of it for one seed and none for another.
+    seeds, called = np.repeat(np.arange(2), 100), np.tile([True, False], 100)
+    people = np.where(called & (seeds == 0), 1.0, 0.0)
+    found = labelled_rate(0.5, called, people, np.ones(200), np.arange(200), seeds=seeds)
+    assert found.rate == pytest.approx(0.25)
+    assert [offset for offset, _ in found.by_seed.values()] == pytest.approx([0.25, -0.25])
+    values = np.where(np.tile([True, False], 50), found.called.rate, found.others.rate)[None].repeat(2, axis=0)
+    noise = np.array([each[1] for each in found.by_seed.values()])
+    moved = ppi.with_seed_errors(values, np.array([0.25, -0.25]), noise)
+    assert moved.mean() == pytest.approx(0.25)
+    assert np.var(moved.mean(axis=1), ddof=1) == pytest.approx(0.125 - noise.mean())
+    assert (ppi.with_seed_errors(values, np.array([0.01, -0.01]), noise) == values).all(), "no more than noise"
 
 
 def test_limits_are_added_in_squares_the_bases_turned_around() -> None:

@@ -25,7 +25,7 @@ from aftertune.errors import DesignError, UsageError, near
 from aftertune.records import BASE_ARM, Contrast, Drift, Metric, seed_of
 from aftertune.stats import clusters, contrasts, matrix, multiplicity, paired
 from aftertune.stats.estimate import Estimate
-from aftertune.stats.prediction_powered import with_labels
+from aftertune.stats.prediction_powered import with_labels, with_seed_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -208,8 +208,8 @@ class _BlockDrifts:
         if estimate and block.labelled is not None:
             people = self._people(members, np.isfinite(block.mean[members]), seeds=several)
             if isinstance(people, PeoplesRate):
-                estimate = self._level_with_labels(people(block.mean[members]), people)
-                worst = self._level_with_labels(self._unjudged_as_worst(members, people), people)
+                estimate = self._level_with_labels(people(block.mean[members]), members, people)
+                worst = self._level_with_labels(self._unjudged_as_worst(members, people), members, people)
                 per_seed = None if per_seed is None else people(per_seed)
                 method += f"; prediction-powered by {people.rate.labels:,} labels"
             elif people:
@@ -279,9 +279,10 @@ class _BlockDrifts:
         people = self._both_people(members, bases, scored, is_recipe) if block.labelled is not None else None
         if isinstance(people, tuple):
             own, other = people
-            estimate = self._difference_with_labels(own(block.mean[members]) - other(block.mean[bases]), scored, people)
+            moved = own(block.mean[members]) - other(block.mean[bases])
+            estimate = self._difference_with_labels(np.where(scored, moved, np.nan), members, bases, people)
             extremes = self._unjudged_as_worst(members, own) - self._unjudged_as_worst(bases, other, best=True)
-            worst = self._difference_with_labels(extremes, pairs, people)
+            worst = self._difference_with_labels(np.where(pairs, extremes, np.nan), members, bases, people)
             before, per_seed = other.rate.rate, own(per_seed)
             p, test = estimate.p if estimate else None, "t test"
             labels = f"{other.rate.labels:,} of the base, {own.rate.labels:,} of the tuned model"
@@ -396,16 +397,21 @@ class _BlockDrifts:
         ends = block.bounds if block.metric.worse == "down" else block.bounds[::-1]
         return people.with_unjudged(block.mean[rows], block.n_judged[rows], block.n_asked[rows], ends[int(best)])
 
-    def _level_with_labels(self, values: Floats, people: PeoplesRate) -> Estimate | None:
+    def _level_with_labels(self, values: Floats, members: Sequence[int], people: PeoplesRate) -> Estimate | None:
+        if len(members) > 1:
+            values = with_seed_errors(values, *people.of_seeds(members))
         estimate = self._level_estimate(values)
         return estimate and with_labels(estimate, [(1.0, people.rate)], self.block.bounds)
 
     def _difference_with_labels(
-        self, values: Floats, known: Bools, people: tuple[PeoplesRate, PeoplesRate]
+        self, values: Floats, members: Sequence[int], bases: Sequence[int], people: tuple[PeoplesRate, PeoplesRate]
     ) -> Estimate | None:
         width = self.block.width
-        estimate = self._difference_estimate(np.where(known, values, np.nan), width)
+        if len(members) > 1:
+            (own, noise), (other, more) = people[0].of_seeds(members), people[1].of_seeds(bases)
+            values = with_seed_errors(values, own - other, noise + more)
         rates = list(zip((1.0, -1.0), (each.rate for each in people), strict=True))
+        estimate = self._difference_estimate(values, width)
         return estimate and with_labels(estimate, rates, (-width, width))
 
     def _test(self, values: Floats, estimate: Estimate, member: int, base: int) -> tuple[float, str]:

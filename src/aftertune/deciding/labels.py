@@ -127,6 +127,11 @@ class PeoplesRate:
         called, others = self.rate.called.rate, self.rate.others.rate
         return others + (called - others) * values
 
+    def of_seeds(self, members: Sequence[int]) -> tuple[Floats, Floats]:
+        """Return offset and noise of each member for `stats.prediction_powered.with_seed_errors`."""
+        found = [self.rate.by_seed.get(member, (0.0, 0.0)) for member in members]
+        return np.array([each[0] for each in found]), np.array([each[1] for each in found])
+
     def with_unjudged(self, judged_as: Floats, n_judged: Ints, n_asked: Ints, unjudged: float) -> Floats:
         """Return the same with a value for each sample that was not judged; NaN where nothing was asked."""
         read = np.where(n_judged > 0, self(judged_as), 0.0)

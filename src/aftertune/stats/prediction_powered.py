@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,6 +63,9 @@ class LabelledRate:
     others: Stratum
     design_effect: float
     """Times that clusters multiply the variance of the labels."""
+    by_seed: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """Code of a training seed -> how much its rate by its own labels differs from what the arm's labels say of its
+    verdicts, and the variance of that by the labels' noise."""
 
     @property
     def labels(self) -> int:
@@ -136,15 +139,15 @@ def labelled_rate(
         people: 1 where people give it the label, 0 where not; between them where readers differ.
         weights: How many answers each stands for.
         clusters: Code of each one's cluster.
-        seeds: Code of each one's training seed, where seeds are a sample too.
+        seeds: Code of each one's training seed, where seeds are a sample too: then `by_seed` is filled.
         confidence: E.g. .95.
 
     Within a verdict the labelled answers are taken as a random sample with these weights. Their effective number is
-    Kish's (sum of weights squared over the sum of squares), divided by the design effect of clusters, and of seeds
-    where there are several: the variance of their summed errors over that of independent ones, never below 1, and
-    larger where few clusters tell it. With fewer than `ENOUGH_ERRORS` answers on which people differ from the judge,
-    or than `ENOUGH_CLUSTERS` clusters, errors within a cluster are taken to correlate by `ASSUMED_ICC`, or by more
-    where they show it. How often the judge errs within a verdict is taken to be the same for all seeds of an arm.
+    Kish's (sum of weights squared over the sum of squares), divided by the design effect of clusters: the variance of
+    their summed errors over that of independent ones, never below 1, and larger where few clusters tell it. With fewer
+    than `ENOUGH_ERRORS` answers on which people differ from the judge, or than `ENOUGH_CLUSTERS` clusters, errors
+    within a cluster are taken to correlate by `ASSUMED_ICC`, or by more where they show it.
+
     Raises ValueError for arrays of different lengths, a share or outcome outside [0, 1], or a weight that is not
     positive.
     """
@@ -159,14 +162,20 @@ def labelled_rate(
             mean = float(np.average(people[own], weights=weights[own]))
             influence[own] = part * weights[own] * (people[own] - mean) / weights[own].sum()
     wrong = int((np.abs(people - called) >= 0.5).sum())
-    effect = _effect(influence, clusters, seeds, wrong)
+    effect = _effect(influence, clusters, wrong)
+    by_seed = {}
+    if seeds is not None:
+        codes = np.unique(seeds)
+        for code in codes.tolist():
+            own = influence[seeds == code] * codes.size
+            by_seed[code] = (float(own.sum()), float((own**2).sum()))
     called_so, others = (
         _stratum(part, people[own], weights[own], judged, effect, confidence) for part, own, judged in parts
     )
-    return LabelledRate(called_so, others, effect)
+    return LabelledRate(called_so, others, effect, by_seed)
 
 
-def _effect(influence: Floats, clusters: Codes, seeds: Codes | None, wrong: int) -> float:
+def _effect(influence: Floats, clusters: Codes, wrong: int) -> float:
     if not influence.size:
         return 1.0
     sizes = np.unique(clusters, return_counts=True)[1].astype(np.float64)
@@ -177,8 +186,6 @@ def _effect(influence: Floats, clusters: Codes, seeds: Codes | None, wrong: int)
         # Few clusters tell their own variance badly: t for their number in place of the normal.
         few = count / (count - 1) * float(t_quantile(0.95, count - 1.0) / t_quantile(0.95, math.inf)) ** 2
         effect = max(effect, float((_sums(influence, clusters) ** 2).sum()) / square * few)
-    if square > 0 and wrong >= ENOUGH_ERRORS and seeds is not None and (count := np.unique(seeds).size) > 1:
-        effect += max(float((_sums(influence, seeds) ** 2).sum()) / square * count / (count - 1) - 1, 0.0)
     return effect
 
 
@@ -192,6 +199,29 @@ def _stratum(share: float, people: Floats, weights: Floats, judged: float, effec
     rate = min(max(float(np.average(people, weights=weights)), 0.0), 1.0)
     n = float(weights.sum() ** 2 / (weights**2).sum()) / effect
     return Stratum(share, rate, *midp_limits(rate * n, n, confidence), people.size, n)
+
+
+def with_seed_errors(values: Floats, offsets: Floats, noise: Floats) -> Floats:
+    """Return values whose seeds are as far apart as people's labels show them to be.
+
+    Args:
+        values: What people's rate of each verdict makes of the judge's, shape (seeds, prompts); NaN where there is
+            none.
+        offsets: From `LabelledRate.by_seed`, shape (seeds,): summing to 0, tuned minus base.
+        noise: Variance of each by the labels' noise, shape (seeds,).
+
+    How often a judge errs within a verdict hangs on how often the verdict is right to give, so one rate for all seeds
+    draws seeds that differ too near together. If the variance between seeds by their own labels, less the labels'
+    noise, is larger than that of `values`, the rows are moved apart to have it; else they stay. Their mean stays in any
+    case.
+    """
+    means = np.nanmean(values, axis=1)
+    apart = means + offsets
+    wanted = float(apart.var(ddof=1)) - float(noise.mean())
+    if means.size < 2 or wanted <= float(means.var(ddof=1)):
+        return values
+    moved = means.mean() + math.sqrt(wanted / float(apart.var(ddof=1))) * (apart - apart.mean())
+    return np.asarray(values + (moved - means)[:, None])
 
 
 def with_labels(
