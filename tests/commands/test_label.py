@@ -252,6 +252,10 @@ def test_a_sheet_comes_back_as_spreadsheets_write_it(run: Path, tmp_path: Path) 
     write(path := tmp_path / "big.csv", list(reversed(rows)))
     path.write_bytes(path.read_text().encode("utf-16"))
     assert aftertune.drift(run, labels=[path]).labels[0].base.labels == 30
+    write(other := tmp_path / "other.csv", [{name: row[name] for name in ("item", "label", "note")} for row in rows])
+    other.write_text(other.read_text().replace(",", ";"))
+    folder = RunFolder.open(run)
+    assert len(labelling.take(folder, stored.read(folder), [other]).labels) == 60
 
 
 Edit = Callable[[Rows], None]

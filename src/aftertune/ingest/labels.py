@@ -6,6 +6,7 @@ says which answer that is, of which stratum, and what its text was. A table made
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 from collections import defaultdict
@@ -249,7 +250,25 @@ def read_elsewhere(path: Path, verdicts: pa.Table) -> tuple[Reading, ...]:
 
 
 def _rows(path: Path) -> Rows:
-    return [(row, cells) for row, (_, cells) in enumerate(table_files.read(path, ("label",)), start=2)]
+    rows = _apart(path) or [row for _, row in table_files.read(path, ("label",))]
+    return list(enumerate(rows, start=2))
+
+
+def _apart(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a CSV whose columns a spreadsheet parted by semicolons or tabs; none of any other file."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return []
+    try:
+        with path.open(encoding=table_files.encoding(path), newline="") as file:
+            head = file.readline()
+            mark = next((mark for mark in ";\t" if mark in head and "," not in head), "")
+            if not mark or "label" not in head:
+                return []
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=mark, strict=True)
+            return [{name: table_files.unguarded(cell) for name, cell in row.items() if name} for row in reader]
+    except (UnicodeDecodeError, csv.Error):
+        return []  # the reader of tables says what is wrong
 
 
 def _once(read: Sequence[Reading], wrong: Wrong) -> tuple[tuple[Reading, ...], int]:
