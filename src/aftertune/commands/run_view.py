@@ -427,6 +427,8 @@ def drift(
 ) -> Result:
     """Decide again on a run (`aftertune drift RUN`), as `Run.drift`; on a table made elsewhere `drift_of_table` does.
 
+    `labels` are people's (`label`), and the run's own from then on; `forget_labels` drops them.
+
     Example:
         >>> aftertune.drift("audit", policy="research").outcome
         'inconclusive'
@@ -448,6 +450,8 @@ def label(
 ) -> Sheet:
     """Make a blinded sheet of answers for people to label (`aftertune label RUN`), as `Run.label`.
 
+    `per_arm` answers of each arm and of each of the `metrics`, drawn by `seed`.
+
     Example:
         >>> sheet = aftertune.label("audit", metrics=["*/harmful/refusal=full"], per_arm=30)
         >>> sheet.items
@@ -462,7 +466,10 @@ def label(
 def label_readers(
     run: PathLike | Run | Result, files: Sequence[PathLike], *, reveal: bool = False, out: PathLike | None = None
 ) -> ReadersAgreement:
-    """Return how far readers of a sheet agree (`aftertune label RUN --readers FILE ...`), as `Run.label_readers`."""
+    """Return how far readers of a sheet agree (`aftertune label RUN --readers FILE ...`), as `Run.label_readers`.
+
+    `files` are filled-in sheets, one a reader.
+    """
     return open_run(run).label_readers(files, reveal=reveal, out=out)
 
 
