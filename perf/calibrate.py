@@ -222,10 +222,19 @@ LABELLINGS = (
         ((0.95, 0.9), (0.8, 0.95)),
         90,
         200,
-        1,
-        0.0,
-        3,
-        0.03,
+        seeds=3,
+        spread=0.03,
+        error_spread=0.03,
+    ),
+    Labelling(
+        "5 seeds (sd 15); 60 labels an arm",
+        0.5,
+        0.1,
+        ((0.9, 0.9), (0.8, 0.85)),
+        60,
+        150,
+        seeds=5,
+        spread=0.15,
     ),
 )
 
