@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aftertune.deciding.labels import AnswerLabel, JoinedLabels, LabelledAnswers
 from aftertune.deciding.verdict_table import (
     SUBJECT,
     UNIT,
@@ -68,6 +69,8 @@ class Block:
     """Least and largest possible value."""
     is_proportion: bool
     """Whether every judged outcome is 0 or 1."""
+    labelled: LabelledAnswers | None = None
+    """The answers among them that people labelled too."""
 
     def bases(self, members: Sequence[int]) -> list[int] | None:
         """Return the row of the base that each member is compared with (see `own_base`).
@@ -99,10 +102,13 @@ class Block:
         return self.bounds[1] - self.bounds[0]
 
 
-def blocks(verdicts: pa.Table | VerdictTable, metrics: Sequence[Metric]) -> Iterator[Block]:
+def blocks(
+    verdicts: pa.Table | VerdictTable, metrics: Sequence[Metric], labels: Sequence[AnswerLabel] = ()
+) -> Iterator[Block]:
     """Yield the blocks of a verdict table in the order of the metrics, then of base, judge and temperature.
 
-    A judge that occurs in two versions is two judges, named with their versions.
+    A judge that occurs in two versions is two judges, named with their versions. `labels` are people's, of answers in
+    the table.
 
     Raises:
         DataError: A column is missing, a response has two verdicts on one axis, a prompt is in two clusters, or a
@@ -110,9 +116,10 @@ def blocks(verdicts: pa.Table | VerdictTable, metrics: Sequence[Metric]) -> Iter
         DesignError: Two bases have the same name.
     """
     table = VerdictTable.of(verdicts)
+    joined = JoinedLabels(table, labels)
     for own in table.of_metrics(metrics):
         for judge, verdicts_of_judge in verdicts_by_judge(table, own):
-            yield _block(table, judge, verdicts_of_judge)
+            yield _block(table, judge, verdicts_of_judge, joined)
 
 
 def verdicts_by_judge(table: VerdictTable, own: MetricVerdicts) -> Iterator[tuple[str, MetricVerdicts]]:
@@ -127,7 +134,7 @@ def verdicts_by_judge(table: VerdictTable, own: MetricVerdicts) -> Iterator[tupl
         yield judge, own.some(chosen)
 
 
-def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
+def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts, labels: JoinedLabels) -> Block:
     metric, rows = verdicts.metric, verdicts.rows
     subject, subject_rows = table.joint(SUBJECT, rows)
     unit, unit_rows = table.joint(UNIT, rows)
@@ -185,6 +192,7 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
         seen=seen,
         bounds=bounds,
         is_proportion=metric.label is not None or bool(np.isin(values, (0.0, 1.0)).all()),
+        labelled=labels.of(verdicts, subject, unit),
     )
 
 
