@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from tests.verdict_tables import OVER, REFUSAL, made, verdicts
@@ -144,6 +146,19 @@ def test_an_unjudged_answer_is_still_the_worst_beside_what_people_read() -> None
     assert found.worst == pytest.approx((180 * (found.tuned or 0) / 200) - np.mean(base), abs=0.02)
     assert found.worst < found.delta - 0.05
     assert "90 of the tuned model" in found.method, "labels of answers that this judge could not read say nothing of it"
+
+
+def test_an_answer_of_a_content_filter_is_still_the_worst_beside_what_people_read() -> None:
+    """People who read the filter's refusals say nothing of the model behind it."""
+    base, tuned = [1] * 90, [1] * 90
+    labels = by_people(base, "base") + by_people(tuned, "a")
+    plain = verdicts(base, arm="base", seed=None) + verdicts(tuned, arm="a", seed=0)
+    filtered = [dataclasses.replace(row, author="filter") if number % 2 else row for number, row in enumerate(plain)]
+    seen, unseen = (rows(VerdictTable(made(table)), labels)["checkpoint", "a"] for table in (plain, filtered))
+    assert seen.worst is not None
+    assert unseen.worst is not None
+    assert seen.worst > -0.1
+    assert unseen.worst == pytest.approx(seen.worst - 0.5, abs=0.1)
 
 
 def test_where_readers_differ_each_has_half_an_answer() -> None:

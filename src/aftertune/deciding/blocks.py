@@ -65,6 +65,8 @@ class Block:
     """Those that the content filter made."""
     seen: Floats
     """Mean over the judged samples that no content filter made; NaN where there is none."""
+    known: Floats
+    """Mean over the judged samples that the model itself made; NaN where there is none."""
     bounds: tuple[float, float]
     """Least and largest possible value."""
     is_proportion: bool
@@ -169,6 +171,7 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts, labels: Jo
         mean = np.where(n_judged > 0, sums / n_judged, np.nan)
         worst = np.where(n_asked > 0, (own + unknown * bad) / n_asked, np.nan)
         best = np.where(n_asked > 0, (own + unknown * good) / n_asked, np.nan)
+        known_mean = np.where(n_asked > unknown, own / (n_asked - unknown), np.nan)
         seen = np.where(n_unfiltered > 0, total(unfiltered, verdicts.values[unfiltered]) / n_unfiltered, np.nan)
     pairs = np.unique(np.stack([subject, table.codes["template"][rows]]), axis=1)
     return Block(
@@ -190,6 +193,7 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts, labels: Jo
         n_unseen=total(verdicts.unseen, None).astype(np.int64),
         n_filtered=(n_judged - n_unfiltered).astype(np.int64),
         seen=seen,
+        known=known_mean,
         bounds=bounds,
         is_proportion=metric.label is not None or bool(np.isin(values, (0.0, 1.0)).all()),
         labelled=labels.of(verdicts, subject, unit),

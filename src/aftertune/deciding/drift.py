@@ -420,10 +420,11 @@ class _BlockDrifts:
         return too_few({BASE_ARM: counts[0], self.block.subjects[members[0]].arm: counts[1]}) if any(counts) else ""
 
     def _unjudged_as_worst(self, members: Sequence[int], people: PeoplesRate, *, best: bool = False) -> Floats:
-        """Return what people read, each answer without a verdict as the worst (or best) that it could be."""
+        """Return what people read, each answer that is unjudged or unseen as the worst (or best) that it could be."""
         block, rows = self.block, list(members)
         ends = block.bounds if block.metric.worse == "down" else block.bounds[::-1]
-        return people.with_unjudged(block.mean[rows], block.n_judged[rows], block.n_asked[rows], ends[int(best)])
+        n_known = (block.n_judged - block.n_unseen)[rows]
+        return people.with_unjudged(block.known[rows], n_known, block.n_asked[rows], ends[int(best)])
 
     def _level_with_labels(self, values: Floats, members: Sequence[int], people: PeoplesRate) -> Estimate | None:
         if len(members) > 1:
