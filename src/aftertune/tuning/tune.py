@@ -36,7 +36,7 @@ from aftertune.tuning.first_step import FirstStep, fingerprint
 from aftertune.tuning.lora_modules import lora_modules, patterns, text_parameters
 from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Training, TunedModel, TunedWeights, check_needs
 
-VERSION = "2"
+VERSION = "3"
 """Goes into checkpoint ids: changed whenever the same data, recipe and seed would give other weights."""
 
 Precision = Literal["auto", "fp32", "bf16"]
