@@ -4,11 +4,11 @@ Known are pairs of tags (`<think>`, `<thinking>`, `<thought>`, `<reasoning>`, `<
 `<seed:think>` and their relatives, in any case and with attributes; `[THINK]`; `<|begin_of_thought|>`,
 `<|START_THINKING|>`, `<|channel>thought`), Kimi's, Granite's and Apriel's own, and the channels of gpt-oss (harmony),
 with their special tokens or as decoding without these leaves them (`analysis...assistantfinal...`), and messages with
-an address (`to=self<|message|>`). So are tags in other spelling (bold,
-escaped, full-width, as entities), and, at the beginning of a text, code blocks and headings of a thought that is followed by its answer. A template may have written the opening tag into the prompt, so that only the
-closing one stands in the text. A tag that is only mentioned (in code, in quotes, in the middle of a sentence, in an
-example of markup) parts nothing; `seems_to_think` counts what may be a thought all the same. Thoughts in plain words,
-without any markup, cannot be told from the answer.
+an address (`to=self<|message|>`). So are tags in other spelling (bold, escaped, full-width, as entities), and, at the
+beginning of a text, code blocks and headings of a thought that is followed by its answer. A template may have written
+the opening tag into the prompt, so that only the closing one stands in the text. A tag that is only mentioned (in code,
+in quotes, in the middle of a sentence, in an example of markup) parts nothing; `seems_to_think` counts what may be a
+thought all the same. Thoughts in plain words, without any markup, cannot be told from the answer.
 """
 
 from __future__ import annotations
