@@ -216,7 +216,8 @@ def _examples(
         labelled = [row for row in rows if any(label != IGNORED for label in row.labels[1:])]
         examples += labelled
         dropped += not labelled
-        truncated += any(row.truncated for row in labelled)
+        # A turn in a row of its own may lie beyond the limit as a whole.
+        truncated += bool(labelled) and any(row.truncated for row in rows)
     if not examples:
         raise UsageError(
             f"nothing to tune on: none of {len(conversations)} conversations has an assistant's turn within "
