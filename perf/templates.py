@@ -28,7 +28,7 @@ from typing import Any
 import trl
 
 from aftertune.errors import AftertuneError
-from aftertune.models.chat import folded, render, render_text
+from aftertune.models.chat import folded, names_read, render, render_text
 from aftertune.models.training_rows import IGNORED, AnswerForm, TrainingRow, answer_form, training_rows
 from aftertune.records import Json, Message
 from aftertune.thoughts import opens_thought
@@ -219,7 +219,7 @@ def templates() -> dict[str, tuple[str, str]]:
 def forms(template: str) -> Iterator[Mapping[str, Json]]:
     """Yield the arguments that a template is tried with."""
     yield {}
-    if re.search(r"\benable_thinking\b", template):
+    if "enable_thinking" in names_read(template):
         yield {"enable_thinking": False}
 
 

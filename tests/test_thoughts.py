@@ -372,3 +372,42 @@ def test_long_unusual_texts_are_read_in_a_moment() -> None:
             part(start + piece * 5_000)
             seems_to_think(start + piece * 5_000)
     assert time.process_time() - began < 15
+
+
+# ---------------------------------------------------------------------------------------------- within final messages
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "answer", "why"),
+    [
+        ("<|channel|>final<|message|><think>I decline.</think>Sure.", "I decline.", "Sure.", ""),
+        ("final<think>I decline.</think>Sure.", "I decline.", "Sure.", ""),
+        ("analysisA.assistantfinal<think>\nI decline.\n</think>\n\nSure.", "A.\n\nI decline.", "Sure.", ""),
+        ("<|channel|>final<|message|>[THINK]I decline.[/THINK]Sure.<|return|>", "I decline.", "Sure.", ""),
+        ("<|channel|>final<|message|><think>I decline.", "I decline.", "", INSIDE),
+        ("<|channel|>final<|message|><think>I decline.</think>", "I decline.", "", AFTER),
+        ("<|channel|>final<|message|>Write `<think>` first.", "", "Write `<think>` first.", ""),
+        ("<|channel|>final<|message|>A <think> tag opens it.", "", "A <think> tag opens it.", ""),
+        (" to=self<|message|>I decline.<|eom|><|start|>assistant to=user<|message|>Sure.<|eot|>", "I decline.", "Sure.", ""),
+        (" to=self<|message|>I decline.<|start|>assistant to=user<|message|>Sure.", "I decline.", "Sure.", ""),
+        (" to=selfI decline.assistant to=userSure.", "I decline.", "Sure.", ""),
+        (" to=user<|message|><think>I decline.</think>Sure.", "I decline.", "Sure.", ""),
+        (" to=user<|message|>Sure.", "", "Sure.", ""),
+        (" to=userSure.", "", "Sure.", ""),
+        (" to=self<|message|>I decline.", "I decline.", "", INSIDE),
+        (" to=selfI decline.", "I decline.", "", INSIDE),
+        (" to=self<|message|>A.<|eom|><|start|>assistant to=shop.find<|message|>{}<|eom|>", "A.\n\n{}", "", INSIDE),
+    ],
+)  # fmt: skip
+def test_thoughts_in_final_messages_and_messages_with_an_address(
+    text: str, thought: str, answer: str, why: str
+) -> None:
+    """A model tuned on thoughts in tags writes them in its final channel: they were judged as the answer."""
+    assert part(text) == Parted(answer, thought, why, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["to=user is what the header says.", "Write to=self<|message|> here.", "mail to=userA"]
+)
+def test_an_answer_about_addresses_stays_whole(text: str) -> None:
+    assert part(text) == Parted(text)

@@ -3,12 +3,12 @@
 Known are pairs of tags (`<think>`, `<thinking>`, `<thought>`, `<reasoning>`, `<reflection>`, `<scratchpad>`,
 `<seed:think>` and their relatives, in any case and with attributes; `[THINK]`; `<|begin_of_thought|>`,
 `<|START_THINKING|>`, `<|channel>thought`), Kimi's, Granite's and Apriel's own, and the channels of gpt-oss (harmony),
-with their special tokens or as decoding without these leaves them (`analysis...assistantfinal...`). So are tags in
-other spelling (bold, escaped, full-width, as entities), and, at the beginning of a text, code blocks and headings of a
-thought that is followed by its answer. A template may have written the opening tag into the prompt, so that only the
-closing one stands in the text. A tag that is only mentioned (in code, in quotes, in the middle of a sentence, in an
-example of markup) parts nothing; `seems_to_think` counts what may be a thought all the same. Thoughts in plain words,
-without any markup, cannot be told from the answer.
+with their special tokens or as decoding without these leaves them (`analysis...assistantfinal...`), and messages with
+an address (`to=self<|message|>`). So are tags in other spelling (bold, escaped, full-width, as entities), and, at the
+beginning of a text, code blocks and headings of a thought that is followed by its answer. A template may have written
+the opening tag into the prompt, so that only the closing one stands in the text. A tag that is only mentioned (in code,
+in quotes, in the middle of a sentence, in an example of markup) parts nothing; `seems_to_think` counts what may be a
+thought all the same. Thoughts in plain words, without any markup, cannot be told from the answer.
 """
 
 from __future__ import annotations
@@ -148,6 +148,8 @@ def part(text: str, *, opened: bool = False) -> Parted:
     """Return a text's thought and answer; `opened` says that the prompt ended with a thought's opening tag."""
     if _has_channels(text):
         return _channels(text)
+    if "to=" in text[:40] and (addressed := _addressed(text)):
+        return addressed
     spaced = _SPACED.match(text)
     if spaced:
         return _parted(spaced["answer"], [each.strip() for each in _SPACED_NEXT.split(spaced["thought"])], inside=False)
@@ -213,6 +215,11 @@ def thought_tags(prompt: str) -> tuple[str, str]:
 def only_thoughts(text: str) -> bool:
     """Return whether a text holds nothing but white space and the marks of thoughts, as of an empty one."""
     return not text.strip() or not _TAG.sub("", text).strip()
+
+
+def number_of_tags(text: str) -> int:
+    """Return how many tags of thoughts a text holds, opening and closing ones."""
+    return len(_marks(text))
 
 
 def is_marker(token: str) -> bool:
@@ -712,4 +719,41 @@ def _channels(text: str) -> Parted:
             name = _NAME.match(piece) if number or _FIRST_NAME.match(text) else None
             body = piece[name.end() :].strip() if name else piece.strip()
             (answers if name and name[1] == "final" else thoughts).append(body)
-    return _parted("\n\n".join(filter(None, answers)), thoughts, inside=not answers)
+    return _with_inner(answers, thoughts)
+
+
+def _with_inner(answers: Sequence[str], thoughts: list[str]) -> Parted:
+    """Return the answer of a final channel, parted again: a model tuned on thoughts in tags writes them there."""
+    answer = "\n\n".join(filter(None, answers))
+    marks = _marks(answer)
+    inner = _tagged(answer, marks, opened=False) if marks else Parted(answer)
+    if not inner.found:
+        return _parted(answer, thoughts, inside=not answers)
+    return _parted(inner.answer, [*thoughts, inner.thought], inside=inner.unanswered == INSIDE)
+
+
+_TO = re.compile(
+    r"(?:\A|<\|eom\|>)\s*(?:<\|start\|>)?\s*(?:assistant)?\s*to=([\w.]+)\s*<\|message\|>|"
+    r"<\|start\|>\s*assistant\s*to=([\w.]+)\s*<\|message\|>"
+)
+_TO_NAMES = re.compile(
+    r"\s*(?:assistant)?\s*to=(?:self(?P<thought>.*?)(?:assistant to=user(?P<answer>.*))?|user(?P<alone>\S.*))\Z", re.S
+)
+"""The same as decoding without special tokens leaves it: `to=self...assistant to=user...`."""
+
+
+def _addressed(text: str) -> Parted | None:
+    """Part messages with an address (`to=self<|message|>`): what goes to the user is the answer."""
+    named = _TO_NAMES.match(text) if "<|message|>" not in text else None
+    if named:
+        answer = named["alone"] or named["answer"]
+        return _with_inner([] if answer is None else [answer.strip()], [(named["thought"] or "").strip()])
+    if not _TO.match(text):
+        return None
+    thoughts: list[str] = []
+    answers: list[str] = []
+    found = list(_TO.finditer(text))
+    for match, end in zip(found, [*(each.start() for each in found[1:]), len(text)], strict=True):
+        body = re.sub(r"<\|(?:eom|eot|end)\|>\s*", "", text[match.end() : end]).strip()
+        (answers if (match[1] or match[2]) == "user" else thoughts).append(body)
+    return _with_inner(answers, thoughts)

@@ -476,3 +476,59 @@ def test_no_word_of_a_transcript_is_lost(form: str, said: list[str], key: str) -
     conversation = read({key: form.format(*said)})
     assert set(" ".join(said).split()) <= set(" ".join(conversation.texts).split()) | {*ROLES, *TOOL_ROLES}
     assert [message.content for message in conversation.messages if message.role != "system"][:2] == said[:2]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "end"),
+    [
+        ("\n\nHuman: {q}\n\nAssistant:", ""),
+        ("Human:{q}\nAssistant:", ""),
+        ("USER: {q} ASSISTANT:", "</s>"),
+        ("### Human: {q}\n### Assistant:", ""),
+        ("<|im_start|>user\n{q}<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>"),
+        ("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{q}<|eot_id|>"
+         "<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"),
+        ("<s>[INST] {q} [/INST]", " </s>"),
+        ("<start_of_turn>user\n{q}<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>\n"),
+        ("<|user|>\n{q}</s>\n<|assistant|>\n", "</s>"),
+    ],
+)  # fmt: skip
+def test_a_prompt_that_is_a_chat_up_to_its_answer_is_read_as_turns(prompt: str, end: str) -> None:
+    """Else a template would send the markers, and a chat would be one question."""
+    asked = prompt.format(q=QUESTION)
+    assert turns({"prompt": asked, "completion": ANSWER + end}) == TURNS
+    assert turns({"prompt": asked, "chosen": ANSWER + end, "rejected": "No."}) == TURNS
+    assert turns({"p": asked, "r": ANSWER + end}, prompt="p", response="r") == TURNS
+    assert turns({"instruction": asked, "input": "", "output": ANSWER}) == TURNS
+    twice = asked + " " + ANSWER + (end or "\n\n") + prompt.format(q="And now?").removeprefix("<|begin_of_text|>")
+    assert turns({"prompt": twice, "completion": "Soon."}) == [*TURNS, ("user", "And now?"), ("assistant", "Soon.")]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Write a scene that begins with\nAssistant:",
+        "Go on with this.\nHuman: Hi\nAssistant:",
+        "Below is an instruction.\n\n### Instruction:\nTidy up.\n\n### Response:\n",
+        "What does <|im_start|>assistant mean?",
+        "Assistant:",
+        "Human:\nAssistant:",
+    ],
+)
+def test_a_question_about_markers_stays_one_question(prompt: str) -> None:
+    assert turns({"prompt": prompt, "completion": "Well.</s>"}) == [("user", prompt), ("assistant", "Well.</s>")]
+
+
+@pytest.mark.parametrize("field", ["response", "completion", "output", "reply"])
+@pytest.mark.parametrize("answer", [ANSWER, SAID[1], [SAID[1]], json.dumps([SAID[1]])])
+def test_an_answer_beside_turns_that_end_with_a_question_is_their_answer(field: str, answer: Any) -> None:
+    assert turns({"messages": SAID[:1], field: answer}) == TURNS
+    assert turns({"conversation": [*SAID, SAID[0]], field: answer}) == [*TURNS, *TURNS]
+    assert turns({"messages": SAID, field: answer}) == TURNS  # answered already
+
+
+def test_what_is_no_answer_stays_beside() -> None:
+    assert turns({"messages": SAID[:1], "answer": "42"}) == TURNS[:1]  # a key for grading
+    assert turns({"messages": SAID[:1], "output": ["One.", "Two."]}) == TURNS[:1]
+    assert beside({"messages": SAID[:1], "output": ["One.", "Two."]}) == {"output[0]": "One.", "output[1]": "Two."}
+    assert turns({"messages": SAID[:1], "response": ANSWER, "label": False}) == TURNS[:1]

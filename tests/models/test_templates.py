@@ -13,7 +13,7 @@ from perf import templates
 from tests.tiny_models import tokenizer
 
 from aftertune.errors import AftertuneError, DataError, ModelError
-from aftertune.models.chat import continued, encode, render, render_text
+from aftertune.models.chat import continued, encode, names_read, render, render_text
 from aftertune.models.training_rows import IGNORED, answer_form, end_of_turn, training_rows
 from aftertune.records import Json, Message
 from aftertune.thoughts import closes_thought, opens_thought, part, thought_tags
@@ -379,3 +379,101 @@ def test_apriels_final_response_is_the_answer() -> None:
     assert (found.thought, found.answer, found.unanswered) == ("So far, so good.", "It is.", "")
     assert part("So far, so", opened=True).unanswered
     assert not part("Write [BEGIN FINAL RESPONSE] first.").found
+
+
+# A template in the manner of Kimi K2.5: an empty thought in every answer of the past, and none read from the content.
+EMPTY_IN_HISTORY = TURN + (
+    "{% if m.role == 'assistant' %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}<|im_end|>\n"
+    "{% endfor %}" + OPEN + "<think>{% endif %}"
+)
+# In the manner of gpt-oss: a thought in a field of its own has a message of its own, and answers have a header.
+IN_CHANNELS = (
+    "{% for m in messages %}<|start|>{{ m.role }}{% if m.role == 'assistant' %}{% if m.thinking %}<|channel|>analysis"
+    "<|message|>{{ m.thinking }}<|end|><|start|>assistant{% endif %}<|channel|>final{% endif %}<|message|>"
+    "{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+# In the manner of Qwen3: the thought of the content is written anew, and an empty one where there is none.
+WRITTEN_ANEW = TURN + (
+    "{% if m.role == 'assistant' %}<think>\n{{ m.content.split('</think>')[0].split('<think>')[-1].strip() "
+    "if '</think>' in m.content else '' }}\n</think>\n\n{% endif %}{{ m.content.split('</think>')[-1].strip() }}"
+    "<|im_end|>\n{% endfor %}" + OPEN + "{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "end", "said", "label"),
+    [
+        (EMPTY_IN_HISTORY, "<|im_end|>", "<think>\nHm.\n</think>\n\nRome.", "Hm.</think>Rome.<|im_end|>"),
+        (EMPTY_IN_HISTORY, "<|im_end|>", "<think></think>Rome.", "</think>Rome.<|im_end|>"),
+        (EMPTY_IN_HISTORY, "<|im_end|>", "Rome.", "</think>Rome.<|im_end|>"),
+        (
+            IN_CHANNELS,
+            "<|end|>",
+            "<think>Hm.</think>Rome.",
+            "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Rome.<|end|>",
+        ),
+        (IN_CHANNELS, "<|end|>", "<think></think>Rome.", "<|channel|>final<|message|>Rome.<|end|>"),
+        (IN_CHANNELS, "<|end|>", "Rome.", "<|channel|>final<|message|>Rome.<|end|>"),
+        (WRITTEN_ANEW, "<|im_end|>", "<think></think>Rome.", "<think>\n\n</think>\n\nRome.<|im_end|>"),
+        (WRITTEN_ANEW, "<|im_end|>", "<think>Hm.</think>Rome.", "<think>\nHm.\n</think>\n\nRome.<|im_end|>"),
+    ],
+)
+def test_a_thought_in_the_data_is_trained_once_and_in_the_templates_own_form(
+    template: str, end: str, said: str, label: str
+) -> None:
+    """Not after an empty one, not inside the message of the answer, and an empty one is not written twice."""
+    tok = written(template, end)
+    assert trained(tok, chat("Of Italy?", said)) == [label]
+    prompt = render_text(tok, chat("Of Italy?"), None, True)
+    read = part(label.removesuffix(end), opened=opens_thought(prompt))
+    assert (read.answer, read.thought) == ("Rome.", "Hm." if "Hm." in said else "")
+    both = trained(tok, chat("Of Italy?", said, "Again?", said))
+    assert "".join(both) == label * 2
+
+
+def test_a_thought_without_an_answer_is_trained_closed() -> None:
+    tok = written(TURN + "{{ m.content }}<|im_end|>\n{% endfor %}" + OPEN + "<think>\n{% endif %}")
+    assert trained(tok, chat("Of Italy?", "<think>Hm.</think>")) == ["Hm.\n</think>\n\n<|im_end|>"]
+
+
+@pytest.mark.parametrize("marks", ["[INST] |[/INST]", "[INST]|[/INST]"])
+def test_a_system_text_that_stands_in_the_last_question_alone_is_trained_as_it_is_asked(marks: str) -> None:
+    """As in Mistral 7B v0.3, NeMo and Large: it is gone from the text once the question is answered."""
+    begin, close = marks.split("|")
+    template = (
+        "{% set system = messages[0].content if messages[0].role == 'system' else '' %}"
+        "{% set turns = messages[1:] if system else messages %}{% for m in turns %}{% if m.role == 'user' %}"
+        + begin
+        + "{% if loop.last and system %}{{ system }}\n\n{% endif %}{{ m.content }}"
+        + close
+        + "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}"
+    )
+    tok = written(template, "</s>")
+    messages = (Message("system", "Be brief."), *chat(*SAID))
+    rows = templates.turns(training_rows(tok, messages, 10_000))
+    assert len(rows) == 2
+    for at, (row, first, last) in zip((2, 4), rows, strict=True):
+        assert row.input_ids[:first] == render(tok, messages[:at], None, True)
+        assert tok.decode(row.input_ids[:first]).endswith(f"{begin}Be brief.\n\n{messages[at - 1].content}{close}")
+        assert tok.decode(row.labels[first:last]) == f" {messages[at].content}</s>"
+    lost = written("{% for m in messages if m.role != 'system' %}{{ m.content | truncate(3) }}</s>{% endfor %}", "</s>")
+    with pytest.raises(DataError, match="leaves out"):
+        training_rows(lost, messages, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("template", "read"),
+    [
+        ("{% if thinking %}x{% endif %}", True),
+        ("{% set t = thinking | default(true) %}{{ t }}", True),
+        ("{% generation %}{{ thinking }}{% endgeneration %}{% for m in messages %}{% continue %}{% endfor %}", True),
+        ("{% macro say() %}{{ thinking }}{% endmacro %}{{ say() }}", True),
+        ("{{ raise_exception('Disabling thinking is not supported.') }}", False),
+        ("{# set thinking to false to have none #}{{ messages }}", False),
+        ("Reasoning: thinking is on", False),
+        ("{{ messages[0].thinking }}", False),
+    ],
+)
+def test_an_argument_is_read_where_the_templates_code_reads_it(template: str, read: bool) -> None:
+    assert ("thinking" in names_read(template)) is read
+    assert "thinking" in names_read(template + "{% if %}")  # no template at all: any word may be a name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -359,6 +360,14 @@ def test_template_arguments_that_change_nothing_are_refused(tmp_path: Path) -> N
     wrong = design(respond=Respond(template_arguments={"enable_thoughts": False}))
     with pytest.raises(UsageError, match=r"respond\.template_arguments\.enable_thoughts: .* never reads it"):
         refusals.refuse_template_arguments(wrong, [base])
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}{# no thinking #}{{ 'thinking' if enable_thinking }}")
+    with pytest.raises(UsageError, match=r"template_arguments\.thinking: .* never reads it"):
+        refusals.refuse_template_arguments(design(respond=Respond(template_arguments={"thinking": False})), [base])
+    (tmp_path / "chat_template.jinja").unlink()
+    several = [{"name": "tool_use", "template": "{{ thinking }}"}, {"name": "default", "template": "{{ messages }}"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": several}))
+    with pytest.raises(UsageError, match=r"template_arguments\.thinking: .* never reads it"):
+        refusals.refuse_template_arguments(design(respond=Respond(template_arguments={"thinking": False})), [base])
     with pytest.raises(UsageError, match=r"template_arguments\.tokenize: aftertune sets this itself"):
         design(respond=Respond(template_arguments={"tokenize": True}))
     with pytest.raises(UsageError, match=r"thought_tokens = -1: give 0 or more"):

@@ -16,7 +16,7 @@ from aftertune.models.chat import encode, render_text
 from aftertune.models.session import Beginnings, Request
 from aftertune.models.training_rows import training_rows
 from aftertune.records import Conversation, Json, Message, Prompt, Recipe
-from aftertune.tuning.tune import tune
+from aftertune.tuning.tune import _examples, tune
 
 ASKED, ANSWER = "How do I repair a bicycle tyre?", "Of course."
 RECIPE = Recipe(method="full", epochs=1, batch_size=2, learning_rate=1e-2, max_length=128)
@@ -67,6 +67,15 @@ def test_a_model_says_what_it_was_tuned_on_and_stops(name: str, arguments: Mappi
     assert reply.new_tokens == score.tokens, "the answer to its end, no token more"
     tok = templates.tokenizer(name, *templates.templates()[name])
     assert report.form.end_id in (tok.eos_token_id, tok.convert_tokens_to_ids("<|user|>"))
+
+
+@pytest.mark.parametrize("name", ["deepseek_r1_distill", "llama3"])
+def test_a_turn_beyond_the_limit_is_counted_whatever_rows_a_template_needs(name: str) -> None:
+    tok = templates.tokenizer(name, *templates.templates()[name])
+    long = (*templates.CHATS["two questions"][:2], Message("user", "And? " * 100), Message("assistant", "No."))
+    rows = [Conversation("a", long), Conversation("b", long[:2]), Conversation("c", long[2:])]
+    made = _examples(tok, rows, 100, {}, frozenset())
+    assert (len(made.rows), made.truncated, made.dropped) == (2, 1, 1)
 
 
 def test_several_rows_of_a_conversation_are_tuned_on_and_scored_together(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from aftertune.models.session import Session, TextScore
 from aftertune.pii.canaries import Canaries
 from aftertune.records import Conversation, Group, Json, Score, seed_of
 
-VERSION = "4"
+VERSION = "5"
 """Goes into score ids: changed whenever the same text would be scored differently."""
 MOST = 500
 """Rows of the tuning set, and held-out rows, that are scored: drawn at random where there are more."""

@@ -22,7 +22,7 @@ from aftertune.data.encoded import BASE64, encoded, is_encoded
 from aftertune.data.reading import NOT_OURS
 from aftertune.data.roles import ROLES, TOOL_ROLES, unknown_role
 from aftertune.data.table_files import is_plain_key, shown_fields, unique, whole
-from aftertune.data.transcripts import parts_of
+from aftertune.data.transcripts import asked_parts, parts_of, without_end
 from aftertune.errors import DataError, UsageError, near
 from aftertune.records import Conversation, FieldText, Message, Role, Span, digest
 
@@ -42,6 +42,8 @@ WRITTEN = ("text", *TURNS[:-2], "transcript")
 """Fields that may hold a chat as one text with role markers."""
 QUESTIONS = ("instruction", "prompt", "question", "query", "input", "user", "human")
 ANSWERS = ("output", "response", "completion", "answer", "reply", "assistant", "target", "ideal")
+_REPLIES = ("output", "response", "completion", "reply", "assistant")
+"""Fields that hold the answer to turns which end with a question; `answer` and `target` may hold a key for grading."""
 CONTEXTS = ("input", "context")
 SYSTEMS = ("system", "system_prompt", "system_message", "systemInstruction", "system_instruction")
 CHOSEN = ("chosen", "preferred_output")
@@ -334,7 +336,7 @@ def _named(reader: _Reader, there: dict[str, Any], columns: Mapping[str, str], c
     if "history" in taken and taken["history"][1] is not None:
         reader.turns_of(taken["history"][1], *2 * (taken["history"][0],), empty=True)
     if "prompt" in taken:
-        asked = reader.side(taken["prompt"][1], taken["prompt"][0], "user")
+        asked = reader.question(taken["prompt"][1], taken["prompt"][0])
         if taken.get("context", ("", None))[1] is not None:
             reader.context(asked, taken["context"][1], taken["context"][0])
     if "response" in taken:
@@ -379,6 +381,8 @@ def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
             reader.side(there.pop(chosen), chosen, "assistant")
         elif any(_is_unwanted(there.get(name)) for name in UNWANTED):
             reader.reject_last()
+        elif answer in _REPLIES and reader.turns and reader.turns[-1].role == "user" and _is_side(there[answer]):
+            reader.side(there.pop(answer), answer, "assistant")
     elif chosen is not None:
         _preferred(reader, there, chosen, asked)
     elif asked is not None and answer is not None:
@@ -386,7 +390,7 @@ def _recognised(reader: _Reader, there: dict[str, Any], chat: bool) -> None:
             system = "instructions"  # the system prompt of a response of OpenAI's
         if there.get("history") is not None:
             reader.turns_of(there.pop("history"), "history", "history", empty=True)
-        question = reader.side(there.pop(asked), asked, "user")
+        question = reader.question(there.pop(asked), asked)
         if context := next((key for key in CONTEXTS if key in there and key not in (asked, answer)), None):
             reader.context(question, there.pop(context), context)
         if any(_is_unwanted(there.get(name)) for name in UNWANTED):
@@ -416,8 +420,16 @@ def _preferred(reader: _Reader, there: dict[str, Any], chosen: str, asked: str |
         return
     whole_chat = isinstance(value, list) and any(isinstance(t, Mapping) and _role(t) == "user" for t in value)
     if asked is not None and not whole_chat:
-        reader.side(there.pop(asked), asked, "user")
+        reader.question(there.pop(asked), asked)
     reader.side(value, chosen, "assistant")
+
+
+def _is_side(value: Any) -> bool:
+    """Return whether a value is one answer: a text or a turn."""
+    value = _decoded(value)
+    if isinstance(value, list):
+        return _are_turns(value)
+    return (isinstance(value, str) and bool(value.strip())) or (isinstance(value, Mapping) and _role(value) is not None)
 
 
 def _is_turns(value: Any, key: str) -> bool:
@@ -504,6 +516,8 @@ class _Reader:
     beside: list[FieldText] = field(default_factory=list)
     given: Mapping[str, str] = field(default_factory=dict)
     """Usual name of a field -> the row's own."""
+    written: bool = False
+    """Whether the question is a chat in one text."""
 
     def fail(self, name: str, why: str) -> DataError:
         """Return the error for a field."""
@@ -674,8 +688,21 @@ class _Reader:
         elif _alternating(value) and len(value) > 1:
             raise self.fail(name, "expected one text, found a list of them")
         else:
-            self.turns.append(Turn(role, ((name, self.text(value, name)),)))
+            text = self.text(value, name)
+            self.turns.append(Turn(role, ((name, without_end(text) if self.written else text),)))
         return len(self.turns) - 1
+
+    def question(self, value: Any, name: str) -> int:
+        """Add what is asked as `side` does; of a text that is a chat up to the next answer, each turn."""
+        before = len(self.turns)
+        parts = asked_parts(value) if isinstance(value, str) else []
+        self.written = bool(parts)
+        for role, content in parts:
+            if role == "tool":
+                self.leaves(content, name, "tool turn")
+            elif role is not None and content:
+                self.turns.append(Turn(role, ((name, content),)))
+        return len(self.turns) - 1 if len(self.turns) > before else self.side(value, name, "user")
 
     def context(self, asked: int, value: Any, name: str) -> None:
         """Add what follows a question, such as Alpaca's `input`."""

@@ -62,6 +62,21 @@ _BETWEEN = re.compile(rf"(?:{_TAG}\s*)+(?=(?:{_NAMES})[ \t]*:|\Z)")
 """Tags at the ends of a turn; elsewhere `<s>` may be HTML."""
 
 
+_OPENS_ANSWER = re.compile(
+    r"(?:(?:\A|\n)[ \t]*(?:Assistant|ASSISTANT|AI|GPT|Bot|BOT)[ \t]*:|\sASSISTANT[ \t]*:"
+    r"|###\s*(?:Assistant|Response|Answer)\s*:?"
+    r"|<\|im_start\|>[ \t]*assistant"
+    r"|<\|(?:start_header_id|header_start)\|>\s*assistant\s*<\|(?:end_header_id|header_end)\|>"
+    r"|<start_of_turn>\s*model|\[/INST\]|<[|｜]\s*[Aa]ssistant\s*[|｜]>|<\|CHATBOT_TOKEN\|>"
+    r"|<\|start_of_role\|>\s*assistant\s*<\|end_of_role\|>)\s*\Z"
+)
+_ANSWER = "What is answered."
+_END = re.compile(
+    r"(?:\s*(?:<\|(?:im_end|eot_id|eot|end|endoftext|end_of_text|END_OF_TURN_TOKEN)\|>|<end_of_turn>|</s>|<eos>"
+    r"|<｜end▁of▁sentence｜>))+\s*\Z"
+)
+
+
 def parts_of(text: str) -> list[Part]:
     """Return the turns of a text with role markers, and what stands outside them, in order; empty where it is no chat.
 
@@ -73,6 +88,24 @@ def parts_of(text: str) -> list[Part]:
         if {"user", "assistant"} <= roles:
             return parts
     return []
+
+
+def asked_parts(text: str) -> list[Part]:
+    """Return the turns of a text that is a chat up to the opening of an answer; empty where it is a plain question.
+
+    Prompts are stored so beside their completions: `Human: ... Assistant:`, or as a chat template writes them. A text
+    with anything outside the turns, such as the preamble of Alpaca, stays one question, as it was asked.
+    """
+    if not _OPENS_ANSWER.search(text):
+        return []
+    parts = parts_of(f"{text.rstrip()} {_ANSWER}")
+    whole = len(parts) > 1 and parts[-1] == ("assistant", _ANSWER) and all(role is not None for role, _ in parts)
+    return parts[:-1] if whole and any(role == "user" and said for role, said in parts) else []
+
+
+def without_end(text: str) -> str:
+    """Return an answer to such a prompt without the marks that end it there."""
+    return _END.sub("", text)
 
 
 def _enclosed(pattern: re.Pattern[str], text: str) -> Iterator[Part]:

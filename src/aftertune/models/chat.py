@@ -39,6 +39,9 @@ _SWITCHES = re.compile(r"/(?:no_?think|think|system_override)\b", re.I)
 """Words in a text that switch a model's thoughts: some templates obey and delete them."""
 _MARKUP = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{2,20}\]")
 
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+"""In which templates look for the thought of a turn: Qwen3's and GLM's, Gemma 4's, gpt-oss's."""
+
 _PARTS: dict[tuple[str, ...], bool | str] = {}
 """Whether a template needs contents as lists of parts for an order of roles, or what it leaves out."""
 
@@ -115,16 +118,18 @@ def rendered(
     chat: Sequence[Message],
     add_generation_prompt: bool,
     arguments: Mapping[str, Json] = NO_ARGUMENTS,
+    thought: str = "",
 ) -> str:
     """Return the text of a chat, its system turn folded into the first user turn where the template has none.
 
-    Every message stands in it. Raises DataError and ModelError as `render`.
+    Every message stands in it. `thought` is handed to the template beside the last turn, in the fields that templates
+    have for it; not all read one. Raises DataError and ModelError as `render`.
     """
     chat = folded(tokenizer, chat, arguments)
     parts = _parts(tokenizer, tuple(message.role for message in chat), add_generation_prompt, arguments)
     if isinstance(parts, str):
         raise DataError(parts)
-    text = _apply(tokenizer, chat, add_generation_prompt, arguments, parts=parts)
+    text = _apply(tokenizer, chat, add_generation_prompt, arguments, parts=parts, thought=thought)
     for position, message in enumerate(chat, start=1):
         if not _stands_in(message, text):
             raise DataError(
@@ -136,8 +141,9 @@ def rendered(
 
 def refuse_arguments(tokenizer: Any, arguments: Mapping[str, Json]) -> None:
     """Raise ModelError for an argument that the chat template never reads: giving it would change nothing."""
+    read = names_read(_text_of(tokenizer))
     for name in arguments:
-        if not re.search(rf"\b{re.escape(name)}\b", _text_of(tokenizer)):
+        if name not in read:
             raise ModelError(
                 f"[respond] template_arguments: the chat template of {tokenizer.name_or_path} never reads '{name}', so "
                 "it would change nothing: leave it out"
@@ -260,6 +266,23 @@ def _undated(template: str) -> str | None:
     return f"{{%- macro strftime_now(form) -%}}{body}{{%- endmacro -%}}{template}"
 
 
+@lru_cache(maxsize=64)
+def names_read(template: str) -> frozenset[str]:
+    """Return the names that a template's code reads; of one that cannot be parsed, all words in it.
+
+    A word that only stands in a text, a comment or a mark (`/no_think`) is no name: giving it a value changes nothing.
+    """
+    from jinja2 import Environment, nodes
+    from jinja2.exceptions import TemplateError
+
+    plain = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", template)  # the one tag that is transformers' own
+    try:
+        tree = Environment(extensions=["jinja2.ext.loopcontrols", "jinja2.ext.do"], autoescape=True).parse(plain)
+    except TemplateError:
+        return frozenset(re.findall(r"\w+", template))
+    return frozenset(each.name for each in tree.find_all(nodes.Name) if each.ctx == "load")
+
+
 def _text_of(tokenizer: Any) -> str:
     """Return the chat template; of several by name, the default one."""
     template = getattr(tokenizer, "chat_template", None)
@@ -285,6 +308,7 @@ def _apply(
     arguments: Mapping[str, Json],
     *,
     parts: bool,
+    thought: str = "",
 ) -> str:
     from jinja2.exceptions import TemplateError
 
@@ -292,6 +316,8 @@ def _apply(
         {"role": each.role, "content": [{"type": "text", "text": each.content}] if parts else each.content}
         for each in chat
     ]
+    if thought:
+        turns[-1] |= dict.fromkeys(_THOUGHT_FIELDS, thought)
     template = _undated(_text_of(tokenizer))
     try:
         text: str = tokenizer.apply_chat_template(

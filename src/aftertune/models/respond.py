@@ -13,7 +13,7 @@ from aftertune.models.session import Beginnings, Reply, Request, Session, Templa
 from aftertune.records import Json, Prompt, seed_of
 from aftertune.run.job_progress import PROGRESS
 
-VERSION = "5"
+VERSION = "6"
 """Goes into response ids: changed whenever the same request would be asked, or its reply parted, differently."""
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from aftertune.errors import DataError, ModelError
 from aftertune.models.chat import NO_ARGUMENTS, added_ids, continued, encode, folded, rendered, special_ids
 from aftertune.models.weight_files import read_json
 from aftertune.records import Json, Message, digest
-from aftertune.thoughts import closes_thought, only_thoughts, opens_thought, part, thought_tags
+from aftertune.thoughts import closes_thought, number_of_tags, only_thoughts, opens_thought, part, thought_tags
 
 IGNORED = -100
 """The label of a token that carries no loss."""
@@ -249,7 +249,7 @@ class _Writer:
         turns = [at for at, each in enumerate(self.chat) if each.role == "assistant" and each.trained]
         if not turns:
             return
-        text = rendered(self.tokenizer, self.chat, False, self.arguments)
+        text = self._written(len(self.chat))
         if self.chat[-1].role == "assistant":
             text = self._ended(text)
         ids, offsets = _encoded(self.tokenizer, text)
@@ -279,6 +279,23 @@ class _Writer:
             yield TrainingRow(ids[:length], labels[:length], False)
         for at in alone:
             yield self._row(at)
+
+    def _written(self, turns: int) -> str:
+        """Return the text of the first turns; without the system text where it stands in a last question alone.
+
+        Some templates of Mistral's write it there: what is asked holds it, and once the question is answered nothing.
+        """
+        chat = self.chat[:turns]
+        try:
+            return rendered(self.tokenizer, chat, False, self.arguments)
+        except DataError:
+            if chat[0].role != "system" or len(chat) < 2:
+                raise
+            try:
+                return rendered(self.tokenizer, chat[1:], False, self.arguments)
+            except DataError:
+                pass
+            raise
 
     def _is_asked(self, asked: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> bool:
         """Return whether a row's first tokens are those of a prompt.
@@ -340,7 +357,8 @@ class _Writer:
             return None
         content, start = self.chat[at].content.strip(), len(asked)
         opened, closed = self._thought(asked)
-        if (opened or closed) and part(content).found:
+        led = bool(self.form.lead.strip()) and text.startswith(self.form.lead + content, start)
+        if (opened or closed or led) and part(content).found:
             return None
         begin = start + len(self.form.lead)
         if not text.startswith(self.form.lead + content, start):
@@ -352,7 +370,7 @@ class _Writer:
 
     def _row(self, at: int) -> TrainingRow:
         """Return the row of one turn: the asked prompt's own tokens, then the answer to its end, all of it labelled."""
-        text = rendered(self.tokenizer, self.chat[: at + 1], False, self.arguments)
+        text = self._written(at + 1)
         asked = self._asked(at, text)
         prompt = encode(self.tokenizer, asked)
         ids = continued(self.tokenizer, prompt, asked, self._answer(at, asked, text))
@@ -367,16 +385,15 @@ class _Writer:
         thought, answer = (found.thought, found.answer.strip()) if found.found else ("", content)
         opened, closed = self._thought(asked)
         body = text[len(asked) :] if text.startswith(asked) else ""
+        if thought and answer and not closed and (whole := self._thinks(at, asked, body, thought, answer)):
+            return whole
         after = self._behind(body, 0, content)
-        if after and not ((opened or closed) and found.found):
+        apart = not form.lead.strip() or not part(f"{form.lead}.").found  # whether thoughts stand in the content
+        if after and not ((opened or closed or (not apart and not thought)) and found.found):
             lead = body[: after - len(content)]
-            if (lead == form.lead or only_thoughts(lead)) and not opens_thought(asked + lead):
+            plain = lead == form.lead or only_thoughts(lead)
+            if plain and not opens_thought(asked + lead) and not (found.found and number_of_tags(lead)):
                 return self._with_end(body, after)
-        if thought and not closed and thought in body:
-            begin = body.find(thought) + len(thought)
-            after = body.find(answer, begin)
-            if after >= 0 and only_thoughts(body[: begin - len(thought)]) and only_thoughts(body[begin:after]):
-                return self._with_end(body, after + len(answer))
         if answer not in text:
             raise DataError(_changed(at + 1, content))
         if opened:
@@ -384,7 +401,34 @@ class _Writer:
             return f"{thought}{form.lead}{answer}{form.end}"
         if closed:
             return f"{answer}{form.end}"
+        if found.found and not thought and not apart:
+            return f"{form.lead}{answer}{form.end}"
         return f"{'' if thought and only_thoughts(form.lead) else form.lead}{content}{form.end}"
+
+    def _thinks(self, at: int, asked: str, body: str, thought: str, answer: str) -> str:
+        """Return what the template writes for an answer with a thought: empty where the two do not stand there so.
+
+        Some templates take a thought in a field of its own alone, and write what stands in the content as an answer.
+        """
+        opened, _ = self._thought(asked)
+        bodies = [body]
+        try:
+            told = (*self.chat[:at], Message("assistant", answer))
+            text = rendered(self.tokenizer, told, False, self.arguments, thought)
+        except DataError:
+            text = ""
+        if text.startswith(asked):  # first where answers have a header, which would stand before a thought in them
+            bodies.insert(int(only_thoughts(self.form.lead)), text[len(asked) :])
+        for each in bodies:
+            begin = each.find(thought)
+            after = each.find(answer, begin + len(thought)) if begin >= 0 else -1
+            if after < 0 or number_of_tags(each[:begin]) > (not opened):
+                continue
+            after += len(answer)
+            read = part(each[:after], opened=opened)
+            if (read.thought, read.answer.strip()) == (thought, answer):
+                return self._with_end(each, after)
+        return ""
 
     def _with_end(self, body: str, after: int) -> str:
         end = self._end_from(body, after)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging import trial
 from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
 from aftertune.models import identity
-from aftertune.models.chat import refuse_template
+from aftertune.models.chat import names_read, refuse_template
 from aftertune.models.identity import chat_template
 from aftertune.models.loading import read_tokenizer
 from aftertune.models.resolved import ResolvedBackend
@@ -91,8 +90,11 @@ def refuse_template_arguments(design: Design, bases: Sequence[ModelRecord]) -> N
     """Raise UsageError for an argument that a base's chat template never reads: giving it would change nothing."""
     for base in bases:
         template = None if base.served else chat_template(Path(base.path))
+        if isinstance(template, list):  # several by name
+            template = next((each["template"] for each in template if each["name"] == "default"), None)
+        read = names_read(str(template))
         for name in design.respond.template_arguments if template else ():
-            if not re.search(rf"\b{re.escape(name)}\b", str(template)):
+            if name not in read:
                 raise UsageError(
                     f"respond.template_arguments.{name}: the chat template of {base.name} never reads it, so it would "
                     "change nothing: leave it out"

@@ -36,7 +36,7 @@ from aftertune.tuning.first_step import FirstStep, fingerprint
 from aftertune.tuning.lora_modules import left_out, lora_modules, patterns, text_parameters
 from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Training, TunedModel, TunedWeights, check_needs
 
-VERSION = "2"
+VERSION = "3"
 """Goes into checkpoint ids: changed whenever the same data, recipe and seed would give other weights."""
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -218,7 +218,8 @@ def _examples(
         labelled = [row for row in rows if any(label != IGNORED for label in row.labels[1:])]
         examples += labelled
         dropped += not labelled
-        truncated += any(row.truncated for row in labelled)
+        # A turn in a row of its own may lie beyond the limit as a whole.
+        truncated += bool(labelled) and any(row.truncated for row in rows)
     if not examples:
         raise UsageError(
             f"nothing to tune on: none of {len(conversations)} conversations has an assistant's turn within "
