@@ -25,8 +25,10 @@ from aftertune.models.adapter_files import (
     wrapper_in,
 )
 from aftertune.models.tokenizer_comparison import same_tokens
+from aftertune.models.unread_tensors import unread_in
 from aftertune.models.weight_files import (
     Shape,
+    counterparts,
     hash_files,
     read_json,
     settings,
@@ -211,15 +213,21 @@ def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
 
 def _compare_full(name: str, shapes: Mapping[str, Shape], base: ModelRef) -> list[str]:
     known = shapes_of(base.files)
-    rows = {key for key in shapes if key in known and shapes[key] != known[key] and shapes[key][1:] == known[key][1:]}
-    resized = {key for key in rows if "embed" in key or "lm_head" in key or "wte" in key}
-    for key, shape in shapes.items():
-        if key in known and shape != known[key] and key not in resized:
+    same = counterparts(known, shapes)
+    resized = {}
+    for key, shape in known.items():
+        own = shapes[same[key]] if key in same else shape
+        if own == shape or (".experts." in key and same[key] != key):
+            continue
+        if own[1:] != shape[1:] or not ("embed" in key or "lm_head" in key or "wte" in key):
             raise ModelError(
-                f"{name}: {key} is {times(shape)}, in the base {base.name} {times(known[key])}: "
-                "not tuned from this base"
+                f"{name}: {key} is {times(own)}, in the base {base.name} {times(shape)}: not tuned from this base"
             )
-    missing = [key for key in known if key not in shapes and not _tied(key)]
+        resized[key] = own
+    missing = [key for key in known if key not in same and not _tied(key)]
+    if missing and base.architecture:
+        unread = unread_in(base.path, base.architecture, missing)
+        missing = [key for key in missing if key not in unread]
     wrapper = wrapper_in(shapes)
     if missing and wrapper:
         raise ModelError(
@@ -232,7 +240,7 @@ def _compare_full(name: str, shapes: Mapping[str, Shape], base: ModelRef) -> lis
             "not tuned from this base, or saved incompletely"
         )
     return [
-        f"{name}: the vocabulary has {shapes[key][0]:,} rows, the base's {known[key][0]:,} ({key})"
+        f"{name}: the vocabulary has {resized[key][0]:,} rows, the base's {known[key][0]:,} ({key})"
         for key in sorted(resized)
     ]
 
@@ -332,7 +340,7 @@ def _compare_tokenizer(name: str, tokenizer: str | None, template: str | None, b
 
 
 def _tied(key: str) -> bool:
-    return key.endswith(("lm_head.weight", "embed_tokens.weight")) or "rotary" in key
+    return key.endswith(("lm_head.weight", "embed_out.weight", "embed_tokens.weight")) or "rotary" in key
 
 
 # ---------------------------------------------------------------------------------------------- the hub
