@@ -154,7 +154,7 @@ def refuse_text(name: str, model: Any, ids: Sequence[int]) -> None:
             cache, parts = empty_cache(model), []
             for part, seen in ((slice(0, -1), mask[:, :-1]), (slice(-1, None), mask)):
                 own = {"position_ids": positions[:, part]} if known.positions else {}
-                seen = seen[:, part] if cache is not None and only_states(cache) else seen
+                seen = mask[:, part] if cache is not None and only_states(cache) else seen
                 out = model(input_ids=text[:, part], attention_mask=seen, use_cache=True, **{known.cache: cache}, **own)
                 cache = getattr(out, known.cache) if cache is None else cache
                 parts.append(out.logits[0].float())
