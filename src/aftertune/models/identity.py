@@ -213,6 +213,12 @@ def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
 
 def _compare_full(name: str, shapes: Mapping[str, Shape], base: ModelRef) -> list[str]:
     known = shapes_of(base.files)
+    wrapper = wrapper_in(shapes)
+    if wrapper and not shapes.keys() >= known.keys():
+        raise ModelError(
+            f"{name}: its tensors carry the name of a wrapper, `{wrapper}.`, so that no model would take them: save "
+            "the model that was wrapped (for torch.compile: model._orig_mod.save_pretrained)"
+        )
     same = counterparts(known, shapes)
     resized = {}
     for key, shape in known.items():
@@ -228,12 +234,6 @@ def _compare_full(name: str, shapes: Mapping[str, Shape], base: ModelRef) -> lis
     if missing and base.architecture:
         unread = unread_in(base.path, base.architecture, missing)
         missing = [key for key in missing if key not in unread]
-    wrapper = wrapper_in(shapes)
-    if missing and wrapper:
-        raise ModelError(
-            f"{name}: its tensors carry the name of a wrapper, `{wrapper}.`, so that no model would take them: save "
-            "the model that was wrapped (for torch.compile: model._orig_mod.save_pretrained)"
-        )
     if missing:
         raise ModelError(
             f"{name}: {len(missing)} tensors of the base {base.name} are not in it, e.g. {missing[0]}: "

@@ -12,10 +12,14 @@ def unread_by(model: Any, names: Iterable[str]) -> frozenset[str]:
     """Return those tensor names that a model says it leaves in its files.
 
     DeepSeek V3, GLM and Qwen3.5 are published with layers that guess several tokens at once; transformers loads none of
-    them, and none is in what it saves.
+    them, and none is in what it saves. The patterns are loose (GPT-2's `attn.bias` also finds `c_attn.bias`), so what
+    is one of the model's own parameters is never among them.
     """
     patterns = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
-    return frozenset(name for name in names if any(pattern.search(name) for pattern in patterns))
+    hits = [name for name in names if any(pattern.search(name) for pattern in patterns)]
+    # Some are published without the outer module's name.
+    own = {key[start:] for key, _ in model.named_parameters() for start in (0, key.find(".") + 1)} if hits else set()
+    return frozenset(name for name in hits if name not in own)
 
 
 def unread_in(folder: Path, architecture: str, names: Iterable[str]) -> frozenset[str]:

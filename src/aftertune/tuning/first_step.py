@@ -54,7 +54,7 @@ class FirstStep:
         prove = self._prove_adapter if isinstance(model, PeftModel) else self._prove_full
         training = model.training
         try:
-            with torch.random.fork_rng(), quiet():
+            with torch.random.fork_rng(), quiet(), _own_passes(model):
                 return prove(model.eval())
         except (ModelError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise TuneError(
@@ -172,10 +172,18 @@ def _in_float32(model: Any) -> Any:
 
     memo: dict[int, Any] = {id(each): torch.nn.Parameter(copied(each), requires_grad=False) for each in weights}
     memo |= {id(each): copied(each) for each in model.buffers()}
-    exact = copy.deepcopy(model, memo)
-    for module in exact.modules():
-        vars(module).pop("forward", None)  # accelerate's, which computes in bfloat16 all the same
-    return exact
+    return copy.deepcopy(model, memo)
+
+
+@contextmanager
+def _own_passes(model: Any) -> Iterator[Any]:
+    """Yield the model with the forward passes of its classes: accelerate's round to bfloat16 whatever the weights."""
+    wrapped = [(module, vars(module).pop("forward")) for module in model.modules() if "forward" in vars(module)]
+    try:
+        yield model
+    finally:
+        for module, own in wrapped:
+            module.forward = own
 
 
 @contextmanager
