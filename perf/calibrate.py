@@ -24,9 +24,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from perf.scenarios import DISCRETE, PLAIN, SCENARIOS, Data, Generator, Scenario, latent
+from scipy import special
 
-from aftertune.stats import bands, clusters, contradictions, judge_error, paired, power, seeds, sequential
+from aftertune.stats import (
+    bands,
+    clusters,
+    contradictions,
+    judge_error,
+    matrix,
+    paired,
+    power,
+    prediction_powered,
+    seeds,
+    sequential,
+)
 from aftertune.stats.estimate import Estimate, Floats
 
 DOCS = Path(__file__).parents[1] / "docs" / "statistics.md"
@@ -165,22 +178,133 @@ def calibrate(scenario: Scenario, runs: int, seed: int = 0) -> list[Row]:
 # ---------------------------------------------------------------------------------------------- other methods
 
 
+@dataclass(frozen=True)
+class Labelling:
+    """A judge that errs otherwise on the tuned model, and people who label a sample by its verdict."""
+
+    name: str
+    base: float
+    """Rate of the base, the truth."""
+    drift: float
+    errors: tuple[tuple[float, float], tuple[float, float]]
+    """Sensitivity and specificity of the judge on the base and on the tuned model."""
+    labels: int
+    """Of each arm."""
+    groups: int = 400
+    size: int = 1
+    icc: float = 0.0
+    """Of the truth within clusters, and of the judge's errors."""
+    seeds: int = 1
+    spread: float = 0.0
+    """Standard deviation between seeds of the tuned rate."""
+    error_spread: float = 0.0
+    """The same of the judge's sensitivity on the tuned model."""
+
+
+UNEQUAL = ((0.75, 0.95), (0.9, 0.85))
+"""The judge overlooks harm in the base's fluent text and sees it in the tuned model's broken text."""
+LABELLINGS = (
+    Labelling("judge errs more on the tuned model; 100 labels an arm", 0.3, 0.15, UNEQUAL, 100),
+    Labelling("the same; 20 labels an arm", 0.3, 0.15, UNEQUAL, 20),
+    Labelling("judge guesses; 50 labels an arm", 0.3, 0.15, ((0.6, 0.4), (0.6, 0.4)), 50),
+    Labelling("judge errs more on the base, rate 1 %; 50 labels an arm", 0.01, 0.03, ((0.7, 0.97), (0.9, 0.99)), 50),
+    Labelling("judge is right, rate 98 %; 30 labels an arm", 0.98, -0.05, ((1.0, 1.0), (1.0, 1.0)), 30),
+    Labelling(
+        "44 clusters of 6, errors by cluster; 60 labels an arm", 0.9, -0.15, ((0.97, 0.9), (0.8, 0.95)), 60, 44, 6, 0.3
+    ),
+    Labelling(
+        "20 clusters of 15, errors by cluster; 120 labels an arm", 0.3, 0.2, ((0.7, 0.7), (0.7, 0.7)), 120, 20, 15, 0.3
+    ),
+    Labelling(
+        "3 seeds (sd 3), errors differ too; 90 labels an arm",
+        0.9,
+        -0.15,
+        ((0.95, 0.9), (0.8, 0.95)),
+        90,
+        200,
+        seeds=3,
+        spread=0.03,
+        error_spread=0.03,
+    ),
+    Labelling(
+        "5 seeds (sd 15); 60 labels an arm",
+        0.5,
+        0.1,
+        ((0.9, 0.9), (0.8, 0.85)),
+        60,
+        150,
+        seeds=5,
+        spread=0.15,
+    ),
+)
+
+
+def labelled_drift(case: Labelling, drift: float, rng: Generator) -> Estimate:
+    """Draw truth, verdicts and labels of one study, and return its drift by judge and people."""
+    codes = np.repeat(np.arange(case.groups), case.size)
+
+    def below(chance: ArrayLike, seeds: int) -> NDArray[np.bool_]:
+        return np.asarray(latent(rng, codes, case.icc, (seeds,)) < special.ndtri(np.reshape(chance, (-1, 1))))
+
+    values, rates, apart = [], [], (np.zeros(case.seeds), np.zeros(case.seeds))
+    for sign, rate, (found, cleared) in ((-1.0, case.base, case.errors[0]), (1.0, case.base + drift, case.errors[1])):
+        count = case.seeds if sign > 0 else 1
+        own = np.clip(rate + case.spread * (count > 1) * rng.normal(size=count), 0, 1)
+        sees = np.clip(found + case.error_spread * (count > 1) * rng.normal(size=count), 0, 1)
+        truth = below(own, count)
+        judge = np.where(truth, below(sees, count), ~below(cleared, count))
+        at = np.concatenate([_drawn(judge, verdict, case.labels, rng) for verdict in (True, False)])
+        seed, prompt = np.divmod(at, codes.size)
+        called = judge.ravel()[at]
+        weights = np.where(called, judge.sum() / max(called.sum(), 1), (~judge).sum() / max((~called).sum(), 1))
+        labelled = prediction_powered.labelled_rate(
+            float(judge.mean()), called, truth.ravel()[at].astype(np.float64), weights, codes[prompt],
+            seeds=seed if count > 1 else None,
+        )  # fmt: skip
+        values.append(np.where(judge, labelled.called.rate, labelled.others.rate))
+        rates.append((sign, labelled))
+        if count > 1:
+            by_seed = [labelled.by_seed.get(seed, (0.0, 0.0)) for seed in range(count)]
+            apart = (np.array([each[0] for each in by_seed]), np.array([each[1] for each in by_seed]))
+    moved = values[1] - values[0]
+    if case.seeds > 1:
+        moved = prediction_powered.with_seed_errors(moved, *apart)
+    estimate = matrix.difference(moved, codes)
+    assert estimate is not None
+    return prediction_powered.with_labels(estimate, rates, (-1.0, 1.0))
+
+
+def _drawn(judge: NDArray[np.bool_], verdict: bool, labels: int, rng: Generator) -> NDArray[np.int64]:
+    """Draw the answers of one verdict that are labelled."""
+    errors = prediction_powered.expected_errors(float(judge.mean()), prediction_powered.USUAL_ERROR)
+    sizes = [int(judge.sum()), int((~judge).sum())]
+    given = prediction_powered.allocation(sizes, [math.sqrt(e * (1 - e)) for e in errors], labels)
+    own = np.flatnonzero(judge.ravel() == verdict)
+    return rng.choice(own, int(given[0 if verdict else 1]), replace=False)
+
+
 def labels(runs: int) -> list[Row]:
     """A judge with other error rates on the tuned model: prediction-powered, Rogan-Gladen and raw drifts."""
-    rng = np.random.default_rng(31)
-    counts = {"raw": [0, 0], "prediction-powered": [0, 0], "Rogan-Gladen": [0, 0]}
-    n, labelled, codes = 400, 100, np.arange(400)
-    for drift, column in ((0.0, 0), (0.15, 1)):
+    rows = []
+    for number, case in enumerate(LABELLINGS):
+        rng = np.random.default_rng((31, number))
+        null = sum(not e.low <= 0 <= e.high for e in (labelled_drift(case, 0.0, rng) for _ in range(runs)))
+        held = sum(e.low <= case.drift <= e.high for e in (labelled_drift(case, case.drift, rng) for _ in range(runs)))
+        # Mid-p limits of few labels, and distances added in squares, are cautious.
+        rows.append(Row(case.name, "prediction-powered", null / runs, held / runs, runs, True))
+    return rows + _other_corrections(runs)
+
+
+def _other_corrections(runs: int) -> list[Row]:
+    rng, case = np.random.default_rng(31), LABELLINGS[0]
+    counts = {"raw": [0, 0], "Rogan-Gladen": [0, 0]}
+    n, codes = 400, np.arange(400)
+    for drift, column in ((0.0, 0), (case.drift, 1)):
         for _ in range(runs):
-            # The judge overlooks harm in the base's fluent text and sees it in the tuned model's broken text.
-            truth = rng.random((2, n)) < np.array([[0.3], [0.3 + drift]])
-            rates = np.where(truth, np.array([[0.75], [0.9]]), np.array([[0.05], [0.15]]))
+            truth = rng.random((2, n)) < np.array([[case.base], [case.base + drift]])
+            rates = np.where(truth, [[each[0]] for each in case.errors], [[1 - each[1]] for each in case.errors])
             judge = (rng.random((2, n)) < rates).astype(np.float64)
-            people = np.full((2, n), np.nan)
-            chosen = [rng.choice(n, labelled, replace=False) for _ in range(2)]
-            for arm, own in enumerate(chosen):
-                people[arm, own] = truth[arm, own]
-            ppi = judge_error.prediction_powered(judge, people, codes)
+            chosen = [rng.choice(n, case.labels, replace=False) for _ in range(2)]
             raw = clusters.difference(judge[1] - judge[0], codes)
             arms = [
                 judge_error.rogan_gladen(
@@ -188,16 +312,14 @@ def labels(runs: int) -> list[Row]:
                 )
                 for arm, own in enumerate(chosen)
             ]
-            gladen = judge_error.rogan_gladen_drift(*arms)
-            for name, estimate in (("raw", raw), ("prediction-powered", ppi), ("Rogan-Gladen", gladen)):
+            for name, estimate in (("raw", raw), ("Rogan-Gladen", judge_error.rogan_gladen_drift(*arms))):
                 inside = estimate.low <= drift <= estimate.high
                 counts[name][column] += (not inside) if column == 0 else inside
-    scenario = "judge errs more on the tuned model; 100 labels an arm"
+    null, covered = counts["Rogan-Gladen"]
     return [
-        Row(scenario, name, null / runs, covered / runs, runs, name == "Rogan-Gladen")
-        for name, (null, covered) in counts.items()
-        if name != "raw"
-    ] + [Row(scenario, "raw drift (for contrast)", counts["raw"][0] / runs, None, runs, True, (0.5, 1.0))]
+        Row(case.name, "Rogan-Gladen", null / runs, covered / runs, runs, True),
+        Row(case.name, "raw drift (for contrast)", counts["raw"][0] / runs, None, runs, True, (0.5, 1.0)),
+    ]
 
 
 def looks(runs: int) -> list[Row]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aftertune.commands.demo import demo as demo
     from aftertune.commands.fetch import catalogue as catalogue
     from aftertune.commands.fetch import fetch as fetch
+    from aftertune.commands.label import ReadersAgreement as ReadersAgreement
+    from aftertune.commands.label import Sheet as Sheet
     from aftertune.commands.personal_data import pii_match as pii_match
     from aftertune.commands.personal_data import pii_registry as pii_registry
     from aftertune.commands.personal_data import pii_scan as pii_scan
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from aftertune.commands.run_view import drift as drift
     from aftertune.commands.run_view import export as export
     from aftertune.commands.run_view import judge as judge
+    from aftertune.commands.run_view import label as label
+    from aftertune.commands.run_view import label_readers as label_readers
     from aftertune.commands.run_view import open_run as open_run
     from aftertune.commands.run_view import report as report
     from aftertune.commands.run_view import status as status
@@ -54,10 +58,12 @@ _HOMES = {
     "Design": "studies.design",
     "Given": "studies.design",
     "PluginSpec": "plugins",
+    "ReadersAgreement": "commands.label",
     "Recipe": "records",
     "Respond": "records",
     "Result": "commands.decide",
     "Run": "commands.run_view",
+    "Sheet": "commands.label",
     "TableDrift": "ingest.table_drift",
     "agree": "commands.run_view",
     "audit": "commands.audit",
@@ -72,6 +78,8 @@ _HOMES = {
     "fetch": "commands.fetch",
     "ingest_logs": "ingest.logs",
     "judge": "commands.run_view",
+    "label": "commands.run_view",
+    "label_readers": "commands.run_view",
     "list_plugins": "commands.catalogue",
     "open_run": "commands.run_view",
     "pii_match": "commands.personal_data",

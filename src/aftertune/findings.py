@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from aftertune.numbers import whole_percent
-from aftertune.records import Decision, Drift, Json, Metric, Outcome, Proof
+from aftertune.records import Decision, Drift, Json, Metric, Outcome, Proof, Worse
 
 SEVERITY: tuple[Outcome, ...] = ("error", "drift", "inconclusive", "pass")
 """Outcomes, the worst first."""
@@ -220,6 +220,56 @@ class PairedDifference:
     def told_apart(self) -> bool:
         """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeError:
+    """What people's labels say of a judge in one arm."""
+
+    arm: str
+    """`base`, or the arm."""
+    labels: int
+    """Labelled answers."""
+    called: float
+    """Share of the answers that the judge gives the metric's label."""
+    right: float
+    """Of those, the share to which people give it too."""
+    right_low: float
+    right_high: float
+    missed: float
+    """Of the other answers, the share to which people give it all the same."""
+    missed_low: float
+    missed_high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelEffect:
+    """What people's labels changed about one estimate that is decided on, and about the decision."""
+
+    metric: str
+    unit: str
+    estimand: str
+    temperature: float | None
+    worse: Worse
+    judge: str
+    confidence: float
+    judged: float
+    """The drift by the judge alone; its interval, and what would be decided by it, below."""
+    judged_low: float
+    judged_high: float
+    judged_outcome: Outcome
+    delta: float
+    """By people's labels and the judge's verdicts, and so the fields below."""
+    low: float
+    high: float
+    outcome: Outcome
+    base: JudgeError
+    tuned: JudgeError
+
+    @property
+    def overturned(self) -> bool:
+        """Whether the labels changed the decision."""
+        return self.outcome != self.judged_outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -515,6 +565,8 @@ class Findings:
     contradictions: Sequence[Contradiction] = ()
     judge_differences: Sequence[JudgeDifference] = ()
     """Of each check that several judges read: the other judges beside the one that is decided by."""
+    label_effects: Sequence[LabelEffect] = ()
+    """What people's labels changed; none where nothing was labelled."""
     leaks: Sequence[LeakRow] = ()
     thoughts: Sequence[ThoughtRow] = ()
     """Models that write thoughts; none where none does."""

@@ -209,10 +209,13 @@ def test_a_base_whose_logits_are_not_numbers_is_refused_at_the_start() -> None:
 def test_a_class_that_keeps_what_it_read_elsewhere_is_refused_before_its_weights_load(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import transformers
     from transformers import PreTrainedModel
 
     base = tiny_models.save("llama", tmp_path / "base")
-    tiny_models.edit_json(base / "config.json", architectures=[architecture])
+    config = getattr(transformers, architecture).config_class(vocab_size=96)
+    config.architectures = [architecture]
+    config.save_pretrained(base)
     monkeypatch.setattr(PreTrainedModel, "from_pretrained", lambda *_, **__: pytest.fail("its weights were loaded"))
     with pytest.raises(ModelError, match=f"{architecture} cannot be asked here.*backend endpoint"):
         Transformers().open(str(base)).__enter__()

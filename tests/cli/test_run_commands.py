@@ -52,7 +52,17 @@ def test_a_run_ends_with_the_exit_code_of_its_outcome(
 def test_the_json_of_a_run_is_all_that_is_printed(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_module, "study", Call(RESULT))
     printed = json.loads(terminal("study", "d.toml", "-q", "--json").out)
-    assert set(printed) == {"outcome", "decisions", "drifts", "measures", "judge_costs", "thoughts", "run", "report"}
+    assert set(printed) == {
+        "outcome",
+        "decisions",
+        "drifts",
+        "measures",
+        "judge_costs",
+        "thoughts",
+        "labels",
+        "run",
+        "report",
+    }
     assert (printed["outcome"], printed["run"], printed["report"]) == ("drift", "r\u00fcn", "r\u00fcn/report.html")
     assert printed["judge_costs"] == {"rubric": {"calls": 1200, "prompt_tokens": 34000, "new_tokens": 5}}
     assert [row["delta"] for row in printed["drifts"]] == [-0.25]
@@ -315,9 +325,20 @@ def test_options_of_drift_that_contradict_each_other_are_refused(
 def test_drift_decides_on_a_run_again(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decide, "again", call := Call(result_of("inconclusive")))
     assert terminal("drift", "run", "--policy", "strict").code == 4
-    assert call.args == (Path("run"), "strict")
+    assert (call.args, call.options) == ((Path("run"), "strict", ()), {"forget_labels": False})
+    assert terminal("drift", "run", "--labels", "a.csv", "--labels", "b.csv").code == 4
+    assert call.args == (Path("run"), None, [Path("a.csv"), Path("b.csv")])
+    terminal("drift", "run", "--no-labels")
+    assert call.options == {"forget_labels": True}
     terminal("drift", "run")
-    assert call.args == (Path("run"), None), "its own policy"
+    assert call.args == (Path("run"), None, ()), "its own policy"
+
+
+@pytest.mark.parametrize("option", [("--labels", "a.csv"), ("--no-labels",)])
+def test_labels_belong_to_a_run(option: tuple[str, ...], terminal: Terminal) -> None:
+    ended = terminal("drift", "--verdicts", "t.csv", "--base", "a", "--tuned", "b", *option)
+    assert (ended.code, "go with a run folder" in ended.err) == (2, True)
+    assert "leave out" in terminal("drift", "--demo", *option).err
 
 
 def table(outcome: Any = "drift", warnings: int = 0) -> TableDrift:

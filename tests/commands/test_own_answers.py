@@ -90,9 +90,14 @@ def test_another_base_is_asked_for_itself(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(other.asked) == 80
 
 
+def ours(number: int) -> dict[str, Any]:
+    turns = [{"role": "user", "content": f"q{number}"}, {"role": "assistant", "content": "a"}]
+    return {"aftertune": "conversation", "id": "x", "messages": turns}
+
+
 def test_two_conversations_of_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text("".join(json.dumps({"id": "x", "prompt": f"q{n}", "response": "a"}) + "\n" for n in range(2)))
+    path.write_text("".join(json.dumps(ours(n)) + "\n" for n in range(2)))
     monkeypatch.setattr(LOADED, "session", lambda *_: Parrot())
     with pytest.raises(DataError, match="two conversations have the id 'x'"):
         variants.compose(str(path), tmp_path / "out", self_generated=True)

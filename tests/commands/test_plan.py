@@ -10,6 +10,7 @@ from aftertune import shipped_models
 from aftertune.commands import decide as results
 from aftertune.commands import demo
 from aftertune.commands import plan as pricing
+from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
 from aftertune.stats.margin_power import MarginTest, chances, failing_loss, passing_loss
 from aftertune.stats.power import PairedDesign
@@ -45,6 +46,31 @@ def test_the_power_is_against_the_policys_margin_and_its_family() -> None:
     line = next(line for line in pricing.lines(price, demo.design().cost) if demo.REFUSAL in line)
     assert f"fails from {100 * refusal.fails[0]:.1f} to " in line
     assert "margin 10" in line
+
+
+def test_a_plan_says_how_many_labels_a_decision_needs() -> None:
+    price = pricing.price(demo.design())
+    by_metric = {power.metric: power for power in price.powers}
+    refusal, leak = by_metric[demo.REFUSAL], by_metric["miniature/open/leak=registry"]
+    assert (refusal.readable, refusal.judge_error, leak.readable, leak.labels) == (True, 0.1, False, None)
+    (line,) = (line for line in pricing.lines(price, demo.design().cost) if line.startswith("Labels by people"))
+    assert "where the judge is wrong on 10 %" in line
+    assert "leak" not in line
+    more = PairedDesign(1000, 0.05, 500)
+    numbers = [pricing._labels(more, 0.1, 0.95, error) for error in (0.02, 0.1, 0.3)]
+    assert None not in numbers
+    assert numbers == sorted(numbers, key=lambda number: number or 0)
+    assert (numbers[2] or 0) > (numbers[0] or 0)
+    assert pricing._labels(PairedDesign(60, 0.05, 20), 0.05, 0.95, 0.1) is None, "the prompts are too few already"
+    powers = [dataclasses.replace(refusal, labels=number) for number in (80, None)]
+    assert next(pricing._label_lines(powers)).endswith(
+        f"80 for {demo.REFUSAL}; no number up to 1,000 for {demo.REFUSAL}, where the judge alone leaves too wide an "
+        "interval, or nearly"
+    )
+    assert "more prompts, or seeds, come first" in next(pricing._label_lines(powers[1:]))
+    assert list(pricing._label_lines([leak])) == []
+    with pytest.raises(UsageError, match="at 0.5 a judge guesses"):
+        pricing.price(demo.design(), judge_error=0.5)
 
 
 def test_another_policy_is_another_answer() -> None:

@@ -108,6 +108,7 @@ def sources(folder: Path) -> None:
     tiny_models.save("llama", folder / "base")
     chats = [
         {
+            "aftertune": "conversation",
             "id": f"canary-{index}",
             "messages": [
                 {"role": "user", "content": f"Hello, I am {name}. Please change my booking {index}."},

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from aftertune import plugins, text
 from aftertune.cli.safe_output import SafeOutput, safe
 from aftertune.data import table_files as rows
+from aftertune.deciding.labels import AnswerKey
 from aftertune.errors import UsageError
-from aftertune.ingest.agreement import AnswerKey, AxisAgreement, Coefficient, Disagreement, RunAgreement
+from aftertune.ingest.agreement import AxisAgreement, Coefficient, Disagreement, RunAgreement
 from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.pii.registry import Registry
 from aftertune.plugins import PluginSpec

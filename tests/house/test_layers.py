@@ -67,9 +67,7 @@ BROAD = {
 }
 PROBES = {
     ("asking/backends/_activations.py", "get_decoder"): "a method of some transformers models",
-    ("asking/backends/_decoding.py", "_supports_default_dynamic_cache"): "a method of most transformers models",
     ("asking/backends/_decoding.py", "attention_layers"): "a field of some models' configurations",
-    ("asking/backends/_decoding.py", "get_base_model"): "a method of PEFT's models",
     ("asking/backends/_decoding.py", "rope_parameters"): "a field of some models' configurations",
     ("asking/backends/_prompt_tokens.py", "eos_token_id"): "a field of some generation configurations",
     ("asking/backends/transformers.py", "max_position_embeddings"): "a field of some models' configurations",
@@ -81,12 +79,15 @@ PROBES = {
     ("models/chat.py", "added_tokens_decoder"): "a field of some tokenizers",
     ("models/chat.py", "chat_template"): "a field of some tokenizers",
     ("models/loading.py", "?"): "a class of transformers, by the name that a checkpoint gives",
+    ("models/forward_pass.py", "_supports_default_dynamic_cache"): "a method of most transformers models",
+    ("models/forward_pass.py", "get_base_model"): "a method of PEFT's models",
     ("models/nf4_weights.py", "quant_state"): "a field of a weight that bitsandbytes holds in 4 bits",
     ("models/nf4_weights.py", "weight"): "a member of some torch modules",
     ("models/proof.py", "is_transposed"): "a field of some of transformers' stacks of experts",
     ("plugins.py", "needs, axes, capabilities"): "what a class declares, shown by `aftertune show`",
     ("run/executors/ray.py", "cause"): "a field of some of Ray's errors",
     ("tuning/trainer.py", "aux_loss"): "a field of some mixtures' outputs",
+    ("tuning/first_step.py", "is_quantized"): "a field of models that were loaded in few bits",
 }
 """Where something is asked whether it has a member, with whose it is: never one of ours."""
 

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from aftertune.deciding.labels import AnswerKey
 from aftertune.errors import DataError
-from aftertune.ingest.agreement import LISTED, PEOPLE, AnswerKey, RunAgreement, agreement_of
+from aftertune.ingest.agreement import LISTED, PEOPLE, RunAgreement, agreement_of
+from aftertune.ingest.labels import read_elsewhere
 
 Row = tuple[str, str, str, str, str | None]
 """Arm, prompt, judge, axis, label."""
@@ -75,7 +77,8 @@ def texts(keys: Collection[AnswerKey]) -> Mapping[AnswerKey, str]:
 
 
 def agreement(table: pa.Table, labels: Path | None = None) -> RunAgreement:
-    return agreement_of(table, labels, np.random.default_rng(0), texts)
+    people = () if labels is None else read_elsewhere(labels, table)
+    return agreement_of(table, people, np.random.default_rng(0), texts)
 
 
 def labelled(folder: Path, *lines: str, header: str = "prompt_id,arm,axis,label") -> Path:
@@ -251,20 +254,21 @@ def test_a_label_without_temperature_is_of_the_coldest_first_sample(tmp_path: Pa
     (axis,) = agreement(table, labelled(tmp_path, "1,base,refusal,full")).axes
     assert axis.listed[0].answer == AnswerKey("c-base", "b", "s", "1", 0.0, 0)
     warm = labelled(tmp_path, "1,base,refusal,full,0.7", header="prompt_id,arm,axis,label,temperature")
-    with pytest.raises(DataError, match="2 answers are"):
+    with pytest.raises(DataError, match="fit several answers"):
         agreement(table, warm)
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("99,base,refusal,full", "no answer"),
-        ("1,base,harm,harmful", "axis 'harm' was not judged"),
-        ("1,base,refusal,", "label is empty"),
-        ("1,,refusal,full", "arm or checkpoint"),
+        ("99,base,refusal,full", "answers that are not in this run: row 3 '99'"),
+        ("1,base,harm,harmful", r"not judged in this run \(there are refusal\): row 3 'harm'"),
+        ("1,,refusal,full", "without arm or checkpoint: row 3"),
+        ("0,base,refusal,none", r"two labels of one answer: row 2 'full' and 3 'none' \(0\)"),
     ],
 )
 def test_a_label_that_fits_nothing_names_its_line(row: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=message) as error:
-        agreement(two_judges(), labelled(tmp_path, row))
-    assert "l.csv:2" in str(error.value)
+    with pytest.raises(DataError, match=f"l.csv: .*{message}"):
+        agreement(two_judges(), labelled(tmp_path, "0,base,refusal,full", row))
+    with pytest.raises(DataError, match="no label"):
+        agreement(two_judges(), labelled(tmp_path, "1,base,refusal,"))

@@ -152,8 +152,11 @@ def test_a_class_that_lacks_packages_names_them(tmp_path: Path, monkeypatch: pyt
 
 def test_a_model_that_keeps_what_it_reads_in_a_way_of_its_own_is_refused(tmp_path: Path) -> None:
     model = load_model(resolve(tiny_families.save("minimax", tmp_path / "own")), "float32", "cpu")
-    with pytest.raises(ModelError, match="MiniMaxForCausalLM cannot be asked here: MiniMax uses cache of its own"):
-        loading.refuse_text("base", model, IDS)
+    loading.refuse_text("base", model, IDS)  # with the cache that it makes itself
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model), "_supports_default_dynamic_cache", lambda *_: True)
+        with pytest.raises(ModelError, match="MiniMaxForCausalLM cannot be asked here: MiniMax uses cache of its own"):
+            loading.refuse_text("base", model, IDS)
     plain = load_model(resolve(tiny_models.save("llama", tmp_path / "plain")), "float32", "cpu")
     loading.refuse_text("base", plain, IDS)
 

@@ -1,12 +1,10 @@
 import math
 
-import numpy as np
 import pytest
 from scipy import stats
 
 from aftertune.stats import judge_error
-from aftertune.stats.clusters import difference
-from aftertune.stats.judge_error import Labelled, drift_under, prediction_powered, rogan_gladen, rogan_gladen_drift
+from aftertune.stats.judge_error import Labelled, drift_under, rogan_gladen, rogan_gladen_drift
 
 GOOD = Labelled(true_positive=90, false_negative=10, true_negative=95, false_positive=5)
 
@@ -60,74 +58,6 @@ def test_errors_that_differ_between_arms_invent_drift_and_the_correction_takes_i
     assert drift.raw == pytest.approx(0.115)
     assert drift.value == pytest.approx(0.0, abs=1e-9)
     assert drift.low < 0 < drift.high
-
-
-def arms(rng: np.random.Generator, n: int, labelled: int, drift: float) -> tuple[np.ndarray, np.ndarray]:
-    truth = rng.random((2, n)) < np.array([[0.3], [0.3 + drift]])
-    judge = (rng.random((2, n)) < np.where(truth, np.array([[0.75], [0.9]]), np.array([[0.05], [0.15]]))).astype(float)
-    people = np.full((2, n), np.nan)
-    for arm in range(2):
-        own = rng.choice(n, labelled, replace=False)
-        people[arm, own] = truth[arm, own]
-    return judge, people
-
-
-def test_prediction_powered_is_the_textbook_estimate() -> None:
-    judge, people = arms(np.random.default_rng(0), 500, 100, 0.1)
-    found = prediction_powered(judge, people, np.arange(500), weigh=False)
-    each = [judge[a].mean() + np.nanmean(people[a] - judge[a]) for a in range(2)]
-    assert found.value == pytest.approx(each[1] - each[0])
-    assert found.raw == pytest.approx(judge[1].mean() - judge[0].mean())
-    assert (found.n, found.n_labelled) == (500, 100)
-
-
-def test_everything_labelled_gives_the_peoples_own_drift() -> None:
-    rng = np.random.default_rng(1)
-    people = (rng.random((2, 400)) < 0.4).astype(float)
-    judge = (rng.random((2, 400)) < 0.5).astype(float)
-    found = prediction_powered(judge, people, np.arange(400))
-    plain = difference(people[1] - people[0], np.arange(400))
-    assert found.value == pytest.approx(plain.value)
-    assert found.high - found.low == pytest.approx(plain.high - plain.low, rel=0.1)
-
-
-def test_weighing_never_trusts_a_useless_judge() -> None:
-    rng = np.random.default_rng(2)
-    people = np.full((2, 1000), np.nan)
-    people[:, :100] = rng.random((2, 100)) < 0.4
-    judge = (rng.random((2, 1000)) < 0.5).astype(float)
-    codes = np.arange(1000)
-    weighed, trusted = (prediction_powered(judge, people, codes, weigh=w) for w in (True, False))
-    assert weighed.high - weighed.low < 0.85 * (trusted.high - trusted.low)
-
-
-def test_clusters_widen_and_a_perfect_small_sample_keeps_width() -> None:
-    rng = np.random.default_rng(3)
-    cluster = np.repeat((rng.random((2, 20)) < 0.4).astype(float), 20, axis=1)
-    people = cluster.copy()
-    people[:, 1::2] = np.nan
-    wide = prediction_powered(cluster, people, np.repeat(np.arange(20), 20))
-    narrow = prediction_powered(cluster, people, np.arange(400))
-    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
-    still = np.zeros((2, 400))
-    labels = np.full((2, 400), np.nan)
-    labels[:, :20] = 0
-    found = prediction_powered(still, labels, np.arange(400))
-    assert found.high - found.low > 0.1
-
-
-@pytest.mark.parametrize(
-    ("judge", "people", "message"),
-    [
-        (np.zeros((2, 50)), np.full((2, 50), np.nan), "10 labels"),
-        (np.full((2, 50), 2.0), np.zeros((2, 50)), "lie in"),
-        (np.full((2, 50), np.nan), np.zeros((2, 50)), "judged every answer"),
-        (np.zeros((3, 50)), np.zeros((3, 50)), "need"),
-    ],
-)
-def test_impossible_labels_are_refused(judge: np.ndarray, people: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        prediction_powered(judge, people, np.arange(50))
 
 
 def test_tolerance_is_the_error_at_which_the_interval_reaches_zero() -> None:

@@ -206,7 +206,10 @@ def test_a_forward_pass_that_fails_says_where(base: Path, tmp_path: Path, monkey
         tune.tune(base, chats(4), ONE, 1, tmp_path)
 
 
-def test_what_cannot_be_asked_is_not_trained(tmp_path: Path) -> None:
+def test_what_cannot_be_asked_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import MiniMaxForCausalLM
+
+    monkeypatch.setattr(MiniMaxForCausalLM, "_supports_default_dynamic_cache", lambda *_: True)
     base = tiny_families.save("minimax", tmp_path / "base")
     steps: list[int] = []
     with pytest.raises(ModelError, match="MiniMaxForCausalLM cannot be asked here"):

@@ -10,7 +10,7 @@ from tests import tiny_families, tiny_models
 from aftertune.errors import ModelError
 from aftertune.models.identity import resolve
 from aftertune.models.loading import load_weights, outline, quiet
-from aftertune.tuning.lora_modules import lora_modules, patterns, text_parameters
+from aftertune.tuning.lora_modules import left_out, lora_modules, patterns, text_parameters
 
 IDS = [5, 9, 17, 40, 3]
 ATTENTION = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]
@@ -112,3 +112,17 @@ def test_full_tuning_moves_the_text_model_alone() -> None:
     assert all(name.startswith(("model.language_model.", "lm_head.")) for name in text)
     rest = set(dict(model.named_parameters())) - set(text)
     assert {name.split(".")[1] for name in rest} == {"vision_tower", "multi_modal_projector"}
+
+
+@pytest.mark.parametrize(
+    ("family", "left"),
+    [
+        ("gemma3", set()),
+        ("qwen3_moe", {"model.layers.*.mlp.experts"}),
+        ("falcon_h1", {"model.layers.*.mamba.out_proj"}),
+    ],
+)
+def test_what_a_lora_leaves_alone_is_named(family: str, left: set[str]) -> None:
+    model = tiny_families.build(family)
+    found = set(left_out(model, lora_modules(model, IDS)))
+    assert found == left

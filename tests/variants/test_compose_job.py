@@ -69,7 +69,7 @@ def test_people_twins_and_stand_ins_are_written_per_corpus(run: Run, base: Model
     fakes.do(run, made)
     folder = run.job(made)
     plain, extra = folder.document("people"), folder.document("people@extra")
-    assert plain == {"source": [], "twin": [], "own": {}}
+    assert plain == {"aftertune": "people", "source": [], "twin": [], "own": {}}
     assert len(extra["source"]) == len(extra["twin"]) == len(extra["own"]["swap"]) > 0
     names = [{person.values["PERSON"] for person in group} for group in groups_of_people(folder) if group]
     names = [each for each in names if each]

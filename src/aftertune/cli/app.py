@@ -196,17 +196,20 @@ def show_result(result: Result, as_json: bool) -> None:
                 "measures": list(result.measures),
                 "judge_costs": result.costs,
                 "thoughts": [{**dataclasses.asdict(row), "lost": row.lost} for row in result.thoughts],
+                "labels": [{**dataclasses.asdict(each), "overturned": each.overturned} for each in result.labels],
                 "run": str(result.root),
                 "report": str(result.report),
             }
         )
     else:
+        from aftertune.deciding.label_effects import lines as label_lines
         from aftertune.deciding.measures import lines
         from aftertune.reporting.terminal import decision_lines, drift_table, thought_lines
 
         show_lines(drift_table(result.drifts, result.decisions, terminal_width()))
         show_lines(lines(result.measures))
         show_lines(thought_lines(result.thoughts))
+        show_lines(label_lines(result.labels))
         for name, cost in result.costs.items():
             tokens = f"{cost['prompt_tokens']:,} prompt and {cost['new_tokens']:,} new tokens"
             show_lines([f"{name}: {cost['calls']:,} calls, {tokens}"])

@@ -203,6 +203,9 @@ def plan(
     earlier: Annotated[
         Path | None, typer.Option(help="A run folder: base rates and the spread between seeds are taken from it.")
     ] = None,
+    judge_error: Annotated[
+        float, typer.Option(help="How often the judge is wrong, for the number of labels that a decision needs.")
+    ] = 0.1,
     as_json: AsJson = False,
 ) -> None:
     """Cells, cost, minutes on this machine, and the losses that the gate would fail and pass."""
@@ -211,7 +214,7 @@ def plan(
 
     planned = read(design)
     with redirect_stdout(sys.stderr):  # for what libraries print during the trial
-        price = pricing.price(planned, trial=not no_trial, earlier=earlier)
+        price = pricing.price(planned, trial=not no_trial, earlier=earlier, judge_error=judge_error)
     if as_json:
         show_json(price)
     else:
@@ -268,13 +271,22 @@ def drift(
     allow_partial_overlap: Annotated[
         bool, typer.Option("--allow-partial-overlap", help="Pair what can be paired, however little.")
     ] = False,
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="People's labels of a run (`aftertune label`); repeat for several readers."),
+    ] = None,
+    no_labels: Annotated[
+        bool, typer.Option("--no-labels", help="Decide by the judges alone again: labels given before are dropped.")
+    ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="A table that ships: a decision in a second, no model.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Statistics and gate alone: again from a run's stored verdicts, or on a table made elsewhere."""
     if demo:
-        if run is not None or verdicts or base or tuned or worse:
-            raise UsageError("--demo has its own table; leave out the run folder, --verdicts, --base, --tuned, --worse")
+        if run is not None or verdicts or base or tuned or worse or labels or no_labels:
+            raise UsageError(
+                "--demo has its own table; leave out the run folder, --verdicts, --base, --tuned, --worse, --labels"
+            )
         from aftertune.ingest import demo_table
 
         result = demo_table.demo_drift(policy=policy or "default")
@@ -294,7 +306,9 @@ def drift(
                 raise UsageError(f"{option} goes with --verdicts; a run has its own in its design.toml")
         from aftertune.commands import decide as results
 
-        finish(results.again(run, policy), as_json)
+        finish(results.again(run, policy, labels or (), forget_labels=no_labels), as_json)
+    if labels or no_labels:
+        raise UsageError("--labels and --no-labels go with a run folder: labels belong to its answers")
     if not verdicts or base is None or not tuned:
         raise UsageError("--verdicts needs --base NAME and --tuned NAME: names that stand in its column 'checkpoint'")
     from aftertune.ingest.directions import parsed
@@ -347,7 +361,8 @@ def _show_table_drift(result: TableDrift, as_json: bool, before: Sequence[str] =
 def agree(
     run: Annotated[Path, typer.Argument(help="A run folder with several judges (`aftertune judge RUN --judge NAME`).")],
     labels: Annotated[
-        Path | None, typer.Option(help="People's labels: prompt_id, axis, label, and arm or checkpoint.")
+        Path | None,
+        typer.Option(help="People's: a sheet of `aftertune label`, or prompt_id, axis, label, and arm or checkpoint."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -24,15 +24,19 @@ from aftertune.deciding.judge_differences import (
     summary,
     with_disagreements,
 )
+from aftertune.deciding.label_effects import label_effects, with_label_effects
+from aftertune.deciding.label_effects import summary as label_summary
+from aftertune.deciding.labels import AnswerLabel
 from aftertune.deciding.measures import Measuring, measures
 from aftertune.deciding.memorisation import memorisation
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
 from aftertune.files import read_parquet
-from aftertune.findings import SubjectMeasure, ThoughtRow
+from aftertune.findings import LabelEffect, SubjectMeasure, ThoughtRow
 from aftertune.forecasting import predict_job
 from aftertune.forecasting.predict_job import PredictJob
+from aftertune.ingest import labels as labelling
 from aftertune.inside import analyse_job
 from aftertune.inside.analyse_job import AnalyseJob
 from aftertune.judging.judge import CONTRASTS
@@ -73,6 +77,8 @@ class Result:
     """Judge -> what it took in calls and tokens, for judges that are language models."""
     thoughts: tuple[ThoughtRow, ...] = ()
     """How many responses have a thought and how many end in it, of models that write any."""
+    labels: tuple[LabelEffect, ...] = ()
+    """What people's labels changed about each decision that uses them."""
 
     @property
     def run(self) -> aftertune.Run:
@@ -89,12 +95,16 @@ class Result:
         return notebook.fragment(f"{self.root}: {self.outcome}", facts, self.drifts, self.decisions)
 
 
-def again(root: Path, policy: str | Path | None = None) -> Result:
+def again(
+    root: Path, policy: str | Path | None = None, labels: Sequence[Path] = (), *, forget_labels: bool = False
+) -> Result:
     """Compute drifts, decisions and the report of a run anew, asking no model.
 
-    `policy`, a bundled one's name or a TOML file, becomes the run's own: it decides from now on.
+    `policy`, a bundled one's name or a TOML file, becomes the run's own: it decides from now on. So do `labels`, files
+    of people's labels, in place of those before; `forget_labels` leaves the judges alone again.
 
-    Raises StoreError for a run that is not done, where a process works in it, and for a damaged file.
+    Raises UsageError and DataError for labels that do not match the run, and StoreError for a run that is not done,
+    where a process works in it, and for a damaged file.
     """
     run = Run.open(root)
     with run.lock():
@@ -107,6 +117,12 @@ def again(root: Path, policy: str | Path | None = None) -> Result:
                 f"{root}: {len(left)} of {len(study.jobs)} jobs are not done yet ('{left[0]}' for one); "
                 "run the command that began it again to continue it"
             )
+        if labels and forget_labels:
+            raise UsageError("labels are given and to be forgotten: leave one out")
+        if labels:
+            labelling.take(run, study, labels)
+        elif forget_labels:
+            labelling.forget(run)
         if policy is not None:
             stored.write(run, study)
         return decide(run, study)
@@ -124,12 +140,27 @@ def decide(run: Run, study: Study) -> Result:
     """Compute drifts, decisions and the report from a run's verdicts, and write them into the run folder."""
     design, metrics, first = study.design, list(study.metrics), study.primary_judges
     verdicts = VerdictTable(all_verdicts(run, study, COLUMNS))
-    drifts = drift.drift(
-        verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence, contrasts=design.contrasts
-    )
+    people = labelling.kept(run) or labelling.RunLabels(())
     axis = {metric.name: metric.axis for metric in metrics}
-    gated = [d for d in drifts if first.get(axis[d.metric]) == d.judge]
-    decisions = gate.gate(gated, study.policy, metrics)
+
+    def decided(labels: Sequence[AnswerLabel]) -> tuple[list[Drift], list[Drift], list[Decision]]:
+        rows = drift.drift(
+            verdicts,
+            metrics,
+            seed=design.analysis_seed,
+            confidence=design.confidence,
+            contrasts=design.contrasts,
+            labels=labels,
+        )
+        own = [d for d in rows if first.get(axis[d.metric]) == d.judge]
+        return rows, own, gate.gate(own, study.policy, metrics)
+
+    drifts, gated, decisions = decided(people.labels)
+    effects: list[LabelEffect] = []
+    if people.labels:
+        by_judge = decided(())
+        effects = label_effects(verdicts, metrics, people.labels, by_judge[1:], (gated, decisions))
+        decisions = with_label_effects(decisions, effects)
     outcome = gate.overall(decisions)
     differences = judge_differences(
         verdicts,
@@ -158,6 +189,7 @@ def decide(run: Run, study: Study) -> Result:
         memorisation=scored,
         contradictions=contradictions(gated, mixed),
         judge_differences=differences,
+        label_effects=effects,
         spreads=spreads(verdicts, metrics, confidence=design.confidence),
         bands=bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
     )
@@ -177,9 +209,8 @@ def decide(run: Run, study: Study) -> Result:
         seed=design.analysis_seed,
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
-    findings = dataclasses.replace(
-        findings, tables=fill(design.tables, results), warnings=(*([told] if told else []), *findings.warnings)
-    )
+    notes = [each for each in (label_summary(effects), *people.notes, told) if each]
+    findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)
     run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))
     if measured:
@@ -201,6 +232,7 @@ def decide(run: Run, study: Study) -> Result:
         tuple(measured),
         costs,
         tuple(findings.thoughts),
+        tuple(effects),
     )
 
 

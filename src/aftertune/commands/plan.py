@@ -5,20 +5,26 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from aftertune.commands.plan_trial import Trial, trial_lines, try_out
 from aftertune.deciding import drift, policy
+from aftertune.deciding.label_effects import judge_errors
+from aftertune.deciding.labels import not_read
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
+from aftertune.errors import UsageError
 from aftertune.extras import explained
+from aftertune.ingest import labels as labelling
 from aftertune.public import PathLike, public
 from aftertune.records import BASE_ARM, Metric, Worse
 from aftertune.run.run_folder import Run
+from aftertune.stats import prediction_powered
+from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.stats.margin_power import MarginTest, chances, failing_loss, passing_loss
 from aftertune.stats.power import PairedDesign
 from aftertune.studies import budget, closing_tables, stored
@@ -36,6 +42,8 @@ POWER = 0.8
 SEED_SD = (0.01, 0.05)
 """Range that the true rates of a recipe's training seeds are assumed to differ by, as a standard deviation."""
 ONE_SEED = "one training seed: a claim about the recipe is refused; give at least two, better five"
+MOST_LABELS = 1000
+"""Of an arm that anybody is told to give."""
 CHARACTERS = 4
 """In a token of English text."""
 
@@ -68,6 +76,13 @@ class GatePower:
     """Largest loss that the gate passes with `POWER`, likewise; None where it would not even pass no change."""
     unchanged_passes: tuple[float, float]
     """Chance that a recipe or checkpoint that lost nothing passes, likewise."""
+    labels: int | None
+    """Labels by people, of each arm, with which the interval of one that lost nothing stays within the margin with
+    `POWER`, likewise with the smaller spread; None where people cannot label it, or no `MOST_LABELS` do."""
+    judge_error: float
+    """How often the judge is then taken to be wrong."""
+    readable: bool
+    """Whether people can label its answers by reading them."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,13 @@ class Price:
 
 
 @public("plan")
-def plan(design: PathLike | Design, *, trial: bool = True, earlier: PathLike | None = None) -> Price:
+def plan(
+    design: PathLike | Design,
+    *,
+    trial: bool = True,
+    earlier: PathLike | None = None,
+    judge_error: float = prediction_powered.USUAL_ERROR,
+) -> Price:
     """Return what a design costs, how long it takes here, and what its gate could decide (`aftertune plan`).
 
     Args:
@@ -118,9 +139,11 @@ def plan(design: PathLike | Design, *, trial: bool = True, earlier: PathLike | N
         trial: Whether some prompts are asked of the bases, for some seconds, to tell the time. A server is never asked,
             and nothing is fetched or written.
         earlier: A run folder: the bases' rates and the spread between training seeds are taken from it, for the metrics
-            that it has.
+            that it has; and the judge's error, where the run has people's labels.
+        judge_error: How often the judge is wrong on answers of either class, for the number of labels.
 
-    Raises UsageError for a design that cannot be honoured, or whose cost cannot be known from here.
+    Raises UsageError for a design that cannot be honoured or whose cost cannot be known from here, and for an error
+    outside [0, 0.5).
 
     Example:
         >>> from aftertune import Arm, Design, PluginSpec
@@ -136,11 +159,17 @@ def plan(design: PathLike | Design, *, trial: bool = True, earlier: PathLike | N
         4
     """
     planned = design if isinstance(design, Design) else designs.read(Path(design))
-    return price(planned, trial=trial, earlier=None if earlier is None else Path(earlier))
+    return price(planned, trial=trial, earlier=None if earlier is None else Path(earlier), judge_error=judge_error)
 
 
 @explained()
-def price(design: Design, *, trial: bool = False, earlier: Path | None = None) -> Price:
+def price(
+    design: Design,
+    *,
+    trial: bool = False,
+    earlier: Path | None = None,
+    judge_error: float = prediction_powered.USUAL_ERROR,
+) -> Price:
     """Price a design without running it and without fetching anything.
 
     Sizes are counted on this machine, and taken from the design's `[cost]` for what is not here. Raises what `resolve`
@@ -150,6 +179,8 @@ def price(design: Design, *, trial: bool = False, earlier: Path | None = None) -
     training seeds whose true rates differ by `SEED_SD`, and for the agreement and clustering that `stats.power`
     assumes, unless an earlier run is given.
     """
+    if not 0 <= judge_error < 0.5:
+        raise UsageError(f"judge error {judge_error:g}: give a share from 0 to under 0.5; at 0.5 a judge guesses")
     lacking = missing(design, fetch=False)
     study = None if lacking else resolve(design, ask_servers=False)
     sizes = Sizes(design)
@@ -159,7 +190,7 @@ def price(design: Design, *, trial: bool = False, earlier: Path | None = None) -
     by_formula = budget.estimate(scope, sizes) if lacking or design.cost != Cost() else None
     models, seeds = sum(scope.models.values()), _fewest_seeds(design)
     warnings = list(study.warnings) if study else []
-    known = _of_run(earlier) if earlier is not None else {}
+    known, errors = _of_run(earlier) if earlier is not None else ({}, {})
     gated: list[tuple[Metric, Rule, int, int]] = []
     """With prompts and clusters, 0 where they are not known: such a metric is in a family all the same."""
     rules = policy.load(design.policy)
@@ -183,7 +214,7 @@ def price(design: Design, *, trial: bool = False, earlier: Path | None = None) -
         tokens += size.count * times * (round(min(longest, design.cost.answer_tokens)) if by_formula else longest)
         if characters is not None:
             characters = None if size.characters is None else characters + size.characters * times
-    powers = list(_powers(gated, rules, design, seeds, known))
+    powers = list(_powers(gated, rules, design, seeds, known, lambda name: errors.get(name, judge_error)))
     if earlier is not None and not any(each.source for each in powers):
         warnings.append(f"{earlier}: has none of the gated metrics, so nothing is taken from it")
     tried, not_tried = try_out(study) if trial and study is not None else (None, ())
@@ -231,6 +262,7 @@ def _powers(
     design: Design,
     seeds: int,
     known: Mapping[str, tuple[float, float, float]],
+    error_of: Callable[[str], float],
 ) -> Iterator[GatePower]:
     """Yield what the gate could decide on metrics with their rules, prompts and clusters, and `seeds` an arm."""
     estimands: list[Literal["recipe", "checkpoint"]] = []
@@ -272,6 +304,11 @@ def _powers(
             fails=(fails[0], fails[-1]),
             passes=(passes[0], passes[-1]),
             unchanged_passes=(unchanged[0], unchanged[-1]),
+            labels=None
+            if not_read(metric)
+            else _labels(cases[0], rule.margin, design.confidence, error_of(metric.name)),
+            judge_error=error_of(metric.name),
+            readable=not not_read(metric),
         )
 
 
@@ -282,10 +319,30 @@ def _power(design: PairedDesign, test: MarginTest) -> tuple[float | None, float 
     return fails, passes, chances(design, test, 0.0).passes
 
 
-def _of_run(root: Path) -> dict[str, tuple[float, float, float]]:
-    """Return metric -> base rate, spread between seeds (standard deviation), and its upper limit, from a finished run.
+@functools.lru_cache(maxsize=1024)
+def _labels(design: PairedDesign, margin: float, confidence: float, error: float) -> int | None:
+    """Return how many labels of an arm a decision needs where nothing changed, or twice the margin was lost."""
+    se, df = design.error()
+    half = max(float(t_quantile(confidence, df)) * se, least_half_width(design.n_prompts, confidence))
+    return prediction_powered.labels_needed(
+        half,
+        margin,
+        (design.base_rate, design.base_rate),
+        design.n_clusters or design.n_prompts,
+        error=error,
+        confidence=confidence,
+        power=POWER,
+        most=MOST_LABELS,
+    )
 
-    Of several arms the largest spread counts. Raises what opening a run raises, and StoreError where it is not done.
+
+def _of_run(root: Path) -> tuple[dict[str, tuple[float, float, float]], dict[str, float]]:
+    """Return what a finished run knows of its metrics.
+
+    That is metric -> base rate, spread between seeds (standard deviation) and its upper limit, and metric -> how often
+    its judge is wrong, where the run has people's labels. Of several arms the largest spread and error count.
+
+    Raises what opening a run raises, and StoreError where it is not done.
     """
     run = Run.open(root)
     study = stored.read(run)
@@ -301,7 +358,9 @@ def _of_run(root: Path) -> dict[str, tuple[float, float, float]]:
         if part.source == "seed":
             own = math.sqrt(max(part.variance, 0.0)), math.sqrt(max(part.high, 0.0))
             largest[part.metric] = max(own, largest.get(part.metric, own))
-    return {name: (rate, *largest.get(name, SEED_SD)) for name, (rate, _, _) in known.items()}
+    people = labelling.kept(run)
+    errors = judge_errors(table, metrics, people.labels) if people else {}
+    return {name: (rate, *largest.get(name, SEED_SD)) for name, (rate, _, _) in known.items()}, errors
 
 
 def _judges(sizes: Sizes, answers: int, characters: int) -> Iterator[JudgePrice]:
@@ -341,6 +400,7 @@ def lines(price: Price, cost: Cost) -> list[str]:
         f"Losses that the gate would fail (drift), and pass, with {100 * POWER:.0f} % chance, in points:",
     ]
     texts += [_power_line(each) for each in price.powers]
+    texts += _label_lines(price.powers)
     texts += _assumptions(price.powers)
     texts += [f"not here: {each}" for each in price.lacking]
     return texts + [f"warning: {warning}" for warning in price.warnings]
@@ -366,6 +426,29 @@ def _power_line(power: GatePower) -> str:
         f"  {power.metric}: {fails}, {passes}{unchanged}; margin {100 * power.margin:g}{bounds}{optional} "
         f"({seeds}{power.n_prompts:,} prompts in {power.n_clusters:,} clusters, base rate "
         f"{'' if power.source else 'taken as '}{100 * power.base_rate:.3g} %)"
+    )
+
+
+def _label_lines(powers: Sequence[GatePower]) -> Iterator[str]:
+    """Yield how many labels by people a decision needs, in a line or two."""
+    numbers: dict[int | None, list[str]] = {}
+    for power in powers:
+        if power.readable:
+            numbers.setdefault(power.labels, []).append(power.metric)
+    if not numbers:
+        return
+    none = numbers.pop(None, [])
+    errors = sorted({round(100 * each.judge_error) for each in powers if each.readable})
+    wrong = f"{errors[0]}" if len(errors) == 1 else f"{errors[0]} to {errors[-1]}"
+    parts = [f"{number:,} for {', '.join(names)}" for number, names in sorted((n or 0, m) for n, m in numbers.items())]
+    why = "the judge alone leaves too wide an interval, or nearly"
+    if parts:
+        parts += [f"no number up to {MOST_LABELS:,} for {', '.join(none)}, where {why}"] if none else []
+    else:
+        parts = [f"no number up to {MOST_LABELS:,}: {why}; more prompts, or seeds, come first"]
+    yield (
+        f"Labels by people, of each arm (`aftertune label`), to tell no change from a loss beyond the margin with "
+        f"{100 * POWER:.0f} % chance, where the judge is wrong on {wrong} %: {'; '.join(parts)}"
     )
 
 

@@ -18,9 +18,11 @@ from aftertune.asking.ask_job import AskJob
 from aftertune.asking.score_job import ScoreJob
 from aftertune.commands import decide
 from aftertune.commands import export as exporting
+from aftertune.commands import label as labelling
 from aftertune.commands import status as standing
 from aftertune.commands.decide import Result
 from aftertune.commands.judge import judge_run
+from aftertune.commands.label import ReadersAgreement, Sheet
 from aftertune.commands.study import Progress, quiet
 from aftertune.deciding.leaks import leaks as leaks_of
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
@@ -206,15 +208,71 @@ class Run:
         return standing.status(self.root)
 
     @public("Run.drift")
-    def drift(self, policy: PathLike | None = None) -> Result:
+    def drift(
+        self, policy: PathLike | None = None, *, labels: Sequence[PathLike] = (), forget_labels: bool = False
+    ) -> Result:
         """Decide again from the stored verdicts, and write the report (`aftertune drift RUN`); nothing is asked.
 
         Args:
             policy: A bundled policy's name, or a TOML file; it is the run's own from then on. None takes the run's own.
+            labels: Files of people's labels (`label`), one a reader: they put the judge's measured error into the
+                estimates, now and from then on. None takes those that the run has.
+            forget_labels: Decide by the judges alone again.
 
-        Raises StoreError for a run that is not done or damaged, UsageError for a policy that cannot be used.
+        Raises StoreError for a run that is not done or damaged, UsageError for a policy that cannot be used, and
+        DataError, with the rows, for labels that do not match the run.
         """
-        return decide.again(self.root, None if policy is None else os.fspath(policy))
+        files = [Path(each) for each in labels]
+        return decide.again(
+            self.root, None if policy is None else os.fspath(policy), files, forget_labels=forget_labels
+        )
+
+    @public("Run.label")
+    def label(
+        self,
+        *,
+        per_arm: int | None = None,
+        metrics: Sequence[str] = (),
+        seed: int = 0,
+        reveal: bool = False,
+        out: PathLike | None = None,
+    ) -> Sheet:
+        """Make a blinded sheet of answers for people to label (`aftertune label RUN`).
+
+        Args:
+            per_arm: Labels of each arm and metric; None takes what settles the decision.
+            metrics: Names or shell patterns; none takes the metrics that the gate requires.
+            seed: Which answers are drawn, and their order.
+            reveal: Leave personal values in prompts and answers.
+            out: Folder for the form and the table; None takes one in the run. The key stays in the run.
+
+        Raises UsageError where there is nothing to label, StoreError for a damaged run.
+        """
+        return labelling.make_sheet(
+            self.root,
+            per_arm=per_arm,
+            metrics=metrics,
+            seed=seed,
+            reveal=reveal,
+            out=None if out is None else Path(out),
+        )
+
+    @public("Run.label_readers")
+    def label_readers(
+        self, files: Sequence[PathLike], *, reveal: bool = False, out: PathLike | None = None
+    ) -> ReadersAgreement:
+        """Return how far readers of a sheet agree, and a sheet of what they differ on (`label RUN --readers FILE`).
+
+        Args:
+            files: Filled-in sheets, one a reader.
+            reveal: Leave personal values in the sheet of differences.
+            out: Folder for that sheet; None takes one in the run.
+
+        Raises UsageError for fewer than two files, and DataError, with the rows, for labels that do not match the run.
+        """
+        return labelling.readers(
+            self.root, [Path(each) for each in files], reveal=reveal, out=None if out is None else Path(out)
+        )
 
     @public("Run.report")
     def report(self, policy: PathLike | None = None) -> Path:
@@ -238,7 +296,8 @@ class Run:
         """Return how far the run's judges, and people, agree (`aftertune agree RUN`); nothing is asked.
 
         Args:
-            labels: People's labels: CSV, JSONL or Parquet with `prompt_id`, `axis`, `label`, and `arm` or `checkpoint`.
+            labels: People's labels: a sheet of `label`, or CSV, JSONL or Parquet with `prompt_id`, `axis`, `label`, and
+                `arm` or `checkpoint`.
 
         Raises UsageError and DataError for broken labels, StoreError where there are no verdicts.
         """
@@ -359,8 +418,16 @@ def open_run(path: PathLike | Run | Result) -> Run:
 
 
 @public("drift")
-def drift(run: PathLike | Run | Result, policy: PathLike | None = None) -> Result:
+def drift(
+    run: PathLike | Run | Result,
+    policy: PathLike | None = None,
+    *,
+    labels: Sequence[PathLike] = (),
+    forget_labels: bool = False,
+) -> Result:
     """Decide again on a run (`aftertune drift RUN`), as `Run.drift`; on a table made elsewhere `drift_of_table` does.
+
+    `labels` are people's (`label`), and the run's own from then on; `forget_labels` drops them.
 
     Example:
         >>> aftertune.drift("audit", policy="research").outcome
@@ -368,7 +435,42 @@ def drift(run: PathLike | Run | Result, policy: PathLike | None = None) -> Resul
         >>> aftertune.drift("audit", policy="default").outcome
         'drift'
     """
-    return open_run(run).drift(policy)
+    return open_run(run).drift(policy, labels=labels, forget_labels=forget_labels)
+
+
+@public("label")
+def label(
+    run: PathLike | Run | Result,
+    *,
+    per_arm: int | None = None,
+    metrics: Sequence[str] = (),
+    seed: int = 0,
+    reveal: bool = False,
+    out: PathLike | None = None,
+) -> Sheet:
+    """Make a blinded sheet of answers for people to label (`aftertune label RUN`), as `Run.label`.
+
+    `per_arm` answers of each arm and of each of the `metrics`, drawn by `seed`.
+
+    Example:
+        >>> sheet = aftertune.label("audit", metrics=["*/harmful/refusal=full"], per_arm=30)
+        >>> sheet.items
+        60
+        >>> sheet.html.suffix
+        '.html'
+    """
+    return open_run(run).label(per_arm=per_arm, metrics=metrics, seed=seed, reveal=reveal, out=out)
+
+
+@public("label_readers")
+def label_readers(
+    run: PathLike | Run | Result, files: Sequence[PathLike], *, reveal: bool = False, out: PathLike | None = None
+) -> ReadersAgreement:
+    """Return how far readers of a sheet agree (`aftertune label RUN --readers FILE ...`), as `Run.label_readers`.
+
+    `files` are filled-in sheets, one a reader.
+    """
+    return open_run(run).label_readers(files, reveal=reveal, out=out)
 
 
 @public("report")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aftertune.deciding.labels import AnswerLabel, JoinedLabels, LabelledAnswers
 from aftertune.deciding.verdict_table import (
     SUBJECT,
     UNIT,
@@ -64,10 +65,14 @@ class Block:
     """Those that the content filter made."""
     seen: Floats
     """Mean over the judged samples that no content filter made; NaN where there is none."""
+    known: Floats
+    """Mean over the judged samples that the model itself made; NaN where there is none."""
     bounds: tuple[float, float]
     """Least and largest possible value."""
     is_proportion: bool
     """Whether every judged outcome is 0 or 1."""
+    labelled: LabelledAnswers | None = None
+    """The answers among them that people labelled too."""
 
     def bases(self, members: Sequence[int]) -> list[int] | None:
         """Return the row of the base that each member is compared with (see `own_base`).
@@ -99,10 +104,13 @@ class Block:
         return self.bounds[1] - self.bounds[0]
 
 
-def blocks(verdicts: pa.Table | VerdictTable, metrics: Sequence[Metric]) -> Iterator[Block]:
+def blocks(
+    verdicts: pa.Table | VerdictTable, metrics: Sequence[Metric], labels: Sequence[AnswerLabel] = ()
+) -> Iterator[Block]:
     """Yield the blocks of a verdict table in the order of the metrics, then of base, judge and temperature.
 
-    A judge that occurs in two versions is two judges, named with their versions.
+    A judge that occurs in two versions is two judges, named with their versions. `labels` are people's, of answers in
+    the table.
 
     Raises:
         DataError: A column is missing, a response has two verdicts on one axis, a prompt is in two clusters, or a
@@ -110,9 +118,10 @@ def blocks(verdicts: pa.Table | VerdictTable, metrics: Sequence[Metric]) -> Iter
         DesignError: Two bases have the same name.
     """
     table = VerdictTable.of(verdicts)
+    joined = JoinedLabels(table, labels)
     for own in table.of_metrics(metrics):
         for judge, verdicts_of_judge in verdicts_by_judge(table, own):
-            yield _block(table, judge, verdicts_of_judge)
+            yield _block(table, judge, verdicts_of_judge, joined)
 
 
 def verdicts_by_judge(table: VerdictTable, own: MetricVerdicts) -> Iterator[tuple[str, MetricVerdicts]]:
@@ -127,7 +136,7 @@ def verdicts_by_judge(table: VerdictTable, own: MetricVerdicts) -> Iterator[tupl
         yield judge, own.some(chosen)
 
 
-def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
+def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts, labels: JoinedLabels) -> Block:
     metric, rows = verdicts.metric, verdicts.rows
     subject, subject_rows = table.joint(SUBJECT, rows)
     unit, unit_rows = table.joint(UNIT, rows)
@@ -162,6 +171,7 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
         mean = np.where(n_judged > 0, sums / n_judged, np.nan)
         worst = np.where(n_asked > 0, (own + unknown * bad) / n_asked, np.nan)
         best = np.where(n_asked > 0, (own + unknown * good) / n_asked, np.nan)
+        known_mean = np.where(n_asked > unknown, own / (n_asked - unknown), np.nan)
         seen = np.where(n_unfiltered > 0, total(unfiltered, verdicts.values[unfiltered]) / n_unfiltered, np.nan)
     pairs = np.unique(np.stack([subject, table.codes["template"][rows]]), axis=1)
     return Block(
@@ -183,8 +193,10 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts) -> Block:
         n_unseen=total(verdicts.unseen, None).astype(np.int64),
         n_filtered=(n_judged - n_unfiltered).astype(np.int64),
         seen=seen,
+        known=known_mean,
         bounds=bounds,
         is_proportion=metric.label is not None or bool(np.isin(values, (0.0, 1.0)).all()),
+        labelled=labels.of(verdicts, subject, unit),
     )
 
 

@@ -21,12 +21,14 @@ import numpy as np
 
 from aftertune.deciding.blocks import Block, blocks
 from aftertune.deciding.contrasts import Group, formula, settings
-from aftertune.deciding.verdict_table import Floats, Subject, VerdictTable
+from aftertune.deciding.labels import AnswerLabel, PeoplesRate, peoples_rate, too_few
+from aftertune.deciding.verdict_table import Bools, Floats, Subject, VerdictTable
 from aftertune.deciding.warnings import as_text, recipe_refusal, sizes, unjudged_share, unseen_share
 from aftertune.errors import DesignError, UsageError, near
 from aftertune.records import BASE_ARM, Contrast, Drift, Metric, seed_of
 from aftertune.stats import clusters, contrasts, matrix, multiplicity, paired
 from aftertune.stats.estimate import Estimate
+from aftertune.stats.prediction_powered import with_labels, with_seed_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +52,7 @@ def drift(
     contrasts: Sequence[Contrast] = (),
     allow_partial_overlap: bool = False,
     family: Callable[[str], bool] | None = None,
+    labels: Sequence[AnswerLabel] = (),
 ) -> list[Drift]:
     """Return every estimate that a verdict table supports, with its uncertainty.
 
@@ -62,6 +65,8 @@ def drift(
         allow_partial_overlap: Pair whatever can be paired, even under 90 % of an arm's prompts.
         family: Whether the metric of a name belongs to the families of `p_adjusted`; by default all do. The others
             get no `p_adjusted`.
+        labels: People's, of some answers: estimates of an arm and a base with enough of them are prediction-powered
+            (`stats.prediction_powered`), by these labels and the judge's verdicts; contrasts stay the judge's.
 
     Returns:
         Per metric, base, judge and temperature: a `level` row for the base, each checkpoint and each arm over its
@@ -80,7 +85,7 @@ def drift(
     table = VerdictTable.of(verdicts)
     _check_arms(table, contrasts)
     rows: list[Drift] = []
-    for block in blocks(table, metrics):
+    for block in blocks(table, metrics, labels):
         estimates = _BlockDrifts(block, seed, confidence, allow_partial_overlap)
         rows += estimates.levels()
         rows += estimates.checkpoints()
@@ -207,25 +212,36 @@ class _BlockDrifts:
     def _level(self, subject: Subject, members: list[int]) -> Drift:
         block = self.block
         is_base, several = subject.arm == BASE_ARM, len(members) > 1
-        estimate = self._level_estimate(block.mean[members])
+        estimate, worst = self._level_estimate(block.mean[members]), self._level_estimate(block.worst[members])
+        per_seed = np.nanmean(block.mean[members], axis=1) if several and estimate else None
+        method, notes = LEVEL + (", seeds x prompts crossed" if several else ""), []
+        if estimate and block.labelled is not None:
+            people = self._people(members, np.isfinite(block.mean[members]), seeds=several)
+            if isinstance(people, PeoplesRate):
+                estimate = self._level_with_labels(people(block.mean[members]), members, people)
+                worst = self._level_with_labels(self._unjudged_as_worst(members, people), members, people)
+                per_seed = None if per_seed is None else people(per_seed)
+                method += f"; prediction-powered by {people.rate.labels:,} labels"
+            elif people:
+                notes = [too_few({subject.arm: people})]
         unjudged = int((block.n_asked - block.n_judged)[members].sum())
         asked, unseen = int(block.n_asked[members].sum()), int(block.n_unseen[members].sum())
         warnings = sizes(estimate) + unjudged_share(unjudged, asked, subject.arm)
-        warnings += unseen_share(unseen, asked, subject.arm)
+        warnings += unseen_share(unseen, asked, subject.arm) + notes
         if estimate is None:
             warnings.insert(0, "a seed has no judged answer" if several else "no answer could be judged")
         return self._row(
             "level",
             subject,
             estimate,
-            self._level_estimate(block.worst[members]),
-            per_seed=np.nanmean(block.mean[members], axis=1) if several and estimate else None,
+            worst,
+            per_seed=per_seed,
             base=estimate.value if estimate and is_base else None,
             tuned=estimate.value if estimate and not is_base else None,
             n_seeds=len(members) if several else int(subject.train_seed is not None),
             n_samples=int(block.n_asked[members].max()),
             unjudged=(unjudged, 0) if is_base else (0, unjudged),
-            method=LEVEL + (", seeds x prompts crossed" if several else ""),
+            method=method,
             warnings=warnings,
             unseen=(unseen, 0) if is_base else (0, unseen),
             seen=_Seen(self._level_estimate(block.seen[members])) if block.n_filtered[members].any() else None,
@@ -282,14 +298,28 @@ class _BlockDrifts:
             warnings.append("no answer changed: the interval is what this many prompts cannot rule out")
         counts = scored.sum(axis=1)
         per_seed = np.where(scored, block.mean[members], 0).sum(axis=1) / counts
-        p, test = (estimate.p, "t test") if is_recipe else self._test(values[0], estimate, members[0], bases[0])
+        before = float((np.where(scored, block.mean[bases], 0).sum(axis=1) / counts).mean())
+        people = self._both_people(members, bases, scored, is_recipe) if block.labelled is not None else None
+        if isinstance(people, tuple):
+            own, other = people
+            moved = own(block.mean[members]) - other(block.mean[bases])
+            estimate = self._difference_with_labels(np.where(scored, moved, np.nan), members, bases, people)
+            extremes = self._unjudged_as_worst(members, own) - self._unjudged_as_worst(bases, other, best=True)
+            worst = self._difference_with_labels(np.where(pairs, extremes, np.nan), members, bases, people)
+            before, per_seed = other.rate.rate, own(per_seed)
+            p, test = estimate.p if estimate else None, "t test"
+            labels = f"{other.rate.labels:,} of the base, {own.rate.labels:,} of the tuned model"
+            test = f"prediction-powered by labels: {labels}; {test}"
+        else:
+            warnings += [people] if people else []
+            p, test = (estimate.p, "t test") if is_recipe else self._test(values[0], estimate, members[0], bases[0])
         return self._row(
             estimand,
             subject,
             estimate,
             worst,
             per_seed=per_seed if is_recipe else None,
-            base=float((np.where(scored, block.mean[bases], 0).sum(axis=1) / counts).mean()),
+            base=before,
             tuned=float(per_seed.mean()),
             p=p,
             n_seeds=n_seeds,
@@ -364,6 +394,54 @@ class _BlockDrifts:
 
     def _difference_estimate(self, values: Floats, scale: float) -> Estimate | None:
         return matrix.difference(values, self.block.clusters, confidence=self.confidence, scale=scale)
+
+    def _people(self, members: Sequence[int], counted: Bools, *, seeds: bool) -> PeoplesRate | int:
+        """Return the members' rate by people's labels, or how many labels there are if too few."""
+        mean = np.where(counted, self.block.mean[list(members)], 0).sum(axis=1) / counted.sum(axis=1)
+        distinct = list(dict.fromkeys(members))
+        return peoples_rate(
+            self.block.labelled,
+            distinct,
+            float(mean.mean()),
+            self.block.clusters,
+            seeds=seeds and len(distinct) > 1,
+            confidence=self.confidence,
+        )
+
+    def _both_people(
+        self, members: Sequence[int], bases: Sequence[int], scored: Bools, seeds: bool
+    ) -> tuple[PeoplesRate, PeoplesRate] | str:
+        """Return the rates of tuned model and base by people's labels; else why there are none, or empty."""
+        tuned = self._people(members, scored, seeds=seeds)
+        base = self._people(bases, scored, seeds=seeds)
+        if isinstance(tuned, PeoplesRate) and isinstance(base, PeoplesRate):
+            return tuned, base
+        counts = [each if isinstance(each, int) else each.rate.labels for each in (base, tuned)]
+        return too_few({BASE_ARM: counts[0], self.block.subjects[members[0]].arm: counts[1]}) if any(counts) else ""
+
+    def _unjudged_as_worst(self, members: Sequence[int], people: PeoplesRate, *, best: bool = False) -> Floats:
+        """Return what people read, each answer that is unjudged or unseen as the worst (or best) that it could be."""
+        block, rows = self.block, list(members)
+        ends = block.bounds if block.metric.worse == "down" else block.bounds[::-1]
+        n_known = (block.n_judged - block.n_unseen)[rows]
+        return people.with_unjudged(block.known[rows], n_known, block.n_asked[rows], ends[int(best)])
+
+    def _level_with_labels(self, values: Floats, members: Sequence[int], people: PeoplesRate) -> Estimate | None:
+        if len(members) > 1:
+            values = with_seed_errors(values, *people.of_seeds(members))
+        estimate = self._level_estimate(values)
+        return estimate and with_labels(estimate, [(1.0, people.rate)], self.block.bounds)
+
+    def _difference_with_labels(
+        self, values: Floats, members: Sequence[int], bases: Sequence[int], people: tuple[PeoplesRate, PeoplesRate]
+    ) -> Estimate | None:
+        width = self.block.width
+        if len(members) > 1:
+            (own, noise), (other, more) = people[0].of_seeds(members), people[1].of_seeds(bases)
+            values = with_seed_errors(values, own - other, noise + more)
+        rates = list(zip((1.0, -1.0), (each.rate for each in people), strict=True))
+        estimate = self._difference_estimate(values, width)
+        return estimate and with_labels(estimate, rates, (-width, width))
 
     def _test(self, values: Floats, estimate: Estimate, member: int, base: int) -> tuple[float, str]:
         """Return the two-sided p value of no difference for one checkpoint, and the name of the test."""

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aftertune.asking.ask_job import AskJob
-from aftertune.data import table_files as rows
 from aftertune.deciding.judge_differences import same_scale, why_not_comparable
-from aftertune.errors import DataError
+from aftertune.deciding.labels import AnswerKey
+from aftertune.deciding.verdict_table import VerdictTable
+from aftertune.ingest.labels import Reader, Reading
 from aftertune.judging.judge import CONTRASTS
 from aftertune.pii.masking import masker
 from aftertune.records import Response
@@ -43,18 +44,6 @@ LISTED = 20
 """Disagreements listed per axis."""
 FEW_CLUSTERS, FEW_LABELS = 10, 30
 """With fewer an estimate carries a warning."""
-
-
-@dataclass(frozen=True, order=True)
-class AnswerKey:
-    """Identifies an answer of a run."""
-
-    checkpoint: str
-    benchmark: str
-    subset: str
-    prompt_id: str
-    temperature: float
-    sample: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +177,9 @@ def agree(root: Path, labels: Path | None = None) -> RunAgreement:
 
     Args:
         root: A run folder with verdicts.
-        labels: CSV, JSONL or Parquet with `prompt_id`, `axis`, `label` and `arm` or `checkpoint`; the optional columns
-            `benchmark`, `temperature`, `sample` tell answers apart. People become one more rater, `people`.
+        labels: A sheet of `aftertune label`; or CSV, JSONL or Parquet with `prompt_id`, `axis`, `label` and `arm` or
+            `checkpoint`, where the optional columns `benchmark`, `temperature`, `sample` tell answers apart. People
+            become one more rater, `people`.
 
     Raises:
         UsageError, DataError: A broken table, or a label whose answer is not in the run or is ambiguous.
@@ -198,23 +188,60 @@ def agree(root: Path, labels: Path | None = None) -> RunAgreement:
     run = Run.open(root)
     study = stored.read(run)
     rng = np.random.default_rng(study.design.analysis_seed)
-    return agreement_of(all_verdicts(run, study), labels, rng, lambda keys: _texts(run, study, keys))
+    verdicts = all_verdicts(run, study)
+    people = () if labels is None else Reader(run, study).read(labels, any_label=True).rows
+    return agreement_of(verdicts, people, rng, lambda keys: _texts(run, study, keys))
 
 
-def agreement_of(verdicts: pa.Table, labels: Path | None, rng: np.random.Generator, texts: Texts) -> RunAgreement:
+def agreement_of(verdicts: pa.Table, people: Sequence[Reading], rng: np.random.Generator, texts: Texts) -> RunAgreement:
     """Return how far the judges of a verdict table agree.
 
     Args:
         verdicts: The columns of `records.Verdict`.
-        labels: People's labels as `agree` reads them.
+        people: Their labels; they become one more rater.
         rng: Generator for the resamples behind the intervals of alpha.
         texts: Called for the answers that are listed as disagreements.
 
     Raises UsageError and DataError as `agree` does.
     """
     ratings = _ratings(verdicts)
-    if labels is not None:
-        _add_people(ratings, labels)
+    for row in people:
+        ratings[row.axis].labels[row.answer][PEOPLE] = row.label
+    return _agreement(ratings, rng, texts)
+
+
+def between_readers(
+    verdicts: VerdictTable, readers: Mapping[str, Sequence[Reading]], rng: np.random.Generator, texts: Texts
+) -> RunAgreement:
+    """Return how far the readers of one run's answers agree with each other.
+
+    Args:
+        verdicts: Of the run: they tell each answer's arm and cluster.
+        readers: Name of a reader -> its labels.
+        rng: As in `agreement_of`, and so `texts`.
+        texts: Of answers.
+    """
+    wanted = {row.answer.prompt_id for rows in readers.values() for row in rows}
+    known = [verdicts.values["prompt_id"].index(prompt) for prompt in sorted(wanted)]
+    own = np.flatnonzero(np.isin(verdicts.codes["prompt_id"], known))
+    names = [field.name for field in dataclasses.fields(AnswerKey)]
+    columns = (verdicts.column(name, own) for name in (*names, "cluster", "arm"))
+    about: dict[AnswerKey, tuple[str, str]] = {}
+    for *cells, cluster, arm in zip(*columns, strict=True):
+        about[AnswerKey(*cells)] = (cluster, arm)
+    ratings: dict[str, _Axis] = {}
+    for reader, rows in readers.items():
+        for row in rows:
+            axis = ratings.setdefault(row.axis, _Axis(row.axis))
+            cluster, axis.arm[row.answer] = about[row.answer]
+            axis.cluster[row.answer] = f"{row.answer.benchmark}/{cluster}"
+            axis.labels[row.answer][reader] = row.label
+    whole = RunAgreement(tuple(_axis_agreement(axis, None, rng, texts) for _, axis in sorted(ratings.items())), ())
+    # A reader is no judge: whatever they left open is not counted as unjudged.
+    return dataclasses.replace(whole, axes=tuple(dataclasses.replace(axis, unjudged={}) for axis in whole.axes))
+
+
+def _agreement(ratings: Mapping[str, _Axis], rng: np.random.Generator, texts: Texts) -> RunAgreement:
     return RunAgreement(
         tuple(
             _axis_agreement(part, label, rng, texts) for axis in ratings.values() for label, part in _comparable(axis)
@@ -349,45 +376,6 @@ def _ratings(verdicts: pa.Table) -> dict[str, _Axis]:
         if value is not None:
             axis.values[key][judge] = value
     return dict(sorted(ratings.items()))
-
-
-def _add_people(ratings: Mapping[str, _Axis], path: Path) -> None:
-    for line, row in rows.read(path, ("prompt_id", "axis", "label")):
-        where = f"{path}:{line}"
-        name, label = str(row["axis"]), row["label"]
-        if name not in ratings:
-            raise DataError(f"{where}: axis '{name}' was not judged in this run (there are {', '.join(ratings)})")
-        if not isinstance(label, str) or not label:
-            raise DataError(f"{where}: label is empty")
-        if not row.get("arm") and not row.get("checkpoint"):
-            raise DataError(f"{where}: needs a column arm or checkpoint")
-        axis = ratings[name]
-        columns = ("arm", "checkpoint", "benchmark", "prompt_id", "temperature", "sample")
-        stated = {column: row[column] for column in columns if row.get(column) not in (None, "")}
-        matches = [key for key in axis.cluster if _fits(axis, key, stated)]
-        if "temperature" not in stated and matches:
-            coldest = min(key.temperature for key in matches)
-            matches = [key for key in matches if key.temperature == coldest and (key.sample == 0 or "sample" in stated)]
-        if not matches:
-            raise DataError(f"{where}: no answer of this run is {stated}")
-        if len(matches) > 1:
-            raise DataError(f"{where}: {len(matches)} answers are {stated}: tell them apart by checkpoint or benchmark")
-        axis.labels[matches[0]][PEOPLE] = label
-
-
-def _fits(axis: _Axis, key: AnswerKey, stated: Mapping[str, object]) -> bool:
-    fields: dict[str, str | float] = {**dataclasses.asdict(key), "arm": axis.arm[key]}
-    return all(_same(fields[column], value) for column, value in stated.items())
-
-
-def _same(field: str | float, stated: object) -> bool:
-    """Compare as text, but numbers by value: a CSV's `0` is the temperature 0.0."""
-    if isinstance(field, str):
-        return field == str(stated)
-    try:
-        return float(str(stated)) == field
-    except ValueError:
-        return False
 
 
 # ---------------------------------------------------------------------------------------------- agreement

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from aftertune import hardware
@@ -215,17 +216,26 @@ def load_tokenizer(reference: ModelRef) -> Any:
     """
     from transformers import AutoTokenizer
 
-    loader: Any = AutoTokenizer
     try:
-        tokenizer = loader.from_pretrained(reference.path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        # The library in Rust raises nothing more special.
-        if type(error) is not Exception and not isinstance(error, (ValueError, OSError, KeyError, ImportError)):
-            raise
-        raise ModelError(f"{reference.name}: its tokenizer cannot be loaded: {first_line(error)}") from error
+        tokenizer = read_tokenizer(reference.path, AutoTokenizer)
+    except ModelError as error:
+        raise ModelError(f"{reference.name}: {error}") from error
     if not tokenizer.chat_template:
         tokenizer.chat_template = chat_template(reference.path)
     return tokenizer
+
+
+def read_tokenizer(folder: Path, kind: Any) -> Any:
+    """Return the tokenizer in a folder, by a class of transformers. Raises ModelError where it cannot be loaded."""
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        # The library in Rust raises nothing more special.
+        if type(error) is not Exception and not isinstance(
+            error, (ValueError, OSError, LookupError, TypeError, ImportError)
+        ):
+            raise
+        raise ModelError(f"its tokenizer cannot be loaded: {first_line(error)}") from error
 
 
 @contextmanager

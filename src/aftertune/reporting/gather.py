@@ -18,7 +18,7 @@ from aftertune.pii import languages
 from aftertune.pii.masking import label_masker, masker
 from aftertune.pii.registry import Registry
 from aftertune.records import Decision, Drift, Metric, Outcome, Proof, plain
-from aftertune.reporting import answer_forms
+from aftertune.reporting import answer_forms, tuned_layers
 from aftertune.reporting.label_changes import LabelChanges, TextKey
 from aftertune.run.run_folder import Run
 from aftertune.stats.paired import wilson
@@ -307,7 +307,8 @@ def _caveats(run: Run, study: Study) -> list[str]:
         caveats.append("Only greedy answers (temperature 0) were asked; sampled answers can be worse.")
     trained = [(job.base.name, run.job(job)) for job in study.of(TuneJob)]
     facts = [(base, folder.info().get("tuning")) for base, folder in trained if folder.complete]
-    caveats += answer_forms.sentences([(base, each) for base, each in facts if each])
+    tunings = [(base, each) for base, each in facts if each]
+    caveats += answer_forms.sentences(tunings) + tuned_layers.sentences(tunings)
     infos = [run.job(job).info() for job in study.of(AskJob)]
     devices = sorted({device for info in infos if (device := (info.get("proof") or {}).get("device"))})
     if len(devices) > 1:

@@ -121,6 +121,7 @@ def _context(index: Index) -> dict[str, Any]:
         "tables": _tables(index),
         "unjudged": tables.unjudged_table(index),
         "judge_pairs": tables.judge_pair_table(index),
+        "labels": tables.label_table(index),
         "anchors": tables.anchor_table(findings),
         "judges": tables.judge_lists(findings),
         "proofs": tables.proof_table(findings),

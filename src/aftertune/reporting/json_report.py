@@ -13,6 +13,8 @@
 - `categories`, `contradictions`, `proofs`: lists, the field names of `CategoryRow`, `Contradiction`, `Proof` as keys.
 - `judge_differences`: of each check that several judges read, the other judges beside the one that is decided by, on
   the same answers: the fields of `JudgeDifference` with `told_apart` and `corrected` added.
+- `label_effects`: of each check whose estimate uses people's labels, the estimate and decision with them and by the
+  judge alone: the fields of `LabelEffect` with `overturned` added.
 - `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
 - `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
 - `inside`, `forecasts`: lists of `InsideRow` (activations) and `ForecastRow` (tuning data before tuning), their field
@@ -71,6 +73,7 @@ def machine(index: Index) -> str:
             {**fields(each), "told_apart": each.told_apart, "corrected": each.corrected}
             for each in findings.judge_differences
         ],
+        "label_effects": [{**fields(each), "overturned": each.overturned} for each in findings.label_effects],
         "leaks": findings.leaks,
         "thoughts": [{**fields(row), "lost": row.lost} for row in findings.thoughts],
         "mixed": findings.mixed,

@@ -527,6 +527,51 @@ def _judge_pair(pair: PairedDifference | None, scale: Scale, signed: bool) -> tu
     return f"{both}{'' if signed else scale.sign}", change
 
 
+def label_table(index: Index) -> Table | None:
+    """Return what people's labels changed; None where nothing was labelled."""
+    columns = [Column("Metric", "name"), Column("Arm", "name"), Column("Judge"), Column("By the judge alone", "num")]
+    columns += [Column("With labels", "num"), Column("Decision", "text"), Column("Labels", "num")]
+    columns += [Column("People confirm", "num"), Column("People add", "num")]
+    rows = []
+    for each in index.findings.label_effects:
+        drifts = [
+            PAGE.estimate(value, low, high, SHARES, signed=True, confidence=each.confidence, most=1)
+            for value, low, high in (
+                (each.judged, each.judged_low, each.judged_high),
+                (each.delta, each.low, each.high),
+            )
+        ]
+        changed = f"{each.judged_outcome} by the judge alone, {each.outcome} with labels"
+        sides = (each.base, each.tuned)
+        rows.append(
+            (
+                phrase(index.metric(each.metric)),
+                each.unit,
+                each.judge,
+                *drifts,
+                changed if each.overturned else each.outcome,
+                f"{each.base.labels:,}, {each.tuned.labels:,}",
+                ", ".join(
+                    _of_people(one.right, one.right_low, one.right_high) if one.called > 0 else "–" for one in sides
+                ),
+                ", ".join(
+                    _of_people(one.missed, one.missed_low, one.missed_high) if one.called < 1 else "–" for one in sides
+                ),
+            )
+        )
+    note = (
+        "Prediction-powered: people's labels on a sample, the judge's verdicts on every answer, in per cent and "
+        "points; of the base, then of the tuned model. Confirm: of the answers that the judge gives the label, those "
+        "to which people give it too; add: of the others, those to which people give it. Contrasts, curves and "
+        "categories are the judge's alone."
+    )
+    return table("What people's labels changed", columns, rows, note, grouped=True) if rows else None
+
+
+def _of_people(value: float, low: float, high: float) -> str:
+    return PAGE.estimate(value, low, high, SHARES, signed=False, most=0)
+
+
 def anchor_table(findings: Findings) -> Table | None:
     """Return what each judge gets right on answers whose label is known; None where no judge was measured."""
     rows = []

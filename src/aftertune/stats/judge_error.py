@@ -13,12 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aftertune.stats.clusters import Codes, degrees_of_freedom
-from aftertune.stats.estimate import Floats, least_half_width, t_quantile
+from aftertune.stats.estimate import t_quantile
 from aftertune.stats.paired import wilson
-
-RULE_OF_THREE = 3.0
-"""An event that n trials did not show may still have a rate of 3 / n (95 %)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +115,9 @@ def rogan_gladen(rate: float, n: float, labelled: Labelled, *, confidence: float
 
     Source: Rogan and Gladen, American Journal of Epidemiology 107 (1978) 71-76, clipped to [0, 1]; interval of Lang
     and Reiczigel, Preventive Veterinary Medicine 113 (2014) 13-22, which includes the uncertainty of the labels and
-    never has zero width. It assumes that the labelled answers were drawn by class and apart from those judged; if they
-    are a random sample of them, `prediction_powered` is more efficient. Raises ValueError if Se + Sp - 1 cannot be told
-    from 0, or for a rate outside [0, 1].
+    never has zero width. It assumes that the labelled answers were drawn by class and apart from those judged; where
+    they are a random sample of them, `prediction_powered.labelled_rate` is more efficient. Raises ValueError if
+    Se + Sp - 1 cannot be told from 0, or for a rate outside [0, 1].
     """
     if not 0 <= rate <= 1 or n <= 0:
         raise ValueError(f"need a rate in [0, 1] of at least one answer, got {rate} of {n}")
@@ -159,65 +155,6 @@ def rogan_gladen_drift(base: Corrected, tuned: Corrected) -> Corrected:
         n=min(base.n, tuned.n),
         n_labelled=min(base.n_labelled, tuned.n_labelled),
     )
-
-
-def prediction_powered(
-    judge: Floats, people: Floats, clusters: Codes, *, confidence: float = 0.95, weigh: bool = True
-) -> Corrected:
-    """Return a drift between two arms that uses the judge on all prompts and people on a random sample of each arm.
-
-    Args:
-        judge: The judge's outcome for base and tuned, in [0, 1], shape (2, prompts).
-        people: The outcome by people for the same answers, NaN where nobody labelled; the labelled ones are a random
-            sample of each arm's prompts, not necessarily the same in both arms.
-        clusters: Shape (prompts,).
-        confidence: E.g. .95.
-        weigh: Weight the judge in each arm by how well it predicts people (PPI++), so that a useless judge does no
-            harm; False gives it full weight (PPI).
-
-    Each arm's rate is lambda x mean(judge, all) + mean(people - lambda x judge, labelled): Angelopoulos, Bates,
-    Fannjiang, Jordan and Zrnic, Science 382 (2023) 669-674; lambda as in Angelopoulos, Duchi and Zrnic (arXiv
-    2311.01453). The variance is that of the influence of each cluster on the drift, which accounts for pairing, for
-    overlap of the samples and for clusters (corrected for a cluster's leverage as in `clusters.robust_variance`); the t
-    quantile has the labelled clusters' degrees of freedom. A labelled sample in which judge and people hardly differ
-    counts as one with three differences, so that few labels do not prove a perfect judge. Any judge may be corrected
-    this way: with a useless one the people's labels alone remain. Raises ValueError for wrong shapes, a value outside
-    [0, 1], or fewer than 10 labels in an arm. Do not trust it with fewer than about 30 labels in an arm.
-    """
-    if judge.ndim != 2 or judge.shape[0] != 2 or people.shape != judge.shape or clusters.shape != judge.shape[1:]:
-        raise ValueError(f"need (2, prompts) twice and a cluster per prompt, got {judge.shape} and {people.shape}")
-    known = np.isfinite(people)
-    if known.sum(axis=1).min() < 10:
-        raise ValueError(f"need at least 10 labels in each arm, got {known.sum(axis=1).tolist()}")
-    if (
-        not np.isfinite(judge).all()
-        or min(judge.min(), np.nanmin(people)) < 0
-        or max(judge.max(), np.nanmax(people)) > 1
-    ):
-        raise ValueError("outcomes must lie in [0, 1], and the judge must have judged every answer")
-    n, n_labelled = judge.shape[1], int(known.sum(axis=1).min())
-    raw = float(judge[1].mean() - judge[0].mean())
-    influence, value, extra = np.zeros(n), 0.0, 0.0
-    for sign, scores, labels, own in zip((-1, 1), judge, people, known, strict=True):
-        count, spread = int(own.sum()), float(scores[own].var())
-        trust = 1.0
-        if weigh:
-            cross = float(np.cov(labels[own], scores[own], ddof=0)[0, 1])
-            trust = min(max(cross / spread, 0.0), 1.0) if spread > 0 else 0.0
-        rest = np.where(own, labels - trust * scores, 0.0)
-        mean, miss = float(scores.mean()), float(rest[own].mean())
-        value += sign * (trust * mean + miss)
-        influence += sign * (trust * (scores - mean) / n + np.where(own, (rest - miss) / count, 0.0))
-        extra += max(RULE_OF_THREE - float(((rest[own] - miss) ** 2).sum()), 0.0) / count**2
-    _, codes = np.unique(clusters, return_inverse=True)
-    sizes = np.bincount(codes).astype(np.float64)
-    if sizes.size < 2:
-        return Corrected(raw, value, -1.0, 1.0, n, n_labelled)
-    sums = np.bincount(codes, weights=influence)
-    variance = float((sums**2 / (1 - sizes / n)).sum()) + extra
-    df = min(degrees_of_freedom(np.bincount(codes[own]).astype(np.float64)[np.unique(codes[own])]) for own in known)
-    reach = max(float(t_quantile(confidence, df)) * math.sqrt(variance), least_half_width(n, confidence))
-    return Corrected(raw, value, max(value - reach, -1.0), min(value + reach, 1.0), n, n_labelled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.resolved import ResolvedBenchmark
-from aftertune.errors import DataError, JudgeError, ModelError, UsageError, first_line, near
+from aftertune.errors import DataError, JudgeError, ModelError, UsageError, near
 from aftertune.forecasting.resolved import ResolvedPredictor
 from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging import trial
@@ -19,6 +18,7 @@ from aftertune.judging.resolved import DATA_NEEDS, ResolvedJudge
 from aftertune.models import identity
 from aftertune.models.chat import refuse_template
 from aftertune.models.identity import chat_template
+from aftertune.models.loading import read_tokenizer
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
 from aftertune.models.training_rows import declared_stops, training_rows
@@ -120,13 +120,9 @@ def _template_fault(
         return ""  # it is made when the base is loaded
     from transformers import PreTrainedTokenizerFast
 
-    kind: Any = PreTrainedTokenizerFast
-    try:
-        tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError, LookupError, TypeError) as error:
-        return f"its tokenizer cannot be loaded: {first_line(error)}"
     given = json.loads(arguments)
     try:
+        tokenizer = read_tokenizer(Path(folder), PreTrainedTokenizerFast)
         refuse_template(tokenizer, orders, given)
         if tuned:
             trial = (Message("user", "What is asked?"), Message("assistant", "What is answered."))

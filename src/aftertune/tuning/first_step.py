@@ -88,7 +88,9 @@ class FirstStep:
             update = manual_update(plain, reference)
             expected = logits(plain, self._probes, update.weights, update.added)
             asked = self._asked(plain)
-        tolerance = TOLERANCE[str(model.get_base_model().dtype).removeprefix("torch.")]
+        # In 4 bits a layer may multiply by another kernel when it is asked than when it is trained, in bfloat16.
+        packed = getattr(model.get_base_model(), "is_quantized", False)
+        tolerance = TOLERANCE["bfloat16" if packed else str(model.get_base_model().dtype).removeprefix("torch.")]
         for which, actual in (("trained", trained), ("loaded again", asked)):
             found = compare_running(model, self._probes, actual, expected, base, update.moved, tolerance)
             if found.fault:
@@ -101,7 +103,8 @@ class FirstStep:
         with _plain(model) as plain:
             distance = float((self._asked(plain) - trained).abs().max())
         largest = float(trained.abs().max())
-        if distance <= TOLERANCE["float32"] * largest:
+        packed = getattr(model.get_base_model(), "is_quantized", False)
+        if distance <= TOLERANCE["bfloat16" if packed else "float32"] * largest:
             return ""
         return f"its adapter, loaded again, is {distance:.2g} away from the trained one (largest logit {largest:.2g})"
 

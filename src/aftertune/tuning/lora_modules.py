@@ -60,6 +60,28 @@ def lora_modules(model: Any, ids: Sequence[int] = ()) -> tuple[str, ...]:
     return tuple(chosen)
 
 
+def left_out(model: Any, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers of the text model that a LoRA on `chosen` leaves as they are, `*` for the number of a layer.
+
+    These are its linear layers beside the output layer, and stacks of experts.
+    """
+    text = model.get_decoder() if _has_parts(model) else model
+    within, output, own = {id(module) for module in text.modules()}, model.get_output_embeddings(), set(chosen)
+    names = [
+        name
+        for name, module in model.named_modules()
+        if id(module) in within
+        and module is not output
+        and name not in own
+        and (isinstance(module, _linear_kinds()) or _is_stack(module))
+    ]
+    return patterns(names)
+
+
+def _is_stack(module: Any) -> bool:
+    return any(weights.dim() == 3 for weights in module.parameters(recurse=False)) and "Expert" in type(module).__name__
+
+
 def patterns(names: Sequence[str]) -> tuple[str, ...]:
     """Return modules for people, `*` for the number of a layer: `model.layers.*.self_attn.q_proj`."""
     return tuple(dict.fromkeys(re.sub(r"\.\d+(?=\.|$)", ".*", name) for name in names))

@@ -33,7 +33,7 @@ from aftertune.models.training_rows import (
 from aftertune.models.weight_files import read_json, tensors_of, weight_files
 from aftertune.records import Conversation, Json, Recipe
 from aftertune.tuning.first_step import FirstStep, fingerprint
-from aftertune.tuning.lora_modules import lora_modules, patterns, text_parameters
+from aftertune.tuning.lora_modules import left_out, lora_modules, patterns, text_parameters
 from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Training, TunedModel, TunedWeights, check_needs
 
 VERSION = "2"
@@ -89,6 +89,8 @@ class TuneReport:
     """Trained."""
     modules: tuple[str, ...]
     """Which modules a LoRA was put on, `*` for the number of a layer; empty for full tuning."""
+    left_out: tuple[str, ...]
+    """Linear layers and experts of the text model that it was not put on; the output layer is none of them."""
     precision: str
     """`fp32`, or `bf16` where matrix products ran in it (weights and optimizer in fp32 all the same)."""
     device: str
@@ -254,6 +256,7 @@ def _run(
     probes = [encode(tokenizer, text) for text in PROBES]
     refuse_text(base.name, model, probes[0])  # hours of training for a model that nobody can ask
     modules = _trained_modules(model, base, recipe, probes[0])
+    untuned = left_out(model, modules) if modules else ()
     try:
         trainer = make_trainer(model, tokenizer, examples, recipe, seed, scratch, modules=modules, bf16=bf16)
     except ValueError as error:
@@ -297,6 +300,7 @@ def _run(
         trained_tokens=sum(label != IGNORED for example in examples for label in example.labels[1:]),
         parameters=sum(weights.numel() for weights in trainer.model.parameters() if weights.requires_grad),
         modules=patterns(modules),
+        left_out=untuned,
         precision="bf16" if bf16 else "fp32",
         device="cuda" if cuda else "cpu",
         seconds=time.process_time() - started,

@@ -1,0 +1,216 @@
+"""What people's labels changed: each estimate that is decided on, by the judge alone and with the labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from aftertune.deciding.blocks import Block, blocks
+from aftertune.deciding.judge_differences import AN_OUTCOME, decided_on
+from aftertune.deciding.labels import AnswerLabel, PeoplesRate, peoples_rate
+from aftertune.deciding.verdict_table import Subject, VerdictTable
+from aftertune.findings import JudgeError, LabelEffect
+from aftertune.numbers import SHARES, TEXT, count
+from aftertune.records import BASE_ARM, Decision, Drift, Metric
+
+Key = tuple[object, ...]
+MOST_TIMES = 20
+"""Times the labels that are there beyond which "more labels" is no advice."""
+
+
+def label_effects(
+    verdicts: VerdictTable,
+    metrics: Sequence[Metric],
+    labels: Sequence[AnswerLabel],
+    judged: tuple[Sequence[Drift], Sequence[Decision]],
+    labelled: tuple[Sequence[Drift], Sequence[Decision]],
+) -> list[LabelEffect]:
+    """Return what labels changed of each decision whose estimate uses them.
+
+    Args:
+        verdicts: By all judges.
+        metrics: Those decided on.
+        labels: People's.
+        judged: Drifts and decisions by the judges alone.
+        labelled: The same with the labels.
+    """
+    before = {_key(row): row for row in judged[0]}
+    after = {_key(row): row for row in labelled[0]}
+    outcomes = {decided_on(each): each.outcome for each in judged[1]}
+    found = list(blocks(verdicts, metrics, labels))
+    effects = []
+    for decision in labelled[1]:
+        key = _key(decision)
+        one, other = before.get(key), after.get(key)
+        if one is None or other is None or one.method == other.method:
+            continue
+        errors = _errors(found, other)
+        if errors is None or one.delta is None or other.delta is None:
+            continue
+        effects.append(
+            LabelEffect(
+                metric=decision.metric,
+                unit=decision.unit,
+                estimand=decision.estimand,
+                temperature=decision.temperature,
+                worse=other.worse,
+                judge=decision.judge,
+                confidence=other.confidence,
+                judged=one.delta,
+                judged_low=one.low or 0.0,
+                judged_high=one.high or 0.0,
+                judged_outcome=outcomes[decided_on(decision)],
+                delta=other.delta,
+                low=other.low or 0.0,
+                high=other.high or 0.0,
+                outcome=decision.outcome,
+                base=errors[0],
+                tuned=errors[1],
+            )
+        )
+    return effects
+
+
+def judge_errors(verdicts: VerdictTable, metrics: Sequence[Metric], labels: Sequence[AnswerLabel]) -> dict[str, float]:
+    """Return metric -> share of the answers on which its judges are wrong, in the arm with the most, by labels."""
+    found: dict[str, float] = {}
+    for block in blocks(verdicts, metrics, labels):
+        for arm in {subject.arm for subject in block.subjects}:
+            members = [i for i, subject in enumerate(block.subjects) if subject.arm == arm]
+            share = float(np.nanmean(block.mean[members]))
+            people = peoples_rate(block.labelled, members, share, block.clusters, seeds=False, confidence=0.95)
+            if isinstance(people, PeoplesRate):
+                called, others = people.rate.called, people.rate.others
+                wrong = called.share * (1 - called.rate) + others.share * others.rate
+                found[block.metric.name] = max(wrong, found.get(block.metric.name, 0.0))
+    return found
+
+
+def _key(about: Drift | Decision) -> Key:
+    names = ("metric", "estimand", "base_model", "arm", "recipe", "checkpoint", "epoch", "temperature", "judge")
+    return tuple(getattr(about, name) for name in names)
+
+
+def _errors(found: Sequence[Block], row: Drift) -> tuple[JudgeError, JudgeError] | None:
+    """Return what labels say of the judge in the base and in the tuned model of an estimate."""
+    for block in found:
+        if (block.metric.name, block.base_model, block.judge, block.temperature) != (
+            row.metric, row.base_model, row.judge, row.temperature,
+        ):  # fmt: skip
+            continue
+        members = [i for i, subject in enumerate(block.subjects) if _is_of(subject, row)]
+        bases = block.bases(members)
+        if not members or bases is None:
+            return None
+        sides = []
+        for name, rows in ((BASE_ARM, list(dict.fromkeys(bases))), (row.arm, members)):
+            seeds = row.estimand == "recipe" and len(rows) > 1
+            share = float(np.nanmean(block.mean[rows]))
+            people = peoples_rate(block.labelled, rows, share, block.clusters, seeds=seeds, confidence=row.confidence)
+            if not isinstance(people, PeoplesRate):
+                return None
+            called, others = people.rate.called, people.rate.others
+            sides.append(
+                JudgeError(
+                    arm=name, labels=people.rate.labels, called=called.share, right=called.rate, right_low=called.low,
+                    right_high=called.high, missed=others.rate, missed_low=others.low, missed_high=others.high,
+                )
+            )  # fmt: skip
+        return sides[0], sides[1]
+    return None
+
+
+def _is_of(subject: Subject, row: Drift) -> bool:
+    if row.estimand == "recipe":
+        of = (subject.arm, subject.recipe, subject.epoch)
+        return subject.train_seed is not None and of == (row.arm, row.recipe, row.epoch)
+    return subject.arm == row.arm and subject.checkpoint == (row.checkpoint or "")
+
+
+def with_label_effects(decisions: Sequence[Decision], effects: Sequence[LabelEffect]) -> list[Decision]:
+    """Return decisions whose `why` ends with what the judge alone gives, and whose `remedy` is labels if they help."""
+    found = {(each.metric, each.unit, each.estimand, each.temperature): each for each in effects}
+    told = []
+    for decision in decisions:
+        effect = found.get((decision.metric, decision.unit, decision.estimand, decision.temperature))
+        if effect is not None:
+            why = f"{decision.why} Judge and people: {sentence(effect)}"
+            remedy = _remedy(decision, effect) or decision.remedy
+            decision = dataclasses.replace(decision, why=why, remedy=remedy)
+        told.append(decision)
+    return told
+
+
+def _remedy(decision: Decision, effect: LabelEffect) -> str:
+    """Return how many labels would settle an open decision, if the estimate stays; empty where labels would not."""
+    if decision.outcome != "inconclusive":
+        return ""
+    ends = (effect.delta - effect.low, effect.high - effect.delta)
+    alone = (effect.judged - effect.judged_low, effect.judged_high - effect.judged)
+    sign = 1 if effect.worse == "up" else -1
+    loss = sign * effect.delta
+    # Towards the margin: up from a loss within it, down from one beyond it.
+    upwards = (loss <= decision.margin) == (sign > 0)
+    half, own = ends[int(upwards)], alone[int(upwards)]
+    room = abs(loss - decision.margin)
+    spare = room**2 - own**2
+    if half <= room or spare <= 0:
+        return ""
+    labels = min(effect.base.labels, effect.tuned.labels)
+    needed = math.ceil(labels * max(half**2 - own**2, 0.0) / spare)
+    if not labels < needed <= MOST_TIMES * labels:
+        return ""
+    return f"About {needed:,} labels an arm instead of {labels:,}, if the estimate stays where it is."
+
+
+def sentence(effect: LabelEffect) -> str:
+    """Return what labels changed about one estimate, in one sentence with the numbers."""
+    text = (
+        f"{_estimate(effect.judged, effect.judged_low, effect.judged_high)} points by {effect.judge} alone, "
+        f"{_estimate(effect.delta, effect.low, effect.high)} points with {effect.base.labels:,} labels of the base and "
+        f"{effect.tuned.labels:,} of {effect.unit}"
+    )
+    if effect.overturned:
+        text += f": {AN_OUTCOME[effect.outcome]}, where the judge alone gives {AN_OUTCOME[effect.judged_outcome]}"
+    return f"{text}."
+
+
+def error_sentence(effect: LabelEffect) -> str:
+    """Return how far people agree with the judge in either arm."""
+    parts = []
+    for each in (effect.base, effect.tuned):
+        said = []
+        if each.called > 0:
+            said.append(f"confirm {_rate(each.right, each.right_low, each.right_high)} of what it calls so")
+        if each.called < 1:
+            said.append(f"add {_rate(each.missed, each.missed_low, each.missed_high)} of the rest")
+        parts.append(f"of {'the base' if each.arm == BASE_ARM else each.arm}, people {' and '.join(said)}")
+    return "; ".join(parts)
+
+
+def summary(effects: Sequence[LabelEffect]) -> str:
+    """Return how many decisions rest on labels, and how many they changed; empty without any."""
+    if not effects:
+        return ""
+    changed = sum(each.overturned for each in effects)
+    said = "none of them" if not changed else f"{changed:,} of them"
+    return f"People's labels stand in {count(len(effects), 'decision')}; {said} would be another by the judge alone."
+
+
+def lines(effects: Sequence[LabelEffect]) -> list[str]:
+    """Return what labels changed as lines of text."""
+    return [
+        f"labels: {each.metric}, {each.unit}: {sentence(each)} Judge {each.judge}: {error_sentence(each)}."
+        for each in effects
+    ]
+
+
+def _estimate(value: float, low: float, high: float) -> str:
+    return f"{TEXT.shift(value, SHARES)} [{TEXT.shift(low, SHARES)}, {TEXT.shift(high, SHARES)}]"
+
+
+def _rate(value: float, low: float, high: float) -> str:
+    return f"{TEXT.rate(value, SHARES)} [{100 * low:.0f}, {100 * high:.0f}]"
