@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from perf import tiny_families as families
 from tests import tiny_families, tiny_models
 from tests.tuning.test_tune import RECIPE, chats, weights
 
@@ -214,3 +215,58 @@ def test_what_cannot_be_asked_is_not_trained(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ModelError, match="MiniMaxForCausalLM cannot be asked here"):
         tune.tune(base, chats(4), ONE, 1, tmp_path / "out", on_step=lambda step, *_: steps.append(step))
     assert not steps
+
+
+def rounded_away(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let no comparison in bfloat16 hold, as where the last digit decides which experts are chosen; list all."""
+    compared: list[str] = []
+    fault = first_step.FirstStep._fault
+
+    def seen(self: Any, model: Any, reference: Any) -> str:
+        compared.append(str(model.get_base_model().dtype))
+        return "rounding" if compared[-1] == "torch.bfloat16" else fault(self, model, reference)
+
+    monkeypatch.setattr(first_step.FirstStep, "_fault", seen)
+    return compared
+
+
+@pytest.mark.parametrize("family", ["granitemoe", "jamba"])
+def test_rounding_in_bfloat16_does_not_end_a_training(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accelerate's forward pass rounds more than the model that is asked; then float32, or the same rounding, shows."""
+    base = families.save(family, tmp_path / "base", tiny_models.tokenizer("qwen"))
+    report = tune.tune(base, chats(4), ONE, 1, tmp_path / "out", precision="bf16")
+    assert report.precision == "bf16"
+    compared = rounded_away(monkeypatch)
+    again = tune.tune(base, chats(4), ONE, 1, tmp_path / "again", precision="bf16")
+    assert compared == ["torch.bfloat16", "torch.float32"]
+    monkeypatch.setattr(first_step, "ROOM", 0.0)  # no memory for a copy
+    last = tune.tune(base, chats(4), ONE, 1, tmp_path / "last", precision="bf16")
+    assert compared[2:] == ["torch.bfloat16"]
+    assert report.losses == again.losses == last.losses
+    own, other = weights(report), weights(again)
+    assert all(own[key].equal(other[key]) for key in own)
+
+
+@pytest.mark.filterwarnings("ignore:Found missing adapter keys")
+@pytest.mark.parametrize("room", [0.5, 0.0])
+@pytest.mark.parametrize("spoil", [other_scale, zeroed, another_module])
+def test_what_is_wrong_is_found_in_bfloat16_too(
+    spoil: Any, room: float, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounded_away(monkeypatch)
+    monkeypatch.setattr(first_step, "ROOM", room)
+    spoiled(monkeypatch, spoil)
+    with pytest.raises(TuneError, match="stopped after the first step"):
+        tune.tune(base, chats(4), ONE, 1, tmp_path / "out", precision="bf16")
+
+
+@pytest.mark.parametrize("family", ["mamba", "mamba2", "falcon_mamba"])
+def test_a_model_that_keeps_only_a_state_is_trained_and_asked(family: str, tmp_path: Path) -> None:
+    from aftertune.asking.backends.transformers import Transformers
+
+    base = families.save(family, tmp_path / "base", tiny_models.tokenizer("qwen"))
+    report = tune.tune(base, chats(4), ONE, 1, tmp_path / "out")
+    with Transformers().open(str(base)) as session:
+        assert session.use(report.checkpoints[0]).moved_weights

@@ -194,10 +194,25 @@ class Fit:
         # transformers renames blocks of some models when it loads them (block_sparse_moe is mlp in memory).
         layer, last = _LAYER.match(module), module.rpartition(".")[2]
         if layer is None:
-            return {}
+            return self._beside_layers(module)
         inside = {key: shape for key, shape in self._known.items() if f".{layer['number']}." in key}
         ends = {key: shape for key, shape in inside.items() if key.endswith(f".{last}.weight")}
         return ends if len(ends) == 1 else {}
+
+    def _beside_layers(self, module: str) -> Mapping[str, Shape]:
+        """Return the weights of a module outside of layers, as the projector of an image-and-text model is.
+
+        The outer modules may have other names in the files: the longest common end of the names decides, which is the
+        whole name in the files where it is but one word.
+        """
+        parts = module.split(".")
+        outside = {key: shape for key, shape in self._known.items() if not _LAYER.match(key.rpartition(".")[0])}
+        for start in range(len(parts) - 1):
+            end = ".".join(parts[start:])
+            found = {key: shape for key, shape in outside.items() if f".{key}".endswith((f".{end}.weight", f".{end}"))}
+            if found:
+                return found
+        return {key: shape for key, shape in outside.items() if key in (f"{parts[-1]}.weight", parts[-1])}
 
     def lora(self, module: str, a: Shape, b: Shape) -> None:
         """Check the shapes of one pair A (r x in) and B (out x r). Raises ModelError."""

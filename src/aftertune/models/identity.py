@@ -25,8 +25,10 @@ from aftertune.models.adapter_files import (
     wrapper_in,
 )
 from aftertune.models.tokenizer_comparison import same_tokens
+from aftertune.models.unread_tensors import unread_in
 from aftertune.models.weight_files import (
     Shape,
+    counterparts,
     hash_files,
     read_json,
     settings,
@@ -211,28 +213,34 @@ def _full(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
 
 def _compare_full(name: str, shapes: Mapping[str, Shape], base: ModelRef) -> list[str]:
     known = shapes_of(base.files)
-    rows = {key for key in shapes if key in known and shapes[key] != known[key] and shapes[key][1:] == known[key][1:]}
-    resized = {key for key in rows if "embed" in key or "lm_head" in key or "wte" in key}
-    for key, shape in shapes.items():
-        if key in known and shape != known[key] and key not in resized:
-            raise ModelError(
-                f"{name}: {key} is {times(shape)}, in the base {base.name} {times(known[key])}: "
-                "not tuned from this base"
-            )
-    missing = [key for key in known if key not in shapes and not _tied(key)]
     wrapper = wrapper_in(shapes)
-    if missing and wrapper:
+    if wrapper and not shapes.keys() >= known.keys():
         raise ModelError(
             f"{name}: its tensors carry the name of a wrapper, `{wrapper}.`, so that no model would take them: save "
             "the model that was wrapped (for torch.compile: model._orig_mod.save_pretrained)"
         )
+    same = counterparts(known, shapes)
+    resized = {}
+    for key, shape in known.items():
+        own = shapes[same[key]] if key in same else shape
+        if own == shape or (".experts." in key and same[key] != key):
+            continue
+        if own[1:] != shape[1:] or not ("embed" in key or "lm_head" in key or "wte" in key):
+            raise ModelError(
+                f"{name}: {key} is {times(own)}, in the base {base.name} {times(shape)}: not tuned from this base"
+            )
+        resized[key] = own
+    missing = [key for key in known if key not in same and not _tied(key)]
+    if missing and base.architecture:
+        unread = unread_in(base.path, base.architecture, missing)
+        missing = [key for key in missing if key not in unread]
     if missing:
         raise ModelError(
             f"{name}: {len(missing)} tensors of the base {base.name} are not in it, e.g. {missing[0]}: "
             "not tuned from this base, or saved incompletely"
         )
     return [
-        f"{name}: the vocabulary has {shapes[key][0]:,} rows, the base's {known[key][0]:,} ({key})"
+        f"{name}: the vocabulary has {resized[key][0]:,} rows, the base's {known[key][0]:,} ({key})"
         for key in sorted(resized)
     ]
 
@@ -332,7 +340,7 @@ def _compare_tokenizer(name: str, tokenizer: str | None, template: str | None, b
 
 
 def _tied(key: str) -> bool:
-    return key.endswith(("lm_head.weight", "embed_tokens.weight")) or "rotary" in key
+    return key.endswith(("lm_head.weight", "embed_out.weight", "embed_tokens.weight")) or "rotary" in key
 
 
 # ---------------------------------------------------------------------------------------------- the hub

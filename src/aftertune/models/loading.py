@@ -17,12 +17,13 @@ from aftertune.errors import ModelError, first_line
 from aftertune.models import nf4_weights
 from aftertune.models.forward_pass import empty_cache, forward_arguments, only_states, refuse_class
 from aftertune.models.identity import ModelRef, chat_template
+from aftertune.models.weight_files import Shape, counterparts, shapes_of
 
 DIFFERS = 0.1
 """Share of the largest logit by which two ways of reading a text may differ; rounding in bfloat16 is well below it."""
 
 
-def load_model(reference: ModelRef, dtype: str, device: str, *, nf4: bool = False) -> Any:
+def load_model(reference: ModelRef, dtype: str, device: str, *, nf4: bool = False, base: ModelRef | None = None) -> Any:
     """Return the model in evaluation mode, without gradients; `device` `auto` is a GPU where there is one.
 
     With `nf4` its linear layers are held in 4 bits (the output layer is not), and `dtype` is that of the rest.
@@ -36,14 +37,17 @@ def load_model(reference: ModelRef, dtype: str, device: str, *, nf4: bool = Fals
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"device = {device!r}: there is none such here: {first_line(error)}") from None
-    return load_weights(reference, getattr(torch, dtype), device, nf4=nf4).eval().requires_grad_(False)
+    return load_weights(reference, getattr(torch, dtype), device, nf4=nf4, base=base).eval().requires_grad_(False)
 
 
-def load_weights(reference: ModelRef, dtype: Any, device: str, *, nf4: bool = False) -> Any:
+def load_weights(
+    reference: ModelRef, dtype: Any, device: str, *, nf4: bool = False, base: ModelRef | None = None
+) -> Any:
     """Return the model of the class that its checkpoint names, in evaluation mode; `dtype` is torch's.
 
     Raises ModelError where the model cannot be asked (`model_class`), where transformers cannot load it, would have to
-    initialise weights that its files do not hold, or where it does not fit on the device.
+    initialise weights that its files do not hold, or where it does not fit on the device; with `base`, of which it is a
+    checkpoint, also where its files hold tensors that its class does not read and the base does not have.
     """
     kind, config = model_class(reference)
     refuse_class(reference.name, kind)
@@ -67,6 +71,15 @@ def load_weights(reference: ModelRef, dtype: Any, device: str, *, nf4: bool = Fa
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(f"{reference.name}: {len(missing)} weights are not in its files, e.g. {missing[0]}")
+    unread = sorted(info["unexpected_keys"]) if base is not None else []
+    if base is not None and unread:
+        names: dict[str, Shape] = dict.fromkeys(unread, ())
+        theirs = counterparts(names, dict.fromkeys(shapes_of(base.files), ()))
+        if strange := [key for key in unread if key not in theirs]:
+            raise ModelError(
+                f"{reference.name}: {len(strange)} tensors in its files are read by nothing in {kind.__name__}, e.g. "
+                f"{strange[0]}: what was tuned into them would be left out; merge them, or correct its config.json"
+            )
     if nf4:
         return nf4_weights.keep_exact(model, reference.name)
     try:
@@ -142,7 +155,7 @@ def refuse_text(name: str, model: Any, ids: Sequence[int]) -> None:
             cache, parts = empty_cache(model), []
             for part, seen in ((slice(0, -1), mask[:, :-1]), (slice(-1, None), mask)):
                 own = {"position_ids": positions[:, part]} if known.positions else {}
-                seen = seen[:, part] if cache is not None and only_states(cache) else seen
+                seen = mask[:, part] if cache is not None and only_states(cache) else seen
                 out = model(input_ids=text[:, part], attention_mask=seen, use_cache=True, **{known.cache: cache}, **own)
                 cache = getattr(out, known.cache) if cache is None else cache
                 parts.append(out.logits[0].float())

@@ -122,6 +122,46 @@ def settings(folder: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in each.items() if key not in _NO_SETTING} for each in files]
 
 
+def counterparts(known: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> dict[str, str]:
+    """Return tensor name in `known` -> name of the same tensor in `shapes`, from two sets of files of one model.
+
+    The outer modules may have other names (GPT-2 is published as `h.0`, and saved as `transformer.h.0`), and blocks in
+    a layer too (`block_sparse_moe`, `mlp`). Such a counterpart has the same shape, but for the rows of a vocabulary.
+    The experts of a mixture may be stacked in one of both: theirs is any tensor of experts in that layer.
+    """
+    by_end: dict[tuple[str, str], list[str]] = {}
+    experts: dict[str, str] = {}
+    for name in shapes:
+        layer, end = _place(name)
+        for part in {end, ".".join(end.split(".")[-2:])}:
+            by_end.setdefault((layer, part), []).append(name)
+        if ".experts." in name:
+            experts.setdefault(layer, name)
+    found: dict[str, str] = {}
+    for name, shape in known.items():
+        layer, end = _place(name)
+        rows = slice(1 if _of_vocabulary(name) else 0, None)
+        for part in (end, ".".join(end.split(".")[-2:])):
+            alike = [one for one in by_end.get((layer, part), []) if shapes[one][rows] == shape[rows]]
+            if name in shapes or len(alike) == 1 or (alike and part == end):
+                found[name] = name if name in shapes else alike[0]
+                break
+        if name not in found and ".experts." in name and layer in experts:
+            stacked = len(shape) == 3 or len(shapes[experts[layer]]) == 3
+            found |= {name: experts[layer]} if stacked else {}
+    return found
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return the layer of a tensor (`layers.3`, empty outside of layers) and its name from there on."""
+    match = re.search(r"([A-Za-z_]+\.\d+)\.(.+)$", name)
+    return (match[1], match[2]) if match else ("", ".".join(name.split(".")[-2:]))
+
+
+def _of_vocabulary(name: str) -> bool:
+    return "embed" in name or "lm_head" in name or "wte" in name
+
+
 class WeightIndex:
     """The base's weight tensors by module, also where a library version names the outer modules differently."""
 

@@ -32,13 +32,12 @@ from aftertune.models.proof import (
     PROBES,
     TOLERANCE,
     Comparison,
-    compare,
+    compare_running,
     logits,
     manual_update,
     moved_weights,
     places,
     replicated,
-    rounding_noise,
 )
 from aftertune.models.session import (
     Backend,
@@ -52,6 +51,7 @@ from aftertune.models.session import (
     TextScore,
     parted,
 )
+from aftertune.models.unread_tensors import unread_by
 from aftertune.models.weight_files import tensors_of
 from aftertune.plugins import Card
 from aftertune.records import Conversation, Json, Prompt, Proof, digest
@@ -68,8 +68,6 @@ _HOW_MANY: dict[Batching, str] = {
     "equal lengths": "prompts of one length at a time, {} in flight",
     "alone": "one prompt at a time",
 }
-NOISE = 4
-"""How many times the noise of rounding the logits may be away: each side has its own, of products and of sums."""
 SHOWN = 16
 """Tokens in the probe that shows changed embeddings."""
 ROOM = 0.7
@@ -203,7 +201,8 @@ class TransformersSession(Session):
 
     def _load(self, reference: ModelRef) -> Any:
         own = self._backend
-        return load_model(reference, own.dtype, own.device, nf4=own.quantization != "none")
+        base = None if reference is self._base_ref else self._base_ref
+        return load_model(reference, own.dtype, own.device, nf4=own.quantization != "none", base=base)
 
     def _prove_batching(self, model: Any, name: str) -> Batching:
         """Return which prompts may go through a model together. Raises ModelError where it can answer none."""
@@ -552,7 +551,8 @@ class TransformersSession(Session):
             if not value.equal(dequantized(own[key])):
                 different[key] = partial(value.clone)
         found = places(own, reference) if experts else {}
-        absent = [key for key in experts if key not in found]
+        unread = unread_by(self._model, experts)
+        absent = [key for key in experts if key not in found and key not in unread]
         if absent:
             self._leave()
             raise AdapterNotAppliedError(
@@ -568,12 +568,7 @@ class TransformersSession(Session):
     def _compared(
         self, model: Any, actual: Any, expected: Any, probes: _Probes, moved: int, tolerance: float
     ) -> Comparison:
-        """Compare logits; a distance as small as the rounding of `model` makes is no fault."""
-        result = compare(actual, expected, probes.base, moved, tolerance)
-        if not result.fault or not result.error <= 0.5 * result.change:
-            return result
-        noise = NOISE * rounding_noise(model, probes.ids, actual)
-        return compare(actual, expected, probes.base, moved, tolerance, noise)
+        return compare_running(model, probes.ids, actual, expected, probes.base, moved, tolerance)
 
     def _prove(self, name: str, expected: Any, moved: int, probes: _Probes) -> Proof:
         """Hold the model in use against the expected logits (None: its own); `moved` weights should differ."""
