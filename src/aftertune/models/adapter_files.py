@@ -6,7 +6,7 @@ It reads JSON and headers alone. `docs/adapters.md` is the table of all this, ma
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -177,8 +177,20 @@ _LAYER = re.compile(r"^(?P<start>.*?[A-Za-z_]+\.)(?P<number>\d+)\.")
 class Fit:
     """What an adapter's tensors are held against: the base's tensors by their headers."""
 
-    def __init__(self, name: str, base: str, known: Mapping[str, Shape], config: Mapping[str, Any]) -> None:
-        """Compare with the tensors `known` of the base called `base`; `config` is the adapter's."""
+    def __init__(
+        self,
+        name: str,
+        base: str,
+        known: Mapping[str, Shape],
+        config: Mapping[str, Any],
+        in_memory: Callable[[], Mapping[str, Shape]] = dict,
+    ) -> None:
+        """Compare with the tensors `known` of the base called `base`; `config` is the adapter's.
+
+        `in_memory` is called for what the files do not know by the adapter's name, since it takes seconds: it returns
+        the base's parameters as its class names them once they are loaded.
+        """
+        self._in_memory = in_memory
         self._name, self._base, self._config = name, base, config
         self._known, self._index = known, WeightIndex(known)
         self._modules = {key.rpartition(".")[0] for key in known}
@@ -188,9 +200,13 @@ class Fit:
     def find(self, module: str) -> Mapping[str, Shape]:
         """Return tensor name -> shape of the base's weights that `module` of the adapter may refer to."""
         module = self._own_layer(module)
-        found = self._index.find(module)
-        if found:
-            return found
+        return self._index.find(module) or self._under_another_name(module) or self._loaded(module)
+
+    def _loaded(self, module: str) -> Mapping[str, Shape]:
+        return WeightIndex(self._in_memory()).find(module)
+
+    def _under_another_name(self, module: str) -> Mapping[str, Shape]:
+        """Return the same under a name that the files have, and the base in memory does not."""
         # transformers renames blocks of some models when it loads them (block_sparse_moe is mlp in memory).
         layer, last = _LAYER.match(module), module.rpartition(".")[2]
         if layer is None:
@@ -223,7 +239,10 @@ class Fit:
         if not weights:
             self._absent(module)
         # Embeddings and GPT-2's Conv1D keep the two dimensions the other way round.
-        if not {(b[0], a[1]), (a[1], b[0])} & set(weights.values()) and not self._config.get("use_qalora"):
+        if self._config.get("use_qalora"):
+            return
+        fitting = {(b[0], a[1]), (a[1], b[0])}
+        if not fitting & set(weights.values()) and not fitting & set(self._loaded(self._own_layer(module)).values()):
             self._misfit(module, (b[0], a[1]), weights)
 
     def whole(self, key: str, shape: Shape) -> str:
@@ -243,7 +262,10 @@ class Fit:
         inside = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
         layer = _LAYER.match(key)
         if layer and not any(path in self._modules or self._index.find(path) for path in inside):
-            self._absent(key)
+            inside = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+            loaded = {name.rpartition(".")[0] for name in self._in_memory()}
+            if not any(path in loaded for path in inside):
+                self._absent(key)
 
     def _own_layer(self, module: str) -> str:
         """Return the module's name with the number that its layer has in the base, where layers are replicated."""

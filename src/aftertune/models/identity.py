@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from aftertune.models.adapter_files import (
     refuse_method,
     wrapper_in,
 )
+from aftertune.models.outline import shapes_in_memory
 from aftertune.models.tokenizer_comparison import same_tokens
 from aftertune.models.unread_tensors import unread_in
 from aftertune.models.weight_files import (
@@ -261,7 +262,8 @@ def _adapter(name: str, folder: Path, base: ModelRef | None) -> ModelRef:
     fit = None
     # Quantised weights are packed: their shapes on disk say nothing.
     if base is not None and "quantization_config" not in read_json(base.path / "config.json"):
-        fit = Fit(name, base.name, shapes_of(base.files), config)
+        in_memory = partial(shapes_in_memory, base.path, base.architecture or "")
+        fit = Fit(name, base.name, shapes_of(base.files), config, in_memory)
     warnings = check_tensors(name, config, shapes, fit)
     base_name = config.get("base_model_name_or_path") or None
     if base is not None and base_name and not _same_name(str(base_name), base):

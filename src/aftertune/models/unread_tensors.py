@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from aftertune.models.outline import outlined
+
 
 def unread_by(model: Any, names: Iterable[str]) -> frozenset[str]:
     """Return those tensor names that a model says it leaves in its files.
@@ -27,17 +29,5 @@ def unread_in(folder: Path, architecture: str, names: Iterable[str]) -> frozense
 
     Loads no weights.
     """
-    import torch
-    import transformers
-
-    kind: Any = getattr(transformers, architecture, None)
-    own: Any = getattr(kind, "config_class", None)
-    if own is None:
-        return frozenset()
-    try:
-        config: Any = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        config = config if isinstance(config, own) else config.get_text_config(decoder=True)
-        with torch.device("meta"):
-            return unread_by(kind(config), names)
-    except (ValueError, OSError, KeyError, RuntimeError, TypeError, AttributeError, ImportError):
-        return frozenset()  # whoever loads it says why
+    model = outlined(folder, architecture)
+    return unread_by(model, names) if model is not None else frozenset()
