@@ -471,7 +471,7 @@ def test_rounding_of_a_sharp_model_is_no_fault_and_another_strength_is(
         noises.append(rounding_noise(*of))
         return noises[-1]
 
-    monkeypatch.setattr("aftertune.asking.backends.transformers.rounding_noise", noted)
+    monkeypatch.setattr("aftertune.models.proof.rounding_noise", noted)
     with Transformers(device="cpu").open(str(base)) as session:
         proof = session.use(tmp_path / "a")
         scale = float(session._base_logits.abs().max())

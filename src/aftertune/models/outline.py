@@ -22,13 +22,11 @@ def outlined(folder: Path, architecture: str) -> Any | None:
     import torch
     import transformers
 
-    kind: Any = getattr(transformers, architecture, None)
-    own: Any = getattr(kind, "config_class", None)
-    if own is None:
-        return None
+    library: Any = transformers
     try:
+        kind = getattr(library, architecture)
         config: Any = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        config = config if isinstance(config, own) else config.get_text_config(decoder=True)
+        config = config if isinstance(config, kind.config_class) else config.get_text_config(decoder=True)
         with torch.device("meta"):
             return kind(config)
     except (ValueError, OSError, KeyError, RuntimeError, TypeError, AttributeError, ImportError):

@@ -16,6 +16,7 @@ from aftertune import hardware
 from aftertune.errors import ModelError, TuneError, first_line
 from aftertune.models.identity import ModelRef, resolve
 from aftertune.models.loading import load_weights, quiet
+from aftertune.models.peft_adapters import attach, read_adapter
 from aftertune.models.proof import TOLERANCE, compare_running, logits, manual_update
 
 ENLARGED = 0.05
@@ -56,7 +57,15 @@ class FirstStep:
         try:
             with torch.random.fork_rng(), quiet(), _own_passes(model):
                 return prove(model.eval())
-        except (ModelError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (
+            ModelError,
+            AdapterNotAppliedError,
+            RuntimeError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+        ) as error:
             raise TuneError(
                 f"{self._base.name}: stopped after the first step, since the tuned model could not be asked: "
                 f"{first_line(error)}"
@@ -75,7 +84,7 @@ class FirstStep:
             if fault and model.get_base_model().dtype.itemsize < 4:
                 # Rounding decides which experts a mixture chooses, and with them all logits.
                 exact = _in_float32(model)
-                fault = self._other_logits(model) if exact is None else self._fault(exact, reference)
+                fault = self._other_logits(model, reference) if exact is None else self._fault(exact, reference)
         if fault:
             raise ModelError(fault)
         return True
@@ -87,7 +96,7 @@ class FirstStep:
             base = logits(plain, self._probes)
             update = manual_update(plain, reference)
             expected = logits(plain, self._probes, update.weights, update.added)
-            asked = self._asked(plain)
+            asked = self._asked(plain, reference)
         # In 4 bits a layer may multiply by another kernel when it is asked than when it is trained, in bfloat16.
         packed = getattr(model.get_base_model(), "is_quantized", False)
         tolerance = TOLERANCE["bfloat16" if packed else str(model.get_base_model().dtype).removeprefix("torch.")]
@@ -97,22 +106,20 @@ class FirstStep:
                 return f"its adapter, {which}, is not what its files say: {found.fault}"
         return ""
 
-    def _other_logits(self, model: Any) -> str:
+    def _other_logits(self, model: Any, reference: ModelRef) -> str:
         """Return how the adapter, loaded again, differs from the trained one in the same low precision."""
         trained = logits(model, self._probes)
         with _plain(model) as plain:
-            distance = float((self._asked(plain) - trained).abs().max())
+            distance = float((self._asked(plain, reference) - trained).abs().max())
         largest = float(trained.abs().max())
         packed = getattr(model.get_base_model(), "is_quantized", False)
         if distance <= TOLERANCE["bfloat16" if packed else "float32"] * largest:
             return ""
         return f"its adapter, loaded again, is {distance:.2g} away from the trained one (largest logit {largest:.2g})"
 
-    def _asked(self, plain: Any) -> Any:
-        """Return the logits of the adapter that was written, loaded by PEFT into a base without one."""
-        from peft import PeftModel
-
-        loaded = PeftModel.from_pretrained(plain, str(self._folder)).eval()
+    def _asked(self, plain: Any, reference: ModelRef) -> Any:
+        """Return the logits of the adapter that was written, put on a base without one as it will be when asked."""
+        loaded = attach(plain, read_adapter(plain, reference))
         try:
             return logits(loaded, self._probes)
         finally:

@@ -29,7 +29,7 @@ def lora_modules(model: Any, ids: Sequence[int] = ()) -> tuple[str, ...]:
     - what fused kernels of a state-space mixer read (`_READ_BY_KERNELS`);
     - layers that share their weights with another one (an adapter of one would be merged into both);
     - where the installed PEFT takes the names of layers for those of the experts (it does for mixtures whose experts
-      transformers 5 stacks), the layers of these names.
+      transformers 5 stacks), or renames them wrongly when it loads an adapter, the layers of these names.
 
     With `ids` (a text's tokens) the model is run once, and only layers that run are returned; without them `model` may
     be an outline without weights. Raises ModelError where no layer is left, or the text cannot be run.
@@ -158,9 +158,13 @@ def _reached(model: Any, linear: dict[str, Any], ids: Sequence[int]) -> frozense
 
 
 def _not_rewritten(model: Any, names: Sequence[str]) -> list[str]:
-    """Return the names that PEFT takes as they are."""
+    """Return the names that PEFT takes as they are, when it makes a LoRA and when it loads one."""
+    import torch
     from peft import LoraConfig
-    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+    from peft.utils.transformers_weight_conversion import (
+        convert_peft_adapter_state_dict_for_transformers,
+        convert_peft_config_for_transformers,
+    )
 
     if not names:
         return []
@@ -170,4 +174,7 @@ def _not_rewritten(model: Any, names: Sequence[str]) -> list[str]:
     except ValueError:  # some of the layers that PEFT takes for one layer of the experts, and not all
         kept = [_not_rewritten(model, [name]) for name in names]
         return [name for each in kept for name in each]
-    return [name for name in names if name in config.target_modules]
+    keys = {f"base_model.model.{name}.lora_A.weight": name for name in names if name in config.target_modules}
+    stored = {key: torch.empty(1, 1, device="meta") for key in keys}
+    loaded = convert_peft_adapter_state_dict_for_transformers(model, config, stored)
+    return [name for key, name in keys.items() if key in loaded]
