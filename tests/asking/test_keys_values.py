@@ -40,8 +40,8 @@ def test_any_order_of_changes_gives_what_copying_gives(
     changes: list[tuple[str, int]], rows: int, columns: int, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    layer = GrowingLayer()
-    copied = states(rows, columns, generator)
+    layer: Any = GrowingLayer()
+    copied: Any = states(rows, columns, generator)
     layer.update(*copied)
     for change, size in changes:
         rows, columns = copied[0].shape[0], copied[0].shape[2]

@@ -13,7 +13,7 @@ Pair = tuple[Any, Any]
 """Tensors of keys and of values."""
 
 
-class GrowingLayer(DynamicLayer):  # type: ignore[misc]
+class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """One layer's keys and values (rows x heads x columns x width): views of buffers with room on the right.
 
     `DynamicLayer` copies all of them to make them one column longer. Here a new column is written behind the last one,
@@ -21,9 +21,12 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     code has put tensors of its own in place of the views, those are what the layer holds.
     """
 
+    keys: Any
+    values: Any
+
     def __init__(self) -> None:
         """Begin with nothing."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._buffers: Pair | None = None
         self._views: Pair | None = None
         self._first = 0
