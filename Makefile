@@ -49,7 +49,7 @@ fuzz: install
 perf: install
 	for name in tune respond drift start; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.$$name || exit 1; done
 
-# The same for a model of real size, which `make real` fetches; some forty CPU minutes. MODEL names another.
+# The same for a model of real size, which `make real` fetches, many CPU minutes. MODEL names another.
 MODEL ?= .real/SmolLM2-135M-Instruct.Q4_1.gguf
 real-speed: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.real --model $(MODEL)
