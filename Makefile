@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo real selftest test lint types pytest light fuzz perf templates families golden torture calibrate studies cards adapters rebuild clean
+.PHONY: install demo real selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies cards adapters rebuild clean
 
 install: $(VENV)/ready
 
@@ -48,6 +48,11 @@ fuzz: install
 # Performance measurements: ratios within one run, CPU seconds.
 perf: install
 	for name in tune respond drift start; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.$$name || exit 1; done
+
+# The same for a model of real size, which `make real` fetches, many CPU minutes. MODEL names another.
+MODEL ?= .real/SmolLM2-135M-Instruct.Q4_1.gguf
+real-speed: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.real --model $(MODEL)
 
 # Every chat template at hand: texts asked, labels, ends, asked as trained; the table goes into docs/templates.md.
 templates: install

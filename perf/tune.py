@@ -16,14 +16,14 @@ from aftertune import plugins
 from aftertune import shipped_models as embedded
 from aftertune.commands import demo
 from aftertune.models.training_rows import training_rows
+from aftertune.records import Recipe
 from aftertune.tuning import tune
 
 PAIRS = 500
 
 
-def plain_loop(base: Path, conversations: Any) -> float:
+def plain_loop(base: Path, conversations: Any, recipe: Recipe = demo.RECIPE) -> float:
     """Return the CPU seconds of AdamW over length-sorted batches in fp32, loss on the assistant's turns."""
-    recipe = demo.RECIPE
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base)
     config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules="all-linear", task_type="CAUSAL_LM")

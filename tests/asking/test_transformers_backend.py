@@ -378,10 +378,13 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
     before = said(llama, asked(0.0))
     caches: list[Any] = []
     alive: list[int] = []
-    empty, forward = forward_pass.empty_cache, _decoding.Batch._forward
+    empty, forward, enter = forward_pass.empty_cache, _decoding.Batch._forward, _decoding.Batch.enter
+
+    def begun(batch: Any, *prompts: Any) -> None:
+        alive.append(sum(cache() is not None for cache in caches))
+        enter(batch, *prompts)
 
     def noted(model: Any) -> Any:
-        alive.append(sum(cache() is not None for cache in caches))
         made = empty(model)
         caches.append(weakref.ref(made))
         return made
@@ -393,6 +396,7 @@ def test_a_batch_that_memory_ended_is_let_go_before_its_halves_are_asked(
         return found
 
     monkeypatch.setattr(_decoding, "empty_cache", noted)
+    monkeypatch.setattr(_decoding.Batch, "enter", begun)
     monkeypatch.setattr(_decoding.Batch, "_forward", full)
     assert said(llama, asked(0.0)) == before
     assert len(alive) > 3

@@ -9,13 +9,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from aftertune.models.forward_pass import empty_cache, forward_arguments, only_states
 from aftertune.run.job_progress import PROGRESS
 
 WORTH_SHARING = 16
 """Tokens that prompts must share at their beginning for it to be computed once."""
+PASS = 1024
+"""Tokens of prompts that go through a model together on a CPU, at least: a token of a smaller pass costs more, and a
+larger pass reads more padding."""
+ACCELERATOR_PASS = 16384
+"""The same elsewhere."""
 Batching = Literal["any", "equal lengths", "alone"]
 """Which prompts go through a model together: any; those of equal length, from the first token to the last; none."""
 
@@ -166,6 +171,18 @@ def _run(
             enter([waiting.pop() for _ in range(min(free, len(waiting)))])
 
 
+class _Read(NamedTuple):
+    """Rows that the model has read: what it keeps of them, and its logits after them."""
+
+    cache: Any
+    mask: Any
+    """Rows x columns; 0 where a column holds nothing of the row."""
+    positions: Any
+    """Of the last token (rows x 1)."""
+    logits: Any
+    """Of the last token (rows x vocabulary)."""
+
+
 class Batch:
     """The rows in flight: their keys and values, aligned on the right, and the logits of the last position."""
 
@@ -189,34 +206,44 @@ class Batch:
         """Run new rows' prompts through the model and put the rows at the end of the batch."""
         import torch
 
-        cache, mask, positions, logits = self._prefilled(prompts)
-        if self.rows:
-            width = max(mask.shape[1], self._mask.shape[1])
-            both = [torch.nn.functional.pad(one, (width - one.shape[1], 0)) for one in (self._mask, mask)]
-            cache, mask = _join([self._cache, cache]), torch.cat(both)
-            positions, logits = torch.cat([self._positions, positions]), torch.cat([self.logits, logits])
-        self._cache, self._mask, self._positions, self.logits = cache, mask, positions, logits
-        self.rows += rows
+        with torch.inference_mode():
+            parts, order = self._prefilled(prompts)
+            if self.rows:
+                parts.insert(0, _Read(self._cache, self._mask, self._positions, self.logits))
+            self._cache, self._mask, self._positions, self.logits = _joined(parts)
+        self.rows += [rows[at] for at in order]
         self.ended += [False] * len(rows)
 
     def leave(self, tokens: Any = None) -> Any:
-        """Remove the rows that have ended and the columns that only they needed; return the other rows' `tokens`."""
+        """Remove the rows that have ended and the columns that only they needed; return the other rows' `tokens`.
+
+        Where keys and values are written in place, rows from the end take the places of those that leave.
+        """
         import torch
 
         active = [at for at, over in enumerate(self.ended) if not over]
-        self.rows, self.ended = [self.rows[at] for at in active], [False] * len(active)
-        if not active:
+        if self.open_ended:
+            late = iter([at for at in active if at >= len(active)][::-1])
+            order = [next(late) if over else at for at, over in enumerate(self.ended[: len(active)])]
+        else:
+            order = active
+        self.rows, self.ended = [self.rows[at] for at in order], [False] * len(order)
+        if not order:
             self._cache = self._mask = self._positions = self.logits = None
             return tokens
-        index = torch.tensor(active, device=self._device)
-        _select(self._cache, index)
-        self._mask, self._positions, self.logits = self._mask[index], self._positions[index], self.logits[index]
-        if self.open_ended:
-            unused = int(self._mask.any(dim=0).int().argmax())
-            if unused:
-                _trim(self._cache, unused)
-                self._mask = self._mask[:, unused:]
-        return None if tokens is None else tokens[index]
+        with torch.inference_mode():
+            index = torch.tensor(order, device=self._device)
+            self._mask, self._positions, self.logits = self._mask[index], self._positions[index], self.logits[index]
+            if self.open_ended:
+                places = [place for place, at in enumerate(order) if place != at]
+                _keep(self._cache, len(order), index.new_tensor(places), index[places])
+                unused = int(self._mask.any(dim=0).int().argmax())
+                if unused:
+                    _trim(self._cache, unused)
+                    self._mask = self._mask[:, unused:]
+            else:
+                _select(self._cache, index)
+            return None if tokens is None else tokens[index]
 
     def step(self, tokens: Any) -> None:
         """Put one token per row (rows) through the model."""
@@ -224,43 +251,66 @@ class Batch:
 
         # A row that has ended keeps its position: the model has none beyond its last one.
         going = [not over for over in self.ended]
-        self._positions = self._positions + (1 if all(going) else self._positions.new_tensor(going)[:, None])
-        self._mask = torch.cat([self._mask, self._mask.new_ones((len(self.rows), 1))], dim=1)
-        self.logits, self._cache = self._forward(tokens[:, None], self._mask, self._positions, self._cache)
+        with torch.inference_mode():
+            self._positions = self._positions + (1 if all(going) else self._positions.new_tensor(going)[:, None])
+            self._mask = torch.cat([self._mask, self._mask.new_ones((len(self.rows), 1))], dim=1)
+            self.logits, self._cache = self._forward(tokens[:, None], self._mask, self._positions, self._cache)
 
-    def _prefilled(self, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any, Any, Any]:
-        """Return cache, mask (rows x columns), last position (rows x 1) and logits (rows x vocabulary) of prompts.
+    def _empty_cache(self) -> Any:
+        cache = empty_cache(self._model)
+        if not self.open_ended:
+            return cache
+        from aftertune.asking.backends._keys_values import written_in_place
 
-        Prompts that are the same are computed once, and so is the beginning that all of them share, where rows can be
-        copied.
+        return written_in_place(cache)
+
+    def _prefilled(self, prompts: Sequence[Sequence[int]]) -> tuple[list[_Read], list[int]]:
+        """Return prompts that have been read, in parts, and which prompt each row of these is.
+
+        Where rows can be copied, prompts that are the same are computed once, and so is the beginning that all of them
+        share. Where they can be joined, prompts of similar length go through the model together, so that little of what
+        it reads is padding.
         """
         import torch
 
-        alike = dict.fromkeys(map(tuple, prompts))
         if not self.open_ended:
-            alike = {}
-        different: list[tuple[int, ...]] = list(alike) or [tuple(prompt) for prompt in prompts]
-        cache = empty_cache(self._model)
-        head = _shared(different) if self.open_ended and len(different) > 1 else 0
+            return [self._read(prompts, self._empty_cache())], list(range(len(prompts)))
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for at, prompt in enumerate(prompts):
+            alike.setdefault(tuple(prompt), []).append(at)
+        different = sorted(alike, key=len, reverse=True)
+        head = _shared(different) if len(different) > 1 else 0
+        beginning = self._empty_cache()
         if head:
             ids = torch.tensor([different[0][:head]], device=self._device)
-            steps = torch.arange(head, device=self._device)[None]
-            self._forward(ids, torch.ones_like(ids), steps, cache)
-            _select(cache, torch.zeros(len(different), dtype=torch.long, device=self._device))
-        tails = [prompt[head:] for prompt in different]
+            self._forward(ids, torch.ones_like(ids), torch.arange(head, device=self._device)[None], beginning)
+        parts, order = [], []
+        for group in _similar(different, head, PASS if self._device.type == "cpu" else ACCELERATOR_PASS):
+            cache = self._empty_cache()
+            if head:
+                for layer, old in zip(cache.layers, beginning.layers, strict=True):
+                    layer.update(*(states.expand(len(group), -1, -1, -1) for states in (old.keys, old.values)))
+            part = self._read([prompt[head:] for prompt in group], cache, head)
+            if any(len(alike[prompt]) > 1 for prompt in group):
+                copies = [row for row, prompt in enumerate(group) for _ in alike[prompt]]
+                index = torch.tensor(copies, device=self._device)
+                _select(part.cache, index)
+                part = _Read(part.cache, part.mask[index], part.positions[index], part.logits[index])
+            parts.append(part)
+            order += [at for prompt in group for at in alike[prompt]]
+        return parts, order
+
+    def _read(self, tails: Sequence[Sequence[int]], cache: Any, head: int = 0) -> _Read:
+        """Put prompts without their first `head` tokens, which the cache holds, through the model in one pass."""
+        import torch
+
         length = max(map(len, tails))
         ids = torch.tensor([[self._pad] * (length - len(tail)) + list(tail) for tail in tails], device=self._device)
         fresh = torch.tensor([[0] * (length - len(tail)) + [1] * len(tail) for tail in tails], device=self._device)
         mask = torch.cat([fresh.new_ones((len(tails), head)), fresh], dim=1)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         logits, cache = self._forward(ids, mask, positions[:, head:], cache)
-        last = positions[:, -1:]
-        if len(different) < len(prompts):
-            rows = {prompt: row for row, prompt in enumerate(different)}
-            index = torch.tensor([rows[tuple(prompt)] for prompt in prompts], device=self._device)
-            _select(cache, index)
-            mask, last, logits = mask[index], last[index], logits[index]
-        return cache, mask, last, logits
+        return _Read(cache, mask, positions[:, -1:], logits)
 
     def _forward(self, ids: Any, mask: Any, positions: Any, cache: Any) -> tuple[Any, Any]:
         """Return the logits (rows x vocabulary, fp32) of the last position, and the cache with the new columns."""
@@ -287,6 +337,18 @@ def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
     most = min(len(low), len(high), min(map(len, prompts)) - 1)
     count = next((at for at in range(most) if low[at] != high[at]), most)
     return count if count >= WORTH_SHARING else 0
+
+
+def _similar(prompts: Sequence[tuple[int, ...]], head: int, least: int) -> Iterator[list[tuple[int, ...]]]:
+    """Yield prompts, from long to short, in groups that have at least so many tokens behind the first `head`."""
+    group: list[tuple[int, ...]] = []
+    for prompt in prompts:
+        group.append(prompt)
+        if len(group) * (len(group[0]) - head) >= least:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _uniforms(row: Row) -> Iterator[float]:
@@ -360,19 +422,21 @@ def _longrope_switch(config: Any) -> int | None:
     return min((length for length in lengths if length is not None), default=None)
 
 
-def _join(caches: Sequence[Any]) -> Any:
-    """Return one cache with the rows of all, aligned on the right; new columns on the left are zero, to be masked."""
+def _joined(parts: Sequence[_Read]) -> _Read:
+    """Return the rows of all parts, aligned on the right. More than one must be written in place."""
     import torch
     from torch.nn.functional import pad
 
-    columns = max(cache.get_seq_length() for cache in caches)
-    for index, layer in enumerate(caches[0].layers):
-        parts = [cache.layers[index] for cache in caches]
-        for name in ("keys", "values"):
-            tensors = [getattr(part, name) for part in parts]  # rows x heads x columns x width
-            padded = [pad(tensor, (0, 0, columns - tensor.shape[-2], 0)) for tensor in tensors]
-            setattr(layer, name, torch.cat(padded))
-    return caches[0]
+    if len(parts) == 1:
+        return parts[0]
+    first, *others = (part.cache for part in parts)
+    for layer in first.layers:
+        # Popped, so that the keys and values of a layer are let go before the next layer's are copied.
+        layer.join([other.layers.pop(0) for other in others])
+    columns = max(part.mask.shape[1] for part in parts)
+    mask = torch.cat([pad(part.mask, (columns - part.mask.shape[1], 0)) for part in parts])
+    positions, logits = (torch.cat(one) for one in zip(*((part.positions, part.logits) for part in parts), strict=True))
+    return _Read(first, mask, positions, logits)
 
 
 def _select(cache: Any, rows: Any) -> None:
@@ -382,7 +446,13 @@ def _select(cache: Any, rows: Any) -> None:
         layer.reorder_cache(rows)
 
 
+def _keep(cache: Any, rows: int, places: Any, moved: Any) -> None:
+    """Keep the first `rows` rows, after the rows `moved` were put into `places`."""
+    for layer in cache.layers:
+        layer.keep(rows, places, moved)
+
+
 def _trim(cache: Any, columns: int) -> None:
     """Drop columns on the left that no row needs."""
     for layer in cache.layers:
-        layer.keys, layer.values = layer.keys[..., columns:, :], layer.values[..., columns:, :]
+        layer.drop(columns)

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 FLOATS = 1 << 28
 """Most logits in memory at a time, unless one conversation alone has more: 1 GiB in fp32."""
+SAME = 0.01
+"""Share of the largest logit by which the logits of marked positions may be away from those of all: they are the same
+products, in another order."""
 LEAST = 1e-12
 """Least share of its probability that a text keeps when longer texts that begin with it are taken out."""
 NOT_NUMBERS = "the model's logits are not numbers"
@@ -60,10 +63,33 @@ def score_texts(
     ready.sort(key=lambda item: len(item[1].input_ids))
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
     with torch.inference_mode():
-        for batch in _score_batches(ready, vocabulary, batch_size, batching):
-            for (index, _), score in zip(batch, _score_batch(model, [row for _, row in batch]), strict=True):
+        chosen = bool(ready) and _chosen_positions(model, ready[0][1].input_ids)
+        for batch in _score_batches(ready, vocabulary, batch_size, batching, chosen=chosen):
+            found = _score_batch(model, [row for _, row in batch], chosen=chosen)
+            for (index, _), score in zip(batch, found, strict=True):
                 scores[index].append(score)
     return [_total(own) for own in scores]
+
+
+def _chosen_positions(model: Any, ids: Sequence[int]) -> bool:
+    """Return whether a model computes the logits of marked positions alone, by trying it on the text `ids`.
+
+    Not every class that takes `logits_to_keep` takes a mask, and some change what they read with it.
+    """
+    import torch
+
+    if not forward_arguments(model).last_only:
+        return False
+    text = torch.tensor([list(ids)], device=model.device)
+    wanted = torch.zeros_like(text, dtype=torch.bool)
+    wanted[0, :: max(1, len(ids) - 1)] = True  # the first and the last
+    whole = model(input_ids=text, use_cache=False).logits
+    try:
+        own = model(input_ids=text, use_cache=False, logits_to_keep=wanted).logits
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+        return False
+    expected = whole[wanted]
+    return bool(own.shape == expected.shape and (own - expected).abs().max() <= SAME * expected.abs().max())
 
 
 def _total(rows: Sequence[TextScore]) -> TextScore:
@@ -76,16 +102,21 @@ def _total(rows: Sequence[TextScore]) -> TextScore:
 
 
 def _score_batches(
-    ready: Sequence[tuple[int, TrainingRow]], vocabulary: int, largest: int, batching: Batching
+    ready: Sequence[tuple[int, TrainingRow]], vocabulary: int, largest: int, batching: Batching, *, chosen: bool
 ) -> Iterator[list[tuple[int, TrainingRow]]]:
+    """Yield rows that are scored together; `chosen`: the logits of labelled positions alone are computed."""
     batch: list[tuple[int, TrainingRow]] = []
+    labelled = 0
     for item in ready:  # from short to long, so the newest is the longest
-        full = (len(batch) + 1) * len(item[1].input_ids) * vocabulary > FLOATS
+        own = sum(label != IGNORED for label in item[1].labels[1:])
+        positions = labelled + own if chosen else (len(batch) + 1) * len(item[1].input_ids)
         lengths = [len(one.input_ids) for _, one in (*batch[:1], item)]
-        if batch and (full or len(batch) >= largest or not _together(lengths, batching)):
+        full = positions * vocabulary > FLOATS or len(batch) >= largest
+        if batch and (full or not _together(lengths, batching)):
             yield batch
-            batch = []
+            batch, labelled = [], 0
         batch.append(item)
+        labelled += own
     if batch:
         yield batch
 
@@ -95,7 +126,7 @@ def _together(lengths: Sequence[int], batching: Batching) -> bool:
     return batching == "any" or (batching == "equal lengths" and lengths[0] == lengths[-1])
 
 
-def _score_batch(model: Any, examples: Sequence[TrainingRow]) -> list[TextScore]:
+def _score_batch(model: Any, examples: Sequence[TrainingRow], *, chosen: bool) -> list[TextScore]:
     import torch
 
     width = max(len(example.input_ids) for example in examples)
@@ -106,15 +137,21 @@ def _score_batch(model: Any, examples: Sequence[TrainingRow]) -> list[TextScore]
 
     ids = padded([example.input_ids for example in examples], 0)
     mask = padded([[1] * len(example.input_ids) for example in examples], 0)
-    labels = padded([example.labels for example in examples], IGNORED)[:, 1:]
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
-    losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
-    ).double()
-    counts = (labels != IGNORED).sum(1).tolist()
+    # A token is predicted at the position before it.
+    labels = padded([[*example.labels[1:], IGNORED] for example in examples], IGNORED)
+    predicts = labels != IGNORED
+    own = {"logits_to_keep": predicts} if chosen else {}
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, **own).logits
+    logits = (logits if chosen else logits[predicts]).float()
+    # A log-softmax by hand, in place: one value a row is wanted. Without the largest logit the sums are as exact as it.
+    logits = logits - logits.amax(-1, keepdim=True)
+    wanted = logits.gather(1, labels[predicts][:, None])[:, 0].double()
+    losses = logits.exp_().sum(-1).double().log() - wanted
+    totals = losses.new_zeros(len(examples)).index_add_(0, predicts.nonzero()[:, 0], losses).tolist()
+    counts = predicts.sum(1).tolist()
     return [
         TextScore(total, count) if math.isfinite(total) else TextScore(None, count, NOT_NUMBERS)
-        for total, count in zip(losses.sum(1).tolist(), counts, strict=True)
+        for total, count in zip(totals, counts, strict=True)
     ]
 
 

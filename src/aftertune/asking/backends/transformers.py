@@ -123,7 +123,7 @@ class Transformers(Backend):
                 "update away"
             )
 
-    version = "3"
+    version = "4"
 
     @property
     def capabilities(self) -> frozenset[Capability]:
