@@ -57,15 +57,7 @@ class FirstStep:
         try:
             with torch.random.fork_rng(), quiet(), _own_passes(model):
                 return prove(model.eval())
-        except (
-            ModelError,
-            AdapterNotAppliedError,
-            RuntimeError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-        ) as error:
+        except (AftertuneError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise TuneError(
                 f"{self._base.name}: stopped after the first step, since the tuned model could not be asked: "
                 f"{first_line(error)}"
