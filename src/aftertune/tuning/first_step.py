@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertune import hardware
-from aftertune.errors import ModelError, TuneError, first_line
+from aftertune.errors import AftertuneError, ModelError, TuneError, first_line
 from aftertune.models.identity import ModelRef, resolve
 from aftertune.models.loading import load_weights, quiet
 from aftertune.models.peft_adapters import attach, read_adapter
