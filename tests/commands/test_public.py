@@ -29,7 +29,7 @@ OTHER_NAMES = {
     "drift": ("drift", "drift_of_table", "demo_drift"),
 }
 """Commands whose function has another name: `list` is Python's own, `ingest` a package, a drift of a table others."""
-OF_A_TERMINAL = {"quiet", "as_json", "reveal", "fail_on_finding"}
+OF_A_TERMINAL = {"quiet", "as_json", "reveal", "fail_on_finding", "terminal"}
 """Options that say what is printed, for which a library has records instead; `export` reveals in what it writes."""
 PROGRAM_ONLY = {"progress", "on_row", "reading"}
 MERGED = {
@@ -38,6 +38,7 @@ MERGED = {
     "executor": "workers",
     "no_cache": "cache",
     "no_trial": "trial",
+    "no_labels": "forget_labels",
 }
 """Parameters of a command or function -> the other that covers them."""
 
