@@ -27,6 +27,7 @@ OTHER_NAMES = {
     "list": ("list_plugins",),
     "ingest": ("ingest_logs",),
     "drift": ("drift", "drift_of_table", "demo_drift"),
+    "label": ("label", "label_readers"),
 }
 """Commands whose function has another name: `list` is Python's own, `ingest` a package, a drift of a table others."""
 OF_A_TERMINAL = {"quiet", "as_json", "reveal", "fail_on_finding", "terminal"}
@@ -39,6 +40,7 @@ MERGED = {
     "no_cache": "cache",
     "no_trial": "trial",
     "no_labels": "forget_labels",
+    "readers": "files",
 }
 """Parameters of a command or function -> the other that covers them."""
 
