@@ -17,7 +17,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: install
 	$(ENV) $(BIN)/aftertune demo
 
-# A real chat model of 135 million parameters, taken from a Python package, and a study on it: 40 minutes on two cores.
+# A real chat model of 135 million parameters, taken from a Python package, and a study on it: about half an hour on two cores by estimate.
 real: install
 	$(ENV) $(BIN)/python -m tools.real_model
 
