@@ -33,8 +33,6 @@ ABSENT = (
     "bitsandbytes",
     "gguf",
 )
-SECONDS = 1.5
-"""CPU seconds that `drift --demo` may take: it takes about one, and half of that again on a slow machine."""
 TESTS = (
     *("tests/stats", "tests/deciding", "tests/ingest", "tests/pii", "tests/test_extras.py"),
     *(
@@ -153,15 +151,13 @@ def check(python: str, version: str, fixture: Path, scratch: Path, tests: bool) 
     folder = scratch / f"work{version}"
     shutil.copytree(fixture, folder)
     for command, code in WORKING.items():
-        done, seconds = aftertune(home, command, folder)
+        done = aftertune(home, command, folder)
         if done.returncode not in ((code,) if code is not None else (0, 3, 4)) or "Traceback" in done.stderr:
             wrong.append(f"aftertune {command}: exit code {done.returncode}\n{done.stdout[-500:]}{done.stderr[-1500:]}")
-        if command == "drift --demo":
-            seconds = min(seconds, *(aftertune(home, command, folder)[1] for _ in range(2)))
-        if command == "drift --demo" and (seconds > SECONDS or "decision: DRIFT" not in done.stdout):
-            wrong.append(f"aftertune drift --demo: {seconds:.2f} CPU seconds\n{done.stdout[-500:]}")
+        if command == "drift --demo" and "decision: DRIFT" not in done.stdout:
+            wrong.append(f"aftertune drift --demo does not say DRIFT\n{done.stdout[-500:]}")
     for command, line in LACKING.items():
-        done, _ = aftertune(home, command, folder)
+        done = aftertune(home, command, folder)
         last = done.stderr.strip().splitlines()[-1:] or [""]
         if done.returncode != 2 or not last[0].endswith(line) or "Traceback" in done.stderr:
             wrong.append(
@@ -199,10 +195,9 @@ def environment() -> dict[str, str]:
     return {**kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
-def aftertune(home: Path, command: str, folder: Path) -> tuple[subprocess.CompletedProcess[str], float]:
-    """Run a command of the installed core, and return what came of it and its CPU seconds."""
-    before = os.times()
-    done = subprocess.run(
+def aftertune(home: Path, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of the installed core, and return what came of it."""
+    return subprocess.run(
         [home / "bin" / "aftertune", *command.split()],
         cwd=folder,
         env=environment(),
@@ -210,8 +205,6 @@ def aftertune(home: Path, command: str, folder: Path) -> tuple[subprocess.Comple
         text=True,
         check=False,
     )
-    after = os.times()
-    return done, after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def main() -> None:

@@ -19,8 +19,10 @@ from aftertune.models.forward_pass import empty_cache, forward_arguments, only_s
 from aftertune.models.identity import ModelRef, chat_template
 from aftertune.models.weight_files import Shape, counterparts, shapes_of
 
-DIFFERS = 0.1
-"""Share of the largest logit by which two ways of reading a text may differ; rounding in bfloat16 is well below it."""
+FORGETS = 0.1
+"""Share of the largest logit by which a text read token by token may be away from one pass over the whole: rounding in
+bfloat16 and states that are added up in another order are well below it; a model that forgets what it read, or looks
+ahead, is off by about as much as its logits are large."""
 
 
 def load_model(reference: ModelRef, dtype: str, device: str, *, nf4: bool = False, base: ModelRef | None = None) -> Any:
@@ -165,7 +167,7 @@ def refuse_text(name: str, model: Any, ids: Sequence[int]) -> None:
             "endpoint)"
         ) from error
     distance, largest = float((torch.cat(parts) - whole).abs().max()), float(whole.abs().max())
-    if not distance <= DIFFERS * largest:
+    if not distance <= FORGETS * largest:
         raise ModelError(
             f"{name}: {type(model).__name__} cannot be asked here: its logits for the beginning of a text and then "
             f"the next token are {distance:.2g} away from those for the whole (largest {largest:.2g}); ask it on a "

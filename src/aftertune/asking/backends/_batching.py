@@ -12,13 +12,10 @@ from typing import Any
 
 from aftertune.asking.backends._decoding import WORTH_SHARING, Batch, Batching, takes_padding
 from aftertune.errors import ModelError, first_line
+from aftertune.models.loading import FORGETS
 
 EVENTS = 3
 """Of a trial, each with a new token after it: two rows have entered, one leaves, two others enter."""
-FORGETS = 0.25
-"""Share of the largest logit by which the logits of a prompt that is asked alone may be away, token by token, from
-those of one pass over the whole text. Some models add up their state in another order and are off by a thousandth; one
-that forgets what it read is off by as much as its logits are large."""
 Rows = Sequence[tuple[Sequence[int], Sequence[int]]]
 """Prompt and the new tokens that follow it, as token ids."""
 FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError)
