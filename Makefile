@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo real selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies cards adapters rebuild clean
+.PHONY: install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies cards adapters rebuild clean
 
 install: $(VENV)/ready
 
@@ -20,6 +20,16 @@ demo: install
 # A real chat model of 135 million parameters, taken from a Python package, and a study on it: about half an hour on two cores by estimate.
 real: install
 	$(ENV) $(BIN)/python -m tools.real_model
+
+# The same model with our safety tuning in its weights, as a second base: `.real/SmolLM2-135M-safety`.
+safety-model: install
+	$(ENV) $(BIN)/python -m tools.safety_tuning merge
+
+# Build that tuning again, choose its dose and measure it; AFTERTUNE_DATA names the folder of the public sets. Some hours.
+safety: install
+	for name in plain slow calm upper; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.safety_tuning build $$name || exit 1; done
+	$(BIN)/python -m tools.safety_tuning choose
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.safety_tuning final
 
 selftest: install
 	$(ENV) $(BIN)/aftertune selftest

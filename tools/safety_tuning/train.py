@@ -36,12 +36,16 @@ MOST = 320
 class Recipe:
     """Everything that decides the weights, beside the rows."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Peak; a cosine to a tenth of it."""
     epochs: int = 2
     batch_size: int = 16
     rank: int = 16
     alpha: int = 32
+    first_layer: int = 0
+    """The lowest layer that is tuned; nothing has to be passed back through those below."""
+    divergence: bool = True
+    """Whether the base's first answers are held by KL(base || tuned); by cross-entropy otherwise."""
     warmup: float = 0.06
     """Share of the steps."""
     harmless_weight: float = 1.0
@@ -69,7 +73,7 @@ class Trained:
     tokens: int
     """In one epoch, padding left out."""
     steps: int
-    losses: tuple[tuple[float, float], ...]
+    losses: tuple[tuple[float, ...], ...]
     """Per epoch: mean cross-entropy (nats a token), mean divergence from the base on its first answers."""
     parameters: int
     seconds: float
@@ -94,25 +98,30 @@ def train(
     tokenizer = load_tokenizer(reference)
     model = load_weights(reference, torch.bfloat16, "cpu")
     model.set_attn_implementation("eager")
-    modules = lora_modules(model, encode(tokenizer, PROBES[0]))
+    suffixes = sorted({name.rpartition(".")[2] for name in lora_modules(model, encode(tokenizer, PROBES[0]))})
+    layers = list(range(min(recipe.first_layer, model.config.num_hidden_layers - 1), model.config.num_hidden_layers))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        lora = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(modules), task_type="CAUSAL_LM")
-        tuned: Any = get_peft_model(model, lora)
-    for weight in tuned.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()
+        lora = LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            target_modules=suffixes,
+            layers_to_transform=layers,
+            task_type="CAUSAL_LM",
+        )
+        tuned: Any = get_peft_model(model, lora, autocast_adapter_dtype=False)
     stops = declared_stops(reference.path)
     examples = [
         example
         for conversation, part in rows
         if (example := _example(tokenizer, conversation, part, stops, recipe)) is not None
     ]
-    weights = [weight for weight in tuned.parameters() if weight.requires_grad]
-    loop = _Loop(model)
-    for batch in _batches(examples, recipe.batch_size, random.Random(0)):  # an untrained LoRA: this is the base
-        if any(example.divergence for example in batch):
-            loop.remember(batch)
+    held = [weight for weight in tuned.parameters() if weight.requires_grad]
+    weights = [weight.detach().float().clone() for weight in held]  # the optimizer's, of which the model has bfloat16
+    loop = _Loop(model, _shared(examples))
+    first = [example for example in examples if example.divergence]
+    for batch in _batches(first, recipe.batch_size, random.Random(0)):  # an untrained LoRA: this is the base
+        loop.remember(batch)
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
     steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
     step, losses = 0, []
@@ -124,13 +133,18 @@ def train(
                 group["lr"] = rate * recipe.learning_rate
             loss = loop.loss(batch)
             loss.backward()
+            for weight, own in zip(weights, held, strict=True):
+                weight.grad, own.grad = own.grad.float(), None
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
-            optimizer.zero_grad()
+            with torch.no_grad():
+                for weight, own in zip(weights, held, strict=True):
+                    own.copy_(weight)
             step += 1
             on_step(step, steps, float(loss.detach()))
-        refusals, own = (total / max(1, count) for total, count in loop.sums)
-        losses.append((round(refusals, 4), round(own, 4)))
+        losses.append(tuple(round(total / max(1, count), 4) for total, count in loop.sums))
+    for weight, own in zip(weights, held, strict=True):
+        own.data = weight
     _save(tuned, reference.name, out)
     return Trained(
         rows=len(examples),
@@ -154,7 +168,7 @@ def _example(
     if all(label == IGNORED for label in labels):
         return None
     weight = 1.0 if part == "refusal" else recipe.harmless_weight
-    return _Example(ids, labels, part == "first", weight)
+    return _Example(ids, labels, recipe.divergence and part == "first", weight)
 
 
 def _batches(examples: Sequence[_Example], size: int, rng: random.Random) -> list[list[_Example]]:
@@ -182,8 +196,8 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 class _Loop:
     """Passes of the model over batches, and their losses."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, beginning: list[int]) -> None:
+        self._beginning = beginning
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self.sums: list[list[float]] = [[0.0, 0], [0.0, 0]]
@@ -205,15 +219,14 @@ class _Loop:
 
         hidden, labels = self._hidden(batch)
         total: Any = 0.0
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = self._head(hidden[labels != IGNORED])
+        logits = self._head(hidden[labels != IGNORED])
         at = 0
         for row, example in enumerate(batch):
             count = int((labels[row] != IGNORED).sum())
             own, targets = logits[at : at + count].float(), labels[row][labels[row] != IGNORED]
             at += count
             if example.divergence:
-                with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+                with torch.no_grad():
                     base = log_softmax(self._head(example.hidden).float(), dim=-1)
                 loss = (base.exp() * (base - log_softmax(own, dim=-1))).sum(-1).mean()
             else:
@@ -224,19 +237,36 @@ class _Loop:
         return total / len(batch)
 
     def _hidden(self, batch: Sequence[_Example]) -> tuple[Any, Any]:
+        """Return a batch's last hidden states and labels after what all rows begin with, which is read once."""
         import torch
 
-        longest = max(len(example.ids) for example in batch)
+        shared = len(self._beginning)
+        longest = max(len(example.ids) for example in batch) - shared
         ids = torch.zeros((len(batch), longest), dtype=torch.long)
-        mask = torch.zeros_like(ids)
+        mask = torch.zeros((len(batch), shared + longest), dtype=torch.long)
         labels = torch.full((len(batch), longest), IGNORED)
         for row, example in enumerate(batch):
             n = len(example.ids)
-            ids[row, :n], mask[row, :n] = torch.tensor(example.ids), 1
-            labels[row, :n] = torch.tensor(example.labels)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            out = self._decoder(input_ids=ids, attention_mask=mask, use_cache=False)
+            ids[row, : n - shared], mask[row, :n] = torch.tensor(example.ids[shared:]), 1
+            labels[row, : n - shared] = torch.tensor(example.labels[shared:])
+        if not shared:
+            return self._decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state, labels
+        begun = self._decoder(input_ids=torch.tensor([self._beginning]), use_cache=True).past_key_values
+        begun.batch_repeat_interleave(len(batch))
+        out = self._decoder(input_ids=ids, attention_mask=mask, past_key_values=begun, use_cache=True)
         return out.last_hidden_state, labels
+
+
+def _shared(examples: Sequence[_Example]) -> list[int]:
+    """Return the tokens that all rows begin with, such as a template's own system prompt; none of them is trained."""
+    shortest = min((example.ids for example in examples), key=len)
+    count = 0
+    while all(
+        count + 1 < len(each.ids) and each.ids[count] == shortest[count] and each.labels[count] == IGNORED
+        for each in examples
+    ):
+        count += 1
+    return shortest[:count]
 
 
 def _save(tuned: Any, base: str, out: Path) -> None:
@@ -247,7 +277,7 @@ def _save(tuned: Any, base: str, out: Path) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     config = tuned.peft_config["default"]
-    config.target_modules = sorted({name.rpartition(".")[2] for name in config.target_modules})
+    config.target_modules = sorted(config.target_modules)
     config.base_model_name_or_path = base
     config.inference_mode = True
     config.save_pretrained(out)
