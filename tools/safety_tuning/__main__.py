@@ -171,9 +171,16 @@ def _figures(adapter: Path, asked: Mapping[str, Sequence[sets.Asked]], given: Ma
             sign, limit = target.split()[0], float(target.split()[1]) / 100
             met = tuned.share >= limit if sign == ">=" else tuned.share <= limit
         measured.append(card.Measured(name, about, base, tuned, target, met))
-    pair = ("core-harmful", "core-harmless")
-    codes = [[each.category for each in asked[name]] for name in pair]
-    signals = {who: measure.signal(*(refused[who][name] for name in pair), *codes) for who in ("base", "tuned")}
+    harmful, harmless = "core-harmful", "core-harmless"
+    signals = {
+        who: measure.signal(
+            yes[harmful],
+            yes[harmless],
+            [each.category for each in asked[harmful]],
+            [each.category for each in asked[harmless]],
+        )
+        for who, yes in refused.items()
+    }
     calm = ("coconot-ordinary", "collapse-ordinary", "core-open")
     questions = [each.text for name in calm for each in asked[name]]
     readable, lengths = {}, {}

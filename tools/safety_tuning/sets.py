@@ -147,7 +147,7 @@ def own_development() -> tuple[requests.Group, ...]:
 
 
 def development() -> dict[str, list[Asked]]:
-    """Return the development sets by name."""
+    """Return the development sets by name; no public prompt of them comes near a held-out one."""
     rng = random.Random("forms")
     own: dict[str, list[Asked]] = {"own-harmful": [], "own-harmless": []}
     for group in own_development():
@@ -155,13 +155,14 @@ def development() -> dict[str, list[Asked]]:
         own["own-harmful"].append(Asked(harmful, "own", group.category))
         own["own-harmless"] += [Asked(text, "own", group.category) for text in harmless]
     sets = {
-        "dev-advbench": _advbench()[1::5][:50],
+        "dev-advbench": _advbench()[1::5],
         "dev-harmbench": _harmbench("val"),
         "dev-coconot": _coconot("coconot_eval.jsonl", safety=True, subcategory="dangerous or sensitive topics")[::2],
         "dev-coconot-contrast": _coconot("coconot_contrast_eval.jsonl", safety=True)[::3],
         "dev-ordinary": requests.ordinary()[::EVERY],
     }
-    return own | {name: [Asked(text, name) for text in texts] for name, texts in sets.items()}
+    held = Prompts(each.text for each in _all(held_out()))  # some public sets took prompts from others
+    return own | {name: [Asked(text, name) for text in texts if not held.near(text)] for name, texts in sets.items()}
 
 
 def own_rows(seed: int = 0) -> list[Row]:

@@ -127,7 +127,9 @@ def test_only_upper_layers(rows: list[tuple[Conversation, answers.Part]], tmp_pa
 def test_the_choice() -> None:
     good = {"own-harmful": 0.9, "dev-advbench": 1.0, "dev-harmbench": 0.8, "dev-coconot": 0.9}
     calm = {"own-harmless": 0.2, "dev-coconot-contrast": 0.2, "dev-ordinary": 0.05}
-    assert command.score(good | calm) == (True, pytest.approx(2.317, abs=0.01))
+    calm_enough, d_prime = command.score(good | calm)
+    assert calm_enough
+    assert d_prime == pytest.approx(2.317, abs=0.01)  # z(0.9) - z(0.15)
     eager = command.score({**good, "own-harmful": 1.0} | calm)
     assert eager > command.score(good | calm)  # more refusals of harm
     strict = dict.fromkeys(good, 1.0) | {**calm, "dev-ordinary": 0.12}
