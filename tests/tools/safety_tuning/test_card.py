@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tools.safety_tuning.measure import Rate, Signal, rate, signal
+from tools.safety_tuning.overlap import Prompts
 from tools.safety_tuning.train import Recipe, Trained
 
 from tools.safety_tuning import __main__ as command
@@ -88,7 +89,7 @@ def test_sets_are_apart() -> None:
         "xstest-unsafe": 200,
         "xstest-safe": 250,
     }
-    kept = sets.Prompts(each.text for texts in held.values() for each in texts)
+    kept = Prompts(each.text for texts in held.values() for each in texts)
     assert [row.text for row in rows if kept.near(row.text)] == []
     developed = {each.text for texts in sets.development().values() for each in texts}
     assert not developed & {row.text for row in rows}
