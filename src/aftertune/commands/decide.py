@@ -285,7 +285,6 @@ def measuring(run: Run, study: Study) -> Measuring:
         prompts=prompts,
         responses=responses,
         confidence=study.design.confidence,
-        seed=study.design.analysis_seed,
     )
 
 
