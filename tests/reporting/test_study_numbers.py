@@ -27,7 +27,7 @@ UNITS = (
 
 def results(*drifts: Drift, **changes: Any) -> StudyResults:
     fields: dict[str, Any] = {
-        "verdicts": made(verdicts([1, 0])), "metrics": (REFUSAL,), "drifts": drifts, "leaks": (), "measures": (),
+        "verdicts": made(verdicts([1, 0])), "metrics": (REFUSAL,), "drifts": drifts, "leaks": (), "measures": (), "discrimination": (),
         "memorisation": {}, "subjects": UNITS, "base": "m", "contrasts": (Contrast("PII", {"keep": 1, "mask": -1}),),
         "judges": {"refusal": "rule"}, "temperature": 0.0, "confidence": 0.95, "seed": 0,
     }  # fmt: skip

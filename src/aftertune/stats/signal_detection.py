@@ -208,8 +208,10 @@ def _rates(answers: Floats, chosen: Bools, codes: NDArray[np.int64]) -> _Rates:
     share = np.minimum(sizes / sizes.sum(), 1 - 1e-9)  # of a single cluster the interval is infinite in any case
     residual = np.where(known, values - mean[:, None], 0.0) / (counts * density)[:, None]
     parts = np.stack([np.bincount(own, row, minlength=groups) for row in residual]) / np.sqrt(1 - share)
-    # Of several seeds the trials are the same, so that their number reduces what one seed leaves open, not all of it.
-    least = float((corrected * (1 - corrected) / (counts * density**2)).mean()) / counts.size
+    least = float((corrected * (1 - corrected) / (counts * density**2)).mean())
+    # The trials of all seeds are the same: their mean is as uncertain as one seed is, but for what seeds do not share.
+    by_seed = float((parts**2).sum(axis=1).mean())
+    least *= float((parts.mean(axis=0) ** 2).sum()) / by_seed if by_seed > 0 else 1.0
     return _Rates(mean, z, parts, sizes, int(sizes.sum()), float(density.min()), least)
 
 
