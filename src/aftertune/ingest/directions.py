@@ -397,7 +397,7 @@ def refusal_pairs(metrics: Sequence[Metric]) -> list[RefusalPair]:
         harmless = kinds.get("harmless", [])
         for metric, word in kinds.get("harmful", []) if harmless else []:
             words = (word, " and ".join(dict.fromkeys(word for _, word in harmless)))
-            suite = " ".join(each for each in rest if each not in _REFUSING) or "table"
+            suite = " ".join(each for each in rest if each not in _REFUSING | {"full"}) or "table"
             pairs.append(RefusalPair(metric, tuple(each for each, _ in harmless), suite, words))
     return pairs
 
