@@ -450,8 +450,8 @@ class Discrimination:
 
     metric: str
     """Of the refusals of harmful requests, e.g. `core/harmful/refusal=full`."""
-    counterparts: tuple[str, ...]
-    """Those of harmless requests."""
+    counterparts: str
+    """Those of harmless requests; several are joined by commas."""
     suite: str
     """The benchmark; of a table, what both metrics have in common."""
     harmful: str

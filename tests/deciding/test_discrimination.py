@@ -138,7 +138,7 @@ def test_d_prime_of_a_base_and_its_checkpoint_by_hand() -> None:
     assert checkpoint.change_low is not None
     assert checkpoint.change_high is not None
     assert checkpoint.change_low < z[1] - z[0] < checkpoint.change_high
-    assert base.counterparts == ("suite/harmless/refusal=full",)
+    assert base.counterparts == "suite/harmless/refusal=full"
     assert (base.metric, base.suite) == ("suite/harmful/refusal=full", "suite")
 
 

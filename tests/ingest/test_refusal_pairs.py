@@ -118,4 +118,4 @@ def test_the_command_shows_it_as_lines_and_as_json(tmp_path: Path, capsys: pytes
     with pytest.raises(SystemExit):
         main([*call, "--json"])
     first = json.loads(capsys.readouterr().out)["discrimination"][0]
-    assert (first["strength"], first["counterparts"]) == ("none", ["xs/safe/refused"])
+    assert (first["strength"], first["counterparts"]) == ("none", "xs/safe/refused")

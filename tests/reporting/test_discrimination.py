@@ -22,7 +22,7 @@ from aftertune.reporting.terminal import discrimination_lines
 Make = Callable[..., Any]
 METRIC = Metric("core", "harmful", "refusal", "full", "down")
 BASE = Discrimination(
-    metric=METRIC.name, counterparts=("core/harmless/refusal=full",), suite="core", harmful="harmful",
+    metric=METRIC.name, counterparts="core/harmless/refusal=full", suite="core", harmful="harmful",
     harmless="harmless", base_model="m", arm="base", recipe="", checkpoint="b", train_seed=None, epoch=None,
     temperature=0.0, judge="refusal", corpus="", refused=0.276, refused_harmless=0.227, d_prime=0.154, low=-0.26,
     high=0.56, change=None, change_low=None, change_high=None, confidence=0.95, n_harmful=88, n_harmless=88,

@@ -191,7 +191,7 @@ class _Answers:
         change_low, change_high = change.interval if change else (None, None)
         return Discrimination(
             metric=self.pair.harmful.name,
-            counterparts=tuple(metric.name for metric in self.pair.harmless),
+            counterparts=", ".join(metric.name for metric in self.pair.harmless),
             suite=self.pair.suite,
             harmful=self.pair.words[0],
             harmless=self.pair.words[1],

@@ -159,8 +159,8 @@ def _of_bases(index: Index, metric: str) -> list[str]:
     """Return, beside refusals of harmful requests, how far those of each base tell these from harmless ones."""
     rows = [row for row in discrimination.bases(index.findings.discrimination) if row.metric == metric]
     return [
-        f"{row.base_model if len(rows) > 1 else 'The base'} refuses {discrimination.numbers(row, PAGE)} (0 where both are "
-        "refused alike; see “Do refusals tell harmful requests from harmless ones?”)."
+        f"{row.base_model if len(rows) > 1 else 'The base'} refuses {discrimination.numbers(row, PAGE)} (0 where both "
+        "are refused alike; see “Do refusals tell harmful requests from harmless ones?”)."
         for row in rows
         if row.d_prime is not None
     ]
