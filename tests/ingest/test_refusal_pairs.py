@@ -96,6 +96,14 @@ def test_a_table_has_d_prime_of_base_and_tuned_model_and_the_decision_says_it() 
     assert "d-prime" in found._repr_html_()
 
 
+def test_shares_of_an_answer_count_as_such() -> None:
+    graded = table((30, 27), (0, 0)).to_pylist()
+    for row in graded:
+        row["value"] = 0.5 if row["value"] else 0.0
+    (base, _) = drift_of_table(pa.Table.from_pylist(graded), "b", "t").discrimination
+    assert (base.refused, base.refused_harmless) == pytest.approx((0.15, 0.135))
+
+
 def test_a_table_of_a_base_that_tells_them_apart_has_the_numbers_and_no_warning() -> None:
     found = drift_of_table(table((95, 3), (10, 3), clustered=True), "b", "t")
     assert found.discrimination[0].strength == "clear"

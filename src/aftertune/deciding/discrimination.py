@@ -98,7 +98,7 @@ def discrimination(
     for pair in wanted:
         groups: dict[tuple[str, float, str], dict[str, Block]] = defaultdict(dict)
         for block in blocks(verdicts, [pair.harmful, *pair.harmless]):
-            if counts(block.metric.name, block.judge) and block.is_proportion:
+            if counts(block.metric.name, block.judge) and block.bounds == (0.0, 1.0):  # no scale of marks
                 groups[block.base_model, block.temperature, block.judge][block.metric.name] = block
         for own in groups.values():
             harmful = own.pop(pair.harmful.name, None)
