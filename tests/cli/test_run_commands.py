@@ -57,6 +57,7 @@ def test_the_json_of_a_run_is_all_that_is_printed(terminal: Terminal, monkeypatc
         "decisions",
         "drifts",
         "measures",
+        "discrimination",
         "judge_costs",
         "thoughts",
         "labels",
