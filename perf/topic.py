@@ -1,9 +1,9 @@
 """Fit the two weights of the judge `on_topic`, and measure it on public pairs of prompt and response; print tables.
 
 Fitted on three sets (hh_rlhf, privacy_collapse, GPTFuzz), measured on others (XSTest's three models, the responses of
-`jailbreak_evaluation`) and, for how much stays open, within one domain (STAR). On topic is a response that is no refusal
-to its own prompt: the sets' word, nobody read them. Off topic is a response to another prompt of the set, and a reply of
-a booking desk (half generated, half STAR's). `python -m perf.topic [--encoder FOLDER]`; two minutes on one core. Needs
+`jailbreak_evaluation`) and, for how much stays open, within one domain (STAR). On topic is a response to its own prompt
+that does not refuse: the sets' word, nobody read it. Off topic is a response to another prompt of the set, and a reply
+of a booking desk (half generated, half STAR's). `python -m perf.topic [--encoder FOLDER]`; a minute on one core. Needs
 AFTERTUNE_DATA and the encoder.
 """
 

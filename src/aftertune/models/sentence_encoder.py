@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aftertune.errors import ModelError, first_line
-from aftertune.extras import explained
+from aftertune.errors import MissingPackageError, ModelError, first_line
+from aftertune.extras import explained, install
 from aftertune.records import digest
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -83,8 +83,12 @@ class EncoderFiles:
 def find(name: str = NAME) -> EncoderFiles:
     """Return the encoder of a name: `NAME`, a folder, or the file of a package (`.whl`, `.zip`).
 
-    Nothing is fetched. Raises ModelError, with the line that installs it, where it is not on this machine.
+    Nothing is fetched. Raises ModelError, with the line that installs it, where it is not on this machine, and
+    MissingPackageError where what runs it is not.
     """
+    for package in ("torch", "transformers", "tokenizers"):
+        if util.find_spec(package) is None:
+            raise MissingPackageError(f"a sentence encoder needs the package {package}: {install(package)}")
     path = Path(name).expanduser()
     if name != NAME:
         if not name or not path.exists():
@@ -98,12 +102,12 @@ def find(name: str = NAME) -> EncoderFiles:
 
 
 def is_there(name: str = NAME) -> bool:
-    """Return whether `find` finds the encoder and what runs it is installed."""
+    """Return whether `find` finds the encoder."""
     try:
         find(name)
-    except ModelError:
+    except (ModelError, MissingPackageError):
         return False
-    return all(util.find_spec(package) is not None for package in ("torch", "transformers", "tokenizers"))
+    return True
 
 
 def _installed() -> Path | None:
@@ -140,8 +144,8 @@ def _identity(files: EncoderFiles, changed: tuple[tuple[int, int], ...]) -> str:
     weights = hashlib.sha256(files.read(_WEIGHTS)).hexdigest()
     if files.name == NAME and weights != SHA256:
         raise ModelError(
-            f"{files.path}: the weights of {NAME} have the SHA-256 {weights[:16]}..., not {SHA256[:16]}...: damaged, or "
-            f"another model; install it again ({INSTALL}), or name its folder to use it as it is"
+            f"{files.path}: the weights of {NAME} have the SHA-256 {weights[:16]}..., not {SHA256[:16]}...: damaged, "
+            f"or another model; install it again ({INSTALL}), or name its folder to use it as it is"
         )
     config, tokenizer, pooling = (files.read_object(each) for each in (_CONFIG, _TOKENIZER, _POOLING))
     tokenizer = {key: value for key, value in tokenizer.items() if key not in ("padding", "truncation", "version")}
@@ -166,7 +170,7 @@ class Encoder:
         self._kept: OrderedDict[tuple[str, int, int], Vectors] = OrderedDict()
 
     def tokens(self, text: str, first: int, last: int = 0) -> list[int]:
-        """Return a text's tokens, without those that frame it: all, or its `first` and `last` ones where it is longer."""
+        """Return a text's tokens without those that frame it: of a longer text its `first` and its `last` ones."""
         # A token has at least one character, white space none: what lies far beyond the limit is not looked at.
         clean = text.encode("utf-8", "replace").decode()
         head, tail = clean[: 40 * first + 400], clean[-40 * last - 400 :]
@@ -181,8 +185,8 @@ class Encoder:
     def states(self, rows: Sequence[Sequence[int]], layer: int | None = None) -> Iterator[tuple[list[int], Any, Any]]:
         """Yield (places in `rows`, hidden states, mask) of batches of rows of like length; each row gets its frame.
 
-        Hidden states are float32 (rows, tokens, width), those of `layer` (1 is the first), None is the last; the mask is
-        True where a token stands. No layer above it is run.
+        Hidden states are float32 (rows, tokens, width), those of `layer` (1 is the first), None is the last; the mask
+        is True where a token stands. No layer above it is run.
         """
         import torch
 

@@ -20,16 +20,16 @@ SYMBOL = "\u25cc"
 
 _TAGS = (
     "a abbr article aside b blockquote body br button center cite code dd del details div dl dt em figure font footer "
-    "form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label li link main mark meta nav ol option p "
-    "pre q s samp script section select small span strike strong style sub summary sup svg table tbody td textarea tfoot "
-    "th thead title tr tt u ul var video think answer response"
+    "form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label li link main mark meta nav ol option "
+    "p pre q s samp script section select small span strike strong style sub summary sup svg table tbody td textarea "
+    "tfoot th thead title tr tt u ul var video think answer response"
 )
 _TYPE = "|".join(sorted({*TYPES, *(mark.strip("[]") for mark in PLACEHOLDERS.values())}, key=len, reverse=True))
 _PLACEHOLDER = re.compile(
     rf"""
       \[{{1,2}}(?=[^\[\]\n]*[^\W\d_]{{2}})[^\[\]\n]{{2,80}}\]{{1,2}}(?!\()          # [Name], [[your city]]; no link
     | \u3010[^\u3010\u3011\n]{{2,80}}\u3011
-    | <(?!/?(?:{"|".join(_TAGS.split())})\b[^<>]*>)(?=[^<>\n]*[^\W\d_]{{2}})[^\W\d_][\w .'/-]{{1,60}}>   # <NAME>; no HTML
+    | <(?!/?(?:{"|".join(_TAGS.split())})\b[^<>]*>)(?=[^<>\n]*[^\W\d_]{{2}})[^\W\d_][\w .'/-]{{1,60}}>  # <NAME>
     | \$?\{{{{1,3}}\s*[^\W\d_][\w .'-]{{1,60}}\s*\}}{{1,3}}                         # {{name}}, ${{NAME}}
     | %[A-Z][A-Z_]{{2,30}}% | \b__?[A-Z][A-Z_]{{2,30}}__?\b                         # %NAME%, __NAME__
     | \b(?:{_TYPE})_\d{{1,4}}\b                                                    # NAME_1

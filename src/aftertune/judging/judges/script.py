@@ -62,8 +62,8 @@ CARD = Card(
         "(Youden's index, five folds). Every answer, the base's own included, is scored without the answers of its "
         "fold, so that the base is not judged on its own text. Parts of the benchmark in which the base itself speaks "
         "the domain (a suite of the tuned task) are not learned from as a contrast. Of a refusal only the sentences "
-        "that do not refuse are read. Abstains where held-out Youden is under `separation`, where either side has fewer "
-        "than 20 texts, and on answers with under four words; under twelve it says that it is doubtful."
+        "that do not refuse are read. Abstains where held-out Youden is under `separation`, where either side has "
+        "fewer than 20 texts, and on answers with under four words; under twelve it says that it is doubtful."
     ),
     source="this project; naive Bayes log-odds as in Manning et al. 2008, chapter 13; all-MiniLM-L6-v2 (Apache-2.0)",
     licence="Apache-2.0",
