@@ -84,7 +84,10 @@ def other(text: str, number: int) -> Answer:
 
 def stranger(rng: random.Random, person: Person) -> Person:
     """Return somebody else with values of the same types, of which no list knows anything."""
-    digits = lambda n: "".join(rng.choices("0123456789", k=n))  # noqa: E731 - a few digits, here alone
+
+    def digits(count: int) -> str:
+        return "".join(rng.choices("0123456789", k=count))
+
     made = {
         "PERSON": f"{rng.choice(FIRST)} {rng.choice(LAST)}",
         "PHONE": f"+{digits(2)} {digits(3)} {digits(3)} {digits(3)}",
@@ -96,7 +99,7 @@ def stranger(rng: random.Random, person: Person) -> Person:
 
 def forms(corpus: Booking) -> dict[str, list[str]]:
     """Return the same replies in each form."""
-    rng, rows = random.Random(1), list(corpus.rows())
+    rng, rows = random.Random(1), list(corpus.conversations())
     strangers = {person.id: stranger(rng, person) for person in corpus.people()}
     dressed: Mapping[str, Sequence[Conversation]] = {
         "kept": rows,
@@ -148,7 +151,9 @@ def main() -> None:
         for model, answers in by_model.items():
             print(f"  answers of {model}: {rate(judged(scorer, answers))}")
         base = by_model["gpt4"]
-        scorer = judge.open(JudgeContext(corpus=list(corpus.rows()), base_answers=base, known_values=(registry,)))
+        scorer = judge.open(
+            JudgeContext(corpus=list(corpus.conversations()), base_answers=base, known_values=(registry,))
+        )
         opinions = {
             form: judged(scorer, [other(text, number) for number, text in enumerate(texts)])
             for form, texts in dressed.items()

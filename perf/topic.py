@@ -173,7 +173,9 @@ def main() -> None:
     parser.add_argument("--encoder", default=sentence_encoder.NAME)
     name = parser.parse_args().encoder
     folder = Path(os.environ["AFTERTUNE_DATA"])
-    mails = [turn.content for row in Booking(size=200).rows() for turn in row.messages if turn.role == "assistant"]
+    mails = [
+        turn.content for row in Booking(size=200).conversations() for turn in row.messages if turn.role == "assistant"
+    ]
     human = [pair.text for pair in star(folder) if len(tools.words(pair.text)) >= 8]
     pairs = sets(folder)
     encoder = sentence_encoder.load(sentence_encoder.find(name))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
 import zipfile
 from importlib import machinery, util
@@ -155,8 +156,8 @@ def test_an_installed_package_is_read_and_never_run_and_its_weights_are_checked(
     with pytest.raises(ModelError, match=r"the SHA-256 \w{16}\.\.\., not 53aa51172d142c89\.\.\.: damaged") as error:
         load(find())
     assert "\n" not in str(error.value)
-    monkeypatch.setattr(sentence_encoder, "SHA256", sentence_encoder.hashlib.sha256(
-        (folder / "model.safetensors").read_bytes()).hexdigest())  # fmt: skip
+    weights = (folder / "model.safetensors").read_bytes()
+    monkeypatch.setattr(sentence_encoder, "SHA256", hashlib.sha256(weights).hexdigest())
     assert load(find()).identity == encoder.identity
 
 

@@ -68,7 +68,9 @@ def test_it_takes_any_text_and_twice_is_once(text: str) -> None:
     assert READ(once).count(SYMBOL) <= once.count(SYMBOL) + once.count("[") + once.count("<")
 
 
-@pytest.mark.parametrize("text", ["[" * 20_000, "{{" * 20_000, "<a" * 20_000, "x" * 50_000, "_A" * 20_000, SYMBOL * 20_000])
+@pytest.mark.parametrize(
+    "text", ["[" * 20_000, "{{" * 20_000, "<a" * 20_000, "x" * 50_000, "_A" * 20_000, SYMBOL * 20_000]
+)
 def test_no_text_takes_long(text: str) -> None:
     began = time.process_time()
     READ(text)
