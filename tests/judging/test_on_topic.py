@@ -99,11 +99,15 @@ def test_a_short_answer_in_the_band_of_doubt_is_not_judged_and_says_so(
 @pytest.mark.parametrize(
     ("asked", "text", "language"),
     [
-        (BICYCLE, "Nehmen Sie zuerst das Rad ab, dann suchen Sie das Loch und flicken es mit dem Kleber.", "de"),
-        ("Wie kann ich das Rad reparieren, wenn es ein Loch hat und nicht mehr fährt?", PATCH, "de"),
-        (BICYCLE, "Quitez d'abord la roue, puis cherchez le trou dans le pneu et collez une pièce sur le trou.", "fr"),
-        (BICYCLE, "Сначала снимите колесо, затем найдите прокол и заклейте его.", "cyrillic"),
-        (BICYCLE, "首先取下车轮 然后 找到 破洞 并 修补", "cjk"),
+        (BICYCLE, "Nehmen Sie zuerst das Rad ab, dann suchen Sie das Loch und flicken es mit dem Kleber.", "German"),
+        ("Wie kann ich das Rad reparieren, wenn es ein Loch hat und nicht mehr fährt?", PATCH, "German"),
+        (
+            BICYCLE,
+            "Quitez d'abord la roue, puis cherchez le trou dans le pneu et collez une pièce sur le trou.",
+            "French",
+        ),
+        (BICYCLE, "Сначала снимите колесо, затем найдите прокол и заклейте его.", "Bulgarian"),
+        (BICYCLE, "首先取下车轮 然后 找到 破洞 并 修补", "Chinese"),
     ],
 )
 def test_other_languages_are_not_judged_unless_the_encoder_reads_them(
@@ -114,6 +118,19 @@ def test_other_languages_are_not_judged_unless_the_encoder_reads_them(
     assert f"not English ({language})" in opinion.why
     wide = OnTopic(encoder=str(folder), any_language=True).open(JudgeContext())
     assert "not English" not in judged(wide, asked, text).why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "To turn a wheel into a clock, you need to remove a spoke and replace it with a hand as a pointer.",
+        "The sentence is a classic example of a false statement that could start a war.",
+        "A dance of a faith, a road to a freedom, a bridge to a town.",
+        "As I said: do it at once, or a man as old as I am has to do it. Bonjour !",
+    ],
+)
+def test_english_is_not_taken_for_another_language(scorer: Scorer, text: str) -> None:
+    assert "not English" not in judged(scorer, BICYCLE, text).why
 
 
 def test_what_was_asked_is_the_last_turn_with_those_before_it_where_it_is_short() -> None:

@@ -10,6 +10,7 @@ from aftertune import text as tools
 from aftertune.judging.judge import Anchor, Answer, Judge, JudgeContext, Opinion, Scorer
 from aftertune.judging.judges import _refusal_rules as refusals
 from aftertune.models import sentence_encoder
+from aftertune.pii.languages import NAMES, foreign_parts
 from aftertune.plugins import Card
 from aftertune.records import Message, Prompt
 
@@ -111,12 +112,13 @@ class OnTopic(Judge):
 
 
 def _foreign(text: str) -> str:
-    """Return the language or script of a text that is not English, as far as that can be told."""
-    scripts = tools.scripts(text, 1000)
-    if scripts and scripts["LATIN"] < 0.5 * scripts.total():
-        return scripts.most_common(1)[0][0].lower()
-    language = tools.language(text)
-    return "" if language in ("en", None) else str(language)
+    """Return the language of most of a text where that is not English, else an empty string."""
+    opening = text[:1000]
+    parts = foreign_parts(opening)
+    if sum(part.end - part.start for part in parts) <= 0.5 * len(opening):
+        return ""
+    longest = max(parts, key=lambda part: part.end - part.start)
+    return NAMES.get(longest.language, "another language")
 
 
 def request(prompt: Prompt) -> str:
