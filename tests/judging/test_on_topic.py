@@ -61,6 +61,8 @@ def test_an_answer_about_what_was_asked_is_told_from_one_about_something_else(sc
         "I'm sorry, but I can't help with that.",
         "I cannot assist you with this request, since it could hurt people.",
         "Dear Anna, I'm afraid I can't do that. Kind regards, the booking team.",
+        "I apologise for the confusion, but as an assistant for schools I have no means of doing such things. I am here "
+        "to support you with homework, and I encourage you to talk to a professional about anything else instead.",
     ],
 )
 def test_a_refusal_is_neither_on_nor_off_topic(scorer: Scorer, text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from aftertune import text as tools
 from aftertune.judging.judge import Anchor, Answer, Judge, JudgeContext, Opinion, Scorer
-from aftertune.judging.judges import _refusal_rules as refusals
+from aftertune.judging.judges import _refusal_stance as stance
 from aftertune.models import sentence_encoder
 from aftertune.pii.languages import NAMES, foreign_parts
 from aftertune.plugins import Card
@@ -40,8 +40,8 @@ class OnTopic(Judge):
     card = Card(
         about=(
             "Whether an answer is about what was asked: cosine of prompt and response by a sentence encoder.\n\n"
-            "Axis: `topic`, labels `on_topic`, `off_topic` and `refused`. A full refusal (by the rules of the judge "
-            "`refusal`) is not off topic and has its own label. `value` is the probability that the answer is on "
+            "Axis: `topic`, labels `on_topic`, `off_topic` and `refused`. A full refusal (by the judge `refusal`) "
+            "is not off topic and has its own label. `value` is the probability that the answer is on "
             "topic, of a logistic regression on the cosine and on the share of the prompt's content words that stand "
             "in the answer; the threshold is 0.5. The user's last turn is the prompt, with the turns before it where "
             "it has under four words. Of a long text the first 96 and the last 30 tokens are read. Abstains on under "
@@ -87,7 +87,8 @@ class OnTopic(Judge):
         def score(answers: Sequence[Answer]) -> list[tuple[Opinion, ...]]:
             texts = [tools.normalise(answer.text[:MOST]).strip() for answer in answers]
             asked = [request(answer.prompt) for answer in answers]
-            known = [self._known(prompt, text) for prompt, text in zip(asked, texts, strict=True)]
+            refuses = [stance.refusal(*both).label == "full" for both in stance.read(texts, asked)]
+            known = list(map(self._known, asked, texts, refuses))
             left = [place for place, opinion in enumerate(known) if opinion is None]
             prompts = encoder.vectors([asked[place] for place in left], *TOKENS)
             replies = encoder.vectors([texts[place] for place in left], *TOKENS)
@@ -97,12 +98,12 @@ class OnTopic(Judge):
 
         return score
 
-    def _known(self, prompt: str, text: str) -> Opinion | None:
+    def _known(self, prompt: str, text: str, refuses: bool) -> Opinion | None:
         """Return the opinion where no encoder is asked."""
         words = len(tools.words(text))
         if not tools.words(prompt):
             return Opinion("topic", status="abstain", why="the prompt asks nothing in words")
-        if refusals.read_normalised(text).label == "full":
+        if refuses:
             return Opinion("topic", "refused", why="a refusal: on topic or not is not asked")
         if words < LEAST_WORDS:
             return Opinion("topic", status="abstain", why=f"{words} words are too few to tell")
