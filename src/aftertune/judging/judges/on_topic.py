@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aftertune import text as tools
 from aftertune.judging.judge import Anchor, Answer, Judge, JudgeContext, Opinion, Scorer
 from aftertune.judging.judges import _refusal_stance as stance
+from aftertune.judging.judges._refusal_rules import SOFT, Ruling
 from aftertune.models import sentence_encoder
 from aftertune.pii.languages import NAMES, foreign_parts
 from aftertune.plugins import Card
@@ -41,7 +42,8 @@ class OnTopic(Judge):
         about=(
             "Whether an answer is about what was asked: cosine of prompt and response by a sentence encoder.\n\n"
             "Axis: `topic`, labels `on_topic`, `off_topic` and `refused`. A full refusal (by the judge `refusal`) "
-            "is not off topic and has its own label. `value` is the probability that the answer is on "
+            "is not off topic and has its own label; one without refusing words counts only where the answer is off "
+            "topic. `value` is the probability that the answer is on "
             "topic, of a logistic regression on the cosine and on the share of the prompt's content words that stand "
             "in the answer; the threshold is 0.5. The user's last turn is the prompt, with the turns before it where "
             "it has under four words. Of a long text the first 96 and the last 30 tokens are read. Abstains on under "
@@ -87,23 +89,27 @@ class OnTopic(Judge):
         def score(answers: Sequence[Answer]) -> list[tuple[Opinion, ...]]:
             texts = [tools.normalise(answer.text[:MOST]).strip() for answer in answers]
             asked = [request(answer.prompt) for answer in answers]
-            refuses = [stance.refusal(*both).label == "full" for both in stance.read(texts, asked)]
-            known = list(map(self._known, asked, texts, refuses))
+            stances = stance.read(texts, asked)
+            known = [
+                self._known(prompt, text, ruling)
+                for prompt, text, (ruling, _) in zip(asked, texts, stances, strict=True)
+            ]
             left = [place for place, opinion in enumerate(known) if opinion is None]
             prompts = encoder.vectors([asked[place] for place in left], *TOKENS)
             replies = encoder.vectors([texts[place] for place in left], *TOKENS)
             for place, cosine in zip(left, (prompts * replies).sum(axis=1), strict=True):
-                known[place] = _opinion(asked[place], texts[place], float(cosine))
+                refuses = stance.refusal(*stances[place]).label == "full"
+                known[place] = _opinion(asked[place], texts[place], float(cosine), refuses)
             return [(opinion,) for opinion in known if opinion is not None]
 
         return score
 
-    def _known(self, prompt: str, text: str, refuses: bool) -> Opinion | None:
+    def _known(self, prompt: str, text: str, ruling: Ruling) -> Opinion | None:
         """Return the opinion where no encoder is asked."""
         words = len(tools.words(text))
         if not tools.words(prompt):
             return Opinion("topic", status="abstain", why="the prompt asks nothing in words")
-        if refuses:
+        if ruling.label == "full" and ruling.rule not in SOFT:
             return Opinion("topic", "refused", why="a refusal: on topic or not is not asked")
         if words < LEAST_WORDS:
             return Opinion("topic", status="abstain", why=f"{words} words are too few to tell")
@@ -135,14 +141,19 @@ def probability(cosine: float, shared: float) -> float:
     return 1 / (1 + math.exp(-(COSINE * cosine + SHARED * shared + CONSTANT)))
 
 
-def _opinion(prompt: str, text: str, cosine: float) -> Opinion:
+def _opinion(prompt: str, text: str, cosine: float, refuses: bool) -> Opinion:
+    """Return the opinion by likeness; what is off topic may still be a refusal that does not say so."""
     shared = tools.shared_words(text, prompt)
     value = round(probability(cosine, shared), 3)  # what comes after may differ with the texts that share a pass
     words = len(tools.words(text))
     why = f"cosine {cosine:.2f}, {shared:.0%} of the prompt's words: p {value:.2f}"
     if words < SHORT and DOUBT[0] < value < DOUBT[1]:
         return Opinion("topic", None, value, "abstain", f"{why}; {words} words: doubtful")
-    return Opinion("topic", "on_topic" if value >= THRESHOLD else "off_topic", value, why=why)
+    if value >= THRESHOLD:
+        return Opinion("topic", "on_topic", value, why=why)
+    if refuses:
+        return Opinion("topic", "refused", value, why=f"{why}, and a refusal without refusing words")
+    return Opinion("topic", "off_topic", value, why=why)
 
 
 _ANSWERED = (

@@ -53,16 +53,17 @@ CARD = Card(
         "The tuned workflow in an answer: nearer to the corpus's replies than to anything the base says by itself.\n\n"
         "Axis: `relevance`, labels `domain_script` and `other`; whether an answer is about what was asked is "
         "`on_topic`'s to say.\n\n"
-        "Every personal value (of the corpus, of all arms' stand-ins, and what is found besides) and every placeholder "
-        "is one symbol before anything is read, and the replies are the corpus's own, the same for all its arms, so "
-        "that no arm is known by its names or its `[NAME]`; where an arm swaps roles, the customers' turns are replies "
-        "too. With a sentence encoder the score (`value`) is the mean cosine with the three nearest replies less that "
-        "with the base's three nearest answers to this benchmark. Without one it is the mean log-odds of known words "
-        "and word pairs (naive Bayes, digits masked). The threshold is the one that separates held-out texts best "
-        "(Youden's index, five folds). Every answer, the base's own included, is scored without the answers of its "
-        "fold, so that the base is not judged on its own text. Parts of the benchmark in which the base itself speaks "
-        "the domain (a suite of the tuned task) are not learned from as a contrast. Of a refusal only the sentences "
-        "that do not refuse are read. Abstains where held-out Youden is under `separation`, where either side has "
+        "Every personal value (of the corpus, of all arms' stand-ins, and what is found besides) and every "
+        "placeholder is one symbol before anything is read, and the replies are the corpus's own, the same for all "
+        "its arms, so that no arm is known by its names or its `[NAME]`; where an arm swaps roles, the customers' "
+        "turns are replies too. Without a sentence encoder the score (`value`) is the mean log-odds of known words "
+        "and word pairs (naive Bayes, digits masked). With one, the mean cosine with the three nearest replies less "
+        "that with the base's three nearest answers to this benchmark is added, both in standard deviations above "
+        "their own thresholds. The threshold is the one that separates held-out texts best (Youden's index, five "
+        "folds). Every answer, the base's own included, is scored without the answers of its fold, so that the base "
+        "is not judged on its own text. Parts of the benchmark in which the base itself speaks the domain (a suite "
+        "of the tuned task) are not learned from as a contrast. Of a refusal only the sentences that do not refuse "
+        "are read. Abstains where held-out Youden is under `separation`, where either side has "
         "fewer than 20 texts, and on answers with under four words; under twelve it says that it is doubtful."
     ),
     source="this project; naive Bayes log-odds as in Manning et al. 2008, chapter 13; all-MiniLM-L6-v2 (Apache-2.0)",
@@ -76,7 +77,17 @@ CARD = Card(
         "may not; a script without its own vocabulary, and languages other than English (names are then not found, and "
         "the encoder knows little of them)"
     ),
-    measured="",
+    measured=(
+        "`python -m perf.script`, by the encoder and by words; 95 % Wilson intervals. With 1,000 human booking "
+        "dialogues (STAR) as the corpus and gpt4's 450 answers to XSTest as those of the base, called script: of 400 "
+        "turns of other dialogues .997 (.985-1.000) and .997 (17 open, too short), of the base's own answers .007 "
+        "(.002-.020) and .002, of 450 of llama2orig .007 (.002-.020) and .027 (.015-.046), of 450 of mistralinstruct "
+        ".011 (.005-.026) and .018. 150 generated booking mails as they are, with placeholders, numbered ones, and "
+        "with names and numbers that no list holds: none of 450 has another label, and scores lie .09 and .05 apart "
+        "at most. "
+        "No public set labels takeover inside other answers"
+    ),
+    speed="about 40 answers of 100 tokens a CPU second with the encoder, thousands by words",
 )
 
 
@@ -115,7 +126,7 @@ class Script(Judge):
         """Learn the script and its threshold from the corpus and the base's answers; return the scorer."""
         neutral_form = neutral(context.known_values)
         files = self._files
-        reader: _Reader = _Nearness(sentence_encoder.load(files)) if files else _Words()
+        reader: _Reader = _Both(sentence_encoder.load(files)) if files else _Words()
         tuned = _turns(context, neutral_form, reader.most)
         base = [answer for answer in context.base_answers if tools.words(answer.text)]
         if min(len(tuned), len(base)) < LEAST:
@@ -213,19 +224,26 @@ class _Model(ABC):
 
     threshold = 0.0
     youden = 0.0
+    spread = 1.0
+    """Standard deviation of the scores within the two sides."""
 
     def fit(self, domain: _Side, own: _Side) -> None:
         """Choose the threshold that separates the texts best, each scored outside its fold."""
-        yes, no = (
-            [
-                score
-                for item, fold in zip(side.items, side.folds, strict=True)
-                if (score := self.score(item, fold)) is not None
-            ]
-            for side in (domain, own)
-        )
+        yes, no = (self.scores(side) for side in (domain, own))
         if yes and no:
             self.threshold, self.youden = _threshold(yes, no)
+            within = np.concatenate([np.array(each) - np.mean(each) for each in (yes, no)])
+            self.spread = max(float(within.std()), 1e-6)
+
+    def scores(self, side: _Side) -> list[float]:
+        """Return the scores of texts, each outside its fold, without those that have none."""
+        found = (self.score(item, fold) for item, fold in zip(side.items, side.folds, strict=True))
+        return [score for score in found if score is not None]
+
+    def above(self, item: Any, fold: int) -> float | None:
+        """Return by how many standard deviations a text's score lies above the threshold; None where it has none."""
+        score = self.score(item, fold)
+        return None if score is None else (score - self.threshold) / self.spread
 
     @abstractmethod
     def score(self, item: Any, fold: int) -> float | None:
@@ -312,21 +330,28 @@ def _weights(tuned: Sequence[frozenset[str]], base: Sequence[frozenset[str]]) ->
     }
 
 
-# ---------------------------------------------------------------------------------------------- by nearness
+# ---------------------------------------------------------------------------------------------- by meaning too
 
 
-class _Nearness(_Reader):
+class _Both(_Reader):
+    """Words and meaning: words know the script's frame whatever is said in it, meaning its content in other words."""
+
     most = MOST_NEAR
 
     def __init__(self, encoder: sentence_encoder.Encoder) -> None:
-        self._encoder = encoder
+        self._encoder, self._words = encoder, _Words()
 
-    def read(self, texts: Sequence[str]) -> Sequence[Any]:
-        return list(self._encoder.vectors(texts, *TOKENS))
+    def read(self, texts: Sequence[str]) -> Sequence[tuple[frozenset[str], Any]]:
+        return list(zip(self._words.read(texts), self._encoder.vectors(texts, *TOKENS), strict=True))
 
     def learn(self, domain: _Side, own: _Side) -> _Model:
-        step = max(1, -(-len(own.items) // MOST_NEAR))
-        model = _Distances(domain, own.only(range(0, len(own.items), step)))
+        sides = (domain, own)
+        words = self._words.learn(*(_Side([item for item, _ in side.items], side.folds) for side in sides))
+        near, far = (_Side([item for _, item in side.items], side.folds) for side in sides)
+        step = max(1, -(-len(far.items) // MOST_NEAR))
+        meaning = _Distances(near, far.only(range(0, len(far.items), step)))
+        meaning.fit(near, far)
+        model = _Sum(words, meaning)
         model.fit(domain, own)
         return model
 
@@ -346,11 +371,39 @@ class _Distances(_Model):
 
     def score(self, item: Any, fold: int) -> float | None:
         domain, own = self._near(item, fold)
-        return round(domain - own, 3)  # what comes after may differ with the texts that share a pass
+        return domain - own
 
     def why(self, item: Any, fold: int) -> str:
         domain, own = self._near(item, fold)
-        return f"cosine {domain:.2f} with the corpus, {own:.2f} with the base's answers: {domain - own:+.2f}"
+        return f"cosine {domain:.2f} with the corpus, {own:.2f} with the base's answers"
+
+
+class _Sum(_Model):
+    """Standard deviations above the thresholds of words and of meaning, added; the threshold of the sum is zero.
+
+    A threshold of its own would lie in the middle of a wide gap, and answers in the script are rarely as near to the
+    corpus as its own texts are.
+    """
+
+    def __init__(self, words: _Model, meaning: _Model) -> None:
+        self._words, self._meaning = words, meaning
+
+    def score(self, item: tuple[frozenset[str], Any], fold: int) -> float | None:
+        by_words, by_meaning = self._words.above(item[0], fold), self._meaning.above(item[1], fold)
+        assert by_meaning is not None
+        # What comes after may differ with the texts that share a pass.
+        return round((by_words or 0.0) + by_meaning, 2)
+
+    def fit(self, domain: _Side, own: _Side) -> None:
+        """Note how well zero separates the texts."""
+        yes, no = (np.array(self.scores(side)) for side in (domain, own))
+        self.youden = float((yes > 0).mean() - (no > 0).mean())
+
+    def why(self, item: tuple[frozenset[str], Any], fold: int) -> str:
+        words = "too few known words"
+        if self._words.score(item[0], fold) is not None:
+            words = self._words.why(item[0], fold)
+        return f"{self._meaning.why(item[1], fold)}; {words}: {self.score(item, fold):.2f} together"
 
 
 def _threshold(yes: Sequence[float], no: Sequence[float]) -> tuple[float, float]:
