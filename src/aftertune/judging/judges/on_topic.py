@@ -62,7 +62,19 @@ class OnTopic(Judge):
             "or a story whose words are far from the prompt's passes for off topic; code, formulas and lists of "
             "numbers are not measured; English only"
         ),
-        measured="",
+        measured=(
+            "`python -m perf.topic`; 95 % Wilson intervals; the sets' own pairs are taken for on topic, nobody read "
+            "them. On sets that nothing was fitted on (XSTest's answers of three models, jailbreak_evaluation): 522 "
+            "of 526 own answers are called on topic (the worst set .983, .939-.995), AUROC against answers to "
+            "another prompt of the set 1.000, 1.000, 1.000 and .987, of those answers .835 (.756-.892) to 1.000 are "
+            "called off topic (harmful answers to another harmful prompt are told least well), and of booking "
+            "replies in place of the answer all 525 that were judged. hh_rlhf, fitted on, whose answers often "
+            "evade: .636 of its own. Within one domain it tells little: AUROC .710 on STAR's hotel dialogues. On 40 "
+            "answers of SmolLM2-135M and 40 of a tuning of it on few bookings, read by this project before the "
+            "judge read them: 31 of 31 and 32 of 32 on topic right, 2 of 2 and 3 of 3 off topic; on 31 answers of a "
+            "tuning that writes booking mail, 10 of 12 and 17 of 19"
+        ),
+        speed="about 40 answers of 100 tokens a CPU second",
     )
 
     encoder: str = sentence_encoder.NAME
