@@ -182,8 +182,8 @@ def handler(model: Model) -> type[BaseHTTPRequestHandler]:
             ids = body["prompt"]
             tokens, finish = model.write(body)
             choice = {"index": 0, "text": "", "finish_reason": finish, "token_ids": tokens, "prompt_token_ids": ids}
-            if HOW.get("reads_other"):
-                choice["prompt_token_ids"] = ids[:-1]
+            if HOW.get("reads"):
+                choice["prompt_token_ids"] = ids[:-1] if HOW["reads"] == "other" else None
             if "prompt_logprobs" in body:
                 values = [model.logprob(body["model"], ids, at) for at in range(1, len(ids))]
                 choice["prompt_logprobs"] = [

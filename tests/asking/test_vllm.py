@@ -118,12 +118,13 @@ def test_a_prompt_without_room_is_an_error_of_its_own_and_the_rest_is_answered(m
     assert all(found[key].error is None for key in "0123")
 
 
-def test_a_server_that_reads_other_tokens_is_refused(models: Path, vllm: Command) -> None:
-    vllm.behave(reads_other=True)
-    with (
-        vllm.backend().open(str(models / "base")) as session,
-        pytest.raises(ServerError, match="read other tokens than it was sent"),
-    ):
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("other", "read other tokens than it was sent"), ("nothing", "does not say which tokens it read")],
+)
+def test_a_server_that_reads_other_tokens_is_refused(models: Path, vllm: Command, how: str, why: str) -> None:
+    vllm.behave(reads=how)
+    with vllm.backend().open(str(models / "base")) as session, pytest.raises(ServerError, match=why):
         session.use(None)
 
 
@@ -236,6 +237,7 @@ def test_the_report_names_the_server_and_what_it_was_told(models: Path, vllm: Co
     assert (told["temperature"], told["seed"]) == ("honoured", "honoured in the trials")
     assert told["finish"].keys() <= {"stop", "length"}
     assert sum(told["finish"].values()) == len(PROMPTS)
+    assert told["warnings"] == []
     assert proof.quantization == "fp8"
     assert "adapter in vLLM 0.33.0, bfloat16, --quantization fp8 --enforce-eager" in proof.how
 

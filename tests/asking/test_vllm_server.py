@@ -290,6 +290,15 @@ def test_one_that_dies_in_the_middle_ends_the_asking_in_one_line_and_stays_dead(
     assert all_gone(vllm)
 
 
+def test_one_that_cannot_be_started_is_tried_once(vllm: Command, base: Path) -> None:
+    vllm.behave(dies="oom")
+    with vllm.backend().open(str(base)) as session:
+        for _ in range(3):
+            with pytest.raises(ServerError, match="before it answered: .*CUDA out of memory"):
+                session.use(None)
+    assert len(vllm.noted("started")) == 1
+
+
 def test_an_error_while_asking_ends_the_server(vllm: Command, base: Path) -> None:
     with pytest.raises(KeyError), vllm.backend().open(str(base)) as session:
         session.use(None)

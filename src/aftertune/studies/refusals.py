@@ -303,11 +303,10 @@ def suitable_executor(study: Study, executor: PluginSpec) -> PluginSpec:
     Where each process would start a server of its own, those that ask are one for each GPU, or one in all. Raises
     UsageError for an executor of several processes.
     """
-    if study.backend.get().starts_server:
-        return _one_server_each(study.backend.name, executor)
     judged_by = [judge.plugin.asks for judge in study.judges if judge.plugin]
     if not study.backend.asks_server and not any(backend is not None and backend.limited for backend in judged_by):
-        return executor
+        starts = any(each is not None and each.starts_server for each in (study.backend.get(), *judged_by))
+        return _one_server_each(executor) if starts else executor
     if executor.name == "local" and executor.parameters.get("workers", 0) in (0, 1):
         return PluginSpec("local", {**executor.parameters, "workers": 1})
     raise UsageError(
@@ -316,16 +315,16 @@ def suitable_executor(study: Study, executor: PluginSpec) -> PluginSpec:
     )
 
 
-def _one_server_each(backend: str, executor: PluginSpec) -> PluginSpec:
+def _one_server_each(executor: PluginSpec) -> PluginSpec:
     """Return the executor with as many processes that ask as there are GPUs for, or one. Raises UsageError."""
     if executor.name != "local":
-        raise UsageError(f"backend '{backend}' starts a server on this machine: leave out --executor {executor.name}")
+        raise UsageError(f"the backend starts a server on this machine: leave out --executor {executor.name}")
     devices = visible_gpus() if executor.parameters.get("gpus", -1) else []
     if devices or executor.parameters.get("workers", 0) == 1:
         return executor
     if executor.parameters.get("workers", 0):
         raise UsageError(
-            f"backend '{backend}' starts a server in each process, and there is no GPU for each of them: leave out "
+            "the backend starts a server in each process, and there is no GPU for each of them: leave out "
             "--workers (requests go out many at a time all the same)"
         )
     return PluginSpec("local", {**executor.parameters, "workers": 1})

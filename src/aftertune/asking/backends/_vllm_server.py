@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from aftertune.asking.backends._server_errors import masked, one_line
 from aftertune.errors import MissingPackageError, ServerError, UsageError
+from aftertune.files import writing
 
 if TYPE_CHECKING:
     import httpx
@@ -163,7 +164,8 @@ class VllmServer:
             arguments: Those of `vllm serve` besides the model's folder, its name, address and port.
             patience: Seconds that it may take.
 
-        Raises ServerError, with its last words, where it ends or takes longer. Whatever else is raised meanwhile
+        Raises ServerError, with its last words, where it ends or takes longer, StoreError where its log cannot be
+        written. Whatever else is raised meanwhile
         (Ctrl-C) ends it first.
         """
         began = time.monotonic()
@@ -183,7 +185,8 @@ class VllmServer:
 
     def _launch(self, command: Sequence[str]) -> None:
         # A restart writes behind what the one before said.
-        descriptor = os.open(self.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with writing(self.log_file):
+            descriptor = os.open(self.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "ab") as to:
             self._from = to.tell()
             self._guard = subprocess.Popen(
@@ -235,7 +238,7 @@ class VllmServer:
             own = next((row for row in rows if row.get("id") == self.name), None)
         except (httpx.HTTPError, ValueError, AttributeError):
             return "starting"
-        if own is None:
+        if own is None or own.get("root") not in (None, str(self.model)):
             return "not ours"
         context = own.get("max_model_len")
         self.context = context if isinstance(context, int) and context > 0 else None

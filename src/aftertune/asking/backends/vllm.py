@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from aftertune import hardware
 from aftertune.asking.backends import _observations, _vllm_server
@@ -35,19 +35,19 @@ from aftertune.thoughts import opens_thought
 
 log = logging.getLogger(__name__)
 
-_Dtype = Literal["bfloat16", "float16", "float32"]
+_DTYPES = ("bfloat16", "float16", "float32")
 BASE_REPEATS = 3
 """How often the base's log-probabilities are asked for: what they differ by is the server's noise."""
 _OWN_FLAGS = frozenset(
     {
         "host", "port", "uds", "api-key", "served-model-name", "model", "model-tag", "tokenizer",
         "skip-tokenizer-init", "enable-lora", "lora-modules", "max-lora-rank", "max-loras", "dtype", "max-model-len",
-        "seed", "generation-config", "override-generation-config", "chat-template", "revision", "tokenizer-revision",
-        "code-revision", "lora-target-modules", "default-mm-loras", "logits-processors", "logprobs-mode", "config",
-        "trust-remote-code", "middleware", "root-path", "hf-token", "headless", "grpc", "runner", "convert", "task",
-        "tokens-only", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "allowed-origins", "tool-server",
-        "fingerprint-mode", "data-parallel-address", "master-addr", "nnodes", "node-rank", "worker-cls",
-        "worker-extension-cls",
+        "seed", "generation-config", "config-format", "override-generation-config", "chat-template", "revision",
+        "tokenizer-revision", "code-revision", "lora-target-modules", "default-mm-loras", "logits-processors",
+        "logprobs-mode", "config", "trust-remote-code", "middleware", "root-path", "hf-token", "headless", "grpc",
+        "runner", "convert", "task", "tokens-only", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "allowed-origins",
+        "tool-server", "fingerprint-mode", "data-parallel-address", "master-addr", "nnodes", "node-rank",
+        "worker-cls", "worker-extension-cls",
     }
 )  # fmt: skip
 """Arguments of `vllm serve` that nobody may give: what is set here and by parameters, then what would have it serve
@@ -68,7 +68,7 @@ class Vllm(Backend):
             "Prompts are written by the local chat template and sent as token ids, and the server must say that it "
             "read these. Answers come back as token ids and are read by the local tokenizer. So prompts, ends of "
             "answers and thoughts are those of the backend `transformers`, and the model's own generation_config "
-            "decides nothing. An adapter is proved by log-probabilities that are not the base's."
+            "gives its end-of-turn tokens and nothing else. An adapter is proved by log-probabilities that are not the base's."
         ),
         source="vLLM: https://docs.vllm.ai",
         licence="Apache-2.0 (vLLM); the models' own",
@@ -81,7 +81,7 @@ class Vllm(Backend):
 
     executable: str = field(default="vllm", compare=False)
     """The command, by name or path: it may stand in an environment of its own."""
-    dtype: _Dtype = "bfloat16"
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     """Of weights and products; GPUs before Ampere need `float16`."""
     max_model_len: int = 0
     """Tokens of prompt and answer that it has room for; 0: what the model can read."""
@@ -102,8 +102,8 @@ class Vllm(Backend):
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured. Raises ValueError."""
-        if self.dtype not in get_args(_Dtype):
-            raise ValueError(f"dtype = {self.dtype!r} (known: {', '.join(get_args(_Dtype))})")
+        if self.dtype not in _DTYPES:
+            raise ValueError(f"dtype = {self.dtype!r} (known: {', '.join(_DTYPES)})")
         for name, low in (("max_model_len", 0), ("concurrency", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
@@ -226,6 +226,8 @@ class VllmSession(Session):
         self._used: object = None
         self._proof: Proof | None = None
         self._loaded: set[str] = set()
+        self._failed: dict[Path, str] = {}
+        """Folder of a model -> why no server with it could be started: trying takes minutes, so it is tried once."""
         self._observations: defaultdict[str, Observations] = defaultdict(Observations)
 
     @property
@@ -236,12 +238,12 @@ class VllmSession(Session):
     def close(self) -> None:
         """End the server; the log of one outside of a run goes with it."""
         server, self._server = self._server, None
+        failed = bool(self._failed or (server is not None and server.gone()))
         if server is not None:
-            failed = bool(server.gone())
             server.stop()
-            if PLACE.root is None and not failed:
-                with contextlib.suppress(OSError):
-                    self._log.unlink()
+        if PLACE.root is None and not failed:
+            with contextlib.suppress(OSError):
+                self._log.unlink()
 
     # ------------------------------------------------------------------------------------------ switching
 
@@ -278,8 +280,6 @@ class VllmSession(Session):
         observations = self._observations[reference.identity]
         if observations.trials is None:
             observations.trials = _observations.run_trials(self._ask_trial)
-            base = self._observations[self._base_ref.identity].trials
-            observations.as_base = base is not None and base.greedy == observations.trials.greedy
         self._used, self._proof = key, self._evidence(reference, change)
         return self._proof
 
@@ -292,9 +292,15 @@ class VllmSession(Session):
             self._server.stop()
             self._server = self._client = None
         self._loaded.clear()
+        if folder in self._failed:
+            raise ServerError(self._failed[folder])
         server, own = _vllm_server.VllmServer(folder, self._log), self._backend
         log.warning("vllm serve: starting with %s (what it says: %s)", reference.name, self._log)
-        server.start(self._command, self._arguments(), own.loading_s)
+        try:
+            server.start(self._command, self._arguments(), own.loading_s)
+        except ServerError as error:
+            self._failed[folder] = str(error)
+            raise
         self._server = server
         limits = Limits(own.concurrency, own.timeout_s, 3, 0.5, 0.0, 0, 0)
         self._client = Client(
@@ -315,6 +321,7 @@ class VllmSession(Session):
         fixed = {
             "dtype": own.dtype,
             "seed": 0,
+            "config-format": "hf",  # a folder of Mistral's may hold the same model twice
             "generation-config": "vllm",  # not the model's own, whose temperature or penalties would decide answers
             "disable-uvicorn-access-log": True,
             **length,
@@ -569,7 +576,11 @@ class VllmSession(Session):
             self._observations[self._ref.identity].fingerprints[completion.fingerprint] += 1
 
     def _same_prompt(self, completion: TokenCompletion, ids: Sequence[int]) -> None:
-        if completion.read is not None and list(completion.read) != list(ids):
+        if completion.read is None:
+            raise ServerError(
+                f"{self._ref.name}: vLLM does not say which tokens it read, so nothing is known of its answers"
+            )
+        if list(completion.read) != list(ids):
             raise ServerError(
                 f"{self._ref.name}: vLLM read other tokens than it was sent: its answers are to other prompts"
             )
