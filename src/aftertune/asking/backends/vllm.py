@@ -68,7 +68,8 @@ class Vllm(Backend):
             "Prompts are written by the local chat template and sent as token ids, and the server must say that it "
             "read these. Answers come back as token ids and are read by the local tokenizer. So prompts, ends of "
             "answers and thoughts are those of the backend `transformers`, and the model's own generation_config "
-            "gives its end-of-turn tokens and nothing else. An adapter is proved by log-probabilities that are not the base's."
+            "gives its end-of-turn tokens and nothing else. An adapter is proved by log-probabilities that are not the "
+            "base's."
         ),
         source="vLLM: https://docs.vllm.ai",
         licence="Apache-2.0 (vLLM); the models' own",
