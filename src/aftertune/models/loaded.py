@@ -41,8 +41,9 @@ class LoadedBase:
     def unload(self) -> None:
         """Let go of the base; what hangs in reference cycles is collected, since a full GPU does not ask for it."""
         self._stack.close()
-        self._session, self._key, self._server = None, "", False
-        gc.collect()
+        held, self._session, self._key, self._server = self._session is not None, None, "", False
+        if held:
+            gc.collect()
 
 
 LOADED = LoadedBase()

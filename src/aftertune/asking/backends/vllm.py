@@ -29,6 +29,7 @@ from aftertune.models.session import Backend, Capability, Reply, Request, Sessio
 from aftertune.models.training_rows import declared_stops
 from aftertune.plugins import Card
 from aftertune.records import Json, Message, Proof, digest
+from aftertune.run.clock import START
 from aftertune.run.job_progress import PROGRESS
 from aftertune.run.place import PLACE
 from aftertune.thoughts import opens_thought
@@ -298,7 +299,8 @@ class VllmSession(Session):
         server, own = _vllm_server.VllmServer(folder, self._log), self._backend
         log.warning("vllm serve: starting with %s (what it says: %s)", reference.name, self._log)
         try:
-            server.start(self._command, self._arguments(), own.loading_s)
+            with START.starting():
+                server.start(self._command, self._arguments(), own.loading_s)
         except ServerError as error:
             self._failed[folder] = str(error)
             raise
