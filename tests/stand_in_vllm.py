@@ -60,6 +60,7 @@ class Model:
         self.adapters: dict[str, str] = {}
         self.lock = threading.Lock()
         self.asked = 0
+        self.random = random.Random(0)
         self.real: Any = None
         if HOW.get("real"):
             from transformers import AutoModelForCausalLM
@@ -111,7 +112,7 @@ class Model:
         if self.real is not None:
             return float(self.logits(name, ids)[at - 1].log_softmax(-1)[ids[at]])
         number = int(hashlib.sha256(f"{self.mark(name)} {ids[: at + 1]}".encode()).hexdigest()[:8], 16)
-        return -number / 2**32 * 10 - random.random() * float(HOW.get("noise", 0.0))
+        return -number / 2**32 * 10 - self.random.random() * float(HOW.get("noise", 0.0))
 
     def write(self, body: dict[str, Any]) -> tuple[list[int], str]:
         ids, stop, most = body["prompt"], body["stop_token_ids"], body["max_tokens"]

@@ -187,11 +187,20 @@ def test_a_full_checkpoint_that_comes_first_says_that_its_change_is_not_known(mo
 def test_an_adapter_that_answers_as_the_base_is_refused(models: Path, vllm: Command, noise: float) -> None:
     vllm.behave(ignores_adapters=True, noise=noise)
     with vllm.backend().open(str(models / "base")) as session:
-        with pytest.raises(AdapterNotAppliedError, match="one: not applied: vLLM's log-probabilities") as refused:
-            for _ in range(20 if noise else 1):  # noise may exceed what was seen of it, seldom
-                session.use(models / "one")
-        assert "merge it into its base" in str(refused.value)
-        assert "\n" not in str(refused.value)
+        for name in ("one", "two", "one"):
+            with pytest.raises(AdapterNotAppliedError, match=f"{name}: not applied: vLLM's log-probab") as refused:
+                session.use(models / name)
+            assert "merge it into its base" in str(refused.value)
+            assert ("differ by 0.4" in str(refused.value)) == (noise > 0)
+            assert "\n" not in str(refused.value)
+
+
+def test_noise_hides_no_adapter_that_moves_more_than_it(models: Path, vllm: Command) -> None:
+    vllm.behave(noise=0.5)
+    with vllm.backend().open(str(models / "base")) as session:
+        proof = session.use(models / "one")
+    assert proof.max_logprob_change > 1
+    assert "the base's own differ by 0.4" in proof.how
 
 
 def test_an_adapter_in_the_place_of_another_is_refused(models: Path, vllm: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import re
 from collections import defaultdict
@@ -37,8 +38,9 @@ from aftertune.thoughts import opens_thought
 log = logging.getLogger(__name__)
 
 _DTYPES = ("bfloat16", "float16", "float32")
-BASE_REPEATS = 3
-"""How often the base's log-probabilities are asked for: what they differ by is the server's noise."""
+REPEATS = 5
+"""How often log-probabilities are asked for where they differ from one time to the next: of ten answers of one model,
+five happen to lie apart from the other five once in 126 times."""
 _OWN_FLAGS = frozenset(
     {
         "host", "port", "uds", "api-key", "served-model-name", "model", "model-tag", "tokenizer",
@@ -201,6 +203,18 @@ Fingerprint = tuple[tuple[float, ...], ...]
 """Log-probabilities of the tokens of each probe."""
 
 
+class _Said(NamedTuple):
+    """What a model said of the probes, each time that it was asked."""
+
+    model: ModelRef
+    times: list[Fingerprint]
+
+    @property
+    def noise(self) -> float:
+        """The largest difference from one time to another."""
+        return max((_distance(one, other) for one, other in itertools.combinations(self.times, 2)), default=0.0)
+
+
 class VllmSession(Session):
     """A server with a base or a full checkpoint of it, answering as that or as one of its adapters."""
 
@@ -222,9 +236,8 @@ class VllmSession(Session):
         self._ledger = Ledger()
         self._since, self._reported = self._ledger.copy(), False
         self._ref, self._own_tokenizer, self._name = base, None, ""
-        self._fingerprints: dict[str, tuple[ModelRef, Fingerprint]] = {}
-        """Identity of a model -> the model, and its log-probabilities of the probes."""
-        self._noise: float | None = None
+        self._said: dict[str, _Said] = {}
+        """By a model's identity."""
         self._used: object = None
         self._proof: Proof | None = None
         self._loaded: set[str] = set()
@@ -253,7 +266,7 @@ class VllmSession(Session):
         """Switch to a checkpoint (None: the base) and prove, as far as a server shows it, that it answers.
 
         The proof: the server declares the folder of the model that was meant, and its log-probabilities of the probes'
-        tokens differ from the base's by more than these differ from one time to the next. What a full checkpoint
+        tokens differ from the base's by more than either differ from one time to the next. What a full checkpoint
         differs by is not known where the base was not asked before it.
         Raises AdapterNotAppliedError where they do not differ, ModelError for what vLLM cannot serve or refuses to
         load, ServerError where the server does not start or is gone.
@@ -339,7 +352,7 @@ class VllmSession(Session):
             raise ModelError(
                 f"{reference.name}: backend vllm: lora_rank = {self._backend.lora_rank}: no room for adapters"
             )
-        if self._base_ref.identity in self._fingerprints:
+        if self._base_ref.identity in self._said:
             self._serve(self._base_ref)
         else:
             self.use(None)
@@ -382,33 +395,35 @@ class VllmSession(Session):
         Raises AdapterNotAppliedError.
         """
         base = self._base_ref
-        if reference.identity not in self._fingerprints:
-            self._fingerprints[reference.identity] = reference, self._fingerprint()
-        own = self._fingerprints[reference.identity][1]
+        if reference.identity not in self._said:
+            self._said[reference.identity] = _Said(reference, [self._fingerprint()])
+        said = self._said[reference.identity]
         if reference is base:
-            if self._noise is None:
-                again = [self._fingerprint() for _ in range(BASE_REPEATS - 1)]
-                self._noise = max(_distance(own, each) for each in again)
+            while len(said.times) < REPEATS:
+                said.times.append(self._fingerprint())
             return 0.0
-        if base.identity not in self._fingerprints:
+        if base.identity not in self._said:
             return None
-        change = _distance(own, self._fingerprints[base.identity][1])
+        its_base = self._said[base.identity]
+        while its_base.noise and len(said.times) < REPEATS:
+            said.times.append(self._fingerprint())
+        between = [_distance(one, other) for one in said.times for other in its_base.times]
         if reference.weights_hash == base.weights_hash:
-            return change
-        if change <= (self._noise or 0.0):
-            del self._fingerprints[reference.identity]
-            noise = f", and the base's own differ by {self._noise:.2g} from time to time" if self._noise else ""
+            return max(between)
+        if min(between) <= max(said.noise, its_base.noise):
+            del self._said[reference.identity]
+            noise = f", and the base's own differ by {its_base.noise:.2g} from time to time" if its_base.noise else ""
             raise AdapterNotAppliedError(
                 f"{reference.name}: not applied: vLLM's log-probabilities with it are the base's (largest difference "
-                f"{change:.2g}{noise}): nothing was tuned into it, or vLLM leaves it out: {WAY_OUT}"
+                f"{min(between):.2g}{noise}): nothing was tuned into it, or vLLM leaves it out: {WAY_OUT}"
             )
-        for other, said in self._fingerprints.values():
-            if said == own and other.weights_hash != reference.weights_hash:
+        for other in self._said.values():
+            if other.times == said.times and other.model.weights_hash != reference.weights_hash:
                 raise AdapterNotAppliedError(
-                    f"{reference.name}: vLLM's log-probabilities with it are those with {other.name}, to the last "
-                    f"digit: one of them is not applied: {WAY_OUT}"
+                    f"{reference.name}: vLLM's log-probabilities with it are those with {other.model.name}, to the "
+                    f"last digit: one of them is not applied: {WAY_OUT}"
                 )
-        return change
+        return min(between)
 
     def _fingerprint(self) -> Fingerprint:
         """Return the log-probabilities of the probes' tokens; asked one by one, so that no batch decides them."""
@@ -426,7 +441,8 @@ class VllmSession(Session):
     def _evidence(self, reference: ModelRef, change: float | None) -> Proof:
         own = self._backend
         kind = "adapter" if reference.kind == "adapter" else "base" if reference is self._base_ref else "full model"
-        noise = f"; the base's own differ by {self._noise:.2g} from time to time" if self._noise else ""
+        base = self._said.get(self._base_ref.identity)
+        noise = f"; the base's own differ by {base.noise:.2g} from time to time" if base and base.noise else ""
         settings = f", {' '.join(_vllm_server.flags(own.arguments))}" if own.arguments else ""
         return Proof(
             reference.name,
