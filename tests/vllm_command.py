@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ def install(folder: Path, patch: pytest.MonkeyPatch) -> Command:
     patch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
     patch.setenv("STAND_IN_SEEN", str(seen))
     patch.delenv("STAND_IN", raising=False)
+    patch.setattr(tempfile, "tempdir", str(folder))  # logs of servers that failed outside of a run stay
     return Command(path, seen, patch)
 
 

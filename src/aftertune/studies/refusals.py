@@ -305,7 +305,7 @@ def suitable_executor(study: Study, executor: PluginSpec) -> PluginSpec:
     """
     judged_by = [judge.plugin.asks for judge in study.judges if judge.plugin]
     if not study.backend.asks_server and not any(backend is not None and backend.limited for backend in judged_by):
-        starts = any(each is not None and each.starts_server for each in (study.backend.get(), *judged_by))
+        starts = any(each is not None and each.starts_server for each in (study.backend.plugin, *judged_by))
         return _one_server_each(executor) if starts else executor
     if executor.name == "local" and executor.parameters.get("workers", 0) in (0, 1):
         return PluginSpec("local", {**executor.parameters, "workers": 1})
