@@ -22,8 +22,9 @@ from aftertune.asking.backends._prompt_tokens import end_ids, prompt_ids
 from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.asking.backends._vllm_adapters import RANKS, WAY_OUT, refuse_adapter, room
 from aftertune.errors import AdapterNotAppliedError, ModelError, ServerError, UsageError
+from aftertune.models import identity
 from aftertune.models.chat import NO_ARGUMENTS, encode, message_hash, refuse_arguments
-from aftertune.models.identity import ModelRef, resolve
+from aftertune.models.identity import ModelRef
 from aftertune.models.loading import load_tokenizer
 from aftertune.models.proof import PROBES
 from aftertune.models.session import Backend, Capability, Reply, Request, Session, Template, parted
@@ -175,7 +176,7 @@ class Vllm(Backend):
         Raises ModelError for a base that cannot be used, MissingPackageError without vLLM, ServerError where the server
         does not start.
         """
-        reference = resolve(base)
+        reference = identity.resolve(base)
         if reference.kind != "full":
             raise ModelError(f"{base} is an adapter: the base must be a full model")
         session = VllmSession(self, reference)
@@ -281,7 +282,7 @@ class VllmSession(Session):
         if self._proof is not None and self._used == key:
             return self._proof
         self._proof = None
-        reference = self._base_ref if checkpoint is None else resolve(checkpoint, base=self._base_ref)
+        reference = self._base_ref if checkpoint is None else identity.resolve(checkpoint, base=self._base_ref)
         if reference.kind == "adapter":
             name = self._load(reference)
         else:
