@@ -552,6 +552,9 @@ class Proof:
     empty for the base, for full models, and where no proof is made."""
     batch_size: int | None = None
     """Requests in flight, at most."""
+    max_logprob_change: float | None = None
+    """Largest absolute difference to the base's log-probabilities of probe tokens, where logits are not shown; None
+    where these are not known either."""
     batching: Literal["", "any", "equal lengths", "alone"] = ""
     """Which prompts go through the model together, so that no answer depends on the others: any, those of equal length
     in tokens, or none; found by the model's logits. Empty where it is not known."""

@@ -71,6 +71,7 @@ class AskJob(Job):
             label=f"ask {label} {benchmark.name}" + (f" on {corpus}" if fields["needs_data"] and corpus else ""),
             accelerator=True,
             alike=f"{subject.base.name}/{benchmark.name}",
+            loads=subject.id,
             **fields,
         )
 
@@ -163,7 +164,8 @@ class AskJob(Job):
                 keep(self._response(reply, own, by_id[reply.prompt_id]))
         rows.sort(key=position)
         rows = unfinished_thoughts(rows)
-        seen: dict[str, object] = {"served": session.report()} if subject.base.served else {}
+        told = session.report()
+        seen: dict[str, object] = {"served": told} if told else {}
         if subject.is_base and not session.exact:
             seen["again"] = self._ask_again(session, prompts, rows)
         return Output(tables={"responses": table(Response, rows)}, info={"proof": proof, "asked": len(rows), **seen})

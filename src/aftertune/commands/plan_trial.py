@@ -66,7 +66,7 @@ class Trial:
 def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
     """Return how long a study takes here, and what that leaves out and why. Nothing is fetched or written.
 
-    A backend that asks a server is not tried: its answers may cost money.
+    A backend that asks a server is not tried: its answers may cost money; nor is one that starts a server.
     """
     design = study.design
     judges = [judge.name for judge in study.judges if judge.get().model]
@@ -74,6 +74,8 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
     backend = study.backend.get()
     if backend.asks_server:
         return None, (f"answers: backend '{design.backend.name}' asks a server, which may cost money", *left_out)
+    if backend.starts_server:
+        return None, (f"answers: backend '{design.backend.name}' would start a server, which takes minutes", *left_out)
     gpus = visible_gpus()
     by_benchmark: dict[str, list[Prompt]] = {}
     for benchmark in study.benchmarks:

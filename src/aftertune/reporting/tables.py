@@ -649,7 +649,9 @@ def proof_table(findings: Findings) -> Table | None:
     rows = []
     for proof in findings.proofs:
         change = proof.max_logit_change
-        if change is None:
+        if change is None and proof.max_logprob_change:
+            verdict = f"its log-probabilities are not the base's (largest change {proof.max_logprob_change:.2g})"
+        elif change is None:
             verdict = "unknown: the backend shows no logits"
         else:
             verdict = "applied: the logits are not the base's" if change > 0 else "the same logits as the base"

@@ -42,6 +42,8 @@ def missing(design: Design, *, fetch: bool) -> list[Missing]:
     With `fetch`, the hub is asked for models that are not in its cache; without, nothing leaves this machine.
     """
     rows: list[Missing] = []
+    if lacking := load_backend(design.backend).lacking():
+        rows.append(Missing(lacking.partition(" (")[0], lacking))
     for name in dict.fromkeys(_models(design)):
         hub = not identity.is_path_like(name)
         page = f"https://huggingface.co/{name}"

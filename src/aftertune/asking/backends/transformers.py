@@ -140,8 +140,9 @@ class Transformers(Backend):
         versions = {name: version(name) for name in ("torch", "transformers")}
         return {**versions, **hardware.processor(), "gpus": hardware.gpus()}
 
-    def choose(self, bases: Sequence[str]) -> Mapping[str, Json]:
+    def choose(self, bases: Sequence[str], ranks: Sequence[int] = ()) -> Mapping[str, Json]:
         """Return `adapters = "unmerged"` for a study where a merged copy would not fit beside a base."""
+        del ranks
         if self.adapters != "auto" or self.dtype != "float32" or self.quantization != "none":
             return {}
         largest = max((4 * resolve(base).parameters for base in bases), default=0)
