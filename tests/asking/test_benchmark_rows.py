@@ -277,6 +277,17 @@ def test_privacylens_takes_parts_in_the_order_given_and_measures_only_these(tmp_
     assert (probes.accumulations, probes.max_new_tokens) == ((), 32)
 
 
+def test_a_part_of_privacylens_has_both_orders_of_the_letters(tmp_path: Path) -> None:
+    file = example("privacylens", tmp_path) / "main_data.json"
+    (item,) = json.loads(file.read_text())
+    file.write_text(json.dumps([{**item, "name": f"made{number}"} for number in range(8)]))
+    found = load("privacylens", path=str(file), parts="seed", limit=6).prompts(BenchmarkContext())
+    for subset in ("seed_withhold", "seed_share"):
+        own = [prompt for prompt in found if prompt.subset == subset]
+        assert len({prompt.cluster for prompt in own}) == len(own) == 6
+        assert Counter(prompt.expect["choice"]["correct"] for prompt in own) == {"A": 3, "B": 3}
+
+
 @pytest.mark.parametrize(
     ("section", "field", "value", "says"),
     [

@@ -81,7 +81,7 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
             left_out.append(f"{benchmark.name}: its prompts depend on the data")
         else:
             by_benchmark[benchmark.name] = list(benchmark.get().prompts(BenchmarkContext()))
-    limits = {benchmark.name: benchmark.max_new_tokens for benchmark in study.benchmarks}
+    limits = {benchmark.name: design.respond.limit(benchmark.max_new_tokens) for benchmark in study.benchmarks}
     prompts = [
         (dataclasses.replace(prompt, id=f"{name}/{prompt.id}"), limits[name])
         for name, own in by_benchmark.items()
