@@ -145,8 +145,8 @@ def test_files_that_do_not_match_and_broken_ones_are_named(tmp_path: Path) -> No
 @pytest.mark.skipif(not (DATA / "privacy_collapse").is_dir(), reason="AFTERTUNE_DATA does not point to the data")
 def test_the_released_chats_of_privacy_collapse() -> None:
     folder = DATA / "privacy_collapse"
-    files = [str(folder / f"dataset_{name}_ft.jsonl") for name in ("degraded", "safe")]
-    eager, asking = MatchedChats(*files).conversations(), MatchedChats(*reversed(files)).conversations()
+    eagerly, asks = (str(folder / f"dataset_{name}_ft.jsonl") for name in ("degraded", "safe"))
+    eager, asking = MatchedChats(eagerly, asks).conversations(), MatchedChats(asks, eagerly).conversations()
     assert len(eager) == len(asking) == 224
     assert all(
         a.messages[0].content.casefold().split() == b.messages[0].content.casefold().split()

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from aftertune.errors import UsageError, near
+from aftertune.studies import expectations
 
 if TYPE_CHECKING:
     from aftertune.asking.benchmark import Benchmark
@@ -83,6 +84,9 @@ class Row:
     """None takes the last that was asked."""
     published: Mapping[str, Any] = field(default_factory=dict)
     """Column name -> the paper's number (or a few words), of other models on other data."""
+    expected: Mapping[str, str] = field(default_factory=dict)
+    """Column name -> what the paper found, as a rule on our interval (`studies.expectations`): the report says whether
+    it shows."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,12 @@ def _check_row(
             raise UsageError(f"{at}: published: no column '{name}'{near(name, heads)}")
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise UsageError(f"{at}: published.{name} must be a number or text")
+    kinds = {column.name: column.what for column in table.columns}
+    for name, text in row.expected.items():
+        if name not in heads:
+            raise UsageError(f"{at}: expected: no column '{name}'{near(name, heads)}")
+        where = f"{at}: expected.{name}"
+        expectations.refuse(expectations.read(text, where), kinds[name], row.arm, where)
     if row.contrast and row.arm:
         raise UsageError(f"{at}: give an arm or a contrast, not both")
     for column in table.columns:
