@@ -547,8 +547,10 @@ def test_a_limited_task_takes_the_same_conversations_in_whatever_order_they_come
 
 
 def test_the_task_is_worse_with_more_loss_or_less_likeness() -> None:
-    assert directions(Task()) == {"held_out/loss": "up", "held_out/similarity": "down"}
-    assert directions(Task(scored_by="generation")) == {"held_out/similarity": "down"}
+    written = {"held_out/similarity": "down", "held_out/leak=registry": "up"}
+    assert directions(Task()) == {"held_out/loss": "up", **written}
+    assert directions(Task(scored_by="generation")) == written
+    assert directions(Task(scored_by="log_probability")) == {"held_out/loss": "up"}
     for wrong in ({"new_tokens": 0}, {"new_tokens": 2.5}, {"limit": -1}):
         with pytest.raises(AftertuneError, match=f"^task: {next(iter(wrong))} = "):
             load("task", **wrong)

@@ -18,7 +18,8 @@ from aftertune.studies import expectations
         ("under 10", 2, 9.9, "shows"), ("under 10", 2, 10, "open"), ("under 10", 10, 30, "does not show"),
         ("over 10", 10.1, 30, "shows"), ("over 10", 5, 30, "open"), ("over 10", 0, 10, "does not show"),
         ("within 1.5", -1.5, 1.5, "shows"), ("within 1.5", -4, 1, "open"), ("within 1.5", 1.6, 9, "does not show"),
-        ("within 5", -9, -6, "does not show"), ("beyond chance", 3, 3, "shows"),
+        ("within 5", -9, -6, "does not show"), ("under -15", -60, -20, "shows"), ("under -15", -60, 0, "open"),
+        ("under -15", -15, 2, "does not show"), ("over -5", -4.5, 2, "shows"), ("beyond chance", 3, 3, "shows"),
         ("beyond chance", 0, 0, "does not show"), ("beyond chance", -2, -2, "does not show"),
     ],
 )  # fmt: skip
@@ -27,7 +28,8 @@ def test_a_rule_shows_fails_or_stays_open(rule: str, low: float, high: float, sh
 
 
 @pytest.mark.parametrize(
-    "text", ["", "falls", "Down", "under", "under ten", "under -5", "down 5", "within 5 %", "over 1e3", 10, None]
+    "text",
+    ["", "falls", "Down", "under", "under ten", "under --5", "within -5", "down 5", "within 5 %", "over 1e3", 10, None],
 )
 def test_any_other_text_is_refused(text: object) -> None:
     with pytest.raises(UsageError, match="row 'a': .* is no rule: give `down`"):

@@ -33,6 +33,8 @@ LEAKS = ("harmful_leaking", "off_topic_leaking", "memorised", "beyond_twins")
 """What is read off a benchmark and its subset, e.g. `miniature/support`."""
 MEASURES = ("d_prime", "criterion", "violation")
 """What is read off a benchmark and its probe, e.g. `privacylens/vignette` (violation: the benchmark alone)."""
+BY_LOG_PROBABILITY = ", by log-probability"
+"""Behind a probe's name, what is read off the more probable letter and not off the one that is written."""
 POOLED = ("mixed_sign", "agreement")
 """Computed over many checkpoints at once: a row without arm, recipe or base takes them all."""
 SCORED = ("membership_auc", "membership_tpr", "exposure")
@@ -193,6 +195,13 @@ def _check_row(
             raise UsageError(f"{at}: arm '{row.arm}' has {len(recipes)} recipes: name one ({', '.join(recipes)})")
 
 
+def _probe_measures(benchmark: ResolvedBenchmark | Benchmark, probe: str) -> list[str]:
+    """Return what measures of a probe are called: by the letter that is written, and by its log-probability."""
+    ways = {"accuracy": "", "choice": BY_LOG_PROBABILITY}
+    axes = {metric.axis for metric in benchmark.metrics}
+    return [f"{benchmark.name}/{probe}{way}" for axis, way in ways.items() if axis in axes]
+
+
 def refuse_unknown(
     tables: Sequence[StudyTable],
     benchmarks: Sequence[ResolvedBenchmark | Benchmark],
@@ -206,7 +215,7 @@ def refuse_unknown(
     axes = {axis for judge in judges for axis in judge.axes}
     metrics = {metric.name: metric for each in benchmarks for metric in each.metrics if metric.axis in axes}
     subsets = list(dict.fromkeys(f"{metric.benchmark}/{metric.subset}" for metric in metrics.values()))
-    measures = [f"{each.name}/{probe.name}" for each in benchmarks for probe in each.probes]
+    measures = [name for each in benchmarks for probe in each.probes for name in _probe_measures(each, probe.name)]
     measures += [each.name for each in benchmarks for kind in each.accumulations if kind.measure == "violation"]
     offered = {judge.name: judge.axes for judge in judges}
     for table in tables:

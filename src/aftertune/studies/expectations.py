@@ -11,7 +11,7 @@ from aftertune.errors import UsageError
 Kind = Literal["down", "up", "under", "over", "within", "beyond chance"]
 Shown = Literal["shows", "does not show", "open", "not measured"]
 FORMS = "`down`, `up`, `under N`, `over N`, `within N` or `beyond chance`"
-_RULE = re.compile(r"(down|up|beyond chance)|(under|over|within) (\d+(?:\.\d+)?)")
+_RULE = re.compile(r"(down|up|beyond chance)|(under(?= )|over(?= )|within(?= \d)) (-?\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
