@@ -3,13 +3,13 @@
 On the embedded models (`make studies`), or with `--real` on SmolLM2-135M-Instruct (`make real-studies`).
 
 Runs lie in `.studies/NAME`, or `.real/studies/NAME`, and are continued: a killed run, or one whose tables were only
-reworded, asks no model again. Writes report.md, tables.json and, under 400 kB, report.html of each, the seconds that each
-took into timing.json, and of real models which findings of the papers show, by the rules of the designs, into
+reworded, asks no model again. Writes report.md, tables.json and, under 400 kB, report.html of each, the seconds that
+each took into timing.json, and of real models which findings of the papers show, by the rules of the designs, into
 findings.md. A study that finds drift has done its work: the exit code is 0. Arguments:
 
 - `--only NAME` (hidden_costs, safety_drift, consistency, privacy_collapse; may stand several times),
 - `--workers N` (0 is one per core),
-- `--data FOLDER`: the public data that the real designs read (docs/studies/real/README.md); it is linked as `.real/data`,
+- `--data FOLDER`: the public data that the real designs read (docs/studies/real/README.md); linked as `.real/data`,
 - `--base MODEL`: another base than the designs'; the run and what is kept of it are called NAME-MODEL,
 - `--small`: few rows, prompts and tokens, and two seeds, in a run of its own of which nothing is kept: whether a design
   comes out whole, in minutes; with `--base embedded` in seconds,
@@ -45,7 +45,7 @@ LARGEST = 400_000
 KEYS = ("title", "outcome", "sentence", "tables", "mixed", "contradictions", "caveats", "warnings")
 SMALL: Mapping[str, int] = {"limit": 2, "per_category": 1, "people": 3}
 """Parameter of a benchmark -> its value in a small run."""
-ROWS = 40
+ROWS = 24
 """Rows of a corpus in a small run."""
 
 
@@ -112,10 +112,12 @@ def small(wanted: Design) -> Design:
         seeds=wanted.seeds[:2],
         corpus=cut(wanted.corpus, rows) if wanted.corpus else None,
         corpora={name: cut(spec, rows) for name, spec in wanted.corpora.items()},
-        arms=tuple(dataclasses.replace(arm, tokens=400) for arm in wanted.arms),
+        arms=tuple(dataclasses.replace(arm, tokens=240) for arm in wanted.arms),
         data=data,
         benchmarks=tuple(cut(spec, SMALL) for spec in wanted.benchmarks),
-        respond=dataclasses.replace(wanted.respond, answer_tokens=16),
+        respond=dataclasses.replace(wanted.respond, answer_tokens=8),
+        recipe=dataclasses.replace(wanted.recipe, batch_size=2),
+        recipes=tuple(dataclasses.replace(recipe, batch_size=2) for recipe in wanted.recipes),
     )
 
 
@@ -164,8 +166,8 @@ def findings(kept: Path) -> str:
     lines = [
         "# Which findings of the four papers show",
         "",
-        "Written by `python -m perf.studies --real`: each line is a rule of a design in `studies/real/`, on an interval of",
-        "its report (`expected` in docs/design.md). *Open*: the interval lies on both sides of the rule.",
+        "Written by `make real-studies`: each line is a rule of a design in `studies/real/`, on an interval of its",
+        "report (`expected` in docs/design.md). *Open*: the interval lies on both sides of the rule.",
         "",
         f"| study | {' | '.join(outcomes)} |",
         f"|---|{'---|' * len(outcomes)}",
@@ -202,9 +204,7 @@ def link(data: Path, target: Path = ROOT / ".real" / "data") -> None:
     if target.is_symlink():
         target.unlink()
     elif target.exists():
-        raise AftertuneError(
-            f"{target}: is a folder of its own; --data would hide it"
-        )
+        raise AftertuneError(f"{target}: is a folder of its own; --data would hide it")
     target.symlink_to(data.expanduser().absolute(), target_is_directory=True)
 
 
