@@ -116,7 +116,7 @@ def small(wanted: Design) -> Design:
         data=data,
         benchmarks=tuple(cut(spec, SMALL) for spec in wanted.benchmarks),
         respond=dataclasses.replace(wanted.respond, answer_tokens=8),
-        recipe=dataclasses.replace(wanted.recipe, batch_size=2),
+        recipe=wanted.recipe if wanted.recipes else dataclasses.replace(wanted.recipe, batch_size=2),
         recipes=tuple(dataclasses.replace(recipe, batch_size=2) for recipe in wanted.recipes),
     )
 

@@ -24,8 +24,10 @@ from aftertune.tuning.tune_job import TuneJob
 
 SECONDS = 30.0
 """That a trial of one base may take, beside loading; one batch may take longer."""
-ROWS, TOKENS = 64, 4
-"""Most prompts in a batch; new tokens of the first one."""
+SPEED = 0.7
+"""Share of these that telling the speed may take; the rest tells how long answers are."""
+ROWS, TOKENS, GROWTH = 64, 4, 6
+"""Most prompts in a batch; new tokens of the first; how much larger the next batch is, or longer the next answers."""
 LARGEST = 4_000_000_000
 """Parameters above which loading a base takes longer than a trial should, without a GPU."""
 BACKWARD = {"full": 4.5, "lora": 3.5, "qlora": 3.5}
@@ -53,8 +55,10 @@ class BaseTrial:
     """For a new token of one answer among those that are written together."""
     answer_tokens: float
     """Expected of an answer: by those that ended, at most the limit."""
+    answers: int
+    """That were asked for to see how long they are."""
     ended: int
-    """Answers that came to their end; where none did, an answer is taken to be as long as it may be."""
+    """Of these, those that came to their end; where none did, an answer is taken to be as long as it may be."""
     prompt_tokens: float
 
 
@@ -171,7 +175,8 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _measured(session: Session, base: str, prompts: Sequence[tuple[Prompt, int]], settings: Respond) -> BaseTrial:
-    """Ask ever larger batches, then for ever longer answers, while the next fits into `SECONDS`; the last one counts.
+    """Ask one prompt, a few and a batch as large as a run has for a few tokens, which tells the speed, then a few for
+    ever longer answers, which tells how long answers are: each while the next fits into `SECONDS`.
 
     Raises ModelError where no prompt of a batch is answered.
     """
@@ -180,34 +185,50 @@ def _measured(session: Session, base: str, prompts: Sequence[tuple[Prompt, int]]
     longest = max(limit for _, limit in prompts)
     rows, tokens = 1, min(TOKENS, longest)
     while True:
-        batch = prompts[:: max(1, len(prompts) // rows)][:rows]
-        read_seconds, first = _ask(session, batch, 1, settings)
+        batch = _spread(prompts, rows)
+        reading, first = _ask(session, batch, 1, settings)
         seconds, replies = _ask(session, batch, tokens, settings)
-        more_rows, more_tokens = min(4 * rows, ROWS, len(prompts)), min(4 * tokens, longest)
-        spent, at_once = time.monotonic() - began, read_seconds + seconds
-        # Rows first: what a token costs depends on how many are written together, and hardly on how long the answer is.
-        for next_ in ((more_rows, tokens), (rows, more_tokens)):
-            growth = next_[0] / rows * next_[1] / tokens
-            if growth > 1 and spent + growth * at_once <= SECONDS:
-                rows, tokens = next_
-                break
-        else:
+        more = min(GROWTH * rows, len(prompts))
+        if rows > 1 or more == rows or time.monotonic() - began + more / rows * (reading + seconds) > SECONDS / 2:
             break
+        rows = more
+    in_batch, known = len(replies), [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
     written, at_first = (sum(reply.new_tokens or 0 for reply in each) for each in (replies, first))
+    read_seconds, writing = reading / in_batch, max(seconds - reading, 0.0)
+    token_seconds = writing / max(written - at_first, 1)
+    few, largest = batch, min(ROWS, len(prompts))
+    # A batch as large as a run has: reading costs what it did, prompt by prompt, and a step little more for more rows.
+    longer = min(GROWTH * tokens, longest)
+    expected = largest * read_seconds + GROWTH * 2 * writing
+    if largest > rows and time.monotonic() - began + expected <= SPEED * SECONDS:
+        batch, tokens = _spread(prompts, largest), longer
+        seconds, replies = _ask(session, batch, tokens, settings)
+        in_batch, written = len(replies), sum(reply.new_tokens or 0 for reply in replies)
+        token_seconds = max(seconds - in_batch * read_seconds, 0.0) / max(written - in_batch, 1)
+    expected = seconds * GROWTH
+    while tokens < longest and time.monotonic() - began + expected <= SECONDS:
+        tokens, batch = min(GROWTH * tokens, longest), few
+        took, replies = _ask(session, batch, tokens, settings)
+        expected = GROWTH * took
+    answered = sum(reply.new_tokens or 0 for reply in replies)
     ended = sum(reply.finish_reason == "stop" for reply in replies)
     limit = sum(limit for _, limit in batch) / len(batch)
-    known = [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
     return BaseTrial(
         base=base,
-        prompts=len(replies),
+        prompts=in_batch,
         tokens=written,
         seconds=time.monotonic() - began,
-        read_seconds=read_seconds / len(replies),
-        token_seconds=max(seconds - read_seconds, 0.0) / max(written - at_first, 1),
-        answer_tokens=min(limit, written / ended) if ended else limit,
+        read_seconds=read_seconds,
+        token_seconds=token_seconds,
+        answer_tokens=min(limit, answered / ended) if ended else limit,
+        answers=len(replies),
         ended=ended,
         prompt_tokens=sum(known) / len(known) if known else 0.0,
     )
+
+
+def _spread(prompts: Sequence[tuple[Prompt, int]], count: int) -> Sequence[tuple[Prompt, int]]:
+    return prompts[:: max(1, len(prompts) // count)][:count]
 
 
 def _ask(
@@ -236,7 +257,7 @@ def trial_lines(trial: Trial) -> list[str]:
         f"{scoring}; rules that judge, drifts and the report come on top"
     ]
     for base in trial.bases:
-        length = f"{base.ended} of {base.prompts} answers ended, so one has about {base.answer_tokens:,.0f} tokens"
+        length = f"{base.ended} of {base.answers} answers ended, so one has about {base.answer_tokens:,.0f} tokens"
         if not base.ended:
             length = f"no answer ended, so each is taken to be as long as it may be ({base.answer_tokens:,.0f} tokens)"
         lines.append(
