@@ -112,12 +112,12 @@ def small(wanted: Design) -> Design:
         seeds=wanted.seeds[:2],
         corpus=cut(wanted.corpus, rows) if wanted.corpus else None,
         corpora={name: cut(spec, rows) for name, spec in wanted.corpora.items()},
-        arms=tuple(dataclasses.replace(arm, tokens=240) for arm in wanted.arms),
+        arms=tuple(dataclasses.replace(arm, tokens=300) for arm in wanted.arms),
         data=data,
         benchmarks=tuple(cut(spec, SMALL) for spec in wanted.benchmarks),
         respond=dataclasses.replace(wanted.respond, answer_tokens=8),
-        recipe=wanted.recipe if wanted.recipes else dataclasses.replace(wanted.recipe, batch_size=2),
-        recipes=tuple(dataclasses.replace(recipe, batch_size=2) for recipe in wanted.recipes),
+        recipe=wanted.recipe if wanted.recipes else dataclasses.replace(wanted.recipe, batch_size=1),
+        recipes=tuple(dataclasses.replace(recipe, batch_size=1) for recipe in wanted.recipes),
     )
 
 

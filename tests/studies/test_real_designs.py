@@ -87,7 +87,7 @@ def test_a_design_is_planned_on_the_files_as_they_are_published(path: Path, data
         assert table.cannot
         assert not any(char.isdigit() and "%" in table.supports for char in table.supports)
     few = studies.small(wanted)
-    assert (few.arms[0].tokens, few.respond.answer_tokens, few.data.canaries) == (240, 8, 0)
+    assert (few.arms[0].tokens, few.respond.answer_tokens, few.data.canaries) == (300, 8, 0)
     assert [table.title for table in few.tables] == [table.title for table in wanted.tables]
     assert len(resolve(few).jobs) <= len(study.jobs)
 

@@ -22,9 +22,9 @@ from aftertune.run.executors.local import visible_gpus
 from aftertune.studies.study import Study
 from aftertune.tuning.tune_job import TuneJob
 
-SECONDS = 30.0
+SECONDS = 40.0
 """That a trial of one base may take, beside loading; one batch may take longer."""
-SPEED = 0.7
+SPEED = 0.75
 """Share of these that telling the speed may take; the rest tells how long answers are."""
 ROWS, TOKENS, GROWTH = 64, 4, 6
 """Most prompts in a batch; new tokens of the first; how much larger the next batch is, or longer the next answers."""
@@ -138,18 +138,18 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
     scored = {job.arm for job in study.of(ScoreJob)}
     scoring = 0.0
     for job in study.of(TuneJob):
-        one, own = measured.get(job.base.name), rows.get(job.arm.corpus)
-        if one is None or not own:
+        one, lengths = measured.get(job.base.name), rows.get(job.arm.corpus)
+        if one is None or not lengths:
             continue
         read = one.read_seconds / max(one.prompt_tokens, 1.0)
-        row = sum(own) / len(own) + max(0.0, one.prompt_tokens - mean)  # what the chat template adds
+        row = sum(lengths) / len(lengths) + max(0.0, one.prompt_tokens - mean)  # what the chat template adds
         planted = sum(canaries.REPEATS) * design.data.canaries
-        trained = max(len(own) - design.data.held_out, 0) + planted
+        trained = max(len(lengths) - design.data.held_out, 0) + planted
         tuning += trained * row * job.recipe.epochs * read * BACKWARD[job.recipe.method]
         if job.arm.name in scored:
-            scoring += 2 * _scored(len(own), design.data) * row * read  # by the base, and by the checkpoint
-    minutes = (each / processes / 60 for each in (answering, tuning, scoring))
-    return Trial(processes, *minutes, tuple(measured.values())), tuple(left_out)
+            scoring += 2 * _scored(len(lengths), design.data) * row * read  # by the base, and by the checkpoint
+    answering, tuning, scoring = (each / processes / 60 for each in (answering, tuning, scoring))
+    return Trial(processes, answering, tuning, scoring, tuple(measured.values())), tuple(left_out)
 
 
 def _scored(rows: int, data: Data) -> int:
@@ -198,14 +198,14 @@ def _measured(session: Session, base: str, prompts: Sequence[tuple[Prompt, int]]
     token_seconds = writing / max(written - at_first, 1)
     few, largest = batch, min(ROWS, len(prompts))
     # A batch as large as a run has: reading costs what it did, prompt by prompt, and a step little more for more rows.
-    longer = min(GROWTH * tokens, longest)
-    expected = largest * read_seconds + GROWTH * 2 * writing
+    longer = min(3 * tokens, longest)
+    expected = largest * read_seconds + 3 * 2 * writing
     if largest > rows and time.monotonic() - began + expected <= SPEED * SECONDS:
-        batch, tokens = _spread(prompts, largest), longer
-        seconds, replies = _ask(session, batch, tokens, settings)
+        batch = _spread(prompts, largest)
+        seconds, replies = _ask(session, batch, longer, settings)
         in_batch, written = len(replies), sum(reply.new_tokens or 0 for reply in replies)
         token_seconds = max(seconds - in_batch * read_seconds, 0.0) / max(written - in_batch, 1)
-    expected = seconds * GROWTH
+    expected = len(few) * read_seconds + GROWTH * tokens * writing / max(tokens - 1, 1)
     while tokens < longest and time.monotonic() - began + expected <= SECONDS:
         tokens, batch = min(GROWTH * tokens, longest), few
         took, replies = _ask(session, batch, tokens, settings)
