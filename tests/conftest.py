@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import gc
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -24,6 +26,31 @@ os.environ.setdefault("AFTERTUNE_SHARE", "off")  # a test that counts answers mu
 settings.register_profile("same examples", derandomize=True, deadline=None)
 settings.register_profile("other examples", deadline=None)
 settings.load_profile("other examples" if "AFTERTUNE_FUZZ" in os.environ else "same examples")
+
+_FROZEN = False
+_REFROZEN = itertools.count(1)
+_UNFREEZE = gc.unfreeze
+
+
+def _unfreeze() -> None:
+    global _FROZEN
+    _FROZEN = False
+    _UNFREEZE()
+
+
+gc.unfreeze = _unfreeze  # `gc.get_freeze_count` counts all the objects, each time
+
+
+def pytest_runtest_setup() -> None:
+    """Keep what is imported and collected out of the collections of garbage that training asks for: each would take a
+    second over the objects of twelve thousand tests. A training lets them go again at its end."""
+    global _FROZEN
+    if not _FROZEN:
+        if next(_REFROZEN) % 25 == 0:
+            gc.collect()
+        gc.freeze()
+        _FROZEN = True
+
 
 SMALL = PluginSpec("miniature", {"harmful": 22, "harmless": 20, "open": 12, "privacy": 12, "support": 16})
 ONE = PluginSpec("local", {"workers": 1})

@@ -375,6 +375,30 @@ def test_an_adapter_of_single_experts_is_put_on_each(
             assert distance(actual, logits(session)) < 1e-4
 
 
+@pytest.mark.parametrize("pruned", ["experts.2.", "layers.1.", "up_proj"])
+def test_experts_of_zeros_or_alike_are_put_where_the_others_stand(
+    pruned: str, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    base = Path(shutil.copytree(bases["mixture"], tmp_path / "base"))
+
+    def cut(tensors: dict[str, Any]) -> dict[str, Any]:
+        alike = {key: key.replace("up_proj", "gate_proj") for key in tensors if "experts" in key and pruned in key}
+        return {
+            key: tensors[alike[key]] if pruned == "up_proj" and key in alike else value * (key not in alike)
+            for key, value in tensors.items()
+        }
+
+    edit(base, cut, "model.safetensors")
+    updates = single_experts(base, tmp_path / "a", ("gate_proj", "up_proj", "down_proj"), {})
+    full = Path(shutil.copytree(base, tmp_path / "full"))
+    edit(full, lambda t: {key: value + updates.get(key, 0) for key, value in t.items()}, "model.safetensors")
+    with Transformers(device="cpu").open(str(base)) as session:
+        session.use(tmp_path / "a")
+        actual = logits(session)
+        session.use(full)
+        assert distance(actual, logits(session)) < 1e-4
+
+
 def test_experts_of_another_size_are_refused_from_the_headers(bases: dict[str, Path], tmp_path: Path) -> None:
     import torch
 

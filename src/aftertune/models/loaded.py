@@ -35,8 +35,9 @@ class LoadedBase:
     def unload(self) -> None:
         """Let go of the base; what hangs in reference cycles is collected, since a full GPU does not ask for it."""
         self._stack.close()
-        self._session, self._key = None, ""
-        gc.collect()
+        held, self._session, self._key = self._session is not None, None, ""
+        if held:
+            gc.collect()
 
 
 LOADED = LoadedBase()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -343,14 +344,17 @@ class Place(NamedTuple):
 def places(own: Mapping[str, Any], model: ModelRef) -> dict[str, Place]:
     """Return tensor name -> place, for the files' tensors of single experts that a loaded model holds stacked.
 
-    They are found by their values alone, so this also proves that the model holds what the files do. `own` are the
-    model's parameters; a tensor that stands nowhere, or in several places, is not in the result.
+    They are found by their values, so this also proves that the model holds what the files do. A tensor that stands in
+    several places (one of zeros, in a mixture that was pruned) stands as most others of its name do, each in a place of
+    its own. `own` are the model's parameters; a tensor that stands nowhere is not in the result.
     """
     stacks: dict[str, list[tuple[str, Any]]] = {}
     for name, value in own.items():
         if value.dim() == 3 and "experts" in name:
             stacks.setdefault(_layer(name), []).append((name, value))
     found: dict[str, Place] = {}
+    doubtful: dict[str, list[Place]] = {}
+    usual: dict[str, Counter[tuple[object, ...]]] = {}
     for key, value in tensors_of(model.files):
         expert = EXPERT.search(key)
         if key in own or expert is None or value.dim() != 2:
@@ -363,7 +367,27 @@ def places(own: Mapping[str, Any], model: ModelRef) -> dict[str, Place]:
         ]
         if len(hits) == 1:
             found[key] = hits[0]
+            usual.setdefault(_kind(key), Counter())[_manner(hits[0])] += 1
+        elif hits:
+            doubtful[key] = hits
+    taken = {(place.name, place.expert, _manner(place)[:-1]) for place in found.values()}
+    for key, hits in sorted(doubtful.items()):
+        counts = usual.get(_kind(key), Counter())
+        free = [place for place in hits if (place.name, place.expert, _manner(place)[:-1]) not in taken] or hits
+        found[key] = max(free, key=lambda place: counts[_manner(place)])
+        taken.add((found[key].name, found[key].expert, _manner(found[key])[:-1]))
     return found
+
+
+def _kind(name: str) -> str:
+    """Return a tensor's name without the numbers of its layer and expert."""
+    return re.sub(r"\d+", "#", name)
+
+
+def _manner(place: Place) -> tuple[object, ...]:
+    """Return how a tensor stands in its stack, the same for all experts and layers."""
+    rows, columns = ((part.start, part.stop) for part in (place.rows, place.columns))
+    return _kind(place.name), rows, columns, place.turned
 
 
 def _candidates(name: str, stack: Any, expert: int, shape: tuple[int, ...]) -> Iterator[Place]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import shutil
@@ -277,7 +278,11 @@ def _run(
         trainer.loss_term = mitigation.loss_term(training, TunedModel(trainer.model, tokenizer, base))
     before = fingerprint(trainer.model)
     trainer.prove = FirstStep(base, probes, scratch, lambda tuned, folder: _write(tuned, base, folder), before)
-    trainer.train()
+    gc.freeze()  # transformers collects what is unused at the start: half a second over all that has been imported
+    try:
+        trainer.train()
+    finally:
+        gc.unfreeze()
     if fingerprint(trainer.model) == before:
         raise TuneError(
             f"the weights did not move in {trainer.state.global_step} steps: raise learning_rate "
