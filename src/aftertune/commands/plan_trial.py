@@ -199,12 +199,14 @@ def _measured(session: Session, base: str, prompts: Sequence[tuple[Prompt, int]]
     few, largest = batch, min(ROWS, len(prompts))
     # A batch as large as a run has: reading costs what it did, prompt by prompt, and a step little more for more rows.
     longer = min(3 * tokens, longest)
-    expected = largest * read_seconds + 3 * 2 * writing
+    expected = 2 * largest * read_seconds + 3 * 2 * writing
     if largest > rows and time.monotonic() - began + expected <= SPEED * SECONDS:
         batch = _spread(prompts, largest)
+        reading, first = _ask(session, batch, 1, settings)
         seconds, replies = _ask(session, batch, longer, settings)
         in_batch, written = len(replies), sum(reply.new_tokens or 0 for reply in replies)
-        token_seconds = max(seconds - in_batch * read_seconds, 0.0) / max(written - in_batch, 1)
+        read_seconds = reading / in_batch
+        token_seconds = max(seconds - reading, 0.0) / max(written - sum(reply.new_tokens or 0 for reply in first), 1)
     expected = len(few) * read_seconds + GROWTH * tokens * writing / max(tokens - 1, 1)
     while tokens < longest and time.monotonic() - began + expected <= SECONDS:
         tokens, batch = min(GROWTH * tokens, longest), few
