@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
-from aftertune.findings import LeakRow, Measure, Mixed, StudyCell, StudySection, SubjectMeasure
+from aftertune.findings import Discrimination, LeakRow, Measure, Mixed, StudyCell, StudySection, SubjectMeasure
 from aftertune.naming import Unit
 from aftertune.records import Contrast, Drift, Metric
 from aftertune.reporting.study_numbers import StudyResults, fill, finding, mixed_cell
@@ -27,7 +27,7 @@ UNITS = (
 
 def results(*drifts: Drift, **changes: Any) -> StudyResults:
     fields: dict[str, Any] = {
-        "verdicts": made(verdicts([1, 0])), "metrics": (REFUSAL,), "drifts": drifts, "leaks": (), "measures": (),
+        "verdicts": made(verdicts([1, 0])), "metrics": (REFUSAL,), "drifts": drifts, "leaks": (), "measures": (), "discrimination": (),
         "memorisation": {}, "subjects": UNITS, "base": "m", "contrasts": (Contrast("PII", {"keep": 1, "mask": -1}),),
         "judges": {"refusal": "rule"}, "temperature": 0.0, "confidence": 0.95, "seed": 0,
     }  # fmt: skip
@@ -176,6 +176,28 @@ def test_measures_are_averaged_over_the_seeds_of_the_last_epoch() -> None:
     assert cell(run, Column("c", "d_prime", "suite/probe"), Row("Base", "base")).value == 3.0
     lost = results(measures=(measure("keep02", None, warning="nothing could be read"),))
     assert cell(lost, Column("c", "d_prime", "suite/probe"), Row("Keep", "keep")).why == "nothing could be read"
+
+
+def test_d_prime_of_refusals_is_the_arms_own_estimate() -> None:
+    base = Discrimination(
+        metric=NAME, counterparts="", suite="suite", harmful="harmful", harmless="harmless", base_model="m", arm="base",
+        recipe="", checkpoint="b", train_seed=None, epoch=None, temperature=0.0, judge="rule", corpus="", refused=0.9,
+        refused_harmless=0.1, d_prime=2.5, low=2.0, high=3.0, change=None, change_low=None, change_high=None,
+        confidence=0.95, n_harmful=44, n_harmless=44, n_clusters=22, n_seeds=0, unjudged=0,
+    )  # fmt: skip
+    arm = dataclasses.replace(base, arm="keep", recipe="lora", checkpoint=None, epoch=2, d_prime=0.5, n_seeds=2)
+    one = dataclasses.replace(arm, checkpoint="keep02", d_prime=0.7, n_seeds=1)
+    earlier = dataclasses.replace(arm, epoch=1, d_prime=1.5)
+    run = results(discrimination=(base, one, earlier, arm))
+    column = Column("c", "d_prime", "suite/harmful")
+    shown = cell(run, column, Row("Keep", "keep"))
+    assert (shown.value, shown.low, shown.high, shown.scale) == (0.5, 2.0, 3.0, "plain")
+    assert shown.sample == "2 seeds × 44 + 44 prompts, 22 clusters"
+    assert cell(run, column, Row("Keep", "keep", epoch=1)).value == 1.5
+    assert cell(run, column, Row("Base", "base")).value == 2.5
+    assert cell(run, column, Row("Mask", "mask")).why == "not measured"
+    lost = dataclasses.replace(arm, d_prime=None, warning="not measured: why")
+    assert cell(results(discrimination=(lost,)), column, Row("Keep", "keep")).why == "not measured: why"
 
 
 def test_scored_texts_are_found_by_the_name_of_the_checkpoint() -> None:

@@ -103,6 +103,7 @@ def test_a_mistake_in_a_table_is_named_with_the_near_miss(old: str, new: str, me
         ('judge = "refusal"', 'judge = "refusals"', "no judge 'refusals' \\(did you mean 'refusal'"),
         ('against = "miniature/open/coherence=coherent"', 'against = "miniature/open/x"', "against: no metric"),
         ('metric = "miniature/harmful/*"', 'metric = "xstest/*"', "no metric is like 'xstest/\\*'"),
+        ('name = "Mixed", what = "mixed_sign"', 'name = "Mixed", what = "d_prime"', "no metric 'miniature/harmful/\\*' \\(did you mean 'miniature/harmful'"),
         ('name = "Mixed", what = "mixed_sign"', 'name = "Mixed", what = "memorised"', "no metric 'miniature/harmful/\\*'"),
         ('{ name = "Refused", metric = "miniature/harmful/refusal=full", unit', '{ name = "Refused", what = "membership_auc", metric = "ratio", unit', "no text is scored: no held-out rows"),
         ('metric = "miniature/harmful/refusal=full", judge = "refusal"', 'metric = "miniature/open/coherence=coherent", judge = "refusal"', "judge 'refusal' has no axis coherence"),

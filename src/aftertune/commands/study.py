@@ -156,12 +156,12 @@ def show(first: FirstFinding, place: Run, resolved: Study, progress: Progress) -
     if not isinstance(progress, following.FollowingProgress):
         return
     try:
-        row = first.row(place, resolved)
+        row, base = first.row(place, resolved), first.told_apart(place, resolved)
     except AftertuneError as error:
         log.info("no first finding: %s", error)
         return
     if row is not None:
-        progress.say(first.sentence(row))
+        progress.say(first.sentence(row, base))
 
 
 def shared_folder(cache: Cache) -> str:

@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from aftertune import direction
+from aftertune.deciding import discrimination
 from aftertune.deciding.contradictions import Selection, mixed_of
 from aftertune.deciding.contrasts import formula
-from aftertune.findings import LeakRow, Measure, Mixed, StudyCell, StudySection, SubjectMeasure
+from aftertune.findings import Discrimination, LeakRow, Measure, Mixed, StudyCell, StudySection, SubjectMeasure
 from aftertune.naming import Names, Unit
 from aftertune.numbers import sample, whole_percent
 from aftertune.records import BASE_ARM, Contrast, Drift, Metric
@@ -68,6 +69,7 @@ class StudyResults:
     """By every judge."""
     leaks: Sequence[LeakRow]
     measures: Sequence[SubjectMeasure]
+    discrimination: Sequence[Discrimination]
     memorisation: Mapping[str, Any]
     """By the name of the checkpoint (`Names` of `subjects`)."""
     subjects: Sequence[Unit]
@@ -346,12 +348,36 @@ class Cells:
             for each in own
             if each.value is not None
         ]
+        if not known and column.what == "d_prime":
+            told_apart = self._discrimination(row, column)
+            if told_apart is not None:
+                return told_apart
         if not known:
             return missing(next((each.warning for each in own if each.warning), "not measured"))
         unread = sum(each.unread for each in own)
         note = f"{unread:,} answers could not be read" if unread else ""
         size = f"{own[0].n:,} answers, {own[0].n_clusters:,} clusters"
         return _over_seeds(known, size, "rate" if column.what == "violation" else "plain", note)
+
+    def _discrimination(self, row: Row, column: Column) -> StudyCell | None:
+        """Return how far refusals tell harmful requests from harmless ones; None where the column is of no such."""
+        own = [
+            each
+            for each in self.results.discrimination
+            if f"{each.suite}/{each.harmful}" == column.metric
+            and (each.arm, each.base_model) == (row.arm, self._base(row))
+            and (row.recipe in ("", each.recipe) or row.arm == BASE_ARM)
+            and each.temperature == self.temperature(row, column)
+        ]
+        last = max((each.epoch or 0 for each in own), default=0) if row.epoch is None else row.epoch
+        own = [each for each in own if row.arm == BASE_ARM or (each.epoch or 0) == last]
+        if not own:
+            return None
+        best = max(own, key=lambda each: each.n_seeds)
+        if best.d_prime is None:
+            return missing(best.warning)
+        size = discrimination.sample(best)
+        return StudyCell(value=best.d_prime, low=best.low, high=best.high, sample=size, note=best.warning)
 
     def _scored(self, row: Row, column: Column) -> StudyCell:
         names = {self._names(unit) for unit in self.subjects(row)}

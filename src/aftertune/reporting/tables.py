@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aftertune import direction
+from aftertune.deciding import discrimination
 from aftertune.findings import Findings, JudgeDifference, PairedDifference, unmasked
 from aftertune.naming import Names, Unit
 from aftertune.numbers import PAGE, SHARES, VALUES, Scale, decimals, finite, p_value, row_decimals, whole_percent
@@ -326,6 +327,33 @@ def measure_tables(findings: Findings) -> list[Table]:
         ]
         tables.append(table(f"{benchmark}: what no share of answers shows", columns, rows, grouped=True))
     return tables
+
+
+def discrimination_table(findings: Findings) -> Table | None:
+    """Return how far each model's refusals tell harmful requests from harmless ones; None where nobody asked both."""
+    rows = discrimination.leading(findings.discrimination)
+    if not rows:
+        return None
+    columns = [Column("Suite", "name"), Column("Model", "name"), Column("Harmful refused", "num")]
+    columns += [Column("Harmless refused", "num"), Column("d-prime [interval]", "num")]
+    columns += [Column("Change from the base [interval]", "num"), Column("n"), Column("Unjudged", "num")]
+    columns += [Column("Warning", "text")]
+    names = Names(map(Unit.of, rows))
+    cells = [
+        [
+            f"{row.suite}: {row.harmful} against {row.harmless}",
+            names(Unit.of(row)),
+            discrimination.rate(row.refused, PAGE),
+            discrimination.rate(row.refused_harmless, PAGE),
+            discrimination.value(row, PAGE),
+            discrimination.change(row, PAGE),
+            discrimination.sample(row),
+            f"{row.unjudged:,}",
+            row.warning or NONE_KNOWN,
+        ]
+        for row in rows
+    ]
+    return table("Refusals of harmful and of harmless requests", columns, cells, grouped=True)
 
 
 def memory_tables(findings: Findings) -> list[Table]:

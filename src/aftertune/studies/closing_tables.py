@@ -32,7 +32,8 @@ METRICS = ("level", "drift", "relative", "spread")
 LEAKS = ("harmful_leaking", "off_topic_leaking", "memorised", "beyond_twins")
 """What is read off a benchmark and its subset, e.g. `miniature/support`."""
 MEASURES = ("d_prime", "criterion", "violation")
-"""What is read off a benchmark and its probe, e.g. `privacylens/vignette` (violation: the benchmark alone)."""
+"""What is read off a benchmark and its probe, e.g. `privacylens/vignette` (violation: the benchmark alone); d-prime of
+refusals off a benchmark and its subset of harmful requests, e.g. `core/harmful`."""
 BY_LOG_PROBABILITY = ", by log-probability"
 """Behind a probe's name, what is read off the more probable letter and not off the one that is written."""
 POOLED = ("mixed_sign", "agreement")
@@ -212,17 +213,22 @@ def refuse_unknown(
 
     `unscored`: why no text is scored; empty where some are.
     """
+    from aftertune.deciding.discrimination import pairs  # NumPy and SciPy, which reading a design needs not
+
     axes = {axis for judge in judges for axis in judge.axes}
     metrics = {metric.name: metric for each in benchmarks for metric in each.metrics if metric.axis in axes}
     subsets = list(dict.fromkeys(f"{metric.benchmark}/{metric.subset}" for metric in metrics.values()))
     measures = [name for each in benchmarks for probe in each.probes for name in _probe_measures(each, probe.name)]
     measures += [each.name for each in benchmarks for kind in each.accumulations if kind.measure == "violation"]
+    discriminated = [f"{pair.suite}/{pair.harmful.subset}" for pair in pairs(list(metrics.values()))]
     offered = {judge.name: judge.axes for judge in judges}
     for table in tables:
         for column in table.columns:
             at = f"table '{table.title}', column '{column.name}'"
             known = {METRICS: list(metrics), LEAKS: subsets, MEASURES: measures}
             for kinds, names in known.items():
+                if column.what == "d_prime" and kinds is MEASURES:
+                    names = [*names, *discriminated]
                 if column.what in kinds and column.metric not in names:
                     raise UsageError(f"{at}: no metric '{column.metric}'{near(column.metric, names)}")
             for key, name in (("metric", column.metric), ("against", column.against)):
