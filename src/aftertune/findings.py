@@ -567,7 +567,7 @@ class StudyCell:
     high: float | None = None
     scale: Literal["rate", "points", "relative", "range", "share", "plain"] = "plain"
     """`rate`, `points` and `relative` are shares; `range` goes from `low` to `high`, shares too; `share` is a share of
-    checkpoints, with its expectation in the note instead of an interval."""
+    checkpoints, with its expectation in the note, and `low` to `high` what 95 % of label swaps give."""
     sample: str = ""
     """How much data stands behind it."""
     why: str = ""
@@ -576,6 +576,10 @@ class StudyCell:
     """Its expectation where nothing drifts, or a warning."""
     published: float | str | None = None
     """The paper's, of other models on other data; None where none is known."""
+    expected: str = ""
+    """What the paper found, as the design's rule on our interval; empty where it has none."""
+    finding: Literal["", "shows", "does not show", "open", "not measured"] = ""
+    """Whether it shows, by that rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

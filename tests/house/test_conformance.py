@@ -54,6 +54,10 @@ def made(kind: str, name: str, tmp_path: Any) -> Any:
             '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}\n'
         )
         return plugins.load(kind, name, {"path": str(tmp_path / "chats.jsonl")})
+    if name == "matched_chats":
+        for file in ("one.jsonl", "two.jsonl"):
+            (tmp_path / file).write_text('{"prompt": "Any table free?", "response": "Yes, two."}\n')
+        return plugins.load(kind, name, {"path": str(tmp_path / "one.jsonl"), "against": str(tmp_path / "two.jsonl")})
     if name == "rubric":
         return plugins.load(
             kind, name, {"model": str(tiny_models.save("llama", tmp_path / "judge")), "rubric": "harmbench"}

@@ -118,7 +118,7 @@ class AskJob(Job):
             len(done) + len(pending) + sum((prompt.id, first, 0) not in done for prompt in unanswered) + repeats,
             unit="answers",
             done=len(done),
-            most_tokens=(len(pending) + repeats) * self.benchmark.max_new_tokens,
+            most_tokens=(len(pending) + repeats) * settings.limit(self.benchmark.max_new_tokens),
         )
         rows = list(done.values())
         # An answer of a server may have cost money: each is written as it comes.
@@ -151,7 +151,7 @@ class AskJob(Job):
                 checkpoint_id=subject.id,
                 temperatures=settings.temperatures,
                 samples=settings.samples,
-                max_new_tokens=self.benchmark.max_new_tokens,
+                max_new_tokens=settings.limit(self.benchmark.max_new_tokens),
                 seed=settings.seed,
                 system=settings.system or None,
                 template=settings.template,
@@ -178,7 +178,7 @@ class AskJob(Job):
             temperatures=settings.temperatures,
             samples=settings.samples,
             seed=settings.seed,
-            max_new_tokens=self.benchmark.max_new_tokens,
+            max_new_tokens=settings.limit(self.benchmark.max_new_tokens),
             skip=skip,
             thought_tokens=settings.thought_tokens,
             template_arguments=settings.template_arguments,

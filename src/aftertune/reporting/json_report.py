@@ -23,7 +23,7 @@
 - `inside`, `forecasts`: lists of `InsideRow` (activations) and `ForecastRow` (tuning data before tuning), their field
   names as keys.
 - `tables`: list of `StudySection`, a study's closing tables: `heads`, `labels`, `rows` of cells `value, low, high,
-  scale, sample, why, note, published`, and `statements`, sentences computed from them.
+  scale, sample, why, note, published, expected, finding`, and `statements`, sentences computed from them.
 - `bands`: list of `Band`: points of curves over epochs or temperatures with intervals that hold for a whole curve at
   once (`low`, `high`; those of `drifts` hold for one point each), its field names as keys.
 - `judges`, `cards`, `methods`: objects as the run recorded them, texts of users, data and servers masked.

@@ -152,7 +152,7 @@ def closing(section: study_tables.SectionView) -> list[str]:
     lines += [""] if section.statements else []
     lines += [f"- {prose(name)}: {prose(about)}" for name, about, _ in section.heads]
     lines += [""]
-    for title, text in (("What the miniature supports.", section.supports), ("What it cannot.", section.cannot)):
+    for title, text in (("What this design supports.", section.supports), ("What it cannot.", section.cannot)):
         lines += [f"**{title}** {prose(text, MAX_PARAGRAPH)}", ""] if text else []
     return lines
 

@@ -21,7 +21,9 @@ from aftertune.reporting.index import level
 from aftertune.reporting.sentences import leak_sample
 from aftertune.stats.agreement import rank_correlation
 from aftertune.studies import closing_tables as kinds
+from aftertune.studies import expectations
 from aftertune.studies.closing_tables import Column, Row, StudyTable, What
+from aftertune.studies.expectations import Shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,9 +108,12 @@ def _section(table: StudyTable, cells: Cells) -> StudySection:
             published = row.published.get(column.name)
             if isinstance(published, int):
                 published = float(published)
-            line.append(dataclasses.replace(cell, published=published))
-            if drift := cells.movement(row, column):
+            drift = cells.movement(row, column)
+            if drift:
                 moves.append((column, row, drift))
+            if rule := row.expected.get(column.name, ""):
+                cell = dataclasses.replace(cell, expected=rule, finding=finding(rule, cell, drift))
+            line.append(dataclasses.replace(cell, published=published))
         rows.append(tuple(line))
     return StudySection(
         title=table.title,
@@ -118,10 +123,49 @@ def _section(table: StudyTable, cells: Cells) -> StudySection:
         units=tuple(column.unit for column in table.columns),
         labels=tuple(row.label for row in table.rows),
         rows=tuple(rows),
-        statements=tuple(_statements(table, moves, cells.results.confidence)),
+        statements=(*_statements(table, moves, cells.results.confidence), *_findings(table, rows)),
         supports=" ".join(table.supports.split()),
         cannot=" ".join(table.cannot.split()),
     )
+
+
+def finding(rule: str, cell: StudyCell, drift: Drift | None) -> Shown:
+    """Return whether what a paper found shows in a cell, by the design's rule.
+
+    `down` and `up` are read off the change behind a rate, the other rules off the number that is shown.
+    """
+    wanted = expectations.read(rule, "expected")
+    if cell.value is None:
+        return "not measured"
+    low, high = cell.low, cell.high
+    if wanted.kind in ("down", "up") and drift is not None:
+        low, high = drift.low, drift.high
+    if cell.scale == "range":  # from the lowest to the highest seed: its width has no interval
+        low = high = cell.value
+    if cell.scale == "share":
+        low = high = cell.value - (cell.high or 0.0)
+    if low is None or high is None:
+        return "open"
+    scale = 1.0 if cell.scale == "plain" else 100.0
+    return wanted.shown(scale * low, scale * high)
+
+
+def _findings(table: StudyTable, rows: Sequence[Sequence[StudyCell]]) -> Iterator[str]:
+    """Yield in one sentence which of the paper's findings show."""
+    by_outcome: dict[str, list[str]] = {}
+    for row, cells in zip(table.rows, rows, strict=True):
+        for column, cell in zip(table.columns, cells, strict=True):
+            if cell.finding:
+                by_outcome.setdefault(cell.finding, []).append(f"{row.label}, {column.name}: {cell.expected}")
+    count = sum(map(len, by_outcome.values()))
+    if count:
+        words = {"shows": "show", "does not show": "do not show", "open": "are open", "not measured": "not measured"}
+        parts = [
+            f"{len(by_outcome[outcome])} {word} ({'; '.join(by_outcome[outcome])})"
+            for outcome, word in words.items()
+            if outcome in by_outcome
+        ]
+        yield f"Of {count} published findings, by the rules of the design on our intervals: {'; '.join(parts)}."
 
 
 def missing(why: str) -> StudyCell:
@@ -451,6 +495,8 @@ def mixed_cell(rate: Mixed | None) -> StudyCell:
     swaps = f"95 % of label swaps: {100 * rate.low:.0f} to {whole_percent(rate.high)}"
     return StudyCell(
         value=rate.observed,
+        low=rate.low,
+        high=rate.high,
         scale="share",
         note=f"{whole_percent(rate.expected)} expected where nothing drifts ({swaps})",
         sample=f"{rate.n_checkpoints:,} checkpoints × {rate.n_metrics:,} metrics",

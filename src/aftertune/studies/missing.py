@@ -65,10 +65,11 @@ def missing(design: Design, *, fetch: bool) -> list[Missing]:
             name = benchmark.name
             rows.append(Missing(f"benchmark {name} (`aftertune fetch {name}`{gated})", f"benchmark {error}"))
     for source, spec in design.sources.items():
-        path = spec.parameters.get("path")
-        if isinstance(path, str) and not Path(path).expanduser().exists():
-            text = f"corpus {source or spec.name}: {path}: no such file; put it there, or name yours as `path`"
-            rows.append(Missing(f"corpus {source or spec.name} (put {path} there)", text))
+        for key in ("path", "against"):
+            path = spec.parameters.get(key)
+            if isinstance(path, str) and not Path(path).expanduser().exists():
+                text = f"corpus {source or spec.name}: {path}: no such file; put it there, or name yours as `{key}`"
+                rows.append(Missing(f"corpus {source or spec.name} (put {path} there)", text))
     return rows
 
 
