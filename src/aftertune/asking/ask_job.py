@@ -164,8 +164,8 @@ class AskJob(Job):
                 keep(self._response(reply, own, by_id[reply.prompt_id]))
         rows.sort(key=position)
         rows = unfinished_thoughts(rows)
-        told = session.report()
-        seen: dict[str, object] = {"served": told} if told else {}
+        serves = subject.base.served or self.backend.get().starts_server
+        seen: dict[str, object] = {"served": session.report()} if serves else {}
         if subject.is_base and not session.exact:
             seen["again"] = self._ask_again(session, prompts, rows)
         return Output(tables={"responses": table(Response, rows)}, info={"proof": proof, "asked": len(rows), **seen})

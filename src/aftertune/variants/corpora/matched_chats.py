@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from aftertune.data import chat_rows
+from aftertune.data.row_files import RowFile
 from aftertune.errors import DataError, UsageError
 from aftertune.plugins import Card
 from aftertune.records import Conversation
-from aftertune.variants.corpora.chat_file import ChatFile
 from aftertune.variants.corpus import Corpus
 
 Question = tuple[tuple[str, str], ...]
@@ -60,7 +61,7 @@ class MatchedChats(Corpus):
 
     def files(self) -> tuple[Path, ...]:
         """Return both files. Raises UsageError for one that is missing."""
-        return (*ChatFile(self.path).files(), *ChatFile(self.against).files())
+        return (*_file(self.path).files(), *_file(self.against).files())
 
     def conversations(self) -> Sequence[Conversation]:
         """Return the matched chats of `path`, sorted by question: the n-th has the question of the other's n-th.
@@ -77,10 +78,21 @@ class MatchedChats(Corpus):
         return [replace(own, id=f"matched-{index:05d}") for index, (own, _) in enumerate(pairs)]
 
 
+def _file(path: str) -> RowFile:
+    return RowFile(Path(path).expanduser(), "", chat_rows.is_row)
+
+
+def _chats(path: str) -> Iterator[Conversation]:
+    for row in _file(path).rows():
+        if row.problem:
+            raise DataError(f"{row.where}: {row.problem}")
+        yield chat_rows.conversation(row.value, row.where, row.number, chat_rows.columns_of(""))
+
+
 def _answers(path: str) -> Mapping[Question, Sequence[Conversation]]:
     """Return the chats of a file by question, without what follows the last answer."""
     found: dict[Question, list[Conversation]] = defaultdict(list)
-    for chat in ChatFile(path).stream():
+    for chat in _chats(path):
         turns = chat.messages
         while turns and turns[-1].role != "assistant":
             turns = turns[:-1]
