@@ -33,10 +33,8 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-# One worker more than there are cores: a quarter of the time a test waits for another process.
-WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 pytest: install
-	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10
 
 # The core alone, in fresh environments of each Python that is here: no torch, and each command works or says what it lacks.
 light: install
