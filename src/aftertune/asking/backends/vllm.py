@@ -19,22 +19,22 @@ from aftertune.asking.backends._client import Client, Ledger, Limits
 from aftertune.asking.backends._completions import Completion, TokenCompletion, read_token_completion
 from aftertune.asking.backends._observations import Observations
 from aftertune.asking.backends._prompt_tokens import end_ids, prompt_ids
+from aftertune.asking.backends._replies import answered, failed, opens
 from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.asking.backends._vllm_adapters import RANKS, WAY_OUT, refuse_adapter, room
 from aftertune.errors import AdapterNotAppliedError, ModelError, ServerError, UsageError
 from aftertune.models import identity
-from aftertune.models.chat import NO_ARGUMENTS, encode, message_hash, refuse_arguments
+from aftertune.models.chat import NO_ARGUMENTS, encode, refuse_arguments
 from aftertune.models.identity import ModelRef
 from aftertune.models.loading import load_tokenizer
 from aftertune.models.proof import PROBES
-from aftertune.models.session import Backend, Capability, Reply, Request, Session, Template, parted
+from aftertune.models.session import Backend, Capability, Reply, Request, Session, Template
 from aftertune.models.training_rows import declared_stops
 from aftertune.plugins import Card
 from aftertune.records import Json, Message, Proof, digest
 from aftertune.run.clock import START
 from aftertune.run.job_progress import PROGRESS
 from aftertune.run.place import PLACE
-from aftertune.thoughts import opens_thought
 
 log = logging.getLogger(__name__)
 
@@ -483,9 +483,9 @@ class VllmSession(Session):
                 )
             ids = prompts[key]
             if isinstance(ids, str):
-                yield _failure(request, system, ids)
+                yield failed(request, system, ids)
                 continue
-            opened = opens_thought(own.decode(ids[-48:], skip_special_tokens=False, clean_up_tokenization_spaces=False))
+            opened = opens(own, ids)
             space = (server.context or len(ids) + 2**30) - len(ids)
             thought = request.thought_tokens if opened else 0
             ready.append(_Prompt(request, ids, opened, min(request.max_new_tokens + thought, space)))
@@ -498,7 +498,7 @@ class VllmSession(Session):
                 if not isinstance(outcome, TokenCompletion):
                     why = outcome if isinstance(outcome, str) else f"vLLM refuses to answer: {outcome.how}"
                     self._observations[self._ref.identity].fail(why)
-                    yield _failure(one.request, system, why, one.ids)
+                    yield failed(one.request, system, why, one.ids)
                     continue
                 self._same_prompt(outcome, one.ids)
                 if not again and (more := self._more(one, outcome, own, server.context)) is not None:
@@ -536,18 +536,8 @@ class VllmSession(Session):
         text = text_of(own, tokens[:limit])
         ending: Literal["length", "stop"] = "length" if cut else "stop"
         self._observations[self._ref.identity].count(replace(outcome, text=text, ending=ending), 0)
-        reply = Reply(
-            request.prompt.id,
-            request.temperature,
-            request.sample,
-            text,
-            ending,
-            min(len(outcome.tokens), limit + (not cut)),
-            message_hash(request.prompt.messages, system),
-            digest(one.ids),
-            prompt_tokens=len(one.ids),
-        )
-        return parted(reply, opened=one.opened)
+        new_tokens = min(len(outcome.tokens), limit + (not cut))
+        return answered(request, system, one.ids, text, ending, new_tokens, opened=one.opened)
 
     def report(self) -> dict[str, Json]:
         """Return what the server is and was told, trial results, and counts of answers since the last report."""
@@ -640,20 +630,6 @@ def _distance(one: Fingerprint, other: Fingerprint) -> float:
     return max(
         (abs(a - b) for first, second in zip(one, other, strict=True) for a, b in zip(first, second, strict=True)),
         default=0.0,
-    )
-
-
-def _failure(request: Request, system: str | None, why: str, ids: list[int] | None = None) -> Reply:
-    return Reply(
-        request.prompt.id,
-        request.temperature,
-        request.sample,
-        "",
-        "error",
-        None,
-        message_hash(request.prompt.messages, system),
-        digest(ids) if ids is not None else None,
-        why,
     )
 
 
