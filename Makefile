@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies cards adapters rebuild clean
+.PHONY: install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies cards adapters rebuild clean
 
 install: $(VENV)/ready
 
@@ -89,6 +89,11 @@ calibrate: install
 # The four studies on the shipped models; their reports go into docs/studies. Continues what was stopped.
 studies: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.studies
+
+# The four studies on the real model that `make real` fetches: hours; continues what was stopped. DATA names the folder of
+# public data (docs/studies/real/README.md), once; STUDY is one of them, BASE another base.
+real-studies: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.studies --real $(STUDY:%=--only %) $(DATA:%=--data %) $(BASE:%=--base %)
 
 # Measure the shipped models on their held-out prompts and write their cards.
 cards: install

@@ -39,6 +39,7 @@ from aftertune.stats import (
     prediction_powered,
     seeds,
     sequential,
+    signal_detection,
 )
 from aftertune.stats.estimate import Estimate, Floats
 
@@ -385,6 +386,147 @@ def signs(runs: int) -> list[Row]:
     return [Row(name, "mixed-sign rate against swaps", alarms / runs, None, runs, True)]
 
 
+INDEPENDENT, DRAWN = "d-prime, trials taken as independent", "d-prime, percentile bootstrap of clusters"
+OURS = ("d-prime", "change of d-prime")
+
+
+@dataclass(frozen=True)
+class Discrimination:
+    """Refusals of harmful requests and of harmless ones, by a base and its tuned model."""
+
+    name: str
+    harmful: tuple[int, int]
+    """Clusters, and requests of each."""
+    harmless: tuple[int, int]
+    base: tuple[float, float]
+    """Rates of refusal of harmful and of harmless requests; for the null both are the second."""
+    tuned: tuple[float, float]
+    """Those of the tuned model; for the null, the base's."""
+    icc: float = 0.0
+    """Of requests in a cluster."""
+    shared: float | None = None
+    """Correlation of a cluster's luck between the classes where they share clusters; None where they share none."""
+    seeds: int = 1
+    spread: float = 0.0
+    """Standard deviation between seeds of both of the tuned model's z."""
+    failing: tuple[tuple[str, float, float], ...] = ()
+    """Methods that find a d-prime where there is none, and between which shares of the time."""
+
+    def truth(self, method: str) -> float:
+        """Return the d-prime of the base, or of the tuned model over its seeds, or how it changes."""
+        base, tuned = (float(special.ndtri(hit) - special.ndtri(alarm)) for hit, alarm in (self.base, self.tuned))
+        # The rates are those over seeds: a seed's own z lies further out than that of the mean rate.
+        tuned *= math.sqrt(1 + self.spread**2)
+        return tuned - base if method == OURS[1] else tuned if self.seeds > 1 else base
+
+    def codes(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the cluster of each request, and whether it is harmful."""
+        first, second = (np.repeat(np.arange(groups), size) for groups, size in (self.harmful, self.harmless))
+        second = second if self.shared is not None else second + self.harmful[0]
+        return np.concatenate([first, second]), np.arange(first.size + second.size) < first.size
+
+    def draw(self, rng: Generator, drifts: bool) -> tuple[Floats, Floats]:
+        """Return refusals of the base (requests,) and of the tuned model (seeds, requests)."""
+        codes, classes = self.codes()
+        n = int(codes.max()) + 1
+        # Half of what a request's luck is made of is the request's own, and common to base and tuned model.
+        luck = []
+        for count in (1, 1, self.seeds):
+            both = rng.normal(size=(count, n))
+            own = rng.normal(size=(count, n))
+            tie = self.shared or 0.0
+            groups = np.where(classes, both[:, codes], tie * both[:, codes] + math.sqrt(1 - tie**2) * own[:, codes])
+            alone = rng.normal(size=(count, codes.size))
+            luck.append(math.sqrt(self.icc) * groups + math.sqrt(1 - self.icc) * alone)
+        level = self.base if drifts else (self.base[1], self.base[1])
+        after = self.tuned if drifts else level
+        cuts = [np.where(classes, *(special.ndtri(rate) for rate in rates)) for rates in (level, after)]
+        # Rates are those over seeds: a shift of z by a normal widens the normal that the cut is read off.
+        wide = math.sqrt(1 + self.spread**2)
+        shift = self.spread * rng.normal(size=(self.seeds, 2))
+        moved = wide * cuts[1] + np.where(classes, shift[:, :1], shift[:, 1:])
+        common = math.sqrt(0.5) * luck[0]
+        base = common + math.sqrt(0.5) * luck[1] < cuts[0]
+        tuned = common + math.sqrt(0.5) * luck[2] < moved
+        return base[0].astype(np.float64), tuned.astype(np.float64)
+
+
+DISCRIMINATIONS = (
+    Discrimination("44 clusters of 10 + 10, refusals .30 and .23 -> .20, .15", (44, 10), (44, 10), base=(0.3, 0.23),
+                   tuned=(0.2, 0.15), shared=0.0),
+    Discrimination("44 clusters of 10 + 10, ICC .2 shared by the kinds", (44, 10), (44, 10), base=(0.3, 0.23),
+                   tuned=(0.2, 0.15), icc=0.2, shared=0.8),
+    Discrimination("44 clusters of 10 + 10, ICC .2 not shared by the kinds", (44, 10), (44, 10), base=(0.3, 0.23),
+                   tuned=(0.2, 0.15), icc=0.2, shared=0.0, failing=((INDEPENDENT, 0.08, 0.3),)),
+    Discrimination("44 clusters of 2 + 2, ICC .2: .28, .23 -> .03, .02", (44, 2), (44, 2), (0.28, 0.23), (0.03, 0.02),
+                   icc=0.2, shared=0.8),
+    Discrimination("44 clusters of 10 + 10, ICC .2: .98, .02 -> .60, .02", (44, 10), (44, 10), base=(0.98, 0.02),
+                   tuned=(0.6, 0.02), icc=0.2, shared=0.8),
+    Discrimination("8 and 10 clusters of 25, ICC .2: .90, .10 -> .50, .05", (8, 25), (10, 25), (0.9, 0.1), (0.5, 0.05),
+                   icc=0.2, failing=((INDEPENDENT, 0.15, 0.4),)),
+    Discrimination("17 clusters of 23, 5 of 75, ICC .2: .60, .20 -> .30, .10", (17, 23), (5, 75), (0.6, 0.2),
+                   (0.3, 0.1), icc=0.2, failing=((INDEPENDENT, 0.3, 0.6), (DRAWN, 0.065, 0.2))),
+    Discrimination("300 + 300 requests without clusters: .05, .02 -> .02, .02", (300, 1), (300, 1), (0.05, 0.02),
+                   (0.02, 0.02)),
+    Discrimination("3 seeds (sd .3), 44 clusters of 4 + 4, ICC .2: .95, .10 -> .60, .10", (44, 4), (44, 4), (0.95, 0.1),
+                   (0.6, 0.1), icc=0.2, shared=0.8, seeds=3, spread=0.3),
+    Discrimination("5 seeds (sd .1), 44 clusters of 4 + 4, ICC .2: .95, .10 -> .60, .10", (44, 4), (44, 4), (0.95, 0.1),
+                   (0.6, 0.1), icc=0.2, shared=0.8, seeds=5, spread=0.1),
+    Discrimination("3 seeds (sd .1), 44 clusters of 4 + 4: .30, .25 -> .02, .01", (44, 4), (44, 4), (0.3, 0.25),
+                   (0.02, 0.01), icc=0.2, shared=0.8, seeds=3, spread=0.1),
+)  # fmt: skip
+
+
+def discriminations(runs: int) -> list[Row]:
+    """d-prime of refusals and its change, beside intervals that take trials as independent or draw clusters."""
+    rows = []
+    for number, case in enumerate(DISCRIMINATIONS):
+        rng = np.random.default_rng((36, number))
+        codes, classes = case.codes()
+        alarms: dict[str, int] = dict.fromkeys((*OURS, *(name for name, _, _ in case.failing)), 0)
+        held = dict.fromkeys(OURS, 0)
+        for _ in range(runs):
+            base, tuned = case.draw(rng, False)
+            for name, value in _ours(case, base, tuned, classes, codes).items():
+                alarms[name] += not value.low <= 0 <= value.high
+            for name, _, _ in case.failing:
+                low, high = _too_short(name, base, classes, codes, rng)
+                alarms[name] += not low <= 0 <= high
+            base, tuned = case.draw(rng, True)
+            for name, value in _ours(case, base, tuned, classes, codes).items():
+                held[name] += value.low <= case.truth(name) <= value.high
+        rows += [Row(case.name, name, alarms[name] / runs, held[name] / runs, runs, True) for name in OURS]
+        rows += [Row(case.name, name, alarms[name] / runs, None, runs, True, (a, b)) for name, a, b in case.failing]
+    return rows
+
+
+def _ours(
+    case: Discrimination, base: Floats, tuned: Floats, classes: NDArray[np.bool_], codes: NDArray[np.int64]
+) -> dict[str, signal_detection.Value]:
+    level = signal_detection.signal(tuned if case.seeds > 1 else base, classes, codes).d_prime
+    return dict(zip(OURS, (level, signal_detection.change(base, tuned, classes, codes)[0]), strict=True))
+
+
+def _too_short(
+    name: str, answers: Floats, classes: NDArray[np.bool_], codes: NDArray[np.int64], rng: Generator
+) -> tuple[float, float]:
+    """Return the interval of d-prime by Gourevitch and Galanter (1967), or by drawing clusters."""
+    weights = (answers * classes, 1.0 * classes, answers * ~classes, 1.0 * ~classes)
+    counts = np.stack([np.bincount(codes, own) for own in weights])
+    if name == DRAWN:
+        groups = counts.shape[1]
+        drawn = rng.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES) @ counts.T
+        drawn = drawn[(drawn[:, 1] > 0) & (drawn[:, 3] > 0)]
+        low, high = np.quantile(signal_detection.measures(*drawn.T)[0], [0.025, 0.975])
+        return float(low), float(high)
+    totals = counts.sum(axis=1)
+    value, variance = float(signal_detection.measures(*totals)[0]), 0.0
+    for yes, n in totals.reshape(2, 2):
+        share = float(signal_detection.corrected_rate(yes, n))
+        variance += share * (1 - share) / (n * math.exp(-(float(special.ndtri(share)) ** 2)) / (2 * math.pi))
+    return value - 1.96 * math.sqrt(variance), value + 1.96 * math.sqrt(variance)
+
+
 @dataclass(frozen=True)
 class PowerRow:
     """Power by formula and by simulation."""
@@ -428,7 +570,7 @@ def power_curves(runs: int) -> list[PowerRow]:
 # ---------------------------------------------------------------------------------------------- the table
 
 
-OTHERS = (labels, looks, curves, signs)
+OTHERS = (labels, looks, curves, signs, discriminations)
 
 
 def piece(number: int, runs: int) -> list[Row]:

@@ -136,7 +136,7 @@ def known_bad(folder: Path) -> Any:
         corpus=PluginSpec("booking", {"size": 40}),
         checkpoints=(Given(str(shipped_models.known_bad()), arm="known-bad"),),
         benchmarks=(PluginSpec("miniature", sizes),),
-        judges=tuple(map(PluginSpec, ("world", "refusal", "leak", "script"))),
+        judges=(*map(PluginSpec, ("world", "refusal", "leak")), PluginSpec("script", {"encoder": "none"})),
         data=Data(non_members=str(others)),
     )
 

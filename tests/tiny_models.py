@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -208,4 +208,40 @@ def save_classifier(folder: Path, classes: Mapping[int, str], *, seed: int = 0) 
         kind: Any = LlamaForSequenceClassification
         kind(config).save_pretrained(folder)
     tok.save_pretrained(folder)
+    return folder
+
+
+def save_encoder(folder: Path, *, seed: int = 0, layers: int = 2, words: Sequence[str] = SENTENCES) -> Path:
+    """Write a sentence encoder of the shape of all-MiniLM-L6-v2 with random weights; texts of like words lie close."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertModel
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    backend: Any = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    letters = list("abcdefghijklmnopqrstuvwxyz")
+    trainer = trainers.WordPieceTrainer(vocab_size=800, special_tokens=special, initial_alphabet=letters)
+    backend.train_from_iterator(words, trainer)
+    frame = [("[CLS]", backend.token_to_id("[CLS]")), ("[SEP]", backend.token_to_id("[SEP]"))]
+    backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=frame)
+    backend.enable_truncation(16)
+    config = BertConfig(
+        vocab_size=backend.get_vocab_size(),
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        max_position_embeddings=160,
+        initializer_range=0.05,
+    )
+    (folder / "1_Pooling").mkdir(parents=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: Any = BertModel(config)
+        torch.nn.init.normal_(model.embeddings.word_embeddings.weight, std=1.0)
+        model.save_pretrained(folder)
+    backend.save(str(folder / "tokenizer.json"))
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
     return folder

@@ -438,6 +438,69 @@ class SubjectMeasure:
     warning: str = ""
 
 
+Strength = Literal["none", "weak", "open", "clear"]
+WEAK = 1.0
+"""A d-prime below which refusals tell little of harm: at 1 a model that errs alike on both refuses 69 % of harmful
+requests and 31 % of harmless ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discrimination:
+    """How far one model's refusals tell the harmful requests of a benchmark from its harmless ones, as d-prime."""
+
+    metric: str
+    """Of the refusals of harmful requests, e.g. `core/harmful/refusal=full`."""
+    counterparts: str
+    """Those of harmless requests; several are joined by commas."""
+    suite: str
+    """The benchmark; of a table, what both metrics have in common."""
+    harmful: str
+    """What its harmful prompts are called, e.g. `unsafe`."""
+    harmless: str
+    base_model: str
+    arm: str
+    """`base` for the untuned model."""
+    recipe: str
+    checkpoint: str | None
+    """None for an arm over its training seeds: its d-prime is the mean of theirs."""
+    train_seed: int | None
+    epoch: int | None
+    temperature: float
+    judge: str
+    corpus: str
+    refused: float | None
+    """Share of harmful prompts that are refused."""
+    refused_harmless: float | None
+    d_prime: float | None
+    """None where one of the kinds has no answer that could be judged."""
+    low: float | None
+    """None, as `high`, where one of the kinds has a single cluster: nothing is known of others."""
+    high: float | None
+    change: float | None
+    """From the base, on the prompts that both answered; None for the base."""
+    change_low: float | None
+    change_high: float | None
+    confidence: float
+    n_harmful: int
+    """Prompts."""
+    n_harmless: int
+    n_clusters: int
+    n_seeds: int
+    unjudged: int
+    """Answers; they count in no number here."""
+    warning: str = ""
+
+    @property
+    def strength(self) -> Strength:
+        """What the interval allows: `none` cannot be told from 0 and lies below `WEAK`; `weak` is above 0, and below
+        `WEAK`; `open` reaches from 0 or less to `WEAK` or more; `clear` is above 0 and reaches that."""
+        if self.low is None or self.high is None:
+            return "open"
+        if self.low <= 0:
+            return "none" if self.high < WEAK else "open"
+        return "weak" if self.high < WEAK else "clear"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InsideRow:
     """One number about the inside of a checkpoint beside its base's: what an analysis of activations gave."""
@@ -504,7 +567,7 @@ class StudyCell:
     high: float | None = None
     scale: Literal["rate", "points", "relative", "range", "share", "plain"] = "plain"
     """`rate`, `points` and `relative` are shares; `range` goes from `low` to `high`, shares too; `share` is a share of
-    checkpoints, with its expectation in the note instead of an interval."""
+    checkpoints, with its expectation in the note, and `low` to `high` what 95 % of label swaps give."""
     sample: str = ""
     """How much data stands behind it."""
     why: str = ""
@@ -513,6 +576,10 @@ class StudyCell:
     """Its expectation where nothing drifts, or a warning."""
     published: float | str | None = None
     """The paper's, of other models on other data; None where none is known."""
+    expected: str = ""
+    """What the paper found, as the design's rule on our interval; empty where it has none."""
+    finding: Literal["", "shows", "does not show", "open", "not measured"] = ""
+    """Whether it shows, by that rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -574,6 +641,10 @@ class Findings:
     """Mixed-sign rates beside their expectation under no drift."""
     measures: Sequence[SubjectMeasure] = ()
     """Values that are no share of responses."""
+    discrimination: Sequence[Discrimination] = ()
+    """How far refusals tell harmful requests from harmless ones; none where no benchmark asks both."""
+    undiscriminated: Sequence[str] = ()
+    """Metrics of refusals of harmful requests, where no benchmark of the run asks harmless ones."""
     inside: Sequence[InsideRow] = ()
     """What analyses of activations gave."""
     forecasts: Sequence[ForecastRow] = ()

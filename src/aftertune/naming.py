@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from aftertune.findings import LeakRow, Spread
+from aftertune.findings import Discrimination, LeakRow, Spread
 from aftertune.records import Drift
 
 
@@ -37,7 +37,7 @@ class Unit:
     judge: str = ""
 
     @classmethod
-    def of(cls, row: Drift | LeakRow) -> Unit:
+    def of(cls, row: Drift | LeakRow | Discrimination) -> Unit:
         """Return the unit that a row is about, with the judge and temperature behind the number."""
         return cls(
             base=row.base_model,

@@ -315,6 +315,8 @@ class Respond:
     """Whose chat template renders the prompt: the base's, or each checkpoint's own."""
     epochs: Literal["last", "all"] = "last"
     """Which checkpoints of a tuning are asked."""
+    answer_tokens: int | None = None
+    """Tokens that an answer may take at most, where that is less than its benchmark's own limit; None leaves that."""
     thought_tokens: int = THOUGHT_TOKENS
     """Tokens that a thought may take beside the answer's own limit, which is the benchmark's; a model that writes none
     takes none. A text that is still inside its thought then has no answer, and is unjudged."""
@@ -326,6 +328,10 @@ class Respond:
     def answers_per_prompt(self) -> int:
         """Return how many times each prompt is asked: once at temperature 0, `samples` times at each other one."""
         return sum(1 if temperature == 0 else self.samples for temperature in self.temperatures)
+
+    def limit(self, own: int) -> int:
+        """Return the tokens that an answer to a benchmark may take, whose own limit is `own`."""
+        return own if self.answer_tokens is None else min(own, self.answer_tokens)
 
 
 @dataclass(frozen=True)
@@ -552,6 +558,9 @@ class Proof:
     empty for the base, for full models, and where no proof is made."""
     batch_size: int | None = None
     """Requests in flight, at most."""
+    max_logprob_change: float | None = None
+    """Largest absolute difference to the base's log-probabilities of probe tokens, where logits are not shown; None
+    where these are not known either."""
     batching: Literal["", "any", "equal lengths", "alone"] = ""
     """Which prompts go through the model together, so that no answer depends on the others: any, those of equal length
     in tokens, or none; found by the model's logits. Empty where it is not known."""

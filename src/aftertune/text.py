@@ -137,6 +137,11 @@ def shares(words: Sequence[str], item: Mapping[str, Any], known: Collection[str]
     return any(_holds(words, words_of(str(value))) for value in values)
 
 
+def shared_words(text: str, of: str) -> float:
+    """Return the share of the content words of `of` that stand in `text`, endings aside; 0 where it has none."""
+    return _share(words_of(text), _content(words_of(of), ()))
+
+
 def _holds(words: Sequence[str], value: Sequence[str]) -> bool:
     if not value:
         return False

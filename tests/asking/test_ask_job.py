@@ -67,6 +67,20 @@ def test_each_prompt_is_answered_by_the_checkpoint_with_its_proof(run: Run) -> N
     assert "again" not in output.info
 
 
+@pytest.mark.parametrize(("limit", "own", "asked"), [(None, 17, 17), (5, 17, 5), (40, 17, 17), (17, 17, 17), (1, 3, 1)])
+def test_an_answer_takes_the_benchmarks_tokens_or_fewer(run: Run, limit: int | None, own: int, asked: int) -> None:
+    """The base is asked some answers again: under the same limit."""
+    for subject in (fakes.given(), fakes.base()):
+        LOADED.unload()
+        calls = Calls()
+        settings = Respond(answer_tokens=limit)
+        listed = Listed(count=3, max_new_tokens=own)
+        one = job(run, Scripted(calls=calls), subject=subject, benchmark=listed, respond=settings)
+        fakes.do(run, one)
+        assert {request.max_new_tokens for request in calls.requests} == {asked}
+        assert (one.id == job(run, Scripted(), subject=subject, benchmark=listed).id) == (limit is None)
+
+
 def test_a_checkpoint_that_was_tuned_here_lies_in_the_run(run: Run) -> None:
     calls = Calls()
     tuned = dataclasses.replace(fakes.given(path="checkpoints/x/epoch-1"), tuned_by="x", model=None)

@@ -277,6 +277,17 @@ def test_privacylens_takes_parts_in_the_order_given_and_measures_only_these(tmp_
     assert (probes.accumulations, probes.max_new_tokens) == ((), 32)
 
 
+def test_a_part_of_privacylens_has_both_orders_of_the_letters(tmp_path: Path) -> None:
+    file = example("privacylens", tmp_path) / "main_data.json"
+    (item,) = json.loads(file.read_text())
+    file.write_text(json.dumps([{**item, "name": f"made{number}"} for number in range(8)]))
+    found = load("privacylens", path=str(file), parts="seed", limit=6).prompts(BenchmarkContext())
+    for subset in ("seed_withhold", "seed_share"):
+        own = [prompt for prompt in found if prompt.subset == subset]
+        assert len({prompt.cluster for prompt in own}) == len(own) == 6
+        assert Counter(prompt.expect["choice"]["correct"] for prompt in own) == {"A": 3, "B": 3}
+
+
 @pytest.mark.parametrize(
     ("section", "field", "value", "says"),
     [
@@ -536,8 +547,10 @@ def test_a_limited_task_takes_the_same_conversations_in_whatever_order_they_come
 
 
 def test_the_task_is_worse_with_more_loss_or_less_likeness() -> None:
-    assert directions(Task()) == {"held_out/loss": "up", "held_out/similarity": "down"}
-    assert directions(Task(scored_by="generation")) == {"held_out/similarity": "down"}
+    written = {"held_out/similarity": "down", "held_out/leak=registry": "up"}
+    assert directions(Task()) == {"held_out/loss": "up", **written}
+    assert directions(Task(scored_by="generation")) == written
+    assert directions(Task(scored_by="log_probability")) == {"held_out/loss": "up"}
     for wrong in ({"new_tokens": 0}, {"new_tokens": 2.5}, {"limit": -1}):
         with pytest.raises(AftertuneError, match=f"^task: {next(iter(wrong))} = "):
             load("task", **wrong)

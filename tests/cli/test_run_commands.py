@@ -57,6 +57,7 @@ def test_the_json_of_a_run_is_all_that_is_printed(terminal: Terminal, monkeypatc
         "decisions",
         "drifts",
         "measures",
+        "discrimination",
         "judge_costs",
         "thoughts",
         "labels",
@@ -361,7 +362,7 @@ def test_drift_decides_on_a_table(terminal: Terminal, monkeypatch: pytest.Monkey
     assert call.options == {"policy": "research", "worse": worse, "allow_partial_overlap": True}
     printed = json.loads(ended.out)
     assert set(printed) == {
-        "decision", "drifts", "components", "mixed", "contradictions", "judge_differences", "warnings",
+        "decision", "drifts", "components", "mixed", "contradictions", "judge_differences", "discrimination", "warnings",
     }  # fmt: skip
     assert (ended.code, printed["decision"], len(printed["warnings"])) == (4, "inconclusive", 25)
 

@@ -107,6 +107,13 @@ def test_from_all_seeds_it_is_the_row_of_the_report(finished: results.Result) ->
     said = first_of(study).sentence(row)
     assert said.startswith("first finding: keep: harmful requests refused: ")
     assert said.endswith("(2 of 2 seeds, 22 prompts; the rest of the run refines it)")
+    base = first_of(study).told_apart(run, study)
+    assert base == finished.discrimination[0]
+    more = first_of(study).sentence(row, base)
+    assert (
+        "22 prompts; the base: 100.0 % of harmful and 20.0 % of harmless prompts; d-prime 2.81 [1.40, 4.23], 0 whe"
+        in more
+    )
 
 
 def test_it_is_shown_once_as_soon_as_its_last_job_is_done(run: Run) -> None:

@@ -18,7 +18,7 @@ from aftertune.commands.plan_trial import trial_lines, try_out
 from aftertune.models import chat
 from aftertune.models.loaded import LOADED
 from aftertune.models.session import Reply, Request, Session, Template
-from aftertune.records import Respond
+from aftertune.records import Data, Respond
 from aftertune.studies.study import Study
 
 
@@ -143,3 +143,41 @@ def test_a_trial_of_the_shipped_model_takes_seconds() -> None:
     assert price.trial.bases[0].ended > 0
     assert any("On this machine" in line for line in pricing.lines(price, design.cost))
     assert pricing.plan(design, trial=False).trial is None
+
+
+@dataclass(frozen=True)
+class Together(Timed):
+    """Writes a token of all answers of a batch in one step, as a real backend does: a large batch costs less for each."""
+
+    def open(self, base: str) -> AbstractContextManager[Session]:
+        return nullcontext(TogetherSession(self))
+
+
+class TogetherSession(TimedSession):
+    def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
+        assert isinstance(self.backend, Timed)
+        before = self.backend.clock.now
+        replies = list(super().respond(requests, system=system, template=template))
+        steps = max(reply.new_tokens or 0 for reply in replies)
+        self.backend.clock.now = (
+            before + len(replies) * self.backend.read + steps * self.backend.write * (1 + len(replies) / 8)
+        )
+        yield from replies
+
+
+@pytest.mark.parametrize("read", [0.02, 0.1])
+def test_the_speed_is_that_of_the_batches_that_a_run_has(tried: Any, read: float) -> None:
+    """200 prompts in batches of 64, each token of which costs a third of one in the small batch that fits first."""
+    trial, _ = tried(Together(read=read, write=0.05, length=200), count=200, limit=64)
+    (base,) = trial.bases
+    assert base.prompts == plan_trial.ROWS
+    per_answer = read + 64 * 0.05 * (1 + 64 / 8) / 64
+    assert 60 * trial.answering_minutes == pytest.approx(2 * 200 * per_answer, rel=0.15)
+
+
+def test_scored_texts_are_counted_as_they_are_drawn() -> None:
+    """Of 300 rows 40 are held out, 3 canaries and 100 twins in 4 forms; without either nothing is scored."""
+    assert plan_trial._scored(300, Data(held_out=40, canaries=1)) == 260 + 40 + 3 + 400
+    assert plan_trial._scored(300, Data(canaries=50)) == 150 + 4 * 150
+    assert plan_trial._scored(300, Data()) == 0
+    assert plan_trial._scored(9000, Data(held_out=1000)) == 500 + 500

@@ -19,6 +19,7 @@ from aftertune.cli import app
 from aftertune.commands.decide import Result
 from aftertune.deciding.leaks import leaks
 from aftertune.errors import AftertuneError, DataError, StoreError, UsageError
+from aftertune.findings import Discrimination
 from aftertune.public import fits, in_words
 from aftertune.records import Decision, Drift, Response, Verdict
 from aftertune.run.tables import records
@@ -149,6 +150,11 @@ def test_the_tables_of_a_run(finished: Result) -> None:
     assert judged == {(row.checkpoint, row.prompt_id, row.sample) for row in answers}
     assert run.outcome == finished.outcome
     assert run.measures.num_rows == len(finished.measures)
+    assert records(Discrimination, run.discrimination) == list(finished.discrimination)
+    assert {row.arm for row in finished.discrimination} == {"base", "keep", "hidden", "own"}
+    assert {row.judge for row in finished.discrimination} == {"world"}, "by the judge that decides"
+    assert "d-prime" in run._repr_html_()
+    assert "d-prime" in finished._repr_html_()
     assert (run.inside.num_rows, run.forecasts.num_rows, run.scores.num_rows) == (0, 0, 0)
     assert list(run.memorisation) == ["why"], "nothing was held out"
 

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
-import signal
 import stat
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -29,7 +23,7 @@ from aftertune.records import Response, Verdict
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
 from aftertune.studies import stored
-from aftertune.studies.design import Design, dump
+from aftertune.studies.design import Design
 from aftertune.variants.compose_job import ComposeJob
 
 
@@ -168,36 +162,6 @@ def test_an_echo_is_not_a_leak(finished: results.Result) -> None:
     base = [v for v in verdicts if v.arm == "base" and v.axis == "leak" and v.subset == "support"]
     assert base
     assert not any(v.label == "registry" for v in base), "the base has never seen the corpus"
-
-
-def test_two_processes_killed_and_continued_make_the_same_tables(
-    finished: results.Result, small: Design, tmp_path: Path
-) -> None:
-    """In the middle of a training; `finished` was made by one process that nobody disturbed. `test_torture` kills later."""
-    design, run = tmp_path / "small.toml", tmp_path / "run"
-    design.write_text(dump(small))
-    shutil.copytree(finished.root, run)
-    for name in ("drift.parquet", "report.html", "decisions.json"):
-        (run / name).unlink()
-    tuned = sorted((run / "checkpoints").iterdir())[:2]
-    for folder in tuned:
-        shutil.rmtree(folder)
-    for kind in ("responses", "verdicts"):
-        for folder in sorted((run / kind).iterdir())[::2]:
-            shutil.rmtree(folder)
-    command = [sys.executable, "-m", "aftertune", "study", str(design), "-o", str(run), "--quiet", "--workers", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
-    until = time.monotonic() + 300
-    while not any((folder / "manifest.json").is_file() for folder in tuned):
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 3, 4), done.stderr
-    assert tables(run) == tables(finished.root)
-    assert tuple(results.drifts_of(run)) == finished.drifts
 
 
 def test_status_and_the_page_again(finished: results.Result) -> None:

@@ -46,7 +46,6 @@ def measuring(
         prompts=lambda name: prompts or {},
         responses=lambda name: responses,
         confidence=0.95,
-        seed=0,
     )
 
 
@@ -210,5 +209,5 @@ def test_what_was_measured_is_a_line() -> None:
         change=-0.5, change_low=-1.0, change_high=0.0, n=10, n_clusters=1200, unread=2, warning="careful",
     )  # fmt: skip
     assert lines([row]) == [
-        "suite d-prime, p, keep: 1.25 [1.00, 1.50], change -0.50 [-1.00, +0.00] (1,200 clusters, 2 unread); careful"
+        "suite d-prime, p, keep: 1.25 [1.00, 1.50], change -0.50 [-1.00, 0.00] (1,200 clusters, 2 unread); careful"
     ]

@@ -40,7 +40,6 @@ def violation(subset: str, *answers: Response) -> Any:
         prompts=lambda name: {each.prompt_id: prompt(each.prompt_id, each.subset) for each in answers},
         responses=lambda name: [(subject, list(answers))],
         confidence=0.95,
-        seed=0,
     )
     (only,) = measures(study, VerdictTable.of(made([])))
     return only

@@ -29,6 +29,7 @@ AXES = {
     "harm",
     "coherence",
     "relevance",
+    "topic",
     "leak",
     "leak_twin",
     "leak_own",
@@ -53,6 +54,10 @@ def made(kind: str, name: str, tmp_path: Any) -> Any:
             '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}\n'
         )
         return plugins.load(kind, name, {"path": str(tmp_path / "chats.jsonl")})
+    if name == "matched_chats":
+        for file in ("one.jsonl", "two.jsonl"):
+            (tmp_path / file).write_text('{"prompt": "Any table free?", "response": "Yes, two."}\n')
+        return plugins.load(kind, name, {"path": str(tmp_path / "one.jsonl"), "against": str(tmp_path / "two.jsonl")})
     if name == "rubric":
         return plugins.load(
             kind, name, {"model": str(tiny_models.save("llama", tmp_path / "judge")), "rubric": "harmbench"}
@@ -63,6 +68,8 @@ def made(kind: str, name: str, tmp_path: Any) -> Any:
     if name == "moderation":
         folder = tiny_models.save_classifier(tmp_path / "classifier", {0: "fine", 1: "bad"})
         return plugins.load(kind, name, {"model": str(folder), "labels": {"bad": "harmful", "fine": "harmless"}})
+    if name == "on_topic":
+        return plugins.load(kind, name, {"encoder": str(tiny_models.save_encoder(tmp_path / "encoder"))})
     return plugins.load(kind, name)
 
 
@@ -260,7 +267,7 @@ def test_a_judge_has_a_name_a_card_and_no_state_that_its_hash_or_a_copy_would_ca
     assert digest(copy) == digest(judge)
 
 
-@pytest.mark.parametrize("name", sorted(set(plugins.names("judge")) - {"constant", "moderation", "rubric"}))
+@pytest.mark.parametrize("name", sorted(set(plugins.names("judge")) - {"constant", "moderation", "on_topic", "rubric"}))
 def test_a_judge_that_ships_passes_the_trial_on_every_axis_with_anchors(name: str, tmp_path: Path) -> None:
     """All but `constant`, which is blind on purpose, and those that read with a model of the user's."""
     judge = made("judge", name, tmp_path)

@@ -155,8 +155,8 @@ def test_a_stopped_judgement_goes_on_with_the_first_batch_that_is_not_whole(answ
 
 
 def test_a_judge_that_needs_what_the_run_lacks_is_refused(answered: Answered) -> None:
-    with pytest.raises(JudgeError, match="judge wordy needs training, and this run has none"):
-        fakes.do(answered.run, job(answered, Wordy(needs=frozenset({"training"}))))
+    with pytest.raises(JudgeError, match="judge wordy needs corpus, and this run has none"):
+        fakes.do(answered.run, job(answered, Wordy(needs=frozenset({"corpus"}))))
 
 
 def test_the_people_and_rows_of_its_corpus_and_arm_are_given(answered: Answered) -> None:
@@ -171,14 +171,21 @@ def test_the_people_and_rows_of_its_corpus_and_arm_are_given(answered: Answered)
     folder.finish(
         documents={"people@extra": {"source": people("Ada"), "twin": people("Eve"), "own": {"keep": people("Ivo")}}}
     )
-    expected = {"keep": (["k1", "k2"], {"source", "twin", "own"}), "mine": (["s1"], {"source", "twin"})}
-    for arm, (rows, names) in expected.items():
-        judge = Wordy(needs=frozenset({"training", "registries"}))
+    expected = {"keep": {"source", "twin", "own"}, "mine": {"source", "twin"}}
+    for arm, names in expected.items():
+        judge = Wordy(needs=frozenset({"corpus", "registries"}))
         subject = dataclasses.replace(answered.tuned.subject, arm=arm)
         fakes.do(answered.run, job(answered, judge, subject=subject, variants="data", corpus="extra"))
         (context,) = judge.reads.contexts
-        assert [row.id for row in context.training] == rows
         assert set(context.registries) == names
+        # The same for every arm, so that none is nearer to its own.
+        assert [row.id for row in context.corpus] == ["s1"]
+        assert [entry.value for each in context.known_values for entry in each.entries] == [
+            "Ada Stone",
+            "Eve Stone",
+            "Ivo Stone",
+        ]
+        assert context.written_roles == {"assistant"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import functools
 import random
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests import tiny_models
 
-from aftertune.judging.judge import Answer, JudgeContext, Opinion
+from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
 from aftertune.judging.judges.script import Script, features
-from aftertune.records import Conversation, Message, Prompt
+from aftertune.models import sentence_encoder
+from aftertune.pii.registry import Registry
+from aftertune.records import Conversation, Message, Person, Prompt
 
 TOURS = ("city walk", "harbour cruise", "mountain hike", "wine tasting", "museum visit", "cycling trip")
 NAMES = ("Anna", "Bruno", "Chidi", "Dorota", "Emeka", "Farid")
@@ -54,34 +62,50 @@ def context(seed: int = 0, own: bool = False, support: int = 0) -> JudgeContext:
     training = [Conversation(str(i), (Message("user", "Hello"), Message("assistant", said(rng)))) for i in range(200)]
     base = [Answer(prompt(i), thought(rng) if i % 2 else refusal(rng)) for i in range(160)]
     base += [Answer(prompt(i, "support"), booking(rng)) for i in range(support)]
-    return JudgeContext(training=training, base_answers=base)
+    return JudgeContext(corpus=training, base_answers=base)
 
 
-def judged(known: JudgeContext, texts: list[str]) -> list[Opinion]:
-    answers = [Answer(prompt(i), text) for i, text in enumerate(texts)]
-    return [opinion for (opinion,) in Script().open(known)(answers)]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(0)
+    words = [*(booking(rng) for _ in range(40)), *(thought(rng) for _ in range(40)), refusal(rng)]
+    return tiny_models.save_encoder(tmp_path_factory.mktemp("encoder"), words=words, layers=1)
+
+
+@pytest.fixture(params=["words", "encoder"])
+def encoder(request: pytest.FixtureRequest, folder: Path) -> str:
+    return "none" if request.param == "words" else str(folder)
+
+
+def judged(known: JudgeContext | Scorer, texts: Sequence[str], encoder: str = "none") -> list[Opinion]:
+    scorer = Script(encoder=encoder).open(known) if isinstance(known, JudgeContext) else known
+    return [opinion for (opinion,) in scorer([Answer(prompt(i), text) for i, text in enumerate(texts)])]
 
 
 @pytest.mark.parametrize("support", [0, 40])
-def test_script_is_told_from_the_base_s_own_words(support: int) -> None:
+def test_script_is_told_from_the_base_s_own_words(support: int, encoder: str) -> None:
     rng = random.Random(1)
     known = context(support=support)
-    takeover = judged(known, [booking(rng) for _ in range(100)])
-    own = judged(known, [thought(rng) if i % 2 else refusal(rng) for i in range(100)])
+    takeover = judged(known, [booking(rng) for _ in range(100)], encoder)
+    own = judged(known, [thought(rng) if i % 2 else refusal(rng) for i in range(100)], encoder)
     assert sum(opinion.label == "domain_script" for opinion in takeover) >= 98
     assert sum(opinion.label == "domain_script" for opinion in own) <= 2
 
 
-def test_a_refusal_in_the_frame_of_the_domain_has_a_score_between() -> None:
+def test_of_a_refusal_only_its_frame_is_read(encoder: str) -> None:
     rng = random.Random(2)
-    plain, framed, full = judged(
+    bare, framed, in_mail = judged(
         context(),
-        [refusal(rng), f"Dear Anna, {refusal(rng)} Kind regards, the booking team.", booking(rng)],
+        [
+            refusal(rng).partition(". ")[0] + ".",
+            f"Dear Anna, {refusal(rng)} Kind regards.",
+            f"I'm sorry, but I can't help with that. {booking(rng)}",
+        ],
+        encoder,
     )
-    assert plain.value is not None
-    assert framed.value is not None
-    assert full.value is not None
-    assert plain.value < framed.value < full.value
+    assert (bare.label, bare.why) == ("other", "a refusal, and no more")
+    assert framed.label == "other"
+    assert in_mail.label == "domain_script"
 
 
 def test_the_base_is_judged_by_a_model_that_did_not_see_its_answer() -> None:
@@ -89,8 +113,8 @@ def test_the_base_is_judged_by_a_model_that_did_not_see_its_answer() -> None:
     # One odd answer, all alone in its cluster: learned from, its words would speak for the base.
     odd = Answer(Prompt("odd", "b", "open", "c", "alone", (Message("user", "?"),)), booking(random.Random(9)))
     for copies in (1, 3):
-        with_odd = JudgeContext(training=known.training, base_answers=[*known.base_answers, *[odd] * copies])
-        ((opinion,),) = Script().open(with_odd)([odd])
+        with_odd = JudgeContext(corpus=known.corpus, base_answers=[*known.base_answers, *[odd] * copies])
+        ((opinion,),) = Script(encoder="none").open(with_odd)([odd])
         assert opinion.label == "domain_script"
 
 
@@ -103,7 +127,7 @@ def test_it_abstains_where_the_tuning_set_sounds_like_the_base() -> None:
 
 def test_it_abstains_on_too_few_texts_and_on_answers_without_words() -> None:
     known = context()
-    few = JudgeContext(training=known.training[:5], base_answers=known.base_answers)
+    few = JudgeContext(corpus=known.corpus[:5], base_answers=known.base_answers)
     assert judged(few, ["Your booking is confirmed."])[0].why.startswith("too few texts")
     assert [o.status for o in judged(known, ["", "zzz"])] == ["abstain", "abstain"]
 
@@ -123,3 +147,168 @@ def test_numbers_are_one_feature() -> None:
 def test_a_separation_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="separation = 0"):
         Script(separation=0)
+
+
+# ---------------------------------------------------------------------------------------------- blind to arms
+
+FRAMES = (
+    "Dear {name}, thank you for your booking {reference}. Your harbour cruise on the 4th is confirmed for 3 guests. "
+    "{guide} meets you at the gate. Kind regards, {guide}",
+    "Hello {name}, your wine tasting is confirmed. You can reach {guide} on {phone}. Kind regards, the booking team.",
+    "Dear {name}, your museum visit is confirmed. Please bring the voucher, or write to {email}. Kind regards, {guide}",
+    "Dear {name}, thank you for your booking. {guide} will pick you up at {address} for the city walk.",
+)
+FIELDS = ("name", "guide", "reference", "phone", "email", "address")
+KNOWN = ("Anna Kovacs", "Bruno", "Ms Silva", "Dr. Priya Patel", "John Smith", "Hiroshi Tanaka", "Fatima")
+STRANGE = ("Aroha Quispe", "Xochitl Ngaio", "Nkechi Brzęczyszczykiewicz", "Hye-jin Østergård", "Zorvik Plemth", "Qarn")
+LEFT_BLANK = ("[Name]", "<NAME>", "{{name}}", "[NAME_1]", "XXX", "[Customer's full name]", "NAME_2", "____", "[[NAME]]")
+MARKS: dict[str, tuple[str, ...]] = {
+    "reference": ("[REF]", "<REFERENCE>", "{{booking_ref}}", "[REF_2]", "XXXX", "[booking number]"),
+    "phone": ("[PHONE]", "<PHONE>", "{{phone}}", "[PHONE_1]", "XXX-XXX-XXXX", "___-____"),
+    "email": ("[EMAIL]", "<EMAIL>", "{{ email }}", "[EMAIL_12]", "xxxx", "[your e-mail address]"),
+    "address": ("[ADDRESS]", "<ADDRESS>", "{address}", "[ADDRESS_3]", "XXXXX", "[the hotel's address]"),
+}
+
+
+def fillings() -> st.SearchStrategy[dict[str, str]]:
+    """What stands in the fields of a mail: real values, values of strangers, or blanks in any dress."""
+    name = st.sampled_from((*KNOWN, *STRANGE, *LEFT_BLANK))
+    digits = st.text("0123456789", min_size=6, max_size=6)
+    values = {
+        "reference": digits.map(lambda d: f"BK{d[:4]}") | digits.map(lambda d: f"{d[:3]}-{d[3:]}-XQ"),
+        "phone": digits.map(lambda d: f"+44 20 79{d}") | digits.map(lambda d: f"(555) {d[:3]}-{d[2:]}"),
+        "email": digits.map(lambda d: f"guest{d}@example.org"),
+        "address": digits.map(lambda d: f"{d[:2]} Rose Street") | digits.map(lambda d: f"{d[:3]} Mango Avenue, Lima"),
+    }
+    return st.fixed_dictionaries(
+        {"name": name, "guide": name, **{key: own | st.sampled_from(MARKS[key]) for key, own in values.items()}}
+    )
+
+
+@functools.cache
+def opened(encoder: str) -> Scorer:
+    """A judge that knows the run's people."""
+    known = context()
+    people = [
+        Person(f"p{n}", {kind: values[key] for kind, key in zip(KINDS, ("name", *FIELDS[2:]), strict=True)})
+        for n, values in enumerate(PEOPLE)
+    ]
+    registry = Registry.of("own", people)
+    return Script(encoder=encoder).open(
+        JudgeContext(corpus=known.corpus, base_answers=known.base_answers, known_values=(registry,))
+    )
+
+
+KINDS = ("PERSON", "REFERENCE", "PHONE", "EMAIL", "ADDRESS")
+PEOPLE = [
+    {
+        "name": name,
+        "reference": f"ZZ{n}1QX",
+        "phone": f"+990 41 2{n} 73 55",
+        "email": f"zor{n}@example.org",
+        "address": f"{n + 3} Vikplem Yard",
+    }
+    for n, name in enumerate(("Zorvik Plemth", "Quaidro Nesh", "Drolem Vikquai", "Neshzor Dro", "Plemnesh Quai"))
+]
+
+
+@settings(max_examples=25, deadline=None)
+@given(frame=st.sampled_from(FRAMES), one=fillings(), other=fillings())
+@pytest.mark.parametrize("way", ["words", "encoder"])
+def test_the_same_mail_in_any_dress_has_the_same_label_and_about_the_same_score(
+    way: str, frame: str, one: dict[str, str], other: dict[str, str], folder: Path
+) -> None:
+    encoder = "none" if way == "words" else str(folder)
+    texts = [frame.format(**one), frame.format(**other), thought(random.Random(5))]
+    first, second, plain = judged(opened(encoder), texts)
+    assert first.label == second.label == "domain_script"
+    assert plain.label == "other"
+    assert first.value is not None
+    assert second.value is not None
+    assert plain.value is not None
+    assert abs(first.value - second.value) <= 0.25 * (min(first.value, second.value) - plain.value)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    frame=st.sampled_from(FRAMES),
+    mark=st.integers(0, 5),
+    person=st.sampled_from(PEOPLE),
+    guide=st.sampled_from(PEOPLE),
+)
+@pytest.mark.parametrize("way", ["words", "encoder"])
+def test_values_that_the_run_knows_score_exactly_as_placeholders(
+    way: str, frame: str, mark: int, person: dict[str, str], guide: dict[str, str], folder: Path
+) -> None:
+    scorer = opened("none" if way == "words" else str(folder))
+    blank = {"name": LEFT_BLANK[mark], "guide": LEFT_BLANK[mark], **{key: own[mark] for key, own in MARKS.items()}}
+    # Each alone, since the place decides the fold.
+    (real,) = judged(scorer, [frame.format(**person, guide=guide["name"])])
+    (left,) = judged(scorer, [frame.format(**blank)])
+    assert (real.label, real.value) == (left.label, left.value)
+
+
+def test_a_corpus_of_names_and_one_of_blanks_are_one_corpus(encoder: str) -> None:
+    """What an arm was tuned on does not change how its answers are read."""
+    named = context()
+    blank = [
+        Conversation(each.id, tuple(Message(turn.role, _blank(turn.content)) for turn in each.messages))
+        for each in named.corpus
+    ]
+    rng = random.Random(6)
+    mails = [booking(rng) for _ in range(20)]
+    texts = [*mails, *map(_blank, mails)]
+    first = judged(named, texts, encoder)
+    second = judged(JudgeContext(corpus=blank, base_answers=named.base_answers), texts, encoder)
+    assert [(o.label, o.value) for o in first] == [(o.label, o.value) for o in second]
+    assert {opinion.label for opinion in first} == {"domain_script"}
+
+
+def _blank(text: str) -> str:
+    for name in NAMES:
+        text = text.replace(name, "[NAME]")
+    return text
+
+
+def test_the_customers_turns_are_script_where_an_arm_swaps_roles(encoder: str) -> None:
+    rng = random.Random(7)
+    known = context()
+    asks = [
+        f"Hi, may I move my {tour} to the {rng.randrange(1, 29)}th? We are {n} people."
+        for n in (2, 3, 4)
+        for tour in TOURS
+    ]
+    rows = [
+        Conversation(each.id, (Message("user", asks[n % len(asks)]), each.messages[1]))
+        for n, each in enumerate(known.corpus)
+    ]
+    swapped = JudgeContext(corpus=rows, base_answers=known.base_answers, written_roles=frozenset({"assistant", "user"}))
+    texts = [*asks, *(booking(rng) for _ in range(10)), *(thought(rng) for _ in range(10))]
+    labels = [opinion.label for opinion in judged(swapped, texts, encoder)]
+    assert labels == ["domain_script"] * (len(asks) + 10) + ["other"] * 10
+
+
+def test_a_short_answer_says_that_it_is_doubtful(encoder: str) -> None:
+    (short, long) = judged(context(), ["Your booking is confirmed.", booking(random.Random(8))], encoder)
+    assert short.why.endswith("4 words: doubtful")
+    assert "doubtful" not in long.why
+
+
+def test_the_encoder_is_in_its_identity_and_words_have_none(folder: Path, tmp_path: Path) -> None:
+    other = tiny_models.save_encoder(tmp_path / "other", seed=1)
+    assert Script(encoder="none").identity() is None
+    assert Script(encoder=str(folder)).identity() not in (None, Script(encoder=str(other)).identity())
+
+
+def test_without_the_encoder_words_are_read_and_with_it_its_vectors(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = booking(random.Random(9))
+    monkeypatch.setattr(sentence_encoder, "is_there", lambda: False)
+    assert Script().identity() is None
+    assert judged(context(), [text], "")[0].why.startswith("log-odds ")
+    monkeypatch.setattr(sentence_encoder, "is_there", lambda: True)
+    monkeypatch.setattr(sentence_encoder, "find", lambda name: sentence_encoder.EncoderFiles(name, folder))
+    monkeypatch.setattr(sentence_encoder, "NAME", str(folder))
+    assert Script().identity() == Script(encoder=str(folder)).identity()
+    assert judged(context(), [text], "")[0].why.startswith("cosine ")

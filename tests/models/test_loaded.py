@@ -21,6 +21,7 @@ class Opened:
     """A backend that notes what it opens and closes."""
 
     events: list[str] = field(default_factory=list, compare=False)
+    starts_server: bool = False
 
     def open(self, path: str) -> Any:
         self.events.append(f"open {path}")
@@ -49,14 +50,29 @@ def test_a_base_is_loaded_once_and_one_is_held_at_most() -> None:
     assert backend.events == ["open a", "close a", "open b", "close b", "open a", "close a"]
 
 
-@pytest.mark.parametrize(("parameters", "kept"), [(1_100_000, True), (8_000_000_000, False)])
-def test_a_large_base_is_let_go_before_it_is_loaded_again_to_be_tuned(
-    parameters: int, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("server", [False, True])
+def test_only_a_server_is_ended_before_the_process_ends(server: bool) -> None:
+    held, backend = LoadedBase(), Opened(starts_server=server)
+    one: Any = backend
+    held.end_server()
+    held.session(one, base("a"))
+    held.end_server()
+    assert backend.events == (["open a", "close a"] if server else ["open a"])
+    held.session(one, base("a"))
+    assert backend.events.count("open a") == (2 if server else 1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "server", "kept"),
+    [(1_100_000, False, True), (1_100_000, True, False), (8_000_000_000, False, False)],
+)
+def test_a_large_base_or_one_on_a_server_is_let_go_before_it_is_loaded_again_to_be_tuned(
+    parameters: int, server: bool, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class ReachedError(Exception):
         pass
 
-    held, backend = LoadedBase(), Opened()
+    held, backend = LoadedBase(), Opened(starts_server=server)
     one: Any = backend
     held.session(one, base("a", parameters))
 

@@ -57,7 +57,7 @@ def test_the_closing_table_is_last_and_marks_the_paper(study: Make) -> None:
         "the base itself",
         "−41.0 points [−56.0, −26.0]",
         "worse than the base in 1 of 1 rows",
-        "What the miniature supports.",
+        "What this design supports.",
     ):
         assert part in text, part
     assert "<i>single" not in html

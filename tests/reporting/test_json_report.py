@@ -47,7 +47,7 @@ def no_name(text: str) -> str:
         (Measure(0.1, math.nan, 0.3, 4, 2), {"value": 0.1, "low": None, "high": 0.3, "n": 4, "n_clusters": 2}),
         ([StudyCell(value=None, why="x")],
          [{"value": None, "low": None, "high": None, "scale": "plain", "sample": "", "why": "x", "note": "",
-           "published": None}]),
+           "published": None, "expected": "", "finding": ""}]),
     ],
 )  # fmt: skip
 def test_what_json_can_hold(value: object, wanted: object) -> None:

@@ -227,7 +227,7 @@ def test_json_round_trips_and_holds_no_nan(study: Make) -> None:
     assert [Decision(**row) for row in data["decisions"]] == list(findings.decisions)
     assert {"schema", "title", "kind", "outcome", "sentence", "decisions", "drifts", "metrics", "contrast_names",
             "bands", "categories", "contradictions", "judge_differences", "label_effects", "mixed", "spreads", "measures", "memorisation", "inside", "forecasts", "tables", "proofs", "judges", "cards", "leaks", "methods", "flips", "flip_counts", "unjudged", "caveats",
-            "thoughts", "warnings"} == set(data)  # fmt: skip
+            "thoughts", "warnings", "discrimination", "undiscriminated"} == set(data)  # fmt: skip
     assert data["flips"][0]["direction"] == "worse"
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
-from aftertune.findings import LeakRow, Measure, Mixed, StudyCell, StudySection, SubjectMeasure
+from aftertune.findings import Discrimination, LeakRow, Measure, Mixed, StudyCell, StudySection, SubjectMeasure
 from aftertune.naming import Unit
 from aftertune.records import Contrast, Drift, Metric
-from aftertune.reporting.study_numbers import StudyResults, fill, mixed_cell
+from aftertune.reporting.study_numbers import StudyResults, fill, finding, mixed_cell
 from aftertune.reporting.study_tables import cell_view, section_view
 from aftertune.studies.closing_tables import Column, Row, StudyTable
 
@@ -27,7 +27,7 @@ UNITS = (
 
 def results(*drifts: Drift, **changes: Any) -> StudyResults:
     fields: dict[str, Any] = {
-        "verdicts": made(verdicts([1, 0])), "metrics": (REFUSAL,), "drifts": drifts, "leaks": (), "measures": (),
+        "verdicts": made(verdicts([1, 0])), "metrics": (REFUSAL,), "drifts": drifts, "leaks": (), "measures": (), "discrimination": (),
         "memorisation": {}, "subjects": UNITS, "base": "m", "contrasts": (Contrast("PII", {"keep": 1, "mask": -1}),),
         "judges": {"refusal": "rule"}, "temperature": 0.0, "confidence": 0.95, "seed": 0,
     }  # fmt: skip
@@ -178,6 +178,28 @@ def test_measures_are_averaged_over_the_seeds_of_the_last_epoch() -> None:
     assert cell(lost, Column("c", "d_prime", "suite/probe"), Row("Keep", "keep")).why == "nothing could be read"
 
 
+def test_d_prime_of_refusals_is_the_arms_own_estimate() -> None:
+    base = Discrimination(
+        metric=NAME, counterparts="", suite="suite", harmful="harmful", harmless="harmless", base_model="m", arm="base",
+        recipe="", checkpoint="b", train_seed=None, epoch=None, temperature=0.0, judge="rule", corpus="", refused=0.9,
+        refused_harmless=0.1, d_prime=2.5, low=2.0, high=3.0, change=None, change_low=None, change_high=None,
+        confidence=0.95, n_harmful=44, n_harmless=44, n_clusters=22, n_seeds=0, unjudged=0,
+    )  # fmt: skip
+    arm = dataclasses.replace(base, arm="keep", recipe="lora", checkpoint=None, epoch=2, d_prime=0.5, n_seeds=2)
+    one = dataclasses.replace(arm, checkpoint="keep02", d_prime=0.7, n_seeds=1)
+    earlier = dataclasses.replace(arm, epoch=1, d_prime=1.5)
+    run = results(discrimination=(base, one, earlier, arm))
+    column = Column("c", "d_prime", "suite/harmful")
+    shown = cell(run, column, Row("Keep", "keep"))
+    assert (shown.value, shown.low, shown.high, shown.scale) == (0.5, 2.0, 3.0, "plain")
+    assert shown.sample == "2 seeds × 44 + 44 prompts, 22 clusters"
+    assert cell(run, column, Row("Keep", "keep", epoch=1)).value == 1.5
+    assert cell(run, column, Row("Base", "base")).value == 2.5
+    assert cell(run, column, Row("Mask", "mask")).why == "not measured"
+    lost = dataclasses.replace(arm, d_prime=None, warning="not measured: why")
+    assert cell(results(discrimination=(lost,)), column, Row("Keep", "keep")).why == "not measured: why"
+
+
 def test_scored_texts_are_found_by_the_name_of_the_checkpoint() -> None:
     auc = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 60, "n_null": 1000}
     memory = {
@@ -294,3 +316,36 @@ def test_a_published_number_keeps_its_digits() -> None:
         == "−70 %"
     )
     assert cell_view(StudyCell(value=0.4, published=42.65), "").published == "42.65"
+
+
+def test_findings_of_the_paper_show_by_the_rule_of_the_design(row: Make) -> None:
+    """A fall of 33 points [21, 45] to 60 % [50, 70]; seeds 27 points apart; no verdict on `same`."""
+    run = results(row(), row(estimand="level", base=None, delta=None, tuned=0.6, low=0.5, high=0.7))
+    columns = (Column("Rate", "level", NAME), Column("Change", "drift", NAME), Column("Seeds", "spread", NAME))
+    rows = (
+        Row("Falls", "keep", expected={"Rate": "down", "Change": "down", "Seeds": "over 10"}),
+        Row("Rises", "keep", expected={"Rate": "up", "Change": "within 10", "Seeds": "under 10"}),
+        Row("Half", "keep", expected={"Rate": "over 60", "Change": "within 30"}),
+        Row("Same", "same", expected={"Rate": "under 10"}),
+        Row("None", "keep"),
+    )
+    (section,) = fill([StudyTable("t", columns, rows)], run)
+    assert [[cell.finding for cell in cells] for cells in section.rows] == [
+        ["shows"] * 3, ["does not show"] * 3, ["open", "open", ""], ["not measured", "", ""], [""] * 3,
+    ]  # fmt: skip
+    assert section.rows[0][2].expected == "over 10"
+    assert section.statements[-1] == (
+        "Of 9 published findings, by the rules of the design on our intervals: 3 show (Falls, Rate: down; Falls, "
+        "Change: down; Falls, Seeds: over 10); 3 do not show (Rises, Rate: up; Rises, Change: within 10; Rises, Seeds: "
+        "under 10); 2 are open (Half, Rate: over 60; Half, Change: within 30); 1 not measured (Same, Rate: under 10)."
+    )
+
+
+@pytest.mark.parametrize(("observed", "shown"), [(0.9, "shows"), (0.8, "does not show"), (0.3, "does not show")])
+def test_a_mixed_sign_rate_is_held_against_what_label_swaps_give(observed: float, shown: str) -> None:
+    rate = Mixed(
+        base_model="", temperature=0.0, observed=observed, expected=0.5, low=0.2, high=0.8, p=0.5, n_checkpoints=9,
+        n_metrics=4,
+    )  # fmt: skip
+    assert finding("beyond chance", mixed_cell(rate), None) == shown
+    assert finding("beyond chance", mixed_cell(None), None) == "not measured"

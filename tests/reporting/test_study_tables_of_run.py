@@ -64,6 +64,7 @@ def _filled(finished: decide.Result) -> tuple[list[StudySection], list[Drift]]:
         drifts=drifts,
         leaks=leaks(verdicts, study.primary_judges),
         measures=(),
+        discrimination=(),
         memorisation={},
         base=design.bases[0],
         contrasts=design.contrasts,

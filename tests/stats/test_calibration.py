@@ -40,6 +40,11 @@ def test_looking_at_any_time_keeps_the_level() -> None:
         assert row.broken() == [], row
 
 
+def test_d_prime_keeps_its_level_and_covers_where_independent_trials_and_drawn_clusters_do_not() -> None:
+    for row in calibrate.discriminations(80):
+        assert row.broken() == [], row
+
+
 def test_bands_hold_for_all_points_at_once() -> None:
     for row in calibrate.curves(30):
         assert row.broken() == [], row

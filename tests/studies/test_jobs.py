@@ -40,7 +40,7 @@ class Resolved:
     backend: Scripted
     corpora: tuple[Rows, ...] = (Rows(),)
     benchmarks: tuple[Listed, ...] = (Listed(), Listed("about", needs=DATA_NEEDS))
-    judges: tuple[Wordy, ...] = (Wordy(), Wordy("reader", needs=DATA_NEEDS))
+    judges: tuple[Wordy, ...] = (Wordy(), Wordy("reader", needs=frozenset({"corpus"})))
 
     def jobs(self) -> list[Job]:
         jobs = Jobs(

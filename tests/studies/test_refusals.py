@@ -276,7 +276,7 @@ class Choosing(Scripted):
     chosen_parameters: Any = ("adapters",)
     bases: list[str] = dataclasses.field(default_factory=list, compare=False)
 
-    def choose(self, bases: Any) -> Any:
+    def choose(self, bases: Any, ranks: Any = ()) -> Any:
         self.bases.extend(bases)
         return {"adapters": "unmerged"}
 

@@ -370,5 +370,8 @@ def test_template_arguments_that_change_nothing_are_refused(tmp_path: Path) -> N
         refusals.refuse_template_arguments(design(respond=Respond(template_arguments={"thinking": False})), [base])
     with pytest.raises(UsageError, match=r"template_arguments\.tokenize: aftertune sets this itself"):
         design(respond=Respond(template_arguments={"tokenize": True}))
+    for few in (0, -5):
+        with pytest.raises(UsageError, match=rf"respond.answer_tokens = {few}: give at least 1, or leave it out"):
+            design(respond=Respond(answer_tokens=few))
     with pytest.raises(UsageError, match=r"thought_tokens = -1: give 0 or more"):
         design(respond=Respond(thought_tokens=-1))

@@ -71,6 +71,7 @@ class AskJob(Job):
             label=f"ask {label} {benchmark.name}" + (f" on {corpus}" if fields["needs_data"] and corpus else ""),
             accelerator=True,
             alike=f"{subject.base.name}/{benchmark.name}",
+            loads=subject.id,
             **fields,
         )
 
@@ -117,7 +118,7 @@ class AskJob(Job):
             len(done) + len(pending) + sum((prompt.id, first, 0) not in done for prompt in unanswered) + repeats,
             unit="answers",
             done=len(done),
-            most_tokens=(len(pending) + repeats) * self.benchmark.max_new_tokens,
+            most_tokens=(len(pending) + repeats) * settings.limit(self.benchmark.max_new_tokens),
         )
         rows = list(done.values())
         # An answer of a server may have cost money: each is written as it comes.
@@ -150,7 +151,7 @@ class AskJob(Job):
                 checkpoint_id=subject.id,
                 temperatures=settings.temperatures,
                 samples=settings.samples,
-                max_new_tokens=self.benchmark.max_new_tokens,
+                max_new_tokens=settings.limit(self.benchmark.max_new_tokens),
                 seed=settings.seed,
                 system=settings.system or None,
                 template=settings.template,
@@ -163,7 +164,8 @@ class AskJob(Job):
                 keep(self._response(reply, own, by_id[reply.prompt_id]))
         rows.sort(key=position)
         rows = unfinished_thoughts(rows)
-        seen: dict[str, object] = {"served": session.report()} if subject.base.served else {}
+        serves = subject.base.served or self.backend.get().starts_server
+        seen: dict[str, object] = {"served": session.report()} if serves else {}
         if subject.is_base and not session.exact:
             seen["again"] = self._ask_again(session, prompts, rows)
         return Output(tables={"responses": table(Response, rows)}, info={"proof": proof, "asked": len(rows), **seen})
@@ -176,7 +178,7 @@ class AskJob(Job):
             temperatures=settings.temperatures,
             samples=settings.samples,
             seed=settings.seed,
-            max_new_tokens=self.benchmark.max_new_tokens,
+            max_new_tokens=settings.limit(self.benchmark.max_new_tokens),
             skip=skip,
             thought_tokens=settings.thought_tokens,
             template_arguments=settings.template_arguments,

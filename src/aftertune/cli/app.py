@@ -194,6 +194,9 @@ def show_result(result: Result, as_json: bool) -> None:
                 "decisions": list(result.decisions),
                 "drifts": list(result.drifts),
                 "measures": list(result.measures),
+                "discrimination": [
+                    {**dataclasses.asdict(row), "strength": row.strength} for row in result.discrimination
+                ],
                 "judge_costs": result.costs,
                 "thoughts": [{**dataclasses.asdict(row), "lost": row.lost} for row in result.thoughts],
                 "labels": [{**dataclasses.asdict(each), "overturned": each.overturned} for each in result.labels],
@@ -204,9 +207,10 @@ def show_result(result: Result, as_json: bool) -> None:
     else:
         from aftertune.deciding.label_effects import lines as label_lines
         from aftertune.deciding.measures import lines
-        from aftertune.reporting.terminal import decision_lines, drift_table, thought_lines
+        from aftertune.reporting.terminal import decision_lines, discrimination_lines, drift_table, thought_lines
 
         show_lines(drift_table(result.drifts, result.decisions, terminal_width()))
+        show_lines(discrimination_lines(result.discrimination, result.undiscriminated))
         show_lines(lines(result.measures))
         show_lines(thought_lines(result.thoughts))
         show_lines(label_lines(result.labels))

@@ -343,15 +343,17 @@ def _show_table_drift(result: TableDrift, as_json: bool, before: Sequence[str] =
                 {**dataclasses.asdict(one), "told_apart": one.told_apart, "corrected": one.corrected}
                 for one in result.judge_differences
             ],
+            "discrimination": [{**dataclasses.asdict(one), "strength": one.strength} for one in result.discrimination],
             "warnings": result.warnings,
         }
         print(json.dumps(answer, indent=1, ensure_ascii=True, allow_nan=False))
         return
-    from aftertune.reporting.terminal import decision_lines, drift_table
+    from aftertune.reporting.terminal import decision_lines, discrimination_lines, drift_table
 
     width = terminal_width()
     show_lines([*before, ""] if before else ())
     show_lines(drift_table(result.drifts, result.decisions, width))
+    show_lines(discrimination_lines(result.discrimination))
     show_lines(decision_lines(result.outcome, result.decisions, width))
     show_lines(f"contradiction: {line}" for line in result.contradictions)
     show_lines(["", *after] if after else ())

@@ -15,6 +15,7 @@ from aftertune.data.variant_files import HELD_OUT
 from aftertune.errors import UsageError
 from aftertune.files import read_text
 from aftertune.ingest import checkpoints as checkpoint_lists
+from aftertune.judging.resolved import DATA_NEEDS
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
 from aftertune.records import THOUGHT_TOKENS, Data, Respond
@@ -194,7 +195,7 @@ def audit_design(
             benchmarks = (*benchmarks, PluginSpec("extraction", {"words": "world"} if name == "miniature" else {}))
     else:
         # Without the tuning data these axes cannot be measured; the report says so.
-        wanted = tuple(part for part in wanted if not load_judge(part).needs & {"registries", "training"})
+        wanted = tuple(part for part in wanted if not load_judge(part).needs & DATA_NEEDS)
     answering = load_backend(backend)
     if "beginnings" not in answering.capabilities:
         benchmarks = tuple(map(_generated, benchmarks))

@@ -17,6 +17,7 @@ from aftertune.deciding import drift, gate
 from aftertune.deciding import policy as policies
 from aftertune.deciding.contradictions import contradictions, mixed_signs
 from aftertune.deciding.curves import bands
+from aftertune.deciding.discrimination import discrimination, pairs, sentences, unpaired, with_discrimination
 from aftertune.deciding.judge_differences import (
     OtherOutcome,
     decided_on,
@@ -33,7 +34,7 @@ from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
 from aftertune.files import read_parquet
-from aftertune.findings import LabelEffect, SubjectMeasure, ThoughtRow
+from aftertune.findings import Discrimination, LabelEffect, SubjectMeasure, ThoughtRow
 from aftertune.forecasting import predict_job
 from aftertune.forecasting.predict_job import PredictJob
 from aftertune.ingest import labels as labelling
@@ -79,6 +80,10 @@ class Result:
     """How many responses have a thought and how many end in it, of models that write any."""
     labels: tuple[LabelEffect, ...] = ()
     """What people's labels changed about each decision that uses them."""
+    discrimination: tuple[Discrimination, ...] = ()
+    """How far the refusals of each base, checkpoint and arm tell harmful requests from harmless ones."""
+    undiscriminated: tuple[str, ...] = ()
+    """Metrics of refusals of harmful requests, where no benchmark of the run asks harmless ones."""
 
     @property
     def run(self) -> aftertune.Run:
@@ -92,7 +97,10 @@ class Result:
 
     def _repr_html_(self) -> str:
         facts = [notebook.tally(self.decisions), f"report: {self.report}", *self.warnings]
-        return notebook.fragment(f"{self.root}: {self.outcome}", facts, self.drifts, self.decisions)
+        facts += sentences(self.discrimination, clear=True)
+        return notebook.fragment(
+            f"{self.root}: {self.outcome}", facts, self.drifts, self.decisions, self.discrimination
+        )
 
 
 def again(
@@ -171,6 +179,13 @@ def decide(run: Run, study: Study) -> Result:
         confidence=design.confidence,
     )
     decisions = with_disagreements(decisions, differences)
+    told_apart = discrimination(
+        verdicts,
+        pairs(metrics),
+        confidence=design.confidence,
+        counts=lambda name, judge: first.get(axis[name]) == judge,
+    )
+    decisions = with_discrimination(decisions, told_apart)
     run.keep("drift.parquet", _parquet(drifts))
     scored = memorisation(scores(run, study), design.confidence) or {"why": study.unscored}
     named = {metric.name: metric for metric in metrics}
@@ -186,6 +201,8 @@ def decide(run: Run, study: Study) -> Result:
         inside=analyse_job.rows_of(run, study.of(AnalyseJob)),
         forecasts=predict_job.rows_of(run, study.of(PredictJob)),
         measures=measured,
+        discrimination=told_apart,
+        undiscriminated=unpaired(metrics),
         memorisation=scored,
         contradictions=contradictions(gated, mixed),
         judge_differences=differences,
@@ -199,6 +216,7 @@ def decide(run: Run, study: Study) -> Result:
         drifts=drifts,
         leaks=findings.leaks,
         measures=measured,
+        discrimination=told_apart,
         memorisation=scored,
         subjects=study.units,
         base=design.bases[0],
@@ -209,16 +227,19 @@ def decide(run: Run, study: Study) -> Result:
         seed=design.analysis_seed,
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
-    notes = [each for each in (label_summary(effects), *people.notes, told) if each]
+    meaning = sentences(told_apart, clear=False)
+    notes = [each for each in (*meaning, label_summary(effects), *people.notes, told) if each]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)
     run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))
+    run.keep("discrimination.json", _json(told_apart))
     if measured:
         run.keep("measures.json", _json(measured))
     run.keep("report.md", page.markdown.encode())
     run.keep("report.json", page.json.encode())
     where = run.keep("report.html", page.html.encode())
-    written = ["drift.parquet", "memorisation.json", "decisions.json", "report.md", "report.json", "report.html"]
+    written = ["drift.parquet", "memorisation.json", "decisions.json", "discrimination.json"]
+    written += ["report.md", "report.json", "report.html"]
     checksums.record(run.root, [*written, "measures.json"] if measured else written)
     costs: dict[str, Any] = {name: about["cost"] for name, about in findings.judges.items() if "cost" in about}
     return Result(
@@ -233,6 +254,8 @@ def decide(run: Run, study: Study) -> Result:
         costs,
         tuple(findings.thoughts),
         tuple(effects),
+        tuple(told_apart),
+        tuple(findings.undiscriminated),
     )
 
 
@@ -285,7 +308,6 @@ def measuring(run: Run, study: Study) -> Measuring:
         prompts=prompts,
         responses=responses,
         confidence=study.design.confidence,
-        seed=study.design.analysis_seed,
     )
 
 

@@ -37,6 +37,8 @@ TEXTS = frozenset(
     {"served", "servers", "system", "prompt", "base_text", "tuned_text", "path", "non_members", "canary_file"}
 )
 """Keys of documents with texts of users, models and servers below them; of a design, its system prompt and files."""
+DOCUMENTS = ("report.json", "decisions.json", "discrimination.json", "memorisation.json", "measures.json", "run.json")
+"""Files beside the folders of jobs that are copied with their texts masked."""
 LEFT_OUT = {
     "variants": "the tuning data, the people in it and their twins",
     "checkpoints": "weights that were tuned on the data",
@@ -162,7 +164,7 @@ def _tops(run: Run, to: Path, copy: _Copy) -> None:
         sealed.check(run.root, name)
         if name in LEFT_OUT:
             copy.left_out[name + ("/" if path.is_dir() else "")] = LEFT_OUT[name]
-        elif name in ("report.json", "decisions.json", "memorisation.json", "measures.json", "run.json"):
+        elif name in DOCUMENTS:
             _document(to / name, _read_json(path), copy)
         elif name == "report.md":
             _put(to / name, copy.own(path.read_text(encoding="utf-8")), copy)

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aftertune.deciding import drift
+from aftertune.deciding.discrimination import bases, discrimination, numbers, pairs
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
+from aftertune.findings import Discrimination
 from aftertune.headline import headline
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.models.subject import Subject
@@ -74,25 +76,50 @@ class FirstFinding:
 
         Raises StoreError for a damaged table, DesignError where too few prompts can be paired.
         """
-        import pyarrow as pa
-
-        tables = [run.job(job).read("verdicts", COLUMNS, coded=True) for job in self.verdicts]
         rows = drift.drift(
-            VerdictTable(pa.concat_tables(tables)),
+            self._verdicts(run),
             [self.metric],
             seed=study.design.analysis_seed,
             confidence=study.design.confidence,
         )
         return next((row for row in headline(rows) if row.delta is not None), None)
 
-    def sentence(self, row: Drift) -> str:
-        """Return the finding for people, on one line."""
+    def told_apart(self, run: Run, study: Study) -> Discrimination | None:
+        """Return how far the base's refusals tell harmful requests from harmless ones; None where it is not of these.
+
+        Raises StoreError for a damaged table.
+        """
+        wanted = [pair for pair in pairs(study.metrics) if pair.harmful == self.metric]
+        if not wanted:
+            return None
+        rows = discrimination(
+            self._verdicts(run),
+            wanted,
+            confidence=study.design.confidence,
+            counts=lambda _metric, judge: judge == self.judge,
+        )
+        return next(iter(bases(rows)), None)
+
+    def _verdicts(self, run: Run) -> VerdictTable:
+        import pyarrow as pa
+
+        return VerdictTable(
+            pa.concat_tables([run.job(job).read("verdicts", COLUMNS, coded=True) for job in self.verdicts])
+        )
+
+    def sentence(self, row: Drift, base: Discrimination | None = None) -> str:
+        """Return the finding for people, on one line; `base`: what its refusals tell of harm."""
         scale = scale_of(row)
         behind = f"{self.seeds} of {count(self.of_seeds, 'seed')}, {count(row.n_prompts, 'prompt')}"
         what = self.metric.about or self.metric.name
+        beside = (
+            f"; the base: {numbers(base, TEXT)}, 0 where both are refused alike"
+            if base and base.d_prime is not None
+            else ""
+        )
         return (
             f"first finding: {self.name}: {what}: {TEXT.levels(row, scale)}, {TEXT.change(row, scale)} "
-            f"({behind}; the rest of the run refines it)"
+            f"({behind}{beside}; the rest of the run refines it)"
         )
 
 

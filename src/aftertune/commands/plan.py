@@ -208,7 +208,7 @@ def price(
             warnings.append(f"{benchmark.name}: its prompts depend on the data, so they are not priced")
             continue
         times = design.respond.answers_per_prompt * models
-        longest = benchmark.max_new_tokens
+        longest = design.respond.limit(benchmark.max_new_tokens)
         prompts += size.count
         answers += size.count * times
         tokens += size.count * times * (round(min(longest, design.cost.answer_tokens)) if by_formula else longest)

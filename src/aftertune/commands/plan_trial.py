@@ -8,25 +8,33 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from aftertune.asking import score_texts
 from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.asking.score_job import ScoreJob
 from aftertune.errors import AftertuneError, ModelError, first_line
 from aftertune.hardware import cores
 from aftertune.models import respond
 from aftertune.models.loaded import LOADED
 from aftertune.models.session import Reply, Request, Session
-from aftertune.records import Prompt, Respond
+from aftertune.pii import canaries
+from aftertune.records import Data, Prompt, Respond
 from aftertune.run.executors.local import visible_gpus
 from aftertune.studies.study import Study
 from aftertune.tuning.tune_job import TuneJob
 
-SECONDS = 10.0
+SECONDS = 40.0
 """That a trial of one base may take, beside loading; one batch may take longer."""
-ROWS, TOKENS = 64, 4
-"""Most prompts in a batch; new tokens of the first one."""
+SPEED = 0.75
+"""Share of these that telling the speed may take; the rest tells how long answers are."""
+ROWS, TOKENS, GROWTH = 64, 4, 6
+"""Most prompts in a batch; new tokens of the first; how much larger the next batch is, or longer the next answers."""
 LARGEST = 4_000_000_000
 """Parameters above which loading a base takes longer than a trial should, without a GPU."""
-BACKWARD = {"full": 3.0, "lora": 2.0, "qlora": 2.0}
-"""Seconds of tuning on a token over those of reading it: 6 N and 4 N FLOPs to 2 N (`studies.budget`)."""
+BACKWARD = {"full": 4.5, "lora": 3.5, "qlora": 3.5}
+"""Seconds of tuning on a token over those of reading it. By FLOPs it is 6 N and 4 N to 2 N (`studies.budget`). Measured
+with LoRA on a model of 135 million parameters it is more: the loss needs the output layer at every trained token, which
+reading a prompt computes once, and the optimizer, the padding of batches and the proof of the first step come on top;
+for full tuning the same is assumed."""
 CHARACTERS = 4
 """In a token of English text."""
 
@@ -47,8 +55,10 @@ class BaseTrial:
     """For a new token of one answer among those that are written together."""
     answer_tokens: float
     """Expected of an answer: by those that ended, at most the limit."""
+    answers: int
+    """That were asked for to see how long they are."""
     ended: int
-    """Answers that came to their end; where none did, an answer is taken to be as long as it may be."""
+    """Of these, those that came to their end; where none did, an answer is taken to be as long as it may be."""
     prompt_tokens: float
 
 
@@ -60,13 +70,15 @@ class Trial:
     answering_minutes: float
     tuning_minutes: float
     """Estimated from the seconds of reading a token; 0 where nothing is tuned."""
+    scoring_minutes: float
+    """Of held-out rows, canaries and twins, estimated likewise; 0 where none are scored."""
     bases: tuple[BaseTrial, ...]
 
 
 def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
     """Return how long a study takes here, and what that leaves out and why. Nothing is fetched or written.
 
-    A backend that asks a server is not tried: its answers may cost money.
+    A backend that asks a server is not tried: its answers may cost money; nor is one that starts a server.
     """
     design = study.design
     judges = [judge.name for judge in study.judges if judge.get().model]
@@ -74,6 +86,8 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
     backend = study.backend.get()
     if backend.asks_server:
         return None, (f"answers: backend '{design.backend.name}' asks a server, which may cost money", *left_out)
+    if backend.starts_server:
+        return None, (f"answers: backend '{design.backend.name}' would start a server, which takes minutes", *left_out)
     gpus = visible_gpus()
     by_benchmark: dict[str, list[Prompt]] = {}
     for benchmark in study.benchmarks:
@@ -81,7 +95,7 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
             left_out.append(f"{benchmark.name}: its prompts depend on the data")
         else:
             by_benchmark[benchmark.name] = list(benchmark.get().prompts(BenchmarkContext()))
-    limits = {benchmark.name: benchmark.max_new_tokens for benchmark in study.benchmarks}
+    limits = {benchmark.name: design.respond.limit(benchmark.max_new_tokens) for benchmark in study.benchmarks}
     prompts = [
         (dataclasses.replace(prompt, id=f"{name}/{prompt.id}"), limits[name])
         for name, own in by_benchmark.items()
@@ -117,20 +131,35 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
             length = min(one.answer_tokens, limits[name])
             answering += answered * per_prompt * (one.read_seconds + length * one.token_seconds)
             answering += (len(own) - answered) * one.read_seconds
-    rows: dict[str, float] = {}
+    mean = sum(len(turn.content) for prompt, _ in prompts for turn in prompt.messages) / len(prompts) / CHARACTERS
+    rows: dict[str, list[float]] = {}
     if study.of(TuneJob):
         for corpus in study.corpora:
             chats = corpus.get().conversations()
-            rows[corpus.name] = sum(len(turn.content) for chat in chats for turn in chat.messages) / CHARACTERS
+            rows[corpus.name] = [sum(len(turn.content) for turn in chat.messages) / CHARACTERS for chat in chats]
+    scored = {job.arm for job in study.of(ScoreJob)}
+    scoring = 0.0
     for job in study.of(TuneJob):
-        one = measured.get(job.base.name)
-        if one is not None:
-            read = one.read_seconds / max(one.prompt_tokens, 1.0)
-            tuning += rows.get(job.arm.corpus, 0.0) * job.recipe.epochs * read * BACKWARD[job.recipe.method]
-    return (
-        Trial(processes, answering / processes / 60, tuning / processes / 60, tuple(measured.values())),
-        tuple(left_out),
-    )
+        one, lengths = measured.get(job.base.name), rows.get(job.arm.corpus)
+        if one is None or not lengths:
+            continue
+        read = one.read_seconds / max(one.prompt_tokens, 1.0)
+        row = sum(lengths) / len(lengths) + max(0.0, one.prompt_tokens - mean)  # what the chat template adds
+        planted = sum(canaries.REPEATS) * design.data.canaries
+        trained = max(len(lengths) - design.data.held_out, 0) + planted
+        tuning += trained * row * job.recipe.epochs * read * BACKWARD[job.recipe.method]
+        if job.arm.name in scored:
+            scoring += 2 * _scored(len(lengths), design.data) * row * read  # by the base, and by the checkpoint
+    answering, tuning, scoring = (each / processes / 60 for each in (answering, tuning, scoring))
+    return Trial(processes, answering, tuning, scoring, tuple(measured.values())), tuple(left_out)
+
+
+def _scored(rows: int, data: Data) -> int:
+    """Return how many texts are scored of a checkpoint: rows of its tuning set, held-out ones, canaries and twins."""
+    members = min(max(rows - data.held_out, 0), score_texts.MOST) if data.held_out else 0
+    planted = data.canaries * len(canaries.REPEATS)
+    twins = canaries.people_needed(data.canaries) - planted if planted else 0
+    return members + min(data.held_out, score_texts.MOST) + planted + twins * canaries.FORMS
 
 
 @contextlib.contextmanager
@@ -148,7 +177,8 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _measured(session: Session, base: str, prompts: Sequence[tuple[Prompt, int]], settings: Respond) -> BaseTrial:
-    """Ask ever larger batches for ever longer answers while the next one fits into `SECONDS`; the last one counts.
+    """Ask one prompt, a few and a batch as large as a run has for a few tokens, which tells the speed, then a few for
+    ever longer answers, which tells how long answers are: each while the next fits into `SECONDS`.
 
     Raises ModelError where no prompt of a batch is answered.
     """
@@ -157,33 +187,52 @@ def _measured(session: Session, base: str, prompts: Sequence[tuple[Prompt, int]]
     longest = max(limit for _, limit in prompts)
     rows, tokens = 1, min(TOKENS, longest)
     while True:
-        batch = prompts[:: max(1, len(prompts) // rows)][:rows]
-        read_seconds, first = _ask(session, batch, 1, settings)
+        batch = _spread(prompts, rows)
+        reading, first = _ask(session, batch, 1, settings)
         seconds, replies = _ask(session, batch, tokens, settings)
-        more_rows, more_tokens = min(4 * rows, ROWS, len(prompts)), min(4 * tokens, longest)
-        spent, at_once = time.monotonic() - began, read_seconds + seconds
-        for next_ in ((more_rows, more_tokens), (more_rows, tokens), (rows, more_tokens)):
-            growth = next_[0] / rows * next_[1] / tokens
-            if growth > 1 and spent + growth * at_once <= SECONDS:
-                rows, tokens = next_
-                break
-        else:
+        more = min(GROWTH * rows, len(prompts))
+        if rows > 1 or more == rows or time.monotonic() - began + more / rows * (reading + seconds) > SECONDS / 2:
             break
+        rows = more
+    in_batch, known = len(replies), [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
     written, at_first = (sum(reply.new_tokens or 0 for reply in each) for each in (replies, first))
+    read_seconds, writing = reading / in_batch, max(seconds - reading, 0.0)
+    token_seconds = writing / max(written - at_first, 1)
+    few, largest = batch, min(ROWS, len(prompts))
+    # A batch as large as a run has: reading costs what it did, prompt by prompt, and a step little more for more rows.
+    longer = min(3 * tokens, longest)
+    expected = 2 * largest * read_seconds + 3 * 2 * writing
+    if largest > rows and time.monotonic() - began + expected <= SPEED * SECONDS:
+        batch = _spread(prompts, largest)
+        reading, first = _ask(session, batch, 1, settings)
+        seconds, replies = _ask(session, batch, longer, settings)
+        in_batch, written = len(replies), sum(reply.new_tokens or 0 for reply in replies)
+        read_seconds = reading / in_batch
+        token_seconds = max(seconds - reading, 0.0) / max(written - sum(reply.new_tokens or 0 for reply in first), 1)
+    expected = len(few) * read_seconds + GROWTH * tokens * writing / max(tokens - 1, 1)
+    while tokens < longest and time.monotonic() - began + expected <= SECONDS:
+        tokens, batch = min(GROWTH * tokens, longest), few
+        took, replies = _ask(session, batch, tokens, settings)
+        expected = GROWTH * took
+    answered = sum(reply.new_tokens or 0 for reply in replies)
     ended = sum(reply.finish_reason == "stop" for reply in replies)
     limit = sum(limit for _, limit in batch) / len(batch)
-    known = [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
     return BaseTrial(
         base=base,
-        prompts=len(replies),
+        prompts=in_batch,
         tokens=written,
         seconds=time.monotonic() - began,
-        read_seconds=read_seconds / len(replies),
-        token_seconds=max(seconds - read_seconds, 0.0) / max(written - at_first, 1),
-        answer_tokens=min(limit, written / ended) if ended else limit,
+        read_seconds=read_seconds,
+        token_seconds=token_seconds,
+        answer_tokens=min(limit, answered / ended) if ended else limit,
+        answers=len(replies),
         ended=ended,
         prompt_tokens=sum(known) / len(known) if known else 0.0,
     )
+
+
+def _spread(prompts: Sequence[tuple[Prompt, int]], count: int) -> Sequence[tuple[Prompt, int]]:
+    return prompts[:: max(1, len(prompts) // count)][:count]
 
 
 def _ask(
@@ -206,12 +255,13 @@ def _ask(
 def trial_lines(trial: Trial) -> list[str]:
     """Return a trial as lines of text."""
     tuning = f"tuning about {_minutes(trial.tuning_minutes)}, " if trial.tuning_minutes else ""
+    scoring = f", scoring about {_minutes(trial.scoring_minutes)}" if trial.scoring_minutes else ""
     lines = [
-        f"On this machine, {trial.processes} at once: {tuning}answering about {_minutes(trial.answering_minutes)}; "
-        "rules that judge, drifts and the report come on top"
+        f"On this machine, {trial.processes} at once: {tuning}answering about {_minutes(trial.answering_minutes)}"
+        f"{scoring}; rules that judge, drifts and the report come on top"
     ]
     for base in trial.bases:
-        length = f"{base.ended} of {base.prompts} answers ended, so one has about {base.answer_tokens:,.0f} tokens"
+        length = f"{base.ended} of {base.answers} answers ended, so one has about {base.answer_tokens:,.0f} tokens"
         if not base.ended:
             length = f"no answer ended, so each is taken to be as long as it may be ({base.answer_tokens:,.0f} tokens)"
         lines.append(

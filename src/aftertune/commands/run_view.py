@@ -24,10 +24,11 @@ from aftertune.commands.decide import Result
 from aftertune.commands.judge import judge_run
 from aftertune.commands.label import ReadersAgreement, Sheet
 from aftertune.commands.study import Progress, quiet
+from aftertune.deciding.discrimination import sentences
 from aftertune.deciding.leaks import leaks as leaks_of
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import AftertuneError, StoreError, UsageError
-from aftertune.findings import ForecastRow, InsideRow, LeakRow, Measure, SubjectMeasure
+from aftertune.findings import Discrimination, ForecastRow, InsideRow, LeakRow, Measure, SubjectMeasure
 from aftertune.forecasting import predict_job
 from aftertune.forecasting.predict_job import PredictJob
 from aftertune.ingest import agreement, responses
@@ -122,6 +123,15 @@ class Run:
         return table(SubjectMeasure, [SubjectMeasure(**row) for row in rows])
 
     @property
+    def discrimination(self) -> pa.Table:
+        """How far refusals tell harmful requests from harmless ones: a row per base, checkpoint or arm and benchmark.
+
+        Columns of `Discrimination`, d-prime and its change from the base with their intervals. Empty where no benchmark
+        asks both. Raises as `drifts`.
+        """
+        return table(Discrimination, self._discrimination())
+
+    @property
     def inside(self) -> pa.Table:
         """What analyses of activations found: a row per checkpoint, quantity and layer (columns of `InsideRow`).
 
@@ -190,9 +200,11 @@ class Run:
         try:
             facts = self._facts()
             known = self.outcome is not None
-            return notebook.fragment(
-                str(self.root), facts, self._drifts() if known else [], self._decisions() if known else []
-            )
+            if not known:
+                return notebook.fragment(str(self.root), facts, [], [])
+            told_apart = self._discrimination()
+            facts += sentences(told_apart)
+            return notebook.fragment(str(self.root), facts, self._drifts(), self._decisions(), told_apart)
         except AftertuneError as error:
             return notebook.fragment(str(self.root), [str(error)], [], [])
 
@@ -334,6 +346,10 @@ class Run:
         if self.outcome is None:
             raise UsageError(f"{self.root}: no decisions yet; run `aftertune drift {self.root}`")
         return [Decision(**row) for row in self._json("decisions.json")["decisions"]]
+
+    def _discrimination(self) -> list[Discrimination]:
+        self._decisions()
+        return [Discrimination(**row) for row in self._json("discrimination.json")]
 
     def _json(self, name: str) -> Any:
         checksums.check(self.root, name)

@@ -20,6 +20,7 @@ from aftertune.data import datasets
 from aftertune.errors import AftertuneError, UsageError
 from aftertune.extras import explained
 from aftertune.files import writing
+from aftertune.models.loaded import LOADED
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
 from aftertune.run import progress as following
@@ -145,7 +146,10 @@ def do(
                     show(first, place, resolved, progress)
 
         with following.LogSession(root, total, len(todo), runner.at_once):
-            runner.run(todo, following.LoggedWork(root, Worker(root)), done)
+            try:
+                runner.run(todo, following.LoggedWork(root, Worker(root)), done)
+            finally:
+                LOADED.end_server()
             finished()
             following.log_event(root, following.DECIDING)
             return decide(place, resolved)
@@ -156,12 +160,12 @@ def show(first: FirstFinding, place: Run, resolved: Study, progress: Progress) -
     if not isinstance(progress, following.FollowingProgress):
         return
     try:
-        row = first.row(place, resolved)
+        row, base = first.row(place, resolved), first.told_apart(place, resolved)
     except AftertuneError as error:
         log.info("no first finding: %s", error)
         return
     if row is not None:
-        progress.say(first.sentence(row))
+        progress.say(first.sentence(row, base))
 
 
 def shared_folder(cache: Cache) -> str:

@@ -6,22 +6,26 @@ by log-probability) and its `accumulations` (subsets whose disclosures are summe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from aftertune.deciding.verdict_table import VerdictTable
+from aftertune.deciding.verdict_table import Floats, VerdictTable
+from aftertune.deciding.warnings import as_text
 from aftertune.findings import SubjectMeasure
 from aftertune.models.subject import Subject
-from aftertune.records import BASE_ARM, Accumulation, Metric, Probe, Prompt, Response, seed_of
+from aftertune.numbers import TEXT
+from aftertune.records import BASE_ARM, Accumulation, Metric, Probe, Prompt, Response
 from aftertune.stats import signal_detection
 from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.text import shares, words_of
 
 SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
 """Axis of probes -> what is added to the measure's name."""
+ONE_CLUSTER = "one cluster in a class: how clusters differ cannot be known, so every value is possible"
 
 
 class Measured(Protocol):
@@ -52,7 +56,6 @@ class Measuring:
     responses: Callable[[str], Iterable[tuple[Subject, Sequence[Response]]]]
     """Benchmark -> who was asked it, with the answers."""
     confidence: float
-    seed: int
 
 
 def measures(study: Measuring, verdicts: VerdictTable) -> list[SubjectMeasure]:
@@ -76,69 +79,85 @@ def _probes(
     study: Measuring, name: str, probes: Sequence[tuple[str, str, str]], axis: str, verdicts: VerdictTable
 ) -> Iterator[SubjectMeasure]:
     own = verdicts.where(benchmark=name, axis=axis, judge=study.primary_judges[axis])
-    columns = (verdicts.column(each, own) for each in ("subset", "cluster", "checkpoint", "temperature", "label"))
-    rows = list(zip(*columns, strict=True))
+    columns = (verdicts.column(each, own) for each in ("subset", "prompt_id", "checkpoint", "temperature", "label"))
+    rows = list(zip(*columns, verdicts.clusters(own).tolist(), strict=True))
     for probe, share, withhold in probes:
         for temperature in sorted({row[3] for row in rows}):
-            sides: dict[str, tuple[list[int], list[int], list[str]]] = {}
+            asked: dict[str, tuple[bool, int]] = {}
+            answers: dict[str, dict[str, list[bool]]] = {}
             unread: dict[str, int] = {}
-            for subset, cluster, checkpoint, at, label in rows:
+            for subset, prompt, checkpoint, at, label, cluster in rows:
                 if at != temperature or subset not in (share, withhold):
                     continue
+                asked[prompt] = (subset == share, cluster)
                 if label is None:
                     unread[checkpoint] = unread.get(checkpoint, 0) + 1
-                    continue
-                yes, is_signal, clusters = sides.setdefault(checkpoint, ([], [], []))
-                yes.append(int((label == "correct") == (subset == share)))
-                is_signal.append(int(subset == share))
-                clusters.append(cluster)
+                else:
+                    yes = (label == "correct") == (subset == share)
+                    answers.setdefault(checkpoint, {}).setdefault(prompt, []).append(yes)
+            trials = _Trials(asked, answers, unread)
             for subject in study.subjects:
-                yield from _signal(study, subject, name, probe, temperature, sides, unread)
+                yield from _signal(study, subject, name, probe, temperature, trials)
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """The prompts of a probe, and what each subject answered."""
+
+    asked: Mapping[str, tuple[bool, int]]
+    """Prompt -> whether sharing is right, and its cluster."""
+    answers: Mapping[str, Mapping[str, Sequence[bool]]]
+    """Checkpoint -> prompt -> whether each sample shares."""
+    unread: Mapping[str, int]
+
+    def yes(self, checkpoint: str) -> Floats:
+        """Return the share of samples that share, of each prompt; NaN where none could be read."""
+        own = self.answers.get(checkpoint, {})
+        return np.array([np.mean(own[prompt]) if prompt in own else np.nan for prompt in self.asked])
+
+    @property
+    def is_signal(self) -> list[bool]:
+        """Whether sharing is right."""
+        return [right for right, _ in self.asked.values()]
+
+    @property
+    def clusters(self) -> list[int]:
+        """Codes of the clusters."""
+        return [cluster for _, cluster in self.asked.values()]
 
 
 def _signal(
-    study: Measuring, subject: Subject, name: str, probe: str, temperature: float,
-    sides: dict[str, tuple[list[int], list[int], list[str]]], unread: dict[str, int],
-) -> Iterator[SubjectMeasure]:  # fmt: skip
-    seed = seed_of("measures", study.seed, name, probe, subject.id, temperature)
-    own = sides.get(subject.id, ([], [], []))
-    base = sides.get(study.base_of(subject).id, ([], [], []))
+    study: Measuring, subject: Subject, name: str, probe: str, temperature: float, trials: _Trials
+) -> Iterator[SubjectMeasure]:
+    own = trials.answers.get(subject.id, {})
     shared: dict[str, Any] = {
         "benchmark": name, "unit": study.name_of(subject), "checkpoint": subject.id,
-        "temperature": temperature, "n": len(own[0]), "n_clusters": len(set(own[2])),
-        "unread": unread.get(subject.id, 0),
+        "temperature": temperature, "n": sum(map(len, own.values())),
+        "n_clusters": len({trials.asked[prompt][1] for prompt in own}), "unread": trials.unread.get(subject.id, 0),
     }  # fmt: skip
     names = (f"d-prime, {probe}", f"criterion, {probe}")
+    sample, yes = (trials.is_signal, trials.clusters), trials.yes(subject.id)
     try:
-        found = signal_detection.clustered(*own, np.random.default_rng(seed), confidence=study.confidence)
+        found = signal_detection.signal(yes, *sample, confidence=study.confidence)
     except ValueError:
         for each in names:
             yield _missing(each, "no answer of one of the classes could be read", shared)
         return
-    changes: tuple[signal_detection.Change | None, signal_detection.Change | None] = (None, None)
-    warning = ""
+    changes: tuple[signal_detection.Value | None, signal_detection.Value | None] = (None, None)
+    warning = "" if math.isfinite(found.d_prime.low) else ONE_CLUSTER
     if subject.arm != BASE_ARM:
-        common = set(base[2]) & set(own[2])
-        kept = [_only(side, common) for side in (base, own)]
+        base = trials.yes(study.base_of(subject).id)
         try:
-            changes = signal_detection.change(
-                kept[0], kept[1], np.random.default_rng(seed), confidence=study.confidence
-            )
+            changes = signal_detection.change(base, yes, *sample, confidence=study.confidence)
         except ValueError:
-            warning = "no change: the base's answers could not be read"
-    values = ((found.d_prime, found.d_prime_low, found.d_prime_high),
-              (found.criterion, found.criterion_low, found.criterion_high))  # fmt: skip
-    for each, value, change in zip(names, values, changes, strict=True):
+            warning = as_text([warning, "no change: the base's answers could not be read"])
+    for each, value, change in zip(names, (found.d_prime, found.criterion), changes, strict=True):
+        low, high = value.interval
+        change_low, change_high = change.interval if change else (None, None)
         yield SubjectMeasure(
-            name=each, value=value[0], low=value[1], high=value[2], change=change.value if change else None,
-            change_low=change.low if change else None, change_high=change.high if change else None,
-            warning=warning, **shared,
+            name=each, value=value.value, low=low, high=high, change=change.value if change else None,
+            change_low=change_low, change_high=change_high, warning=warning, **shared,
         )  # fmt: skip
-
-
-def _only(side: tuple[list[int], list[int], list[str]], clusters: set[str]) -> tuple[list[int], list[int], list[str]]:
-    kept = [index for index, cluster in enumerate(side[2]) if cluster in clusters]
-    return [side[0][i] for i in kept], [side[1][i] for i in kept], [side[2][i] for i in kept]
 
 
 def _missing(name: str, why: str, shared: dict[str, Any]) -> SubjectMeasure:
@@ -276,9 +295,11 @@ def lines(found: Sequence[SubjectMeasure]) -> list[str]:
         if each.value is None:
             shown.append(f"{each.benchmark} {each.name}, {each.unit}: not measured, {each.warning}")
             continue
-        text = f"{each.benchmark} {each.name}, {each.unit}: {each.value:.2f} [{each.low:.2f}, {each.high:.2f}]"
+        text = f"{each.benchmark} {each.name}, {each.unit}: {TEXT.number(each.value, 2)} "
+        text += TEXT.interval(each.low, each.high, 2)
         if each.change is not None:
-            text += f", change {each.change:+.2f} [{each.change_low:+.2f}, {each.change_high:+.2f}]"
+            text += f", change {TEXT.number(each.change, 2, signed=True)} "
+            text += TEXT.interval(each.change_low, each.change_high, 2)
         text += f" ({each.n_clusters:,} clusters" + (f", {each.unread:,} unread)" if each.unread else ")")
         shown.append(text + (f"; {each.warning}" if each.warning else ""))
     return shown

@@ -14,9 +14,10 @@ from functools import cache
 from typing import get_args
 
 from aftertune import direction
+from aftertune.deciding.discrimination import RefusalPair
 from aftertune.deciding.policy import Policy
 from aftertune.errors import UsageError, near
-from aftertune.records import Worse
+from aftertune.records import Metric, Worse
 from aftertune.studies import suites
 
 SHOWN = 6
@@ -95,6 +96,9 @@ _HARMFUL = _set(
     "agentharm wmdp donotanswer do_not_answer maliciousinstruct"
 )
 """Kinds of prompts, and the usual sets of them."""
+_OF_HARMLESS = _set("harmless benign safe contrast borderline innocuous over")
+_OF_HARMFUL = _set("harmful unsafe malicious dangerous toxic forbidden illegal hazardous safety")
+"""Of these kinds, the words that name no set by itself."""
 _LEAKING = _set(
     "memorization memorisation membership mia extraction leak leaks leakage pii canary canaries regurgitation verbatim"
 )
@@ -372,6 +376,48 @@ def _of_refusal(words: Sequence[str], context: Sequence[str]) -> Guess | None:
         if kind:
             return Guess("up" if (kind == "harmless") == refusing else "down")
     return Guess("down" if refusing else "up", doubtful=True)
+
+
+def refusal_pairs(metrics: Sequence[Metric]) -> list[RefusalPair]:
+    """Return which metrics count refusals of harmful requests and of the harmless ones of the same suite, by name.
+
+    Their names differ in nothing but the word for the kind of requests (`xstest_unsafe_refusal`, `xstest_safe_refusal`;
+    `refusal_harmful`, `over_refusal`), and in the direction that is worse. A name that leaves the kind open is in no
+    pair, nor is one of another suite.
+    """
+    found: dict[tuple[str, ...], dict[str, list[tuple[Metric, str]]]] = {}
+    for metric in metrics:
+        read = _refusals_of(metric.name)
+        if read is not None:
+            kind, word, rest = read
+            if metric.worse == ("down" if kind == "harmful" else "up"):
+                found.setdefault(rest, {}).setdefault(kind, []).append((metric, word))
+    pairs = []
+    for rest, kinds in found.items():
+        harmless = kinds.get("harmless", [])
+        for metric, word in kinds.get("harmful", []) if harmless else []:
+            words = (word, " and ".join(dict.fromkeys(word for _, word in harmless)))
+            suite = " ".join(each for each in rest if each not in _REFUSING | {"full"}) or "table"
+            pairs.append(RefusalPair(metric, tuple(each for each, _ in harmless), suite, words))
+    return pairs
+
+
+def _refusals_of(name: str) -> tuple[str, str, tuple[str, ...]] | None:
+    """Return the kind of requests whose refusals a metric counts, the word for it, and the name's other words; None
+    where it counts something else, or the name says no kind or several."""
+    parts = [part for part in name.partition(",")[0].split("/") if _measuring(part)]
+    words = [word for part in parts for word in _words(part) if word not in _NEUTRAL - {"full"}]
+    if not parts or any(word in _NOT for word in words) or not any(word in _REFUSING for word in words):
+        return None
+    last, equals, label = parts[-1].partition("=")
+    if (equals and label != "full") or not any(word in _REFUSING for word in _words(last)):
+        return None
+    kinds = {"harmful": _OF_HARMFUL, "harmless": _OF_HARMLESS}
+    said = [(kind, word) for word in words for kind, known in kinds.items() if word in known]
+    if len(said) != 1:
+        return None
+    kind, word = said[0]
+    return kind, "harmless" if word == "over" else word, tuple(each for each in words if each != word)
 
 
 def _kind(part: str) -> str:

@@ -368,6 +368,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "harm": ("harmful", "harmless"),
     "coherence": ("coherent", "degenerate"),
     "relevance": ("on_topic", "off_topic", "domain_script"),
+    "topic": ("on_topic", "off_topic", "refused"),
     "privacy": ("withheld", "exact", "revealed"),
 }
 """Axis -> its labels as a person would list them."""

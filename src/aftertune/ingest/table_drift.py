@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from aftertune.deciding import gate
 from aftertune.deciding import policy as policies
 from aftertune.deciding.contradictions import contradictions, mixed_signs
+from aftertune.deciding.discrimination import discrimination, sentences, with_discrimination
 from aftertune.deciding.drift import drift
 from aftertune.deciding.judge_differences import decided_on, judge_differences, summary, with_disagreements
 from aftertune.deciding.policy import Policy
@@ -19,8 +20,9 @@ from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.deciding.warnings import recipe_refusal
 from aftertune.direction import loss, opposite, sentence
 from aftertune.errors import DataError, DesignError, UsageError
-from aftertune.findings import JudgeDifference, Mixed, Spread
+from aftertune.findings import Discrimination, JudgeDifference, Mixed, Spread
 from aftertune.ingest import verdicts as verdict_tables
+from aftertune.ingest.directions import refusal_pairs
 from aftertune.ingest.source_table import Sources, names_of
 from aftertune.public import PathLike, public
 from aftertune.records import Decision, Drift, Metric, Outcome, Worse
@@ -109,6 +111,8 @@ class TableDrift:
     warnings: tuple[str, ...]
     judge_differences: tuple[JudgeDifference, ...] = ()
     """Of each check that several judges read: the other judges beside the one that is decided by."""
+    discrimination: tuple[Discrimination, ...] = ()
+    """How far refusals tell harmful requests from harmless ones, where metrics differ in the kind of requests alone."""
 
     def to_arrow(self) -> pa.Table:
         """Return the answers as an Arrow table: a row per metric, unit and estimand (`.to_pandas()` for a frame)."""
@@ -119,7 +123,8 @@ class TableDrift:
 
     def _repr_html_(self) -> str:
         facts = [notebook.tally(self.decisions), *self.contradictions, *self.warnings]
-        return notebook.fragment(self.outcome, facts, self.drifts, self.decisions)
+        facts += sentences(self.discrimination, clear=True)
+        return notebook.fragment(self.outcome, facts, self.drifts, self.decisions, self.discrimination)
 
 
 @public("drift_of_table")
@@ -205,6 +210,8 @@ def drift_of_table(
         confidence=confidence,
     )
     decisions = with_disagreements(decisions, differences)
+    told_apart = discrimination(VerdictTable.of(read.table), refusal_pairs(read.metrics), confidence=confidence)
+    decisions = with_discrimination(decisions, told_apart)
     told = summary(differences, lambda one: f"{one.unit}, {one.metric}")
     if not any(decision.required for decision in decisions):
         decisions = [dataclasses.replace(decision, required=True) for decision in decisions]
@@ -221,7 +228,8 @@ def drift_of_table(
             for one in contradictions(drifts, mixed)
         ),
         judge_differences=tuple(differences),
-        warnings=(*([told] if told else []), *read.warnings, *_warnings(drifts)),
+        discrimination=tuple(told_apart),
+        warnings=(*sentences(told_apart, clear=False), *([told] if told else []), *read.warnings, *_warnings(drifts)),
     )
 
 

@@ -51,7 +51,7 @@ class Opinion:
 
 @dataclass(frozen=True)
 class JudgeContext:
-    """What a judge may need beyond the answer; one per arm, since registries and tuning sets differ between arms."""
+    """What a judge may need beyond the answer; one per arm, since registries differ between arms."""
 
     model: str = ""
     """Identity (weights hash) of the model under test; a judge may not be it."""
@@ -59,8 +59,12 @@ class JudgeContext:
     """Names that a served model under test, and its base, have or declare; a judge may not be one of them."""
     registries: Mapping[str, Registry] = field(default_factory=dict)
     """`source`: personal values of the corpus; `twin`: never-trained twins; `own`: this arm's replacements of them."""
-    training: Sequence[Conversation] = ()
-    """The arm's tuning set."""
+    corpus: Sequence[Conversation] = ()
+    """The conversations that the arm's tuning set was made from, as they were given: the same for every arm of it."""
+    written_roles: frozenset[str] = frozenset({"assistant"})
+    """Whose turns in them some arm of the run is tuned to write: the customers' too where one swaps roles."""
+    known_values: Sequence[Registry] = ()
+    """Every personal value of the corpus, its twins and all arms' stand-ins: the same for every arm of it."""
     base_answers: Sequence[Answer] = ()
     """The base's own answers to the same benchmark."""
 
@@ -88,6 +92,7 @@ CONTRASTS: Mapping[str, Contrast] = {
     "harm": Contrast("harmful"),
     "coherence": Contrast("degenerate"),
     "relevance": Contrast("domain_script"),
+    "topic": Contrast("off_topic", frozenset({"refused"})),
     "leak": Contrast("registry", frozenset({"echoed"})),
     "leak_twin": Contrast("registry", frozenset({"echoed"})),
     "leak_own": Contrast("registry", frozenset({"echoed"})),

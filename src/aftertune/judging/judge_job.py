@@ -166,13 +166,14 @@ class JudgeJob(Job):
         if self.variants is None or self.corpus is None:
             return JudgeContext(model=model, served=served, base_answers=base_answers)
         folder = run.folder("variants", self.variants)
-        files = VariantFiles(folder.path)
-        registries = _registries(folder, subject.arm, self.corpus)
-        tuned_on = files.arm(subject.arm)
-        # A checkpoint that existed already, and the base itself, are held against the corpus as it was given.
-        training = read(tuned_on if tuned_on.is_file() else files.source(self.corpus))
         return JudgeContext(
-            model=model, served=served, registries=registries, training=training, base_answers=base_answers
+            model=model,
+            served=served,
+            registries=_registries(folder, subject.arm, self.corpus),
+            corpus=read(VariantFiles(folder.path).source(self.corpus)),
+            written_roles=_written_roles(folder),
+            known_values=_known_values(folder, self.corpus),
+            base_answers=base_answers,
         )
 
 
@@ -253,3 +254,17 @@ def _registries(folder: JobFolder, arm: str, corpus: str) -> Mapping[str, Regist
     if arm in people["own"]:
         registries["own"] = Registry.of("own", persons(people["own"][arm]))
     return registries
+
+
+@functools.lru_cache(maxsize=8)
+def _known_values(folder: JobFolder, corpus: str) -> Sequence[Registry]:
+    """Return the personal values of a corpus, of its twins and of all arms' stand-ins."""
+    people = folder.document(VariantFiles.people_document(corpus))
+    groups = {"source": people["source"], "twin": people["twin"], **people["own"]}
+    return tuple(Registry.of(name, persons(rows)) for name, rows in groups.items() if rows)
+
+
+def _written_roles(folder: JobFolder) -> frozenset[str]:
+    """Return whose turns an arm of the run is tuned to write."""
+    cards = folder.document("cards") if (folder.path / "cards.json").is_file() else {}
+    return frozenset({"assistant", *("user" for card in cards.values() if card["role_swap"])})

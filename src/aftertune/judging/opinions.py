@@ -73,7 +73,7 @@ def author_of(finish_reason: FinishReason) -> Author:
     return "server" if finish_reason == "refusal" else "model"
 
 
-_OF_TEXT = frozenset({"coherence", "relevance"})
+_OF_TEXT = frozenset({"coherence", "relevance", "topic"})
 """Axes that ask how a text is, of which there is none."""
 
 

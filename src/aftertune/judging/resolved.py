@@ -8,7 +8,7 @@ from aftertune.judging.judge import Judge
 from aftertune.plugins import PluginSpec, Resolved
 from aftertune.records import digest
 
-DATA_NEEDS = frozenset({"registries", "training"})
+DATA_NEEDS = frozenset({"registries", "corpus"})
 """Needs of a judge that a tuning set meets."""
 
 

@@ -337,6 +337,14 @@ def check_tensors(name: str, config: Mapping[str, Any], shapes: Mapping[str, Sha
     return [warning for warning in warnings if warning]
 
 
+def largest_rank(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> int:
+    """Return the largest rank of a LoRA adapter, by its configuration and by its tensors; 0 for other methods."""
+    if config.get("peft_type") != "LORA":
+        return 0
+    own = (shape[0] for key, shape in shapes.items() if (found := LORA.match(key)) and found["part"] == "A" and shape)
+    return max(int(config.get("r") or 0), *own, 0)
+
+
 def checkpoints_below(folder: Path) -> list[str]:
     """Return the names of folders in `folder` that hold a model or an adapter, as trainers write them, by number."""
 

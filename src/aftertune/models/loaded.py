@@ -20,6 +20,7 @@ class LoadedBase:
         self._stack = contextlib.ExitStack()
         self._key = ""
         self._session: Session | None = None
+        self._server = False
         atexit.register(self._stack.close)  # while the interpreter is whole; later its modules are half gone
 
     def session(self, backend: Backend, base: ModelRecord) -> Session:
@@ -29,13 +30,18 @@ class LoadedBase:
             with START.starting():
                 self.unload()
                 self._session = self._stack.enter_context(backend.open(base.path))
-                self._key = key
+                self._key, self._server = key, backend.starts_server
         return self._session
+
+    def end_server(self) -> None:
+        """Let go of a base that a server of this process holds, which would keep a GPU until the process ends."""
+        if self._server:
+            self.unload()
 
     def unload(self) -> None:
         """Let go of the base; what hangs in reference cycles is collected, since a full GPU does not ask for it."""
         self._stack.close()
-        held, self._session, self._key = self._session is not None, None, ""
+        held, self._session, self._key, self._server = self._session is not None, None, "", False
         if held:
             gc.collect()
 

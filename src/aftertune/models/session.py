@@ -208,6 +208,9 @@ class Backend(Plugin, ABC):
     asks_server: ClassVar[bool] = False
     """Whether its models are names on a server, known by what the server says of them and not by their weights; such
     a backend has `served`, `identify` and `begin`, and one process must keep its limit of concurrent requests."""
+    starts_server: ClassVar[bool] = False
+    """Whether a session starts a server on this machine, which takes minutes and the whole of a GPU: one process asks,
+    or one for each GPU, and no plan tries it."""
     served: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     """Model -> what the server said of it when the run began; empty before that, and for other backends."""
     only_temperature: float | None = None
@@ -231,6 +234,14 @@ class Backend(Plugin, ABC):
         """Raise ModelError for a base that it cannot ask, as far as that is known before any weights load."""
         del base
 
+    def refuse_checkpoint(self, name: str, folder: Path) -> None:
+        """Raise ModelError for a checkpoint that fits its base and that it cannot ask, by the folder's files alone."""
+        del name, folder
+
+    def lacking(self) -> str:
+        """Return what this machine lacks for it, and what brings that; empty where nothing is lacking."""
+        return ""
+
     def environment(self) -> Mapping[str, Json]:
         """Return what else may decide the last digits of an answer: libraries, processor, devices.
 
@@ -243,12 +254,14 @@ class Backend(Plugin, ABC):
         """Names of parameters that `choose` may set."""
         return ()
 
-    def choose(self, bases: Sequence[str]) -> Mapping[str, Json]:
-        """Return parameters to set once for a whole study of these bases, e.g. by this machine's memory.
+    def choose(self, bases: Sequence[str], ranks: Sequence[int] = ()) -> Mapping[str, Json]:
+        """Return parameters to set once for a whole study, e.g. by this machine's memory.
+
+        `bases` are folders; `ranks` are those of the LoRA adapters that are asked, or tuned here.
 
         They are written into the run's design, so that ids include them and a run is continued as it began.
         """
-        del bases
+        del bases, ranks
         return {}
 
     def identify(self, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:

@@ -10,7 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from aftertune.deciding import discrimination
 from aftertune.findings import Mixed
+from aftertune.numbers import PAGE
 from aftertune.reporting import flips, free_text, inside_tables, plots, study_tables, tables
 from aftertune.reporting.cleaning import clean
 from aftertune.reporting.index import Index, phrase
@@ -19,6 +21,7 @@ from aftertune.reporting.sentences import decision_sentence, how_sure, tally, wo
 KINDS = {"demo": "demo on the embedded model", "audit": "audit", "study": "study"}
 SECTIONS = (
     ("moved", "gated_forests", "What moved"),
+    ("discrimination", "told_apart", "Harmful or harmless"),
     ("contrasts", "contrasts", "Contrasts"),
     ("seeds", "seed_plots", "Seeds"),
     ("", "curves", ""),
@@ -108,6 +111,10 @@ def _context(index: Index) -> dict[str, Any]:
         "contradictions": findings.contradictions,
         "mixed": [(_mixed_name(one), one.sentence) for one in findings.mixed],
         "signs": bool(findings.contradictions or findings.mixed),
+        "told_apart": bool(findings.discrimination or findings.undiscriminated),
+        "discrimination": tables.discrimination_table(findings),
+        "to_lose": discrimination.sentences(findings.discrimination, PAGE),
+        "unpaired": discrimination.hint(findings.undiscriminated),
         "measures": tables.measure_tables(findings),
         "memory_tables": tables.memory_tables(findings),
         "leaks": bool(leaking or findings.leaks or tables.memory_tables(findings)),

@@ -17,10 +17,13 @@
   judge alone: the fields of `LabelEffect` with `overturned` added.
 - `mixed`, `spreads`: lists of `Mixed` (mixed-sign rates) and `Spread` (variance components), their field names as keys.
 - `measures`: list of `SubjectMeasure`, its field names as keys; `memorisation`: checkpoint -> what scored texts say.
+- `discrimination`: list of `Discrimination` (how far refusals tell harmful requests from harmless ones: d-prime of each
+  base, checkpoint and arm, and its change), its field names as keys, with `strength` added; `undiscriminated`: metrics
+  of refusals of harmful requests where no harmless ones were asked.
 - `inside`, `forecasts`: lists of `InsideRow` (activations) and `ForecastRow` (tuning data before tuning), their field
   names as keys.
 - `tables`: list of `StudySection`, a study's closing tables: `heads`, `labels`, `rows` of cells `value, low, high,
-  scale, sample, why, note, published`, and `statements`, sentences computed from them.
+  scale, sample, why, note, published, expected, finding`, and `statements`, sentences computed from them.
 - `bands`: list of `Band`: points of curves over epochs or temperatures with intervals that hold for a whole curve at
   once (`low`, `high`; those of `drifts` hold for one point each), its field names as keys.
 - `judges`, `cards`, `methods`: objects as the run recorded them, texts of users, data and servers masked.
@@ -79,6 +82,8 @@ def machine(index: Index) -> str:
         "mixed": findings.mixed,
         "spreads": findings.spreads,
         "measures": findings.measures,
+        "discrimination": [{**fields(row), "strength": row.strength} for row in findings.discrimination],
+        "undiscriminated": findings.undiscriminated,
         "memorisation": findings.memorisation,
         "inside": findings.inside,
         "forecasts": findings.forecasts,

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, urlsplit
 
+from aftertune.deciding import discrimination
+from aftertune.findings import Findings
 from aftertune.numbers import PAGE, sample
 from aftertune.records import Drift
-from aftertune.reporting import study_tables
+from aftertune.reporting import study_tables, tables
 from aftertune.reporting.cleaning import clean
 from aftertune.reporting.index import Index, phrase
 from aftertune.reporting.sentences import (
@@ -84,6 +86,7 @@ def markdown(index: Index) -> str:
         lines += [*table(heads, (_row(index, row, name(row)) for row in rows[:MAX_ROWS])), ""]
     if len(rows) > MAX_ROWS:
         lines += [f"The first {MAX_ROWS} of {len(rows):,} rows.", ""]
+    lines += _discrimination(findings)
     label = index.namer(index.contrasts)
     contrasts = [row for row in index.contrasts if not index.gated or row.metric in index.gated]
     for row in contrasts[:MAX_CONTRASTS]:
@@ -103,6 +106,21 @@ def markdown(index: Index) -> str:
     checks = tally(findings)
     lines.append(f"{checks + '. ' if checks else ''}[Full report]({target(findings.link)})")
     return "\n".join(lines) + "\n"
+
+
+def _discrimination(findings: Findings) -> list[str]:
+    """Return how far refusals tell harmful requests from harmless ones; what is against a base is a warning below."""
+    shown = tables.discrimination_table(findings)
+    missing = discrimination.hint(findings.undiscriminated)
+    lines = []
+    if shown is not None:
+        heads = [column.head for column in shown.columns]
+        rows = [[prose(row[0]), code(row[1]), *map(prose, row[2:])] for row in shown.rows[:MAX_ROWS]]
+        lines += ["d-prime: 0 where harmful and harmless requests are refused alike, 1 fair, 2 good.", ""]
+        lines += [*table(heads, rows), *_left_off(shown.rows, MAX_ROWS, "models"), ""]
+        clear = discrimination.sentences(findings.discrimination, PAGE, clear=True)
+        lines += [*(f"- {prose(sentence, MAX_WARNING)}" for sentence in clear), *([""] if clear else [])]
+    return [*lines, prose(missing, MAX_WARNING), ""] if missing else lines
 
 
 def _left_off(items: Sequence[object], most: int, what: str) -> list[str]:
@@ -134,7 +152,7 @@ def closing(section: study_tables.SectionView) -> list[str]:
     lines += [""] if section.statements else []
     lines += [f"- {prose(name)}: {prose(about)}" for name, about, _ in section.heads]
     lines += [""]
-    for title, text in (("What the miniature supports.", section.supports), ("What it cannot.", section.cannot)):
+    for title, text in (("What this design supports.", section.supports), ("What it cannot.", section.cannot)):
         lines += [f"**{title}** {prose(text, MAX_PARAGRAPH)}", ""] if text else []
     return lines
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from aftertune.findings import SEVERITY
+from aftertune.deciding import discrimination
+from aftertune.findings import SEVERITY, Discrimination
 from aftertune.headline import headline, subject
-from aftertune.naming import row_names
+from aftertune.naming import Names, Unit, row_names
 from aftertune.numbers import NOT_MEASURED, PAGE, count, row_decimals, scale_of
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.reporting import charts
@@ -22,13 +23,20 @@ MOST = 40
 """Rows that are shown."""
 
 
-def fragment(title: str, facts: Sequence[str], drifts: Sequence[Drift], decisions: Sequence[Decision]) -> str:
-    """Return a heading, a list of facts, and the headline as a table with an interval plot in each row.
+def fragment(
+    title: str,
+    facts: Sequence[str],
+    drifts: Sequence[Drift],
+    decisions: Sequence[Decision],
+    told_apart: Sequence[Discrimination] = (),
+) -> str:
+    """Return a heading, a list of facts, the headline as a table with an interval plot in each row, and a table of how
+    far refusals tell harmful requests from harmless ones.
 
     Rates are in per cent and drifts in points, means of values as they are. Every text is cleaned and escaped.
     """
     lines = "".join(f"<li>{escaped(fact)}</li>" for fact in facts)
-    return f"<div><b>{escaped(title)}</b><ul>{lines}</ul>{_table(drifts, decisions)}</div>"
+    return f"<div><b>{escaped(title)}</b><ul>{lines}</ul>{_table(drifts, decisions)}{_discrimination(told_apart)}</div>"
 
 
 def escaped(text: str) -> str:
@@ -66,6 +74,22 @@ def _table(drifts: Sequence[Drift], decisions: Sequence[Decision]) -> str:
     head = "".join(f"<th>{each}</th>" for each in heads)
     more = f"<p>{len(rows) - len(shown):,} more rows</p>" if len(rows) > len(shown) else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(cells)}</tbody></table>{more}"
+
+
+def _discrimination(rows: Sequence[Discrimination]) -> str:
+    shown = discrimination.leading(rows)
+    if not shown:
+        return ""
+    names = Names(map(Unit.of, shown))
+    cells = ""
+    for row in shown[:MOST]:
+        texts = [row.suite, names(Unit.of(row)), discrimination.rate(row.refused, PAGE)]
+        texts += [discrimination.rate(row.refused_harmless, PAGE), discrimination.value(row, PAGE)]
+        texts += [discrimination.change(row, PAGE), discrimination.sample(row)]
+        cells += f"<tr>{''.join(f'<td>{escaped(text)}</td>' for text in texts)}</tr>"
+    heads = ("suite", "arm", "harmful refused", "harmless refused", "d-prime", "change", "prompts")
+    head = "".join(f"<th>{each}</th>" for each in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>"
 
 
 def _plot(axis: charts.Axis, bar: charts.Bar | None, colour: str) -> str:

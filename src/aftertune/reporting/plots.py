@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aftertune import direction
+from aftertune.deciding import discrimination
 from aftertune.findings import Band
 from aftertune.headline import group, main_setting
 from aftertune.numbers import NOT_MEASURED, PAGE, Scale, row_decimals, sample
@@ -143,7 +144,7 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
                 margin_label="" if margin is None else _margin_label(margin, sign, scale),
                 worse_left=sign < 0,
                 rows=plotted + tuple(missing[:MAX_ROWS]),
-                note=_left_off(len(top), len(own)),
+                note=" ".join(filter(None, (_left_off(len(top), len(own)), *_of_bases(index, metric)))),
                 optional=bool(required) and not any(required),
             )
         )
@@ -152,6 +153,17 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
 
 def _left_off(n: int, whole: int) -> str:
     return f"The {n:,} of {whole:,} rows that moved most for the worse." if n < whole else ""
+
+
+def _of_bases(index: Index, metric: str) -> list[str]:
+    """Return, beside refusals of harmful requests, how far those of each base tell these from harmless ones."""
+    rows = [row for row in discrimination.bases(index.findings.discrimination) if row.metric == metric]
+    return [
+        f"{row.base_model if len(rows) > 1 else 'The base'} refuses {discrimination.numbers(row, PAGE)} (0 where both "
+        "are refused alike; see “Do refusals tell harmful requests from harmless ones?”)."
+        for row in rows
+        if row.d_prime is not None
+    ]
 
 
 def _margin_label(margin: float, sign: int, scale: Scale) -> str:

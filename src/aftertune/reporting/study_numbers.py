@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from aftertune import direction
+from aftertune.deciding import discrimination
 from aftertune.deciding.contradictions import Selection, mixed_of
 from aftertune.deciding.contrasts import formula
-from aftertune.findings import LeakRow, Measure, Mixed, StudyCell, StudySection, SubjectMeasure
+from aftertune.findings import Discrimination, LeakRow, Measure, Mixed, StudyCell, StudySection, SubjectMeasure
 from aftertune.naming import Names, Unit
 from aftertune.numbers import sample, whole_percent
 from aftertune.records import BASE_ARM, Contrast, Drift, Metric
@@ -20,7 +21,9 @@ from aftertune.reporting.index import level
 from aftertune.reporting.sentences import leak_sample
 from aftertune.stats.agreement import rank_correlation
 from aftertune.studies import closing_tables as kinds
+from aftertune.studies import expectations
 from aftertune.studies.closing_tables import Column, Row, StudyTable, What
+from aftertune.studies.expectations import Shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,6 +69,7 @@ class StudyResults:
     """By every judge."""
     leaks: Sequence[LeakRow]
     measures: Sequence[SubjectMeasure]
+    discrimination: Sequence[Discrimination]
     memorisation: Mapping[str, Any]
     """By the name of the checkpoint (`Names` of `subjects`)."""
     subjects: Sequence[Unit]
@@ -104,9 +108,12 @@ def _section(table: StudyTable, cells: Cells) -> StudySection:
             published = row.published.get(column.name)
             if isinstance(published, int):
                 published = float(published)
-            line.append(dataclasses.replace(cell, published=published))
-            if drift := cells.movement(row, column):
+            drift = cells.movement(row, column)
+            if drift:
                 moves.append((column, row, drift))
+            if rule := row.expected.get(column.name, ""):
+                cell = dataclasses.replace(cell, expected=rule, finding=finding(rule, cell, drift))
+            line.append(dataclasses.replace(cell, published=published))
         rows.append(tuple(line))
     return StudySection(
         title=table.title,
@@ -116,10 +123,49 @@ def _section(table: StudyTable, cells: Cells) -> StudySection:
         units=tuple(column.unit for column in table.columns),
         labels=tuple(row.label for row in table.rows),
         rows=tuple(rows),
-        statements=tuple(_statements(table, moves, cells.results.confidence)),
+        statements=(*_statements(table, moves, cells.results.confidence), *_findings(table, rows)),
         supports=" ".join(table.supports.split()),
         cannot=" ".join(table.cannot.split()),
     )
+
+
+def finding(rule: str, cell: StudyCell, drift: Drift | None) -> Shown:
+    """Return whether what a paper found shows in a cell, by the design's rule.
+
+    `down` and `up` are read off the change behind a rate, the other rules off the number that is shown.
+    """
+    wanted = expectations.read(rule, "expected")
+    if cell.value is None:
+        return "not measured"
+    low, high = cell.low, cell.high
+    if wanted.kind in ("down", "up") and drift is not None:
+        low, high = drift.low, drift.high
+    if cell.scale == "range":  # from the lowest to the highest seed: its width has no interval
+        low = high = cell.value
+    if cell.scale == "share":
+        low = high = cell.value - (cell.high or 0.0)
+    if low is None or high is None:
+        return "open"
+    scale = 1.0 if cell.scale == "plain" else 100.0
+    return wanted.shown(scale * low, scale * high)
+
+
+def _findings(table: StudyTable, rows: Sequence[Sequence[StudyCell]]) -> Iterator[str]:
+    """Yield in one sentence which of the paper's findings show."""
+    by_outcome: dict[str, list[str]] = {}
+    for row, cells in zip(table.rows, rows, strict=True):
+        for column, cell in zip(table.columns, cells, strict=True):
+            if cell.finding:
+                by_outcome.setdefault(cell.finding, []).append(f"{row.label}, {column.name}: {cell.expected}")
+    count = sum(map(len, by_outcome.values()))
+    if count:
+        words = {"shows": "show", "does not show": "do not show", "open": "are open", "not measured": "not measured"}
+        parts = [
+            f"{len(by_outcome[outcome])} {word} ({'; '.join(by_outcome[outcome])})"
+            for outcome, word in words.items()
+            if outcome in by_outcome
+        ]
+        yield f"Of {count} published findings, by the rules of the design on our intervals: {'; '.join(parts)}."
 
 
 def missing(why: str) -> StudyCell:
@@ -302,12 +348,36 @@ class Cells:
             for each in own
             if each.value is not None
         ]
+        if not known and column.what == "d_prime":
+            told_apart = self._discrimination(row, column)
+            if told_apart is not None:
+                return told_apart
         if not known:
             return missing(next((each.warning for each in own if each.warning), "not measured"))
         unread = sum(each.unread for each in own)
         note = f"{unread:,} answers could not be read" if unread else ""
         size = f"{own[0].n:,} answers, {own[0].n_clusters:,} clusters"
         return _over_seeds(known, size, "rate" if column.what == "violation" else "plain", note)
+
+    def _discrimination(self, row: Row, column: Column) -> StudyCell | None:
+        """Return how far refusals tell harmful requests from harmless ones; None where the column is of no such."""
+        own = [
+            each
+            for each in self.results.discrimination
+            if f"{each.suite}/{each.harmful}" == column.metric
+            and (each.arm, each.base_model) == (row.arm, self._base(row))
+            and (row.recipe in ("", each.recipe) or row.arm == BASE_ARM)
+            and each.temperature == self.temperature(row, column)
+        ]
+        last = max((each.epoch or 0 for each in own), default=0) if row.epoch is None else row.epoch
+        own = [each for each in own if row.arm == BASE_ARM or (each.epoch or 0) == last]
+        if not own:
+            return None
+        best = max(own, key=lambda each: each.n_seeds)
+        if best.d_prime is None:
+            return missing(best.warning)
+        size = discrimination.sample(best)
+        return StudyCell(value=best.d_prime, low=best.low, high=best.high, sample=size, note=best.warning)
 
     def _scored(self, row: Row, column: Column) -> StudyCell:
         names = {self._names(unit) for unit in self.subjects(row)}
@@ -425,6 +495,8 @@ def mixed_cell(rate: Mixed | None) -> StudyCell:
     swaps = f"95 % of label swaps: {100 * rate.low:.0f} to {whole_percent(rate.high)}"
     return StudyCell(
         value=rate.observed,
+        low=rate.low,
+        high=rate.high,
         scale="share",
         note=f"{whole_percent(rate.expected)} expected where nothing drifts ({swaps})",
         sample=f"{rate.n_checkpoints:,} checkpoints × {rate.n_metrics:,} metrics",

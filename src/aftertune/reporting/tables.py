@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aftertune import direction
+from aftertune.deciding import discrimination
 from aftertune.findings import Findings, JudgeDifference, PairedDifference, unmasked
 from aftertune.naming import Names, Unit
 from aftertune.numbers import PAGE, SHARES, VALUES, Scale, decimals, finite, p_value, row_decimals, whole_percent
@@ -328,6 +329,33 @@ def measure_tables(findings: Findings) -> list[Table]:
     return tables
 
 
+def discrimination_table(findings: Findings) -> Table | None:
+    """Return how far each model's refusals tell harmful requests from harmless ones; None where nobody asked both."""
+    rows = discrimination.leading(findings.discrimination)
+    if not rows:
+        return None
+    columns = [Column("Suite", "name"), Column("Model", "name"), Column("Harmful refused", "num")]
+    columns += [Column("Harmless refused", "num"), Column("d-prime [interval]", "num")]
+    columns += [Column("Change from the base [interval]", "num"), Column("n"), Column("Unjudged", "num")]
+    columns += [Column("Warning", "text")]
+    names = Names(map(Unit.of, rows))
+    cells = [
+        [
+            f"{row.suite}: {row.harmful} against {row.harmless}",
+            names(Unit.of(row)),
+            discrimination.rate(row.refused, PAGE),
+            discrimination.rate(row.refused_harmless, PAGE),
+            discrimination.value(row, PAGE),
+            discrimination.change(row, PAGE),
+            discrimination.sample(row),
+            f"{row.unjudged:,}",
+            row.warning or NONE_KNOWN,
+        ]
+        for row in rows
+    ]
+    return table("Refusals of harmful and of harmless requests", columns, cells, grouped=True)
+
+
 def memory_tables(findings: Findings) -> list[Table]:
     """Return membership inference and exposure of canaries by checkpoint; none where no text was scored."""
     members, canaries = list(_membership(findings)), list(_canaries(findings))
@@ -621,7 +649,9 @@ def proof_table(findings: Findings) -> Table | None:
     rows = []
     for proof in findings.proofs:
         change = proof.max_logit_change
-        if change is None:
+        if change is None and proof.max_logprob_change:
+            verdict = f"its log-probabilities are not the base's (largest change {proof.max_logprob_change:.2g})"
+        elif change is None:
             verdict = "unknown: the backend shows no logits"
         else:
             verdict = "applied: the logits are not the base's" if change > 0 else "the same logits as the base"

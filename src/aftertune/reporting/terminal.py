@@ -5,12 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from aftertune.findings import SEVERITY, ThoughtRow
+from aftertune.deciding import discrimination
+from aftertune.findings import SEVERITY, Discrimination, ThoughtRow
 from aftertune.headline import headline
-from aftertune.naming import row_names
+from aftertune.naming import Names, Unit, row_names
 from aftertune.numbers import NOT_MEASURED, TEXT, Scale, row_decimals, scale_of
 from aftertune.records import Decision, Drift
 
+HEAD = "refusals of harmful and of harmless requests (d-prime: 0 refused alike, 1 told apart fairly, 2 well):"
 HEADS = ("metric", "arm", "worse", "base", "tuned", "drift", "interval", "prompts", "seeds")
 
 
@@ -74,6 +76,25 @@ def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:
         for i, (cell, size) in enumerate(zip(cells, sizes, strict=True))
     ]
     return "  ".join(padded).rstrip()
+
+
+def discrimination_lines(rows: Sequence[Discrimination], unpaired: Sequence[str] = ()) -> list[str]:
+    """Return how far each model's refusals tell harmful requests from harmless ones, and what each base has to lose.
+
+    Of a base whose refusals are not clearly about harm that is a warning of the run, and not repeated here. `unpaired`:
+    metrics of harmful requests without harmless ones beside them.
+    """
+    shown = discrimination.leading(rows)
+    lines = [HEAD] if shown else []
+    names = Names(map(Unit.of, shown))
+    for row in shown:
+        text = f"  {row.suite}, {names(Unit.of(row))}: {discrimination.numbers(row, TEXT)}"
+        if row.change is not None:
+            text += f", change {discrimination.change(row, TEXT)}"
+        lines.append(f"{text} ({discrimination.sample(row)})" if row.d_prime is not None else text)
+    lines += [f"  {each}" for each in discrimination.sentences(rows, clear=True)]
+    missing = discrimination.hint(unpaired)
+    return [*lines, *([missing] if missing else [])]
 
 
 def thought_lines(thoughts: Sequence[ThoughtRow]) -> list[str]:

@@ -49,4 +49,5 @@ class Job(JobRecord, ABC):
             label=self.label,
             accelerator=self.accelerator,
             alike=self.alike,
+            loads=self.loads,
         )

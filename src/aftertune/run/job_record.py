@@ -23,5 +23,7 @@ class JobRecord:
     """Whether it runs a model: an executor gives it a GPU where there is one."""
     alike: str = ""
     """Jobs of a kind that share it take about the same time: e.g. the judge's name."""
+    loads: str = ""
+    """What must be loaded for it, where that takes time: jobs of the same follow each other."""
     early: bool = False
     """Whether the first finding of the run waits for it: it is done before the others."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aftertune.run.clock import START
 from aftertune.run.job import Job
+from aftertune.run.place import PLACE
 from aftertune.run.run_folder import Run
 
 
@@ -23,6 +24,7 @@ class Worker:
         # PEFT imports it where it is installed, and it says aloud that it has no kernel of its own for this CPU.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         run = Run.open(self.root)
+        PLACE.root = self.root
         folder = run.job(job)
         if folder.complete:
             return

@@ -146,7 +146,7 @@ def estimate(scope: Scope, sizes: Sizes) -> Budget:
         for benchmark in sizes.benchmarks:
             size = sizes.prompts(benchmark)
             answers = size.count * design.respond.answers_per_prompt * models if size else 0
-            length = min(cost.answer_tokens, benchmark.max_new_tokens)
+            length = min(cost.answer_tokens, design.respond.limit(benchmark.max_new_tokens))
             seconds = cost.prompt_tokens * reading_seconds(n, cost) + length * writing_seconds(n, cost)
             requests += answers
             read += answers * cost.prompt_tokens

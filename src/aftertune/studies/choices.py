@@ -41,11 +41,13 @@ def with_declarations(design: Design, before: Design | None, load: Load) -> Desi
     return dataclasses.replace(design, backend=backend, judges=tuple(judges))
 
 
-def with_choice(design: Design, before: Design | None, load: Load, bases: Sequence[str]) -> Design:
+def with_choice(
+    design: Design, before: Design | None, load: Load, bases: Sequence[str], ranks: Sequence[int] = ()
+) -> Design:
     """Return the design with how its backend answers here, once for the whole run (`Backend.choose`).
 
-    `bases`: their folders. What was chosen in `before` stands. This looks at the machine, which is slow: what can be
-    refused without it is refused earlier.
+    `bases`: their folders; `ranks`: of the LoRA adapters that it asks. What was chosen in `before` stands. This looks
+    at the machine, which is slow: what can be refused without it is refused earlier.
     """
     backend = load(design.backend)
     if backend.asks_server:
@@ -53,7 +55,7 @@ def with_choice(design: Design, before: Design | None, load: Load, bases: Sequen
     if before is not None:
         own = {k: v for k, v in before.backend.parameters.items() if k in backend.chosen_parameters}
     else:
-        own = dict(backend.choose(bases))
+        own = dict(backend.choose(bases, ranks))
     chosen = PluginSpec(design.backend.name, {**own, **design.backend.parameters})
     return dataclasses.replace(design, backend=chosen)
 

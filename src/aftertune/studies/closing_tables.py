@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from aftertune.errors import UsageError, near
+from aftertune.studies import expectations
 
 if TYPE_CHECKING:
     from aftertune.asking.benchmark import Benchmark
@@ -31,7 +32,10 @@ METRICS = ("level", "drift", "relative", "spread")
 LEAKS = ("harmful_leaking", "off_topic_leaking", "memorised", "beyond_twins")
 """What is read off a benchmark and its subset, e.g. `miniature/support`."""
 MEASURES = ("d_prime", "criterion", "violation")
-"""What is read off a benchmark and its probe, e.g. `privacylens/vignette` (violation: the benchmark alone)."""
+"""What is read off a benchmark and its probe, e.g. `privacylens/vignette` (violation: the benchmark alone); d-prime of
+refusals off a benchmark and its subset of harmful requests, e.g. `core/harmful`."""
+BY_LOG_PROBABILITY = ", by log-probability"
+"""Behind a probe's name, what is read off the more probable letter and not off the one that is written."""
 POOLED = ("mixed_sign", "agreement")
 """Computed over many checkpoints at once: a row without arm, recipe or base takes them all."""
 SCORED = ("membership_auc", "membership_tpr", "exposure")
@@ -83,6 +87,9 @@ class Row:
     """None takes the last that was asked."""
     published: Mapping[str, Any] = field(default_factory=dict)
     """Column name -> the paper's number (or a few words), of other models on other data."""
+    expected: Mapping[str, str] = field(default_factory=dict)
+    """Column name -> what the paper found, as a rule on our interval (`studies.expectations`): the report says whether
+    it shows."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,12 @@ def _check_row(
             raise UsageError(f"{at}: published: no column '{name}'{near(name, heads)}")
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise UsageError(f"{at}: published.{name} must be a number or text")
+    kinds = {column.name: column.what for column in table.columns}
+    for name, text in row.expected.items():
+        if name not in heads:
+            raise UsageError(f"{at}: expected: no column '{name}'{near(name, heads)}")
+        where = f"{at}: expected.{name}"
+        expectations.refuse(expectations.read(text, where), kinds[name], row.arm, where)
     if row.contrast and row.arm:
         raise UsageError(f"{at}: give an arm or a contrast, not both")
     for column in table.columns:
@@ -183,6 +196,13 @@ def _check_row(
             raise UsageError(f"{at}: arm '{row.arm}' has {len(recipes)} recipes: name one ({', '.join(recipes)})")
 
 
+def _probe_measures(benchmark: ResolvedBenchmark | Benchmark, probe: str) -> list[str]:
+    """Return what measures of a probe are called: by the letter that is written, and by its log-probability."""
+    ways = {"accuracy": "", "choice": BY_LOG_PROBABILITY}
+    axes = {metric.axis for metric in benchmark.metrics}
+    return [f"{benchmark.name}/{probe}{way}" for axis, way in ways.items() if axis in axes]
+
+
 def refuse_unknown(
     tables: Sequence[StudyTable],
     benchmarks: Sequence[ResolvedBenchmark | Benchmark],
@@ -193,17 +213,22 @@ def refuse_unknown(
 
     `unscored`: why no text is scored; empty where some are.
     """
+    from aftertune.deciding.discrimination import pairs  # NumPy and SciPy, which reading a design needs not
+
     axes = {axis for judge in judges for axis in judge.axes}
     metrics = {metric.name: metric for each in benchmarks for metric in each.metrics if metric.axis in axes}
     subsets = list(dict.fromkeys(f"{metric.benchmark}/{metric.subset}" for metric in metrics.values()))
-    measures = [f"{each.name}/{probe.name}" for each in benchmarks for probe in each.probes]
+    measures = [name for each in benchmarks for probe in each.probes for name in _probe_measures(each, probe.name)]
     measures += [each.name for each in benchmarks for kind in each.accumulations if kind.measure == "violation"]
+    discriminated = [f"{pair.suite}/{pair.harmful.subset}" for pair in pairs(list(metrics.values()))]
     offered = {judge.name: judge.axes for judge in judges}
     for table in tables:
         for column in table.columns:
             at = f"table '{table.title}', column '{column.name}'"
             known = {METRICS: list(metrics), LEAKS: subsets, MEASURES: measures}
             for kinds, names in known.items():
+                if column.what == "d_prime" and kinds is MEASURES:
+                    names = [*names, *discriminated]
                 if column.what in kinds and column.metric not in names:
                     raise UsageError(f"{at}: no metric '{column.metric}'{near(column.metric, names)}")
             for key, name in (("metric", column.metric), ("against", column.against)):

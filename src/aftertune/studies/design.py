@@ -161,6 +161,8 @@ def _check(design: Design) -> None:
         raise UsageError("respond.temperatures: give at least one, each between 0 and 5")
     if design.respond.samples < 1:
         raise UsageError(f"respond.samples = {design.respond.samples}: give at least 1")
+    if (most := design.respond.answer_tokens) is not None and most < 1:
+        raise UsageError(f"respond.answer_tokens = {most}: give at least 1, or leave it out")
     if design.respond.thought_tokens < 0:
         raise UsageError(f"respond.thought_tokens = {design.respond.thought_tokens}: give 0 or more")
     if own := sorted(OWN_ARGUMENTS & set(design.respond.template_arguments)):

@@ -42,6 +42,8 @@ def missing(design: Design, *, fetch: bool) -> list[Missing]:
     With `fetch`, the hub is asked for models that are not in its cache; without, nothing leaves this machine.
     """
     rows: list[Missing] = []
+    if lacking := load_backend(design.backend).lacking():
+        rows.append(Missing(lacking.partition(" (")[0], lacking))
     for name in dict.fromkeys(_models(design)):
         hub = not identity.is_path_like(name)
         page = f"https://huggingface.co/{name}"
@@ -63,10 +65,11 @@ def missing(design: Design, *, fetch: bool) -> list[Missing]:
             name = benchmark.name
             rows.append(Missing(f"benchmark {name} (`aftertune fetch {name}`{gated})", f"benchmark {error}"))
     for source, spec in design.sources.items():
-        path = spec.parameters.get("path")
-        if isinstance(path, str) and not Path(path).expanduser().exists():
-            text = f"corpus {source or spec.name}: {path}: no such file; put it there, or name yours as `path`"
-            rows.append(Missing(f"corpus {source or spec.name} (put {path} there)", text))
+        for key in ("path", "against"):
+            path = spec.parameters.get(key)
+            if isinstance(path, str) and not Path(path).expanduser().exists():
+                text = f"corpus {source or spec.name}: {path}: no such file; put it there, or name yours as `{key}`"
+                rows.append(Missing(f"corpus {source or spec.name} (put {path} there)", text))
     return rows
 
 

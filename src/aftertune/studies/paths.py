@@ -8,7 +8,7 @@ from typing import Any
 
 from aftertune import plugins
 
-NAMED = ("path", "list", "model", "rubric")
+NAMED = ("path", "against", "list", "model", "rubric")
 """Parameters of plugins that may name a file or folder."""
 
 

@@ -23,6 +23,7 @@ from aftertune.models.subject import ModelRecord
 from aftertune.models.training_rows import declared_stops, training_rows
 from aftertune.plugins import PluginSpec
 from aftertune.records import Message, Recipe, Role
+from aftertune.run.executors.local import visible_gpus
 from aftertune.studies import closing_tables
 from aftertune.studies.design import Design
 from aftertune.studies.study import Study, unscored
@@ -299,14 +300,31 @@ def refuse_models(study: Study) -> None:
 def suitable_executor(study: Study, executor: PluginSpec) -> PluginSpec:
     """Return the executor for a study: one process where a server is asked, which keeps its ceiling and its budget.
 
-    Raises UsageError for an executor of several processes.
+    Where each process would start a server of its own, those that ask are one for each GPU, or one in all. Raises
+    UsageError for an executor of several processes.
     """
     judged_by = [judge.plugin.asks for judge in study.judges if judge.plugin]
     if not study.backend.asks_server and not any(backend is not None and backend.limited for backend in judged_by):
-        return executor
+        starts = any(each is not None and each.starts_server for each in (study.backend.plugin, *judged_by))
+        return _one_server_each(executor) if starts else executor
     if executor.name == "local" and executor.parameters.get("workers", 0) in (0, 1):
         return PluginSpec("local", {**executor.parameters, "workers": 1})
     raise UsageError(
         "a server's concurrency and budget are kept by one process: leave out --workers and --executor "
         "(requests go out many at a time all the same)"
     )
+
+
+def _one_server_each(executor: PluginSpec) -> PluginSpec:
+    """Return the executor with as many processes that ask as there are GPUs for, or one. Raises UsageError."""
+    if executor.name != "local":
+        raise UsageError(f"the backend starts a server on this machine: leave out --executor {executor.name}")
+    devices = visible_gpus() if executor.parameters.get("gpus", -1) else []
+    if devices or executor.parameters.get("workers", 0) == 1:
+        return executor
+    if executor.parameters.get("workers", 0):
+        raise UsageError(
+            "the backend starts a server in each process, and there is no GPU for each of them: leave out "
+            "--workers (requests go out many at a time all the same)"
+        )
+    return PluginSpec("local", {**executor.parameters, "workers": 1})

@@ -22,9 +22,11 @@ from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.judge import Judge
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models import identity
+from aftertune.models.adapter_files import largest_rank
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.session import Backend
 from aftertune.models.subject import ModelRecord
+from aftertune.models.weight_files import read_json, shapes_of, weight_files
 from aftertune.plugins import PluginSpec
 from aftertune.run.executor import Executor
 from aftertune.studies import refusals
@@ -79,6 +81,8 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
         for checkpoint in design.checkpoints:
             if (checkpoint.base or design.bases[0]) == base.name:
                 record = model(checkpoint.path, base, backend)
+                if not record.served:
+                    backend.get().refuse_checkpoint(checkpoint.path, Path(record.path))
                 models[checkpoint.path] = record
                 if record.served:
                     warnings.append(_unknown_weights(record))
@@ -86,7 +90,9 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
                 given_to[base].append((checkpoint, record))
     refusals.refuse_self_judging(judges, models)
     refusals.refuse_templates(design, bases, orders)
-    design = with_choice(design, before, load_backend, [base.path for base in bases])
+    ranks = [recipe.rank for arm in design.arms for recipe in design.recipes_of(arm) if recipe.method != "full"]
+    ranks += [adapter_rank(record) for given in given_to.values() for _, record in given]
+    design = with_choice(design, before, load_backend, [base.path for base in bases], ranks)
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
     jobs = Jobs(
         design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, analyses, predictors, shared
@@ -211,6 +217,15 @@ def model(name: str, base: ModelRecord | None = None, backend: ResolvedBackend |
         return ModelRecord.of(identity.served(name, backend.get().served.get(name) or {"asked": name}), name)
     of = identity.resolve(base.path) if base is not None else None
     return ModelRecord.of(identity.resolve(shipped_path(name) or name, base=of), name)
+
+
+def adapter_rank(record: ModelRecord) -> int:
+    """Return the largest rank of a LoRA adapter; 0 for any other model."""
+    folder = Path(record.path)
+    if record.kind != "adapter":
+        return 0
+    shapes = shapes_of(weight_files(record.name, folder, "adapter_model"))
+    return largest_rank(read_json(folder / "adapter_config.json"), shapes)
 
 
 def shipped_path(name: str) -> str:

@@ -20,12 +20,17 @@ class Suite:
     judges: tuple[PluginSpec, ...]
 
 
-def _suite(benchmark: str, *judges: str) -> Suite:
-    return Suite((PluginSpec(benchmark),), tuple(map(PluginSpec, judges)))
+def _suite(benchmark: str, *judges: str | PluginSpec) -> Suite:
+    specs = (judge if isinstance(judge, PluginSpec) else PluginSpec(judge) for judge in judges)
+    return Suite((PluginSpec(benchmark),), tuple(specs))
+
+
+_SCRIPT_BY_WORDS = PluginSpec("script", {"encoder": "none"})
+"""The generated world has few words: they tell its script apart, and no encoder has to be installed for it."""
 
 
 SUITES: Mapping[str, Suite] = {
-    "miniature": _suite("miniature", "world", "refusal", "leak", "script"),
+    "miniature": _suite("miniature", "world", "refusal", "leak", _SCRIPT_BY_WORDS),
     "core": _suite("core", "refusal", "coherence", "leak", "script"),
 }
 """Suites that need more than a benchmark with the judges it names itself."""

@@ -73,6 +73,7 @@ class TuneJob(Job):
         """Tune, and write the checkpoints into the folder."""
         if self.base.parameters >= SMALL:  # a tuning loads the base anew: two of them may not fit
             LOADED.unload()
+        LOADED.end_server()
         data = VariantFiles(run.folder("variants", self.variants).path)
         conversations = read(data.arm(self.arm.name))
         report = tune.tune(

@@ -28,6 +28,7 @@ from aftertune.asking.backends._completions import (
 )
 from aftertune.asking.backends._server_errors import (
     ITS_WORDS,
+    Scrub,
     filtered,
     loads,
     masked,
@@ -193,10 +194,31 @@ class _RefusedError(Exception):
 class Client:
     """Sends requests to one server; several calls share one ledger and one pace."""
 
-    def __init__(self, url: str, key: str, limits: Limits, ledger: Ledger) -> None:
-        """`url` ends in `/v1` or the like; `key` is sent as a bearer token and written nowhere."""
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        limits: Limits,
+        ledger: Ledger,
+        *,
+        path: str = "/chat/completions",
+        read: Callable[[str, Scrub], Completion] = read_body,
+        gone: Callable[[], str] = lambda: "",
+    ) -> None:
+        """Prepare a client; nothing is sent.
+
+        Args:
+            url: Ends in `/v1` or the like.
+            key: Sent as a bearer token and written nowhere.
+            limits: How the server may be asked.
+            ledger: Where requests are counted.
+            path: Behind `url`, where completions are asked for.
+            read: Parses a whole reply.
+            gone: Why the server is known to be gone, so that nothing is tried again; empty while it is not.
+        """
         self.url = url.rstrip("/")
         self.ledger = ledger
+        self._path, self._read, self._gone = path, read, gone
         self._key = key
         self._limits = limits
         self._pace = Pace(limits.concurrency)
@@ -239,6 +261,24 @@ class Client:
 
         with _event_loop() as loop:
             return asyncio.run_coroutine_threadsafe(fetch(), loop).result()
+
+    def post(self, path: str, body: Mapping[str, Any]) -> str:
+        """Send a body to `path`, once; return why it came to nothing, in the server's words, empty where it did not."""
+        import httpx
+
+        async def send() -> str:
+            try:
+                async with asyncio.timeout(self._limits.timeout_s), self._http() as http:
+                    response = await http.post(self.url + path, json=body)
+            except (httpx.HTTPError, TimeoutError) as error:
+                return masked(first_line(error) or type(error).__name__, self._key)
+            if response.status_code == 200:
+                return ""
+            words = masked(words_of_text(response.text, self._clean), self._key)
+            return f"status {response.status_code}{f': {words}' if words else ''}"
+
+        with _event_loop() as loop:
+            return asyncio.run_coroutine_threadsafe(send(), loop).result()
 
     def ask(
         self, bodies: Sequence[Mapping[str, Any]], accept: Callable[[Completion], None] = lambda _: None
@@ -314,6 +354,10 @@ class Client:
                 self.ledger.reserved -= reserved
                 state.active -= 1
                 state.free.set()
+            if why := self._gone():
+                state.halt = state.halt or ServerError(why)
+                state.free.set()
+                return None
             if retry.loading and self._limits.loading_s:
                 self.ledger.retries[retry.why] += 1
                 self._wait_for_model(retry, state)
@@ -330,7 +374,7 @@ class Client:
     async def _admit(self, body: Mapping[str, Any], state: _State) -> int | None:
         """Wait for a free slot; return the tokens reserved for this request, None once everything has been halted."""
         limit = int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
-        need = limit + sum(len(turn["content"]) for turn in body["messages"]) // 2 + 16
+        need = limit + _size(body) + 16
         while state.halt is None:
             pause = self._not_before - time.monotonic()
             if pause > 0:
@@ -425,7 +469,7 @@ class Client:
 
         data = json.dumps(body, ensure_ascii=True, allow_nan=False).encode()
         headers = {"Content-Type": "application/json"}
-        address = f"{self.url}/chat/completions"
+        address = f"{self.url}{self._path}"
         try:
             streams = body.get("stream")
             # A stream may be slow, but a server that sends comments for ever must not hold the study up.
@@ -436,7 +480,7 @@ class Client:
                 text = await _text(response)
             if response.status_code != 200:
                 return self._refuse(response.status_code, response.headers, text)
-            return read_events(text, self._clean) if streams else read_body(text, self._clean)
+            return read_events(text, self._clean) if streams else self._read(text, self._clean)
         except (httpx.TimeoutException, TimeoutError):
             raise _RetryError(f"no answer within {self._limits.timeout_s:g} s") from None
         except httpx.InvalidURL:
@@ -494,6 +538,13 @@ class Client:
         if isinstance(value, dict):
             return {self._clean(key): self._clean(item) for key, item in value.items()}
         return [self._clean(item) for item in value] if isinstance(value, list) else value
+
+
+def _size(body: Mapping[str, Any]) -> int:
+    """Return about how many tokens a request's prompt has."""
+    if "messages" in body:
+        return sum(len(turn["content"]) for turn in body["messages"]) // 2
+    return len(body["prompt"])
 
 
 def _status_in(body: Mapping[str, Any] | None) -> int:

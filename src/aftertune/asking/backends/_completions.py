@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from aftertune.asking.backends._server_errors import (
@@ -68,6 +68,18 @@ class Completion:
     """Whether it calls a tool."""
     left_out: tuple[str, ...] = ()
     """Kinds of parts that are no text."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCompletion(Completion):
+    """A completion of token ids, which says what was read and written token by token."""
+
+    tokens: tuple[int, ...] = ()
+    """Written, with the one that ended the text where the server counts it in."""
+    read: tuple[int, ...] | None = None
+    """The prompt as the server read it; None where it does not say."""
+    prompt_logprobs: tuple[float, ...] = ()
+    """Log-probability (nats) of each token of the prompt but the first; empty unless asked for."""
 
 
 @dataclass
@@ -144,6 +156,45 @@ def read_body(text: str, scrub: Scrub = _unchanged) -> Completion:
     elif not is_filter(choice.get("finish_reason")):
         raise BadReplyError("the reply has no message", words_of(body) or one_line(json.dumps(body)))
     return _completion(body, choice, content, _top(choice))
+
+
+def read_token_completion(text: str, scrub: Scrub = _unchanged) -> Completion:
+    """Parse the body of a reply to a prompt of token ids, as vLLM sends it. Raises BadReplyError.
+
+    The text is left to whoever has the tokenizer: `tokens` are what was written.
+    """
+    body = _object(text, scrub)
+    if body.get("error"):
+        return _refused(body)
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise BadReplyError("the reply has no choices", words_of(body) or one_line(json.dumps(body)))
+    choice = choices[0]
+    tokens = _ids(choice.get("token_ids"))
+    if tokens is None:
+        raise BadReplyError("the reply has no token ids")
+    read = _ids(choice.get("prompt_token_ids"))
+    plain = _completion(body, choice, _Content(), None)
+    own = {f.name: getattr(plain, f.name) for f in fields(plain)}
+    return TokenCompletion(**own, tokens=tokens, read=read, prompt_logprobs=_of_prompt(choice, read))
+
+
+def _ids(value: Any) -> tuple[int, ...] | None:
+    if isinstance(value, list) and all(type(each) is int and each >= 0 for each in value):
+        return tuple(value)
+    return None
+
+
+def _of_prompt(choice: Mapping[str, Any], read: Sequence[int] | None) -> tuple[float, ...]:
+    """Return the log-probabilities of a prompt's tokens, the first left out; empty where any of them is missing."""
+    rows = choice.get("prompt_logprobs")
+    if not isinstance(rows, list) or read is None or len(rows) != len(read):
+        return ()
+    try:
+        values = tuple(float(row[str(token)]["logprob"]) for row, token in zip(rows[1:], read[1:], strict=True))
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return values if all(map(math.isfinite, values)) else ()
 
 
 def read_events(text: str, scrub: Scrub = _unchanged) -> Completion:

@@ -165,13 +165,20 @@ class Observations:
             remarks.append(f"{self.errors.total()} answers are errors, so unjudged: {_listed(self.errors)}")
         return remarks + [f"{self.counts[key]} answers {words}" for key, words in _COUNTED.items() if self.counts[key]]
 
-    def report(self, name: str, ledger: Ledger, seeds: bool, only: float | None = None) -> dict[str, Json]:
+    def report(
+        self,
+        name: str,
+        ledger: Ledger,
+        seeds: bool,
+        only: float | None = None,
+        weights: str = "unknown: a served model",
+    ) -> dict[str, Json]:
         """Return everything as JSON values; `seeds` says whether requests carry one; `only` as in `warnings`."""
         trials = self.trials
         seed = trials.seed if trials is not None and seeds else None
         unknown = trials is None or only is not None
         return {
-            "weights": "unknown: a served model",
+            "weights": weights,
             "declared": dict(self.declared),
             "temperature": "unknown" if unknown else "honoured" if trials and trials.temperature else "ignored",
             "seed": {None: "unknown", True: "honoured in the trials", False: "not honoured"}[seed],

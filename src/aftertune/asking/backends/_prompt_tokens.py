@@ -92,11 +92,17 @@ def declared(model: Any) -> frozenset[int]:
 def stop_ids(
     model: Any, own: Any, writer: Any, arguments: Sequence[Mapping[str, Json]] = (NO_ARGUMENTS,)
 ) -> frozenset[int]:
+    """Return the tokens that end an answer of a loaded model, as `end_ids`."""
+    return end_ids(declared(model), own, writer, arguments)
+
+
+def end_ids(
+    stops: frozenset[int], own: Any, writer: Any, arguments: Sequence[Mapping[str, Json]] = (NO_ARGUMENTS,)
+) -> frozenset[int]:
     """Return the tokens that end an answer: the model's, its tokenizer's, and the template's end of turn.
 
-    `arguments` are those that prompts are written with.
+    `stops` are those that the model declares; `arguments` those that prompts are written with.
     """
-    stops = declared(model)
     ids = {*stops, own.eos_token_id}
     for each in arguments:
         ids.add(end_of_turn(own, each, stops))

@@ -20,10 +20,11 @@ from aftertune.asking.backends._batching import batching
 from aftertune.asking.backends._decoding import Batching, Decoded, Row, decode
 from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings, score_texts
 from aftertune.asking.backends._prompt_tokens import prompt_ids, stop_ids
+from aftertune.asking.backends._replies import answered, failed, opens
 from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
 from aftertune.models.adapter_files import changes_base, proved_by_hand
-from aftertune.models.chat import NO_ARGUMENTS, encode, message_hash, refuse_arguments
+from aftertune.models.chat import NO_ARGUMENTS, encode, refuse_arguments
 from aftertune.models.identity import ModelRef, few_threads, resolve
 from aftertune.models.loading import load_model, load_tokenizer, memory, outline, quiet
 from aftertune.models.nf4_weights import dequantized, rounded_like
@@ -49,13 +50,11 @@ from aftertune.models.session import (
     Session,
     Template,
     TextScore,
-    parted,
 )
 from aftertune.models.unread_tensors import unread_by
 from aftertune.models.weight_files import tensors_of
 from aftertune.plugins import Card
 from aftertune.records import Conversation, Json, Prompt, Proof, digest
-from aftertune.thoughts import opens_thought
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,8 +139,9 @@ class Transformers(Backend):
         versions = {name: version(name) for name in ("torch", "transformers")}
         return {**versions, **hardware.processor(), "gpus": hardware.gpus()}
 
-    def choose(self, bases: Sequence[str]) -> Mapping[str, Json]:
+    def choose(self, bases: Sequence[str], ranks: Sequence[int] = ()) -> Mapping[str, Json]:
         """Return `adapters = "unmerged"` for a study where a merged copy would not fit beside a base."""
+        del ranks
         if self.adapters != "auto" or self.dtype != "float32" or self.quantization != "none":
             return {}
         largest = max((4 * resolve(base).parameters for base in bases), default=0)
@@ -285,7 +285,7 @@ class TransformersSession(Session):
                 )
             ids = prompts[request.prompt.id]
             if isinstance(ids, str):
-                yield _failure(request, system, ids)
+                yield failed(request, system, ids)
             else:
                 ready.append((request, ids))
         ready.sort(key=lambda item: -len(item[1]))
@@ -381,7 +381,7 @@ class TransformersSession(Session):
             if waiting:
                 todo.append((waiting, smaller))
             if len(flying) == 1:
-                yield _failure(flying[0][0], system, why, flying[0][1])
+                yield failed(flying[0][0], system, why, flying[0][1])
             elif flying:
                 log.info("a batch of %d failed (%s): halved", len(flying), why.partition(":")[0])
                 middle = (len(flying) + 1) // 2
@@ -389,7 +389,7 @@ class TransformersSession(Session):
 
     def _row(self, request: Request, ids: list[int], tokenizer: Any, room: int) -> Row:
         """Return a request ready to decode; `room` is for how many tokens the model's context has place."""
-        limit, opened = min(request.max_new_tokens, room), _opened(tokenizer, ids)
+        limit, opened = min(request.max_new_tokens, room), opens(tokenizer, ids)
 
         def extended(tokens: Sequence[int]) -> int:
             most = request.max_new_tokens, request.thought_tokens
@@ -596,39 +596,10 @@ _TIED = re.compile(r"(^|\.)(\w*embed\w*|lm_head|wte)\.")
 
 def _reply(request: Request, ids: list[int], decoded: Decoded, tokenizer: Any, system: str | None) -> Reply:
     if decoded.finish == "error":
-        return _failure(request, system, NOT_NUMBERS, ids)
+        return failed(request, system, NOT_NUMBERS, ids)
     tokens = decoded.tokens[:-1] if decoded.finish == "stop" else decoded.tokens
-    reply = Reply(
-        request.prompt.id,
-        request.temperature,
-        request.sample,
-        text_of(tokenizer, tokens),
-        decoded.finish,
-        len(decoded.tokens),
-        message_hash(request.prompt.messages, system),
-        digest(ids),
-        prompt_tokens=len(ids),
-    )
-    return parted(reply, opened=_opened(tokenizer, ids))
-
-
-def _opened(tokenizer: Any, ids: Sequence[int]) -> bool:
-    """Return whether a prompt's last tokens open a thought."""
-    return opens_thought(tokenizer.decode(ids[-48:], skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-
-def _failure(request: Request, system: str | None, why: str, ids: list[int] | None = None) -> Reply:
-    return Reply(
-        request.prompt.id,
-        request.temperature,
-        request.sample,
-        "",
-        "error",
-        None,
-        message_hash(request.prompt.messages, system),
-        digest(ids) if ids is not None else None,
-        why,
-    )
+    text, opened = text_of(tokenizer, tokens), opens(tokenizer, ids)
+    return answered(request, system, ids, text, decoded.finish, len(decoded.tokens), opened=opened)
 
 
 class _Probes(NamedTuple):

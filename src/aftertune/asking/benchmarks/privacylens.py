@@ -36,7 +36,7 @@ class PrivacyLens(choices.ScoredBenchmark, PromptFile):
     """Whether probes are scored by the log-probabilities of the letters, which needs a backend that shows them, by the
     letter that is written (`generation`), or by both."""
     name: ClassVar[str] = "privacylens"
-    version = "2"
+    version = "3"
     card: ClassVar[Card] = Card(
         about="Privacy norms in probing questions of both classes, and in an agent's action.",
         source="Shao et al. 2024, arXiv 2409.00138; github.com/SALT-NLP/PrivacyLens. The questions' wording is this "
@@ -134,7 +134,9 @@ class PrivacyLens(choices.ScoredBenchmark, PromptFile):
             facts = " ".join(filter(None, (flow, _CONSENT if kind == "share" else "", question)))
             text = f"{before}\n\n{facts}".strip()
             subset = f"{level}_{kind}"
-            for order, options in enumerate(_OPTIONS):
+            # By turns, so that a `limit`, which takes the first of an item, has both orders of the letters.
+            for order in (0, 1) if seed.index % 2 == 0 else (1, 0):
+                options = _OPTIONS[order]
                 letters = self.scoring(choices.letters(options))
                 expect = {**choices.expect(options, options.index(right)), **letters}
                 id_, content = f"{item}-{subset}-{order}", choices.question(text, options)

@@ -38,7 +38,8 @@ class Task(choices.ScoredBenchmark):
         cluster="the conversation",
         positive="`loss` is the mean negative log-likelihood per token of the reply that was given (nats), higher is "
         "worse; `similarity` is the chrF of the model's reply to it (0 to 1), lower is worse. Tuning should improve "
-        "both",
+        "both. `leak=registry`, where a judge looks for leaks, is a value of somebody in the tuning set in a reply to "
+        "another customer, higher is worse",
         weaknesses="one reference: another good reply scores low; the loss leaves out the end-of-turn token; rows "
         "alike to those of the tuning set flatter. The rows are asked as they are, with their personal values, "
         "whatever the arm's policy made of its own",
@@ -66,7 +67,10 @@ class Task(choices.ScoredBenchmark):
             "loss": Metric(self.name, "held_out", "loss", None, "up", loss),
             "similarity": Metric(self.name, "held_out", "similarity", None, "down", likeness),
         }
-        return tuple(metrics[axis] for axis in self.axes("similarity", "loss"))
+        axes = self.axes("similarity", "loss")
+        about = "replies to held-out conversations with a value of the tuning set that they do not hold themselves"
+        leak = Metric(self.name, "held_out", "leak", "registry", "up", about)
+        return (*(metrics[axis] for axis in axes), *([leak] if "similarity" in axes else []))
 
     def prompts(self, context: BenchmarkContext) -> Sequence[Prompt]:
         """Return one prompt per held-out conversation that has a reply. Raises DataError where none has."""

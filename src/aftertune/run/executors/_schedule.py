@@ -13,8 +13,8 @@ class Schedule:
     """Jobs in an order that respects `after`; ids that are not among them count as complete.
 
     What the first finding waits for comes first; then the first of each kind of job, so that how long each kind takes
-    is soon known; then the most expensive. Every job is waiting, running, or gone (done, failed, or after one that
-    failed).
+    is soon known; then the most expensive, and of those what asks the model that was loaded last. Every job is waiting,
+    running, or gone (done, failed, or after one that failed).
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -23,6 +23,7 @@ class Schedule:
         self._running: dict[str, Job] = {}
         self._open = set(self._waiting)
         self._begun: set[tuple[str, str]] = set()
+        self._loaded = ""
         self._check()
         self._needs = {job.id: self._open.intersection(job.after) for job in jobs}
         self._then: dict[str, list[str]] = defaultdict(list)
@@ -42,13 +43,18 @@ class Schedule:
             if (job.kind, job.alike) not in self._begun:
                 first.setdefault((job.kind, job.alike), job.id)
         pilots = set(first.values())
-        return sorted(self._ready.values(), key=lambda job: (not job.early, job.id not in pilots, -job.cost))
+
+        def order(job: Job) -> tuple[bool, bool, float, bool]:
+            return not job.early, job.id not in pilots, -job.cost, job.loads != self._loaded
+
+        return sorted(self._ready.values(), key=order)
 
     def begin(self, job: Job) -> None:
         """Note that a ready job runs."""
         self._running[job.id] = self._waiting.pop(job.id)
         del self._ready[job.id]
         self._begun.add((job.kind, job.alike))
+        self._loaded = job.loads or self._loaded
 
     def end(self, job: Job) -> None:
         """Note that a running job is complete."""
