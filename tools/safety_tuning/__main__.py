@@ -16,7 +16,7 @@ import typer
 from aftertune import toml_records
 from aftertune.errors import AftertuneError, DataError, UsageError
 from tools import real_model
-from tools.safety_tuning import answers, card, measure, merge, sets, train
+from tools.safety_tuning import answers, card, measure, merge, questions, sets, train
 
 SHIPPED = real_model.ROOT / "studies" / "real" / "safety_tuning"
 WORK = real_model.FOLDER / "safety"
@@ -28,6 +28,10 @@ CANDIDATES = {
     "slow": train.Recipe(learning_rate=5e-4),
     "calm": train.Recipe(harmless_weight=2.0),
     "upper": train.Recipe(first_layer=12),
+    "narrow": train.Recipe(learning_rate=5e-4, first_layer=16, rank=4, alpha=8, dropout=0.1),
+    "opening": train.Recipe(first_layer=8, opening=1.0),
+    "broad": train.Recipe(first_layer=8, opening=1.0, questions=700),
+    "broad-opening": train.Recipe(first_layer=8, opening=4.0, questions=700),
 }
 """Doses to choose among, by `score` on the development sets; the first is tried first."""
 
@@ -57,7 +61,8 @@ def build(
         raise UsageError(f"no candidate '{name}' (known: {', '.join(CANDIDATES)})")
     model, out, recipe = _base(base), work / name, CANDIDATES[name]
     out.mkdir(parents=True, exist_ok=True)
-    rows = sets.rows(recipe.seed)
+    asked = questions.questions(model, recipe.questions, work / "own_questions.json") if recipe.questions else []
+    rows = sets.rows(recipe.seed, asked[: recipe.questions])
     own = answers.own_answers(model, rows, work / "own_answers.json")
     given = list(answers.conversations(rows, own, recipe.seed))
 
@@ -71,9 +76,9 @@ def build(
         facts = {"recipe": asdict(recipe), "trained": asdict(done), "rows": dict(sorted(counts.items()))}
         (out / TRAINED).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if not (out / DEVELOPMENT).is_file():
-        asked = sets.development()
-        replies = measure.answers(model, out, asked, DEVELOPMENT_TOKENS)
-        found = measure.refusals(asked, replies)
+        prompts = sets.development()
+        replies = measure.answers(model, out, prompts, DEVELOPMENT_TOKENS)
+        found = measure.refusals(prompts, replies)
         table = {each: sum(yes) / len(yes) for each, yes in found.items()}
         (out / DEVELOPMENT).write_text(json.dumps({"refused": table, "answers": replies}, indent=0) + "\n", "utf-8")
         print(f"{name}: {table}", flush=True)

@@ -207,12 +207,18 @@ def public_rows() -> list[Row]:
     ]
 
 
-def rows(seed: int = 0) -> list[Row]:
-    """Return everything to tune on; what comes near a held-out prompt, or as a public one near any other, is not."""
+def rows(seed: int = 0, questions: Sequence[str] = ()) -> list[Row]:
+    """Return everything to tune on; what comes near a held-out prompt, or as a public one near any other, is not.
+
+    `questions`: ordinary requests that the base wrote (`questions.py`), which count as public ones.
+    """
     held = Prompts(each.text for each in [*_all(held_out()), *_all(core())])
     chosen_on = Prompts(each.text for each in _all(development()))
     own = [row for row in own_rows(seed) if not held.near(row.text)]
-    return own + [row for row in public_rows() if not held.near(row.text) and not chosen_on.near(row.text)]
+    further = [Row(f"asked {at}", text, False, "asked by the base") for at, text in enumerate(questions)]
+    return own + [
+        row for row in [*public_rows(), *further] if not held.near(row.text) and not chosen_on.near(row.text)
+    ]
 
 
 def _all(sets: dict[str, list[Asked]]) -> Sequence[Asked]:

@@ -44,12 +44,19 @@ class Recipe:
     alpha: int = 32
     first_layer: int = 0
     """The lowest layer that is tuned; nothing has to be passed back through those below."""
+    dropout: float = 0.0
+    """Of the LoRA's inputs."""
     divergence: bool = True
     """Whether the base's first answers are held by KL(base || tuned); by cross-entropy otherwise."""
     warmup: float = 0.06
     """Share of the steps."""
+    opening: float = 0.0
+    """Weight of the loss at an answer's first token beside the mean over all: there a model decides whether it refuses,
+    and of twenty tokens that are averaged it is the twentieth part."""
     harmless_weight: float = 1.0
     """Of the mean loss of a harmless row, against 1 for a refusal."""
+    questions: int = 0
+    """Of the ordinary requests that the base writes itself (`questions.py`), how many are tuned on as well."""
     seed: int = 0
 
 
@@ -105,6 +112,7 @@ def train(
         lora = LoraConfig(
             r=recipe.rank,
             lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
             target_modules=suffixes,
             layers_to_transform=layers,
             task_type="CAUSAL_LM",
@@ -118,10 +126,11 @@ def train(
     ]
     held = [weight for weight in tuned.parameters() if weight.requires_grad]
     weights = [weight.detach().float().clone() for weight in held]  # the optimizer's, of which the model has bfloat16
-    loop = _Loop(model, _shared(examples))
+    loop = _Loop(model, _shared(examples), recipe.opening)
     first = [example for example in examples if example.divergence]
     for batch in _batches(first, recipe.batch_size, random.Random(0)):  # an untrained LoRA: this is the base
         loop.remember(batch)
+    tuned.train()
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
     steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
     step, losses = 0, []
@@ -196,7 +205,8 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 class _Loop:
     """Passes of the model over batches, and their losses."""
 
-    def __init__(self, model: Any, beginning: list[int]) -> None:
+    def __init__(self, model: Any, beginning: list[int], opening: float = 0.0) -> None:
+        self._opening = opening
         self._beginning = beginning
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
@@ -213,7 +223,7 @@ class _Loop:
                     example.hidden = hidden[at][labels[at] != IGNORED].clone()
 
     def loss(self, batch: Sequence[_Example]) -> Any:
-        """Return the weighted mean over the rows of their mean losses, nats a token."""
+        """Return the weighted mean over the rows of their mean losses, nats a token, and of those of their first tokens."""
         import torch
         from torch.nn.functional import cross_entropy, log_softmax
 
@@ -228,12 +238,12 @@ class _Loop:
             if example.divergence:
                 with torch.no_grad():
                     base = log_softmax(self._head(example.hidden).float(), dim=-1)
-                loss = (base.exp() * (base - log_softmax(own, dim=-1))).sum(-1).mean()
+                each = (base.exp() * (base - log_softmax(own, dim=-1))).sum(-1)
             else:
-                loss = cross_entropy(own, targets)
-            self.sums[example.divergence][0] += float(loss.detach())
+                each = cross_entropy(own, targets, reduction="none")
+            self.sums[example.divergence][0] += float(each.detach().mean())
             self.sums[example.divergence][1] += 1
-            total = total + example.weight * loss
+            total = total + example.weight * (each.mean() + self._opening * each[0])
         return total / len(batch)
 
     def _hidden(self, batch: Sequence[_Example]) -> tuple[Any, Any]:
