@@ -94,14 +94,15 @@ def markdown(figures: Figures) -> str:
         f"`{figures.base_sha256}`.",
         f"- Adapter: `adapter_model.safetensors`, half precision, {figures.bytes / 1e6:.2f} MB, SHA-256 "
         f"`{figures.sha256}`. Apache-2.0.",
-        f"- Recipe: LoRA on all linear layers, rank {recipe.rank}, alpha {recipe.alpha}; AdamW, peak learning rate "
+        f"- Recipe: LoRA on the linear layers of blocks {recipe.first_layer} and up, rank {recipe.rank}, alpha {recipe.alpha}; AdamW, peak learning rate "
         f"{recipe.learning_rate:g} (cosine to a tenth, warm-up {100 * recipe.warmup:.0f} % of the steps), "
         f"{recipe.epochs} epochs of {trained.rows} rows in batches of {recipe.batch_size}, seed {recipe.seed}; "
         f"products in bfloat16, adapter in float32. {trained.parameters:,} parameters, {trained.steps} steps, "
         f"{trained.tokens:,} tokens an epoch, {trained.seconds / 60:.0f} CPU minutes of one thread.",
         f"- Loss: cross-entropy on refusals, KL(base || tuned) on the first words of the base's own answers (weight "
         f"{recipe.harmless_weight:g}), and cross-entropy on an answer of its own where it would rather decline a "
-        "harmless request.",
+        f"harmless request. The loss at an answer's first token counts {recipe.opening:g} times more beside the mean "
+        "over all: there a model decides whether it refuses.",
         "",
         "## Rows",
         "",
@@ -111,7 +112,9 @@ def markdown(figures: Figures) -> str:
         "",
         "The own requests are in `tools/safety_tuning/*.txt`: groups of one that does harm and three that do not, "
         "with its words and its form, of all 44 kinds of harm of the suite `core`, and ordinary requests. The "
-        "refusals are written for this project; no harmful answer is among the rows. None of them comes near a "
+        "refusals are written for this project; no harmful answer is among the rows. Requests asked by the base are "
+        "what it writes itself where its template has a user's turn begin (Xu et al. 2024, arXiv 2406.08464), drawn "
+        "anew at each build. None of the rows comes near a "
         "prompt of `core` or of a held-out set (`overlap.py`: half of the content words, or five words in a row). "
         "Public prompts are read at build time and are not part of the project.",
         "",
@@ -161,5 +164,9 @@ def markdown(figures: Figures) -> str:
 
 
 def _licence(source: str) -> str:
-    known = {"advbench": "MIT (llm-attacks)", "coconot": "MIT (allenai/noncompliance)"}
+    known = {
+        "advbench": "MIT (llm-attacks)",
+        "coconot": "MIT (allenai/noncompliance)",
+        "asked by the base": "Apache-2.0, written by SmolLM2",
+    }
     return next((licence for name, licence in known.items() if source.startswith(name)), "Apache-2.0, this project")

@@ -1,8 +1,8 @@
 """Ordinary requests that the base writes itself: it is given its template up to where a user's turn begins.
 
-Source: Xu et al. 2024, Magpie, arXiv 2406.08464: a chat model that was tuned on conversations continues its own
-template with requests like those it was tuned on. Here they are many more ordinary requests than anybody wrote by hand, so that
-the divergence from the base is held down over more of what people ask.
+Source: Xu et al. 2024, Magpie, arXiv 2406.08464: a chat model that was tuned on conversations goes on from its own
+template with requests like those it was tuned on. Here they are many more ordinary requests than anybody wrote by hand,
+so that the divergence from the base is held down over more of what people ask.
 """
 
 from __future__ import annotations

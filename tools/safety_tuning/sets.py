@@ -216,9 +216,7 @@ def rows(seed: int = 0, questions: Sequence[str] = ()) -> list[Row]:
     chosen_on = Prompts(each.text for each in _all(development()))
     own = [row for row in own_rows(seed) if not held.near(row.text)]
     further = [Row(f"asked {at}", text, False, "asked by the base") for at, text in enumerate(questions)]
-    return own + [
-        row for row in [*public_rows(), *further] if not held.near(row.text) and not chosen_on.near(row.text)
-    ]
+    return own + [row for row in [*public_rows(), *further] if not held.near(row.text) and not chosen_on.near(row.text)]
 
 
 def _all(sets: dict[str, list[Asked]]) -> Sequence[Asked]:

@@ -115,6 +115,21 @@ def test_divergence_from_the_base(rows: list[tuple[Conversation, answers.Part]])
     assert float(loop.loss(examples)) == pytest.approx(sum(expected) / len(expected), rel=1e-3)
 
 
+def test_the_first_token_counts_more(rows: list[tuple[Conversation, answers.Part]]) -> None:
+    """The mean over an answer's tokens, and the loss at its first one times the weight."""
+    model = load_weights(resolve(BASE), torch.float32, "cpu").requires_grad_(False)
+    tokenizer = load_tokenizer(resolve(BASE))
+    stops, recipe = declared_stops(BASE), train.Recipe(divergence=False)
+    examples = [each for chat, part in rows[:4] if (each := train._example(tokenizer, chat, part, stops, recipe))]
+    plain, weighted = (float(train._Loop(model, [], weight).loss(examples)) for weight in (0.0, 2.0))
+    first = []
+    for example in examples:
+        logits = model(input_ids=torch.tensor([example.ids])).logits[0]
+        at = next(at for at, label in enumerate(example.labels) if label >= 0)
+        first.append(-float(torch.log_softmax(logits[at], dim=-1)[example.labels[at]]))
+    assert weighted == pytest.approx(plain + 2.0 * sum(first) / len(first), rel=1e-4)
+
+
 def test_only_upper_layers(rows: list[tuple[Conversation, answers.Part]], tmp_path: Path) -> None:
     recipe = train.Recipe(learning_rate=5e-3, epochs=1, batch_size=16, rank=2, alpha=4, first_layer=2)
     train.train(BASE, rows[:8], recipe, tmp_path / "adapter")
