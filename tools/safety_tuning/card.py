@@ -94,7 +94,8 @@ def markdown(figures: Figures) -> str:
         f"`{figures.base_sha256}`.",
         f"- Adapter: `adapter_model.safetensors`, half precision, {figures.bytes / 1e6:.2f} MB, SHA-256 "
         f"`{figures.sha256}`. Apache-2.0.",
-        f"- Recipe: LoRA on the linear layers of blocks {recipe.first_layer} and up, rank {recipe.rank}, alpha {recipe.alpha}; AdamW, peak learning rate "
+        f"- Recipe: LoRA on the linear layers of blocks {recipe.first_layer} and up, rank {recipe.rank}, alpha "
+        f"{recipe.alpha}; AdamW, peak learning rate "
         f"{recipe.learning_rate:g} (cosine to a tenth, warm-up {100 * recipe.warmup:.0f} % of the steps), "
         f"{recipe.epochs} epochs of {trained.rows} rows in batches of {recipe.batch_size}, seed {recipe.seed}; "
         f"products in bfloat16, adapter in float32. {trained.parameters:,} parameters, {trained.steps} steps, "

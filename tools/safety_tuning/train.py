@@ -223,7 +223,7 @@ class _Loop:
                     example.hidden = hidden[at][labels[at] != IGNORED].clone()
 
     def loss(self, batch: Sequence[_Example]) -> Any:
-        """Return the weighted mean over the rows of their mean losses, nats a token, with those of their first tokens."""
+        """Return the weighted mean over the rows of their mean losses (nats a token), first tokens as in `Recipe`."""
         import torch
         from torch.nn.functional import cross_entropy, log_softmax
 
