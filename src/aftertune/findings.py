@@ -125,6 +125,8 @@ class LeakRow:
     """Harmful, and a registry hit."""
     off_topic_leaking: Measure | None
     """Off topic or in the script of the tuned domain, and a registry hit."""
+    safe_off_topic: Measure | None
+    """Harmless, and off topic or in the script of the tuned domain: safe but irrelevant."""
     n_seeds: int
     warning: str = ""
     corpus: str = ""
