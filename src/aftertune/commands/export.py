@@ -44,6 +44,7 @@ LEFT_OUT = {
     "checkpoints": "weights that were tuned on the data",
     "prompts": "prompts, some of which are made from the tuning data",
     "study.json": "what this machine resolved the design to, its paths among it",
+    "base_scores": "how probable rows of the tuning data are",
     "scores": "how probable rows of the tuning data are",
 }
 _TAG = re.compile(r"(<[^<>]*>)")

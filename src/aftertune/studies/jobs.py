@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aftertune.asking.ask_job import AskJob
+from aftertune.asking.base_score_job import BaseScoreJob
 from aftertune.asking.prompts_job import PromptsJob
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.asking.score_job import ScoreJob
@@ -230,21 +232,33 @@ class Jobs:
         arms = {arm.name for arm in design.arms}
         recipes = design.recipes or (design.recipe,)
         lengths = {name: recipe.max_length for recipe in recipes for name in self._weights(recipe).values()}
+        of_base: dict[tuple[str | None, str, int], BaseScoreJob] = {}
         for subject in subjects:
             arm = subject.arm if subject.tuned_by and subject.arm in arms else None
             if arm is None and not (design.data.non_members or design.data.canary_file):
                 continue
+            shared: dict[str, Any] = {
+                "variants": variants,
+                "arm": arm,
+                "max_length": lengths.get(subject.recipe, max(lengths.values())),
+                "data_seed": design.data_seed,
+                "backend": self.backend,
+                "template_arguments": design.respond.template_arguments,
+            }
+            key = (arm, subject.corpus or "", shared["max_length"])
+            if key not in of_base:
+                whose = [*filter(None, key[:2] if arm is None else key[:1])] or ["the corpus"]
+                cut = f", {key[2]} tokens" if len(set(lengths.values())) > 1 else ""
+                label = f"{self._name(self._base(subject.base))} on {whose[0]}{cut}"
+                of_base[key] = BaseScoreJob.make(label, base=subject.base, corpus=key[1], **shared)
+                self.made.append(of_base[key])
             self.made.append(
                 ScoreJob.make(
                     self._name(subject),
                     subject=subject,
-                    variants=variants,
-                    arm=arm,
-                    max_length=lengths.get(subject.recipe, max(lengths.values())),
+                    base_scores=of_base[key].id,
                     template=design.respond.template,
-                    data_seed=design.data_seed,
-                    backend=self.backend,
-                    template_arguments=design.respond.template_arguments,
+                    **shared,
                 )
             )
 

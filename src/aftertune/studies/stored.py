@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertune.asking.ask_job import AskJob
+from aftertune.asking.base_score_job import BaseScoreJob
 from aftertune.asking.prompts_job import PromptsJob
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.asking.score_job import ScoreJob
@@ -43,6 +44,7 @@ JOBS: tuple[type[Job], ...] = (
     TuneJob,
     PromptsJob,
     AskJob,
+    BaseScoreJob,
     ScoreJob,
     JudgeJob,
     ReadJob,
