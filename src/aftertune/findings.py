@@ -678,7 +678,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One report in three shapes."""
+    """One report in four shapes."""
 
     html: str
     """A self-contained document; loads nothing, runs no script."""
@@ -686,3 +686,5 @@ class Page:
     """Short, for a pull request."""
     json: str
     """Everything, for machines; the keys are documented in `reporting/json_report.py`."""
+    junit: str
+    """The decisions as JUnit XML, for CI systems."""

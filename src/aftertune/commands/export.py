@@ -167,7 +167,7 @@ def _tops(run: Run, to: Path, copy: _Copy) -> None:
             copy.left_out[name + ("/" if path.is_dir() else "")] = LEFT_OUT[name]
         elif name in DOCUMENTS:
             _document(to / name, _read_json(path), copy)
-        elif name == "report.md":
+        elif name in ("report.md", "junit.xml"):
             _put(to / name, copy.own(path.read_text(encoding="utf-8")), copy)
         elif name == "design.toml":
             _put(to / name, _design(path.read_text(encoding="utf-8"), copy), copy)
