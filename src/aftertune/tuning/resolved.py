@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from aftertune.files import checksum
 from aftertune.plugins import PluginSpec, Resolved
 from aftertune.records import digest
-from aftertune.tuning.mitigation import Mitigation, Need
+from aftertune.tuning.mitigation import Mitigation, Need, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +16,7 @@ class ResolvedMitigation(Resolved[Mitigation]):
     """A mitigation with its identity."""
 
     kind = "mitigation"
+    stage: Stage
     needs: frozenset[Need]
     further: tuple[str, ...]
     """Names of the further weights that it makes of each checkpoint."""
@@ -24,8 +27,26 @@ class ResolvedMitigation(Resolved[Mitigation]):
         return cls(
             name=spec.name,
             spec=spec,
-            id=digest("mitigation", spec.name, plugin.version, plugin),
+            id=digest("mitigation", spec.name, plugin.version, plugin, [checksum(file) for file in plugin.files()]),
+            stage=plugin.stage,
             needs=plugin.needs,
             further=plugin.further,
             plugin=plugin,
         )
+
+    @property
+    def label(self) -> str:
+        """What a recipe is called with it beside the recipe's own name: its name and the parameters that were given."""
+        return label(self.spec)
+
+
+def label(spec: PluginSpec) -> str:
+    """Return what a mitigation is called among those of a recipe, e.g. `kl_on_refusals-weight-0.3`."""
+    parts = [f"{key}-{_word(value)}" for key, value in sorted(spec.parameters.items())]
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", "-".join([spec.name, *parts]))[:60]
+
+
+def _word(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).rsplit("/", 1)[-1] if isinstance(value, str) else str(value)
