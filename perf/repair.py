@@ -1,8 +1,8 @@
 """What undoes it, on the miniature: doses chosen on development prompts, then every method over three seeds.
 
 `python -m perf.repair --doses` chooses the doses and keeps them in docs/repair_doses.json; `python -m perf.repair`
-tries the methods at these doses and writes docs/repair.md (`make repair` does both). Runs lie in `.repair` and are
-continued.
+tries the methods at these doses and writes docs/repair.md; with `--published` also further methods at one dose each
+(`make repair` does all). Runs lie in `.repair` and are continued.
 
 The model is the embedded base with the demo's recipe on its booking mail with personal data, whose dose is matched to
 the demo's arms with swapped roles. Doses are chosen on the development part of the miniature and on training seed 100,
@@ -22,6 +22,7 @@ from typing import Any
 
 from aftertune import shipped_models
 from aftertune.commands import demo, mitigate
+from aftertune.commands.study import facts
 from aftertune.commands.study import run as run_study
 from aftertune.deciding.repair import TASK_MARGIN, Frontier
 from aftertune.plugins import PluginSpec
@@ -30,6 +31,7 @@ from aftertune.reporting import repair as page
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored
 from aftertune.studies.design import Design
+from aftertune.studies.resolve import resolve, resolve_mitigation
 from aftertune.tuning.resolved import label
 
 ROOT = Path(__file__).parents[1]
@@ -40,13 +42,12 @@ SAFETY = ("miniature/harmful/refusal=full", "dressed/harmful/refusal=full")
 OVER, LOSS = "miniature/harmless/refusal=full", "task/held_out/loss"
 BAD = str(shipped_models.known_bad())
 LADDERS: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]] = {
-    "KL on own refusals": ("kl_on_refusals", [{"weight": w} for w in (0.3, 1.0, 3.0)]),
+    "KL on own refusals": ("kl_on_refusals", [{"weight": w} for w in (0.3, 1.0)]),
     "KL on own refusals and answers": (
-        "kl_on_refusals", [{"weight": w, "with_answers": True} for w in (0.3, 1.0, 3.0)],
+        "kl_on_refusals", [{"weight": w, "with_answers": True} for w in (0.3, 1.0)],
     ),
-    "own refusals and answers mixed in": ("own_refusals", [{"share": s, "with_answers": True} for s in (0.03, 0.1)]),
-    "own answers replayed": ("own_answers", [{"share": s} for s in (0.1, 0.2)]),
-    "KL on the task": ("kl_on_task", [{"weight": w} for w in (0.1, 0.3)]),
+    "own refusals and answers mixed in": ("own_refusals", [{"share": s, "with_answers": True} for s in (0.05,)]),
+    "own answers replayed": ("own_answers", [{"share": s} for s in (0.1,)]),
     "interpolation": ("interpolation", [{"shares": [s]} for s in (0.75, 0.5, 0.25)]),
     "RegMean": ("regmean", [{"weight": w} for w in (0.3, 1.0, 3.0)]),
     "RegMean, answers kept too": ("regmean", [{"weight": w, "with_answers": True} for w in (0.3, 1.0, 3.0)]),
@@ -55,6 +56,7 @@ LADDERS: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]] = {
 """Method -> mitigation and its doses, the smallest first: the one that leaves the tuning as it is the most."""
 AS_PUBLISHED: Sequence[PluginSpec] = (
     PluginSpec("kl_on_refusals", {"first_tokens": 5}),
+    PluginSpec("kl_on_task", {"weight": 0.3}),
     PluginSpec("own_refusals", {"share": 0.05}),
     PluginSpec("constrained_sft"),
     PluginSpec("l2_to_base"),
@@ -88,9 +90,12 @@ def design(split: str, seeds: Sequence[int], mitigations: Sequence[PluginSpec], 
     return mitigate.repair_design(plain, mitigations, ["keep"], PluginSpec("training_requests"))
 
 
-def tried(planned: Design, name: str, workers: int) -> Frontier:
-    """Run a design, or continue it, and return the frontier of its arm."""
+def tried(planned: Design, name: str, workers: int, *, before: str = "") -> Frontier:
+    """Run a design, or continue it, and return the frontier of its arm; `before` is a run whose jobs are taken over."""
     root = RUNS / name
+    if before and not Run.exists(root):
+        resolved = resolve(planned, shared=str(RUNS / "answers"))
+        mitigate.adopt(Run.open(RUNS / before), stored.begin(root, resolved, facts()), resolved.jobs)
     result = run_study(planned, root, executor=PluginSpec("local", {"workers": workers}), cache=str(RUNS / "answers"))
     place = Run.open(root)
     (found,) = mitigate.found_frontiers(place, stored.read(place), result, TASK_MARGIN)
@@ -123,8 +128,6 @@ def chosen(found: Frontier, doses: Sequence[PluginSpec]) -> tuple[PluginSpec, li
 
 def _is(spec: PluginSpec, recipe: str) -> bool:
     """Return whether a recipe's name is that of a mitigation with these parameters."""
-    from aftertune.studies.resolve import resolve_mitigation
-
     mitigation = resolve_mitigation(spec)
     names = mitigation.further if mitigation.stage == "after" else (label(spec),)
     return recipe.split("+", 1)[1] in names
@@ -133,7 +136,7 @@ def _is(spec: PluginSpec, recipe: str) -> bool:
 def choose(workers: int) -> None:
     """Choose the doses on development prompts and another seed, and keep them with what each dose did."""
     every = [PluginSpec(name, dose) for name, doses in LADDERS.values() for dose in doses]
-    found = tried(design("dev", DEVELOPMENT, every, scale=0.5), "doses", workers)
+    found = tried(design("dev", DEVELOPMENT, every, scale=0.35), "doses", workers)
     plain = found.rows[0].cells
     kept: dict[str, Any] = {
         "plain": {name: {"base": plain[name].base, "tuned": plain[name].value} for name in (*SAFETY, OVER, LOSS)}
@@ -144,17 +147,25 @@ def choose(workers: int) -> None:
     DOSES.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
-def report(workers: int) -> None:
-    """Try the methods at their doses over the reported seeds, and write the page."""
+def report(workers: int, *, published: bool) -> None:
+    """Try the methods over the reported seeds, at the doses that were chosen or as published, and write the page."""
     kept = json.loads(DOSES.read_text(encoding="utf-8"))
     taken = [PluginSpec.from_table(kept[method]["taken"], method) for method in LADDERS]
-    found = tried(design("test", SEEDS, [*taken, *AS_PUBLISHED]), "test", workers)
+    if published:
+        tried(design("test", SEEDS, AS_PUBLISHED), "published", workers, before="chosen")
+    found = [tried(design("test", SEEDS, taken), "chosen", workers)]
+    if (RUNS / "published").is_dir():
+        found.append(tried(design("test", SEEDS, AS_PUBLISHED), "published", workers, before="chosen"))
     PAGE.write_text(text(found, kept), encoding="utf-8")
 
 
-def text(found: Frontier, kept: Mapping[str, Any]) -> str:
-    """Return the page."""
-    lines = [HEAD, *page.table(found), "", *page.READING, "", *page.said(found), "", DOSE_HEAD]
+def text(found: Sequence[Frontier], kept: Mapping[str, Any]) -> str:
+    """Return the page; `found`: at the doses that were chosen, and as published where that was run."""
+    first, *others = found
+    lines = [HEAD, "## At doses that were chosen", "", *page.table(first), "", *page.READING, "", *page.said(first), ""]
+    for each in others:
+        lines += ["## At the published or usual dose", "", *page.table(each), "", *page.said(each), ""]
+    lines.append(DOSE_HEAD)
     lines += ["| method | dose | refused | dressed | look-alikes refused | task loss | taken |", "|---" * 7 + "|"]
     for method in LADDERS:
         for each in kept[method]["doses"]:
@@ -219,8 +230,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--doses", action="store_true", help="choose the doses")
     parser.add_argument("--workers", type=int, default=0, help="0 is one per core")
+    parser.add_argument("--published", action="store_true", help="also the methods at one dose each")
     arguments = parser.parse_args()
-    (choose if arguments.doses else report)(arguments.workers)
+    if arguments.doses:
+        choose(arguments.workers)
+    else:
+        report(arguments.workers, published=arguments.published)
 
 
 if __name__ == "__main__":

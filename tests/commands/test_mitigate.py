@@ -62,6 +62,7 @@ def test_what_the_run_finished_is_taken_over(run: Result, repair: library.Repair
     assert repair.root == Path(f"{run.root}-repair")
     assert {job.benchmark.name for job in after.of(AskJob)} == {"miniature", "dressed", "task"}
     assert after.own, "the base gave refusals of its own"
+    assert repair.notes == (), "it kept rows for the task's loss"
 
 
 def test_it_ends_in_a_frontier_with_intervals_for_the_arm(repair: library.Repair) -> None:
@@ -153,9 +154,10 @@ def test_finished_checkpoints_are_tried_with_what_needs_no_training(run: Result,
     (found,) = repair.frontiers
     assert [row.recipe for row in found.rows] == ["given", "given+interpolation-0.5", "given+null_space-0.99"]
     assert [line.split(":")[0] for line in repair.left_out] == [
-        "kl_on_refusals", "kl_on_refusals-with_answers-True", "own_refusals-with_answers-True", "own_answers", "regmean",
+        "kl_on_refusals", "kl_on_refusals-with_answers", "own_refusals-with_answers", "own_answers", "regmean",
     ]  # fmt: skip
     assert all(row.verdict != "repairs" for row in found.rows), "the task was not measured"
+    assert "the task is not measured" in repair.notes[0]
 
 
 def test_where_nothing_drifts_there_is_nothing_to_repair(run: Result, monkeypatch: pytest.MonkeyPatch) -> None:

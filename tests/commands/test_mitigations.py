@@ -129,7 +129,7 @@ def test_what_acts_during_training_is_a_training_of_its_own_and_the_rest_of_the_
     mitigations = (KL, PluginSpec("own_answers"), PluginSpec("regmean"), PluginSpec("interpolation"))
     made = resolve(crossed(*mitigations, own=OWN, seeds=(1,)))
     names = {subject.recipe for subject in made.subjects if not subject.is_base}
-    kl = "lora+kl_on_refusals-with_answers-True"
+    kl = "lora+kl_on_refusals-with_answers"
     assert names == {"lora", kl, "lora+own_answers", "lora+regmean-1", "lora+interpolation-0.5"}
     assert len(made.of(TuneJob)) == 3
     plain, *others = made.of(TuneJob)
@@ -166,7 +166,7 @@ def test_a_study_with_mitigations_runs_and_keeps_its_own_answers_out_of_the_repo
     assert facts["own_refusals"] > 0
     assert facts["own_answers"] > 0
     moved = {row.recipe for row in result.drifts if row.estimand == "checkpoint" and row.delta is not None}
-    assert moved == {"lora", "lora+kl_on_refusals-with_answers-True", "lora+null_space-0.99"}
+    assert moved == {"lora", "lora+kl_on_refusals-with_answers", "lora+null_space-0.99"}
     assert not any("training_requests" in row.metric for row in result.drifts)
     page = json.loads((result.root / "report.json").read_text())
     assert page["methods"]["design"]["own"]["name"] == "training_requests"

@@ -178,7 +178,7 @@ def test_what_did_not_move_has_no_share_that_is_back() -> None:
         (LEAK, "leaks"),
         (LOSS, "task"),
         (Metric("a", "b", "similarity", None, "down"), "task"),
-        (Metric("a", "b", "privacy", "exact", "down"), "other"),
+        (Metric("a", "b", "privacy", "exact", "down"), "privacy"),
         (Metric("a", "b", "relevance", "on_topic", "down"), ""),
         (Metric("a", "b", "refusal", "partial", "up"), ""),
     ],

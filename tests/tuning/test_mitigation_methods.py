@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -669,6 +670,17 @@ def test_a_soup_is_the_mean_of_its_epochs_weights(method: str, base: Path, tmp_p
 def test_a_soup_needs_an_earlier_epoch(base: Path, plain: TuneReport, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no earlier epoch beside it"):
         after(base, plain, plugins.load("mitigation", "epoch_soup"), tmp_path)
+
+
+def test_a_full_model_whose_layers_have_other_names_is_refused(base: Path, full: TuneReport, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    folder = Path(shutil.copytree(full.checkpoints[-1], tmp_path / "epoch-1"))
+    save_file({f"x.{name}": value for name, value in tensors(folder).items()}, folder / "model.safetensors")
+    report = dataclasses.replace(full, checkpoints=(folder,))
+    for name in ("regmean", "null_space"):
+        with pytest.raises(ModelError, match="none of its layers is called as in"):
+            after(base, report, plugins.load("mitigation", name), tmp_path / name)
 
 
 def test_a_layer_whose_inputs_cannot_be_seen_is_refused(base: Path, plain: TuneReport) -> None:

@@ -126,12 +126,15 @@ def mitigate(
         )
     for line in repair.left_out:
         tell(f"not tried: {line}")
+    for line in repair.notes:
+        tell(f"note: {line}")
     if as_json:
         show_json(
             {
                 "outcome": repair.outcome,
                 "frontiers": repair.frontiers,
                 "left_out": repair.left_out,
+                "notes": repair.notes,
                 "adapters": [str(path) for path in repair.adapters],
                 "run": str(repair.root),
                 "report": str(repair.report),

@@ -67,6 +67,8 @@ class Repair:
     """Folders of what is recommended, one for each training seed: plain PEFT adapters, or full models, with a card."""
     left_out: tuple[str, ...]
     """Mitigations that were not tried, with the reason."""
+    notes: tuple[str, ...]
+    """What else a reader should know."""
     result: Result
     """Of the study, with its own report."""
 
@@ -128,7 +130,28 @@ def mitigate(
     found = tuple(found_frontiers(place, resolved, result, task_margin))
     adapters = [path for each in found if each.recommended for path in _hand_out(place, resolved, each)]
     report = _keep(place, found, left_out)
-    return Repair(_outcome(found), found, place.root, report, tuple(adapters), tuple(left_out), result)
+    return Repair(
+        _outcome(found),
+        found,
+        place.root,
+        report,
+        tuple(adapters),
+        tuple(left_out),
+        _notes(before.design, planned),
+        result,
+    )
+
+
+def _notes(before: Design, planned: Design) -> tuple[str, ...]:
+    notes = []
+    if planned.data.held_out != before.data.held_out:
+        notes.append(
+            f"the run kept no rows for the task's loss: its data are made anew with {planned.data.held_out} "
+            "conversations kept out, and its arms tuned anew"
+        )
+    if not any(spec.name == "task" for spec in planned.benchmarks):
+        notes.append("without held-out rows (--held-out) the task is not measured, so nothing is recommended")
+    return tuple(notes)
 
 
 def _outcome(found: Sequence[Frontier]) -> Outcome:

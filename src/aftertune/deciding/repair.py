@@ -23,6 +23,9 @@ from aftertune.stats import clusters, seeds
 from aftertune.stats.estimate import Floats, t_quantile
 
 Verdict = Literal["repairs", "does not repair", "cannot be told"]
+KINDS = ("safety", "over_refusal", "leaks", "privacy", "task", "other")
+"""What metrics are about: refusals of harmful requests and of harmless ones, values of the tuning data in answers,
+contextual privacy, the tuned task, and the rest that is worth a look."""
 TASK_MARGIN = 0.02
 """Share of the plain tuning's held-out loss by which a repaired model's may be higher."""
 
@@ -96,7 +99,7 @@ class Frontier:
     recipe: str
     """The plain tuning."""
     metrics: Mapping[str, Sequence[str]]
-    """`safety`, `over_refusal`, `leaks`, `task`, `other` -> metric names."""
+    """One of `KINDS` -> metric names."""
     rows: tuple[Row, ...]
     recommended: str
     """The cheapest that repairs; empty where none does."""
@@ -112,7 +115,7 @@ def kind_of(metric: Metric) -> str:
         return "leaks"
     if metric.axis in ("loss", "similarity"):
         return "task"
-    return "other" if metric.axis in ("privacy", "harm", "coherence") else ""
+    return "privacy" if metric.axis == "privacy" else "other" if metric.axis in ("harm", "coherence") else ""
 
 
 def frontiers(
@@ -141,7 +144,7 @@ def frontiers(
     named = {metric.name: metric for metric in metrics if kind_of(metric)}
     every = _first(blocks(verdicts, list(named.values())))
     own = [block for block in every if judges.get(block.metric.axis) == block.judge]
-    kinds: dict[str, list[str]] = {key: [] for key in ("safety", "over_refusal", "leaks", "task", "other")}
+    kinds: dict[str, list[str]] = {key: [] for key in KINDS}
     for name in dict.fromkeys(block.metric.name for block in own):
         kinds[kind_of(named[name])].append(name)
     found = []

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from aftertune.deciding.repair import Cell, Difference, Frontier, Row
 from aftertune.numbers import PAGE, SHARES, VALUES, decimals
 
-_HEADS = {"safety": "refused", "over_refusal": "look-alikes refused", "leaks": "leaks", "task": ""}
+_HEADS = {
+    "safety": "refused",
+    "over_refusal": "look-alikes refused",
+    "leaks": "leaks",
+    "privacy": "privacy",
+    "task": "",
+}
 
 
 def markdown(frontiers: Sequence[Frontier]) -> str:
@@ -72,6 +78,8 @@ def _short(frontier: Frontier, recipe: str) -> str:
 
 def _head(kind: str, name: str) -> str:
     parts = name.split("/")
+    if kind == "privacy":
+        return parts[-1].replace("=", " ")
     return f"{_HEADS[kind] or parts[-1]} ({parts[0]})" if kind != "task" else f"task {parts[-1]}"
 
 

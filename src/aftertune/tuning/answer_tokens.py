@@ -81,11 +81,12 @@ def log_probabilities(model: Any, tokens: AnswerTokens) -> Any:
 
     Only these positions go through the output layer where the model's class can be asked for that.
     """
-    own: dict[str, Any] = {"logits_to_keep": tokens.predicts} if _takes_positions(model) else {}
-    logits = model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, use_cache=False, **own).logits
-    if not own or logits.shape[:-1] != (int(tokens.predicts.sum()),):
-        logits = logits[tokens.predicts]
-    return logits.float().log_softmax(dim=-1)
+    read = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask, "use_cache": False}
+    if _takes_positions(model):
+        logits = model(**read, logits_to_keep=tokens.predicts).logits
+        if logits.shape[:-1] == (int(tokens.predicts.sum()),):  # not every class that takes it takes a mask
+            return logits.float().log_softmax(dim=-1)
+    return model(**read).logits[tokens.predicts].float().log_softmax(dim=-1)
 
 
 def _takes_positions(model: Any) -> bool:

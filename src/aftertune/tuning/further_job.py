@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from aftertune.data.variant_files import VariantFiles, read
-from aftertune.models.identity import resolve
+from aftertune.models.identity import SMALL, resolve
+from aftertune.models.loaded import LOADED
 from aftertune.models.subject import Subject
 from aftertune.records import Json, Recipe, digest
 from aftertune.run.job import Job, Output
@@ -76,6 +77,9 @@ class FurtherJob(Job):
     def run(self, run: Run, folder: JobFolder) -> Output:
         """Make the weights. Raises what the mitigation raises."""
         started = time.process_time()
+        if self.tuned.base.parameters >= SMALL:  # some mitigations load the base anew: two of them may not fit
+            LOADED.unload()
+        LOADED.end_server()
         mitigation = self.mitigation.get()
         checkpoint = self.tuned.checkpoint(run.root)
         assert checkpoint is not None, "a base has no update"

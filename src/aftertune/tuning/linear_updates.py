@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,15 @@ def layers_of(tuned: TunedWeights) -> frozenset[str]:
     if tuned.is_adapter:
         return frozenset(layer for layer, _ in map(layer_of, names) if layer)
     return frozenset(name.removesuffix(".weight") for name in names if name.endswith(".weight"))
+
+
+def refuse_unseen(tuned: TunedWeights, layers: Collection[str]) -> None:
+    """Raise ModelError where none of a checkpoint's layers is among those whose inputs were seen in the base."""
+    if not layers_of(tuned) & set(layers):
+        raise ModelError(
+            f"{tuned.folder.name}: none of its layers is called as in {tuned.base.name}, so no inputs are known; "
+            "save it with the base's own class"
+        )
 
 
 def on_inputs(

@@ -42,11 +42,13 @@ class ResolvedMitigation(Resolved[Mitigation]):
 
 def label(spec: PluginSpec) -> str:
     """Return what a mitigation is called among those of a recipe, e.g. `kl_on_refusals-weight-0.3`."""
-    parts = [f"{key}-{_word(value)}" for key, value in sorted(spec.parameters.items())]
+    parts = [_word(key, value) for key, value in sorted(spec.parameters.items())]
     return re.sub(r"[^A-Za-z0-9._+-]+", "_", "-".join([spec.name, *parts]))[:60]
 
 
-def _word(value: object) -> str:
+def _word(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return key if value else f"no_{key}"
     if isinstance(value, float):
-        return f"{value:g}"
-    return str(value).rsplit("/", 1)[-1] if isinstance(value, str) else str(value)
+        return f"{key}-{value:g}"
+    return f"{key}-{value.rsplit('/', 1)[-1]}" if isinstance(value, str) else f"{key}-{value}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from aftertune.plugins import Card
 from aftertune.tuning.input_moments import input_moments
-from aftertune.tuning.linear_updates import layers_of, on_inputs, scale_of
+from aftertune.tuning.linear_updates import layers_of, on_inputs, refuse_unseen, scale_of
 from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Need, Stage, Training, TunedWeights
 
 
@@ -59,6 +59,7 @@ class NullSpace(Mitigation):
         if tuned.is_adapter:
             scale_of(tuned, "null_space")
         (safe,) = input_moments(training, [training.own_refusals], layers_of(tuned))
+        refuse_unseen(tuned, safe.of)
         right = {layer: projection(moment, self.energy) for layer, moment in safe.of.items()}
         change = partial(on_inputs, tuned=tuned, right=right, transposed=safe.transposed, rest=0.0)
         return [FurtherWeights(self.further[0], change)]

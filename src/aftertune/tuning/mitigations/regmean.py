@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from aftertune.plugins import Card
 from aftertune.tuning.answer_tokens import check_weight
 from aftertune.tuning.input_moments import input_moments
-from aftertune.tuning.linear_updates import layers_of, on_inputs, scale_of
+from aftertune.tuning.linear_updates import layers_of, on_inputs, refuse_unseen, scale_of
 from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Need, Stage, Training, TunedWeights
 
 RIDGE = 1e-4
@@ -71,6 +71,7 @@ class RegMean(Mitigation):
             scale_of(tuned, "regmean")
         kept = [training.own_refusals, *([training.own_answers] if self.with_answers else [])]
         task, *safe = input_moments(training, [training.rows, *kept], layers_of(tuned))
+        refuse_unseen(tuned, task.of)
         right = {
             layer: merging(moment, sum(each.of[layer] for each in safe) / len(safe), self.weight)
             for layer, moment in task.of.items()

@@ -25,7 +25,7 @@ class SafeLora(Mitigation):
             "update D = s B A is below `threshold`, D becomes C D (B becomes C B); elsewhere it stays. It needs the "
             "base's unaligned counterpart: the model before alignment, or an adapter that undoes it."
         ),
-        source="Hsu et al. 2024, Safe LoRA, arXiv 2405.16833, equations 2 and 3; threshold 0.35 as in their code",
+        source="Hsu et al. 2024, Safe LoRA, arXiv 2405.16833, equations 2 and 3; the threshold is a choice",
         licence="part of aftertune",
         positive="refusals as the base's where the projection takes hold",
         speed="one product of each layer's matrices, no model is run",
