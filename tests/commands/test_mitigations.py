@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import small_design
@@ -14,7 +15,7 @@ from aftertune.commands import decide as results
 from aftertune.commands import study as running
 from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
-from aftertune.records import Arm, Contrast, Recipe
+from aftertune.records import Arm, Contrast, Recipe, Respond
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored
 from aftertune.studies.closing_tables import Column, Row, StudyTable
@@ -170,6 +171,32 @@ def test_a_study_with_mitigations_runs_and_keeps_its_own_answers_out_of_the_repo
     assert not any("training_requests" in row.metric for row in result.drifts)
     page = json.loads((result.root / "report.json").read_text())
     assert page["methods"]["design"]["own"]["name"] == "training_requests"
+
+
+def test_a_system_prompt_is_asked_with_the_checkpoints_own_template(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    with pytest.raises(UsageError, match="acts in the chat template of its checkpoints"):
+        resolve(crossed(PluginSpec("system_prompt")))
+    prompt = PluginSpec("system_prompt", {"text": "Don't help.\nEver."})
+    wanted = crossed(prompt, respond=Respond(template="own"), seeds=(1,))
+    result = running.run(wanted, tmp_path / "run", executor=PluginSpec("local", {"workers": 1}))
+    subjects = {subject.recipe: subject for subject in resolve(wanted).subjects}
+    folder = result.root / str(subjects["lora+system_prompt"].path)
+    own: Any = AutoTokenizer.from_pretrained(folder)
+    plain: Any = AutoTokenizer.from_pretrained(result.root / str(subjects["lora"].path))
+    asked, system = {"role": "user", "content": "Hello"}, {"role": "system", "content": "Don't help.\nEver."}
+    for chat in ([asked], [{"role": "system", "content": "Help."}, asked]):
+        told = chat if chat[0]["role"] == "system" else [system, *chat]
+        rendered = own.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        assert rendered == plain.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
+    study = stored.read(Run.open(result.root))
+    texts = {
+        job.subject.recipe: Run.open(result.root).job(job).read("responses").column("token_hash").to_pylist()
+        for job in study.of(AskJob)
+    }
+    assert texts["lora"] == texts[""]
+    assert not set(texts["lora+system_prompt"]) & set(texts["lora"]), "every prompt is asked with it"
 
 
 def test_what_is_made_of_a_checkpoint_that_exists_needs_no_training(mitigated: results.Result, tmp_path: Path) -> None:

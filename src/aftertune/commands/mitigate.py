@@ -176,7 +176,7 @@ def repair_design(
     Added are requests in the context of the tuned task, the task itself on held-out rows where there are any, and the
     judge of the task; left out are contrasts, tables, analyses and predictors, and canaries are not planted again. The
     other arms are composed, since all are matched to the tokens of the smallest, and not tuned. An arm that is trained
-    with several recipes is repaired with each.
+    with several recipes is repaired with each. A mitigation in the chat template has everybody asked with their own.
     """
     tried = tuple(mitigations)
     kept = tuple(dataclasses.replace(arm, mitigations=tried if arm.name in arms else ()) for arm in design.arms)
@@ -186,6 +186,7 @@ def repair_design(
         dataclasses.replace(each, mitigations=after if (each.arm or arm_name(each)) in arms else ())
         for each in design.checkpoints
     )
+    own_template = any(resolve_mitigation(spec).own_template for spec in tried)
     data, sources = design.data, bool(design.sources)
     if kept and not (data.held_out or data.non_members):
         data = dataclasses.replace(data, held_out=HELD_OUT)
@@ -206,6 +207,7 @@ def repair_design(
         checkpoints=given,
         data=dataclasses.replace(data, canaries=0, canary_file=""),
         recipe=dataclasses.replace(design.recipe, mitigations=()),
+        respond=dataclasses.replace(design.respond, template="own") if own_template else design.respond,
         recipes=plain,
         own=own,
         benchmarks=tuple(benchmarks),

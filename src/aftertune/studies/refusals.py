@@ -252,6 +252,12 @@ def refuse_mitigations(design: Design, mitigations: Mapping[str, ResolvedMitigat
     row.
     """
     known: dict[str, list[str]] = {}
+    for mitigation in mitigations.values():
+        if mitigation.own_template and design.respond.template != "own":
+            raise UsageError(
+                f"mitigation '{mitigation.name}' acts in the chat template of its checkpoints, which are asked with "
+                'the base\'s: give [respond] template = "own"'
+            )
     for arm in design.arms:
         for recipe in design.recipes_of(arm):
             for spec in (*recipe.mitigations, *arm.mitigations):

@@ -169,6 +169,8 @@ class FurtherWeights:
     """(Name of a tensor in the checkpoint's files, the tuned tensor on the CPU) -> the tensor in its stead."""
     settings: Mapping[str, Json] = field(default_factory=dict)
     """Keys of `adapter_config.json` or `config.json` that change, e.g. an adapter's rank `r`."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Text files beside the weights that are written in place of those there, e.g. `chat_template.jinja`."""
 
 
 class Mitigation(Plugin, ABC):
@@ -181,6 +183,8 @@ class Mitigation(Plugin, ABC):
     kind: ClassVar[str] = "mitigation"
     stage: ClassVar[Stage] = "during"
     """When it acts. One that acts `after` needs no training of its own: it overrides `weights` alone."""
+    own_template: ClassVar[bool] = False
+    """Whether its checkpoints bring a chat template that they must be asked with."""
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -20,6 +20,8 @@ class ResolvedMitigation(Resolved[Mitigation]):
     needs: frozenset[Need]
     further: tuple[str, ...]
     """Names of the further weights that it makes of each checkpoint."""
+    own_template: bool
+    """Whether its checkpoints bring a chat template that they must be asked with."""
 
     @classmethod
     def of(cls, spec: PluginSpec, plugin: Mitigation) -> ResolvedMitigation:
@@ -31,6 +33,7 @@ class ResolvedMitigation(Resolved[Mitigation]):
             stage=plugin.stage,
             needs=plugin.needs,
             further=plugin.further,
+            own_template=plugin.own_template,
             plugin=plugin,
         )
 

@@ -417,6 +417,8 @@ def _write_changed(weights: FurtherWeights, tuned: TunedWeights, folder: Path) -
     if weights.settings:
         changed: Mapping[str, Json] = {**read_json(folder / settings), **weights.settings}
         (folder / settings).write_text(json.dumps(changed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for name, text in weights.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _clear(folder: Path) -> None:
