@@ -85,6 +85,7 @@ def design(split: str, seeds: Sequence[int], mitigations: Sequence[PluginSpec], 
             PluginSpec("dressed", {"benchmark": miniature.to_table(), "limit": round(scale * 120)}),
             PluginSpec("task", {"new_tokens": 96}),
         ),
+        judges=tuple(spec for spec in whole.judges if spec.name != "refusal"),
         contrasts=(),
     )
     return mitigate.repair_design(plain, mitigations, ["keep"], PluginSpec("training_requests"))
@@ -152,10 +153,10 @@ def report(workers: int, *, published: bool) -> None:
     kept = json.loads(DOSES.read_text(encoding="utf-8"))
     taken = [PluginSpec.from_table(kept[method]["taken"], method) for method in LADDERS]
     if published:
-        tried(design("test", SEEDS, AS_PUBLISHED), "published", workers, before="chosen")
-    found = [tried(design("test", SEEDS, taken), "chosen", workers)]
+        tried(design("test", SEEDS, AS_PUBLISHED, scale=0.75), "published", workers, before="chosen")
+    found = [tried(design("test", SEEDS, taken, scale=0.75), "chosen", workers)]
     if (RUNS / "published").is_dir():
-        found.append(tried(design("test", SEEDS, AS_PUBLISHED), "published", workers, before="chosen"))
+        found.append(tried(design("test", SEEDS, AS_PUBLISHED, scale=0.75), "published", workers, before="chosen"))
     PAGE.write_text(text(found, kept), encoding="utf-8")
 
 

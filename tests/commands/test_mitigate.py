@@ -136,6 +136,17 @@ def test_what_cannot_be_tried_is_refused_in_one_line(wanted: dict[str, Any], lin
     assert not run.root.with_name("none").exists()
 
 
+def test_a_design_that_asks_the_task_gets_its_judge() -> None:
+    asked = design(
+        benchmarks=(*design().benchmarks, PluginSpec("task")), judges=(PluginSpec("world"), PluginSpec("script"))
+    )
+    made = library.repair_design(asked, [PluginSpec("interpolation")], ["keep"], None)
+    assert [spec.name for spec in made.judges] == ["world", "reference"], "the judge of another axis is left out"
+    assert [spec.name for spec in made.benchmarks] == ["miniature", "task", "dressed"]
+    assert [bool(arm.mitigations) for arm in made.arms] == [True, False]
+    assert [made.recipes_of(arm) for arm in made.arms] == [(made.recipe,), ()], "the other arm is composed, not tuned"
+
+
 def test_a_run_of_mitigations_is_not_repaired_again(repair: library.Repair) -> None:
     with pytest.raises(UsageError, match="is a run of mitigations itself"):
         aftertune.mitigate(repair.root)

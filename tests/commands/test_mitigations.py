@@ -145,6 +145,12 @@ def test_what_acts_during_training_is_a_training_of_its_own_and_the_rest_of_the_
     assert {job.id for job in made.jobs} >= set(made.own)
     order = [job.id for job in made.jobs]
     assert all(order.index(need) < order.index(job.id) for job in made.jobs for need in job.after)
+    other = resolve(crossed(PluginSpec("kl_on_refusals", {"with_answers": True, "weight": 1.0}), own=OWN, seeds=(1,)))
+    (same,) = [job for job in other.of(TuneJob) if job.mitigation]
+    assert same.mitigation is not None
+    assert others[0].mitigation is not None
+    assert same.mitigation.id == others[0].mitigation.id, "the same dose"
+    assert same.id != others[0].id, "its rows carry another name"
     far = crossed(
         own=OWN, seeds=(1,), arms=(Arm("keep", mitigations=mitigations), Arm("placeholder", pii="placeholder"))
     )

@@ -185,6 +185,7 @@ def test_what_did_not_move_has_no_share_that_is_back() -> None:
 )
 def test_every_metric_belongs_to_one_question(metric: Metric, kind: str) -> None:
     assert kind_of(metric) == kind
+    assert not kind or metric.axis in repair.AXES, "a judge of its axis is kept"
 
 
 def test_a_loss_has_students_interval_over_seeds_and_prompts() -> None:

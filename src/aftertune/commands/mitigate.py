@@ -15,7 +15,7 @@ from typing import Any
 
 from aftertune.commands.decide import Result
 from aftertune.commands.study import LOCAL, Cache, Progress, do, facts, quiet, shared_folder
-from aftertune.deciding.repair import TASK_MARGIN, Frontier, frontiers
+from aftertune.deciding.repair import AXES, TASK_MARGIN, Frontier, frontiers
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import UsageError
 from aftertune.extras import explained
@@ -31,7 +31,7 @@ from aftertune.run.run_folder import Run
 from aftertune.studies import plugin_text, refusals, stored
 from aftertune.studies.design import Design
 from aftertune.studies.jobs import arm_name
-from aftertune.studies.resolve import load_benchmark, resolve, resolve_mitigation
+from aftertune.studies.resolve import load_benchmark, load_judge, resolve, resolve_mitigation
 from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
 from aftertune.tuning.further_job import FurtherJob
@@ -174,7 +174,7 @@ def repair_design(
     """Return the design that tries mitigations on some arms of a design, with what the frontier needs beside them.
 
     Added are requests in the context of the tuned task, the task itself on held-out rows where there are any, and the
-    judge of the task; left out are contrasts, tables, analyses and predictors, and canaries are not planted again. The
+    judge of the task; left out are judges of other axes, contrasts, tables, analyses and predictors, and canaries. The
     other arms are composed, since all are matched to the tokens of the smallest, and not tuned. An arm that is trained
     with several recipes is repaired with each. A mitigation in the chat template has everybody asked with their own.
     """
@@ -191,14 +191,15 @@ def repair_design(
     if kept and not (data.held_out or data.non_members):
         data = dataclasses.replace(data, held_out=HELD_OUT)
     names = {spec.name for spec in design.benchmarks}
-    benchmarks, judges = list(design.benchmarks), list(design.judges)
+    benchmarks = list(design.benchmarks)
+    judges = [spec for spec in design.judges if AXES & set(load_judge(spec).axes)]
     dressed = next((spec for spec in design.benchmarks if sources and _has_refusals(spec)), None)
     if dressed is not None and "dressed" not in names:
         benchmarks.append(PluginSpec("dressed", {"benchmark": dressed.to_table()}))
     if sources and (data.held_out or data.non_members) and "task" not in names:
         benchmarks.append(PluginSpec("task"))
-        if "reference" not in {spec.name for spec in judges}:
-            judges.append(PluginSpec("reference"))
+    if any(spec.name == "task" for spec in benchmarks) and all(spec.name != "reference" for spec in judges):
+        judges.append(PluginSpec("reference"))
     return dataclasses.replace(
         design,
         name=f"{design.name[:70]}-repair",

@@ -26,6 +26,8 @@ Verdict = Literal["repairs", "does not repair", "cannot be told"]
 KINDS = ("safety", "over_refusal", "leaks", "privacy", "task", "other")
 """What metrics are about: refusals of harmful requests and of harmless ones, values of the tuning data in answers,
 contextual privacy, the tuned task, and the rest that is worth a look."""
+AXES = frozenset({"refusal", "leak", "leak_own", "privacy", "loss", "similarity", "harm", "coherence"})
+"""Axes of the metrics that these are."""
 TASK_MARGIN = 0.02
 """Share of the plain tuning's held-out loss by which a repaired model's may be higher."""
 

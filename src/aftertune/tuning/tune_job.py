@@ -58,7 +58,8 @@ class TuneJob(Job):
                 fields["arm"],
                 recipe,
                 fields["seed"],
-                mitigation and mitigation.id,
+                # With its label, which is written into every row: the same dose may be given in other words.
+                mitigation and (mitigation.id, mitigation.label),
                 fields.get("template_arguments", {}),
                 *([own] if own else []),
             ),
