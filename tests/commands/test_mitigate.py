@@ -15,6 +15,7 @@ from aftertune.asking.ask_job import AskJob
 from aftertune.commands import mitigate as library
 from aftertune.commands import study as running
 from aftertune.commands.decide import Result
+from aftertune.deciding.repair import Frontier
 from aftertune.errors import UsageError
 from aftertune.models.loading import quiet
 from aftertune.plugins import PluginSpec
@@ -68,7 +69,7 @@ def test_what_the_run_finished_is_taken_over(run: Result, repair: library.Repair
 def test_it_ends_in_a_frontier_with_intervals_for_the_arm(repair: library.Repair) -> None:
     (found,) = repair.frontiers
     assert (found.arm, found.recipe) == ("keep", "lora")
-    assert [row.recipe for row in found.rows] == ["lora", "lora+interpolation-0.5", "lora+null_space-0.99"]
+    assert [row.recipe for row in found.rows] == ["lora", "lora+interpolation-0.5", "lora+null_space-0.9"]
     assert list(found.metrics["safety"]) == ["miniature/harmful/refusal=full", "dressed/harmful/refusal=full"]
     assert "task/held_out/loss" in found.metrics["task"]
     half = found.rows[1]
@@ -82,7 +83,7 @@ def test_it_ends_in_a_frontier_with_intervals_for_the_arm(repair: library.Repair
     assert [row["recipe"] for row in kept["frontiers"][0]["rows"]] == [row.recipe for row in found.rows]
     page = repair.report.read_text()
     assert "| method | refused (miniature) | refused (dressed) | look-alikes refused (miniature) |" in page
-    assert "`null_space-0.99`" in page
+    assert "`null_space-0.9`" in page
 
 
 def test_the_same_call_continues_and_gives_the_same(run: Result, repair: library.Repair) -> None:
@@ -101,7 +102,7 @@ def test_the_adapter_that_is_recommended_is_plain_peft_with_a_card(
     study = dataclasses.replace(study, jobs=tuple(_with_plugins(study)))
     (found,) = repair.frontiers
     chosen = dataclasses.replace(found, recommended="lora+interpolation-0.5")
-    folders = library._hand_out(place, study, chosen)
+    folders = library._hand_out(place, study, chosen, "keep")
     assert [folder.name for folder in folders] == ["keep-seed-1", "keep-seed-2"]
     card = (folders[0] / "README.md").read_text()
     assert card.startswith("---\nbase_model: embedded\nlibrary_name: peft\n---\n")
@@ -136,6 +137,18 @@ def test_what_cannot_be_tried_is_refused_in_one_line(wanted: dict[str, Any], lin
     assert not run.root.with_name("none").exists()
 
 
+def test_what_is_handed_out_is_told_apart() -> None:
+    def one(base: str, arm: str, recipe: str) -> Frontier:
+        return Frontier(base, arm, recipe, {}, (), "", ())
+
+    alone = [one("m", "keep", "lora"), one("m", "hidden", "lora")]
+    assert [library._called(each, alone) for each in alone] == ["keep", "hidden"]
+    several = [one(base, "keep", recipe) for base in ("a/x", "b/x") for recipe in ("lora", "full")]
+    assert [library._called(each, several) for each in several] == [
+        "keep-lora-base-1", "keep-full-base-1", "keep-lora-base-2", "keep-full-base-2",
+    ]  # fmt: skip
+
+
 def test_a_design_that_asks_the_task_gets_its_judge() -> None:
     asked = design(
         benchmarks=(*design().benchmarks, PluginSpec("task")), judges=(PluginSpec("world"), PluginSpec("script"))
@@ -163,7 +176,7 @@ def test_finished_checkpoints_are_tried_with_what_needs_no_training(run: Result,
         aftertune.mitigate(made.root, methods=["regmean"], arms=["mine"])
     repair = aftertune.mitigate(made.root, arms=["mine"], executor=ONE)
     (found,) = repair.frontiers
-    assert [row.recipe for row in found.rows] == ["given", "given+interpolation-0.5", "given+null_space-0.99"]
+    assert [row.recipe for row in found.rows] == ["given", "given+interpolation-0.5", "given+null_space-0.9"]
     assert [line.split(":")[0] for line in repair.left_out] == [
         "kl_on_refusals", "kl_on_refusals-with_answers", "own_refusals-with_answers", "own_answers", "regmean",
     ]  # fmt: skip

@@ -173,7 +173,7 @@ def test_a_study_with_mitigations_runs_and_keeps_its_own_answers_out_of_the_repo
     assert facts["own_refusals"] > 0
     assert facts["own_answers"] > 0
     moved = {row.recipe for row in result.drifts if row.estimand == "checkpoint" and row.delta is not None}
-    assert moved == {"lora", "lora+kl_on_refusals-with_answers", "lora+null_space-0.99"}
+    assert moved == {"lora", "lora+kl_on_refusals-with_answers", "lora+null_space-0.9"}
     assert not any("training_requests" in row.metric for row in result.drifts)
     page = json.loads((result.root / "report.json").read_text())
     assert page["methods"]["design"]["own"]["name"] == "training_requests"

@@ -128,7 +128,7 @@ def mitigate(
     runner = refusals.suitable_executor(resolved, plugin_text.executor(executor, workers))
     result = do(place, resolved, executor=runner, progress=progress)
     found = tuple(found_frontiers(place, resolved, result, task_margin))
-    adapters = [path for each in found if each.recommended for path in _hand_out(place, resolved, each)]
+    adapters = [path for each in found for path in _hand_out(place, resolved, each, _called(each, found))]
     report = _keep(place, found, left_out)
     return Repair(
         _outcome(found),
@@ -369,8 +369,19 @@ def _keep(run: Run, found: Sequence[Frontier], left_out: Sequence[str]) -> Path:
     return run.keep("repair.md", text.encode())
 
 
-def _hand_out(run: Run, study: Study, frontier: Frontier) -> list[Path]:
-    """Copy the recommended checkpoints out of their jobs, each with a card, and return their folders."""
+def _called(frontier: Frontier, among: Sequence[Frontier]) -> str:
+    """Return what tells an arm apart from the others that are repaired, as the beginning of a folder's name."""
+    parts = [frontier.arm]
+    if len({each.recipe for each in among if each.arm == frontier.arm}) > 1:
+        parts.append(frontier.recipe)
+    bases = list(dict.fromkeys(each.base for each in among))
+    if len(bases) > 1:
+        parts.append(f"base-{bases.index(frontier.base) + 1}")
+    return "-".join(parts)
+
+
+def _hand_out(run: Run, study: Study, frontier: Frontier, called: str) -> list[Path]:
+    """Copy the recommended checkpoints, if any, out of their jobs, each with a card, and return their folders."""
     chosen = [
         subject
         for subject in study.subjects
@@ -384,7 +395,7 @@ def _hand_out(run: Run, study: Study, frontier: Frontier) -> list[Path]:
         source = subject.checkpoint(run.root)
         assert source is not None
         seed = "" if subject.train_seed is None else f"-seed-{subject.train_seed}"
-        target = run.root / "repaired" / f"{frontier.arm}{seed}"
+        target = run.root / "repaired" / f"{called}{seed}"
         with writing(target):
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(source, target)

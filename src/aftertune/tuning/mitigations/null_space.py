@@ -32,11 +32,14 @@ class NullSpace(Mitigation):
         licence="part of aftertune",
         positive="refusals as the base's, and fewer values of the tuning set in answers",
         speed="one reading of at most 200 own refusals by the base, and an eigendecomposition for each layer",
-        weaknesses="the task shares these directions: its loss rises the most of the methods that restore",
+        weaknesses=(
+            "the task shares these directions: in the miniature its loss rose by 2 % at an energy of 0.9, by a fifth "
+            "at 0.99"
+        ),
     )
     stage: ClassVar[Stage] = "after"
 
-    energy: float = 0.99
+    energy: float = 0.9
     """Share of the inputs' second moment that is taken out of the update's reach, above 0 and below 1."""
 
     def __post_init__(self) -> None:

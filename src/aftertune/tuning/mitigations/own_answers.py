@@ -30,7 +30,11 @@ class OwnAnswers(Mitigation):
         licence="part of aftertune",
         positive="fewer refusals are lost, without any harmful request in the training",
         speed="the share of the rows more time",
-        weaknesses="it keeps requests in the context of the tuned task worse than plain ones; leaks stay",
+        weaknesses=(
+            "What is replayed decides: in the miniature answers to all kinds of topics kept most refusals, and a set "
+            "of which half were harmless look-alikes of harmful requests kept none, since it teaches to comply. "
+            "Requests in the context of the tuned task are kept worse than plain ones; leaks stay"
+        ),
     )
     stage: ClassVar[Stage] = "before"
 
