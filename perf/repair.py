@@ -149,23 +149,28 @@ def choose(workers: int) -> None:
 
 
 def report(workers: int, *, published: bool) -> None:
-    """Try the methods over the reported seeds, at the doses that were chosen or as published, and write the page."""
+    """Try the methods over the reported seeds, and write the page.
+
+    First those that act during and after training; those that mix rows in, and the others at one dose each, only with
+    `published`, or where they were tried before.
+    """
     kept = json.loads(DOSES.read_text(encoding="utf-8"))
     taken = [PluginSpec.from_table(kept[method]["taken"], method) for method in LADDERS]
-    if published:
-        tried(design("test", SEEDS, AS_PUBLISHED, scale=0.75), "published", workers, before="chosen")
-    found = [tried(design("test", SEEDS, taken, scale=0.75), "chosen", workers)]
-    if (RUNS / "published").is_dir():
-        found.append(tried(design("test", SEEDS, AS_PUBLISHED, scale=0.75), "published", workers, before="chosen"))
+    mixed = [spec for spec in taken if resolve_mitigation(spec).stage == "before"]
+    first = design("test", SEEDS, [spec for spec in taken if spec not in mixed], scale=0.75)
+    found = [tried(first, "chosen", workers)]
+    if published or (RUNS / "published").is_dir():
+        second = design("test", SEEDS, [*mixed, *AS_PUBLISHED], scale=0.75)
+        found.append(tried(second, "published", workers, before="chosen"))
     PAGE.write_text(text(found, kept), encoding="utf-8")
 
 
 def text(found: Sequence[Frontier], kept: Mapping[str, Any]) -> str:
     """Return the page; `found`: at the doses that were chosen, and as published where that was run."""
     first, *others = found
-    lines = [HEAD, "## At doses that were chosen", "", *page.table(first), "", *page.READING, "", *page.said(first), ""]
+    lines = [HEAD, FIRST, *page.table(first), "", *page.READING, "", *page.said(first), ""]
     for each in others:
-        lines += ["## At the published or usual dose", "", *page.table(each), "", *page.said(each), ""]
+        lines += [SECOND, *page.table(each), "", *page.said(each), ""]
     lines.append(DOSE_HEAD)
     lines += ["| method | dose | refused | dressed | look-alikes refused | task loss | taken |", "|---" * 7 + "|"]
     for method in LADDERS:
@@ -194,6 +199,8 @@ The embedded base, the demo's recipe (rank 16, 3 epochs) on booking mail with pe
 test prompts of the miniature; `dressed` are the same requests behind the opening of a customer's mail. This is a
 miniature of about a million parameters: it says which methods deserve a try, not what they do to your model.
 """
+FIRST = "## During training and after it, at doses that were chosen\n"
+SECOND = "## Rows mixed in at doses that were chosen; others at the published or usual dose\n"
 DOSE_HEAD = f"""## Doses
 
 Chosen on the development part of the miniature and on training seed 100, by this rule: of a method's doses the smallest
