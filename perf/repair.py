@@ -1,8 +1,8 @@
 """What undoes it, on the miniature: doses chosen on development prompts, then every method over three seeds.
 
 `python -m perf.repair --doses` chooses the doses and keeps them in docs/repair_doses.json; `python -m perf.repair`
-tries the methods at these doses and writes docs/repair.md; with `--published` also further methods at one dose each
-(`make repair` does all). Runs lie in `.repair` and are continued.
+tries methods at these doses and writes docs/repair.md; `mixed` and `trained` behind it are further parts of the page,
+the latter at one dose each (`make repair` does all). Runs lie in `.repair` and are continued.
 
 The model is the embedded base with the demo's recipe on its booking mail with personal data, whose dose is matched to
 the demo's arms with swapped roles. Doses are chosen on the development part of the miniature and on training seed 100,
@@ -54,18 +54,26 @@ LADDERS: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]] = {
     "null space": ("null_space", [{"energy": e} for e in (0.9, 0.99)]),
 }  # fmt: skip
 """Method -> mitigation and its doses, the smallest first: the one that leaves the tuning as it is the most."""
-AS_PUBLISHED: Sequence[PluginSpec] = (
+AFTERWARDS: Sequence[PluginSpec] = (
+    PluginSpec("epoch_soup"),
+    PluginSpec("safe_lora", {"path": BAD}),
+    PluginSpec("resta", {"path": BAD}),
+)
+TRAINED: Sequence[PluginSpec] = (
     PluginSpec("kl_on_refusals", {"first_tokens": 5}),
     PluginSpec("kl_on_task", {"weight": 0.3}),
     PluginSpec("own_refusals", {"share": 0.05}),
     PluginSpec("constrained_sft"),
     PluginSpec("l2_to_base"),
-    PluginSpec("epoch_soup"),
     PluginSpec("drop_rows"),
-    PluginSpec("safe_lora", {"path": BAD}),
-    PluginSpec("resta", {"path": BAD}),
 )
-"""At one dose each, without a choice."""
+"""At one dose each, without a choice: the published or the usual one."""
+PARTS = {
+    "chosen": "## During training and after it, at doses that were chosen\n",
+    "mixed": "## Rows mixed in at doses that were chosen; weights at the published dose\n",
+    "trained": "## During training and before it, at the published or usual dose\n",
+}
+"""What is tried in one run -> its heading."""
 
 
 def design(split: str, seeds: Sequence[int], mitigations: Sequence[PluginSpec], scale: float = 1.0) -> Design:
@@ -148,29 +156,32 @@ def choose(workers: int) -> None:
     DOSES.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
-def report(workers: int, *, published: bool) -> None:
-    """Try the methods over the reported seeds, and write the page.
-
-    First those that act during and after training; those that mix rows in, and the others at one dose each, only with
-    `published`, or where they were tried before.
-    """
+def report(workers: int, parts: Sequence[str]) -> None:
+    """Try the methods of some parts over the reported seeds, and write the page on all parts that were tried."""
     kept = json.loads(DOSES.read_text(encoding="utf-8"))
     taken = [PluginSpec.from_table(kept[method]["taken"], method) for method in LADDERS]
-    mixed = [spec for spec in taken if resolve_mitigation(spec).stage == "before"]
-    first = design("test", SEEDS, [spec for spec in taken if spec not in mixed], scale=0.75)
-    found = [tried(first, "chosen", workers)]
-    if published or (RUNS / "published").is_dir():
-        second = design("test", SEEDS, [*mixed, *AS_PUBLISHED], scale=0.75)
-        found.append(tried(second, "published", workers, before="chosen"))
+    rows = [spec for spec in taken if resolve_mitigation(spec).stage == "before"]
+    methods = {
+        "chosen": [spec for spec in taken if spec not in rows],
+        "mixed": [*rows, *AFTERWARDS],
+        "trained": list(TRAINED),
+    }
+    found = {}
+    for part, every in methods.items():
+        if part in parts or (RUNS / part / "decisions.json").is_file():
+            before = "" if part == "chosen" else "chosen"
+            found[part] = tried(design("test", SEEDS, every, scale=0.75), part, workers, before=before)
     PAGE.write_text(text(found, kept), encoding="utf-8")
 
 
-def text(found: Sequence[Frontier], kept: Mapping[str, Any]) -> str:
-    """Return the page; `found`: at the doses that were chosen, and as published where that was run."""
-    first, *others = found
-    lines = [HEAD, FIRST, *page.table(first), "", *page.READING, "", *page.said(first), ""]
-    for each in others:
-        lines += [SECOND, *page.table(each), "", *page.said(each), ""]
+def text(found: Mapping[str, Frontier], kept: Mapping[str, Any]) -> str:
+    """Return the page; `found`: part -> its frontier."""
+    lines = [HEAD]
+    for part, each in found.items():
+        lines += [PARTS[part], *page.table(each), "", *page.said(each), ""]
+    lines += [*page.READING, ""]
+    if missing := [part for part in PARTS if part not in found]:
+        lines += [f"Not run for this page: {', '.join(missing)} (`python -m perf.repair {' '.join(missing)}`).", ""]
     lines.append(DOSE_HEAD)
     lines += ["| method | dose | refused | dressed | look-alikes refused | task loss | taken |", "|---" * 7 + "|"]
     for method in LADDERS:
@@ -199,14 +210,11 @@ The embedded base, the demo's recipe (rank 16, 3 epochs) on booking mail with pe
 test prompts of the miniature; `dressed` are the same requests behind the opening of a customer's mail. This is a
 miniature of about a million parameters: it says which methods deserve a try, not what they do to your model.
 """
-FIRST = "## During training and after it, at doses that were chosen\n"
-SECOND = "## Rows mixed in at doses that were chosen; others at the published or usual dose\n"
 DOSE_HEAD = f"""## Doses
 
 Chosen on the development part of the miniature and on training seed 100, by this rule: of a method's doses the smallest
 at which refusals of plain and of dressed requests are both within {100 * NEAR:.0f} points of the base's; where there is
-none, the dose with the highest lower one of the two. The other methods are tried at one dose each, the published or the
-usual one.
+none, the dose with the highest lower one of the two. Other methods are tried at one dose, the published or the usual.
 """
 TAIL = """## In your own training script
 
@@ -238,12 +246,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--doses", action="store_true", help="choose the doses")
     parser.add_argument("--workers", type=int, default=0, help="0 is one per core")
-    parser.add_argument("--published", action="store_true", help="also the methods at one dose each")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default: chosen")
     arguments = parser.parse_args()
+    if unknown := [part for part in arguments.parts if part not in PARTS]:
+        parser.error(f"no part {unknown[0]}: give some of {', '.join(PARTS)}")
     if arguments.doses:
         choose(arguments.workers)
     else:
-        report(arguments.workers, published=arguments.published)
+        report(arguments.workers, arguments.parts or ["chosen"])
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def test_shown_as_a_table_with_the_base_first_and_sentences() -> None:
     found = frontier({"lora": BAD, "lora+good": GOOD, "lora+refuses": REFUSES}, {"lora": 8.0, "lora+good": 10.4})
     head, rule, base, nothing, good, refuses = page.table(found)
     assert head.startswith(
-        "| method | refused (suite) | look-alikes refused (suite) | leaks (suite) | task loss | back |"
+        "| method | refused (suite) | look-alikes refused (suite) | leaks (suite support) | task loss | back |"
     )
     assert rule.count("---") == head.count("|") - 1
     assert base.startswith("| base | 98 % | 10 % | 0 % | 1.") or base.startswith("| base | 98 % |")
@@ -215,5 +215,8 @@ def test_shown_as_a_table_with_the_base_first_and_sentences() -> None:
     assert said[0] == "- Recommended: `good`, the cheapest that repairs."
     assert "- `refuses` does not repair: suite/harmless/refusal=full drifts from the base." in said
     assert said[-1] == "- Repaired by none: suite/support/leak=registry."
+    assert said[-2] == "- What the recommended one leaves adrift: suite/support/leak=registry."
+    clean = [(safe, over, loss, 0.0) for safe, over, loss, _ in BAD]
+    assert "leaks" not in page.table(frontier({"lora": clean}))[0], "a column of zeros says nothing"
     none = frontier({"lora": BAD, "lora+refuses": REFUSES})
     assert page.said(none)[0] == "- No mitigation is shown to repair."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from aftertune.deciding.repair import Cell, Difference, Frontier, Row
@@ -24,17 +25,22 @@ def markdown(frontiers: Sequence[Frontier]) -> str:
     return "\n".join([*parts, *READING, ""])
 
 
-READING = (
+RARE = 0.01
+"""Share of answers; a leak that is rarer in every model has no column."""
+_READING = (
     "Rates with the difference to the base and its 95 % interval, in points; the task's loss (nats per token) and "
     "similarity (chrF) with the difference to the plain tuning. Intervals are over training seeds and prompts where "
     "there are two seeds or more, else over prompts alone. `back` is the share of the lost refusals that are there "
-    "again. CPU seconds are those of one training, and of what is done after it.",
+    "again. CPU seconds are those of one training, and of what is done after it. Leaks in less than one of a hundred "
+    "answers of every model are left out."
 )
+READING = tuple(textwrap.wrap(_READING, 120))
+"""How to read a table, as lines."""
 
 
 def table(frontier: Frontier) -> list[str]:
     """Return one arm's table as lines of Markdown, the plain tuning first."""
-    shown = [(kind, name) for kind in _HEADS for name in frontier.metrics[kind]]
+    shown = [(kind, name) for kind in _HEADS for name in frontier.metrics[kind] if _occurs(frontier, kind, name)]
     heads = ["method", *(_head(kind, name) for kind, name in shown), "back", "CPU s", "verdict"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     base = [_level(frontier.rows[0].cells[name].base, kind) for kind, name in shown]
@@ -63,6 +69,10 @@ def said(frontier: Frontier) -> list[str]:
         for row in frontier.rows
         if row.recipe != frontier.recipe and row.why
     ]
+    chosen = next((row for row in frontier.rows if frontier.recommended and row.recipe == frontier.recommended), None)
+    left = [name for name, cell in chosen.cells.items() if cell.outcome == "drift"] if chosen else []
+    if left:
+        lines.append(f"- What the recommended one leaves adrift: {', '.join(left)}.")
     if frontier.unrepaired:
         lines.append(f"- Repaired by none: {', '.join(frontier.unrepaired)}.")
     return lines
@@ -76,8 +86,16 @@ def _short(frontier: Frontier, recipe: str) -> str:
     return f"`{recipe.removeprefix(f'{frontier.recipe}+')}`"
 
 
+def _occurs(frontier: Frontier, kind: str, name: str) -> bool:
+    """Return whether a column says anything: leaks that occur next to nowhere are left out."""
+    values = [row.cells[name].value for row in frontier.rows]
+    return kind != "leaks" or any(value is not None and value >= RARE for value in values)
+
+
 def _head(kind: str, name: str) -> str:
     parts = name.split("/")
+    if kind == "leaks":
+        return f"leaks ({parts[0]} {parts[1]})"
     if kind == "privacy":
         return parts[-1].replace("=", " ")
     return f"{_HEADS[kind] or parts[-1]} ({parts[0]})" if kind != "task" else f"task {parts[-1]}"
