@@ -21,6 +21,7 @@ from aftertune.judging.judge import Answer, Judge, JudgeContext
 from aftertune.judging.trial import anchors_of, check
 from aftertune.pii.registry import Registry
 from aftertune.records import Message, Person, Prompt, digest
+from aftertune.tuning.mitigation import Mitigation
 from aftertune.variants.corpora.booking import Booking
 
 ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
@@ -70,7 +71,21 @@ def made(kind: str, name: str, tmp_path: Any) -> Any:
         return plugins.load(kind, name, {"model": str(folder), "labels": {"bad": "harmful", "fine": "harmless"}})
     if name == "on_topic":
         return plugins.load(kind, name, {"encoder": str(tiny_models.save_encoder(tmp_path / "encoder"))})
+    if name in ("resta", "safe_lora", "safety_set"):
+        return plugins.load(kind, name, {"path": str(tmp_path)})
     return plugins.load(kind, name)
+
+
+@pytest.mark.parametrize("name", plugins.names("mitigation"))
+def test_a_mitigation_overrides_the_hook_of_its_stage(name: str, tmp_path: Any) -> None:
+    mitigation = made("mitigation", name, tmp_path)
+    hooks = {"before": "rows", "during": "loss_term", "after": "weights"}
+    overridden = {hook for hook in hooks.values() if getattr(type(mitigation), hook) is not getattr(Mitigation, hook)}
+    assert overridden == {hooks[mitigation.stage]}
+    assert bool(mitigation.further) == (mitigation.stage == "after"), "its weights are known by name beforehand"
+    assert mitigation.card.source
+    assert mitigation.card.weaknesses
+    assert mitigation.card.speed, "what it costs"
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)

@@ -49,7 +49,7 @@ def gather(
     changes = LabelChanges(verdicts, study.primary_judges, min(design.respond.temperatures))
     return Findings(
         title=design.name,
-        kind="study" if design.kind == "selftest" else design.kind,
+        kind="study" if design.kind == "selftest" or design.kind == "repair" else design.kind,
         outcome=outcome,
         decisions=decisions,
         drifts=drifts,

@@ -34,6 +34,7 @@ from aftertune.run.run_folder import STUDY, Run
 from aftertune.studies import design as designs
 from aftertune.studies.design import Design
 from aftertune.studies.study import Study
+from aftertune.tuning.further_job import FurtherJob
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
@@ -42,6 +43,7 @@ from aftertune.variants.resolved import ResolvedCorpus
 JOBS: tuple[type[Job], ...] = (
     ComposeJob,
     TuneJob,
+    FurtherJob,
     PromptsJob,
     AskJob,
     BaseScoreJob,
