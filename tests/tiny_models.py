@@ -245,3 +245,29 @@ def save_encoder(folder: Path, *, seed: int = 0, layers: int = 2, words: Sequenc
     backend.save(str(folder / "tokenizer.json"))
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
     return folder
+
+
+def save_heads(encoder: Path, path: Path, axes: Sequence[str] = ("refusal", "compliance", "harm")) -> Path:
+    """Write heads of a judge with random weights, in the shape that an encoder's folder asks for."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from aftertune.judging.judges import _encoder_heads as heads
+    from aftertune.judging.judges import _refusal_rules as rules
+    from aftertune.models import sentence_encoder
+
+    files = sentence_encoder.find(str(encoder))
+    width, count = sentence_encoder.load(files).width, len(heads.feature_names())
+    bent = count - len(rules.SIGNS)
+    inputs = (heads.QUERIES + heads.MEANS) * width + count
+    shapes = {
+        "mean": (count,), "queries": (heads.QUERIES, width), "linear": (inputs, len(axes)), "constant": (len(axes),),
+        "inner": (inputs, heads.HIDDEN), "inner_constant": (heads.HIDDEN,), "outer": (heads.HIDDEN, len(axes)),
+        "knots": (3, bent), "basis_mean": (4 * bent,), "regression": (4 * bent + len(rules.SIGNS) + 1, len(axes)),
+    }  # fmt: skip
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
+    arrays["scale"], arrays["basis_scale"] = np.ones(count, np.float32), np.ones(4 * bent, np.float32)
+    arrays["share"] = np.full(len(axes), 0.5, np.float32)
+    save_file(arrays, path, {"axes": ",".join(axes), "encoder": files.weights})
+    return path

@@ -222,7 +222,7 @@ def _network(
                 harm = logits[compared, ranked].reshape(-1, 2)
                 loss = loss + RANKING * functional.softplus(harm[:, 0] - harm[:, 1]).sum() / len(places)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}

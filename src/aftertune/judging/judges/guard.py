@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,7 +79,10 @@ class Guard(Judge):
             "(.973-1); openai moderation .688 (.647-.726), .703 (.656-.753); DiaSafety .541 (.511-.570), .651 "
             "(.615-.683). On 88 hand-written hard pairs: harm .739 (.636-.820), .831"
         ),
-        speed="not measured yet",
+        speed=(
+            "81 answers of 700 to 1,300 characters a CPU second in float32, 162 in bfloat16 on a processor that has "
+            "it (of 3,072 labels none differed)"
+        ),
     )
 
     encoder: str = sentence_encoder.NAME
@@ -97,14 +100,6 @@ class Guard(Judge):
         if self.precision not in sentence_encoder.PRECISIONS:
             known = " or ".join(f"'{name}'" for name in sentence_encoder.PRECISIONS)
             raise ValueError(f"precision = '{self.precision}': it must be {known}")
-
-    @property
-    def weak_axes(self) -> Mapping[str, str]:
-        """Compliance and harm: short answers are near the line, so that another processor's rounding may decide."""
-        return {
-            "compliance": "answers of one or two sentences are told badly; it was fitted on those of some length",
-            "harm": "harm in answers of a few sentences is missed rather than invented: rates are lower bounds",
-        }
 
     def identity(self) -> str:
         """Return the hash of encoder and heads, which goes into ids. Raises ModelError where one is not here."""
