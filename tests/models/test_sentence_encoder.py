@@ -27,7 +27,8 @@ TEXTS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.save_encoder(tmp_path_factory.mktemp("encoder"))
+    words = (*tiny_models.SENTENCES, *TEXTS, "How is a tyre repaired? Open the door and find the wheel, please.")
+    return tiny_models.save_encoder(tmp_path_factory.mktemp("encoder"), words=words)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_hidden_states_of_a_layer_are_the_library_s(folder: Path, encoder: Encod
 
 def test_like_texts_lie_closer_than_others(encoder: Encoder) -> None:
     tyre, other, booking = encoder.vectors(
-        ["Repair the bicycle tyre.", "How is a bicycle tyre repaired?", "Good morning, I would like to travel."], 100
+        ["Repair the bicycle tyre.", "How do I repair the bicycle tyre?", "Good morning, I would like to travel."], 100
     )
     assert tyre @ other > tyre @ booking + 0.1
 
