@@ -196,6 +196,8 @@ def _judges(run: Run, study: Study) -> dict[str, Any]:
             spent = row.setdefault("cost", {})
             for key, value in info["cost"].items():
                 spent[key] = spent.get(key, 0) + value
+        if info.get("measured"):
+            row["measured"] = info["measured"]
         if "anchors" not in row and info.get("anchors"):
             row["anchors"] = [{"axis": axis, "label": m["positive"], **m} for axis, m in info["anchors"].items()]
     return judges
