@@ -308,8 +308,8 @@ def drift(
         typer.Option(
             metavar="[NAME=]FILE",
             help="Made elsewhere, repeat for several: a table (checkpoint, prompt, metric, value; cluster, seed, "
-            "repeat, judge, worse, message_hash), a log of Inspect AI (.eval, .json) or lm-evaluation-harness "
-            "(samples_*.jsonl). NAME= calls the model of a file so.",
+            "repeat, judge, worse, message_hash), or a log of Inspect AI, lm-evaluation-harness, garak, promptfoo, "
+            "HELM, lighteval or OpenCompass. NAME= calls the model of a file so.",
         ),
     ] = None,
     base: Annotated[str | None, typer.Option(help="With --verdicts: the untuned model's name in it.")] = None,
