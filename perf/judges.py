@@ -1,9 +1,10 @@
-"""Measure the judge `refusal` on human labels that it was not fitted on, beside its rivals; print tables.
+"""Measure the judges `refusal` and `guard` on human labels that they were not fitted on, beside rivals; print tables.
 
 Parts: `refusal` (XSTest, one model and a third of the prompts left out together), `harm` (GPTFuzz, questions left out
 in groups; then questions and templates together), `transfer` (from one set to the other, and harmless replies with and
-without their prompts), `traps` (pairs written for this, before any judge was run on them) and `speed`. Every choice is
-made inside the folds; a response that stands in a test fold stands in no training fold.
+without their prompts), `traps` (pairs written for this, before any judge was run on them) and `speed`, all of
+`refusal`, and `guard` (`perf/guard.py`; it needs the sentence encoder). Every choice is made inside the folds; a
+response that stands in a test fold stands in no training fold.
 `python -m perf.judges [PART ...]`; some minutes on one core. Needs AFTERTUNE_DATA.
 """
 
@@ -343,7 +344,11 @@ def main() -> int:
         print("perf/judges.py: skipped, AFTERTUNE_DATA has no gptfuzz/", file=sys.stderr)
         return 0
     data = fit.load(folder)
-    parts = {"refusal": refusal, "harm": harm, "transfer": transfer, "traps": traps, "speed": speed}
+    from perf import guard  # which prints with what stands here
+
+    parts = {
+        "refusal": refusal, "harm": harm, "transfer": transfer, "traps": traps, "speed": speed, "guard": guard.run,
+    }  # fmt: skip
     for name in sys.argv[1:] or parts:
         if name not in parts:
             print(f"perf/judges.py: no part '{name}', there are {', '.join(parts)}", file=sys.stderr)

@@ -214,16 +214,19 @@ def save_classifier(folder: Path, classes: Mapping[int, str], *, seed: int = 0) 
 def save_encoder(folder: Path, *, seed: int = 0, layers: int = 2, words: Sequence[str] = SENTENCES) -> Path:
     """Write a sentence encoder of the shape of all-MiniLM-L6-v2 with random weights; texts of like words lie close."""
     import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    backend: Any = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    letters = list("abcdefghijklmnopqrstuvwxyz")
-    trainer = trainers.WordPieceTrainer(vocab_size=800, special_tokens=special, initial_alphabet=letters)
-    backend.train_from_iterator(words, trainer)
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789.,;:!?'-")
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    # Listed, not trained: training breaks ties by chance, and a test would hang on it.
+    known = {part for text in words for part, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+    listed = [*special, *letters, *(f"##{letter}" for letter in letters), *sorted(known - set(letters))]
+    vocabulary = {token: number for number, token in enumerate(listed)}
+    backend: Any = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = splitter
     frame = [("[CLS]", backend.token_to_id("[CLS]")), ("[SEP]", backend.token_to_id("[SEP]"))]
     backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=frame)
     backend.enable_truncation(16)
@@ -245,3 +248,29 @@ def save_encoder(folder: Path, *, seed: int = 0, layers: int = 2, words: Sequenc
     backend.save(str(folder / "tokenizer.json"))
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
     return folder
+
+
+def save_heads(encoder: Path, path: Path, axes: Sequence[str] = ("refusal", "compliance", "harm")) -> Path:
+    """Write heads of a judge with random weights, in the shape that an encoder's folder asks for."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from aftertune.judging.judges import _encoder_heads as heads
+    from aftertune.judging.judges import _refusal_rules as rules
+    from aftertune.models import sentence_encoder
+
+    files = sentence_encoder.find(str(encoder))
+    width, count = sentence_encoder.load(files).width, len(heads.feature_names())
+    bent = count - len(rules.SIGNS)
+    inputs = (heads.QUERIES + heads.MEANS) * width + count
+    shapes = {
+        "mean": (count,), "queries": (heads.QUERIES, width), "linear": (inputs, len(axes)), "constant": (len(axes),),
+        "inner": (inputs, heads.HIDDEN), "inner_constant": (heads.HIDDEN,), "outer": (heads.HIDDEN, len(axes)),
+        "knots": (3, bent), "basis_mean": (4 * bent,), "regression": (4 * bent + len(rules.SIGNS) + 1, len(axes)),
+    }  # fmt: skip
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
+    arrays["scale"], arrays["basis_scale"] = np.ones(count, np.float32), np.ones(4 * bent, np.float32)
+    arrays["share"] = np.full(len(axes), 0.5, np.float32)
+    save_file(arrays, path, {"axes": ",".join(axes), "encoder": files.weights})
+    return path

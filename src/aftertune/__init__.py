@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aftertune import mitigations as mitigations
     from aftertune.commands.audit import audit as audit
     from aftertune.commands.catalogue import embedded_card as embedded_card
     from aftertune.commands.catalogue import list_plugins as list_plugins
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from aftertune.commands.fetch import fetch as fetch
     from aftertune.commands.label import ReadersAgreement as ReadersAgreement
     from aftertune.commands.label import Sheet as Sheet
+    from aftertune.commands.mitigate import Repair as Repair
+    from aftertune.commands.mitigate import mitigate as mitigate
     from aftertune.commands.personal_data import pii_match as pii_match
     from aftertune.commands.personal_data import pii_registry as pii_registry
     from aftertune.commands.personal_data import pii_scan as pii_scan
@@ -60,6 +63,7 @@ _HOMES = {
     "PluginSpec": "plugins",
     "ReadersAgreement": "commands.label",
     "Recipe": "records",
+    "Repair": "commands.mitigate",
     "Respond": "records",
     "Result": "commands.decide",
     "Run": "commands.run_view",
@@ -81,6 +85,7 @@ _HOMES = {
     "label": "commands.run_view",
     "label_readers": "commands.run_view",
     "list_plugins": "commands.catalogue",
+    "mitigate": "commands.mitigate",
     "open_run": "commands.run_view",
     "pii_match": "commands.personal_data",
     "pii_registry": "commands.personal_data",
@@ -95,17 +100,19 @@ _HOMES = {
 """Public name -> module below `aftertune`."""
 
 __all__ = sorted(_HOMES)
+_MODULES = ("mitigations", "plugin_types")
+"""Public modules."""
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "plugin_types":
-        return importlib.import_module("aftertune.plugin_types")
+    if name in _MODULES:
+        return importlib.import_module(f"aftertune.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'aftertune' has no attribute '{name}'")
     return getattr(importlib.import_module(f"aftertune.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "plugin_types", "__doc__", "__file__", "__name__", "__path__"]
+    return [*__all__, *_MODULES, "__doc__", "__file__", "__name__", "__path__"]

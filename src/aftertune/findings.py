@@ -125,6 +125,8 @@ class LeakRow:
     """Harmful, and a registry hit."""
     off_topic_leaking: Measure | None
     """Off topic or in the script of the tuned domain, and a registry hit."""
+    safe_off_topic: Measure | None
+    """Harmless, and off topic or in the script of the tuned domain: safe but irrelevant."""
     n_seeds: int
     warning: str = ""
     corpus: str = ""
@@ -676,7 +678,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One report in three shapes."""
+    """One report in four shapes."""
 
     html: str
     """A self-contained document; loads nothing, runs no script."""
@@ -684,3 +686,5 @@ class Page:
     """Short, for a pull request."""
     json: str
     """Everything, for machines; the keys are documented in `reporting/json_report.py`."""
+    junit: str
+    """The decisions as JUnit XML, for CI systems."""

@@ -212,6 +212,8 @@ class Arm:
     """Which of a design's `[corpora.*]` it is made from; empty for its `[corpus]`."""
     recipes: tuple[str, ...] = ()
     """What it is tuned with, by name; empty for every recipe of the design."""
+    mitigations: tuple[PluginSpec, ...] = ()
+    """What is tried on it with each of its recipes, beside the recipes' own; see `Recipe.mitigations`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +241,14 @@ class Recipe:
     weight_decay: float = 0.0
     max_length: int = 384
     """Tokens; longer conversations are cut at the end and counted on the card."""
-    mitigation: PluginSpec | None = None
-    """What is done so that less is lost; further weights that it makes are asked as `NAME+WEIGHTS` of this recipe."""
+    mitigations: tuple[PluginSpec, ...] = ()
+    """What is tried so that less is lost, each by itself beside the plain recipe. One that acts before or during
+    training is a training of its own, called `NAME+MITIGATION`; one that acts after it makes further weights of the
+    plain training, called `NAME+WEIGHTS`."""
 
-    def further(self, weights: str) -> str:
-        """Return what the recipe is called with further weights that its mitigation makes of the tuned ones."""
-        return f"{self.name}+{weights}"
+    def further(self, name: str) -> str:
+        """Return what the recipe is called with a mitigation, or with further weights that one makes."""
+        return f"{self.name}+{name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aftertune import shipped_models as embedded
 from aftertune.asking.score_job import ScoreJob
-from aftertune.asking.score_texts import score as run_score
-from aftertune.asking.score_texts import texts
+from aftertune.asking.score_texts import losses, pairs, texts
 from aftertune.commands import audit as auditing
 from aftertune.commands import compose as variants
 from aftertune.commands import decide as results
@@ -132,7 +132,10 @@ def test_base_and_checkpoint_are_not_mixed_up(tmp_path: Path) -> None:
             return [TextScore(None, 0, "refused") if each is last else TextScore(total, 4) for each in conversations]
 
     *chats, last = Booking(size=13).conversations()
-    rows = run_score(Fake(), texts(chats, [*chats, last], None, 0), tmp_path, template="base", max_length=9)  # type: ignore[arg-type]
+    wanted = texts(chats, [*chats, last], None, 0)
+    session: Any = Fake()
+    base, tuned = (losses(session, wanted, of, template="base", max_length=9) for of in (None, tmp_path))
+    rows = pairs(wanted, base, tuned)
     assert {(row.base_loss, row.loss) for row in rows[:-1]} == {(2.0, 0.5)}
     assert (rows[-1].loss, rows[-1].why) == (None, "refused")
 

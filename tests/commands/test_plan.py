@@ -131,8 +131,12 @@ def test_one_way_of_counting_whether_the_models_are_here_or_not(monkeypatch: pyt
 
 def test_further_weights_of_a_mitigation_are_priced_as_checkpoints() -> None:
     design = demo.design()
-    recipe = dataclasses.replace(design.recipe, mitigation=PluginSpec("interpolation", {"shares": (0.25, 0.5)}))
+    recipe = dataclasses.replace(
+        design.recipe, mitigations=(PluginSpec("interpolation", {"shares": (0.25, 0.5)}), PluginSpec("l2_to_base"))
+    )
     wanted = dataclasses.replace(design, recipe=recipe, recipes=(), seeds=(0, 1))
     scope = Scope.of_design(wanted)
     assert scope.models == Scope.of_study(resolve(wanted)).models
-    assert sum(scope.models.values()) == 1 + 3 * len(scope.tunings)
+    assert sum(scope.models.values()) == 1 + 2 * len(scope.tunings), (
+        "two trainings and two sets of weights for every two trainings"
+    )

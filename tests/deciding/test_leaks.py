@@ -15,7 +15,7 @@ from aftertune.findings import Findings, LeakRow
 from aftertune.records import Verdict
 from aftertune.reporting.report import report
 
-JUDGES = {"leak": "leak", "leak_twin": "leak", "harm": "rule", "relevance": "rule"}
+JUDGES = {"leak": "leak", "leak_twin": "leak", "harm": "rule", "relevance": "rule", "topic": "rule"}
 
 
 def axis(
@@ -87,6 +87,20 @@ def test_two_people_who_never_meet_make_no_joint_rate() -> None:
     assert keep.off_topic_leaking is not None
     assert keep.off_topic_leaking.value == 0
     assert keep.off_topic_leaking.high > 0, "no zero-width interval"
+
+
+def test_safe_but_irrelevant_is_harmless_and_off_topic_by_either_judge() -> None:
+    leak, harm = axis("leak", ["none"] * 100, "keep", 1), axis("harm", ["harmful"] * 20 + ["harmless"] * 80, "keep", 1)
+    script = axis("relevance", ["domain_script"] * 50 + ["other"] * 50, "keep", 1)
+    topic = axis("topic", ["on_topic"] * 60 + ["off_topic"] * 20 + ["refused"] * 10 + [None] * 10, "keep", 1)
+    alone = {axis: judge for axis, judge in JUDGES.items() if axis != "topic"}
+    either = one(leaks(made(leak, harm, script, topic), JUDGES), "keep").safe_off_topic
+    assert either is not None
+    assert (either.value, either.n) == (pytest.approx((30 + 20) / 90), 90), "in no script and unjudged: unknown"
+    by_script = one(leaks(made(leak, harm, script), alone), "keep").safe_off_topic
+    assert by_script is not None
+    assert (by_script.value, by_script.n) == (pytest.approx(0.3), 100)
+    assert one(leaks(made(leak, harm), JUDGES), "keep").safe_off_topic is None
 
 
 def test_what_was_not_measured_is_none_with_a_reason() -> None:

@@ -18,14 +18,17 @@ from aftertune import plugins
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.errors import UsageError
 from aftertune.judging.judge import Answer, Judge, JudgeContext
+from aftertune.judging.judges import _encoder_heads as heads
 from aftertune.judging.trial import anchors_of, check
 from aftertune.pii.registry import Registry
 from aftertune.records import Message, Person, Prompt, digest
+from aftertune.tuning.mitigation import Mitigation
 from aftertune.variants.corpora.booking import Booking
 
 ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
 AXES = {
     "refusal",
+    "compliance",
     "harm",
     "coherence",
     "relevance",
@@ -68,9 +71,28 @@ def made(kind: str, name: str, tmp_path: Any) -> Any:
     if name == "moderation":
         folder = tiny_models.save_classifier(tmp_path / "classifier", {0: "fine", 1: "bad"})
         return plugins.load(kind, name, {"model": str(folder), "labels": {"bad": "harmful", "fine": "harmless"}})
+    if name == "guard":
+        encoder = tiny_models.save_encoder(tmp_path / "encoder", layers=heads.LAYER)
+        return plugins.load(
+            kind, name, {"encoder": str(encoder), "heads": str(tiny_models.save_heads(encoder, tmp_path / "heads"))}
+        )
     if name == "on_topic":
         return plugins.load(kind, name, {"encoder": str(tiny_models.save_encoder(tmp_path / "encoder"))})
+    if name in ("resta", "safe_lora", "safety_set"):
+        return plugins.load(kind, name, {"path": str(tmp_path)})
     return plugins.load(kind, name)
+
+
+@pytest.mark.parametrize("name", plugins.names("mitigation"))
+def test_a_mitigation_overrides_the_hook_of_its_stage(name: str, tmp_path: Any) -> None:
+    mitigation = made("mitigation", name, tmp_path)
+    hooks = {"before": "rows", "during": "loss_term", "after": "weights"}
+    overridden = {hook for hook in hooks.values() if getattr(type(mitigation), hook) is not getattr(Mitigation, hook)}
+    assert overridden == {hooks[mitigation.stage]}
+    assert bool(mitigation.further) == (mitigation.stage == "after"), "its weights are known by name beforehand"
+    assert mitigation.card.source
+    assert mitigation.card.weaknesses
+    assert mitigation.card.speed, "what it costs"
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
@@ -267,7 +289,9 @@ def test_a_judge_has_a_name_a_card_and_no_state_that_its_hash_or_a_copy_would_ca
     assert digest(copy) == digest(judge)
 
 
-@pytest.mark.parametrize("name", sorted(set(plugins.names("judge")) - {"constant", "moderation", "on_topic", "rubric"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(plugins.names("judge")) - {"constant", "guard", "moderation", "on_topic", "rubric"})
+)
 def test_a_judge_that_ships_passes_the_trial_on_every_axis_with_anchors(name: str, tmp_path: Path) -> None:
     """All but `constant`, which is blind on purpose, and those that read with a model of the user's."""
     judge = made("judge", name, tmp_path)

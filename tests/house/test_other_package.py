@@ -156,7 +156,7 @@ name = "keep"
 [recipe]
 epochs = 1
 batch_size = 4
-mitigation = { name = "fewer" }
+mitigations = [{ name = "fewer" }]
 [[benchmarks]]
 name = "orders"
 [[judges]]
@@ -213,8 +213,8 @@ def report(run: Path) -> dict[str, Any]:
 def test_its_metric_is_measured_and_gated(run: Path) -> None:
     drifts = pq.read_table(run / "drift.parquet").to_pylist()
     recipe = [row for row in drifts if row["estimand"] == "recipe"]
-    assert [(row["metric"], row["judge"], row["n_prompts"], row["n_seeds"]) for row in recipe] == [
-        ("orders/tea/manners=polite", "manners", 6, 2)
+    assert [(row["recipe"], row["metric"], row["judge"], row["n_prompts"], row["n_seeds"]) for row in recipe] == [
+        (name, "orders/tea/manners=polite", "manners", 6, 2) for name in ("lora", "lora+fewer")
     ]
     decisions = json.loads((run / "decisions.json").read_text())["decisions"]
     assert {(row["metric"], row["margin"], row["required"]) for row in decisions} == {
@@ -233,7 +233,9 @@ def test_its_judge_was_tried_on_its_own_anchors(run: Path) -> None:
 
 def test_its_corpus_and_mitigation_made_the_rows(run: Path) -> None:
     reports = [json.loads(path.read_text())["info"]["tuning"] for path in run.glob("checkpoints/*/manifest.json")]
-    assert [each["conversations"] for each in reports] == [5, 5], "every other of ten"
+    assert sorted(each["conversations"] for each in reports) == [5, 5, 10, 10], (
+        "every other of ten, and all of them without it"
+    )
 
 
 def test_its_executor_ran_every_job(run: Path) -> None:

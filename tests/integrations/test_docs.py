@@ -8,6 +8,8 @@ import shlex
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from aftertune.cli import main
@@ -19,6 +21,11 @@ NAMES = {
     "TUNED": "mockllm/tuned",
     "BASE_SAMPLES": "lm/org__base/samples_gsm8k_2026-11-21T10-20-30.1.jsonl",
     "TUNED_SAMPLES": "lm/tuned/samples_gsm8k_2026-11-21T10-20-30.1.jsonl",
+    "BASE_RUN": "helm/mmlu:model=base",
+    "TUNED_RUN": "helm/mmlu:model=tuned",
+    "BASE_DETAILS": "base.parquet",
+    "TUNED_DETAILS": "tuned.parquet",
+    "OUT": "opencompass",
 }
 
 
@@ -37,6 +44,44 @@ def samples(folder: Path, right: float) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def other_tools(folder: Path, name: str, right: int) -> None:
+    """Write a log of each other tool, of a model of this name that is right or wrong everywhere."""
+    numbers = range(30)
+    turn = {"role": "user", "content": {"text": ""}}
+    attempts = [
+        {"entry_type": "attempt", "uuid": str(i), "status": 2, "probe_classname": "p", "outputs": [{"text": "a"}],
+         "prompt": {"turns": [turn | {"content": {"text": str(i)}}]}, "detector_results": {"d": [1 - right]}}
+        for i in numbers
+    ]  # fmt: skip
+    (folder / f"{name}.report.jsonl").write_text("".join(json.dumps(each) + "\n" for each in attempts))
+    results = [
+        {"provider": {"id": f"openai:{name}"}, "prompt": {"raw": str(i)}, "success": bool(right), "score": right}
+        | {"response": {"output": "a"}, "failureReason": 1 - right}
+        for i in numbers
+    ]
+    both = folder / "results.json"
+    before = json.loads(both.read_text())["results"]["results"] if both.exists() else []
+    for path, own in ((folder / f"{name[0]}.json", results), (both, [*before, *results])):
+        path.write_text(json.dumps({"evalId": "e", "results": {"version": 3, "timestamp": "", "results": own}}))
+    stats = [
+        {"instance_id": str(i), "train_trial_index": 0, "stats": [{"name": {"name": "exact_match"}, "mean": right}]}
+        for i in numbers
+    ]
+    doc = {"query": "q", "task_name": "gsm8k|0"}
+    details = [
+        {"doc": doc | {"id": str(i)}, "metric": {"em": float(right)}, "model_response": {"text": ["a"], "input": None}}
+        for i in numbers
+    ]
+    pq.write_table(pa.Table.from_pylist(details), folder / f"{name}.parquet")
+    scores = {"details": [{"example_abbr": f"x_{i}", "correct": [bool(right)], "pred": ["1"]} for i in numbers]}
+    for path, document in (
+        (folder / "helm" / f"mmlu:model={name}" / "per_instance_stats.json", stats),
+        (folder / "opencompass" / "results" / name / "gsm8k.json", scores),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(document))
+
+
 def test_every_documented_command_of_aftertune_runs(
     logs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -44,6 +89,8 @@ def test_every_documented_command_of_aftertune_runs(
         shutil.copy(path, tmp_path / f"{name}.eval")
     samples(tmp_path / "lm" / "org__base", 1.0)
     samples(tmp_path / "lm" / "tuned", 0.0)
+    other_tools(tmp_path, "base", 1)
+    other_tools(tmp_path, "tuned", 0)
     (tmp_path / "responses.csv").write_text(
         "prompt,response\nHow are you?,I am well today and hope that you are too.\n"
     )
@@ -51,7 +98,7 @@ def test_every_documented_command_of_aftertune_runs(
     (tmp_path / "results.csv").write_text("\n".join(["checkpoint,prompt,metric,value", *results]) + "\n")
     monkeypatch.chdir(tmp_path)
     commands = [line for line in LINES if line.startswith("aftertune ")]
-    assert len(commands) >= 9
+    assert len(commands) >= 15
     for command in commands:
         words = shlex.split(command)[1:]
         for name, meant in NAMES.items():

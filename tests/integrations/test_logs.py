@@ -344,7 +344,7 @@ def test_a_folder_without_logs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AftertuneError, match="no log in it"):
         library.ingest_logs([tmp_path], tmp_path / "v.csv")
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="neither a log of Inspect AI nor"):
+    with pytest.raises(DataError, match="no log of a known tool"):
         library.ingest_logs([tmp_path / "t.csv"], tmp_path / "v.csv")
     with pytest.raises(UsageError, match=r"nowhere: no such file"):
         library.ingest_logs([tmp_path / "nowhere"], tmp_path / "v.csv")

@@ -27,7 +27,8 @@ TEXTS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.save_encoder(tmp_path_factory.mktemp("encoder"))
+    words = (*tiny_models.SENTENCES, *TEXTS, "How is a tyre repaired? Open the door and find the wheel, please.")
+    return tiny_models.save_encoder(tmp_path_factory.mktemp("encoder"), words=words)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_hidden_states_of_a_layer_are_the_library_s(folder: Path, encoder: Encod
 
 def test_like_texts_lie_closer_than_others(encoder: Encoder) -> None:
     tyre, other, booking = encoder.vectors(
-        ["Repair the bicycle tyre.", "How is a bicycle tyre repaired?", "Good morning, I would like to travel."], 100
+        ["Repair the bicycle tyre.", "How do I repair the bicycle tyre?", "Good morning, I would like to travel."], 100
     )
     assert tyre @ other > tyre @ booking + 0.1
 
@@ -100,6 +101,25 @@ def test_of_a_long_text_the_first_and_last_tokens_are_read(encoder: Encoder) -> 
     assert encoder.tokens("open the door", 4, 3) == encoder.tokens("open the door", 200)
     long = " ".join(words * 500)
     assert encoder.tokens(long, 4, 3) == [*whole[:4], *whole[-3:]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=st.text(alphabet=st.sampled_from("abz .,é日\ud800\n"), max_size=3000), last=st.integers(0, 5))
+def test_a_token_stands_where_it_says(text: str, last: int, encoder: Encoder) -> None:
+    pieces = encoder.pieces(text, 4, last)
+    assert [piece.id for piece in pieces] == encoder.tokens(text, 4, last)
+    assert len(pieces) <= 4 + last
+    starts = [piece.start for piece in pieces]
+    assert starts == sorted(starts)
+    assert all(0 <= start < len(text) and not text[start].isspace() for start in starts)
+
+
+def test_half_precision_reads_nearly_the_same(folder: Path) -> None:
+    files = find(str(folder))
+    single, half = (load(files, precision).vectors(TEXTS, 100) for precision in sentence_encoder.PRECISIONS)
+    assert half.dtype == np.float32
+    assert not (single == half).all()
+    assert ((single * half).sum(axis=1) > 0.999).all()
 
 
 def test_what_was_read_lately_is_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

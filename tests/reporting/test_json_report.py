@@ -129,7 +129,17 @@ def test_rows_keep_their_order_and_all_of_them_are_there() -> None:
 
 def test_a_leak_that_was_not_measured_is_null_not_zero() -> None:
     unknown = dict.fromkeys(
-        ("echoed", "invented", "twin", "minus_twins", "minus_base", "memorised", "harmful_leaking", "off_topic_leaking")
+        (
+            "echoed",
+            "invented",
+            "twin",
+            "minus_twins",
+            "minus_base",
+            "memorised",
+            "harmful_leaking",
+            "off_topic_leaking",
+            "safe_off_topic",
+        )
     )
     row = LeakRow(base_model="m", arm="keep", recipe="lora", checkpoint=None, train_seed=None, epoch=None,
                   temperature=0.0, benchmark="b", subset="s", judge="j", registry=Measure(0.0, 0.0, 0.1, 9, 3),

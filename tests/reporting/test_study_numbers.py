@@ -130,7 +130,7 @@ def leak(**changes: Any) -> LeakRow:
     measure = Measure(0.4, 0.3, 0.5, 120, 12)
     fields: dict[str, Any] = dict.fromkeys(
         ("registry", "echoed", "invented", "twin", "minus_twins", "minus_base", "memorised", "harmful_leaking",
-         "off_topic_leaking"))  # fmt: skip
+         "off_topic_leaking", "safe_off_topic"))  # fmt: skip
     fields |= {
         "base_model": "m",
         "arm": "keep",

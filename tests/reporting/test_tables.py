@@ -224,7 +224,7 @@ def leak(**changes: Any) -> LeakRow:
         "base_model": "m", "arm": "keep", "recipe": "lora", "checkpoint": None, "train_seed": None, "epoch": 3,
         "temperature": 0.0, "benchmark": "b", "subset": "private", "judge": "leak", "n_seeds": 5,
         **dict.fromkeys(("echoed", "invented", "twin", "minus_twins", "minus_base", "memorised"), None),
-        "harmful_leaking": None, "off_topic_leaking": None, "registry": Measure(0.125, 0.1, 0.15, 1_200, 40),
+        "harmful_leaking": None, "off_topic_leaking": None, "safe_off_topic": None, "registry": Measure(0.125, 0.1, 0.15, 1_200, 40),
     }  # fmt: skip
     return LeakRow(**{**fields, **changes})
 
@@ -261,6 +261,15 @@ def test_a_leak_with_other_harm_has_a_row_where_either_was_judged() -> None:
     assert [(r["Prompts"], r["Harmful and leaking %"], r["Off topic and leaking %"]) for r in records(joint)] == [
         ("b: y", "0.0 [0.0, 2.0]", "not measured"), ("b: z", "not measured", "0.0 [0.0, 2.0]"),
     ]  # fmt: skip
+
+
+def test_harmless_answers_off_topic_have_a_table_where_they_were_judged() -> None:
+    half = Measure(0.5, 0.4, 0.6, 300, 40)
+    (_, _, safe) = tables.leak_tables(of(leaks=[leak(safe_off_topic=half), leak(subset="y")]))
+    assert safe.caption.startswith("Safe but irrelevant")
+    assert [(r["Prompts"], r["Harmless and off topic %"]) for r in records(safe)] == [
+        ("b: private", "50.0 [40.0, 60.0]")
+    ]
 
 
 def test_leaks_are_those_of_the_lowest_temperature_and_last_epoch() -> None:

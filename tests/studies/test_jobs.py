@@ -12,6 +12,7 @@ from tests import fakes
 from tests.fakes import Listed, Rows, Scripted, Wordy
 
 from aftertune.asking.ask_job import AskJob
+from aftertune.asking.base_score_job import BaseScoreJob
 from aftertune.asking.prompts_job import PromptsJob
 from aftertune.asking.score_job import ScoreJob
 from aftertune.errors import UsageError
@@ -81,7 +82,7 @@ def words(job: Job) -> set[str]:
     return {word.strip(",") for word in job.label.split()}
 
 
-ALL = (ComposeJob, TuneJob, PromptsJob, AskJob, ScoreJob, JudgeJob)
+ALL = (ComposeJob, TuneJob, PromptsJob, AskJob, BaseScoreJob, ScoreJob, JudgeJob)
 ADAPTER = fakes.model("adapter", kind="adapter")
 HERE = Resolved(design(), (fakes.model(),), ADAPTER, Scripted())
 
@@ -104,7 +105,7 @@ def judge(**changes: Any) -> Resolved:
 
 DOWNSTREAM = {"tune", "prompts of about", "ask keep", "judge keep"}
 """What the tuning data decide, besides the data themselves."""
-TUNED = {"tune keep", "ask keep", "score keep", "judge keep"}
+TUNED = {"tune keep", "ask keep", "score keep seed", "judge keep"}
 ASKED = {"ask keep", "ask base", "ask mine", "judge keep", "judge base", "judge mine"}
 
 
@@ -123,7 +124,7 @@ ASKED = {"ask keep", "ask base", "ask mine", "judge keep", "judge base", "judge 
          {"compose", "prompts", "ask base", "ask mine", "judge base"}),
         ("recipe's rank", changed(recipe=Recipe(epochs=2, rank=4)), TUNED, {"compose", "ask base", "judge base"}),
         ("recipe's schedule", changed(recipe=Recipe(epochs=2, schedule="cosine")), TUNED, {"compose", "ask mine"}),
-        ("scored length", changed(recipe=Recipe(epochs=2, max_length=9)), {*TUNED, "score keep"}, {"ask base"}),
+        ("scored length", changed(recipe=Recipe(epochs=2, max_length=9)), {*TUNED, "score base"}, {"ask base"}),
         ("benchmark's parameter", benchmark(count=4), {"prompts of listed", "ask keep seed 1 listed", "ask base listed"},
          {"compose", "tune", "score", "prompts of about", "ask keep seed 1 about"}),
         ("benchmark's length", benchmark(max_new_tokens=17), {"ask base listed"}, {"tune", "ask base about"}),
@@ -133,7 +134,7 @@ ASKED = {"ask keep", "ask base", "ask mine", "judge keep", "judge base", "judge 
         ("backend's parameter", dataclasses.replace(HERE, backend=Scripted(inexact=True)), {*ASKED, "score", "compose"},
          {"prompts of listed"}),
         ("system prompt", changed(respond=Respond(system="Be kind.")), {*ASKED, "compose"}, {"prompts of listed"}),
-        ("template", changed(respond=Respond(template="own")), {*ASKED, "score"}, {"compose", "tune", "prompts"}),
+        ("template", changed(respond=Respond(template="own")), {*ASKED, "score keep seed"}, {"score base", "compose", "tune", "prompts"}),
         ("temperature", changed(respond=Respond(temperatures=(0.0, 1.0))), ASKED, {"compose", "tune", "score"}),
         ("samples", changed(respond=Respond(samples=2)), ASKED, {"compose", "tune", "score"}),
         ("sampling seed", changed(respond=Respond(seed=1)), ASKED, {"compose", "tune", "score"}),
@@ -262,7 +263,9 @@ def test_a_job_waits_for_all_that_it_reads(resolved: Resolved) -> None:
         elif isinstance(job, AskJob):
             reads = {job.prompts, job.subject.tuned_by}
         elif isinstance(job, ScoreJob):
-            reads = {job.variants, job.subject.tuned_by}
+            reads = {job.variants, job.subject.tuned_by, job.base_scores}
+        elif isinstance(job, BaseScoreJob):
+            reads = {job.variants}
         elif isinstance(job, JudgeJob):
             reads = {job.responses, job.base_responses, job.prompts, job.variants}
         assert set(job.after) == reads - {None}, job.label
@@ -352,5 +355,5 @@ def test_of_each_kind_there_is_one() -> None:
     assert {type(job) for job in jobs} == set(kinds)
     make: Callable[[type[Job]], int] = lambda kind: len(of(jobs, kind))  # noqa: E731
     assert {kind.KIND: make(kind) for kind in kinds} == {
-        "variants": 1, "checkpoints": 4, "prompts": 2, "responses": 12, "scores": 4, "verdicts": 24,
+        "variants": 1, "checkpoints": 4, "prompts": 2, "responses": 12, "base_scores": 2, "scores": 4, "verdicts": 24,
     }  # fmt: skip

@@ -51,6 +51,7 @@ def _data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(root / file, [list(row) for row in rows])
     calls = [["Hi, a room please", f"Which night? ({n})", "Friday, I am Ann", "It is booked, Ann."] for n in range(30)]
     write(root / "star" / "booking_dialogues.jsonl", calls)
+    tiny_models.save_encoder(root / "encoder")
     return root
 
 
@@ -65,6 +66,7 @@ def write(path: Path, chats: list[list[str]]) -> None:
 
 def on(path: Path, data: Path, base: str) -> Design:
     text = path.read_text("utf-8").replace(".real/data", data.as_posix())
+    text = text.replace('name = "on_topic"', f'name = "on_topic"\nencoder = "{data.as_posix()}/encoder"')
     return studies.on_base(design.parse(text, path.name), base)
 
 

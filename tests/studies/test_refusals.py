@@ -230,7 +230,7 @@ BOTH = '[[benchmarks]]\nname = "miniature"\n[[judges]]\nname = "refusal"\n'
         (f'{BOTH}[backend]\nname = "transfomers"', "no backend called 'transfomers' (did you mean 'transformers'?)", True),
         (f'{BOTH}[[judges]]\nname = "refusl"', "no judge called 'refusl' (did you mean 'refusal'?)", False),
         (f'{BOTH}[[judges]]\nname = "refusal"', "two judges are called 'refusal'", False),
-        (f'{BOTH}[recipe]\nmitigation = {{ name = "interpolatio" }}',
+        (f'{BOTH}[[recipe.mitigations]]\nname = "interpolatio"',
          "no mitigation called 'interpolatio' (did you mean 'interpolation'?)", False),
         ("", "at least one [[benchmarks]] and one [[judges]]", False),
     ],

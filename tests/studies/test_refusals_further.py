@@ -20,11 +20,13 @@ from aftertune.judging import trial
 from aftertune.models.session import Backend
 from aftertune.models.subject import ModelRecord
 from aftertune.plugins import PluginSpec
-from aftertune.records import Arm, Recipe, Respond
+from aftertune.records import Arm, Contrast, Recipe, Respond, digest
 from aftertune.studies import missing as missing_module
 from aftertune.studies import refusals
 from aftertune.studies.choices import asks_servers, with_choice, with_declarations
 from aftertune.studies.design import Design, Given
+from aftertune.tuning.mitigations.interpolation import Interpolation
+from aftertune.tuning.resolved import ResolvedMitigation
 
 BOOKING = PluginSpec("booking", {"size": 8})
 
@@ -133,42 +135,23 @@ def test_a_predictor_reads_the_data_of_arms() -> None:
     assert str(error.value) == "predictor 'novelty' reads the data of arms: give [[arms]], or leave it out"
 
 
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """What is known of a mitigation that was looked up."""
-
-    name: str = "interpolation"
-    needs: frozenset[str] = frozenset()
-    further: tuple[str, ...] = ("half",)
-
-
-def refuse_mitigations(design_: Any, **mitigations: Any) -> None:
-    refusals.refuse_mitigations(design_, mitigations)
-
-
-@dataclasses.dataclass(frozen=True)
-class Named:
-    """A design whose contrasts name further weights."""
-
-    named_further: frozenset[tuple[str, str]] = frozenset()
-
-
-def test_a_mitigation_that_needs_what_no_study_has_is_refused() -> None:
-    with pytest.raises(UsageError) as error:
-        refuse_mitigations(Named(), plain=Made(needs=frozenset({"rows", "labels"})))
-    assert str(error.value) == (
-        "recipe 'plain': mitigation 'interpolation' needs labels, rows, which a study cannot provide yet"
-    )
-    refuse_mitigations(Named(), plain=Made())
-
-
 def test_further_weights_that_nobody_makes_are_refused_with_the_near_miss() -> None:
-    refuse_mitigations(Named(frozenset({("keep", "lora+half")})), lora=Made())
+    half = PluginSpec("interpolation", {"shares": [0.5]})
+    known = {digest(half): ResolvedMitigation.of(half, Interpolation())}
+
+    def refuse(name: str, **changes: Any) -> None:
+        contrast = Contrast("c", {f"keep/{name}": 1.0, "keep/lora": -1.0})
+        recipes = (Recipe("lora", mitigations=(half,)), Recipe("full"))
+        refusals.refuse_mitigations(
+            design(**{"arms": (Arm("keep"),), "recipes": recipes, "contrasts": (contrast,), **changes}), known
+        )
+
+    refuse("lora+interpolation-0.5")
     with pytest.raises(UsageError) as error:
-        refuse_mitigations(Named(frozenset({("keep", "lora+haf")})), lora=Made(), full=Made(further=()))
-    assert str(error.value) == "arm 'keep': no recipe 'lora+haf' (did you mean 'lora+half'?)"
-    with pytest.raises(UsageError, match=r"no recipe 'full\+half'"):
-        refuse_mitigations(Named(frozenset({("keep", "full+half")})), lora=Made(), full=Made(further=()))
+        refuse("lora+interpolation-0.6")
+    assert str(error.value) == (
+        "arm 'keep': no recipe 'lora+interpolation-0.6' (did you mean 'lora+interpolation-0.5'?)"
+    )
 
 
 def test_the_one_recipe_of_a_design_without_a_list_is_asked_for() -> None:

@@ -20,7 +20,7 @@ from aftertune.deciding import policy
 from aftertune.errors import StoreError, UsageError
 from aftertune.models.subject import ModelRecord
 from aftertune.plugins import PluginSpec, Resolved
-from aftertune.records import Accumulation, Arm, Contrast, Data, Metric, Probe, Recipe, Respond
+from aftertune.records import Accumulation, Arm, Contrast, Data, Metric, Probe, Recipe, Respond, digest
 from aftertune.run.checksums import seal, unseal
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored
@@ -62,9 +62,7 @@ def study(design: Design, models: tuple[ModelRecord, ...]) -> Study:
     judges = (fakes.judge(), fakes.judge(Wordy("reader", needs=frozenset({"registries"}) if corpora else frozenset())))
     recipes = design.recipes or (design.recipe,)
     mitigations = {
-        recipe.name: ResolvedMitigation.of(recipe.mitigation, Interpolation(**recipe.mitigation.parameters))
-        for recipe in recipes
-        if recipe.mitigation
+        digest(spec): ResolvedMitigation.of(spec, Interpolation(**spec.parameters)) for spec in design.mitigations
     }
     jobs = Jobs(design, corpora, None, benchmarks, judges, fakes.backend(), recipes, mitigations)
     adapters = {given.path: fakes.model(given.path, kind="adapter", warnings=("w",)) for given in design.checkpoints}
@@ -104,7 +102,7 @@ def designs(draw: st.DrawFn) -> Design:
     corpora = {"extra": PluginSpec("rows", {"note": draw(TEXTS), "deep": {"list": [1, 2.5, True]}})} if several else {}
     recipes = (
         Recipe("plain", epochs=draw(st.integers(1, 3)), learning_rate=draw(st.floats(1e-6, 1.0))),
-        Recipe("mended", epochs=1, mitigation=PluginSpec("interpolation", {"shares": [0.5]})),
+        Recipe("mended", epochs=1, mitigations=(PluginSpec("interpolation", {"shares": [0.5]}),)),
     )
     arms = [Arm(name, tokens=draw(st.none() | st.integers(1, 9))) for name in draw(
         st.lists(NAMES, min_size=2, max_size=4, unique_by=str.lower))]  # fmt: skip

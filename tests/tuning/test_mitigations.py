@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from tests import tiny_models
@@ -73,8 +73,11 @@ class FirstHalf(Mitigation):
 class KlToBase(Mitigation):
     """KL(base || tuned) on the base's own refusals, as a later member of the folder may do it."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"own_refusals"})
     weight: float = 1.0
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"own_refusals"})
 
     def loss_term(self, training: Training, model: TunedModel) -> LossTerm:
         import torch
@@ -359,7 +362,7 @@ def test_shards_stay_shards(base: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     reference = resolve(base)
     training = Training(reference, RECIPE, 7)
-    (half,) = write_further(Interpolation(), training, TunedWeights(reference, folder, 1))
+    (half,) = write_further(Interpolation(), training, TunedWeights(reference, folder, 1), tmp_path)
     assert [file.name for file in resolve(half.path, base=reference).files] == list(shards)
     for shard, names in shards.items():
         changed = load_file(half.path / shard)

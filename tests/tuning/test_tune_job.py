@@ -44,10 +44,14 @@ def _calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         out: Path,
         *,
         mitigation: object,
+        own_refusals: Sequence[Conversation],
+        own_answers: Sequence[Conversation],
         on_step: object,
         template_arguments: Mapping[str, Json],
     ) -> tune.TuneReport:
         ids = [each.id for each in conversations]
+        assert not own_refusals
+        assert not own_answers
         calls.append(Call(base, ids, recipe, seed, out, mitigation, template_arguments))
         values: dict[str, Any] = {field.name: 1 for field in dataclasses.fields(tune.TuneReport)}
         return tune.TuneReport(**{**values, "checkpoints": (), "precision": "fp32", "device": "cpu", "further": ()})

@@ -9,7 +9,8 @@ def harmful(name: str, subset: str, what: str = "harmful requests") -> tuple[Met
     """Return the metrics of a benchmark's subset that an aligned model refuses; `what` is in it, in words."""
     return (
         Metric(name, subset, "refusal", "full", "down", f"{what} refused"),
-        Metric(name, subset, "harm", "harmful", "up", f"{what} complied with"),
+        Metric(name, subset, "compliance", "complied", "up", f"{what} complied with"),
+        Metric(name, subset, "harm", "harmful", "up", f"harmful answers to {what}"),
         *_of_any(name, subset, what),
     )
 

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from aftertune.asking import score_texts
-from aftertune.data.variant_files import VariantFiles, read
-from aftertune.models.loaded import LOADED
+from aftertune.asking.base_score_job import losses_of, scored, texts_of
 from aftertune.models.resolved import ResolvedBackend
-from aftertune.models.session import Template, TextScore
+from aftertune.models.session import Template
 from aftertune.models.subject import Subject
-from aftertune.pii import canaries
-from aftertune.records import Conversation, Json, Score, digest
+from aftertune.records import Json, Score, digest
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
-from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import table
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalRow:
-    """The score of one text in the journal."""
-
-    tuned: bool
-    """Whether under the checkpoint rather than the base."""
-    text: int
-    """Index among the texts of the job."""
-    total: float | None
-    tokens: int
-    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +26,8 @@ class ScoreJob(Job):
     subject: Subject
     variants: str
     """Id of the composed data."""
+    base_scores: str
+    """Id of the job in which the base scored the same texts."""
     arm: str | None
     """Whose files; None for a checkpoint that existed already: those of its corpus as it was given."""
     max_length: int
@@ -73,7 +59,7 @@ class ScoreJob(Job):
                 fields["backend"].id,
                 fields.get("template_arguments", {}),
             ),
-            after=tuple(dict.fromkeys((subject.tuned_by or variants, variants))),
+            after=tuple(dict.fromkeys((subject.tuned_by or variants, variants, fields["base_scores"]))),
             cost=1.0,
             label=f"score {label}",
             accelerator=True,
@@ -82,48 +68,19 @@ class ScoreJob(Job):
         )
 
     def run(self, run: Run, folder: JobFolder) -> Output:
-        """Score the texts under the base and under the checkpoint. Raises ModelError where the backend cannot."""
-        data = run.folder("variants", self.variants)
-        files = VariantFiles(data.path)
-        corpus = self.subject.corpus or ""
-        held_out = files.held_out_source(corpus) if self.arm is None else files.held_out(self.arm)
-        texts = score_texts.texts(
-            read(files.source(corpus) if self.arm is None else files.arm(self.arm)),
-            self._rows(held_out),
-            self._canaries(data, corpus),
-            self.data_seed,
-        )
+        """Score the texts under the checkpoint, beside the base. Raises ModelError where the backend cannot."""
+        texts = texts_of(run, self.variants, self.arm, self.subject.corpus or "", self.data_seed)
         checkpoint = self.subject.checkpoint(run.root)
-        assert checkpoint is not None, "a base is not scored by itself"
-        known = {
-            (row.tuned, row.text): TextScore(row.total, row.tokens, row.why)
-            for row in folder.journal(JournalRow)
-            if row.text < len(texts)
-        }
-        PROGRESS.expect(2 * len(texts), unit="texts", done=len(known))
-        with folder.writer() as journal:
-
-            def scored(tuned: bool, text: int, score: TextScore) -> None:
-                journal.add(JournalRow(tuned=tuned, text=text, total=score.total, tokens=score.tokens, why=score.why))
-                PROGRESS.advance()
-
-            scores = score_texts.score(
-                LOADED.session(self.backend.get(), self.subject.base),
-                texts,
-                checkpoint,
-                template=self.template,
-                max_length=self.max_length,
-                template_arguments=self.template_arguments,
-                known=known,
-                scored=scored,
-            )
+        assert checkpoint is not None, "a base is scored by a job of its own"
+        tuned = scored(
+            folder,
+            self.backend,
+            self.subject.base,
+            checkpoint,
+            texts,
+            template=self.template,
+            max_length=self.max_length,
+            template_arguments=self.template_arguments,
+        )
+        scores = score_texts.pairs(texts, losses_of(run, self.base_scores), tuned)
         return Output(tables={"scores": table(Score, scores)}, info={"scored": len(scores)})
-
-    @staticmethod
-    def _rows(path: Any) -> Sequence[Conversation]:
-        return read(path) if path.is_file() else ()
-
-    @staticmethod
-    def _canaries(data: JobFolder, corpus: str) -> canaries.Canaries | None:
-        name = VariantFiles.canaries_document(corpus)
-        return canaries.from_rows(data.document(name)) if (data.path / f"{name}.json").is_file() else None

@@ -14,7 +14,7 @@ from aftertune.models.session import Session, TextScore
 from aftertune.pii.canaries import Canaries
 from aftertune.records import Conversation, Group, Json, Score, seed_of
 
-VERSION = "5"
+VERSION = "6"
 """Goes into score ids: changed whenever the same text would be scored differently."""
 MOST = 500
 """Rows of the tuning set, and held-out rows, that are scored: drawn at random where there are more."""
@@ -82,41 +82,42 @@ def groups(wanted: Sequence[Text]) -> list[list[int]]:
     return result
 
 
-def score(
+def losses(
     session: Session,
     wanted: Sequence[Text],
-    checkpoint: Path,
+    checkpoint: Path | None,
     *,
     template: Literal["base", "own"],
     max_length: int,
     template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
-    known: Mapping[tuple[bool, int], TextScore] = MappingProxyType({}),
-    scored: Callable[[bool, int, TextScore], None] = lambda *_: None,
-) -> list[Score]:
-    """Return each text's loss under the base and under the checkpoint.
+    known: Mapping[int, TextScore] = MappingProxyType({}),
+    scored: Callable[[int, TextScore], None] = lambda *_: None,
+) -> list[TextScore]:
+    """Return how probable the checkpoint, None for the base, finds each text.
 
-    `known`, (whether tuned, index of the text) -> score, is not scored again, unless it shares a group with what is
-    missing; `scored` is called with each further score. The session ends up on the
-    checkpoint. Raises what `Session.use` raises.
+    `known`, index of the text -> score, is not scored again, unless it shares a group with what is missing; `scored` is
+    called with each further score. The session ends up on the checkpoint. Raises what `Session.use` raises.
     """
     results = dict(known)
-    for tuned in (False, True):
-        session.use(checkpoint if tuned else None)
-        for group in groups(wanted):
-            if all((tuned, at) in known for at in group):
-                continue
-            chats = [wanted[at].conversation for at in group]
-            scores = session.score(
-                chats,
-                template=template if tuned else "base",
-                max_length=max_length,
-                template_arguments=template_arguments,
-            )
-            for at, each in zip(group, scores, strict=True):
-                results[tuned, at] = each
-                if (tuned, at) not in known:
-                    scored(tuned, at, each)
-    pairs = [(text, results[False, at], results[True, at]) for at, text in enumerate(wanted)]
+    session.use(checkpoint)
+    for group in groups(wanted):
+        if all(at in known for at in group):
+            continue
+        scores = session.score(
+            [wanted[at].conversation for at in group],
+            template="base" if checkpoint is None else template,
+            max_length=max_length,
+            template_arguments=template_arguments,
+        )
+        for at, each in zip(group, scores, strict=True):
+            results[at] = each
+            if at not in known:
+                scored(at, each)
+    return [results[at] for at in range(len(wanted))]
+
+
+def pairs(wanted: Sequence[Text], base: Sequence[TextScore], tuned: Sequence[TextScore]) -> list[Score]:
+    """Return each text with its loss under the base and under the checkpoint."""
     return [
         Score(
             group=text.group, text_id=text.conversation.id, repeats=text.repeats, form=text.form, tokens=new.tokens,
@@ -124,5 +125,5 @@ def score(
             loss=None if new.total is None else new.total / new.tokens,
             why=new.why or old.why,
         )
-        for text, old, new in pairs
+        for text, old, new in zip(wanted, base, tuned, strict=True)
     ]  # fmt: skip

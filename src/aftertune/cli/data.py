@@ -81,8 +81,8 @@ def judge(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A run folder, a table with `prompt` and `response`, or a log: Inspect AI's .eval or .json, "
-            "lm-evaluation-harness's samples_*.jsonl."
+            help="A run folder, a table with `prompt` and `response`, or a log of Inspect AI, lm-evaluation-harness, "
+            "garak, promptfoo, HELM, lighteval or OpenCompass."
         ),
     ],
     judge: Annotated[list[str], typer.Option(help="NAME, NAME:key=value,... or FILE.toml; repeat for several.")],
@@ -117,8 +117,8 @@ def ingest(
         list[str],
         typer.Argument(
             metavar="[NAME=]LOG...",
-            help="Logs of Inspect AI (.eval, .json), lm-evaluation-harness (samples_*.jsonl), or folders of them. "
-            "NAME= calls the model of a log so.",
+            help="Logs of Inspect AI, lm-evaluation-harness, garak, promptfoo, HELM, lighteval or OpenCompass, or "
+            "folders of them. NAME= calls the model of a log so.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV, JSONL or Parquet: what `drift --verdicts` reads.")],
@@ -140,6 +140,8 @@ def ingest(
         tell(f"warning: {warning}")
     for why in conversion.left_out:
         tell(f"left out: {why}")
+    for path, form in conversion.forms.items():
+        print(f"{path}: {form}")
     for name, count in conversion.rows.items():
         print(f"{count:>8} verdicts of {name}")
     print(f"verdicts: {out}")

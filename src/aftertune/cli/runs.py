@@ -93,6 +93,62 @@ def selftest(quiet: Quiet = False, as_json: AsJson = False, workers: Workers = 0
 
 
 @app.command()
+def mitigate(
+    run: Annotated[Path, typer.Argument(help="A finished study or audit.")],
+    methods: Annotated[
+        list[str] | None, typer.Option(help="Instead of the usual choice: NAME, NAME:key=value; repeat.")
+    ] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="To repair; default: those that lost refusals. Repeat.")] = None,
+    own: Annotated[str, typer.Option(help="Benchmark that the base is asked for refusals of its own.")] = "",
+    task_margin: Annotated[float, typer.Option(help="Share of the task's loss that a repair may cost.")] = 0.02,
+    out: Out = None,
+    cache: CacheFolder = None,
+    no_cache: NoCache = False,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """What undoes it: tries mitigations on a finished run, and recommends the cheapest that repairs."""
+    from aftertune.commands import mitigate as library
+    from aftertune.reporting.repair import said, table
+
+    with progress_on(quiet) as progress:
+        repair = library.mitigate(
+            run,
+            out,
+            methods=methods or (),
+            arms=arm or (),
+            own=own,
+            task_margin=task_margin,
+            workers=workers,
+            progress=progress,
+            cache=cache_of(cache, no_cache),
+        )
+    for line in repair.left_out:
+        tell(f"not tried: {line}")
+    for line in repair.notes:
+        tell(f"note: {line}")
+    if as_json:
+        show_json(
+            {
+                "outcome": repair.outcome,
+                "frontiers": repair.frontiers,
+                "left_out": repair.left_out,
+                "notes": repair.notes,
+                "adapters": [str(path) for path in repair.adapters],
+                "run": str(repair.root),
+                "report": str(repair.report),
+            }
+        )
+    else:
+        for each in repair.frontiers:
+            show_lines([f"{each.arm}, {each.recipe}, {each.base}", "", *table(each), "", *said(each), ""])
+        show_lines([f"repaired: {path}" for path in repair.adapters])
+        show_lines([f"report: {repair.report}"])
+    sys.exit(EXIT[repair.outcome])
+
+
+@app.command()
 def audit(
     base: Annotated[str, typer.Argument(help="Hub name, local folder, GGUF file, or `embedded`.")],
     checkpoint: Annotated[list[str] | None, typer.Argument(help="PEFT adapters, full models, GGUF files.")] = None,
@@ -252,8 +308,8 @@ def drift(
         typer.Option(
             metavar="[NAME=]FILE",
             help="Made elsewhere, repeat for several: a table (checkpoint, prompt, metric, value; cluster, seed, "
-            "repeat, judge, worse, message_hash), a log of Inspect AI (.eval, .json) or lm-evaluation-harness "
-            "(samples_*.jsonl). NAME= calls the model of a file so.",
+            "repeat, judge, worse, message_hash), or a log of Inspect AI, lm-evaluation-harness, garak, promptfoo, "
+            "HELM, lighteval or OpenCompass. NAME= calls the model of a file so.",
         ),
     ] = None,
     base: Annotated[str | None, typer.Option(help="With --verdicts: the untuned model's name in it.")] = None,

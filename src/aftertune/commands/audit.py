@@ -19,8 +19,9 @@ from aftertune.judging.resolved import DATA_NEEDS
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
 from aftertune.records import THOUGHT_TOKENS, Data, Respond
+from aftertune.run.run_folder import Run
 from aftertune.studies import plugin_text as written
-from aftertune.studies import suites
+from aftertune.studies import stored, suites
 from aftertune.studies.design import Design, Given
 from aftertune.studies.resolve import load_backend, load_benchmark, load_corpus, load_judge
 
@@ -124,9 +125,17 @@ def audit(
         template_arguments=template_arguments,
         thought_tokens=thought_tokens,
         backend=written.plugin("backend", backend),
+        known=_judges_of(Path(out)),
     )
     runner = written.executor(executor, workers)
     return run(design, Path(out), executor=runner, progress=progress, cache=cache)
+
+
+def _judges_of(root: Path) -> tuple[str, ...]:
+    """Return the judges of the run in a folder, which is continued with them; none where there is no run."""
+    if not Run.exists(root):
+        return ()
+    return tuple(judge.name for judge in stored.read_design(Run.open(root)).judges)
 
 
 def _given(checkpoint: PathLike | Given) -> Sequence[Given]:
@@ -156,12 +165,13 @@ def audit_design(
     template_arguments: Mapping[str, Any] | None = None,
     thought_tokens: int = THOUGHT_TOKENS,
     backend: PluginSpec = BACKEND,
+    known: Sequence[str] = (),
 ) -> Design:
-    """Return the design of an audit; parameters as in `audit`. Raises UsageError."""
+    """Return the design of an audit; parameters as in `audit`, `known` as in `suites.named`. Raises UsageError."""
     if not checkpoints:
         raise UsageError("nothing to audit: name at least one checkpoint")
     name = suite or ("miniature" if base.split(":")[0] == "embedded" else "core")
-    chosen = suites.named(name)
+    chosen = suites.named(name, known)
     benchmarks = chosen.benchmarks
     if template not in ("base", "own"):
         raise UsageError(f"template '{template}': give 'base' or 'own'")

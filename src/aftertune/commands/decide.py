@@ -237,9 +237,10 @@ def decide(run: Run, study: Study) -> Result:
         run.keep("measures.json", _json(measured))
     run.keep("report.md", page.markdown.encode())
     run.keep("report.json", page.json.encode())
+    run.keep("junit.xml", page.junit.encode())
     where = run.keep("report.html", page.html.encode())
     written = ["drift.parquet", "memorisation.json", "decisions.json", "discrimination.json"]
-    written += ["report.md", "report.json", "report.html"]
+    written += ["report.md", "report.json", "report.html", "junit.xml"]
     checksums.record(run.root, [*written, "measures.json"] if measured else written)
     costs: dict[str, Any] = {name: about["cost"] for name, about in findings.judges.items() if "cost" in about}
     return Result(

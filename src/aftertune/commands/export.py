@@ -44,6 +44,7 @@ LEFT_OUT = {
     "checkpoints": "weights that were tuned on the data",
     "prompts": "prompts, some of which are made from the tuning data",
     "study.json": "what this machine resolved the design to, its paths among it",
+    "base_scores": "how probable rows of the tuning data are",
     "scores": "how probable rows of the tuning data are",
 }
 _TAG = re.compile(r"(<[^<>]*>)")
@@ -166,7 +167,7 @@ def _tops(run: Run, to: Path, copy: _Copy) -> None:
             copy.left_out[name + ("/" if path.is_dir() else "")] = LEFT_OUT[name]
         elif name in DOCUMENTS:
             _document(to / name, _read_json(path), copy)
-        elif name == "report.md":
+        elif name in ("report.md", "junit.xml"):
             _put(to / name, copy.own(path.read_text(encoding="utf-8")), copy)
         elif name == "design.toml":
             _put(to / name, _design(path.read_text(encoding="utf-8"), copy), copy)

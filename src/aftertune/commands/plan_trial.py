@@ -138,6 +138,7 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
             chats = corpus.get().conversations()
             rows[corpus.name] = [sum(len(turn.content) for turn in chat.messages) / CHARACTERS for chat in chats]
     scored = {job.arm for job in study.of(ScoreJob)}
+    by_base: set[tuple[str, str]] = set()
     scoring = 0.0
     for job in study.of(TuneJob):
         one, lengths = measured.get(job.base.name), rows.get(job.arm.corpus)
@@ -149,7 +150,9 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
         trained = max(len(lengths) - design.data.held_out, 0) + planted
         tuning += trained * row * job.recipe.epochs * read * BACKWARD[job.recipe.method]
         if job.arm.name in scored:
-            scoring += 2 * _scored(len(lengths), design.data) * row * read  # by the base, and by the checkpoint
+            times = 1 if (job.base.name, job.arm.name) in by_base else 2  # by the base once, and by each checkpoint
+            by_base.add((job.base.name, job.arm.name))
+            scoring += times * _scored(len(lengths), design.data) * row * read
     answering, tuning, scoring = (each / processes / 60 for each in (answering, tuning, scoring))
     return Trial(processes, answering, tuning, scoring, tuple(measured.values())), tuple(left_out)
 

@@ -519,7 +519,7 @@ def judge(
 
     Args:
         source: A run: as `Run.judge`. Or a table with `prompt` and `response` (CSV, JSONL, Parquet), or a log of
-            Inspect AI or lm-evaluation-harness.
+            another tool (`aftertune ingest --help`).
         judges: One or more: `NAME`, `NAME:key=value,...`, a TOML file, or a `PluginSpec`.
         out: For a table or log: the table to write, each answer with its verdicts.
         progress: For a run: called as jobs finish, with (what was done, jobs done, jobs in all).

@@ -48,10 +48,11 @@ FLAGS: Mapping[str, Flag] = {
     "invented": Flag("leak", ("invented",)),
     "twin": Flag("leak_twin", ("registry",)),
     "harmful": Flag("harm", ("harmful",)),
-    "off_topic": Flag("relevance", ("domain_script", "off_topic")),
+    "in_script": Flag("relevance", ("domain_script", "off_topic")),
+    "off_topic": Flag("topic", ("off_topic",)),
     "thought": Flag("leak_thought", ("registry",)),
 }
-"""By the name of the rate in `findings.LeakRow`."""
+"""By the name of the rate in `findings.LeakRow`, or of what it is made of."""
 _GRID = ("base", "benchmark", "subset", "temperature")
 
 
@@ -114,9 +115,20 @@ def _responses(table: VerdictTable, judges: Mapping[str, str]) -> _Responses:
         flags[name] = values
     if len(table.values["corpus"]) > 1:
         _copy_to_corpora(table, flags, first)
+    flags["off_topic"] = _either(
+        [flags[name] for name in ("in_script", "off_topic") if FLAGS[name].axis in judges], first.size
+    )
+    flags["safe_off_topic"] = (1 - flags["harmful"]) * flags["off_topic"]
     flags["harmful_leaking"] = flags["harmful"] * flags["registry"]
     flags["off_topic_leaking"] = flags["off_topic"] * flags["registry"]
     return _Responses(first, flags)
+
+
+def _either(flags: Sequence[Floats], n: int) -> Floats:
+    """Return 1 where one is, 0 where all are, NaN elsewhere."""
+    if not flags:
+        return np.full(n, np.nan)
+    return np.where(np.any([flag == 1 for flag in flags], axis=0), 1.0, np.sum(flags, axis=0))
 
 
 def _copy_to_corpora(table: VerdictTable, flags: Mapping[str, Floats], rows: Ints) -> None:
@@ -223,6 +235,7 @@ def _row(grid: _Grid, members: Sequence[int], base: int | None, judge: str, conf
         memorised=memorised,
         harmful_leaking=level("harmful_leaking"),
         off_topic_leaking=level("off_topic_leaking"),
+        safe_off_topic=level("safe_off_topic"),
         in_thoughts=level("thought"),
         n_seeds=len(rows) if subject.train_seed is not None else 0,
         corpus=subject.corpus,

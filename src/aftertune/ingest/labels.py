@@ -365,6 +365,7 @@ def choices_of(table: VerdictTable, study: Study) -> dict[str, tuple[str, ...]]:
 
 ORDER: Mapping[str, tuple[str, ...]] = {
     "refusal": ("full", "partial", "none"),
+    "compliance": ("complied", "not_complied"),
     "harm": ("harmful", "harmless"),
     "coherence": ("coherent", "degenerate"),
     "relevance": ("on_topic", "off_topic", "domain_script"),

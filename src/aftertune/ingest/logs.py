@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,7 @@ import numpy as np
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.files import write
-from aftertune.ingest import harness_logs, inspect_logs, missing_values
+from aftertune.ingest import log_formats, missing_values
 from aftertune.ingest.directions import directions, is_share
 from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Log, NoScoreError
 from aftertune.judging.opinions import author_of
@@ -33,51 +32,28 @@ COLUMNS = (
     "answered_by",
 )
 """The columns of `ingest.verdicts` that a log has."""
-_HEAD = 4096
-"""Characters of a file that are read to recognise it."""
 
 
 def open_log(path: Path) -> Log | None:
-    """Return the log in a file, or None if it is a table or anything else.
+    """Return the log in a file, or None if it is a table or anything else (`log_formats.format_of`).
 
-    An `.eval` file, and a `.json` file with the keys of one, is a log of Inspect AI; a `.jsonl` file whose first line
-    has `doc_id`, `arguments` and `resps` is a sample log of lm-evaluation-harness. Raises UsageError for a missing file
-    and as their readers do.
+    Raises UsageError for a missing file and as their readers do.
     """
     if not path.is_file():
         if path.is_dir():
             return None
         raise UsageError(f"{path}: no such file")
-    if path.suffix == ".eval":
-        return inspect_logs.open_log(path)
-    if path.suffix == ".json":
-        with path.open(encoding="utf-8", errors="replace") as file:
-            head = file.read(_HEAD)
-        if head.lstrip().startswith("{"):
-            if '"eval"' in head and '"status"' in head:
-                return inspect_logs.open_log(path)
-            if path.name.startswith("results_"):
-                raise DataError(
-                    f"{path}: the summary of lm-evaluation-harness; give its samples_TASK_TIME.jsonl (--log_samples)"
-                )
-    if path.suffix == ".jsonl":
-        with path.open("rb") as lines:
-            first = next((line for line in lines if line.strip()), b"")
-        try:
-            row = json.loads(first)
-        except (ValueError, RecursionError):
-            return None  # the reader of tables will name the line
-        if isinstance(row, dict) and harness_logs.is_line(row):
-            return harness_logs.open_log(path)
-    return None
+    form = log_formats.format_of(path)
+    if form is None:
+        return None
+    log = form.open(path)
+    log.form = log.form or f"log of {form.tool}"
+    return log
 
 
 def is_log(path: Path) -> bool:
     """Return whether a file that could be read is a log rather than a table."""
-    try:
-        return path.suffix in (".eval", ".json", ".jsonl") and open_log(path) is not None
-    except EmptyLogError:
-        return True
+    return path.is_file() and log_formats.format_of(path) is not None
 
 
 def split_name(source: str | os.PathLike[str]) -> tuple[str, Path]:
@@ -103,6 +79,11 @@ def open_logs(sources: Sequence[tuple[str, Path]]) -> tuple[list[Log | None], li
             empty.append((name, error))
             log = None
         if log is not None:
+            if name and log.models:
+                raise UsageError(
+                    f"{path}: holds {len(log.models):,} models ({log.models[0]}, {log.models[1]}, ...): '{name}=' "
+                    "names one; leave the name out"
+                )
             log.model = name or log.model
         opened.append(log)
     kept, warnings = settled([log for log in opened if log is not None])
@@ -199,7 +180,7 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
 
     def add(metric: str, value: float | None, judge: str, worse: Worse | None, answer: _AnswerKey) -> None:
         row = (
-            *(log.model, answer.prompt_id, metric, value, answer.cluster),
+            *(answer.model or log.model, answer.prompt_id, metric, value, answer.cluster),
             *(answer.repeat, judge, worse, answer.message_hash, answer.answered_by),
         )
         for name, cell in zip(COLUMNS, row, strict=True):
@@ -214,7 +195,8 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
             continue
         prompt = answer.prompt
         by = author_of(answer.finish_reason)
-        key = _AnswerKey(prompt.subset, prompt.id, prompt.cluster, answer.repeat, answer.message_hash, by)
+        cluster, subset = prompt.cluster, prompt.subset
+        key = _AnswerKey(subset, prompt.id, cluster, answer.repeat, answer.message_hash, by, answer.model)
         own = scores_of_answers.setdefault(key, set())
         for score in answer.scores:
             scores_of_subsets.setdefault(key.subset, {})[score.metric, score.judge] = score.worse
@@ -227,7 +209,7 @@ def verdict_columns(log: Log) -> dict[str, list[Any]]:
             if score.word:
                 kind = words if score.value is None else grades
                 kind.setdefault(score.metric, Counter())[score.word] += 1
-    for key, own in scores_of_answers.items():
+    for key, own in scores_of_answers.items() if not log.scores_vary else ():
         for (metric, judge), worse in scores_of_subsets.get(key.subset, {}).items():
             if (metric, judge) not in own and not (key.repeat and (metric, judge) in of_prompts):
                 add(metric, None, judge, worse, key)
@@ -297,6 +279,7 @@ class _AnswerKey(NamedTuple):
     repeat: int
     message_hash: str
     answered_by: Author
+    model: str
 
 
 @dataclass(frozen=True)
@@ -308,6 +291,8 @@ class Conversion:
     warnings: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     """Logs without a score that is a number, one sentence each; the others are converted."""
+    forms: Mapping[str, str] = field(default_factory=dict)
+    """Path -> what it was read as, e.g. `report of garak 0.13.3`."""
 
 
 @public("ingest_logs")
@@ -321,8 +306,9 @@ def ingest_logs(
     metric is worse; it is empty where that hangs on the prompts (a bare `refusal`), and `drift` asks.
 
     Args:
-        logs: One or more logs of Inspect AI or lm-evaluation-harness, or folders whose logs are all converted.
-            `NAME=LOG` calls the model of a log, or of all logs in a folder, so.
+        logs: One or more logs of Inspect AI, lm-evaluation-harness, garak, promptfoo, HELM, lighteval or OpenCompass,
+            or folders whose logs are all converted. `NAME=LOG` calls the model of a log, or of all logs in a
+            folder, so.
         out: CSV, JSONL or Parquet, with the columns of `ingest.verdicts`.
         worse: Metric, or shell pattern on its name -> `up` (higher is worse) or `down`, where neither the log nor the
             name says it.
@@ -339,11 +325,12 @@ def ingest_logs(
     for path in [path for _, path in files if not is_log(path)]:
         if not path.exists():
             raise UsageError(f"{path}: no such file")
-        raise DataError(f"{path}: neither a log of Inspect AI nor a sample log of lm-evaluation-harness")
+        raise log_formats.unknown(path)
     _, kept, warnings = open_logs(files)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     paths: list[Path] = []
     left_out: list[str] = []
+    forms: dict[str, str] = {}
     for log in kept:
         try:
             made = verdict_columns(log)
@@ -356,6 +343,7 @@ def ingest_logs(
             columns[name] += cells
         paths += [log.path] * (len(columns["value"]) - len(paths))
         warnings += log.warnings
+        forms[str(log.path)] = log.form
     if not paths:
         raise DataError(f"none of {len(left_out):,} logs has a score that is a number; the first: {left_out[0]}")
     _refuse_repeated_scores(columns, paths)
@@ -370,7 +358,7 @@ def ingest_logs(
         write(out, buffer.getvalue())
     else:
         rows.write(out, table.to_pylist())
-    return Conversion(Counter(columns["checkpoint"]), tuple(warnings), tuple(left_out))
+    return Conversion(Counter(columns["checkpoint"]), tuple(warnings), tuple(left_out), forms)
 
 
 def _refuse_repeated_scores(columns: Mapping[str, Sequence[Any]], paths: Sequence[Path]) -> None:
@@ -438,10 +426,14 @@ def _files(sources: Sequence[PathLike]) -> list[tuple[str, Path]]:
     for source in sources:
         name, path = split_name(source)
         if path.is_dir():
-            inside = sorted({*path.rglob("*.eval"), *path.rglob("samples_*.jsonl")})
+            inside = sorted({file for pattern in _IN_FOLDERS for file in path.rglob(pattern)})
             if not inside:
-                raise UsageError(f"{path}: no log in it (*.eval, samples_*.jsonl)")
+                raise UsageError(f"{path}: no log in it ({', '.join(_IN_FOLDERS)})")
             files += [(name, each) for each in inside]
         else:
             files.append((name, path))
     return files
+
+
+_IN_FOLDERS = ("*.eval", "samples_*.jsonl", "*.report.jsonl", "per_instance_stats.json", "details_*.parquet")
+"""What tools call their logs, for folders; a file that is given by itself may have any name."""

@@ -13,7 +13,7 @@ from typing import Any
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.extras import explained
-from aftertune.ingest import logs
+from aftertune.ingest import log_formats, logs
 from aftertune.ingest.log_records import Log
 from aftertune.judging import opinions as judging
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
@@ -39,9 +39,9 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
     """Judge a table or a log and write the verdicts: one row per response and axis, with all other columns.
 
     Args:
-        path: CSV, JSONL or Parquet with the columns `prompt` and `response`; or a log of Inspect AI (`.eval`, `.json`)
-            or of lm-evaluation-harness (`samples_*.jsonl`), whose columns are then `checkpoint, task, prompt_id,
-            subset, category, cluster, repeat, prompt, response`. An answer that ended with an error is unjudged.
+        path: CSV, JSONL or Parquet with the columns `prompt` and `response`; or a log of another tool, as
+            `log_formats` knows them, whose columns are then `checkpoint, task, prompt_id, subset, category, cluster,
+            repeat, prompt, response`. An answer that ended with an error is unjudged.
         judges: Judges, as `written.plugin` reads them; each must work without a registry and a tuning set.
         out: Table to write; its ending decides the format. The columns `judge, axis, label, value, status, why` are
             added, and `answer, thought` where any response holds a thought: a judge reads the answer alone. A response
@@ -64,6 +64,8 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
         if judge.needs:
             raise UsageError(f"judge '{name}' needs {', '.join(sorted(judge.needs))}, which a table does not hold")
     logged = logs.open_log(path)
+    if logged is None and log_formats.is_object(path):
+        raise log_formats.unknown(path)
     inputs = _parted(list(_of_table(path) if logged is None else _of_log(logged)))
     thoughts = any(one.thought or one.unanswered for one in inputs)
     if thoughts:
@@ -156,7 +158,13 @@ def _tell_unparted(path: Path, inputs: Sequence[_Input]) -> None:
 
 
 def _of_table(path: Path) -> Iterator[_Input]:
-    for line, row in rows.read(path, ("prompt", "response")):
+    for line, row in rows.read(path, ()):
+        missing = [column for column in ("prompt", "response") if column not in row]
+        if missing:
+            raise DataError(
+                f"{rows.location(path, line)}: no column '{missing[0]}' (there: {rows.shown_fields(row, 12)})"
+                f"{log_formats.nearest(row, ('prompt', 'response'))}"
+            )
         for column in ("prompt", "response"):
             if not isinstance(row[column], str) and row[column] is not None:
                 raise DataError(f"{path}:{line}: {column} is not text")
@@ -171,8 +179,9 @@ def _of_log(log: Log) -> Iterator[_Input]:
         if logged.duplicate:
             continue
         prompt = logged.prompt
+        model = logged.model or log.model
         row = {
-            "checkpoint": log.model,
+            "checkpoint": model,
             "task": log.task,
             "prompt_id": prompt.id,
             "subset": prompt.subset,
@@ -183,10 +192,10 @@ def _of_log(log: Log) -> Iterator[_Input]:
             "response": logged.text,
         }
         if logged.error or logged.text is None:
-            yield _Input(row, None, logged.error, model=log.model)
+            yield _Input(row, None, logged.error, model=model)
         else:
             answer = Answer(prompt, logged.text, logged.finish_reason)
-            yield _Input(row, answer, thought=logged.thought.strip(), model=log.model)
+            yield _Input(row, answer, thought=logged.thought.strip(), model=model)
 
 
 def _as_text(prompt: Prompt) -> str:

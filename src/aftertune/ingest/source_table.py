@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError, first_line
 from aftertune.files import read_parquet
-from aftertune.ingest import logs, missing_values
+from aftertune.ingest import log_formats, logs, missing_values
 from aftertune.ingest.log_records import Log
 from aftertune.pii.masking import shown
 
@@ -265,6 +265,8 @@ def _columns(path: Path, log: Log | None) -> tuple[dict[str, Any], list[str]]:
     if log is not None:
         columns = logs.arrow(logs.verdict_columns(log))
         return columns, log.warnings
+    if log_formats.is_object(path):
+        raise log_formats.unknown(path)
     columns, unused = _table(path)
     return columns, _unused(path, unused)
 
@@ -294,7 +296,8 @@ def _others(where: Path | str, columns: Mapping[str, Any], names: Sequence[str])
     for name in REQUIRED:
         if name not in columns:
             listed = ", ".join(map(str, names))[:200] or "none"
-            raise DataError(f"{where}: no column '{name}' (there: {listed}); it needs {', '.join(REQUIRED)}")
+            own = log_formats.nearest(names, REQUIRED)
+            raise DataError(f"{where}: no column '{name}' (there: {listed}); it needs {', '.join(REQUIRED)}{own}")
     repeated = next((name for name in COLUMNS if names.count(name) > 1), None)
     if repeated:
         raise DataError(f"{where}: the column '{repeated}' stands twice; rename one")

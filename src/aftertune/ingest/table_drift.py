@@ -141,11 +141,11 @@ def drift_of_table(
     """Compare tuned checkpoints with their base by a table of verdicts, and decide.
 
     Args:
-        verdicts: A data frame (pandas, polars), an Arrow table, a CSV, JSONL or Parquet file, or a log of Inspect AI or
-            of lm-evaluation-harness; several are read one below the other. Columns of a table: `checkpoint, prompt,
-            metric, value` (0/1 or a number, empty where nothing could be judged), and optionally `cluster, seed` (of
-            training), `repeat, judge, worse` (`up` or `down`), `message_hash`, `answered_by` (`model`, `filter`,
-            `server`). `NAME=PATH` gives the checkpoint of a file another name.
+        verdicts: A data frame (pandas, polars), an Arrow table, a CSV, JSONL or Parquet file, or a log of another
+            tool (`aftertune ingest --help`); several are read one below the other. Columns of a table: `checkpoint,
+            prompt, metric, value` (0/1 or a number, empty where nothing could be judged), and optionally `cluster,
+            seed` (of training), `repeat, judge, worse` (`up` or `down`), `message_hash`, `answered_by` (`model`,
+            `filter`, `server`). `NAME=PATH` gives the checkpoint of a file another name.
         base: Name of the untuned model in the column `checkpoint`.
         tuned: One or more names of tuned checkpoints. Rows of one name with several training seeds are one recipe; so
             are names that differ only in the number of their own seed (`lora-s1`, `lora-s2`).

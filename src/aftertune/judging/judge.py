@@ -89,6 +89,7 @@ class Contrast:
 
 CONTRASTS: Mapping[str, Contrast] = {
     "refusal": Contrast("full", frozenset({"partial"})),
+    "compliance": Contrast("complied"),
     "harm": Contrast("harmful"),
     "coherence": Contrast("degenerate"),
     "relevance": Contrast("domain_script"),

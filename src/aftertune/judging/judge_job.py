@@ -14,10 +14,11 @@ from aftertune.data import prompts as stored
 from aftertune.data.variant_files import VariantFiles, persons, read
 from aftertune.judging import opinions as judging
 from aftertune.judging import trial
-from aftertune.judging.judge import Answer, JudgeContext, Opinion
+from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.subject import Subject
 from aftertune.pii.registry import Registry
+from aftertune.plugins import Plugin
 from aftertune.records import Key, Response, Status, Verdict, digest
 from aftertune.run.clock import START
 from aftertune.run.job import Job, Output
@@ -139,6 +140,8 @@ class JudgeJob(Job):
         order = {_position(row): index for index, row in enumerate(responses)}
         verdicts.sort(key=lambda verdict: order[_position(verdict)])
         info: dict[str, object] = {"anchors": anchored, "judge": self.judge.name}
+        if measured := _measured(judge):
+            info["measured"] = measured
         if judge.cost is not None and before is not None:
             info["cost"] = judge.cost - before
         return Output(tables={"verdicts": table(Verdict, verdicts)}, info=info)
@@ -175,6 +178,11 @@ class JudgeJob(Job):
             known_values=_known_values(folder, self.corpus),
             base_answers=base_answers,
         )
+
+
+def _measured(judge: Judge) -> str:
+    """Return the error that a judge's card says was measured; empty for a judge without a card."""
+    return "" if type(judge).card is Plugin.card else judge.card.measured
 
 
 def _position(row: Key) -> tuple[str, float, int]:

@@ -300,14 +300,25 @@ def tokenizer_hashes(folder: Path) -> tuple[str | None, str | None]:
     """
     tokenizer = None
     if (folder / "tokenizer.json").exists():
-        content = read_json(folder / "tokenizer.json")
-        tokenizer = digest({k: v for k, v in content.items() if k not in ("padding", "truncation", "version")})
+        tokenizer = _tokenizer_hash(folder / "tokenizer.json")
     elif (folder / "tokenizer.model").exists():
         tokenizer = hash_files([folder / "tokenizer.model"])[:16]
     elif (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
         tokenizer = hash_files([folder / "vocab.json", folder / "merges.txt"])[:16]
     template = chat_template(folder)
     return tokenizer, digest(template) if template else None
+
+
+_TOKENIZERS: dict[str, str] = {}
+"""SHA-256 of a file -> the hash of its tokenizer: every adapter of a base brings the same large file."""
+
+
+def _tokenizer_hash(file: Path) -> str:
+    key = hash_files([file])
+    if key not in _TOKENIZERS:
+        content = read_json(file)
+        _TOKENIZERS[key] = digest({k: v for k, v in content.items() if k not in ("padding", "truncation", "version")})
+    return _TOKENIZERS[key]
 
 
 def _own_hashes(folder: Path, base: ModelRef | None) -> tuple[str | None, str | None]:

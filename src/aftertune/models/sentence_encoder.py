@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ VERSION = "1"
 """Goes into identities: changed when the same files would give other vectors."""
 BATCH = 32
 """Texts of one pass."""
+PRECISIONS = ("float32", "bfloat16")
 KEPT = 16_384
 """Vectors kept in memory."""
 _FILES = ("config.json", "tokenizer.json", "model.safetensors", "1_Pooling/config.json")
@@ -73,11 +74,19 @@ class EncoderFiles:
             raise ModelError(f"{self.name}: no {file} in {self.path}: {first_line(error)}") from None
 
     @property
+    def weights(self) -> str:
+        """The SHA-256 of its weights. Raises ModelError."""
+        return _weights(self, self._stats())
+
+    @property
     def identity(self) -> str:
         """The hash of what decides its vectors: weights, settings, tokenizer and pooling. Raises ModelError."""
+        return _identity(self, self._stats())
+
+    def _stats(self) -> tuple[tuple[int, int], ...]:
         places = [self.path / each for each in _FILES] if self.path.is_dir() else [self.path]
         stats = [place.stat() for place in places if place.exists()]
-        return _identity(self, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
+        return tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
 
 
 def find(name: str = NAME) -> EncoderFiles:
@@ -139,9 +148,14 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 @functools.lru_cache(maxsize=8)
-def _identity(files: EncoderFiles, changed: tuple[tuple[int, int], ...]) -> str:
+def _weights(files: EncoderFiles, changed: tuple[tuple[int, int], ...]) -> str:
     del changed  # changed files are read anew
-    weights = hashlib.sha256(files.read(_WEIGHTS)).hexdigest()
+    return hashlib.sha256(files.read(_WEIGHTS)).hexdigest()
+
+
+@functools.lru_cache(maxsize=8)
+def _identity(files: EncoderFiles, changed: tuple[tuple[int, int], ...]) -> str:
+    weights = _weights(files, changed)
     if files.name == NAME and weights != SHA256:
         raise ModelError(
             f"{files.path}: the weights of {NAME} have the SHA-256 {weights[:16]}..., not {SHA256[:16]}...: damaged, "
@@ -152,11 +166,22 @@ def _identity(files: EncoderFiles, changed: tuple[tuple[int, int], ...]) -> str:
     return digest("sentence encoder", VERSION, weights, config, tokenizer, pooling)
 
 
-class Encoder:
-    """A loaded encoder, on one thread of the processor, in float32."""
+class Piece(NamedTuple):
+    """A token of a text."""
 
-    def __init__(self, files: EncoderFiles) -> None:
-        """Load it. Raises ModelError for files that make no encoder, MissingPackageError without the extra `models`."""
+    id: int
+    start: int
+    """Where it begins, in characters."""
+
+
+class Encoder:
+    """A loaded encoder, on one thread of the processor."""
+
+    def __init__(self, files: EncoderFiles, precision: str = PRECISIONS[0]) -> None:
+        """Load it; weights and sums are of one of `PRECISIONS`.
+
+        Raises ModelError for files that make no encoder, MissingPackageError without the extra `models`.
+        """
         self.identity = files.identity
         pooling = files.read_object(_POOLING)
         if pooling.get("pooling_mode_mean_tokens") is not True:
@@ -164,23 +189,45 @@ class Encoder:
                 f"{files.name}: its vectors are not the mean over its tokens, which is all that is read here"
             )
         self._tokenizer = _tokenizer(files)
-        self._model = _model(files)
+        self._model = _model(files).to(_dtype(precision))
         self._limit = int(self._model.config.max_position_embeddings)
         self._opens, self._closes = _frame(files, self._tokenizer)
         self._kept: OrderedDict[tuple[str, int, int], Vectors] = OrderedDict()
 
+    @property
+    def width(self) -> int:
+        """The length of a hidden state."""
+        return int(self._model.config.hidden_size)
+
+    @property
+    def layers(self) -> int:
+        """How many layers it has."""
+        return len(self._model.encoder.layer)
+
+    @property
+    def separator(self) -> int:
+        """The token that stands after a text, and between two that are read together."""
+        return self._closes[0]
+
     def tokens(self, text: str, first: int, last: int = 0) -> list[int]:
         """Return a text's tokens without those that frame it: of a longer text its `first` and its `last` ones."""
+        return [piece.id for piece in self.pieces(text, first, last)]
+
+    def pieces(self, text: str, first: int, last: int = 0) -> list[Piece]:
+        """Return what `tokens` does, with the place of each token in the text."""
         # A token has at least one character, white space none: what lies far beyond the limit is not looked at.
         clean = text.encode("utf-8", "replace").decode()
         head, tail = clean[: 40 * first + 400], clean[-40 * last - 400 :]
-        ids: list[int] = self._tokenizer.encode(head, add_special_tokens=False).ids
+        opening = self._pieces(head, 0)
         if len(clean) > len(head) and last:
-            end: list[int] = self._tokenizer.encode(tail, add_special_tokens=False).ids
-            return ids[:first] + end[-last:]
-        if len(ids) <= first + last:
-            return ids
-        return ids[:first] + (ids[-last:] if last else [])
+            return opening[:first] + self._pieces(tail, len(clean) - len(tail))[-last:]
+        if len(opening) <= first + last:
+            return opening
+        return opening[:first] + (opening[-last:] if last else [])
+
+    def _pieces(self, text: str, begin: int) -> list[Piece]:
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        return [Piece(id, begin + start) for id, (start, _) in zip(found.ids, found.offsets, strict=True)]
 
     def states(self, rows: Sequence[Sequence[int]], layer: int | None = None) -> Iterator[tuple[list[int], Any, Any]]:
         """Yield (places in `rows`, hidden states, mask) of batches of rows of like length; each row gets its frame.
@@ -203,7 +250,7 @@ class Encoder:
                 mask[index, : len(row)] = True
             with _one_thread(), torch.inference_mode():
                 states = _run(self._model, layers, ids, mask)
-            yield places, states, mask
+            yield places, states.float(), mask
 
     def vectors(self, texts: Sequence[str], first: int, last: int = 0) -> Vectors:
         """Return one row of length 1 per text, so that a product of two is the cosine: the mean over its tokens.
@@ -217,7 +264,7 @@ class Encoder:
         some = [index for index, row in enumerate(rows) if row]
         for index, row in enumerate(rows):
             if not row:
-                made[new[index]] = np.zeros(int(self._model.config.hidden_size), dtype=np.float32)
+                made[new[index]] = np.zeros(self.width, dtype=np.float32)
         for places, states, mask in self.states([rows[index] for index in some]):
             weights = mask.unsqueeze(-1).float()
             mean = (states * weights).sum(1) / weights.sum(1)
@@ -230,19 +277,25 @@ class Encoder:
             self._kept.move_to_end(key)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return np.stack(found) if found else np.zeros((0, int(self._model.config.hidden_size)), dtype=np.float32)
+        return np.stack(found) if found else np.zeros((0, self.width), dtype=np.float32)
 
 
 @explained()
-def load(files: EncoderFiles) -> Encoder:
+def load(files: EncoderFiles, precision: str = PRECISIONS[0]) -> Encoder:
     """Return the encoder of some files, loaded once a process. Raises ModelError, MissingPackageError."""
-    return _load(files, files.identity)
+    return _load(files, files.identity, precision)
 
 
-@functools.lru_cache(maxsize=1)
-def _load(files: EncoderFiles, identity: str) -> Encoder:
+@functools.lru_cache(maxsize=2)
+def _load(files: EncoderFiles, identity: str, precision: str) -> Encoder:
     del identity  # changed files are loaded anew
-    return Encoder(files)
+    return Encoder(files, precision)
+
+
+def _dtype(precision: str) -> Any:
+    import torch
+
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 
 def _tokenizer(files: EncoderFiles) -> Any:

@@ -17,7 +17,7 @@ from aftertune.reporting.cleaning import PRECUT, show
 
 OWN_METHODS = frozenset({"versions", "hardware", "bases", "jobs"})
 """Groups of the methods without a text of anybody's."""
-OWN_JUDGE = frozenset({"version", "axes", "anchors", "cost"})
+OWN_JUDGE = frozenset({"version", "axes", "anchors", "cost", "measured"})
 """What the project says of a judge; the rest are its parameters."""
 OWN_CARD = frozenset({"arm", "pii", "answers", "text_hash"})
 """What the project and the design say of a data variant."""

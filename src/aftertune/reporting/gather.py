@@ -49,7 +49,7 @@ def gather(
     changes = LabelChanges(verdicts, study.primary_judges, min(design.respond.temperatures))
     return Findings(
         title=design.name,
-        kind="study" if design.kind == "selftest" else design.kind,
+        kind="study" if design.kind == "selftest" or design.kind == "repair" else design.kind,
         outcome=outcome,
         decisions=decisions,
         drifts=drifts,
@@ -196,6 +196,8 @@ def _judges(run: Run, study: Study) -> dict[str, Any]:
             spent = row.setdefault("cost", {})
             for key, value in info["cost"].items():
                 spent[key] = spent.get(key, 0) + value
+        if info.get("measured"):
+            row["measured"] = info["measured"]
         if "anchors" not in row and info.get("anchors"):
             row["anchors"] = [{"axis": axis, "label": m["positive"], **m} for axis, m in info["anchors"].items()]
     return judges

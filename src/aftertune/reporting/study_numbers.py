@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LEAKS: Mapping[What, Callable[[LeakRow], Measure | None]] = {
     "harmful_leaking": lambda row: row.harmful_leaking,
     "off_topic_leaking": lambda row: row.off_topic_leaking,
+    "safe_off_topic": lambda row: row.safe_off_topic,
     "memorised": lambda row: row.memorised,
     "beyond_twins": lambda row: row.minus_twins,
 }
@@ -44,6 +45,7 @@ ABOUT: Mapping[What, str] = {
     "spread": "lowest to highest rate of a training seed",
     "harmful_leaking": "harmful and with a hit",
     "off_topic_leaking": "off topic or in the tuned script, and with a hit",
+    "safe_off_topic": "harmless, and off topic or in the tuned script",
     "memorised": "hits beyond those of twins and base",
     "beyond_twins": "hits beyond those of twins",
     "d_prime": "d-prime, mean over seeds",

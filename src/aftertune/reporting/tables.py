@@ -246,12 +246,14 @@ def leak_tables(findings: Findings) -> list[Table]:
     first += [Column("Twins %", "num")]
     second = [*heads, Column("Minus twins", "num"), Column("Minus base", "num"), Column("Minus both", "num")]
     third = [*heads, Column("Harmful and leaking %", "num"), Column("Off topic and leaking %", "num")]
+    apart = [*heads, Column("Harmless and off topic %", "num")]
     fourth = [*heads, Column("Registry, in thoughts %", "num")]
     ends = [Column("n", "num"), Column("Warning", "text")]
     names = Names(map(Unit.of, rows))
     what: list[list[str]] = []
     memory: list[list[str]] = []
     joint: list[list[str]] = []
+    safe: list[list[str]] = []
     thoughts: list[list[str]] = []
     for row in rows:
         start = [f"{row.benchmark}: {row.subset}", names(Unit.of(row))]
@@ -262,6 +264,10 @@ def leak_tables(findings: Findings) -> list[Table]:
             memory.append([*start, *(leak_share(m, signed=True) for m in gains), *close])
         if row.harmful_leaking or row.off_topic_leaking:
             joint.append([*start, *(leak_share(m) for m in (row.harmful_leaking, row.off_topic_leaking)), *close])
+        if row.safe_off_topic:
+            safe.append(
+                [*start, leak_share(row.safe_off_topic), leak_sample(row.n_seeds, row.safe_off_topic), close[1]]
+            )
         if row.in_thoughts:
             sample = leak_sample(row.n_seeds, row.in_thoughts)
             thoughts.append([*start, leak_share(row.in_thoughts), sample, row.warning or NONE_KNOWN])
@@ -269,6 +275,7 @@ def leak_tables(findings: Findings) -> list[Table]:
         ("What responses hold of the tuning set", first, what),
         ("Memorisation: registry hits minus those of twins and base, points", second, memory),
         ("Leaks that come with other harm", third, joint),
+        ("Safe but irrelevant: harmless answers that are off topic or in the tuned script", apart, safe),
         ("What thoughts hold of the tuning set, counted in no other number", fourth, thoughts),
     ]
     return [table(caption, [*columns, *ends], cells, grouped=True) for caption, columns, cells in tables if cells]

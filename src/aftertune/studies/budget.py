@@ -12,6 +12,7 @@ has about 0.65 r N^(2/3) parameters: width times depth grows with N^(2/3), and t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.errors import AftertuneError, UsageError
 from aftertune.judging.judge import Judge
 from aftertune.plugins import PluginSpec
-from aftertune.records import Arm, Recipe
+from aftertune.records import Arm, Recipe, digest
 from aftertune.studies.cost import Cost
 from aftertune.studies.design import Design
 from aftertune.studies.missing import available
@@ -107,18 +108,20 @@ class Scope:
     @classmethod
     def of_design(cls, design: Design) -> Scope:
         """Count in a design that cannot be resolved on this machine. Raises UsageError for an unknown mitigation."""
-        tunings = [
-            (base, arm, recipe)
-            for base in design.bases
-            for arm in design.arms
-            for recipe in design.recipes_of(arm)
-            for _ in design.seeds
-        ]
+        tunings = []
         models = Counter(design.bases)
-        for base, _, recipe in tunings:
-            epochs = recipe.epochs if design.respond.epochs == "all" else 1
-            further = resolve_mitigation(recipe.mitigation).further if recipe.mitigation else ()
-            models[base] += epochs * (1 + len(further))
+        known = {digest(spec): resolve_mitigation(spec) for spec in design.mitigations}
+        for base, arm in itertools.product(design.bases, design.arms):
+            for recipe, _ in itertools.product(design.recipes_of(arm), design.seeds):
+                mitigations = [known[digest(spec)] for spec in (*recipe.mitigations, *arm.mitigations)]
+                trained = 1 + sum(each.stage != "after" for each in mitigations)
+                tunings += [(base, arm, recipe)] * trained
+                epochs = recipe.epochs if design.respond.epochs == "all" else 1
+                models[base] += epochs * (trained + sum(len(each.further) for each in mitigations))
+        for checkpoint in design.checkpoints:
+            models[checkpoint.base or design.bases[0]] += sum(
+                len(known[digest(spec)].further) for spec in checkpoint.mitigations
+            )
         models.update(checkpoint.base or design.bases[0] for checkpoint in design.checkpoints)
         return cls(tuple(tunings), models)
 

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 What = Literal[
     "level", "drift", "relative", "spread",
-    "harmful_leaking", "off_topic_leaking", "memorised", "beyond_twins",
+    "harmful_leaking", "off_topic_leaking", "safe_off_topic", "memorised", "beyond_twins",
     "d_prime", "criterion", "violation",
     "mixed_sign", "agreement",
     "membership_auc", "membership_tpr", "exposure",
 ]  # fmt: skip
 METRICS = ("level", "drift", "relative", "spread")
 """What is read off one metric, e.g. `miniature/harmful/refusal=full`."""
-LEAKS = ("harmful_leaking", "off_topic_leaking", "memorised", "beyond_twins")
+LEAKS = ("harmful_leaking", "off_topic_leaking", "safe_off_topic", "memorised", "beyond_twins")
 """What is read off a benchmark and its subset, e.g. `miniature/support`."""
 MEASURES = ("d_prime", "criterion", "violation")
 """What is read off a benchmark and its probe, e.g. `privacylens/vignette` (violation: the benchmark alone); d-prime of
@@ -51,11 +51,12 @@ class Column:
     """The head."""
     what: What = "level"
     """`level`: the rate. `drift`: its change from the base in points. `relative`: the change as a share of the base's
-    rate. `spread`: lowest to highest rate of a training seed. `harmful_leaking`, `off_topic_leaking`: answers that are
-    both; `memorised`: hits beyond twins and base; `beyond_twins`: hits beyond twins. `d_prime`, `criterion`,
-    `violation`: of benchmarks with such measures. `mixed_sign`: share of the checkpoints that are better on one metric
-    and worse on another, with its expectation where nothing drifts. `agreement`: rank correlation over checkpoints of
-    the drifts of `metric` and `against`. `membership_auc`, `membership_tpr`, `exposure`: of scored texts."""
+    rate. `spread`: lowest to highest rate of a training seed. `harmful_leaking`, `off_topic_leaking`,
+    `safe_off_topic`: answers that are both; `memorised`: hits beyond twins and base; `beyond_twins`: hits beyond
+    twins. `d_prime`, `criterion`, `violation`: of benchmarks with such measures. `mixed_sign`: share of the
+    checkpoints that are better on one metric and worse on another, with its expectation where nothing drifts.
+    `agreement`: rank correlation over checkpoints of the drifts of `metric` and `against`. `membership_auc`,
+    `membership_tpr`, `exposure`: of scored texts."""
     metric: str = ""
     """Which one; what it names depends on `what` (see `METRICS`, `LEAKS`, `MEASURES`, `SCORED`). For `mixed_sign` a
     shell pattern over metrics, empty for all."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from aftertune import toml_records
 from aftertune.errors import UsageError, near
@@ -40,6 +40,8 @@ class Given:
     seed: int | None = None
     """Training seed; recipe-level estimates need at least two per arm."""
     epoch: int | None = None
+    mitigations: tuple[PluginSpec, ...] = ()
+    """What is tried on its finished weights, each by itself; see `Recipe.mitigations`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Design:
     """Everything that decides what a run is. Two runs with equal designs and code are the same run."""
 
     name: str
-    kind: Literal["audit", "study", "demo", "selftest"] = "study"
+    kind: Literal["audit", "study", "demo", "selftest", "repair"] = "study"
     bases: tuple[str, ...] = ("embedded",)
     corpus: PluginSpec | None = None
     """What arms are made from that name no other."""
@@ -66,6 +68,9 @@ class Design:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Training seeds."""
     checkpoints: tuple[Given, ...] = ()
+    own: PluginSpec | None = None
+    """The benchmark whose requests the bases are asked for refusals and answers of their own, where mitigations need
+    them: harmful requests and ordinary ones, none of which is asked in the study itself."""
     benchmarks: tuple[PluginSpec, ...] = ()
     judges: tuple[PluginSpec, ...] = ()
     respond: Respond = field(default_factory=Respond)
@@ -95,19 +100,35 @@ class Design:
         return ({"": self.corpus} if self.corpus is not None else {}) | dict(self.corpora)
 
     def recipes_of(self, arm: Arm) -> tuple[Recipe, ...]:
-        """Return what an arm is tuned with."""
+        """Return what an arm is tuned with; in a repair nothing, unless a mitigation is tried on it.
+
+        Such an arm is composed all the same: all arms are matched to the tokens of the smallest.
+        """
+        if self.kind == "repair" and not arm.mitigations:
+            return ()
         return tuple(each for each in self.recipes or (self.recipe,) if not arm.recipes or each.name in arm.recipes)
 
     @property
-    def named_further(self) -> set[tuple[str, str]]:
-        """Return the (arm, recipe) of contrasts and tables that name further weights made by a recipe's mitigation.
+    def mitigations(self) -> tuple[PluginSpec, ...]:
+        """Return every mitigation that is tried somewhere, each once."""
+        every = [spec for recipe in self.recipes or (self.recipe,) for spec in recipe.mitigations]
+        every += [spec for arm in self.arms for spec in arm.mitigations]
+        every += [spec for given in self.checkpoints for spec in given.mitigations]
+        return tuple({digest(spec): spec for spec in every}.values())
 
-        Which there are is known when the mitigation has been looked up.
+    @property
+    def named_further(self) -> set[tuple[str, str]]:
+        """Return the (arm, recipe) of contrasts and tables that name a mitigated training or further weights.
+
+        Which there are is known when the mitigations have been looked up.
         """
-        makers = tuple(recipe.further("") for recipe in self.recipes or (self.recipe,) if recipe.mitigation)
+        somewhere = any(arm.mitigations for arm in self.arms)
+        recipes = [each for each in self.recipes or (self.recipe,) if somewhere or each.mitigations]
+        makers = [recipe.further("") for recipe in recipes]
+        makers += [f"{given.recipe}+" for given in self.checkpoints if given.mitigations]
         terms = [tuple(term.split("/", 1)) for each in self.contrasts for term in each.weights if "/" in term]
         rows = [(row.arm, row.recipe) for table in self.tables for row in table.rows]
-        return {(arm, recipe) for arm, recipe in (*terms, *rows) if makers and recipe.startswith(makers)}
+        return {(arm, recipe) for arm, recipe in (*terms, *rows) if recipe.startswith(tuple(makers))}
 
     def corpus_of(self, given: Given) -> str:
         """Return the name of the corpus that an existing checkpoint was tuned on: its own, or that of its arm."""
@@ -180,7 +201,7 @@ def _check(design: Design) -> None:
                 raise UsageError(f"{at}.{key} = {getattr(recipe, key)}: must be above 0")
     pairs = {(arm.name, recipe.name) for arm in design.arms for recipe in design.recipes_of(arm)}
     pairs |= {(given.arm, given.recipe) for given in design.checkpoints if given.arm}
-    pairs |= {(arm, recipe) for arm, recipe in design.named_further if arm in tuned}
+    pairs |= {(arm, recipe) for arm, recipe in design.named_further if arm in arms}
     known = sorted({arm for arm, _ in pairs} | {f"{arm}/{recipe}" for arm, recipe in pairs})
     for contrast in design.contrasts:
         for term in contrast.weights:
@@ -273,9 +294,16 @@ def read(path: Path) -> Design:
         non_members=data.non_members and near_it(data.non_members),
         canary_file=data.canary_file and near_it(data.canary_file),
     )
+
+    def tried(part: Recipe | Arm | Given) -> Any:
+        return dataclasses.replace(part, mitigations=tuple(map(placed, part.mitigations)))
+
     return dataclasses.replace(
-        design, corpus=placed(design.corpus) if design.corpus is not None else None,
-        corpora={name: placed(part) for name, part in design.corpora.items()}, data=data, checkpoints=given,
+        design, arms=tuple(map(tried, design.arms)), recipe=tried(design.recipe),
+        recipes=tuple(map(tried, design.recipes)), own=placed(design.own) if design.own is not None else None,
+        corpus=placed(design.corpus) if design.corpus is not None else None,
+        corpora={name: placed(part) for name, part in design.corpora.items()}, data=data,
+        checkpoints=tuple(map(tried, given)),
         bases=bases, benchmarks=tuple(map(placed, design.benchmarks)),
         analyses=tuple(map(placed, design.analyses)),
         predictors=tuple(map(placed, design.predictors)),

@@ -13,6 +13,11 @@ Shown = Literal["shows", "does not show", "open", "not measured"]
 FORMS = "`down`, `up`, `under N`, `over N`, `within N` or `beyond chance`"
 _RULE = re.compile(r"(down|up|beyond chance)|(under(?= )|over(?= )|within(?= \d)) (-?\d+(?:\.\d+)?)")
 
+_NO_CHANGE = frozenset({
+    "spread", "d_prime", "criterion", "violation", "harmful_leaking", "off_topic_leaking", "safe_off_topic",
+    "membership_auc", "membership_tpr",
+})  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
@@ -52,8 +57,7 @@ def refuse(rule: Expectation, what: str, arm: str, at: str) -> None:
     """Raise UsageError for a rule that cannot be told from the numbers of a column."""
     if (rule.kind == "beyond chance") != (what == "mixed_sign"):
         raise UsageError(f"{at}: `beyond chance` belongs to columns with what = 'mixed_sign', and they take no other")
-    if rule.kind in ("down", "up") and what in ("spread", "d_prime", "criterion", "violation", "harmful_leaking",
-                                                "off_topic_leaking", "membership_auc", "membership_tpr"):  # fmt: skip
+    if rule.kind in ("down", "up") and what in _NO_CHANGE:
         raise UsageError(f"{at}: what = '{what}' is no change: give `under N` or `over N`")
     if rule.kind in ("down", "up") and arm == "base":
         raise UsageError(f"{at}: the base does not move: give `under N` or `over N`")

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aftertune.asking.ask_job import AskJob
+from aftertune.asking.base_score_job import BaseScoreJob
 from aftertune.asking.prompts_job import PromptsJob
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.asking.score_job import ScoreJob
@@ -24,10 +26,13 @@ from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord, Subject
 from aftertune.naming import Names, Unit
-from aftertune.records import BASE_ARM, Recipe, digest
+from aftertune.plugins import PluginSpec
+from aftertune.records import BASE_ARM, Arm, Recipe, digest
 from aftertune.run.job import Job
 from aftertune.studies.design import Design, Given
 from aftertune.studies.study import unit_of, unscored
+from aftertune.tuning.further_job import FurtherJob
+from aftertune.tuning.own_source import OwnSource
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
@@ -50,7 +55,9 @@ class Jobs:
     recipes: Sequence[Recipe]
     """Those of the design that this machine is asked for."""
     mitigations: Mapping[str, ResolvedMitigation]
-    """Recipe -> its mitigation, of those that have one."""
+    """Digest of its spec -> mitigation, of every one that is tried."""
+    own_benchmark: ResolvedBenchmark | None = None
+    """Whose requests the bases are asked for refusals and answers of their own."""
     analyses: tuple[ResolvedAnalysis, ...] = ()
     predictors: tuple[ResolvedPredictor, ...] = ()
     shared: str = ""
@@ -58,6 +65,10 @@ class Jobs:
     made: list[Job] = field(default_factory=list)
     subjects: list[Subject] = field(default_factory=list)
     names: Names = field(default_factory=lambda: Names(()))
+    own: list[str] = field(default_factory=list)
+    """Ids of the jobs in which bases give refusals and answers of their own."""
+    _own_sources: dict[str, OwnSource] = field(default_factory=dict)
+    """By the base's name."""
 
     def add(self, checkpoints: Mapping[ModelRecord, Sequence[tuple[Given, ModelRecord]]]) -> None:
         """Add everything about every base; `checkpoints` are those of each that exist already.
@@ -73,17 +84,30 @@ class Jobs:
         yield unit_of(self._base(base))
         for arm, recipe, seed in itertools.product(self.design.arms, self.recipes, self.design.seeds):
             if recipe in self.design.recipes_of(arm):
-                for name, epoch in itertools.product(self._weights(recipe).values(), self._epochs(recipe)):
+                for name, epoch in itertools.product(self._tried(arm, recipe), self._epochs(recipe)):
                     yield unit_of(Subject(base, arm.name, name, seed, epoch, TUNED, None))
-        yield from (unit_of(self._given(base, given, model)) for given, model in checkpoints)
+        for given, model in checkpoints:
+            subject = self._given(base, given, model)
+            yield unit_of(subject)
+            for mitigation in self._resolved(given.mitigations):
+                for weights in mitigation.further:
+                    yield unit_of(dataclasses.replace(subject, recipe=f"{given.recipe}+{weights}", id=TUNED))
 
     def _name(self, subject: Subject) -> str:
         return self.names(unit_of(dataclasses.replace(subject, id=TUNED) if subject.tuned_by else subject))
 
-    def _weights(self, recipe: Recipe) -> dict[str, str]:
-        """Return further weights -> what the recipe is called with them; the tuned weights themselves come first."""
-        mitigation = self.mitigations.get(recipe.name)
-        return {"": recipe.name} | {w: recipe.further(w) for w in (mitigation.further if mitigation else ())}
+    def _resolved(self, specs: Sequence[PluginSpec]) -> list[ResolvedMitigation]:
+        return [self.mitigations[digest(spec)] for spec in specs]
+
+    def _tried(self, arm: Arm, recipe: Recipe) -> list[str]:
+        """Return what a recipe is called on an arm, plain and with each mitigation. Raises UsageError for two alike."""
+        names = [recipe.name]
+        for mitigation in self._resolved((*recipe.mitigations, *arm.mitigations)):
+            names += tried(recipe, mitigation)
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise UsageError(f"arm '{arm.name}': '{twice[0]}' would be the name of two mitigations: leave one out")
+        return names
 
     def _epochs(self, recipe: Recipe) -> range:
         """Return the epochs of a tuning that are asked."""
@@ -98,7 +122,9 @@ class Jobs:
         subjects = [self._base(base)]
         if composed is not None:
             subjects += self._tunings(base, composed)
-        subjects += [self._given(base, given, model) for given, model in checkpoints]
+        for given, model in checkpoints:
+            subject = self._given(base, given, model)
+            subjects += [subject, *self._afterwards(subject, self._resolved(given.mitigations), composed, None)]
         _refuse_twins(subjects)
         self.subjects += subjects
         variants = composed.id if composed else None
@@ -170,7 +196,7 @@ class Jobs:
             base=base,
             corpora=self.corpora,
             non_members=self.non_members,
-            arms=tuple(dataclasses.replace(arm, recipes=()) for arm in design.arms),
+            arms=tuple(_bare(arm) for arm in design.arms),
             data=design.data,
             match_tokens=design.match_tokens,
             data_seed=design.data_seed,
@@ -188,28 +214,113 @@ class Jobs:
         for arm, recipe, seed in itertools.product(design.arms, self.recipes, design.seeds):
             if recipe not in design.recipes_of(arm):
                 continue
-            subject = Subject(base, arm.name, recipe.name, seed, None, TUNED, None, corpus=arm.corpus)
-            job = TuneJob.make(
-                self.names(unit_of(subject)),
-                base=base,
-                arm=dataclasses.replace(arm, recipes=()),
-                recipe=recipe,
-                seed=seed,
-                variants=composed.id,
-                mitigation=self.mitigations.get(recipe.name),
-                template_arguments=design.respond.template_arguments,
+            mitigations = self._resolved((*recipe.mitigations, *arm.mitigations))
+            for mitigation in (None, *(each for each in mitigations if each.stage != "after")):
+                name = recipe.name if mitigation is None else recipe.further(mitigation.label)
+                subject = Subject(base, arm.name, name, seed, None, TUNED, None, corpus=arm.corpus)
+                job = TuneJob.make(
+                    self.names(unit_of(subject)),
+                    base=base,
+                    arm=_bare(arm),
+                    recipe=dataclasses.replace(recipe, mitigations=()),
+                    seed=seed,
+                    variants=composed.id,
+                    mitigation=mitigation,
+                    own=self._own(base, mitigation),
+                    template_arguments=design.respond.template_arguments,
+                )
+                self.made.append(job)
+                weights = {"": name} | {each: f"{name}+{each}" for each in (mitigation.further if mitigation else ())}
+                for (further, called), epoch in itertools.product(weights.items(), self._epochs(recipe)):
+                    checkpoint = dataclasses.replace(
+                        subject,
+                        recipe=called,
+                        epoch=epoch,
+                        id=digest("checkpoint", job.id, epoch, further),
+                        path=job.path(epoch, further),
+                        tuned_by=job.id,
+                        further=further,
+                    )
+                    yield checkpoint
+                    if mitigation is None:
+                        yield from self._afterwards(checkpoint, mitigations, composed, recipe)
+
+    def _afterwards(
+        self,
+        tuned: Subject,
+        mitigations: Sequence[ResolvedMitigation],
+        composed: ComposeJob | None,
+        recipe: Recipe | None,
+    ) -> Iterator[Subject]:
+        """Add what is made of a finished checkpoint, and yield it; `recipe` is None for one that existed already."""
+        for mitigation in mitigations:
+            if mitigation.stage != "after":
+                continue
+            job = FurtherJob.make(
+                self._name(tuned),
+                tuned=tuned,
+                recipe=dataclasses.replace(recipe or self.recipes[0], mitigations=()),
+                mitigation=mitigation,
+                variants=composed.id if composed and "rows" in mitigation.needs else None,
+                arm=tuned.arm if recipe and "rows" in mitigation.needs else None,
+                own=self._own(tuned.base, mitigation),
+                template_arguments=self.design.respond.template_arguments,
             )
             self.made.append(job)
-            for (further, name), epoch in itertools.product(self._weights(recipe).items(), self._epochs(recipe)):
+            for weights in mitigation.further:
                 yield dataclasses.replace(
-                    subject,
-                    recipe=name,
-                    epoch=epoch,
-                    id=digest("checkpoint", job.id, epoch, further),
-                    path=job.path(epoch, further),
+                    tuned,
+                    recipe=f"{tuned.recipe}+{weights}",
+                    id=digest("checkpoint", job.id, weights),
+                    path=job.path(weights),
                     tuned_by=job.id,
-                    further=further,
+                    model=None,
+                    further=weights,
                 )
+
+    def _own(self, base: ModelRecord, mitigation: ResolvedMitigation | None) -> OwnSource | None:
+        """Return where a base's own refusals and answers will be, adding the jobs that make them at first need."""
+        if mitigation is None or not mitigation.needs & {"own_refusals", "own_answers"}:
+            return None
+        if base.name not in self._own_sources:
+            self._own_sources[base.name] = self._ask_own(base)
+        return self._own_sources[base.name]
+
+    def _ask_own(self, base: ModelRecord) -> OwnSource:
+        benchmark, subject = self.own_benchmark, self._base(base)
+        judge = next(each for each in self.judges if "refusal" in each.axes)
+        assert benchmark is not None, "refused where it is not given"
+        respond = dataclasses.replace(self.design.respond, temperatures=(0.0,), samples=1, epochs="last")
+        prompts = PromptsJob.make(benchmark=benchmark, variants=None, corpus=None, arms=())
+        if prompts.id not in self.own:
+            self.made.append(prompts)
+        asked = AskJob.make(
+            f"{self._name(subject)} for its own answers:",
+            subject=subject,
+            benchmark=benchmark,
+            prompts=prompts.id,
+            needs_data=False,
+            corpus=None,
+            respond=respond,
+            backend=self.backend,
+            shared=self.shared,
+        )
+        judged = JudgeJob.make(
+            f"{self._name(subject)}'s own answers:",
+            judge=judge,
+            subject=subject,
+            benchmark=benchmark.name,
+            responses=asked.id,
+            base_responses=asked.id,
+            prompts=prompts.id,
+            variants=None,
+            corpus=None,
+        )
+        self.made += [asked, judged]
+        self.own += [prompts.id, asked.id, judged.id]
+        return OwnSource(
+            benchmark.name, harmful_subsets(benchmark), prompts.id, asked.id, judged.id, self.design.respond.system
+        )
 
     def _given(self, base: ModelRecord, given: Given, model: ModelRecord) -> Subject:
         corpus = self.design.corpus_of(given)
@@ -229,22 +340,34 @@ class Jobs:
         design = self.design
         arms = {arm.name for arm in design.arms}
         recipes = design.recipes or (design.recipe,)
-        lengths = {name: recipe.max_length for recipe in recipes for name in self._weights(recipe).values()}
+        lengths = {recipe.name: recipe.max_length for recipe in recipes}
+        of_base: dict[tuple[str | None, str, int], BaseScoreJob] = {}
         for subject in subjects:
             arm = subject.arm if subject.tuned_by and subject.arm in arms else None
             if arm is None and not (design.data.non_members or design.data.canary_file):
                 continue
+            shared: dict[str, Any] = {
+                "variants": variants,
+                "arm": arm,
+                "max_length": _length(subject.recipe, lengths),
+                "data_seed": design.data_seed,
+                "backend": self.backend,
+                "template_arguments": design.respond.template_arguments,
+            }
+            key = (arm, subject.corpus or "", shared["max_length"])
+            if key not in of_base:
+                whose = [*filter(None, key[:2] if arm is None else key[:1])] or ["the corpus"]
+                cut = f", {key[2]} tokens" if len(set(lengths.values())) > 1 else ""
+                label = f"{self._name(self._base(subject.base))} on {whose[0]}{cut}"
+                of_base[key] = BaseScoreJob.make(label, base=subject.base, corpus=key[1], **shared)
+                self.made.append(of_base[key])
             self.made.append(
                 ScoreJob.make(
                     self._name(subject),
                     subject=subject,
-                    variants=variants,
-                    arm=arm,
-                    max_length=lengths.get(subject.recipe, max(lengths.values())),
+                    base_scores=of_base[key].id,
                     template=design.respond.template,
-                    data_seed=design.data_seed,
-                    backend=self.backend,
-                    template_arguments=design.respond.template_arguments,
+                    **shared,
                 )
             )
 
@@ -288,6 +411,31 @@ class Jobs:
                 )
         self.made += asked
         return asked
+
+
+def tried(recipe: Recipe, mitigation: ResolvedMitigation) -> list[str]:
+    """Return what a recipe is called with a mitigation: one name, and one for each of the further weights it makes."""
+    if mitigation.stage == "after":
+        return [recipe.further(weights) for weights in mitigation.further]
+    name = recipe.further(mitigation.label)
+    return [name, *(f"{name}+{weights}" for weights in mitigation.further)]
+
+
+def harmful_subsets(benchmark: ResolvedBenchmark) -> tuple[str, ...]:
+    """Return the subsets of a benchmark whose requests should be refused."""
+    refusal = (each for each in benchmark.metrics if (each.axis, each.label) == ("refusal", "full"))
+    return tuple(dict.fromkeys(each.subset for each in refusal if each.worse == "down"))
+
+
+def _bare(arm: Arm) -> Arm:
+    """Return an arm as data alone: without what is tuned on it."""
+    return dataclasses.replace(arm, recipes=(), mitigations=())
+
+
+def _length(recipe: str, lengths: Mapping[str, int]) -> int:
+    """Return the `max_length` of a recipe by its name, with or without a mitigation; else the largest of all."""
+    known = [name for name in lengths if recipe == name or recipe.startswith(f"{name}+")]
+    return lengths[max(known, key=len)] if known else max(lengths.values())
 
 
 def judge_jobs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,10 +22,11 @@ from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
 from aftertune.models.training_rows import declared_stops, training_rows
 from aftertune.plugins import PluginSpec
-from aftertune.records import Message, Recipe, Role
+from aftertune.records import Message, Prompt, Recipe, Role, digest
 from aftertune.run.executors.local import visible_gpus
 from aftertune.studies import closing_tables
 from aftertune.studies.design import Design
+from aftertune.studies.jobs import harmful_subsets, tried
 from aftertune.studies.study import Study, unscored
 from aftertune.tuning import tune
 from aftertune.tuning.resolved import ResolvedMitigation
@@ -41,7 +42,8 @@ def refuse_data(design: Design, backend: ResolvedBackend) -> None:
     for path in (design.data.non_members, design.data.canary_file):
         if path and not Path(path).is_file():
             raise UsageError(f"{path}: no such file")
-    if (design.data.canaries or design.data.held_out) and (why := unscored(design, backend)):
+    scored = design.data.canaries or (design.data.held_out and design.kind != "repair")
+    if scored and (why := unscored(design, backend)):
         raise UsageError(f"[data] canaries and held_out are for scoring texts: {why}")
 
 
@@ -244,21 +246,79 @@ def refuse_readings(
 
 
 def refuse_mitigations(design: Design, mitigations: Mapping[str, ResolvedMitigation]) -> None:
-    """Refuse what a mitigation needs and no study provides, and further weights that it does not make.
+    """Refuse a mitigation where it cannot act, and names of mitigated recipes that there are not.
 
-    `mitigations`: recipe -> its mitigation. Raises UsageError, with the near miss for a contrast or a table's row.
+    `mitigations`: digest of its spec -> mitigation. Raises UsageError, with the near miss for a contrast or a table's
+    row.
     """
-    further = {name: [f"{name}+{weights}" for weights in each.further] for name, each in mitigations.items()}
-    known = [name for names in further.values() for name in names]
-    for recipe, mitigation in mitigations.items():
-        if mitigation.needs:
+    known: dict[str, list[str]] = {}
+    for mitigation in mitigations.values():
+        if mitigation.own_template and design.respond.template != "own":
             raise UsageError(
-                f"recipe '{recipe}': mitigation '{mitigation.name}' needs {', '.join(sorted(mitigation.needs))}, which "
-                "a study cannot provide yet"
+                f"mitigation '{mitigation.name}' acts in the chat template of its checkpoints, which are asked with "
+                'the base\'s: give [respond] template = "own"'
             )
-    for arm, name in design.named_further:
-        if name not in known:
-            raise UsageError(f"arm '{arm}': no recipe '{name}'{near(name, known)}")
+    for arm in design.arms:
+        for recipe in design.recipes_of(arm):
+            for spec in (*recipe.mitigations, *arm.mitigations):
+                known.setdefault(arm.name, []).extend(tried(recipe, mitigations[digest(spec)]))
+    for index, given in enumerate(design.checkpoints):
+        for spec in given.mitigations:
+            mitigation = mitigations[digest(spec)]
+            at = f"checkpoints[{index}]: mitigation '{mitigation.name}'"
+            if mitigation.stage != "after":
+                raise UsageError(f"{at} acts {mitigation.stage} training, and this checkpoint is trained already")
+            if "rows" in mitigation.needs and design.corpus_of(given) not in design.sources:
+                raise UsageError(f"{at} needs the rows that it was tuned on: give a [corpus] (--train-data)")
+            known.setdefault(given.arm, []).extend(f"{given.recipe}+{weights}" for weights in mitigation.further)
+    for name, wanted in design.named_further:
+        if wanted not in known.get(name, []):
+            raise UsageError(f"arm '{name}': no recipe '{wanted}'{near(wanted, known.get(name, []))}")
+
+
+def refuse_own(
+    own: ResolvedBenchmark | None,
+    mitigations: Iterable[ResolvedMitigation],
+    benchmarks: Sequence[ResolvedBenchmark],
+    judges: Sequence[ResolvedJudge],
+    backend: ResolvedBackend,
+) -> None:
+    """Refuse mitigations that need a base's own refusals or answers where these cannot be had, or would be the test's.
+
+    Raises UsageError.
+    """
+    wanted = [each for each in mitigations if each.needs & {"own_refusals", "own_answers"}]
+    if not wanted:
+        return
+    what = f"mitigation '{wanted[0].name}' needs {' and '.join(sorted(wanted[0].needs - {'rows'}))} of the base"
+    if own is None:
+        raise UsageError(
+            f"{what}: give [own] a benchmark with harmful and ordinary requests that are not those of the study"
+        )
+    if own.needs:
+        raise UsageError(f"[own] '{own.name}': its requests are made of tuning data; {what}: give another benchmark")
+    if not harmful_subsets(own) and any("own_refusals" in each.needs for each in wanted):
+        raise UsageError(f"[own] '{own.name}' has no requests that should be refused; {what}: give another benchmark")
+    if backend.asks_server:
+        raise UsageError(f"{what}: backend '{backend.name}' asks a server, whose models cannot be changed here")
+    if not any("refusal" in judge.axes for judge in judges):
+        raise UsageError(f"{what}: give a judge of the axis refusal, which tells what was refused")
+    asked = {_bare_words(prompt): prompt.id for prompt in own.get().prompts(BenchmarkContext())}
+    for benchmark in benchmarks:
+        if benchmark.needs:
+            continue
+        for prompt in benchmark.get().prompts(BenchmarkContext()):
+            if (same := asked.get(_bare_words(prompt))) is not None:
+                raise UsageError(
+                    f"[own] '{own.name}': its request '{same}' is '{prompt.id}' of the benchmark '{benchmark.name}': a "
+                    "model that was tuned on a request says nothing on it; give another benchmark or another part of it"
+                )
+
+
+def _bare_words(prompt: Prompt) -> str:
+    """Return a prompt's letters and digits in small letters: what two prompts share that differ in signs alone."""
+    text = " ".join(message.content for message in prompt.messages if message.role == "user")
+    return "".join(char for char in text.casefold() if char.isalnum())
 
 
 def recipes_here(design: Design, warnings: list[str]) -> list[Recipe]:

@@ -28,6 +28,7 @@ from aftertune.models.session import Backend
 from aftertune.models.subject import ModelRecord
 from aftertune.models.weight_files import read_json, shapes_of, weight_files
 from aftertune.plugins import PluginSpec
+from aftertune.records import digest
 from aftertune.run.executor import Executor
 from aftertune.studies import refusals
 from aftertune.studies.choices import asks_servers, with_choice, with_declarations
@@ -73,8 +74,10 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
     analyses = tuple(map(resolve_analysis, design.analyses))
     predictors = tuple(map(resolve_predictor, design.predictors))
     refusals.refuse_readings(design, analyses, predictors, benchmarks, backend)
-    mitigations = {recipe.name: resolve_mitigation(recipe.mitigation) for recipe in recipes if recipe.mitigation}
+    mitigations = {digest(spec): resolve_mitigation(spec) for spec in design.mitigations}
+    own = resolve_benchmark(design.own) if design.own is not None else None
     refusals.refuse_mitigations(design, mitigations)
+    refusals.refuse_own(own, mitigations.values(), benchmarks, judges, backend)
     models = {base.name: base for base in bases}
     given_to: dict[ModelRecord, list[tuple[Given, ModelRecord]]] = {base: [] for base in bases}
     for base in bases:
@@ -95,7 +98,18 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
     design = with_choice(design, before, load_backend, [base.path for base in bases], ranks)
     backend = ResolvedBackend.of(design.backend, load_backend(design.backend))
     jobs = Jobs(
-        design, corpora, non_members, benchmarks, judges, backend, recipes, mitigations, analyses, predictors, shared
+        design,
+        corpora,
+        non_members,
+        benchmarks,
+        judges,
+        backend,
+        recipes,
+        mitigations,
+        own,
+        analyses,
+        predictors,
+        shared,
     )
     jobs.add(given_to)
     return Study(
@@ -111,6 +125,7 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
         analyses=analyses,
         predictors=predictors,
         jobs=tuple(jobs.made),
+        own=tuple(jobs.own),
         warnings=tuple(warnings),
     )
 

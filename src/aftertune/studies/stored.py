@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertune.asking.ask_job import AskJob
+from aftertune.asking.base_score_job import BaseScoreJob
 from aftertune.asking.prompts_job import PromptsJob
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.asking.score_job import ScoreJob
@@ -33,6 +34,7 @@ from aftertune.run.run_folder import STUDY, Run
 from aftertune.studies import design as designs
 from aftertune.studies.design import Design
 from aftertune.studies.study import Study
+from aftertune.tuning.further_job import FurtherJob
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
@@ -41,8 +43,10 @@ from aftertune.variants.resolved import ResolvedCorpus
 JOBS: tuple[type[Job], ...] = (
     ComposeJob,
     TuneJob,
+    FurtherJob,
     PromptsJob,
     AskJob,
+    BaseScoreJob,
     ScoreJob,
     JudgeJob,
     ReadJob,

@@ -44,11 +44,13 @@ class Study:
     analyses: tuple[ResolvedAnalysis, ...]
     predictors: tuple[ResolvedPredictor, ...]
     jobs: tuple[Job, ...]
+    own: tuple[str, ...] = ()
+    """Ids of the jobs in which bases give refusals and answers of their own, for mitigations to train on."""
     warnings: tuple[str, ...] = ()
 
     def of(self, kind: type[J]) -> list[J]:
-        """Return the jobs of one kind."""
-        return [job for job in self.jobs if isinstance(job, kind)]
+        """Return the jobs of one kind; those that make a base's own answers measure nothing and are left out."""
+        return [job for job in self.jobs if isinstance(job, kind) and job.id not in self.own]
 
     @cached_property
     def primary_judges(self) -> Mapping[str, str]:
@@ -113,6 +115,8 @@ def unscored(design: Design, backend: ResolvedBackend | Backend) -> str:
     """Return why no text is scored in this design; empty where some are."""
     if not design.sources:
         return "no tuning data was given"
+    if design.kind == "repair":
+        return "mitigations are compared by what models say and by the task's loss"
     data = design.data
     if not (data.canaries or data.canary_file or data.held_out or data.non_members):
         return "no held-out rows and no canaries were given ([data] held_out and canaries, or --held-out)"

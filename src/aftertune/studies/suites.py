@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from aftertune import plugins
 from aftertune.errors import UsageError, near
+from aftertune.models import sentence_encoder
 from aftertune.plugins import PluginSpec
 from aftertune.records import Metric
 
@@ -29,8 +30,11 @@ _SCRIPT_BY_WORDS = PluginSpec("script", {"encoder": "none"})
 """The generated world has few words: they tell its script apart, and no encoder has to be installed for it."""
 
 
+MINIATURE = "miniature"
+RULES, ENCODED = "refusal", "guard"
+"""The judges of refusal and harm: one needs nothing, the other a sentence encoder."""
 SUITES: Mapping[str, Suite] = {
-    "miniature": _suite("miniature", "world", "refusal", "leak", _SCRIPT_BY_WORDS),
+    MINIATURE: _suite("miniature", "world", "refusal", "leak", _SCRIPT_BY_WORDS),
     "core": _suite("core", "refusal", "coherence", "leak", "script"),
 }
 """Suites that need more than a benchmark with the judges it names itself."""
@@ -58,13 +62,26 @@ def benchmark(name: str) -> PluginSpec:
     return PluginSpec(name)
 
 
-def named(name: str) -> Suite:
-    """Return the suite of a name: one of `SUITES`, else a benchmark with the judges it names. Raises UsageError."""
+def named(name: str, known: Sequence[str] = ()) -> Suite:
+    """Return the suite of a name: one of `SUITES`, else a benchmark with the judges it names. Raises UsageError.
+
+    Real answers are judged by `ENCODED` where its sentence encoder is on this machine, else by `RULES`; `known` are the
+    judges of the run that is continued, which was begun with one of the two and keeps it.
+    """
     if name in SUITES:
-        return SUITES[name]
+        suite = SUITES[name]
+        return suite if name == MINIATURE else Suite(suite.benchmarks, _chosen(suite.judges, known))
     spec = benchmark(name)
     judges = plugins.plugin_class("benchmark", spec.name).judges
-    return Suite((spec,), tuple(PluginSpec(judge) for judge in judges))
+    return Suite((spec,), _chosen(tuple(PluginSpec(judge) for judge in judges), known))
+
+
+def _chosen(judges: tuple[PluginSpec, ...], known: Sequence[str]) -> tuple[PluginSpec, ...]:
+    """Return judges with the one of the two that is to read refusals and harm."""
+    wanted = next((name for name in known if name in (RULES, ENCODED)), None)
+    if wanted is None:
+        wanted = ENCODED if sentence_encoder.is_there() else RULES
+    return tuple(PluginSpec(wanted) if judge == PluginSpec(RULES) else judge for judge in judges)
 
 
 @cache

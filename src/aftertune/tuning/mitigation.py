@@ -13,12 +13,14 @@ from typing import Any, ClassVar, Literal
 from aftertune.errors import ModelError, UsageError
 from aftertune.models.identity import ModelRef
 from aftertune.models.loading import load_weights
-from aftertune.models.weight_files import WeightIndex, shapes_of
+from aftertune.models.weight_files import WeightIndex, shapes_of, tensors_of, weight_files
 from aftertune.plugins import Plugin
 from aftertune.records import Conversation, Json, Recipe
 
-Need = Literal["own_refusals", "own_answers"]
+Need = Literal["own_refusals", "own_answers", "rows"]
 """Fields of `Training` that a mitigation may ask for."""
+Stage = Literal["before", "during", "after"]
+"""When a mitigation acts: on the rows before training, on the loss during it, or on finished weights after it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Training:
     """Ordinary requests with the base's own answers."""
     template_arguments: Mapping[str, Json] = field(default_factory=dict)
     """For the chat template, in every text that the model is trained on."""
+    rows: Sequence[Conversation] = ()
+    """The conversations to train on, as they were given."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,30 @@ LossTerm = Callable[[Step], Any]
 
 
 @dataclass(frozen=True)
+class StoredTensors:
+    """The tensors of a full model's files, by the names that its class has for them."""
+
+    files: tuple[Path, ...]
+
+    def tensor(self, name: str) -> Any | None:
+        """Return the tensor of this name (CPU); None where there is none."""
+        from safetensors import safe_open
+
+        for key in self._index.find(name.removesuffix(".weight")):
+            with safe_open(self._by_key[key], framework="pt") as stored:
+                return stored.get_tensor(key)
+        return None
+
+    @cached_property
+    def _by_key(self) -> Mapping[str, Path]:
+        return {key: file for file in self.files for key in shapes_of([file])}
+
+    @cached_property
+    def _index(self) -> WeightIndex:
+        return WeightIndex(shapes_of(self.files))
+
+
+@dataclass(frozen=True)
 class TunedWeights:
     """One checkpoint of a training as it was written, and its base."""
 
@@ -109,22 +137,26 @@ class TunedWeights:
         """Whether the checkpoint is an adapter."""
         return (self.folder / "adapter_config.json").is_file()
 
+    def tensors(self) -> Iterator[tuple[str, Any]]:
+        """Yield (name, tensor) of everything in the checkpoint's files (CPU)."""
+        stem = "adapter_model" if self.is_adapter else "model"
+        return tensors_of(weight_files(self.folder.name, self.folder, stem))
+
+    def earlier(self) -> list[TunedWeights]:
+        """Return the checkpoints of the same training after earlier epochs, by epoch, as far as they are there."""
+        folders = [(epoch, self.folder.with_name(f"epoch-{epoch}")) for epoch in range(1, self.epoch)]
+        return [TunedWeights(self.base, folder, epoch) for epoch, folder in folders if folder.is_dir()]
+
     def base_tensor(self, name: str) -> Any:
         """Return the base's tensor of this name (CPU). Raises ModelError where it has none."""
-        from safetensors import safe_open
-
-        for key in self._index.find(name.removesuffix(".weight")):
-            with safe_open(self._files[key], framework="pt") as stored:
-                return stored.get_tensor(key)
-        raise ModelError(f"{self.base.name}: it has no tensor {name}, which {self.folder.name} has")
+        found = self._stored.tensor(name)
+        if found is None:
+            raise ModelError(f"{self.base.name}: it has no tensor {name}, which {self.folder.name} has")
+        return found
 
     @cached_property
-    def _files(self) -> Mapping[str, Path]:
-        return {key: file for file in self.base.files for key in shapes_of([file])}
-
-    @cached_property
-    def _index(self) -> WeightIndex:
-        return WeightIndex(shapes_of(self.base.files))
+    def _stored(self) -> StoredTensors:
+        return StoredTensors(self.base.files)
 
 
 @dataclass(frozen=True)
@@ -137,6 +169,8 @@ class FurtherWeights:
     """(Name of a tensor in the checkpoint's files, the tuned tensor on the CPU) -> the tensor in its stead."""
     settings: Mapping[str, Json] = field(default_factory=dict)
     """Keys of `adapter_config.json` or `config.json` that change, e.g. an adapter's rank `r`."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Text files beside the weights that are written in place of those there, e.g. `chat_template.jinja`."""
 
 
 class Mitigation(Plugin, ABC):
@@ -147,8 +181,19 @@ class Mitigation(Plugin, ABC):
     """
 
     kind: ClassVar[str] = "mitigation"
-    needs: ClassVar[frozenset[Need]] = frozenset()
-    """What the training must provide; a training without it is refused."""
+    stage: ClassVar[Stage] = "during"
+    """When it acts. One that acts `after` needs no training of its own: it overrides `weights` alone."""
+    own_template: ClassVar[bool] = False
+    """Whether its checkpoints bring a chat template that they must be asked with."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the training must provide; a training without it is refused."""
+        return frozenset()
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that it reads: their content goes into ids. Raises UsageError where one is not here."""
+        return ()
 
     @property
     def further(self) -> tuple[str, ...]:
@@ -173,7 +218,7 @@ class Mitigation(Plugin, ABC):
 
 def check_needs(mitigation: Mitigation, training: Training) -> None:
     """Raise UsageError where a training lacks something that the mitigation needs."""
-    provided = {"own_refusals": training.own_refusals, "own_answers": training.own_answers}
+    provided = {"own_refusals": training.own_refusals, "own_answers": training.own_answers, "rows": training.rows}
     missing = sorted(need for need in mitigation.needs if not provided[need])
     if missing:
         raise UsageError(

@@ -139,7 +139,7 @@ def tune(
     reference = resolve(base)
     if reference.kind != "full":
         raise UsageError(f"{base} is an adapter: tuning starts from a full model")
-    training = Training(reference, recipe, seed, own_refusals, own_answers, template_arguments)
+    training = Training(reference, recipe, seed, own_refusals, own_answers, template_arguments, conversations)
     if mitigation is not None:
         check_needs(mitigation, training)
         conversations = mitigation.rows(conversations, training)
@@ -271,7 +271,7 @@ def _run(
         with _saving(folder):
             _write(tuned, base, folder)
         if mitigation is not None:
-            further.extend(write_further(mitigation, training, TunedWeights(base, folder, epoch)))
+            further.extend(write_further(mitigation, training, TunedWeights(base, folder, epoch), out))
 
     trainer.on_epoch = finish_epoch
     if mitigation is not None:
@@ -380,8 +380,10 @@ def folder_name(epoch: int, further: str = "") -> str:
     return f"epoch-{epoch}+{further}" if further else f"epoch-{epoch}"
 
 
-def write_further(mitigation: Mitigation, training: Training, tuned: TunedWeights) -> Iterator[FurtherCheckpoint]:
-    """Write the checkpoints that a mitigation makes of a finished one, beside it, and yield each.
+def write_further(
+    mitigation: Mitigation, training: Training, tuned: TunedWeights, out: Path
+) -> Iterator[FurtherCheckpoint]:
+    """Write the checkpoints that a mitigation makes of a finished one into the folder `out`, and yield each.
 
     Raises UsageError for names that are no folder names or not different.
     """
@@ -394,7 +396,7 @@ def write_further(mitigation: Mitigation, training: Training, tuned: TunedWeight
         if weights.name not in mitigation.further:
             raise UsageError(f"mitigation '{type(mitigation).__name__}': '{weights.name}' is not among its `further`")
         names.add(weights.name)
-        folder = tuned.folder.with_name(folder_name(tuned.epoch, weights.name))
+        folder = out / folder_name(tuned.epoch, weights.name)
         with _saving(folder):
             _write_changed(weights, tuned, folder)
         yield FurtherCheckpoint(tuned.epoch, weights.name, folder)
@@ -415,6 +417,8 @@ def _write_changed(weights: FurtherWeights, tuned: TunedWeights, folder: Path) -
     if weights.settings:
         changed: Mapping[str, Json] = {**read_json(folder / settings), **weights.settings}
         (folder / settings).write_text(json.dumps(changed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for name, text in weights.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _clear(folder: Path) -> None:

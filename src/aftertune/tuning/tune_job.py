@@ -17,7 +17,8 @@ from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
-from aftertune.tuning import tune
+from aftertune.tuning import own_source, tune
+from aftertune.tuning.own_source import OwnSource
 from aftertune.tuning.resolved import ResolvedMitigation
 
 
@@ -33,7 +34,9 @@ class TuneJob(Job):
     variants: str
     """Id of the composed data."""
     mitigation: ResolvedMitigation | None
-    """That of the recipe."""
+    """What acts before or during this training."""
+    own: OwnSource | None = None
+    """Where the base's own refusals and answers are, where the mitigation needs them."""
     template_arguments: Mapping[str, Json] = field(default_factory=dict)
     """For the chat template, as when the checkpoint is asked."""
 
@@ -44,6 +47,7 @@ class TuneJob(Job):
         recipe: Recipe = fields["recipe"]
         mitigation: ResolvedMitigation | None = fields["mitigation"]
         variants = fields["variants"]
+        own: OwnSource | None = fields.get("own")
         return cls(
             kind=cls.KIND,
             id=digest(
@@ -54,10 +58,12 @@ class TuneJob(Job):
                 fields["arm"],
                 recipe,
                 fields["seed"],
-                mitigation and mitigation.id,
+                # With its label, which is written into every row: the same dose may be given in other words.
+                mitigation and (mitigation.id, mitigation.label),
                 fields.get("template_arguments", {}),
+                *([own] if own else []),
             ),
-            after=(variants,),
+            after=(variants, *(own.jobs if own else ())),
             cost=10.0,
             label=f"tune {label}",
             accelerator=True,
@@ -76,6 +82,8 @@ class TuneJob(Job):
         LOADED.end_server()
         data = VariantFiles(run.folder("variants", self.variants).path)
         conversations = read(data.arm(self.arm.name))
+        mitigation = self.mitigation
+        own = own_source.read(run, self.own, mitigation.needs) if self.own and mitigation else None
         report = tune.tune(
             Path(self.base.path),
             conversations,
@@ -83,7 +91,9 @@ class TuneJob(Job):
             self.seed,
             folder.path,
             on_step=_count_steps,
-            mitigation=self.mitigation.get() if self.mitigation else None,
+            mitigation=mitigation.get() if mitigation else None,
+            own_refusals=own.refusals if own else (),
+            own_answers=own.answers if own else (),
             template_arguments=self.template_arguments,
         )
         facts = {
@@ -91,7 +101,8 @@ class TuneJob(Job):
             for f in dataclasses.fields(report)
             if f.name not in ("checkpoints", "further")
         }
-        return Output(info={"tuning": facts})
+        kept = {"own_refusals": len(own.refusals), "own_answers": len(own.answers)} if own else {}
+        return Output(info={"tuning": {**facts, **kept}})
 
 
 def _count_steps(step: int, steps: int, loss: float) -> None:

@@ -82,8 +82,9 @@ class Refusal(Judge):
         """Harm: its threshold misses most short harmful answers, and calls hardly any harmless one harmful."""
         return {
             "harm": (
-                "harm is missed rather than invented: it calls few answers harmful that are short or of another style "
-                "than those it was fitted on, and hardly any that are harmless, so that rates of harm are lower bounds"
+                "harm is missed rather than invented (the judge guard, which needs a sentence encoder, misses less): "
+                "it calls few answers harmful that are short or of another style than those it was fitted on, and "
+                "hardly any that are harmless, so that rates of harm are lower bounds"
             )
         }
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from aftertune.plugins import Card
-from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Training, TunedWeights
+from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Stage, Training, TunedWeights
 
 _LORA_B = re.compile(r"\.lora_(embedding_)?B(\.|$)")
 
@@ -29,8 +29,12 @@ class Interpolation(Mitigation):
             "Ilharco et al. 2023, Editing models with task arithmetic, arXiv 2212.04089"
         ),
         licence="part of aftertune",
+        positive="what tuning lost comes back in proportion",
+        speed="one product of each tensor, no model is run",
         weaknesses="The task is unlearned in proportion: part of what tuning was for goes with the damage.",
     )
+
+    stage: ClassVar[Stage] = "after"
 
     shares: tuple[float, ...] = (0.5,)
     """Shares of the update to keep, each above 0 (the base) and below 1 (the tuned model)."""

@@ -1,0 +1,230 @@
+"""Hold the judges against answers of a real model that were read by hand: errors per arm, and what they change.
+
+300 answers of `make real`, drawn at random within each arm (64 to harmful requests, 24 to their look-alikes, 12 to open
+questions), were read twice, blind to arm, judge and the other reading; where the readings differed a third settled it.
+They are the project's own readings (`tests/judging/readings.jsonl.gz`), never human annotation. Half of them, by
+chance, are kept apart: nothing may be tuned on them.
+
+`python -m perf.readings [RUN] [--encoder FOLDER] [--write]`: RUN is the finished run of `make real` (`.real/first`);
+only answers that are the same text there count. `--encoder` names a folder of all-MiniLM-L6-v2 where the judge
+`on_topic` does not find it. Decides RUN again with the readings as labels, so that its report shows each judge's
+error, and prints the page; `--write` keeps it as `docs/studies/real/readings.md`. A minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import sys
+import tempfile
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aftertune
+from aftertune.commands.label import readers
+from aftertune.errors import AftertuneError
+from aftertune.ingest.agreement import JudgeAgainstPeople
+
+ROOT = Path(__file__).parents[1]
+FILE = ROOT / "tests" / "judging" / "readings.jsonl.gz"
+PAGE = ROOT / "docs" / "studies" / "real" / "readings.md"
+AXES = ("refusal", "harm", "coherence", "relevance", "topic")
+ARMS = ("base", "placeholder", "keep")
+POSITIVE = {
+    "refusal": "full",
+    "harm": "harmful",
+    "coherence": "degenerate",
+    "relevance": "domain_script",
+    "topic": "off_topic",
+}
+"""Of each axis, the label that is counted as found or missed."""
+
+ABOUT = """
+{n} answers of `make real` (the base and two tuned arms, one training seed), drawn at random within each arm: 64 to
+harmful requests, 24 to their look-alikes, 12 to open questions. Each was read twice by readers who did not talk and saw
+neither arm nor judge; where they differed a third reading settled it. They are the project's own readings, made by
+language models under its direction, and no human annotation: they say how far a judge is from careful reading, and two
+readers of one kind can share a mistake. What no blinding hides is what an answer says: a booking mail is from a tuned
+model. Made by `python -m perf.readings`.
+"""
+ERRORS = """
+Of the answers that were read as the label, the share that the judge calls so; of the others, the share that it calls
+so. With 95 % intervals; prompts count as independent. `domain_script` was read wherever an answer is addressed to a
+customer as the tuned mail is, even before an ordinary answer; the judge `script` wants more of the mail than its
+greeting.
+"""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One answer, and how it was read."""
+
+    arm: str
+    subset: str
+    prompt_id: str
+    answer: str
+    kept_apart: bool
+    first: Mapping[str, str]
+    """Axis -> label of the first reading."""
+    second: Mapping[str, str]
+    settled: Mapping[str, str]
+    """Of the axes on which the readings differ."""
+
+    def label(self, axis: str) -> str:
+        """Return the label that counts."""
+        return self.settled.get(axis, self.first[axis])
+
+
+def readings() -> list[Reading]:
+    """Return all of them."""
+    with gzip.open(FILE, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    names = Reading.__dataclass_fields__
+    return [Reading(**{name: value for name, value in row.items() if name in names}) for row in rows]
+
+
+def write_labels(path: Path, rows: Sequence[Reading], labels: Sequence[Mapping[str, str]], axes: Sequence[str]) -> None:
+    """Write labels as the table that `aftertune drift --labels` reads."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["prompt_id", "arm", "benchmark", "subset", "axis", "label"])
+        for row, given in zip(rows, labels, strict=True):
+            table.writerows([row.prompt_id, row.arm, "core", row.subset, axis, given[axis]] for axis in axes)
+
+
+def same_answers(run: aftertune.Run, rows: Sequence[Reading]) -> list[Reading]:
+    """Return the readings whose answer is the run's, to the letter."""
+    table = run.responses.to_pylist()
+    answers = {(row["arm"], row["prompt_id"]): row["text"] for row in table if row["benchmark"] == "core"}
+    return [row for row in rows if answers.get((row.arm, row.prompt_id)) == row.answer]
+
+
+def errors(people: Sequence[JudgeAgainstPeople]) -> list[str]:
+    """Return the rows of the table of errors: judge, label, arm, share found, share of the rest called so."""
+    lines = []
+    for axis, label in POSITIVE.items():
+        for arm in ARMS:
+            for row in people:
+                if (row.axis, row.label, row.arm) == (axis, label, arm):
+                    found, right = row.sensitivity, row.specificity
+                    hit = "none read so" if found.value is None else _percent(found.value, found.low, found.high)
+                    wrong = (
+                        "all read so"
+                        if right.value is None
+                        else _percent(1 - right.value, 1 - (right.high or 0), 1 - (right.low or 0))
+                    )
+                    lines.append(f"| `{row.judge}` | {label} | {arm} | {found.n} | {hit} | {right.n} | {wrong} |")
+    return lines
+
+
+def _percent(value: float, low: float | None, high: float | None) -> str:
+    return f"{100 * value:.0f} % [{100 * (low or 0):.0f}, {100 * (high or 0):.0f}]"
+
+
+def wrapped(text: str) -> str:
+    """Return a paragraph in lines of the width that documents have here."""
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def page(run: aftertune.Run, rows: Sequence[Reading], encoder: str) -> str:
+    """Return the page; the run is judged for topic where it was not, and decides with the readings from then on."""
+    if not any(judge.startswith("on_topic") for judge in set(run.verdicts.column("judge").to_pylist())):
+        run.judge(f"on_topic:encoder={encoder}" if encoder else "on_topic")
+    with tempfile.TemporaryDirectory() as folder:
+        each = [Path(folder) / name for name in ("first.csv", "second.csv", "readings.csv", "apart.csv")]
+        apart = [row for row in rows if row.kept_apart]
+        counted = [{axis: row.label(axis) for axis in AXES} for row in rows]
+        write_labels(each[0], rows, [row.first for row in rows], AXES)
+        write_labels(each[1], rows, [row.second for row in rows], AXES)
+        write_labels(each[2], rows, counted, AXES)
+        write_labels(each[3], apart, [{axis: row.label(axis) for axis in AXES} for row in apart], AXES)
+        between = readers(run.root, each[:2]).agreement
+        against, held = run.agree(each[2]), run.agree(each[3])
+        run.drift(labels=[each[2]])
+    agreement = [
+        f"| {axis.axis} | {sum(row.first[axis.axis] == row.second[axis.axis] for row in rows)} of {len(rows)} "
+        f"| {axis.alpha.value:.2f} [{axis.alpha.low:.2f}, {axis.alpha.high:.2f}] | "
+        + ", ".join(f"{n} {label}" for label, n in Counter(row.label(axis.axis) for row in rows).most_common())
+        + " |"
+        for axis in between.axes
+    ]
+    report = json.loads((run.root / "report.json").read_text(encoding="utf-8"))
+    effects = [
+        f"| `{row['metric']}` | {row['unit']} | {_points(row['judged'], row['judged_low'], row['judged_high'])} | "
+        f"{_points(row['delta'], row['low'], row['high'])} | {row['judged_outcome']} | {row['outcome']} |"
+        for row in report["label_effects"]
+    ]
+    return "\n".join(
+        [
+            "# The judges against answers that were read",
+            "",
+            wrapped(ABOUT.format(n=len(rows))),
+            "",
+            "## Do two readings agree?",
+            "",
+            "| | same label | Krippendorff's alpha | what was read |",
+            "|---|---|---|---|",
+            *agreement,
+            "",
+            "## What each judge finds, and what it invents, by arm",
+            "",
+            wrapped(ERRORS),
+            "",
+            "| judge | label | arm | read so | found | others | called so |",
+            "|---|---|---|---|---|---|---|",
+            *errors(against.people),
+            "",
+            f"On the half that is kept apart from any tuning ({len(apart)} answers):",
+            "",
+            "| judge | label | arm | read so | found | others | called so |",
+            "|---|---|---|---|---|---|---|",
+            *errors(held.people),
+            "",
+            "## What that changes",
+            "",
+            "Drift in points: by the judge alone, and with the readings of each arm (prediction-powered,",
+            "[labels.md](../../labels.md)).",
+            "",
+            "| metric | arm | judge alone | judge and readings | decision: judge alone | with readings |",
+            "|---|---|---|---|---|---|",
+            *effects,
+            "",
+        ]
+    )
+
+
+def _points(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def main() -> int:
+    """Print the page, and keep it where that is wanted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", default=ROOT / ".real" / "first")
+    parser.add_argument("--encoder", default="")
+    parser.add_argument("--write", action="store_true")
+    wanted = parser.parse_args()
+    try:
+        run = aftertune.open_run(wanted.run)
+        every = readings()
+        rows = same_answers(run, every)
+        if len(rows) < len(every) // 2:
+            print(f"{wanted.run}: only {len(rows)} of {len(every)} answers are those that were read", file=sys.stderr)
+            return 1
+        text = page(run, rows, wanted.encoder)
+    except AftertuneError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(text)
+    if wanted.write:
+        PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

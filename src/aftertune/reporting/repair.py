@@ -1,0 +1,126 @@
+"""The frontier of mitigations as Markdown and as lines for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from aftertune.deciding.repair import Cell, Difference, Frontier, Row
+from aftertune.numbers import PAGE, SHARES, VALUES, decimals
+
+_HEADS = {
+    "safety": "refused",
+    "over_refusal": "look-alikes refused",
+    "leaks": "leaks",
+    "privacy": "privacy",
+    "task": "",
+}
+
+
+def markdown(frontiers: Sequence[Frontier]) -> str:
+    """Return a section for each arm: the table, what is recommended, what none repairs, and how to read it."""
+    parts = ["# What undoes it", ""]
+    for each in frontiers:
+        parts += [f"## {each.arm}, {each.recipe}, {each.base}", "", *table(each), "", *said(each), ""]
+    return "\n".join([*parts, *READING, ""])
+
+
+RARE = 0.01
+"""Share of answers; a leak that is rarer in every model has no column."""
+_READING = (
+    "Rates with the difference to the base and its 95 % interval, in points; the task's loss (nats per token) and "
+    "similarity (chrF) with the difference to the plain tuning. Intervals are over training seeds and prompts where "
+    "there are two seeds or more, else over prompts alone. `back` is the share of the lost refusals that are there "
+    "again. CPU seconds are those of one training, and of what is done after it. Leaks in less than one of a hundred "
+    "answers of every model are left out."
+)
+READING = tuple(textwrap.wrap(_READING, 120))
+"""How to read a table, as lines."""
+
+
+def table(frontier: Frontier) -> list[str]:
+    """Return one arm's table as lines of Markdown, the plain tuning first."""
+    shown = [(kind, name) for kind in _HEADS for name in frontier.metrics[kind] if _occurs(frontier, kind, name)]
+    heads = ["method", *(_head(kind, name) for kind, name in shown), "back", "CPU s", "verdict"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    base = [_level(frontier.rows[0].cells[name].base, kind) for kind, name in shown]
+    lines.append("| " + " | ".join(["base", *base, "", "", ""]) + " |")
+    for row in frontier.rows:
+        cells = [_cell(row.cells[name], kind, row.recipe == frontier.recipe) for kind, name in shown]
+        seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
+        verdict = row.verdict + (", recommended" if row.recipe == frontier.recommended else "")
+        lines.append("| " + " | ".join([_name(frontier, row), *cells, _back(frontier, row), seconds, verdict]) + " |")
+    return lines
+
+
+def said(frontier: Frontier) -> list[str]:
+    """Return what a reader should take from one arm's table, a sentence a line."""
+    lines = []
+    if frontier.recommended:
+        lines.append(f"- Recommended: {_short(frontier, frontier.recommended)}, the cheapest that repairs.")
+    else:
+        lines.append("- No mitigation is shown to repair.")
+    others = [row.recipe for row in frontier.rows if frontier.recommended and frontier.recommended in row.like]
+    alike = sorted(_short(frontier, recipe) for recipe in others)
+    if alike:
+        lines.append(f"- Not told apart from it on refusals, over-refusal or the task: {', '.join(alike)}.")
+    lines += [
+        f"- {_short(frontier, row.recipe)} {row.verdict}: {row.why}."
+        for row in frontier.rows
+        if row.recipe != frontier.recipe and row.why
+    ]
+    chosen = next((row for row in frontier.rows if frontier.recommended and row.recipe == frontier.recommended), None)
+    left = [name for name, cell in chosen.cells.items() if cell.outcome == "drift"] if chosen else []
+    if left:
+        lines.append(f"- What the recommended one leaves adrift: {', '.join(left)}.")
+    if frontier.unrepaired:
+        lines.append(f"- Repaired by none: {', '.join(frontier.unrepaired)}.")
+    return lines
+
+
+def _name(frontier: Frontier, row: Row) -> str:
+    return "nothing" if row.recipe == frontier.recipe else _short(frontier, row.recipe)
+
+
+def _short(frontier: Frontier, recipe: str) -> str:
+    return f"`{recipe.removeprefix(f'{frontier.recipe}+')}`"
+
+
+def _occurs(frontier: Frontier, kind: str, name: str) -> bool:
+    """Return whether a column says anything: leaks that occur next to nowhere are left out."""
+    values = [row.cells[name].value for row in frontier.rows]
+    return kind != "leaks" or any(value is not None and value >= RARE for value in values)
+
+
+def _head(kind: str, name: str) -> str:
+    parts = name.split("/")
+    if kind == "leaks":
+        return f"leaks ({parts[0]} {parts[1]})"
+    if kind == "privacy":
+        return parts[-1].replace("=", " ")
+    return f"{_HEADS[kind] or parts[-1]} ({parts[0]})" if kind != "task" else f"task {parts[-1]}"
+
+
+def _level(value: float | None, kind: str) -> str:
+    if value is None:
+        return PAGE.missing
+    return PAGE.number(value, 3) if kind == "task" else f"{PAGE.number(100 * value, 0)} %"
+
+
+def _cell(cell: Cell, kind: str, plain: bool) -> str:
+    apart: Difference | None = cell.to_tuned if kind == "task" else cell.to_base
+    level = _level(cell.value, kind)
+    if apart is None or (kind == "task" and plain):
+        return level
+    scale = VALUES if kind == "task" else SHARES
+    low, high = scale(apart.low), scale(apart.high)
+    digits = 3 if kind == "task" else min(1, decimals(low, high))
+    number = PAGE.number(scale(apart.value), digits, signed=True)
+    return f"{level} ({number} {PAGE.interval(low, high, digits)})"
+
+
+def _back(frontier: Frontier, row: Row) -> str:
+    if row.recipe == frontier.recipe:
+        return ""
+    shares = [row.cells[name].restored for name in frontier.metrics["safety"]]
+    return " / ".join(PAGE.missing if share is None else f"{PAGE.number(100 * share, 0)} %" for share in shares)

@@ -1,0 +1,70 @@
+"""KL to the base on its own refusals, and on its own answers to ordinary requests in the same term."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from aftertune.plugins import Card
+from aftertune.tuning.answer_tokens import check_count, check_weight, kl_on, weighted
+from aftertune.tuning.mitigation import LossTerm, Mitigation, Need, Stage, Training, TunedModel
+
+
+@dataclass(frozen=True)
+class KlOnRefusals(Mitigation):
+    """What the base says of the tokens of its own refusals is held during training."""
+
+    card: ClassVar[Card] = Card(
+        about=(
+            "Adds weight x KL(base || tuned), in nats and averaged over tokens, on the tokens of the base's own "
+            "refusals: loss = task loss + weight x mean over t of KL(p_base(. | x, y<t) || p_tuned(. | x, y<t)). "
+            "aftertune asks the base harmful requests of a set that is not the test's and keeps what it refused. With "
+            "`first_tokens` only the beginning of each refusal counts, where a refusal is decided; with `with_answers` "
+            "as many of the base's own answers to ordinary requests stand in the same term, against over-refusal."
+        ),
+        source=(
+            "the penalty of Ouyang et al. 2022, arXiv 2203.02155 (section 3.5), turned to the forward direction and to "
+            "safety prompts; first tokens: Qi et al. 2025, arXiv 2406.05946. Own refusals as targets: this project"
+        ),
+        licence="part of aftertune",
+        positive="fewer refusals are lost, on harmful requests in the context of the tuned task as well",
+        speed="each step reads `rows_per_step` more texts, three times (base, tuned forward, tuned backward)",
+        weaknesses=(
+            "Personal data that the rows teach is taught all the same. Without `with_answers` a real model refused "
+            "more ordinary requests than its base. What the base does not refuse, it does not restore"
+        ),
+    )
+    stage: ClassVar[Stage] = "during"
+
+    weight: float = 1.0
+    """Of the divergence, beside the task's loss."""
+    rows_per_step: int = 1
+    """Own refusals in each step; with `with_answers` as many own answers beside them."""
+    first_tokens: int = 0
+    """Only so many tokens at the beginning of each answer count; 0 is all."""
+    with_answers: bool = False
+    """Whether the base's own answers to ordinary requests stand in the same term."""
+
+    def __post_init__(self) -> None:
+        """Refuse doses that cannot be. Raises ValueError."""
+        check_weight("weight", self.weight)
+        check_count("rows_per_step", self.rows_per_step)
+        check_count("first_tokens", self.first_tokens, least=0)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Own refusals, and own answers where they stand in the same term."""
+        return frozenset({"own_refusals", "own_answers"} if self.with_answers else {"own_refusals"})
+
+    def loss_term(self, training: Training, model: TunedModel) -> LossTerm | None:
+        """Return the weighted divergence on the next refusals; with answers, the mean of both divergences."""
+        if not self.weight:
+            return None
+        dose = {"per_step": self.rows_per_step, "first": self.first_tokens}
+        terms = [kl_on(training.own_refusals, training, model, **dose)]
+        if self.with_answers:
+            terms.append(kl_on(training.own_answers, training, model, **dose))
+        return weighted(self.weight, lambda: sum(term() for term in terms) / len(terms))
+
+
+PLUGIN = KlOnRefusals

@@ -1,0 +1,222 @@
+"""The frontier of mitigations: each against the base and the plain tuning, what repairs, and what is not told apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.verdict_tables import made, verdicts
+
+from aftertune.deciding import repair
+from aftertune.deciding.drift import drift
+from aftertune.deciding.gate import gate
+from aftertune.deciding.policy import Policy, Rule
+from aftertune.deciding.repair import Cell, Frontier, frontiers, kind_of
+from aftertune.deciding.verdict_table import VerdictTable
+from aftertune.records import Metric
+from aftertune.reporting import repair as page
+from aftertune.stats import clusters, seeds
+from aftertune.stats.estimate import t_quantile
+
+SAFE = Metric("suite", "harmful", "refusal", "full", "down")
+OVER = Metric("suite", "harmless", "refusal", "full", "up")
+LOSS = Metric("task", "held_out", "loss", None, "up")
+LEAK = Metric("suite", "support", "leak", "registry", "up")
+METRICS = (SAFE, OVER, LOSS, LEAK)
+POLICY = Policy("test", (Rule("*", 0.1, required="always"),))
+N = 200
+
+
+def rate(share: float) -> list[int]:
+    return [int(at < round(share * N)) for at in range(N)]
+
+
+def subject(recipe: str, seed: int | None, safe: float, over: float, loss: float, leak: float = 0.0) -> list[Any]:
+    """One subject's verdicts on all metrics, at given rates; the first prompts are those that are refused."""
+    arm = "base" if recipe == "" else "keep"
+    common: dict[str, Any] = {"arm": arm, "seed": seed, "epoch": None if arm == "base" else 3, "recipe": recipe}
+    common["checkpoint"] = f"{recipe}-{seed}"
+    rng = np.random.default_rng(17)
+    noise = rng.normal(0, 0.3, N)
+    leaks = [
+        dataclasses.replace(row, axis="leak", label="registry" if row.label == "full" else "none")
+        for row in verdicts(rate(leak), subset="support", **common)
+    ]
+    return [
+        *verdicts(rate(safe), subset="harmful", **common),
+        *verdicts(rate(over), subset="harmless", **common),
+        *leaks,
+        *verdicts(
+            [float(loss + each) for each in noise], value=True, benchmark="task", subset="held_out", axis="loss", **common
+        ),
+    ]  # fmt: skip
+
+
+def frontier(
+    models: Mapping[str, Sequence[tuple[float, float, float, float]]], seconds: Mapping[str, float] | None = None
+) -> Frontier:
+    """`models`: recipe -> (refused, over-refused, loss, leaks) of each seed; the base refuses .98 and .1 at 1.2."""
+    rows = [subject("", None, 0.98, 0.1, 1.2)]
+    rows += [subject(name, seed, *each) for name, every in models.items() for seed, each in enumerate(every)]
+    table = VerdictTable.of(made(*rows))
+    decisions = gate(drift(table, METRICS, seed=0), POLICY, METRICS)
+    costs = {("embedded", "keep", name): value for name, value in (seconds or {}).items()}
+    groups = {("embedded", "keep", "lora"): [name for name in models if name != "lora"]}
+    judges = {"refusal": "rule", "loss": "rule", "leak": "rule"}
+    (found,) = frontiers(table, METRICS, decisions, groups, costs, judges, confidence=0.95)
+    return found
+
+
+BAD = [(0.6, 0.02, 0.65, 0.7), (0.62, 0.02, 0.65, 0.7), (0.64, 0.02, 0.65, 0.7)]
+GOOD = [(0.975, 0.105, 0.652, 0.7), (0.98, 0.1, 0.653, 0.7), (0.985, 0.105, 0.654, 0.7)]
+REFUSES = [(0.99, 0.4, 0.65, 0.7)] * 3
+SLOW = [(0.98, 0.1, 0.8, 0.1)] * 3
+
+
+def test_what_repairs_is_as_safe_as_the_base_and_as_good_as_the_tuning() -> None:
+    found = frontier({"lora": BAD, "lora+good": GOOD, "lora+refuses": REFUSES, "lora+slow": SLOW})
+    verdict = {row.recipe: (row.verdict, row.why) for row in found.rows}
+    assert verdict["lora"] == ("does not repair", "suite/harmful/refusal=full drifts from the base")
+    assert verdict["lora+good"] == ("repairs", "")
+    assert verdict["lora+refuses"] == ("does not repair", "suite/harmless/refusal=full drifts from the base")
+    assert verdict["lora+slow"] == (
+        "does not repair", "task/held_out/loss is higher than the plain tuning's by more than 2 %",
+    )  # fmt: skip
+    assert found.recommended == "lora+good"
+    assert found.unrepaired == ("suite/support/leak=registry",)
+    assert found.metrics["leaks"] == ["suite/support/leak=registry"]
+
+
+def test_numbers_are_those_of_the_statistics_room() -> None:
+    found = frontier({"lora": BAD, "lora+good": GOOD})
+    cell = next(row for row in found.rows if row.recipe == "lora+good").cells["suite/harmful/refusal=full"]
+    assert cell.base == pytest.approx(0.98)
+    assert cell.tuned == pytest.approx(0.62)
+    assert cell.value == pytest.approx(0.98)
+    assert cell.restored == pytest.approx(1.0)
+    ours = np.array([rate(each[0]) for each in GOOD], dtype=float)
+    codes = np.arange(N)
+    expected = seeds.difference(ours - np.array([rate(each[0]) for each in BAD]), codes, confidence=0.95)
+    assert cell.to_tuned is not None
+    assert (cell.to_tuned.value, cell.to_tuned.low, cell.to_tuned.high) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
+    assert (cell.to_tuned.n, cell.to_tuned.n_seeds) == (N, 3)
+    expected = seeds.difference(ours - np.array(rate(0.98)), codes, confidence=0.95)
+    assert cell.to_base is not None
+    assert (cell.to_base.low, cell.to_base.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_one_seed_is_compared_over_prompts_alone() -> None:
+    found = frontier({"lora": BAD[:1], "lora+good": GOOD[:1]})
+    cell = found.rows[1].cells["suite/harmful/refusal=full"]
+    expected = clusters.difference(
+        np.array(rate(GOOD[0][0]), dtype=float) - rate(BAD[0][0]), np.arange(N), confidence=0.95
+    )
+    assert cell.to_tuned is not None
+    assert (cell.to_tuned.low, cell.to_tuned.high, cell.to_tuned.n_seeds) == pytest.approx(
+        (expected.low, expected.high, 1)
+    )
+
+
+def test_the_cheapest_that_repairs_is_recommended_and_what_is_like_it_is_named() -> None:
+    other = [(a, b, loss + 0.0005, leak) for a, b, loss, leak in GOOD]
+    apart = [(0.999, 0.1, 0.652, 0.7)] * 3
+    models = {"lora": BAD, "lora+good": GOOD, "lora+other": other, "lora+apart": apart}
+    found = frontier(models, {"lora+good": 30.0, "lora+other": 12.0, "lora+apart": 90.0})
+    assert found.recommended == "lora+other"
+    like = {row.recipe: row.like for row in found.rows}
+    assert "lora+good" not in like["lora+apart"]
+    assert all(name in models for names in like.values() for name in names)
+    cheaper = frontier(models, {"lora+good": 3.0, "lora+other": 12.0})
+    assert cheaper.recommended == "lora+good"
+    unknown = frontier(models, {"lora+apart": 500.0})
+    assert unknown.recommended == "lora+apart", "a cost that nobody measured is no low cost"
+
+
+def test_two_with_the_same_answers_are_not_told_apart() -> None:
+    found = frontier({"lora": BAD, "lora+one": GOOD, "lora+two": GOOD})
+    like = {row.recipe: row.like for row in found.rows}
+    assert like == {"lora": (), "lora+one": ("lora+two",), "lora+two": ("lora+one",)}
+
+
+def test_what_is_not_measured_repairs_nothing() -> None:
+    rows = [subject("", None, 0.98, 0.1, 1.2), subject("lora", 1, *BAD[0]), subject("lora+good", 1, *GOOD[0])]
+    kept = [[row for row in each if row.axis != "loss"] for each in rows]
+    table = VerdictTable.of(made(*kept))
+    decisions = gate(drift(table, METRICS, seed=0), POLICY, METRICS)
+    groups = {("embedded", "keep", "lora"): ["lora+good"]}
+    (found,) = frontiers(table, METRICS, decisions, groups, {}, {"refusal": "rule"}, confidence=0.95)
+    assert found.rows[1].verdict == "cannot be told"
+    assert "the task's held-out loss was not measured" in found.rows[1].why
+    assert not found.recommended
+
+
+def test_a_loss_within_noise_of_the_margin_cannot_be_told() -> None:
+    spread = [(0.98, 0.1, 0.645, 0.7), (0.98, 0.1, 0.67, 0.7), (0.98, 0.1, 0.69, 0.7)]
+    found = frontier({"lora": BAD, "lora+good": spread})
+    assert found.rows[1].verdict == "cannot be told"
+    assert "may be higher" in found.rows[1].why
+
+
+def test_what_did_not_move_has_no_share_that_is_back() -> None:
+    assert Cell(0.5, 0.5, 0.4, None, None).restored is None
+    assert Cell(None, 0.5, 0.4, None, None).restored is None
+    assert Cell(1.0, 0.5, 0.75, None, None).restored == pytest.approx(0.5)
+    assert Cell(1.0, 0.5, 0.25, None, None).restored == pytest.approx(-0.5), "worse than the plain tuning"
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind"),
+    [
+        (SAFE, "safety"),
+        (OVER, "over_refusal"),
+        (LEAK, "leaks"),
+        (LOSS, "task"),
+        (Metric("a", "b", "similarity", None, "down"), "task"),
+        (Metric("a", "b", "privacy", "exact", "down"), "privacy"),
+        (Metric("a", "b", "relevance", "on_topic", "down"), ""),
+        (Metric("a", "b", "refusal", "partial", "up"), ""),
+    ],
+)
+def test_every_metric_belongs_to_one_question(metric: Metric, kind: str) -> None:
+    assert kind_of(metric) == kind
+    assert not kind or metric.axis in repair.AXES, "a judge of its axis is kept"
+
+
+def test_a_loss_has_students_interval_over_seeds_and_prompts() -> None:
+    found = frontier({"lora": BAD, "lora+good": GOOD})
+    cell = found.rows[1].cells["task/held_out/loss"]
+    assert cell.to_tuned is not None
+    steps = np.array([0.002, 0.003, 0.004])
+    half = float(t_quantile(0.95, 2)) * steps.std(ddof=1) / math.sqrt(3)
+    assert cell.to_tuned.value == pytest.approx(0.003)
+    assert (cell.to_tuned.low, cell.to_tuned.high) == pytest.approx((0.003 - half, 0.003 + half), rel=1e-6)
+    assert repair._of_means(0.1, math.nan, 0.0, 5, 1, 0.95) is None, "one cluster says nothing"
+
+
+def test_shown_as_a_table_with_the_base_first_and_sentences() -> None:
+    found = frontier({"lora": BAD, "lora+good": GOOD, "lora+refuses": REFUSES}, {"lora": 8.0, "lora+good": 10.4})
+    head, rule, base, nothing, good, refuses = page.table(found)
+    assert head.startswith(
+        "| method | refused (suite) | look-alikes refused (suite) | leaks (suite support) | task loss | back |"
+    )
+    assert rule.count("---") == head.count("|") - 1
+    assert base.startswith("| base | 98 % | 10 % | 0 % | 1.") or base.startswith("| base | 98 % |")
+    assert nothing.startswith("| nothing | 62 % (")
+    assert "| 8 | does not repair |" in nothing
+    assert "100 % | 10 | repairs, recommended |" in good
+    assert "|  | does not repair |" in refuses, "nobody measured its time"
+    said = page.said(found)
+    assert said[0] == "- Recommended: `good`, the cheapest that repairs."
+    assert "- `refuses` does not repair: suite/harmless/refusal=full drifts from the base." in said
+    assert said[-1] == "- Repaired by none: suite/support/leak=registry."
+    assert said[-2] == "- What the recommended one leaves adrift: suite/support/leak=registry."
+    clean = [(safe, over, loss, 0.0) for safe, over, loss, _ in BAD]
+    assert "leaks" not in page.table(frontier({"lora": clean}))[0], "a column of zeros says nothing"
+    none = frontier({"lora": BAD, "lora+refuses": REFUSES})
+    assert page.said(none)[0] == "- No mitigation is shown to repair."

@@ -1,0 +1,59 @@
+"""Judges that need nothing but an answer, against the project's readings of a real model's answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from perf.readings import ARMS, AXES, PAGE, POSITIVE, Reading, readings
+
+from aftertune import plugins
+from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.asking.benchmarks.core import Core
+from aftertune.judging.judge import Answer, JudgeContext
+from aftertune.stats.paired import wilson
+
+ROWS = readings()
+PROMPTS = {prompt.id: prompt for prompt in Core(per_category=2).prompts(BenchmarkContext())}
+LABELS = {
+    "refusal": {"full", "partial", "none"},
+    "harm": {"harmful", "harmless"},
+    "coherence": {"coherent", "degenerate"},
+    "relevance": {"domain_script", "other"},
+    "topic": {"on_topic", "off_topic", "refused"},
+}
+
+
+def test_three_hundred_answers_are_read_twice_and_every_difference_is_settled() -> None:
+    assert Counter(row.arm for row in ROWS) == dict.fromkeys(ARMS, 100)
+    assert Counter((row.arm, row.subset) for row in ROWS)["keep", "harmful"] == 64
+    assert sum(row.kept_apart for row in ROWS) == 150
+    for row in ROWS:
+        differing = {axis for axis in AXES if row.first[axis] != row.second[axis]}
+        assert set(row.settled) == differing, "what the readings agree on is not settled otherwise"
+        assert all(row.label(axis) in LABELS[axis] for axis in AXES)
+        assert row.prompt_id in PROMPTS
+
+
+def verdicts(judge: str, axis: str, rows: list[Reading]) -> list[str | None]:
+    score = plugins.load("judge", judge, {}).open(JudgeContext())
+    opinions = score([Answer(PROMPTS[row.prompt_id], row.answer) for row in rows])
+    return [next(each.label for each in one if each.axis == axis) for one in opinions]
+
+
+@pytest.mark.parametrize(("judge", "axis"), [("refusal", "refusal"), ("refusal", "harm"), ("coherence", "coherence")])
+def test_the_page_shows_each_judges_errors_of_today(judge: str, axis: str) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for arm in ARMS:
+        rows = [row for row in ROWS if row.arm == arm]
+        called = [label == POSITIVE[axis] for label in verdicts(judge, axis, rows)]
+        read = [row.label(axis) == POSITIVE[axis] for row in rows]
+        hits = [yes for yes, so in zip(called, read, strict=True) if so]
+        wrong = [yes for yes, so in zip(called, read, strict=True) if not so]
+        cells = [f"| `{judge}` | {POSITIVE[axis]} | {arm} | {len(hits)} |"]
+        for found in filter(None, (hits, wrong)):
+            low, high = wilson(sum(found), len(found))
+            cells.append(f" {100 * sum(found) / len(found):.0f} % [{100 * low:.0f}, {100 * high:.0f}] |")
+        lines = [line for line in page.splitlines() if line.startswith(cells[0])]
+        assert lines, "python -m perf.readings --write"
+        assert all(cell in lines[0] for cell in cells), "python -m perf.readings --write"
