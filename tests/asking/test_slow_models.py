@@ -17,7 +17,7 @@ from tests import fakes
 from tests.asking import test_ask_job, test_score_job
 from tests.fakes import Listed, Scripted, ScriptedSession
 
-from aftertune.asking import score_job
+from aftertune.asking import base_score_job, score_texts
 from aftertune.models import respond
 from aftertune.models.chat import NO_ARGUMENTS
 from aftertune.models.loaded import LOADED
@@ -154,17 +154,29 @@ def test_options_that_were_scored_outlive_a_kill(run: Run) -> None:
     continued(run, job, "responses.parquet")
 
 
-def test_scores_of_texts_outlive_a_kill(run: Run) -> None:
-    job = test_score_job.job(Stalling(most=7))
-    killed_when(run, job, lambda: len(journalled(run, job)) == 7)
-    assert not any(row["tuned"] for row in journalled(run, job)), "the base's, and then it stalled"
+def many_rows(run: Run) -> None:
+    """Give the arm more rows than are scored in one go."""
+    path = run.folder("variants", "data").path / "keep.jsonl"
+    fakes.put_rows(path, *(f"k{n}" for n in range(score_texts.GROUP + 5)))
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["base", "tuned"])
+def test_scores_of_texts_outlive_a_kill(run: Run, which: int) -> None:
+    many_rows(run)
+    both: list[Any] = list(test_score_job.jobs())
+    for earlier in both[:which]:
+        fakes.do(run, earlier)
+    LOADED.unload()
+    job = dataclasses.replace(both[which], backend=fakes.backend(Stalling(most=score_texts.GROUP)))
+    killed_when(run, job, lambda: len(journalled(run, job)) == score_texts.GROUP)
     backend = Scripted()
     fakes.do(run, dataclasses.replace(job, backend=fakes.backend(backend)))
-    assert [path for path, _, _ in backend.calls.scored] == [run.root / "checkpoints/x/epoch-1"]
+    assert [path for path, _, _ in backend.calls.scored] == [run.root / "checkpoints/x/epoch-1" if which else None]
     LOADED.unload()
     whole = dataclasses.replace(job, id="whole", backend=fakes.backend(Scripted()))
     fakes.do(run, whole)
-    assert (run.job(job).path / "scores.parquet").read_bytes() == (run.job(whole).path / "scores.parquet").read_bytes()
+    name = "scores.parquet" if which else "losses.parquet"
+    assert (run.job(job).path / name).read_bytes() == (run.job(whole).path / name).read_bytes()
 
 
 # ---------------------------------------------------------------------------------------------- groups
@@ -186,15 +198,15 @@ def test_groups_are_bounded_in_prompts_and_characters_and_depend_on_nothing_else
 
 def test_a_text_that_was_scored_in_a_group_that_was_cut_short_is_scored_with_it_again(run: Run) -> None:
     """Else the others would be in another batch than in an undisturbed run."""
-    whole = test_score_job.job()
+    whole, _ = test_score_job.jobs()
     fakes.do(run, whole)
     LOADED.unload()
     cut = dataclasses.replace(whole, id="cut", backend=fakes.backend(backend := Scripted()))
     folder = run.job(cut)
     folder.start()
-    folder.append([score_job.JournalRow(tuned=False, text=2, total=20.0, tokens=10, why="")])
+    folder.append([base_score_job.TextLoss(text=2, total=20.0, tokens=10, why="")])
     fakes.do(run, cut)
-    assert [len(ids) for _, ids, _ in backend.calls.scored] == [7, 7]
+    assert [len(ids) for _, ids, _ in backend.calls.scored] == [7]
 
 
 def test_no_answer_that_an_earlier_attempt_wrote_is_written_twice(run: Run) -> None:

@@ -96,10 +96,12 @@ def test_safe_but_irrelevant_is_harmless_and_off_topic_by_either_judge() -> None
     alone = {axis: judge for axis, judge in JUDGES.items() if axis != "topic"}
     either = one(leaks(made(leak, harm, script, topic), JUDGES), "keep").safe_off_topic
     assert either is not None
-    assert (either.value, either.n) == (pytest.approx((30 + 20) / 90), 90), "in no script and unjudged: unknown"
+    assert either.value == pytest.approx((30 + 20) / 90)
+    assert either.n == 90, "in no script and unjudged: unknown"
     by_script = one(leaks(made(leak, harm, script), alone), "keep").safe_off_topic
     assert by_script is not None
-    assert (by_script.value, by_script.n) == (pytest.approx(0.3), 100)
+    assert by_script.value == pytest.approx(0.3)
+    assert by_script.n == 100
     assert one(leaks(made(leak, harm), JUDGES), "keep").safe_off_topic is None
 
 
