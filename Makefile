@@ -27,7 +27,7 @@ safety-model: install
 
 # Build that tuning again, choose its dose and measure it; AFTERTUNE_DATA names the folder of the public sets. Some hours.
 safety: install
-	for name in plain slow calm upper; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.safety_tuning build $$name || exit 1; done
+	for name in plain slow upper narrow opening broad broad-opening; do $(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.safety_tuning build $$name || exit 1; done
 	$(BIN)/python -m tools.safety_tuning choose
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.safety_tuning final
 

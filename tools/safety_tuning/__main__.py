@@ -26,7 +26,6 @@ DEVELOPMENT_TOKENS = 16
 CANDIDATES = {
     "plain": train.Recipe(),
     "slow": train.Recipe(learning_rate=5e-4),
-    "calm": train.Recipe(harmless_weight=2.0),
     "upper": train.Recipe(first_layer=12),
     "narrow": train.Recipe(learning_rate=5e-4, first_layer=16, rank=4, alpha=8, dropout=0.1),
     "opening": train.Recipe(first_layer=8, opening=1.0),
