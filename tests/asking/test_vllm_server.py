@@ -213,7 +213,8 @@ def test_a_server_that_is_killed_is_noticed_and_says_so(vllm: Command, base: Pat
 SCRIPT = """
 import signal, sys, time
 from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored,
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this one
 from aftertune.asking.backends._vllm_server import VllmServer
 server = VllmServer(Path(sys.argv[1]), Path(sys.argv[2]))
 server.start(sys.argv[3], [], 60.0)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import tiny_models
 from tests.scripted_server import Body, Scripted, serving
 
 from aftertune import plugins
@@ -183,10 +185,13 @@ def test_a_judge_on_a_server_of_one_temperature_is_asked_at_it_and_says_so() -> 
         assert {(body["temperature"], body["max_tokens"]) for body in script.seen} <= {(1.0, 32)}
 
 
-def test_every_shipped_judge_of_refusal_has_a_contrast() -> None:
+def test_every_shipped_judge_of_refusal_has_a_contrast(tmp_path: Path) -> None:
+    encoder = tiny_models.save_encoder(tmp_path / "encoder")
+    heads = tiny_models.save_heads(encoder, tmp_path / "heads")
+    given = {"guard": {"encoder": str(encoder), "heads": str(heads)}}
     for name in plugins.names("judge"):
         axes = getattr(plugins.plugin_class("judge", name), "axes", ())
         if isinstance(axes, tuple) and "refusal" in axes:
-            judge = plugins.load("judge", name, {})
+            judge = plugins.load("judge", name, given.get(name, {}))
             (found,) = opinions(judge, [Answer(PROMPT, "", "filter")], JudgeContext())
             assert {opinion.axis: opinion.label for opinion in found}["refusal"] == "full", name
