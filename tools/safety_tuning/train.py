@@ -154,7 +154,7 @@ def train(
         losses.append(tuple(round(total / max(1, count), 4) for total, count in loop.sums))
     for weight, own in zip(weights, held, strict=True):
         own.data = weight
-    _save(tuned, reference.name, out)
+    _save(tuned, Path(reference.name).name, out)  # without the folder that it lies in on this machine
     return Trained(
         rows=len(examples),
         tokens=sum(len(example.ids) for example in examples),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ def adapter(rows: list[tuple[Conversation, answers.Part]], tmp_path_factory: pyt
     assert done.rows == len(rows)
     assert done.steps == 4 * -(-len(rows) // 8)
     assert done.losses[-1][0] < 0.7 * done.losses[0][0]
+    config = json.loads((out / "adapter_config.json").read_text("utf-8"))
+    assert config["base_model_name_or_path"] == BASE.name, "no folder of the machine that it was built on"
     return out
 
 

@@ -12,6 +12,7 @@ from tools.safety_tuning.measure import Rate, Signal, rate, signal
 from tools.safety_tuning.overlap import Prompts
 from tools.safety_tuning.train import Recipe, Trained
 
+from tools import real_model
 from tools.safety_tuning import __main__ as command
 from tools.safety_tuning import card, sets
 
@@ -71,6 +72,17 @@ def test_the_shipped_card_is_of_the_shipped_adapter() -> None:
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == figures.sha256
     assert weights.stat().st_size == figures.bytes <= 10_000_000
     assert figures.recipe in command.CANDIDATES.values()
+    config = json.loads((command.SHIPPED / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == real_model.NAME
+    docs = (real_model.ROOT / "docs" / "safety_tuning.md").read_text(encoding="utf-8")
+    wanted = ("advbench", "strongreject", "harmbench", "coconot-ordinary", "core-open", "collapse-ordinary")
+    for one in figures.sets:
+        if one.name in wanted:
+            base, share, low, high = (
+                100 * each for each in (one.base.share, one.tuned.share, one.tuned.low, one.tuned.high)
+            )
+            assert f"| {base:.1f} % | {share:.1f} % [{low:.1f}, {high:.1f}] |" in docs, one.name
+    assert f"{figures.core.d_prime:.2f} [{figures.core.low:.2f}, {figures.core.high:.2f}]" in docs
 
 
 def test_sets_are_apart() -> None:
