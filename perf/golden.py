@@ -29,7 +29,7 @@ KEPT = ROOT / "tests" / "golden"
 RUNS = ROOT / ".golden"
 IDS = ("checkpoint",)
 SWAPS = "label swaps within clusters"
-WORDS = {"verdicts": ("judge_version",), "decisions": ("why", "remedy")}
+WORDS = {"verdicts": ("judge_version",), "decisions": ("why", "reason", "remedy")}
 """Columns that may change while every result stays."""
 ADDED = {
     **{"thought": "", "raw": None, "unanswered": "", "author": "model", "unseen_base": 0, "unseen_tuned": 0},

@@ -1,4 +1,4 @@
-"""May this ship? Each gated metric against its margin: pass, drift or inconclusive, with the numbers that say so.
+"""May this ship? Each gated metric against its margin: pass, drift, unconfirmed or undecided, with the numbers.
 
 - **pass**: the interval's bad end lies within the margin, and so does that of the estimate with every answer counted as
   the worst that was not judged, or that the server or its content filter made: a model that was not seen passes
@@ -10,7 +10,9 @@
   lies beyond a floor or ceiling, interval and all. Either must hold as well without the answers that a content filter
   made, by the interval alone: a filter in front of one side is no drift of the model. With many arms or checkpoints,
   some false alarms are to be expected among them: each has its own family.
-- **inconclusive**: neither, or a base so near the worst end of the scale that a loss beyond the margin could
+- **unconfirmed**: the whole interval lies beyond the margin, but Holm's correction is not met. `Decision.bound` says
+  what loss is shown at the level at which it tests this metric.
+- **undecided**: none of these, or a base so near the worst end of the scale that a loss beyond the margin could
   not have shown; `remedy` says how many more prompts or training seeds would be enough, if the estimate
   stays.
 """
@@ -24,9 +26,9 @@ from aftertune import direction
 from aftertune.deciding.decision import Check, decide
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.deciding.warnings import recipe_refusal
-from aftertune.findings import SEVERITY
 from aftertune.headline import subject
 from aftertune.naming import Names, Unit
+from aftertune.outcome import SEVERITY
 from aftertune.records import Decision, Drift, Metric, Outcome, Worse
 from aftertune.stats import multiplicity
 
@@ -37,7 +39,7 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
     Args:
         drifts: From `drift`: `checkpoint` and `recipe` rows are gated, `level` rows serve floors and ceilings.
         policy: Which metrics, with what margins, on checkpoints or recipes; the last epoch unless it says `all`.
-        metrics: What should have been measured: a gated one without a row is inconclusive ("not measured").
+        metrics: What should have been measured: a gated one without a row is undecided ("not measured").
 
     Every temperature, judge, base and recipe among the rows is decided on by itself, under a name of its own
     (`naming`). Where an arm has two training seeds, `auto` decides on the recipe, not on its checkpoints.
@@ -73,20 +75,22 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
     for check in checks:
         families[check.family].append(check)
     for family in families.values():
-        adjusted = multiplicity.holm([check.p for check in family])
-        decisions += [decide(check, p, len(family)) for check, p in zip(family, adjusted, strict=True)]
+        p_values = [check.p for check in family]
+        alpha = (1 - family[0].row.confidence) / 2
+        tests = zip(multiplicity.holm(p_values), multiplicity.holm_levels(p_values, alpha), strict=True)
+        decisions += [decide(check, p, len(family), at) for check, (p, at) in zip(family, tests, strict=True)]
     order = {name: position for position, name in enumerate(directions)}
     return sorted(decisions, key=lambda decision: order[decision.metric])
 
 
 def overall(decisions: Sequence[Decision]) -> Outcome:
-    """Return the run's outcome: the worst of the required decisions (error > drift > inconclusive > pass).
+    """Return the run's outcome: the worst of the required decisions (`outcome.SEVERITY`).
 
-    An optional one counts where it is an error or a drift. Nothing required decided is inconclusive.
+    An optional one counts where it is an error or a drift. Nothing required decided is undecided.
     """
     counted = [d.outcome for d in decisions if d.required or d.outcome in ("error", "drift")]
     if not any(d.required for d in decisions):
-        counted.append("inconclusive")
+        counted.append("undecided")
     return min(counted, key=SEVERITY.index)
 
 
@@ -121,19 +125,23 @@ def _peers(row: Drift, other: Drift) -> bool:
 def _unmeasured(
     rule: Rule, metric: str, worse: Worse | None, wanted: str, arm: Unit, unit: str, rows: Sequence[Drift]
 ) -> Decision:
-    """Return an inconclusive decision for an arm that has no row to decide on, only `rows` of another estimand."""
+    """Return an undecided decision for an arm that has no row to decide on, only `rows` of another estimand."""
     why, remedy = "Not measured: there is no verdict on it.", "Add its benchmark, or a judge of its axis."
+    reason = "not measured: there is no verdict on it"
     if rows and wanted == "recipe":
-        why, remedy = f"Not decided: {recipe_refusal(rows[0].train_seed)}.", "Train with more seeds."
+        reason = f"not decided: {recipe_refusal(rows[0].train_seed)}"
+        why, remedy = f"{reason.capitalize()}.", "Train with more seeds."
     return Decision(
         metric=metric,
         unit=unit,
         estimand="recipe" if wanted == "recipe" else "checkpoint",
-        outcome="inconclusive",
+        outcome="undecided",
         required=rule.required == "always",
         margin=rule.margin,
         why=f"{why} {direction.sentence(worse)}" if worse else why,
+        reason=reason,
         remedy=remedy,
+        worse=worse,
         base_model=arm.base,
         arm=arm.arm,
         recipe=arm.recipe,

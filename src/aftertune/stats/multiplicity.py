@@ -30,6 +30,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(x) for x in adjusted]
 
 
+def holm_levels(p_values: Sequence[float], alpha: float) -> list[float]:
+    """Return the level at which Holm's procedure tests each hypothesis, in the order of the input.
+
+    The k-th smallest of m is tested at alpha / (m - k + 1) until one is not rejected; that one's level is the level of
+    all after it. So one-sided confidence bounds at these levels exclude a hypothesis exactly where it is rejected, and
+    those of the others hold all at once with the error alpha (Strassburger and Bretz, Statistics in Medicine 27 (2008)
+    4914-4927). Raises ValueError for a number that is not a p value.
+    """
+    p = _checked(p_values)
+    order = np.argsort(p, kind="stable")
+    levels = alpha / np.arange(p.size, 0, -1)
+    rejected = int(np.argmin(np.append(p[order] <= levels, False)))
+    levels[rejected:] = levels[min(rejected, p.size - 1)] if p.size else 0.0
+    tested = np.empty_like(p)
+    tested[order] = levels
+    return [float(x) for x in tested]
+
+
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """Return Benjamini and Hochberg's adjusted p values, which bound the expected share of false among all alarms.
 
