@@ -534,6 +534,16 @@ class Decision:
     temperature: float | None = None
     judge: str = ""
     """These seven name the drift that was decided on."""
+    primary: bool = False
+    """Whether the policy names it as a primary metric, which is tested at more of the family's error."""
+    tested_at: float | None = None
+    """Error level of the one-sided test against the margin: the metric's share of half of 1 - confidence, by the
+    procedure over the metrics of its arm or checkpoint (`stats.multiplicity.family_levels`). None where nothing was
+    measured."""
+    adjusted_low: float | None = None
+    """The interval at the confidence 1 - 2 `tested_at`: a drift is found exactly where all of it is a loss beyond the
+    margin. None where nothing was measured."""
+    adjusted_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
