@@ -24,7 +24,7 @@ from aftertune.asking.backends._replies import answered, failed, opens
 from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
 from aftertune.models.adapter_files import changes_base, proved_by_hand
-from aftertune.models.chat import NO_ARGUMENTS, encode, refuse_arguments
+from aftertune.models.chat import NO_ARGUMENTS, as_written, encode, refuse_arguments
 from aftertune.models.identity import ModelRef, few_threads, resolve
 from aftertune.models.loading import load_model, load_tokenizer, memory, outline, quiet
 from aftertune.models.nf4_weights import dequantized, rounded_like
@@ -127,7 +127,9 @@ class Transformers(Backend):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """All but log-probabilities with each reply."""
-        return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings", "activations"})
+        return frozenset(
+            {"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings", "activations", "texts"}
+        )
 
     @property
     def chosen_parameters(self) -> tuple[str, ...]:
@@ -339,9 +341,11 @@ class TransformersSession(Session):
 
     def _tokenizers(self, template: Template) -> tuple[Any, Any]:
         """Return the tokenizer whose chat template writes the text, and the one that turns it into tokens."""
-        if template not in ("base", "own"):
-            raise ModelError(f"template = {template!r} (known: base, own)")
+        if template not in ("base", "own", "none"):
+            raise ModelError(f"template = {template!r} (known: base, own, none)")
         own = self._own_tokenizer or self._base_tokenizer
+        if template == "none":
+            return as_written(own), own
         return (own if template == "own" else self._base_tokenizer), own
 
     def _context(self) -> int | None:
