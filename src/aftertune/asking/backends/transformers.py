@@ -6,7 +6,7 @@ import copy
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from aftertune import hardware
 from aftertune.asking.backends._activations import last_token_activations
 from aftertune.asking.backends._batching import batching
 from aftertune.asking.backends._decoding import Batching, Decoded, Row, decode
+from aftertune.asking.backends._interventions import changed_stream, only_tuned
 from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings, score_texts
 from aftertune.asking.backends._prompt_tokens import prompt_ids, stop_ids
 from aftertune.asking.backends._replies import answered, failed, opens
@@ -48,6 +49,7 @@ from aftertune.models.session import (
     Reply,
     Request,
     Session,
+    StreamChange,
     Template,
     TextScore,
 )
@@ -127,9 +129,8 @@ class Transformers(Backend):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """All but log-probabilities with each reply."""
-        return frozenset(
-            {"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings", "activations", "texts"}
-        )
+        shown: tuple[Capability, ...] = ("tokens", "logits", "scores", "beginnings", "activations", "interventions")
+        return frozenset((*shown, "adapters", "weights", "seeds", "texts"))
 
     @property
     def chosen_parameters(self) -> tuple[str, ...]:
@@ -338,6 +339,23 @@ class TransformersSession(Session):
                 raise ModelError(f"prompt '{prompt.id}': {ids}")
             rows.append(ids)
         return last_token_activations(self._model, rows)
+
+    @contextmanager
+    def changed(self, changes: Sequence[StreamChange]) -> Iterator[None]:
+        """Change the residual stream of the model in use while the context is open, as `Session.changed`."""
+        with changed_stream(self._model, changes):
+            yield
+
+    @contextmanager
+    def only_tuned(self, layers: Collection[int], *, rest: bool = False) -> Iterator[None]:
+        """Let only these layers be the checkpoint's while the context is open, as `Session.only_tuned`."""
+        before = self._model
+        with only_tuned(self._base, before, layers, rest=rest) as mixed:
+            self._model = mixed
+            try:
+                yield
+            finally:
+                self._model = before
 
     def _tokenizers(self, template: Template) -> tuple[Any, Any]:
         """Return the tokenizer whose chat template writes the text, and the one that turns it into tokens."""
