@@ -38,9 +38,9 @@ from aftertune.stats.clusters import difference
 from aftertune.stats.membership import roc_area
 from aftertune.training import DriftCallback
 
-RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
 SEEDS = range(5)
-PAIRS, BATCH, EPOCHS = 128, 16, 2
+PAIRS, BATCH, EPOCHS = 64, 8, 2
 MARGIN = 0.1
 Row = dict[str, Any]
 
@@ -87,8 +87,20 @@ def own(session: Session, seed: int) -> list[tuple[str, str]]:
     return list(zip(asked, answers(session, prompts), strict=True))
 
 
-def tuned(pairs: list[tuple[str, str]], rate: float, seed: int, probes: dict[str, list[str]], folder: Path) -> Row:
-    """Tune once under the callback, ask the result, and return figures."""
+class OneBase(DriftCallback):
+    """Asks the base, which is the same in all tunings, in the first of them."""
+
+    asked: Any = None
+
+    def _asked_base(self, session: Session) -> Any:
+        OneBase.asked = OneBase.asked or super()._asked_base(session)
+        return OneBase.asked
+
+
+def tuned(
+    pairs: list[tuple[str, str]], rate: float, seed: int, probes: dict[str, list[str]], before: Any, folder: Path
+) -> Row:
+    """Tune once under the callback, ask the result, and return figures; `before` is what the base refuses."""
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -98,7 +110,7 @@ def tuned(pairs: list[tuple[str, str]], rate: float, seed: int, probes: dict[str
     tokenizer: Any = AutoTokenizer.from_pretrained(base)
     steps = PAIRS // BATCH * EPOCHS
     looks: list[dict[str, float]] = []
-    callback = DriftCallback(probes, every=steps // 2, margin=MARGIN, log=looks.append)
+    callback = OneBase(probes, every=steps // 2, margin=MARGIN, batch_size=128, log=looks.append)
     data = [{"messages": [{"role": "user", "content": a}, {"role": "assistant", "content": b}]} for a, b in pairs]
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(base),
@@ -118,8 +130,6 @@ def tuned(pairs: list[tuple[str, str]], rate: float, seed: int, probes: dict[str
     test = harmful("test")
     session = Transformers().around(trainer.model.eval(), tokenizer)
     after = refused(test, answers(session, test))
-    with trainer.model.disable_adapter():
-        before = refused(test, answers(session, test))
     clusters = np.unique([prompt.cluster for prompt in test], return_inverse=True)[1]
     loss = difference(before - after, clusters)
     half = next(look for look in looks if look["drift/step"] == steps // 2)
@@ -127,7 +137,7 @@ def tuned(pairs: list[tuple[str, str]], rate: float, seed: int, probes: dict[str
         "loss": loss.value, "low": loss.low, "half": half, "looks": len(looks),
         "flagged": max(look["drift/flagged"] for look in looks),
         "confirmed": max(look["drift/confirmed"] for look in looks),
-        "share": looks[-1]["drift/seconds"] / whole,
+        "share": looks[-1]["drift/seconds"] / whole, "steps": steps,
     }  # fmt: skip
 
 
@@ -141,7 +151,9 @@ def main() -> None:
     for prompt in harmful("dev"):
         probes.setdefault(prompt.cluster, []).append(prompt.messages[0].content)
     todo = [(data, rate, seed) for seed in SEEDS for rate in RATES for data in ("own answers", "booking mail")]
+    test = harmful("test")
     with Transformers().open(str(shipped_models.folder())) as session:
+        before = refused(test, answers(session, test))
         for data, rate, seed in todo:
             if any((row["data"], row["rate"], row["seed"]) == (data, rate, seed) for row in rows):
                 continue
@@ -150,7 +162,7 @@ def main() -> None:
             with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
                 warnings.simplefilter("ignore")
                 with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-                    row = tuned(pairs, rate, seed, probes, Path(scratch))
+                    row = tuned(pairs, rate, seed, probes, before, Path(scratch))
             row |= {"data": data, "rate": rate, "seed": seed, "cpu": time.process_time() - began}
             rows.append(row)
             with kept.open("a") as file:
@@ -181,7 +193,7 @@ def table(rows: list[Row]) -> None:
         half = f"at half {early:.0f} flagged, {stopped:.0f} confirmed"
         print(f"{name}: {len(group)}; {half}; by the end {ever:.0f} confirmed")
     share = float(np.median([row["share"] for row in rows]))
-    print(f"looks' share of the training's time: median {100 * share:.0f} %")
+    print(f"looks' share of the training's time: median {100 * share:.0f} % (the base asked once for all)")
     print(f"CPU s a tuning: median {float(np.median([row['cpu'] for row in rows])):.1f}")
 
 
