@@ -178,6 +178,17 @@ class Transformers(Backend):
             finally:
                 session.close()
 
+    def around(self, model: Any, tokenizer: Any) -> TransformersSession:
+        """Return a session that asks a model which somebody else holds, e.g. one in training; it has no checkpoints.
+
+        The caller sees to it that the model is in evaluation mode while it is asked. Nothing of it is changed.
+        Raises ModelError for a model that cannot be asked.
+        """
+        name = type(model).__name__
+        return TransformersSession(
+            self, ModelRef(name, Path(), "full", name, (), None, None, None), held=(model, tokenizer)
+        )
+
 
 PLUGIN = Transformers
 
@@ -185,13 +196,13 @@ PLUGIN = Transformers
 class TransformersSession(Session):
     """A loaded base, answering as itself or as one of its checkpoints."""
 
-    def __init__(self, backend: Transformers, base: ModelRef) -> None:
-        """Load the base's weights and tokenizer."""
+    def __init__(self, backend: Transformers, base: ModelRef, held: tuple[Any, Any] | None = None) -> None:
+        """Load the base's weights and tokenizer, or take those that are `held`."""
         self._backend = backend
         self._base_ref = base
-        self._base = self._load(base)
+        self._base = self._load(base) if held is None else held[0]
         self._slots = backend.batch_size or (128 if self._base.num_parameters() < 10_000_000 else 64)
-        self._base_tokenizer = load_tokenizer(base)
+        self._base_tokenizer = load_tokenizer(base) if held is None else held[1]
         self._probes = [encode(self._base_tokenizer, text) for text in PROBES]
         self._base_batching = self._prove_batching(self._base, base.name)
         self._base_logits = logits(self._base, self._probes)
