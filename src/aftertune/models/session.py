@@ -264,8 +264,8 @@ class Backend(Plugin, ABC):
 
         `tokens`, `logits`: shown. `adapters`: accepted as checkpoints. `weights`: models are identified by them.
         `seeds`: honoured. `scores`, `beginnings`, `activations`: the session's methods of these names. `logprobs`: each
-        reply without an error has `top`. `interventions`: the session's `changed` and `only_tuned`. `texts`: prompts are
-        asked with the template `none`.
+        reply without an error has `top`. `interventions`: the session's `changed` and `only_tuned`. `texts`: prompts
+        are asked with the template `none`.
         """
 
     @abstractmethod
