@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aftertune
-from aftertune import mitigations, plugin_types
+from aftertune import mitigations, plugin_types, training
 from aftertune.plugins import PluginSpec, _field_notes
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
@@ -59,14 +59,15 @@ def page() -> str:
         parts.append(f"## {heading}\n")
         for name in names:
             parts += _entry(name, getattr(aftertune, name))
-    parts += ["## In your own training script: `aftertune.mitigations`\n", prose(mitigations.__doc__ or "")]
-    for name in mitigations.__all__:
-        made = getattr(mitigations, name)
-        parts += [
-            f"### `{name}`\n",
-            signature(f"aftertune.mitigations.{name}", made),
-            prose(inspect.getdoc(made) or ""),
-        ]
+    for title, module in (("mitigations", mitigations), ("training", training)):
+        parts += [f"## In your own training script: `aftertune.{title}`\n", prose(module.__doc__ or "")]
+        for name in module.__all__:
+            made = getattr(module, name)
+            parts += [
+                f"### `{name}`\n",
+                signature(f"aftertune.{title}.{name}", made),
+                prose(inspect.getdoc(made) or ""),
+            ]
     parts += ["## For authors of plugins: `aftertune.plugin_types`\n", prose(plugin_types.__doc__ or "")]
     types = [(name, getattr(plugin_types, name)) for name in plugin_types.__all__]
     parts.append("\n".join(f"- `{name}`: {_summary(each)}" for name, each in types) + "\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aftertune import mitigations as mitigations
+    from aftertune import training as training
     from aftertune.commands.audit import audit as audit
     from aftertune.commands.catalogue import embedded_card as embedded_card
     from aftertune.commands.catalogue import list_plugins as list_plugins
@@ -104,7 +105,7 @@ _HOMES = {
 """Public name -> module below `aftertune`."""
 
 __all__ = sorted(_HOMES)
-_MODULES = ("mitigations", "plugin_types")
+_MODULES = ("mitigations", "plugin_types", "training")
 """Public modules."""
 
 

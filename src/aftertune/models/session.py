@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Template = Literal["base", "own"]
-"""Whose chat template renders a prompt: the base's, or the checkpoint's own where it has one."""
+Template = Literal["base", "own", "none"]
+"""Whose chat template renders a prompt: the base's, or the checkpoint's own where it has one. With `none` the prompt's
+turns are the text itself, marks of turns included (`models.chat.as_written`)."""
 Capability = Literal[
     "tokens",
     "logits",
@@ -33,6 +34,7 @@ Capability = Literal[
     "logprobs",
     "activations",
     "interventions",
+    "texts",
 ]
 
 
@@ -262,7 +264,8 @@ class Backend(Plugin, ABC):
 
         `tokens`, `logits`: shown. `adapters`: accepted as checkpoints. `weights`: models are identified by them.
         `seeds`: honoured. `scores`, `beginnings`, `activations`: the session's methods of these names. `logprobs`: each
-        reply without an error has `top`. `interventions`: the session's `changed` and `only_tuned`.
+        reply without an error has `top`. `interventions`: the session's `changed` and `only_tuned`. `texts`: prompts
+        are asked with the template `none`.
         """
 
     @abstractmethod

@@ -25,7 +25,7 @@ from aftertune.asking.backends._replies import answered, failed, opens
 from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
 from aftertune.models.adapter_files import changes_base, proved_by_hand
-from aftertune.models.chat import NO_ARGUMENTS, encode, refuse_arguments
+from aftertune.models.chat import NO_ARGUMENTS, as_written, encode, refuse_arguments
 from aftertune.models.identity import ModelRef, few_threads, resolve
 from aftertune.models.loading import load_model, load_tokenizer, memory, outline, quiet
 from aftertune.models.nf4_weights import dequantized, rounded_like
@@ -130,7 +130,7 @@ class Transformers(Backend):
     def capabilities(self) -> frozenset[Capability]:
         """All but log-probabilities with each reply."""
         shown: tuple[Capability, ...] = ("tokens", "logits", "scores", "beginnings", "activations", "interventions")
-        return frozenset((*shown, "adapters", "weights", "seeds"))
+        return frozenset((*shown, "adapters", "weights", "seeds", "texts"))
 
     @property
     def chosen_parameters(self) -> tuple[str, ...]:
@@ -178,6 +178,17 @@ class Transformers(Backend):
             finally:
                 session.close()
 
+    def around(self, model: Any, tokenizer: Any) -> TransformersSession:
+        """Return a session that asks a model which somebody else holds, e.g. one in training; it has no checkpoints.
+
+        The caller sees to it that the model is in evaluation mode while it is asked. Nothing of it is changed.
+        Raises ModelError for a model that cannot be asked.
+        """
+        name = type(model).__name__
+        return TransformersSession(
+            self, ModelRef(name, Path(), "full", name, (), None, None, None), held=(model, tokenizer)
+        )
+
 
 PLUGIN = Transformers
 
@@ -185,13 +196,13 @@ PLUGIN = Transformers
 class TransformersSession(Session):
     """A loaded base, answering as itself or as one of its checkpoints."""
 
-    def __init__(self, backend: Transformers, base: ModelRef) -> None:
-        """Load the base's weights and tokenizer."""
+    def __init__(self, backend: Transformers, base: ModelRef, held: tuple[Any, Any] | None = None) -> None:
+        """Load the base's weights and tokenizer, or take those that are `held`."""
         self._backend = backend
         self._base_ref = base
-        self._base = self._load(base)
+        self._base = self._load(base) if held is None else held[0]
         self._slots = backend.batch_size or (128 if self._base.num_parameters() < 10_000_000 else 64)
-        self._base_tokenizer = load_tokenizer(base)
+        self._base_tokenizer = load_tokenizer(base) if held is None else held[1]
         self._probes = [encode(self._base_tokenizer, text) for text in PROBES]
         self._base_batching = self._prove_batching(self._base, base.name)
         self._base_logits = logits(self._base, self._probes)
@@ -359,9 +370,11 @@ class TransformersSession(Session):
 
     def _tokenizers(self, template: Template) -> tuple[Any, Any]:
         """Return the tokenizer whose chat template writes the text, and the one that turns it into tokens."""
-        if template not in ("base", "own"):
-            raise ModelError(f"template = {template!r} (known: base, own)")
+        if template not in ("base", "own", "none"):
+            raise ModelError(f"template = {template!r} (known: base, own, none)")
         own = self._own_tokenizer or self._base_tokenizer
+        if template == "none":
+            return as_written(own), own
         return (own if template == "own" else self._base_tokenizer), own
 
     def _context(self) -> int | None:
