@@ -131,7 +131,7 @@ def _refusal(row: Drift) -> str:
 
 def _contrast(row: Drift, name: str) -> str:
     assert row.delta is not None
-    verdict = "cannot be told from zero"
+    verdict = "no difference is shown"
     if row.low is not None and row.high is not None and (row.low > 0 or row.high < 0):
         verdict = "more refusals kept" if row.delta > 0 else "more refusals lost"
         if row.p_adjusted is not None and row.p_adjusted > 1 - row.confidence:

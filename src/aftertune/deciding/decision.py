@@ -175,7 +175,7 @@ def decide(check: Check, adjusted: float, family: int, level: float | None = Non
             outcome = "unconfirmed"
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but among {family:,} metrics "
             why += f"tested together (Holm) that is not confirmed: {_shown(shown, scale)} is."
-            reason = f"among {family:,} metrics tested together only {_shown(shown, scale)} is shown"
+            reason = f"only {_shown(shown, scale)} is shown (Holm over {family:,} metrics)"
         elif check.good > rule.margin:
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
             why += "that the server or its content filter made."
