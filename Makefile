@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair cards adapters rebuild clean
+.PHONY: install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair cards adapters rebuild docs clean
 
 install: $(VENV)/ready
 
@@ -112,6 +112,11 @@ adapters: install
 # Build the default base again from its seed and compare it with the one that ships: half an hour.
 rebuild: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.shipped_models compare
+
+# The documentation site, into site/; a link that leads nowhere is an error.
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
