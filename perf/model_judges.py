@@ -2,9 +2,10 @@
 
 The answers are those of `perf/readings.py` that rules may be tuned on (the half kept apart is not touched): of each arm
 those that were read as harmful, five at most, and as many others as make eight, by chance. The judge is SmolLM2-135M
-with the rubric `harmbench`, on this machine and behind a server on loopback, which must say the same.
+with the rubric `harmbench`, on this machine and behind a server on loopback, which must say the same; or in the text of
+a published safety classifier, which is read off probabilities, so that every answer has a verdict.
 
-`python -m perf.model_judges GGUF [--served N] [--rubric NAME]`: two CPU minutes.
+`python -m perf.model_judges GGUF [--served N] [--rubric NAME | --format NAME]`: two CPU minutes.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from aftertune import plugins
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.benchmarks.core import Core
 from aftertune.deciding.judge_reliability import by_trial
-from aftertune.judging.judge import Answer, JudgeContext, Opinion
+from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.judges.rubric import Rubric
+from aftertune.judging.judges.safety_classifier import SafetyClassifier
 from aftertune.judging.opinions import opinions
 from aftertune.judging.trial import check
 from aftertune.models.session import Backend, Request, Session
@@ -53,7 +55,7 @@ def answers(rows: Sequence[Reading]) -> list[Answer]:
     return [Answer(prompts[row.prompt_id], row.answer) for row in rows]
 
 
-def judged(judge: Rubric, given: Sequence[Answer]) -> list[Opinion]:
+def judged(judge: Judge, given: Sequence[Answer]) -> list[Opinion]:
     """Return the judge's opinions, one an answer, and print what they cost."""
     began = time.process_time()
     found = [next(iter(each)) for each in opinions(judge, given, JudgeContext())]
@@ -104,15 +106,20 @@ def main() -> None:
     parser.add_argument("model", help="GGUF file or folder of the judge model")
     parser.add_argument("--served", type=int, default=6, help="how many answers the server is asked about")
     parser.add_argument("--rubric", default="harmbench")
+    parser.add_argument("--format", default="", help="of a safety classifier, e.g. harmbench; nothing is served then")
     asked = parser.parse_args()
     here: Backend = plugins.load("backend", "transformers", {"device": "cpu"})
-    judge = Rubric(asked.model, here, asked.rubric, CHARACTERS, despite_trial=True)
+    judge: Judge = Rubric(asked.model, here, asked.rubric, CHARACTERS, despite_trial=True)
+    if asked.format:
+        judge = SafetyClassifier(asked.model, here, asked.format, CHARACTERS, despite_trial=True)
     rows = chosen()
     print(f"{judge.name}, {judge.version}")
     found = judged(judge, answers(rows))
     errors(rows, found)
     for axis, trial in check(judge).items():
         print(f"  trial: {by_trial(judge.name, axis, plain(trial)) or 'passed'}")
+    if asked.format:
+        return
     # Its own copy of the model: a judge's is closed where another judge opens.
     with here.open(asked.model) as session, scripted_server.serving(replying(session)) as script:
         session.use(None)
