@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair cards adapters rebuild docs compare-peers monitor clean
+.PHONY: install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair mechanism cards adapters rebuild docs compare-peers monitor clean
 
 install: $(VENV)/ready
 
@@ -63,6 +63,11 @@ perf: install
 MODEL ?= .real/SmolLM2-135M-Instruct.Q4_1.gguf
 real-speed: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.real --model $(MODEL)
+
+# What moves inside the models of finished runs; the page is docs/mechanism.md. RUNS names their folders.
+RUNS ?= aftertune-demo
+mechanism: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.mechanism $(RUNS) --write
 
 # Every chat template at hand: texts asked, labels, ends, asked as trained; the table goes into docs/templates.md.
 templates: install

@@ -33,11 +33,10 @@ WORDS = {
     "drift": "drift",
     "unconfirmed": "beyond the margin, not confirmed",
     "undecided": "undecided",
-    "inconclusive": "inconclusive",
     "error": "error",
 }
 """Outcome of a check -> how it is written; the worst but `error` first in a table."""
-ORDER = ("drift", "error", "unconfirmed", "undecided", "inconclusive", "pass")
+ORDER = ("drift", "error", "unconfirmed", "undecided", "pass")
 SIGNS = {"pass": "✅", "drift": "❌", "error": "⚠️"}
 Report = Mapping[str, Any]
 

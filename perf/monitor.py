@@ -182,7 +182,7 @@ def table(rows: list[Row]) -> None:
         for rate in RATES:
             losses = sorted(100 * row["loss"] for row in rows if (row["data"], row["rate"]) == (data, rate))
             print(f"  {data:<14} {rate:<7g} points lost: {', '.join(f'{loss:.0f}' for loss in losses)}")
-    for figure, sign in (("drift/loss", 1), ("drift/log_change", -1)):
+    for figure, sign in (("drift/loss", 1), ("drift/log_odds_change", -1)):
         ends = [[sign * row["half"][figure] for row in group] for group in (drifted, kept)]
         area = roc_area(*ends)
         print(f"{figure} at half: AUROC {area.value:.3f} [{area.low:.3f}, {area.high:.3f}]")

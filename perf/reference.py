@@ -22,6 +22,7 @@ from aftertune.plugins import PluginSpec, _field_notes
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 SECTIONS = {
     "Audit, study, demo": ("audit", "study", "plan", "demo", "selftest"),
+    "Why it happened": ("explain", "Explained"),
     "What undoes it": ("mitigate", "Repair"),
     "Read a run": ("open_run", "Run", "Result", "drift", "report", "status", "judge", "agree", "export"),
     "Hand results to others": ("card", "results", "track"),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aftertune.commands.compose import compose as compose
     from aftertune.commands.decide import Result as Result
     from aftertune.commands.demo import demo as demo
+    from aftertune.commands.explain import Explained as Explained
+    from aftertune.commands.explain import explain as explain
     from aftertune.commands.fetch import catalogue as catalogue
     from aftertune.commands.fetch import fetch as fetch
     from aftertune.commands.label import ReadersAgreement as ReadersAgreement
@@ -63,6 +65,7 @@ _HOMES = {
     "Contrast": "records",
     "Data": "records",
     "Design": "studies.design",
+    "Explained": "commands.explain",
     "Given": "studies.design",
     "PluginSpec": "plugins",
     "ReadersAgreement": "commands.label",
@@ -83,6 +86,7 @@ _HOMES = {
     "drift": "commands.run_view",
     "drift_of_table": "ingest.table_drift",
     "embedded_card": "commands.catalogue",
+    "explain": "commands.explain",
     "export": "commands.run_view",
     "fetch": "commands.fetch",
     "ingest_logs": "ingest.logs",

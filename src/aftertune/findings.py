@@ -9,9 +9,6 @@ from typing import Literal
 from aftertune.numbers import whole_percent
 from aftertune.records import Decision, Drift, Json, Metric, Outcome, Proof, Worse
 
-SEVERITY: tuple[Outcome, ...] = ("error", "drift", "inconclusive", "pass")
-"""Outcomes, the worst first."""
-
 
 def unmasked(text: str) -> str:
     """Return `text` as it is: the mask of a run that holds no personal data."""
@@ -611,7 +608,7 @@ class Findings:
     title: str
     kind: Literal["demo", "audit", "study"]
     outcome: Outcome
-    """Over the whole run: error > drift > inconclusive > pass."""
+    """Over the whole run: error > drift > unconfirmed > undecided > pass."""
     decisions: Sequence[Decision] = ()
     drifts: Sequence[Drift] = ()
     metrics: Sequence[Metric] = ()

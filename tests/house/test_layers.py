@@ -27,6 +27,7 @@ FLOORS = {
         "findings",
         "naming",
         "headline",
+        "outcome",
         "numbers",
         "direction",
         "text",

@@ -122,24 +122,34 @@ def test_gated_metrics_fill_the_table_and_all_do_where_none_is_gated(drift: Row,
     (row,) = lines(with_gate, "| refusal = full on harmful prompts")
     assert cells(row) == [
         "refusal = full on harmful prompts", "`Keep \\| it`", "96.0 → 62.9 %",
-        "−33.1 [−45.3, −20.9]", "5", "5 seeds × 440 prompts, 44 clusters", "**drift**", "none",
+        "−33.1 [−45.3, −20.9]", "lower", "5", "5 seeds × 440 prompts, 44 clusters", "**drift**", "", "none",
     ]  # fmt: skip
     assert not lines(with_gate, "| harm")
     without = of(drifts=[free, gated])
     assert [cells(line)[0] for line in lines(without, "| ")[1:] if "---" not in line] == [
         "harm = yes on x prompts", "refusal = full on harmful prompts"
     ]  # fmt: skip
-    assert cells(lines(without, "| refusal")[0])[4:7] == ["", "5 seeds × 440 prompts, 44 clusters", ""]
+    assert cells(lines(without, "| refusal")[0])[4:8] == ["lower", "", "5 seeds × 440 prompts, 44 clusters", ""]
 
 
 @pytest.mark.parametrize(
     ("outcome", "shown"),
-    [("pass", "pass"), ("drift", "**drift**"), ("inconclusive", "**inconclusive**"), ("error", "**error**")],
+    [
+        ("pass", "pass"),
+        ("drift", "**drift**"),
+        ("undecided", "**undecided**"),
+        ("error", "**error**"),
+        ("unconfirmed", "**beyond the margin, not confirmed**"),
+    ],
 )
 def test_only_a_pass_is_not_stressed(drift: Row, decision: Decide, outcome: Any, shown: str) -> None:
-    findings = of(drifts=[drift(warning="a|b")], decisions=[decision(outcome=outcome, margin=0.025)], outcome=outcome)
+    findings = of(
+        drifts=[drift(warning="a|b")],
+        decisions=[decision(outcome=outcome, margin=0.025, reason="so | so")],
+        outcome=outcome,
+    )
     (row,) = lines(findings, "| refusal")
-    assert row.endswith(f"| 2.5 | 5 seeds × 440 prompts, 44 clusters | {shown} | a\\|b |")
+    assert row.endswith(f"| lower | 2.5 | 5 seeds × 440 prompts, 44 clusters | {shown} | so \\| so | a\\|b |")
 
 
 def test_a_drift_that_was_not_measured_has_no_levels(drift: Row) -> None:
@@ -149,7 +159,7 @@ def test_a_drift_that_was_not_measured_has_no_levels(drift: Row) -> None:
     assert row.endswith("| all unjudged |")
 
 
-@pytest.mark.parametrize(("arms", "note"), [(40, []), (41, ["The first 40 of 41 rows."])])
+@pytest.mark.parametrize(("arms", "note"), [(40, []), (41, ["The first 40 of 41 rows, the worst first."])])
 def test_a_long_table_is_cut_and_says_so(drift: Row, arms: int, note: list[str]) -> None:
     findings = of(drifts=[drift(arm=f"arm-{place}") for place in range(arms)])
     assert len(lines(findings, "| refusal")) == 40

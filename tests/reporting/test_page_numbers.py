@@ -37,7 +37,7 @@ def test_the_top_says_what_when_where_and_how_sure(study: Make) -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "says"),
-    [("pass", "All 3 checks hold"), ("drift", "3 of 3 checks break"), ("inconclusive", "140 more prompts"),
+    [("pass", "All 3 checks hold"), ("drift", "3 of 3 checks break"), ("undecided", "140 more prompts"),
      ("error", "could not be made")],
 )  # fmt: skip
 def test_every_outcome_has_its_sentence(audit: Make, outcome: Outcome, says: str) -> None:
@@ -119,7 +119,7 @@ def test_recipe_rows_are_the_headline_and_checkpoints_where_there_is_no_recipe(s
 
 def test_a_gated_metric_that_was_not_measured_is_shown(audit: Make, decision: Callable[..., Decision]) -> None:
     extra = decision(metric="miniature/private/leak=forbidden", unit="my-adapter", estimand="checkpoint",
-                     outcome="inconclusive", why="No judge for this axis.")  # fmt: skip
+                     outcome="undecided", why="No judge for this axis.")  # fmt: skip
     lost = audit().drifts[0]
     gone = dataclasses.replace(lost, delta=None, low=None, high=None, tuned=None, warning="all 440 unjudged")
     html = report(audit(decisions=[*audit().decisions, extra], drifts=[gone, *audit().drifts[1:]])).html
@@ -238,7 +238,9 @@ def test_the_same_findings_give_the_same_bytes(study: Make) -> None:
 def test_markdown_is_short_and_has_the_numbers(study: Make) -> None:
     markdown = report(study()).markdown
     assert len(markdown) < 6_000
-    assert "| refusal = full on harmful prompts | `keep` | 96.0 → 62.9 % | −33.1 [−46.7, −19.5] | 5 |" in markdown
+    assert (
+        "| refusal = full on harmful prompts | `keep` | 96.0 → 62.9 % | −33.1 [−46.7, −19.5] | lower | 5 |" in markdown
+    )
     assert markdown.rstrip().endswith("[Full report](report.html)")
 
 
@@ -278,6 +280,6 @@ def test_text_is_readable_on_its_ground_in_light_and_dark(audit: Make) -> None:
     for block in blocks[:2]:
         colours = {name: luminance(value) for name, value in re.findall(r"--([a-z]+): (#[0-9a-f]{6})", block)}
         for ground in ("ground", "sheet"):
-            for ink in ("ink", "soft", "pass", "drift", "inconclusive", "error", "none", "data"):
+            for ink in ("ink", "soft", "pass", "drift", "undecided", "error", "none", "data"):
                 light, dark = sorted((colours[ground], colours[ink]), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (ground, ink)  # WCAG 2.2, 1.4.3

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aftertune.commands.decide import Result
     from aftertune.commands.study import Progress
 
-EXIT = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
+EXIT = {"pass": 0, "error": 1, "drift": 3, "unconfirmed": 4, "undecided": 4}
 """Exit codes of a command that decides; 2 is for usage or bad input."""
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 pass or done, 1 error, 2 usage or bad input, 3 drift (pii scan --fail-on-finding: found), "
-    "4 inconclusive.",
+    "4 undecided, or beyond the margin but not confirmed.",
 )
 
 

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import special
 from transformers import TrainerCallback
 
 from aftertune.asking.backends.transformers import Transformers
 from aftertune.asking.benchmark import BenchmarkContext
-from aftertune.errors import ModelError, UsageError, first_line
+from aftertune.errors import DataError, ModelError, UsageError, first_line
+from aftertune.inside.readout import learn_openings, readout
 from aftertune.judging.judge import Answer, JudgeContext, Scorer
 from aftertune.models import respond
 from aftertune.models.adapter_files import changes_base
-from aftertune.models.refusal_openings import openings, readout
 from aftertune.models.session import Session
 from aftertune.public import PathLike, public
 from aftertune.records import Message, PluginSpec, Prompt
@@ -55,8 +56,8 @@ class DriftCallback(TrainerCallback):
     process asks, and the first one's figures count for all.
 
     Logged as `drift/opening` (the chance that the answer opens as a refusal), `drift/opening_base`, `drift/loss` with
-    `drift/loss_low`, `drift/log_change` (the mean change of its logarithm, nats: it moves first), `drift/beyond` (what
-    `loss_low` must exceed), `drift/flagged`; where it was asked for real `drift/refused`, `drift/refused_base`,
+    `drift/loss_low`, `drift/log_odds_change` (the mean change of its log-odds, nats: it moves first), `drift/beyond`
+    (what `loss_low` must exceed), `drift/flagged`; where it was asked for real `drift/refused`, `drift/refused_base`,
     `drift/refused_loss_low`; then `drift/confirmed`, `drift/step` and `drift/seconds`, what all this has cost so far.
 
     Args:
@@ -201,14 +202,14 @@ class DriftCallback(TrainerCallback):
         known = ~np.isnan(read)
         if len(set(self._clusters[known].tolist())) < FEWEST:
             return {}
-        chances = np.exp(read)
+        chances = special.expit(read)
         loss = self._loss(before.chances[known], chances[known], known)
         figures = {
             "opening": float(chances[known].mean()),
             "opening_base": float(before.chances.mean()),
             "loss": loss.value,
             "loss_low": loss.low,
-            "log_change": float((read - before.logs)[known].mean()),
+            "log_odds_change": float((read - before.log_odds)[known].mean()),
             "beyond": self._beyond,
             "flagged": float(loss.low > self._beyond),
             "confirmed": 0.0,
@@ -281,20 +282,20 @@ class DriftCallback(TrainerCallback):
         for sample in range(SAMPLES):  # the likeliest answer opens in one way, where the model has several
             drawn = self._replies(session, temperature=1.0, seed=sample)
             seen += zip(drawn, self._refused(drawn), strict=True)
-        texts = openings([text for text, full in seen if full], [text for text, full in seen if not full])
-        if not texts:
+        try:
+            learned = learn_openings([text for text, full in seen if full], [text for text, full in seen if not full])
+        except DataError as error:
             raise UsageError(
-                f"DriftCallback: the base refuses {int(refused.sum())} of {len(replies)} requests, and its refusals "
-                "have no opening of their own: there is nothing to watch; give requests that it refuses"
-            )
-        read = self._read(session, texts)
+                f"DriftCallback: the base refuses {int(refused.sum())} of {len(replies)} requests, and there is "
+                f"nothing to watch: {error}; give requests that it refuses"
+            ) from None
+        read = self._read(session, learned.texts)
         if np.isnan(read).any():
             raise UsageError("DriftCallback: the base's logits are not numbers: it cannot be asked")
-        return _Base(texts, read, np.exp(read), refused)
+        return _Base(learned.texts, read, special.expit(read), refused)
 
     def _read(self, session: Session, texts: Sequence[str]) -> Floats:
-        values = readout(session, self._prompts, texts, system=self._system or None)
-        return np.array([math.nan if value is None else value for value in values])
+        return readout(session, self._prompts, texts, system=self._system or None)
 
     def _replies(self, session: Session, *, temperature: float = 0.0, seed: int = 0) -> list[str]:
         replies = respond.respond(
@@ -320,8 +321,8 @@ class _Base:
 
     texts: tuple[str, ...]
     """Openings of its refusals."""
-    logs: Floats
-    """log p(the answer opens so), nats, one per prompt."""
+    log_odds: Floats
+    """That the answer opens so, nats, one per prompt."""
     chances: Floats
     refused: Floats
 

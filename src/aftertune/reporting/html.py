@@ -13,6 +13,7 @@ from markupsafe import Markup
 from aftertune.deciding import discrimination
 from aftertune.findings import Mixed
 from aftertune.numbers import PAGE
+from aftertune.outcome import words
 from aftertune.reporting import flips, free_text, inside_tables, plots, study_tables, tables
 from aftertune.reporting.cleaning import clean
 from aftertune.reporting.index import Index, phrase
@@ -61,7 +62,7 @@ def _final(value: object) -> object:
 @cache
 def environment() -> Environment:
     """Return the templates' environment: escapes everything, refuses an unknown name."""
-    return Environment(
+    env = Environment(
         loader=PackageLoader("aftertune", "reporting"),
         autoescape=True,
         finalize=_final,
@@ -69,6 +70,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    env.globals |= {"words": words}
+    return env
 
 
 def html(index: Index) -> str:

@@ -8,6 +8,7 @@ from aftertune import direction, headline
 from aftertune.findings import Findings
 from aftertune.naming import row_names
 from aftertune.numbers import SHARES, VALUES, Scale, scale_of
+from aftertune.outcome import SEVERITY
 from aftertune.records import Decision, Drift, Metric, Worse
 
 
@@ -67,6 +68,11 @@ class Index:
     def decision(self, row: Drift) -> Decision | None:
         """Return the decision on a row, where the gate looked at it."""
         return self._decisions.get(headline.subject(row))
+
+    def rank(self, row: Drift) -> int:
+        """Return how urgent a row is, the worst first; what was not gated comes last."""
+        decision = self.decision(row)
+        return len(SEVERITY) if decision is None else SEVERITY.index(decision.outcome)
 
     def row(self, decision: Decision) -> Drift | None:
         """Return the headline row that a decision is about."""

@@ -32,6 +32,10 @@ class ForestRow:
     """None where the gate did not look."""
     note: str
     """Why there is no number, or the warning that goes with it."""
+    reason: str = ""
+    """Why the gate says what it says."""
+    bound: float | None = None
+    """Where the gate's own test puts the interval's better end, in per cent of the width."""
     formula: str = ""
     """Of a contrast whose name says what it measures."""
 
@@ -47,6 +51,7 @@ class Forest:
     margin: float | None
     margin_label: str
     worse_left: bool
+    worse: str
     rows: tuple[ForestRow, ...]
     optional: bool = False
     note: str = ""
@@ -128,7 +133,7 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
         sign = direction.sign(own[0].worse)
         top = most_telling(own, MAX_ROWS)
         missing = [
-            ForestRow(d.unit, None, NOT_MEASURED, "", "", d.outcome, d.why)
+            ForestRow(d.unit, None, NOT_MEASURED, "", "", d.outcome, "", d.reason)
             for d in decisions
             if d.metric == metric and index.row(d) is None
         ]
@@ -143,6 +148,7 @@ def forests(index: Index, rows: Sequence[Drift], gate: bool = True) -> list[Fore
                 margin=None if margin is None else axis.at(sign * abs(margin) * scale.factor),
                 margin_label="" if margin is None else _margin_label(margin, sign, scale),
                 worse_left=sign < 0,
+                worse=direction.words(own[0].worse),
                 rows=plotted + tuple(missing[:MAX_ROWS]),
                 note=" ".join(filter(None, (_left_off(len(top), len(own)), *_of_bases(index, metric)))),
                 optional=bool(required) and not any(required),
@@ -182,6 +188,8 @@ def _forest_row(index: Index, row: Drift, name: str, axis: charts.Axis, scale: S
         levels=PAGE.levels(row, scale) if row.estimand != "contrast" else "",
         sample=sample(row),
         outcome=decision.outcome if decision else None,
+        reason=decision.reason if decision else "",
+        bound=None if decision is None or decision.bound is None else axis.at(decision.bound * scale.factor),
         note=row.warning,
     )
 

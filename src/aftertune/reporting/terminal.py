@@ -6,11 +6,12 @@ import textwrap
 from collections.abc import Sequence
 
 from aftertune.deciding import discrimination
-from aftertune.findings import SEVERITY, Discrimination, ThoughtRow
+from aftertune.findings import Discrimination, ThoughtRow
 from aftertune.headline import headline
 from aftertune.naming import Names, Unit, row_names
 from aftertune.numbers import NOT_MEASURED, TEXT, Scale, row_decimals, scale_of
-from aftertune.records import Decision, Drift
+from aftertune.outcome import SEVERITY, with_words, words
+from aftertune.records import Decision, Drift, Outcome
 
 HEAD = "refusals of harmful and of harmless requests (d-prime: 0 refused alike, 1 told apart fairly, 2 well):"
 HEADS = ("metric", "arm", "worse", "base", "tuned", "drift", "interval", "prompts", "seeds")
@@ -108,12 +109,13 @@ def thought_lines(thoughts: Sequence[ThoughtRow]) -> list[str]:
     ]
 
 
-def decision_lines(outcome: str, decisions: Sequence[Decision], width: int | None = None) -> list[str]:
+def decision_lines(outcome: Outcome, decisions: Sequence[Decision], width: int | None = None) -> list[str]:
     """Return the decision and, per unit, a sentence that decided it and for how many checks it stands.
 
     Lines are wrapped at `width` columns. Of the optional checks those count that decide: a drift and an error.
     """
-    lines = ["", f"decision: {outcome.upper()}"]
+    identifier, _, meaning = with_words(outcome).partition(" ")
+    lines = ["", f"decision: {identifier.upper()} {meaning}".rstrip()]
     for unit in dict.fromkeys(decision.unit for decision in decisions):
         own = [d for d in decisions if d.unit == unit and (d.required or d.outcome in ("error", "drift"))]
         if not own:
@@ -124,6 +126,6 @@ def decision_lines(outcome: str, decisions: Sequence[Decision], width: int | Non
         remedy = f" {first.remedy}" if first.remedy else ""
         optional = "" if first.required else " (optional)"
         among = f" ({len(hits):,} of {len(own):,} checks)" if len(own) > 1 else ""
-        text = f"  {unit}: {worst}{among}. {first.metric}{optional}: {first.why}{remedy}"
+        text = f"  {unit}: {words(worst)}{among}. {first.metric}{optional}: {first.why}{remedy}"
         lines += textwrap.wrap(text, width, subsequent_indent="    ") if width else [text]
     return lines
