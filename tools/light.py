@@ -68,7 +68,7 @@ WORKING = {
     "drift run": None,
     "report run": 0,
     "export run -o shared": 0,
-    "card run": 0,
+    "card run --arm keep": 0,
     "results run -o results --format csv --format parquet --format svg": 0,
     "judge run --judge refusal": None,
     "judge answers.jsonl --judge refusal -o judged.csv": 0,
