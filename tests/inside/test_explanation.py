@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -124,13 +126,33 @@ def said(*effects: Effect, notes: tuple[str, ...] = ()) -> list[str]:
 
 def test_an_effect_within_what_random_directions_do_is_no_mechanism() -> None:
     (line,) = [line for line in said(effect(-2.0, (-2.5, 0.3))) if "taking" in line.lower()]
-    assert "is no mechanism here" in line
+    assert "is not shown to be a mechanism here" in line
     assert "19 random directions -2.50 to 0.30" in line
 
 
 def test_an_effect_in_the_wrong_sense_is_no_mechanism() -> None:
     (line,) = [line for line in said(effect(2.0, (-0.5, 0.3))) if "taking" in line.lower()]
-    assert "is no mechanism here" in line
+    assert "is not shown to be a mechanism here" in line
+
+
+def test_the_best_layer_is_held_against_the_best_of_each_random_direction() -> None:
+    """Of several layers the best is reported, and random directions had as many tries."""
+    elsewhere = dataclasses.replace(effect(-0.5, (-3.0, 0.3)), layers="3")
+    (line,) = [line for line in said(effect(-2.0, (-0.5, 0.3)), elsewhere) if "taking" in line.lower()]
+    assert "is not shown to be a mechanism here: at most -2.0" in line
+    weaker = dataclasses.replace(effect(-0.5, (-0.6, 0.3)), layers="3")
+    (line,) = [line for line in said(effect(-2.0, (-0.5, 0.3)), weaker) if "taking" in line.lower()]
+    assert line.endswith("Not so at layer 3.")
+
+
+def test_a_readout_that_refusals_contradict_is_no_mechanism() -> None:
+    more = dataclasses.replace(effect(2.0, (-0.5, 0.3), how="add"), refused=(19, 15, 22))
+    (line,) = [line for line in said(more) if "adding" in line.lower()]
+    assert "is not shown to be a mechanism here" in line
+    assert "(refusals 19 to 15 of 22)" in line
+    agree = dataclasses.replace(more, refused=(15, 19, 22))
+    (line,) = [line for line in said(agree) if "adding" in line.lower()]
+    assert "changes the readout by +2.0" in line
 
 
 def test_an_effect_that_others_have_too_is_said_so() -> None:
