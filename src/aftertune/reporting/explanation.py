@@ -47,8 +47,9 @@ ABOUTS: Mapping[str, str] = {
     "direction, estimated from half of the clusters, is taken out of the base or added to a tuned model, and the "
     "readout of harmful requests of the other clusters is taken again. Taken out: the residual stream's share of it is "
     "set to zero after a layer, at every position, which need not be what harmless prompts have. Added: at its "
-    "length in the base. Beside it stand the same with random directions that have the activations' covariance, and with the "
-    "directions of other concepts, all of the same length. Tuned layers: the base with these layers of the checkpoint.",
+    "length in the base. Beside it stand the same with random directions that have the activations' covariance, and "
+    "with the directions of other concepts, all of the same length. Tuned layers: the base with these layers of the "
+    "checkpoint.",
 }
 
 
