@@ -85,19 +85,18 @@ def rows() -> str:
             for one in (0.3, 0.5, 0.8)
         ],
     )
-    return "\n".join(
-        (
-            "**Which training rows did it** is not answered here. Scores of rows (projection, loss under the base, gradient",
-            "cosine) are as good as what they foretell of models that are trained on random halves of the rows",
-            "(`aftertune.stats.row_influence`, tested on a linear model with known influences and on random scores). In a first",
-            f"trial on the miniature two seeds of one half agreed by {SEED_RELIABILITY} only, so that nothing could be told from 27",
-            "halves. To tell such scores from nothing with a chance of 80 % it takes:",
-            "",
-            *table,
-            "",
-            "",
-        )
+    lines = (
+        "**Which training rows did it** is not answered here. Scores of rows (projection, loss under the base,",
+        "gradient cosine) are as good as what they foretell of models that are trained on random halves of the rows",
+        "(`aftertune.stats.row_influence`, tested on a linear model with known influences and on random scores). In a",
+        f"first trial on the miniature two seeds of one half agreed by {SEED_RELIABILITY} only, so that nothing could",
+        "be told from 27 halves. To tell such scores from nothing with a chance of 80 % it takes:",
+        "",
+        *table,
+        "",
+        "",
     )
+    return "\n".join(lines)
 
 
 def body(found: Explanation) -> Iterator[str]:

@@ -142,7 +142,7 @@ def test_the_best_layer_is_held_against_the_best_of_each_random_direction() -> N
     assert "is not shown to be a mechanism here: at most -2.0" in line
     weaker = dataclasses.replace(effect(-0.5, (-0.6, 0.3)), layers="3")
     (line,) = [line for line in said(effect(-2.0, (-0.5, 0.3)), weaker) if "taking" in line.lower()]
-    assert line.endswith("Not so at layer 3.")
+    assert line.endswith("Not beyond them at layer 3.")
 
 
 def test_a_readout_that_refusals_contradict_is_no_mechanism() -> None:

@@ -156,8 +156,7 @@ def _directions_said(found: Explanation, arm: tuple[str, str], form: Form) -> It
     for concept in (REFUSAL, PRIVACY):
         least = least_cosine(found.directions, arm, concept)
         if least is None or least.disattenuated is None:
-            others = [each for each in arms(found) if each != arm]
-            if any(least_cosine(found.directions, each, concept) is not None for each in others):
+            if any(least_cosine(found.directions, each, concept) is not None for each in arms(found)):
                 yield f"{arm[1]}: these prompts show no {concept} direction that is more than noise."
             continue
         value = least.disattenuated
@@ -222,7 +221,7 @@ def _intervention_said(subject: str, how: str, effects: Sequence[Effect], form: 
     if not acts:
         return f"{verb} is not shown to be a mechanism here: at most {figure} {where}, beside {null}."
     rest = [_at(effect).removeprefix("at ") for effect in mine if effect not in acts]
-    elsewhere = f" Not so at {' and '.join(rest)}." if rest else ""
+    elsewhere = f" Not beyond them at {' and '.join(rest)}." if rest else ""
     beside = "more than any other concept's" if special else "other concepts do as much,"
     return f"{verb} changes the readout by {figure} {where}: {beside} and {null}.{elsewhere}"
 

@@ -58,7 +58,7 @@ def row_score(scores: Floats, members: Floats, outcomes: Floats, *, confidence: 
     seeds = outcomes.shape[1]
     if seeds < 2:
         return RowScore(correlation, None, None)
-    between = np.corrcoef(outcomes.T)
+    between = np.asarray(np.corrcoef(outcomes.T))
     one = float(between[np.triu_indices(seeds, 1)].mean())
     reliability = averaged(one, seeds) if one > 0 else 0.0
     return RowScore(correlation, reliability, math.sqrt(reliability))
