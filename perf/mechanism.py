@@ -1,7 +1,8 @@
 """What moves inside: docs/mechanism.md out of finished runs (`python -m perf.mechanism RUN... --write`).
 
 Each RUN is the folder of a study or audit whose models are still there; what `aftertune explain` has computed in it
-before is read, the rest is computed now. Without `--write` the page is printed.
+before is read, the rest is computed now. `RUN:pairs=4,prompts=8,draws=2` computes less. Without `--write` the page is
+printed.
 """
 
 from __future__ import annotations
@@ -123,13 +124,16 @@ def shown(table: Table) -> Iterator[str]:
 def main(arguments: Sequence[str]) -> int:
     """Write or print the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="+", metavar="RUN[:OPTION=NUMBER,...]")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args(arguments)
-    options: dict[str, Any] = {"workers": 1}
     parts = [HEAD, METHODS, rows()]
-    for run in given.runs:
-        found = aftertune.explain(run, **options)
+    for named in given.runs:
+        run, _, options = named.partition(":")
+        effort: dict[str, Any] = {
+            key: int(value) for key, _, value in (one.partition("=") for one in options.split(",")) if key
+        }
+        found = aftertune.explain(run, workers=1, **effort)
         parts.append("\n".join(body(found.explanation)) + "\n")
     text = "".join(parts).rstrip() + "\n"
     if given.write:

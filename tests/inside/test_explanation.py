@@ -55,6 +55,32 @@ def test_seeds_that_differ_leave_it_unknown() -> None:
     assert found.moved is None
 
 
+def rarely(shift: float) -> ReadoutChange:
+    """Return the change of a base that gives its openings .1 %, though it may well open so at temperature 0."""
+    rng = np.random.default_rng(0)
+    base = {id: float(-7 + rng.normal()) for id in PROMPTS}
+    tuned = {id: value + shift + 0.1 * float(rng.normal()) for id, value in base.items()}
+    found = readout_change(("m", "a", "harmful"), base, [tuned], PROMPTS, confidence=0.95)
+    assert found
+    return found
+
+
+def test_where_a_base_opens_so_rarely_points_do_not_hide_a_loss() -> None:
+    lost = rarely(-4.0)
+    assert abs(lost.share.value) < 0.05, "in points next to nothing"
+    assert lost.moved is True
+    assert rarely(0.05).moved is False
+    assert rarely(-1.0).moved is None
+    line = page.sentences(
+        Explanation(
+            title="t", confidence=0.95, openings={}, readouts=(lost,), twins=(), effects=(),
+            directions=(ArmDirections(base="m", arm="a", changes=()),),
+        )
+    )[1]  # fmt: skip
+    assert "open less often as the base's refusals do: -3.99 [" in line
+    assert "points cannot show a loss" in line
+
+
 def test_the_interval_of_a_mean_covers_it() -> None:
     covered = 0
     for seed in range(300):

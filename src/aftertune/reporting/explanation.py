@@ -14,7 +14,9 @@ from aftertune.inside.concepts import ABOUT, CONTROLS, PRIVACY, REFUSAL
 from aftertune.inside.direction_changes import DirectionChange
 from aftertune.inside.explanation import (
     FEW_CLUSTERS,
+    LOG_MARGIN,
     MARGIN,
+    RARE,
     ArmDirections,
     Effect,
     Explanation,
@@ -131,25 +133,34 @@ def sentences(found: Explanation, form: Form = TERMINAL) -> list[str]:
     """Return what a reader should take from it, the most important first."""
     lines = [headline(found)]
     for row in _harmful(found):
-        change = form.estimate(
-            100 * row.share.value, 100 * row.share.low, 100 * row.share.high, unit=" points", signed=True, most=1
-        )
-        less = "less" if row.share.value < 0 else "more"
-        state = {
-            True: f"open {less} often as the base's refusals do",
-            False: f"open as the base's refusals do as often as before, within {100 * MARGIN:.0f} points",
-            None: f"may or may not open {less} often as the base's refusals do, by {100 * MARGIN:.0f} points",
-        }[row.moved]
-        lines.append(
-            f"{row.arm}: answers to {row.subset} requests {state}: {change}, from "
-            f"{form.number(100 * row.base_share, 1)} %."
-        )
+        lines.append(_readout_said(row, form))
     for concept in (REFUSAL, PRIVACY):
         if found.directions and all(least_cosine(found.directions, arm, concept) is None for arm in arms(found)):
             lines.append(f"The prompts show no {concept} direction that is more than noise, in any layer of any arm.")
     lines += [line for arm in arms(found) for line in _directions_said(found, arm, form)]
     lines += list(_effects_said(found, form))
     return [*lines, *found.notes]
+
+
+def _readout_said(row: ReadoutChange, form: Form) -> str:
+    points = form.estimate(
+        100 * row.share.value, 100 * row.share.low, 100 * row.share.high, unit=" points", signed=True, most=1
+    )
+    margin, change = f"{100 * MARGIN:.0f} points", points
+    if row.by_log_odds:
+        margin = f"{margin} and {LOG_MARGIN:.0f} nat"
+        change = f"{form.estimate(row.log_odds.value, row.log_odds.low, row.log_odds.high, signed=True)} nats, {points}"
+    less = "less" if row.log_odds.value < 0 else "more"
+    state = {
+        True: f"open {less} often as the base's refusals do",
+        False: f"open as the base's refusals do as often as before, within {margin}",
+        None: f"may or may not open {less} often as the base's refusals do, by {margin}",
+    }[row.moved]
+    rare = "; so rarely that points cannot show a loss" if row.by_log_odds else ""
+    return (
+        f"{row.arm}: answers to {row.subset} requests {state}: {change}, from "
+        f"{form.number(100 * row.base_share, 1)} %{rare}."
+    )
 
 
 def _directions_said(found: Explanation, arm: tuple[str, str], form: Form) -> Iterator[str]:
@@ -333,7 +344,10 @@ def _readouts(found: Explanation) -> Table | None:
         )
         for row in found.readouts
     ]
-    note = f"Moved: by more than {100 * MARGIN:.0f} points, whole interval; no: by less, whole interval."
+    note = (
+        f"Moved: by more than {100 * MARGIN:.0f} points, whole interval; no: by less, whole interval. Where the base "
+        f"opens so in less than {100 * RARE:.0f} %, points cannot show a loss; {LOG_MARGIN:.0f} nat is then a margin too."
+    )
     return table("How often answers open as the base's refusals do", columns, rows, note) if rows else None
 
 
