@@ -130,9 +130,8 @@ def main(arguments: Sequence[str]) -> int:
     parts = [HEAD, METHODS, rows()]
     for named in given.runs:
         run, _, options = named.partition(":")
-        effort: dict[str, Any] = {
-            key: int(value) for key, _, value in (one.partition("=") for one in options.split(",")) if key
-        }
+        numbers = [one.partition("=") for one in options.split(",") if one]
+        effort: dict[str, Any] = {key: int(value) for key, _, value in numbers}
         found = aftertune.explain(run, workers=1, **effort)
         parts.append("\n".join(body(found.explanation)) + "\n")
     text = "".join(parts).rstrip() + "\n"

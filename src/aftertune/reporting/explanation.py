@@ -346,7 +346,7 @@ def _readouts(found: Explanation) -> Table | None:
     ]
     note = (
         f"Moved: by more than {100 * MARGIN:.0f} points, whole interval; no: by less, whole interval. Where the base "
-        f"opens so in less than {100 * RARE:.0f} %, points cannot show a loss; {LOG_MARGIN:.0f} nat is then a margin too."
+        f"opens so in less than {100 * RARE:.0f} %, points cannot show a loss, and {LOG_MARGIN:.0f} nat is a margin."
     )
     return table("How often answers open as the base's refusals do", columns, rows, note) if rows else None
 
