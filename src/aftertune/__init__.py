@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from aftertune.commands.label import Sheet as Sheet
     from aftertune.commands.mitigate import Repair as Repair
     from aftertune.commands.mitigate import mitigate as mitigate
+    from aftertune.commands.model_card import card as card
     from aftertune.commands.personal_data import pii_match as pii_match
     from aftertune.commands.personal_data import pii_registry as pii_registry
     from aftertune.commands.personal_data import pii_scan as pii_scan
     from aftertune.commands.plan import plan as plan
+    from aftertune.commands.result_files import results as results
     from aftertune.commands.run_view import Run as Run
     from aftertune.commands.run_view import agree as agree
     from aftertune.commands.run_view import drift as drift
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from aftertune.commands.run_view import status as status
     from aftertune.commands.selftest import selftest as selftest
     from aftertune.commands.study import study as study
+    from aftertune.commands.tracking import track as track
     from aftertune.errors import AftertuneError as AftertuneError
     from aftertune.ingest.demo_table import demo_drift as demo_drift
     from aftertune.ingest.logs import ingest_logs as ingest_logs
@@ -75,6 +78,7 @@ _HOMES = {
     "TableDrift": "ingest.table_drift",
     "agree": "commands.run_view",
     "audit": "commands.audit",
+    "card": "commands.model_card",
     "catalogue": "commands.fetch",
     "compose": "commands.compose",
     "demo": "commands.demo",
@@ -97,10 +101,12 @@ _HOMES = {
     "pii_scan": "commands.personal_data",
     "plan": "commands.plan",
     "report": "commands.run_view",
+    "results": "commands.result_files",
     "selftest": "commands.selftest",
     "show": "commands.catalogue",
     "status": "commands.run_view",
     "study": "commands.study",
+    "track": "commands.tracking",
 }
 """Public name -> module below `aftertune`."""
 
