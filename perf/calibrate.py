@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from perf import until_decided
 from perf.many_intervals import many
 from perf.scenarios import DISCRETE, PLAIN, SCENARIOS, Data, Generator, Scenario, latent
 from scipy import special
@@ -442,6 +443,17 @@ def families(runs: int) -> list[Row]:
     return rows
 
 
+def stops(runs: int) -> list[Row]:
+    """Asking in ten parts with a look after each: a drift, and a pass, of what lost just the margin."""
+    rows = []
+    for name, fields in until_decided.DESIGNS.items():
+        case = until_decided.Case(name, until_decided.MARGIN, **fields)
+        found = until_decided.simulated(case, runs, 0.05)
+        for method, share in (("drift at any of 10 looks", found.fails), ("pass at any of 10 looks", found.passes)):
+            rows.append(Row(f"{name}, lost the margin", method, share, None, runs, True))
+    return rows
+
+
 INDEPENDENT, DRAWN = "d-prime, trials taken as independent", "d-prime, percentile bootstrap of clusters"
 OURS = ("d-prime", "change of d-prime")
 
@@ -626,7 +638,7 @@ def power_curves(runs: int) -> list[PowerRow]:
 # ---------------------------------------------------------------------------------------------- the table
 
 
-OTHERS = (labels, looks, curves, signs, discriminations, families)
+OTHERS = (labels, looks, curves, signs, discriminations, families, stops)
 
 
 def piece(number: int, runs: int) -> list[Row]:

@@ -5,7 +5,7 @@ The scenarios are those of `perf/calibrate.py`, which runs 4,000 simulations of 
 
 import numpy as np
 import pytest
-from perf import calibrate
+from perf import calibrate, until_decided
 from perf.many_intervals import many
 from perf.scenarios import SCENARIOS, Scenario, latent, trained
 from scipy import special
@@ -44,6 +44,17 @@ def test_looking_at_any_time_keeps_the_level() -> None:
 def test_a_family_of_metrics_keeps_its_level() -> None:
     for row in calibrate.families(150):
         assert row.broken() == [], row
+
+
+def test_asking_until_it_is_decided_errs_as_stated_and_asks_less() -> None:
+    shares = {"lost nothing": 0.5, "lost 60 points": 1 / 3}
+    for truth, most in shares.items():
+        loss, share = until_decided.LOSSES[truth]
+        found = until_decided.simulated(until_decided.Case(truth, loss, share=share), 100)
+        assert found.asked < most
+        assert (found.fails, found.passes) == (found.fails_at_once, found.passes_at_once)
+    null = until_decided.simulated(until_decided.Case("null", until_decided.MARGIN), 200, 0.05)
+    assert max(null.fails, null.passes) <= 0.065 + 2.6 * np.sqrt(0.065 * 0.935 / 200)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
