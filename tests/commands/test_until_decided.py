@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_collapse_is_decided_early_and_more_parts_come_only_where_it_is_not(
     assert {path: path.stat().st_mtime_ns for path in root.glob("responses/*/responses.parquet")} == before
 
     # Were it open, the next part would be asked beside what is there, even where a process ended in between.
-    answers = iter([["known-bad"], KeyboardInterrupt(), []])
+    answers: Iterator[list[str] | BaseException] = iter([["known-bad"], KeyboardInterrupt(), []])
 
     def still_open(*_: object) -> list[str]:
         answer = next(answers)

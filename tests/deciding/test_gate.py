@@ -116,7 +116,7 @@ def test_a_look_tests_at_what_is_left_for_it() -> None:
 
 def test_an_arm_is_decided_once_a_required_metric_drifted_or_all_passed() -> None:
     def decision(unit: str, outcome: str, **more: Any) -> Decision:
-        return Decision(**{  # type: ignore[arg-type]
+        return Decision(**{
             "metric": "m", "unit": unit, "estimand": "recipe", "outcome": outcome, "required": True, "margin": 0.1,
             "why": "", "tested_at": 0.01, **more,
         })  # fmt: skip
