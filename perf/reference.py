@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 SECTIONS = {
     "Audit, study, demo": ("audit", "study", "plan", "demo", "selftest"),
     "What undoes it": ("mitigate", "Repair"),
-    "Read a run": ("open_run", "Run", "Result", "drift", "report", "status", "judge", "agree", "export"),
+    "Read a run": ("open_run", "Run", "Result", "drift", "report", "compare", "status", "judge", "agree", "export"),
     "People's labels": ("label", "Sheet", "label_readers", "ReadersAgreement"),
     "Tables and logs of other tools": ("drift_of_table", "TableDrift", "demo_drift", "ingest_logs"),
     "Data and personal data": ("compose", "pii_scan", "pii_registry", "pii_match"),

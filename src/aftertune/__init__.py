@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aftertune.commands.catalogue import embedded_card as embedded_card
     from aftertune.commands.catalogue import list_plugins as list_plugins
     from aftertune.commands.catalogue import show as show
+    from aftertune.commands.compare import compare as compare
     from aftertune.commands.compose import compose as compose
     from aftertune.commands.decide import Result as Result
     from aftertune.commands.demo import demo as demo
@@ -72,6 +73,7 @@ _HOMES = {
     "agree": "commands.run_view",
     "audit": "commands.audit",
     "catalogue": "commands.fetch",
+    "compare": "commands.compare",
     "compose": "commands.compose",
     "demo": "commands.demo",
     "demo_drift": "ingest.demo_table",
