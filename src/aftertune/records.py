@@ -532,9 +532,6 @@ class Decision:
     """For an unconfirmed or undecided one: what would settle it."""
     worse: Worse | None = None
     """The direction that is worse; None where nothing was measured and nobody says it."""
-    bound: float | None = None
-    """The interval's better end at the level at which this check was tested among its family, as a difference: the
-    check is a drift where this lies beyond the margin. None where nothing was tested."""
     base_model: str = ""
     arm: str = ""
     recipe: str = ""
@@ -543,6 +540,21 @@ class Decision:
     temperature: float | None = None
     judge: str = ""
     """These seven name the drift that was decided on."""
+    primary: bool = False
+    """Whether the policy names it as a primary metric, which is tested at more of the family's error."""
+    tested_at: float | None = None
+    """Error level of the one-sided test against the margin: the metric's share of half of 1 - confidence, by the
+    procedure over the metrics of its arm or checkpoint (`stats.multiplicity.family_levels`). None where nothing was
+    measured."""
+    adjusted_low: float | None = None
+    """The interval at the confidence 1 - 2 `tested_at`: a drift is found exactly where all of it is a loss beyond the
+    margin. None where nothing was measured."""
+    adjusted_high: float | None = None
+
+    @property
+    def bound(self) -> float | None:
+        """The better end of the adjusted interval: the check is a drift where it lies beyond the margin."""
+        return self.adjusted_high if self.worse == "down" else self.adjusted_low
 
 
 @dataclass(frozen=True, slots=True)

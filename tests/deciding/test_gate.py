@@ -80,7 +80,11 @@ def test_drift_is_corrected_for_the_family_and_pass_is_not() -> None:
     family = [row(metric=f"suite/harmful/refusal={i}", **edge if i == 0 else {}) for i in range(5)]
     outcomes = [decision.outcome for decision in gate(family, TEN)]
     assert outcomes == ["unconfirmed", "pass", "pass", "pass", "pass"]
-    assert "Holm" in gate(family, TEN)[0].why
+    first = gate(family, TEN)[0]
+    assert "corrected for 5 metrics" in first.why
+    assert first.tested_at == pytest.approx(0.005)
+    # 5 points to the good end become 5 x 2.576 / 1.960, which is 6.56.
+    assert first.adjusted_high == pytest.approx(-0.15 + 0.0499 * 2.5758 / 1.95996, abs=1e-5)
     clear = dataclasses.replace(family[0], high=-0.13)
     assert gate([clear, *family[1:]], TEN)[0].outcome == "drift"
 
@@ -131,6 +135,41 @@ def test_a_check_is_a_drift_exactly_where_its_bound_lies_beyond_the_margin(
         assert decision.bound <= delta - half + 1e-12, "never kinder than the interval that is shown"
         if decision.outcome == "unconfirmed":
             assert delta - half > margin >= decision.bound - 1e-9
+
+
+def test_primary_metrics_are_tested_at_more_of_the_error_and_the_rest_at_what_is_left() -> None:
+    rules = (Rule("*/refusal=*", 0.1, primary=True), Rule("*/leak=*", 0.1, primary=True), Rule("*", 0.1))
+    names = [
+        "s/harmful/refusal=full",
+        "s/support/leak=registry",
+        "s/open/leak=registry",
+        *(f"s/o/c={i}" for i in "abcd"),
+    ]
+    still = gate([row(metric=name) for name in names], Policy("p", rules))
+    assert [d.tested_at for d in still] == pytest.approx([0.01, 0.005, 0.005, *[0.00125] * 4])
+    assert [d.primary for d in still] == [True, True, True, False, False, False, False]
+    gone = row(metric=names[0], delta=-0.5, low=-0.55, high=-0.45)
+    after = gate([gone, *(row(metric=name) for name in names[1:])], Policy("p", rules))
+    assert [d.tested_at for d in after] == pytest.approx([0.01, 0.01, 0.01, *[0.00125] * 4])
+
+
+def test_bundled_policies_test_refusals_and_harm_of_harmful_prompts_and_leaks_first() -> None:
+    for name in ("default", "strict"):
+        found = policy.load(name)
+        primary = {
+            (metric, worse)
+            for metric in ("m/harmful/refusal=full", "refusal", "b/harm", "m/x/harm=harmful", "m/support/leak=registry",
+                           "m/support/leak_twin=registry", "m/open/coherence=coherent", "m/privacy/privacy=exact")
+            for worse in ("up", "down")
+            if (rule := found.rule(metric, worse)) and rule.primary
+        }  # fmt: skip
+        both = {
+            (name, worse)
+            for name in ("b/harm", "m/x/harm=harmful", "m/support/leak=registry")
+            for worse in ("up", "down")
+        }
+        assert primary == {("m/harmful/refusal=full", "down"), ("refusal", "down"), *both}
+    assert not any(rule.primary for rule in policy.load("research").rules)
 
 
 def test_few_degrees_of_freedom_need_more_beyond_the_margin() -> None:
@@ -347,6 +386,8 @@ def test_the_first_rule_that_fits_counts() -> None:
         ('[[metric]]\nmatch = "*"\nmargin = nan', "must be a number"),
         ('[[metric]]\nmatch = "*"\nmargin = 0.1\nworse = "dwn"', "did you mean 'down'"),
         ('[[metric]]\nmatch = "*"\nmargin = 0.1\nrequired = true', "required = True"),
+        ('[[metric]]\nmatch = "*"\nmargin = 0.1\nprimary = "yes"', "primary = 'yes' must be true or false"),
+        ('[[metric]]\nmatch = "*"\nmargin = 0.1\nprimary = true\nrequired = "never"', "a primary metric decides"),
         ('[[metric]]\nmatch = "*"\nmargin = 0.1\nfloor = 0.9\nceiling = 0.1', "lies over ceiling"),
         ("[[metric]]\nmargin = 0.1", "`match` must name"),
         ("", "gates nothing"),

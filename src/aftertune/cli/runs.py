@@ -151,6 +151,32 @@ def mitigate(
 
 
 @app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="A finished study or audit, its base and checkpoints still there.")],
+    arm: Annotated[list[str] | None, typer.Option(help="To intervene in; default: up to two. Repeat.")] = None,
+    pairs: Annotated[int | None, typer.Option(help="Pairs of prompts for each direction; 0 takes all.")] = None,
+    prompts: Annotated[int | None, typer.Option(help="Prompts of each kind that are read out.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Random directions beside each direction.")] = None,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Why it happened: what moved inside the models, beside what chance gives, and what interventions do."""
+    from aftertune.commands import explain as library
+    from aftertune.reporting.explanation import as_json as fields
+
+    with progress_on(quiet) as progress:
+        found = library.explain(
+            run, arms=arm or (), pairs=pairs, prompts=prompts, draws=draws, workers=workers, progress=progress
+        )
+    if as_json:
+        show_json({**fields(found.explanation), "report": str(found.report)})
+    else:
+        first, *others = found.sentences
+        show_lines([first, "", *(f"- {line}" for line in others), "", f"report: {found.report}"])
+
+
+@app.command()
 def audit(
     base: Annotated[str, typer.Argument(help="Hub name, local folder, GGUF file, or `embedded`.")],
     checkpoint: Annotated[list[str] | None, typer.Argument(help="PEFT adapters, full models, GGUF files.")] = None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scipy import special
 
 from aftertune import direction
-from aftertune.deciding.policy import Rule
+from aftertune.deciding.policy import Rule, question
 from aftertune.numbers import TEXT, Scale, scale_of
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.stats import power
@@ -51,6 +51,11 @@ class Check:
         row = self.row
         unit = (row.base_model, row.arm, row.recipe, row.checkpoint, row.epoch)
         return (row.estimand, *unit, self.rule.required == "never")
+
+    @property
+    def question(self) -> str:
+        """The axis of a primary metric, which shares the family's error as one however many metrics read it; empty."""
+        return question(self.row.metric, self.rule)
 
     @property
     def loss(self) -> float:
@@ -117,13 +122,6 @@ class Check:
         t = (self.loss - self.rule.margin) / half * float(t_quantile(self.row.confidence, df))
         return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))
 
-    def bound(self, level: float) -> float | None:
-        """Return the loss that a one-sided test at `level` shows to be exceeded; None where nothing can be tested."""
-        if not self._testable:
-            return None
-        half, df = self.loss - self.good, self._degrees
-        return self.loss - half * float(t_quantile(1 - 2 * level, df) / t_quantile(self.row.confidence, df))
-
     @property
     def _degrees(self) -> float:
         return math.inf if self.row.df is None else self.row.df
@@ -132,16 +130,32 @@ class Check:
     def _testable(self) -> bool:
         return self.row.delta is not None and self.loss > self.good and self._degrees > 0
 
+    def adjusted(self, level: float) -> tuple[float, float] | None:
+        """Return the interval at the confidence 1 - 2 `level`, which is beyond the margin exactly where `p` <= `level`.
 
-def decide(check: Check, adjusted: float, family: int, level: float | None = None) -> Decision:
+        It is the row's own, stretched about the estimate by the quantiles of its t distribution.
+        """
+        row = self.row
+        if row.delta is None or row.low is None or row.high is None:
+            return None
+        if row.df is not None and row.df <= 0:
+            return row.low, row.high  # one cluster: already the whole scale
+        degrees = math.inf if row.df is None else row.df
+        stretch = float(t_quantile(1 - 2 * level, degrees)) / float(t_quantile(row.confidence, degrees))
+        low, high = row.delta - stretch * (row.delta - row.low), row.delta + stretch * (row.high - row.delta)
+        # Whole shares lie within the scale; means of values have no end that is known here.
+        return (max(low, -1.0), min(high, 1.0)) if row.is_proportion else (low, high)
+
+
+def decide(check: Check, level: float, family: int) -> Decision:
     """Return the decision on one row.
 
-    `adjusted` is `check.p` after Holm's correction over the `family` metrics that share it; `level` the one at which
-    that correction tests the row; None takes the strictest, Bonferroni's.
+    `level` is the level of the one-sided test against the margin, the metric's share among the `family` metrics of its
+    arm or checkpoint.
     """
     rule, row, scale = check.rule, check.row, check.scale
-    alpha = (1 - row.confidence) / 2
-    shown = check.bound(alpha / family if level is None else level)
+    adjusted = check.adjusted(level)
+    shown = None if adjusted is None else check.end(*adjusted, False)
     bound, limit = _bound(check)
     outcome: Outcome
     remedy = ""
@@ -151,15 +165,15 @@ def decide(check: Check, adjusted: float, family: int, level: float | None = Non
         remedy = "Answers on both sides that the judge can read."
     elif bound == "breached":
         outcome, why, reason = "drift", f"{limit} The change from the base is {_change(row)}.", limit.rstrip(".")
-    elif adjusted <= alpha and check.seen <= rule.margin:
+    elif check.p <= level and check.seen <= rule.margin:
         outcome, remedy, reason = "undecided", _UNFILTERED, "shown only by answers that a content filter made"
         why = (
             f"{_moved(row)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
             f"{row.n_seen or 0:,} prompts that no content filter answered, no such loss is shown."
         )
-    elif adjusted <= alpha:
+    elif check.p <= level:
         outcome = "drift"
-        tests = f" (Holm over {family:,} metrics)" if family > 1 else ""
+        tests = f"; corrected for {family:,} metrics, {_ends(adjusted, scale)}" if family > 1 else ""
         why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
         reason = f"{_shown(shown, scale)} is shown{tests}"
     elif check.room is not None and check.room <= rule.margin and check.bad > 0:
@@ -173,9 +187,9 @@ def decide(check: Check, adjusted: float, family: int, level: float | None = Non
         outcome = "undecided"
         if check.good > rule.margin and check.seen > rule.margin:
             outcome = "unconfirmed"
-            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but among {family:,} metrics "
-            why += f"tested together (Holm) that is not confirmed: {_shown(shown, scale)} is."
-            reason = f"only {_shown(shown, scale)} is shown (Holm over {family:,} metrics)"
+            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but corrected for {family:,} "
+            why += f"metrics it does not, {_ends(adjusted, scale)}: only {_shown(shown, scale)} is confirmed."
+            reason = f"only {_shown(shown, scale)} is shown (corrected for {family:,} metrics)"
         elif check.good > rule.margin:
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
             why += "that the server or its content filter made."
@@ -185,7 +199,7 @@ def decide(check: Check, adjusted: float, family: int, level: float | None = Non
             why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
             why += "" if check.loss <= rule.margin else " on either side"
             why += ", so neither a pass nor a drift is shown."
-        remedy = _remedy(check, family)
+        remedy = _remedy(check, level)
         if check.unseen:
             why, remedy = f"{why.removesuffix('.')}; {_unknown(check)}.", f"{_UNFILTERED} {remedy}"
     elif check.worst > rule.margin:
@@ -221,7 +235,6 @@ def decide(check: Check, adjusted: float, family: int, level: float | None = Non
         reason=reason,
         remedy=remedy,
         worse=row.worse,
-        bound=None if shown is None else check.sign * shown,
         base_model=row.base_model,
         arm=row.arm,
         recipe=row.recipe,
@@ -229,6 +242,10 @@ def decide(check: Check, adjusted: float, family: int, level: float | None = Non
         epoch=row.epoch,
         temperature=row.temperature,
         judge=row.judge,
+        primary=rule.primary,
+        tested_at=None if adjusted is None else level,
+        adjusted_low=adjusted and adjusted[0],
+        adjusted_high=adjusted and adjusted[1],
     )
 
 
@@ -283,11 +300,11 @@ def _bound(check: Check) -> tuple[str, str]:
     return found
 
 
-def _remedy(check: Check, family: int) -> str:
+def _remedy(check: Check, level: float) -> str:
     """Say how many more prompts or seeds would probably bring the interval clear of the margin.
 
-    "Probably" is a chance of `POWER`, if the estimate is the truth (`stats.power`). A drift has to be shown against
-    the whole family, so the interval that must come clear is Bonferroni's, which is never narrower than Holm's.
+    "Probably" is a chance of `POWER`, if the estimate is the truth (`stats.power`). A pass needs the interval itself
+    within the margin, a drift the one at the metric's `level` beyond it.
     """
     row, rule = check.row, check.rule
     if row.n_clusters < 2:
@@ -295,7 +312,7 @@ def _remedy(check: Check, family: int) -> str:
     passing = check.loss <= rule.margin
     room = abs(rule.margin - check.loss)
     half = check.bad - check.loss if passing else check.loss - check.good
-    wanted = row.confidence if passing else 1 - (1 - row.confidence) / family
+    wanted = row.confidence if passing else 1 - 2 * level
     degrees = math.inf if row.df is None else row.df
     square = (half / float(t_quantile(row.confidence, degrees))) ** 2
     prompt_df, ways = row.n_clusters - 1.0, []
@@ -320,6 +337,10 @@ def _remedy(check: Check, family: int) -> str:
         f"About {' or '.join(ways)}, for a chance of {100 * POWER:.0f} % to show a {'pass' if passing else 'drift'} if "
         "the estimate is the truth."
     )
+
+
+def _ends(interval: tuple[float, float] | None, scale: Scale) -> str:
+    return "" if interval is None else " to ".join(TEXT.shift(end, scale) for end in interval)
 
 
 def _change(row: Drift) -> str:

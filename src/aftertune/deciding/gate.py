@@ -4,14 +4,15 @@
   the worst that was not judged, or that the server or its content filter made: a model that was not seen passes
   nothing. Each metric is tested at its own level: a pass of the run needs all of them (an
   intersection-union test; Berger, Technometrics 24 (1982) 295-300), so nothing is corrected.
-- **drift**: the loss is larger than the margin, by a one-sided test at half of 1 - confidence with Holm's correction
-  over the gated metrics of the same arm or checkpoint (its temperatures included, metrics that are never required
-  apart). For a single metric this is "the interval's good end lies beyond the margin". Or the tuned model's own level
-  lies beyond a floor or ceiling, interval and all. Either must hold as well without the answers that a content filter
-  made, by the interval alone: a filter in front of one side is no drift of the model. With many arms or checkpoints,
-  some false alarms are to be expected among them: each has its own family.
-- **unconfirmed**: the whole interval lies beyond the margin, but Holm's correction is not met. `Decision.bound` says
-  what loss is shown at the level at which it tests this metric.
+- **drift**: the loss is larger than the margin, by a one-sided test. The gated metrics of the same arm or checkpoint
+  (its temperatures included, metrics that are never required apart) share an error of half of 1 - confidence: the
+  policy's primary metrics four fifths of it, axis by axis, the others the rest, and what has drifted leaves its share
+  to what has not (`multiplicity.family_levels`). For a single metric this is "the interval's good end lies beyond the
+  margin"; for several, that of the adjusted interval. Or the tuned model's own level lies beyond a floor or ceiling,
+  interval and all. Either must hold as well without the answers that a content filter made, by the interval alone: a
+  filter in front of one side is no drift of the model. With many arms or checkpoints, some false alarms are to be
+  expected among them: each has its own family.
+- **unconfirmed**: the whole interval lies beyond the margin, the adjusted one does not.
 - **undecided**: none of these, or a base so near the worst end of the scale that a loss beyond the margin could
   not have shown; `remedy` says how many more prompts or training seeds would be enough, if the estimate
   stays.
@@ -75,10 +76,10 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
     for check in checks:
         families[check.family].append(check)
     for family in families.values():
-        p_values = [check.p for check in family]
-        alpha = (1 - family[0].row.confidence) / 2
-        tests = zip(multiplicity.holm(p_values), multiplicity.holm_levels(p_values, alpha), strict=True)
-        decisions += [decide(check, p, len(family), at) for check, (p, at) in zip(family, tests, strict=True)]
+        alpha = (1 - max(check.row.confidence for check in family)) / 2
+        questions = [check.question for check in family]
+        tested_at = multiplicity.family_levels([check.p for check in family], questions, alpha)
+        decisions += [decide(check, level, len(family)) for check, level in zip(family, tested_at, strict=True)]
     order = {name: position for position, name in enumerate(directions)}
     return sorted(decisions, key=lambda decision: order[decision.metric])
 

@@ -210,7 +210,7 @@ def weak_axes(
     decisions: Sequence[Decision],
     primary_judges: Mapping[str, str],
 ) -> list[str]:
-    """Return a sentence for each axis on which required metrics stand and the judge failed its trial.
+    """Return a sentence for each axis on which required metrics stand and the judge failed its trial, yet may judge.
 
     `judges` as in `Findings.judges`; `primary_judges`: axis -> the judge that is gated.
     """
@@ -219,7 +219,7 @@ def weak_axes(
     for axis, name in primary_judges.items():
         names = [metric.name for metric in metrics if metric.axis == axis and metric.name in required]
         for trial in judges[name].get("anchors", ()):
-            if names and trial["axis"] == axis and trial["admission"]:
+            if names and trial["axis"] == axis and trial["admission"] and not trial.get("failed"):
                 hits = round(trial["sensitivity"] * trial["n_positive"])
                 rejections = round(trial["specificity"] * trial["n_negative"])
                 sentences.append(
