@@ -97,7 +97,7 @@ def simulated(design: PairedDesign, test: MarginTest, loss: float, runs: int, se
         rows = [row(rule.match, pair, codes, test.confidence)]
         if test.floor is not None or test.ceiling is not None:
             rows.append(row(rule.match, pair, codes, test.confidence, level=True))
-        for number in range(1, test.family):
+        for number in range(1, round(1 / test.share)):
             other = others[(run + number) % len(others)]
             rows.append(dataclasses.replace(other, metric=f"b/m{number}/harm=yes"))
         decision = next(each for each in gate(rows, policy) if each.metric == rule.match)
@@ -112,10 +112,10 @@ def grid() -> Iterator[tuple[PairedDesign, MarginTest]]:
         (1, 2, 3, 5, 10), ((60, None), (100, None), (300, None), (300, 44), (1000, 200)), (0.005, 0.05, 0.5, 0.85)
     ):
         for margin, family in ((0.1, 1), (0.1, 12), (0.05, 4)):
-            yield PairedDesign(prompts, rate, groups, n_seeds=seeds), MarginTest(margin, family)
+            yield PairedDesign(prompts, rate, groups, n_seeds=seeds), MarginTest(margin, 1 / family)
     for seeds in (1, 5):
-        yield PairedDesign(300, 0.05, None, n_seeds=seeds), MarginTest(0.1, 1, ceiling=0.12)
-        yield PairedDesign(300, 0.05, None, n_seeds=seeds), MarginTest(0.2, 3, ceiling=0.2)
+        yield PairedDesign(300, 0.05, None, n_seeds=seeds), MarginTest(0.1, ceiling=0.12)
+        yield PairedDesign(300, 0.05, None, n_seeds=seeds), MarginTest(0.2, 1 / 3, ceiling=0.2)
 
 
 def losses(design: PairedDesign, test: MarginTest) -> list[float]:
@@ -141,7 +141,8 @@ def main(runs: int, every: int) -> float:
             worst = max(worst, off - error)
             print(
                 f"{design.n_seeds:5} {design.n_prompts:7} {design.n_clusters or '-':>8} {design.base_rate:5.3f} "
-                f"{test.margin:6.2f} {test.family:6} {'-' if test.ceiling is None else test.ceiling:>7} {loss:6.3f}   "
+                f"{test.margin:6.2f} {round(1 / test.share):6} "
+                f"{'-' if test.ceiling is None else test.ceiling:>7} {loss:6.3f}   "
                 f"{said.fails:5.3f} {seen.fails:5.3f}       {said.passes:5.3f} {seen.passes:5.3f}"
                 + ("  <-" if off > MOST else ""),
                 flush=True,

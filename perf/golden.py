@@ -6,7 +6,8 @@ what NAME stands for: `demo`, or one of the four studies (`hidden_costs` ...), o
 two seeds, smaller corpora and benchmarks; or `known-bad`, an audit that fills every table in seconds, which the test
 suite compares (`tests/commands/test_golden.py`).
 
-A row is its columns without the checkpoint's id, the judge's version and the sentences of decisions. Responses,
+A row is its columns without the checkpoint's id, the judge's version, and of decisions the sentences and the level of
+the test. Responses,
 verdicts and drifts above temperature 0 are left out: a sampled answer's seed hangs on its checkpoint's id. Floats are
 compared to 12 significant digits, since one judge summed in the order of a set before. Left out as well are p values by
 label swaps, whose draws hang on that id; where a run has any of these, so are `q` and `p_adjusted`.
@@ -29,8 +30,9 @@ KEPT = ROOT / "tests" / "golden"
 RUNS = ROOT / ".golden"
 IDS = ("checkpoint",)
 SWAPS = "label swaps within clusters"
-WORDS = {"verdicts": ("judge_version",), "decisions": ("why", "remedy")}
-"""Columns that may change while every result stays."""
+LEVELS = ("primary", "tested_at", "adjusted_low", "adjusted_high")
+WORDS = {"verdicts": ("judge_version",), "decisions": ("why", "reason", "remedy", *LEVELS)}
+"""Columns that may change while every result stays: a test's level, as long as the outcome is the same."""
 ADDED = {
     **{"thought": "", "raw": None, "unanswered": "", "author": "model", "unseen_base": 0, "unseen_tuned": 0},
     **dict.fromkeys(("n_seen", "seen", "seen_low", "seen_high")),

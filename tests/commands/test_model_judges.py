@@ -224,7 +224,7 @@ def test_a_shipped_model_as_judge_is_shown_as_worthless_and_decides_nothing(smal
     name = "rubric xstest by mini-b"
     mine = [each for each in result.decisions if each.judge == name]
     assert mine
-    assert {each.outcome for each in mine} == {"inconclusive"}
+    assert {each.outcome for each in mine} == {"undecided"}
     assert all(name in each.why and "nothing" in each.why for each in mine)
     (line,) = [each for each in result.warnings if each.startswith("Worthless verdicts")]
     assert re.search(rf"the judge {name} (is no better than chance|failed its trial) on refusal: of 20 known", line)
@@ -236,7 +236,7 @@ def test_a_shipped_model_as_judge_is_shown_as_worthless_and_decides_nothing(smal
     assert report["judges"][name]["cost"]["calls"] >= 40, "its trial was paid for"
     for page in ("report.html", "report.md"):
         assert "Worthless verdicts" in result.report.with_name(page).read_text()
-    assert result.outcome == "inconclusive"
+    assert result.outcome == "undecided"
 
 
 def test_the_ids_hold_the_weights_of_the_judge_model(small: Design, tmp_path: Path) -> None:

@@ -30,12 +30,15 @@ def test_the_price_counts_what_the_run_will_do() -> None:
 
 
 def test_the_power_is_against_the_policys_margin_and_its_family() -> None:
-    """Five seeds, 176 prompts in 44 clusters: the default margin is 10 points, and 14 required metrics share Holm."""
+    """Five seeds, 176 prompts in 44 clusters; refusals are one of three primary questions, with others beside them."""
     price = pricing.price(demo.design())
     refusal = next(each for each in price.powers if each.metric == demo.REFUSAL)
     assert (refusal.estimand, refusal.margin, refusal.n_seeds, refusal.n_prompts) == ("recipe", 0.1, 5, 176)
     assert refusal.family == sum(each.required for each in price.powers)
-    wanted = MarginTest(0.1, refusal.family)
+    wanted = MarginTest(0.1, 0.8 / 3)
+    shares = {each.metric: each.share for each in price.powers if each.required}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares[demo.REFUSAL] == pytest.approx(3 * shares["miniature/support/leak=registry"])
     for end, spread in enumerate(refusal.seed_sd):
         design = PairedDesign(176, 1 - 0.95, refusal.n_clusters, n_seeds=5, seed_sd=spread)
         assert refusal.fails[end] == failing_loss(design, wanted)
@@ -45,7 +48,7 @@ def test_the_power_is_against_the_policys_margin_and_its_family() -> None:
     assert refusal.fails[0] > 0.15, "not what is seen against zero"
     line = next(line for line in pricing.lines(price, demo.design().cost) if demo.REFUSAL in line)
     assert f"fails from {100 * refusal.fails[0]:.1f} to " in line
-    assert "margin 10" in line
+    assert "margin 10, primary, tested at 0.67 %" in line
 
 
 def test_a_plan_says_how_many_labels_a_decision_needs() -> None:

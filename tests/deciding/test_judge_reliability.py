@@ -71,7 +71,7 @@ def test_a_judge_that_failed_its_trial_decides_nothing_and_says_so(base: float, 
     assert decision.outcome == before
     told = unreliable(table, [REFUSAL], decisions, rows, {("rule", "refusal"): FAILED}, [])
     (after,) = resting_on_nothing(decisions, told)
-    assert (after.outcome, gate.overall([after])) == ("inconclusive", "inconclusive")
+    assert (after.outcome, gate.overall([after])) == ("undecided", "undecided")
     assert after.why.startswith(
         "The judge rule is no better than chance on refusal: of 20 known answers that are 'full'"
     )
@@ -82,6 +82,13 @@ def test_a_judge_that_failed_its_trial_decides_nothing_and_says_so(base: float, 
     assert line.startswith("Worthless verdicts: the judge rule is no better than chance on refusal")
     assert "recognised 18, of 20 that are not 3 (sensitivity + specificity - 1 is 0.05 [-0.17, 0.28]" in line
     assert line.endswith("They are shown, and suite/harmful/refusal=full is not decided by it.")
+
+
+def test_what_lies_beyond_the_margin_unconfirmed_is_undecided_too() -> None:
+    table, rows, decisions = decided(seen(0.9, 0), seen(0.4, 1))
+    forced = [dataclasses.replace(decisions[0], outcome="unconfirmed")]
+    told = unreliable(table, [REFUSAL], forced, rows, {("rule", "refusal"): FAILED}, [])
+    assert [each.outcome for each in resting_on_nothing(forced, told)] == ["undecided"]
 
 
 def test_a_judge_that_passed_or_was_not_tried_decides_as_before() -> None:
@@ -116,7 +123,7 @@ def test_labels_of_one_arm_are_enough_to_show_chance_and_too_few_of_the_other_le
     assert found.is_chance
     told = unreliable(table, [REFUSAL], decisions, rows, {}, labels)
     (after,) = resting_on_nothing(decisions, told)
-    assert after.outcome == "inconclusive"
+    assert after.outcome == "undecided"
     assert "By people's labels of mine the judge rule is no better than chance" in after.why
     assert f"[{found.low:.2f}, {found.high:.2f}] on 80 labelled answers" in after.why
 
@@ -175,7 +182,7 @@ def test_a_pass_that_could_not_have_come_out_otherwise_is_none() -> None:
     (row,) = [each for each in rows if each.estimand == "checkpoint"]
     assert row.base is not None
     shown = found.high * row.base
-    for margin, expected in ((shown * 1.05, "inconclusive"), (shown * 0.95, "pass")):
+    for margin, expected in ((shown * 1.05, "undecided"), (shown * 0.95, "pass")):
         forced = [dataclasses.replace(decisions[0], outcome="pass", margin=margin)]
         told = unreliable(table, [REFUSAL], forced, rows, {}, labels)
         (after,) = resting_on_nothing(forced, told)
@@ -196,7 +203,7 @@ def test_where_labels_stand_in_the_estimate_it_rests_on_them() -> None:
 
 def test_what_is_open_already_stays_open_and_says_it_too() -> None:
     table, rows, decisions = decided(seen(0.5, 0, 30), seen(0.5, 1, 30))
-    assert decisions[0].outcome == "inconclusive"
+    assert decisions[0].outcome == "undecided"
     told = unreliable(table, [REFUSAL], decisions, rows, {("rule", "refusal"): FAILED}, [])
     (after,) = resting_on_nothing(decisions, told)
     assert after.why.startswith(decisions[0].why)

@@ -11,10 +11,10 @@ from aftertune.stats.power import PairedDesign, smallest_drift
 
 CASES = [
     (PairedDesign(60, 0.005), MarginTest(0.1), 0.05),
-    (PairedDesign(300, 0.85, 44), MarginTest(0.1, 12), 0.02),
+    (PairedDesign(300, 0.85, 44), MarginTest(0.1, 1 / 12), 0.02),
     (PairedDesign(100, 0.05, n_seeds=3), MarginTest(0.1), 0.22),
-    (PairedDesign(100, 0.5, n_seeds=2), MarginTest(0.05, 4), 0.35),
-    (PairedDesign(300, 0.05, 44, n_seeds=5), MarginTest(0.1, 12), 0.19),
+    (PairedDesign(100, 0.5, n_seeds=2), MarginTest(0.05, 1 / 4), 0.35),
+    (PairedDesign(300, 0.05, 44, n_seeds=5), MarginTest(0.1, 1 / 12), 0.19),
     (PairedDesign(300, 0.05), MarginTest(0.1, ceiling=0.12), 0.05),
 ]
 """Near rates of 0 and 1 and far from them; one seed to five; alone and in a family; with a ceiling."""
@@ -53,7 +53,7 @@ def test_a_loss_must_be_beyond_the_margin_to_fail_and_well_within_to_pass() -> N
 
 def test_a_larger_family_needs_a_larger_loss_to_fail_and_changes_no_pass() -> None:
     design = PairedDesign(300, 0.05, n_seeds=5)
-    alone, many = MarginTest(0.1), MarginTest(0.1, 12)
+    alone, many = MarginTest(0.1), MarginTest(0.1, 1 / 12)
     one, twelve = failing_loss(design, alone), failing_loss(design, many)
     assert one is not None
     assert twelve is not None
@@ -61,10 +61,10 @@ def test_a_larger_family_needs_a_larger_loss_to_fail_and_changes_no_pass() -> No
     assert passing_loss(design, alone) == passing_loss(design, many)
 
 
-def test_more_of_everything_narrows_the_inconclusive() -> None:
+def test_more_of_everything_narrows_the_undecided() -> None:
     def ends(**changes: object) -> tuple[float, float]:
         design = PairedDesign(**{"n_prompts": 300, "base_rate": 0.05, "n_clusters": 50, "n_seeds": 5} | changes)  # type: ignore[arg-type]
-        fails, passes = failing_loss(design, MarginTest(0.1, 3)), passing_loss(design, MarginTest(0.1, 3))
+        fails, passes = failing_loss(design, MarginTest(0.1, 1 / 3)), passing_loss(design, MarginTest(0.1, 1 / 3))
         assert fails is not None
         return fails, -1.0 if passes is None else passes
 

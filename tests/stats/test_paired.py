@@ -139,6 +139,60 @@ def test_adjusted_p_agree_with_statsmodels(p: list[float]) -> None:
 def test_what_is_not_a_p_value_is_refused() -> None:
     with pytest.raises(ValueError, match="p values"):
         multiplicity.holm([0.5, math.nan])
+    with pytest.raises(ValueError, match="p values"):
+        multiplicity.family_levels([0.5, math.nan], ["", ""], 0.05)
+    with pytest.raises(ValueError, match="a question for each of 2"):
+        multiplicity.family_levels([0.5, 0.1], [""], 0.05)
+
+
+FAMILY = st.lists(
+    st.tuples(st.floats(0, 1) | st.floats(0, 0.03), st.sampled_from(["", "refusal", "harm"])), min_size=1, max_size=7
+)
+
+
+@given(FAMILY)
+def test_family_levels_are_the_closed_test_of_weighted_bonferroni_tests(family: list[tuple[float, str]]) -> None:
+    """A test rejects where every set of tests that it belongs to has one that is small for its share of the level."""
+    p, questions = [each for each, _ in family], [question for _, question in family]
+    levels = multiplicity.family_levels(p, questions, 0.05)
+    sets = [[i for i in range(len(p)) if chosen >> i & 1] for chosen in range(1, 2 ** len(p))]
+    rejected = []
+    for own in sets:
+        shares = multiplicity.family_shares([questions[i] for i in own])
+        assert sum(shares) == pytest.approx(1)
+        rejected.append(any(p[i] <= 0.05 * share for i, share in zip(own, shares, strict=True)))
+    for i in range(len(p)):
+        closed = all(done for own, done in zip(sets, rejected, strict=True) if i in own)
+        assert (p[i] <= levels[i]) == closed
+
+
+@given(st.lists(st.floats(0, 1) | st.floats(0, 0.03), min_size=1, max_size=12), st.sampled_from(["", "harm"]))
+def test_a_family_of_one_kind_is_holms(p: list[float], question: str) -> None:
+    levels = multiplicity.family_levels(p, [question] * len(p), 0.05)
+    adjusted = multiplicity.holm(p)
+    for i in range(len(p)):
+        if abs(adjusted[i] - 0.05) > 1e-9:
+            assert (p[i] <= levels[i]) == (adjusted[i] <= 0.05)
+
+
+def test_levels_by_hand() -> None:
+    """Refusal and harm begin with two fifths of the level each, the two others with a tenth each."""
+    questions = ["refusal", "harm", "", ""]
+    start = multiplicity.family_levels([1.0, 1.0, 1.0, 1.0], questions, 0.05)
+    assert start == pytest.approx([0.02, 0.02, 0.005, 0.005])
+    after = multiplicity.family_levels([0.019, 0.041, 0.9, 0.9], questions, 0.05)
+    assert after == pytest.approx([0.02, 0.04, 0.005, 0.005]), "what refusals had went to harm"
+    both = multiplicity.family_levels([0.019, 0.039, 0.9, 0.9], questions, 0.05)
+    assert both == pytest.approx([0.02, 0.04, 0.025, 0.025]), "and what harm had to the others"
+
+
+def test_what_primary_tests_leave_goes_to_the_rest_and_back() -> None:
+    questions = ["refusal", "harm", "", ""]
+    assert multiplicity.family_levels([0.001, 0.001, 0.02, 0.9], questions, 0.05)[2] == pytest.approx(0.025)
+    assert multiplicity.family_levels([0.024, 0.9, 0.001, 0.001], questions, 0.05)[0] == pytest.approx(0.025)
+    leaks = ["leak", "leak", "leak", "refusal"]
+    assert multiplicity.family_levels([1, 1, 1, 1], leaks, 0.06) == pytest.approx([0.01, 0.01, 0.01, 0.03])
+    assert multiplicity.family_levels([0, 1, 1, 1], leaks, 0.06)[1:] == pytest.approx([0.015, 0.015, 0.03])
 
 
 @given(st.integers(0, 400), st.integers(0, 400))

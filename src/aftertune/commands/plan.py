@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from aftertune.commands.plan_trial import Trial, trial_lines, try_out
 from aftertune.deciding import drift, policy
 from aftertune.deciding.label_effects import judge_errors
 from aftertune.deciding.labels import not_read
-from aftertune.deciding.policy import Policy, Rule
+from aftertune.deciding.policy import Policy, Rule, question
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import UsageError
@@ -23,7 +23,7 @@ from aftertune.ingest import labels as labelling
 from aftertune.public import PathLike, public
 from aftertune.records import BASE_ARM, Metric, Worse
 from aftertune.run.run_folder import Run
-from aftertune.stats import prediction_powered
+from aftertune.stats import multiplicity, prediction_powered
 from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.stats.margin_power import MarginTest, chances, failing_loss, passing_loss
 from aftertune.stats.power import PairedDesign
@@ -60,7 +60,11 @@ class GatePower:
     ceiling: float | None
     required: bool
     family: int
-    """Metrics of one arm or checkpoint that share Holm's correction."""
+    """Metrics of one arm or checkpoint that share an error of (1 - confidence) / 2."""
+    primary: bool
+    """Whether the policy names it as a primary metric."""
+    share: float
+    """Of that error, which it is tested at where it alone has lost more than its margin."""
     confidence: float
     n_prompts: int
     n_clusters: int
@@ -269,7 +273,9 @@ def _powers(
     for _, rule, _, _ in gated:
         wanted = rule.estimand or rules.estimand
         estimands.append("recipe" if wanted == "recipe" or (wanted == "auto" and seeds > 1) else "checkpoint")
-    families = Counter((kind, rule.required == "never") for kind, (_, rule, _, _) in zip(estimands, gated, strict=True))
+    families: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for kind, (metric, rule, _, _) in zip(estimands, gated, strict=True):
+        families[kind, rule.required == "never"].append(question(metric.name, rule))
     for kind, (metric, rule, n, clusters) in zip(estimands, gated, strict=True):
         if (kind == "recipe" and seeds < 2) or clusters < 2 or metric.label is None:
             continue  # not decided (`ONE_SEED` says so), not counted here, or no share
@@ -280,7 +286,8 @@ def _powers(
             floor, ceiling = (None if bound is None else 1 - bound for bound in (ceiling, floor))
         temperatures = len(set(design.respond.temperatures))
         family = families[kind, rule.required == "never"] * temperatures
-        test = MarginTest(rule.margin, family, design.confidence, floor=floor, ceiling=ceiling)
+        share = multiplicity.family_shares(family)[family.index(question(metric.name, rule))]
+        test = MarginTest(rule.margin, share, design.confidence, floor=floor, ceiling=ceiling)
         count = seeds if kind == "recipe" else 1
         spreads = tuple(spread) if kind == "recipe" else (0.0, 0.0)
         cases = [PairedDesign(n, bad, clusters, n_seeds=count, seed_sd=sd) for sd in dict.fromkeys(spreads)]
@@ -293,7 +300,9 @@ def _powers(
             floor=rule.floor,
             ceiling=rule.ceiling,
             required=rule.required != "never",
-            family=family,
+            family=len(family),
+            primary=rule.primary,
+            share=share,
             confidence=design.confidence,
             n_prompts=n,
             n_clusters=clusters,
@@ -423,7 +432,8 @@ def _power_line(power: GatePower) -> str:
     )
     optional = "" if power.required else ", optional"
     return (
-        f"  {power.metric}: {fails}, {passes}{unchanged}; margin {100 * power.margin:g}{bounds}{optional} "
+        f"  {power.metric}: {fails}, {passes}{unchanged}; margin {100 * power.margin:g}{bounds}{optional}, "
+        f"{'primary, ' * power.primary}tested at {50 * power.share * (1 - power.confidence):.2g} % "
         f"({seeds}{power.n_prompts:,} prompts in {power.n_clusters:,} clusters, base rate "
         f"{'' if power.source else 'taken as '}{100 * power.base_rate:.3g} %)"
     )
@@ -464,8 +474,8 @@ def _assumptions(powers: Sequence[GatePower]) -> Iterator[str]:
         return
     families = sorted({each.family for each in powers})
     yield (
-        f"Assumed: every answer judged; Holm over {' or '.join(map(str, families))} metrics, of which this one alone "
-        f"has lost more than its margin; intervals of {100 * powers[0].confidence:g} %"
+        f"Assumed: every answer judged; of {' or '.join(map(str, families))} metrics that share the gate's error this "
+        f"one alone has lost more than its margin; intervals of {100 * powers[0].confidence:g} %"
     )
     spreads = dict.fromkeys((each.seed_sd, each.source) for each in powers if each.estimand == "recipe")
     ranges = [(sd, source) for sd, source in spreads if source]

@@ -1,16 +1,19 @@
-"""May this ship? Each gated metric against its margin: pass, drift or inconclusive, with the numbers that say so.
+"""May this ship? Each gated metric against its margin: pass, drift, unconfirmed or undecided, with the numbers.
 
 - **pass**: the interval's bad end lies within the margin, and so does that of the estimate with every answer counted as
   the worst that was not judged, or that the server or its content filter made: a model that was not seen passes
   nothing. Each metric is tested at its own level: a pass of the run needs all of them (an
   intersection-union test; Berger, Technometrics 24 (1982) 295-300), so nothing is corrected.
-- **drift**: the loss is larger than the margin, by a one-sided test at half of 1 - confidence with Holm's correction
-  over the gated metrics of the same arm or checkpoint (its temperatures included, metrics that are never required
-  apart). For a single metric this is "the interval's good end lies beyond the margin". Or the tuned model's own level
-  lies beyond a floor or ceiling, interval and all. Either must hold as well without the answers that a content filter
-  made, by the interval alone: a filter in front of one side is no drift of the model. With many arms or checkpoints,
-  some false alarms are to be expected among them: each has its own family.
-- **inconclusive**: neither, or a base so near the worst end of the scale that a loss beyond the margin could
+- **drift**: the loss is larger than the margin, by a one-sided test. The gated metrics of the same arm or checkpoint
+  (its temperatures included, metrics that are never required apart) share an error of half of 1 - confidence: the
+  policy's primary metrics four fifths of it, axis by axis, the others the rest, and what has drifted leaves its share
+  to what has not (`multiplicity.family_levels`). For a single metric this is "the interval's good end lies beyond the
+  margin"; for several, that of the adjusted interval. Or the tuned model's own level lies beyond a floor or ceiling,
+  interval and all. Either must hold as well without the answers that a content filter made, by the interval alone: a
+  filter in front of one side is no drift of the model. With many arms or checkpoints, some false alarms are to be
+  expected among them: each has its own family.
+- **unconfirmed**: the whole interval lies beyond the margin, the adjusted one does not.
+- **undecided**: none of these, or a base so near the worst end of the scale that a loss beyond the margin could
   not have shown; `remedy` says how many more prompts or training seeds would be enough, if the estimate
   stays.
 """
@@ -24,9 +27,9 @@ from aftertune import direction
 from aftertune.deciding.decision import Check, decide
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.deciding.warnings import recipe_refusal
-from aftertune.findings import SEVERITY
 from aftertune.headline import subject
 from aftertune.naming import Names, Unit
+from aftertune.outcome import SEVERITY
 from aftertune.records import Decision, Drift, Metric, Outcome, Worse
 from aftertune.stats import multiplicity
 
@@ -37,7 +40,7 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
     Args:
         drifts: From `drift`: `checkpoint` and `recipe` rows are gated, `level` rows serve floors and ceilings.
         policy: Which metrics, with what margins, on checkpoints or recipes; the last epoch unless it says `all`.
-        metrics: What should have been measured: a gated one without a row is inconclusive ("not measured").
+        metrics: What should have been measured: a gated one without a row is undecided ("not measured").
 
     Every temperature, judge, base and recipe among the rows is decided on by itself, under a name of its own
     (`naming`). Where an arm has two training seeds, `auto` decides on the recipe, not on its checkpoints.
@@ -73,20 +76,22 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
     for check in checks:
         families[check.family].append(check)
     for family in families.values():
-        adjusted = multiplicity.holm([check.p for check in family])
-        decisions += [decide(check, p, len(family)) for check, p in zip(family, adjusted, strict=True)]
+        alpha = (1 - max(check.row.confidence for check in family)) / 2
+        questions = [check.question for check in family]
+        tested_at = multiplicity.family_levels([check.p for check in family], questions, alpha)
+        decisions += [decide(check, level, len(family)) for check, level in zip(family, tested_at, strict=True)]
     order = {name: position for position, name in enumerate(directions)}
     return sorted(decisions, key=lambda decision: order[decision.metric])
 
 
 def overall(decisions: Sequence[Decision]) -> Outcome:
-    """Return the run's outcome: the worst of the required decisions (error > drift > inconclusive > pass).
+    """Return the run's outcome: the worst of the required decisions (`outcome.SEVERITY`).
 
-    An optional one counts where it is an error or a drift. Nothing required decided is inconclusive.
+    An optional one counts where it is an error or a drift. Nothing required decided is undecided.
     """
     counted = [d.outcome for d in decisions if d.required or d.outcome in ("error", "drift")]
     if not any(d.required for d in decisions):
-        counted.append("inconclusive")
+        counted.append("undecided")
     return min(counted, key=SEVERITY.index)
 
 
@@ -121,19 +126,23 @@ def _peers(row: Drift, other: Drift) -> bool:
 def _unmeasured(
     rule: Rule, metric: str, worse: Worse | None, wanted: str, arm: Unit, unit: str, rows: Sequence[Drift]
 ) -> Decision:
-    """Return an inconclusive decision for an arm that has no row to decide on, only `rows` of another estimand."""
+    """Return an undecided decision for an arm that has no row to decide on, only `rows` of another estimand."""
     why, remedy = "Not measured: there is no verdict on it.", "Add its benchmark, or a judge of its axis."
+    reason = "not measured: there is no verdict on it"
     if rows and wanted == "recipe":
-        why, remedy = f"Not decided: {recipe_refusal(rows[0].train_seed)}.", "Train with more seeds."
+        reason = f"not decided: {recipe_refusal(rows[0].train_seed)}"
+        why, remedy = f"{reason.capitalize()}.", "Train with more seeds."
     return Decision(
         metric=metric,
         unit=unit,
         estimand="recipe" if wanted == "recipe" else "checkpoint",
-        outcome="inconclusive",
+        outcome="undecided",
         required=rule.required == "always",
         margin=rule.margin,
         why=f"{why} {direction.sentence(worse)}" if worse else why,
+        reason=reason,
         remedy=remedy,
+        worse=worse,
         base_model=arm.base,
         arm=arm.arm,
         recipe=arm.recipe,

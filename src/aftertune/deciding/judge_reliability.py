@@ -184,17 +184,19 @@ def _of_row(row: Drift | Decision) -> tuple[object, ...]:
 
 
 def resting_on_nothing(decisions: Sequence[Decision], told: Sequence[Unreliable]) -> list[Decision]:
-    """Return decisions of which those that do not rest on their judge are inconclusive, and say why."""
+    """Return decisions of which those that do not rest on their judge are undecided, and say why."""
     why = {each.decided_on: each.why for each in told}
     return [_open(each, why[decided_on(each)]) if decided_on(each) in why else each for each in decisions]
 
 
 def _open(decision: Decision, why: str) -> Decision:
     said = why[:1].upper() + why[1:]
-    if decision.outcome not in ("pass", "drift"):
+    if decision.outcome in ("undecided", "error"):
         return dataclasses.replace(decision, why=f"{decision.why} {said}: nothing would be decided by it.")
     alone = f"So nothing is decided by it; it alone would make this {AN_OUTCOME[decision.outcome]}: {decision.why}"
-    return dataclasses.replace(decision, outcome="inconclusive", why=f"{said}. {alone}", remedy=REMEDY)
+    return dataclasses.replace(
+        decision, outcome="undecided", why=f"{said}. {alone}", reason="its judge tells nothing apart", remedy=REMEDY
+    )
 
 
 def warnings(

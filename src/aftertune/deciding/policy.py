@@ -38,6 +38,9 @@ class Rule:
     data); or `never`: it is listed, and counts only when it has drifted."""
     estimand: Estimands | None = None
     """`auto`: the recipe where there are two training seeds, else the checkpoint. None takes the policy's."""
+    primary: bool = False
+    """Whether its metrics are primary ones: they have four fifths of the error that the metrics of an arm or checkpoint
+    share, divided by axis (`stats.multiplicity.family_levels`)."""
 
     def fits(self, metric: str, worse: Worse) -> bool:
         """Return whether the rule is about this metric."""
@@ -51,6 +54,11 @@ class Rule:
     def exact(self) -> bool:
         """Whether the rule names one metric rather than a pattern of them."""
         return not any(sign in self.match for sign in "*?[")
+
+
+def question(metric: str, rule: Rule) -> str:
+    """Return the axis of a primary metric, which shares the family's error as one; empty for other metrics."""
+    return metric.rpartition("/")[2].partition("=")[0] if rule.primary else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +167,12 @@ def _rule(where: str, table: Mapping[str, Any]) -> Rule:
     floor, ceiling = (_number(where, key, table.get(key)) for key in ("floor", "ceiling"))
     if floor is not None and ceiling is not None and floor > ceiling:
         raise UsageError(f"{where}: floor {floor:g} lies over ceiling {ceiling:g}")
-    return Rule(match=match, margin=margin, floor=floor, ceiling=ceiling, **chosen)
+    primary = table.get("primary", False)
+    if not isinstance(primary, bool):
+        raise UsageError(f"{where}: primary = {primary!r} must be true or false")
+    if primary and chosen.get("required") == "never":
+        raise UsageError(f'{where}: a primary metric decides, so it cannot be required = "never"')
+    return Rule(match=match, margin=margin, floor=floor, ceiling=ceiling, primary=primary, **chosen)
 
 
 def _number(where: str, key: str, value: object) -> float | None:

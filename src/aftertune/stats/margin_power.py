@@ -1,9 +1,10 @@
 """How likely the gate decides a planned comparison: that it would fail a loss, and that it would pass it.
 
-The gate fails a loss where its one-sided test against the margin rejects after Holm's correction, and passes it where
-the whole interval lies within the margin (`deciding.gate`). Both chances are those of the gate's own interval, over
-draws of what it is made of: how many pairs were gained and lost, at the effective number of pairs that clusters, seeds
-and samples leave, and the variances of prompts and seeds as they would be estimated.
+The gate fails a loss where its one-sided test against the margin rejects at the metric's share of the error that a
+family of metrics has in common, and passes it where the whole interval lies within the margin (`deciding.gate`). Both
+chances are those of the gate's own interval, over draws of what it is made of: how many pairs were gained and lost, at
+the effective number of pairs that clusters, seeds and samples leave, and the variances of prompts and seeds as they
+would be estimated.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ class MarginTest:
     """What a metric is held to, counted so that a higher rate is worse."""
 
     margin: float
-    family: int = 1
-    """Metrics that share Holm's correction. It counts in full where this metric alone has lost more than its margin."""
+    share: float = 1.0
+    """Of the error that the metrics of its arm or checkpoint have in common (`multiplicity.family_shares`): what is
+    tested at where this metric alone has lost more than its margin."""
     confidence: float = 0.95
     floor: float | None = None
     """Rate below which the tuned model must not fall."""
@@ -43,7 +45,7 @@ class MarginTest:
 
 @dataclass(frozen=True, slots=True)
 class Chances:
-    """Of a true loss: that the gate fails it (outcome drift), and that it passes it; the rest is inconclusive."""
+    """Of a true loss: that the gate fails it (outcome drift), and that it passes it; the rest is undecided."""
 
     fails: float
     passes: float
@@ -104,12 +106,12 @@ class _Drawn:
         """Return where the gate finds a drift."""
         margin, alpha = self.test.margin, (1 - self.test.confidence) / 2
         fails = (self.value - self.least > margin) & ~(self.known & self._contains(margin)) & (self.value > margin)
-        if self.test.family > 1 and fails.any():
+        if self.test.share < 1 and fails.any():
             at = np.flatnonzero(fails)
             half = self.value[at] - self._low(at)
             df = np.clip(special.stdtridf(0.5 + seeds.REFERENCE / 2, np.sqrt(self.squares[at])), self.least_df, 1e9)
             p = special.stdtr(df, -(self.value[at] - margin) / half * self.quantile[at])
-            fails[at] = p * self.test.family <= alpha
+            fails[at] = p <= alpha * self.test.share
         if self.test.ceiling is not None or self.test.floor is not None:
             low, high = self._level()
             fails |= (low > self._ceiling) | (high < self._floor)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from aftertune.stats.estimate import Floats
+
+PRIMARY_SHARE = 0.8
+"""Share of a family's error that its primary tests begin with, where it has others too."""
 
 
 def _checked(p_values: Sequence[float]) -> Floats:
@@ -42,3 +46,47 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(x) for x in adjusted]
+
+
+def family_levels(p_values: Sequence[float], questions: Sequence[str], level: float) -> list[float]:
+    """Return the level at which each test of a family is made, so that any false alarm has a chance of `level` at most.
+
+    Args:
+        p_values: Of the tests; one rejects where its p value is at most the level returned for it.
+        questions: What each test is about, if that is a primary question of the family; empty for the other tests.
+        level: Chance of any false alarm in the family.
+
+    `family_shares` of the tests that have not rejected yet say what each is tested at: so one that rejects leaves what
+    it had to the others on its question, a question that is answered to the other primary ones, and the last of these
+    to the rest, or the rest to them. Within a question, and among the rest, this is Holm's procedure; between them it
+    is Wiens' fallback (Pharmaceutical Statistics 2 (2003) 211-215), in all directions. The shares of those that are
+    left never fall, which makes it the closed test of weighted Bonferroni tests (Hommel, Bretz and Maurer, Statistics
+    in Medicine 26 (2007) 4063-4073; as a graph: Bretz, Maurer, Brannath and Posch, Statistics in Medicine 28 (2009)
+    586-604), valid under any dependence. A test that rejects is listed at the level of its step; the test whose p value
+    is the smallest for its level goes first. Raises ValueError for a number that is not a p value, for a level outside
+    (0, 1), and for other than one question a test.
+    """
+    p = _checked(p_values)
+    if len(questions) != p.size or not 0 < level < 1:
+        raise ValueError(f"need a question for each of {p.size} tests and 0 < level < 1, got {len(questions)}, {level}")
+    levels, left = [0.0] * p.size, list(range(p.size))
+    while left:
+        for i, share in zip(left, family_shares([questions[i] for i in left]), strict=True):
+            levels[i] = level * share
+        best = min(left, key=lambda i: float(p[i]) / levels[i])
+        if p[best] > levels[best]:
+            break
+        left.remove(best)
+    return levels
+
+
+def family_shares(questions: Sequence[str]) -> list[float]:
+    """Return the share of a family's error that each test has, the others not having rejected.
+
+    The primary questions divide `PRIMARY_SHARE` equally (all, where there is no other test), and each of them what it
+    has among its tests; the other tests, those with an empty question, divide the rest.
+    """
+    counts = Counter(questions)
+    others = counts.pop("", 0)
+    primary = 0.0 if not counts else PRIMARY_SHARE if others else 1.0
+    return [primary / len(counts) / counts[each] if each else (1 - primary) / others for each in questions]
