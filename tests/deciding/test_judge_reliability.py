@@ -84,6 +84,13 @@ def test_a_judge_that_failed_its_trial_decides_nothing_and_says_so(base: float, 
     assert line.endswith("They are shown, and suite/harmful/refusal=full is not decided by it.")
 
 
+def test_what_lies_beyond_the_margin_unconfirmed_is_undecided_too() -> None:
+    table, rows, decisions = decided(seen(0.9, 0), seen(0.4, 1))
+    forced = [dataclasses.replace(decisions[0], outcome="unconfirmed")]
+    told = unreliable(table, [REFUSAL], forced, rows, {("rule", "refusal"): FAILED}, [])
+    assert [each.outcome for each in resting_on_nothing(forced, told)] == ["undecided"]
+
+
 def test_a_judge_that_passed_or_was_not_tried_decides_as_before() -> None:
     table, rows, decisions = decided(seen(0.9, 0), seen(0.4, 1))
     for trial in ({}, {**FAILED, "failed": False}, {key: value for key, value in FAILED.items() if key != "failed"}):

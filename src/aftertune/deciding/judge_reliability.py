@@ -191,7 +191,7 @@ def resting_on_nothing(decisions: Sequence[Decision], told: Sequence[Unreliable]
 
 def _open(decision: Decision, why: str) -> Decision:
     said = why[:1].upper() + why[1:]
-    if decision.outcome not in ("pass", "drift"):
+    if decision.outcome in ("undecided", "error"):
         return dataclasses.replace(decision, why=f"{decision.why} {said}: nothing would be decided by it.")
     alone = f"So nothing is decided by it; it alone would make this {AN_OUTCOME[decision.outcome]}: {decision.why}"
     return dataclasses.replace(
