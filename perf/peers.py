@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from aftertune import shipped_models
 from aftertune.stats import clusters as by_cluster
 from aftertune.stats import seeds as by_seed
 from aftertune.stats.paired import wilson
@@ -38,7 +41,7 @@ PEERS = {
 }
 """Name -> what pip installs."""
 ASKED = ("evalsig", "evalsig with clusters", "nemo-evaluator", "modeldiffr")
-SLOW = ("modeldiffr",)
+SLOW = ("evalsig with clusters", "modeldiffr")
 RATE = 0.8
 SCENARIOS = {
     "300 prompts": (300, 1, 0.0, 1, 0.0),
@@ -95,6 +98,16 @@ def installed(folder: Path) -> dict[str, str]:
     return found
 
 
+def finetunecheck(folder: Path) -> str:
+    """Return what `ftcheck quick` says of the shipped base against itself, and how it exits."""
+    base = str(shipped_models.folder())
+    command = [str(folder / "bin" / "ftcheck"), "quick", base, base, "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+    verdict = r"\b(EXCELLENT|GOOD([_ ]WITH[_ ]CONCERNS)?|POOR|HARMFUL|INSUFFICIENT[_ ]EVIDENCE)\b"
+    found = re.search(verdict, done.stdout)
+    return f"{found[0] if found else 'no verdict'}, exit code {done.returncode}"
+
+
 def share(alarms: int, count: int) -> str:
     """Return e.g. `22.5 % [17.3, 28.8]`."""
     low, high = wilson(alarms, count)
@@ -106,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=int, default=1000)
     parser.add_argument("--slow", type=int, default=200)
+    parser.add_argument("--models", action="store_true", help="ask finetunecheck, which loads models, too")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     folder = ROOT / ".peers"
@@ -128,6 +142,8 @@ def main() -> None:
                 continue
             told = json.loads(done.stdout.splitlines()[-1])
             rows[name], itself[name] = told["alarms"], told["itself"]
+    if options.models:
+        itself["finetunecheck"] = finetunecheck(folder)
     text = page(versions, rows, itself)
     print(text)
     if options.write:
