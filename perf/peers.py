@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -99,10 +100,19 @@ def installed(folder: Path) -> dict[str, str]:
 
 
 def finetunecheck(folder: Path) -> str:
-    """Return what `ftcheck quick` says of the shipped base against itself, and how it exits."""
-    base = str(shipped_models.folder())
-    command = [str(folder / "bin" / "ftcheck"), "quick", base, base, "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+    """Return what `ftcheck quick` says of the shipped base against itself, and how it exits.
+
+    It asks for 512 new tokens whatever the model, so it gets a copy whose settings allow for more than the base's 512.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        base = Path(scratch) / "base"
+        shutil.copytree(shipped_models.folder(), base)
+        settings = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        (base / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": 2048}), encoding="utf-8")
+        command = [str(folder / "bin" / "ftcheck"), "quick", str(base), str(base), "--device", "cpu"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"}
+        )
     verdict = r"\b(EXCELLENT|GOOD([_ ]WITH[_ ]CONCERNS)?|POOR|HARMFUL|INSUFFICIENT[_ ]EVIDENCE)\b"
     found = re.search(verdict, done.stdout)
     return f"{found[0] if found else 'no verdict'}, exit code {done.returncode}"
@@ -160,8 +170,10 @@ def page(versions: dict[str, str], rows: dict[str, Any], itself: dict[str, str])
     for name, row in rows.items():
         cells = [share(*row[scenario]) if scenario in row else "" for scenario in SCENARIOS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    counts = sorted({count for row in rows.values() for _, count in row.values()})
-    lines += ["", f"Tables each: {' or '.join(map(str, counts))}. 95 % intervals (Wilson).", ""]
+    counts = {name: max(count for _, count in row.values()) for name, row in rows.items() if row}
+    most = max(counts.values())
+    fewer = "".join(f", {name} {count}" for name, count in counts.items() if count < most)
+    lines += ["", f"Tables in each scenario: {most}{fewer}. 95 % intervals (Wilson).", ""]
     lines += ["| a base's verdicts against themselves | says |", "| --- | --- |"]
     lines += [f"| {name} | {said} |" for name, said in itself.items()]
     lines += ["", "| peer | version |", "| --- | --- |", *(f"| {name} | {said} |" for name, said in versions.items())]
