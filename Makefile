@@ -128,7 +128,7 @@ rebuild: install
 
 # Other tools' false alarms beside ours, in an environment of their own; the tables go into docs/peers.md.
 compare-peers: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m perf.peers --write
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.peers --models --write
 
 # How well DriftCallback at half of a training foretells its end: 40 short tunings, some 5 CPU minutes; continues.
 monitor: install

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from aftertune import shipped_models
 from aftertune.stats import clusters as by_cluster
 from aftertune.stats import seeds as by_seed
 from aftertune.stats.paired import wilson
@@ -38,7 +42,7 @@ PEERS = {
 }
 """Name -> what pip installs."""
 ASKED = ("evalsig", "evalsig with clusters", "nemo-evaluator", "modeldiffr")
-SLOW = ("modeldiffr",)
+SLOW = ("evalsig with clusters", "modeldiffr")
 RATE = 0.8
 SCENARIOS = {
     "300 prompts": (300, 1, 0.0, 1, 0.0),
@@ -95,6 +99,25 @@ def installed(folder: Path) -> dict[str, str]:
     return found
 
 
+def finetunecheck(folder: Path) -> str:
+    """Return what `ftcheck quick` says of the shipped base against itself, and how it exits.
+
+    It asks for 512 new tokens whatever the model, so it gets a copy whose settings allow for more than the base's 512.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        base = Path(scratch) / "base"
+        shutil.copytree(shipped_models.folder(), base)
+        settings = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        (base / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": 2048}), encoding="utf-8")
+        command = [str(folder / "bin" / "ftcheck"), "quick", str(base), str(base), "--device", "cpu"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"}
+        )
+    verdict = r"\b(EXCELLENT|GOOD([_ ]WITH[_ ]CONCERNS)?|POOR|HARMFUL|INSUFFICIENT[_ ]EVIDENCE)\b"
+    found = re.search(verdict, done.stdout)
+    return f"{found[0] if found else 'no verdict'}, exit code {done.returncode}"
+
+
 def share(alarms: int, count: int) -> str:
     """Return e.g. `22.5 % [17.3, 28.8]`."""
     low, high = wilson(alarms, count)
@@ -106,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=int, default=1000)
     parser.add_argument("--slow", type=int, default=200)
+    parser.add_argument("--models", action="store_true", help="ask finetunecheck, which loads models, too")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     folder = ROOT / ".peers"
@@ -128,6 +152,8 @@ def main() -> None:
                 continue
             told = json.loads(done.stdout.splitlines()[-1])
             rows[name], itself[name] = told["alarms"], told["itself"]
+    if options.models:
+        itself["finetunecheck"] = finetunecheck(folder)
     text = page(versions, rows, itself)
     print(text)
     if options.write:
@@ -144,8 +170,10 @@ def page(versions: dict[str, str], rows: dict[str, Any], itself: dict[str, str])
     for name, row in rows.items():
         cells = [share(*row[scenario]) if scenario in row else "" for scenario in SCENARIOS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    counts = sorted({count for row in rows.values() for _, count in row.values()})
-    lines += ["", f"Tables each: {' or '.join(map(str, counts))}. 95 % intervals (Wilson).", ""]
+    counts = {name: max(count for _, count in row.values()) for name, row in rows.items() if row}
+    most = max(counts.values())
+    fewer = "".join(f", {name} {count}" for name, count in counts.items() if count < most)
+    lines += ["", f"Tables in each scenario: {most}{fewer}. 95 % intervals (Wilson).", ""]
     lines += ["| a base's verdicts against themselves | says |", "| --- | --- |"]
     lines += [f"| {name} | {said} |" for name, said in itself.items()]
     lines += ["", "| peer | version |", "| --- | --- |", *(f"| {name} | {said} |" for name, said in versions.items())]

@@ -27,7 +27,9 @@ def test_the_page_shows_shares_with_intervals_and_who_was_not_asked() -> None:
     text = peers.page({"evalsig": "not installed: ERROR: no"}, rows, {"aftertune": "no change"})
     assert text.count("| 5.0 % [2.2, 11.2] ") == len(peers.SCENARIOS)
     assert "| evalsig | not installed: ERROR: no |" in text
-    assert "Tables each: 100." in text
+    assert "Tables in each scenario: 100." in text
+    text = peers.page({}, rows | {"evalsig": {"5 seeds": [1, 25]}}, {})
+    assert "Tables in each scenario: 100, evalsig 25." in text
 
 
 def test_the_page_has_a_place_for_what_is_measured() -> None:
