@@ -190,6 +190,12 @@ def test_an_effect_that_others_have_too_is_said_so() -> None:
     assert "other concepts do as much" in line
 
 
+def test_what_stands_on_few_clusters_is_called_a_trial() -> None:
+    few = dataclasses.replace(effect(-2.0, (-0.5, 0.3)), change=dataclasses.replace(estimate(-2.0), n_clusters=2))
+    assert "The interventions stand on only 2 clusters of prompts: a trial, and no measurement." in said(few)
+    assert not [line for line in said(effect(-2.0, (-0.5, 0.3))) if "a trial" in line]
+
+
 def test_an_arm_without_readout_is_not_known_and_notes_are_said() -> None:
     lines = said(notes=("no readout: the base refused 2",))
     assert lines[0] == "Not known whether anything moved: a."

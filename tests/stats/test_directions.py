@@ -315,6 +315,18 @@ def test_a_strong_direction_does_not_hide_in_its_own_null() -> None:
     assert low < math.cos(0.4) + 0.01, "with it, the null turns as the direction does"
 
 
+def test_few_clusters_have_few_shuffles_and_no_small_p_value() -> None:
+    """However often the few ways to shuffle four clusters are drawn, they are no more than seven."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(8, 16))
+    second = noise.copy()
+    second[:, 1] += 20
+    noise[:, 0] += 20
+    codes = np.repeat(np.arange(4), 2)
+    assert compare_recipe(noise, [second], codes, rng).p == pytest.approx(1 / 8)
+    assert compare_recipe(noise, [second], np.arange(8), rng).p == pytest.approx(1 / 128)
+
+
 def test_no_model_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one tuned model"):
         compare_recipe(np.ones((4, 2)), [], np.arange(4), np.random.default_rng(0))

@@ -139,7 +139,18 @@ def sentences(found: Explanation, form: Form = TERMINAL) -> list[str]:
             lines.append(f"The prompts show no {concept} direction that is more than noise, in any layer of any arm.")
     lines += [line for arm in arms(found) for line in _directions_said(found, arm, form)]
     lines += list(_effects_said(found, form))
-    return [*lines, *found.notes]
+    return [*lines, *_thin(found), *found.notes]
+
+
+def _thin(found: Explanation) -> Iterator[str]:
+    """Yield what stands on too few clusters of prompts to be believed."""
+    counts = {
+        "The readouts": [row.log_odds.n_clusters for row in found.readouts],
+        "The interventions": [effect.change.n_clusters for effect in found.effects],
+    }
+    for what, own in counts.items():
+        if own and min(own) < FEW_CLUSTERS:
+            yield f"{what} stand on only {min(own)} clusters of prompts: a trial, and no measurement."
 
 
 def _readout_said(row: ReadoutChange, form: Form) -> str:

@@ -148,7 +148,7 @@ class RecipeComparison:
     """Of the same mean, with the labels of whole clusters shuffled alike in all models and the direction taken off."""
     p: float
     """Chance that shuffled labels give a cosine as low as `same_prompts`: whether this direction turned more than
-    whatever else tells these prompts apart."""
+    whatever else tells these prompts apart. Never below 2^(1 - G) with G clusters, which have no more shuffles."""
 
 
 def compare_recipe(
@@ -220,7 +220,7 @@ def compare_recipe(
         length_ratio=ratio(_Means.length_ratio),
         same_prompts=same,
         same_prompts_null=_range(shuffled),
-        p=(1 + as_low) / (1 + len(shuffled)),
+        p=max((1 + as_low) / (1 + len(shuffled)), 2.0 ** (1 - count)),
     )
 
 
