@@ -53,7 +53,13 @@ def run(name: str, outcome: Any = "pass", delta: float = -0.02, **changes: Any) 
     found = audit()
     first = dataclasses.replace(found.drifts[0], delta=delta, low=delta - 0.02, high=delta + 0.02)
     decision = dataclasses.replace(
-        found.decisions[0], outcome=outcome, bound=delta + 0.03, worse="down", reason="so", margin=0.1
+        found.decisions[0],
+        outcome=outcome,
+        adjusted_low=delta - 0.03,
+        adjusted_high=delta + 0.03,
+        worse="down",
+        reason="so",
+        margin=0.1,
     )
     whole = audit(outcome, drifts=[first, *found.drifts[1:]], decisions=[decision, *found.decisions[1:]])
     return MadeUp(Path("/made") / name, whole, **changes)
@@ -70,7 +76,8 @@ def test_the_worst_come_first_and_chance_is_named(runs: dict[str, MadeUp]) -> No
     compared = compare(names)
     assert [arm.run for arm in compared.arms[:3]] == ["z", "y", "x"]
     assert compared.outcome == "drift"
-    assert (compared.tested, compared.false_alarms) == (100, pytest.approx(2.5))
+    assert compared.tested == 100
+    assert compared.false_alarms == pytest.approx(2.5)
     text = lines(compared)
     assert text[0].startswith("z, my-adapter: drift (2026-11-30)")
     assert "lower is worse; so" in text[1]
