@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: axe install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair mechanism cards adapters rebuild clean docs compare-peers monitor until-decided
+.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair mechanism cards adapters rebuild clean docs compare-peers monitor until-decided
 
 install: $(VENV)/ready
 
@@ -49,6 +49,10 @@ pytest: install
 # The core alone, in fresh environments of each Python that is here: no torch, and each command works or says what it lacks.
 light: install
 	$(BIN)/python -m tools.light
+
+# The docs' picture of a report, from a finished run of `make demo` that today's code decided on.
+pictures: install
+	$(BIN)/python -m perf.pictures aftertune-demo
 
 # axe-core, by npm: for the test that the report can be read by everybody.
 axe:

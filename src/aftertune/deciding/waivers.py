@@ -69,9 +69,10 @@ def read(path: Path) -> list[Waiver]:
     """Return the waivers of a file. Raises UsageError, with the number of the waiver and the key, for a broken one."""
     try:
         document = toml_records.load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"waivers {path}: cannot be read: {reason}") from None
+    except OSError as error:
+        raise UsageError(f"waivers {path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"waivers {path}: cannot be read: not UTF-8 text") from None
     except UsageError as error:
         raise UsageError(f"waivers {path}: {error}") from None
     tables = document.pop("waiver", [])
