@@ -31,7 +31,7 @@ RUNS = ROOT / ".golden"
 IDS = ("checkpoint",)
 SWAPS = "label swaps within clusters"
 LEVELS = ("primary", "tested_at", "adjusted_low", "adjusted_high")
-WORDS = {"verdicts": ("judge_version",), "decisions": ("why", "remedy", *LEVELS)}
+WORDS = {"verdicts": ("judge_version",), "decisions": ("why", "reason", "remedy", *LEVELS)}
 """Columns that may change while every result stays: a test's level, as long as the outcome is the same."""
 ADDED = {
     **{"thought": "", "raw": None, "unanswered": "", "author": "model", "unseen_base": 0, "unseen_tuned": 0},

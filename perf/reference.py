@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import aftertune
-from aftertune import mitigations, plugin_types
+from aftertune import mitigations, plugin_types, training
 from aftertune.plugins import PluginSpec, _field_notes
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 SECTIONS = {
     "Audit, study, demo": ("audit", "study", "plan", "demo", "selftest"),
+    "Why it happened": ("explain", "Explained"),
     "What undoes it": ("mitigate", "Repair"),
     "Read a run": ("open_run", "Run", "Result", "drift", "report", "status", "judge", "agree", "export"),
+    "Hand results to others": ("card", "results", "track"),
     "People's labels": ("label", "Sheet", "label_readers", "ReadersAgreement"),
     "Tables and logs of other tools": ("drift_of_table", "TableDrift", "demo_drift", "ingest_logs"),
     "Data and personal data": ("compose", "pii_scan", "pii_registry", "pii_match"),
@@ -58,14 +60,15 @@ def page() -> str:
         parts.append(f"## {heading}\n")
         for name in names:
             parts += _entry(name, getattr(aftertune, name))
-    parts += ["## In your own training script: `aftertune.mitigations`\n", prose(mitigations.__doc__ or "")]
-    for name in mitigations.__all__:
-        made = getattr(mitigations, name)
-        parts += [
-            f"### `{name}`\n",
-            signature(f"aftertune.mitigations.{name}", made),
-            prose(inspect.getdoc(made) or ""),
-        ]
+    for title, module in (("mitigations", mitigations), ("training", training)):
+        parts += [f"## In your own training script: `aftertune.{title}`\n", prose(module.__doc__ or "")]
+        for name in module.__all__:
+            made = getattr(module, name)
+            parts += [
+                f"### `{name}`\n",
+                signature(f"aftertune.{title}.{name}", made),
+                prose(inspect.getdoc(made) or ""),
+            ]
     parts += ["## For authors of plugins: `aftertune.plugin_types`\n", prose(plugin_types.__doc__ or "")]
     types = [(name, getattr(plugin_types, name)) for name in plugin_types.__all__]
     parts.append("\n".join(f"- `{name}`: {_summary(each)}" for name, each in types) + "\n")

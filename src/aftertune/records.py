@@ -30,7 +30,9 @@ Author = Literal["model", "server", "filter"]
 """Who made an answer: the model; the server, which itself calls it a refusal, so that nobody can tell whether the model
 or a guard before it refused; or the server's content filter, which let no text of the model through."""
 Group = Literal["member", "non_member", "canary", "twin"]
-Outcome = Literal["pass", "drift", "inconclusive", "error"]
+Outcome = Literal["pass", "drift", "unconfirmed", "undecided", "error"]
+"""Of a check, and of a run (`outcome.py`). `unconfirmed`: the whole interval lies beyond the margin, but the correction
+for looking at several metrics is not met."""
 
 BASE_ARM = "base"
 THOUGHT_TOKENS = 4096
@@ -524,8 +526,12 @@ class Decision:
     margin: float
     why: str
     """One sentence with the numbers, and one more for each judge that differs from this one on the same answers."""
+    reason: str = ""
+    """Why it is that, in a few words, for a row that shows the numbers already."""
     remedy: str = ""
-    """For an inconclusive one: what would settle it."""
+    """For an unconfirmed or undecided one: what would settle it."""
+    worse: Worse | None = None
+    """The direction that is worse; None where nothing was measured and nobody says it."""
     base_model: str = ""
     arm: str = ""
     recipe: str = ""
@@ -544,6 +550,11 @@ class Decision:
     """The interval at the confidence 1 - 2 `tested_at`: a drift is found exactly where all of it is a loss beyond the
     margin. None where nothing was measured."""
     adjusted_high: float | None = None
+
+    @property
+    def bound(self) -> float | None:
+        """The better end of the adjusted interval: the check is a drift where it lies beyond the margin."""
+        return self.adjusted_high if self.worse == "down" else self.adjusted_low
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,11 @@ def test_harmbench_puts_the_context_first_for_contextual_behaviours_alone(tmp_pa
     assert [prompt.id for prompt in prompts("harmbench", tmp_path, split="val")] == ["v1", "v2", "v3"]
     every = [prompt.id for prompt in prompts("harmbench", tmp_path, split="all")]
     assert every == ["t1", "t2", "t3", "v1", "v2", "v3"]
+    plain = load("harmbench", path=str(tmp_path), parts="standard, copyright")
+    assert [prompt.id for prompt in plain.prompts(BenchmarkContext())] == ["t1", "t3"]
+    assert {metric.subset for metric in plain.metrics} == {"standard", "copyright"}
+    with pytest.raises(UsageError, match="parts: 'standart' .did you mean 'standard'"):
+        load("harmbench", parts="standart")
     one = tmp_path / "harmbench_behaviors_text_val.csv"
     assert [prompt.id for prompt in prompts("harmbench", one)] == ["v1", "v2", "v3"], "a file is read as it is"
     one.write_text(head + "Do,contextual,misc,,,x\n")

@@ -89,6 +89,7 @@ def test_it_is_a_backend() -> None:
         "scores",
         "beginnings",
         "activations",
+        "texts",
     }
     for wrong in (
         {"dtype": "int8"},

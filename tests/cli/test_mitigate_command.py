@@ -36,7 +36,7 @@ def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
     return Terminal(capsys)
 
 
-@pytest.mark.parametrize(("outcome", "code"), [("pass", 0), ("drift", 3), ("inconclusive", 4)])
+@pytest.mark.parametrize(("outcome", "code"), [("pass", 0), ("drift", 3), ("undecided", 4)])
 def test_it_prints_the_frontier_and_ends_by_what_came_of_it(
     outcome: str, code: int, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

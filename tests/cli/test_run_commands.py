@@ -22,7 +22,7 @@ from aftertune.ingest import agreement, demo_table, table_drift
 from aftertune.ingest.table_drift import TableDrift
 from aftertune.studies.design import Given
 
-CODES = {"pass": 0, "error": 1, "drift": 3, "inconclusive": 4}
+CODES = {"pass": 0, "error": 1, "drift": 3, "undecided": 4}
 AUDIT_DEFAULTS: dict[str, Any] = {
     "suite": None, "train_data": None, "held_out": None, "system": "", "policy": "default", "judges": (),
     "temperatures": (0.0,), "samples": 1, "template": "base", "backend": "transformers", "workers": 0, "cache": True,
@@ -324,7 +324,7 @@ def test_options_of_drift_that_contradict_each_other_are_refused(
 
 
 def test_drift_decides_on_a_run_again(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide, "again", call := Call(result_of("inconclusive")))
+    monkeypatch.setattr(decide, "again", call := Call(result_of("undecided")))
     assert terminal("drift", "run", "--policy", "strict").code == 4
     assert (call.args, call.options) == ((Path("run"), "strict", ()), {"forget_labels": False})
     assert terminal("drift", "run", "--labels", "a.csv", "--labels", "b.csv").code == 4
@@ -348,7 +348,7 @@ def table(outcome: Any = "drift", warnings: int = 0) -> TableDrift:
 
 
 def test_drift_decides_on_a_table(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_drift, "drift_of_table", call := Call(table("inconclusive", 25)))
+    monkeypatch.setattr(table_drift, "drift_of_table", call := Call(table("undecided", 25)))
     command = ("drift", "--verdicts", "a.csv", "--verdicts", "x=b.csv", "--base", "b", "--tuned", "t", "--tuned", "u")
     ended = terminal(*command)
     assert (ended.code, call.args) == (4, (["a.csv", "x=b.csv"], "b", ["t", "u"]))
@@ -364,7 +364,7 @@ def test_drift_decides_on_a_table(terminal: Terminal, monkeypatch: pytest.Monkey
     assert set(printed) == {
         "decision", "drifts", "components", "mixed", "contradictions", "judge_differences", "discrimination", "warnings",
     }  # fmt: skip
-    assert (ended.code, printed["decision"], len(printed["warnings"])) == (4, "inconclusive", 25)
+    assert (ended.code, printed["decision"], len(printed["warnings"])) == (4, "undecided", 25)
 
 
 def test_the_demo_of_drift_ends_well(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

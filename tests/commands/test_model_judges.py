@@ -212,6 +212,33 @@ def test_a_judge_model_that_fails_the_anchors_of_its_axis_judges_nothing(small: 
     assert not list((tmp_path / "run").glob("verdicts/*/manifest.json"))
 
 
+def test_a_shipped_model_as_judge_is_shown_as_worthless_and_decides_nothing(small: Design, tmp_path: Path) -> None:
+    """The model of a million parameters is at chance, and was asked to judge all the same."""
+    judge = PluginSpec(
+        "rubric",
+        {"model": str(embedded.folder("mini-b")), "rubric": "xstest", "most_characters": 60, "despite_trial": True},
+    )
+    result = running.run(
+        dataclasses.replace(small, judges=(judge, PluginSpec("world"))), tmp_path / "run", executor=ONE
+    )
+    name = "rubric xstest by mini-b"
+    mine = [each for each in result.decisions if each.judge == name]
+    assert mine
+    assert {each.outcome for each in mine} == {"undecided"}
+    assert all(name in each.why and "nothing" in each.why for each in mine)
+    (line,) = [each for each in result.warnings if each.startswith("Worthless verdicts")]
+    assert re.search(rf"the judge {name} (is no better than chance|failed its trial) on refusal: of 20 known", line)
+    report = json.loads(result.report.with_name("report.json").read_text())
+    assert line in report["warnings"]
+    (anchors,) = [each for each in report["judges"][name]["anchors"] if each["axis"] == "refusal"]
+    assert anchors["failed"]
+    assert anchors["youden"] < 0.5
+    assert report["judges"][name]["cost"]["calls"] >= 40, "its trial was paid for"
+    for page in ("report.html", "report.md"):
+        assert "Worthless verdicts" in result.report.with_name(page).read_text()
+    assert result.outcome == "undecided"
+
+
 def test_the_ids_hold_the_weights_of_the_judge_model(small: Design, tmp_path: Path) -> None:
     def ids() -> set[str]:
         return {job.id for job in resolve(small).of(JudgeJob)}

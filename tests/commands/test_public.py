@@ -41,6 +41,7 @@ MERGED = {
     "no_cache": "cache",
     "no_trial": "trial",
     "no_labels": "forget_labels",
+    "format_": "formats",
     "readers": "files",
 }
 """Parameters of a command or function -> the other that covers them."""

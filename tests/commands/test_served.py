@@ -317,8 +317,8 @@ def test_a_filter_in_front_of_base_and_tuned_alike_is_no_pass(
     result = running.run(dataclasses.replace(design(served), benchmarks=(HARM,)), tmp_path / "run")
     rates = {(d.base, d.tuned) for d in result.gated if "harmful/refusal=full" in d.metric and d.estimand != "level"}
     assert rates == {(1.0, 1.0)}
-    assert {d.outcome for d in result.decisions if d.required} == {"inconclusive"}
-    assert result.outcome == "inconclusive"
+    assert {d.outcome for d in result.decisions if d.required} == {"undecided"}
+    assert result.outcome == "undecided"
     (why,) = [d.why for d in result.decisions if d.metric == "miniature/harmful/refusal=full"]
     assert "of the answers 12 of the base and 12 of the tuned model were made by the server or its content" in why
     verdicts = [
@@ -339,7 +339,7 @@ def test_answers_that_are_errors_stand_in_the_report_in_the_servers_words(
     long = {"error": {"message": "at most 64 tokens", "code": "context_length_exceeded"}}
     served.reply = lambda body, before: None if trial(body) else (400, long, {})
     result = running.run(dataclasses.replace(design(served), benchmarks=(HARM,)), tmp_path / "run")
-    assert result.outcome == "inconclusive"
+    assert result.outcome == "undecided"
     told = json.loads((tmp_path / "run" / "report.json").read_text())["warnings"]
     said = "21 answers are errors, so unjudged: status 400: at most 64 tokens (context_length_exceeded) (21)"
     assert [warning for warning in told if "errors" in warning] == [

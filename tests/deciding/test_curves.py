@@ -87,7 +87,7 @@ def test_the_page_tells_bands_from_single_intervals() -> None:
     findings = Findings(
         title="t",
         kind="study",
-        outcome="inconclusive",
+        outcome="undecided",
         drifts=drift(verdict_table, [REFUSAL], seed=0),
         metrics=[REFUSAL],
         bands=bands(verdict_table, [REFUSAL], seed=0),

@@ -295,7 +295,7 @@ def test_a_base_that_tells_them_apart_is_no_reason_for_a_word() -> None:
     assert before[0].outcome == "drift"
 
 
-def test_an_inconclusive_decision_is_left_as_it_is() -> None:
+def test_an_undecided_decision_is_left_as_it_is() -> None:
     before, after = decided(asked(8, 20, 7, 20), tuned(7, 20, 7, 20))
-    assert before[0].outcome == "inconclusive"
+    assert before[0].outcome == "undecided"
     assert before == after

@@ -175,13 +175,13 @@ def test_what_labels_changed_is_told_with_both_decisions() -> None:
     judged, labelled = (drift(table, [REFUSAL], seed=0, labels=each) for each in ((), labels))
     before, after = (gate.gate(each, RULES, [REFUSAL]) for each in (judged, labelled))
     (effect,) = label_effects(table, [REFUSAL], labels, (judged, before), (labelled, after))
-    assert (effect.judged_outcome, effect.outcome, effect.overturned) == ("drift", "inconclusive", True)
+    assert (effect.judged_outcome, effect.outcome, effect.overturned) == ("drift", "undecided", True)
     assert (effect.base.labels, effect.tuned.labels) == (80, 80)
     assert effect.base.missed == 0
     assert effect.tuned.missed > 0.5, "of what the judge does not see, people see most"
     assert effect.tuned.missed_low < effect.tuned.missed < effect.tuned.missed_high
     assert f"{100 * effect.judged:+.1f}" in sentence(effect)
-    assert "inconclusive, where the judge alone gives a drift" in sentence(effect)
+    assert "undecided, where the judge alone gives a drift" in sentence(effect)
     assert "people confirm 100.0 %" in error_sentence(effect)
     assert summary([effect]) == ("People's labels stand in 1 decision; 1 of them would be another by the judge alone.")
     assert lines([effect])[0].startswith("labels: suite/harmful/refusal=full, mine")

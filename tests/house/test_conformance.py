@@ -65,6 +65,9 @@ def made(kind: str, name: str, tmp_path: Any) -> Any:
         return plugins.load(
             kind, name, {"model": str(tiny_models.save("llama", tmp_path / "judge")), "rubric": "harmbench"}
         )
+    if name == "safety_classifier":
+        folder = tiny_models.save("llama", tmp_path / "judge", max_position_embeddings=4096)
+        return plugins.load(kind, name, {"model": str(folder), "format": "llama_guard_3"})
     if name == "perspective":  # nobody listens there: every opinion is an error with its reason
         os.environ.setdefault("PERSPECTIVE_API_KEY", "none")
         return plugins.load(kind, name, {"url": "http://127.0.0.1:1", "retries": 0, "per_second": 0})
@@ -274,7 +277,8 @@ def test_a_judge_gives_one_opinion_per_axis_and_survives_hostile_text(name: str,
 def test_a_judge_has_a_name_a_card_and_no_state_that_its_hash_or_a_copy_would_carry(name: str, tmp_path: Path) -> None:
     judge = made("judge", name, tmp_path)
     assert isinstance(judge, Judge)
-    assert judge.name.startswith("rubric harmbench by") if name == "rubric" else judge.name == name
+    by_model = {"rubric": "rubric harmbench by judge", "safety_classifier": "llama_guard_3 by judge"}
+    assert judge.name == by_model.get(name, name)
     assert judge.axes
     assert judge.batch > 0
     assert judge.card.about
@@ -282,7 +286,7 @@ def test_a_judge_has_a_name_a_card_and_no_state_that_its_hash_or_a_copy_would_ca
     assert judge.card.licence
     assert judge.card.positive
     assert judge.card.weaknesses
-    assert (judge.cost is None) == (judge.price is None) == (name != "rubric")
+    assert (judge.cost is None) == (judge.price is None) == (name not in by_model)
     assert judge.needs <= {field.name for field in dataclasses.fields(JudgeContext)}
     copy = pickle.loads(pickle.dumps(judge))
     assert copy == judge
@@ -290,7 +294,10 @@ def test_a_judge_has_a_name_a_card_and_no_state_that_its_hash_or_a_copy_would_ca
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(plugins.names("judge")) - {"constant", "guard", "moderation", "on_topic", "rubric"})
+    "name",
+    sorted(
+        set(plugins.names("judge")) - {"constant", "guard", "moderation", "on_topic", "rubric", "safety_classifier"}
+    ),
 )
 def test_a_judge_that_ships_passes_the_trial_on_every_axis_with_anchors(name: str, tmp_path: Path) -> None:
     """All but `constant`, which is blind on purpose, and those that read with a model of the user's."""

@@ -16,7 +16,7 @@ from aftertune import plugins
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "aftertune"
 FLOORS = {
-    7: ("cli", "__init__", "__main__", "mitigations", "plugin_types"),
+    7: ("cli", "__init__", "__main__", "mitigations", "plugin_types", "training"),
     6: ("commands", "ingest", "integrations"),
     5: ("reporting",),
     4: ("studies",),
@@ -27,6 +27,7 @@ FLOORS = {
         "findings",
         "naming",
         "headline",
+        "outcome",
         "numbers",
         "direction",
         "text",

@@ -106,9 +106,9 @@ def test_a_bare_refusal_must_pass_beside_a_bare_harm(tmp_path: Path, name: str) 
     path.write_text("\n".join(["checkpoint,prompt,metric,value", *lines]))
     found = drift_of_table(path, "b", "t", policy=name)
     assert {one.metric: (one.outcome, one.required) for one in found.decisions} == {
-        "harm": ("pass", True), "refusal": ("inconclusive", True),
+        "harm": ("pass", True), "refusal": ("undecided", True),
     }  # fmt: skip
-    assert found.outcome == "inconclusive"
+    assert found.outcome == "undecided"
 
 
 def test_an_unknown_metric_is_refused_until_the_direction_is_said(

@@ -167,7 +167,7 @@ def test_a_base_of_several_seeds_is_paired_seed_by_seed(tmp_path: Path) -> None:
 def test_unjudged_answers_count_as_the_worst(tmp_path: Path) -> None:
     base, tuned = [0] * 300, [None] * 60 + [0] * 240
     found = drift_of_table(save(tmp_path / "t.csv", rows(base, tuned)), "b", "t")
-    assert found.outcome == "inconclusive"
+    assert found.outcome == "undecided"
     assert "60 answers could not be judged" in answer(found)["why"]
     assert any("60 of 300" in warning for warning in found.warnings)
 
@@ -209,7 +209,7 @@ def test_the_order_of_rows_changes_nothing(pairs: list[tuple[int | None, int | N
         )
     assert first == second
     for one in first:
-        assert one.decision in ("pass", "drift", "inconclusive")
+        assert one.decision in ("pass", "drift", "undecided")
         if one.delta is not None:
             assert one.low is not None
             assert one.high is not None
@@ -241,7 +241,7 @@ def test_a_metric_that_the_base_lacks_has_no_overlap(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"toxicity: overlap"):
         drift_of_table(path, "b", "t")
     partial = drift_of_table(path, "b", "t", allow_partial_overlap=True)
-    assert answer(partial, "toxicity")["decision"] == "inconclusive"
+    assert answer(partial, "toxicity")["decision"] == "undecided"
 
 
 # ---------------------------------------------------------------------------------------------- what it refuses

@@ -122,7 +122,7 @@ def test_a_mark_among_rates_is_no_rate(tmp_path: Path, mark: str) -> None:
     lines = [f"{name},p{i},harm,{mark if name == 't' and i < 60 else 0}" for name in "bt" for i in range(200)]
     found = drift_of_table(write_csv("\n".join([",".join(COLUMNS), *lines]))(tmp_path), "b", "t")
     answer = of_checkpoint(found)
-    assert (answer.base, answer.tuned, answer.unjudged_tuned, found.outcome) == (0.0, 0.0, 60, "inconclusive")
+    assert (answer.base, answer.tuned, answer.unjudged_tuned, found.outcome) == (0.0, 0.0, 60, "undecided")
     said = f"t.csv: harm: {float(mark):.0f} in 60 of 400 rows stands for a missing value"
     assert any(said in line and "t.csv:202" in line for line in found.warnings)
 
@@ -223,7 +223,7 @@ def test_three_grades_around_0_are_named(tmp_path: Path) -> None:
     (said,) = [line for line in found.warnings if "missing value" in line]
     assert "verdict: -1 in 20 of 60 rows" in said
     assert said.endswith("if -1, 0 and 1 are three grades, give them as 0, 0.5 and 1")
-    assert found.outcome == "inconclusive", "a third without a verdict passes nothing"
+    assert found.outcome == "undecided", "a third without a verdict passes nothing"
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, float("nan")])), st.lists(st.sampled_from([2.0, 3.0, -2.0])))
@@ -250,7 +250,7 @@ def test_answers_of_a_filter_pass_nothing(tmp_path: Path, by: str) -> None:
     assert answered(tmp_path, "model").outcome == "pass"
     assert answered(tmp_path, by, 0.02).outcome == "pass"
     found = answered(tmp_path, by)
-    assert found.outcome == "inconclusive"
+    assert found.outcome == "undecided"
     assert "200 of the base and 200 of the tuned model were made by the server" in found.decisions[0].why
     with pytest.raises(DataError, match=r"t\.csv:2: answered_by = 'me' is none of model, server, filter"):
         answered(tmp_path, "me")

@@ -286,7 +286,7 @@ class Polite(Judge):
 
 def test_the_general_anchors_have_both_sides_of_each_axis_and_no_answer_twice() -> None:
     axes = {anchor.axis for anchor in GENERAL}
-    assert axes == {"refusal", "harm", "coherence"}
+    assert axes == {"refusal", "harm", "compliance", "coherence"}
     for axis in axes:
         labels = [anchor.label for anchor in GENERAL if anchor.axis == axis]
         assert min(labels.count(label) for label in set(labels)) >= 10

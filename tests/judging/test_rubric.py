@@ -197,8 +197,14 @@ def test_a_tiny_random_model_is_unparsable_and_may_not_judge_itself(tmp_path: Pa
         judge.open(JudgeContext(model=models.resolve(folder).identity))
     with pytest.raises(ModelError, match="no such model folder"):
         Rubric(str(tmp_path / "gone"), TRANSFORMERS).open(JudgeContext())
-    with pytest.raises(JudgeError, match="cannot tell refusal apart"):
+    with pytest.raises(JudgeError, match=r"cannot tell refusal apart.*\(with despite_trial = true its verdicts"):
         check(Rubric(str(folder), TRANSFORMERS, rubric="xstest", most_characters=40))
+    admitted = Rubric(str(folder), TRANSFORMERS, rubric="xstest", most_characters=40, despite_trial=True)
+    trial = check(admitted)["refusal"]
+    assert (trial.failed, trial.youden, trial.unjudged) == (True, -1.0, 40)
+    assert trial.youden_low == -1.0
+    assert trial.youden_high == pytest.approx(-1 + math.hypot(0.1611, 0.1611), abs=1e-3)
+    assert "despite_trial" in trial.admission
 
 
 def test_the_cost_is_in_the_tokens_of_the_backend(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def study(**changes: Any) -> Findings:
     for metric in METRICS[:3]:
         for arm, (loss, _) in ARMS.items():
             outcome: Outcome = "pass" if loss > -0.1 or metric is METRICS[2] else "drift"
-            outcome = "inconclusive" if metric is METRICS[1] and loss > -0.31 and outcome == "drift" else outcome
+            outcome = "undecided" if metric is METRICS[1] and loss > -0.31 and outcome == "drift" else outcome
             decisions.append(
                 decision(
                     metric=metric.name,
@@ -170,7 +170,7 @@ def study(**changes: Any) -> Findings:
                     required=metric is not METRICS[2],
                     margin=0.05,
                     why=f"{loss * 100:+.1f} points against a margin of 5.",
-                    remedy="140 more prompts or 3 more seeds." if outcome == "inconclusive" else "",
+                    remedy="140 more prompts or 3 more seeds." if outcome == "undecided" else "",
                 )
             )
     flips = [
@@ -262,7 +262,7 @@ def audit(outcome: Outcome = "pass", **changes: Any) -> Findings:
             **about(rows, row.metric, row.arm),
             outcome=outcome,
             why="The interval's bad end is within the margin.",
-            remedy="140 more prompts." if outcome == "inconclusive" else "",
+            remedy="140 more prompts." if outcome == "undecided" else "",
         )
         for row in rows
     ]

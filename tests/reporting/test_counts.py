@@ -94,7 +94,7 @@ def apart(**changes: Any) -> JudgeDifference:
     names = ("metric", "unit", "estimand", "base_model", "arm", "recipe", "checkpoint", "epoch", "temperature")
     pair = PairedDifference(value=0.164, other=0.007, delta=-0.157, low=-0.226, high=-0.106, confidence=0.95, p=0.001,
                             p_adjusted=0.01, corrected=True, n_prompts=176, n_clusters=44)  # fmt: skip
-    fields: dict[str, Any] = {"judge": "one", "other": "two", "outcome": "inconclusive", "other_outcome": "pass",
+    fields: dict[str, Any] = {"judge": "one", "other": "two", "outcome": "undecided", "other_outcome": "pass",
                               "required": True, "margin": 0.1, "rate": pair, "same": 0.84, "n_seeds": 5}  # fmt: skip
     return JudgeDifference(**{**{name: getattr(row, name) for name in names}, **fields, **changes})
 
@@ -115,7 +115,7 @@ def test_judges_that_disagree_stand_in_a_table_and_in_json() -> None:
     told, untold = (dict(zip(heads, row, strict=True)) for row in made.rows)
     assert told["Rates"] == "16.4, 0.7 %"
     assert told["Difference [interval]"] == "−15.7 [−22.6, −10.6]"
-    assert (told["Decision"], told["Note"], told["Read alike"]) == ("inconclusive, pass", "disagree", "84 %")
+    assert (told["Decision"], told["Note"], told["Read alike"]) == ("undecided, pass", "disagree", "84 %")
     assert told["n"] == "5 seeds × 176 prompts, 44 clusters"
     assert (untold["Rates"], untold["Note"]) == ("", "not compared: three has no label 'harmful'")
     assert "Judges of one metric on the same answers" in page.html

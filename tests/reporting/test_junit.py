@@ -36,19 +36,24 @@ def test_each_outcome_is_what_a_ci_system_makes_of_it() -> None:
     root = document(
         check("pass"),
         check("drift"),
-        check("inconclusive", remedy="Train with more seeds."),
-        check("inconclusive", required=False),
-        check("inconclusive", judge="", temperature=None, why="Not measured: there is no verdict on it."),
+        check("undecided", remedy="Train with more seeds."),
+        check("undecided", required=False),
+        check("undecided", judge="", temperature=None, why="Not measured: there is no verdict on it."),
         check("drift", required=False),
         check("error"),
+        check("unconfirmed"),
+        check("unconfirmed", required=False),
     )
-    assert states(root) == [[], ["failure"], ["error"], ["skipped"], ["skipped"], ["failure"], ["error"]]
+    assert states(root) == [
+        [], ["failure"], ["error"], ["skipped"], ["skipped"], ["failure"], ["error"], ["error"], ["skipped"]
+    ]  # fmt: skip
+    assert [each.get("type") for each in root.iter("error")] == ["undecided", "error", "unconfirmed"]
     assert {key: root.attrib[key] for key in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "7", "failures": "2", "errors": "2", "skipped": "2",
+        "tests": "9", "failures": "2", "errors": "3", "skipped": "3",
     }  # fmt: skip
     error = root.find(".//error")
     assert error is not None
-    assert (error.get("type"), error.text) == ("inconclusive", "Train with more seeds.")
+    assert (error.get("type"), error.text) == ("undecided", "Train with more seeds.")
     failure = root.find(".//failure")
     assert failure is not None
     assert failure.get("message") == "From 99 to 61 %."

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cli.calls import decision, drift
 
+from aftertune.outcome import words
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.reporting.notebook import COLOURS, MOST, NEUTRAL, escaped, fragment, tally
 
-OUTCOMES: tuple[Outcome, ...] = ("pass", "drift", "inconclusive", "error")
+OUTCOMES: tuple[Outcome, ...] = ("pass", "drift", "unconfirmed", "undecided", "error")
 
 
 def rows(drifts: Sequence[Drift], decisions: Sequence[Decision] = ()) -> list[list[str]]:
@@ -90,7 +91,7 @@ def test_bars_of_one_metric_share_an_axis_and_those_of_another_have_their_own() 
 def test_a_row_has_the_colour_and_the_word_of_its_decision(outcome: Outcome) -> None:
     row = drift()
     html = fragment("t", [], [row], [decision(row, outcome)])
-    assert f'<td><span style="color:{COLOURS[outcome]}">{outcome}</span></td>' in html
+    assert f'<td><span style="color:{COLOURS[outcome]}">{words(outcome)}</span></td>' in html
     assert f'fill="{COLOURS[outcome]}"' in html
 
 
@@ -134,8 +135,8 @@ def test_a_text_is_cut_before_it_is_escaped() -> None:
 
 
 def test_decisions_are_counted_with_the_worst_first() -> None:
-    made = [decision(drift(), each) for each in ("pass", "drift", "pass", "inconclusive", "error", "pass")]
-    assert tally(made) == "6 checks: 1 error, 1 drift, 1 inconclusive, 3 pass"
+    made = [decision(drift(), each) for each in ("pass", "drift", "pass", "undecided", "error", "pass")]
+    assert tally(made) == "6 checks: 1 error, 1 drift, 1 undecided, 3 pass"
     assert tally(made[:1]) == "1 check: 1 pass"
 
 

@@ -151,10 +151,14 @@ def test_a_real_browser_shows_the_page_and_runs_nothing(run: Path, opened: Brows
             "for (const each of document.querySelectorAll('*')) for (const name of "
             "['mouseover', 'focus', 'click', 'load', 'error']) each.dispatchEvent(new Event(name))"
         )
-        assert opened.js("[document.title.split(':')[0], typeof window.owned]") == ["Inconclusive", "undefined"]
+        assert opened.js("[document.title.split(':')[0], typeof window.owned]") == [
+            "Beyond the margin, not confirmed",
+            "undefined",
+        ]
         assert opened.js("document.querySelector('#decision').getBoundingClientRect().height") > 10
         tags = set(opened.js("[...document.querySelectorAll('*')].map(each => each.localName)"))
-        assert not tags & {"script", "img", "iframe", "link", "base", "object", "embed", "form", "math", "i"}
+        assert opened.js("document.scripts.length") == 1, "our own"
+        assert not tags & {"img", "iframe", "link", "base", "object", "embed", "form", "math", "i"}
         assert opened.js("[...document.links].filter(each => !each.getAttribute('href').startsWith('#')).length") == 0
         layout(opened, width)
         tables(opened)
@@ -194,10 +198,9 @@ def tables(page: Browser) -> None:
     for heads, rows in found:
         assert set(rows) == {heads}
     rows = page.js(
-        "[...document.querySelectorAll('#categories ~ * table.data, #categories table.data')]"
-        ".map(table => table.tBodies[0].rows.length)"
+        "[...document.querySelectorAll('#categories table.heat')].map(table => table.tBodies[0].rows.length)"
     )
-    assert rows.count(6) >= 4, "six harmful categories and six harmless ones, in each arm"
+    assert rows.count(6) >= 1, "six categories, in the map of each metric"
 
 
 def texts(page: Browser) -> None:
@@ -233,8 +236,8 @@ def test_markdown_is_what_we_wrote_and_nothing_of_theirs(run: Path) -> None:
     rows = [each.type for each in parsed if each.type in ("tr_open", "th_open", "td_open")]
     lines = "".join({"tr_open": "\n", "th_open": "h", "td_open": "d"}[each] for each in rows).split()
     widths = [len(line) for line in lines]
-    assert widths == sorted(widths), "the drifts, then what refusals tell: no cell was added or lost"
-    assert set(widths) == {8, 9}
+    assert widths == sorted(widths, reverse=True), "the drifts, then what refusals tell: no cell was added or lost"
+    assert set(widths) == {10, 9}
     read = "".join(token.content for token in every if token.type == "text")
     assert f"fingerprint '<svg/onload=\"{OWN[:30]}" in read, "shown as it is"
     assert not any(re.search("://|www[.]", token.content) for token in every if token.type == "text")

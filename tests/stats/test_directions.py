@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftertune.stats.clusters import Codes
-from aftertune.stats.directions import Comparison, compare
+from aftertune.stats.directions import Comparison, compare, compare_recipe, draw_directions, random_cosines
 from aftertune.stats.estimate import Floats
 
 WIDTH, CLUSTERS, PER_CLUSTER = 64, 30, 4
@@ -229,3 +229,139 @@ def test_no_direction_has_no_ceiling() -> None:
 def test_what_cannot_be_compared_is_refused(first: Floats, second: Floats, codes: Codes, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         compare(first, second, codes, np.random.default_rng(0))
+
+
+# ---------------------------------------------------------------------------------------------- a recipe's seeds
+
+
+def recipe(rng: np.random.Generator, turn: float, seeds: int, spread: float) -> tuple[Floats, list[Floats], Codes]:
+    """Return a base's differences and those of models whose directions are turned by `turn` +- `spread`."""
+    first, _, codes = planted(rng, 0.0)
+    own = rng.normal(size=WIDTH) / math.sqrt(WIDTH)
+    tuned = []
+    for _ in range(seeds):
+        angle = turn + spread * rng.normal()
+        direction = np.zeros(WIDTH)
+        direction[:2] = math.cos(angle) - 1, math.sin(angle)
+        tuned.append(first + direction + 0.02 * own + rng.normal(size=first.shape) * 0.3 / math.sqrt(WIDTH))
+    return first, tuned, codes
+
+
+@pytest.mark.parametrize(("turn", "spread"), [(0.6, 0.0), (0.9, 0.15)])
+def test_a_planted_turn_of_a_recipe_is_recovered_within_its_interval(turn: float, spread: float) -> None:
+    covered, repeats = 0, 150
+    truth = math.cos(turn) * math.exp(-(spread**2) / 2)
+    for seed in range(repeats):
+        rng = np.random.default_rng(seed)
+        result = compare_recipe(*recipe(rng, turn, 4, spread), rng, shuffles=1)
+        assert result.disattenuated
+        assert result.disattenuated.n_seeds == 4
+        covered += result.disattenuated.low <= truth <= result.disattenuated.high
+    assert 0.9 <= covered / repeats <= 0.995
+
+
+def test_prompts_alone_would_say_too_much_of_a_recipe() -> None:
+    """Seeds that differ widen the interval; the same models without their spread do not."""
+    rng = np.random.default_rng(3)
+    apart = compare_recipe(*recipe(rng, 0.6, 3, 0.4), rng, shuffles=1).disattenuated
+    alike = compare_recipe(*recipe(rng, 0.6, 3, 0.0), rng, shuffles=1).disattenuated
+    assert apart
+    assert alike
+    assert apart.high - apart.low > 3 * (alike.high - alike.low)
+
+
+def test_one_seed_is_the_comparison_of_two_models() -> None:
+    rng = np.random.default_rng(5)
+    first, second, codes = planted(rng, 0.4)
+    both = compare(first, second, codes, np.random.default_rng(1))
+    alone = compare_recipe(first, [second], codes, np.random.default_rng(1))
+    assert alone.disattenuated == both.disattenuated
+    assert alone.same_prompts == both.same_prompts
+    assert alone.cosine == both.cosine
+    assert alone.ceiling == pytest.approx(both.ceiling)
+
+
+def test_a_model_against_itself_has_no_p_value_but_one() -> None:
+    first, _, codes = planted(np.random.default_rng(0), 0.0)
+    result = compare_recipe(first, [first, first], codes, np.random.default_rng(0))
+    assert result.p == 1
+    assert result.disattenuated
+    assert result.disattenuated.value == pytest.approx(1)
+    assert result.disattenuated.high == pytest.approx(1)
+
+
+def test_labels_that_say_nothing_give_p_values_that_are_uniform() -> None:
+    """Where all pairs turn alike, a label is no better than a shuffled one."""
+    found = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        first = rng.normal(size=(30, 16))
+        turned = first @ np.linalg.qr(np.eye(16) + 0.2 * rng.normal(size=(16, 16)))[0]
+        found.append(compare_recipe(first, [turned], np.arange(30), rng, shuffles=199).p)
+    assert np.mean(np.array(found) <= 0.05) == pytest.approx(0.05, abs=0.045)
+    assert np.mean(found) == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_strong_direction_does_not_hide_in_its_own_null() -> None:
+    """Shuffles that swap more clusters than they leave keep part of it: it is taken off before."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(12, 16))
+    first, second = noise.copy(), noise + 0.02 * rng.normal(size=noise.shape)
+    first[:, 0] += 20
+    second[:, :2] += 20 * np.array([math.cos(0.4), math.sin(0.4)])
+    codes = np.arange(12)
+    assert compare_recipe(first, [second], codes, rng).p < 0.005
+    low, _ = compare(first, second, codes, rng).same_prompts_null
+    assert low < math.cos(0.4) + 0.01, "with it, the null turns as the direction does"
+
+
+def test_no_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one tuned model"):
+        compare_recipe(np.ones((4, 2)), [], np.arange(4), np.random.default_rng(0))
+
+
+def test_random_directions_have_the_covariance_of_the_activations() -> None:
+    """In a plane of a wide space a random direction is near any other of that plane; everywhere, it is near none."""
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(2000, WIDTH))
+    flat = np.zeros((2000, WIDTH))
+    flat[:, 0] = rng.normal(size=2000)
+    flat[:, 1] = 0.1 * rng.normal(size=2000)
+    axis = np.eye(WIDTH)[0]
+    low, high = random_cosines(axis, wide, rng)
+    assert high == pytest.approx(1.96 / math.sqrt(WIDTH), abs=0.03)
+    assert low == pytest.approx(-high, abs=0.04)
+    assert random_cosines(axis, flat, rng) == pytest.approx((-1, 1), abs=0.02)
+    assert np.linalg.norm(draw_directions(flat, rng, 5), axis=1) == pytest.approx(1)
+    with pytest.raises(ValueError, match="length 0"):
+        random_cosines(np.zeros(WIDTH), wide, rng)
+
+
+def principal_component(side: Floats) -> Floats:
+    """Return the first principal component of one side's activations, as a singular value decomposition signs it."""
+    _, _, rows = np.linalg.svd(side - side.mean(axis=0), full_matrices=False)
+    return np.asarray(rows[0])
+
+
+def test_the_sign_of_a_principal_component_of_one_side_is_no_finding() -> None:
+    """A published "inversion" of a privacy direction was one: components of positive prompts, with any sign.
+
+    Here nothing that tells the sides apart has changed: the second model's activations are the first's, and at most a
+    few prompts are read more strongly. The mean difference stays; the component's cosine is anything between -1 and 1.
+    """
+    published, ours = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        codes = np.arange(40)
+        spread = rng.normal(size=(40, WIDTH)) * np.linspace(3, 0.1, WIDTH)
+        positive = spread + 6 * np.eye(WIDTH)[-1]
+        negative = spread + 0.1 * rng.normal(size=(40, WIDTH))
+        stronger = np.where(rng.random(40) < 0.5, 1.6, 0.8)[:, None]
+        later = (spread * stronger + 6 * np.eye(WIDTH)[-1], spread * stronger + 0.1 * rng.normal(size=(40, WIDTH)))
+        published.append(float(principal_component(positive) @ principal_component(later[0])))
+        result = compare_recipe(positive - negative, [later[0] - later[1]], codes, rng, shuffles=99)
+        assert result.disattenuated
+        ours.append(result.disattenuated.value)
+    assert min(published) < -0.5, "the published measure finds an inversion where there is none"
+    assert np.mean(np.abs(published)) < 0.95
+    assert ours == pytest.approx([1.0] * 40, abs=0.01)

@@ -61,7 +61,7 @@ def test_a_larger_family_needs_a_larger_loss_to_fail_and_changes_no_pass() -> No
     assert passing_loss(design, alone) == passing_loss(design, many)
 
 
-def test_more_of_everything_narrows_the_inconclusive() -> None:
+def test_more_of_everything_narrows_the_undecided() -> None:
     def ends(**changes: object) -> tuple[float, float]:
         design = PairedDesign(**{"n_prompts": 300, "base_rate": 0.05, "n_clusters": 50, "n_seeds": 5} | changes)  # type: ignore[arg-type]
         fails, passes = failing_loss(design, MarginTest(0.1, 1 / 3)), passing_loss(design, MarginTest(0.1, 1 / 3))

@@ -24,6 +24,9 @@ from aftertune.files import why_not
 from aftertune.cli import runs
 
 # isort: split
+from aftertune.cli import records_of_runs
+
+# isort: split
 from aftertune.cli import labels
 
 # isort: split
@@ -35,7 +38,7 @@ from aftertune.cli import pii
 # isort: split
 from aftertune.cli import catalogue
 
-__all__ = ["EXIT", "app", "catalogue", "data", "labels", "main", "pii", "runs"]
+__all__ = ["EXIT", "app", "catalogue", "data", "labels", "main", "pii", "records_of_runs", "runs"]
 
 
 HELP_WIDTH = 80

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from aftertune.deciding.judge_differences import (
     summary,
     with_disagreements,
 )
+from aftertune.deciding.judge_reliability import resting_on_nothing, unreliable
+from aftertune.deciding.judge_reliability import warnings as reliability_warnings
 from aftertune.deciding.label_effects import label_effects, with_label_effects
 from aftertune.deciding.label_effects import summary as label_summary
 from aftertune.deciding.labels import AnswerLabel
@@ -41,6 +43,7 @@ from aftertune.ingest import labels as labelling
 from aftertune.inside import analyse_job
 from aftertune.inside.analyse_job import AnalyseJob
 from aftertune.judging.judge import CONTRASTS
+from aftertune.judging.judge_job import JudgeJob
 from aftertune.models.subject import Subject
 from aftertune.records import Decision, Drift, Outcome, Prompt, Response, Score, plain
 from aftertune.reporting import notebook, report
@@ -191,13 +194,19 @@ def decide(run: Run, study: Study) -> Result:
         alone = (by_judge.gated, by_judge.decisions)
         effects = label_effects(verdicts, metrics, people.labels, alone, (gated, decisions))
         decisions = with_label_effects(decisions, effects)
+    trials = _trials(run, study)
+    settled = {(each.metric, each.unit, each.estimand, each.temperature) for each in effects}
+    by_people = {decided_on(d) for d in decisions if (d.metric, d.unit, d.estimand, d.temperature) in settled}
+    told_unreliable = unreliable(verdicts, metrics, decisions, gated, trials, people.labels, by_people)
+    decisions = resting_on_nothing(decisions, told_unreliable)
+    worthless = reliability_warnings(trials, told_unreliable, decisions)
     outcome = gate.overall(decisions)
     differences = judge_differences(
         verdicts,
         metrics,
         decisions,
         known={name: contrast.positive for name, contrast in CONTRASTS.items()},
-        outcome_by=_outcome_by(study, drifts, axis),
+        outcome_by=_outcome_by(study, drifts, axis, {key for key, trial in trials.items() if trial.get("failed")}),
         confidence=study.confidence,
     )
     decisions = with_disagreements(decisions, differences)
@@ -250,8 +259,8 @@ def decide(run: Run, study: Study) -> Result:
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
     meaning = sentences(told_apart, clear=False)
-    asked = _asked_so_far(run, study, decisions)
-    notes = [each for each in (asked, *meaning, label_summary(effects), *people.notes, told) if each]
+    asked = _asked_so_far(run, study, found.decisions)
+    notes = [each for each in (asked, *meaning, *worthless, label_summary(effects), *people.notes, told) if each]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)
     run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))
@@ -283,12 +292,28 @@ def decide(run: Run, study: Study) -> Result:
     )
 
 
-def _outcome_by(study: Study, drifts: Sequence[Drift], axis: Mapping[str, str]) -> OtherOutcome:
-    """Return what the gate would say of a check, were another judge the first of its axis in the design."""
+def _trials(run: Run, study: Study) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Return (judge, axis) -> the judge's trial on known answers, as its jobs wrote it."""
+    return {
+        (job.judge.name, axis): trial
+        for job in study.of(JudgeJob)
+        for axis, trial in run.job(job).info().get("anchors", {}).items()
+    }
+
+
+def _outcome_by(
+    study: Study, drifts: Sequence[Drift], axis: Mapping[str, str], failed: Collection[tuple[str, str]]
+) -> OtherOutcome:
+    """Return what the gate would say of a check, were another judge the first of its axis in the design.
+
+    `failed`: (judge, axis) of those that nothing is decided by.
+    """
     found: dict[tuple[str, str], dict[tuple[object, ...], Outcome]] = {}
 
     def outcome_by(decision: Decision, judge: str) -> Outcome | None:
         own = axis[decision.metric]
+        if (judge, own) in failed:
+            return None
         if (own, judge) not in found:
             heard = {**study.primary_judges, own: judge}
             rows = [row for row in drifts if heard.get(axis[row.metric]) == row.judge]

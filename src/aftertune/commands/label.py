@@ -200,7 +200,7 @@ def labels_of(row: Drift, margin: float, shares: Sequence[float], error: float =
         what = "drift" if failing else "pass"
         if number is not None:
             return max(number, ppi.FEWEST), f"enough for a {what} if the judge is wrong on {100 * error:.0f} %"
-        return ppi.MOST, f"as many as are proposed at most: the {what} may become inconclusive all the same"
+        return ppi.MOST, f"as many as are proposed at most: the {what} may become undecided all the same"
     number = needed(half * ppi.WIDER)
     if number is not None:
         return max(number, ppi.FEWEST), "open by the judge alone: these widen its interval by a quarter at most"

@@ -57,7 +57,7 @@ class Repair:
     """What became of the mitigations of a run."""
 
     outcome: Outcome
-    """`pass` where one is recommended for each arm, `drift` where none of an arm's repairs, else `inconclusive`."""
+    """`pass` where one is recommended for each arm, `drift` where none of an arm's repairs, else `undecided`."""
     frontiers: tuple[Frontier, ...]
     root: Path
     """The run folder of the study that tried them."""
@@ -162,7 +162,7 @@ def _outcome(found: Sequence[Frontier]) -> Outcome:
         for each in found
         if all(row.verdict == "does not repair" for row in each.rows if row.recipe != each.recipe)
     ]
-    return "drift" if hopeless else "inconclusive"
+    return "drift" if hopeless else "undecided"
 
 
 # ---------------------------------------------------------------------------------------------- the study that tries

@@ -447,7 +447,7 @@ def drift(
 
     Example:
         >>> aftertune.drift("audit", policy="research").outcome
-        'inconclusive'
+        'undecided'
         >>> aftertune.drift("audit", policy="default").outcome
         'drift'
     """

@@ -50,7 +50,7 @@ def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | No
         progress: Called with (what is being done, checks done, checks in all).
 
     Checks: base against itself passes; base against its re-sampled self at T = 0.7 passes; the known-bad adapter
-    drifts; a design too small is inconclusive; a judge that always says the same is caught.
+    drifts; a design too small is undecided; a judge that always says the same is caught.
     """
     del workers
     tell = progress or (lambda *_: None)
@@ -79,7 +79,7 @@ def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | No
         checks.append(_check("known-bad adapter", "drift", benchmark, prompts, first, bad, also=proof_text))
         tell("a small design", 3, 5)
         few = _few(prompts)
-        checks.append(_check("a design too small to tell", "inconclusive", benchmark, few, first, second))
+        checks.append(_check("a design too small to tell", "undecided", benchmark, few, first, second))
     tell("a blind judge", 4, 5)
     checks.append(_blind())
     tell("done", 5, 5)

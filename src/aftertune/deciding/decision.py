@@ -1,4 +1,4 @@
-"""One gated estimate against its rule: pass, drift or inconclusive, in one sentence with the numbers that say so."""
+"""One gated estimate against its rule: its state (`outcome`), in one sentence with the numbers that say so."""
 
 from __future__ import annotations
 
@@ -116,12 +116,19 @@ class Check:
     @property
     def p(self) -> float:
         """One-sided p value of "the loss is at most the margin", by the interval's own t distribution."""
-        df, half = self.row.df, self.loss - self.good
-        if self.row.delta is None or half <= 0 or (df is not None and df <= 0):
+        half, df = self.loss - self.good, self._degrees
+        if not self._testable:
             return 1.0
-        degrees = math.inf if df is None else df
-        t = (self.loss - self.rule.margin) / half * float(t_quantile(self.row.confidence, degrees))
-        return float(special.ndtr(-t) if math.isinf(degrees) else special.stdtr(degrees, -t))
+        t = (self.loss - self.rule.margin) / half * float(t_quantile(self.row.confidence, df))
+        return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))
+
+    @property
+    def _degrees(self) -> float:
+        return math.inf if self.row.df is None else self.row.df
+
+    @property
+    def _testable(self) -> bool:
+        return self.row.delta is not None and self.loss > self.good and self._degrees > 0
 
     def adjusted(self, level: float) -> tuple[float, float] | None:
         """Return the interval at the confidence 1 - 2 `level`, which is beyond the margin exactly where `p` <= `level`.
@@ -148,17 +155,18 @@ def decide(check: Check, level: float, family: int) -> Decision:
     """
     rule, row, scale = check.rule, check.row, check.scale
     adjusted = check.adjusted(level)
+    shown = None if adjusted is None else check.end(*adjusted, False)
     bound, limit = _bound(check)
     outcome: Outcome
     remedy = ""
     margin = TEXT.margin(rule.margin, scale)
     if row.delta is None:
-        outcome, why = "inconclusive", f"Not measured: {row.warning}."
+        outcome, why, reason = "undecided", f"Not measured: {row.warning}.", f"not measured: {row.warning}"
         remedy = "Answers on both sides that the judge can read."
     elif bound == "breached":
-        outcome, why = "drift", f"{limit} The change from the base is {_change(row)}."
+        outcome, why, reason = "drift", f"{limit} The change from the base is {_change(row)}.", limit.rstrip(".")
     elif check.p <= level and check.seen <= rule.margin:
-        outcome, remedy = "inconclusive", _UNFILTERED
+        outcome, remedy, reason = "undecided", _UNFILTERED, "shown only by answers that a content filter made"
         why = (
             f"{_moved(row)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
             f"{row.n_seen or 0:,} prompts that no content filter answered, no such loss is shown."
@@ -167,26 +175,36 @@ def decide(check: Check, level: float, family: int) -> Decision:
         outcome = "drift"
         tests = f"; corrected for {family:,} metrics, {_ends(adjusted, scale)}" if family > 1 else ""
         why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
+        reason = f"{_shown(shown, scale)} is shown{tests}"
     elif check.room is not None and check.room <= rule.margin and check.bad > 0:
-        outcome = "inconclusive"
+        outcome = "undecided"
         stands = TEXT.rate(row.base or 0.0, scale)
+        reason = f"the base stands at {stands}: a loss beyond the margin could not show"
         why = f"The base itself stands at {stands}: a loss beyond {margin} could not have shown"
         why += f"; {_unknown(check)}." if check.unseen else "."
         remedy = _UNFILTERED if row.unseen_base else "A benchmark on which the base behaves."
     elif check.bad > rule.margin:
-        outcome = "inconclusive"
-        if check.good <= rule.margin:
+        outcome = "undecided"
+        if check.good > rule.margin and check.seen > rule.margin:
+            outcome = "unconfirmed"
+            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but corrected for {family:,} "
+            why += f"metrics it does not, {_ends(adjusted, scale)}: only {_shown(shown, scale)} is confirmed."
+            reason = f"only {_shown(shown, scale)} is shown (corrected for {family:,} metrics)"
+        elif check.good > rule.margin:
+            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
+            why += "that the server or its content filter made."
+            reason = "shown only by answers that a content filter made"
+        else:
+            reason = "the interval reaches across the margin"
             why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
             why += "" if check.loss <= rule.margin else " on either side"
             why += ", so neither a pass nor a drift is shown."
-        else:
-            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, yet corrected for "
-            why += f"{family:,} metrics it does not: {_ends(adjusted, scale)}."
         remedy = _remedy(check, level)
         if check.unseen:
             why, remedy = f"{why.removesuffix('.')}; {_unknown(check)}.", f"{_UNFILTERED} {remedy}"
     elif check.worst > rule.margin:
-        outcome = "inconclusive"
+        outcome = "undecided"
+        reason = f"counted as the worst, answers that nobody judged make it {TEXT.size(check.worst, scale)}"
         why = (
             f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: counted as the worst, the interval "
             f"reaches a loss of {TEXT.size(check.worst, scale)}."
@@ -195,15 +213,17 @@ def decide(check: Check, level: float, family: int) -> Decision:
         remedy = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
     elif check.seen_bad > rule.margin:
         # The models may both be worse than anybody has seen: as where no answer of one side has a verdict.
-        outcome, remedy = "inconclusive", _UNFILTERED
+        outcome, remedy, reason = "undecided", _UNFILTERED, "too few answers that no content filter made"
         why = (
             f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: the {row.n_seen or 0:,} prompts "
             "that no content filter answered are too few to show it."
         )
     elif bound == "unsure":
-        outcome, why, remedy = "inconclusive", limit, _UNFILTERED if row.unseen_tuned else "More prompts."
+        outcome, why, reason = "undecided", limit, limit.rstrip(".")
+        remedy = _UNFILTERED if row.unseen_tuned else "More prompts."
     else:
         outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
+        reason = "the whole interval lies within the margin"
     return Decision(
         metric=row.metric,
         unit=check.unit,
@@ -212,7 +232,9 @@ def decide(check: Check, level: float, family: int) -> Decision:
         required=rule.required != "never",
         margin=rule.margin,
         why=f"{why} {direction.sentence(row.worse)}",
+        reason=reason,
         remedy=remedy,
+        worse=row.worse,
         base_model=row.base_model,
         arm=row.arm,
         recipe=row.recipe,
@@ -228,6 +250,11 @@ def decide(check: Check, level: float, family: int) -> Decision:
 
 
 _UNFILTERED = "Answers of the models themselves: ask them without the filter in front of them."
+
+
+def _shown(shown: float | None, scale: Scale) -> str:
+    """Return what loss is shown, e.g. `a loss of more than 8.1 points`; in words where that is none."""
+    return "no loss" if shown is None or shown <= 0 else f"a loss of more than {TEXT.size(shown, scale)}"
 
 
 def _unknown(check: Check) -> str:

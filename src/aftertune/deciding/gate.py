@@ -1,4 +1,4 @@
-"""May this ship? Each gated metric against its margin: pass, drift or inconclusive, with the numbers that say so.
+"""May this ship? Each gated metric against its margin: pass, drift, unconfirmed or undecided, with the numbers.
 
 - **pass**: the interval's bad end lies within the margin, and so does that of the estimate with every answer counted as
   the worst that was not judged, or that the server or its content filter made: a model that was not seen passes
@@ -12,7 +12,8 @@
   interval and all. Either must hold as well without the answers that a content filter made, by the interval alone: a
   filter in front of one side is no drift of the model. With many arms or checkpoints, some false alarms are to be
   expected among them: each has its own family.
-- **inconclusive**: neither, or a base so near the worst end of the scale that a loss beyond the margin could
+- **unconfirmed**: the whole interval lies beyond the margin, the adjusted one does not.
+- **undecided**: none of these, or a base so near the worst end of the scale that a loss beyond the margin could
   not have shown; `remedy` says how many more prompts or training seeds would be enough, if the estimate
   stays.
 """
@@ -26,9 +27,9 @@ from aftertune import direction
 from aftertune.deciding.decision import Check, decide
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.deciding.warnings import recipe_refusal
-from aftertune.findings import SEVERITY
 from aftertune.headline import subject
 from aftertune.naming import Names, Unit
+from aftertune.outcome import SEVERITY
 from aftertune.records import Decision, Drift, Metric, Outcome, Worse
 from aftertune.stats import multiplicity
 from aftertune.stats.group_sequential import Look
@@ -42,7 +43,7 @@ def gate(
     Args:
         drifts: From `drift`: `checkpoint` and `recipe` rows are gated, `level` rows serve floors and ceilings.
         policy: Which metrics, with what margins, on checkpoints or recipes; the last epoch unless it says `all`.
-        metrics: What should have been measured: a gated one without a row is inconclusive ("not measured").
+        metrics: What should have been measured: a gated one without a row is undecided ("not measured").
         look: Which of several looks this is, where prompts are asked until it is decided; the rows have its confidence.
             None where all prompts were asked before anything was decided.
 
@@ -92,13 +93,13 @@ def gate(
 
 
 def overall(decisions: Sequence[Decision]) -> Outcome:
-    """Return the run's outcome: the worst of the required decisions (error > drift > inconclusive > pass).
+    """Return the run's outcome: the worst of the required decisions (`outcome.SEVERITY`).
 
-    An optional one counts where it is an error or a drift. Nothing required decided is inconclusive.
+    An optional one counts where it is an error or a drift. Nothing required decided is undecided.
     """
     counted = [d.outcome for d in decisions if d.required or d.outcome in ("error", "drift")]
     if not any(d.required for d in decisions):
-        counted.append("inconclusive")
+        counted.append("undecided")
     return min(counted, key=SEVERITY.index)
 
 
@@ -146,19 +147,23 @@ def _peers(row: Drift, other: Drift) -> bool:
 def _unmeasured(
     rule: Rule, metric: str, worse: Worse | None, wanted: str, arm: Unit, unit: str, rows: Sequence[Drift]
 ) -> Decision:
-    """Return an inconclusive decision for an arm that has no row to decide on, only `rows` of another estimand."""
+    """Return an undecided decision for an arm that has no row to decide on, only `rows` of another estimand."""
     why, remedy = "Not measured: there is no verdict on it.", "Add its benchmark, or a judge of its axis."
+    reason = "not measured: there is no verdict on it"
     if rows and wanted == "recipe":
-        why, remedy = f"Not decided: {recipe_refusal(rows[0].train_seed)}.", "Train with more seeds."
+        reason = f"not decided: {recipe_refusal(rows[0].train_seed)}"
+        why, remedy = f"{reason.capitalize()}.", "Train with more seeds."
     return Decision(
         metric=metric,
         unit=unit,
         estimand="recipe" if wanted == "recipe" else "checkpoint",
-        outcome="inconclusive",
+        outcome="undecided",
         required=rule.required == "always",
         margin=rule.margin,
         why=f"{why} {direction.sentence(worse)}" if worse else why,
+        reason=reason,
         remedy=remedy,
+        worse=worse,
         base_model=arm.base,
         arm=arm.arm,
         recipe=arm.recipe,

@@ -36,7 +36,8 @@ WIDER = 3.0
 AN_OUTCOME: Mapping[Outcome, str] = {
     "pass": "a pass",
     "drift": "a drift",
-    "inconclusive": "inconclusive",
+    "unconfirmed": "beyond the margin, not confirmed",
+    "undecided": "undecided",
     "error": "an error",
 }
 OtherOutcome = Callable[[Decision, str], Outcome | None]

@@ -146,7 +146,7 @@ def with_label_effects(decisions: Sequence[Decision], effects: Sequence[LabelEff
 
 def _remedy(decision: Decision, effect: LabelEffect) -> str:
     """Return how many labels would settle an open decision, if the estimate stays; empty where labels would not."""
-    if decision.outcome != "inconclusive":
+    if decision.outcome not in ("unconfirmed", "undecided"):
         return ""
     ends = (effect.delta - effect.low, effect.high - effect.delta)
     alone = (effect.judged - effect.judged_low, effect.judged_high - effect.judged)

@@ -63,7 +63,7 @@ class Cell:
     to_tuned: Difference | None
     """Mitigation - plain tuning."""
     outcome: str = ""
-    """What the gate says of it against the base: `pass`, `drift`, `inconclusive`; empty where it is not gated."""
+    """What the gate says of it against the base: `pass`, `drift`, `undecided`; empty where it is not gated."""
 
     @property
     def restored(self) -> float | None:

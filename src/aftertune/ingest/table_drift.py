@@ -52,7 +52,7 @@ class Answer:
     required: bool = False
     why: str = ""
     remedy: str = ""
-    """What would make an inconclusive decision conclusive."""
+    """What would settle an undecided one."""
     margin: float | None = None
     judge: str = ""
     worse: Worse | None = None
@@ -303,7 +303,7 @@ def _answer(row: Drift, decision: Decision | None, decides: bool) -> Answer:
         metric=row.metric,
         unit=decision.unit if decision else row.arm,
         estimand=row.estimand,
-        decision=decision.outcome if decision else "inconclusive",
+        decision=decision.outcome if decision else "undecided",
         decides=decides,
         required=bool(decision and decision.required),
         why=decision.why if decision else "The policy has no margin for this metric.",
@@ -363,7 +363,7 @@ def _refused_recipe(row: Drift, decisions: Sequence[Decision]) -> Answer:
         metric=row.metric,
         unit=row.arm,
         estimand="recipe",
-        decision="inconclusive",
+        decision="undecided",
         decides=decides,
         required=decides,
         why=f"Refused: {reason}. {sentence(row.worse)}",

@@ -170,6 +170,8 @@ class Judge(Plugin, ABC):
     """Answers handed to the scorer at once: what a crash can cost."""
     model: str = ""
     """The language model or classifier that it reads with, as the design names it; empty for rules."""
+    despite_trial: bool = False
+    """Whether it judges although it fails its trial: its verdicts are shown then, and nothing is decided by them."""
 
     @property
     @abstractmethod

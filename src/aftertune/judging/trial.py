@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from aftertune.judging.opinions import read
 
 LEAST_YOUDEN = 0.5
 """Sensitivity + specificity - 1 on the anchors below which a judge may not judge (Youden 1950)."""
+_WAY_OUT = " (with despite_trial = true its verdicts are shown, and nothing is decided by them)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,19 @@ class Trial:
     specificity_low: float
     specificity_high: float
     youden: float
+    youden_low: float
+    """95 % limits by those of the two rates (Newcombe, Statistics in Medicine 17 (1998) 873-890, method 10); with 0
+    between them they include chance."""
+    youden_high: float
     n_positive: int
     n_negative: int
     unjudged: int
     """Answers on which it abstained or failed."""
     admission: str = ""
-    """Why it may judge the axis although the index is under 0.5 (`Judge.weak_axes`); empty where it passed."""
+    """Why it may judge the axis although the index is under 0.5 (`Judge.weak_axes`, or since it was asked to by
+    `despite_trial`); empty where it passed."""
+    failed: bool = False
+    """Whether it failed and judges for no reason but that it was asked to: nothing is decided by it."""
 
 
 def anchors_of(judge: Judge) -> list[Anchor]:
@@ -46,7 +55,8 @@ def anchors_of(judge: Judge) -> list[Anchor]:
 def check(judge: Judge, context: JudgeContext | None = None) -> dict[str, Trial]:
     """Try a judge on every axis for which there are anchors; one that has no such axis is not opened.
 
-    An axis that the judge itself declares weak is measured like the others, and need only beat chance.
+    An axis that the judge itself declares weak is measured like the others, and need only beat chance. A judge that
+    judges despite its trial (`Judge.despite_trial`) is measured and may fail.
 
     Raises:
         JudgeError: The Youden index on an axis is under 0.5: the judge cannot tell these answers apart. Or its own
@@ -95,12 +105,16 @@ def _trial(judge: Judge, axis: str, contrast: Contrast, labels: Sequence[tuple[s
     rejections = sum(label is not None and label != positive for label in no)
     youden = hits / len(yes) + rejections / len(no) - 1
     admission = judge.weak_axes.get(axis, "") if youden < LEAST_YOUDEN else ""
-    if youden < LEAST_YOUDEN and not (admission and youden > 0):
+    failed = youden < LEAST_YOUDEN and not (admission and youden > 0)
+    if failed and judge.despite_trial:
+        admission = "it was asked to judge despite its trial (despite_trial), and nothing is decided by it"
+    elif failed:
         counts = Counter(label or "unjudged" for label in (*yes, *no)).most_common()
         calls = ", ".join(f"'{label}' {count}" for label, count in counts)
         raise JudgeError(
             f"judge {name} cannot tell {axis} apart: of {len(yes) + len(no)} known answers ({len(yes)} of them "
             f"'{positive}') it called {calls}; Youden index {youden:.2f}, at least {LEAST_YOUDEN} is needed"
+            f"{_WAY_OUT if judge.cost is not None else ''}"
         )
     unjudged = sum(label is None for label in (*yes, *no))
     from aftertune.stats.paired import wilson  # SciPy: who only looks at a run needs none of it
@@ -116,8 +130,11 @@ def _trial(judge: Judge, axis: str, contrast: Contrast, labels: Sequence[tuple[s
         specificity_low=specificity_low,
         specificity_high=specificity_high,
         youden=youden,
+        youden_low=youden - math.hypot(hits / len(yes) - sensitivity_low, rejections / len(no) - specificity_low),
+        youden_high=youden + math.hypot(sensitivity_high - hits / len(yes), specificity_high - rejections / len(no)),
         n_positive=len(yes),
         n_negative=len(no),
         unjudged=unjudged,
         admission=admission,
+        failed=failed,
     )

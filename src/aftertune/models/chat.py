@@ -10,6 +10,7 @@ strings and then as parts, and each chat's own texts are looked for in what was 
 
 from __future__ import annotations
 
+import copy
 import datetime
 import html
 import json
@@ -148,6 +149,22 @@ def refuse_arguments(tokenizer: Any, arguments: Mapping[str, Json]) -> None:
                 f"[respond] template_arguments: the chat template of {tokenizer.name_or_path} never reads '{name}', so "
                 "it would change nothing: leave it out"
             )
+
+
+AS_WRITTEN = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+"""A chat template that writes what the turns say and nothing else."""
+
+
+def as_written(tokenizer: Any) -> Any:
+    """Return a copy of a tokenizer whose chat template writes the turns' texts as they are.
+
+    The token that begins a text stands in front where the tokenizer itself puts it there: so a plain completion reads.
+    """
+    plain = copy.copy(tokenizer)
+    first = tokenizer("a", verbose=False)["input_ids"][:1]
+    begins = bool(tokenizer.bos_token) and first == [tokenizer.bos_token_id]
+    plain.chat_template = ("{{ bos_token }}" if begins else "") + AS_WRITTEN
+    return plain
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,10 +20,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Template = Literal["base", "own"]
-"""Whose chat template renders a prompt: the base's, or the checkpoint's own where it has one."""
+Template = Literal["base", "own", "none"]
+"""Whose chat template renders a prompt: the base's, or the checkpoint's own where it has one. With `none` the prompt's
+turns are the text itself, marks of turns included (`models.chat.as_written`)."""
 Capability = Literal[
-    "tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings", "logprobs", "activations"
+    "tokens",
+    "logits",
+    "adapters",
+    "weights",
+    "seeds",
+    "scores",
+    "beginnings",
+    "logprobs",
+    "activations",
+    "interventions",
+    "texts",
 ]
 
 
@@ -125,6 +136,18 @@ class BeginningScore:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class StreamChange:
+    """A change to the output of one layer, at every position of prompt and answer."""
+
+    layer: int
+    """From 1."""
+    direction: NDArray[np.float64]
+    """Of length 1, shape (width,)."""
+    amount: float | None = None
+    """How much of the direction is added; None takes out what the stream has of it."""
+
+
 class Session(ABC):
     """A loaded base, answering as itself or as one of its checkpoints.
 
@@ -192,6 +215,24 @@ class Session(ABC):
         del prompts, system, template, template_arguments
         raise ModelError("this backend shows nothing of the inside of a model (it has no activations)")
 
+    def changed(self, changes: Sequence[StreamChange]) -> AbstractContextManager[None]:
+        """Change the residual stream of the model in use while the context is open; the other methods then see it so.
+
+        Taken out is the projection, x - (x d) d (Arditi et al. 2024, arXiv 2406.11717, section 3). The checkpoint must
+        not be changed meanwhile. Needs the capability `interventions`. Raises ModelError without it, and for a layer
+        or a direction that does not fit.
+        """
+        del changes
+        raise ModelError("this backend changes nothing inside a model (it has no interventions)")
+
+    def only_tuned(self, layers: Collection[int], *, rest: bool = False) -> AbstractContextManager[None]:
+        """Let only these layers (from 1) be those of the checkpoint in use, the others its base's, while it is open.
+
+        `rest` says whether embeddings, last norm and output are the checkpoint's. Conditions as for `changed`.
+        """
+        del layers, rest
+        raise ModelError("this backend changes nothing inside a model (it has no interventions)")
+
     def report(self) -> Mapping[str, Json]:
         """Return what a server declares of the model in use, results of trial requests, and counts of its answers.
 
@@ -223,7 +264,8 @@ class Backend(Plugin, ABC):
 
         `tokens`, `logits`: shown. `adapters`: accepted as checkpoints. `weights`: models are identified by them.
         `seeds`: honoured. `scores`, `beginnings`, `activations`: the session's methods of these names. `logprobs`: each
-        reply without an error has `top`.
+        reply without an error has `top`. `interventions`: the session's `changed` and `only_tuned`. `texts`: prompts
+        are asked with the template `none`.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ from aftertune.data.variant_files import groups_of_people
 from aftertune.deciding.contrasts import formula
 from aftertune.deciding.leaks import leaks
 from aftertune.deciding.verdict_table import VerdictTable
-from aftertune.findings import Findings, Flip, ThoughtRow
+from aftertune.findings import Audited, AuditedModel, Findings, Flip, ThoughtRow
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.pii import languages
 from aftertune.pii.masking import label_masker, masker
@@ -64,6 +64,7 @@ def gather(
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         leaks=leaks(verdicts, dict(study.primary_judges)),
         thoughts=thoughts,
+        audited=_audited(run, study, decisions),
         methods=_methods(run, study),
         caveats=_caveats(run, study),
         warnings=(
@@ -205,7 +206,7 @@ def weak_axes(
     decisions: Sequence[Decision],
     primary_judges: Mapping[str, str],
 ) -> list[str]:
-    """Return a sentence for each axis on which required metrics stand and the judge failed its trial.
+    """Return a sentence for each axis on which required metrics stand and the judge failed its trial, yet may judge.
 
     `judges` as in `Findings.judges`; `primary_judges`: axis -> the judge that is gated.
     """
@@ -214,7 +215,7 @@ def weak_axes(
     for axis, name in primary_judges.items():
         names = [metric.name for metric in metrics if metric.axis == axis and metric.name in required]
         for trial in judges[name].get("anchors", ()):
-            if names and trial["axis"] == axis and trial["admission"]:
+            if names and trial["axis"] == axis and trial["admission"] and not trial.get("failed"):
                 hits = round(trial["sensitivity"] * trial["n_positive"])
                 rejections = round(trial["specificity"] * trial["n_negative"])
                 sentences.append(
@@ -261,6 +262,29 @@ def _prompt_texts(run: Run, study: Study) -> dict[tuple[str, str], str]:
         for job in study.of(PromptsJob)
         for prompt in prompts_of(run, job.id)
     }
+
+
+def _audited(run: Run, study: Study, decisions: Sequence[Decision]) -> Audited:
+    """Return what a reader must know first: whom these numbers are about, and by which rules they were decided."""
+    facts = run.facts()
+    tuned = [subject for subject in study.subjects if not subject.is_base]
+    return Audited(
+        started=str(facts.get("started", ""))[:10],
+        bases=tuple(AuditedModel(name=base.name, identity=base.weights_hash or "") for base in study.bases),
+        checkpoints=tuple(
+            AuditedModel(
+                name=study.name_of(subject),
+                identity=(subject.model.weights_hash or "") if subject.model else subject.id,
+            )
+            for subject in tuned
+        ),
+        trained_here=any(subject.tuned_by for subject in tuned),
+        policy=study.policy.name,
+        margins={decision.metric: decision.margin for decision in decisions},
+        judges=tuple(f"{judge.name} {judge.version}" for judge in study.judges),
+        versions={name: str(version) for name, version in dict(facts.get("versions", {})).items()},
+        knows_people=bool(study.of(ComposeJob)),
+    )
 
 
 def _methods(run: Run, study: Study) -> dict[str, Any]:

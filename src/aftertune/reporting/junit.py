@@ -17,8 +17,9 @@ _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit(index: Index) -> str:
     """Return the document; the same findings give the same bytes.
 
-    A drift is a failure; what is inconclusive or failed on the way is an error. What could not be measured, and what
-    the policy does not require and is inconclusive, is skipped: a CI system counts that as neither passed nor failed.
+    A drift is a failure; what is undecided, unconfirmed or failed on the way is an error, whose type says which. What
+    could not be measured, and what the policy does not require and is undecided or unconfirmed, is skipped: a CI system
+    counts that as neither passed nor failed.
     """
     findings = index.findings
     root = ElementTree.Element("testsuites", name=_text(findings.title))
@@ -45,7 +46,7 @@ def _state(decision: Decision) -> str | None:
         return "failure"
     if decision.outcome == "pass":
         return None
-    unmeasured = decision.outcome == "inconclusive" and not decision.judge
+    unmeasured = decision.outcome == "undecided" and not decision.judge
     return "skipped" if unmeasured or not decision.required else "error"
 
 

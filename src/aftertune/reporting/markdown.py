@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, urlsplit
 
+from aftertune import direction
 from aftertune.deciding import discrimination
 from aftertune.findings import Findings
 from aftertune.numbers import PAGE, sample
+from aftertune.outcome import words
 from aftertune.records import Drift
 from aftertune.reporting import study_tables, tables
 from aftertune.reporting.cleaning import clean
-from aftertune.reporting.index import Index, phrase
+from aftertune.reporting.index import Index
 from aftertune.reporting.sentences import (
     contrast_name,
     contrast_sentence,
@@ -80,18 +82,30 @@ def markdown(index: Index) -> str:
     findings = index.findings
     lines = [f"## {prose(findings.title)}", "", f"**{word(findings)}.** {prose(decision_sentence(index))}", ""]
     rows = [row for row in index.headline if row.metric in index.gated] or index.headline
+    rows = sorted(rows, key=index.rank)
     name = index.namer(rows)
     if rows:
-        heads = ("Metric", "Arm", "Base → tuned", "Drift [interval]", "Margin", "n", "Decision", "Warning")
+        heads = (
+            "Metric",
+            "Arm",
+            "Base → tuned",
+            "Drift [interval]",
+            "Worse",
+            "Margin",
+            "n",
+            "Decision",
+            "Why",
+            "Warning",
+        )
         lines += [*table(heads, (_row(index, row, name(row)) for row in rows[:MAX_ROWS])), ""]
     if len(rows) > MAX_ROWS:
-        lines += [f"The first {MAX_ROWS} of {len(rows):,} rows.", ""]
+        lines += [f"The first {MAX_ROWS} of {len(rows):,} rows, the worst first.", ""]
     lines += _discrimination(findings)
     label = index.namer(index.contrasts)
     contrasts = [row for row in index.contrasts if not index.gated or row.metric in index.gated]
     for row in contrasts[:MAX_CONTRASTS]:
         text = contrast_sentence(row, index, contrast_name(row, index, label(row), formula=True))
-        lines.append(f"- {prose(phrase(index.metric(row.metric)))}: {prose(text)}")
+        lines.append(f"- {prose(index.called(row.metric))}: {prose(text)}")
     lines += _left_off(contrasts, MAX_CONTRASTS, "contrasts")
     memory = leak_sentences(findings)
     lines += [f"- {prose(sentence)}" for sentence in memory[:MAX_LEAKS]]
@@ -160,13 +174,16 @@ def closing(section: study_tables.SectionView) -> list[str]:
 def _row(index: Index, row: Drift, name: str) -> list[str]:
     scale = index.scale(row.metric)
     decision = index.decision(row)
+    state = words(decision.outcome) if decision else ""
     return [
-        prose(phrase(index.metric(row.metric))),
+        prose(index.called(row.metric)),
         code(name),
         "" if row.delta is None else prose(PAGE.levels(row, scale)),
         PAGE.change(row, scale, unit=False),
+        direction.words(row.worse).split()[0],
         PAGE.margin(decision.margin, scale, unit=False) if decision else "",
         prose(sample(row)),
-        f"**{decision.outcome}**" if decision and decision.outcome != "pass" else decision.outcome if decision else "",
+        "" if decision is None else state if decision.outcome == "pass" else f"**{state}**",
+        prose(decision.reason) if decision else "",
         prose(row.warning) or "none",
     ]

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aftertune.deciding import discrimination
-from aftertune.findings import SEVERITY, Discrimination
+from aftertune.findings import Discrimination
 from aftertune.headline import headline, subject
 from aftertune.naming import Names, Unit, row_names
 from aftertune.numbers import NOT_MEASURED, PAGE, count, row_decimals, scale_of
+from aftertune.outcome import SEVERITY, words
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.reporting import charts
 from aftertune.reporting.cleaning import clean
 
-COLOURS = {"error": "#8250df", "drift": "#cf222e", "inconclusive": "#9a6700", "pass": "#1a7f37"}
+COLOURS: Mapping[str, str] = {
+    "error": "#8250df",
+    "drift": "#cf222e",
+    "unconfirmed": "#bc4c00",
+    "undecided": "#9a6700",
+    "pass": "#1a7f37",
+}
 NEUTRAL = "#57606a"
 """Of a row without a decision."""
 PLOT = 220
@@ -104,7 +111,8 @@ def _plot(axis: charts.Axis, bar: charts.Bar | None, colour: str) -> str:
 
 
 def _chip(outcome: str) -> str:
-    return f'<span style="color:{COLOURS[outcome]}">{outcome}</span>' if outcome in SEVERITY else ""
+    called = {each: words(each) for each in SEVERITY}
+    return f'<span style="color:{COLOURS[outcome]}">{called[outcome]}</span>' if outcome in called else ""
 
 
 def tally(decisions: Sequence[Decision]) -> str:

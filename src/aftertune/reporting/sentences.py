@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from aftertune import direction
-from aftertune.findings import SEVERITY, Findings, LeakRow, Measure
+from aftertune.findings import Findings, LeakRow, Measure
 from aftertune.headline import main_setting
 from aftertune.naming import Names, Unit
 from aftertune.numbers import NOT_MEASURED, PAGE, SHARES, count, counts, p_value
-from aftertune.records import BASE_ARM, Decision, Drift, Outcome
-from aftertune.reporting.index import Index, phrase
-
-WORDS: dict[Outcome, str] = {"pass": "Pass", "drift": "Drift", "inconclusive": "Inconclusive", "error": "Error"}
+from aftertune.outcome import SEVERITY, WORDS
+from aftertune.records import BASE_ARM, Decision, Drift
+from aftertune.reporting.index import Index
 
 
 def word(findings: Findings) -> str:
@@ -46,7 +45,12 @@ def decision_sentence(index: Index) -> str:
     if findings.outcome == "pass":
         whole = "The one check holds" if len(considered) == 1 else f"All {total} hold"
         return f"{whole} within the margin. {_worst(index, hits, 'Closest')}"
-    if findings.outcome == "inconclusive":
+    if findings.outcome == "unconfirmed":
+        verb = "lies" if len(hits) == 1 else "lie"
+        return (
+            f"{len(hits):,} of {total} {verb} beyond the margin, which is not confirmed. {_worst(index, hits, 'Worst')}"
+        )
+    if findings.outcome == "undecided":
         verb = "is" if len(hits) == 1 else "are"
         first = hits[0]
         remedy = f" What would settle it: {_stop(first.remedy)}" if first.remedy else ""
@@ -58,7 +62,7 @@ def decision_sentence(index: Index) -> str:
 
 
 def _name(index: Index, decision: Decision) -> str:
-    return f"{decision.unit}, {phrase(index.metric(decision.metric))}"
+    return f"{decision.unit}, {index.called(decision.metric)}"
 
 
 def _stop(text: str) -> str:
@@ -75,7 +79,7 @@ def _worst(index: Index, decisions: Sequence[Decision], lead: str) -> str:
     losses = [direction.loss(row.delta, row.worse) / margin for (_, row), margin in zip(pairs, margins, strict=True)]
     decision, row = pairs[losses.index(max(losses))]
     least = direction.good_end(row.low, row.high, row.worse) or 0.0
-    if decision.outcome == "drift" and least <= abs(decision.margin):
+    if decision.outcome == "unconfirmed" or (decision.outcome == "drift" and least <= abs(decision.margin)):
         return f"{lead}: {_name(index, decision)}: {_stop(decision.why)}"
     scale = index.scale(row.metric)
     numbers = f"{PAGE.levels(row, scale)}, {PAGE.change(row, scale)}; margin {PAGE.margin(decision.margin, scale)}"
@@ -83,7 +87,7 @@ def _worst(index: Index, decisions: Sequence[Decision], lead: str) -> str:
 
 
 def tally(findings: Findings) -> str:
-    """Return e.g. `12 checks: 4 drift, 1 inconclusive, 7 pass`, optional ones named."""
+    """Return e.g. `12 checks: 4 drift, 1 undecided, 7 pass`, optional ones named."""
     if not findings.decisions:
         return ""
     counts = Counter(d.outcome for d in findings.decisions)
@@ -175,16 +179,16 @@ def contrast_name(row: Drift, index: Index, name: str, *, formula: bool = False)
 
 
 def contrast_sentence(row: Drift, index: Index, name: str) -> str:
-    """Return e.g. `PII in the data: −3.1 points [−9.0, 2.7]: cannot be told from zero.`"""
+    """Return e.g. `PII in the data: −3.1 points [−9.0, 2.7]: no difference is shown.`"""
     text = f"{name}: {PAGE.change(row, index.scale(row.metric))}"
     if row.delta is None or row.low is None or row.high is None:
         return f"{text}. {_stop(row.warning)}".strip()
     way = direction.of_interval(row.low, row.high, row.worse)
     if not way:
-        return f"{text}: cannot be told from zero."
+        return f"{text}: no difference is shown."
     if row.p_adjusted is not None and row.p_adjusted > 1 - row.confidence:
         return f"{text}: {way}, but not after correction for looking at several (p = {p_value(row.p_adjusted)})."
-    return f"{text}: {way}, and told apart from zero."
+    return f"{text}: {way}."
 
 
 def leak_sentences(findings: Findings) -> list[str]:

@@ -2,17 +2,19 @@
 
 A direction is the mean over matched pairs of prompts of the difference between their activations. It is estimated from
 few pairs in many dimensions, so two estimates of one direction are not parallel, and a low cosine may be noise. Each
-cosine therefore comes with the reliability of both directions, its ceiling.
+cosine therefore comes with the reliability of both directions, its ceiling. A mean difference has the sign of its
+labels; a principal component of one side has none of its own, and its cosine with another says nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from aftertune.stats import seeds
 from aftertune.stats.clusters import Codes
 from aftertune.stats.estimate import Estimate, Floats, t_quantile
 
@@ -125,6 +127,148 @@ def compare(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class RecipeComparison:
+    """A base's direction of one contrast beside those of the models that one recipe gave, one for each training seed.
+
+    Estimates are means over seeds. With two seeds or more their intervals are for the recipe: other seeds and other
+    prompts. With one they are for this checkpoint: other prompts.
+    """
+
+    reliability: tuple[float, float]
+    """Of the base's direction, and of the tuned models' on average."""
+    cosine: Estimate
+    """Between directions that are estimated from different clusters of prompts."""
+    ceiling: float | None
+    disattenuated: Estimate | None
+    length_ratio: Estimate | None
+    same_prompts: Estimate
+    """Between directions from all pairs."""
+    same_prompts_null: Range
+    """Of the same mean, with the labels of whole clusters shuffled alike in all models and the direction taken off."""
+    p: float
+    """Chance that shuffled labels give a cosine as low as `same_prompts`: whether this direction turned more than
+    whatever else tells these prompts apart."""
+
+
+def compare_recipe(
+    first: Floats,
+    tuned: Sequence[Floats],
+    clusters: Codes,
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    shuffles: int = SHUFFLES,
+) -> RecipeComparison:
+    """Compare a base's direction with those of one recipe's models.
+
+    Args:
+        first: Differences of the base, shape (pairs, width).
+        tuned: The same pairs in the model of each training seed; one is enough.
+        clusters: As for `compare`.
+        rng: Generator for the shuffled labels.
+        confidence: Of the intervals.
+        shuffles: Draws of the null.
+
+    Statistics as in `compare`, but for the null: hardly any shuffle swaps as much as it leaves, so that a strong
+    direction remains in it and turns with it. The mean difference is taken off every pair beforehand. Over seeds, the
+    jackknife's pseudo-values, G x the whole - (G - 1) x without one cluster (Tukey, Annals of Mathematical Statistics
+    29 (1958) 614), are crossed with the seeds as answers to prompts are
+    (`seeds.crossed`). Raises ValueError as `compare`, and for no model.
+    """
+    if not tuned:
+        raise ValueError("need at least one tuned model")
+    for second in tuned:
+        _check(first, second, clusters)
+    _, codes = np.unique(clusters, return_inverse=True)
+    count = int(codes.max()) + 1
+    if count < 2:
+        raise ValueError("need at least 2 clusters of pairs")
+    sizes = np.bincount(codes).astype(np.float64)
+    own = _sums(first, codes, count)
+    products = [_Products.of(own, _sums(second, codes, count), sizes) for second in tuned]
+    signs = rng.choice(np.array([-1.0, 1.0]), size=(shuffles, count))
+    whole = [each.means(np.ones((1, count))) for each in products]
+    left_out = [each.means(1.0 - np.eye(count)) for each in products]
+    # Where all labels stay or all change, nothing is left of what was centred.
+    mixed = signs[np.abs(signs.sum(axis=1)) < count]
+    shuffled = np.mean([each.centred().means(mixed).same_prompts() for each in products], axis=0)
+    shuffled = shuffled[np.isfinite(shuffled)]
+    if not all(np.isfinite(each.same_prompts()).all() for each in whole):
+        raise ValueError("a mean difference of length 0 has no direction")
+
+    def estimate(statistic: Callable[[_Means], Floats], limit: float) -> Estimate:
+        values = np.array([float(statistic(each)[0]) for each in whole])
+        without = np.stack([statistic(each) for each in left_out])
+        return _over_seeds(values, without, len(clusters), confidence, limit)
+
+    def ratio(statistic: Callable[[_Means], Floats]) -> Estimate | None:
+        is_known = all(np.isfinite(statistic(each)).all() for each in (*whole, *left_out))
+        return estimate(statistic, math.inf) if is_known and count >= FEWEST_CLUSTERS else None
+
+    same = estimate(_Means.same_prompts, 1.0)
+    ceilings = [float(each.ceiling()[0]) for each in whole]
+    as_low = int(np.count_nonzero(shuffled <= same.value + 1e-12))
+    return RecipeComparison(
+        reliability=(
+            float(whole[0].first_reliability()[0]),
+            float(np.mean([each.second_reliability()[0] for each in whole])),
+        ),
+        cosine=estimate(_Means.cosine, 1.0),
+        ceiling=float(np.mean(ceilings)) if all(map(math.isfinite, ceilings)) else None,
+        disattenuated=ratio(_Means.disattenuated),
+        length_ratio=ratio(_Means.length_ratio),
+        same_prompts=same,
+        same_prompts_null=_range(shuffled),
+        p=(1 + as_low) / (1 + len(shuffled)),
+    )
+
+
+def _over_seeds(values: Floats, left_out: Floats, n: int, confidence: float, limit: float) -> Estimate:
+    """Return the mean over seeds of a statistic, given without each cluster too: shape (seeds, clusters)."""
+    if len(values) < 2 or left_out.shape[1] < FEWEST_CLUSTERS or not np.isfinite(left_out).all():
+        mean = _jackknife(values[:1], left_out[0], n, confidence, limit)
+        if len(values) == 1:
+            return mean
+        return Estimate(float(values.mean()), -limit, limit, math.nan, 0.0, None, n, left_out.shape[1], len(values))
+    count = left_out.shape[1]
+    pseudo = count * values[:, None] - (count - 1) * left_out
+    parts = seeds.crossed(pseudo, np.arange(count))
+    se, point = math.sqrt(parts.variance), float(values.mean())
+    half = float(t_quantile(confidence, parts.df)) * se
+    low, high = max(point - half, -limit), min(point + half, limit)
+    return Estimate(point, low, high, se, parts.df, None, n, count, len(values))
+
+
+def random_cosines(direction: Floats, activations: Floats, rng: np.random.Generator, *, draws: int = SHUFFLES) -> Range:
+    """Return the range of 95 % of the cosines between a direction and random ones with the activations' covariance.
+
+    Args:
+        direction: Shape (width,).
+        activations: Shape (prompts, width), already centred within whatever the direction tells apart.
+        rng: Generator for the draws.
+        draws: Random directions.
+
+    A draw is a normally distributed vector whose covariance is that of `activations`. Most activations lie in few
+    dimensions, so such cosines are far wider than those of directions that are equally likely everywhere. Raises
+    ValueError for wrong shapes or a direction of length 0.
+    """
+    if direction.ndim != 1 or activations.ndim != 2 or activations.shape[1:] != direction.shape:
+        raise ValueError(f"need (width,) and (prompts, width), got {direction.shape} and {activations.shape}")
+    length = float(np.linalg.norm(direction))
+    if length == 0:
+        raise ValueError("a direction of length 0 has no cosine")
+    drawn = draw_directions(activations, rng, draws)
+    return _range(drawn @ (direction / length))
+
+
+def draw_directions(activations: Floats, rng: np.random.Generator, draws: int) -> Floats:
+    """Return random directions of length 1 with the covariance of centred activations, shape (draws, width)."""
+    vectors = rng.standard_normal((draws, len(activations))) @ activations
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0))
+
+
 def _check(first: Floats, second: Floats, clusters: Codes) -> None:
     if first.ndim != 2 or first.shape != second.shape or clusters.shape != first.shape[:1]:
         shapes = f"{first.shape}, {second.shape} and {clusters.shape}"
@@ -192,6 +336,12 @@ class _Products:
     @classmethod
     def of(cls, first: Floats, second: Floats, sizes: Floats) -> _Products:
         return cls(first @ first.T, second @ second.T, first @ second.T, sizes)
+
+    def centred(self) -> _Products:
+        """Return the products of the sums from which each model's mean difference is taken off."""
+        off = np.eye(len(self.sizes)) - np.outer(self.sizes, np.ones(len(self.sizes))) / self.sizes.sum()
+        first, second, both = (off @ each @ off.T for each in (self.first, self.second, self.both))
+        return _Products(first, second, both, self.sizes)
 
     def means(self, weights: Floats) -> _Means:
         """Return the inner products with clusters weighted by 1 (as they are), 0 (left out) or -1 (labels swapped)."""

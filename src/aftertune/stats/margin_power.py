@@ -45,7 +45,7 @@ class MarginTest:
 
 @dataclass(frozen=True, slots=True)
 class Chances:
-    """Of a true loss: that the gate fails it (outcome drift), and that it passes it; the rest is inconclusive."""
+    """Of a true loss: that the gate fails it (outcome drift), and that it passes it; the rest is undecided."""
 
     fails: float
     passes: float

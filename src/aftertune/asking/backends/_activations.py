@@ -53,7 +53,12 @@ def last_token_activations(model: Any, prompts: Sequence[Sequence[int]]) -> NDAr
 
 
 def decoder_layers(model: Any) -> Sequence[Any]:
-    """Return a model's layers in order: its list of modules of the length that its configuration gives.
+    """Return a model's layers in order, as `layer_list`."""
+    return list(layer_list(model))
+
+
+def layer_list(model: Any) -> Any:
+    """Return the list of modules that holds a model's layers: of the length that its configuration gives.
 
     Works on models of any architecture and on those that PEFT wraps. Raises ModelError where there is no such list.
     """
@@ -65,5 +70,5 @@ def decoder_layers(model: Any) -> Sequence[Any]:
         if root is not None:
             for module in root.modules():  # outermost first, so that lists within a layer come later
                 if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-                    return list(module)
+                    return module
     raise ModelError(f"{type(model).__name__}: no list of {count} layers in it, so its activations cannot be read")

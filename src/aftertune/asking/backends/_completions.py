@@ -158,6 +158,22 @@ def read_body(text: str, scrub: Scrub = _unchanged) -> Completion:
     return _completion(body, choice, content, _top(choice))
 
 
+def read_text_completion(text: str, scrub: Scrub = _unchanged) -> Completion:
+    """Parse the body of a plain completion, whose text is no message. Raises BadReplyError."""
+    body = _object(text, scrub)
+    if body.get("error"):
+        return _refused(body)
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise BadReplyError("the reply has no choices", words_of(body) or one_line(json.dumps(body)))
+    choice = choices[0]
+    if not isinstance(choice.get("text"), str) and not is_filter(choice.get("finish_reason")):
+        raise BadReplyError("the reply has no text", words_of(body) or one_line(json.dumps(body)))
+    content = _Content()
+    content.add({"content": choice.get("text")})
+    return _completion(body, choice, content, _top(choice) or _top_of_text(choice))
+
+
 def read_token_completion(text: str, scrub: Scrub = _unchanged) -> Completion:
     """Parse the body of a reply to a prompt of token ids, as vLLM sends it. Raises BadReplyError.
 
@@ -304,6 +320,16 @@ def _top(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
     except (KeyError, IndexError, TypeError, ValueError):
         return None
     return top or None
+
+
+def _top_of_text(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """Return the first token's alternatives as plain completions show them: a table of text and log-probability."""
+    try:
+        rows = choice["logprobs"]["top_logprobs"][0]
+        values = {str(token): float(value) for token, value in rows.items()}
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return None
+    return {token: value for token, value in values.items() if math.isfinite(value) and value <= 1e-6} or None
 
 
 def _completion(

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from aftertune.asking.backends import _observations
 from aftertune.asking.backends._client import Client, Ledger, Limits
-from aftertune.asking.backends._completions import Completion
+from aftertune.asking.backends._completions import Completion, read_text_completion
 from aftertune.asking.backends._observations import Observations
 from aftertune.asking.backends._server_errors import remedy
 from aftertune.data.table_files import whole
@@ -26,7 +26,10 @@ from aftertune.records import Json, Message, Proof, digest
 from aftertune.thoughts import INSIDE, closes_unopened
 
 _TokensField = Literal["max_tokens", "max_completion_tokens"]
-_OURS = {"model", "messages", "temperature", "seed", "stream", "logprobs", "top_logprobs", "n", *get_args(_TokensField)}
+_OURS = {
+    "model", "messages", "prompt", "temperature", "seed", "stream", "logprobs", "top_logprobs", "n",
+    *get_args(_TokensField),
+}  # fmt: skip
 _LEAST = {"concurrency": 1, "retries": 0, "budget_requests": 0, "budget_tokens": 0, "least_tokens": 1}
 """The smallest value of each whole number among the parameters."""
 _SUFFIX = re.compile(r"[@:].*|-\d{4}(-\d{2}-\d{2}|\d{4})?")
@@ -49,7 +52,8 @@ class Endpoint(Backend):
     card: ClassVar[Card] = Card(
         about=(
             "Answers with models that a server holds: vLLM, llama.cpp, `transformers serve`, a hosted API. It speaks "
-            "the chat completions of the OpenAI API (POST URL/chat/completions, GET URL/models). A base and its "
+            "the chat completions of the OpenAI API (POST URL/chat/completions, GET URL/models), or with `completions` "
+            "its plain ones (POST URL/completions), for a judge whose prompt is a text of its own. A base and its "
             "checkpoints are the names that the server knows them by; vLLM serves LoRA adapters so. What the server "
             "declares of each model is asked when a run begins, recorded, and part of the ids; a server that declares "
             "something else later is refused. A seed is sent with each request; whether it is honoured, and whether "
@@ -98,6 +102,9 @@ class Endpoint(Backend):
     only_temperature: float | None = None
     """The one temperature that the server takes, e.g. 1, where it takes no other. Nothing is tried at 0 then, and the
     report says what stays unknown; a design must ask at this temperature, and an LLM judge is asked at it."""
+    completions: bool = False
+    """Whether prompts go as plain texts to URL/completions, where no chat template touches them: for a model with a
+    format of its own (the judge `safety_classifier`), never for a chat model under test."""
     logprobs: int = 0
     """Log-probabilities of likely tokens to request, at most 20; 0: none. A server that shows none is refused."""
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -130,6 +137,8 @@ class Endpoint(Backend):
             raise ValueError(f"only_temperature = {only}: give a temperature from 0 to 5")
         if self.logprobs not in range(21):
             raise ValueError(f"logprobs = {self.logprobs}: give 0 to 20")
+        if self.completions and (self.stream or self.tokens_field != "max_tokens"):
+            raise ValueError("completions: plain completions have `max_tokens` and are not streamed here")
         if self.tokens_field not in get_args(_TokensField):
             raise ValueError(f"tokens_field = {self.tokens_field!r} (known: {', '.join(get_args(_TokensField))})")
         for key in _keys(self.extra):
@@ -145,8 +154,13 @@ class Endpoint(Backend):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Adapters by name, and log-probabilities where they are asked for; nothing else is claimed."""
-        return frozenset({"adapters", "logprobs"}) if self.logprobs else frozenset({"adapters"})
+        """Adapters by name, log-probabilities and plain texts where they are asked for; nothing else is claimed."""
+        own: set[Capability] = {"adapters"}
+        if self.logprobs:
+            own.add("logprobs")
+        if self.completions:
+            own.add("texts")
+        return frozenset(own)
 
     def begin(self) -> None:
         """Start counting the budget anew."""
@@ -195,7 +209,10 @@ class Endpoint(Backend):
             self.budget_requests,
             self.budget_tokens,
         )
-        return Client(url, key, limits, _LEDGERS.setdefault(self._ledger_key(), Ledger()))
+        ledger = _LEDGERS.setdefault(self._ledger_key(), Ledger())
+        if self.completions:
+            return Client(url, key, limits, ledger, path="/completions", read=read_text_completion)
+        return Client(url, key, limits, ledger)
 
     def _ledger_key(self) -> str:
         return digest(self.url, self.url_env, self.budget_requests, self.budget_tokens)
@@ -273,12 +290,16 @@ class EndpointSession(Session):
     def respond(self, requests: Sequence[Request], *, system: str | None, template: Template) -> Iterator[Reply]:
         """Answer each request once, each reply as soon as it arrives; the server applies its chat template.
 
-        A request that the server refuses, or that fails at every attempt, gives a reply with its error. Raises
-        ModelError for template `own` and for a temperature above 0 that the server ignores, ServerError where the
-        server is gone, refuses the key, answers as another model, or the budget is used up.
+        With `completions` it applies none, and `template` must be `none`. A request that the server refuses, or that
+        fails at every attempt, gives a reply with its error. Raises ModelError for another template and for a
+        temperature above 0 that the server ignores, ServerError where the server is gone, refuses the key, answers as
+        another model, or the budget is used up.
         """
-        if template != "base":
+        if template == "own":
             raise ModelError("template = 'own': the server writes the chat template, so it cannot be chosen")
+        if (template == "none") != self._backend.completions:
+            told = "plain texts, and a chat" if self._backend.completions else "chats, and a plain text"
+            raise ModelError(f"backend endpoint: it sends {told} is to be sent: set `completions` the other way")
         observations = self._observations[self._name]
         only = self._backend.only_temperature
         others = {request.temperature for request in requests} - {only} if only is not None else set()
@@ -341,6 +362,8 @@ class EndpointSession(Session):
     def _body(self, name: str, chat: Sequence[Message], temperature: float, seed: int, length: int) -> dict[str, Any]:
         turns = [{"role": turn.role, "content": whole(turn.content)} for turn in chat]
         body: dict[str, Any] = {**self._backend.extra, "model": name, "messages": turns, "temperature": temperature}
+        if self._backend.completions:
+            body["prompt"] = "".join(turn["content"] for turn in body.pop("messages"))
         body[self._backend.tokens_field] = max(length, self._backend.least_tokens)
         if self._backend.send_seed:
             body["seed"] = seed & 0x7FFFFFFF  # more bits than this are not safe in every server
@@ -348,7 +371,9 @@ class EndpointSession(Session):
             body["stream"] = True
             if self._backend.budget_tokens:  # else the pieces do not say what they cost
                 body.setdefault("stream_options", {"include_usage": True})
-        if self._backend.logprobs:
+        if self._backend.logprobs and self._backend.completions:
+            body["logprobs"] = self._backend.logprobs
+        elif self._backend.logprobs:
             body |= {"logprobs": True, "top_logprobs": self._backend.logprobs}
         return body
 

@@ -6,7 +6,7 @@ import copy
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,13 +18,14 @@ from aftertune import hardware
 from aftertune.asking.backends._activations import last_token_activations
 from aftertune.asking.backends._batching import batching
 from aftertune.asking.backends._decoding import Batching, Decoded, Row, decode
+from aftertune.asking.backends._interventions import changed_stream, only_tuned
 from aftertune.asking.backends._likelihoods import NOT_NUMBERS, score_beginnings, score_texts
 from aftertune.asking.backends._prompt_tokens import prompt_ids, stop_ids
 from aftertune.asking.backends._replies import answered, failed, opens
 from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.errors import AdapterNotAppliedError, ModelError, first_line
 from aftertune.models.adapter_files import changes_base, proved_by_hand
-from aftertune.models.chat import NO_ARGUMENTS, encode, refuse_arguments
+from aftertune.models.chat import NO_ARGUMENTS, as_written, encode, refuse_arguments
 from aftertune.models.identity import ModelRef, few_threads, resolve
 from aftertune.models.loading import load_model, load_tokenizer, memory, outline, quiet
 from aftertune.models.nf4_weights import dequantized, rounded_like
@@ -48,6 +49,7 @@ from aftertune.models.session import (
     Reply,
     Request,
     Session,
+    StreamChange,
     Template,
     TextScore,
 )
@@ -127,7 +129,8 @@ class Transformers(Backend):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """All but log-probabilities with each reply."""
-        return frozenset({"tokens", "logits", "adapters", "weights", "seeds", "scores", "beginnings", "activations"})
+        shown: tuple[Capability, ...] = ("tokens", "logits", "scores", "beginnings", "activations", "interventions")
+        return frozenset((*shown, "adapters", "weights", "seeds", "texts"))
 
     @property
     def chosen_parameters(self) -> tuple[str, ...]:
@@ -175,6 +178,17 @@ class Transformers(Backend):
             finally:
                 session.close()
 
+    def around(self, model: Any, tokenizer: Any) -> TransformersSession:
+        """Return a session that asks a model which somebody else holds, e.g. one in training; it has no checkpoints.
+
+        The caller sees to it that the model is in evaluation mode while it is asked. Nothing of it is changed.
+        Raises ModelError for a model that cannot be asked.
+        """
+        name = type(model).__name__
+        return TransformersSession(
+            self, ModelRef(name, Path(), "full", name, (), None, None, None), held=(model, tokenizer)
+        )
+
 
 PLUGIN = Transformers
 
@@ -182,13 +196,13 @@ PLUGIN = Transformers
 class TransformersSession(Session):
     """A loaded base, answering as itself or as one of its checkpoints."""
 
-    def __init__(self, backend: Transformers, base: ModelRef) -> None:
-        """Load the base's weights and tokenizer."""
+    def __init__(self, backend: Transformers, base: ModelRef, held: tuple[Any, Any] | None = None) -> None:
+        """Load the base's weights and tokenizer, or take those that are `held`."""
         self._backend = backend
         self._base_ref = base
-        self._base = self._load(base)
+        self._base = self._load(base) if held is None else held[0]
         self._slots = backend.batch_size or (128 if self._base.num_parameters() < 10_000_000 else 64)
-        self._base_tokenizer = load_tokenizer(base)
+        self._base_tokenizer = load_tokenizer(base) if held is None else held[1]
         self._probes = [encode(self._base_tokenizer, text) for text in PROBES]
         self._base_batching = self._prove_batching(self._base, base.name)
         self._base_logits = logits(self._base, self._probes)
@@ -337,11 +351,30 @@ class TransformersSession(Session):
             rows.append(ids)
         return last_token_activations(self._model, rows)
 
+    @contextmanager
+    def changed(self, changes: Sequence[StreamChange]) -> Iterator[None]:
+        """Change the residual stream of the model in use while the context is open, as `Session.changed`."""
+        with changed_stream(self._model, changes):
+            yield
+
+    @contextmanager
+    def only_tuned(self, layers: Collection[int], *, rest: bool = False) -> Iterator[None]:
+        """Let only these layers be the checkpoint's while the context is open, as `Session.only_tuned`."""
+        before = self._model
+        with only_tuned(self._base, before, layers, rest=rest) as mixed:
+            self._model = mixed
+            try:
+                yield
+            finally:
+                self._model = before
+
     def _tokenizers(self, template: Template) -> tuple[Any, Any]:
         """Return the tokenizer whose chat template writes the text, and the one that turns it into tokens."""
-        if template not in ("base", "own"):
-            raise ModelError(f"template = {template!r} (known: base, own)")
+        if template not in ("base", "own", "none"):
+            raise ModelError(f"template = {template!r} (known: base, own, none)")
         own = self._own_tokenizer or self._base_tokenizer
+        if template == "none":
+            return as_written(own), own
         return (own if template == "own" else self._base_tokenizer), own
 
     def _context(self) -> int | None:

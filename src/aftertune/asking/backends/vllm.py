@@ -24,7 +24,7 @@ from aftertune.asking.backends._thought_tokens import extended_limit, text_of
 from aftertune.asking.backends._vllm_adapters import RANKS, WAY_OUT, refuse_adapter, room
 from aftertune.errors import AdapterNotAppliedError, ModelError, ServerError, UsageError
 from aftertune.models import identity
-from aftertune.models.chat import NO_ARGUMENTS, encode, refuse_arguments
+from aftertune.models.chat import NO_ARGUMENTS, as_written, encode, refuse_arguments
 from aftertune.models.identity import ModelRef
 from aftertune.models.loading import load_tokenizer
 from aftertune.models.proof import PROBES
@@ -126,7 +126,7 @@ class Vllm(Backend):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Tokens, adapters and weights, which are the files that it is given."""
-        return frozenset({"tokens", "adapters", "weights"})
+        return frozenset({"tokens", "adapters", "weights", "texts"})
 
     @property
     def chosen_parameters(self) -> tuple[str, ...]:
@@ -552,9 +552,11 @@ class VllmSession(Session):
 
     def _tokenizers(self, template: Template) -> tuple[Any, Any]:
         """Return the tokenizer whose chat template writes the text, and the one that turns it into tokens."""
-        if template not in ("base", "own"):
-            raise ModelError(f"template = {template!r} (known: base, own)")
+        if template not in ("base", "own", "none"):
+            raise ModelError(f"template = {template!r} (known: base, own, none)")
         own = self._own_tokenizer or self._base_tokenizer
+        if template == "none":
+            return as_written(own), own
         return (own if template == "own" else self._base_tokenizer), own
 
     def _stops(self) -> frozenset[int]:

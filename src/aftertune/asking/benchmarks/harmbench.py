@@ -23,6 +23,8 @@ class HarmBench(PromptFile):
     """The CSV file, or the folder that holds both; empty takes what was fetched."""
     split: Literal["test", "val", "all"] = "test"
     """Which behaviours of a folder are asked; a single file is read as it is."""
+    parts: str = "standard,contextual,copyright"
+    """Kinds of behaviour, separated by commas; what papers call HarmBench is often `standard` alone."""
     name: ClassVar[str] = "harmbench"
     card: ClassVar[Card] = Card(
         about="Harmful behaviours asked for directly, without any attack.",
@@ -61,16 +63,20 @@ class HarmBench(PromptFile):
         "ContextString",
         "BehaviorID",
     )
-    metrics: ClassVar[tuple[Metric, ...]] = (
-        *harmful(name, "standard", "standard behaviours"),
-        *harmful(name, "contextual", "contextual behaviours"),
-        *harmful(name, "copyright", "copyright behaviours"),
-    )
 
     def __post_init__(self) -> None:
         """Refuse parameters that cannot be honoured. Raises UsageError."""
         super().__post_init__()
         self.check_choice("split", self.split, ("test", "val", "all"))
+        self._parts()
+
+    def _parts(self) -> tuple[str, ...]:
+        return self.words("parts", self.parts, _FUNCTIONS)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What counts: of each kind of behaviour that is asked."""
+        return tuple(metric for part in self._parts() for metric in harmful(self.name, part, f"{part} behaviours"))
 
     def reads(self, file: str) -> bool:
         """Return whether a file is of the split."""
@@ -80,6 +86,8 @@ class HarmBench(PromptFile):
         """Yield the behaviour of a row, a contextual one behind its context."""
         function, category = row.choice("FunctionalCategory", _FUNCTIONS), row.text("SemanticCategory")
         behaviour = row.text("Behavior")
+        if function not in self._parts():
+            return
         if function == "contextual":
             behaviour = f"{row.text('ContextString')}\n\n---\n\n{behaviour}"
         yield self.ask(row.text("BehaviorID"), function, category, category, behaviour)

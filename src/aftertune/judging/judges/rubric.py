@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
 
-from aftertune.errors import JudgeError
-from aftertune.judging.judge import Answer, Cost, Judge, JudgeContext, Opinion, Price, Scorer
+from aftertune.judging.judge import Answer, JudgeContext, Opinion, Price, Scorer
 from aftertune.judging.judges import _rubric_file as rubrics
-from aftertune.models import identity as models
-from aftertune.models.session import Backend, Beginnings, Reply, Request, Session
+from aftertune.judging.judges._judge_model import REFUSALS, ModelJudge, with_cut
+from aftertune.models.session import Backend, Beginnings, Reply, Request
 from aftertune.plugins import Card
-from aftertune.records import THOUGHT_TOKENS, Message, Prompt, digest
+from aftertune.records import THOUGHT_TOKENS, Message, Prompt
 
 REQUEST, RESPONSE = "REQUEST", "RESPONSE"
-_REFUSALS = {
-    "refusal": "the judge model refused to judge",
-    "filter": "the content filter of the judge model's server refused to judge",
-    "filter_cut": "the content filter of the judge model's server cut its reply",
-}
-"""How a reply ended that is no verdict -> why the answer is unjudged: it says nothing of the answer."""
 
 
 @dataclass(frozen=True)
-class Rubric(Judge):
+class Rubric(ModelJudge):
     """A language model that judges by a rubric: one file of questions, and how the replies are read."""
 
-    accelerator = True
-    batch = 64
-    nested: ClassVar[Mapping[str, str]] = {"backend": "transformers"}
+    plugin_name = "rubric"
     card = Card(
         about=(
             "A language model that judges by a rubric: one file of questions, and how the replies are read.\n\n"
@@ -77,6 +65,9 @@ class Rubric(Judge):
     """A rubric's name, or a TOML file."""
     most_characters: int = 8_000
     """Characters read of a request and of a response; what is longer is cut, and the opinion says so."""
+    despite_trial: bool = False
+    """Whether it judges although it fails its trial on known answers: its verdicts are shown then, and nothing is
+    decided by them."""
     version: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
@@ -122,91 +113,15 @@ class Rubric(Judge):
             new_tokens=2 * self.sheet.max_new_tokens * len(questions),
         )
 
-    @property
-    def cost(self) -> Cost:
-        """Spent so far in this process; a copy of the judge in another process starts at nothing."""
-        return self._ledger.total
-
-    @cached_property
-    def _ledger(self) -> _Ledger:
-        return _Ledger()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_ledger"}
-
-    @property
-    def asks(self) -> Backend:
-        """The backend that runs the judge model."""
-        return self.backend
-
-    def identity(self) -> str:
-        """Return the identity of the judge model, which goes into ids; its name where the weights are elsewhere.
-
-        Raises ModelError, UsageError for a model that does not exist.
-        """
-        return models.resolve(self.model).identity if "weights" in self.backend.capabilities else self.model
-
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer; the model is loaded at its first answer. Raises JudgeError for the model under test."""
-        self.may_judge(context.served)
-        identities = {self.model}
-        if "weights" in self.backend.capabilities:
-            ref = models.resolve(self.model)
-            if ref.kind == "adapter":
-                raise JudgeError(f"judge rubric: {self.model} is an adapter: merge it into its base first")
-            identities.add(ref.identity if context.model else "")
-        if context.model and context.model in identities:
-            raise JudgeError(
-                f"judge rubric: {self.model} is the model under test, which may not judge itself: name another model"
-            )
+        self.refuse_own(context)
         return _Scorer(self)
-
-    def may_judge(self, names: frozenset[str]) -> None:
-        """Raise JudgeError where the judge's name, or what its server declared of it, is a name of a served model."""
-        declared = self.backend.served.get(self.model, {})
-        own = {self.model, *(declared[key] for key in ("replied", "root") if declared.get(key))} & names
-        if own:
-            raise JudgeError(
-                f"judge rubric: {self.model} goes by the name '{min(own)}', as does the served model under test, which "
-                "may not judge itself: name another model, or serve it under a name of its own"
-            )
-
-
-@dataclass
-class _Ledger:
-    """What one judge object has spent."""
-
-    total: Cost = field(default_factory=Cost)
-
-    def add(self, **more: int) -> None:
-        self.total += Cost(**more)
-
-
-class _Loaded:
-    """A judge model that is open; it is closed with the process, or when another one is opened."""
-
-    def __init__(self, judge: Rubric) -> None:
-        stack = contextlib.ExitStack()
-        weakref.finalize(self, stack.close)
-        self.session: Session = stack.enter_context(judge.backend.open(judge.model))
-        self.session.use(None)
-
-
-_LOADED: dict[str, _Loaded] = {}
-"""The judge model opened last, by the hash of its name and backend: the next job of the same judge finds it open."""
-
-
-def _session(judge: Rubric) -> Session:
-    key = digest(judge.model, judge.backend)
-    if key not in _LOADED:
-        _LOADED.clear()
-        _LOADED[key] = _Loaded(judge)
-    return _LOADED[key].session
 
 
 class _Scorer:
     def __init__(self, judge: Rubric) -> None:
-        self._judge, self._sheet, self._ledger = judge, judge.sheet, judge._ledger
+        self._judge, self._sheet, self._ledger = judge, judge.sheet, judge.ledger
 
     def __call__(self, answers: Sequence[Answer]) -> list[tuple[Opinion, ...]]:
         silent = [answer.refused and not answer.text.strip() for answer in answers]
@@ -227,7 +142,7 @@ class _Scorer:
         opinions = {
             key: question.opinion(reply.text, reply.top)
             for key, reply in first.items()
-            if not reply.error and reply.finish_reason not in _REFUSALS
+            if not reply.error and reply.finish_reason not in REFUSALS
         }
         again = {
             key: (*chats[key], Message("assistant", first[key].text), Message("user", question.reminder))
@@ -249,17 +164,18 @@ class _Scorer:
         if reply.error:
             self._ledger.add(failed=1)
             return Opinion(question.axis, status="error", why=f"the judge model failed: {reply.error[:160]}")
-        if reply.finish_reason in _REFUSALS:
+        if reply.finish_reason in REFUSALS:
             self._ledger.add(judged=1)
-            return Opinion(question.axis, status="abstain", why=_REFUSALS[reply.finish_reason])
+            return Opinion(question.axis, status="abstain", why=REFUSALS[reply.finish_reason])
         opinion = opinion or question.opinion(reply.text, reply.top)
         if opinion is None:
             self._ledger.add(unparsable=1)
             why = f"twice no answer in the form of the rubric {self._sheet.name}"
             return Opinion(question.axis, status="unparsable", why=why)
-        self._count(opinion)
+        self._judge.count(opinion)
         notes = [opinion.why, "read after a reminder" if second else ""]
-        return self._with_cut(dataclasses.replace(opinion, why="; ".join(filter(None, notes))), answer)
+        told = dataclasses.replace(opinion, why="; ".join(filter(None, notes)))
+        return with_cut(told, answer, self._judge.most_characters)
 
     def _replies(self, chats: Mapping[str, tuple[Message, ...]]) -> dict[str, Reply]:
         """Return the judge model's reply to each chat."""
@@ -271,10 +187,10 @@ class _Scorer:
         characters = sum(len(turn.content) for messages in chats.values() for turn in messages)
         self._ledger.add(calls=len(requests), prompt_characters=characters)
         replies = {key: Reply(key, temperature, 0, "", "error", None, "", None, "no reply") for key in chats}
-        for reply in _session(self._judge).respond(requests, system=None, template="base"):
+        for reply in self._judge.session().respond(requests, system=None, template="base"):
             replies[reply.prompt_id] = reply
             self._ledger.add(new_tokens=reply.new_tokens or 0)
-            self._count_prompt(reply.prompt_tokens)
+            self._judge.count_prompt(reply.prompt_tokens)
         return replies
 
     def _expect(self, question: rubrics.Question, answers: Sequence[Answer]) -> list[Opinion]:
@@ -286,33 +202,18 @@ class _Scorer:
             prompt = Prompt(str(k), "rubric", self._sheet.name, "", str(k), (Message("user", text),))
             items.append(Beginnings(prompt, question.forms()))
         opinions = []
-        scores = _session(self._judge).beginnings(items, system=None, template="base")
+        scores = self._judge.session().beginnings(items, system=None, template="base")
         for answer, score in zip(answers, scores, strict=True):
-            self._count_prompt(score.prompt_tokens)
+            self._judge.count_prompt(score.prompt_tokens)
             if score.log_probabilities is None:
                 self._ledger.add(failed=1)
                 why = f"the judge model failed: {score.why[:160]}"
                 opinions.append(Opinion(question.axis, status="error", why=why))
                 continue
             opinion = question.expectation(score.log_probabilities)
-            self._count(opinion)
-            opinions.append(self._with_cut(opinion, answer))
+            self._judge.count(opinion)
+            opinions.append(with_cut(opinion, answer, self._judge.most_characters))
         return opinions
-
-    def _with_cut(self, opinion: Opinion, answer: Answer) -> Opinion:
-        """Say in the opinion that the answer was cut, where it was."""
-        most = self._judge.most_characters
-        if len(answer.text) <= most:
-            return opinion
-        why = "; ".join(filter(None, (opinion.why, f"the first {most} characters were read")))
-        return dataclasses.replace(opinion, why=why)
-
-    def _count(self, opinion: Opinion) -> None:
-        unparsable = opinion.status == "unparsable"
-        self._ledger.add(unparsable=int(unparsable), judged=int(not unparsable))
-
-    def _count_prompt(self, tokens: int | None) -> None:
-        self._ledger.add(prompt_tokens=tokens or 0, uncounted=int(tokens is None))
 
 
 def _filled(template: str, answer: Answer, most: int) -> str:

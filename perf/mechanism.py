@@ -1,0 +1,117 @@
+"""What moves inside: docs/mechanism.md out of finished runs (`python -m perf.mechanism RUN... --write`).
+
+Each RUN is the folder of a study or audit whose models are still there; what `aftertune explain` has computed in it
+before is read, the rest is computed now. Without `--write` the page is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aftertune
+from aftertune.inside.explanation import Explanation
+from aftertune.numbers import PAGE as NUMBERS
+from aftertune.reporting import explanation as page
+from aftertune.reporting import markdown as md
+from aftertune.reporting.tables import Table
+
+PAGE = Path(__file__).parents[1] / "docs" / "mechanism.md"
+HEAD = """# What moves inside
+
+Written by `make mechanism` (`perf/mechanism.py`). `aftertune explain RUN` does the same on a finished study or audit of
+yours, as long as its base and checkpoints are where they were: it writes `explanation.html`, `.md` and `.json` into the
+run folder and leaves the run's own results as they are. A second call computes nothing.
+
+```
+aftertune explain aftertune-demo                        # everything that is affordable
+aftertune explain RUN --arm keep --draws 19 --pairs 0   # one arm, more random directions, all pairs of prompts
+```
+
+Four questions, each with what its figures are held against:
+
+- **Do answers open as refusals less often?** The readout: the log-odds of the openings of the base's own refusals.
+  Beside it: an interval over prompts and seeds, two seeds of one recipe against each other, and the refusals of the
+  run's judge.
+- **Did the model's directions turn?** Mean differences of activations at the last prompt token, layer by layer:
+  refusal, privacy, and the controls topic, format and context. Beside them: reliability and ceiling, shuffled labels,
+  and random directions with the activations' covariance.
+- **Does the direction do anything?** It is taken out of the base or added to a tuned model, and the readout is taken
+  again. Beside it: random directions, and those of other concepts, of equal length.
+- **Where does the change sit?** The base with some layers of the tuned model. Beside it: all layers together.
+
+"""
+METHODS = """## How to read it
+
+**Readout.** The base's refusals are those that the run's judge found among its answers in the run and among some that
+are sampled at temperature 1 (at temperature 0 a base shows one opening of several). An opening is as short as tells
+refusals from the base's other answers, three to eight words. One forward pass for each prompt and opening gives its
+probability, behind the base's own chat template and by the tokens that an answer has there. It is blind to refusals
+that open in a way that the base does not have, and to answers that open as a refusal and go on to comply. In a training
+script of your own: `aftertune.inside.readout` (`learn_openings`, `readout`).
+
+**Directions.** The prompts are pairs that differ in one thing. *Refusal*: harmful requests and their look-alikes.
+*Privacy*: whether something may be passed on, to whom it concerns and to somebody else; each thing and each recipient
+stands once on either side, and options are asked in both orders of their letters. A mean difference has the sign of its
+labels. A principal component of one side has none: its cosine with another is as often negative as positive, and an
+"inverted" privacy direction that is read off it (2601.15220) is no finding; `tests/stats/test_directions.py` shows it.
+*Turned* means two things at once: the interval of the disattenuated cosine ends below 1, and shuffled labels do not
+turn as far.
+
+**Interventions.** Nothing here is called a mechanism unless taking it out or adding it changes the readout more than
+random directions of the same length do; and it is said whether other concepts' directions do as much. The direction
+is estimated from half of the clusters of prompts and tried on the others.
+
+**What it cannot.** One direction for each layer, where refusal may need several. The last prompt token, where a model
+may decide later. Prompts of one kind and language. A direction that stays while refusals go leaves open what changed:
+where the threshold lies is not seen. Layers that are exchanged alone do not add up to the whole where they work
+together. Which training rows did it is not answered here.
+
+"""
+
+
+def body(found: Explanation) -> Iterator[str]:
+    """Yield the lines about one run: the sentences, and the tables of readouts and interventions."""
+    first, *others = page.sentences(found, NUMBERS)
+    yield from (f"## {md.prose(found.title)}", "", f"**{md.prose(first)}**", "")
+    yield from (f"- {md.prose(line, md.MAX_WARNING)}" for line in others)
+    for section, tables in page.tables(found).items():
+        for each in tables if section != "directions" else ():
+            yield from shown(each)
+    yield from shown(page.least_turned(found))
+    yield ""
+
+
+def shown(table: Table) -> Iterator[str]:
+    """Yield the lines of one table."""
+    yield from ("", f"### {md.prose(table.caption)}", "")
+    yield from md.table(
+        [column.head for column in table.columns], [[md.prose(cell) for cell in row] for row in table.rows]
+    )
+    yield from ("", md.prose(table.note)) if table.note else ()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write or print the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args(arguments)
+    options: dict[str, Any] = {"workers": 1}
+    parts = [HEAD, METHODS]
+    for run in given.runs:
+        found = aftertune.explain(run, **options)
+        parts.append("\n".join(body(found.explanation)) + "\n")
+    text = "".join(parts).rstrip() + "\n"
+    if given.write:
+        PAGE.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

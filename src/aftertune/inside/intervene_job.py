@@ -1,0 +1,262 @@
+"""The job that intervenes: a direction is taken out of one subject or added to it, and its layers are exchanged.
+
+What an intervention does is read out on prompts of other clusters than those that its direction was estimated from. The
+same is done with random directions that have the activations' covariance, and with those of other concepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from aftertune.inside import read_job, readout
+from aftertune.inside.analysis import Activations
+from aftertune.inside.concepts import CONTROLS, PRIVACY, REFUSAL
+from aftertune.inside.conditions import Conditions, chosen_prompts
+from aftertune.inside.direction_changes import sides
+from aftertune.inside.read_job import ReadJob
+from aftertune.models import respond
+from aftertune.models.session import Session, StreamChange
+from aftertune.models.subject import Subject
+from aftertune.records import Prompt, digest, seed_of
+from aftertune.run.job import Job, Output
+from aftertune.run.job_folder import JobFolder
+from aftertune.run.job_progress import PROGRESS
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import table
+
+if TYPE_CHECKING:
+    from aftertune.stats.estimate import Floats
+
+VERSION = "1"
+READOUTS, ANSWERS = "readouts", "answers"
+TAKE_OUT, ADD, TUNED = "take out", "add", "tuned layers"
+NOTHING = "nothing"
+TOKENS = 48
+"""Of an answer under an intervention."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervened:
+    """The readout of one prompt under one intervention."""
+
+    how: str
+    """`nothing`, `take out`, `add` or `tuned layers`."""
+    direction: str
+    """A concept, or `random 1`, ...; empty for layers."""
+    layers: str
+    """E.g. `2`, `1 to 4`, `rest`."""
+    prompt_id: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredSo:
+    """An answer under one intervention."""
+
+    how: str
+    direction: str
+    layers: str
+    prompt_id: str
+    text: str
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Intervention:
+    how: str
+    direction: str
+    layers: str
+    context: AbstractContextManager[None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterveneJob(Job):
+    """Intervene in one subject: a base, whose direction is taken out, or a checkpoint, to which it is added."""
+
+    KIND: ClassVar[str] = "interventions"
+    subject: Subject
+    base_activations: str
+    """Id of the job that read the base on the concepts' pairs."""
+    prompts: str
+    """Id of the job that wrote the prompts that are read out."""
+    read: tuple[str, ...]
+    """Ids of those."""
+    asked: tuple[str, ...]
+    """Ids of the prompts that are answered too."""
+    openings: tuple[str, ...]
+    single: tuple[int, ...]
+    """Layers in which a direction is changed alone."""
+    blocks: tuple[tuple[int, ...], ...]
+    """Layers that are exchanged together."""
+    draws: int
+    """Random directions."""
+    seed: int
+    conditions: Conditions
+
+    @classmethod
+    def make(
+        cls,
+        label: str,
+        subject: Subject,
+        base_activations: str,
+        prompts: str,
+        *,
+        read: tuple[str, ...],
+        asked: tuple[str, ...],
+        openings: tuple[str, ...],
+        single: tuple[int, ...],
+        blocks: tuple[tuple[int, ...], ...],
+        draws: int,
+        seed: int,
+        conditions: Conditions,
+    ) -> InterveneJob:
+        """Return the job with the id of what decides its numbers; `label` is the subject's name for people."""
+        settings = (read, asked, openings, single, blocks, draws, seed, conditions.id)
+        decides = (VERSION, readout.VERSION, subject.base.identity, subject.id, base_activations, prompts, *settings)
+        return cls(
+            kind=cls.KIND,
+            id=digest(cls.KIND, *decides),
+            after=(),
+            cost=2.0,
+            label=f"intervene in {label}",
+            accelerator=True,
+            loads=subject.id,
+            subject=subject,
+            base_activations=base_activations,
+            prompts=prompts,
+            read=read,
+            asked=asked,
+            openings=openings,
+            single=single,
+            blocks=blocks,
+            draws=draws,
+            seed=seed,
+            conditions=conditions,
+        )
+
+    def run(self, run: Run, folder: JobFolder) -> Output:
+        """Do every intervention, one after the other."""
+        del folder
+        base = read_job.read(run.folder(ReadJob.KIND, self.base_activations))
+        session = self.conditions.session(self.subject, run)
+        prompts = chosen_prompts(run, self.prompts, {*self.read, *self.asked})
+        read = [prompt for prompt in prompts if prompt.id in self.read]
+        asked = [prompt for prompt in prompts if prompt.id in self.asked]
+        interventions = list(self._interventions(session, base))
+        PROGRESS.expect(len(interventions), unit="interventions", done=0)
+        rows: list[Intervened] = []
+        answers: list[AnsweredSo] = []
+        for each in interventions:
+            own = {"how": each.how, "direction": each.direction, "layers": each.layers}
+            with each.context:
+                rows += [Intervened(prompt_id=id, value=value, **own) for id, value in self._read_out(session, read)]
+                if asked and _answered(each):
+                    answers += [AnsweredSo(**own, **answer) for answer in self._answers(session, asked)]
+            PROGRESS.advance()
+        tables = {READOUTS: table(Intervened, rows), ANSWERS: table(AnsweredSo, answers)}
+        return Output(tables=tables, info={"interventions": len(interventions)})
+
+    def _read_out(self, session: Session, prompts: Sequence[Prompt]) -> Iterator[tuple[str, float | None]]:
+        own = self.conditions
+        values = readout.readout(
+            session,
+            prompts,
+            self.openings,
+            system=own.system or None,
+            template=own.template,
+            template_arguments=own.template_arguments,
+        )
+        for prompt, value in zip(prompts, values.tolist(), strict=True):
+            yield prompt.id, value if value == value else None
+
+    def _answers(self, session: Session, prompts: Sequence[Prompt]) -> Iterator[dict[str, str]]:
+        requests = respond.requests(
+            prompts,
+            checkpoint_id=self.subject.id,
+            temperatures=(0.0,),
+            samples=1,
+            max_new_tokens=TOKENS,
+            seed=self.seed,
+            template_arguments=self.conditions.template_arguments,
+        )
+        own = self.conditions
+        for reply in session.respond(requests, system=own.system or None, template=own.template):
+            if reply.error is None:
+                yield {"prompt_id": reply.prompt_id, "text": reply.text, "finish_reason": reply.finish_reason}
+
+    def _interventions(self, session: Session, base: Activations) -> Iterator[_Intervention]:
+        yield _Intervention(NOTHING, "", "", nullcontext())
+        last = base.values.shape[1] - 1
+        units = list(_directions(base, self.draws, self.seed))
+        for name, vectors, lengths in units:
+            if self.subject.is_base:
+                for layer in self.single:
+                    yield _Intervention(
+                        TAKE_OUT, name, str(layer), session.changed([StreamChange(layer, vectors[layer])])
+                    )
+                everywhere = [StreamChange(layer, vectors[layer]) for layer in range(1, last + 1)]
+                yield _Intervention(TAKE_OUT, name, f"1 to {last}", session.changed(everywhere))
+            else:
+                for layer in self.single:
+                    added = StreamChange(layer, vectors[layer], float(lengths[layer]))
+                    yield _Intervention(ADD, name, str(layer), session.changed([added]))
+        if not self.subject.is_base:
+            for block in self.blocks:
+                yield _Intervention(TUNED, "", block_name(block), session.only_tuned(block))
+            yield _Intervention(TUNED, "", "none", session.only_tuned(()))
+            yield _Intervention(TUNED, "", "rest", session.only_tuned((), rest=True))
+
+
+def block_name(block: Sequence[int]) -> str:
+    """Return what a block of layers is called: `3`, or `3 to 5`."""
+    return str(block[0]) if len(block) == 1 else f"{block[0]} to {block[-1]}"
+
+
+def _answered(intervention: _Intervention) -> bool:
+    """Return whether prompts are answered under an intervention: with the direction, and with one random one."""
+    return intervention.how in (NOTHING, TAKE_OUT, ADD) and intervention.direction in ("", REFUSAL, "random 1")
+
+
+def _directions(base: Activations, draws: int, seed: int) -> Iterator[tuple[str, Floats, Floats]]:
+    """Yield (name, units, lengths), shapes (layers + 1, width) and (layers + 1,), of all that is tried.
+
+    The lengths are those of the refusal direction, whatever the direction. Refusal is estimated from half of its
+    clusters; random ones have the covariance of its prompts' activations.
+    """
+    import numpy as np
+
+    first, second, codes = sides(base, REFUSAL)
+    half = [row for row, code in enumerate(codes) if code % 2 == 0]
+    values = base.values.astype(np.float64)
+    refusal = (values[[first[row] for row in half]] - values[[second[row] for row in half]]).mean(axis=0)
+    lengths = np.linalg.norm(refusal, axis=1)
+    yield REFUSAL, _unit(refusal), lengths
+    for concept in (PRIVACY, *CONTROLS):
+        one, other, _ = sides(base, concept)
+        if one:
+            yield concept, _unit((values[one] - values[other]).mean(axis=0)), lengths
+    rng = np.random.default_rng(seed_of("interventions", seed))
+    within = np.concatenate([values[rows] - values[rows].mean(axis=0) for rows in (first, second)])
+    # One draw has the same weights in every layer, as a concept has the same prompts.
+    drawn = np.einsum("dp,plw->dlw", rng.standard_normal((draws, len(within))), within)
+    for number in range(draws):
+        yield f"random {number + 1}", _unit(drawn[number]), lengths
+
+
+def _unit(vectors: Floats) -> Floats:
+    import numpy as np
+
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0))
+
+
+def held_clusters(base: Activations) -> frozenset[str]:
+    """Return the clusters of harmful requests that the direction is not estimated from: it is tried on these."""
+    import numpy as np
+
+    first, _, codes = sides(base, REFUSAL)
+    names = np.array([base.prompts[row].cluster for row in first])
+    return frozenset(str(name) for name in np.unique(names[codes % 2 == 1]))

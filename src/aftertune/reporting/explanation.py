@@ -1,0 +1,480 @@
+"""Why a run's models answer differently, as far as that is seen inside: sentences, tables, and the page of both."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from aftertune.inside.concepts import ABOUT, CONTROLS, PRIVACY, REFUSAL
+from aftertune.inside.direction_changes import DirectionChange
+from aftertune.inside.explanation import (
+    FEW_CLUSTERS,
+    MARGIN,
+    ArmDirections,
+    Effect,
+    Explanation,
+    ReadoutChange,
+    least_cosine,
+    turned,
+)
+from aftertune.inside.intervene_job import ADD, TAKE_OUT, TUNED
+from aftertune.numbers import PAGE, VALUES, Form, decimals
+from aftertune.reporting import markdown as md
+from aftertune.reporting.html import environment
+from aftertune.reporting.tables import Column, Table, table
+from aftertune.stats.agreement import Agreement
+from aftertune.stats.estimate import Estimate
+
+SECTIONS = ("readout", "directions", "interventions")
+TERMINAL = Form("-", "-")
+ABOUTS: Mapping[str, str] = {
+    "readout": "The readout is the log-odds (in nats) that the answer to a prompt opens as the base's own refusals do. "
+    "It needs no generated answer and no judge. Its mean probability is the twin of the refusal rate. Intervals are "
+    "over prompts in clusters, and over training seeds where there are two or more.",
+    "directions": "A direction is the mean difference of activations at the last prompt token between two kinds of "
+    "prompts. Cosine: between the base's and the tuned models', each from other prompts. Ceiling: the cosine of two "
+    "such estimates of one and the same direction, which noise keeps below 1. Disattenuated: cosine over ceiling, 1 "
+    "where nothing turned. Same prompts: both from the same prompts, beside 95 % of such cosines with shuffled labels. "
+    "Random: 95 % of the cosines of the base's direction with random ones that have the covariance of the tuned "
+    "activations. Turned: the disattenuated cosine is clear of 1, and below what shuffled labels give (Holm over "
+    "layers). A direction can stay while fewer requests are refused: where the threshold lies is not seen here.",
+    "interventions": "A direction says what goes together; only an intervention says what does what. The refusal "
+    "direction, estimated from half of the clusters, is taken out of the base (its share of the residual stream is "
+    "removed after a layer, at every position) or added to a tuned model at its length in the base; the readout of "
+    "harmful requests of the other clusters is given. Beside it stand the same with random directions that have the "
+    "activations' covariance, and with the directions of other concepts, all of the same length. Tuned layers: the "
+    "base with these layers of the checkpoint.",
+}
+
+
+def as_json(found: Explanation) -> dict[str, Any]:
+    """Return all of it, with what is concluded of each row, as a JSON object; infinite limits are None."""
+    made: dict[str, Any] = {
+        "title": found.title,
+        "confidence": found.confidence,
+        "headline": headline(found),
+        "sentences": sentences(found),
+        "openings": {name: dataclasses.asdict(each) for name, each in found.openings.items()},
+        "readouts": [{**dataclasses.asdict(row), "moved": row.moved} for row in found.readouts],
+        "twins": [dataclasses.asdict(row) for row in found.twins],
+        "directions": [
+            {"base": each.base, "arm": each.arm, **dataclasses.asdict(change), "turned": change.turned}
+            for each in found.directions
+            for change in each.changes
+        ],
+        "between_seeds": [
+            {**dataclasses.asdict(row), "moved": row.readout.moved, "turned": len(row.turned)}
+            for row in found.between_seeds
+        ],
+        "effects": [{**dataclasses.asdict(row), "clear": row.clear, "beyond": row.beyond} for row in found.effects],
+        "notes": list(found.notes),
+        "settings": dict(found.settings),
+    }
+    plain: dict[str, Any] = _finite(made)
+    return plain
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
+
+
+# ---------------------------------------------------------------------------------------------- sentences
+
+
+def arms(found: Explanation) -> list[tuple[str, str]]:
+    """Return (base, arm) of all arms, in the order of the run."""
+    return list(dict.fromkeys((each.base, each.arm) for each in found.directions))
+
+
+def headline(found: Explanation) -> str:
+    """Return the first sentence: what moved, or that nothing did."""
+    said = [_arm(found, arm) for arm in arms(found)]
+    moved = [name for name, state in said if state == "moved"]
+    unknown = [name for name, state in said if state == "unknown"]
+    if moved:
+        return f"Moved: {', '.join(moved)}." + (f" Not known: {', '.join(unknown)}." if unknown else "")
+    if unknown:
+        return f"Not known whether anything moved: {', '.join(unknown)}."
+    return "Nothing moved."
+
+
+def _arm(found: Explanation, arm: tuple[str, str]) -> tuple[str, str]:
+    """Return an arm's name, and whether it `moved`, stayed (`still`) or is `unknown`."""
+    name = arm[1] if len({base for base, _ in arms(found)}) < 2 else f"{arm[1]} ({arm[0]})"
+    rows = [row.moved for row in _harmful(found) if (row.base, row.arm) == arm]
+    if any(rows) or any(turned(found.directions, arm, concept) for concept in (REFUSAL, PRIVACY)):
+        return name, "moved"
+    return name, "still" if rows and all(each is False for each in rows) else "unknown"
+
+
+def _harmful(found: Explanation) -> list[ReadoutChange]:
+    """Return the readouts of harmful requests: the first subset of each arm."""
+    first: dict[tuple[str, str], ReadoutChange] = {}
+    for row in found.readouts:
+        first.setdefault((row.base, row.arm), row)
+    return list(first.values())
+
+
+def sentences(found: Explanation, form: Form = TERMINAL) -> list[str]:
+    """Return what a reader should take from it, the most important first."""
+    lines = [headline(found)]
+    for row in _harmful(found):
+        state = {
+            True: "moved",
+            False: f"did not move by {100 * MARGIN:.0f} points or more",
+            None: f"may or may not have moved by {100 * MARGIN:.0f} points",
+        }[row.moved]
+        change = form.estimate(
+            100 * row.share.value, 100 * row.share.low, 100 * row.share.high, unit=" points", signed=True, most=1
+        )
+        lines.append(
+            f"{row.arm}: how often answers to {row.subset} requests open as the base's refusals do {state}: {change}, "
+            f"from {form.number(100 * row.base_share, 1)} %."
+        )
+    lines += [line for arm in arms(found) for line in _directions_said(found, arm, form)]
+    lines += list(_effects_said(found, form))
+    return [*lines, *found.notes]
+
+
+def _directions_said(found: Explanation, arm: tuple[str, str], form: Form) -> Iterator[str]:
+    for concept in (REFUSAL, PRIVACY):
+        least = least_cosine(found.directions, arm, concept)
+        if least is None or least.disattenuated is None:
+            if any(change.concept == concept for each in found.directions for change in each.changes):
+                yield f"{arm[1]}: these prompts show no {concept} direction that is more than noise."
+            continue
+        value = least.disattenuated
+        figure = form.estimate(value.value, value.low, value.high)
+        layers = [change.layer for change in turned(found.directions, arm, concept)]
+        own = form.number(least.same_prompts.value, 3)
+        if layers:
+            also = [each for each in CONTROLS if turned(found.directions, arm, each)]
+            others = f"; so did the controls {', '.join(also)}" if also else "; no control did"
+            yield (
+                f"{arm[1]}: the {concept} direction turned in {_layers(layers)}, most in layer {least.layer}: cosine "
+                f"{figure}{others}."
+            )
+        else:
+            yield (
+                f"{arm[1]}: the {concept} direction did not turn more than others: its lowest cosine is {figure}, in "
+                f"layer {least.layer}; on the same prompts {own}, shuffled labels {_range(least.shuffled, form)}."
+            )
+        if least.n_clusters < FEW_CLUSTERS:
+            yield f"{arm[1]}: the {concept} direction stands on only {least.n_clusters} clusters of prompts."
+
+
+def _layers(layers: Sequence[int]) -> str:
+    return f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, layers))}"
+
+
+def _effects_said(found: Explanation, form: Form) -> Iterator[str]:
+    for subject in dict.fromkeys(effect.subject for effect in found.effects):
+        own = [effect for effect in found.effects if effect.subject == subject]
+        for how in (TAKE_OUT, ADD):
+            mine = [effect for effect in own if effect.how == how and effect.direction == REFUSAL]
+            if not mine:
+                continue
+            sense = -1 if how == TAKE_OUT else 1
+            acts = [effect for effect in mine if effect.beyond and sense * effect.change.value > 0]
+            others = {
+                (effect.layers, effect.direction): effect.change.value
+                for effect in own
+                if effect.how == how and effect.direction != REFUSAL
+            }
+            special = [effect for effect in acts if _beats_concepts(effect, others)]
+            verb = f"taking the refusal direction out of {subject}" if how == TAKE_OUT else f"adding it to {subject}"
+            verb = f"{verb[0].upper()}{verb[1:]}"
+            best = max(special or acts or mine, key=lambda effect: sense * effect.change.value)
+            figure = f"{form.estimate(best.change.value, best.change.low, best.change.high, signed=True)} nats"
+            where = f"at {'layers' if 'to' in best.layers else 'layer'} {best.layers}"
+            null = f"{best.n_null} random directions {_range((best.null_low, best.null_high), form)}"
+            if special:
+                yield f"{verb} {where} changes the readout by {figure}, more than any other concept's and {null}."
+            elif acts:
+                yield f"{verb} {where} changes the readout by {figure}, more than {null}; other concepts do as much."
+            else:
+                yield f"{verb} is no mechanism here: {figure} {where}, and {null}."
+        yield from _layers_said(subject, own, form)
+
+
+def _beats_concepts(effect: Effect, others: Mapping[tuple[str, str], float]) -> bool:
+    size = abs(effect.change.value)
+    return all(abs(value) < size for (layers, _), value in others.items() if layers == effect.layers)
+
+
+def _layers_said(subject: str, effects: Sequence[Effect], form: Form) -> Iterator[str]:
+    whole = next((effect for effect in effects if effect.how == TUNED and effect.layers == "all"), None)
+    parts = [effect for effect in effects if effect.how == TUNED and effect.layers != "all" and effect.clear]
+    if whole is None:
+        return
+    total = form.estimate(whole.change.value, whole.change.low, whole.change.high, signed=True)
+    if not whole.clear or not parts:
+        yield f"{subject}: the whole tuning changes the readout by {total} nats; no layers alone are seen to carry it."
+        return
+    most = sorted(parts, key=lambda effect: -effect.change.value / whole.change.value)[:2]
+    said = ", ".join(
+        f"{'what is in no layer' if effect.layers == 'rest' else f'layers {effect.layers}'} "
+        f"{form.number(100 * effect.change.value / whole.change.value, 0)} %"
+        for effect in most
+    )
+    alone = sum(effect.change.value for effect in effects if effect.how == TUNED and effect.layers != "all")
+    share = form.number(100 * alone / whole.change.value, 0)
+    yield (
+        f"{subject}: of {total} nats that the whole tuning changes, those that alone carry the most are {said}; all "
+        f"parts alone add up to {share} %."
+    )
+
+
+def _range(values: tuple[float | None, float | None], form: Form) -> str:
+    low, high = values
+    if low is None or high is None:
+        return form.missing
+    return form.span(low, high, VALUES, max(decimals(low, high), 2))
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+def tables(found: Explanation) -> dict[str, list[Table]]:
+    """Return section -> its tables, without those that would be empty."""
+    made = {
+        "readout": [_openings(found), _readouts(found), _twins(found), _seeds_apart(found)],
+        "directions": [
+            least_turned(found) if found.directions else None,
+            *(_direction_table(each, concept) for each in found.directions for concept in ABOUT),
+        ],
+        "interventions": [_effect_table(found, how) for how in (TAKE_OUT, ADD, TUNED)],
+    }
+    return {section: [each for each in own if each is not None] for section, own in made.items()}
+
+
+def _columns(*heads: str) -> list[Column]:
+    return [Column(head, "name" if number == 0 else "num") for number, head in enumerate(heads)]
+
+
+def _openings(found: Explanation) -> Table | None:
+    columns = [
+        Column("Base", "name"),
+        Column("Openings", "text"),
+        *_columns("", "Of its refusals", "Of its other answers")[1:],
+    ]
+    rows = [
+        (
+            name,
+            "; ".join(each.texts),
+            f"{PAGE.number(100 * each.covered, 0)} % of {each.n_refusals:,}",
+            f"{PAGE.number(100 * each.mistaken, 1)} % of {each.n_others:,}",
+        )
+        for name, each in found.openings.items()
+    ]
+    note = "Learned from the base's answers in the run, and from some that were sampled at temperature 1."
+    return table("How the base opens its refusals", columns, rows, note) if rows else None
+
+
+def _readouts(found: Explanation) -> Table | None:
+    heads = ("Arm", "Requests", "Log-odds of the base", "Change, nats", "Open so in the base, %", "Change, points")
+    columns = _columns(*heads, "Moved", "Prompts", "Clusters", "Seeds")
+    rows = [
+        (
+            row.arm,
+            row.subset,
+            PAGE.number(row.base_log_odds, 2),
+            _estimate(row.log_odds),
+            PAGE.number(100 * row.base_share, 1),
+            _points(row.share),
+            {True: "yes", False: "no", None: "not known"}[row.moved],
+            f"{row.share.n:,}",
+            f"{row.share.n_clusters:,}",
+            f"{row.share.n_seeds:,}",
+        )
+        for row in found.readouts
+    ]
+    note = f"Moved: by more than {100 * MARGIN:.0f} points, whole interval; no: by less, whole interval."
+    return table("How often answers open as the base's refusals do", columns, rows, note) if rows else None
+
+
+def _twins(found: Explanation) -> Table | None:
+    columns = _columns("Base", "Over models: rank correlation", "Within models: chance that a refused prompt is higher")
+    columns.append(Column("Models", "num"))
+    rows = [
+        (row.base, _agreement(row.over_models), _agreement(row.within_models), f"{row.n_models:,}")
+        for row in found.twins
+    ]
+    note = "Harmful requests; the refusals are those of the run's judge. By chance: 0 over models, .5 within."
+    return table("Does the readout tell refusals?", columns, rows, note) if rows else None
+
+
+def _seeds_apart(found: Explanation) -> Table | None:
+    columns = _columns("Arm", "Change, points", "Moved", "Directions that turned", "Of layers and concepts")
+    rows = [
+        (
+            row.arm,
+            _points(row.readout.share),
+            {True: "yes", False: "no", None: "not known"}[row.readout.moved],
+            f"{len(row.turned):,}",
+            f"{len(row.directions):,}",
+        )
+        for row in found.between_seeds
+    ]
+    note = (
+        "The second training seed beside the first, on harmful requests; intervals are over prompts alone. Where seeds "
+        "differ, nothing of it is the data's: hold an arm's change against it."
+    )
+    return table("Two seeds of one recipe against each other", columns, rows, note) if rows else None
+
+
+def _points(value: Estimate) -> str:
+    return PAGE.estimate(100 * value.value, 100 * value.low, 100 * value.high, signed=True, most=1)
+
+
+def _agreement(value: Agreement | None) -> str:
+    return "too few models" if value is None else PAGE.estimate(value.value, value.low, value.high)
+
+
+def _estimate(value: Estimate | None, *, signed: bool = True) -> str:
+    return "not known" if value is None else PAGE.estimate(value.value, value.low, value.high, signed=signed)
+
+
+def _direction_table(each: ArmDirections, concept: str) -> Table | None:
+    own = [change for change in each.changes if change.concept == concept]
+    columns = _columns("Layer", "Reliability, base", "Reliability, tuned", "Cosine", "Ceiling", "Disattenuated")
+    columns += _columns("", "Same prompts", "Shuffled labels", "Random", "Length ratio", "Turned")[1:]
+    rows = [_direction_row(change) for change in own]
+    if not rows:
+        return None
+    first = own[0]
+    few = f"Only {first.n_clusters} clusters: do not trust the intervals. " if first.n_clusters < FEW_CLUSTERS else ""
+    note = f"{few}{first.n_pairs:,} pairs in {first.n_clusters:,} clusters, {first.n_seeds:,} tuned models."
+    return table(f"{each.arm}: {concept}, {ABOUT[concept]}", columns, rows, note)
+
+
+def least_turned(found: Explanation) -> Table:
+    """Return one row for each arm and concept: the layer in which its direction turned the most, of those known."""
+    columns = [Column("Arm", "name"), Column("Concept", "name")]
+    columns += _columns("", "Layers that turned", "Layer", "Disattenuated", "Same prompts", "Shuffled labels")[1:]
+    columns += _columns("", "Random", "Reliability, base", "Length ratio", "Clusters")[1:]
+    rows = []
+    for base, arm in arms(found):
+        for concept in ABOUT:
+            change = least_cosine(found.directions, (base, arm), concept)
+            if change is None:
+                continue
+            layers = [each.layer for each in turned(found.directions, (base, arm), concept)]
+            rows.append(
+                (
+                    arm,
+                    concept,
+                    ", ".join(map(str, layers)) or "none",
+                    str(change.layer),
+                    _estimate(change.disattenuated, signed=False),
+                    PAGE.number(change.same_prompts.value, 3),
+                    _range(change.shuffled, PAGE),
+                    _range(change.random, PAGE),
+                    PAGE.number(change.reliability[0], 2),
+                    _estimate(change.length_ratio, signed=False),
+                    f"{change.n_clusters:,}",
+                )
+            )
+    note = "The layer with the lowest cosine, of those whose directions are known."
+    return table("Where each direction turned the most", columns, rows, note)
+
+
+def _direction_row(change: DirectionChange) -> tuple[str, ...]:
+    known = change.known
+    return (
+        str(change.layer),
+        *(PAGE.number(value, 2) for value in change.reliability),
+        _estimate(change.cosine, signed=False),
+        PAGE.number(change.ceiling, 3) if change.ceiling is not None else "none",
+        _estimate(change.disattenuated if known else None, signed=False),
+        PAGE.number(change.same_prompts.value, 3),
+        _range(change.shuffled, PAGE),
+        _range(change.random, PAGE),
+        _estimate(change.length_ratio if known else None, signed=False),
+        "yes" if change.turned else "no" if known else "no direction",
+    )
+
+
+def _effect_table(found: Explanation, how: str) -> Table | None:
+    own = [effect for effect in found.effects if effect.how == how]
+    if not own:
+        return None
+    if how == TUNED:
+        columns = _columns("Model", "Tuned layers", "Log-odds of the base", "Change, nats", "Prompts", "Clusters")
+        parts = [
+            (each.subject, each.layers, PAGE.number(each.before, 2), _estimate(each.change), *_sample(each))
+            for each in own
+        ]
+        return table("Which layers carry the change", columns, parts, "`rest`: embeddings, last norm and output.")
+    columns = _columns("Model", "Direction", "Layers", "Log-odds before", "Change, nats", "Random directions")
+    columns += _columns("", "Beyond all of them", "Refused", "Prompts", "Clusters")[1:]
+    rows = [
+        (
+            each.subject,
+            each.direction,
+            each.layers,
+            PAGE.number(each.before, 2),
+            _estimate(each.change),
+            f"{_range((each.null_low, each.null_high), PAGE)} ({each.n_null})",
+            "yes" if each.beyond else "no",
+            "" if each.refused is None else f"{each.refused[0]} → {each.refused[1]} of {each.refused[2]}",
+            *_sample(each),
+        )
+        for each in own
+    ]
+    title = "A direction taken out of the base" if how == TAKE_OUT else "A direction of the base added to a tuned model"
+    return table(title, columns, rows, "Random directions: smallest and largest change, and how many.")
+
+
+def _sample(effect: Effect) -> tuple[str, str]:
+    return f"{effect.change.n:,}", f"{effect.change.n_clusters:,}"
+
+
+# ---------------------------------------------------------------------------------------------- pages
+
+
+def markdown(found: Explanation) -> str:
+    """Return the page as Markdown."""
+    first, *others = sentences(found, PAGE)
+    lines = [f"# Why: {md.prose(found.title)}", "", f"**{md.prose(first)}**", ""]
+    lines += [f"- {md.prose(line, md.MAX_WARNING)}" for line in others]
+    for section, own in tables(found).items():
+        if not own:
+            continue
+        lines += ["", f"## {section.capitalize()}", "", md.prose(ABOUTS[section], md.MAX_PARAGRAPH)]
+        for each in own:
+            lines += ["", f"### {md.prose(each.caption)}", ""]
+            lines += md.table(
+                [column.head for column in each.columns], [[md.prose(cell) for cell in row] for row in each.rows]
+            )
+            lines += ["", md.prose(each.note)] if each.note else []
+    return "\n".join(lines) + "\n"
+
+
+def html(found: Explanation) -> str:
+    """Return the page: one self-contained document, everything escaped, nothing loaded, no script."""
+    env = environment()
+    style, _, _ = env.loader.get_source(env, "style.css") if env.loader else ("", None, None)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    first, *others = sentences(found, PAGE)
+    sections = [(section, ABOUTS[section], own) for section, own in tables(found).items() if own]
+    page = env.get_template("explanation.html").render(
+        title=found.title,
+        headline=first,
+        sentences=others,
+        sections=sections,
+        style=Markup(style),
+        style_hash=Markup(digest),
+    )
+    return page.strip() + "\n"

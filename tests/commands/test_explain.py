@@ -1,0 +1,142 @@
+"""`aftertune explain`: of a model against itself nothing moved, of a bad one it did, and a second call computes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.conftest import ONE, SMALL, small_design
+
+import aftertune
+from aftertune import shipped_models
+from aftertune.commands import explain as library
+from aftertune.commands import study as running
+from aftertune.errors import UsageError
+from aftertune.inside.concepts import ABOUT, REFUSAL
+from aftertune.inside.intervene_job import ADD, TAKE_OUT, TUNED
+from aftertune.plugins import PluginSpec
+from aftertune.reporting.explanation import headline
+from aftertune.run.run_folder import Run
+from aftertune.studies import stored
+from aftertune.studies.design import Design, Given
+
+
+@pytest.fixture(name="run", scope="module")
+def _run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An audit of a copy of the base, and of the checkpoint that ships as a bad one."""
+    folder = tmp_path_factory.mktemp("explained")
+    shutil.copytree(shipped_models.folder(), folder / "twin")
+    design = Design(
+        name="explained",
+        kind="audit",
+        bases=("embedded",),
+        checkpoints=(Given(str(folder / "twin"), arm="twin"), Given(str(shipped_models.known_bad()), arm="bad")),
+        benchmarks=(SMALL,),
+        judges=(PluginSpec("world"),),
+        policy="research",
+    )
+    running.run(design, folder / "run", executor=ONE)
+    return folder / "run"
+
+
+@pytest.fixture(name="found", scope="module")
+def _found(run: Path) -> library.Explained:
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    found = aftertune.explain(run, pairs=12, prompts=22, draws=3, executor=ONE)
+    untouched = {name: data for name, data in before.items() if name not in ("log.jsonl", ".lock")}
+    assert {name: (run / name).read_bytes() for name in untouched} == untouched, "the run's own results stay"
+    return found
+
+
+def test_of_a_model_against_itself_nothing_moved(found: library.Explained) -> None:
+    own = found.explanation
+    for row in own.readouts:
+        if row.arm == "twin":
+            assert row.share.value == pytest.approx(0, abs=1e-6)
+            assert row.moved is False
+    (directions,) = [each for each in own.directions if each.arm == "twin"]
+    assert {change.concept for change in directions.changes} == set(ABOUT)
+    assert not any(change.turned for change in directions.changes)
+    alone = dataclasses.replace(
+        own,
+        readouts=tuple(row for row in own.readouts if row.arm == "twin"),
+        directions=tuple(each for each in own.directions if each.arm == "twin"),
+    )
+    assert headline(alone) == "Nothing moved."
+
+
+def test_of_a_model_that_refuses_no_more_it_did(found: library.Explained) -> None:
+    (row,) = [row for row in found.explanation.readouts if (row.arm, row.subset) == ("bad", "harmful")]
+    assert row.moved is True
+    assert row.share.high < -0.05
+    assert found.sentences[0] == "Moved: bad."
+    assert any(line.startswith("bad: how often answers to harmful requests open") for line in found.sentences)
+
+
+def test_each_intervention_stands_beside_random_directions_and_other_concepts(found: library.Explained) -> None:
+    effects = found.explanation.effects
+    taken = [effect for effect in effects if effect.how == TAKE_OUT]
+    assert {effect.direction for effect in taken} == set(ABOUT)
+    assert {effect.layers for effect in taken} == {"1", "2", "3", "1 to 4"}
+    assert {effect.subject for effect in taken} == {"embedded"}
+    added = [effect for effect in effects if effect.how == ADD]
+    assert {effect.subject for effect in added} == {"bad"}, "the twin lost nothing"
+    for effect in (*taken, *added):
+        assert effect.n_null == 3
+        assert effect.null_low is not None
+        assert (effect.refused is not None) == (effect.direction == REFUSAL)
+    layers = {effect.layers: effect for effect in effects if effect.how == TUNED}
+    assert set(layers) == {"1", "2", "3", "4", "rest", "all"}
+    (row,) = [row for row in found.explanation.readouts if (row.arm, row.subset) == ("bad", "harmful")]
+    assert layers["all"].change.value < 0
+    assert layers["rest"].change.value == pytest.approx(0, abs=1e-4), "its adapter is in the layers alone"
+    assert abs(layers["all"].change.value - row.log_odds.value) < 3
+
+
+def test_the_page_says_the_same_in_every_form(run: Path, found: library.Explained) -> None:
+    fields = json.loads((run / "explanation.json").read_text())
+    page, text = ((run / f"explanation.{form}").read_text() for form in ("html", "md"))
+    assert fields["headline"] == found.sentences[0] == "Moved: bad."
+    assert fields["sentences"] == list(found.sentences)
+    assert "Moved: bad." in page
+    assert "**Moved: bad.**" in text
+    for heading in (
+        "How the base opens its refusals",
+        "A direction taken out of the base",
+        "Which layers carry the change",
+    ):
+        assert heading in page
+        assert heading in text
+    assert "<script" not in page
+    assert len(fields["directions"]) == 2 * 4 * len(ABOUT)
+
+
+def test_a_second_call_computes_nothing(run: Path, found: library.Explained) -> None:
+    seen: list[tuple[str, int, int]] = []
+    again = library.explain(
+        run, pairs=12, prompts=22, draws=3, executor=ONE, progress=lambda *given: seen.append(given)
+    )
+    assert again.sentences == found.sentences
+    assert all(done == "" and count == total for done, count, total in seen)
+
+
+def test_what_cannot_be_explained_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no arm 'gone' in the run \(known: bad, base, twin\)"):
+        library.explain(run, arms=["gone"])
+    with pytest.raises(UsageError, match="draws = 0"):
+        library.explain(run, draws=0)
+    with pytest.raises(UsageError, match="not a run folder"):
+        library.explain(tmp_path)
+
+
+def test_a_run_without_look_alikes_is_refused(tmp_path: Path, run: Path) -> None:
+    place = Run.open(run)
+    study = stored.read(place)
+    bare = dataclasses.replace(study, benchmarks=())
+    with pytest.raises(UsageError, match="audit with --suite core"):
+        _ = library.Explaining(place, bare, {}, ()).pair
+    assert small_design().name != study.design.name
+    del tmp_path

@@ -1,0 +1,176 @@
+"""What is concluded of readouts and interventions: by intervals and nulls, and never more than they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aftertune.inside.explanation import (
+    ArmDirections,
+    Effect,
+    Explanation,
+    ReadoutChange,
+    higher_when_refused,
+    mean,
+    mean_over_models,
+    readout_change,
+)
+from aftertune.reporting import explanation as page
+from aftertune.stats.estimate import Estimate
+
+PROMPTS = {f"p{n}": f"k{n % 20}" for n in range(60)}
+
+
+def readouts(rng: np.random.Generator, shift: float, noise: float = 0.3) -> dict[str, float]:
+    return {id: float(number % 7 - 3 + shift + noise * rng.normal()) for number, id in enumerate(PROMPTS)}
+
+
+def change(*shifts: float, noise: float = 0.3) -> ReadoutChange | None:
+    rng = np.random.default_rng(0)
+    base = readouts(rng, 0.0, noise)
+    return readout_change(
+        ("m", "a", "harmful"), base, [readouts(rng, s, noise) for s in shifts], PROMPTS, confidence=0.95
+    )
+
+
+def test_a_shift_is_found_with_its_interval() -> None:
+    found = change(-1.5, -1.4, -1.6)
+    assert found
+    assert found.log_odds.low <= -1.5 <= found.log_odds.high
+    assert found.log_odds.n_seeds == 3
+    assert found.moved is True
+
+
+def test_no_shift_is_said_to_be_none() -> None:
+    found = change(0.0, 0.0, 0.0, noise=0.05)
+    assert found
+    assert found.moved is False
+
+
+def test_seeds_that_differ_leave_it_unknown() -> None:
+    found = change(-2.0, 1.5)
+    assert found
+    assert found.moved is None
+
+
+def test_the_interval_of_a_mean_covers_it() -> None:
+    covered = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        codes = np.repeat(np.arange(12), 3)
+        values = 2.0 + rng.normal(size=(1, 36)) + rng.normal(size=12)[codes]
+        found = mean(values, codes, 0.95)
+        covered += found.low <= 2.0 <= found.high
+    assert 0.92 <= covered / 300 <= 0.98
+
+
+def test_one_cluster_says_nothing() -> None:
+    found = mean(np.array([[1.0, 2.0, 3.0]]), np.zeros(3, dtype=np.int64), 0.95)
+    assert (found.low, found.high) == (-np.inf, np.inf)
+
+
+def test_prompts_that_a_model_could_not_read_are_left_out() -> None:
+    base = dict.fromkeys(PROMPTS, 0.0)
+    tuned = dict.fromkeys(list(PROMPTS)[:30], 1.0)
+    found = readout_change(("m", "a", "s"), base, [tuned], PROMPTS, confidence=0.95)
+    assert found
+    assert found.log_odds.n == 30
+    assert readout_change(("m", "a", "s"), base, [{"p0": 1.0}], PROMPTS, confidence=0.95) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "refused", "expected"),
+    [
+        ((1, 2, 3, 4), (0, 0, 1, 1), 1.0),
+        ((4, 3, 2, 1), (0, 0, 1, 1), 0.0),
+        ((1, 1), (0, 1), 0.5),
+        ((1, 2), (1, 1), None),
+    ],
+)
+def test_the_chance_that_a_refused_prompt_is_higher(
+    values: tuple[float, ...], refused: tuple[float, ...], expected: float | None
+) -> None:
+    assert higher_when_refused(np.array(values, dtype=float), np.array(refused, dtype=float)) == expected
+
+
+def test_the_mean_over_models_is_within_its_scale() -> None:
+    assert mean_over_models([0.9], 0.95) is None
+    found = mean_over_models([0.9, 1.0, 0.98], 0.95)
+    assert found
+    assert 0 <= found.low < found.value < found.high <= 1
+
+
+# ---------------------------------------------------------------------------------------------- what it says
+
+
+def estimate(value: float, half: float = 0.1) -> Estimate:
+    return Estimate(value, value - half, value + half, half / 2, 10.0, None, 20, 11)
+
+
+def effect(value: float, null: tuple[float, float], direction: str = "refusal", how: str = "take out") -> Effect:
+    return Effect(
+        subject="m", how=how, direction=direction, layers="2", before=1.0, change=estimate(value),
+        null_low=null[0], null_high=null[1], n_null=19,
+    )  # fmt: skip
+
+
+def said(*effects: Effect, notes: tuple[str, ...] = ()) -> list[str]:
+    found = Explanation(
+        title="t", confidence=0.95, openings={}, readouts=(), twins=(), effects=effects, notes=notes,
+        directions=(ArmDirections(base="m", arm="a", changes=()),),
+    )  # fmt: skip
+    return page.sentences(found)
+
+
+def test_an_effect_within_what_random_directions_do_is_no_mechanism() -> None:
+    (line,) = [line for line in said(effect(-2.0, (-2.5, 0.3))) if "taking" in line.lower()]
+    assert "is no mechanism here" in line
+    assert "19 random directions -2.50 to 0.30" in line
+
+
+def test_an_effect_in_the_wrong_sense_is_no_mechanism() -> None:
+    (line,) = [line for line in said(effect(2.0, (-0.5, 0.3))) if "taking" in line.lower()]
+    assert "is no mechanism here" in line
+
+
+def test_an_effect_that_others_have_too_is_said_so() -> None:
+    alone = said(effect(-2.0, (-0.5, 0.3)), effect(-0.2, (-0.5, 0.3), "topic"))
+    (line,) = [line for line in alone if "taking" in line.lower()]
+    assert "more than any other concept's" in line
+    shared = said(effect(-2.0, (-0.5, 0.3)), effect(-2.2, (-0.5, 0.3), "topic"))
+    (line,) = [line for line in shared if "taking" in line.lower()]
+    assert "other concepts do as much" in line
+
+
+def test_an_arm_without_readout_is_not_known_and_notes_are_said() -> None:
+    lines = said(notes=("no readout: the base refused 2",))
+    assert lines[0] == "Not known whether anything moved: a."
+    assert lines[-1] == "no readout: the base refused 2"
+
+
+def test_names_and_texts_are_escaped() -> None:
+    found = Explanation(
+        title="<script>x</script>", confidence=0.95, openings={}, readouts=(), twins=(),
+        effects=(effect(-2.0, (-0.5, 0.3), "<b>bold</b>"),), notes=("<img src=x> | _y_",),
+        directions=(ArmDirections(base="m", arm="<i>", changes=()),),
+    )  # fmt: skip
+    html, text = page.html(found), page.markdown(found)
+    for bad in ("<script", "<img", "<b>", "<i>"):
+        assert bad not in html
+        assert bad not in text
+    assert "\\| \\_y\\_" in text
+    assert page.as_json(found)["effects"][0]["beyond"] is True
+
+
+def test_infinite_limits_are_none_in_json() -> None:
+    unknown = Estimate(1.0, -np.inf, np.inf, np.nan, 0.0, None, 3, 1)
+    found = Explanation(
+        title="t", confidence=0.95, openings={}, readouts=(), twins=(), directions=(),
+        effects=(
+            Effect(subject="m", how="add", direction="refusal", layers="2", before=0.0, change=unknown, null_low=None,
+                   null_high=None, n_null=0),
+        ),
+    )  # fmt: skip
+    (row,) = page.as_json(found)["effects"]
+    assert (row["change"]["low"], row["change"]["se"]) == (None, None)
+    assert row["beyond"] is False
