@@ -43,8 +43,8 @@ SEED_SD = (0.01, 0.05)
 """Range that the true rates of a recipe's training seeds are assumed to differ by, as a standard deviation."""
 ONE_SEED = "one training seed: a claim about the recipe is refused; give at least two, better five"
 IN_PARTS = (
-    "prompts are asked in parts until it is decided: answers and minutes are the most that it may take, and a gate that "
-    "looks after every part fails and passes slightly less near the margin than said"
+    "prompts are asked in parts until it is decided: answers and minutes are the most that it may take, and a gate "
+    "that looks after every part fails and passes slightly less near the margin than said"
 )
 MOST_LABELS = 1000
 """Of an arm that anybody is told to give."""
