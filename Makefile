@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: axe install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate until-decided studies real-studies repair mechanism cards adapters rebuild clean docs compare-peers monitor
+.PHONY: axe install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair mechanism cards adapters rebuild clean docs compare-peers monitor until-decided
 
 install: $(VENV)/ready
 

@@ -170,9 +170,9 @@ def test_an_arm_is_decided_once_a_required_metric_drifted_or_all_passed() -> Non
         })  # fmt: skip
 
     rows = [
-        decision("a", "drift"), decision("a", "inconclusive"), decision("b", "pass"), decision("b", "pass"),
-        decision("c", "pass"), decision("c", "inconclusive"), decision("d", "pass"),
-        decision("d", "inconclusive", tested_at=None), decision("e", "pass"), decision("e", "drift", required=False),
+        decision("a", "drift"), decision("a", "undecided"), decision("b", "pass"), decision("b", "pass"),
+        decision("c", "pass"), decision("c", "undecided"), decision("d", "pass"),
+        decision("d", "undecided", tested_at=None), decision("e", "pass"), decision("e", "drift", required=False),
     ]  # fmt: skip
     assert undecided(rows) == ["c"]
 

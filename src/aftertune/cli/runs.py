@@ -494,6 +494,31 @@ def report(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Finished run folders.")],
+    baseline: Annotated[Path | None, typer.Option(help="A run to compare with: what changed since is said.")] = None,
+    waivers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Losses that somebody accepts: who, until when, why (TOML).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="An HTML page to write.")] = None,
+    whole: All = False,
+    as_json: AsJson = False,
+) -> None:
+    """Many runs in one table, the worst arms first: adapters of one base, or one adapter over months."""
+    from aftertune.commands import compare as library
+    from aftertune.reporting.comparison import lines, machine
+
+    comparison = library.compare(runs, baseline, waivers=waivers, out=out)
+    if as_json:
+        show_json(machine(comparison))
+    else:
+        show_lines(lines(comparison, terminal_width(), whole=whole))
+        if out is not None:
+            print(f"page: {out}")
+    sys.exit(EXIT[comparison.outcome])
+
+
+@app.command()
 def status(run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False) -> None:
     """Where a run stands."""
     from aftertune.commands.status import status as state_of
