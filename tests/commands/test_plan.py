@@ -91,6 +91,15 @@ def test_another_policy_is_another_answer() -> None:
     assert any("one training seed" in warning for warning in recipes.warnings)
 
 
+def test_a_plan_in_parts_says_that_it_is_the_most() -> None:
+    whole, parts = (
+        pricing.price(dataclasses.replace(demo.design(), until_decided=each), trial=False) for each in (False, True)
+    )
+    assert whole.requests == parts.requests
+    assert pricing.IN_PARTS in parts.warnings
+    assert pricing.IN_PARTS not in whole.warnings
+
+
 def test_more_temperatures_are_a_larger_family() -> None:
     design = demo.design()
     warm = dataclasses.replace(design, respond=dataclasses.replace(design.respond, temperatures=(0.0, 0.7)))

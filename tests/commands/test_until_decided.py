@@ -11,6 +11,7 @@ from tests.conftest import ONE, SMALL
 
 from aftertune import shipped_models
 from aftertune.commands import decide as deciding
+from aftertune.commands import explain as explaining
 from aftertune.commands import study as running
 from aftertune.errors import UsageError
 from aftertune.plugins import PluginSpec
@@ -59,6 +60,9 @@ def test_a_collapse_is_decided_early_and_more_parts_come_only_where_it_is_not(
     assert f"{first.parts} of {PARTS} parts" in note
     assert "known-bad drifted in a required metric" in note
     assert note.endswith(f"intervals of {100 * first.confidence:g} % in place of 95 %.")
+
+    with pytest.raises(UsageError, match="was asked in parts until it was decided"):
+        explaining.explain(root)
 
     # Decided again it is the same; the same command asks nothing more.
     assert [d.outcome for d in deciding.again(root).decisions] == [d.outcome for d in result.decisions]

@@ -259,7 +259,7 @@ def decide(run: Run, study: Study) -> Result:
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
     meaning = sentences(told_apart, clear=False)
-    asked = _asked_so_far(run, study, decisions)
+    asked = _asked_so_far(run, study, found.decisions)
     notes = [each for each in (asked, *meaning, *worthless, label_summary(effects), *people.notes, told) if each]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)

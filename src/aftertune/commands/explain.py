@@ -255,6 +255,10 @@ class Explaining:
         """Refuse a run that is not finished, or whose bases are gone, before anything is computed."""
         if unfinished(self.run, self.study):
             raise UsageError(f"{self.run.root}: not finished; run the command that began it again first")
+        if self.study.parts:
+            raise UsageError(
+                f"{self.run.root}: was asked in parts until it was decided; explain a run that asks all prompts at once"
+            )
         for base in self.study.bases:
             if base.served:
                 raise UsageError(f"{base.name}: a server holds it, so nothing of its inside can be seen")

@@ -42,6 +42,10 @@ POWER = 0.8
 SEED_SD = (0.01, 0.05)
 """Range that the true rates of a recipe's training seeds are assumed to differ by, as a standard deviation."""
 ONE_SEED = "one training seed: a claim about the recipe is refused; give at least two, better five"
+IN_PARTS = (
+    "prompts are asked in parts until it is decided: answers and minutes are the most that it may take, and a gate "
+    "that looks after every part fails and passes slightly less near the margin than said"
+)
 MOST_LABELS = 1000
 """Of an arm that anybody is told to give."""
 CHARACTERS = 4
@@ -228,6 +232,8 @@ def price(
         warnings.append("how prompts cluster is not known from here: fails later and passes earlier than said")
     if seeds < 2:
         warnings.append(ONE_SEED)
+    if design.until_decided:
+        warnings.append(IN_PARTS)
     return Price(
         name=design.name,
         jobs=dict(Counter(job.kind for job in study.jobs)) if study else _jobs(design, scope),
