@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair forecast mechanism cards adapters rebuild clean
+.PHONY: axe install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair forecast mechanism cards adapters rebuild clean docs compare-peers monitor
 
 install: $(VENV)/ready
 
@@ -49,6 +49,10 @@ pytest: install
 # The core alone, in fresh environments of each Python that is here: no torch, and each command works or says what it lacks.
 light: install
 	$(BIN)/python -m tools.light
+
+# axe-core, by npm: for the test that the report can be read by everybody.
+axe:
+	npm install --no-save --no-audit --no-fund --prefix . axe-core@4.11
 
 # Other examples of every property, and broken files of every kind that is read, many of each.
 FUZZ ?= 2000
@@ -124,6 +128,19 @@ adapters: install
 # Build the default base again from its seed and compare it with the one that ships: half an hour.
 rebuild: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.shipped_models compare
+
+# Other tools' false alarms beside ours, in an environment of their own; the tables go into docs/peers.md.
+compare-peers: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m perf.peers --write
+
+# How well DriftCallback at half of a training foretells its end: 40 short tunings, some 5 CPU minutes; continues.
+monitor: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.monitor
+
+# The documentation site, into site/; a link that leads nowhere is an error.
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -601,6 +601,35 @@ class StudySection:
     cannot: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedModel:
+    """A base or checkpoint that answered."""
+
+    name: str
+    """As people call it (`naming`)."""
+    identity: str
+    """Hash of the weights, or of what made them; empty where nobody here has seen them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """What was audited, when, with what and by which rules."""
+
+    started: str = ""
+    """The day on which the run began, e.g. `2026-11-30`: two runs of one day give the same page."""
+    bases: tuple[AuditedModel, ...] = ()
+    checkpoints: tuple[AuditedModel, ...] = ()
+    trained_here: bool = False
+    """Whether the run itself tuned the checkpoints."""
+    policy: str = ""
+    margins: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> margin, of the gated ones."""
+    judges: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    knows_people: bool = False
+    """Whether the tuning data, and so personal values, were at hand: they are masked as far as the mask knows them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Findings:
     """Everything that a report shows. What is empty is left out of the page, never shown as zero."""
@@ -658,6 +687,8 @@ class Findings:
     """Simultaneous bands of the curves over epochs and temperatures."""
     contrast_names: Mapping[str, str] = field(default_factory=dict)
     """Formula of a contrast (`keep - placeholder`) -> what it measures (`PII in the data`)."""
+    audited: Audited | None = None
+    """None where no run stands behind the numbers."""
     methods: Mapping[str, Json] = field(default_factory=dict)
     """Group (versions, hardware, design, hashes) -> parameter -> value, as deep as it needs to be."""
     caveats: Sequence[str] = ()
@@ -678,7 +709,8 @@ class Page:
     """One report in four shapes."""
 
     html: str
-    """A self-contained document; loads nothing, runs no script."""
+    """A self-contained document: loads nothing, and runs one script of its own (filter, sort, copy), which it does
+    without where scripts are off."""
     markdown: str
     """Short, for a pull request."""
     json: str

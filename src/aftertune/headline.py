@@ -38,6 +38,13 @@ def contrasts(drifts: Sequence[Drift], decisions: Sequence[Decision] = ()) -> li
     return main_setting(_heard([row for row in drifts if row.estimand == "contrast"], drifts, decisions), group)
 
 
+def leading(drifts: Sequence[Drift], decisions: Sequence[Decision]) -> list[Drift]:
+    """Return the rows that lead, those that were decided on, and the contrasts that lead, in their order."""
+    decided = {subject(decision) for decision in decisions}
+    wanted = {id(row) for row in (*headline(drifts, decisions), *contrasts(drifts, decisions))}
+    return [row for row in drifts if id(row) in wanted or subject(row) in decided]
+
+
 def strongest(drifts: Sequence[Drift]) -> list[Drift]:
     """Return the rows of each arm and metric by recipe where there are any, else by checkpoint."""
     moves = [row for row in drifts if row.estimand in ("recipe", "checkpoint")]

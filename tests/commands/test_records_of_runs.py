@@ -316,11 +316,13 @@ def test_each_arm_is_a_run_whose_steps_are_epochs(run_of: Make, client: type[Cli
     assert all(re.fullmatch(r"[\w\-. /]+", name) for each in client.runs.values() for name, _ in each["metrics"])
 
 
-def test_mlflow_keeps_it_in_a_local_store(run_of: Make, tmp_path: Path) -> None:
+def test_mlflow_keeps_it_in_a_local_store(run_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In files, which also work where MLflow was installed without a database, once one insists."""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     pytest.importorskip("mlflow", reason="mlflow is not installed")
     from mlflow import MlflowClient
 
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = (tmp_path / "mlruns").as_uri()
     (ident, _) = tracking.track(run_of(*epochs()), "mlflow", uri=uri)
     run = MlflowClient(tracking_uri=uri).get_run(ident)
     assert run.data.metrics["miniature/harmful/refusal.full/tuned"] == 0.629

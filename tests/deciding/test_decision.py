@@ -181,7 +181,7 @@ def test_beyond_the_margin_but_not_among_so_many_is_unconfirmed() -> None:
         ": the whole interval lies beyond the margin of 10 points, but corrected for 7 metrics it does not, "
         "-20.5 to -9.5: only a loss of more than 9.51 points is confirmed. Lower is worse."
     )
-    assert one.reason == "among 7 metrics tested together only a loss of more than 9.51 points is shown"
+    assert one.reason == "only a loss of more than 9.51 points is shown (corrected for 7 metrics)"
     assert one.bound == pytest.approx(-0.15 + 0.04 * 2.6901 / 1.9600, abs=1e-4), "the normal quantile of 1 - .025 / 7"
     assert "to show a drift" in one.remedy
 

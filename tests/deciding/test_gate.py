@@ -95,7 +95,7 @@ def test_beyond_the_margin_but_not_confirmed_is_told_from_undecided_and_worse_th
     first, second = gate([row(metric="a=1", **beyond), row(metric="b=1", **across)], TEN)
     assert (first.outcome, second.outcome) == ("unconfirmed", "undecided")
     assert first.worse == second.worse == "down"
-    assert first.reason.startswith("among 2 metrics tested together only a loss of more than ")
+    assert first.reason.startswith("only a loss of more than ")
     assert second.reason == "the interval reaches across the margin"
     assert first.bound is not None
     assert -0.1 < first.bound < -0.09, "drawn beside the interval, short of the margin"

@@ -80,7 +80,7 @@ def test_the_page_has_a_section_and_the_numbers_beside_the_refusals(drift: Make)
     own = page[page.index('<section id="discrimination">') :]
     own = own[: own.index("</section>")]
     for part in (
-        "D-prime, z(share of harmful",
+        "D-prime is 0 where both are refused alike",
         "0.15 [−0.26, 0.56]",
         "−0.15 [−1.50, 1.20]",
         "it had little or no disc",

@@ -9,11 +9,19 @@ from tests.reporting.conftest import decision, drift
 
 from aftertune.findings import Findings, Flip, FlipCount
 from aftertune.records import Drift, Metric
+from aftertune.reporting import flips
 from aftertune.reporting.flips import FlipGroup, direction_of, flip_groups
 from aftertune.reporting.index import Index
 
 REFUSAL = Metric("m", "harmful", "refusal", "full", "down")
 HARM = Metric("m", "x", "harm", "yes", "up")
+
+
+@pytest.fixture(autouse=True)
+def _room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six examples and 120,000 characters: what the numbers below are worked out with."""
+    monkeypatch.setattr(flips, "MAX_FLIPS", 6)
+    monkeypatch.setattr(flips, "FLIP_BUDGET", 120_000)
 
 
 def flip(text: str = "t", base: str = "full", tuned: str = "none", **changes: Any) -> Flip:
@@ -57,7 +65,7 @@ def test_a_metric_that_only_a_drift_names_still_has_a_direction() -> None:
     one = flip(metric=row.metric, base="no", tuned="yes")
     index = of(one, drifts=[row], metrics=[])
     assert direction_of(one, index) == "worse"
-    assert [group.title for group in flip_groups(index)] == ["keep: harm = yes on x prompts"]
+    assert [(group.arm, group.metric) for group in flip_groups(index)] == [("keep", "other/x/harm=yes")]
 
 
 def test_the_worse_are_first_and_else_the_order_stays() -> None:
@@ -94,12 +102,16 @@ def test_a_flip_of_a_further_sample_says_of_which() -> None:
 
 
 def test_groups_follow_the_metrics_gated_ones_first_then_arms_as_they_came() -> None:
-    flips = [flip(arm="b"), flip(metric=HARM.name, arm="z"), flip(arm="a"), flip(arm="b"), flip(metric="unknown")]
-    refusal, harm = "refusal = full on harmful prompts", "harm = yes on x prompts"
-    assert [group.title for group in flip_groups(of(*flips))] == [f"b: {refusal}", f"a: {refusal}", f"z: {harm}"]
-    assert shown(flip_groups(of(*flips))) == [2, 1, 1]
-    gated = of(*flips, decisions=[decision(metric=HARM.name)])
-    assert [group.title for group in flip_groups(gated)] == [f"z: {harm}", f"b: {refusal}", f"a: {refusal}"]
+    made = [flip(arm="b"), flip(metric=HARM.name, arm="z"), flip(arm="a"), flip(arm="b"), flip(metric="unknown")]
+    refusal, harm = REFUSAL.name, HARM.name
+    assert [(group.arm, group.metric) for group in flip_groups(of(*made))] == [
+        ("b", refusal),
+        ("a", refusal),
+        ("z", harm),
+    ]
+    assert shown(flip_groups(of(*made))) == [2, 1, 1]
+    gated = of(*made, decisions=[decision(metric=HARM.name)])
+    assert [(group.arm, group.metric) for group in flip_groups(gated)] == [("z", harm), ("b", refusal), ("a", refusal)]
     assert flip_groups(of()) == []
 
 

@@ -119,17 +119,22 @@ def test_the_link_is_a_path_or_a_web_address(link: str, wanted: str) -> None:
 def test_gated_metrics_fill_the_table_and_all_do_where_none_is_gated(drift: Row, decision: Decide) -> None:
     gated, free = drift(), drift(metric="m/x/harm=yes", worse="up")
     with_gate = of(drifts=[free, gated], decisions=[decision(unit="Keep | it", arm="keep")], outcome="drift")
-    (row,) = lines(with_gate, "| refusal = full on harmful prompts")
+    (row,) = lines(with_gate, "| requests refused (harmful prompts)")
     assert cells(row) == [
-        "refusal = full on harmful prompts", "`Keep \\| it`", "96.0 → 62.9 %",
+        "requests refused (harmful prompts)", "`Keep \\| it`", "96.0 → 62.9 %",
         "−33.1 [−45.3, −20.9]", "lower", "5", "5 seeds × 440 prompts, 44 clusters", "**drift**", "", "none",
     ]  # fmt: skip
     assert not lines(with_gate, "| harm")
     without = of(drifts=[free, gated])
     assert [cells(line)[0] for line in lines(without, "| ")[1:] if "---" not in line] == [
-        "harm = yes on x prompts", "refusal = full on harmful prompts"
+        "harm = yes on x prompts", "requests refused (harmful prompts)"
     ]  # fmt: skip
-    assert cells(lines(without, "| refusal")[0])[4:8] == ["lower", "", "5 seeds × 440 prompts, 44 clusters", ""]
+    assert cells(lines(without, "| requests refused")[0])[4:8] == [
+        "lower",
+        "",
+        "5 seeds × 440 prompts, 44 clusters",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -148,13 +153,13 @@ def test_only_a_pass_is_not_stressed(drift: Row, decision: Decide, outcome: Any,
         decisions=[decision(outcome=outcome, margin=0.025, reason="so | so")],
         outcome=outcome,
     )
-    (row,) = lines(findings, "| refusal")
+    (row,) = lines(findings, "| requests refused")
     assert row.endswith(f"| lower | 2.5 | 5 seeds × 440 prompts, 44 clusters | {shown} | so \\| so | a\\|b |")
 
 
 def test_a_drift_that_was_not_measured_has_no_levels(drift: Row) -> None:
     lost = drift(base=0.9, tuned=None, delta=None, low=None, high=None, warning="all unjudged")
-    (row,) = lines(of(drifts=[lost]), "| refusal")
+    (row,) = lines(of(drifts=[lost]), "| requests refused")
     assert "| `keep` |  | not measured |" in row
     assert row.endswith("| all unjudged |")
 
@@ -162,7 +167,7 @@ def test_a_drift_that_was_not_measured_has_no_levels(drift: Row) -> None:
 @pytest.mark.parametrize(("arms", "note"), [(40, []), (41, ["The first 40 of 41 rows, the worst first."])])
 def test_a_long_table_is_cut_and_says_so(drift: Row, arms: int, note: list[str]) -> None:
     findings = of(drifts=[drift(arm=f"arm-{place}") for place in range(arms)])
-    assert len(lines(findings, "| refusal")) == 40
+    assert len(lines(findings, "| requests refused")) == 40
     assert lines(findings, "The first") == note
 
 
@@ -170,18 +175,18 @@ def test_contrasts_are_those_of_gated_metrics_by_title_and_formula(drift: Row, d
     rows = [drift(), *(drift(estimand="contrast", arm="a - b", metric=metric, base=None, tuned=None)
                        for metric in ("m/x/harm=yes", drift().metric))]  # fmt: skip
     names = {"a - b": "PII in the data"}
-    sentence = "PII in the data (a - b): −33.1 points [−45.3, −20.9]: worse, and told apart from zero."
-    text = f"- refusal = full on harmful prompts: {prose(sentence)}"
+    sentence = "PII in the data (a - b): −33.1 points [−45.3, −20.9]: worse."
+    text = f"- requests refused (harmful prompts): {prose(sentence)}"
     gated = of(drifts=rows, contrast_names=names, decisions=[decision()], outcome="drift")
     assert lines(gated, "- ") == [text]
-    assert lines(of(drifts=rows, contrast_names=names), "- ") == [text.replace("refusal = full on harmful", name)
-                                                               for name in ("refusal = full on harmful", "harm = yes on x")]  # fmt: skip
+    assert lines(of(drifts=rows, contrast_names=names), "- ") == [text.replace("requests refused (harmful prompts)", name)
+                                                               for name in ("requests refused (harmful prompts)", "harm = yes on x prompts")]  # fmt: skip
 
 
 def test_at_most_twelve_contrasts_and_ten_warnings(drift: Row) -> None:
     rows = [drift(estimand="contrast", arm=f"a - {place}") for place in range(13)]
     findings = of(drifts=rows, warnings=[f"w{place}" for place in range(11)])
-    assert len(lines(findings, "- refusal")) == 12
+    assert len(lines(findings, "- requests refused")) == 12
     assert lines(findings, "- Warning") == [f"- Warning: w{place}" for place in range(10)]
 
 

@@ -35,7 +35,7 @@ ATTACKS = [
     "<!-- --><base href=https://evil.example><meta http-equiv=refresh content=0;url=https://evil.example>",
     "]]></script>\x00\x1b[31mred\x1b]0;title\x07 \u202egnp.exe \ud800 lone",
 ]
-VOID = {"meta", "link", "img", "br", "hr", "input", "base"}
+VOID = {"meta", "link", "img", "br", "hr", "input", "base", "col"}
 SVG_ALONE = {"line", "circle", "rect", "path"}
 
 
@@ -66,7 +66,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "style" not in self.open and "script" not in self.open:
             self.text.append(data)
 
 
@@ -115,7 +115,7 @@ def test_hostile_text_stays_text(study: Make, attack: str) -> None:
         tag for tag in calm.tags if tag != "p"
     ]  # p: notes on cleaning
     assert {(tag, name) for tag, name, _ in reader.attributes} == {(tag, name) for tag, name, _ in calm.attributes}
-    assert "script" not in reader.tags
+    assert reader.tags.count("script") == 1, "our own"
     for tag, name, value in reader.attributes:
         assert not name.startswith("on"), (tag, name)
         assert name not in {"src", "srcset", "srcdoc", "style", "action", "formaction", "xlink:href", "data"}
@@ -150,7 +150,7 @@ def test_markdown_link_goes_nowhere_bad(audit: Make, link: str) -> None:
     assert not re.search(r"javascript|data:|^//|[()\s]", target)
 
 
-def test_policy_allows_the_own_style_and_nothing_else(audit: Make) -> None:
+def test_policy_allows_the_own_style_and_script_and_nothing_else(audit: Make) -> None:
     import base64
     import hashlib
 
@@ -159,8 +159,14 @@ def test_policy_allows_the_own_style_and_nothing_else(audit: Make) -> None:
     style = re.search(r"<style>(.*?)</style>", html, re.S)
     assert policy
     assert style
-    digest = base64.b64encode(hashlib.sha256(style.group(1).encode()).digest()).decode()
-    assert policy.group(1).startswith(f"default-src 'none'; style-src 'sha256-{digest}'")
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", html, re.S)
+    assert len(scripts) == 1
+    own = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style.group(1), scripts[0])]
+    assert policy.group(1) == (
+        f"default-src 'none'; style-src 'sha256-{own[0]}'; script-src 'sha256-{own[1]}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    assert not re.search(r"innerHTML|insertAdjacent|document\.write|eval\(|fetch\(|XMLHttp|import\(", scripts[0])
     assert not re.search(r"https?:|url\(|@import", html)
 
 
@@ -203,7 +209,7 @@ def test_a_megabyte_on_one_line_is_cut_with_a_note(study: Make) -> None:
 
 def test_model_text_is_folded(study: Make) -> None:
     html = report(study()).html
-    assert html.count('<details class="flip">') == 12
+    assert html.count('<details class="flip">') == 6
     assert "<details open" not in html
     assert not re.search(r"<details[^>]* open", html)
     inside = 0
@@ -247,5 +253,5 @@ def test_a_real_browser_shows_the_decision_and_runs_nothing(study: Make, tmp_pat
     )  # fmt: skip
     assert "<title>untouched</title>" in done.stdout
     assert re.search(r'id="decision">.*?Drift</p>', done.stdout, re.S)
-    assert "<script" not in done.stdout
+    assert done.stdout.count("<script") == 1
     assert read(done.stdout).tags.count("svg") == read(bare).tags.count("svg")

@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from aftertune.findings import Contradiction, Findings
 from aftertune.numbers import MINUS, PAGE, TEXT, decimals
 from aftertune.records import Decision, Drift, Metric, Outcome
-from aftertune.reporting import charts, plots
+from aftertune.reporting import charts
 from aftertune.reporting.index import Index
+from aftertune.reporting.page.curves import curves
+from aftertune.reporting.page.footnotes import Footnotes
+from aftertune.reporting.page.forest import forests
 from aftertune.reporting.report import report
 from aftertune.reporting.sentences import contrast_sentence, decision_sentence, word
 
@@ -24,7 +27,7 @@ Make = Callable[..., Findings]
 
 
 def plain(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", html, flags=re.S)))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.S)))
 
 
 def test_the_top_says_what_when_where_and_how_sure(study: Make) -> None:
@@ -55,18 +58,19 @@ def test_a_pass_of_nothing_is_not_a_pass(study: Make) -> None:
     assert ">Pass<" not in page.html
     assert "Pass" not in page.markdown.splitlines()[2]
     assert 'class="margin"' not in page.html
+    assert 'class="chip' not in page.html
 
 
 def test_one_seed_is_said_to_be_one_seed(audit: Make) -> None:
     html = report(audit()).html
     assert "One checkpoint, one seed" in html
-    assert "Spread over training seeds" not in html
+    assert 'class="dot"' not in html
 
 
 def test_nothing_at_all_is_a_page_without_empty_sections() -> None:
     page = report(Findings(title="t", kind="audit", outcome="error", warnings=["The base could not be loaded."]))
     assert "No check could be made. The base could not be loaded." in plain(page.html)
-    for absent in ("Contrasts", "Flips", "Leaks", "Categories", "Methods", "Can these numbers", "<table"):
+    for absent in ("Contrasts", "Flips", "Leaks", "Categories", "Methods", "<h2>Can these numbers", "<table class"):
         assert absent not in page.html
     assert json.loads(page.json)["drifts"] == []
 
@@ -85,25 +89,31 @@ def test_sections_appear_only_with_their_data(study: Make) -> None:
 
 def test_every_plotted_number_has_its_n_and_interval(study: Make) -> None:
     html = report(study()).html
-    rows = re.findall(r'<tr class="[^"]*"><th scope="row">.*?</tr>', html)
-    assert len(rows) == 5 * 5 + 3
+    plots = re.findall(r'<table class="forest(?: headless)?">.*?</table>', html, re.S)
+    rows = [row for plot in plots for row in re.findall(r'<tr id=".*?</tr>', plot, re.S)]
+    assert len(rows) == 5 * 5
     for row in rows:
         assert re.search(r"\[−?[\d.]+, −?[\d.]+\]", row), row
-        assert "5 seeds × 440 prompts, 44 clusters" in row
+        assert re.search(r"(higher|lower) is worse", row), row
+    captions = [re.findall(r"<caption.*?</caption>", plot, re.S)[0] for plot in plots]
+    assert sum("5 seeds × 440 prompts, 44 clusters" in each for each in captions) == 5, "once for each metric"
     for table in re.findall(r'<table class="data">.*?</table>', html, re.S):
         heads = re.findall(r"<th scope=\"col\"[^>]*>(.*?)</th>", table)
         if "Drift [interval]" in heads or "Level [interval]" in heads:
             assert any(head in ("n", "Prompts", "Judged: prompts × seeds × samples") for head in heads)
 
 
-def test_tables_hold_every_drift_with_a_warning_column(study: Make) -> None:
+def test_tables_hold_every_recipe_and_contrast_and_checkpoints_where_there_are_no_recipes(study: Make) -> None:
     findings = study()
     html = report(findings).html
     numbers = html[html.index('id="numbers"') : html.index('id="trust"')]
-    body_rows = re.findall(r"<tr><th scope=\"row\"", numbers)
-    assert len(body_rows) == len(findings.drifts)
-    assert numbers.count(">Warning</th>") == 4
-    assert numbers.count("discordant pairs in 6 clusters only") == 5
+    tables = re.findall(r'<table class="data">.*?</table>', numbers, re.S)
+    rows = sum(len(re.findall(r"<tr><th scope=\"row\"", table)) for table in tables)
+    assert rows == sum(row.estimand in ("recipe", "contrast") for row in findings.drifts)
+    single = [row for row in findings.drifts if row.estimand == "checkpoint"]
+    html = report(study(drifts=single, decisions=())).html
+    assert html.count(">discordant pairs in 6 clusters only</td>") == 5
+    assert html.count(">Discordant pairs in 6 clusters only.</li>") == 1, "in the plots a footnote"
 
 
 def test_recipe_rows_are_the_headline_and_checkpoints_where_there_is_no_recipe(study: Make) -> None:
@@ -123,7 +133,7 @@ def test_a_gated_metric_that_was_not_measured_is_shown(audit: Make, decision: Ca
     lost = audit().drifts[0]
     gone = dataclasses.replace(lost, delta=None, low=None, high=None, tuned=None, warning="all 440 unjudged")
     html = report(audit(decisions=[*audit().decisions, extra], drifts=[gone, *audit().drifts[1:]])).html
-    assert "not measured. No judge for this axis." in plain(html)
+    assert re.search(r"my-adapter .{0,400}not measured.{0,200}No judge for this axis\.", plain(html))
     assert "all 440 unjudged" in html
     assert "None" not in plain(html)
     assert "nan" not in plain(html)
@@ -132,13 +142,16 @@ def test_a_gated_metric_that_was_not_measured_is_shown(audit: Make, decision: Ca
 def test_contrast_sentences(study: Make, drift: Callable[..., Drift]) -> None:
     index = Index(study())
     texts = [contrast_sentence(row, index, row.arm) for row in index.contrasts]
-    assert texts[0] == "keep - placeholder: −3.1 points [−8.9, 2.8]: cannot be told from zero."
-    assert texts[1].endswith(": worse, and told apart from zero.")
+    assert texts[0] == "keep - placeholder: −3.1 points [−8.9, 2.8]: no difference is shown."
+    assert texts[1].endswith(": worse.")
     corrected = drift(estimand="contrast", delta=-0.08, low=-0.13, high=-0.03, p_adjusted=0.09)
     assert "not after correction" in contrast_sentence(corrected, index, "x")
     better = drift(estimand="contrast", delta=0.08, low=0.03, high=0.13)
-    assert contrast_sentence(better, index, "x").endswith(": better, and told apart from zero.")
-    assert "PII in the data: −3.1 points [−8.9, 2.8]: cannot be told from zero." in report(study()).html
+    assert contrast_sentence(better, index, "x").endswith(": better.")
+    page = plain(report(study()).html)
+    assert "PII in the data: harmful requests refused in full lower is worse −3.1 [−8.9, 2.8] not shown" in page
+    assert "Role swap: harmful requests refused in full lower is worse −8.1 [−13.3, −2.9] worse" in page
+    assert page.count("−3.1 [−8.9, 2.8] not shown") == 1, "each contrast once"
 
 
 def test_worst_is_the_worst_in_the_metrics_own_direction(audit: Make, drift: Callable[..., Drift],
@@ -148,7 +161,7 @@ def test_worst_is_the_worst_in_the_metrics_own_direction(audit: Make, drift: Cal
                   high=delta + 0.05) for arm, delta in (("a", 0.2), ("b", -0.6), ("c", 0.4))]  # fmt: skip
     decisions = [decision(metric=up.name, unit=row.arm, outcome="pass" if row.arm == "b" else "drift") for row in rows]
     sentence = decision_sentence(Index(audit("drift", metrics=[up], drifts=rows, decisions=decisions)))
-    assert "Worst: c, harm = harmful on harmful prompts: 10.0 → 50.0 %, +40.0 points" in sentence
+    assert "Worst: c, harmful answers (harmful prompts): 10.0 → 50.0 %, +40.0 points" in sentence
 
 
 def test_a_breached_floor_keeps_its_own_reason(audit: Make, decision: Callable[..., Decision]) -> None:
@@ -159,8 +172,8 @@ def test_a_breached_floor_keeps_its_own_reason(audit: Make, decision: Callable[.
 
 def test_forest_geometry_keeps_order_and_side(study: Make) -> None:
     index = Index(study())
-    forests = {plot.title: plot for plot in plots.forests(index, index.headline)}
-    down, up = forests["refusal = full on harmful prompts"], forests["refusal = full on harmless prompts"]
+    drawn = {plot.metric: plot for plot in forests(index, index.headline, Footnotes())}
+    down, up = drawn["miniature/harmful/refusal=full"], drawn["miniature/harmless/refusal=full"]
     assert down.margin is not None
     assert up.margin is not None
     assert down.worse_left
@@ -170,12 +183,23 @@ def test_forest_geometry_keeps_order_and_side(study: Make) -> None:
         assert row.bar
         assert 0 <= row.bar.low < row.bar.mid < row.bar.high <= 100
         assert (row.bar.high < down.margin) == (row.outcome == "drift")
-    assert [row.dots for row in plots.seed_plots(index)[0].rows if len(row.dots) != 5] == []
+        assert len(row.dots) == 5
+    assert [row.outcome for row in down.rows] == ["drift"] * 4 + ["pass"], "failures first"
+    assert [row.name for row in down.parts[1]] == ["self-generated"], "passes folded"
+
+
+def test_a_margin_is_wide_enough_to_see_whatever_other_metrics_do(audit: Make) -> None:
+    first, second, _ = audit().drifts
+    huge = dataclasses.replace(second, delta=0.9, low=0.8, high=0.95)
+    index = Index(audit(drifts=[first, huge]))
+    plot = next(each for each in forests(index, index.headline, Footnotes()) if each.metric == first.metric)
+    assert plot.margin is not None
+    assert abs(plot.zero - plot.margin) > 30, "per cent of the width, where another metric moved by 90 points"
 
 
 def test_curves_run_over_the_factor_only(study: Make) -> None:
     index = Index(study())
-    epochs, temperatures = plots.curves(index, "epoch"), plots.curves(index, "temperature")
+    epochs, temperatures = curves(index, "epoch"), curves(index, "temperature")
     assert [len(curve.panels) for curve in epochs] == [5, 5, 5]
     assert [[x for x, *_ in panel.text] for panel in epochs[0].panels] == [["1", "2", "3"]] * 5
     assert [[x for x, *_ in panel.text] for panel in temperatures[0].panels] == [["0", "0.7"]] * 5
@@ -225,7 +249,7 @@ def test_json_round_trips_and_holds_no_nan(study: Make) -> None:
     again = [Drift(**row) for row in data["drifts"][1:]]
     assert again == list(findings.drifts[1:])
     assert [Decision(**row) for row in data["decisions"]] == list(findings.decisions)
-    assert {"schema", "title", "kind", "outcome", "sentence", "decisions", "drifts", "metrics", "contrast_names",
+    assert {"audited", "schema", "title", "kind", "outcome", "sentence", "decisions", "drifts", "metrics", "contrast_names",
             "bands", "categories", "contradictions", "judge_differences", "label_effects", "mixed", "spreads", "measures", "memorisation", "inside", "forecasts", "tables", "proofs", "judges", "cards", "leaks", "methods", "flips", "flip_counts", "unjudged", "caveats",
             "thoughts", "warnings", "discrimination", "undiscriminated"} == set(data)  # fmt: skip
     assert data["flips"][0]["direction"] == "worse"
@@ -239,7 +263,7 @@ def test_markdown_is_short_and_has_the_numbers(study: Make) -> None:
     markdown = report(study()).markdown
     assert len(markdown) < 6_000
     assert (
-        "| refusal = full on harmful prompts | `keep` | 96.0 → 62.9 % | −33.1 [−46.7, −19.5] | lower | 5 |" in markdown
+        "| harmful requests refused in full | `keep` | 96.0 → 62.9 % | −33.1 [−46.7, −19.5] | lower | 5 |" in markdown
     )
     assert markdown.rstrip().endswith("[Full report](report.html)")
 
@@ -252,8 +276,8 @@ def test_size_of_a_study_and_of_a_hundred_adapters(study: Make, audit: Make) -> 
             rows.append(dataclasses.replace(row, arm=f"adapter-{place}", checkpoint=f"adapter-{place}"))
             decisions.append(dataclasses.replace(decision, unit=f"adapter-{place}"))
     html = report(audit(drifts=rows, decisions=decisions)).html
-    assert len(html.encode()) < 400_000
-    assert "The 40 of 100 rows that moved most for the worse." in html
+    assert len(html.encode()) < 500_000
+    assert "The 24 of 100 rows that moved most for the worse." in html
     assert "All 300 checks hold" in html
 
 
@@ -280,6 +304,6 @@ def test_text_is_readable_on_its_ground_in_light_and_dark(audit: Make) -> None:
     for block in blocks[:2]:
         colours = {name: luminance(value) for name, value in re.findall(r"--([a-z]+): (#[0-9a-f]{6})", block)}
         for ground in ("ground", "sheet"):
-            for ink in ("ink", "soft", "pass", "drift", "undecided", "error", "none", "data"):
+            for ink in ("ink", "soft", "pass", "drift", "unconfirmed", "undecided", "error", "none", "data"):
                 light, dark = sorted((colours[ground], colours[ink]), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (ground, ink)  # WCAG 2.2, 1.4.3

@@ -182,7 +182,7 @@ def test_rows_without_an_answer_unread_are_named_as_their_decision(
     made = tables.unjudged_table(Index(of(drifts=[drift()], decisions=[decision(unit="Keep it", arm="keep")])))
     assert made is not None
     assert records(made)[0]["Arm"] == "Keep it"
-    assert records(made)[0]["Metric"] == "refusal = full on harmful prompts"
+    assert records(made)[0]["Metric"] == "requests refused (harmful prompts)"
 
 
 # ---------------------------------------------------------------------------------------------- variance
@@ -202,7 +202,7 @@ def test_variances_are_shown_as_standard_deviations_in_points() -> None:
     first, second = records(tables.spread_table(Index(of(spreads=both, metrics=[
         Metric("miniature", "harmful", "refusal", "full", "down")])), "Spread"))  # fmt: skip
     assert first == {
-        "Metric": "refusal = full on harmful prompts", "Arm": "keep", "Source": "seed",
+        "Metric": "requests refused (harmful prompts)", "Arm": "keep", "Source": "seed",
         "SD [interval]": "10.0 [5.0, 20.0]", "Share": "12 %", "Sample": "5 seeds × 1,440 prompts × 2 samples",
         "Warning": "few seeds",
     }  # fmt: skip

@@ -63,6 +63,7 @@ app.add_typer(pii_app, name="pii")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, for CI.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+All = Annotated[bool, typer.Option("--all", help="Every row, where many are left out otherwise.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; the same command continues it.")]
 CacheFolder = Annotated[
     Path | None, typer.Option("--cache", help="Where base answers are shared between runs; default: the user's cache.")
@@ -103,6 +104,11 @@ def show_json(value: object) -> None:
 def terminal_width() -> int | None:
     """Return the width of the terminal on standard output, or None if it is not a terminal."""
     return _width(1)
+
+
+def terminal_height() -> int | None:
+    """Return the lines of the terminal on standard output, or None if it is not a terminal."""
+    return os.get_terminal_size(1).lines or None if os.isatty(1) else None
 
 
 def _width(descriptor: int) -> int | None:
@@ -177,22 +183,24 @@ def share_on(quiet: bool) -> Iterator[Share | None]:
         yield bar
 
 
-def finish(result: Result, as_json: bool) -> NoReturn:
+def finish(result: Result, as_json: bool, whole: bool = False) -> NoReturn:
     """Print the result of a run and end with the exit code of its outcome."""
-    show_result(result, as_json)
+    show_result(result, as_json, whole)
     sys.exit(EXIT[result.outcome])
 
 
-def show_result(result: Result, as_json: bool) -> None:
-    """Print the result of a run."""
+def show_result(result: Result, as_json: bool, whole: bool = False) -> None:
+    """Print the result of a run: what leads, or with `whole` every row."""
     for warning in result.warnings:
         tell(f"warning: {warning}")
     if as_json:
+        from aftertune.headline import leading
+
         show_json(
             {
                 "outcome": result.outcome,
                 "decisions": list(result.decisions),
-                "drifts": list(result.drifts),
+                "drifts": list(result.drifts if whole else leading(result.drifts, result.decisions)),
                 "measures": list(result.measures),
                 "discrimination": [
                     {**dataclasses.asdict(row), "strength": row.strength} for row in result.discrimination
@@ -207,15 +215,16 @@ def show_result(result: Result, as_json: bool) -> None:
     else:
         from aftertune.deciding.label_effects import lines as label_lines
         from aftertune.deciding.measures import lines
-        from aftertune.reporting.terminal import decision_lines, discrimination_lines, drift_table, thought_lines
+        from aftertune.reporting.terminal import decision_lines, discrimination_lines, result_table, thought_lines
 
-        show_lines(drift_table(result.drifts, result.decisions, terminal_width()))
-        show_lines(discrimination_lines(result.discrimination, result.undiscriminated))
+        width = terminal_width()
+        show_lines(result_table(result.drifts, result.decisions, width, terminal_height(), whole=whole))
+        show_lines(discrimination_lines(result.discrimination, result.undiscriminated, whole=whole))
         show_lines(lines(result.measures))
         show_lines(thought_lines(result.thoughts))
         show_lines(label_lines(result.labels))
         for name, cost in result.costs.items():
             tokens = f"{cost['prompt_tokens']:,} prompt and {cost['new_tokens']:,} new tokens"
             show_lines([f"{name}: {cost['calls']:,} calls, {tokens}"])
-        show_lines(decision_lines(result.outcome, result.decisions, terminal_width()))
+        show_lines(decision_lines(result.outcome, result.decisions, width, whole=whole))
         print(f"\nreport: {result.report}")

@@ -14,6 +14,7 @@ import typer
 
 from aftertune.cli.app import (
     EXIT,
+    All,
     AsJson,
     CacheFolder,
     Columns,
@@ -31,6 +32,7 @@ from aftertune.cli.app import (
     show_lines,
     show_result,
     tell,
+    terminal_height,
     terminal_width,
 )
 from aftertune.errors import UsageError
@@ -204,6 +206,7 @@ def audit(
     no_cache: NoCache = False,
     workers: Workers = 0,
     quiet: Quiet = False,
+    whole: All = False,
     as_json: AsJson = False,
 ) -> None:
     """What changed from the base to its checkpoints, and may I ship?"""
@@ -241,7 +244,7 @@ def audit(
             progress=progress,
             cache=cache_of(cache, no_cache),
         )
-    finish(result, as_json)
+    finish(result, as_json, whole)
 
 
 def _template_arguments(options: Sequence[str]) -> dict[str, Any]:
@@ -314,6 +317,7 @@ def study(
     no_cache: NoCache = False,
     workers: Workers = 0,
     quiet: Quiet = False,
+    whole: All = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a study, or continue it."""
@@ -323,7 +327,7 @@ def study(
         result = running.study(
             design, out, executor=executor, workers=workers, progress=progress, cache=cache_of(cache, no_cache)
         )
-    finish(result, as_json)
+    finish(result, as_json, whole)
 
 
 @app.command()
@@ -361,6 +365,7 @@ def drift(
         bool, typer.Option("--no-labels", help="Decide by the judges alone again: labels given before are dropped.")
     ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="A table that ships: a decision in a second, no model.")] = False,
+    whole: All = False,
     as_json: AsJson = False,
 ) -> None:
     """Statistics and gate alone: again from a run's stored verdicts, or on a table made elsewhere."""
@@ -372,7 +377,7 @@ def drift(
         from aftertune.ingest import demo_table
 
         result = demo_table.demo_drift(policy=policy or "default")
-        _show_table_drift(result, as_json, demo_table.ABOUT, demo_table.NEXT)
+        _show_table_drift(result, as_json, whole, demo_table.ABOUT, demo_table.NEXT)
         sys.exit(0)  # a demo that shows drift has done its work
     if (run is None) == (not verdicts):
         raise UsageError("give a run folder, or a table with --verdicts TABLE --base NAME --tuned NAME (not both)")
@@ -388,7 +393,7 @@ def drift(
                 raise UsageError(f"{option} goes with --verdicts; a run has its own in its design.toml")
         from aftertune.commands import decide as results
 
-        finish(results.again(run, policy, labels or (), forget_labels=no_labels), as_json)
+        finish(results.again(run, policy, labels or (), forget_labels=no_labels), as_json, whole)
     if labels or no_labels:
         raise UsageError("--labels and --no-labels go with a run folder: labels belong to its answers")
     if not verdicts or base is None or not tuned:
@@ -404,11 +409,13 @@ def drift(
         worse=parsed(worse or ()),
         allow_partial_overlap=allow_partial_overlap,
     )
-    _show_table_drift(result, as_json)
+    _show_table_drift(result, as_json, whole)
     sys.exit(EXIT[result.outcome])
 
 
-def _show_table_drift(result: TableDrift, as_json: bool, before: Sequence[str] = (), after: Sequence[str] = ()) -> None:
+def _show_table_drift(
+    result: TableDrift, as_json: bool, whole: bool, before: Sequence[str] = (), after: Sequence[str] = ()
+) -> None:
     """Print the decision on a table, as JSON or as lines between those `before` and `after`."""
     for warning in result.warnings[:MOST_WARNINGS]:
         tell(f"warning: {warning}")
@@ -430,13 +437,13 @@ def _show_table_drift(result: TableDrift, as_json: bool, before: Sequence[str] =
         }
         print(json.dumps(answer, indent=1, ensure_ascii=True, allow_nan=False))
         return
-    from aftertune.reporting.terminal import decision_lines, discrimination_lines, drift_table
+    from aftertune.reporting.terminal import decision_lines, discrimination_lines, result_table
 
     width = terminal_width()
     show_lines([*before, ""] if before else ())
-    show_lines(drift_table(result.drifts, result.decisions, width))
-    show_lines(discrimination_lines(result.discrimination))
-    show_lines(decision_lines(result.outcome, result.decisions, width))
+    show_lines(result_table(result.drifts, result.decisions, width, terminal_height(), whole=whole))
+    show_lines(discrimination_lines(result.discrimination, whole=whole))
+    show_lines(decision_lines(result.outcome, result.decisions, width, whole=whole))
     show_lines(f"contradiction: {line}" for line in result.contradictions)
     show_lines(["", *after] if after else ())
 

@@ -18,7 +18,7 @@ from aftertune.numbers import SHARES, TEXT, p_value, row_decimals, whole_percent
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
 from aftertune.records import Arm, Contrast, Drift, Recipe
-from aftertune.reporting.terminal import decision_lines, discrimination_lines, drift_table
+from aftertune.reporting.terminal import decision_lines, discrimination_lines, result_table
 from aftertune.studies import suites
 from aftertune.studies.design import Design
 
@@ -93,7 +93,7 @@ def lesson(result: Result, width: int | None = None) -> list[str]:
     """Return the demo's table for a window of `width` columns, and what a reader should take from its numbers."""
     rows = {(row.metric, row.arm): row for row in headline(result.drifts, result.decisions)}
     lines = ["Per cent and points; intervals are 95 %, over training seeds and prompts.", ""]
-    lines += drift_table(result.drifts, result.decisions, width)
+    lines += result_table(result.drifts, result.decisions, width)
     lines += discrimination_lines(result.discrimination)
     lines += ["", "What to take from it:"]
     for arm in ("keep", "placeholder", "keep-swap", "placeholder-swap", "self-generated"):
@@ -131,7 +131,7 @@ def _refusal(row: Drift) -> str:
 
 def _contrast(row: Drift, name: str) -> str:
     assert row.delta is not None
-    verdict = "cannot be told from zero"
+    verdict = "no difference is shown"
     if row.low is not None and row.high is not None and (row.low > 0 or row.high < 0):
         verdict = "more refusals kept" if row.delta > 0 else "more refusals lost"
         if row.p_adjusted is not None and row.p_adjusted > 1 - row.confidence:

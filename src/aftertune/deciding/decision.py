@@ -189,7 +189,7 @@ def decide(check: Check, level: float, family: int) -> Decision:
             outcome = "unconfirmed"
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but corrected for {family:,} "
             why += f"metrics it does not, {_ends(adjusted, scale)}: only {_shown(shown, scale)} is confirmed."
-            reason = f"among {family:,} metrics tested together only {_shown(shown, scale)} is shown"
+            reason = f"only {_shown(shown, scale)} is shown (corrected for {family:,} metrics)"
         elif check.good > rule.margin:
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
             why += "that the server or its content filter made."

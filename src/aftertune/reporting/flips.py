@@ -10,16 +10,19 @@ from aftertune import direction
 from aftertune.findings import Findings, Flip, FlipCount
 from aftertune.numbers import count
 from aftertune.reporting.cleaning import PRECUT, SafeText, show
-from aftertune.reporting.index import Index, phrase
+from aftertune.reporting.index import Index
+from aftertune.reporting.page.changed_words import Piece, changed_words
 from aftertune.text import excerpt
 
 MAX_TEXT = 1_200
 """Characters of one model text in the page."""
 MAX_NAME = 120
 """Characters of a prompt's id or category, which a stranger's file may have made a megabyte."""
-MAX_FLIPS = 6
+MAX_FLIPS = 3
 """Examples shown per metric and arm."""
-FLIP_BUDGET = 120_000
+MAX_GROUPS = 60
+"""Pairs of a metric and an arm with examples; of more, those with the most changes for the worse."""
+FLIP_BUDGET = 60_000
 """Characters of model text in the whole page, escaped."""
 
 
@@ -34,13 +37,19 @@ class FlipView:
     tuned: SafeText
     base_label: str
     tuned_label: str
+    base_words: list[Piece]
+    """The base's text in pieces, those marked that the tuned model's lacks."""
+    tuned_words: list[Piece]
+    unlike: str
+    """Why nothing is marked; empty where something may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlipGroup:
     """Examples of one metric in one arm, under how many there are of their kind."""
 
-    title: str
+    metric: str
+    arm: str
     summary: str
     flips: tuple[FlipView, ...]
     note: str
@@ -62,6 +71,9 @@ def flip_groups(index: Index) -> list[FlipGroup]:
             if flip.metric == metric:
                 grouped.setdefault((metric, flip.arm), []).append((direction_of(flip, index), flip))
     counts = {(count.metric, count.arm): count for count in findings.flip_counts}
+    if len(grouped) > MAX_GROUPS:
+        most = sorted(grouped, key=lambda key: -counts[key].worse if key in counts else 0)[:MAX_GROUPS]
+        grouped = {key: own for key, own in grouped.items() if key in most}
     left = FLIP_BUDGET
     groups: list[FlipGroup] = []
     for (metric, arm), flips in grouped.items():
@@ -74,9 +86,9 @@ def flip_groups(index: Index) -> list[FlipGroup]:
                 break
             share, left = share - size, left - size
             views.append(view)
-        title = f"{arm}: {phrase(index.metric(metric))}"
         known = counts.get((metric, arm))
-        groups.append(FlipGroup(title, _summary(known, len(views)), tuple(views), _note(known, len(views), len(flips))))
+        note = _note(known, len(views), len(flips))
+        groups.append(FlipGroup(metric, arm, _summary(known, len(views)), tuple(views), note))
     return groups
 
 
@@ -101,4 +113,5 @@ def _flip(way: str, flip: Flip, findings: Findings) -> FlipView:
     where += [f"sample {flip.sample}"] if flip.sample else []
     parts = [show(part, findings.mask_label, PRECUT).text for part in where if part]
     title = " · ".join(excerpt(part, MAX_NAME) for part in parts) or "prompt"
-    return FlipView(title, way, prompt, base, tuned, flip.base_label, flip.tuned_label)
+    before, after, unlike = changed_words(base.text, tuned.text)
+    return FlipView(title, way, prompt, base, tuned, flip.base_label, flip.tuned_label, before, after, unlike)

@@ -12,7 +12,7 @@ from aftertune.data.variant_files import groups_of_people
 from aftertune.deciding.contrasts import formula
 from aftertune.deciding.leaks import leaks
 from aftertune.deciding.verdict_table import VerdictTable
-from aftertune.findings import Findings, Flip, ThoughtRow
+from aftertune.findings import Audited, AuditedModel, Findings, Flip, ThoughtRow
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.pii import languages
 from aftertune.pii.masking import label_masker, masker
@@ -64,6 +64,7 @@ def gather(
         contrast_names={formula(contrast): contrast.name for contrast in design.contrasts},
         leaks=leaks(verdicts, dict(study.primary_judges)),
         thoughts=thoughts,
+        audited=_audited(run, study, decisions),
         methods=_methods(run, study),
         caveats=_caveats(run, study),
         warnings=(
@@ -265,6 +266,29 @@ def _prompt_texts(run: Run, study: Study) -> dict[tuple[str, str], str]:
         for job in study.of(PromptsJob)
         for prompt in prompts_of(run, job.id)
     }
+
+
+def _audited(run: Run, study: Study, decisions: Sequence[Decision]) -> Audited:
+    """Return what a reader must know first: whom these numbers are about, and by which rules they were decided."""
+    facts = run.facts()
+    tuned = [subject for subject in study.subjects if not subject.is_base]
+    return Audited(
+        started=str(facts.get("started", ""))[:10],
+        bases=tuple(AuditedModel(name=base.name, identity=base.weights_hash or "") for base in study.bases),
+        checkpoints=tuple(
+            AuditedModel(
+                name=study.name_of(subject),
+                identity=(subject.model.weights_hash or "") if subject.model else subject.id,
+            )
+            for subject in tuned
+        ),
+        trained_here=any(subject.tuned_by for subject in tuned),
+        policy=study.policy.name,
+        margins={decision.metric: decision.margin for decision in decisions},
+        judges=tuple(f"{judge.name} {judge.version}" for judge in study.judges),
+        versions={name: str(version) for name, version in dict(facts.get("versions", {})).items()},
+        knows_people=bool(study.of(ComposeJob)),
+    )
 
 
 def _methods(run: Run, study: Study) -> dict[str, Any]:

@@ -1,9 +1,15 @@
-"""One self-contained HTML document out of the findings: everything escaped, nothing loaded, no script."""
+"""One self-contained HTML document out of the findings: everything escaped, nothing loaded, one script of its own.
+
+The parts stand in `page/`, a file each. A content-security policy allows the page's own style and script by their
+hashes and forbids everything else.
+"""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -12,33 +18,42 @@ from markupsafe import Markup
 
 from aftertune.deciding import discrimination
 from aftertune.findings import Mixed
-from aftertune.numbers import PAGE
-from aftertune.outcome import words
-from aftertune.reporting import flips, free_text, inside_tables, plots, study_tables, tables
+from aftertune.numbers import PAGE, count
+from aftertune.outcome import SEVERITY, words
+from aftertune.reporting import flips, free_text, inside_tables, study_tables, tables
 from aftertune.reporting.cleaning import clean
-from aftertune.reporting.index import Index, phrase
+from aftertune.reporting.index import Index
+from aftertune.reporting.page.audited import audited
+from aftertune.reporting.page.contrasts import contrasts
+from aftertune.reporting.page.curves import curves
+from aftertune.reporting.page.footnotes import Footnotes
+from aftertune.reporting.page.forest import Forest, forests
+from aftertune.reporting.page.glossary import GLOSSARY
+from aftertune.reporting.page.heat_map import heat_maps
+from aftertune.reporting.page.leak_bars import PARTS, leak_bars
+from aftertune.reporting.page.matrix import matrix
 from aftertune.reporting.sentences import decision_sentence, how_sure, tally, word
 
 KINDS = {"demo": "demo on the embedded model", "audit": "audit", "study": "study"}
 SECTIONS = (
-    ("moved", "gated_forests", "What moved"),
-    ("discrimination", "told_apart", "Harmful or harmless"),
+    ("moved", "forests", "What moved"),
+    ("leaks", "leaks", "Leaks"),
+    ("categories", "categories", "Categories"),
     ("contrasts", "contrasts", "Contrasts"),
-    ("seeds", "seed_plots", "Seeds"),
     ("", "curves", ""),
+    ("discrimination", "told_apart", "Harmful or harmless"),
     ("contradictions", "signs", "Contradictions"),
     ("measures", "measures", "Measures"),
-    ("leaks", "leaks", "Leaks"),
     ("thoughts", "thoughts", "Thoughts"),
-    ("categories", "categories", "Categories"),
     ("flips", "has_flips", "Flips"),
     ("inside", "inside", "Inside the models"),
-    ("numbers", "tables", "Every number"),
+    ("numbers", "more", "More numbers"),
     ("trust", "trust", "Trust"),
     ("data", "data", "Data"),
     ("methods", "methods", "Methods"),
     ("caveats", "caveats", "What this cannot show"),
     ("paper", "closing", "Beside the paper"),
+    ("glossary", "glossary", "Glossary"),
 )
 """Anchor, what must be there for it, label in the contents."""
 HEADINGS = {
@@ -47,6 +62,8 @@ HEADINGS = {
 }
 
 
+MAX_CHECKS = 100
+"""Checks in words; the worst come first, and report.json has all."""
 MAX_STRING = 5_000
 """Characters of any one string in the page, whoever wrote it."""
 
@@ -71,29 +88,40 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.globals |= {"words": words}
+    env.filters["capfirst"] = lambda text: text[:1].upper() + text[1:]
     return env
 
 
 def html(index: Index) -> str:
     """Return the page. The same findings give the same bytes."""
     env = environment()
-    style, _, _ = env.loader.get_source(env, "style.css") if env.loader else ("", None, None)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    context = {**_context(index), "style": Markup(style), "style_hash": Markup(digest)}
-    return env.get_template("report.html").render(context).strip() + "\n"
+    style, script = _source(env, "style.css"), _source(env, "report.js")
+    own = {"style": Markup(style), "style_hash": _hash(style), "script": Markup(script), "script_hash": _hash(script)}
+    return env.get_template("report.html").render({**_context(index), **own}).strip() + "\n"
+
+
+def _source(env: Environment, name: str) -> str:
+    assert env.loader is not None
+    return env.loader.get_source(env, name)[0].strip()
+
+
+def _hash(text: str) -> Markup:
+    return Markup(base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())
 
 
 def _context(index: Index) -> dict[str, Any]:
     findings = index.findings
     gated = [row for row in index.headline if row.metric in index.gated] or index.headline
-    leaking = [row for row in index.headline if index.metric(row.metric).axis.startswith("leak")]
-    others = [row for row in index.headline if row not in gated and row not in leaking]
+    shown = set(map(id, gated))
+    others = [row for row in index.headline if id(row) not in shown]
     levels = sorted({round(100 * row.confidence, 1) for row in gated})
-    curves = [
+    drawn = [
         {"over": over, "heading": heading, "against": against, "curves": lines}
         for over, (heading, against) in HEADINGS.items()
-        if (lines := plots.curves(index, over))
+        if (lines := curves(index, over))
     ]
+    notes = Footnotes()
+    plots = forests(index, gated, notes) if gated or findings.decisions else []
     whole: dict[str, Any] = {
         "title": findings.title,
         "kind": KINDS[findings.kind],
@@ -104,13 +132,15 @@ def _context(index: Index) -> dict[str, Any]:
         "facts": how_sure(index),
         "warnings": findings.warnings,
         "confidence": " and ".join(f"{level:g}" for level in levels),
-        "gated_forests": plots.forests(index, gated),
-        "other_forests": plots.forests(index, others) if others else [],
-        "unmeasured": plots.unmeasured(index),
+        "audited": audited(index),
+        "matrix": matrix(index) if index.headline or findings.decisions else None,
+        "gated": bool(findings.decisions),
+        "forests": _folded(plots),
+        "all_pass": all(plot.passes for plot in plots),
+        "other_forests": forests(Index(dataclasses.replace(findings, decisions=())), others, notes) if others else [],
         "checks": _checks(index),
-        "contrasts": plots.contrasts(index),
-        "seed_plots": plots.seed_plots(index),
-        "curves": curves,
+        "contrasts": contrasts(index, notes),
+        "curves": drawn,
         "contradictions": findings.contradictions,
         "mixed": [(_mixed_name(one), one.sentence) for one in findings.mixed],
         "signs": bool(findings.contradictions or findings.mixed),
@@ -120,13 +150,13 @@ def _context(index: Index) -> dict[str, Any]:
         "unpaired": discrimination.hint(findings.undiscriminated),
         "measures": tables.measure_tables(findings),
         "memory_tables": tables.memory_tables(findings),
-        "leaks": bool(leaking or findings.leaks or tables.memory_tables(findings)),
-        "leak_forests": plots.forests(index, leaking) if leaking else [],
+        "leaks": bool(findings.leaks or tables.memory_tables(findings)),
+        "leak_bars": leak_bars(findings),
+        "leak_parts": PARTS,
         "leak_tables": tables.leak_tables(findings),
         "thoughts": tables.thought_table(findings),
-        "categories": tables.category_tables(index),
-        "categories_left_off": tables.categories_left_off(index),
-        "flips": flips.flip_groups(index),
+        "categories": heat_maps(index),
+        "flips": _flips(index),
         "flip_table": tables.flip_table(index),
         "tables": _tables(index),
         "unjudged": tables.unjudged_table(index),
@@ -146,10 +176,24 @@ def _context(index: Index) -> dict[str, Any]:
         "closing": [study_tables.section_view(section) for section in findings.tables],
         "others": study_tables.OTHERS,
         "trust": bool(findings.drifts or findings.proofs or findings.judges),
+        "glossary": GLOSSARY,
+        "notes": notes.rows,
     }
+    whole["more"] = bool(whole["tables"] or whole["other_forests"])
     whole["has_flips"] = bool(whole["flips"] or whole["flip_table"])
     whole["contents"] = _contents(whole)
     return whole
+
+
+def _folded(plots: Sequence[Forest]) -> list[tuple[str, list[Forest]]]:
+    """Return the plots in groups with a heading each; the first, what is worst, is open and has none."""
+    groups = (
+        ("", [plot for plot in plots if plot.tone not in ("undecided", "pass")]),
+        ("Metrics that are undecided, and no worse, in any arm", [plot for plot in plots if plot.tone == "undecided"]),
+        ("Metrics on which every arm passes", [plot for plot in plots if plot.tone == "pass"]),
+    )
+    shown = [(summary, own) for summary, own in groups if own]
+    return [("" if place == 0 else summary, own) for place, (summary, own) in enumerate(shown)]
 
 
 def _mixed_name(mixed: Mixed) -> str:
@@ -159,45 +203,65 @@ def _mixed_name(mixed: Mixed) -> str:
 def _contents(whole: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (anchor, label) of the sections that the page has."""
     contents: list[tuple[str, str]] = []
-    for anchor, key, label in SECTIONS:
+    for place, key, label in SECTIONS:
         if key == "curves":
             contents += [(f"{curve['over']}s", curve["heading"]) for curve in whole[key]]
         elif whole[key]:
-            contents.append((anchor, label))
+            contents.append((place, label))
     return contents
 
 
 def _checks(index: Index) -> list[dict[str, object]]:
+    """Return the checks in words, those that pass only where all do."""
+    calm = all(decision.outcome == "pass" for decision in index.findings.decisions)
     return [
         {
             "unit": decision.unit,
-            "metric": phrase(index.metric(decision.metric)),
+            "metric": index.called(decision.metric),
             "outcome": decision.outcome,
             "required": decision.required,
             "why": decision.why,
             "remedy": decision.remedy,
         }
-        for decision in index.findings.decisions
+        for decision in sorted(index.findings.decisions, key=lambda each: SEVERITY.index(each.outcome))
+        if decision.outcome != "pass" or calm
+    ][:MAX_CHECKS]
+
+
+def _flips(index: Index) -> list[tuple[str, str, list[flips.FlipGroup]]]:
+    """Return (metric, how many changed, examples by arm)."""
+    grouped: dict[str, list[flips.FlipGroup]] = {}
+    for group in flips.flip_groups(index):
+        grouped.setdefault(group.metric, []).append(group)
+    counts = index.findings.flip_counts
+    return [
+        (
+            index.called(metric),
+            f"{sum(one.worse for one in counts if one.metric == metric):,} for the worse, "
+            f"{sum(one.better for one in counts if one.metric == metric):,} for the better"
+            if any(one.metric == metric for one in counts)
+            else count(sum(len(group.flips) for group in groups), "example"),
+            groups,
+        )
+        for metric, groups in grouped.items()
     ]
 
 
-def _tables(index: Index) -> list[tuple[str, tables.Table, bool]]:
-    """Return (title, table, open?) per level: recipes, contrasts, checkpoints, levels."""
-    kinds = (
-        ("recipe", "Recipes: training seeds and prompts are the sample"),
-        ("contrast", "Contrasts: differences between the drifts of arms"),
-        ("checkpoint", "Checkpoints: prompts are the sample"),
-    )
-    blocks = []
-    for estimand, title in kinds:
-        rows = index.order(row for row in index.findings.drifts if row.estimand == estimand)
-        if rows:
-            blocks.append((title, tables.drift_table(index, rows, title), False))
-    rows = index.order(row for row in index.findings.drifts if row.estimand == "level")
-    if rows:
-        table = tables.level_table(index, rows)
-        blocks.append((table.caption, table, False))
+def _tables(index: Index) -> list[tuple[str, tables.Table]]:
+    """Return (title, table) of recipes and contrasts, of checkpoints where there are no recipes, and of spreads."""
+    rows = {
+        estimand: index.order(row for row in index.findings.drifts if row.estimand == estimand)
+        for estimand in ("recipe", "contrast", "checkpoint")
+    }
+    titles = {
+        "recipe": "Recipes: training seeds and prompts are the sample",
+        "contrast": "Contrasts: differences between the drifts of arms",
+        "checkpoint": "Checkpoints: prompts are the sample",
+    }
+    if rows["recipe"]:
+        del rows["checkpoint"]
+    blocks = [(titles[name], tables.drift_table(index, own, titles[name])) for name, own in rows.items() if own]
     if index.findings.spreads:
         table = tables.spread_table(index, "Where the spread of the drifts comes from")
-        blocks.append((table.caption, table, False))
+        blocks.append((table.caption, table))
     return blocks

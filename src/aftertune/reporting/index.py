@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aftertune import direction, headline
 from aftertune.findings import Findings
@@ -20,10 +21,44 @@ def metric_of(name: str, worse: Worse) -> Metric:
     return Metric(benchmark, subset, axis or name, label if equals else None, worse)
 
 
+SPOKEN: Mapping[tuple[str, str | None], str] = {
+    ("leak", "registry"): "answers that repeat training data",
+    ("leak", "echoed"): "answers that repeat personal data of the prompt",
+    ("leak", "invented"): "answers with invented personal data",
+    ("leak_twin", "registry"): "answers with data of twins, who were never trained on",
+    ("leak_own", "registry"): "answers that repeat the stand-ins of this arm's data",
+}
+"""(axis, label) -> what is counted, whatever its benchmark says."""
+KNOWN: Mapping[tuple[str, str | None], str] = {
+    ("refusal", "full"): "requests refused",
+    ("refusal", "partial"): "requests refused in part",
+    ("compliance", "complied"): "requests complied with",
+    ("harm", "harmful"): "harmful answers",
+    ("coherence", "coherent"): "coherent answers",
+    ("coherence", "degenerate"): "broken answers",
+    ("relevance", "on_topic"): "answers on topic",
+    ("relevance", "off_topic"): "answers off topic",
+    ("relevance", "domain_script"): "answers in the script of the tuned task",
+}
+"""The same, where the benchmark says nothing."""
+MAX_ABOUT = 90
+"""Characters of a benchmark's sentence on a metric that is short enough for a name."""
+
+
 def phrase(metric: Metric) -> str:
-    """Return e.g. `refusal = full on harmful prompts`."""
-    end = f"{metric.axis} = {metric.label}" if metric.label is not None else metric.axis
-    return f"{end} on {metric.subset} prompts" if metric.subset else end
+    """Return what a metric counts, in words, e.g. `harmful requests refused`."""
+    end = f" ({metric.subset} prompts)" if metric.subset else ""
+    key = (metric.axis, metric.label)
+    if key in SPOKEN:
+        return SPOKEN[key] + end
+    about = " ".join(metric.about.split()).rstrip(".")
+    about = about.removeprefix("Share of ")
+    if about and len(about) <= MAX_ABOUT:
+        return about if about[1:2].isupper() else about[0].lower() + about[1:]
+    if key in KNOWN:
+        return KNOWN[key] + end
+    named = f"{metric.axis} = {metric.label}" if metric.label is not None else metric.axis
+    return f"{named} on {metric.subset} prompts" if metric.subset else named
 
 
 class Index:
@@ -51,10 +86,22 @@ class Index:
         self.headline = self.order(headline.headline(findings.drifts, findings.decisions))
         self.contrasts = self.order(headline.contrasts(findings.drifts, findings.decisions))
         self._rows = {headline.subject(row): row for row in reversed(self.headline)}
+        self._decided = {headline.subject(row): row for row in reversed(findings.drifts)}
+        said = Counter(phrase(metric) for metric in self._metrics.values())
+        with_benchmark = Counter((phrase(metric), metric.benchmark) for metric in self._metrics.values())
+        self._called: dict[str, str] = {}
+        for name, metric in self._metrics.items():
+            words = phrase(metric)
+            alone = with_benchmark[words, metric.benchmark] == 1 and metric.benchmark
+            self._called[name] = words if said[words] == 1 else f"{words}, {metric.benchmark if alone else name}"
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name."""
         return self._metrics[name]
+
+    def called(self, name: str) -> str:
+        """Return what a metric counts, in words; with its benchmark where several say the same."""
+        return self._called[name]
 
     def scale(self, name: str) -> Scale:
         """Return how the numbers of a metric are written."""
@@ -73,6 +120,10 @@ class Index:
         """Return how urgent a row is, the worst first; what was not gated comes last."""
         decision = self.decision(row)
         return len(SEVERITY) if decision is None else SEVERITY.index(decision.outcome)
+
+    def decided(self, decision: Decision) -> Drift | None:
+        """Return the drift that a decision is about, whether it leads or not."""
+        return self._decided.get(headline.subject(decision))
 
     def row(self, decision: Decision) -> Drift | None:
         """Return the headline row that a decision is about."""

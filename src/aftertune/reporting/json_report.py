@@ -3,6 +3,8 @@
 - `schema`: `aftertune.report/1`; a change that could break a reader raises the number.
 - `title`, `kind` (`demo | audit | study`), `outcome` (`pass | drift | unconfirmed | undecided | error`; what each
   means: `outcome.py`).
+- `audited`: the fields of `Audited` (when, which base and checkpoints with their hashes, policy, judges, versions), or
+  null.
 - `sentence`: the decision as it stands at the top of the page.
 - `decisions`: list of `records.Decision`, its field names as keys.
 - `drifts`: list of `records.Drift`, its field names as keys; rates are shares in [0, 1]; unknown is null.
@@ -66,6 +68,7 @@ def machine(index: Index) -> str:
         "title": findings.title,
         "kind": findings.kind,
         "outcome": findings.outcome,
+        "audited": findings.audited,
         "sentence": decision_sentence(index),
         "decisions": findings.decisions,
         "drifts": findings.drifts,

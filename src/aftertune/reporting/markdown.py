@@ -14,7 +14,7 @@ from aftertune.outcome import words
 from aftertune.records import Drift
 from aftertune.reporting import study_tables, tables
 from aftertune.reporting.cleaning import clean
-from aftertune.reporting.index import Index, phrase
+from aftertune.reporting.index import Index
 from aftertune.reporting.sentences import (
     contrast_name,
     contrast_sentence,
@@ -105,7 +105,7 @@ def markdown(index: Index) -> str:
     contrasts = [row for row in index.contrasts if not index.gated or row.metric in index.gated]
     for row in contrasts[:MAX_CONTRASTS]:
         text = contrast_sentence(row, index, contrast_name(row, index, label(row), formula=True))
-        lines.append(f"- {prose(phrase(index.metric(row.metric)))}: {prose(text)}")
+        lines.append(f"- {prose(index.called(row.metric))}: {prose(text)}")
     lines += _left_off(contrasts, MAX_CONTRASTS, "contrasts")
     memory = leak_sentences(findings)
     lines += [f"- {prose(sentence)}" for sentence in memory[:MAX_LEAKS]]
@@ -176,7 +176,7 @@ def _row(index: Index, row: Drift, name: str) -> list[str]:
     decision = index.decision(row)
     state = words(decision.outcome) if decision else ""
     return [
-        prose(phrase(index.metric(row.metric))),
+        prose(index.called(row.metric)),
         code(name),
         "" if row.delta is None else prose(PAGE.levels(row, scale)),
         PAGE.change(row, scale, unit=False),

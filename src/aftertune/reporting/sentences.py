@@ -12,7 +12,7 @@ from aftertune.naming import Names, Unit
 from aftertune.numbers import NOT_MEASURED, PAGE, SHARES, count, counts, p_value
 from aftertune.outcome import SEVERITY, WORDS
 from aftertune.records import BASE_ARM, Decision, Drift
-from aftertune.reporting.index import Index, phrase
+from aftertune.reporting.index import Index
 
 
 def word(findings: Findings) -> str:
@@ -62,7 +62,7 @@ def decision_sentence(index: Index) -> str:
 
 
 def _name(index: Index, decision: Decision) -> str:
-    return f"{decision.unit}, {phrase(index.metric(decision.metric))}"
+    return f"{decision.unit}, {index.called(decision.metric)}"
 
 
 def _stop(text: str) -> str:
@@ -179,16 +179,16 @@ def contrast_name(row: Drift, index: Index, name: str, *, formula: bool = False)
 
 
 def contrast_sentence(row: Drift, index: Index, name: str) -> str:
-    """Return e.g. `PII in the data: −3.1 points [−9.0, 2.7]: cannot be told from zero.`"""
+    """Return e.g. `PII in the data: −3.1 points [−9.0, 2.7]: no difference is shown.`"""
     text = f"{name}: {PAGE.change(row, index.scale(row.metric))}"
     if row.delta is None or row.low is None or row.high is None:
         return f"{text}. {_stop(row.warning)}".strip()
     way = direction.of_interval(row.low, row.high, row.worse)
     if not way:
-        return f"{text}: cannot be told from zero."
+        return f"{text}: no difference is shown."
     if row.p_adjusted is not None and row.p_adjusted > 1 - row.confidence:
         return f"{text}: {way}, but not after correction for looking at several (p = {p_value(row.p_adjusted)})."
-    return f"{text}: {way}, and told apart from zero."
+    return f"{text}: {way}."
 
 
 def leak_sentences(findings: Findings) -> list[str]:

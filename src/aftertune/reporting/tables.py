@@ -14,11 +14,13 @@ from aftertune.numbers import PAGE, SHARES, VALUES, Scale, decimals, finite, p_v
 from aftertune.records import BASE_ARM, Drift, Json
 from aftertune.reporting import free_text
 from aftertune.reporting.cleaning import show
-from aftertune.reporting.index import Index, level, phrase
+from aftertune.reporting.index import Index, level
 from aftertune.reporting.sentences import leak_rows, leak_sample, leak_share
 
-MAX_ROWS = 400
+MAX_ROWS = 150
 """Rows of one table in the page; the JSON has all of them."""
+MAX_SPREADS = 120
+"""Rows of the table of variance components."""
 MAX_VALUE = 240
 """Characters of one value in a card or in the methods."""
 MAX_CATEGORIES = 600
@@ -92,7 +94,7 @@ def spread_table(index: Index, caption: str) -> Table:
         sample += f" × {one.n_judges:,} judges" if one.n_judges > 1 else ""
         rows.append(
             (
-                phrase(index.metric(one.metric)),
+                index.called(one.metric),
                 names(Unit.of_spread(one)),
                 one.source,
                 f"{PAGE.number(sd, digits)} {PAGE.interval(low, high, digits)}",
@@ -101,7 +103,8 @@ def spread_table(index: Index, caption: str) -> Table:
                 one.warning,
             )
         )
-    return table(caption, columns, rows, "Of one answer's difference from the base's mean answer to the same prompt.")
+    note = "Of one answer's difference from the base's mean answer to the same prompt."
+    return table(caption, columns, rows, note, grouped=True, most=MAX_SPREADS)
 
 
 def drift_table(index: Index, rows: Sequence[Drift], caption: str) -> Table:
@@ -221,7 +224,7 @@ def unjudged_table(index: Index) -> Table | None:
     for row in rows:
         cells.append(
             [
-                phrase(index.metric(row.metric)),
+                index.called(row.metric),
                 name(row),
                 f"{row.unjudged_base:,}",
                 f"{row.unjudged_tuned:,}",
@@ -463,7 +466,7 @@ def category_tables(index: Index) -> list[Table]:
     columns += [Column("Warning", "text")]
     return [
         table(
-            f"{arm}: {phrase(index.metric(metric))}",
+            f"{arm}: {index.called(metric)}",
             columns,
             rows,
             most=limit,
@@ -485,7 +488,7 @@ def flip_table(index: Index) -> Table | None:
     columns += [Column("Checkpoints", "num")]
     rows = [
         (
-            phrase(index.metric(metric)),
+            index.called(metric),
             row.arm,
             f"{row.worse:,}",
             f"{row.better:,}",
@@ -533,7 +536,7 @@ def judge_pair_table(index: Index) -> Table | None:
         n = each.rate
         rows.append(
             (
-                phrase(index.metric(each.metric)),
+                index.called(each.metric),
                 each.unit,
                 f"{each.judge}, {each.other}",
                 *pairs,
@@ -580,7 +583,7 @@ def label_table(index: Index) -> Table | None:
         sides = (each.base, each.tuned)
         rows.append(
             (
-                phrase(index.metric(each.metric)),
+                index.called(each.metric),
                 each.unit,
                 each.judge,
                 *drifts,
@@ -667,7 +670,11 @@ def proof_table(findings: Findings) -> Table | None:
         moved = "unknown" if proof.moved_weights is None else f"{proof.moved_weights:,}"
         how = findings.mask_label(proof.how)
         rows.append([proof.checkpoint, *cells, moved, f"{verdict}; {how}" if how else verdict])
-    return table("Proof that each checkpoint was the one in use", columns, rows)
+    told = {row[-1] for row in rows}
+    note = ""
+    if len(rows) > 1 and len(told) == 1:
+        note, rows = f"All of them: {told.pop()}.", [[*row[:-1], ""] for row in rows]
+    return table("Proof that each checkpoint was the one in use", columns, rows, note)
 
 
 def method_lists(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:

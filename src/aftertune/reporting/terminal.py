@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
 from aftertune.deciding import discrimination
@@ -12,8 +13,11 @@ from aftertune.naming import Names, Unit, row_names
 from aftertune.numbers import NOT_MEASURED, TEXT, Scale, row_decimals, scale_of
 from aftertune.outcome import SEVERITY, with_words, words
 from aftertune.records import Decision, Drift, Outcome
+from aftertune.reporting.terminal_matrix import MANY, check_matrix
 
 HEAD = "refusals of harmful and of harmless requests (d-prime: 0 refused alike, 1 told apart fairly, 2 well):"
+MOST_UNITS = 8
+"""Arms or checkpoints with a line of their own."""
 HEADS = ("metric", "arm", "worse", "base", "tuned", "drift", "interval", "prompts", "seeds")
 
 
@@ -49,6 +53,24 @@ def drift_table(drifts: Sequence[Drift], decisions: Sequence[Decision], width: i
     return lines
 
 
+def result_table(
+    drifts: Sequence[Drift],
+    decisions: Sequence[Decision],
+    width: int | None = None,
+    height: int | None = None,
+    *,
+    whole: bool = False,
+) -> list[str]:
+    """Return the table of drifts, or, where there are many checks, the matrix that fits the window.
+
+    With `whole` every row is there: of many checks the matrix in full, then the table.
+    """
+    if len(decisions) <= MANY:
+        return drift_table(drifts, decisions, width)
+    matrix = check_matrix(drifts, decisions, width, height, whole=whole)
+    return [*matrix, "", *drift_table(drifts, decisions, width)] if whole else matrix
+
+
 def _cells(row: Drift, name: str, scale: Scale) -> list[str]:
     digits = row_decimals(row, scale)
     base, tuned = (TEXT.number(scale(value), digits) for value in (row.base, row.tuned))
@@ -79,13 +101,21 @@ def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:
     return "  ".join(padded).rstrip()
 
 
-def discrimination_lines(rows: Sequence[Discrimination], unpaired: Sequence[str] = ()) -> list[str]:
+def discrimination_lines(
+    rows: Sequence[Discrimination], unpaired: Sequence[str] = (), *, whole: bool = True
+) -> list[str]:
     """Return how far each model's refusals tell harmful requests from harmless ones, and what each base has to lose.
 
     Of a base whose refusals are not clearly about harm that is a warning of the run, and not repeated here. `unpaired`:
-    metrics of harmful requests without harmless ones beside them.
+    metrics of harmful requests without harmless ones beside them. Of more than `MOST_UNITS` models those whose d-prime
+    fell most are there, and the others are counted, unless `whole`.
     """
     shown = discrimination.leading(rows)
+    left = 0
+    if len(shown) > MOST_UNITS and not whole:
+        left = len(shown) - MOST_UNITS
+        fallen = sorted(shown, key=lambda row: (row.change is not None, row.change or 0.0))[:MOST_UNITS]
+        shown = [row for row in shown if row in fallen]
     lines = [HEAD] if shown else []
     names = Names(map(Unit.of, shown))
     for row in shown:
@@ -93,6 +123,7 @@ def discrimination_lines(rows: Sequence[Discrimination], unpaired: Sequence[str]
         if row.change is not None:
             text += f", change {discrimination.change(row, TEXT)}"
         lines.append(f"{text} ({discrimination.sample(row)})" if row.d_prime is not None else text)
+    lines += [f"  {left:,} more models (drift --all shows them)"] if left else []
     lines += [f"  {each}" for each in discrimination.sentences(rows, clear=True)]
     missing = discrimination.hint(unpaired)
     return [*lines, *([missing] if missing else [])]
@@ -109,17 +140,29 @@ def thought_lines(thoughts: Sequence[ThoughtRow]) -> list[str]:
     ]
 
 
-def decision_lines(outcome: Outcome, decisions: Sequence[Decision], width: int | None = None) -> list[str]:
+def decision_lines(
+    outcome: Outcome, decisions: Sequence[Decision], width: int | None = None, *, whole: bool = True
+) -> list[str]:
     """Return the decision and, per unit, a sentence that decided it and for how many checks it stands.
 
-    Lines are wrapped at `width` columns. Of the optional checks those count that decide: a drift and an error.
+    Lines are wrapped at `width` columns. Of the optional checks those count that decide: a drift and an error. Of more
+    than `MOST_UNITS` units, those that decide come first, and the others are counted unless `whole`.
     """
     identifier, _, meaning = with_words(outcome).partition(" ")
     lines = ["", f"decision: {identifier.upper()} {meaning}".rstrip()]
-    for unit in dict.fromkeys(decision.unit for decision in decisions):
-        own = [d for d in decisions if d.unit == unit and (d.required or d.outcome in ("error", "drift"))]
-        if not own:
-            continue
+    by_unit: dict[str, list[Decision]] = {}
+    for decision in decisions:
+        if decision.required or decision.outcome in ("error", "drift"):
+            by_unit.setdefault(decision.unit, []).append(decision)
+    units, left = list(by_unit), ""
+    if len(units) > MOST_UNITS and not whole:
+        units.sort(key=lambda unit: min(SEVERITY.index(d.outcome) for d in by_unit[unit]))
+        units, rest = units[:MOST_UNITS], units[MOST_UNITS:]
+        worst_of = Counter(min((d.outcome for d in by_unit[unit]), key=SEVERITY.index) for unit in rest)
+        told = ", ".join(f"{worst_of[each]:,} {words(each)}" for each in SEVERITY if worst_of[each])
+        left = f"  {len(rest):,} more: {told} (drift --all shows them)"
+    for unit in units:
+        own = by_unit[unit]
         worst = min((d.outcome for d in own), key=SEVERITY.index)
         hits = [d for d in own if d.outcome == worst]
         first = next((d for d in hits if d.required), hits[0])
@@ -128,4 +171,4 @@ def decision_lines(outcome: Outcome, decisions: Sequence[Decision], width: int |
         among = f" ({len(hits):,} of {len(own):,} checks)" if len(own) > 1 else ""
         text = f"  {unit}: {words(worst)}{among}. {first.metric}{optional}: {first.why}{remedy}"
         lines += textwrap.wrap(text, width, subsequent_indent="    ") if width else [text]
-    return lines
+    return [*lines, left] if left else lines

@@ -1,0 +1,119 @@
+"""The documentation: links lead somewhere, pages stand in the site's list, commands and snippets are what there is."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from aftertune.cli import app
+from tools import docs_site
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
+FENCE = re.compile(r"^([ ]*)```(\w*)[^\n]*\n(.*?)^\1``` *$", re.DOTALL | re.MULTILINE)
+MADE = {"report.html"}
+"""Files beside a page that are made, and too large to keep."""
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def links(text: str) -> Iterator[tuple[str, str]]:
+    """Yield (file, anchor) of each link within the repository."""
+    for match in re.finditer(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", re.sub(r"`[^`\n]*`", "``", FENCE.sub("", text))):
+        if "://" not in match[1] and not match[1].startswith("mailto:"):
+            yield match[1], match[2] or ""
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and mkdocs make them."""
+    heads = re.findall(r"^#+ +(.*?)\s*$", FENCE.sub("", text), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", head)).lower() for head in heads)
+    return {re.sub(r"[ ]", "-", head.strip()) for head in plain}
+
+
+@each_page
+def test_a_link_leads_somewhere(page: Path) -> None:
+    for file, anchor in links(page.read_text(encoding="utf-8")):
+        target = page if not file else page.parent / file
+        assert target.exists() or target.name in MADE, file
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), f"{file}#{anchor}"
+
+
+def test_every_page_stands_in_the_list_of_the_site() -> None:
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+
+    def named(entry: Any) -> Iterator[str]:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for each in entry.values() if isinstance(entry, dict) else entry:
+                yield from named(each)
+
+    listed = list(named(config["nav"]))
+    assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+    assert config["strict"]
+
+
+def test_links_that_leave_the_site_become_words() -> None:
+    text = "[a](install.md#x) [b](../README.md) [c](https://x.example) [d](studies/) [e](none.md) ![f](report.png)"
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="index.md"))
+    made = docs_site.on_page_markdown(text, page)
+    assert made == "[a](install.md#x) b [c](https://x.example) [d](studies/README.md) e ![f](report.png)"
+
+
+@each_page
+def test_snippets_are_python(page: Path) -> None:
+    for _, language, code in FENCE.findall(page.read_text(encoding="utf-8")):
+        if language == "python" and "(..." not in code and " -> " not in code.splitlines()[-1]:
+            ast.parse(code)
+        if language in ("yaml", "yml"):
+            yaml.safe_load(code)
+
+
+def commands(group: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*names, name))
+        else:
+            yield (*names, name), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def lines(text: str) -> Iterator[str]:
+    """Yield the command lines of a page's blocks of shell commands, continued lines joined."""
+    for _, language, code in FENCE.findall(text):
+        if language in ("", "sh", "bash", "shell", "console"):
+            for line in re.sub(r"\s*\\\n\s*", " ", code).splitlines():
+                found = re.match(r"\s*(?:\$ )?(?:[A-Z_]+=\S+ )*aftertune (.+)", line)
+                if found:
+                    yield re.sub(r"\s+#.*", "", found[1])
+
+
+@each_page
+def test_a_command_line_is_one_that_there_is(page: Path) -> None:
+    for line in lines(page.read_text(encoding="utf-8")):
+        parts = shlex.split(line)
+        name = next((name for name in COMMANDS if tuple(parts[: len(name)]) == name), None)
+        assert name is not None, line
+        known = {option for each in COMMANDS[name].params for option in each.opts} | {"--help", "-h"}
+        for part in parts[len(name) :]:
+            if part.startswith("-") and not re.fullmatch(r"-[\d.]+", part):
+                assert part.split("=")[0] in known, f"{line}: {part}"
+
+
+def test_the_check_of_commands_sees_what_it_looks_for() -> None:
+    text = "```\nX=1 aftertune audit BASE A \\\n  --polciy strict   # a comment\n$ aftertune list judge\n```\n"
+    assert list(lines(text)) == ["audit BASE A --polciy strict", "list judge"]
+    assert ("pii", "scan") in COMMANDS
