@@ -22,7 +22,9 @@ Written by `make forecast` (`tools/forecast/`), every number from `tools/forecas
 `aftertune forecast DATA --base B` reads a tuning set once with its base and says what is in it, what drift to expect
 with an interval, how far the data lie from those that the fit knows, which rows weigh most, and what less would do:
 
-    aftertune forecast support.jsonl --base embedded --learning-rate 1e-3 --epochs 3 -o forecast
+```sh
+aftertune forecast support.jsonl --base embedded --learning-rate 1e-3 --epochs 3 -o forecast
+```
 
 `aftertune.forecast(...)` is the same as a function. Nothing is tuned. The cost is a forward pass over at most 400
 conversations and 220 requests: a second or two on the embedded bases; on a CPU about as long as scoring so many texts
