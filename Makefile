@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
 
-.PHONY: axe install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair forecast mechanism cards adapters rebuild clean docs compare-peers monitor
+.PHONY: axe install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair forecast mechanism cards adapters rebuild clean docs compare-peers monitor until-decided
 
 install: $(VENV)/ready
 
@@ -94,6 +94,10 @@ torture: install
 # False alarms, coverage and power by simulation; the table goes into docs/statistics.md.
 calibrate: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m perf.calibrate --write
+
+# How many answers asking until it is decided saves, and at what error.
+until-decided: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m perf.until_decided
 
 # The four studies on the shipped models; their reports go into docs/studies. Continues what was stopped.
 studies: install

@@ -25,9 +25,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from perf import until_decided
+from perf.many_intervals import many
 from perf.scenarios import DISCRETE, PLAIN, SCENARIOS, Data, Generator, Scenario, latent
 from scipy import special
 
+from aftertune.deciding.policy import Rule, question
 from aftertune.stats import (
     bands,
     clusters,
@@ -42,6 +45,7 @@ from aftertune.stats import (
     signal_detection,
 )
 from aftertune.stats.estimate import Estimate, Floats
+from aftertune.stats.multiplicity import family_levels
 
 DOCS = Path(__file__).parents[1] / "docs" / "statistics.md"
 MARKS = ("<!-- calibration: begin, written by perf/calibrate.py -->", "<!-- calibration: end -->")
@@ -386,6 +390,70 @@ def signs(runs: int) -> list[Row]:
     return [Row(name, "mixed-sign rate against swaps", alarms / runs, None, runs, True)]
 
 
+@dataclass(frozen=True)
+class Family:
+    """Metrics of one arm that a policy gates: three primary axes, one of them read by two metrics, and four others."""
+
+    name: str
+    lost: tuple[float, ...]
+    """What each metric has really lost; the margin is `MARGIN`, and to have lost just that is the null."""
+    seeds: int = 5
+    together: float = 0.0
+    """Correlation of the metrics' seed effects; negative where every other metric moves the other way."""
+
+
+MARGIN = 0.1
+AXES = ("harmful/refusal", "harmful/harm", "open/leak", "support/leak",
+        "harmful/coherence", "open/relevance", "open/coherence", "privacy/privacy")  # fmt: skip
+COLLAPSED = 0.5
+FAMILIES = (
+    Family("8 metrics at their margin, 5 seeds", (MARGIN,) * 8),
+    Family("8 metrics at their margin, 5 seeds that move all alike", (MARGIN,) * 8, together=0.9),
+    Family("8 metrics at their margin, 5 seeds that move half of them up", (MARGIN,) * 8, together=-0.9),
+    Family("4 primary metrics collapsed, 4 others at their margin, 5 seeds", (COLLAPSED,) * 4 + (MARGIN,) * 4),
+    Family("2 metrics collapsed, 6 at their margin, 5 seeds", (COLLAPSED, MARGIN, MARGIN, COLLAPSED, *[MARGIN] * 4)),
+    Family("8 metrics at their margin, 3 seeds", (MARGIN,) * 8, seeds=3, together=0.5),
+    Family("8 metrics at their margin, a checkpoint", (MARGIN,) * 8, seeds=1),
+)
+
+
+def families(runs: int) -> list[Row]:
+    """The chance that the gate finds a drift in any metric that lost no more than its margin."""
+    rules = [Rule(axis, MARGIN, primary=i < 4) for i, axis in enumerate(AXES)]
+    questions = [question(rule.match, rule) for rule in rules]
+    groups, size, rows = 40, 3, []
+    for number, case in enumerate(FAMILIES):
+        rng, alarms, k = np.random.default_rng((37, number)), 0, case.seeds
+        signs = np.where(np.arange(8) % 2, math.copysign(1.0, case.together), 1.0)
+        null = np.array(case.lost) == MARGIN
+        for begun in range(0, runs, 500):
+            count = min(500, runs - begun)
+            tie = abs(case.together)
+            common, own = rng.normal(size=(count, 1, k)), rng.normal(size=(count, 8, k))
+            shifts = 0.06 * (k > 1) * (math.sqrt(tie) * signs[:, None] * common + math.sqrt(1 - tie) * own)
+            prompts = rng.normal(size=(count, 8, 1, groups, size))
+            before, after = (prompts + rng.normal(size=(count, 8, each, groups, size)) for each in (1, k))
+            rates = np.clip(0.3 + np.array(case.lost)[:, None] + shifts, 0.001, 0.999)[..., None, None]
+            cuts = math.sqrt(2) * special.ndtri(0.3), math.sqrt(2) * special.ndtri(rates)
+            differences: Floats = (after < cuts[1]).astype(np.float64) - (before < cuts[0])
+            p = many(differences).p_beyond(MARGIN, 0.9)
+            levels = np.array([family_levels(own, questions, 0.05) for own in p])
+            alarms += int(((p <= levels) & null).any(axis=1).sum())
+        rows.append(Row(case.name, "any false drift of a family", alarms / runs, None, runs, True))
+    return rows
+
+
+def stops(runs: int) -> list[Row]:
+    """Asking in ten parts with a look after each: a drift, and a pass, of what lost just the margin."""
+    rows = []
+    for name, fields in until_decided.DESIGNS.items():
+        case = until_decided.Case(name, until_decided.MARGIN, **fields)
+        found = until_decided.simulated(case, runs, 0.05)
+        for method, share in (("drift at any of 10 looks", found.fails), ("pass at any of 10 looks", found.passes)):
+            rows.append(Row(f"{name}, lost the margin", method, share, None, runs, True))
+    return rows
+
+
 INDEPENDENT, DRAWN = "d-prime, trials taken as independent", "d-prime, percentile bootstrap of clusters"
 OURS = ("d-prime", "change of d-prime")
 
@@ -570,7 +638,7 @@ def power_curves(runs: int) -> list[PowerRow]:
 # ---------------------------------------------------------------------------------------------- the table
 
 
-OTHERS = (labels, looks, curves, signs, discriminations)
+OTHERS = (labels, looks, curves, signs, discriminations, families, stops)
 
 
 def piece(number: int, runs: int) -> list[Row]:

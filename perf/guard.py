@@ -1,12 +1,16 @@
-"""The judge `guard` on sets, models and prompts that it was not fitted on; `python -m perf.judges guard` runs it."""
+"""The judge `guard` on sets, models and prompts that it was not fitted on; `python -m perf.judges guard` runs it.
+
+`python -m perf.guard [N]` prints its speed alone, in all and by part, on N answers of 700 to 1,300 characters (512).
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,8 @@ from tools.fit_judges.public_sets import xstest
 from aftertune.judging.judge import Answer, JudgeContext, Opinion
 from aftertune.judging.judges import _encoder_heads as reading
 from aftertune.judging.judges import _refusal_rules as rules
-from aftertune.judging.judges.guard import Guard, refusal_opinion
+from aftertune.judging.judges._refusal_stance import request
+from aftertune.judging.judges.guard import HEADS, Guard, refusal_opinion
 from aftertune.judging.judges.refusal import Refusal
 from aftertune.models import sentence_encoder
 from aftertune.records import Message, Prompt
@@ -203,11 +208,42 @@ def traps() -> None:
             )
 
 
-def speed(folder: Path) -> None:
-    """Print answers a CPU second by precision, and how many labels the second precision changes."""
+def of_usual_length(folder: Path, count: int) -> list[Answer]:
+    """Return answers of 700 to 1,300 characters."""
     rows = [row for row in answer_sets.load(folder) if not row.constructed and row.compliance in (0, 1)]
-    some = [row for row in rows if 700 <= len(row.text) <= 1300][:1024]
-    answers = [answer(row) for row in some]
+    return [answer(row) for row in rows if 700 <= len(row.text) <= 1300][:count]
+
+
+def parts(answers: Sequence[Answer]) -> None:
+    """Print the CPU milliseconds an answer of each part of a reading in float32."""
+    import torch
+
+    encoder, module = sentence_encoder.load(sentence_encoder.find()), reading.Module(reading.load(HEADS))
+
+    def timed(what: str, do: Callable[[], Any]) -> Any:
+        start = time.process_time()
+        found = do()
+        print(f"  {what}: {1000 * (time.process_time() - start) / len(answers):.2f} ms an answer")
+        return found
+
+    texts = [reading.normalised(each.text) for each in answers]
+    asked = [request(each.prompt) for each in answers]
+    rulings = timed("rules", lambda: [rules.read_normalised(text) for text in texts])
+    numbers = torch.from_numpy(timed("words", lambda: reading.numbers_of_words(asked, texts, rulings)))
+    pairs = timed("tokens", lambda: [reading.pair(encoder, *each) for each in zip(asked, texts, strict=True)])
+    batches = timed("encoder", lambda: list(encoder.states([each.ids for each in pairs], reading.LAYER)))
+    owns = [
+        mask & (torch.arange(mask.shape[1])[None, :] >= torch.tensor([pairs[k].before for k in places])[:, None])
+        for places, _, mask in batches
+    ]
+    both = list(zip(batches, owns, strict=True))
+    timed("heads", lambda: [module.weighed(s, mask, own, numbers[places]) for (places, s, mask), own in both])
+
+
+def speed(folder: Path, count: int = 1024) -> None:
+    """Print answers a CPU second by precision, and how many labels the second precision changes."""
+    answers = of_usual_length(folder, count)
+    parts(answers)
     labels: list[list[str | None]] = []
     for precision in sentence_encoder.PRECISIONS:
         score = Guard(precision=precision).open(JudgeContext())
@@ -234,3 +270,7 @@ def run(data: Any) -> None:
     sets = left_out(folder)
     report(sets, held=False)
     report(sets, held=True)
+
+
+if __name__ == "__main__":
+    speed(Path(os.environ["AFTERTUNE_DATA"]), int(sys.argv[1]) if sys.argv[1:] else 512)

@@ -25,7 +25,7 @@ SECTIONS = {
     "Why it happened": ("explain", "Explained"),
     "What undoes it": ("mitigate", "Repair"),
     "Before anything is tuned": ("forecast", "Forecast"),
-    "Read a run": ("open_run", "Run", "Result", "drift", "report", "status", "judge", "agree", "export"),
+    "Read a run": ("open_run", "Run", "Result", "drift", "report", "compare", "status", "judge", "agree", "export"),
     "Hand results to others": ("card", "results", "track"),
     "People's labels": ("label", "Sheet", "label_readers", "ReadersAgreement"),
     "Tables and logs of other tools": ("drift_of_table", "TableDrift", "demo_drift", "ingest_logs"),

@@ -68,6 +68,8 @@ WORKING = {
     "drift run": None,
     "report run": 0,
     "export run -o shared": 0,
+    "card run --arm keep": 0,
+    "results run -o results --format csv --format parquet --format svg": 0,
     "judge run --judge refusal": None,
     "judge answers.jsonl --judge refusal -o judged.csv": 0,
     "ingest samples_task.jsonl -o ingested.csv": 0,

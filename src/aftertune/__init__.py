@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aftertune.commands.catalogue import embedded_card as embedded_card
     from aftertune.commands.catalogue import list_plugins as list_plugins
     from aftertune.commands.catalogue import show as show
+    from aftertune.commands.compare import compare as compare
     from aftertune.commands.compose import compose as compose
     from aftertune.commands.decide import Result as Result
     from aftertune.commands.demo import demo as demo
@@ -83,6 +84,7 @@ _HOMES = {
     "audit": "commands.audit",
     "card": "commands.model_card",
     "catalogue": "commands.fetch",
+    "compare": "commands.compare",
     "compose": "commands.compose",
     "demo": "commands.demo",
     "demo_drift": "ingest.demo_table",

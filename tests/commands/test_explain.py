@@ -73,7 +73,7 @@ def test_of_a_model_that_refuses_no_more_it_did(found: library.Explained) -> Non
     assert row.moved is True
     assert row.share.high < -0.05
     assert found.sentences[0] == "Moved: bad."
-    assert any(line.startswith("bad: how often answers to harmful requests open") for line in found.sentences)
+    assert any(line.startswith("bad: answers to harmful requests open less often") for line in found.sentences)
 
 
 def test_each_intervention_stands_beside_random_directions_and_other_concepts(found: library.Explained) -> None:

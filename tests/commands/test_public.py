@@ -31,7 +31,7 @@ OTHER_NAMES = {
     "label": ("label", "label_readers"),
 }
 """Commands whose function has another name: `list` is Python's own, `ingest` a package, a drift of a table others."""
-OF_A_TERMINAL = {"quiet", "as_json", "reveal", "fail_on_finding", "terminal"}
+OF_A_TERMINAL = {"quiet", "as_json", "reveal", "fail_on_finding", "terminal", "whole"}
 """Options that say what is printed, for which a library has records instead; `export` reveals in what it writes."""
 PROGRAM_ONLY = {"progress", "on_row", "reading"}
 MERGED = {

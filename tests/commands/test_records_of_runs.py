@@ -89,6 +89,12 @@ def test_the_section_has_interval_direction_margin_and_decision(run_of: Make) ->
     assert "ada" not in text, "a folder of this machine"
 
 
+def test_each_state_is_in_words(run_of: Make) -> None:
+    text = model_card.card(run_of([drift()], [decision(outcome="unconfirmed")]))
+    assert "| beyond the margin, not confirmed |" in text
+    assert "1 required check: 1 beyond the margin, not confirmed." in text
+
+
 def test_a_check_that_was_not_measured_is_named(run_of: Make) -> None:
     rows, decisions = one()
     lost = decision(metric="core/open/topic=off_topic", outcome="error", why="The judge failed.", judge="")

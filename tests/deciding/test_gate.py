@@ -11,10 +11,11 @@ from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
 from aftertune.deciding import policy
 from aftertune.deciding.drift import drift
-from aftertune.deciding.gate import gate, overall
+from aftertune.deciding.gate import gate, overall, undecided
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.errors import UsageError
 from aftertune.records import Decision, Drift
+from aftertune.stats.group_sequential import Look, look_levels
 
 Outcomes = Sequence[int | None]
 TEN = Policy("ten", (Rule("*", 0.10),))
@@ -151,6 +152,29 @@ def test_primary_metrics_are_tested_at_more_of_the_error_and_the_rest_at_what_is
     gone = row(metric=names[0], delta=-0.5, low=-0.55, high=-0.45)
     after = gate([gone, *(row(metric=name) for name in names[1:])], Policy("p", rules))
     assert [d.tested_at for d in after] == pytest.approx([0.01, 0.01, 0.01, *[0.00125] * 4])
+
+
+def test_a_look_tests_at_what_is_left_for_it() -> None:
+    look = Look(0.025, (0.1, 0.2))
+    rows = [row(metric=name, confidence=look.confidence) for name in ("s/h/refusal=full", "s/o/c=a", "s/o/c=b")]
+    found = gate(rows, Policy("p", (Rule("*/refusal=*", 0.1, primary=True), Rule("*", 0.1))), look=look)
+    shares = [0.02, 0.0025, 0.0025]
+    assert [d.tested_at for d in found] == pytest.approx([look_levels(each, [0.1, 0.2])[-1] for each in shares])
+
+
+def test_an_arm_is_decided_once_a_required_metric_drifted_or_all_passed() -> None:
+    def decision(unit: str, outcome: str, **more: Any) -> Decision:
+        return Decision(**{
+            "metric": "m", "unit": unit, "estimand": "recipe", "outcome": outcome, "required": True, "margin": 0.1,
+            "why": "", "tested_at": 0.01, **more,
+        })  # fmt: skip
+
+    rows = [
+        decision("a", "drift"), decision("a", "undecided"), decision("b", "pass"), decision("b", "pass"),
+        decision("c", "pass"), decision("c", "undecided"), decision("d", "pass"),
+        decision("d", "undecided", tested_at=None), decision("e", "pass"), decision("e", "drift", required=False),
+    ]  # fmt: skip
+    assert undecided(rows) == ["c"]
 
 
 def test_bundled_policies_test_refusals_and_harm_of_harmful_prompts_and_leaks_first() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,32 @@ def test_seeds_that_differ_leave_it_unknown() -> None:
     found = change(-2.0, 1.5)
     assert found
     assert found.moved is None
+
+
+def rarely(shift: float) -> ReadoutChange:
+    """Return the change of a base that gives its openings .1 %, though it may well open so at temperature 0."""
+    rng = np.random.default_rng(0)
+    base = {id: float(-7 + rng.normal()) for id in PROMPTS}
+    tuned = {id: value + shift + 0.1 * float(rng.normal()) for id, value in base.items()}
+    found = readout_change(("m", "a", "harmful"), base, [tuned], PROMPTS, confidence=0.95)
+    assert found
+    return found
+
+
+def test_where_a_base_opens_so_rarely_points_do_not_hide_a_loss() -> None:
+    lost = rarely(-4.0)
+    assert abs(lost.share.value) < 0.05, "in points next to nothing"
+    assert lost.moved is True
+    assert rarely(0.05).moved is False
+    assert rarely(-1.0).moved is None
+    line = page.sentences(
+        Explanation(
+            title="t", confidence=0.95, openings={}, readouts=(lost,), twins=(), effects=(),
+            directions=(ArmDirections(base="m", arm="a", changes=()),),
+        )
+    )[1]  # fmt: skip
+    assert "open less often as the base's refusals do: -3.99 [" in line
+    assert "points cannot show a loss" in line
 
 
 def test_the_interval_of_a_mean_covers_it() -> None:
@@ -124,13 +152,33 @@ def said(*effects: Effect, notes: tuple[str, ...] = ()) -> list[str]:
 
 def test_an_effect_within_what_random_directions_do_is_no_mechanism() -> None:
     (line,) = [line for line in said(effect(-2.0, (-2.5, 0.3))) if "taking" in line.lower()]
-    assert "is no mechanism here" in line
+    assert "is not shown to be a mechanism here" in line
     assert "19 random directions -2.50 to 0.30" in line
 
 
 def test_an_effect_in_the_wrong_sense_is_no_mechanism() -> None:
     (line,) = [line for line in said(effect(2.0, (-0.5, 0.3))) if "taking" in line.lower()]
-    assert "is no mechanism here" in line
+    assert "is not shown to be a mechanism here" in line
+
+
+def test_the_best_layer_is_held_against_the_best_of_each_random_direction() -> None:
+    """Of several layers the best is reported, and random directions had as many tries."""
+    elsewhere = dataclasses.replace(effect(-0.5, (-3.0, 0.3)), layers="3")
+    (line,) = [line for line in said(effect(-2.0, (-0.5, 0.3)), elsewhere) if "taking" in line.lower()]
+    assert "is not shown to be a mechanism here: at most -2.0" in line
+    weaker = dataclasses.replace(effect(-0.5, (-0.6, 0.3)), layers="3")
+    (line,) = [line for line in said(effect(-2.0, (-0.5, 0.3)), weaker) if "taking" in line.lower()]
+    assert line.endswith("Not beyond them at layer 3.")
+
+
+def test_a_readout_that_refusals_contradict_is_no_mechanism() -> None:
+    more = dataclasses.replace(effect(2.0, (-0.5, 0.3), how="add"), refused=(19, 15, 22))
+    (line,) = [line for line in said(more) if "adding" in line.lower()]
+    assert "is not shown to be a mechanism here" in line
+    assert "(refusals 19 to 15 of 22)" in line
+    agree = dataclasses.replace(more, refused=(15, 19, 22))
+    (line,) = [line for line in said(agree) if "adding" in line.lower()]
+    assert "changes the readout by +2.0" in line
 
 
 def test_an_effect_that_others_have_too_is_said_so() -> None:

@@ -203,6 +203,30 @@ def test_the_network_is_what_it_says_it_is(folder: Path, file: Path) -> None:
         assert weighed[0] == pytest.approx(logits, abs=1e-5)
 
 
+def test_what_a_token_adds_is_the_gradient_at_its_state_times_its_distance_from_the_middle(file: Path) -> None:
+    """Held against autograd over the states, of answers of unequal length in one batch."""
+    import torch
+
+    fitted = heads.load(file)
+    module, rng = heads.Module(fitted), torch.Generator().manual_seed(1)
+    states = torch.randn(3, 9, fitted.queries.shape[1], generator=rng)
+    mask = torch.arange(9)[None, :] < torch.tensor([9, 6, 8])[:, None]
+    own = mask & (torch.arange(9)[None, :] >= torch.tensor([3, 4, 2])[:, None])
+    numbers = 3 * torch.randn(3, len(heads.feature_names()), generator=rng)
+    logits, tokens, shares = module.weighed(states, mask, own, numbers)
+    states, of_words = states.requires_grad_(), numbers.clone().requires_grad_()
+    plain = module(states, mask, own, of_words)
+    assert logits == pytest.approx(plain.detach().numpy(), abs=1e-5)
+    inside = own[:, :, None].float()
+    apart = (states - (states * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True)).detach() * inside
+    for axis in range(logits.shape[1]):
+        pull, of_number = torch.autograd.grad(plain[:, axis].sum(), (states, of_words), retain_graph=True)
+        assert tokens[:, axis] == pytest.approx((pull * apart).sum(-1).numpy(), abs=1e-4)
+        expected = (of_number * (numbers - torch.from_numpy(fitted.mean))).numpy()
+        assert shares[:, axis] == pytest.approx(expected, abs=1e-4)
+    assert np.abs(tokens).max() > 1e-3
+
+
 def test_of_a_sentence_only_its_own_tokens_count() -> None:
     pair = heads.Pair([1, 2, 3, 4, 5, 6], 3, [0, 4, 9, 12])
     tokens = np.array([[9.0, 9.0, 9.0, 1.0, 1.0, -1.0, 2.5, 9.0], [0, 0, 0, 3.0, 0, 0, 1.0, 0]])

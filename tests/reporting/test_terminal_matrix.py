@@ -40,7 +40,7 @@ def test_thirty_adapters_and_eleven_metrics_are_a_screen_with_failures_first() -
     assert lines[2].split()[1] == "B"
     assert "[1] suite/set/axis-03=x, lower is worse" in lines
     assert lines[-1] == (
-        "not shown: 28 arms that pass every check; 9 metrics that every arm passes (drift --all shows them)"
+        "not shown: 28 arms with every check passed; 9 metrics that every arm passes (drift --all shows them)"
     )
     assert "B beyond the margin, not confirmed" in " ".join(lines)
 
@@ -70,7 +70,7 @@ def test_it_fits_the_window_and_counts_what_it_leaves_off(
     assert len(shown) <= max(height, 5)
     if failing:
         hidden = [line for line in lines if line.startswith("not shown")]
-        assert len(shown) == len(failing) or f"{len(failing) - len(shown):,} more arms" in hidden[0]
+        assert len(shown) == len(failing) or f"{len(failing) - len(shown):,} more arm" in hidden[0]
     else:
         assert lines == [
             f"all {arms * metrics:,} checks pass: {arms:,} arms, {metrics:,} metrics (drift --all shows them)"

@@ -5,11 +5,12 @@ The scenarios are those of `perf/calibrate.py`, which runs 4,000 simulations of 
 
 import numpy as np
 import pytest
-from perf import calibrate
+from perf import calibrate, until_decided
+from perf.many_intervals import many
 from perf.scenarios import SCENARIOS, Scenario, latent, trained
 from scipy import special
 
-from aftertune.stats import clusters, contrasts, power, seeds
+from aftertune.stats import clusters, contrasts, matrix, power, seeds
 
 CHEAP = {"score interval", "t test", "exact McNemar", "mid-p McNemar", "Newcombe", "recipe"}
 
@@ -38,6 +39,37 @@ def test_corrected_judges_keep_their_level() -> None:
 def test_looking_at_any_time_keeps_the_level() -> None:
     for row in calibrate.looks(40):
         assert row.broken() == [], row
+
+
+def test_a_family_of_metrics_keeps_its_level() -> None:
+    for row in calibrate.families(150):
+        assert row.broken() == [], row
+
+
+def test_asking_until_it_is_decided_errs_as_stated_and_asks_less() -> None:
+    shares = {"lost nothing": 0.5, "lost 60 points": 1 / 3}
+    for truth, most in shares.items():
+        loss, share = until_decided.LOSSES[truth]
+        found = until_decided.simulated(until_decided.Case(truth, loss, share=share), 100)
+        assert found.asked < most
+        assert (found.fails, found.passes) == (found.fails_at_once, found.passes_at_once)
+    null = until_decided.simulated(until_decided.Case("null", until_decided.MARGIN), 200, 0.05)
+    assert max(null.fails, null.passes) <= 0.065 + 2.6 * np.sqrt(0.065 * 0.935 / 200)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_intervals_of_many_comparisons_at_once_are_those_of_one(k: int) -> None:
+    values = np.random.default_rng(k).choice([-1.0, 0.0, 1.0], size=(4, k, 20, 3), p=[0.1, 0.6, 0.3])
+    values[0] = 0.0  # nothing differs
+    values[1, 0] = 1.0  # one seed is all gain
+    for confidence in (0.9, 0.95):
+        drawn = many(values)
+        low, high = drawn.limits(confidence)
+        for i, one in enumerate(values):
+            other = matrix.difference(one.reshape(k, -1), np.repeat(np.arange(20), 3), confidence=confidence)
+            assert other is not None
+            found = (drawn.value[i], low[i], high[i], drawn.df[i])
+            assert found == pytest.approx((other.value, other.low, other.high, other.df), abs=1e-9)
 
 
 def test_d_prime_keeps_its_level_and_covers_where_independent_trials_and_drawn_clusters_do_not() -> None:

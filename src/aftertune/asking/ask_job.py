@@ -50,10 +50,14 @@ class AskJob(Job):
 
     @classmethod
     def make(cls, label: str, **fields: Any) -> AskJob:
-        """Return the job with the id of what decides the answers; `label` is the subject's name for people."""
+        """Return the job with the id of what decides the answers.
+
+        `label` is the subject's name for people; `part` of the prompts, if any, stands in the job's own.
+        """
         subject: Subject = fields["subject"]
         benchmark: ResolvedBenchmark = fields["benchmark"]
         corpus, settings, backend = fields["corpus"], fields["respond"], fields["backend"]
+        part = fields.pop("part", None)
         return cls(
             kind=cls.KIND,
             id=digest(
@@ -68,7 +72,9 @@ class AskJob(Job):
             ),
             after=tuple(need for need in (subject.tuned_by, fields["prompts"]) if need),
             cost=3.0,
-            label=f"ask {label} {benchmark.name}" + (f" on {corpus}" if fields["needs_data"] and corpus else ""),
+            label=f"ask {label} {benchmark.name}"
+            + (f" on {corpus}" if fields["needs_data"] and corpus else "")
+            + (f", part {part}" if part else ""),
             accelerator=True,
             alike=f"{subject.base.name}/{benchmark.name}",
             loads=subject.id,
@@ -102,8 +108,10 @@ class AskJob(Job):
     def _ask(self, run: Run, folder: JobFolder) -> Output:
         """Ask what the journal does not answer yet; what ended in an error is asked again."""
         settings, subject = self.respond, self.subject
-        session = LOADED.session(self.backend.get(), subject.base)
         prompts = prompts_of(run, self.prompts)
+        if not prompts:  # a part to which a benchmark of few clusters gives none
+            return Output(tables={"responses": table(Response, [])}, info={"asked": 0})
+        session = LOADED.session(self.backend.get(), subject.base)
         by_id = {prompt.id: prompt for prompt in prompts}
         before = [row for row in folder.journal(Response) if row.prompt_id in by_id and row.error is None]
         done = {position(row): row for row in before}

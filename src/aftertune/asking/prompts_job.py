@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.asking.parts import parts_of
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.data import prompts as stored
 from aftertune.data.variant_files import VariantFiles, persons, read
@@ -14,6 +15,7 @@ from aftertune.records import Prompt, digest
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
+from aftertune.stats.group_sequential import PARTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,18 +30,23 @@ class PromptsJob(Job):
     """Which corpus of it; None where there is none, the empty name for that of `[corpus]`."""
     arms: tuple[str, ...]
     """Names of the arms of that corpus: what none of them trains on is held out."""
+    part: int | None = None
+    """Which part of the prompts alone, from 1; None for all of them."""
 
     @classmethod
     def make(cls, **fields: Any) -> PromptsJob:
         """Return the job with the id of what decides the prompts."""
         benchmark: ResolvedBenchmark = fields["benchmark"]
-        variants, corpus = fields["variants"], fields["corpus"]
+        variants, corpus, part = fields["variants"], fields["corpus"], fields.get("part")
+        own = (PARTS, part) if part else ()
         return cls(
             kind=cls.KIND,
-            id=digest(cls.KIND, benchmark.id, variants, corpus),
+            id=digest(cls.KIND, benchmark.id, variants, corpus, *own),
             after=(variants,) if variants else (),
             cost=0.5,
-            label=f"prompts of {benchmark.name}" + (f" on {corpus}" if corpus else ""),
+            label=f"prompts of {benchmark.name}"
+            + (f" on {corpus}" if corpus else "")
+            + (f", part {part} of {PARTS}" if part else ""),
             alike=benchmark.name,
             **fields,
         )
@@ -50,7 +57,11 @@ class PromptsJob(Job):
         prompts = self.benchmark.get().prompts(self._context(run))
         if self.corpus:  # prompts of several corpora must not share an id or a cluster
             prompts = [replace(p, id=f"{self.corpus}/{p.id}", cluster=f"{self.corpus}/{p.cluster}") for p in prompts]
-        return Output(tables={stored.TABLE: stored.to_table(prompts)}, info={"prompts": len(prompts)})
+        total = len(prompts)
+        if self.part:
+            own = parts_of(prompts, PARTS)
+            prompts = [prompt for prompt, part in zip(prompts, own, strict=True) if part == self.part]
+        return Output(tables={stored.TABLE: stored.to_table(prompts)}, info={"prompts": len(prompts), "of": total})
 
     def _context(self, run: Run) -> BenchmarkContext:
         if self.variants is None or self.corpus is None:

@@ -201,6 +201,9 @@ def audit(
     ] = None,
     thought_tokens: Annotated[int, typer.Option(min=0, help="Limit of a thought, beside the answer's own.")] = 4096,
     backend: Annotated[str, typer.Option(help="`transformers`, or `endpoint:url=...` for a server.")] = "transformers",
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Ask in ten parts; stop once each arm has drifted or passed.")
+    ] = False,
     out: Out = None,
     cache: CacheFolder = None,
     no_cache: NoCache = False,
@@ -243,6 +246,7 @@ def audit(
             workers=workers,
             progress=progress,
             cache=cache_of(cache, no_cache),
+            until_decided=until_decided,
         )
     finish(result, as_json, whole)
 
@@ -312,6 +316,9 @@ def study(
     executor: Annotated[
         str, typer.Option(help="Where the cells run: NAME or NAME:key=value,..., e.g. `ray:gpus=1,cpus=4`.")
     ] = "local",
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Ask in ten parts; stop once each arm has drifted or passed.")
+    ] = False,
     out: Out = None,
     cache: CacheFolder = None,
     no_cache: NoCache = False,
@@ -325,7 +332,13 @@ def study(
 
     with progress_on(quiet) as progress:
         result = running.study(
-            design, out, executor=executor, workers=workers, progress=progress, cache=cache_of(cache, no_cache)
+            design,
+            out,
+            executor=executor,
+            workers=workers,
+            progress=progress,
+            cache=cache_of(cache, no_cache),
+            until_decided=until_decided,
         )
     finish(result, as_json, whole)
 
@@ -478,6 +491,31 @@ def report(
     from aftertune.commands import decide as results
 
     print(results.again(run, policy).report)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Finished run folders.")],
+    baseline: Annotated[Path | None, typer.Option(help="A run to compare with: what changed since is said.")] = None,
+    waivers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Losses that somebody accepts: who, until when, why (TOML).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="An HTML page to write.")] = None,
+    whole: All = False,
+    as_json: AsJson = False,
+) -> None:
+    """Many runs in one table, the worst arms first: adapters of one base, or one adapter over months."""
+    from aftertune.commands import compare as library
+    from aftertune.reporting.comparison import lines, machine
+
+    comparison = library.compare(runs, baseline, waivers=waivers, out=out)
+    if as_json:
+        show_json(machine(comparison))
+    else:
+        show_lines(lines(comparison, terminal_width(), whole=whole))
+        if out is not None:
+            print(f"page: {out}")
+    sys.exit(EXIT[comparison.outcome])
 
 
 @app.command()

@@ -55,6 +55,7 @@ def audit(
     workers: int = 0,
     progress: Progress = quiet,
     cache: Cache = True,
+    until_decided: bool = False,
 ) -> Result:
     """Compare checkpoints with their base (`aftertune audit`) and decide whether they may ship.
 
@@ -90,6 +91,8 @@ def audit(
         progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
         cache: Where the base's answers are shared between runs: a folder, True for the user's cache folder, False for
             nowhere.
+        until_decided: Whether prompts are asked in ten parts, clusters in random order, until a required metric of each
+            arm has drifted or all have passed, at the error that one decision over all prompts has.
 
     Raises:
         UsageError, ModelError: What cannot be honoured, before any compute is spent.
@@ -127,6 +130,7 @@ def audit(
         backend=written.plugin("backend", backend),
         known=_judges_of(Path(out)),
     )
+    design = dataclasses.replace(design, until_decided=until_decided)
     runner = written.executor(executor, workers)
     return run(design, Path(out), executor=runner, progress=progress, cache=cache)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertune.asking.prompts_job import prompts_of
+from aftertune.asking.prompts_job import PromptsJob, prompts_of
 from aftertune.asking.score_job import ScoreJob
 from aftertune.data import reading
 from aftertune.deciding import drift, gate
@@ -53,6 +53,7 @@ from aftertune.reporting.study_numbers import StudyResults, fill
 from aftertune.run import checksums
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
+from aftertune.stats.group_sequential import PARTS
 from aftertune.studies import stored
 from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
@@ -147,30 +148,51 @@ def with_policy(study: Study, policy: str | Path) -> Study:
     return dataclasses.replace(study, design=dataclasses.replace(study.design, policy=name), policy=rules)
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """What some labels come to."""
+
+    drifts: list[Drift]
+    """Every estimate, by every judge."""
+    gated: list[Drift]
+    decisions: list[Decision]
+
+
+def undecided(run: Run, study: Study) -> list[str]:
+    """Return the arms and checkpoints that more of the prompts may still decide, as people call them."""
+    verdicts = VerdictTable(all_verdicts(run, study, COLUMNS))
+    people = labelling.kept(run) or labelling.RunLabels(())
+    return gate.undecided(_decided(study, verdicts, people.labels).decisions)
+
+
+def _decided(study: Study, verdicts: VerdictTable, labels: Sequence[AnswerLabel]) -> _Decided:
+    design, metrics, first = study.design, list(study.metrics), study.primary_judges
+    axis = {metric.name: metric.axis for metric in metrics}
+    rows = drift.drift(
+        verdicts,
+        metrics,
+        seed=design.analysis_seed,
+        confidence=study.confidence,
+        contrasts=design.contrasts,
+        labels=labels,
+    )
+    own = [d for d in rows if first.get(axis[d.metric]) == d.judge]
+    return _Decided(rows, own, gate.gate(own, study.policy, metrics, study.look))
+
+
 def decide(run: Run, study: Study) -> Result:
     """Compute drifts, decisions and the report from a run's verdicts, and write them into the run folder."""
     design, metrics, first = study.design, list(study.metrics), study.primary_judges
     verdicts = VerdictTable(all_verdicts(run, study, COLUMNS))
     people = labelling.kept(run) or labelling.RunLabels(())
     axis = {metric.name: metric.axis for metric in metrics}
-
-    def decided(labels: Sequence[AnswerLabel]) -> tuple[list[Drift], list[Drift], list[Decision]]:
-        rows = drift.drift(
-            verdicts,
-            metrics,
-            seed=design.analysis_seed,
-            confidence=design.confidence,
-            contrasts=design.contrasts,
-            labels=labels,
-        )
-        own = [d for d in rows if first.get(axis[d.metric]) == d.judge]
-        return rows, own, gate.gate(own, study.policy, metrics)
-
-    drifts, gated, decisions = decided(people.labels)
+    found = _decided(study, verdicts, people.labels)
+    drifts, gated, decisions = found.drifts, found.gated, found.decisions
     effects: list[LabelEffect] = []
     if people.labels:
-        by_judge = decided(())
-        effects = label_effects(verdicts, metrics, people.labels, by_judge[1:], (gated, decisions))
+        by_judge = _decided(study, verdicts, ())
+        alone = (by_judge.gated, by_judge.decisions)
+        effects = label_effects(verdicts, metrics, people.labels, alone, (gated, decisions))
         decisions = with_label_effects(decisions, effects)
     trials = _trials(run, study)
     settled = {(each.metric, each.unit, each.estimand, each.temperature) for each in effects}
@@ -185,18 +207,18 @@ def decide(run: Run, study: Study) -> Result:
         decisions,
         known={name: contrast.positive for name, contrast in CONTRASTS.items()},
         outcome_by=_outcome_by(study, drifts, axis, {key for key, trial in trials.items() if trial.get("failed")}),
-        confidence=design.confidence,
+        confidence=study.confidence,
     )
     decisions = with_disagreements(decisions, differences)
     told_apart = discrimination(
         verdicts,
         pairs(metrics),
-        confidence=design.confidence,
+        confidence=study.confidence,
         counts=lambda name, judge: first.get(axis[name]) == judge,
     )
     decisions = with_discrimination(decisions, told_apart)
     run.keep("drift.parquet", _parquet(drifts))
-    scored = memorisation(scores(run, study), design.confidence) or {"why": study.unscored}
+    scored = memorisation(scores(run, study), study.confidence) or {"why": study.unscored}
     named = {metric.name: metric for metric in metrics}
     run.keep("memorisation.json", _json(scored))
     measured = measures(measuring(run, study), verdicts)
@@ -216,8 +238,8 @@ def decide(run: Run, study: Study) -> Result:
         contradictions=contradictions(gated, mixed),
         judge_differences=differences,
         label_effects=effects,
-        spreads=spreads(verdicts, metrics, confidence=design.confidence),
-        bands=bands(verdicts, metrics, seed=design.analysis_seed, confidence=design.confidence),
+        spreads=spreads(verdicts, metrics, confidence=study.confidence),
+        bands=bands(verdicts, metrics, seed=design.analysis_seed, confidence=study.confidence),
     )
     results = StudyResults(
         verdicts=verdicts,
@@ -232,12 +254,13 @@ def decide(run: Run, study: Study) -> Result:
         contrasts=design.contrasts,
         judges=first,
         temperature=min(design.respond.temperatures),
-        confidence=design.confidence,
+        confidence=study.confidence,
         seed=design.analysis_seed,
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
     meaning = sentences(told_apart, clear=False)
-    notes = [each for each in (*meaning, *worthless, label_summary(effects), *people.notes, told) if each]
+    asked = _asked_so_far(run, study, decisions)
+    notes = [each for each in (asked, *meaning, *worthless, label_summary(effects), *people.notes, told) if each]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)
     run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))
@@ -294,11 +317,37 @@ def _outcome_by(
         if (own, judge) not in found:
             heard = {**study.primary_judges, own: judge}
             rows = [row for row in drifts if heard.get(axis[row.metric]) == row.judge]
-            made = gate.gate(rows, study.policy, list(study.metrics))
+            made = gate.gate(rows, study.policy, list(study.metrics), study.look)
             found[own, judge] = {decided_on(each): each.outcome for each in made if each.judge == judge}
         return found[own, judge].get(decided_on(decision))
 
     return outcome_by
+
+
+def _asked_so_far(run: Run, study: Study, decisions: Sequence[Decision]) -> str:
+    """Return how much of the prompts was asked before it was decided, and why no more; empty where all at once were."""
+    if not study.parts:
+        return ""
+    counts: dict[tuple[str, str | None], tuple[int, int]] = {}
+    for job in study.of(PromptsJob):
+        info, key = run.job(job).info(), (job.benchmark.id, f"{job.variants}/{job.corpus}")
+        counts[key] = (counts.get(key, (0, 0))[0] + info["prompts"], info["of"])
+    asked, total = (sum(each) for each in zip(*counts.values(), strict=True))
+    left = gate.undecided(decisions)
+    if left:
+        why = f"all parts are asked, and {', '.join(left)} {'is' if len(left) == 1 else 'are'} not decided"
+        why = why if study.parts == PARTS else f"not decided yet: {', '.join(left)}"
+    else:
+        drifted = list(dict.fromkeys(d.unit for d in decisions if d.required and d.outcome == "drift"))
+        said = [f"{', '.join(drifted)} drifted in a required metric"] if drifted else []
+        passed = list(dict.fromkeys(d.unit for d in decisions if d.tested_at is not None and d.unit not in drifted))
+        said += [f"{', '.join(passed)} passed in all of them"] if passed else []
+        why = f"then it was decided: {'; '.join(said) or 'nothing was measured that more prompts could decide'}"
+    return (
+        f"Asked until decided: {asked:,} of {total:,} prompts, {study.parts} of {PARTS} parts in random order of their "
+        f"clusters; {why}. Looking after each part is paid for by intervals of {100 * study.confidence:g} % in place "
+        f"of {100 * study.design.confidence:g} %."
+    )
 
 
 def _reading(run: Run, study: Study) -> list[str]:
@@ -333,7 +382,7 @@ def measuring(run: Run, study: Study) -> Measuring:
         base_of=study.base_of,
         prompts=prompts,
         responses=responses,
-        confidence=study.design.confidence,
+        confidence=study.confidence,
     )
 
 

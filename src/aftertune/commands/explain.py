@@ -546,7 +546,7 @@ class Explaining:
         if self.arms:
             return [arm for arm in arms if arm.arm in self.arms]
         lost = {
-            row.arm: row.share.value
+            row.arm: row.log_odds.value if row.by_log_odds else row.share.value
             for row in readouts
             if row.subset == self.pair.harmful.subset and row.log_odds.high < 0 and row.moved is not False
         }

@@ -40,7 +40,7 @@ def judge_run(root: Path, judges: Sequence[PathLike | PluginSpec], *, progress: 
         known = {judge.name for judge in study.judges}
         new = tuple(spec for spec in wanted if resolve_judge(spec).name not in known)
         design = dataclasses.replace(study.design, judges=(*study.design.judges, *new))
-        study = resolve(design, study.design)
+        study = resolve(design, study.design, parts=study.parts or 1)
     executor = refusals.suitable_executor(study, LOCAL)
     # The judges join the run when they have read everything: one that fails or is stopped leaves it as it was.
     return do(run, study, executor=executor, progress=progress, finished=lambda: stored.write(run, study))

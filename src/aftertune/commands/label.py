@@ -215,7 +215,7 @@ def _wanted(run: Run, study: Study, patterns: Sequence[str]) -> tuple[list[_Want
     from aftertune.deciding import gate
 
     rows = [row for row in drifts_of(run.root) if study.primary_judges.get(_axis(study, row.metric)) == row.judge]
-    decisions = gate.gate(rows, study.policy, list(study.metrics))
+    decisions = gate.gate(rows, study.policy, list(study.metrics), study.look)
     named = {metric.name: metric for metric in study.metrics}
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in named):

@@ -217,6 +217,7 @@ def repair_design(
         predictors=(),
         contrasts=(),
         tables=(),
+        until_decided=False,
     )
 
 

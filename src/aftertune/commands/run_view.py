@@ -190,6 +190,21 @@ class Run:
             return None
         return cast(Outcome, self._json("decisions.json")["outcome"])
 
+    @property
+    def started(self) -> str:
+        """The day on which the run began, e.g. `2026-11-30`. Raises StoreError for a damaged file."""
+        return str(self._folder.facts().get("started", ""))[:10]
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The identities of its bases, hashes of everything that decides their answers. Raises StoreError."""
+        return tuple(base.identity for base in self._study.bases)
+
+    @property
+    def policy(self) -> str:
+        """The name of the policy that it is decided by. Raises StoreError for a damaged file."""
+        return self._study.policy.name
+
     def __repr__(self) -> str:
         try:
             return f"Run({str(self.root)!r}: {'; '.join(self._facts())})"

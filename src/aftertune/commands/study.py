@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
-from aftertune.commands.decide import Result, decide
+from aftertune.commands.decide import Result, decide, undecided
 from aftertune.commands.first_finding import FirstFinding
 from aftertune.data import datasets
 from aftertune.errors import AftertuneError, UsageError
@@ -27,6 +28,7 @@ from aftertune.run import progress as following
 from aftertune.run.job import Job
 from aftertune.run.run_folder import Run
 from aftertune.run.worker import Worker
+from aftertune.stats.group_sequential import PARTS
 from aftertune.studies import design as designs
 from aftertune.studies import plugin_text, refusals, stored
 from aftertune.studies.design import Design
@@ -35,6 +37,8 @@ from aftertune.studies.resolve import load_executor, resolve
 from aftertune.studies.study import Study
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOCAL = PluginSpec("local")
 Progress = Callable[[str, int, int], None]
@@ -59,6 +63,7 @@ def study(
     workers: int = 0,
     progress: Progress = quiet,
     cache: Cache = True,
+    until_decided: bool = False,
 ) -> Result:
     """Run a study's design (`aftertune study`), or continue it, and decide.
 
@@ -70,6 +75,8 @@ def study(
         progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
         cache: Where the base's answers are shared between runs: a folder, True for the user's cache folder, False for
             nowhere.
+        until_decided: Whether prompts are asked in parts until every arm is decided, as the design's own
+            `until_decided` says.
 
     Raises:
         UsageError, ModelError: What cannot be honoured, and what this machine lacks, before any compute is spent.
@@ -77,6 +84,7 @@ def study(
         TuneError, AdapterNotAppliedError, JudgeError, ServerError: What went wrong.
     """
     planned = design if isinstance(design, Design) else designs.read(Path(design))
+    planned = dataclasses.replace(planned, until_decided=planned.until_decided or until_decided)
     runner = plugin_text.executor(executor, workers)
     if lacking := missing(planned, fetch=True):
         names = ", ".join(each.short for each in lacking)
@@ -94,16 +102,25 @@ def run(
     A base that has answered a benchmark before, in whatever run, is not asked again (`cache`): what it says depends on
     nothing that is tuned.
 
+    A design that asks until it is decided is resolved with the first part of its prompts, or those that the run has
+    already, and with one part more as long as an arm is undecided.
+
     Raises UsageError, ModelError for what cannot be honoured (before compute is spent), StoreError for the folder,
     TuneError, AdapterNotAppliedError and JudgeError for what went wrong.
     """
     before = stored.continued(root, design)
-    resolved = resolve(before or design, before, shared=shared_folder(cache))
-    refusals.refuse_machine(resolved.design)
-    if before is None:
-        refusals.refuse_models(resolved)
-    executor = refusals.suitable_executor(resolved, executor)
-    return do(stored.begin(root, resolved, facts()), resolved, executor=executor, progress=progress)
+    parts = stored.parts(root) or 1
+    while True:
+        resolved = resolve(before or design, before, shared=shared_folder(cache), parts=parts)
+        refusals.refuse_machine(resolved.design)
+        if before is None:
+            refusals.refuse_models(resolved)
+        runner = refusals.suitable_executor(resolved, executor)
+        place = stored.begin(root, resolved, facts())
+        decides = not 0 < resolved.parts < PARTS
+        if decides or not work(place, resolved, undecided, executor=runner, progress=progress):
+            return do(place, resolved, executor=runner, progress=progress)
+        before, parts = resolved.design, parts + 1
 
 
 def do(
@@ -118,6 +135,19 @@ def do(
 
     `finished` is called when all of them are, before anything is decided.
     """
+    return work(place, resolved, decide, executor=executor, progress=progress, finished=finished)
+
+
+def work(
+    place: Run,
+    resolved: Study,
+    then: Callable[[Run, Study], T],
+    *,
+    executor: PluginSpec,
+    progress: Progress,
+    finished: Callable[[], None] = lambda: None,
+) -> T:
+    """Do the jobs of a study that are not finished in its run, and what comes after them. Raises what they raise."""
     runner = load_executor(executor)
     root = place.root.absolute()
     with place.lock():
@@ -152,7 +182,7 @@ def do(
                 LOADED.end_server()
             finished()
             following.log_event(root, following.DECIDING)
-            return decide(place, resolved)
+            return then(place, resolved)
 
 
 def show(first: FirstFinding, place: Run, resolved: Study, progress: Progress) -> None:

@@ -32,15 +32,20 @@ from aftertune.naming import Names, Unit
 from aftertune.outcome import SEVERITY
 from aftertune.records import Decision, Drift, Metric, Outcome, Worse
 from aftertune.stats import multiplicity
+from aftertune.stats.group_sequential import Look
 
 
-def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()) -> list[Decision]:
+def gate(
+    drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = (), look: Look | None = None
+) -> list[Decision]:
     """Return a decision for each gated metric of each arm (recipe level) or checkpoint.
 
     Args:
         drifts: From `drift`: `checkpoint` and `recipe` rows are gated, `level` rows serve floors and ceilings.
         policy: Which metrics, with what margins, on checkpoints or recipes; the last epoch unless it says `all`.
         metrics: What should have been measured: a gated one without a row is undecided ("not measured").
+        look: Which of several looks this is, where prompts are asked until it is decided; the rows have its confidence.
+            None where all prompts were asked before anything was decided.
 
     Every temperature, judge, base and recipe among the rows is decided on by itself, under a name of its own
     (`naming`). Where an arm has two training seeds, `auto` decides on the recipe, not on its checkpoints.
@@ -76,9 +81,12 @@ def gate(drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = ()
     for check in checks:
         families[check.family].append(check)
     for family in families.values():
-        alpha = (1 - max(check.row.confidence for check in family)) / 2
-        questions = [check.question for check in family]
-        tested_at = multiplicity.family_levels([check.p for check in family], questions, alpha)
+        p, questions = [check.p for check in family], [check.question for check in family]
+        if look is None:
+            alpha = (1 - max(check.row.confidence for check in family)) / 2
+            tested_at = multiplicity.family_levels(p, questions, alpha)
+        else:
+            tested_at = multiplicity.family_levels(p, questions, look.error, look.level)
         decisions += [decide(check, level, len(family)) for check, level in zip(family, tested_at, strict=True)]
     order = {name: position for position, name in enumerate(directions)}
     return sorted(decisions, key=lambda decision: order[decision.metric])
@@ -93,6 +101,19 @@ def overall(decisions: Sequence[Decision]) -> Outcome:
     if not any(d.required for d in decisions):
         counted.append("undecided")
     return min(counted, key=SEVERITY.index)
+
+
+def undecided(decisions: Sequence[Decision]) -> list[str]:
+    """Return the arms and checkpoints that more prompts may still decide, as people call them.
+
+    One is decided once a required metric of it has drifted, or all of them have passed; what was not measured is left
+    out, since no prompt changes that.
+    """
+    outcomes: dict[str, list[Outcome]] = defaultdict(list)
+    for decision in decisions:
+        if decision.required and decision.tested_at is not None:
+            outcomes[decision.unit].append(decision.outcome)
+    return [unit for unit, own in outcomes.items() if "drift" not in own and set(own) != {"pass"}]
 
 
 def _level_key(row: Drift) -> tuple[object, ...]:

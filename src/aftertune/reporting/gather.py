@@ -157,32 +157,28 @@ def _served(run: Run, study: Study) -> list[tuple[str, dict[str, Any]]]:
 
 def thought_rows(run: Run, study: Study) -> list[ThoughtRow]:
     """Return how many responses have a thought, end in it or may hold one, of each model and benchmark with any."""
-    rows: list[ThoughtRow] = []
+    counts: dict[tuple[str, str, float], Counter[str]] = defaultdict(Counter)
     columns = ("temperature", "finish_reason", "error", "text", "thought", "unanswered")
     for job in study.of(AskJob):
-        counts: defaultdict[float, Counter[str]] = defaultdict(Counter)
         for row in run.job(job).read("responses", columns).to_pylist():
             if row["error"] is None:
                 unanswered = bool(row["unanswered"])
-                counts[row["temperature"]].update(
+                counts[job.subject.id, job.benchmark.name, row["temperature"]].update(
                     responses=1,
                     with_thought=int(bool(row["thought"]) or unanswered),
                     unanswered=int(unanswered),
                     cut=int(unanswered and row["finish_reason"] == "length"),
                     unparted=int(not unanswered and seems_to_think(row["text"])),
                 )
-        for temperature, count in sorted(counts.items()):
-            if count["with_thought"] or count["unparted"]:
-                rows.append(
-                    ThoughtRow(
-                        unit=study.name_of(job.subject),
-                        checkpoint=job.subject.id,
-                        benchmark=job.benchmark.name,
-                        temperature=temperature,
-                        **count,
-                    )
-                )
-    return rows
+    named = {job.subject.id: study.name_of(job.subject) for job in study.of(AskJob)}
+    order = {(subject, benchmark): i for i, (subject, benchmark, _) in enumerate(counts)}
+    return [
+        ThoughtRow(unit=named[subject], checkpoint=subject, benchmark=benchmark, temperature=temperature, **count)
+        for (subject, benchmark, temperature), count in sorted(
+            counts.items(), key=lambda each: (order[each[0][:2]], each[0][2])
+        )
+        if count["with_thought"] or count["unparted"]
+    ]
 
 
 def _judges(run: Run, study: Study) -> dict[str, Any]:

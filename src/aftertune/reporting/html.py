@@ -95,17 +95,25 @@ def environment() -> Environment:
 def html(index: Index) -> str:
     """Return the page. The same findings give the same bytes."""
     env = environment()
-    style, script = _source(env, "style.css"), _source(env, "report.js")
-    own = {"style": Markup(style), "style_hash": _hash(style), "script": Markup(script), "script_hash": _hash(script)}
+    style, script = source("style.css"), source("report.js")
+    own = {
+        "style": Markup(style),
+        "style_hash": page_hash(style),
+        "script": Markup(script),
+        "script_hash": page_hash(script),
+    }
     return env.get_template("report.html").render({**_context(index), **own}).strip() + "\n"
 
 
-def _source(env: Environment, name: str) -> str:
+def source(name: str) -> str:
+    """Return the style or the script that stands in a page, as its security policy hashes it."""
+    env = environment()
     assert env.loader is not None
     return env.loader.get_source(env, name)[0].strip()
 
 
-def _hash(text: str) -> Markup:
+def page_hash(text: str) -> Markup:
+    """Return a style's or script's hash for a content-security policy."""
     return Markup(base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aftertune import direction
+from aftertune import direction, outcome
 from aftertune.headline import headline, subject
 from aftertune.numbers import PAGE, count, sample, scale_of
 from aftertune.records import Decision, Drift
@@ -38,7 +38,7 @@ def section(drifts: Sequence[Drift], decisions: Sequence[Decision], facts: CardF
         "",
         f"Compared with the base {code(facts.base)} on {facts.day:%Y-%m-%d} by aftertune {facts.version}, policy "
         f"{code(facts.policy)}. {count(len(required), 'required check')}: "
-        f"{', '.join(f'{tally[name]} {name}' for name in sorted(tally)) or 'none'}.",
+        f"{', '.join(f'{tally[name]} {outcome.words(name)}' for name in outcome.SEVERITY if tally[name]) or 'none'}.",
         "",
     ]
     heads = ["Metric", "Base → tuned", "Change [95 % interval]", "Worse is", "Margin", "Decision", "n"]
@@ -51,14 +51,14 @@ def section(drifts: Sequence[Drift], decisions: Sequence[Decision], facts: CardF
             PAGE.change(row, scale, unit=False),
             direction.words(row.worse),
             PAGE.margin(one.margin, scale, unit=False) if one else "",
-            prose(one.outcome) + ("" if one.required else " (not required)") if one else "not decided",
+            prose(outcome.words(one.outcome)) + ("" if one.required else " (not required)") if one else "not decided",
             sample(row),
         ])  # fmt: skip
     lines += table(heads, told)
     shown = {subject(row) for row in rows}
     if unmeasured := [one for one in required if subject(one) not in shown and one.outcome != "pass"]:
         lines += ["", "Not in the table:", ""]
-        lines += [f"- {prose(one.metric)}: {prose(one.outcome)}. {prose(one.why)}" for one in unmeasured]
+        lines += [f"- {prose(one.metric)}: {prose(outcome.words(one.outcome))}. {prose(one.why)}" for one in unmeasured]
     lines += [
         "",
         "Rates are shares of prompts, changes are in points, intervals respect clusters of prompts and training seeds "

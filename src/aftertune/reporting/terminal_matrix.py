@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aftertune import direction
 from aftertune.headline import subject
-from aftertune.numbers import TEXT, row_decimals, scale_of
+from aftertune.numbers import TEXT, count, row_decimals, scale_of
 from aftertune.outcome import SEVERITY, words
 from aftertune.records import Decision, Drift, Outcome
 
@@ -87,13 +87,13 @@ def _left_off(
 ) -> list[str]:
     parts = []
     if len(failing_units) > len(shown):
-        parts.append(f"{len(failing_units) - len(shown):,} more arms that do not pass every check")
+        parts.append(f"{count(len(failing_units) - len(shown), 'more arm')} that fail a check or leave it open")
     if len(failing) > len(named):
-        parts.append(f"{len(failing) - len(named):,} more metrics that not every arm passes")
+        parts.append(f"{count(len(failing) - len(named), 'more metric')} that not every arm passes")
     if len(units) > len(failing_units):
-        parts.append(f"{len(units) - len(failing_units):,} arms that pass every check")
+        parts.append(f"{count(len(units) - len(failing_units), 'arm')} with every check passed")
     if len(metrics) > len(failing):
-        parts.append(f"{len(metrics) - len(failing):,} metrics that every arm passes")
+        parts.append(f"{count(len(metrics) - len(failing), 'metric')} that every arm passes")
     return [f"not shown: {'; '.join(parts)} (drift --all shows them)"] if parts else []
 
 

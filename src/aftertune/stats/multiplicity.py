@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -48,13 +48,21 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     return [float(x) for x in adjusted]
 
 
-def family_levels(p_values: Sequence[float], questions: Sequence[str], level: float) -> list[float]:
+def family_levels(
+    p_values: Sequence[float],
+    questions: Sequence[str],
+    level: float,
+    at: Callable[[float], float] = lambda error: error,
+) -> list[float]:
     """Return the level at which each test of a family is made, so that any false alarm has a chance of `level` at most.
 
     Args:
         p_values: Of the tests; one rejects where its p value is at most the level returned for it.
         questions: What each test is about, if that is a primary question of the family; empty for the other tests.
         level: Chance of any false alarm in the family.
+        at: The level of a test that is to err with a given chance: where it is repeated (`group_sequential.Look`), the
+            level of one look. So this is the procedure of Maurer and Bretz (Statistics in Biopharmaceutical Research 5
+            (2013) 311-320).
 
     `family_shares` of the tests that have not rejected yet say what each is tested at: so one that rejects leaves what
     it had to the others on its question, a question that is answered to the other primary ones, and the last of these
@@ -72,7 +80,7 @@ def family_levels(p_values: Sequence[float], questions: Sequence[str], level: fl
     levels, left = [0.0] * p.size, list(range(p.size))
     while left:
         for i, share in zip(left, family_shares([questions[i] for i in left]), strict=True):
-            levels[i] = level * share
+            levels[i] = at(level * share)
         best = min(left, key=lambda i: float(p[i]) / levels[i])
         if p[best] > levels[best]:
             break

@@ -81,6 +81,8 @@ class Design:
     """What is read off the tuning data beforehand."""
     contrasts: tuple[Contrast, ...] = ()
     policy: str = "default"
+    until_decided: bool = False
+    """Whether prompts are asked in ten parts, until every arm is decided; then the rest is not asked."""
     confidence: float = 0.95
     analysis_seed: int = 0
     """Seeds the bootstrap."""
@@ -178,6 +180,11 @@ def _check(design: Design) -> None:
         raise UsageError("seeds: give at least one training seed (five before any conclusion)")
     if not 0.5 < design.confidence < 1:
         raise UsageError(f"confidence = {design.confidence}: give a share between 0.5 and 1, e.g. 0.95")
+    if design.until_decided:
+        reading = {"analyses": design.analyses, "predictors": design.predictors, "mitigations": design.mitigations}
+        for what, given in reading.items():
+            if given:
+                raise UsageError(f"until_decided: {what} read all prompts; leave them out, or ask all prompts at once")
     if any(not 0 <= t <= 5 for t in design.respond.temperatures) or not design.respond.temperatures:
         raise UsageError("respond.temperatures: give at least one, each between 0 and 5")
     if design.respond.samples < 1:

@@ -62,6 +62,8 @@ class Jobs:
     predictors: tuple[ResolvedPredictor, ...] = ()
     shared: str = ""
     """Folder of answers that runs share; empty shares none."""
+    parts: int = 0
+    """Parts of the prompts that are asked so far; 0 asks all at once."""
     made: list[Job] = field(default_factory=list)
     subjects: list[Subject] = field(default_factory=list)
     names: Names = field(default_factory=lambda: Names(()))
@@ -131,8 +133,8 @@ class Jobs:
         if variants is not None and not unscored(self.design, self.backend):
             self._scores(subjects[1:], variants)
         own_answers: list[str] = []
-        for benchmark in self.benchmarks:
-            asked = self._questions(benchmark, subjects, variants)
+        for benchmark, part in itertools.product(self.benchmarks, range(1, self.parts + 1) or [None]):
+            asked = self._questions(benchmark, subjects, variants, part)
             if not benchmark.needs:
                 own_answers += [job.id for job in asked if job.subject.is_base]
                 self._readings(benchmark, subjects, asked[0].prompts)
@@ -373,9 +375,11 @@ class Jobs:
             )
 
     def _questions(
-        self, benchmark: ResolvedBenchmark, subjects: Sequence[Subject], variants: str | None
+        self, benchmark: ResolvedBenchmark, subjects: Sequence[Subject], variants: str | None, part: int | None
     ) -> list[AskJob]:
         """Add what a benchmark asks: of the base once, or once per corpus where the data decide the prompts.
+
+        `part` of the prompts, or None for all.
 
         The base of several corpora is held against each of them, so that every arm is compared with the base's answers
         under its own corpus.
@@ -389,6 +393,7 @@ class Jobs:
                 variants=own,
                 corpus=corpus,
                 arms=tuple(arm.name for arm in self.design.arms if arm.corpus == corpus) if needs_data else (),
+                part=part,
             )
             prompts[corpus] = job
             if job.id not in {other.id for other in self.made}:  # that of another base is the same
@@ -408,6 +413,7 @@ class Jobs:
                         respond=self.design.respond,
                         backend=self.backend,
                         shared=self.shared,
+                        part=part,
                     )
                 )
         self.made += asked
@@ -450,7 +456,7 @@ def judge_jobs(
 
     `variants`: id of the composed data, if any; `name_of`: what people call a subject.
     """
-    base = {job.corpus if job.needs_data else None: job for job in asked if job.subject.path is None}
+    base = {job.prompts: job for job in asked if job.subject.path is None}
     return [
         JudgeJob.make(
             name_of(job.subject),
@@ -458,7 +464,7 @@ def judge_jobs(
             subject=job.subject,
             benchmark=job.benchmark.name,
             responses=job.id,
-            base_responses=base[job.corpus if job.needs_data else None].id,
+            base_responses=base[job.prompts].id,
             prompts=job.prompts,
             variants=variants,
             corpus=corpus,

@@ -42,12 +42,15 @@ from aftertune.variants.corpus import Corpus
 from aftertune.variants.resolved import ResolvedCorpus
 
 
-def resolve(design: Design, before: Design | None = None, *, shared: str = "", ask_servers: bool = True) -> Study:
+def resolve(
+    design: Design, before: Design | None = None, *, shared: str = "", ask_servers: bool = True, parts: int = 1
+) -> Study:
     """Resolve a design: every base with its identity, every plugin as an object with its id, the jobs to do.
 
     `shared` is the folder of base answers that runs share; empty shares none. `before` is the design of the run that is
     continued: what was chosen then stands. A server is asked what it serves where that is not written down yet, unless
-    `ask_servers` is False: what it declares is unknown then. Raises UsageError, ModelError, JudgeError or ServerError,
+    `ask_servers` is False: what it declares is unknown then. `parts` of the prompts are asked where the design asks
+    until it is decided. Raises UsageError, ModelError, JudgeError or ServerError,
     in one line, for anything that cannot be honoured, before any compute is spent.
     """
     gate = policy.load(design.policy)
@@ -110,6 +113,7 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
         analyses,
         predictors,
         shared,
+        parts if design.until_decided else 0,
     )
     jobs.add(given_to)
     return Study(
@@ -127,6 +131,7 @@ def resolve(design: Design, before: Design | None = None, *, shared: str = "", a
         jobs=tuple(jobs.made),
         own=tuple(jobs.own),
         warnings=tuple(warnings),
+        parts=jobs.parts,
     )
 
 

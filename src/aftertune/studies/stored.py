@@ -153,6 +153,11 @@ def _same_models(run: Run, study: Study) -> None:
         )
 
 
+def parts(root: Path) -> int:
+    """Return how many parts of its prompts the run in a folder has asked; 0 where there is none, or all at once."""
+    return int(Run.open(root).study_fields()["study"].get("parts", 0)) if Run.exists(root) else 0
+
+
 def read_design(run: Run) -> Design:
     """Return a run's design. Raises UsageError or StoreError where the file was damaged."""
     return designs.parse(run.design_text(), str(run.root / "design.toml"))

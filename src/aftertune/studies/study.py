@@ -19,6 +19,7 @@ from aftertune.models.subject import ModelRecord, Subject
 from aftertune.naming import Names, Unit
 from aftertune.records import Metric
 from aftertune.run.job import Job
+from aftertune.stats.group_sequential import PARTS, Look
 from aftertune.studies.design import Design
 from aftertune.variants.resolved import ResolvedCorpus
 
@@ -47,6 +48,20 @@ class Study:
     own: tuple[str, ...] = ()
     """Ids of the jobs in which bases give refusals and answers of their own, for mitigations to train on."""
     warnings: tuple[str, ...] = ()
+    parts: int = 0
+    """Parts of the prompts that are asked so far, where they are asked until it is decided; 0 where all are at once."""
+
+    @property
+    def look(self) -> Look | None:
+        """Which look at the answers this is, where they are asked until it is decided."""
+        if not self.parts:
+            return None
+        return Look((1 - self.design.confidence) / 2, tuple(part / PARTS for part in range(1, self.parts + 1)))
+
+    @property
+    def confidence(self) -> float:
+        """Of intervals: the design's, or where it was decided after every part, what keeps the design's over all."""
+        return self.design.confidence if (look := self.look) is None else look.confidence
 
     def of(self, kind: type[J]) -> list[J]:
         """Return the jobs of one kind; those that make a base's own answers measure nothing and are left out."""

@@ -164,26 +164,45 @@ def standardised(numbers: Any, mean: Any, scale: Any) -> Any:
     return ((numbers - mean) / scale).clamp(-LIMIT, LIMIT)
 
 
-def forward(tensors: Mapping[str, Any], states: Any, mask: Any, own: Any, numbers: Any, keep: Any = None) -> Any:
-    """Return logits, shape (answers, axes), of hidden states (answers, tokens, width) and standardised numbers.
+def pooled(tensors: Mapping[str, Any], states: Any, mask: Any, own: Any) -> tuple[Any, Any, Any, Any]:
+    """Return what the heads take of hidden states (answers, tokens, width), and what it is made with.
 
-    `mask` is True where a token stands, `own` where one of the answer stands; `keep` scales the inputs of the layers,
-    for dropout.
+    Those are the inputs (answers, `QUERIES` + `MEANS`, width), the queries' scores and attention (answers, tokens,
+    queries), and each token's share of the mean over the answer (answers, tokens). `mask` is True where a token stands,
+    `own` where one of the answer stands.
+    """
+    import torch
+
+    scores = states @ tensors["queries"].T
+    attention = scores.masked_fill(~mask[:, :, None], -1e9).softmax(dim=1)
+    found = attention.transpose(1, 2) @ states
+    before = mask & ~own
+    shares = [part / part.sum(1, keepdim=True).clamp_min(1) for part in (before, own)]
+    means = torch.stack(shares, 1).to(states.dtype) @ states
+    return torch.cat([found, states[:, :1], means], 1), scores, attention, shares[1].to(states.dtype)
+
+
+def of_pooled(tensors: Mapping[str, Any], inputs: Any, numbers: Any, keep: Any = None) -> Any:
+    """Return logits, shape (answers, axes), of what `pooled` takes and of standardised numbers.
+
+    `keep` scales the inputs, for dropout.
     """
     import torch
     from torch.nn import functional
 
-    scores = states @ tensors["queries"].T
-    attention = scores.masked_fill(~mask[:, :, None], -1e9).softmax(dim=1)
-    pooled = attention.transpose(1, 2) @ states
-    before = mask & ~own
-    shares = [part / part.sum(1, keepdim=True).clamp_min(1) for part in (before, own)]
-    means = torch.stack(shares, 1).to(states.dtype) @ states
-    inputs = torch.cat([pooled.flatten(1), states[:, 0], means.flatten(1), numbers], 1)
+    inputs = torch.cat([inputs.flatten(1), numbers], 1)
     if keep is not None:
         inputs = inputs * keep
     inner = functional.gelu(inputs @ tensors["inner"] + tensors["inner_constant"])
     return inputs @ tensors["linear"] + tensors["constant"] + inner @ tensors["outer"]
+
+
+def forward(tensors: Mapping[str, Any], states: Any, mask: Any, own: Any, numbers: Any, keep: Any = None) -> Any:
+    """Return logits, shape (answers, axes), of hidden states (answers, tokens, width) and standardised numbers.
+
+    Masks as of `pooled`, `keep` as of `of_pooled`.
+    """
+    return of_pooled(tensors, pooled(tensors, states, mask, own)[0], numbers, keep)
 
 
 def basis(numbers: Any, knots: Any) -> Any:
@@ -205,10 +224,14 @@ class Module:
 
     def __call__(self, states: Any, mask: Any, own: Any, numbers: Any) -> Any:
         """Return logits, shape (answers, axes); parameters as of `forward`, the numbers not standardised."""
+
+        return self._logits(pooled(self._of, states, mask, own)[0], numbers)
+
+    def _logits(self, inputs: Any, numbers: Any) -> Any:
         import torch
 
         of = self._of
-        deep = forward(of, states, mask, own, standardised(numbers, of["mean"], of["scale"]))
+        deep = of_pooled(of, inputs, standardised(numbers, of["mean"], of["scale"]))
         signs = SIGN_SCALE * numbers[:, of["knots"].shape[1] :]
         read = torch.cat([standardised(basis(numbers, of["knots"]), of["basis_mean"], of["basis_scale"]), signs], 1)
         plain = read @ of["regression"][:-1] + of["regression"][-1]
@@ -223,21 +246,31 @@ class Module:
         """
         import torch
 
+        with torch.no_grad():
+            inputs, scores, attention, share = pooled(self._of, states, mask, own)
         with torch.enable_grad():
-            states, numbers = states.clone().requires_grad_(), numbers.clone().requires_grad_()
-            logits = self(states, mask, own, numbers)
+            inputs, numbers = inputs.detach().requires_grad_(), numbers.clone().requires_grad_()
+            logits = self._logits(inputs, numbers)
             last = len(self.axes) - 1
             pulls = [
-                torch.autograd.grad(logits[:, axis].sum(), (states, numbers), retain_graph=axis < last)
+                torch.autograd.grad(logits[:, axis].sum(), (inputs, numbers), retain_graph=axis < last)
                 for axis in range(last + 1)
             ]
         with torch.no_grad():
-            inside = own.unsqueeze(-1).float()
-            middle = (states * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True).clamp_min(1)
-            apart = (states - middle) * inside
-            tokens = torch.stack([(pull * apart).sum(-1) for pull, _ in pulls], 1)
+            middle = share.unsqueeze(1) @ states
+            # The gradient at a token's state, through the queries' attention and the mean, times its distance from the
+            # middle, written out: by products of all states with the gradients at the inputs.
+            apart = (scores - middle @ self._of["queries"].T) * attention
+            tokens = []
+            for pull, _ in pulls:
+                toward = pull[:, [*range(QUERIES), QUERIES + MEANS - 1]].transpose(1, 2)
+                along, centre = states @ toward, middle @ toward
+                found = along[:, :, :QUERIES]
+                average = (attention * found).sum(1, keepdim=True)
+                queried = attention * (found - centre[:, :, :QUERIES]) + (found - average) * apart
+                tokens.append(own * (queried.sum(-1) + share * (along[:, :, QUERIES] - centre[:, :, QUERIES])))
             shares = torch.stack([pull * (numbers - self._of["mean"]) for _, pull in pulls], 1)
-        return logits.detach().numpy(), tokens.numpy(), shares.numpy()
+        return logits.detach().numpy(), torch.stack(tokens, 1).numpy(), shares.numpy()
 
 
 class Reading(NamedTuple):

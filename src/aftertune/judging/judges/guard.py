@@ -80,8 +80,9 @@ class Guard(Judge):
             "(.615-.683). On 88 hand-written hard pairs: harm .739 (.636-.820), .831"
         ),
         speed=(
-            "81 answers of 700 to 1,300 characters a CPU second in float32, 162 in bfloat16 on a processor that has "
-            "it (of 3,072 labels none differed)"
+            "75 to 80 answers of 700 to 1,300 characters a CPU second in float32 on a machine at a load of 12, where "
+            "the version before it did 62 to 68 (and 81 on an idle one); twice as many in bfloat16 on a processor that "
+            "has it (of 3,072 labels none differed)"
         ),
     )
 

@@ -1,0 +1,102 @@
+"""Waivers: who accepts which loss until when; whatever is missing or does not hold is said."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.reporting.conftest import decision, drift
+
+from aftertune.deciding.waivers import Waiver, read, unused
+from aftertune.errors import UsageError
+
+DAY = datetime.date(2027, 3, 31)
+GOOD: dict[str, str] = {
+    "metric": '"*/harmful/refusal=full"', "up_to": "0.4", "by": '"Ana"', "until": "2027-03-31", "why": '"until June"',
+}  # fmt: skip
+
+
+def written(folder: Path, **changes: str | None) -> Path:
+    table = {**GOOD, **changes}
+    file = folder / "waivers.toml"
+    file.write_text("[[waiver]]\n" + "".join(f"{key} = {value}\n" for key, value in table.items() if value is not None))
+    return file
+
+
+def waiver(**changes: Any) -> Waiver:
+    fields: dict[str, Any] = {"metric": "*/harmful/refusal=full", "up_to": 0.4, "by": "Ana", "until": DAY, "why": "so"}
+    return Waiver(**{**fields, **changes})
+
+
+def test_a_file_is_read_as_it_is_written(tmp_path: Path) -> None:
+    (one,) = read(written(tmp_path, run='"adapter-*"'))
+    assert one == Waiver("*/harmful/refusal=full", 0.4, "Ana", DAY, "until June", run="adapter-*")
+    (tmp_path / "empty.toml").write_text("")
+    assert read(tmp_path / "empty.toml") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"by": None}, "`by` must say who accepts it"),
+        ({"by": '" "'}, "`by` must say who accepts it"),
+        ({"why": None}, "`why` must say why"),
+        ({"until": None}, "a waiver without end is a policy"),
+        ({"until": '"2027-03-31"'}, "`until` must be a day"),
+        ({"until": "2027-03-31T00:00:00Z"}, "`until` must be a day"),
+        ({"up_to": None}, "`up_to` must be the largest loss"),
+        ({"up_to": "-0.1"}, "`up_to` must be"),
+        ({"up_to": "inf"}, "`up_to` must be"),
+        ({"up_to": "true"}, "`up_to` must be"),
+        ({"metric": "3"}, "`metric` must say which metric"),
+        ({"arm": "[]"}, "`arm` must be a name"),
+        ({"untl": "2027-03-31"}, "unknown key 'untl'"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_one_line_with_its_key(
+    tmp_path: Path, changes: dict[str, str | None], said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(written(tmp_path, **changes))
+    assert said in str(caught.value)
+    assert "number 1" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["waiver = 3", "[[wavier]]\nby = 'x'", "waiver = [1]", "not toml at all"])
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "w.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"w\.toml"):
+        read(tmp_path / "w.toml")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read(tmp_path / "gone.toml")
+
+
+def test_a_waiver_holds_until_its_day_for_a_loss_no_larger_than_it_accepts() -> None:
+    lost = drift(delta=-0.33)
+    assert waiver().refusal(decision(), lost, DAY) == ""
+    assert waiver().refusal(decision(), lost, DAY + datetime.timedelta(1)) == "ended on 2027-03-31"
+    assert waiver(up_to=0.3).refusal(decision(), lost, DAY) == "accepts 0.3, and the loss is 0.33"
+    assert waiver(up_to=0.0).refusal(decision(), drift(delta=0.2), DAY) == "", "a gain is no loss"
+    assert waiver().refusal(decision(), None, DAY) == "nothing was measured"
+    assert waiver().refusal(decision(outcome="error"), lost, DAY) == "nothing was measured"
+
+
+def test_a_waiver_is_about_the_runs_arms_and_metrics_that_fit() -> None:
+    one = decision(unit="keep")
+    assert waiver().about("run", one)
+    assert waiver(run="r*", arm="k?ep").about("run", one)
+    assert not waiver(run="other").about("run", one)
+    assert not waiver(arm="other").about("run", one)
+    assert not waiver(metric="*/harmless/*").about("run", one)
+    assert unused([waiver(), waiver(by="Bo")], [waiver()]) == [waiver(by="Bo")]
+
+
+@given(st.floats(0, 1), st.floats(-1, 1), st.sampled_from(["up", "down"]))
+def test_no_waiver_covers_more_than_it_says(up_to: float, delta: float, worse: Any) -> None:
+    held = waiver(up_to=up_to).refusal(decision(), drift(delta=delta, worse=worse), DAY) == ""
+    assert held == ((delta if worse == "up" else -delta) <= up_to)
