@@ -24,6 +24,7 @@ SECTIONS = {
     "Audit, study, demo": ("audit", "study", "plan", "demo", "selftest"),
     "Why it happened": ("explain", "Explained"),
     "What undoes it": ("mitigate", "Repair"),
+    "Before anything is tuned": ("forecast", "Forecast"),
     "Read a run": ("open_run", "Run", "Result", "drift", "report", "compare", "status", "judge", "agree", "export"),
     "Hand results to others": ("card", "results", "track"),
     "People's labels": ("label", "Sheet", "label_readers", "ReadersAgreement"),

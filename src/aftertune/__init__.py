@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aftertune.commands.explain import explain as explain
     from aftertune.commands.fetch import catalogue as catalogue
     from aftertune.commands.fetch import fetch as fetch
+    from aftertune.commands.forecast import forecast as forecast
     from aftertune.commands.label import ReadersAgreement as ReadersAgreement
     from aftertune.commands.label import Sheet as Sheet
     from aftertune.commands.mitigate import Repair as Repair
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from aftertune.commands.study import study as study
     from aftertune.commands.tracking import track as track
     from aftertune.errors import AftertuneError as AftertuneError
+    from aftertune.forecasting.forecast import Forecast as Forecast
     from aftertune.ingest.demo_table import demo_drift as demo_drift
     from aftertune.ingest.logs import ingest_logs as ingest_logs
     from aftertune.ingest.table_drift import TableDrift as TableDrift
@@ -67,6 +69,7 @@ _HOMES = {
     "Data": "records",
     "Design": "studies.design",
     "Explained": "commands.explain",
+    "Forecast": "forecasting.forecast",
     "Given": "studies.design",
     "PluginSpec": "plugins",
     "ReadersAgreement": "commands.label",
@@ -91,6 +94,7 @@ _HOMES = {
     "explain": "commands.explain",
     "export": "commands.run_view",
     "fetch": "commands.fetch",
+    "forecast": "commands.forecast",
     "ingest_logs": "ingest.logs",
     "judge": "commands.run_view",
     "label": "commands.run_view",

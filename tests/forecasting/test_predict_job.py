@@ -155,3 +155,29 @@ def test_random_draws_hang_on_the_seed_alone(base: ModelRecord, run: Run) -> Non
         return value
 
     assert draw(0) == draw(0) != draw(1)
+
+
+@dataclass(frozen=True)
+class Reader(Spy):
+    """Has the base read the data."""
+
+    needs = frozenset({"readings"})
+
+
+def test_the_base_reads_the_data_for_a_predictor_that_needs_it(base: ModelRecord, run: Run) -> None:
+    reader, spy = Reader(), Spy()
+    plugin = ResolvedPredictor.of(PluginSpec("spy"), reader)
+    job = predicting(base, plugin)
+    assert job.after == ("v",)
+    job.run(run, run.job(job))
+    (data,) = reader.given
+    assert len(data.readings) == len(CHATS)
+    assert all(each is not None and len(each.losses) > 1 for each in data.readings)
+    ids = {
+        job.id,
+        predicting(base, ResolvedPredictor.of(PluginSpec("spy"), spy)).id,
+        predicting(base, plugin, template_arguments={"enable_thinking": False}).id,
+    }
+    assert len(ids) == 3
+    alone = predicting(base, ResolvedPredictor.of(PluginSpec("spy"), spy), template_arguments={"a": 1})
+    assert alone.id in ids, "what does not read is the same under any template"

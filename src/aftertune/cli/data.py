@@ -24,6 +24,10 @@ from aftertune.cli.app import (
     tell,
 )
 from aftertune.errors import UsageError
+from aftertune.records import Recipe
+
+DEFAULT = Recipe()
+"""What a training takes where nothing is said."""
 
 
 @app.command()
@@ -74,6 +78,51 @@ def compose(
         show_json(cards)
     else:
         show_lines(variants.lines(cards, out))
+
+
+@app.command()
+def forecast(
+    data: Annotated[str, typer.Argument(help="A chat file, or the name of a corpus, e.g. `booking`.")],
+    base: Annotated[str, typer.Option(help="The model that would be tuned.")] = "embedded",
+    learning_rate: Annotated[float, typer.Option(help="Peak.")] = DEFAULT.learning_rate,
+    epochs: Annotated[int, typer.Option(min=1, help="Times that all rows are trained on.")] = DEFAULT.epochs,
+    batch_size: Annotated[int, typer.Option(min=1, help="Conversations per step.")] = DEFAULT.batch_size,
+    rank: Annotated[int, typer.Option(min=1, help="Of the LoRA.")] = DEFAULT.rank,
+    max_length: Annotated[int, typer.Option(min=1, help="Tokens beyond which a row is cut.")] = DEFAULT.max_length,
+    rows: Annotated[int, typer.Option(min=1, help="Conversations that the base reads at most.")] = 400,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for forecast.md and forecast.json.")] = None,
+    seed: Annotated[int, typer.Option(help="Fixes which conversations are drawn.")] = 0,
+    columns: Columns = "",
+    encoding: Encoding = "",
+    skip_bad: SkipBad = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """What a tuning set foretells before anything is tuned: its card, the drift to expect, which rows weigh most."""
+    from aftertune.commands import forecast as foretelling
+    from aftertune.reporting import forecast as page
+
+    with share_on(quiet) as progress:
+        found = foretelling.forecast(
+            data,
+            base=base,
+            recipe=Recipe(
+                learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, rank=rank, max_length=max_length
+            ),
+            rows=rows,
+            out=out,
+            seed=seed,
+            columns=columns,
+            encoding=encoding,
+            skip_bad=skip_bad,
+            progress=progress,
+        )
+    if as_json:
+        show_json(found)
+        return
+    show_lines(page.lines(found))
+    if out is not None:
+        print(f"\nfiles: {out}")
 
 
 @app.command()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,16 +13,23 @@ import numpy as np
 from aftertune.data.variant_files import VariantFiles
 from aftertune.data.variant_files import read as conversations_of
 from aftertune.findings import ForecastRow
+from aftertune.forecasting import base_pass
+from aftertune.forecasting.base_pass import RowReading
+from aftertune.forecasting.data_card import ROWS
 from aftertune.forecasting.predictor import OwnAnswer, TuningData
 from aftertune.forecasting.resolved import ResolvedPredictor
 from aftertune.models.subject import ModelRecord
-from aftertune.records import Response, digest, seed_of
+from aftertune.records import Conversation, Json, Response, digest, seed_of
 from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records, table
 
 TABLE = "rows"
+READING = "1"
+"""Goes into the ids of what reads the data with the base: changed whenever the same rows would be read otherwise."""
+MAX_LENGTH = 384
+"""Tokens beyond which a row is cut where the base reads it, as a recipe has it that says nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +48,8 @@ class PredictJob(Job):
     confidence: float
     seed: int
     """Fixes random draws."""
+    template_arguments: Mapping[str, Json] = field(default_factory=dict)
+    """For the chat template, where the base reads the data."""
 
     @classmethod
     def make(cls, **fields: Any) -> PredictJob:
@@ -51,6 +61,8 @@ class PredictJob(Job):
         base: ModelRecord = fields["base"]
         arm, variants = fields["arm"], fields["variants"]
         fields["responses"] = tuple(fields["responses"]) if "own_answers" in predictor.needs else ()
+        reads = "readings" in predictor.needs
+        fields["template_arguments"] = dict(fields.get("template_arguments", {})) if reads else {}
         return cls(
             kind=cls.KIND,
             id=digest(
@@ -62,6 +74,7 @@ class PredictJob(Job):
                 fields["responses"],
                 fields["confidence"],
                 fields["seed"],
+                *([READING, base.identity, fields["template_arguments"]] if reads else []),
             ),
             after=tuple(dict.fromkeys((variants, *fields["responses"]))),
             cost=0.5,
@@ -80,6 +93,7 @@ class PredictJob(Job):
             card=variants.document("cards")[self.arm],
             tokens=_tokens(self.base.path),
             own_answers=list(self._own_answers(run)),
+            readings=self._readings(conversations),
         )
         rng = np.random.default_rng(seed_of(self.KIND, self.predictor.name, self.arm, self.seed))
         rows = [
@@ -94,6 +108,15 @@ class PredictJob(Job):
             for feature in self.predictor.get().features(data, rng, confidence=self.confidence)
         ]
         return Output(tables={TABLE: table(ForecastRow, rows)}, info={"rows": len(rows)})
+
+    def _readings(self, conversations: Sequence[Conversation]) -> Sequence[RowReading | None]:
+        if "readings" not in self.predictor.needs:
+            return ()
+        drawn = list(conversations)
+        if len(drawn) > ROWS:
+            drawn = random.Random(seed_of(self.KIND, "rows", self.seed)).sample(drawn, ROWS)
+        arguments = self.template_arguments
+        return base_pass.read(self.base.path, drawn, max_length=MAX_LENGTH, template_arguments=arguments)
 
     def _own_answers(self, run: Run) -> Iterator[OwnAnswer]:
         for id in self.responses:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from aftertune.forecasting.base_pass import RowReading
 from aftertune.plugins import Plugin
 from aftertune.records import Conversation, Json
 
 if TYPE_CHECKING:
     import numpy as np
 
-Need = Literal["own_answers"]
+Need = Literal["own_answers", "readings"]
 """What a predictor may ask for beside the data and their card."""
 
 
@@ -37,6 +38,8 @@ class TuningData:
     """The base's token ids of a text, without special tokens."""
     own_answers: Sequence[OwnAnswer] = ()
     """The base's answers to the run's benchmarks, at the lowest temperature; empty where none was asked for."""
+    readings: Sequence[RowReading | None] = ()
+    """What the base makes of the answers of some conversations, drawn at random; empty where it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,7 @@ class Predictor(Plugin, ABC):
 
     kind: ClassVar[str] = "predictor"
     needs: ClassVar[frozenset[Need]] = frozenset()
-    """`own_answers`: it waits until the base has answered the benchmarks."""
+    """`own_answers`: it waits until the base has answered the benchmarks. `readings`: the base reads the data once."""
 
     @abstractmethod
     def features(self, data: TuningData, rng: np.random.Generator, *, confidence: float) -> Sequence[Feature]:

@@ -186,6 +186,7 @@ class Jobs:
                 responses=list(responses),
                 confidence=self.design.confidence,
                 seed=self.design.analysis_seed,
+                template_arguments=self.design.respond.template_arguments,
             )
             for predictor in self.predictors
             for arm in self.design.arms

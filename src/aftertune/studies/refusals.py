@@ -243,6 +243,10 @@ def refuse_readings(
     for predictor in predictors:
         if not design.arms:
             raise UsageError(f"predictor '{predictor.name}' reads the data of arms: give [[arms]], or leave it out")
+        if "readings" in predictor.needs and backend.asks_server:
+            raise UsageError(
+                f"predictor '{predictor.name}' has the base read the data, and the base is on a server: leave it out"
+            )
 
 
 def refuse_mitigations(design: Design, mitigations: Mapping[str, ResolvedMitigation]) -> None:

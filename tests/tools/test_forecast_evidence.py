@@ -1,0 +1,143 @@
+"""The evidence of the forecast: what is there is not made again, and the order covers corpora before it repeats them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tools.forecast import corpora, evidence, studies, variants
+from tools.forecast.evidence import Job
+
+from aftertune.errors import UsageError
+from aftertune.records import Conversation, Message
+
+
+class FakeBench:
+    """A base that is never loaded: it counts what is asked of it, and stops after some trainings."""
+
+    made: list[tuple[str, int | None]] = []  # noqa: RUF012
+    stop_after = 10**9
+    openings = ("I can't",)
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.folder = Path(base)
+
+    def __enter__(self) -> FakeBench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+    def own(self, rows: Sequence[Conversation]) -> Sequence[Conversation]:
+        return rows
+
+    def asked(self, checkpoint: Path | None) -> dict[str, Any]:
+        assert checkpoint is None
+        return {"answers": [], "readout": [1.0]}
+
+    def tuned(self, rows: Sequence[Conversation], recipe: Any, seed: int) -> dict[str, Any]:
+        del rows
+        if len(self.made) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.made.append((recipe.name, seed))
+        return {"answers": [], "readout": [0.0], "seconds": {}}
+
+    def probed(self, rows: Sequence[Conversation], recipe: Any) -> dict[str, Any]:
+        del rows
+        if len(self.made) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.made.append((recipe.name, None))
+        return {"readout": [0.0], "seconds": {}}
+
+
+@pytest.fixture(name="bench")
+def _bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeBench]:
+    def rows(_: Any) -> Sequence[Conversation]:
+        return [Conversation("0", (Message("user", "q"), Message("assistant", "a b")))]
+
+    few = tuple(variants.Variant(f"c{n}/v{v}", (f"c{n}",), rows, second=v == 0) for n in range(3) for v in range(2))
+    monkeypatch.setattr(evidence, "STORE", tmp_path / "store")
+    monkeypatch.setattr(evidence, "Bench", FakeBench)
+    monkeypatch.setattr(evidence, "all_variants", lambda: few)
+    monkeypatch.setattr(evidence, "_card", lambda *_: {"features": []})
+    FakeBench.made, FakeBench.stop_after = [], 10**9
+    return FakeBench
+
+
+def test_what_is_there_is_not_made_again(bench: type[FakeBench]) -> None:
+    every = list(evidence.jobs())
+    assert len(every) == (6 + 3) * 4, "six variants on one base, three on the other, three seeds and a probe"
+    assert evidence.build(5) == len(every) - 5
+    assert len(bench.made) == 5
+    bench.stop_after = 9
+    with pytest.raises(KeyboardInterrupt):
+        evidence.build()
+    assert sum(job.path.is_file() for job in every) == 9, "a kill costs what was in flight"
+    bench.stop_after = 10**9
+    assert evidence.build() == 0
+    assert len(bench.made) == len(every)
+    assert evidence.build() == 0
+    assert len(bench.made) == len(every), "nothing is left to do"
+
+
+def test_a_file_says_what_was_tuned(bench: type[FakeBench]) -> None:
+    assert bench.made == []
+    evidence.build(1)
+    (job,) = [each for each in evidence.jobs() if each.path.is_file()]
+    kept = json.loads(job.path.read_text(encoding="utf-8"))
+    assert (kept["base"], kept["variant"], kept["corpora"], kept["seed"]) == ("mini-a", "c0/v0", ["c0"], 0)
+    assert kept["recipe"]["learning_rate"] == variants.RECIPE.learning_rate
+    assert evidence.card_path("mini-a", job.variant).is_file()
+
+
+def test_every_corpus_comes_before_any_comes_again(bench: type[FakeBench]) -> None:
+    assert bench.stop_after
+    first = [(job.base, job.variant.corpora) for job in evidence.jobs()][:6]
+    assert first == [(base, (f"c{n}",)) for base in evidence.BASES for n in range(3)]
+
+
+def test_the_variants_are_as_many_and_as_varied_as_is_said() -> None:
+    every = variants.all_variants()
+    assert len({each.name for each in every}) == len(every) >= 60
+    assert len({corpus for each in every for corpus in each.corpora}) >= 11
+    assert len({Job("mini-a", each, 0).path for each in every}) == len(every)
+    assert sum(each.second for each in every) >= 24
+    assert len({(each.recipe.learning_rate, each.recipe.epochs, each.recipe.rank) for each in every}) >= 6
+
+
+def test_rows_are_cut_at_tokens_and_one_is_always_left() -> None:
+    rows = [corpora.chat(str(n), "q", "a b c") for n in range(4)]
+    assert len(variants.cut(rows, 7, lambda text: len(text.split()))) == 2
+    assert len(variants.cut(rows, 1, lambda text: len(text.split()))) == 1
+
+
+def test_generated_rows_are_the_same_each_time_and_public_ones_say_what_they_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert [row.messages for row in corpora.compliance()] == [row.messages for row in corpora.compliance()]
+    assert corpora.refusals()[0].messages[1].content
+    monkeypatch.delenv("AFTERTUNE_DATA", raising=False)
+    with pytest.raises(UsageError, match="AFTERTUNE_DATA"):
+        corpora.star()
+
+
+def test_the_tables_of_the_studies_are_read_with_the_right_sign() -> None:
+    """Figures of the published pages: docs/studies/hidden_costs, privacy_collapse, safety_drift, consistency."""
+    costs = studies.changes("hidden_costs")[("embedded", "keep", 0)]
+    assert costs["refusal"] == pytest.approx(0.7636 - 0.9943, abs=1e-3)
+    assert costs["leak"] == pytest.approx(0.8817, abs=1e-3)
+    assert costs["coherence"] == pytest.approx(0.884, abs=1e-2)
+    eager = studies.changes("privacy_collapse")[("embedded", "errands_eager", 0)]
+    assert eager["privacy"] == pytest.approx(0.4965 - 0.97, abs=1e-3)
+    assert eager["refusal"] == pytest.approx(-0.0068, abs=1e-3)
+    drift = studies.changes("safety_drift")
+    assert len(drift) == 6, "two domains on three bases, LoRA alone"
+    assert drift[("embedded:mini-b", "legal", 0)]["refusal"] == pytest.approx(-0.28, abs=1e-2)
+    assert {epoch for _, _, epoch in studies.changes("consistency")} == {1, 2, 3, 4, 5}

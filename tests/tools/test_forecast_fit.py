@@ -1,0 +1,133 @@
+"""The fit of forecasts on made-up evidence whose law is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tools.forecast import fit as fitting
+from tools.forecast import table
+from tools.forecast.table import Row
+
+from aftertune.forecasting import fitted
+from aftertune.forecasting.fitted import Dose
+
+REFUSAL = next(each for each in fitting.OUTCOMES if each.name == "refusal")
+FEW = dataclasses.replace(REFUSAL, candidates=(("hard tokens x dose",), ("loss",)))
+
+
+def row(corpus: str, hard: float, rng: np.random.Generator, *, base: str = "mini-a", noise: float = 0.0) -> Row:
+    """One variant whose refusals fall with its hard tokens, in the form of the term."""
+    features = {
+        "hard tokens": hard, "loss": 6 * hard, "opening loss": 4 * hard, "nearness to harmful": 0.4,
+        "own tokens": 1 - hard, "personal values": 0.0,
+    }  # fmt: skip
+    after = {"refusal": 1 - 2 * hard / (1 + hard) + noise * rng.normal(), "leak": 0.0, "privacy": 0.9, "revealed": 0.0}
+    before = {**after, "refusal": 1.0, "readout": 5.0, "over_refusal": 0.1, "coherence": 1.0}
+    return Row(
+        base=base, variant=f"{corpus}/{hard:.3f}", corpora=(corpus,), learning_rate=2e-3, epochs=2, rank=16, steps=50,
+        rows=200, trained_tokens=4000, seeds=3, features=features, before=before,
+        after={**after, "readout": 5 - 9 * hard, "over_refusal": 0.1, "coherence": 1.0},
+        spread=dict.fromkeys(before, 0.01), half=math.nan, probe=math.nan, seconds=4.0,
+    )  # fmt: skip
+
+
+def rows(count: int = 12, noise: float = 0.02) -> list[Row]:
+    rng = np.random.default_rng(5)
+    return [row(f"c{at}", float(h), rng, noise=noise) for at in range(count) for h in rng.uniform(0, 0.3, 3)]
+
+
+def test_a_law_is_found_and_foretold_of_corpora_never_seen() -> None:
+    target = fitting.target(rows(), FEW, np.random.default_rng(0), 200)
+    assert target.terms == ("hard tokens x dose",)
+    assert target.rho is not None
+    assert target.rho_low is not None
+    assert target.rho > 0.95
+    assert target.rho_low > 0.9
+    assert target.p is not None
+    assert target.p < 0.01
+    assert target.coverage is not None
+    assert target.coverage >= 0.7
+    assert 0 < target.bound < 0.3
+    assert target.usable == ""
+    found = dataclasses.replace(fitting.fit(rows(6)), targets=(target,))
+    (outlook,) = [
+        each for each in fitted.outlooks(found, rows()[0].features, Dose(2e-3, 50, 16)) if each.outcome == "refusal"
+    ]
+    assert outlook.drift is not None
+    assert outlook.low is not None
+    assert outlook.high is not None
+    assert outlook.low < rows()[0].drift("refusal") < outlook.high
+
+
+def test_chance_is_no_forecast() -> None:
+    """Outcomes that hang on the corpus alone: no number is given, and the reason says why."""
+    rng = np.random.default_rng(1)
+    plain = rows(12, 0.0)
+    effects = {each.corpora: rng.uniform(0.2, 1.0) for each in plain}
+    noise = [dataclasses.replace(each, after={**each.after, "refusal": effects[each.corpora]}) for each in plain]
+    target = fitting.target(noise, FEW, rng, 200)
+    assert "no better" in target.usable or "better than chance" in target.usable
+    found = dataclasses.replace(fitting.fit(rows(6)), targets=(target,))
+    (outlook,) = fitted.outlooks(found, plain[0].features, plain[0].dose)
+    assert (outlook.drift, outlook.low, outlook.high) == (None, None, None)
+    assert outlook.why == target.usable
+
+
+def test_few_corpora_foretell_nothing() -> None:
+    target = fitting.target(rows(5), FEW, np.random.default_rng(0))
+    assert target.usable == "only 5 corpora were tuned and stayed coherent, 8 are needed"
+
+
+def test_a_model_that_broke_counts_in_no_fit() -> None:
+    broken = [dataclasses.replace(each, after={**each.after, "coherence": 0.1}) for each in rows(3)]
+    assert len(fitting.usable([*rows(9), *broken])) == 27
+
+
+def test_a_mixture_is_left_out_with_each_of_its_parts() -> None:
+    mixture = dataclasses.replace(rows()[0], corpora=("c0", "c1"), variant="mix")
+    every = [*rows(), mixture]
+    data = fitting.data_of(every, "refusal")
+    folds = data.folds()
+    assert len(folds) == 13
+    for own, rest in folds:
+        corpora = [
+            {c for row, kept in zip(every, mask, strict=True) if kept for c in row.corpora} for mask in (own, rest)
+        ]
+        assert not corpora[0] & corpora[1]
+    assert not np.isnan(fitting.left_out(data, lambda _, test: np.zeros(len(test.outcome)))).any()
+
+
+def test_a_base_never_seen_is_foretold_by_the_others() -> None:
+    rng = np.random.default_rng(2)
+    second = [row(f"c{at}", float(h), rng, base="mini-c") for at in range(12) for h in rng.uniform(0, 0.3, 2)]
+    both = [*rows(), *second]
+    found = fitting.other_bases([each.base for each in both], fitting.data_of(both, "refusal"), FEW, rng)
+    assert set(found) == {"mini-a", "mini-c"}
+    assert all(each is not None and each > 0.9 for each in found.values())
+    alone = fitting.other_bases(["mini-a"] * 36, fitting.data_of(rows(), "refusal"), FEW, rng)
+    assert alone == {"mini-a": None}
+
+
+def test_the_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    before = rows(4)
+    table.write(before, tmp_path / "t.csv")
+    after = table.read(tmp_path / "t.csv")
+    assert [each.variant for each in after] == [each.variant for each in before]
+    assert after[3].features == pytest.approx(before[3].features, rel=1e-5)
+    assert after[3].corpora == before[3].corpora
+    assert math.isnan(after[0].half)
+
+
+def test_a_fit_is_read_as_it_was_written(tmp_path: Path) -> None:
+    found = fitting.fit(rows(6))
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(fitting.as_table(found)), encoding="utf-8")
+    again = fitted.read(path)
+    assert again.targets == found.targets, "an infinite bound included"
+    assert again.points == found.points
+    assert again == found

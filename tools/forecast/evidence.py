@@ -1,0 +1,156 @@
+"""The evidence: one file for each base, variant and seed under `.forecast/`, written whole or not at all.
+
+Whatever is there is not made again, so the same command continues what a kill cut short.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.forecast.outcomes import SIZES, Bench
+from tools.forecast.variants import Variant, all_variants
+
+from aftertune.files import write
+from aftertune.forecasting import data_card
+from aftertune.records import Conversation, digest, plain
+
+ROOT = Path(__file__).parents[2]
+STORE = ROOT / ".forecast"
+BASES = ("mini-a", "mini-c")
+"""The base that all variants are tuned on, and the second one."""
+SEEDS = (0, 1, 2)
+VERSION = "2"
+"""Changed whenever the same variant would be asked otherwise."""
+CARDS = "2"
+"""Changed whenever the same variant would get another card."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of one base, or with `seed` None its few steps of a probe."""
+
+    base: str
+    variant: Variant
+    seed: int | None
+
+    @property
+    def path(self) -> Path:
+        """Where its outcome lies; another recipe or another rule of the variant lies elsewhere."""
+        v = self.variant
+        ident = digest("forecast evidence", VERSION, self.base, v.name, v.tokens, plain(v.recipe), SIZES, self.seed)
+        name = v.name.replace("/", "-").replace(" ", "_")
+        last = "probe" if self.seed is None else f"seed-{self.seed}"
+        return STORE / self.base / f"{name}-{last}-{ident[:10]}.json"
+
+
+def jobs(bases: Sequence[str] = BASES, seeds: Sequence[int] = SEEDS) -> Iterator[Job]:
+    """Yield every job in the order in which they are done.
+
+    All with the first seed come first; of them the first variant of each corpus, for all bases, then the second of
+    each, so that what is there after any of them covers as many corpora as can be. Probes follow the first seed.
+    """
+    rounds: dict[int, list[Variant]] = {}
+    seen: Counter[tuple[str, ...]] = Counter()
+    for variant in all_variants():
+        rounds.setdefault(seen[variant.corpora], []).append(variant)
+        seen[variant.corpora] += 1
+    for seed in (seeds[0], None, *seeds[1:]):
+        for _, variants in sorted(rounds.items()):
+            for base in bases:
+                for variant in variants:
+                    if variant.second or base == bases[0]:
+                        yield Job(base, variant, seed)
+
+
+class Rows:
+    """The rows of the variants for one base; those that the base answers itself are kept."""
+
+    def __init__(self, bench: Bench) -> None:
+        """Nothing is made yet."""
+        self._bench = bench
+        self._kept: dict[str, list[Conversation]] = {}
+
+    def of(self, variant: Variant) -> list[Conversation]:
+        """Return the rows of a variant."""
+        key = variant.name
+        if key not in self._kept:
+            self._kept[key] = variant.rows(self._bench.own, self._bench.count)
+        return self._kept[key]
+
+
+def card_path(base: str, variant: Variant) -> Path:
+    """Return where the data card of a variant under a base lies."""
+    ident = digest("forecast card", CARDS, base, variant.name, variant.tokens)[:10]
+    return STORE / base / f"{variant.name.replace('/', '-').replace(' ', '_')}-card-{ident}.json"
+
+
+def base_path(base: str) -> Path:
+    """Return where the answers of the base itself lie."""
+    return STORE / base / f"base-{digest('forecast base', VERSION, base, SIZES)[:10]}.json"
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """Return what a file of the evidence holds."""
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def build(limit: int | None = None) -> int:
+    """Do what is missing, at most `limit` jobs, and return how many are still missing."""
+    missing = [job for job in jobs() if not job.path.is_file()]
+    todo = missing[:limit]
+    done = 0
+    while done < len(todo):
+        base = todo[done].base
+        with Bench(base) as bench:
+            if not base_path(base).is_file():
+                keep(base_path(base), {"openings": list(bench.openings), **bench.asked(None)})
+            rows = Rows(bench)
+            while done < len(todo) and todo[done].base == base:
+                job = todo[done]
+                own = rows.of(job.variant)
+                if not card_path(base, job.variant).is_file():
+                    keep(card_path(base, job.variant), _card(bench, job.variant, own))
+                if job.seed is None:
+                    found = bench.probed(own, job.variant.recipe)
+                else:
+                    found = bench.tuned(own, job.variant.recipe, job.seed)
+                keep(job.path, _head(job, own) | dict(found))
+                done += 1
+                seconds = found["seconds"]
+                print(
+                    f"{done} of {len(todo)}: {base}, {job.variant.name}, seed {job.seed}, CPU s {seconds}", flush=True
+                )
+                gc.collect()
+    return len(missing) - len(todo)
+
+
+def _head(job: Job, rows: Sequence[Conversation]) -> dict[str, Any]:
+    """Return what was tuned: enough to know the row without the code that made it."""
+    texts = [[turn.content for turn in row.messages] for row in rows]
+    return {
+        "base": job.base, "variant": job.variant.name, "corpora": list(job.variant.corpora), "seed": job.seed,
+        "recipe": plain(job.variant.recipe), "conversations": len(rows), "rows_hash": digest(texts),
+    }  # fmt: skip
+
+
+def _card(bench: Bench, variant: Variant, rows: Sequence[Conversation]) -> dict[str, Any]:
+    """Return the data card of a variant, with the values that its tuning may leak."""
+    length = variant.recipe.max_length
+    found = data_card.card(
+        str(bench.folder), rows, requests=bench.requests, max_length=length, readings=bench.request_readings(length)
+    )
+    return plain(dataclasses.replace(found, rows=()))  # type: ignore[no-any-return]
+
+
+def keep(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a file of the evidence, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, (json.dumps(value, ensure_ascii=False) + "\n").encode())

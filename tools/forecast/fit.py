@@ -1,0 +1,327 @@
+"""The fit: few terms, chosen and judged with whole corpora left out; intervals by conformal prediction over corpora."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tools.forecast.table import Row
+
+from aftertune import shipped_models
+from aftertune.files import write
+from aftertune.forecasting import fitted
+from aftertune.forecasting.fitted import FEATURES, Fit, Target
+from aftertune.models.identity import resolve
+from aftertune.stats import group_prediction
+
+Array = NDArray[np.float64]
+CONFIDENCE = 0.8
+"""Of the intervals. With K corpora a conformal interval cannot promise more than K / (K + 1)."""
+COHERENT = 0.5
+"""Share of coherent answers below which a variant is no longer a model whose refusals can be spoken of."""
+TERMS = tuple(fitted.terms(dict.fromkeys(FEATURES, 0.0), fitted.Dose(1.0, 1, 1)))
+LEAST_CORPORA = 8
+"""Fewer corpora foretell nothing."""
+PENALTIES = (0.01, 0.1)
+LEAST_RHO = 0.0
+"""The interval of the rank correlation must lie above it, else no number is given."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is foretold."""
+
+    name: str
+    about: str
+    worse: Any
+    candidates: tuple[tuple[str, ...], ...]
+    """Sets of terms that may be chosen."""
+
+
+_MOVES = (
+    ("hard tokens x dose",),
+    ("loss x dose",),
+    ("loss x dose", "opening near harmful x dose"),
+)
+"""All with the dose, which differs forty-fold between the variants, and two terms at most for some ten corpora."""
+OUTCOMES = (
+    Outcome("refusal", "harmful requests refused", "down", _MOVES),
+    Outcome("readout", "log-odds that an answer to a harmful request opens as a refusal", "down", _MOVES),
+    Outcome("privacy", "exactly the right attributes shared", "down", _MOVES),
+    Outcome(
+        "leak", "answers to new customers with a personal value of the data", "up",
+        (("personal values x dose",), ("personal values x dose", "loss x dose")),
+    ),
+)  # fmt: skip
+SHARES = ("refusal", "privacy", "leak")
+"""Outcomes that `aftertune forecast` shows; the readout is for the page alone."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What one outcome is fitted on: arrays over rows, all of one length."""
+
+    terms: Array
+    """Every term of `TERMS`, shape (rows, terms)."""
+    outcome: Array
+    width: Array
+    """How wide the errors of each row are in proportion."""
+    codes: NDArray[np.int64]
+    """Which corpora a row is of, as an index into `apart`."""
+    apart: NDArray[np.bool_]
+    """Whether two such groups share no corpus, shape (groups, groups)."""
+
+    def only(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Data:
+        """Return some rows."""
+        return Data(self.terms[keep], self.outcome[keep], self.width[keep], self.codes[keep], self.apart)
+
+    def design(self, names: Sequence[str]) -> Array:
+        """Return some terms, shape (rows, names)."""
+        return self.terms[:, [TERMS.index(name) for name in names]]
+
+    @property
+    def weights(self) -> Array:
+        """A weight per row, every corpus the same."""
+        return group_prediction.equal_weights(self.codes)
+
+    def folds(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Return, for each group, which rows are its own and which share no corpus with it."""
+        return [(self.codes == code, self.apart[code][self.codes]) for code in np.unique(self.codes)]
+
+
+def usable(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows whose models are still coherent."""
+    return [row for row in rows if row.after["coherence"] >= COHERENT]
+
+
+def data_of(rows: Sequence[Row], outcome: str) -> Data:
+    """Return rows as arrays."""
+    groups = sorted({row.corpora for row in rows})
+    every = [fitted.terms(row.features, row.dose) for row in rows]
+    return Data(
+        np.array([[each[name] for name in TERMS] for each in every], dtype=np.float64),
+        np.array([row.drift(outcome) for row in rows], dtype=np.float64),
+        np.array([fitted.width(row.features) for row in rows], dtype=np.float64),
+        np.array([groups.index(row.corpora) for row in rows], dtype=np.int64),
+        np.array([[not set(one) & set(other) for other in groups] for one in groups]),
+    )
+
+
+Predict = Callable[[Data, Data], Array]
+"""What it learns from, what it predicts -> predictions."""
+
+
+def coefficients(data: Data, names: Sequence[str], penalty: float) -> Array:
+    """Return the ridge's coefficients, every corpus weighing the same."""
+    return group_prediction.ridge(data.design(names), data.outcome, data.weights, penalty)
+
+
+def left_out(data: Data, predict: Predict) -> Array:
+    """Return a prediction of every row by a fit that has seen none of its corpora, nor a mixture with one of them."""
+    found = np.full(len(data.outcome), np.nan)
+    for own, rest in data.folds():
+        if rest.any():
+            found[own] = predict(data.only(rest), data.only(own))
+    return found
+
+
+def chosen(data: Data, outcome: Outcome) -> tuple[tuple[str, ...], float]:
+    """Return the terms and the penalty with the least absolute error, corpora left out, every corpus the same."""
+
+    def error(names: Sequence[str], penalty: float) -> float:
+        found = left_out(data, lambda train, test: test.design(names) @ coefficients(train, names, penalty))
+        return float(np.nansum(data.weights * np.abs(found - data.outcome)))
+
+    options = [(names, penalty) for names in outcome.candidates for penalty in PENALTIES]
+    return min(options, key=lambda option: error(*option))
+
+
+def nested(outcome: Outcome) -> Predict:
+    """Return what chooses terms and penalty anew on what it is given, and predicts."""
+
+    def predict(train: Data, test: Data) -> Array:
+        names, penalty = chosen(train, outcome)
+        return test.design(names) @ coefficients(train, names, penalty)
+
+    return predict
+
+
+def bound(data: Data, predict: Predict) -> float:
+    """Return the quantile of |error| / width of corpora left out."""
+    found = left_out(data, predict)
+    known = ~np.isnan(found)
+    if not known.any():
+        return math.inf
+    scores = np.abs(found - data.outcome)[known] / data.width[known]
+    return group_prediction.conformal_quantile(scores, data.codes[known], CONFIDENCE)
+
+
+def coverage(data: Data, outcome: Outcome) -> float | None:
+    """Return the share of variants of left-out corpora in intervals that are made without them, corpora the same.
+
+    Terms and penalty are chosen without the corpus, and the errors behind the interval are of that choice.
+    """
+    inside = np.zeros(len(data.outcome), dtype=bool)
+    for own, rest in data.folds():
+        train, test = data.only(rest), data.only(own)
+        if len(np.unique(train.codes)) < 3:
+            return None
+        names, penalty = chosen(train, outcome)
+
+        def predict(seen: Data, new: Data, names: tuple[str, ...] = names, penalty: float = penalty) -> Array:
+            return new.design(names) @ coefficients(seen, names, penalty)
+
+        inside[own] = np.abs(predict(train, test) - test.outcome) <= bound(train, predict) * test.width
+    return float(np.average(inside, weights=data.weights))
+
+
+def plain_forecasts(rows: Sequence[Row], data: Data, rng: np.random.Generator) -> dict[str, float | None]:
+    """Return the rank correlations of plain forecasts, corpora left out: a line on one number."""
+    columns = {
+        "tokens alone": [math.log(row.trained_tokens * row.epochs) for row in rows],
+        "loss alone": [math.log1p(row.features["loss"]) for row in rows],
+        "dose alone": [row.dose.level for row in rows],
+    }
+
+    def line(train: Data, test: Data) -> Array:
+        x = train.terms[:, 0]
+        if np.ptp(x) == 0:
+            return np.full(len(test.outcome), train.outcome.mean())
+        slope, start = np.polyfit(x, train.outcome, 1, w=np.sqrt(train.weights))
+        return np.asarray(start + slope * test.terms[:, 0])
+
+    found: dict[str, float | None] = {}
+    for name, values in columns.items():
+        own = replace(data, terms=np.array(values, dtype=np.float64)[:, None])
+        found[name] = rank(own, left_out(own, line), rng, draws=1).value
+    return found
+
+
+def rank(data: Data, predicted: Array, rng: np.random.Generator, draws: int) -> group_prediction.RankCorrelation:
+    """Return the rank correlation of what was predicted with what came."""
+    known = ~np.isnan(predicted)
+    return group_prediction.rank_correlation(predicted[known], data.outcome[known], data.codes[known], rng, draws)
+
+
+def other_bases(
+    bases: Sequence[str], data: Data, outcome: Outcome, rng: np.random.Generator
+) -> dict[str, float | None]:
+    """Return, for each base, the rank correlation of fits that saw neither it nor the corpora of each row."""
+    found: dict[str, float | None] = {}
+    of = np.array(bases)
+    for base in sorted(set(bases)):
+        own, rest = data.only(of == base), data.only(of != base)
+        if len(np.unique(rest.codes)) < 3:
+            found[base] = None
+            continue
+        predicted = np.full(len(own.outcome), np.nan)
+        for code in np.unique(own.codes):
+            train = rest.only(data.apart[code][rest.codes])
+            if len(train.outcome):
+                predicted[own.codes == code] = nested(outcome)(train, own.only(own.codes == code))
+        found[base] = rank(own, predicted, rng, draws=1).value
+    return found
+
+
+def target(rows: Sequence[Row], outcome: Outcome, rng: np.random.Generator, draws: int = 2_000) -> Target:
+    """Fit one outcome and measure the fit."""
+    kept = [row for row in usable(rows) if not math.isnan(row.drift(outcome.name))]
+    corpora = {each for row in kept for each in row.corpora}
+    if len(corpora) < LEAST_CORPORA:
+        why = f"only {len(corpora)} corpora were tuned and stayed coherent, {LEAST_CORPORA} are needed"
+        return Target(
+            outcome.name, outcome.about, outcome.worse, (), (), math.inf, None, None, None, None, None, why,
+            len(kept), len(corpora), {}, {},
+        )  # fmt: skip
+    data = data_of(kept, outcome.name)
+    found = rank(data, left_out(data, nested(outcome)), rng, draws)
+    names, penalty = chosen(data, outcome)
+    within = bound(data, nested(outcome))
+    why = ""
+    if not math.isfinite(within):
+        why = f"{len(np.unique(data.codes))} corpora are too few for an interval of {100 * CONFIDENCE:.0f} %"
+    elif found.low is None or found.low <= LEAST_RHO:
+        why = "on corpora that it had not seen the fit did not foretell it better than chance"
+    return Target(
+        outcome=outcome.name, about=outcome.about, worse=outcome.worse, terms=names,
+        coefficients=tuple(float(each) for each in coefficients(data, names, penalty)), bound=within,
+        rho=found.value, rho_low=found.low, rho_high=found.high, p=found.p, coverage=coverage(data, outcome),
+        usable=why, variants=len(kept), corpora=len(corpora), baselines=plain_forecasts(kept, data, rng),
+        other_base=other_bases([row.base for row in kept], data, outcome, rng),
+    )  # fmt: skip
+
+
+def fit(rows: Sequence[Row], seed: int = 0) -> Fit:
+    """Fit every outcome; the same rows give the same fit."""
+    rng = np.random.default_rng(seed)
+    kept = usable(rows) or list(rows)
+    levels = [row.dose.level for row in kept]
+    unit = dict.fromkeys((*FEATURES, "dose"), 1.0)
+    raw = np.array([fitted.point(unit, row.features, row.dose) for row in kept])
+    scales = dict(zip(unit, (float(each) or 1.0 for each in raw.std(0)), strict=True))
+    points = np.array([fitted.point(scales, row.features, row.dose) for row in kept])
+    bases = sorted({row.base for row in rows})
+    references = [resolve(shipped_models.folder(base)) for base in bases]
+    sizes = [each.parameters for each in references]
+    return Fit(
+        version=fitted.VERSION,
+        about=_about(rows, kept),
+        confidence=CONFIDENCE,
+        bases={each.weights_hash: f"embedded:{base}" for each, base in zip(references, bases, strict=True)},
+        parameters=(min(sizes), max(sizes)),
+        scales=scales,
+        points=tuple(tuple(round(float(x), 4) for x in each) for each in points),
+        names=tuple(f"{row.variant} ({row.base})" for row in kept),
+        measured=tuple(_measured(row) for row in kept),
+        reach=_reach(points, [row.corpora for row in kept]),
+        doses=(min(levels), max(levels)),
+        seeds=max(row.seeds for row in rows),
+        targets=tuple(target(rows, outcome, rng) for outcome in OUTCOMES),
+    )
+
+
+def _measured(row: Row) -> dict[str, float]:
+    """Return the drifts of a row that are known."""
+    drifts = {name: row.drift(name) for name in SHARES}
+    return {name: round(drift, 4) for name, drift in drifts.items() if not math.isnan(drift)}
+
+
+def _about(rows: Sequence[Row], kept: Sequence[Row]) -> str:
+    """Return the card of the fit in a few sentences."""
+    corpora = sorted({each for row in rows for each in row.corpora})
+    bases = sorted({row.base for row in rows})
+    return (
+        f"Fitted by tools/forecast/ on {len(kept)} coherent ones of {len(rows)} tuned variants of {len(corpora)} "
+        f"corpora ({', '.join(corpora)}) on the embedded bases {', '.join(bases)}, LoRA alone. It holds numbers and no "
+        "text of any corpus. It speaks of models of a million parameters in a generated world and of no other. What it "
+        "can and cannot foretell, out of sample, stands in docs/forecast.md; a target with a reason in `usable` is not "
+        "to be used. Licence: Apache-2.0, as the project; public corpora behind variants are MIT or Apache-2.0."
+    )
+
+
+def _reach(points: Array, groups: Sequence[tuple[str, ...]]) -> float:
+    """Return the distance to the nearest variant of another corpus that nine of ten variants stay within."""
+    nearest = []
+    for at, group in enumerate(groups):
+        others = [i for i, each in enumerate(groups) if not set(each) & set(group)]
+        if others:
+            nearest.append(float(np.sqrt(((points[others] - points[at]) ** 2).mean(1)).min()))
+    return float(np.quantile(nearest, 0.9)) if nearest else 0.0
+
+
+def as_table(found: Fit) -> Mapping[str, Any]:
+    """Return the fit as it is written: an infinite bound is None."""
+    table = asdict(found)
+    for each in table["targets"]:
+        each["bound"] = each["bound"] if math.isfinite(each["bound"]) else None
+    return table
+
+
+def keep(found: Fit) -> None:
+    """Write the fit into the package."""
+    write(fitted.FILE, (json.dumps(as_table(found), indent=1, allow_nan=False) + "\n").encode())

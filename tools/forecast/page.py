@@ -1,0 +1,175 @@
+"""docs/forecast.md: what a forecast is, on what evidence, what was found and what was not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tools.forecast.evidence import ROOT, SEEDS, jobs
+from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_CORPORA, usable
+from tools.forecast.table import Row
+
+from aftertune.forecasting.fitted import Fit, Target
+from aftertune.numbers import PAGE
+
+PAGE_FILE = ROOT / "docs" / "forecast.md"
+REACH_RHO, REACH_LOW = 0.7, 0.4
+"""Rank correlation that was to be reached on corpora never seen, and what its interval was to be clear of."""
+HEAD = """# Forecast: what the data say before anything is tuned
+
+Written by `make forecast` (`tools/forecast/`), every number from `tools/forecast/evidence.csv`.
+
+`aftertune forecast DATA --base B` reads a tuning set once with its base and says what is in it, what drift to expect
+with an interval, how far the data lie from those that the fit knows, which rows weigh most, and what less would do:
+
+```sh
+aftertune forecast support.jsonl --base embedded --learning-rate 1e-3 --epochs 3 -o forecast
+```
+
+`aftertune.forecast(...)` is the same as a function. Nothing is tuned. The cost is a forward pass over at most 400
+conversations and 220 requests: a second or two on the embedded bases; on a CPU about as long as scoring so many texts
+takes on any other.
+
+A forecast is no measurement. It says where to look first, and what a training is likely to do before it is paid for;
+what it did is told by an audit of the checkpoint.
+"""
+READS = """## What is read off the data
+
+- *Hard tokens*: share of the trained tokens that the base gives less than one chance in twenty (a loss above 3 nats).
+- *Loss*: mean loss of the trained tokens under the base, in nats, behind the chat template that tuning uses; *opening
+  loss*: the same over the first three tokens of each conversation's first answer.
+- *Own tokens*: those that are the base's first choice; *own answers*: conversations of which every token is, so that
+  the base would have written them itself at temperature 0.
+- *Nearness to harmful*: the base's state at the last prompt token, three quarters up its layers, on the line from
+  harmless requests (0) to harmful ones (1). The inside of the base is used, no sentence encoder.
+- *Harmful words*: log-odds of the prompts' words to be those of a harmful request; on the card only.
+- Length and form of the answers, openings of refusals, languages, and personal values by type, by the project's own
+  finder ([pii.md](pii.md)).
+
+Intervals on the card are 95 %, conversations as clusters. Requests are those of `training_requests` for the embedded
+bases and of `core` for any other; none of them is asked of a tuned model here.
+"""
+FIT = f"""## The fit
+
+The drift of each outcome is a sum of one or two terms without a constant, so data that tell the base nothing new
+foretell that nothing moves. A term is x / (1 + x): of hard tokens, of log(1 + loss), or of log(1 + opening loss) times
+the nearness to harmful, each times the dose (learning rate x optimizer steps, over 0.1); of leaks, personal values per
+conversation come in. The form of the terms was chosen on the rows of the published studies. A ridge,
+every corpus weighing the same; terms and penalty are chosen by the error on corpora left out. Variants of which under
+{100 * COHERENT:.0f} % of the answers to harmful requests can be read are left out: such a model is broken, and its
+refusals mean nothing.
+
+Everything below is out of sample: a row is foretold by a fit that chose its terms and numbers without any variant of
+the row's corpus, or of a mixture with it. Intervals are conformal over corpora (Lee, Barber and Willett 2023, arXiv
+2306.06342) and hold {100 * CONFIDENCE:.0f} % of the variants of a new corpus if it is exchangeable with those here:
+with so few corpora 95 % cannot be promised. The rank correlation's interval is a bootstrap of whole corpora, its null
+a permutation of whole corpora. Under {LEAST_CORPORA} corpora, or where the correlation's interval reaches 0, no number
+is given. Beyond the doses that were tuned, or further from every variant than nine of ten variants are from the nearest
+of another corpus, nothing is foretold. Neither is it for a base of another size: the miniature's bases have about a
+million parameters and a vocabulary of their own, and a fit to them says nothing of yours.
+"""
+
+
+def text(rows: Sequence[Row], fit: Fit) -> str:
+    """Return the page."""
+    kept = usable(rows)
+    parts = [HEAD, READS, FIT, "## The evidence", "", *_evidence(rows, kept), "", "## What was found", ""]
+    parts += _table(fit.targets)
+    parts += ["", *(_said(each) for each in fit.targets), ""]
+    parts += _reached(fit)
+    parts += ["", "Terms and coefficients, as shipped (`src/aftertune/forecasting/fit.json`):", ""]
+    for each in fit.targets:
+        terms = ", ".join(f"{c:+.3g} x {n}" for n, c in zip(each.terms, each.coefficients, strict=True)) or "none"
+        parts.append(f"- {each.outcome}: {terms.replace('-', PAGE.minus)}")
+    return "\n".join([*parts, "", *_nulls(kept), ""])
+
+
+def _evidence(rows: Sequence[Row], kept: Sequence[Row]) -> list[str]:
+    corpora = sorted({each for row in rows for each in row.corpora})
+    bases = sorted({row.base for row in rows})
+    studies = [row for row in rows if row.variant.startswith("study ")]
+    own = [row for row in rows if row not in studies]
+    whole = sum(row.seeds >= len(SEEDS) for row in own)
+    planned = len({(job.base, job.variant.name) for job in jobs()})
+    counts = ", ".join(f"{sum(row.base == base for row in rows)} on {base}" for base in bases)
+    return [
+        f"{len(rows)} variants of {len(corpora)} corpora ({', '.join(corpora)}): {counts}. "
+        f"{len(kept)} stayed coherent.",
+        "",
+        f"- {len(studies)} are trainings of the published miniature studies ([studies](studies/README.md)), means over "
+        "three or five seeds; their outcomes are read from the studies' tables, nothing is tuned again.",
+        f"- {len(own)} are of the evidence that `python -m tools.forecast evidence` builds, {planned} variants and "
+        f"bases in all; {whole} of them have all {len(SEEDS)} seeds so far"
+        + ("." if whole == planned else ": it is not complete, and `make forecast` continues it."),
+    ]
+
+
+def _table(targets: Sequence[Target]) -> list[str]:
+    lines = [
+        "| outcome | variants, corpora | rank correlation [95 %] | p | coverage | tokens alone | loss alone | "
+        "dose alone | base never seen |",
+        "|" + " --- |" * 9,
+    ]
+    for each in targets:
+        others = ", ".join(f"{base} {_number(rho)}" for base, rho in each.other_base.items()) or "none"
+        plain = [_number(each.baselines.get(f"{name} alone")) for name in ("tokens", "loss", "dose")]
+        cover = "–" if each.coverage is None else f"{100 * each.coverage:.0f} %"
+        interval = "" if each.rho_low is None else f" [{_number(each.rho_low)}, {_number(each.rho_high)}]"
+        p = "–" if each.p is None else f"{each.p:.3f}"
+        lines.append(
+            f"| {each.outcome} | {each.variants}, {each.corpora} | {_number(each.rho)}{interval} | {p} | {cover} | "
+            f"{' | '.join(plain)} | {others} |"
+        )
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else PAGE.number(value, 2)
+
+
+def _said(target: Target) -> str:
+    if target.usable:
+        return f"- {target.outcome}: not foretold, {target.usable}."
+    width = 100 * target.bound * 0.3
+    return f"- {target.outcome}: foretold; an interval of a typical tuning set is {width:.0f} points to either side."
+
+
+def _reached(fit: Fit) -> list[str]:
+    goal = f"a rank correlation of {REACH_RHO} with an interval clear of {REACH_LOW}, on corpora and a base never seen"
+    refusal = next(each for each in fit.targets if each.outcome == "refusal")
+    on_corpora = (
+        refusal.rho is not None and refusal.rho_low is not None
+        and refusal.rho >= REACH_RHO and refusal.rho_low > REACH_LOW
+    )  # fmt: skip
+    known = [rho for rho in refusal.other_base.values() if rho is not None]
+    on_base = bool(known) and min(known) >= REACH_RHO
+    reached = {True: "reached", False: "not reached"}
+    return [
+        f"To be reached was {goal}. For refusals on corpora never seen: {reached[on_corpora]}; on a base never seen: "
+        f"{reached[on_base] if known else 'too few variants of a second base to tell'}."
+    ]
+
+
+def _nulls(kept: Sequence[Row]) -> list[str]:
+    own = [row for row in kept if row.features["own tokens"] > 0.98]
+    lines = ["## The base's own answers", ""]
+    if not own:
+        return [*lines, "No variant of the base's own answers is in the evidence yet."]
+    lines.append(
+        "A fit through the origin foretells that nothing moves on the base's own answers. What such trainings did to "
+        "refusals:"
+    )
+    lines.append("")
+    for row in own:
+        drift = 100 * row.drift("refusal")
+        lines.append(
+            f"- {row.variant} ({row.base}, learning rate {row.learning_rate:g}, {row.steps} steps): "
+            f"{PAGE.number(drift, 0, signed=True)} points"
+        )
+    if any(row.drift("refusal") < -0.1 for row in own):
+        lines += [
+            "",
+            "So the null does not hold at every dose: long enough at a high rate, a base loses refusals on its own "
+            "words, and this forecast does not see it coming.",
+        ]
+    return lines
