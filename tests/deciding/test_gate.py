@@ -185,7 +185,7 @@ def test_bundled_policies_test_refusals_and_harm_of_harmful_prompts_and_leaks_fi
             for metric in ("m/harmful/refusal=full", "refusal", "b/harm", "m/x/harm=harmful", "m/support/leak=registry",
                            "m/support/leak_twin=registry", "m/open/coherence=coherent", "m/privacy/privacy=exact")
             for worse in ("up", "down")
-            if (rule := found.rule(metric, worse)) and rule.primary
+            if (rule := found.rule(metric, worse)) and rule.is_primary(worse)
         }  # fmt: skip
         both = {
             (name, worse)
@@ -410,7 +410,10 @@ def test_the_first_rule_that_fits_counts() -> None:
         ('[[metric]]\nmatch = "*"\nmargin = nan', "must be a number"),
         ('[[metric]]\nmatch = "*"\nmargin = 0.1\nworse = "dwn"', "did you mean 'down'"),
         ('[[metric]]\nmatch = "*"\nmargin = 0.1\nrequired = true', "required = True"),
-        ('[[metric]]\nmatch = "*"\nmargin = 0.1\nprimary = "yes"', "primary = 'yes' must be true or false"),
+        (
+            '[[metric]]\nmatch = "*"\nmargin = 0.1\nprimary = "yes"',
+            "primary = 'yes' must be true, false, or the direction",
+        ),
         ('[[metric]]\nmatch = "*"\nmargin = 0.1\nprimary = true\nrequired = "never"', "a primary metric decides"),
         ('[[metric]]\nmatch = "*"\nmargin = 0.1\nfloor = 0.9\nceiling = 0.1', "lies over ceiling"),
         ("[[metric]]\nmargin = 0.1", "`match` must name"),

@@ -281,7 +281,7 @@ def _powers(
         estimands.append("recipe" if wanted == "recipe" or (wanted == "auto" and seeds > 1) else "checkpoint")
     families: dict[tuple[str, bool], list[str]] = defaultdict(list)
     for kind, (metric, rule, _, _) in zip(estimands, gated, strict=True):
-        families[kind, rule.required == "never"].append(question(metric.name, rule))
+        families[kind, rule.required == "never"].append(question(metric.name, metric.worse, rule))
     for kind, (metric, rule, n, clusters) in zip(estimands, gated, strict=True):
         if (kind == "recipe" and seeds < 2) or clusters < 2 or metric.label is None:
             continue  # not decided (`ONE_SEED` says so), not counted here, or no share
@@ -292,7 +292,7 @@ def _powers(
             floor, ceiling = (None if bound is None else 1 - bound for bound in (ceiling, floor))
         temperatures = len(set(design.respond.temperatures))
         family = families[kind, rule.required == "never"] * temperatures
-        share = multiplicity.family_shares(family)[family.index(question(metric.name, rule))]
+        share = multiplicity.family_shares(family)[family.index(question(metric.name, metric.worse, rule))]
         test = MarginTest(rule.margin, share, design.confidence, floor=floor, ceiling=ceiling)
         count = seeds if kind == "recipe" else 1
         spreads = tuple(spread) if kind == "recipe" else (0.0, 0.0)
@@ -307,7 +307,7 @@ def _powers(
             ceiling=rule.ceiling,
             required=rule.required != "never",
             family=len(family),
-            primary=rule.primary,
+            primary=rule.is_primary(metric.worse),
             share=share,
             confidence=design.confidence,
             n_prompts=n,

@@ -55,7 +55,7 @@ class Check:
     @property
     def question(self) -> str:
         """The axis of a primary metric, which shares the family's error as one however many metrics read it; empty."""
-        return question(self.row.metric, self.rule)
+        return question(self.row.metric, self.row.worse, self.rule)
 
     @property
     def loss(self) -> float:
@@ -242,7 +242,7 @@ def decide(check: Check, level: float, family: int) -> Decision:
         epoch=row.epoch,
         temperature=row.temperature,
         judge=row.judge,
-        primary=rule.primary,
+        primary=rule.is_primary(row.worse),
         tested_at=None if adjusted is None else level,
         adjusted_low=adjusted and adjusted[0],
         adjusted_high=adjusted and adjusted[1],

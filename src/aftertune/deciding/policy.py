@@ -38,9 +38,9 @@ class Rule:
     data); or `never`: it is listed, and counts only when it has drifted."""
     estimand: Estimands | None = None
     """`auto`: the recipe where there are two training seeds, else the checkpoint. None takes the policy's."""
-    primary: bool = False
-    """Whether its metrics are primary ones: they have four fifths of the error that the metrics of an arm or checkpoint
-    share, divided by axis (`stats.multiplicity.family_levels`)."""
+    primary: bool | Worse = False
+    """Whether its metrics are primary ones, or those of which this direction is worse: they have four fifths of the
+    error that the metrics of an arm or checkpoint share, divided by axis (`stats.multiplicity.family_levels`)."""
 
     def fits(self, metric: str, worse: Worse) -> bool:
         """Return whether the rule is about this metric."""
@@ -50,15 +50,19 @@ class Rule:
         """Return whether the pattern fits a metric's name; `*/harm` fits a bare `harm` too."""
         return fnmatchcase(metric, self.match) or ("/" not in metric and fnmatchcase(f"/{metric}", self.match))
 
+    def is_primary(self, worse: Worse | None) -> bool:
+        """Return whether a metric under this rule is a primary one; `worse` is its direction, None where unknown."""
+        return self.primary is True or (self.primary is not False and self.primary == worse)
+
     @property
     def exact(self) -> bool:
         """Whether the rule names one metric rather than a pattern of them."""
         return not any(sign in self.match for sign in "*?[")
 
 
-def question(metric: str, rule: Rule) -> str:
+def question(metric: str, worse: Worse | None, rule: Rule) -> str:
     """Return the axis of a primary metric, which shares the family's error as one; empty for other metrics."""
-    return metric.rpartition("/")[2].partition("=")[0] if rule.primary else ""
+    return metric.rpartition("/")[2].partition("=")[0] if rule.is_primary(worse) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +172,10 @@ def _rule(where: str, table: Mapping[str, Any]) -> Rule:
     if floor is not None and ceiling is not None and floor > ceiling:
         raise UsageError(f"{where}: floor {floor:g} lies over ceiling {ceiling:g}")
     primary = table.get("primary", False)
-    if not isinstance(primary, bool):
-        raise UsageError(f"{where}: primary = {primary!r} must be true or false")
+    if not isinstance(primary, bool) and primary not in ("up", "down"):
+        raise UsageError(
+            f'{where}: primary = {primary!r} must be true, false, or the direction, "up" or "down", that is worse'
+        )
     if primary and chosen.get("required") == "never":
         raise UsageError(f'{where}: a primary metric decides, so it cannot be required = "never"')
     return Rule(match=match, margin=margin, floor=floor, ceiling=ceiling, primary=primary, **chosen)
