@@ -53,7 +53,7 @@ def job(needs: frozenset[str] = frozenset(), corpus: str | None = None, arms: tu
 
 def test_prompts_without_data_are_read_back_as_the_benchmark_makes_them(run: Run) -> None:
     output = fakes.do(run, job())
-    assert output.info == {"prompts": 3}
+    assert output.info == {"prompts": 3, "of": 3}
     assert prompts_of(run, job().id) == list(Listed().prompts(BenchmarkContext()))
 
 

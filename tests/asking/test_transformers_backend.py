@@ -81,6 +81,7 @@ def test_it_is_a_backend() -> None:
     assert isinstance(plugin, Backend)
     assert (plugin.asks_server, plugin.limited, plugin.served) == (False, False, {})
     assert plugin.capabilities == {
+        "interventions",
         "tokens",
         "logits",
         "adapters",

@@ -27,6 +27,7 @@ AUDIT_DEFAULTS: dict[str, Any] = {
     "suite": None, "train_data": None, "held_out": None, "system": "", "policy": "default", "judges": (),
     "temperatures": (0.0,), "samples": 1, "template": "base", "backend": "transformers", "workers": 0, "cache": True,
     "columns": "", "encoding": "", "skip_bad": False, "template_arguments": {}, "thought_tokens": 4096,
+    "until_decided": False,
 }  # fmt: skip
 
 
@@ -170,6 +171,7 @@ def test_each_option_of_an_audit_reaches_it(
         "suite": "core", "train_data": "t.jsonl", "held_out": "h.jsonl", "system": Path("s.txt"), "policy": "strict",
         "judges": ["refusal", "leak"], "temperatures": [0.0, 0.7], "samples": 3, "template": "own",
         "template_arguments": {}, "thought_tokens": 4096, "backend": "e:url=u", "workers": 2, "cache": Path("shared"), "columns": "prompt=a,response=b", "encoding": "cp1252", "skip_bad": True,
+        "until_decided": False,
     }  # fmt: skip
 
 
@@ -270,10 +272,22 @@ def test_each_option_of_a_study_reaches_it(terminal: Terminal, monkeypatch: pyte
     monkeypatch.setattr(study_module, "study", call := Call(RESULT))
     terminal("study", "d.toml", "-q")
     assert call.args == (Path("d.toml"), None)
-    assert call.options == {"executor": "local", "workers": 0, "cache": True}
-    terminal("study", "d.toml", "-q", "--executor", "ray:gpus=1", "--out", "o", "--workers", "4", "--no-cache")
+    assert call.options == {"executor": "local", "workers": 0, "cache": True, "until_decided": False}
+    terminal(
+        "study",
+        "d.toml",
+        "-q",
+        "--executor",
+        "ray:gpus=1",
+        "--out",
+        "o",
+        "--workers",
+        "4",
+        "--no-cache",
+        "--until-decided",
+    )
     assert call.args == (Path("d.toml"), Path("o"))
-    assert call.options == {"executor": "ray:gpus=1", "workers": 4, "cache": False}
+    assert call.options == {"executor": "ray:gpus=1", "workers": 4, "cache": False, "until_decided": True}
 
 
 def test_a_plan_prices_and_runs_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

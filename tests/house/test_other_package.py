@@ -228,7 +228,7 @@ def test_its_judge_was_tried_on_its_own_anchors(run: Path) -> None:
     assert [(row["axis"], row["label"], row["n_positive"], row["n_negative"], row["youden"]) for row in anchors] == [
         ("manners", "polite", 2, 2, 1.0)
     ]
-    assert "manners" in (run / "report.md").read_text()
+    assert "manners" in (run / "report.html").read_text()
 
 
 def test_its_corpus_and_mitigation_made_the_rows(run: Path) -> None:

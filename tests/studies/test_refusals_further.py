@@ -127,7 +127,7 @@ def test_an_analysis_does_not_read_prompts_made_of_tuning_rows() -> None:
 
 
 def test_a_predictor_reads_the_data_of_arms() -> None:
-    predictor = dataclasses.make_dataclass("Predictor", ["name"])("novelty")
+    predictor = dataclasses.make_dataclass("Predictor", ["name", "needs"])("novelty", frozenset())
     readings(design(), predictors=[predictor], sees=False)
     given = design(corpus=None, arms=(), checkpoints=(Given("a", arm="x"),))
     with pytest.raises(UsageError) as error:

@@ -23,8 +23,8 @@ MAX_SPREADS = 120
 """Rows of the table of variance components."""
 MAX_VALUE = 240
 """Characters of one value in a card or in the methods."""
-MAX_CATEGORIES = 600
-"""Rows of all category tables together."""
+MAX_CATEGORIES, MOST_OF_ONE = 600, 400
+"""Rows of all category tables together, and of one where they are cut."""
 ATTACKS = {"ratio": "loss against the base's", "loss": "loss alone"}
 """Attack -> what it calls a member by; the better one first."""
 NONE_KNOWN = "none known"
@@ -460,7 +460,8 @@ def category_tables(index: Index) -> list[Table]:
                 ]
             )
     whole = sum(map(len, grouped.values()))
-    limit = min(max(MAX_CATEGORIES // max(len(grouped), 1), 3), MAX_ROWS) if whole > MAX_CATEGORIES else whole
+    share = max(MAX_CATEGORIES // max(len(grouped), 1), 3)
+    limit = min(share, MOST_OF_ONE) if whole > MAX_CATEGORIES else whole
     columns = [Column("Category", "name"), Column("Base → tuned", "num"), Column("Drift [interval]", "num")]
     columns += [Column("Flips worse / better", "num"), Column("Prompts", "num"), Column("Pairs", "num")]
     columns += [Column("Warning", "text")]
