@@ -420,7 +420,7 @@ FAMILIES = (
 def families(runs: int) -> list[Row]:
     """The chance that the gate finds a drift in any metric that lost no more than its margin."""
     rules = [Rule(axis, MARGIN, primary=i < 4) for i, axis in enumerate(AXES)]
-    questions = [question(rule.match, rule) for rule in rules]
+    questions = [question(rule.match, "up", rule) for rule in rules]
     groups, size, rows = 40, 3, []
     for number, case in enumerate(FAMILIES):
         rng, alarms, k = np.random.default_rng((37, number)), 0, case.seeds

@@ -26,6 +26,8 @@ from aftertune.run.job import Job
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 DEATHS = 2
 """Deaths of processes that a run survives; it ends at the next one."""
+TO_END = 5.0
+"""Seconds in which a process that was told to end may do so by itself."""
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +117,15 @@ class _Pool:
     def end(self, *, now: bool = False) -> None:
         """End the processes: when they are done, or at once."""
         if now:
-            for process in (self._processes._processes or {}).values():
+            processes = list((self._processes._processes or {}).values())
+            for process in processes:
                 process.terminate()
-        self._processes.shutdown(wait=not now, cancel_futures=now)
+            for process in processes:
+                process.join(TO_END)
+                process.kill()
+        # Waited for in either case: where its thread still runs at the interpreter's end, that wakes it by a pipe which
+        # the thread may be closing, and a stop ends in a traceback.
+        self._processes.shutdown(cancel_futures=now)
 
     def again(self) -> None:
         """Continue with new processes after one has died, one fewer on the cores: memory is the likeliest reason."""
