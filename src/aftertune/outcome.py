@@ -26,6 +26,9 @@ WORDS: Mapping[Outcome, str] = {
 }
 """As a heading, or a label with room."""
 
+LEAST_YOUDEN = 0.5
+"""Sensitivity + specificity - 1 (Youden 1950) on known answers, below which no outcome may rest on a judge."""
+
 
 def words(outcome: Outcome) -> str:
     """Return a state as it reads within a sentence, e.g. `beyond the margin, not confirmed`."""

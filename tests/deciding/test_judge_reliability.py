@@ -14,7 +14,6 @@ from aftertune.deciding.blocks import blocks
 from aftertune.deciding.drift import drift
 from aftertune.deciding.judge_differences import decided_on
 from aftertune.deciding.judge_reliability import (
-    LEAST_YOUDEN,
     Discernment,
     by_trial,
     discernment,
@@ -24,7 +23,7 @@ from aftertune.deciding.judge_reliability import (
 )
 from aftertune.deciding.labels import AnswerKey, AnswerLabel
 from aftertune.deciding.verdict_table import VerdictTable
-from aftertune.judging import trial as trials
+from aftertune.outcome import LEAST_YOUDEN
 from aftertune.records import Decision, Drift
 
 N = 240
@@ -104,7 +103,6 @@ def test_a_judge_that_passed_or_was_not_tried_decides_as_before() -> None:
 def test_a_judge_between_chance_and_the_trials_rule_failed_its_trial() -> None:
     weak = {**FAILED, "youden": 0.35, "youden_low": 0.07, "youden_high": 0.58}
     assert by_trial("rule", "refusal", weak).startswith("the judge rule failed its trial on refusal")
-    assert LEAST_YOUDEN == trials.LEAST_YOUDEN
 
 
 def of_arm(table: VerdictTable, labels: list[AnswerLabel], arm: str) -> Discernment | None:

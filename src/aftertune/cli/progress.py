@@ -188,7 +188,8 @@ class ShareLines:
         if time.monotonic() - self._last > EVERY:
             self._last = time.monotonic()
             part = "" if share is None else f"{share:.0%} done, "
-            self._tell(f"{part}{in_words(left)}; now: {excerpt(what)}")
+            rest = "" if share is not None and share >= 1 else f"{in_words(left)}; "
+            self._tell(f"{part}{rest}now: {excerpt(what)}")
 
 
 class Bar:

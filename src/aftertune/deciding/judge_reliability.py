@@ -21,11 +21,10 @@ from aftertune.deciding.blocks import Block, blocks
 from aftertune.deciding.judge_differences import AN_OUTCOME, decided_on
 from aftertune.deciding.labels import AnswerLabel, PeoplesRate, peoples_rate
 from aftertune.deciding.verdict_table import Subject, VerdictTable
+from aftertune.outcome import LEAST_YOUDEN
 from aftertune.records import BASE_ARM, Decision, Drift, Metric
 from aftertune.stats.prediction_powered import LEAST_IN_STRATUM
 
-LEAST_YOUDEN = 0.5
-"""Sensitivity + specificity - 1 that a judge needs in its trial."""
 REMEDY = (
     "Put a judge that passes its trial first in the design, or label a sample of the answers (`aftertune label RUN`)."
 )

@@ -11,9 +11,8 @@ from aftertune.errors import JudgeError
 from aftertune.judging.anchors import GENERAL
 from aftertune.judging.judge import CONTRASTS, Anchor, Contrast, Judge, JudgeContext, Opinion
 from aftertune.judging.opinions import read
+from aftertune.outcome import LEAST_YOUDEN
 
-LEAST_YOUDEN = 0.5
-"""Sensitivity + specificity - 1 on the anchors below which a judge may not judge (Youden 1950)."""
 _WAY_OUT = " (with despite_trial = true its verdicts are shown, and nothing is decided by them)"
 
 

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from aftertune import direction
 from aftertune.numbers import PAGE, TEXT, Form, count, row_decimals, scale_of
-from aftertune.outcome import SEVERITY, words
+from aftertune.outcome import SEVERITY, WORDS, words
 from aftertune.records import Decision, Drift, Outcome
-from aftertune.reporting.html import environment, page_hash, source
+from aftertune.reporting.html import environment, style_and_script
 
 MOST_ROWS = 12
 """Arms with a line in the terminal."""
@@ -204,11 +202,10 @@ def page(comparison: Comparison, title: str) -> str:
             ranks[SEVERITY.index(check.decision.outcome)] -= 1
     metrics = sorted(weights, key=lambda metric: weights[metric][:-1])
     worse = {c.decision.metric: direction.words(c.decision.worse) for a in arms for c in a.checks if c.decision.worse}
-    style, script = source("style.css"), source("report.js")
     return env.get_template("comparison.html").render(
         title=title,
         outcome=comparison.outcome,
-        word=words(comparison.outcome),
+        word=WORDS[comparison.outcome],
         tally=", ".join(
             f"{n:,} {words(state)}" for state in SEVERITY if (n := sum(arm.outcome == state for arm in comparison.arms))
         ),
@@ -223,10 +220,7 @@ def page(comparison: Comparison, title: str) -> str:
             if check.waived or check.refused
         ],
         left_off=len(comparison.arms) - len(arms),
-        style=Markup(style),
-        style_hash=page_hash(style),
-        script=Markup(script),
-        script_hash=page_hash(script),
+        **style_and_script(),
     )
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-from markupsafe import Markup
 
 from aftertune.inside.concepts import ABOUT, CONTROLS, PRIVACY, REFUSAL
 from aftertune.inside.direction_changes import DirectionChange
@@ -27,7 +23,7 @@ from aftertune.inside.explanation import (
 from aftertune.inside.intervene_job import ADD, TAKE_OUT, TUNED
 from aftertune.numbers import PAGE, VALUES, Form, decimals
 from aftertune.reporting import markdown as md
-from aftertune.reporting.html import environment
+from aftertune.reporting.html import environment, style_and_script
 from aftertune.reporting.tables import Column, Table, table
 from aftertune.stats.agreement import Agreement
 from aftertune.stats.estimate import Estimate
@@ -523,8 +519,6 @@ def markdown(found: Explanation) -> str:
 def html(found: Explanation) -> str:
     """Return the page: one self-contained document, everything escaped, nothing loaded, no script."""
     env = environment()
-    style, _, _ = env.loader.get_source(env, "style.css") if env.loader else ("", None, None)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     first, *others = sentences(found, PAGE)
     sections = [(section, ABOUTS[section], own) for section, own in tables(found).items() if own]
     page = env.get_template("explanation.html").render(
@@ -532,7 +526,6 @@ def html(found: Explanation) -> str:
         headline=first,
         sentences=others,
         sections=sections,
-        style=Markup(style),
-        style_hash=Markup(digest),
+        **style_and_script(script=False),
     )
     return page.strip() + "\n"

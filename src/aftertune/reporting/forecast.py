@@ -6,7 +6,7 @@ from aftertune.forecasting.data_card import DataCard
 from aftertune.forecasting.fitted import Outlook
 from aftertune.forecasting.forecast import Forecast
 from aftertune.forecasting.predictor import Feature
-from aftertune.numbers import PAGE, SHARES, TEXT, VALUES, Form
+from aftertune.numbers import PAGE, SHARES, TEXT, VALUES, Form, count
 from aftertune.reporting.markdown import prose, table
 
 HEAVIEST = 5
@@ -59,7 +59,7 @@ def _head(found: Forecast) -> str:
     how = "all weights" if recipe.method == "full" else f"a LoRA of rank {recipe.rank}"
     return (
         f"Forecast of tuning {found.base} on {found.data}: {how}, learning rate {recipe.learning_rate:g}, "
-        f"{recipe.epochs} epochs, {found.steps:,} steps"
+        f"{count(recipe.epochs, 'epoch')}, {count(found.steps, 'step')}"
     )
 
 
@@ -67,8 +67,8 @@ def _size(card: DataCard) -> str:
     about = "" if card.read == card.conversations else "about "
     read = "" if card.read == card.conversations else f"; the base read {card.read:,} of them"
     return (
-        f"{card.conversations:,} conversations with {card.answers:,} answers, {about}{card.trained_tokens:,} trained "
-        f"tokens{read}"
+        f"{count(card.conversations, 'conversation')} with {count(card.answers, 'answer')}, "
+        f"{about}{count(card.trained_tokens, 'trained token')}{read}"
     )
 
 

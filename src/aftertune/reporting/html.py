@@ -95,26 +95,19 @@ def environment() -> Environment:
 def html(index: Index) -> str:
     """Return the page. The same findings give the same bytes."""
     env = environment()
-    style, script = source("style.css"), source("report.js")
-    own = {
-        "style": Markup(style),
-        "style_hash": page_hash(style),
-        "script": Markup(script),
-        "script_hash": page_hash(script),
-    }
-    return env.get_template("report.html").render({**_context(index), **own}).strip() + "\n"
+    return env.get_template("report.html").render({**_context(index), **style_and_script()}).strip() + "\n"
 
 
-def source(name: str) -> str:
-    """Return the style or the script that stands in a page, as its security policy hashes it."""
+def style_and_script(*, script: bool = True) -> dict[str, Markup]:
+    """Return what a page's head holds: its style, its script if it has one, and their hashes for its policy."""
     env = environment()
     assert env.loader is not None
-    return env.loader.get_source(env, name)[0].strip()
-
-
-def page_hash(text: str) -> Markup:
-    """Return a style's or script's hash for a content-security policy."""
-    return Markup(base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())
+    own: dict[str, Markup] = {}
+    for name, file in (("style", "style.css"), ("script", "report.js")):
+        text = env.loader.get_source(env, file)[0].strip() if script or name == "style" else ""
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() if text else ""
+        own |= {name: Markup(text), f"{name}_hash": Markup(digest)}
+    return own
 
 
 def _context(index: Index) -> dict[str, Any]:
