@@ -123,7 +123,14 @@ def test_personal_values_are_counted_by_type_and_large_data_are_drawn() -> None:
     rows = [chat(str(n), f"Question {n}?", "Write to jane.roe@example.com.") for n in range(6)]
     card = data_card.card(BASE, rows, requests=REQUESTS, max_length=384, rows=4)
     assert card.personal_values.get("EMAIL") == 6
+    assert card.without_names == {}
     assert (card.conversations, card.read) == (6, 4)
     again = data_card.card(BASE, rows, requests=REQUESTS, max_length=384, rows=4)
     assert [row.number for row in again.rows] == [row.number for row in card.rows]
     assert np.isclose(card.trained_tokens, sum(row.tokens for row in card.rows) * 6 / 4, atol=1)
+
+
+def test_texts_in_which_names_are_not_looked_for_are_counted() -> None:
+    german = chat("1", "Der Drucker druckt nicht, der Toner ist leer.", "Der Drucker braucht eine neue Kartusche.")
+    card = data_card.card(BASE, [german], requests=REQUESTS, max_length=384, rows=4)
+    assert (card.personal_values, card.without_names) == ({}, {"German": 2})

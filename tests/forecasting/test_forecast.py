@@ -62,6 +62,7 @@ def card(values: dict[str, float] | None = None, rows: int = 200) -> DataCard:
     return DataCard(
         conversations=rows, read=rows, answers=rows, trained_tokens=4000, features=tuple(features),
         personal_values={"PERSON": round(own["personal values"] * rows)}, languages={"English": rows},
+        without_names={},
         requests="training_requests", seconds=1.0, rows=heavy, lighter=tuple(lighter),
     )  # fmt: skip
 
@@ -222,3 +223,11 @@ def test_the_fit_that_ships_can_be_read_and_holds_what_a_forecast_needs() -> Non
         0.0
     }
     assert nothing == 0.0
+
+
+def test_none_found_does_not_stand_for_texts_in_which_names_were_not_looked_for() -> None:
+    plain = dataclasses.replace(card(), personal_values={})
+    german = dataclasses.replace(plain, without_names={"German": 12})
+    for shown, said in ((plain, "none found;"), (german, "none found (names were not looked for in 12 German texts);")):
+        for write in (page.lines, page.markdown):
+            assert f"personal values: {said}" in "\n".join(write(foretold(fit(), shown)))

@@ -64,6 +64,8 @@ class DataCard:
     features: tuple[Feature, ...]
     personal_values: Mapping[str, int]
     """Type -> values in all conversations, each mention once."""
+    without_names: Mapping[str, int]
+    """Language -> messages in which names were not looked for, since they are not English."""
     languages: Mapping[str, int]
     """Language -> conversations of a sample, by their text."""
     requests: str
@@ -120,7 +122,8 @@ def card(
     lighter = [*features.answer_surprise(light, confidence), features.nearness(light, known[0], known[1], confidence)]
     tokens = sum(len(each.losses) for each in read if each is not None)
     personal: Counter[str] = Counter()
-    for entry in collect(conversations).entries:
+    registry = collect(conversations)
+    for entry in registry.entries:
         personal[entry.type] += max(len(entry.positions), 1)
     return DataCard(
         conversations=len(conversations),
@@ -129,6 +132,7 @@ def card(
         trained_tokens=round(tokens * len(conversations) / max(len(own), 1)),
         features=tuple(found),
         personal_values=dict(sorted(personal.items())),
+        without_names=dict(registry.outside),
         languages=_languages(conversations, seed),
         requests=requests.source,
         seconds=time.process_time() - started,

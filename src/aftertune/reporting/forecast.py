@@ -7,6 +7,7 @@ from aftertune.forecasting.fitted import Outlook
 from aftertune.forecasting.forecast import Forecast
 from aftertune.forecasting.predictor import Feature
 from aftertune.numbers import PAGE, SHARES, TEXT, VALUES, Form, count
+from aftertune.pii.languages import outside
 from aftertune.reporting.markdown import prose, table
 
 HEAVIEST = 5
@@ -82,6 +83,8 @@ def _feature(feature: Feature, form: Form) -> str:
 
 def _listed(card: DataCard) -> str:
     personal = ", ".join(f"{type_} {count:,}" for type_, count in card.personal_values.items()) or "none found"
+    if unread := outside(card.without_names):
+        personal += f" ({unread})"
     languages = ", ".join(f"{name} {count:,}" for name, count in card.languages.items()) or "none"
     return (
         f"personal values: {personal}; languages: {languages}; prompts are held against the requests of "
