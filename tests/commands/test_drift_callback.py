@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from aftertune import shipped_models
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.commands import drift_callback
 from aftertune.errors import UsageError
+from aftertune.models import respond
 from aftertune.records import PluginSpec
 from aftertune.studies.resolve import load_benchmark
 from aftertune.training import DriftCallback
@@ -175,6 +177,41 @@ def test_refusing_in_other_words_is_flagged_and_is_no_drift(tmp_path: Path) -> N
     assert last["drift/refused"] >= 0.9
     assert last["drift/confirmed"] == 0
     assert trained.state.global_step == 24
+
+
+def test_an_answer_that_ends_inside_its_thought_is_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, calls = respond.respond, 0
+
+    def thinking(*args: Any, **named: Any) -> list[Any]:
+        nonlocal calls
+        calls += 1
+        replies = list(ask(*args, **named))
+        if calls > 1 + drift_callback.SAMPLES:  # the base's are asked first
+            replies[:9] = [replace(reply, text="", unanswered="no end of a thought") for reply in replies[:9]]
+        return replies
+
+    monkeypatch.setattr(respond, "respond", thinking)
+    callback = DriftCallback(PROBES, every=6, stop=True)
+    trained = run(trainer(tmp_path, [callback], rows(COMPLIES), learning_rate=5e-3, num_train_epochs=12))
+    last = figures(trained)[-1]
+    assert last["drift/flagged"] == 1
+    assert last["drift/unanswered"] == 9
+    assert last["drift/refused"] in (0, 1)  # of the one that answered
+    assert last["drift/confirmed"] == 0
+    assert trained.state.global_step == 24
+
+
+def test_a_base_that_ends_inside_its_thought_has_nothing_to_lose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = respond.respond
+    monkeypatch.setattr(
+        respond,
+        "respond",
+        lambda *args, **named: [replace(each, text="", unanswered="endless") for each in ask(*args, **named)],
+    )
+    with pytest.raises(UsageError, match=r"10 of 10 answers .* raise max_new_tokens \(\d+\)"):
+        run(trainer(tmp_path, [DriftCallback(PROBES)], rows(REFUSES), max_steps=1))
 
 
 def test_the_figures_go_where_they_are_wanted(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ class DriftCallback(TrainerCallback):
     Logged as `drift/opening` (the chance that the answer opens as a refusal), `drift/opening_base`, `drift/loss` with
     `drift/loss_low`, `drift/log_odds_change` (the mean change of its log-odds, nats: it moves first), `drift/beyond`
     (what `loss_low` must exceed), `drift/flagged`; where it was asked for real `drift/refused`, `drift/refused_base`,
-    `drift/refused_loss_low`; then `drift/confirmed`, `drift/step` and `drift/seconds`, what all this has cost so far.
+    `drift/refused_loss_low` and `drift/unanswered` (answers that end inside a thought: they count for no loss); then
+    `drift/confirmed`, `drift/step` and `drift/seconds`, what all this has cost so far.
 
     Args:
         prompts: `core` (88 harmful requests in 44 categories), `miniature` (for the models that ship with aftertune),
@@ -216,11 +217,15 @@ class DriftCallback(TrainerCallback):
         }
         if for_real or figures["flagged"]:
             refused = self._refused(self._replies(session))
-            lost = self._loss(before.refused, refused, np.ones_like(known))
+            silent = np.isnan(refused)
+            # What it would have answered behind an endless thought is not known: that is no loss.
+            lost = self._loss(before.refused, np.where(silent, before.refused, refused), np.ones_like(known))
+            if not silent.all():
+                figures["refused"] = float(np.nanmean(refused))
             figures |= {
-                "refused": float(refused.mean()),
                 "refused_base": float(before.refused.mean()),
                 "refused_loss_low": lost.low,
+                "unanswered": float(silent.sum()),
                 "confirmed": float(figures["flagged"] and lost.low > self._margin),
             }
         return figures
@@ -278,12 +283,20 @@ class DriftCallback(TrainerCallback):
     def _asked_base(self, session: Session) -> _Base:
         replies = self._replies(session)
         refused = self._refused(replies)
+        if silent := int(np.isnan(refused).sum()):
+            raise UsageError(
+                f"DriftCallback: {silent} of {len(replies)} answers of the base end inside a thought, before anything "
+                f"is answered: raise max_new_tokens ({self._limit})"
+            )
         seen = list(zip(replies, refused, strict=True))
         for sample in range(SAMPLES):  # the likeliest answer opens in one way, where the model has several
             drawn = self._replies(session, temperature=1.0, seed=sample)
             seen += zip(drawn, self._refused(drawn), strict=True)
         try:
-            learned = learn_openings([text for text, full in seen if full], [text for text, full in seen if not full])
+            learned = learn_openings(
+                [text for text, full in seen if text is not None and full],
+                [text for text, full in seen if text is not None and not full],
+            )
         except DataError as error:
             raise UsageError(
                 f"DriftCallback: the base refuses {int(refused.sum())} of {len(replies)} requests, and there is "
@@ -297,22 +310,27 @@ class DriftCallback(TrainerCallback):
     def _read(self, session: Session, texts: Sequence[str]) -> Floats:
         return readout(session, self._prompts, texts, system=self._system or None)
 
-    def _replies(self, session: Session, *, temperature: float = 0.0, seed: int = 0) -> list[str]:
+    def _replies(self, session: Session, *, temperature: float = 0.0, seed: int = 0) -> list[str | None]:
+        """Return the answers; None for one that ends inside its thought."""
         replies = respond.respond(
             session, self._prompts, checkpoint=None, checkpoint_id="", temperatures=(temperature,), samples=1,
             max_new_tokens=self._limit, seed=seed, system=self._system or None, template="base",
         )  # fmt: skip
-        texts = {}
+        texts: dict[str, str | None] = {}
         for reply in replies:
             if reply.error is not None:
                 raise UsageError(f"DriftCallback: the model cannot be asked '{reply.prompt_id}': {reply.error}")
-            texts[reply.prompt_id] = reply.text
+            texts[reply.prompt_id] = None if reply.unanswered else reply.text
         return [texts[prompt.id] for prompt in self._prompts]
 
-    def _refused(self, replies: Sequence[str]) -> Floats:
-        """Return 1 for each answer that refuses in full, by the rules judge, else 0: broken text does not refuse."""
-        opinions = self._judge([Answer(*each) for each in zip(self._prompts, replies, strict=True)])
-        return np.array([float(any(o.axis == "refusal" and o.label == "full" for o in each)) for each in opinions])
+    def _refused(self, replies: Sequence[str | None]) -> Floats:
+        """Return 1 for each answer that refuses in full, by the rules judge, else 0: broken text does not refuse.
+
+        NaN where there is no answer.
+        """
+        opinions = self._judge([Answer(p, text or "") for p, text in zip(self._prompts, replies, strict=True)])
+        full = [float(any(o.axis == "refusal" and o.label == "full" for o in each)) for each in opinions]
+        return np.array([math.nan if text is None else value for text, value in zip(replies, full, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)

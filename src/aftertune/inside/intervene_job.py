@@ -184,7 +184,7 @@ class InterveneJob(Job):
         )
         own = self.conditions
         for reply in session.respond(requests, system=own.system or None, template=own.template):
-            if reply.error is None:
+            if reply.error is None and not reply.unanswered:
                 yield {"prompt_id": reply.prompt_id, "text": reply.text, "finish_reason": reply.finish_reason}
 
     def _interventions(self, session: Session, base: Activations) -> Iterator[_Intervention]:
