@@ -386,7 +386,10 @@ def _twins(found: Explanation) -> Table | None:
         (row.base, _agreement(row.over_models), _agreement(row.within_models), f"{row.n_models:,}")
         for row in found.twins
     ]
-    note = "Harmful requests; the refusals are those of the run's judge. By chance: 0 over models, .5 within."
+    note = (
+        "Harmful requests; the refusals are those of the run's judge. By chance: 0 over models, .5 within. Arms are "
+        "the sample, not their seeds, and within models clusters of prompts too."
+    )
     return table("Does the readout tell refusals?", columns, rows, note) if rows else None
 
 
@@ -414,7 +417,7 @@ def _points(value: Estimate) -> str:
 
 
 def _agreement(value: Agreement | None) -> str:
-    return "too few models" if value is None else PAGE.estimate(value.value, value.low, value.high)
+    return "not known" if value is None else PAGE.estimate(value.value, value.low, value.high)
 
 
 def _estimate(value: Estimate | None, *, signed: bool = True) -> str:
