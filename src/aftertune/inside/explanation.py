@@ -57,7 +57,7 @@ class ReadoutChange:
 
         Where log-odds decide too, either shows a move, and both must be within their margins for none.
         """
-        found = [_beyond(self.share, MARGIN)]
+        found = [self.moved_in_points]
         found += [_beyond(self.log_odds, LOG_MARGIN)] if self.by_log_odds else []
         if any(found):
             return True
@@ -69,14 +69,14 @@ class ReadoutChange:
         return self.base_log_odds - log_odds(0.0) < LOG_MARGIN
 
     @property
-    def same_in_points(self) -> bool:
-        """Whether the share changed by less than the margin, whole interval."""
-        return _beyond(self.share, MARGIN) is False
+    def moved_in_points(self) -> bool | None:
+        """Whether the share moved by more than its margin; None where not known."""
+        return _beyond(self.share, MARGIN)
 
     @property
     def fell(self) -> bool:
         """Whether it went down, by the measure that decides."""
-        by_points = not self.by_log_odds or _beyond(self.share, MARGIN) is True
+        by_points = not self.by_log_odds or self.moved_in_points is True
         return (self.share if by_points else self.log_odds).value < 0
 
     @property

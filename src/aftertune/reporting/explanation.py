@@ -113,13 +113,13 @@ def headline(found: Explanation) -> str:
 def _arm(found: Explanation, arm: tuple[str, str]) -> tuple[str, str]:
     """Return an arm's name, and whether it `moved`, stayed (`still`) or is `unknown`."""
     name = arm[1] if len({base for base, _ in arms(found)}) < 2 else f"{arm[1]} ({arm[0]})"
-    rows = [row for row in found.readouts if (row.base, row.arm) == arm]
-    if any(row.moved for row in rows) or any(turned(found.directions, arm, one) for one in (REFUSAL, PRIVACY)):
+    harmful = _harmful(found)
+    own = [row for row in found.readouts if (row.base, row.arm) == arm]
+    # Of harmless requests points alone count: from next to nothing to next to nothing is no refusal.
+    states = [row.moved if row in harmful else row.moved_in_points for row in own]
+    if any(states) or any(turned(found.directions, arm, concept) for concept in (REFUSAL, PRIVACY)):
         return name, "moved"
-    # Of harmless requests only points count here: from next to nothing to next to nothing is no refusal.
-    harmful = [row.moved for row in _harmful(found) if (row.base, row.arm) == arm]
-    still = bool(harmful) and all(each is False for each in harmful) and all(row.same_in_points for row in rows)
-    return name, "still" if still else "unknown"
+    return name, "still" if states and all(state is False for state in states) else "unknown"
 
 
 def _harmful(found: Explanation) -> list[ReadoutChange]:
@@ -134,7 +134,7 @@ def sentences(found: Explanation, form: Form = TERMINAL) -> list[str]:
     """Return what a reader should take from it, the most important first."""
     lines = [headline(found)]
     harmful = _harmful(found)
-    lines += [_readout_said(row, form) for row in found.readouts if row.moved or row in harmful]
+    lines += [_readout_said(row, form) for row in found.readouts if row in harmful or row.moved_in_points]
     for concept in (REFUSAL, PRIVACY):
         if found.directions and all(least_cosine(found.directions, arm, concept) is None for arm in arms(found)):
             lines.append(f"The prompts show no {concept} direction that is more than noise, in any layer of any arm.")
