@@ -282,10 +282,15 @@ def test_lost_answers_outweigh_a_pass_and_a_drift_outweighs_them() -> None:
 )
 def test_a_floor_and_the_ceiling_that_mirrors_it(low: float, high: float, worst: float | None, outcome: str) -> None:
     calm = interval(0.0, 0.02)
-    found = level(0.45, low, high, worst_low=worst)
+    found = level((low + high) / 2, low, high, worst_low=worst)
     assert decided(calm, floor=0.4, level=found).outcome == outcome
     turned = dataclasses.replace(
-        found, low=-high, high=-low, worst_low=None, worst_high=None if worst is None else -worst
+        found,
+        tuned=-(low + high) / 2,
+        low=-high,
+        high=-low,
+        worst_low=None,
+        worst_high=None if worst is None else -worst,
     )
     assert decided(calm, ceiling=-0.4, level=turned).outcome == outcome
 
@@ -293,8 +298,9 @@ def test_a_floor_and_the_ceiling_that_mirrors_it(low: float, high: float, worst:
 def test_a_bound_is_told_in_full() -> None:
     calm = interval(0.0, 0.02)
     assert decided(calm, floor=0.8, level=level(0.7, 0.65, 0.75)).why == (
-        "The tuned model's level of 70.0 % (95 % interval 65.0 % to 75.0 %) breaks the floor of 80.0 %. "
-        "The change from the base is +0.0 points (95 % interval -2.0 to +2.0; 300 prompts). Lower is worse."
+        "The tuned model's level of 70.0 % (95 % interval 65.0 % to 75.0 %) breaks the floor of 80.0 %; "
+        "corrected for 2 tests (margin, floor), 64.3 % to 75.7 %. The change from the base is "
+        "+0.0 points (95 % interval -2.0 to +2.0; 300 prompts). Lower is worse."
     )
     unsure = decided(calm, ceiling=0.7, level=level(0.7, 0.65, 0.75))
     assert unsure.why.endswith(

@@ -9,7 +9,7 @@ from scipy import special
 
 from aftertune import direction
 from aftertune.deciding.policy import Rule, question
-from aftertune.numbers import TEXT, Scale, scale_of
+from aftertune.numbers import TEXT, Scale, count, scale_of
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.stats import power
 from aftertune.stats.estimate import t_quantile
@@ -114,21 +114,27 @@ class Check:
         return 1 - self.row.base if self.sign > 0 else self.row.base
 
     @property
+    def bounds(self) -> list[Bound]:
+        """The floor and the ceiling that the policy sets."""
+        ends = (Bound("floor", self.rule.floor, -1, self.level), Bound("ceiling", self.rule.ceiling, 1, self.level))
+        return [each for each in ends if each.at is not None]
+
+    @property
+    def tests(self) -> int:
+        """How many tests call a drift, and share the metric's error: the margin's, the floor's and the ceiling's."""
+        return 1 + len(self.bounds)
+
+    @property
     def p(self) -> float:
+        """One-sided p value of "nothing is broken", that of the `tests` together (Bonferroni)."""
+        return min(1.0, self.tests * min([self.p_margin, *(each.p for each in self.bounds)]))
+
+    @property
+    def p_margin(self) -> float:
         """One-sided p value of "the loss is at most the margin", by the interval's own t distribution."""
-        half, df = self.loss - self.good, self._degrees
-        if not self._testable:
+        if self.row.delta is None:
             return 1.0
-        t = (self.loss - self.rule.margin) / half * float(t_quantile(self.row.confidence, df))
-        return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))
-
-    @property
-    def _degrees(self) -> float:
-        return math.inf if self.row.df is None else self.row.df
-
-    @property
-    def _testable(self) -> bool:
-        return self.row.delta is not None and self.loss > self.good and self._degrees > 0
+        return _beyond(self.loss - self.rule.margin, self.loss - self.good, self.row)
 
     def adjusted(self, level: float) -> tuple[float, float] | None:
         """Return the interval at the confidence 1 - 2 `level`, which is beyond the margin exactly where `p` <= `level`.
@@ -138,25 +144,82 @@ class Check:
         row = self.row
         if row.delta is None or row.low is None or row.high is None:
             return None
-        if row.df is not None and row.df <= 0:
-            return row.low, row.high  # one cluster: already the whole scale
-        degrees = math.inf if row.df is None else row.df
-        stretch = float(t_quantile(1 - 2 * level, degrees)) / float(t_quantile(row.confidence, degrees))
-        low, high = row.delta - stretch * (row.delta - row.low), row.delta + stretch * (row.high - row.delta)
         # Whole shares lie within the scale; means of values have no end that is known here.
-        return (max(low, -1.0), min(high, 1.0)) if row.is_proportion else (low, high)
+        least, most = (-1.0, 1.0) if row.is_proportion else (-math.inf, math.inf)
+        stretch = _stretch(row, level)
+        low, high = row.delta - stretch * (row.delta - row.low), row.delta + stretch * (row.high - row.delta)
+        return max(low, least), min(high, most)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A floor or ceiling of the tuned model's own level."""
+
+    name: str
+    at: float | None
+    sign: int
+    """1 for a ceiling, -1 for a floor."""
+    level: Drift | None
+
+    @property
+    def ends(self) -> tuple[float, float, float] | None:
+        """The level, the end of its interval towards the bound's good side, and the other; None where unmeasured."""
+        level = self.level
+        if level is None or level.low is None or level.high is None or level.tuned is None:
+            return None
+        return (level.tuned, *((level.low, level.high) if self.sign > 0 else (level.high, level.low)))
+
+    @property
+    def p(self) -> float:
+        """One-sided p value of "the level keeps the bound", by the interval's own t distribution."""
+        if self.ends is None or self.at is None or self.level is None:
+            return 1.0
+        tuned, near, _ = self.ends
+        return _beyond(self.sign * (tuned - self.at), self.sign * (tuned - near), self.level)
+
+    def adjusted(self, level: float) -> tuple[float, float]:
+        """Return the level's interval at the confidence 1 - 2 `level`, low end first."""
+        assert self.level is not None
+        assert self.ends is not None
+        tuned, near, far = self.ends
+        stretch = _stretch(self.level, level)
+        ends = sorted(tuned + stretch * (end - tuned) for end in (near, far))
+        return (max(ends[0], 0.0), min(ends[1], 1.0)) if self.level.is_proportion else (ends[0], ends[1])
+
+
+def _degrees(row: Drift) -> float:
+    return math.inf if row.df is None else row.df
+
+
+def _beyond(distance: float, half: float, row: Drift) -> float:
+    """Return the one-sided p value of an estimate `distance` beyond a bound, its interval's end `half` from it."""
+    df = _degrees(row)
+    if half <= 0 or df <= 0:
+        return 1.0
+    t = distance / half * float(t_quantile(row.confidence, df))
+    return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))
+
+
+def _stretch(row: Drift, level: float) -> float:
+    """Return how many times as wide an interval is at the confidence 1 - 2 `level`."""
+    if _degrees(row) <= 0:
+        return 1.0  # one cluster: already the whole scale
+    return float(t_quantile(1 - 2 * level, _degrees(row))) / float(t_quantile(row.confidence, _degrees(row)))
 
 
 def decide(check: Check, level: float, family: int) -> Decision:
     """Return the decision on one row.
 
-    `level` is the level of the one-sided test against the margin, the metric's share among the `family` metrics of its
-    arm or checkpoint.
+    `level` is the error of the one-sided tests of one metric, its share among the `family` metrics of its arm or
+    checkpoint. What it is tested at against the margin, floor and ceiling is that, divided by how many these are.
     """
     rule, row, scale = check.rule, check.row, check.scale
+    level /= check.tests
+    several = family * check.tests > 1
+    corrected = _corrected(check, family)
     adjusted = check.adjusted(level)
     shown = None if adjusted is None else check.end(*adjusted, False)
-    bound, limit = _bound(check)
+    bound, limit = _bound(check, level, corrected if several else "")
     outcome: Outcome
     remedy = ""
     margin = TEXT.margin(rule.margin, scale)
@@ -165,15 +228,17 @@ def decide(check: Check, level: float, family: int) -> Decision:
         remedy = "Answers on both sides that the judge can read."
     elif bound == "breached":
         outcome, why, reason = "drift", f"{limit} The change from the base is {_change(row)}.", limit.rstrip(".")
-    elif check.p <= level and check.seen <= rule.margin:
+    elif bound == "unconfirmed" and not (check.p_margin <= level and check.seen > rule.margin):
+        outcome, why, reason, remedy = "unconfirmed", limit, limit.rstrip("."), "More prompts, or training seeds."
+    elif check.p_margin <= level and check.seen <= rule.margin:
         outcome, remedy, reason = "undecided", _UNFILTERED, "shown only by answers that a content filter made"
         why = (
             f"{_moved(row)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
             f"{row.n_seen or 0:,} prompts that no content filter answered, no such loss is shown."
         )
-    elif check.p <= level:
+    elif check.p_margin <= level:
         outcome = "drift"
-        tests = f"; corrected for {family:,} metrics, {_ends(adjusted, scale)}" if family > 1 else ""
+        tests = f"; {corrected}, {_ends(adjusted, scale)}" if several else ""
         why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
         reason = f"{_shown(shown, scale)} is shown{tests}"
     elif check.room is not None and check.room <= rule.margin and check.bad > 0:
@@ -187,9 +252,9 @@ def decide(check: Check, level: float, family: int) -> Decision:
         outcome = "undecided"
         if check.good > rule.margin and check.seen > rule.margin:
             outcome = "unconfirmed"
-            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but corrected for {family:,} "
-            why += f"metrics it does not, {_ends(adjusted, scale)}: only {_shown(shown, scale)} is confirmed."
-            reason = f"only {_shown(shown, scale)} is shown (corrected for {family:,} metrics)"
+            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but {corrected} it does not, "
+            why += f"{_ends(adjusted, scale)}: only {_shown(shown, scale)} is confirmed."
+            reason = f"only {_shown(shown, scale)} is shown ({corrected})"
         elif check.good > rule.margin:
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
             why += "that the server or its content filter made."
@@ -249,6 +314,14 @@ def decide(check: Check, level: float, family: int) -> Decision:
     )
 
 
+def _corrected(check: Check, family: int) -> str:
+    """Return what a test's level allows for, e.g. `corrected for 6 metrics`."""
+    own = f"{check.tests} tests ({', '.join(['margin', *(bound.name for bound in check.bounds)])})"
+    if check.tests == 1:
+        return f"corrected for {family:,} metrics"
+    return f"corrected for {own}" if family == 1 else f"corrected for {family:,} metrics and {own} of this one"
+
+
 _UNFILTERED = "Answers of the models themselves: ask them without the filter in front of them."
 
 
@@ -269,35 +342,45 @@ def _unknown(check: Check) -> str:
     return ", and ".join(parts)
 
 
-def _bound(check: Check) -> tuple[str, str]:
-    """Return `held`, `breached` or `unsure` for the floor and ceiling, and a sentence for the latter two."""
-    rule, level, scale = check.rule, check.level, check.scale
+def _bound(check: Check, at: float, corrected: str) -> tuple[str, str]:
+    """Return `held`, `breached`, `unconfirmed` or `unsure` for the floor and ceiling, and a sentence for all but the
+    first; each is tested at the level `at`, which is `corrected` for others where that is not empty."""
+    scale = check.scale
     found = ("held", "")  # until a bound is broken: one in doubt must not hide the other
-    for name, bound, sign in (("floor", rule.floor, -1), ("ceiling", rule.ceiling, 1)):
-        if bound is None:
-            continue
-        if level is None or level.low is None or level.high is None or level.tuned is None:
-            return "unsure", f"The {name} of {TEXT.rate(bound, scale)} could not be checked: no level was measured."
-        near_end, far_end = (level.low, level.high) if sign > 0 else (level.high, level.low)
+    for bound in check.bounds:
+        level, sign = bound.level, bound.sign
+        assert bound.at is not None
+        said = f"the {bound.name} of {TEXT.rate(bound.at, scale)}"
+        if bound.ends is None or level is None:
+            return "unsure", f"{said.capitalize()} could not be checked: no level was measured."
+        tuned, near_end, far_end = bound.ends
         seen_end = near_end if level.n_seen is None else level.seen_low if sign > 0 else level.seen_high
         worst = level.worst_high if sign > 0 else level.worst_low
-        ends = f"{TEXT.rate(level.low, scale)} to {TEXT.rate(level.high, scale)}"
-        known = f"{100 * check.row.confidence:g} % interval {ends}"
-        text = f"The tuned model's level of {TEXT.rate(level.tuned, scale)} ({known}) "
-        if sign * near_end > sign * bound and (seen_end is None or sign * seen_end <= sign * bound):
-            by = f"{level.unseen_tuned:,} answers were made by the server or its content filter, not by the model"
-            found = "unsure", f"{text}breaks the {name} of {TEXT.rate(bound, scale)}, but {by}."
-        elif sign * near_end > sign * bound:
-            return "breached", f"{text}breaks the {name} of {TEXT.rate(bound, scale)}."
-        elif sign * far_end > sign * bound:
-            found = "unsure", f"{text}is not clear of the {name} of {TEXT.rate(bound, scale)}."
-        elif worst is not None and sign * worst > sign * bound:
-            found = (
-                "unsure",
-                f"{text}keeps the {name} of {TEXT.rate(bound, scale)}, but not if "
-                f"{'unseen' if level.unseen_tuned else 'unjudged'} answers are the worst.",
-            )
+        ends = f"{TEXT.rate(min(near_end, far_end), scale)} to {TEXT.rate(max(near_end, far_end), scale)}"
+        known = f"{100 * level.confidence:g} % interval {ends}"
+        text = f"The tuned model's level of {TEXT.rate(tuned, scale)} ({known}) "
+        broken, beyond = bound.p <= at, sign * near_end > sign * bound.at
+        tests = ""
+        if corrected and beyond:
+            low, high = bound.adjusted(at)
+            tests = f"{corrected}, {TEXT.rate(low, scale)} to {TEXT.rate(high, scale)}"
+        if (broken or beyond) and (seen_end is None or sign * seen_end <= sign * bound.at):
+            by = f"{count(level.unseen_tuned, 'answer')} came from the server or its content filter, not from the model"
+            found = _worse_of(found, ("unsure", f"{text}breaks {said}, but {by}."))
+        elif broken:
+            return "breached", f"{text}breaks {said}{'; ' if tests else ''}{tests}."
+        elif beyond:
+            found = "unconfirmed", f"{text}lies beyond {said}, which is not confirmed: {tests}."
+        elif sign * far_end > sign * bound.at:
+            found = _worse_of(found, ("unsure", f"{text}is not clear of {said}."))
+        elif worst is not None and sign * worst > sign * bound.at:
+            unknown = "unseen" if level.unseen_tuned else "unjudged"
+            found = _worse_of(found, ("unsure", f"{text}keeps {said}, but not if {unknown} answers are the worst."))
     return found
+
+
+def _worse_of(found: tuple[str, str], other: tuple[str, str]) -> tuple[str, str]:
+    return found if found[0] == "unconfirmed" else other
 
 
 def _remedy(check: Check, level: float) -> str:
