@@ -11,7 +11,7 @@ from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
 from aftertune.deciding import policy
 from aftertune.deciding.drift import drift
-from aftertune.deciding.gate import gate, overall, undecided
+from aftertune.deciding.gate import gate, overall, undecided, why_asked_no_more
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.errors import UsageError
 from aftertune.records import Decision, Drift, Metric, Verdict
@@ -176,6 +176,25 @@ def test_an_arm_is_decided_once_a_required_metric_drifted_or_all_passed() -> Non
         decision("e", "drift", required=False), decision("f", "pass"), decision("f", "undecided", tested_at=None),
     ]  # fmt: skip
     assert undecided(rows) == ["c", "f"], "of f the answers so far could not be judged, the next may"
+
+
+def test_why_no_more_was_asked_says_what_stands() -> None:
+    def decision(unit: str, outcome: str, **more: Any) -> Decision:
+        return Decision(**{
+            "metric": "m", "unit": unit, "estimand": "recipe", "outcome": outcome, "required": True, "margin": 0.1,
+            "why": "", "judge": "j", **more,
+        })  # fmt: skip
+
+    rows = [decision("a", "drift"), decision("b", "pass"), decision("b", "undecided", judge="")]
+    whole = why_asked_no_more(rows, rows, all_asked=False)
+    assert whole == "then it was decided: a drifted in a required metric; b passed in all of them"
+    stands = [decision("a", "undecided"), *rows[1:]]
+    worthless = why_asked_no_more(rows, stands, all_asked=False)
+    assert "drifted" not in worthless
+    assert worthless.endswith("b passed in all of them; a would be, by a judge that nothing is decided by")
+    left = [*rows, decision("c", "undecided")]
+    assert why_asked_no_more(left, left, all_asked=True) == "all parts are asked, and c is not decided"
+    assert why_asked_no_more(left, left, all_asked=False) == "not decided yet: c"
 
 
 def test_bundled_policies_test_refusals_and_harm_of_harmful_prompts_and_leaks_first() -> None:

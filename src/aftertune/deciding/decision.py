@@ -274,7 +274,7 @@ def decide(check: Check, level: float, family: int) -> Decision:
             f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: counted as the worst, the interval "
             f"reaches a loss of {TEXT.size(check.worst, scale)}."
         )
-        lost = f"A verdict on the {check.unjudged:,} unjudged answers, by another judge or by hand."
+        lost = f"A verdict on the {count(check.unjudged, 'unjudged answer')}, by another judge or by hand."
         remedy = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
     elif check.seen_bad > rule.margin:
         # The models may both be worse than anybody has seen: as where no answer of one side has a verdict.
@@ -338,7 +338,7 @@ def _unknown(check: Check) -> str:
         counted = " and ".join(f"{count:,} {whose}" for count, whose in sides if count)
         parts.append(f"of the answers {counted} were made by the server or its content filter, not by the model")
     if check.unjudged:
-        parts.append(f"{check.unjudged:,} answers could not be judged")
+        parts.append(f"{count(check.unjudged, 'answer')} could not be judged")
     return ", and ".join(parts)
 
 
@@ -413,7 +413,7 @@ def _remedy(check: Check, level: float) -> str:
             row.n_prompts, (0.0, square, 0.0), 1, prompt_df, room, confidence=wanted, power=POWER, most=MOST
         )
     if prompts:
-        ways.append(f"{prompts:,} more prompts")
+        ways.append(f"{prompts:,} more prompt{'s' if prompts != 1 else ''}")
     if not ways:
         return "The estimate stands too near the margin for any reasonable number of prompts or seeds to settle it."
     return (
@@ -432,7 +432,8 @@ def _change(row: Drift) -> str:
     if row.low is not None and row.high is not None:
         ends = f"{100 * row.confidence:g} % interval {TEXT.shift(row.low, scale)} to {TEXT.shift(row.high, scale)}"
     seeds = f"{row.n_seeds} seeds x " if row.estimand == "recipe" else ""
-    return f"{TEXT.shift(row.delta or 0.0, scale)}{scale.unit} ({ends}; {seeds}{row.n_prompts:,} prompts)"
+    prompts = count(row.n_prompts, "prompt")
+    return f"{TEXT.shift(row.delta or 0.0, scale)}{scale.unit} ({ends}; {seeds}{prompts})"
 
 
 def _moved(row: Drift) -> str:

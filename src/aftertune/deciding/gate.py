@@ -125,6 +125,30 @@ def undecided(decisions: Sequence[Decision]) -> list[str]:
     return [unit for unit, own in outcomes.items() if "drift" not in own and set(own) != {"pass"}]
 
 
+def why_asked_no_more(stopping: Sequence[Decision], decisions: Sequence[Decision], *, all_asked: bool) -> str:
+    """Return why no more prompts were asked, as a clause.
+
+    Args:
+        stopping: The decisions by verdicts alone, which end the asking.
+        decisions: Those that stand: some of the former may rest on a judge by which nothing is decided.
+        all_asked: Whether there are no more prompts.
+    """
+    left = undecided(stopping)
+    if left and all_asked:
+        return f"all parts are asked, and {', '.join(left)} {'is' if len(left) == 1 else 'are'} not decided"
+    if left:
+        return f"not decided yet: {', '.join(left)}"
+    units = dict.fromkeys(d.unit for d in stopping if d.required and d.judge)
+    outcomes = {unit: [d.outcome for d in decisions if d.unit == unit and d.required and d.judge] for unit in units}
+    drifted = [unit for unit, own in outcomes.items() if "drift" in own]
+    passed = [unit for unit, own in outcomes.items() if set(own) == {"pass"}]
+    open_ = [unit for unit in units if unit not in drifted and unit not in passed]
+    said = [f"{', '.join(drifted)} drifted in a required metric"] if drifted else []
+    said += [f"{', '.join(passed)} passed in all of them"] if passed else []
+    said += [f"{', '.join(open_)} would be, by a judge that nothing is decided by"] if open_ else []
+    return f"then it was decided: {'; '.join(said) or 'nothing was measured that more prompts could decide'}"
+
+
 def _level_key(row: Drift) -> tuple[object, ...]:
     _, _, *setting = subject(row)
     return (row.metric, *setting)

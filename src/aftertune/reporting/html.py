@@ -115,7 +115,7 @@ def _context(index: Index) -> dict[str, Any]:
     gated = [row for row in index.headline if row.metric in index.gated] or index.headline
     shown = set(map(id, gated))
     others = [row for row in index.headline if id(row) not in shown]
-    levels = sorted({round(100 * row.confidence, 1) for row in gated})
+    levels = sorted({round(100 * row.confidence, 2) for row in gated})
     drawn = [
         {"over": over, "heading": heading, "against": against, "curves": lines}
         for over, (heading, against) in HEADINGS.items()
