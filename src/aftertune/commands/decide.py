@@ -193,7 +193,7 @@ def decide(run: Run, study: Study) -> Result:
         by_judge = _decided(study, verdicts, ())
         alone = (by_judge.gated, by_judge.decisions)
         effects = label_effects(verdicts, metrics, people.labels, alone, (gated, decisions))
-        decisions = with_label_effects(decisions, effects)
+        decisions = with_label_effects(decisions, effects, gated)
     trials = _trials(run, study)
     settled = {(each.metric, each.unit, each.estimand, each.temperature) for each in effects}
     by_people = {decided_on(d) for d in decisions if (d.metric, d.unit, d.estimand, d.temperature) in settled}

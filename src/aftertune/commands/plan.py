@@ -46,8 +46,7 @@ IN_PARTS = (
     "prompts are asked in parts until it is decided: answers and minutes are the most that it may take, and a gate "
     "that looks after every part fails and passes slightly less near the margin than said"
 )
-MOST_LABELS = 1000
-"""Of an arm that anybody is told to give."""
+MOST_LABELS = prediction_powered.MOST_TO_GIVE
 CHARACTERS = 4
 """In a token of English text."""
 

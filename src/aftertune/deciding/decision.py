@@ -16,6 +16,8 @@ from aftertune.stats.estimate import t_quantile
 
 MOST = 100
 """Times the prompts of a run beyond which "more prompts" is no advice."""
+MOST_TIMES_LABELS = 20
+"""Times the labels that are there beyond which "more labels" is no advice."""
 POWER = 0.8
 """Chance that the advice in a remedy settles the decision."""
 
@@ -221,17 +223,17 @@ def decide(check: Check, level: float, family: int) -> Decision:
     shown = None if adjusted is None else check.end(*adjusted, False)
     bound, limit = _bound(check, level, corrected if several else "")
     outcome: Outcome
-    remedy = ""
+    settles = ""
     margin = TEXT.margin(rule.margin, scale)
     if row.delta is None:
         outcome, why, reason = "undecided", f"Not measured: {row.warning}.", f"not measured: {row.warning}"
-        remedy = "Answers on both sides that the judge can read."
+        settles = "Answers on both sides that the judge can read."
     elif bound == "breached":
         outcome, why, reason = "drift", f"{limit} The change from the base is {_change(row)}.", limit.rstrip(".")
     elif bound == "unconfirmed" and not (check.p_margin <= level and check.seen > rule.margin):
-        outcome, why, reason, remedy = "unconfirmed", limit, limit.rstrip("."), "More prompts, or training seeds."
+        outcome, why, reason, settles = "unconfirmed", limit, limit.rstrip("."), "More prompts, or training seeds."
     elif check.p_margin <= level and check.seen <= rule.margin:
-        outcome, remedy, reason = "undecided", _UNFILTERED, "shown only by answers that a content filter made"
+        outcome, settles, reason = "undecided", _UNFILTERED, "shown only by answers that a content filter made"
         why = (
             f"{_moved(row)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
             f"{row.n_seen or 0:,} prompts that no content filter answered, no such loss is shown."
@@ -247,7 +249,7 @@ def decide(check: Check, level: float, family: int) -> Decision:
         reason = f"the base stands at {stands}: a loss beyond the margin could not show"
         why = f"The base itself stands at {stands}: a loss beyond {margin} could not have shown"
         why += f"; {_unknown(check)}." if check.unseen else "."
-        remedy = _UNFILTERED if row.unseen_base else "A benchmark on which the base behaves."
+        settles = _UNFILTERED if row.unseen_base else "A benchmark on which the base behaves."
     elif check.bad > rule.margin:
         outcome = "undecided"
         if check.good > rule.margin and check.seen > rule.margin:
@@ -264,9 +266,9 @@ def decide(check: Check, level: float, family: int) -> Decision:
             why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
             why += "" if check.loss <= rule.margin else " on either side"
             why += ", so neither a pass nor a drift is shown."
-        remedy = _remedy(check, level)
+        settles = remedy(row, rule.margin, level)
         if check.unseen:
-            why, remedy = f"{why.removesuffix('.')}; {_unknown(check)}.", f"{_UNFILTERED} {remedy}"
+            why, settles = f"{why.removesuffix('.')}; {_unknown(check)}.", f"{_UNFILTERED} {settles}"
     elif check.worst > rule.margin:
         outcome = "undecided"
         reason = f"counted as the worst, answers that nobody judged make it {TEXT.size(check.worst, scale)}"
@@ -275,17 +277,17 @@ def decide(check: Check, level: float, family: int) -> Decision:
             f"reaches a loss of {TEXT.size(check.worst, scale)}."
         )
         lost = f"A verdict on the {count(check.unjudged, 'unjudged answer')}, by another judge or by hand."
-        remedy = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
+        settles = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
     elif check.seen_bad > rule.margin:
         # The models may both be worse than anybody has seen: as where no answer of one side has a verdict.
-        outcome, remedy, reason = "undecided", _UNFILTERED, "too few answers that no content filter made"
+        outcome, settles, reason = "undecided", _UNFILTERED, "too few answers that no content filter made"
         why = (
             f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: the {row.n_seen or 0:,} prompts "
             "that no content filter answered are too few to show it."
         )
     elif bound == "unsure":
         outcome, why, reason = "undecided", limit, limit.rstrip(".")
-        remedy = _UNFILTERED if row.unseen_tuned else "More prompts."
+        settles = _UNFILTERED if row.unseen_tuned else "More prompts."
     else:
         outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
         reason = "the whole interval lies within the margin"
@@ -298,7 +300,7 @@ def decide(check: Check, level: float, family: int) -> Decision:
         margin=rule.margin,
         why=f"{why} {direction.sentence(row.worse)}",
         reason=reason,
-        remedy=remedy,
+        remedy=settles,
         worse=row.worse,
         base_model=row.base_model,
         arm=row.arm,
@@ -383,43 +385,75 @@ def _worse_of(found: tuple[str, str], other: tuple[str, str]) -> tuple[str, str]
     return found if found[0] == "unconfirmed" else other
 
 
-def _remedy(check: Check, level: float) -> str:
-    """Say how many more prompts or seeds would probably bring the interval clear of the margin.
+@dataclass(frozen=True, slots=True)
+class LabelNoise:
+    """What people's labels add to an estimate's standard error."""
+
+    error: float
+    """Standard error by the labels alone."""
+    labels: int
+    """Labels of the arm that has fewer."""
+
+
+def remedy(row: Drift, margin: float, level: float, noise: LabelNoise | None = None) -> str:
+    """Say how many more prompts, seeds or labels would probably bring the interval clear of the margin.
 
     "Probably" is a chance of `POWER`, if the estimate is the truth (`stats.power`). A pass needs the interval itself
-    within the margin, a drift the one at the metric's `level` beyond it.
+    within the margin, a drift the one at the metric's `level` beyond it. More prompts or seeds leave the noise of the
+    labels as it is, and the other way round; what multiplies its own number least stands first.
     """
-    row, rule = check.row, check.rule
     if row.n_clusters < 2:
         return "Prompts of other clusters: one cluster says nothing about the rest."
-    passing = check.loss <= rule.margin
-    room = abs(rule.margin - check.loss)
-    half = check.bad - check.loss if passing else check.loss - check.good
+    sign = direction.sign(row.worse)
+    loss, ends = direction.loss(row.delta, row.worse), (row.low or 0.0, row.high or 0.0)
+    passing = loss <= margin
+    room = abs(margin - loss)
+    half = max(sign * end for end in ends) - loss if passing else loss - min(sign * end for end in ends)
     wanted = row.confidence if passing else 1 - 2 * level
-    degrees = math.inf if row.df is None else row.df
-    square = (half / float(t_quantile(row.confidence, degrees))) ** 2
-    prompt_df, ways = row.n_clusters - 1.0, []
-    if row.estimand == "recipe" and row.spread_low is not None and row.spread_high is not None and row.n_seeds > 1:
-        by_seed = power.sd_of_range(row.spread_low, row.spread_high, row.n_seeds) ** 2 / row.n_seeds
-        parts = (by_seed, max(square - by_seed, 0.0), 0.0)
-        seeds = power.more_seeds(parts, row.n_seeds, prompt_df, room, confidence=wanted, power=POWER)
-        if seeds:
-            ways.append(f"{seeds:,} more training seed{'s' if seeds != 1 else ''}")
-        prompts = power.more_prompts(
-            row.n_prompts, parts, row.n_seeds, prompt_df, room, confidence=wanted, power=POWER, most=MOST
-        )
-    else:
-        prompts = power.more_prompts(
-            row.n_prompts, (0.0, square, 0.0), 1, prompt_df, room, confidence=wanted, power=POWER, most=MOST
-        )
-    if prompts:
-        ways.append(f"{prompts:,} more prompt{'s' if prompts != 1 else ''}")
+    square = (half / float(t_quantile(row.confidence, _degrees(row)))) ** 2
+    reach = float(t_quantile(wanted, math.inf)) + float(special.ndtri(POWER))
+    by_labels = min(noise.error**2, square) if noise else 0.0
+    own, spare = square - by_labels, (room / reach) ** 2
+    ways: list[tuple[float, str]] = []
+    if noise and by_labels and spare > own:
+        needed = max(math.ceil(noise.labels * by_labels / (spare - own)), noise.labels + 1)
+        if needed <= MOST_TIMES_LABELS * noise.labels:
+            ways.append((needed / noise.labels, f"{needed:,} labels an arm in place of {noise.labels:,}"))
+    if spare > by_labels:
+        ways += _more_data(row, own, math.sqrt(spare - by_labels) * reach, wanted)
+    if not ways and by_labels and own and spare > 0 and noise and (times := square / spare) <= MOST_TIMES_LABELS:
+        more = math.ceil(row.n_prompts * (times - 1))
+        both = f"{math.ceil(noise.labels * times):,} labels an arm in place of {noise.labels:,} together with "
+        ways.append((times, f"{both}{more:,} more prompt{'s' if more != 1 else ''}"))
     if not ways:
-        return "The estimate stands too near the margin for any reasonable number of prompts or seeds to settle it."
+        lacking = "prompts, seeds or labels" if noise else "prompts or seeds"
+        return f"The estimate stands too near the margin for any reasonable number of {lacking} to settle it."
     return (
-        f"About {' or '.join(ways)}, for a chance of {100 * POWER:.0f} % to show a {'pass' if passing else 'drift'} if "
-        "the estimate is the truth."
+        f"About {' or '.join(way for _, way in sorted(ways))}, for a chance of {100 * POWER:.0f} % to show a "
+        f"{'pass' if passing else 'drift'} if the estimate is the truth."
     )
+
+
+def _more_data(row: Drift, square: float, room: float, wanted: float) -> list[tuple[float, str]]:
+    """Return how many more seeds, and prompts, bring an estimate clear of what is `room` away.
+
+    `square` is its variance. Each stands behind what it multiplies their number by.
+    """
+    prompt_df, ways = row.n_clusters - 1.0, []
+    parts, n_seeds = (0.0, square, 0.0), 1
+    if row.estimand == "recipe" and row.spread_low is not None and row.spread_high is not None and row.n_seeds > 1:
+        n_seeds = row.n_seeds
+        by_seed = power.sd_of_range(row.spread_low, row.spread_high, n_seeds) ** 2 / n_seeds
+        parts = (by_seed, max(square - by_seed, 0.0), 0.0)
+        seeds = power.more_seeds(parts, n_seeds, prompt_df, room, confidence=wanted, power=POWER)
+        if seeds:
+            ways.append((1 + seeds / n_seeds, f"{seeds:,} more training seed{'s' if seeds != 1 else ''}"))
+    prompts = power.more_prompts(
+        row.n_prompts, parts, n_seeds, prompt_df, room, confidence=wanted, power=POWER, most=MOST
+    )
+    if prompts:
+        ways.append((1 + prompts / row.n_prompts, f"{prompts:,} more prompt{'s' if prompts != 1 else ''}"))
+    return ways
 
 
 def _ends(interval: tuple[float, float] | None, scale: Scale) -> str:

@@ -336,8 +336,8 @@ class _BlockDrifts:
         block = self.block
         shared = sorted(s for s in set.intersection(*map(set, by_seed)) if s is not None)
         if len(shared) < 2:
-            count = f"its arms share {len(shared)} training seed{'' if len(shared) == 1 else 's'}"
-            return self._row("contrast", subject, warnings=[f"{count}: a contrast needs at least two"])
+            said = f"its arms share {count(len(shared), 'training seed')}"
+            return self._row("contrast", subject, warnings=[f"{said}: a contrast needs at least two"])
         arms = _Weighted(list(weights.values()), [[rows[s] for s in shared] for rows in by_seed])
         everything = self._with_bases(arms)
         if everything is None:
