@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import resource
 import subprocess
@@ -219,7 +220,9 @@ def write_job(
     """Finish the folder of a job with a table of records of a class; return its rows."""
     from aftertune.run.tables import schema
 
-    rows = pa.table(dict(columns)).select(schema(cls).names).cast(schema(cls))
+    n = len(next(iter(columns.values())))
+    usual = {each.name: each.default for each in dataclasses.fields(cls) if each.default is not dataclasses.MISSING}
+    rows = pa.Table.from_pydict({name: [value] * n for name, value in usual.items()} | dict(columns), schema(cls))
     folder.start()
     folder.finish(tables={name: rows}, info=info)
     return int(rows.num_rows)
