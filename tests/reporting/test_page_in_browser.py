@@ -49,6 +49,26 @@ def arms(n: int) -> Findings:
     return audit("drift", drifts=rows, decisions=made)
 
 
+def wordy() -> Findings:
+    """A study whose decisions have reasons of three lines each, as those of the demo."""
+    reason = "a loss of more than 10.9 points is shown; corrected for 14 metrics, -43.6 to -10.9"
+    found = study()
+    return dataclasses.replace(found, decisions=[dataclasses.replace(d, reason=reason) for d in found.decisions])
+
+
+def test_in_a_narrow_window_every_caption_and_button_is_within_it(opened: Browser, tmp_path: Path) -> None:
+    wide = arms(8)
+    for findings in (study(), wide):
+        shown(opened, tmp_path, findings, 390)
+        opened.js("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        ends = opened.js(
+            "[...document.querySelectorAll('button.copy, caption:not(.vh) > *')].filter(each => each.checkVisibility())"
+            ".map(each => each.getBoundingClientRect()).filter(box => box.width).map(box => [box.left, box.right])"
+        )
+        assert len(ends) > 4
+        assert all(0 <= left and right <= 390 for left, right in ends)
+
+
 def test_a_study_is_a_few_screens_folded_and_leaves_no_window(opened: Browser, tmp_path: Path) -> None:
     for width in (1400, 800, 390):
         shown(opened, tmp_path, study(), width)
@@ -62,7 +82,9 @@ def test_a_study_is_a_few_screens_folded_and_leaves_no_window(opened: Browser, t
 
 
 @pytest.mark.parametrize("paper", SIZES)
-@pytest.mark.parametrize("findings", [study(), audit(), arms(12), arms(100)], ids=["study", "one", "12", "100"])
+@pytest.mark.parametrize(
+    "findings", [study(), wordy(), audit(), arms(12), arms(100)], ids=["study", "wordy", "one", "12", "100"]
+)
 def test_the_print_edition_has_three_pages_at_most(
     opened: Browser, tmp_path: Path, findings: Findings, paper: str
 ) -> None:
