@@ -66,7 +66,7 @@ def test_in_a_narrow_window_every_caption_and_button_is_within_it(opened: Browse
             ".map(each => each.getBoundingClientRect()).filter(box => box.width).map(box => [box.left, box.right])"
         )
         assert len(ends) > 4
-        assert all(0 <= left and right <= 390 for left, right in ends)
+        assert all(left >= 0 and right <= 390 for left, right in ends)
 
 
 def test_a_study_is_a_few_screens_folded_and_leaves_no_window(opened: Browser, tmp_path: Path) -> None:

