@@ -69,6 +69,28 @@ def test_in_a_narrow_window_every_caption_and_button_is_within_it(opened: Browse
         assert all(left >= 0 and right <= 390 for left, right in ends)
 
 
+def test_a_hundred_metrics_are_folded_and_still_in_the_page(opened: Browser, tmp_path: Path) -> None:
+    found = study()
+    names = [f"list-{place:02d}/harmful/refusal=full" for place in range(100)]
+    metrics = [dataclasses.replace(found.metrics[0], benchmark=name.split("/")[0]) for name in names]
+    rows = [row for row in found.drifts if row.metric == found.metrics[0].name]
+    decisions = [d for d in found.decisions if d.metric == found.metrics[0].name]
+    many = Findings(
+        title="many", kind="study", outcome="drift", metrics=metrics,
+        drifts=[dataclasses.replace(row, metric=name) for name in names for row in rows],
+        decisions=[dataclasses.replace(d, metric=name) for name in names for d in decisions],
+    )  # fmt: skip
+    html = shown(opened, tmp_path, many)
+    assert html.count('<section class="metric') == 100
+    visible = (
+        "[...document.querySelectorAll('section.metric, section[id] > h3')].filter(e => e.checkVisibility()).length"
+    )
+    assert opened.js(visible) <= 16 + 2 * 8, "forests, and curves over epochs and temperatures"
+    assert opened.js("document.documentElement.scrollHeight") <= 16_000
+    opened.js("location.hash = '#' + document.querySelectorAll('section.metric')[99].id")
+    assert opened.js("document.querySelectorAll('section.metric')[99].checkVisibility()")
+
+
 def test_a_study_is_a_few_screens_folded_and_leaves_no_window(opened: Browser, tmp_path: Path) -> None:
     for width in (1400, 800, 390):
         shown(opened, tmp_path, study(), width)
