@@ -18,38 +18,37 @@ LIGHT = (
 )
 """What most commands import, and nothing that learns."""
 HEAVY = ("torch", "transformers", "peft", "trl")
+COMMAND = "from aftertune.cli import main\nmain(sys.argv[1:])"
 SERVER = """
-import atexit, importlib, json, os, sys
+import atexit, gc, importlib, json, os, sys
 for name in json.loads(sys.argv[1]):
     importlib.import_module(name)
 heavy = json.loads(sys.argv[2])
+gc.freeze()
 for line in sys.stdin:
     told = json.loads(line)
     child = os.fork()
     if not child:
         os.chdir(told["cwd"])
-        files = [os.open(os.devnull, os.O_RDONLY)]
-        files += [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for path in told["files"]]
-        for number, file in enumerate(files):
-            os.dup2(file, number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, path in enumerate(told["files"], 1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOCTTY), number)
         sys.argv = ["aftertune", *told["arguments"]]
-        code = 1
+        code = 0
         try:
-            from aftertune.cli import main
-            main(sys.argv[1:])
-            code = 0
+            exec(told["code"], {"__name__": "__main__", "sys": sys})
         except SystemExit as stop:
-            code = 0 if stop.code is None else stop.code
+            code = stop.code or 0
         except BaseException:
+            code = 1
             sys.excepthook(*sys.exc_info())
-        with open(told["files"][0] + ".heavy", "w") as file:
+        with open(told["heavy"], "w") as file:
             json.dump([name for name in heavy if name in sys.modules], file)
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    print(code, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -71,17 +70,37 @@ class Forks:
     process: subprocess.Popen[str]
     folder: Path
 
-    def run(self, *arguments: object, cwd: Path) -> Done:
-        """Run a command of the command line, in a folder."""
-        files = [str(self.folder / name) for name in ("out", "err")]
-        told = {"arguments": [str(each) for each in arguments], "cwd": str(cwd), "files": files}
+    def run(self, *arguments: object, cwd: Path, code: str = COMMAND) -> Done:
+        """Run a command of the command line, or a program of its own, in a folder."""
+        files = [self.folder / name for name in ("out", "err")]
+        self.start(*arguments, cwd=cwd, code=code, files=files)
+        returncode = self.wait()
+        out, err = (file.read_text() for file in files)
+        return Done(returncode, out, err, json.loads((self.folder / "heavy").read_text()))
+
+    def start(self, *arguments: object, cwd: Path, files: Sequence[Path], code: str = COMMAND) -> None:
+        """Start a command whose output goes into two files."""
+        told = {
+            "arguments": [str(each) for each in arguments],
+            "code": code,
+            "cwd": str(cwd),
+            "files": [str(file) for file in files],
+            "heavy": str(self.folder / "heavy"),
+        }
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(told) + "\n")
         self.process.stdin.flush()
-        code = int(self.process.stdout.readline())
-        out, err = (Path(file).read_text() for file in files)
-        return Done(code, out, err, json.loads(Path(files[0] + ".heavy").read_text()))
+
+    @property
+    def over(self) -> int:
+        """A file descriptor that can be read once the command has ended."""
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+    def wait(self) -> int:
+        """Wait for the command's end, and return its exit code."""
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
 
 
 @contextlib.contextmanager
