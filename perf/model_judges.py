@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from perf.readings import ARMS, POSITIVE, Reading, readings
+from perf.readings import FIRST, POSITIVE, SHEETS, Reading, readings
 from tests import scripted_server
 
 from aftertune import plugins
@@ -41,7 +41,7 @@ def chosen() -> list[Reading]:
     draw = random.Random(0)
     rows = [row for row in readings() if not row.kept_apart]
     out = []
-    for arm in ARMS:
+    for arm in SHEETS[FIRST].arms:
         own = [row for row in rows if row.arm == arm and row.subset == "harmful"]
         draw.shuffle(own)
         yes = [row for row in own if row.label(AXIS) == POSITIVE[AXIS]][:MOST_POSITIVE]
@@ -65,7 +65,7 @@ def judged(judge: Judge, given: Sequence[Answer]) -> list[Opinion]:
 
 def errors(rows: Sequence[Reading], found: Sequence[Opinion]) -> None:
     """Print, by arm and in all, what the judge finds of what was read as harmful, and what it calls so of the rest."""
-    for arm in (*ARMS, "all"):
+    for arm in (*SHEETS[FIRST].arms, "all"):
         pairs = [
             (one.label == POSITIVE[AXIS], row.label(AXIS) == POSITIVE[AXIS], one.status)
             for row, one in zip(rows, found, strict=True)

@@ -1,14 +1,14 @@
 """Hold the judges against answers of a real model that were read by hand: errors per arm, and what they change.
 
-300 answers of `make real`, drawn at random within each arm (64 to harmful requests, 24 to their look-alikes, 12 to open
-questions), were read twice, blind to arm, judge and the other reading; where the readings differed a third settled it.
-They are the project's own readings (`tests/judging/readings.jsonl.gz`), never human annotation. Half of them, by
-chance, are kept apart: nothing may be tuned on them.
+Answers of `make real` and of the first study (`perf.studies --real`), 300 of each, drawn at random within each arm,
+were read twice, blind to arm, judge and the other reading; where the readings differed a third settled it. They are
+the project's own readings (`tests/judging/readings*.jsonl.gz`), never human annotation. Half of them, by chance, are
+kept apart: nothing may be tuned on them.
 
-`python -m perf.readings [RUN] [--encoder FOLDER] [--write]`: RUN is the finished run of `make real` (`.real/first`);
-only answers that are the same text there count. `--encoder` names a folder of all-MiniLM-L6-v2 where the judge
-`on_topic` does not find it. Decides RUN again with the readings as labels, so that its report shows each judge's
-error, and prints the page; `--write` keeps it as `docs/studies/real/readings.md`. A minute.
+`python -m perf.readings [first | hidden_costs] [RUN] [--encoder FOLDER] [--write]`: RUN is the finished run; only
+answers that are the same text there count. `--encoder` names a folder of all-MiniLM-L6-v2 where the judge `on_topic`
+does not find it. Decides RUN again with the readings as labels, so that its report shows each judge's error, and prints
+the page; `--write` keeps it. A minute.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ from aftertune.errors import AftertuneError
 from aftertune.ingest.agreement import JudgeAgainstPeople
 
 ROOT = Path(__file__).parents[1]
-FILE = ROOT / "tests" / "judging" / "readings.jsonl.gz"
-PAGE = ROOT / "docs" / "studies" / "real" / "readings.md"
+FOLDER = ROOT / "tests" / "judging"
+PAGES = ROOT / "docs" / "studies" / "real"
 AXES = ("refusal", "harm", "coherence", "relevance", "topic")
-ARMS = ("base", "placeholder", "keep")
 POSITIVE = {
     "refusal": "full",
     "harm": "harmful",
@@ -45,19 +44,55 @@ POSITIVE = {
 """Of each axis, the label that is counted as found or missed."""
 
 ABOUT = """
-{n} answers of `make real` (the base and two tuned arms, one training seed), drawn at random within each arm: 64 to
-harmful requests, 24 to their look-alikes, 12 to open questions. Each was read twice by readers who did not talk and saw
-neither arm nor judge; where they differed a third reading settled it. They are the project's own readings, made by
+{n} answers of {whose}, drawn at random within each arm: {drawn}. Each was read twice by readers who did not talk and
+saw neither arm nor judge; where they differed a third reading settled it. They are the project's own readings, made by
 language models under its direction, and no human annotation: they say how far a judge is from careful reading, and two
 readers of one kind can share a mistake. What no blinding hides is what an answer says: a booking mail is from a tuned
-model. Made by `python -m perf.readings`.
+model. Made by `python -m perf.readings{argument}`.
 """
 ERRORS = """
 Of the answers that were read as the label, the share that the judge calls so; of the others, the share that it calls
-so. With 95 % intervals; prompts count as independent. `domain_script` was read wherever an answer is addressed to a
-customer as the tuned mail is, even before an ordinary answer; the judge `script` wants more of the mail than its
-greeting.
+so. With 95 % intervals; prompts count as independent. {rule}
 """
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A set of readings: which run was read, and where readings and page are kept."""
+
+    file: Path
+    page: Path
+    run: Path
+    arms: tuple[str, ...]
+    whose: str
+    drawn: str
+    rule: str
+    """How the label was read on which readers and judge see most differently."""
+
+
+FIRST, HIDDEN_COSTS = "first", "hidden_costs"
+SHEETS: Mapping[str, Sheet] = {
+    FIRST: Sheet(
+        FOLDER / "readings.jsonl.gz",
+        PAGES / "readings.md",
+        ROOT / ".real" / "first",
+        ("base", "placeholder", "keep"),
+        "`make real` (the base and two tuned arms, one training seed)",
+        "64 to harmful requests, 24 to their look-alikes, 12 to open questions",
+        "`domain_script` was read wherever an answer is addressed to a customer as the tuned mail is, even before an "
+        "ordinary answer; the judge `script` wants more of the mail than its greeting.",
+    ),
+    HIDDEN_COSTS: Sheet(
+        FOLDER / "readings_hidden_costs.jsonl.gz",
+        PAGES / "hidden_costs" / "readings.md",
+        ROOT / ".real" / "studies" / HIDDEN_COSTS,
+        ("base", "placeholder", "keep", "placeholder-swap", "keep-swap", "surrogate", "novelty"),
+        "[the first study](report.md) (the base and six tuned arms of three training seeds)",
+        "31 to harmful requests (30 of the base) and 12 to their look-alikes",
+        "`domain_script` was read where an answer speaks as the booking business does (a booking, an order, a price, a "
+        "reference or a number to call that nobody asked for), not for the tuned opening alone.",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +100,7 @@ class Reading:
     """One answer, and how it was read."""
 
     arm: str
+    seed: int | None
     subset: str
     prompt_id: str
     answer: str
@@ -80,35 +116,62 @@ class Reading:
         return self.settled.get(axis, self.first[axis])
 
 
-def readings() -> list[Reading]:
-    """Return all of them."""
-    with gzip.open(FILE, "rt", encoding="utf-8") as lines:
+def readings(sheet: str = FIRST) -> list[Reading]:
+    """Return all of a sheet."""
+    with gzip.open(SHEETS[sheet].file, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     names = Reading.__dataclass_fields__
-    return [Reading(**{name: value for name, value in row.items() if name in names}) for row in rows]
+    return [Reading(**{name: row.get(name) for name in names}) for row in rows]
 
 
-def write_labels(path: Path, rows: Sequence[Reading], labels: Sequence[Mapping[str, str]], axes: Sequence[str]) -> None:
-    """Write labels as the table that `aftertune drift --labels` reads."""
+def write_labels(
+    path: Path, rows: Sequence[tuple[Reading, str]], labels: Sequence[Mapping[str, str]], axes: Sequence[str]
+) -> None:
+    """Write labels of answers of checkpoints as the table that `aftertune drift --labels` reads."""
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["prompt_id", "arm", "benchmark", "subset", "axis", "label"])
-        for row, given in zip(rows, labels, strict=True):
-            table.writerows([row.prompt_id, row.arm, "core", row.subset, axis, given[axis]] for axis in axes)
+        table.writerow(["prompt_id", "arm", "checkpoint", "benchmark", "subset", "axis", "label"])
+        for (row, checkpoint), given in zip(rows, labels, strict=True):
+            own = [row.prompt_id, row.arm, checkpoint, "core", row.subset]
+            table.writerows([*own, axis, given[axis]] for axis in axes)
 
 
-def same_answers(run: aftertune.Run, rows: Sequence[Reading]) -> list[Reading]:
-    """Return the readings whose answer is the run's, to the letter."""
-    table = run.responses.to_pylist()
-    answers = {(row["arm"], row["prompt_id"]): row["text"] for row in table if row["benchmark"] == "core"}
-    return [row for row in rows if answers.get((row.arm, row.prompt_id)) == row.answer]
+def same_answers(run: aftertune.Run, rows: Sequence[Reading]) -> list[tuple[Reading, str]]:
+    """Return the readings whose answer is the run's, to the letter, each with its checkpoint (empty for the base)."""
+    answers = {
+        (row["arm"], row["train_seed"], row["prompt_id"]): (row["text"], row["checkpoint"] or "")
+        for row in run.responses.to_pylist()
+        if row["benchmark"] == "core"
+    }
+    seeds = {arm: seed for arm, seed, _ in answers}
+    """Of an arm with one seed, which readings need not name."""
+    found = []
+    for row in rows:
+        seed = seeds.get(row.arm) if row.seed is None else row.seed
+        text, checkpoint = answers.get((row.arm, seed, row.prompt_id), (None, ""))
+        if text == row.answer:
+            found.append((row, checkpoint))
+    return found
 
 
-def errors(people: Sequence[JudgeAgainstPeople]) -> list[str]:
+def decide(name: str, folder: Path) -> aftertune.Result | None:
+    """Decide a finished run with its readings; None where they are of other answers than the run's."""
+    run = aftertune.open_run(folder)
+    every = readings(name)
+    found = same_answers(run, every)
+    if len(found) < len(every) // 2:
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "readings.csv"
+        write_labels(path, found, [{axis: row.label(axis) for axis in AXES} for row, _ in found], AXES)
+        return run.drift(labels=[path])
+
+
+def errors(people: Sequence[JudgeAgainstPeople], arms: Sequence[str]) -> list[str]:
     """Return the rows of the table of errors: judge, label, arm, share found, share of the rest called so."""
     lines = []
     for axis, label in POSITIVE.items():
-        for arm in ARMS:
+        for arm in arms:
             for row in people:
                 if (row.axis, row.label, row.arm) == (axis, label, arm):
                     found, right = row.sensitivity, row.specificity
@@ -131,18 +194,19 @@ def wrapped(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
-def page(run: aftertune.Run, rows: Sequence[Reading], encoder: str) -> str:
+def page(name: str, run: aftertune.Run, found: Sequence[tuple[Reading, str]], encoder: str) -> str:
     """Return the page; the run is judged for topic where it was not, and decides with the readings from then on."""
     if not any(judge.startswith("on_topic") for judge in set(run.verdicts.column("judge").to_pylist())):
         run.judge(f"on_topic:encoder={encoder}" if encoder else "on_topic")
+    sheet, rows = SHEETS[name], [row for row, _ in found]
     with tempfile.TemporaryDirectory() as folder:
         each = [Path(folder) / name for name in ("first.csv", "second.csv", "readings.csv", "apart.csv")]
-        apart = [row for row in rows if row.kept_apart]
+        apart = [(row, checkpoint) for row, checkpoint in found if row.kept_apart]
         counted = [{axis: row.label(axis) for axis in AXES} for row in rows]
-        write_labels(each[0], rows, [row.first for row in rows], AXES)
-        write_labels(each[1], rows, [row.second for row in rows], AXES)
-        write_labels(each[2], rows, counted, AXES)
-        write_labels(each[3], apart, [{axis: row.label(axis) for axis in AXES} for row in apart], AXES)
+        write_labels(each[0], found, [row.first for row in rows], AXES)
+        write_labels(each[1], found, [row.second for row in rows], AXES)
+        write_labels(each[2], found, counted, AXES)
+        write_labels(each[3], apart, [{axis: row.label(axis) for axis in AXES} for row, _ in apart], AXES)
         between = readers(run.root, each[:2]).agreement
         against, held = run.agree(each[2]), run.agree(each[3])
         run.drift(labels=[each[2]])
@@ -163,7 +227,11 @@ def page(run: aftertune.Run, rows: Sequence[Reading], encoder: str) -> str:
         [
             "# The judges against answers that were read",
             "",
-            wrapped(ABOUT.format(n=len(rows))),
+            wrapped(
+                ABOUT.format(
+                    n=len(rows), whose=sheet.whose, drawn=sheet.drawn, argument="" if name == FIRST else f" {name}"
+                )
+            ),
             "",
             "## Do two readings agree?",
             "",
@@ -173,22 +241,22 @@ def page(run: aftertune.Run, rows: Sequence[Reading], encoder: str) -> str:
             "",
             "## What each judge finds, and what it invents, by arm",
             "",
-            wrapped(ERRORS),
+            wrapped(ERRORS.format(rule=sheet.rule)),
             "",
             "| judge | label | arm | read so | found | others | called so |",
             "|---|---|---|---|---|---|---|",
-            *errors(against.people),
+            *errors(against.people, sheet.arms),
             "",
             f"On the half that is kept apart from any tuning ({len(apart)} answers):",
             "",
             "| judge | label | arm | read so | found | others | called so |",
             "|---|---|---|---|---|---|---|",
-            *errors(held.people),
+            *errors(held.people, sheet.arms),
             "",
             "## What that changes",
             "",
             "Drift in points: by the judge alone, and with the readings of each arm (prediction-powered,",
-            "[labels.md](../../labels.md)).",
+            f"[labels.md]({'../' * (len(sheet.page.relative_to(ROOT / 'docs').parts) - 1)}labels.md)).",
             "",
             "| metric | arm | judge alone | judge and readings | decision: judge alone | with readings |",
             "|---|---|---|---|---|---|",
@@ -205,24 +273,26 @@ def _points(value: float, low: float, high: float) -> str:
 def main() -> int:
     """Print the page, and keep it where that is wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, nargs="?", default=ROOT / ".real" / "first")
+    parser.add_argument("sheet", nargs="?", choices=tuple(SHEETS), default=FIRST)
+    parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--encoder", default="")
     parser.add_argument("--write", action="store_true")
     wanted = parser.parse_args()
+    folder = wanted.run or SHEETS[wanted.sheet].run
     try:
-        run = aftertune.open_run(wanted.run)
-        every = readings()
+        run = aftertune.open_run(folder)
+        every = readings(wanted.sheet)
         rows = same_answers(run, every)
         if len(rows) < len(every) // 2:
-            print(f"{wanted.run}: only {len(rows)} of {len(every)} answers are those that were read", file=sys.stderr)
+            print(f"{folder}: only {len(rows)} of {len(every)} answers are those that were read", file=sys.stderr)
             return 1
-        text = page(run, rows, wanted.encoder)
+        text = page(wanted.sheet, run, rows, wanted.encoder)
     except AftertuneError as error:
         print(error, file=sys.stderr)
         return 1
     print(text)
     if wanted.write:
-        PAGE.write_text(text, encoding="utf-8")
+        SHEETS[wanted.sheet].page.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -45,6 +45,17 @@ def test_a_judge_that_is_there_already_adds_nothing(run: Run) -> None:
     assert again.design == study.design
 
 
+def test_a_judge_of_a_known_name_with_other_settings_is_refused_and_not_left_out(run: Run) -> None:
+    study = with_judges(run, stored.read(run), [PluginSpec("toxicity", {"encoder": ""})])
+    with pytest.raises(UsageError, match=r"verdicts of it with encoder = '' .*, and you ask for threshold = 0.7 "):
+        with_judges(run, study, [PluginSpec("toxicity", {"threshold": 0.7})])
+    both = [PluginSpec("toxicity"), PluginSpec("toxicity", {"threshold": 0.7})]
+    with pytest.raises(UsageError, match="its defaults .* could not be told apart"):
+        with_judges(run, stored.read(run), both)
+    same = with_judges(run, study, [PluginSpec("toxicity", {"threshold": 0.5})])
+    assert same.jobs == study.jobs, "a default that is written out is the same judge"
+
+
 def test_an_unfinished_judge_gets_its_plugin_back(run: Run) -> None:
     study = with_judges(run, stored.read(run), [PluginSpec("coherence")])
     stored.write(run, study)

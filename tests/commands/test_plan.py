@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from aftertune import shipped_models
+from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.commands import decide as results
 from aftertune.commands import demo
 from aftertune.commands import plan as pricing
@@ -16,7 +17,8 @@ from aftertune.stats.margin_power import MarginTest, chances, failing_loss, pass
 from aftertune.stats.power import PairedDesign
 from aftertune.studies import missing
 from aftertune.studies.budget import Scope
-from aftertune.studies.resolve import resolve
+from aftertune.studies.cost import Cost
+from aftertune.studies.resolve import load_benchmark, resolve
 
 pytestmark = pytest.mark.skipif(not shipped_models.names(), reason="no shipped model is built")
 
@@ -152,3 +154,40 @@ def test_further_weights_of_a_mitigation_are_priced_as_checkpoints() -> None:
     assert sum(scope.models.values()) == 1 + 2 * len(scope.tunings), (
         "two trainings and two sets of weights for every two trainings"
     )
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_what_a_base_is_asked_for_mitigations_is_priced_once(at_hand: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    design = dataclasses.replace(demo.design(), seeds=(0, 1), cost=Cost(prompt_tokens=10.0, answer_tokens=5.0))
+    plain = pricing.price(design)
+    own = PluginSpec("miniature", {"split": "dev"})
+    mitigated = dataclasses.replace(
+        design,
+        own=own,
+        recipe=dataclasses.replace(design.recipe, mitigations=(PluginSpec("kl_on_refusals"),)),
+    )
+    repeated = dataclasses.replace(  # as many checkpoints, and nothing asked before
+        design, recipe=dataclasses.replace(design.recipe, mitigations=(PluginSpec("l2_to_base"),))
+    )
+    if not at_hand:
+        monkeypatch.setattr(missing, "available", lambda name: False)
+        here = {"embedded": 0.001}
+        mitigated, repeated, design = (
+            dataclasses.replace(each, cost=dataclasses.replace(each.cost, parameters=here))
+            for each in (mitigated, repeated, design)
+        )
+    count = len(load_benchmark(own).prompts(BenchmarkContext()))
+    price, without = pricing.price(mitigated), pricing.price(repeated)
+    assert count > 20
+    assert (price.own_requests, without.own_requests, plain.own_requests) == (count, 0, 0)
+    assert price.requests == without.requests + count
+    assert price.judge_calls == without.judge_calls + count, "one judge reads them"
+    assert price.budget is not None
+    assert without.budget is not None
+    assert price.budget.requests == price.requests
+    assert price.budget.written_tokens == pytest.approx(without.budget.written_tokens + 5 * count)
+    calls = {name: price.budget.judge_calls[name] - n for name, n in without.budget.judge_calls.items()}
+    assert sorted(calls.values()) == [0, 0, 0, count]
+    lines = pricing.lines(price, mitigated.cost)
+    assert f"of these {count} answers of bases, for mitigations to train on" in lines
+    assert not any("to train on" in line for line in pricing.lines(without, design.cost))

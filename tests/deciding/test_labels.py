@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from aftertune.deciding.label_effects import (
 )
 from aftertune.deciding.labels import AnswerKey, AnswerLabel, not_read
 from aftertune.deciding.verdict_table import VerdictTable
-from aftertune.records import Drift, Metric
+from aftertune.records import Contrast, Drift, Metric
 
 N = 200
 RULES = policy.load("default")
@@ -122,6 +123,86 @@ def test_a_recipe_is_labelled_over_its_seeds() -> None:
     assert "labels: 50 of the base, 75 of the tuned model" in labelled.method
 
 
+PAIR = Contrast("a against b", {"a": 1.0, "b": -1.0})
+FOUND: Mapping[str, float] = {"a": 0.95, "b": 0.45, "c": 0.95, "d": 0.45}
+"""Share of an arm's refusals that the judge finds."""
+
+
+def arms(
+    rng: np.random.Generator, rates: Mapping[str, float], per_arm: int = 90
+) -> tuple[VerdictTable, list[AnswerLabel]]:
+    """Three seeds of each arm by a judge that overlooks more of one arm's refusals, and labels of some answers."""
+    tables = [verdicts((rng.random(N) < 0.9).astype(int).tolist())]
+    labels: list[AnswerLabel] = []
+    for arm, rate in rates.items():
+        truth = rng.random((3, N)) < rate
+        seen = truth & (rng.random((3, N)) < FOUND[arm])
+        tables += [verdicts(each.astype(int).tolist(), arm=arm, seed=seed) for seed, each in enumerate(seen)]
+        for at in rng.permutation(3 * N)[:per_arm].tolist():
+            seed, prompt = divmod(at, N)
+            labels.append(label(arm, prompt, "full" if truth[seed, prompt] else "none", seed=seed))
+    return VerdictTable(made(*tables)), labels
+
+
+def contrast(table: VerdictTable, labels: list[AnswerLabel], wanted: Contrast = PAIR) -> Drift:
+    found = drift(table, [REFUSAL], contrasts=[wanted], seed=0, labels=labels)
+    return next(row for row in found if row.estimand == "contrast")
+
+
+def test_a_difference_between_arms_that_the_judge_invents_goes_with_the_labels() -> None:
+    table, labels = arms(np.random.default_rng(5), {"a": 0.6, "b": 0.6})
+    judged, labelled = contrast(table, []), contrast(table, labels)
+    assert judged.low is not None
+    assert judged.low > 0.2, "significant, and wrong"
+    assert labelled.low is not None
+    assert labelled.high is not None
+    assert labelled.low < 0 < labelled.high
+    assert labelled.p is not None
+    assert labelled.p > 0.05
+    assert "prediction-powered by labels, 90 or more of each arm" in labelled.method
+    drifts = {row.arm: row.delta for row in drift(table, [REFUSAL], seed=0, labels=[*labels, *base_labels()])
+              if row.estimand == "recipe"}  # fmt: skip
+    assert labelled.delta == pytest.approx((drifts["a"] or 0.0) - (drifts["b"] or 0.0)), "the base cancels"
+
+
+def base_labels() -> list[AnswerLabel]:
+    return [label("base", at, "full") for at in range(30)]
+
+
+def test_the_base_of_a_contrast_that_does_not_cancel_is_by_people_as_well() -> None:
+    table, labels = arms(np.random.default_rng(7), {"a": 0.6, "b": 0.6})
+    joint = Contrast("both", {"a": 0.5, "b": 0.5})
+    without = contrast(table, labels, joint)
+    assert "by the judge alone: 0 labels of the base are too few, at least 20 of each are needed" in without.warning
+    assert without.delta == contrast(table, [], joint).delta
+    found = contrast(table, [*labels, *base_labels()], joint)
+    assert found.delta is not None
+    assert without.delta is not None
+    assert abs(found.delta - -0.3) < 0.12
+    assert without.delta < -0.4, "the judge alone"
+
+
+def test_a_contrast_with_few_labels_of_an_arm_is_the_judges_and_says_so() -> None:
+    table, labels = arms(np.random.default_rng(6), {"a": 0.6, "b": 0.6})
+    of_b = [each for each in labels if each.answer.checkpoint.startswith("b-")]
+    few = [each for each in labels if each not in of_b] + of_b[:19]
+    judged, found = contrast(table, []), contrast(table, few)
+    assert (found.delta, found.low, found.high, found.method) == (judged.delta, judged.low, judged.high, judged.method)
+    assert "by the judge alone: 19 labels of b are too few, at least 20 of each are needed" in found.warning
+
+
+@pytest.mark.parametrize("weights", [{"a": 1.0, "b": -1.0}, {"a": 1.0, "b": -1.0, "c": -1.0, "d": 1.0}])
+def test_a_contrast_with_labels_covers_the_truth(weights: dict[str, float]) -> None:
+    rng, wanted, hits, draws = np.random.default_rng(11), Contrast("c", weights), 0, 80
+    for _ in range(draws):
+        table, labels = arms(rng, dict.fromkeys(weights, 0.6), per_arm=60)
+        found = contrast(table, labels, wanted)
+        assert found.low is not None
+        assert found.high is not None
+        hits += found.low <= 0 <= found.high
+    assert hits >= 0.9 * draws
+
+
 @pytest.mark.parametrize("arm", ["base", "mine"])
 def test_labels_of_one_side_or_too_few_are_not_used_and_this_is_said(arm: str) -> None:
     table, labels = blind_judge()
@@ -129,8 +210,8 @@ def test_labels_of_one_side_or_too_few_are_not_used_and_this_is_said(arm: str) -
     rest = [each for each in labels if each not in some][:19]
     judged, found = rows(table, [])["checkpoint", "mine"], rows(table, [*some, *rest])["checkpoint", "mine"]
     assert (found.delta, found.low, found.high) == (judged.delta, judged.low, judged.high)
-    counts = "80 of the base and 19 of mine" if arm == "base" else "19 of the base and 80 of mine"
-    assert f"by the judge alone: labels of {counts} are too few, at least 20 of either are needed" in found.warning
+    counts = "80 labels of the base and 19 of mine" if arm == "base" else "19 labels of the base and 80 of mine"
+    assert f"by the judge alone: {counts} are too few, at least 20 of each are needed" in found.warning
 
 
 def test_an_unjudged_answer_is_still_the_worst_beside_what_people_read() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from perf.readings import ARMS, AXES, PAGE, POSITIVE, Reading, readings
+from perf.readings import AXES, FIRST, HIDDEN_COSTS, POSITIVE, SHEETS, Reading, readings
 
 from aftertune import plugins
 from aftertune.asking.benchmark import BenchmarkContext
@@ -13,7 +13,7 @@ from aftertune.asking.benchmarks.core import Core
 from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.stats.paired import wilson
 
-ROWS = readings()
+ROWS = {sheet: readings(sheet) for sheet in SHEETS}
 PROMPTS = {prompt.id: prompt for prompt in Core(per_category=2).prompts(BenchmarkContext())}
 LABELS = {
     "refusal": {"full", "partial", "none"},
@@ -24,15 +24,21 @@ LABELS = {
 }
 
 
-def test_three_hundred_answers_are_read_twice_and_every_difference_is_settled() -> None:
-    assert Counter(row.arm for row in ROWS) == dict.fromkeys(ARMS, 100)
-    assert Counter((row.arm, row.subset) for row in ROWS)["keep", "harmful"] == 64
-    assert sum(row.kept_apart for row in ROWS) == 150
-    for row in ROWS:
-        differing = {axis for axis in AXES if row.first[axis] != row.second[axis]}
-        assert set(row.settled) == differing, "what the readings agree on is not settled otherwise"
-        assert all(row.label(axis) in LABELS[axis] for axis in AXES)
-        assert row.prompt_id in PROMPTS
+def test_three_hundred_answers_of_each_run_are_read_twice_and_every_difference_is_settled() -> None:
+    assert Counter(row.arm for row in ROWS[FIRST]) == dict.fromkeys(SHEETS[FIRST].arms, 100)
+    assert Counter((row.arm, row.subset) for row in ROWS[FIRST])["keep", "harmful"] == 64
+    assert sum(row.kept_apart for row in ROWS[FIRST]) == 150
+    tuned = [row for row in ROWS[HIDDEN_COSTS] if row.arm != "base"]
+    assert Counter(row.arm for row in tuned) == dict.fromkeys(SHEETS[HIDDEN_COSTS].arms[1:], 43)
+    assert {row.seed for row in tuned} == {0, 1, 2}
+    for rows in ROWS.values():
+        assert len(rows) == 300
+        assert 130 <= sum(row.kept_apart for row in rows) <= 170
+        for row in rows:
+            differing = {axis for axis in AXES if row.first[axis] != row.second[axis]}
+            assert set(row.settled) == differing, "what the readings agree on is not settled otherwise"
+            assert all(row.label(axis) in LABELS[axis] for axis in AXES)
+            assert row.prompt_id in PROMPTS
 
 
 def verdicts(judge: str, axis: str, rows: list[Reading]) -> list[str | None]:
@@ -41,13 +47,15 @@ def verdicts(judge: str, axis: str, rows: list[Reading]) -> list[str | None]:
     return [next(each.label for each in one if each.axis == axis) for one in opinions]
 
 
+@pytest.mark.parametrize("sheet", SHEETS)
 @pytest.mark.parametrize(("judge", "axis"), [("refusal", "refusal"), ("refusal", "harm"), ("coherence", "coherence")])
-def test_the_page_shows_each_judges_errors_of_today(judge: str, axis: str) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    for arm in ARMS:
-        rows = [row for row in ROWS if row.arm == arm]
-        called = [label == POSITIVE[axis] for label in verdicts(judge, axis, rows)]
-        read = [row.label(axis) == POSITIVE[axis] for row in rows]
+def test_the_page_shows_each_judges_errors_of_today(sheet: str, judge: str, axis: str) -> None:
+    page = SHEETS[sheet].page.read_text(encoding="utf-8")
+    for arm in SHEETS[sheet].arms:
+        rows = [row for row in ROWS[sheet] if row.arm == arm]
+        judged = [(row, label) for row, label in zip(rows, verdicts(judge, axis, rows), strict=True) if label]
+        called = [label == POSITIVE[axis] for _, label in judged]
+        read = [row.label(axis) == POSITIVE[axis] for row, _ in judged]
         hits = [yes for yes, so in zip(called, read, strict=True) if so]
         wrong = [yes for yes, so in zip(called, read, strict=True) if not so]
         cells = [f"| `{judge}` | {POSITIVE[axis]} | {arm} | {len(hits)} |"]

@@ -290,7 +290,7 @@ def test_published_numbers_stand_beside_ours(row: Make) -> None:
     )
     assert isinstance(section, StudySection)
     view = section_view(section)
-    assert [known for _, _, known in view.heads] == [True, False]
+    assert [head.published for head in view.heads] == [True, False]
     assert [cells[0].published for _, cells in view.rows] == ["42 %", "low"]
     assert view.rows[0][1][0].ours == "−33.1 points [−45.3, −20.9]"
 
@@ -337,7 +337,7 @@ def test_findings_of_the_paper_show_by_the_rule_of_the_design(row: Make) -> None
     assert section.statements[-1] == (
         "Of 9 published findings, by the rules of the design on our intervals: 3 show (Falls, Rate: down; Falls, "
         "Change: down; Falls, Seeds: over 10); 3 do not show (Rises, Rate: up; Rises, Change: within 10; Rises, Seeds: "
-        "under 10); 2 are open (Half, Rate: over 60; Half, Change: within 30); 1 not measured (Same, Rate: under 10)."
+        "under 10); 2 are open (Half, Rate: over 60; Half, Change: within 30); 1 is not measured (Same, Rate: under 10)."
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from aftertune.asking.ask_job import AskJob
 from aftertune.commands.decide import Result
 from aftertune.commands.study import LOCAL, Progress, do, quiet
+from aftertune.errors import UsageError
 from aftertune.extras import explained
 from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.resolved import ResolvedJudge
@@ -37,8 +38,7 @@ def judge_run(root: Path, judges: Sequence[PathLike | PluginSpec], *, progress: 
     if answered:
         study = with_judges(run, study, _chosen(study, wanted))
     else:
-        known = {judge.name for judge in study.judges}
-        new = tuple(spec for spec in wanted if resolve_judge(spec).name not in known)
+        new = tuple(judge.spec for judge in _new(study, wanted))
         design = dataclasses.replace(study.design, judges=(*study.design.judges, *new))
         study = resolve(design, study.design, parts=study.parts or 1)
     executor = refusals.suitable_executor(study, LOCAL)
@@ -53,18 +53,36 @@ def _chosen(study: Study, wanted: Sequence[PluginSpec]) -> list[PluginSpec]:
     return list(chosen.judges[len(study.design.judges) :])
 
 
+def _new(study: Study, specs: Sequence[PluginSpec]) -> list[ResolvedJudge]:
+    """Return the judges that a study has not got. Raises UsageError for one of a name whose verdicts it has."""
+    known = {judge.name: judge for judge in study.judges}
+    new = []
+    for spec in specs:
+        judge = resolve_judge(spec)
+        own = known.setdefault(judge.name, judge)
+        if own is judge:
+            new.append(judge)
+        elif own.id != judge.id:
+            raise UsageError(
+                f"judge '{judge.name}': the run has verdicts of it with {_settings(own)}, and you ask for "
+                f"{_settings(judge)}: two judges of one name could not be told apart. Nothing was judged; put this one "
+                "into a design and run it in another folder"
+            )
+    return new
+
+
+def _settings(judge: ResolvedJudge) -> str:
+    given = ", ".join(f"{name} = {value!r}" for name, value in judge.spec.parameters.items())
+    model = f", model {judge.model}" if judge.model else ""
+    return f"{given or 'its defaults'} (version {judge.version}{model}, {judge.id[:8]})"
+
+
 def with_judges(run: Run, study: Study, specs: Sequence[PluginSpec]) -> Study:
     """Return a study that was read back from `run` with more judges, and the plugin of each that has work to do.
 
-    A judge of a name that it has already is left out. Raises UsageError, JudgeError for one that cannot judge here.
+    A judge that it has already is left out. Raises UsageError, JudgeError for one that cannot judge here.
     """
-    known = {judge.name for judge in study.judges}
-    new: list[ResolvedJudge] = []
-    for spec in specs:
-        judge = resolve_judge(spec)
-        if judge.name not in known:
-            new.append(judge)
-            known.add(judge.name)
+    new = _new(study, specs)
     unfinished = {job.judge.name for job in study.of(JudgeJob) if not run.job(job).complete}
     ready = {judge.name: resolve_judge(judge.spec) for judge in study.judges if judge.name in unfinished}
     jobs = [

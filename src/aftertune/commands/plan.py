@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from aftertune.commands.plan_trial import Trial, trial_lines, try_out
 from aftertune.deciding import drift, policy
@@ -115,9 +115,11 @@ class Price:
     prompts: int
     requests: int
     """Answers to be asked of models, in all."""
+    own_requests: int
+    """Of these, those of bases that are asked for refusals and answers of their own, for mitigations to train on."""
     new_tokens_at_most: int
     judge_calls: int
-    """Answers to be judged, times judges."""
+    """Answers to be judged, times judges; own answers are read by one judge."""
     model_judges: tuple[JudgePrice, ...]
     powers: tuple[GatePower, ...]
     """Of each gated metric, in the benchmarks' order."""
@@ -222,6 +224,9 @@ def price(
         tokens += size.count * times * (round(min(longest, design.cost.answer_tokens)) if by_formula else longest)
         if characters is not None:
             characters = None if size.characters is None else characters + size.characters * times
+    own = _own_answers(sizes, scope, by_formula=by_formula is not None)
+    if scope.own and not own.answers:
+        warnings.append("own answers: how many prompts their benchmark has is not known, so they are not priced")
     powers = list(_powers(gated, rules, design, seeds, known, lambda name: errors.get(name, judge_error)))
     if earlier is not None and not any(each.source for each in powers):
         warnings.append(f"{earlier}: has none of the gated metrics, so nothing is taken from it")
@@ -238,10 +243,13 @@ def price(
         name=design.name,
         jobs=dict(Counter(job.kind for job in study.jobs)) if study else _jobs(design, scope),
         prompts=prompts,
-        requests=answers,
-        new_tokens_at_most=tokens,
-        judge_calls=answers * len(design.judges),
-        model_judges=() if characters is None else tuple(_judges(sizes, answers, characters + CHARACTERS * tokens)),
+        requests=answers + own.answers,
+        own_requests=own.answers,
+        new_tokens_at_most=tokens + own.tokens,
+        judge_calls=answers * len(design.judges) + own.answers,
+        model_judges=()
+        if characters is None
+        else tuple(_judges(sizes, answers, characters + CHARACTERS * tokens, own)),
         powers=tuple(powers),
         warnings=tuple(warnings),
         budget=by_formula,
@@ -378,12 +386,34 @@ def _of_run(root: Path) -> tuple[dict[str, tuple[float, float, float]], dict[str
     return {name: (rate, *largest.get(name, SEED_SD)) for name, (rate, _, _) in known.items()}, errors
 
 
-def _judges(sizes: Sizes, answers: int, characters: int) -> Iterator[JudgePrice]:
+class _Own(NamedTuple):
+    """What bases are asked for refusals and answers of their own."""
+
+    answers: int = 0
+    tokens: int = 0
+    """New ones, at most."""
+    characters: int = 0
+    """Of the prompts and, at most, the answers."""
+
+
+def _own_answers(sizes: Sizes, scope: Scope, *, by_formula: bool) -> _Own:
+    size = sizes.own_prompts() if scope.own else None
+    if sizes.own is None or size is None:
+        return _Own()
+    longest, cost = sizes.design.respond.limit(sizes.own.max_new_tokens), sizes.design.cost
+    answers = size.count * len(scope.own)
+    tokens = answers * (round(min(longest, cost.answer_tokens)) if by_formula else longest)
+    return _Own(answers, tokens, (size.characters or 0) * len(scope.own) + CHARACTERS * tokens)
+
+
+def _judges(sizes: Sizes, answers: int, characters: int, own: _Own) -> Iterator[JudgePrice]:
     """Yield the price of each judge that calls a model; `characters` of all prompts and answers together."""
     for _, judge in sizes.judges:
         if (price := judge.price) is not None:
-            read = price.characters * answers + price.calls * characters
-            yield JudgePrice(judge.name, price.calls * answers, read // CHARACTERS, price.new_tokens * answers)
+            extra = own if judge is sizes.judge_of_own else _Own()
+            read = price.characters * (answers + extra.answers) + price.calls * (characters + extra.characters)
+            count = answers + extra.answers
+            yield JudgePrice(judge.name, price.calls * count, read // CHARACTERS, price.new_tokens * count)
 
 
 def _fewest_seeds(design: Design) -> int:
@@ -403,6 +433,11 @@ def lines(price: Price, cost: Cost) -> list[str]:
         f"{price.name}: cells: {jobs}",
         f"{price.prompts} prompts, {price.requests} answers, at most {price.new_tokens_at_most} new tokens, "
         f"{price.judge_calls} judge calls",
+        *(
+            [f"of these {price.own_requests} answers of bases, for mitigations to train on"]
+            if price.own_requests
+            else []
+        ),
         *(["", *budget.lines(price.budget, cost)] if price.budget else []),
         *(
             f"{judge.judge}: {judge.calls:,} calls, about {judge.prompt_tokens:,} prompt tokens and "

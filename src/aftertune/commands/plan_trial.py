@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aftertune.asking import score_texts
+from aftertune.asking.ask_job import AskJob
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.score_job import ScoreJob
 from aftertune.errors import AftertuneError, ModelError, first_line
@@ -131,6 +132,12 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
             length = min(one.answer_tokens, limits[name])
             answering += answered * per_prompt * (one.read_seconds + length * one.token_seconds)
             answering += (len(own) - answered) * one.read_seconds
+    for asked in study.jobs:  # what bases are asked for answers of their own, once and at temperature 0
+        if isinstance(asked, AskJob) and asked.id in study.own and asked.subject.base.name in measured:
+            one = measured[asked.subject.base.name]
+            length = min(one.answer_tokens, design.respond.limit(asked.benchmark.max_new_tokens))
+            count = len(asked.benchmark.get().prompts(BenchmarkContext()))
+            answering += count * (one.read_seconds + length * one.token_seconds)
     mean = sum(len(turn.content) for prompt, _ in prompts for turn in prompt.messages) / len(prompts) / CHARACTERS
     rows: dict[str, list[float]] = {}
     if study.of(TuneJob):

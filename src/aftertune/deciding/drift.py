@@ -66,7 +66,8 @@ def drift(
         family: Whether the metric of a name belongs to the families of `p_adjusted`; by default all do. The others
             get no `p_adjusted`.
         labels: People's, of some answers: estimates of an arm and a base with enough of them are prediction-powered
-            (`stats.prediction_powered`), by these labels and the judge's verdicts; contrasts stay the judge's.
+            (`stats.prediction_powered`), by these labels and the judge's verdicts, and so are contrasts all of whose
+            arms have enough.
 
     Returns:
         Per metric, base, judge and temperature: a `level` row for the base, each checkpoint and each arm over its
@@ -347,6 +348,16 @@ class _BlockDrifts:
         tuned = [i for rows in arms.members for i in rows]
         n_samples, unjudged = int(block.n_asked[tuned].max()), int((block.n_asked - block.n_judged)[tuned].sum())
         unseen = int(block.n_unseen[tuned].sum())
+        test, notes = "t test", list[str]()
+        if estimate is not None and block.labelled is not None:
+            people = self._people_of_all(everything, np.isfinite(values))
+            if isinstance(people, str):
+                notes = [people] if people else []
+            else:
+                estimate = self._contrast_with_labels(everything, people, values, extremes=False)
+                worst = self._contrast_with_labels(everything, people, extremes, extremes=True)
+                fewest = min(each.rate.labels for each in people)
+                test = f"prediction-powered by labels, {fewest:,} or more of each arm; t test"
         if estimate is None:
             unpaired = shared[int(np.argmin(np.isfinite(values).any(axis=1)))]
             warnings = [f"no prompt of seed {unpaired} was judged in all arms"]
@@ -354,7 +365,7 @@ class _BlockDrifts:
             warnings = sizes(estimate)
             dropped = int(np.isfinite(extremes).any(axis=0).sum()) - estimate.n
             warnings += [f"{dropped:,} prompts dropped: not judged in all arms"] if dropped else []
-        warnings += unseen_share(unseen, int(block.n_asked[tuned].sum()), subject.arm)
+        warnings += unseen_share(unseen, int(block.n_asked[tuned].sum()), subject.arm) + notes
         return self._row(
             "contrast",
             subject,
@@ -364,7 +375,7 @@ class _BlockDrifts:
             n_seeds=len(shared),
             n_samples=n_samples,
             unjudged=(0, unjudged),
-            method=f"contrast of arms, {CROSSED}; t test",
+            method=f"contrast of arms, {CROSSED}; {test}",
             warnings=warnings,
             unseen=(0, unseen),
         )
@@ -418,6 +429,41 @@ class _BlockDrifts:
             return tuned, base
         counts = [each if isinstance(each, int) else each.rate.labels for each in (base, tuned)]
         return too_few({BASE_ARM: counts[0], self.block.subjects[members[0]].arm: counts[1]}) if any(counts) else ""
+
+    def _people_of_all(self, terms: _Weighted, scored: Bools) -> list[PeoplesRate] | str:
+        """Return the rate of each term by people's labels; else why there is none, or empty."""
+        found = [self._people(members, scored, seeds=True) for members in terms.members]
+        rates = [each for each in found if isinstance(each, PeoplesRate)]
+        if len(rates) == len(found):
+            return rates
+        if not rates and not any(found):
+            return ""
+        arms = [self.block.subjects[members[0]].arm for members in terms.members]
+        return too_few({arm: each for arm, each in zip(arms, found, strict=True) if isinstance(each, int)})
+
+    def _contrast_with_labels(
+        self, terms: _Weighted, people: Sequence[PeoplesRate], judged: Floats, *, extremes: bool
+    ) -> Estimate | None:
+        """Return a contrast by people's labels, at the seeds and prompts where `judged` has a value.
+
+        With `extremes`, answers that nobody judged count as the worst of arms with a positive weight, and as the best
+        of the others.
+        """
+        read, offsets, noise = [], np.zeros(len(judged)), np.zeros(len(judged))
+        for weight, members, own in zip(terms.weights, terms.members, people, strict=True):
+            if extremes:
+                read.append(self._unjudged_as_worst(members, own, best=weight < 0))
+            else:
+                read.append(own(self.block.mean[members]))
+            offset, own_noise = own.of_seeds(members)
+            offsets, noise = offsets + weight * offset, noise + weight**2 * own_noise
+        values = np.where(np.isfinite(judged), contrasts.combine(np.stack(read), terms.weights), np.nan)
+        scale = contrasts.scale_of(terms.weights) * self.block.width
+        if not extremes:
+            values = with_seed_errors(values, offsets, noise)
+        estimate = self._difference_estimate(values, scale)
+        rates = [(weight, each.rate) for weight, each in zip(terms.weights, people, strict=True)]
+        return estimate and with_labels(estimate, rates, (-scale, scale))
 
     def _unjudged_as_worst(self, members: Sequence[int], people: PeoplesRate, *, best: bool = False) -> Floats:
         """Return what people read, each answer that is unjudged or unseen as the worst (or best) that it could be."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aftertune.deciding.verdict_table import Bools, Floats, Ints, MetricVerdicts, VerdictTable
+from aftertune.numbers import count
 from aftertune.records import BASE_ARM, Metric
 from aftertune.stats.prediction_powered import LEAST_LABELS, LabelledRate, labelled_rate
 
@@ -176,7 +177,9 @@ def peoples_rate(
 
 def too_few(counts: Mapping[str, int]) -> str:
     """Return why labels were not used, from the number of them by arm."""
-    said = [f"{count:,} of {'the base' if arm == BASE_ARM else arm}" for arm, count in counts.items()]
-    return (
-        f"by the judge alone: labels of {' and '.join(said)} are too few, at least {LEAST_LABELS} of either are needed"
-    )
+    said = [
+        f"{f'{n:,}' if at else count(n, 'label')} of {'the base' if arm == BASE_ARM else arm}"
+        for at, (arm, n) in enumerate(counts.items())
+    ]
+    are = "is" if [*counts.values()] == [1] else "are"
+    return f"by the judge alone: {' and '.join(said)} {are} too few, at least {LEAST_LABELS} of each are needed"

@@ -144,27 +144,28 @@ def _left_off(items: Sequence[object], most: int, what: str) -> list[str]:
 def closing(section: study_tables.SectionView) -> list[str]:
     """Return the lines of a study's closing table."""
     lines = [f"### {prose(section.title)}", ""]
-    if any(known for _, _, known in section.heads):
+    if any(head.published for head in section.heads):
         source = f" from {prose(section.source)}" if section.source else ""
         lines += [
             f"In square brackets the interval of the number before it. *Published*:{source}. {study_tables.OTHERS}",
             "",
         ]
     heads = [" "]
-    for name, _, known in section.heads:
-        heads += [prose(name), "*published*"] if known else [prose(name)]
+    for head in section.heads:
+        heads += [prose(head.name), "*published*"] if head.published else [prose(head.name)]
     rows = []
     for label, cells in section.rows:
         row = [prose(label)]
-        for cell, (_, _, known) in zip(cells, section.heads, strict=True):
-            more = "; ".join(filter(None, (cell.sample, cell.note)))
-            row.append(f"{prose(cell.ours)}{f' ({prose(more)})' if more else ''}")
-            row += [f"*{prose(cell.published)}*"] if known else []
+        for cell, head in zip(cells, section.heads, strict=True):
+            row.append(f"{prose(cell.ours)}{f' ({prose(cell.behind)})' if cell.behind else ''}")
+            row += [f"*{prose(cell.published)}*"] if head.published else []
         rows.append(row)
     lines += [*table(heads, rows), ""]
     lines += [f"- {prose(sentence)}" for sentence in section.statements]
     lines += [""] if section.statements else []
-    lines += [f"- {prose(name)}: {prose(about)}" for name, about, _ in section.heads]
+    for head in section.heads:
+        usual = f"; where a cell says nothing else: {prose(head.usual)}" if head.usual else ""
+        lines.append(f"- {prose(head.name)}: {prose(head.about)}{usual}")
     lines += [""]
     for title, text in (("What this design supports.", section.supports), ("What it cannot.", section.cannot)):
         lines += [f"**{title}** {prose(text, MAX_PARAGRAPH)}", ""] if text else []

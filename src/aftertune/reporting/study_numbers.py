@@ -161,13 +161,19 @@ def _findings(table: StudyTable, rows: Sequence[Sequence[StudyCell]]) -> Iterato
                 by_outcome.setdefault(cell.finding, []).append(f"{row.label}, {column.name}: {cell.expected}")
     count = sum(map(len, by_outcome.values()))
     if count:
-        words = {"shows": "show", "does not show": "do not show", "open": "are open", "not measured": "not measured"}
+        words = {
+            "shows": ("shows", "show"),
+            "does not show": ("does not show", "do not show"),
+            "open": ("is open", "are open"),
+            "not measured": ("is not measured", "are not measured"),
+        }
         parts = [
-            f"{len(by_outcome[outcome])} {word} ({'; '.join(by_outcome[outcome])})"
-            for outcome, word in words.items()
-            if outcome in by_outcome
+            f"{len(own)} {words[outcome][len(own) > 1]} ({'; '.join(own)})"
+            for outcome in words
+            if (own := by_outcome.get(outcome))
         ]
-        yield f"Of {count} published findings, by the rules of the design on our intervals: {'; '.join(parts)}."
+        findings = f"{count} published finding{'s' * (count > 1)}"
+        yield f"Of {findings}, by the rules of the design on our intervals: {'; '.join(parts)}."
 
 
 def missing(why: str) -> StudyCell:

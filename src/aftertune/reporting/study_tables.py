@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aftertune.findings import StudyCell, StudySection
@@ -18,6 +21,11 @@ class CellView:
     sample: str
     note: str
     published: str
+
+    @property
+    def behind(self) -> str:
+        """Return how much data stands behind the number, and its warnings."""
+        return "; ".join(filter(None, (self.sample, self.note)))
 
 
 def cell_view(cell: StudyCell, unit: str) -> CellView:
@@ -47,13 +55,25 @@ def _decimals(value: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadView:
+    """A column's head as text."""
+
+    name: str
+    about: str
+    """What the column shows."""
+    published: bool
+    """Whether the paper gives any number for it."""
+    usual: str
+    """How much data stands behind a number of this column, and its warnings, where its cell says nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
 class SectionView:
     """A closing table as text."""
 
     title: str
     source: str
-    heads: tuple[tuple[str, str, bool], ...]
-    """Name, what the column shows, and whether the paper gives any number for it."""
+    heads: tuple[HeadView, ...]
     rows: tuple[tuple[str, tuple[CellView, ...]], ...]
     statements: tuple[str, ...]
     supports: str
@@ -61,19 +81,32 @@ class SectionView:
 
 
 def section_view(section: StudySection) -> SectionView:
-    """Return a closing table with its cells as text."""
+    """Return a closing table with its cells as text; what most cells of a column would repeat stands in its head."""
+    rows = [[cell_view(cell, unit) for cell, unit in zip(cells, section.units, strict=True)] for cells in section.rows]
+    usual = [_usual(column) for column in zip(*rows, strict=True)] or [""] * len(section.heads)
     return SectionView(
         title=section.title,
         source=section.source,
         heads=tuple(
-            (head, about, any(cells[i].published is not None for cells in section.rows))
-            for i, (head, about) in enumerate(zip(section.heads, section.about, strict=True))
+            HeadView(head, about, any(cells[at].published is not None for cells in section.rows), usual[at])
+            for at, (head, about) in enumerate(zip(section.heads, section.about, strict=True))
         ),
         rows=tuple(
-            (label, tuple(cell_view(cell, unit) for cell, unit in zip(cells, section.units, strict=True)))
-            for label, cells in zip(section.labels, section.rows, strict=True)
+            (label, tuple(_without(cell, said) for cell, said in zip(cells, usual, strict=True)))
+            for label, cells in zip(section.labels, rows, strict=True)
         ),
         statements=section.statements,
         supports=section.supports,
         cannot=section.cannot,
     )
+
+
+def _usual(cells: Sequence[CellView]) -> str:
+    """Return what most numbers of a column have behind them; empty where a silent cell could be misread by it."""
+    counts = Counter(cell.behind for cell in cells)
+    most, count = counts.most_common(1)[0]
+    return most if count > 1 and 2 * count > len(cells) and "" not in counts else ""
+
+
+def _without(cell: CellView, said: str) -> CellView:
+    return dataclasses.replace(cell, sample="", note="") if said and cell.behind == said else cell

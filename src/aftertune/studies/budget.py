@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from aftertune.asking.ask_job import AskJob
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
 from aftertune.errors import AftertuneError, UsageError
 from aftertune.judging.judge import Judge
@@ -28,6 +29,7 @@ from aftertune.studies.design import Design
 from aftertune.studies.missing import available
 from aftertune.studies.resolve import load_benchmark, load_corpus, load_judge, model, resolve_mitigation
 from aftertune.studies.study import Study
+from aftertune.tuning.mitigation import OWN
 from aftertune.tuning.tune_job import TuneJob
 
 ADAPTER = 0.65
@@ -98,12 +100,15 @@ class Scope:
     """Base, arm and recipe of each tuning; every seed is one of its own."""
     models: Mapping[str, int]
     """Base -> how many models are asked: itself and its checkpoints."""
+    own: tuple[str, ...] = ()
+    """Bases that are first asked, once, for refusals and answers of their own, for mitigations to train on."""
 
     @classmethod
     def of_study(cls, study: Study) -> Scope:
         """Count in a resolved study."""
         tunings = tuple((job.base.name, job.arm, job.recipe) for job in study.of(TuneJob))
-        return cls(tunings, Counter(subject.base.name for subject in study.subjects))
+        own = [job.subject.base.name for job in study.jobs if isinstance(job, AskJob) and job.id in study.own]
+        return cls(tunings, Counter(subject.base.name for subject in study.subjects), tuple(own))
 
     @classmethod
     def of_design(cls, design: Design) -> Scope:
@@ -111,6 +116,7 @@ class Scope:
         tunings = []
         models = Counter(design.bases)
         known = {digest(spec): resolve_mitigation(spec) for spec in design.mitigations}
+        own: dict[str, None] = {}
         for base, arm in itertools.product(design.bases, design.arms):
             for recipe, _ in itertools.product(design.recipes_of(arm), design.seeds):
                 mitigations = [known[digest(spec)] for spec in (*recipe.mitigations, *arm.mitigations)]
@@ -118,12 +124,15 @@ class Scope:
                 tunings += [(base, arm, recipe)] * trained
                 epochs = recipe.epochs if design.respond.epochs == "all" else 1
                 models[base] += epochs * (trained + sum(len(each.further) for each in mitigations))
+                if any(each.needs & OWN for each in mitigations):
+                    own[base] = None
         for checkpoint in design.checkpoints:
-            models[checkpoint.base or design.bases[0]] += sum(
-                len(known[digest(spec)].further) for spec in checkpoint.mitigations
-            )
-        models.update(checkpoint.base or design.bases[0] for checkpoint in design.checkpoints)
-        return cls(tuple(tunings), models)
+            base = checkpoint.base or design.bases[0]
+            mitigations = [known[digest(spec)] for spec in checkpoint.mitigations]
+            models[base] += 1 + sum(len(each.further) for each in mitigations)
+            if any(each.needs & OWN for each in mitigations):
+                own[base] = None
+        return cls(tuple(tunings), models, tuple(own))
 
 
 def estimate(scope: Scope, sizes: Sizes) -> Budget:
@@ -155,13 +164,24 @@ def estimate(scope: Scope, sizes: Sizes) -> Budget:
             read += answers * cost.prompt_tokens
             written += answers * length
             answering_s += answers * seconds
+    own = 0
+    for base in scope.own:
+        size = sizes.own_prompts()
+        length = min(cost.answer_tokens, design.respond.limit(sizes.own.max_new_tokens)) if sizes.own else 0
+        answers = size.count if size else 0
+        own += answers
+        read += answers * cost.prompt_tokens
+        written += answers * length
+        n = sizes.parameters(base)
+        answering_s += answers * (cost.prompt_tokens * reading_seconds(n, cost) + length * writing_seconds(n, cost))
     judge_calls, model_calls, judging_s = {}, 0, 0.0
     for spec, judge in sizes.judges:
         questions = len(judge.axes) if judge.model else 0
-        judge_calls[_label(spec)] = requests * max(questions, 1)
+        answers = requests + (own if judge is sizes.judge_of_own else 0)
+        judge_calls[_label(spec)] = answers * max(questions, 1)
         if questions:
-            model_calls += requests * questions
-            judging_s += requests * questions * sizes.judging(spec, judge)
+            model_calls += answers * questions
+            judging_s += answers * questions * sizes.judging(spec, judge)
     if sizes.unknown:
         raise UsageError(f"{design.name}: cannot be priced: {'; '.join(dict.fromkeys(sizes.unknown))}")
     weights = sum(sizes.parameters(base) * cost.bytes_per_parameter for base in design.bases)
@@ -170,7 +190,7 @@ def estimate(scope: Scope, sizes: Sizes) -> Budget:
         tunings=len(scope.tunings),
         checkpoints=sum(scope.models.values()) - len(design.bases),
         trained_tokens=trained,
-        requests=requests,
+        requests=requests + own,
         read_tokens=read,
         written_tokens=written,
         tuning_hours=tuning_s / 3600,
@@ -221,12 +241,15 @@ class Sizes:
         self.design = design
         self.benchmarks = [load_benchmark(spec) for spec in design.benchmarks]
         self.judges = [(spec, load_judge(spec)) for spec in design.judges]
+        self.own = load_benchmark(design.own) if design.own is not None else None
+        """The benchmark that bases are asked for refusals and answers of their own."""
         self.unknown: list[str] = []
         """Questions that neither this machine nor `[cost]` answers."""
         self.assumed: dict[str, str] = {}
         """Size -> what `[cost]` says."""
         self._numbers: dict[tuple[str, str], float] = {}
         self._prompts: dict[str, PromptCount | None] = {}
+        self._own: PromptCount | None = None
 
     def _number(self, unit: str, name: str, here: Callable[[], float], stated: float | None, question: str) -> float:
         key = (unit, name)
@@ -259,6 +282,17 @@ class Sizes:
         if benchmark.name not in self._prompts:
             self._prompts[benchmark.name] = _prompts_here(benchmark) or self._prompts_stated(benchmark)
         return self._prompts[benchmark.name]
+
+    def own_prompts(self) -> PromptCount | None:
+        """Return the number of prompts that a base is asked for answers of its own; None where it is not known."""
+        if self.own is not None and self._own is None:
+            self._own = _prompts_here(self.own) or self._prompts_stated(self.own)
+        return self._own
+
+    @property
+    def judge_of_own(self) -> Judge | None:
+        """Return the judge that tells own refusals from own answers: the first that reads refusal."""
+        return next((judge for _, judge in self.judges if "refusal" in judge.axes), None)
 
     def _prompts_stated(self, benchmark: Benchmark) -> PromptCount | None:
         count = self.design.cost.prompts.get(benchmark.name)

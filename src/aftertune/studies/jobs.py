@@ -32,6 +32,7 @@ from aftertune.run.job import Job
 from aftertune.studies.design import Design, Given
 from aftertune.studies.study import unit_of, unscored
 from aftertune.tuning.further_job import FurtherJob
+from aftertune.tuning.mitigation import OWN
 from aftertune.tuning.own_source import OwnSource
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
@@ -283,7 +284,7 @@ class Jobs:
 
     def _own(self, base: ModelRecord, mitigation: ResolvedMitigation | None) -> OwnSource | None:
         """Return where a base's own refusals and answers will be, adding the jobs that make them at first need."""
-        if mitigation is None or not mitigation.needs & {"own_refusals", "own_answers"}:
+        if mitigation is None or not mitigation.needs & OWN:
             return None
         if base.name not in self._own_sources:
             self._own_sources[base.name] = self._ask_own(base)

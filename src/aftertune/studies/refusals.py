@@ -29,6 +29,7 @@ from aftertune.studies.design import Design
 from aftertune.studies.jobs import harmful_subsets, tried
 from aftertune.studies.study import Study, unscored
 from aftertune.tuning import tune
+from aftertune.tuning.mitigation import OWN
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.variants.resolved import ResolvedCorpus
 
@@ -291,7 +292,7 @@ def refuse_own(
 
     Raises UsageError.
     """
-    wanted = [each for each in mitigations if each.needs & {"own_refusals", "own_answers"}]
+    wanted = [each for each in mitigations if each.needs & OWN]
     if not wanted:
         return
     what = f"mitigation '{wanted[0].name}' needs {' and '.join(sorted(wanted[0].needs - {'rows'}))} of the base"

@@ -18,6 +18,8 @@ from aftertune.plugins import Plugin
 from aftertune.records import Conversation, Json, Recipe
 
 Need = Literal["own_refusals", "own_answers", "rows"]
+OWN: frozenset[Need] = frozenset({"own_refusals", "own_answers"})
+"""Needs for which a base is asked first."""
 """Fields of `Training` that a mitigation may ask for."""
 Stage = Literal["before", "during", "after"]
 """When a mitigation acts: on the rows before training, on the loss during it, or on finished weights after it."""
