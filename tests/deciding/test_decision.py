@@ -188,6 +188,15 @@ def test_beyond_the_margin_but_not_among_so_many_is_unconfirmed() -> None:
     assert "to show a drift" in one.remedy
 
 
+def test_where_the_correction_leaves_nothing_it_says_that_no_loss_is_shown() -> None:
+    """Three training seeds have two degrees of freedom: a fortieth of the error stretches the interval more than sixfold."""
+    wide = dataclasses.replace(interval(-0.48, 0.26), df=2.0, n_seeds=3)
+    one = decided(wide, at=0.025 / 40, family=40)
+    assert one.outcome == "unconfirmed"
+    assert one.reason == "no loss is shown (corrected for 40 metrics)"
+    assert one.why.endswith(": no loss is confirmed. Lower is worse.")
+
+
 def test_the_level_of_the_test_is_what_decides() -> None:
     wide = interval(-0.15, 0.04, confidence=0.5)
     p = check(wide).p

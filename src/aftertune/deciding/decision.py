@@ -18,6 +18,7 @@ MOST = 100
 """Times the prompts of a run beyond which "more prompts" is no advice."""
 MOST_TIMES_LABELS = 20
 """Times the labels that are there beyond which "more labels" is no advice."""
+NO_LOSS = "no loss"
 POWER = 0.8
 """Chance that the advice in a remedy settles the decision."""
 
@@ -255,8 +256,8 @@ def decide(check: Check, level: float, family: int) -> Decision:
         if check.good > rule.margin and check.seen > rule.margin:
             outcome = "unconfirmed"
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but {corrected} it does not, "
-            why += f"{_ends(adjusted, scale)}: only {_shown(shown, scale)} is confirmed."
-            reason = f"only {_shown(shown, scale)} is shown ({corrected})"
+            why += f"{_ends(adjusted, scale)}: {_no_more_than(shown, scale)} is confirmed."
+            reason = f"{_no_more_than(shown, scale)} is shown ({corrected})"
         elif check.good > rule.margin:
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
             why += "that the server or its content filter made."
@@ -329,7 +330,13 @@ _UNFILTERED = "Answers of the models themselves: ask them without the filter in 
 
 def _shown(shown: float | None, scale: Scale) -> str:
     """Return what loss is shown, e.g. `a loss of more than 8.1 points`; in words where that is none."""
-    return "no loss" if shown is None or shown <= 0 else f"a loss of more than {TEXT.size(shown, scale)}"
+    return NO_LOSS if shown is None or shown <= 0 else f"a loss of more than {TEXT.size(shown, scale)}"
+
+
+def _no_more_than(shown: float | None, scale: Scale) -> str:
+    """Return the same where it is less than the margin: `only a loss of more than 8.1 points`, or `no loss`."""
+    said = _shown(shown, scale)
+    return said if said == NO_LOSS else f"only {said}"
 
 
 def _unknown(check: Check) -> str:
