@@ -13,7 +13,7 @@ import pytest
 from tests.reporting.browser import CHROMIUM, Browser, browser
 from tests.reporting.conftest import audit, study
 
-from aftertune.findings import Findings
+from aftertune.findings import Findings, StudyCell, StudySection
 from aftertune.reporting.report import report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -67,6 +67,25 @@ def test_in_a_narrow_window_every_caption_and_button_is_within_it(opened: Browse
         )
         assert len(ends) > 4
         assert all(left >= 0 and right <= 390 for left, right in ends)
+
+
+def test_a_study_tables_head_is_no_wider_than_its_numbers(opened: Browser, tmp_path: Path) -> None:
+    cell = StudyCell(
+        value=0.5, low=0.4, high=0.6, scale="rate", sample="3 seeds × 88 prompts, 44 clusters",
+        note="only 88 prompts; only 3 training seeds",
+    )  # fmt: skip
+    table = StudySection(
+        title="Arms", source="", heads=("Refused", "Coherent"), about=("rate", "rate"), units=("%", "%"),
+        labels=("a", "b"), rows=((cell, cell), (cell, cell)), statements=(), supports="", cannot="",
+    )  # fmt: skip
+    html = shown(opened, tmp_path, dataclasses.replace(study(), tables=[table]))
+    assert html.count("only 3 training seeds, where a cell says nothing else") == 2
+    widths = opened.js(
+        "[...document.querySelectorAll('table.study thead th:not(:first-child)')]"
+        ".map(each => each.getBoundingClientRect().width)"
+    )
+    assert len(widths) == 2
+    assert all(100 < width < 320 for width in widths)
 
 
 def test_a_hundred_metrics_are_folded_and_still_in_the_page(opened: Browser, tmp_path: Path) -> None:
