@@ -165,6 +165,11 @@ def undecided(run: Run, study: Study) -> list[str]:
     return gate.undecided(_decided(study, verdicts, people.labels).decisions)
 
 
+def by_judges(study: Study, verdicts: VerdictTable) -> list[Decision]:
+    """Return what the gate says of some of a study's verdicts, by the judges alone, at the study's look."""
+    return _decided(study, verdicts, ()).decisions
+
+
 def _decided(study: Study, verdicts: VerdictTable, labels: Sequence[AnswerLabel]) -> _Decided:
     design, metrics, first = study.design, list(study.metrics), study.primary_judges
     axis = {metric.name: metric.axis for metric in metrics}
