@@ -167,12 +167,13 @@ def _keep(kept: Path, wanted: Design, root: Path, report: Path) -> None:
 
 def findings(kept: Path) -> str:
     """Return, as Markdown, which of the papers' findings show in the reports that are kept."""
-    outcomes = ("shows", "does not show", "open", "not measured")
+    outcomes = ("shows", "does not show", "open", "cannot be asked", "not measured")
     lines = [
         "# Which findings of the four papers show",
         "",
         "Written by `make real-studies`: each line is a rule of a design in `studies/real/`, on an interval of its",
-        "report (`expected` in docs/design.md). *Open*: the interval lies on both sides of the rule.",
+        "report (`expected` in docs/design.md). *Open*: the interval lies on both sides of the rule. *Cannot be",
+        "asked*: the base does not tell what is asked (d-prime of a probe not above 0), and has nothing to lose there.",
         "",
         f"| study | {' | '.join(outcomes)} |",
         f"|---|{'---|' * len(outcomes)}",

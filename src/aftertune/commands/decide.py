@@ -30,7 +30,7 @@ from aftertune.deciding.judge_reliability import warnings as reliability_warning
 from aftertune.deciding.label_effects import label_effects, with_label_effects
 from aftertune.deciding.label_effects import summary as label_summary
 from aftertune.deciding.labels import AnswerLabel
-from aftertune.deciding.measures import Measuring, measures
+from aftertune.deciding.measures import Measuring, blind_bases, measures, with_blind_bases
 from aftertune.deciding.memorisation import memorisation
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
@@ -205,6 +205,10 @@ def decide(run: Run, study: Study) -> Result:
     told_unreliable = unreliable(verdicts, metrics, decisions, gated, trials, people.labels, by_people)
     decisions = resting_on_nothing(decisions, told_unreliable)
     worthless = reliability_warnings(trials, told_unreliable, decisions)
+    about = measuring(run, study)
+    measured = measures(about, verdicts)
+    blind = blind_bases(about, measured)
+    decisions = with_blind_bases(decisions, blind)
     outcome = gate.overall(decisions)
     differences = judge_differences(
         verdicts,
@@ -226,7 +230,6 @@ def decide(run: Run, study: Study) -> Result:
     scored = memorisation(scores(run, study), study.confidence) or {"why": study.unscored}
     named = {metric.name: metric for metric in metrics}
     run.keep("memorisation.json", _json(scored))
-    measured = measures(measuring(run, study), verdicts)
     gated_pairs = {(d.metric, d.judge) for d in gated}
     mixed = mixed_signs(
         verdicts, metrics, seed=design.analysis_seed, counts=lambda name, judge: (name, judge) in gated_pairs
@@ -261,11 +264,16 @@ def decide(run: Run, study: Study) -> Result:
         temperature=min(design.respond.temperatures),
         confidence=study.confidence,
         seed=design.analysis_seed,
+        blind={metric for each in blind for metric in each.metrics},
+        labelled=bool(effects),
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
     meaning = sentences(told_apart, clear=False)
     asked = _asked_so_far(run, study, found.decisions, decisions)
-    notes = [each for each in (asked, *meaning, *worthless, label_summary(effects), *people.notes, told) if each]
+    unable = dict.fromkeys(each.sentence for each in blind)
+    notes = [
+        each for each in (asked, *meaning, *unable, *worthless, label_summary(effects), *people.notes, told) if each
+    ]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)
     run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))
