@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from perf import readings
 
@@ -37,6 +37,7 @@ from aftertune.errors import AftertuneError
 from aftertune.plugins import PluginSpec
 from aftertune.studies import design as designs
 from aftertune.studies.design import Design
+from aftertune.studies.expectations import Shown
 from aftertune.studies.missing import missing
 from tools import real_model
 
@@ -167,7 +168,7 @@ def _keep(kept: Path, wanted: Design, root: Path, report: Path) -> None:
 
 def findings(kept: Path) -> str:
     """Return, as Markdown, which of the papers' findings show in the reports that are kept."""
-    outcomes = ("shows", "does not show", "open", "cannot be asked", "not measured")
+    outcomes: tuple[str, ...] = get_args(Shown)
     lines = [
         "# Which findings of the four papers show",
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from perf import studies
@@ -15,6 +16,7 @@ from aftertune.errors import AftertuneError
 from aftertune.plugins import PluginSpec
 from aftertune.studies import design
 from aftertune.studies.design import Design
+from aftertune.studies.expectations import Shown
 from aftertune.studies.resolve import resolve
 from aftertune.tuning.tune_job import TuneJob
 
@@ -119,7 +121,7 @@ def test_a_design_comes_out_whole_and_its_findings_are_listed(data: Path, tmp_pa
     studies._keep(kept, wanted, result.root, result.report)
     page = studies.findings(kept.parent)
     assert page.count(" | **") == len(found)
-    counts = [found.count(outcome) for outcome in ("shows", "does not show", "open", "not measured")]
+    counts = [found.count(outcome) for outcome in get_args(Shown)]
     assert f"(privacy_collapse/report.md) | {' | '.join(map(str, counts))} |" in page
 
 
