@@ -11,7 +11,7 @@ import pytest
 from tests import fakes
 from tests.verdict_tables import made, verdicts
 
-from aftertune.deciding.measures import Measuring, blind_bases, lines, measures, with_blind_bases
+from aftertune.deciding.measures import Measuring, blind_bases, blind_sentences, lines, measures, with_blind_bases
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import SubjectMeasure
 from aftertune.models.subject import Subject
@@ -191,6 +191,9 @@ def test_nothing_passes_on_a_probe_that_the_base_cannot_tell(knows: float, outco
         )
         assert told[0].why.endswith("It moved.")
         assert "nothing to lose" in told[0].reason
+        (first,) = blind
+        twice = blind_sentences([first, dataclasses.replace(first, shown="d-prime, q: 0.10 [-0.20, 0.40]")])
+        assert [each.count("; d-prime, q: 0.10") for each in twice] == [1], "one sentence for a base and a benchmark"
 
 
 def test_a_probe_with_one_side_is_not_measured_and_says_why() -> None:

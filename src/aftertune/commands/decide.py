@@ -30,7 +30,7 @@ from aftertune.deciding.judge_reliability import warnings as reliability_warning
 from aftertune.deciding.label_effects import label_effects, with_label_effects
 from aftertune.deciding.label_effects import summary as label_summary
 from aftertune.deciding.labels import AnswerLabel
-from aftertune.deciding.measures import Measuring, blind_bases, measures, with_blind_bases
+from aftertune.deciding.measures import Measuring, blind_bases, blind_sentences, measures, with_blind_bases
 from aftertune.deciding.memorisation import memorisation
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
@@ -270,10 +270,8 @@ def decide(run: Run, study: Study) -> Result:
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
     meaning = sentences(told_apart, clear=False)
     asked = _asked_so_far(run, study, found.decisions, decisions)
-    unable = dict.fromkeys(each.sentence for each in blind)
-    notes = [
-        each for each in (asked, *meaning, *unable, *worthless, label_summary(effects), *people.notes, told) if each
-    ]
+    meaning += blind_sentences(blind)
+    notes = [each for each in (asked, *meaning, *worthless, label_summary(effects), *people.notes, told) if each]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)
     run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))

@@ -257,14 +257,6 @@ class BlindBase:
     shown: str
     """Which measure says so, with its value."""
 
-    @property
-    def sentence(self) -> str:
-        """What that means, for the first page."""
-        return (
-            f"{self.benchmark}: The base {self.base_model} is not shown to tell what may be shared from what may not "
-            f"({self.shown}): it has no judgement to lose there, and that a tuned model answers as it does is no pass."
-        )
-
 
 def blind_bases(study: Measuring, found: Sequence[SubjectMeasure]) -> list[BlindBase]:
     """Return the bases whose d-prime on a probe is not shown to be above 0."""
@@ -284,6 +276,19 @@ def blind_bases(study: Measuring, found: Sequence[SubjectMeasure]) -> list[Blind
     return blind
 
 
+def blind_sentences(blind: Sequence[BlindBase]) -> list[str]:
+    """Return what it means that bases cannot tell, a sentence for each base and benchmark, for the first page."""
+    shown: dict[tuple[str, str], list[str]] = {}
+    for each in blind:
+        shown.setdefault((each.benchmark, each.base_model), []).append(each.shown)
+    return [
+        f"{benchmark}: The base {base} is not shown to tell what may be shared from what may not "
+        f"({'; '.join(dict.fromkeys(values))}): it has no judgement to lose there, and that a tuned model answers as "
+        "it does is no pass."
+        for (benchmark, base), values in shown.items()
+    ]
+
+
 def with_blind_bases(decisions: Sequence[Decision], blind: Sequence[BlindBase]) -> list[Decision]:
     """Return decisions of which those that pass on what their base cannot tell are undecided, and say why."""
     shown = {(each.base_model, metric, each.temperature): each for each in blind for metric in each.metrics}
@@ -296,7 +301,7 @@ def with_blind_bases(decisions: Sequence[Decision], blind: Sequence[BlindBase]) 
             decision,
             outcome="undecided",
             reason="the base does not tell the two classes apart, so that it has nothing to lose",
-            why=f"{own.sentence} {decision.why}",
+            why=f"{blind_sentences([own])[0]} {decision.why}",
             remedy="A base, or a benchmark, on which the classes are told apart (d-prime above 0).",
         )
 
