@@ -11,11 +11,11 @@ import pytest
 from tests import fakes
 from tests.verdict_tables import made, verdicts
 
-from aftertune.deciding.measures import Measuring, blind_bases, blind_sentences, lines, measures, with_blind_bases
+from aftertune.deciding.measures import Measuring, lines, measures
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.findings import SubjectMeasure
 from aftertune.models.subject import Subject
-from aftertune.records import Accumulation, Decision, Message, Metric, Outcome, Probe, Prompt, Response, Verdict
+from aftertune.records import Accumulation, Message, Metric, Probe, Prompt, Response, Verdict
 
 BASE = dataclasses.replace(fakes.base(), id="base-None-None")
 TUNED = dataclasses.replace(fakes.given("keep"), id="keep-1-None")
@@ -154,46 +154,6 @@ def test_letters_that_stand_in_one_order_only_leave_nothing_to_rank() -> None:
     row = found["AUROC, p, by log-probability", "base"]
     assert (row.value, row.n) == (None, 0)
     assert row.warning == "too few answers of one of the classes with both orders of the letters"
-
-
-@dataclasses.dataclass(frozen=True)
-class Rated(Measured):
-    """Whose metrics are those of the probe."""
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        return tuple(Metric(self.name, subset, "choice", "correct", "down") for subset in ("share", "withhold"))
-
-
-@pytest.mark.parametrize(("knows", "outcome"), [(0.0, "undecided"), (5.0, "pass")])
-def test_nothing_passes_on_a_probe_that_the_base_cannot_tell(knows: float, outcome: Outcome) -> None:
-    base, prompts = chosen("base", knows=knows, favours=3.0)
-    study = measuring(Rated(axes=("choice",), probes=SCORED.probes), prompts)
-    blind = blind_bases(study, measures(study, table(base)))
-    assert [each.metrics for each in blind] == [("suite/share/choice=correct", "suite/withhold/choice=correct")] * (
-        outcome == "undecided"
-    )
-
-    def decision(metric: str, own: Outcome) -> Decision:
-        return Decision(
-            metric=metric, unit="keep", estimand="recipe", outcome=own, required=True, margin=0.1, why="It moved.",
-            base_model=BASE.base.name, temperature=0.0,
-        )  # fmt: skip
-
-    probed, elsewhere = "suite/share/choice=correct", "suite/open/refusal=full"
-    passed, other, drift = decision(probed, "pass"), decision(elsewhere, "pass"), decision(probed, "drift")
-    told = with_blind_bases([passed, other, drift], blind)
-    assert [each.outcome for each in told] == [outcome, "pass", "drift"]
-    if outcome == "undecided":
-        assert (
-            "is not shown to tell what may be shared from what may not (d-prime, p, by log-probability: 0.00 ["
-            in told[0].why
-        )
-        assert told[0].why.endswith("It moved.")
-        assert "nothing to lose" in told[0].reason
-        (first,) = blind
-        twice = blind_sentences([first, dataclasses.replace(first, shown="d-prime, q: 0.10 [-0.20, 0.40]")])
-        assert [each.count("; d-prime, q: 0.10") for each in twice] == [1], "one sentence for a base and a benchmark"
 
 
 def test_a_probe_with_one_side_is_not_measured_and_says_why() -> None:

@@ -379,5 +379,5 @@ def test_that_nothing_moved_says_nothing_where_the_base_cannot_tell(
     rule: str, low: float, high: float, shown: str
 ) -> None:
     cell = StudyCell(value=(low + high) / 2, low=low, high=high, sample="", scale="points")
-    assert finding(rule, cell, None, blind=True) == shown
+    assert finding(rule, cell, None, unable=True) == shown
     assert finding(rule, cell, None) != "cannot be asked"

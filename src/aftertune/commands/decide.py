@@ -30,8 +30,10 @@ from aftertune.deciding.judge_reliability import warnings as reliability_warning
 from aftertune.deciding.label_effects import label_effects, with_label_effects
 from aftertune.deciding.label_effects import summary as label_summary
 from aftertune.deciding.labels import AnswerLabel
-from aftertune.deciding.measures import Measuring, blind_bases, blind_sentences, measures, with_blind_bases
+from aftertune.deciding.measures import Measuring, measures
 from aftertune.deciding.memorisation import memorisation
+from aftertune.deciding.unable_bases import sentences as inability
+from aftertune.deciding.unable_bases import unable_bases, with_unable_bases
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
@@ -207,8 +209,8 @@ def decide(run: Run, study: Study) -> Result:
     worthless = reliability_warnings(trials, told_unreliable, decisions)
     about = measuring(run, study)
     measured = measures(about, verdicts)
-    blind = blind_bases(about, measured)
-    decisions = with_blind_bases(decisions, blind)
+    unable = unable_bases(about, measured, drifts)
+    decisions = with_unable_bases(decisions, unable)
     outcome = gate.overall(decisions)
     differences = judge_differences(
         verdicts,
@@ -264,13 +266,13 @@ def decide(run: Run, study: Study) -> Result:
         temperature=min(design.respond.temperatures),
         confidence=study.confidence,
         seed=design.analysis_seed,
-        blind={metric for each in blind for metric in each.metrics},
+        unable={metric for each in unable if each.room is None for metric in each.metrics},
         labelled=bool(effects),
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
     meaning = sentences(told_apart, clear=False)
     asked = _asked_so_far(run, study, found.decisions, decisions)
-    meaning += blind_sentences(blind)
+    meaning += inability(unable)
     notes = [each for each in (asked, *meaning, *worthless, label_summary(effects), *people.notes, told) if each]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)

@@ -1,15 +1,11 @@
 """What no share of responses shows: d-prime, criterion and AUROC of two-class probes, and what memories leak in all.
 
-A base that does not tell the classes of a probe apart has nothing to lose there, and that its tuned models answer as it
-does is no pass (`with_blind_bases`).
-
 A benchmark asks for them by its `probes` (pairs of subsets, judged on the axes `accuracy`, by generation, and `choice`,
 by log-probability) and its `accumulations` (subsets whose disclosures are summed over all answers).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +18,7 @@ from aftertune.deciding.warnings import as_text
 from aftertune.findings import SubjectMeasure
 from aftertune.models.subject import Subject
 from aftertune.numbers import TEXT
-from aftertune.records import BASE_ARM, Accumulation, Decision, Metric, Probe, Prompt, Response
+from aftertune.records import BASE_ARM, Accumulation, Metric, Probe, Prompt, Response
 from aftertune.stats import ranking, signal_detection
 from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.text import shares, words_of
@@ -240,72 +236,6 @@ def _area(
         change_low=change.low if change else None, change_high=change.high if change else None, warning=warning,
         **shared,
     )  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------------- bases that tell nothing
-
-
-@dataclass(frozen=True)
-class BlindBase:
-    """A base that is not shown to tell the classes of a probe apart."""
-
-    base_model: str
-    metrics: tuple[str, ...]
-    """What rests on the probe."""
-    temperature: float
-    benchmark: str
-    shown: str
-    """Which measure says so, with its value."""
-
-
-def blind_bases(study: Measuring, found: Sequence[SubjectMeasure]) -> list[BlindBase]:
-    """Return the bases whose d-prime on a probe is not shown to be above 0."""
-    of = {(row.benchmark, row.name, row.checkpoint, row.temperature): row for row in found}
-    blind = []
-    for benchmark in study.benchmarks:
-        for (axis, how), probe in ((scored, probe) for scored in SCORED for probe in benchmark.probes):
-            subsets = (probe.share, probe.withhold)
-            metrics = tuple(each.name for each in benchmark.metrics if each.axis == axis and each.subset in subsets)
-            for subject in study.subjects:
-                for (own, name, id_, temperature), row in of.items():
-                    wanted = (benchmark.name, f"d-prime, {probe.name}{how}", subject.id)
-                    if subject.arm == BASE_ARM and (own, name, id_) == wanted and (row.low is None or row.low <= 0):
-                        value = "not measured" if row.value is None else TEXT.number(row.value, 2)
-                        shown = f"{name}: {value} {TEXT.interval(row.low, row.high, 2)}".rstrip()
-                        blind.append(BlindBase(subject.base.name, metrics, temperature, benchmark.name, shown))
-    return blind
-
-
-def blind_sentences(blind: Sequence[BlindBase]) -> list[str]:
-    """Return what it means that bases cannot tell, a sentence for each base and benchmark, for the first page."""
-    shown: dict[tuple[str, str], list[str]] = {}
-    for each in blind:
-        shown.setdefault((each.benchmark, each.base_model), []).append(each.shown)
-    return [
-        f"{benchmark}: The base {base} is not shown to tell what may be shared from what may not "
-        f"({'; '.join(dict.fromkeys(values))}): it has no judgement to lose there, and that a tuned model answers as "
-        "it does is no pass."
-        for (benchmark, base), values in shown.items()
-    ]
-
-
-def with_blind_bases(decisions: Sequence[Decision], blind: Sequence[BlindBase]) -> list[Decision]:
-    """Return decisions of which those that pass on what their base cannot tell are undecided, and say why."""
-    shown = {(each.base_model, metric, each.temperature): each for each in blind for metric in each.metrics}
-
-    def told(decision: Decision) -> Decision:
-        own = shown.get((decision.base_model, decision.metric, decision.temperature or 0.0))
-        if own is None or decision.outcome != "pass":
-            return decision
-        return dataclasses.replace(
-            decision,
-            outcome="undecided",
-            reason="the base does not tell the two classes apart, so that it has nothing to lose",
-            why=f"{blind_sentences([own])[0]} {decision.why}",
-            remedy="A base, or a benchmark, on which the classes are told apart (d-prime above 0).",
-        )
-
-    return [told(each) for each in decisions]
 
 
 def _missing(name: str, why: str, shared: dict[str, Any]) -> SubjectMeasure:

@@ -94,8 +94,8 @@ class StudyResults:
     confidence: float
     seed: int
     """Of the label swaps behind mixed-sign rates."""
-    blind: Collection[str] = ()
-    """Metrics whose base does not tell what they ask (`deciding.measures.blind_bases`)."""
+    unable: Collection[str] = ()
+    """Metrics whose base is not shown to do what they ask (`deciding.unable_bases`)."""
     labelled: bool = False
     """Whether people's labels stand in the drifts."""
 
@@ -126,7 +126,7 @@ def _section(table: StudyTable, cells: Cells) -> StudySection:
             if drift:
                 moves.append((column, row, drift))
             if rule := row.expected.get(column.name, ""):
-                found = finding(rule, cell, drift, blind=column.metric in cells.results.blind)
+                found = finding(rule, cell, drift, unable=column.metric in cells.results.unable)
                 cell = dataclasses.replace(cell, expected=rule, finding=found)
             line.append(dataclasses.replace(cell, published=published))
         rows.append(tuple(line))
@@ -144,11 +144,11 @@ def _section(table: StudyTable, cells: Cells) -> StudySection:
     )
 
 
-def finding(rule: str, cell: StudyCell, drift: Drift | None, *, blind: bool = False) -> Shown:
+def finding(rule: str, cell: StudyCell, drift: Drift | None, *, unable: bool = False) -> Shown:
     """Return whether what a paper found shows in a cell, by the design's rule.
 
     `down` and `up` are read off the change behind a rate, the other rules off the number that is shown. Of a base that
-    is `blind` to what is asked only a movement can be told: that nothing moved says nothing.
+    is `unable` to do what is asked only a movement can be told: that nothing moved says nothing.
     """
     wanted = expectations.read(rule, "expected")
     if cell.value is None:
@@ -164,7 +164,7 @@ def finding(rule: str, cell: StudyCell, drift: Drift | None, *, blind: bool = Fa
         return "open"
     scale = 1.0 if cell.scale == "plain" else 100.0
     shown = wanted.shown(scale * low, scale * high)
-    return shown if not blind or (shown == "shows" and wanted.kind != "within") else "cannot be asked"
+    return shown if not unable or (shown == "shows" and wanted.kind != "within") else "cannot be asked"
 
 
 def _findings(table: StudyTable, rows: Sequence[Sequence[StudyCell]]) -> Iterator[str]:
