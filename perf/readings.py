@@ -130,6 +130,8 @@ class Reading:
     second: Mapping[str, str]
     settled: Mapping[str, str]
     """Of the axes on which the readings differ."""
+    recipe: str = ""
+    """Where an arm is tuned with several."""
 
     def label(self, axis: str) -> str:
         """Return the label that counts."""
@@ -141,7 +143,7 @@ def readings(sheet: str = FIRST) -> list[Reading]:
     with gzip.open(SHEETS[sheet].file, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     names = Reading.__dataclass_fields__
-    return [Reading(**{name: row.get(name) for name in names}) for row in rows]
+    return [Reading(**{name: row.get(name, "" if name == "recipe" else None) for name in names}) for row in rows]
 
 
 def write_labels(
@@ -159,16 +161,17 @@ def write_labels(
 def same_answers(run: aftertune.Run, rows: Sequence[Reading]) -> list[tuple[Reading, str]]:
     """Return the readings whose answer is the run's, to the letter, each with its checkpoint (empty for the base)."""
     answers = {
-        (row["arm"], row["train_seed"], row["prompt_id"]): (row["text"], row["checkpoint"] or "")
+        (row["arm"], row["recipe"], row["train_seed"], row["prompt_id"]): (row["text"], row["checkpoint"] or "")
         for row in run.responses.to_pylist()
         if row["benchmark"] == "core"
     }
-    seeds = {arm: seed for arm, seed, _ in answers}
-    """Of an arm with one seed, which readings need not name."""
+    seeds = {arm: (recipe, seed) for arm, recipe, seed, _ in answers}
+    """Of an arm with one recipe and one seed, which readings need not name."""
     found = []
     for row in rows:
-        seed = seeds.get(row.arm) if row.seed is None else row.seed
-        text, checkpoint = answers.get((row.arm, seed, row.prompt_id), (None, ""))
+        recipe, seed = seeds.get(row.arm, ("", None))
+        recipe, seed = row.recipe or recipe, seed if row.seed is None else row.seed
+        text, checkpoint = answers.get((row.arm, recipe, seed, row.prompt_id), (None, ""))
         if text == row.answer:
             found.append((row, checkpoint))
     return found
