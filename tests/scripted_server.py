@@ -97,8 +97,8 @@ def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
             for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
-            self._headers_buffer += [b"\r\n", data]  # in one piece, so that the client wakes once
-            self.flush_headers()
+            self.end_headers()
+            self.wfile.write(data)
 
         def do_GET(self) -> None:
             if script.models is None:

@@ -142,8 +142,8 @@ def handler(model: Model) -> type[BaseHTTPRequestHandler]:
             data = json.dumps(body).encode()
             self.send_response(code)
             self.send_header("Content-Length", str(len(data)))
-            self._headers_buffer += [b"\r\n", data]  # in one piece, so that the client wakes once
-            self.flush_headers()
+            self.end_headers()
+            self.wfile.write(data)
 
         def allowed(self) -> bool:
             if self.headers.get("Authorization") == f"Bearer {os.environ.get('VLLM_API_KEY')}":
