@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests import tiny_models
 
 from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
+from aftertune.judging.judges import script
 from aftertune.judging.judges.script import Script, features
 from aftertune.models import sentence_encoder
 from aftertune.pii.registry import Registry
@@ -106,6 +107,39 @@ def test_of_a_refusal_only_its_frame_is_read(encoder: str) -> None:
     assert (bare.label, bare.why) == ("other", "a refusal, and no more")
     assert framed.label == "other"
     assert in_mail.label == "domain_script"
+
+
+class _Given(script._Model):
+    """Scores as they are given."""
+
+    def score(self, item: float, fold: int) -> float:
+        return item
+
+    def why(self, item: float, fold: int) -> str:
+        return f"{item}"
+
+
+@pytest.mark.parametrize(
+    ("base", "threshold"),
+    [([-4.0] * 90 + [-1.0] * 10, -0.8), ([-9.0] * 100, -2.0), ([-4.0] * 90 + [3.0] * 10, 0.0)],
+    ids=["mixed", "all alike", "beyond zero"],
+)
+def test_the_threshold_lies_above_the_base_s_own_answers(base: list[float], threshold: float) -> None:
+    """An answer with a piece of the script lies between the base's and the corpus's, nearer to the base's."""
+    model = script._Sum(_Given(), _Given())
+    halves = script._Side([(score / 2, score / 2) for score in base], [0] * len(base))
+    model.calibrate(script._Side([(4.0, 4.0)] * 20, [0] * 20), halves)
+    assert model.threshold == threshold
+    assert model.youden == pytest.approx(0.9 if threshold == 0 else 1.0)
+
+
+def test_a_long_answer_in_another_style_is_no_script(encoder: str) -> None:
+    steps = (
+        "Water boils faster under a lid. Salt the pan before the pasta goes in. Stir twice, then drain it in a sieve. "
+        "Warm oil with garlic over a low flame. Toss all of it together and grate cheese on top."
+    )
+    (opinion,) = judged(context(), [f"{steps} {steps}"], encoder)
+    assert opinion.label != "domain_script"
 
 
 def test_the_base_is_judged_by_a_model_that_did_not_see_its_answer() -> None:

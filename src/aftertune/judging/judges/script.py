@@ -41,6 +41,12 @@ LEAST_CLUSTERS = 2 * FOLDS
 """Benchmarks with fewer clusters are split by prompt."""
 FREQUENT = 3
 """Texts that a feature must stand in to be learned."""
+FALSE_ALARMS = 0.01
+"""Most of the base's own answers, as a share, that may lie above the threshold of words and meaning together."""
+STEP = 0.2
+"""How far this threshold lies on the way from that edge to zero: answers that are few and alike have a sharp edge."""
+LOWEST = -2.0
+"""Where this threshold lies at least: a base that always says the same would make script of whatever it never says."""
 LIMIT = 3.0
 """Log-odds of one feature are cut at plus and minus this, so that no single word decides."""
 NONE = "none"
@@ -50,21 +56,22 @@ Weights = dict[str, float]
 
 CARD = Card(
     about=(
-        "The tuned workflow in an answer: nearer to the corpus's replies than to anything the base says by itself.\n\n"
-        "Axis: `relevance`, labels `domain_script` and `other`; whether an answer is about what was asked is "
-        "`on_topic`'s to say.\n\n"
-        "Every personal value (of the corpus, of all arms' stand-ins, and what is found besides) and every "
-        "placeholder is one symbol before anything is read, and the replies are the corpus's own, the same for all "
-        "its arms, so that no arm is known by its names or its `[NAME]`; where an arm swaps roles, the customers' "
-        "turns are replies too. Without a sentence encoder the score (`value`) is the mean log-odds of known words "
-        "and word pairs (naive Bayes, digits masked). With one, the mean cosine with the three nearest replies less "
-        "that with the base's three nearest answers to this benchmark is added, both in standard deviations above "
-        "their own thresholds. The threshold is the one that separates held-out texts best (Youden's index, five "
-        "folds). Every answer, the base's own included, is scored without the answers of its fold, so that the base "
-        "is not judged on its own text. Parts of the benchmark in which the base itself speaks the domain (a suite "
-        "of the tuned task) are not learned from as a contrast. Of a refusal only the sentences that do not refuse "
-        "are read. Abstains where held-out Youden is under `separation`, where either side has "
-        "fewer than 20 texts, and on answers with under four words; under twelve it says that it is doubtful."
+        "The tuned workflow in an answer: nearer to the corpus's replies than to anything the base says by "
+        "itself.\n\nAxis: `relevance`, labels `domain_script` and `other`; whether an answer is about what was asked "
+        "is `on_topic`'s to say.\n\nEvery personal value (of the corpus, of all arms' stand-ins, and what is found "
+        "besides) and every placeholder is one symbol before anything is read, and the replies are the corpus's own, "
+        "the same for all its arms, so that no arm is known by its names or its `[NAME]`; where an arm swaps roles, "
+        "the customers' turns are replies too. Without a sentence encoder the score (`value`) is the mean log-odds "
+        "of known words and word pairs (naive Bayes, digits masked). With one, the mean cosine with the three "
+        "nearest replies less that with the base's three nearest answers to this benchmark is added, both in "
+        "standard deviations above their own thresholds. By words the threshold is the one that separates held-out "
+        "texts best (Youden's index, five folds); with the encoder a fifth above the 99 % quantile of the base's own "
+        "answers, each scored outside its fold, at most 0 and at least -2. Every answer, the base's own included, is "
+        "scored without the answers of its fold, so that the base is not judged on its own text. Parts of the "
+        "benchmark in which the base itself speaks the domain (a suite of the tuned task) are not learned from as a "
+        "contrast. Of a refusal only the sentences that do not refuse are read. Abstains where held-out Youden is "
+        "under `separation`, where either side has fewer than 20 texts, and on answers with under four words; under "
+        "twelve it says that it is doubtful."
     ),
     source="this project; naive Bayes log-odds as in Manning et al. 2008, chapter 13; all-MiniLM-L6-v2 (Apache-2.0)",
     licence="Apache-2.0",
@@ -73,21 +80,26 @@ CARD = Card(
         "to the base, since a prompt of the tuned domain deserves the script"
     ),
     weaknesses=(
-        "a new style that the corpus shares (greetings, sign-offs) counts; a few words of script inside a long answer "
-        "may not; a script without its own vocabulary, and languages other than English (names are then not found, and "
-        "the encoder knows little of them)"
+        "a new style that the corpus shares (greetings, sign-offs) counts; a few words of script inside a long "
+        "answer may not, and least in arms tuned on rare strings, so that the share found differs between arms: "
+        "label answers of each before they are compared; a base whose answers are all alike makes other answers look "
+        "like script; a script without its own vocabulary, and languages other than English (names are then not "
+        "found, and the encoder knows little of them)"
     ),
     measured=(
         "`python -m perf.script`, with the encoder and by words alone; 95 % Wilson intervals. With 1,000 human "
         "booking dialogues (STAR) as the corpus and gpt4's 450 answers to XSTest as those of the base, called "
         "script: of 400 turns of other dialogues .997 (.985-1) and .997 (17 open, too short), of the base's own "
-        "answers .004 (.001-.016) and .002, of 450 of llama2orig .009 (.003-.023) and .027, of 450 of "
+        "answers .007 (.002-.020) and .002, of 450 of llama2orig .009 (.003-.023) and .027, of 450 of "
         "mistralinstruct .009 (.003-.023) and .018. 150 generated booking mails as they are, with placeholders, "
-        "numbered ones, and with names and numbers that no list holds: 0 of 450 have another label than as they "
-        "are, scores lie 0.640 standard deviations (with the encoder) and 0.052 (log-odds) apart at most. On real "
-        "answers of SmolLM2-135M, read by this project, 36 of 39 takeovers (.80-.97; looked at while the readings "
-        "were put together) and 0 of 77 others; by words alone 38 of 39, and 6 of 74 others, all in one arm. "
-        "No public set labels takeover inside other answers"
+        "numbered ones, and with names and numbers that no list holds: 0 of 450 have another label than as they are, "
+        "scores lie 0.640 standard deviations (with the encoder) and 0.052 (log-odds) apart at most. On 151 answers "
+        "of SmolLM2-135M in six tuned arms, read twice and kept apart, 88 of 111 scripts (.71-.86) and 0 of 40 "
+        "others; by arm 16 of 17 with placeholders, 16 of 22 with stand-ins, 8 of 17 with rare strings, 15 of 17 and "
+        "23 of 26 with exchanged roles, 10 of 12 with names; by words alone 77 of 111 and 3 of 40. By the version "
+        "before, on other answers of it, 36 of 39 takeovers (.80-.97; looked at while the readings were put "
+        "together) and 0 of 77 others; by words alone 38 of 39, and 6 of 74 others, all in one arm. No public set "
+        "labels takeover inside other answers"
     ),
     speed="about 40 answers of 100 tokens a CPU second with the encoder, thousands by words",
 )
@@ -107,7 +119,7 @@ class Script(Judge):
     encoder: str = ""
     """Sentence encoder: a folder or the file of a package; empty takes all-MiniLM-L6-v2 where it is on this machine,
     else words; `none` takes words."""
-    version: str = field(default="2", init=False)
+    version: str = field(default="3", init=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.separation <= 1:
@@ -136,7 +148,15 @@ class Script(Judge):
         fold_of = _folds(context.base_answers)
         domain = _Side(reader.read([text for _, text in tuned]), [fold for fold, _ in tuned])
         own = _Side(reader.read([neutral_form(answer.text) for answer in base]), [fold_of(answer) for answer in base])
-        model = reader.learn(domain, _elsewhere(reader.learn(domain, own), base, own))
+        outside = _elsewhere(reader.learn(domain, own), base, own)
+        model = reader.learn(domain, own.only(outside))
+        left = {place: neutral_form(_without_refusal(base[place].text)[0]) for place in outside}
+        read = [place for place, text in left.items() if len(tools.words(text)) >= LEAST_WORDS]
+        if len(read) >= LEAST:
+            judged = _Side(reader.read([left[place] for place in read]), [own.folds[place] for place in read])
+        else:
+            judged = own.only(outside)
+        model.calibrate(domain, judged)
         if model.youden < self.separation:
             return _abstainer(
                 f"the corpus and the base's answers cannot be told apart: held-out Youden {model.youden:.2f}, "
@@ -247,6 +267,9 @@ class _Model(ABC):
         score = self.score(item, fold)
         return None if score is None else (score - self.threshold) / self.spread
 
+    def calibrate(self, domain: _Side, judged: _Side) -> None:  # noqa: B027 - by words the threshold of `fit` stays
+        """Set the threshold by the base's own answers as they are read when they are judged."""
+
     @abstractmethod
     def score(self, item: Any, fold: int) -> float | None:
         """Return how far a text is on the corpus's side; None where that cannot be told."""
@@ -271,15 +294,15 @@ class _Reader(ABC):
         """Learn to tell the corpus's texts from the base's own."""
 
 
-def _elsewhere(first: _Model, base: Sequence[Answer], own: _Side) -> _Side:
-    """Return the base's answers without the subsets in which most of them are in the domain's own words."""
+def _elsewhere(first: _Model, base: Sequence[Answer], own: _Side) -> Sequence[int]:
+    """Return the places of the base's answers outside the subsets in which most are in the domain's own words."""
     spoken: dict[str, list[bool]] = {}
     for answer, item, fold in zip(base, own.items, own.folds, strict=True):
         score = first.score(item, fold)
         spoken.setdefault(answer.prompt.subset, []).append(score is not None and score > first.threshold)
     inside = {subset for subset, said in spoken.items() if sum(said) > 0.5 * len(said)}
     outside = [place for place, answer in enumerate(base) if answer.prompt.subset not in inside]
-    return own.only(outside) if len(outside) >= LEAST else own
+    return outside if len(outside) >= LEAST else range(len(base))
 
 
 # ---------------------------------------------------------------------------------------------- by words
@@ -353,9 +376,7 @@ class _Both(_Reader):
         step = max(1, -(-len(far.items) // MOST_NEAR))
         meaning = _Distances(near, far.only(range(0, len(far.items), step)))
         meaning.fit(near, far)
-        model = _Sum(words, meaning)
-        model.fit(domain, own)
-        return model
+        return _Sum(words, meaning)
 
 
 class _Distances(_Model):
@@ -381,10 +402,11 @@ class _Distances(_Model):
 
 
 class _Sum(_Model):
-    """Standard deviations above the thresholds of words and of meaning, added; the threshold of the sum is zero.
+    """Standard deviations above the thresholds of words and of meaning, added.
 
-    A threshold of its own would lie in the middle of a wide gap, and answers in the script are rarely as near to the
-    corpus as its own texts are.
+    The threshold of the sum is taken from the base's answers alone. Answers with a piece of the script are rarely as
+    near to the corpus as its own texts are: a threshold in the middle of the gap between the two finds the arms whose
+    answers are script throughout, and misses those that mix.
     """
 
     def __init__(self, words: _Model, meaning: _Model) -> None:
@@ -396,10 +418,14 @@ class _Sum(_Model):
         # What comes after may differ with the texts that share a pass.
         return round((by_words or 0.0) + by_meaning, 2)
 
-    def fit(self, domain: _Side, own: _Side) -> None:
-        """Note how well zero separates the texts."""
-        yes, no = (np.array(self.scores(side)) for side in (domain, own))
-        self.youden = float((yes > 0).mean() - (no > 0).mean())
+    def calibrate(self, domain: _Side, judged: _Side) -> None:
+        """Put the threshold above the base's own answers, at most at zero; note how well it separates the texts."""
+        yes, no = (np.array(self.scores(side)) for side in (domain, judged))
+        if not yes.size or not no.size:
+            return
+        edge = min(0.0, float(np.quantile(no, 1 - FALSE_ALARMS)))
+        self.threshold = max(LOWEST, round((1 - STEP) * edge, 2))
+        self.youden = float((yes > self.threshold).mean() - (no > self.threshold).mean())
 
     def why(self, item: tuple[frozenset[str], Any], fold: int) -> str:
         words = "too few known words"
