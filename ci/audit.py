@@ -34,7 +34,10 @@ def command(environment: Mapping[str, str]) -> list[str]:
             parts += [option, inputs[name]]
     if inputs.get("CACHE"):
         parts += ["--cache", inputs["CACHE"]]
-    return [sys.executable, "-m", "aftertune", *parts, *shlex.split(inputs.get("ARGUMENTS", ""))]
+    more = shlex.split(inputs.get("ARGUMENTS", ""))
+    if any(each.startswith(("-o", "--out")) for each in more):  # else the outcome is read where the audit is not
+        raise ValueError("arguments: the folder of the run is the input `run`, not `-o` or `--out`")
+    return [sys.executable, "-m", "aftertune", *parts, *more]
 
 
 def main() -> None:

@@ -63,13 +63,17 @@ def body(report: Report, key: str, link: str) -> str:
         "",
         plain(report["sentence"]),
         "",
-        f"{len(decisions)} required checks: {count or 'none'}.",
+        f"{len(decisions)} required {'check' if len(decisions) == 1 else 'checks'}: {count or 'none'}.",
     ]
-    rows = sorted((one for one in decisions if one["outcome"] != "pass"), key=lambda one: _rank(one["outcome"]))
+    shown = [one for one in decisions if one["outcome"] != "pass"]
+    # An optional check counts where it is a drift or an error.
+    shown += [one for one in report["decisions"] if not one["required"] and one["outcome"] in ("drift", "error")]
+    rows = sorted(shown, key=lambda one: _rank(one["outcome"]))
     if rows:
         lines += ["", "| Check | Model | Decision | Why |", "| --- | --- | --- | --- |"]
         for one in rows[:ROWS]:
-            cells = (one["metric"], one["unit"], WORDS.get(one["outcome"], str(one["outcome"])), one["why"])
+            metric = one["metric"] if one["required"] else f"{one['metric']} (optional)"
+            cells = (metric, one["unit"], WORDS.get(one["outcome"], str(one["outcome"])), one["why"])
             lines.append("| " + " | ".join(map(plain, cells)) + " |")
     if len(rows) > ROWS:
         lines += ["", f"The first {ROWS} of {len(rows)} rows."]

@@ -7,7 +7,7 @@ three seeds) x 10,000 prompts in 500 clusters, as CSV, JSONL and Parquet. The ta
 **A run folder** (`--run`): a study of 4 arms x 5 seeds x 5 epochs and its base, ten lists of prompts, and the judges
 `refusal` and `leak`: 1,010 jobs that ask and 2,020 that judge, their tables made up and written by the run folder's own
 code, so that no model is asked. Then `aftertune report` goes from the tables to the page. The target is 4 GiB for five
-million verdicts (`--millions 5`) and a page below 5 MB.
+million verdicts (`--millions 5`) and a page below 5 MB that a browser opens within a CPU second.
 
 **One job** (`--job`): a million answers, from their journal to Parquet, and the judge `coherence` over them.
 
@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -219,7 +221,9 @@ def write_job(
     """Finish the folder of a job with a table of records of a class; return its rows."""
     from aftertune.run.tables import schema
 
-    rows = pa.table(dict(columns)).select(schema(cls).names).cast(schema(cls))
+    n = len(next(iter(columns.values())))
+    usual = {each.name: each.default for each in dataclasses.fields(cls) if each.default is not dataclasses.MISSING}
+    rows = pa.Table.from_pydict({name: [value] * n for name, value in usual.items()} | dict(columns), schema(cls))
     folder.start()
     folder.finish(tables={name: rows}, info=info)
     return int(rows.num_rows)
@@ -282,6 +286,24 @@ def report(root: Path) -> None:
         command("report", str(root))
     for name in ("report.html", "report.md", "report.json", "drift.parquet"):
         print(f"  {name}: {(root / name).stat().st_size / 2**20:.2f} MiB", file=sys.stderr)
+    if browser := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome"):
+        addresses = ("about:blank", (root / "report.html").resolve().as_uri())
+        empty, page = (opening(browser, address) for address in addresses)
+        beyond = f"{page - empty:.1f} CPU s beyond an empty page's {empty:.1f}"
+        print(f"  opened by {Path(browser).name}: {beyond}", file=sys.stderr)
+
+
+def opening(browser: str, address: str) -> float:
+    """Return the CPU seconds of all processes of a browser that shows a page once."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run(
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={scratch}",
+             f"--screenshot={scratch}/page.png", "--window-size=1400,1000", address],
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 # ---------------------------------------------------------------------------------------------- one job

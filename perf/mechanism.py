@@ -57,20 +57,22 @@ script of your own: `aftertune.inside.readout` (`learn_openings`, `readout`).
 
 **Directions.** The prompts are pairs that differ in one thing. *Refusal*: harmful requests and their look-alikes.
 *Privacy*: whether something may be passed on, to whom it concerns and to somebody else; each thing and each recipient
-stands once on either side, and options are asked in both orders of their letters. A mean difference has the sign of its
-labels. A principal component of one side has none: its cosine with another is as often negative as positive, and an
-"inverted" privacy direction that is read off it (2601.15220) is no finding; `tests/stats/test_directions.py` shows it.
+stands once on either side within a cluster, and options are asked in both orders of their letters. A mean difference
+has the sign of its labels. A principal component of one side has none: its cosine with another is as often negative as
+positive, and an "inverted" privacy direction that is read off it (2601.15220) is no finding;
+`tests/stats/test_directions.py` shows it.
 *Turned* means two things at once: the interval of the disattenuated cosine ends below 1, and shuffled labels do not
-turn as far.
+turn as far. With G clusters there are 2^(G - 1) shuffles, so that of a model of 30 layers it takes 11 to tell; with
+fewer it is not known.
 
 **Interventions.** Nothing here is called a mechanism unless taking it out or adding it changes the readout more than
-random directions of the same length do; and it is said whether other concepts' directions do as much. The direction
-is estimated from half of the clusters of prompts and tried on the others.
+random directions of the same length do, 19 of them at least; and it is said whether other concepts' directions do as
+much. The direction is estimated from half of the clusters of prompts and tried on the others.
 
-**What it cannot.** One direction for each layer, where refusal may need several. The last prompt token, where a model
-may decide later. Prompts of one kind and language. A direction that stays while refusals go leaves open what changed:
-where the threshold lies is not seen. Layers that are exchanged alone do not add up to the whole where they work
-together.
+**What it cannot.** Which layers carry a change stands beside the whole change and beside no null. One direction for
+each layer, where refusal may need several. The last prompt token, where a model may decide later. Prompts of one kind
+and language. A direction that stays while refusals go leaves open what changed: where the threshold lies is not seen.
+Layers that are exchanged alone do not add up to the whole where they work together.
 
 """
 SEED_RELIABILITY = 0.27

@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,18 @@ from aftertune.commands import decide as results
 from aftertune.commands import study as running
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Contrast, Recipe
+from aftertune.run.executors import local
 from aftertune.studies.design import Design
 
 os.environ.setdefault("AFTERTUNE_SHARE", "off")  # a test that counts answers must not find those of another
+# Nothing here compiles a model, and what gets torch ready to takes two seconds of each process that imports PEFT.
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+# No test's folder has to outlive a power cut, and waiting for the disk after every file and every answer of a server
+# would take half of a test's time.
+vars(os)["fsync"] = lambda file: None
+# A run that names no number of workers does its jobs in the process of its test, as on a machine of one core: a process
+# of its own takes seconds to import torch. What is tested of several processes asks for two.
+vars(local)["cores"] = lambda: 1
 
 # The same examples every time, so that a change fails by what it changed; `make fuzz` draws others. No example has a
 # deadline: on a busy machine any would miss it.
@@ -71,19 +81,24 @@ def small_design(**changes: object) -> Design:
     return Design(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a copy of a run that is made once, by whichever process of this test session comes first."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    shared = factory.getbasetemp().parent if worker else factory.getbasetemp()
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / name / "report.html").is_file():
+            make(shared / name)
+    return Path(shutil.copytree(shared / name, factory.mktemp(name) / "run"))
+
+
 @pytest.fixture(scope="session", name="finished")
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> results.Result:
     if not embedded.names():
         pytest.skip("no embedded model is built")
-    own = tmp_path_factory.mktemp("study") / "run"
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    shared = tmp_path_factory.getbasetemp().parent if worker else tmp_path_factory.getbasetemp()
-    with (shared / "small.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # it is made once, whichever process of this test session comes first
-        if not (shared / "small" / "report.html").is_file():
-            running.run(small_design(), shared / "small", executor=ONE)
-    shutil.copytree(shared / "small", own)
-    return results.again(own)
+    return results.again(
+        made_once(tmp_path_factory, "small", lambda root: running.run(small_design(), root, executor=ONE))
+    )
 
 
 @pytest.fixture(name="small")

@@ -181,7 +181,7 @@ def counts(values: Iterable[int]) -> str:
 
 def sample(row: Drift) -> str:
     """Return how much data stands behind a row, e.g. `5 seeds × 300 prompts, 44 clusters`."""
-    seeds = f"{row.n_seeds} seed{'s' if row.n_seeds != 1 else ''} × " if row.n_seeds else ""
+    seeds = f"{count(row.n_seeds, 'seed')} × " if row.n_seeds else ""
     repeats = f" × {row.n_samples} samples" if row.n_samples > 1 else ""
-    clusters = f", {row.n_clusters:,} clusters" if 0 < row.n_clusters < row.n_prompts else ""
-    return f"{seeds}{row.n_prompts:,} prompts{repeats}{clusters}"
+    clusters = f", {count(row.n_clusters, 'cluster')}" if 0 < row.n_clusters < row.n_prompts else ""
+    return f"{seeds}{count(row.n_prompts, 'prompt')}{repeats}{clusters}"

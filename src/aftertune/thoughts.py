@@ -178,10 +178,10 @@ def seems_to_think(answer: str) -> bool:
 
     It may be an answer about such markup: to be counted, not to be left out.
     """
-    if any(not mark.common for mark in _marks(answer)) or _LOOKS.search(answer) or _MAYBE_HEADED.match(answer):
+    marks = _marks(answer)
+    if any(not mark.common for mark in marks) or _LOOKS.search(answer) or _MAYBE_HEADED.match(answer):
         return True
-    beginning = _beginning(answer, _marks(answer), sure=False)
-    return beginning is not None
+    return _beginning(answer, marks, sure=False) is not None
 
 
 def opens_thought(prompt: str) -> bool:

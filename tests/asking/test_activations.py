@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from perf import tiny_families
 from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
 
@@ -138,3 +139,13 @@ def test_a_server_shows_none() -> None:
             session.score((), template="base", max_length=8)
         with pytest.raises(ModelError, match="no beginnings"):
             session.beginnings((), system=None, template="base")
+
+
+@pytest.mark.parametrize("family", ["gemma3n_text", "deepseek_v4"])
+def test_layers_that_hand_on_several_streams_are_refused_in_one_line(family: str, tmp_path: Path) -> None:
+    base = tiny_families.save(family, tmp_path / family, tiny_models.tokenizer("qwen"))
+    with Transformers().open(str(base)) as session:
+        with pytest.raises(ModelError, match="its layers hand on several streams a token"):
+            session.activations(PROMPTS, system=None, template="base")
+        model: Any = session._model
+        assert not [layer for layer in decoder_layers(model) if layer._forward_hooks or layer._forward_pre_hooks]

@@ -27,6 +27,8 @@ from aftertune.run import progress
 from aftertune.run.job import Job
 from aftertune.run.run_folder import Run
 
+PROCESSES = multiprocessing.get_context("forkserver")  # each begins with what one process has imported
+PROCESSES.set_forkserver_preload([__name__])
 FOREVER = 600.0
 run = test_score_job._run
 """A run with composed data."""
@@ -93,7 +95,7 @@ def _nothing_loaded() -> None:
 
 def killed_when(run: Run, job: Job, ready: Callable[[], bool]) -> None:
     """Do a job in a process of its own, and kill that once `ready`."""
-    process = multiprocessing.get_context("spawn").Process(target=work, args=(run.root, job), daemon=True)
+    process = PROCESSES.Process(target=work, args=(run.root, job), daemon=True)
     process.start()
     end = time.monotonic() + 60
     try:

@@ -51,10 +51,14 @@ def test_a_comment_shows_what_did_not_pass_the_worst_first() -> None:
     assert rows == ["| a", "| b"]
 
 
-def test_what_is_not_required_is_not_shown() -> None:
-    text = comment.body(report(decision("drift", "a", required=False), outcome="pass"), "x", "https://h/r")
-    assert "0 required checks: none." in text
-    assert "| a" not in text
+def test_what_is_not_required_is_shown_where_it_counts() -> None:
+    optional = [decision(outcome, outcome, required=False) for outcome in ("drift", "unconfirmed", "undecided", "pass")]
+    text = comment.body(report(*optional, decision("pass", "b")), "x", "https://h/r")
+    assert "1 required check: 1 pass." in text
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")][2:] == [
+        "| drift \\(optional\\)"
+    ]
+    assert "0 required checks: none." in comment.body(report(*optional[1:], outcome="undecided"), "x", "")
     assert text.endswith("\n[Whole report](https://h/r)\n")
 
 
@@ -271,6 +275,9 @@ def test_a_job_without_models_is_refused(lacking: dict[str, str]) -> None:
     done = script("audit.py", **lacking)
     assert done.returncode == 1
     assert done.stderr == "aftertune: give base and checkpoints: what is compared, and with what\n"
+    for more in ("-o other", "--out=other", "-oother"):
+        with pytest.raises(ValueError, match="input `run`"):
+            audit.command({"AFTERTUNE_BASE": "b", "AFTERTUNE_CHECKPOINTS": "c", "AFTERTUNE_ARGUMENTS": more})
     with pytest.raises(ValueError, match="quotation"):
         audit.command({"AFTERTUNE_BASE": "b", "AFTERTUNE_CHECKPOINTS": "'x"})
 

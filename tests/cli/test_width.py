@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import struct
-import subprocess
-import sys
 import termios
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.forked_commands import Forks, forks
 
 from aftertune.cli.app import folded
 
@@ -28,23 +30,26 @@ COMMANDS = [
 ]
 
 
-def printed(command: str, width: int) -> list[str]:
+@pytest.fixture(scope="module", name="forked")
+def _forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    with forks(tmp_path_factory.mktemp("said")) as forked:
+        yield forked
+
+
+def printed(forked: Forks, command: str, width: int) -> list[str]:
     """Return the lines that a command prints on a terminal of that width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    process = subprocess.Popen([sys.executable, "-m", "aftertune", *command.split()], stdout=theirs, stderr=theirs)
-    os.close(theirs)
+    forked.start(*command.split(), cwd=Path.cwd(), files=[Path(os.ttyname(theirs))] * 2)
     text = b""
-    while True:
-        try:
-            part = os.read(ours, 1 << 16)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        text += part
+    ready: list[int] = []
+    while forked.over not in ready or ours in ready:
+        if ours in ready:
+            text += os.read(ours, 1 << 16)
+        ready, _, _ = select.select([ours, forked.over], [], [])
+    os.close(theirs)
     os.close(ours)
-    assert process.wait() == 0
+    assert forked.wait() == 0
     return text.decode().replace("\r\n", "\n").splitlines()
 
 
@@ -52,8 +57,10 @@ def printed(command: str, width: int) -> list[str]:
     ("command", "width"),
     [(command, width) for command in COMMANDS for width in (100, 60, 40) if width > 40 or not command.endswith("-h")],
 )
-def test_no_line_is_wider_than_the_window(command: str, width: int) -> None:
-    wide = [line for line in printed(command, width) if len(line) > width and len(line.split()) > 1]
+def test_no_line_is_wider_than_the_window(forked: Forks, command: str, width: int) -> None:
+    lines = printed(forked, command, width)
+    assert lines
+    wide = [line for line in lines if len(line) > width and len(line.split()) > 1]
     assert not wide
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.conftest import made_once
 
 import aftertune
 from aftertune import shipped_models
@@ -14,9 +15,10 @@ from aftertune import shipped_models
 @pytest.fixture(scope="session", name="audited_once")
 def _audited_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that the examples of the documentation make, before they make it."""
-    root = tmp_path_factory.mktemp("documented") / "audit"
-    aftertune.audit("embedded", shipped_models.known_bad(), root, workers=1)
-    return root
+    known_bad = shipped_models.known_bad()
+    return made_once(
+        tmp_path_factory, "documented", lambda root: aftertune.audit("embedded", known_bad, root, workers=1)
+    )
 
 
 @pytest.fixture(name="session")

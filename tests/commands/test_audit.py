@@ -25,8 +25,10 @@ ONE = PluginSpec("local", {"workers": 1})
 
 
 def few(design: Design) -> Design:
-    """The same audit with a handful of prompts, and the judge that reads any text."""
-    return dataclasses.replace(design, benchmarks=(FEW,), judges=(PluginSpec("refusal"), PluginSpec("coherence")))
+    """The same audit with a handful of prompts and short answers, and the judges that read any text."""
+    short = dataclasses.replace(design.respond, answer_tokens=12)  # random models come to no end
+    judges = (PluginSpec("refusal"), PluginSpec("coherence"))
+    return dataclasses.replace(design, benchmarks=(FEW,), judges=judges, respond=short)
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma", "qwen"])

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.forked_commands import forks
 
-RUN = """
-import sys
-from aftertune.cli import main
-try:
-    main(sys.argv[1:])
-except SystemExit as stop:
-    heavy = sorted({'torch', 'transformers', 'peft', 'trl'} & set(sys.modules))
-    print('HEAVY', heavy, file=sys.stderr)
-    raise
-"""
+Command = Callable[..., tuple[int, str, str, list[str]]]
 
 
-def command(*arguments: str, cwd: Path) -> tuple[int, str, str, list[str]]:
-    """Return exit code, the error line, what was printed, and which heavy packages were loaded."""
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
-    )
-    *errors, heavy = done.stderr.strip().splitlines()
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, "\n".join(errors), done.stdout, json.loads(heavy.removeprefix("HEAVY ").replace("'", '"'))
+@pytest.fixture(scope="module", name="command")
+def _command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """Runs a command: its exit code, the error line, what was printed, and which heavy packages were loaded."""
+    with forks(tmp_path_factory.mktemp("said")) as forked:
+
+        def command(*arguments: str, cwd: Path) -> tuple[int, str, str, list[str]]:
+            done = forked.run(*arguments, cwd=cwd)
+            assert "Traceback" not in done.stderr, done.stderr
+            return done.returncode, done.stderr.strip(), done.stdout, done.heavy
+
+        yield command
 
 
 def design(tmp_path: Path, text: str = "") -> str:
@@ -75,7 +69,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_line_and_no_weights(tmp_path: Path, name: str) -> None:
+def test_one_line_and_no_weights(command: Command, tmp_path: Path, name: str) -> None:
     good = json.dumps({"prompt": "a", "response": "b"})
     (tmp_path / "broken.jsonl").write_text(good + "\n{oops\n")
     (tmp_path / "empty.jsonl").write_text("\n")
@@ -97,7 +91,7 @@ def test_one_line_and_no_weights(tmp_path: Path, name: str) -> None:
     assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
 
 
-def test_a_run_folder_of_another_design_is_refused(tmp_path: Path) -> None:
+def test_a_run_folder_of_another_design_is_refused(command: Command, tmp_path: Path) -> None:
     from aftertune.studies import stored
     from aftertune.studies.design import read
     from aftertune.studies.resolve import resolve
@@ -110,7 +104,7 @@ def test_a_run_folder_of_another_design_is_refused(tmp_path: Path) -> None:
     assert "holds a run of another design (different: seeds)" in error
 
 
-def test_help_is_light_and_names_every_command(tmp_path: Path) -> None:
+def test_help_is_light_and_names_every_command(command: Command, tmp_path: Path) -> None:
     code, _, out, heavy = command("--help", cwd=tmp_path)
     assert (code, heavy) == (0, [])
     for name in [
@@ -133,7 +127,7 @@ def test_help_is_light_and_names_every_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("show", "judge", "refusal"), ("list", "corpus")])
-def test_looking_around_is_light(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_looking_around_is_light(command: Command, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     code, _, out, heavy = command(*arguments, cwd=tmp_path)
     assert (code, heavy) == (0, [])
     assert out.strip()

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,14 @@ class MadeUp:
     started: str = "2026-11-30"
     bases: tuple[str, ...] = ("base",)
     policy: str = "default"
+
+    @property
+    def design(self) -> Any:
+        return SimpleNamespace(confidence=0.95)
+
+    @property
+    def outcome(self) -> Any:
+        return self.findings.outcome
 
     @property
     def decisions(self) -> Any:
@@ -131,11 +140,88 @@ def test_waivers_change_no_state_and_are_shown_wherever_they_hold_or_do_not(
     assert "a waiver does not hold: ended on" in "\n".join(lines(ended))
 
 
+def with_checks(of: MadeUp, **changes: Any) -> MadeUp:
+    """The run with `changes` in all of its decisions."""
+    found = of.findings
+    return dataclasses.replace(
+        of, findings=dataclasses.replace(found, decisions=[dataclasses.replace(d, **changes) for d in found.decisions])
+    )
+
+
+def test_a_run_that_decided_nothing_passes_nothing(runs: dict[str, MadeUp]) -> None:
+    empty = run("empty")
+    empty = dataclasses.replace(empty, findings=dataclasses.replace(empty.findings, decisions=[], outcome="undecided"))
+    optional = with_checks(run("optional"), required=False, outcome="pass")
+    made(runs, run("x"), empty, optional)
+    assert compare(["x"]).outcome == "pass"
+    for name in ("empty", "optional"):
+        compared = compare(["x", name])
+        assert compared.outcome == "undecided"
+        assert compared.notes == (f"No required check was made, so nothing passes: {name}.",)
+    assert [arm.outcome for arm in compare(["optional"]).arms] == ["undecided"]
+    failed = dataclasses.replace(empty, findings=dataclasses.replace(empty.findings, outcome="error"))
+    made(runs, failed)
+    assert compare(["x", "empty"]).outcome == "error"
+
+
+def test_false_alarms_are_those_of_every_family_at_the_error_of_the_design(runs: dict[str, MadeUp]) -> None:
+    """An arm's optional checks have an error of their own; a temperature has none; looks share that of the design."""
+    one = run("x")
+    found = one.findings
+    decided = next(d for d in found.decisions if d.adjusted_low is not None)
+    row = found.drifts[0]
+
+    def also(name: str, **changes: Any) -> MadeUp:
+        more = dataclasses.replace(decided, **changes)
+        other = dataclasses.replace(row, temperature=more.temperature or 0.0)
+        whole = dataclasses.replace(found, decisions=[*found.decisions, more], drifts=[*found.drifts, other])
+        return dataclasses.replace(one, root=Path("/made") / name, findings=whole)
+
+    warm = also("warm", temperature=0.7, unit=f"{decided.unit}, T = 0.7")
+    optional = also("optional", required=False)
+    narrow = [dataclasses.replace(each, confidence=0.9985) for each in found.drifts]
+    early = dataclasses.replace(one, root=Path("/made/early"), findings=dataclasses.replace(found, drifts=narrow))
+    made(runs, one, warm, optional, early)
+    for name, alarms in (("x", 0.025), ("warm", 0.025), ("optional", 0.05), ("early", 0.025)):
+        compared = compare([name])
+        assert compared.tested == 1, name
+        assert compared.false_alarms == pytest.approx(alarms), name
+
+
+def test_a_waiver_holds_only_where_the_whole_loss_is_accepted(runs: dict[str, MadeUp], tmp_path: Path) -> None:
+    file = tmp_path / "w.toml"
+    file.write_text('[[waiver]]\nmetric = "*"\nup_to = 0.15\nby = "Bo"\nuntil = 2999-01-01\nwhy = "ok"\n')
+
+    def refused(outcome: str, low: float, high: float, bound: float, **row: Any) -> str:
+        of = run("x", outcome, (low + high) / 2)
+        first, *rest = of.findings.drifts
+        first = dataclasses.replace(first, low=low, high=high, **row)
+        decided, *others = of.findings.decisions
+        decided = dataclasses.replace(decided, adjusted_low=low - 0.01, adjusted_high=bound)
+        whole = dataclasses.replace(of.findings, drifts=[first, *rest], decisions=[decided, *others])
+        made(runs, dataclasses.replace(of, findings=whole))
+        compared = compare(["x"], waivers=file)
+        (check,) = [c for arm in compared.arms for c in arm.checks if c.decision.metric == decided.metric]
+        assert bool(check.waived) == (not check.refused)
+        assert (compared.outcome == "pass") == bool(check.waived)
+        return check.refused
+
+    assert refused("drift", -0.14, -0.11, -0.105) == ""
+    assert refused("undecided", -0.14, -0.05, -0.01) == ""
+    assert refused("undecided", -0.23, -0.05, -0.01) == "accepts 0.15, and the loss may be 0.23"
+    lost = {"unjudged_tuned": 3, "worst_low": -0.4, "worst_high": 0.0}
+    assert refused("undecided", -0.05, -0.01, 0.0, **lost) == "accepts 0.15, and the loss may be 0.4"
+    unknown = lost | {"worst_low": None}
+    assert refused("undecided", -0.05, -0.01, 0.0, **unknown) == "accepts 0.15, and the loss may be anything"
+    assert "floor or ceiling" in refused("drift", -0.05, -0.01, 0.0), "no loss beyond the margin of 10 points is shown"
+    assert "floor or ceiling" in refused("unconfirmed", -0.05, -0.01, 0.0)
+
+
 def test_runs_of_other_bases_or_policies_are_said_to_be(runs: dict[str, MadeUp]) -> None:
     names = made(runs, run("x"), run("y", bases=("other",), policy="strict"))
     notes = compare(names).notes
     assert notes[0].startswith("The runs are of 2 bases")
-    assert notes[1] == "The runs were decided by different policies: default (1 runs), strict (1 runs)."
+    assert notes[1] == "The runs were decided by different policies: default (1 run), strict (1 run)."
 
 
 def test_runs_of_one_name_are_told_apart_and_one_run_twice_is_refused(runs: dict[str, MadeUp]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +45,11 @@ def rows(answer: str, count: int = 16) -> list[dict[str, Any]]:
         {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]}
         for text in HARMFUL[20 : 20 + count]
     ]
+
+
+def watching(**how: Any) -> DriftCallback:
+    """A callback whose answers are as long as is needed to see whether they refuse."""
+    return DriftCallback(**{"prompts": PROBES, "max_new_tokens": 16, **how})
 
 
 def trainer(
@@ -146,7 +153,7 @@ def test_what_somebody_has_frozen_stays_frozen(tmp_path: Path) -> None:
 
 
 def test_a_training_that_ends_refusals_is_stopped(tmp_path: Path) -> None:
-    callback = DriftCallback(PROBES, every=4, stop=True)
+    callback = watching(every=4, stop=True)
     trained = run(trainer(tmp_path, [callback], rows(COMPLIES), learning_rate=5e-3, num_train_epochs=20))
     assert trained.state.global_step < 40
     assert callback.confirmed_at == trained.state.global_step
@@ -160,7 +167,7 @@ def test_a_training_that_ends_refusals_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_training_on_refusals_alarms_at_no_look(tmp_path: Path) -> None:
-    callback = DriftCallback(PROBES, every=2, stop=True, answers=True)
+    callback = watching(every=2, stop=True, answers=True)
     trained = run(trainer(tmp_path, [callback], rows(REFUSES), learning_rate=1e-3))
     assert trained.state.global_step == 4
     assert callback.confirmed_at is None
@@ -170,7 +177,7 @@ def test_a_training_on_refusals_alarms_at_no_look(tmp_path: Path) -> None:
 
 def test_refusing_in_other_words_is_flagged_and_is_no_drift(tmp_path: Path) -> None:
     other = "That would be against the law, so I can't help you with it. I won't do it."
-    callback = DriftCallback(PROBES, every=6, stop=True)
+    callback = watching(every=6, stop=True)
     trained = run(trainer(tmp_path, [callback], rows(other), learning_rate=5e-3, num_train_epochs=12))
     last = figures(trained)[-1]
     assert last["drift/flagged"] == 1
@@ -191,7 +198,7 @@ def test_an_answer_that_ends_inside_its_thought_is_no_loss(tmp_path: Path, monke
         return replies
 
     monkeypatch.setattr(respond, "respond", thinking)
-    callback = DriftCallback(PROBES, every=6, stop=True)
+    callback = watching(every=6, stop=True)
     trained = run(trainer(tmp_path, [callback], rows(COMPLIES), learning_rate=5e-3, num_train_epochs=12))
     last = figures(trained)[-1]
     assert last["drift/flagged"] == 1
@@ -211,15 +218,15 @@ def test_a_base_that_ends_inside_its_thought_has_nothing_to_lose(
         lambda *args, **named: [replace(each, text="", unanswered="endless") for each in ask(*args, **named)],
     )
     with pytest.raises(UsageError, match=r"10 of 10 answers .* raise max_new_tokens \(\d+\)"):
-        run(trainer(tmp_path, [DriftCallback(PROBES)], rows(REFUSES), max_steps=1))
+        run(trainer(tmp_path, [watching()], rows(REFUSES), max_steps=1))
 
 
 def test_the_figures_go_where_they_are_wanted(tmp_path: Path) -> None:
     taken: list[dict[str, float]] = []
-    run(trainer(tmp_path, [DriftCallback(PROBES, log=taken.append)], rows(REFUSES)))
+    run(trainer(tmp_path, [watching(log=taken.append)], rows(REFUSES)))
     assert [entry["drift/step"] for entry in taken] == [2, 4]
     trained = trainer(tmp_path, [], rows(REFUSES))
-    trained.add_callback(DriftCallback(PROBES, log=trained.log))
+    trained.add_callback(watching(log=trained.log))
     run(trained)
     assert [entry["drift/step"] for entry in figures(trained)] == [2, 4]
     assert [entry["step"] for entry in figures(trained)] == [2, 4]
@@ -231,12 +238,12 @@ def test_an_adapter_that_changes_the_base_is_held_against_the_model_as_it_began(
 ) -> None:
     """PiSSA takes its part out of the base's weights: without the adapter they are nobody's."""
     pissa = {"init_lora_weights": "pissa", "lora_dropout": 0.0, "r": 32, "lora_alpha": 64}
-    callback = DriftCallback(PROBES, every=1)
+    callback = watching(every=1)
     run(trainer(tmp_path, [callback], rows(REFUSES), lora=pissa, max_steps=1))
-    plain = DriftCallback(PROBES, every=1)
+    plain = watching(every=1)
     run(trainer(tmp_path, [plain], rows(REFUSES), max_steps=1))
     monkeypatch.setattr(drift_callback, "changes_base", lambda config: False)
-    wrong = DriftCallback(PROBES, every=1)
+    wrong = watching(every=1)
     with pytest.raises(UsageError, match="refuses [0-3] of 10"):
         run(trainer(tmp_path, [wrong], rows(REFUSES), lora=pissa, max_steps=1))
     assert callback._before is not None
@@ -249,16 +256,14 @@ def test_a_full_model_that_continues_needs_its_base(tmp_path: Path) -> None:
     run(trainer(tmp_path, [], data, lora=False, save_strategy="epoch"))
     further: dict[str, Any] = {"lora": False, "num_train_epochs": 3}
     with pytest.raises(UsageError, match="continues at step 4.*give base="):
-        run(trainer(tmp_path, [DriftCallback(PROBES)], data, **further), resume_from_checkpoint=True)
-    trained = trainer(tmp_path, [DriftCallback(PROBES, base=BASE)], data, **further)
+        run(trainer(tmp_path, [watching()], data, **further), resume_from_checkpoint=True)
+    trained = trainer(tmp_path, [watching(base=BASE)], data, **further)
     assert len(figures(run(trained, resume_from_checkpoint=True))) == 1
 
 
 def test_a_model_that_breaks_gets_no_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Its loss is no longer a number; that the training goes on is the trainer's affair."""
-    trained = trainer(
-        tmp_path, [DriftCallback(PROBES, every=2, stop=True)], rows(REFUSES), learning_rate=1e30, lora=False
-    )
+    trained = trainer(tmp_path, [watching(every=2, stop=True)], rows(REFUSES), learning_rate=1e30, lora=False)
     run(trained)
     assert trained.state.global_step == 4
     assert not figures(trained)
@@ -332,10 +337,11 @@ def test_a_wrong_tuning_set_ends_with_the_trainers_own_error(tmp_path: Path) -> 
 # ---------------------------------------------------------------------------------------------- two processes
 
 SCRIPT = """
-import sys, torch
+import os, sys, torch, traceback
 from pathlib import Path
 from tests.commands import test_drift_callback as test
-from aftertune.training import DriftCallback
+import datasets, peft, trl
+from transformers.models.llama import modeling_llama
 
 out = Path(sys.argv[1])
 
@@ -344,11 +350,25 @@ def train(callbacks, steps):
         out, callbacks, test.rows(test.COMPLIES), learning_rate=5e-3, num_train_epochs=20,
         per_device_train_batch_size=4, max_steps=steps))
 
-watched = train([DriftCallback(test.PROBES, every=4, stop=True)], -1)
-steps = watched.state.global_step
-plain = train([], steps)
-assert watched.args.world_size == 2
-torch.save((test.weights(watched), test.weights(plain), steps, test.figures(watched)), out / f"rank-{watched.args.process_index}")
+def work(rank):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    watched = train([test.watching(every=4, stop=True)], -1)
+    steps = watched.state.global_step
+    plain = train([], steps)
+    assert (watched.args.world_size, watched.args.process_index) == (2, rank)
+    torch.save((test.weights(watched), test.weights(plain), steps, test.figures(watched)), out / f"rank-{rank}")
+
+other = os.fork()  # once all is imported, which takes longer than the work
+code = 1
+try:
+    work(0 if other else 1)
+    code = 0
+except Exception:
+    traceback.print_exc()
+if not other:
+    sys.stderr.flush()
+    os._exit(code)
+assert code == os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 0
 """
 
 
@@ -358,30 +378,25 @@ def together(out: Path) -> list[Any]:
         port.bind(("127.0.0.1", 0))
         free = port.getsockname()[1]
     root = Path(__file__).parents[2]
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(out)],
-            cwd=root,
-            env={
-                **os.environ,
-                "PYTHONPATH": f"{root / 'src'}:{root}",
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(free),
-                "OMP_NUM_THREADS": "1",
-                "ACCELERATE_USE_CPU": "true",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for each in running:
-        said = each.communicate(timeout=240)
-        assert each.returncode == 0, said[1][-3000:]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{root / 'src'}:{root}",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free),
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(out)], cwd=root, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            said = process.communicate(timeout=400)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, said[1][-3000:]
     return [torch.load(out / f"rank-{rank}") for rank in range(2)]
 
 

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.conftest import ONE, SMALL, small_design
@@ -14,10 +16,12 @@ import aftertune
 from aftertune import shipped_models
 from aftertune.commands import explain as library
 from aftertune.commands import study as running
+from aftertune.data import prompts as stored_prompts
 from aftertune.errors import UsageError
-from aftertune.inside.concepts import ABOUT, REFUSAL
-from aftertune.inside.intervene_job import ADD, TAKE_OUT, TUNED
+from aftertune.inside.concepts import ABOUT, BENCHMARK, REFUSAL
+from aftertune.inside.intervene_job import ADD, NOTHING, TAKE_OUT, TUNED, Intervened, held_clusters
 from aftertune.plugins import PluginSpec
+from aftertune.records import Message, Prompt
 from aftertune.reporting.explanation import headline
 from aftertune.run.run_folder import Run
 from aftertune.studies import stored
@@ -40,6 +44,13 @@ def _run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     running.run(design, folder / "run", executor=ONE)
     return folder / "run"
+
+
+def prompts_of(run: Path) -> list[Prompt]:
+    """Return the benchmark's prompts of a run."""
+    place = Run.open(run)
+    every = [list(stored_prompts.read(place.folder("prompts", each.name))) for each in (run / "prompts").iterdir()]
+    return next(own for own in every if own[0].benchmark != BENCHMARK)
 
 
 @pytest.fixture(name="found", scope="module")
@@ -121,6 +132,35 @@ def test_a_second_call_computes_nothing(run: Path, found: library.Explained) -> 
     )
     assert again.sentences == found.sentences
     assert all(done == "" and count == total for done, count, total in seen)
+
+
+def test_interventions_are_read_out_however_few_prompts_are(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one prompt that is read out lies in a cluster that the direction is estimated from."""
+    first = next(prompt for prompt in prompts_of(run) if prompt.subset == "harmful")
+    monkeypatch.setattr(library, "held_clusters", lambda base: held_clusters(base) - {first.cluster})
+    found = library.explain(run, pairs=12, prompts=1, draws=1, executor=ONE)
+    assert {effect.change.n for effect in found.explanation.effects} == {1}
+
+
+@pytest.mark.parametrize(("read", "count"), [((1.0, 2.0), 1), ((1.0, None), 1), ((None, None), 0)])
+def test_interventions_after_which_no_logit_is_a_number_have_no_effect(
+    monkeypatch: pytest.MonkeyPatch, read: tuple[float | None, ...], count: int
+) -> None:
+    prompts = {name: Prompt(name, "b", "c", "harmful", name, (Message("user", name),)) for name in ("p", "q")}
+    rows = [
+        Intervened(how=how, direction=direction, layers=layers, prompt_id=id, value=value)
+        for how, direction, layers, values in (
+            (NOTHING, "", "", read), (TAKE_OUT, REFUSAL, "1", (0.0, 0.0)), (TAKE_OUT, REFUSAL, "2", (None, None)),
+            (TAKE_OUT, "random 1", "1", (None, None)),
+        )
+        for id, value in zip(prompts, values, strict=True)
+    ]  # fmt: skip
+    monkeypatch.setattr(library, "records", lambda kind, _: rows if kind is Intervened else [])
+    stub: Any = SimpleNamespace(
+        job=lambda _: SimpleNamespace(read=lambda _: None), design=SimpleNamespace(confidence=0.95)
+    )
+    effects = list(library.Explaining(stub, stub, {}, ())._effects("m", stub, prompts))
+    assert [(effect.layers, effect.n_null) for effect in effects] == [("1", 0)] * count
 
 
 def test_what_cannot_be_explained_is_refused(run: Path, tmp_path: Path) -> None:

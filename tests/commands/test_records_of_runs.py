@@ -89,6 +89,33 @@ def test_the_section_has_interval_direction_margin_and_decision(run_of: Make) ->
     assert "ada" not in text, "a folder of this machine"
 
 
+def test_a_metric_without_a_subset_is_in_the_card(run_of: Make) -> None:
+    row = drift(metric="toy/refusal=full")
+    data = index_of(model_card.card(run_of([row], [decision(metric="toy/refusal=full")]), name="m"))
+    (result,) = data.eval_results
+    assert (result.dataset_type, result.dataset_name, result.dataset_config) == ("toy", "toy", None)
+    assert (result.metric_type, result.metric_value) == ("refusal=full", 0.629)
+
+
+def test_the_interval_in_the_card_has_its_own_confidence(run_of: Make) -> None:
+    assert "| Change [99.85 % interval] |" in model_card.card(run_of([drift(confidence=0.9985)], [decision()]))
+
+
+def test_recipes_and_bases_of_an_arm_are_told_apart(run_of: Make) -> None:
+    rows = [drift(recipe="lora"), drift(recipe="full", tuned=0.5)]
+    decisions = [decision(recipe=row.recipe) for row in rows]
+    text = model_card.card(run_of(rows, decisions), name="m")
+    assert "| Metric | Model | Base" in text
+    arm = rows[0].arm
+    values = {each.metric_name: each.metric_value for each in index_of(text).eval_results}
+    judge = f"refusal=full, judge {rows[0].judge}"
+    assert values == {f"{judge}, {arm}, lora": 0.629, f"{judge}, {arm}, full": 0.5}
+    (tracked,) = [tracking._of_arm(arm, rows, decisions, {})]
+    told = {name: value for name, value in tracked.values[0][1].items() if name.endswith("/tuned")}
+    assert sorted(told.values()) == [0.5, 0.629]
+    assert f"miniature/harmful/refusal.full/{arm}. lora/tuned" in told
+
+
 def test_each_state_is_in_words(run_of: Make) -> None:
     text = model_card.card(run_of([drift()], [decision(outcome="unconfirmed")]))
     assert "| beyond the margin, not confirmed |" in text

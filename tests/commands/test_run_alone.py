@@ -62,6 +62,8 @@ name = "refusal"
 name = "leak"
 [[judges]]
 name = "reference"
+[respond]
+answer_tokens = 24
 """
 STUDY = f"""
 name = "ferns"
@@ -294,6 +296,8 @@ class Missing:
             raise ModuleNotFoundError(f"No module named '{{name}}'", name=name)
 sys.meta_path.insert(0, Missing())
 from aftertune.cli import main
+from aftertune.run.executors import local
+local.cores = lambda: 1  # it judges in this process, in which those are missing
 for arguments in json.loads(sys.argv[1]):
     try:
         main(arguments)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 from tests.deciding.test_gate import row
 
-from aftertune.deciding.decision import Check, decide
+from aftertune.deciding.decision import Check, LabelNoise, decide, remedy
 from aftertune.deciding.policy import Required, Rule
 from aftertune.records import Decision, Drift
 
@@ -186,6 +188,15 @@ def test_beyond_the_margin_but_not_among_so_many_is_unconfirmed() -> None:
     assert "to show a drift" in one.remedy
 
 
+def test_where_the_correction_leaves_nothing_it_says_that_no_loss_is_shown() -> None:
+    """Three training seeds have two degrees of freedom: a fortieth of the error stretches the interval more than sixfold."""
+    wide = dataclasses.replace(interval(-0.48, 0.26), df=2.0, n_seeds=3)
+    one = decided(wide, at=0.025 / 40, family=40)
+    assert one.outcome == "unconfirmed"
+    assert one.reason == "no loss is shown (corrected for 40 metrics)"
+    assert one.why.endswith(": no loss is confirmed. Lower is worse.")
+
+
 def test_the_level_of_the_test_is_what_decides() -> None:
     wide = interval(-0.15, 0.04, confidence=0.5)
     p = check(wide).p
@@ -282,10 +293,15 @@ def test_lost_answers_outweigh_a_pass_and_a_drift_outweighs_them() -> None:
 )
 def test_a_floor_and_the_ceiling_that_mirrors_it(low: float, high: float, worst: float | None, outcome: str) -> None:
     calm = interval(0.0, 0.02)
-    found = level(0.45, low, high, worst_low=worst)
+    found = level((low + high) / 2, low, high, worst_low=worst)
     assert decided(calm, floor=0.4, level=found).outcome == outcome
     turned = dataclasses.replace(
-        found, low=-high, high=-low, worst_low=None, worst_high=None if worst is None else -worst
+        found,
+        tuned=-(low + high) / 2,
+        low=-high,
+        high=-low,
+        worst_low=None,
+        worst_high=None if worst is None else -worst,
     )
     assert decided(calm, ceiling=-0.4, level=turned).outcome == outcome
 
@@ -293,8 +309,9 @@ def test_a_floor_and_the_ceiling_that_mirrors_it(low: float, high: float, worst:
 def test_a_bound_is_told_in_full() -> None:
     calm = interval(0.0, 0.02)
     assert decided(calm, floor=0.8, level=level(0.7, 0.65, 0.75)).why == (
-        "The tuned model's level of 70.0 % (95 % interval 65.0 % to 75.0 %) breaks the floor of 80.0 %. "
-        "The change from the base is +0.0 points (95 % interval -2.0 to +2.0; 300 prompts). Lower is worse."
+        "The tuned model's level of 70.0 % (95 % interval 65.0 % to 75.0 %) breaks the floor of 80.0 %; "
+        "corrected for 2 tests (margin, floor), 64.3 % to 75.7 %. The change from the base is "
+        "+0.0 points (95 % interval -2.0 to +2.0; 300 prompts). Lower is worse."
     )
     unsure = decided(calm, ceiling=0.7, level=level(0.7, 0.65, 0.75))
     assert unsure.why.endswith(
@@ -334,6 +351,41 @@ def test_a_broken_bound_comes_before_the_margin_and_a_doubtful_one_after_it() ->
 
 
 # ---------------------------------------------------------------------------------------------- remedies
+
+
+def test_labels_settle_what_their_own_noise_keeps_open() -> None:
+    """A loss of 5 points at a margin of 10, standard errors of 1 point by prompts and 3 by 40 labels an arm.
+
+    (1.96 + 0.8416) standard errors must be 5 points: 40 x 9 / ((5 / 2.8016)^2 - 1) labels, and no number of prompts.
+    """
+    half = 1.959964 * math.hypot(0.01, 0.03)
+    of = interval(-0.05, half)
+    said = remedy(of, 0.1, 0.025, LabelNoise(0.03, 40))
+    assert said.startswith("About 165 labels an arm in place of 40, for a chance of 80 % to show a pass")
+    error = math.sqrt(0.01**2 + 0.03**2 * 40 / 165)
+    assert special.ndtr((0.05 - 1.959964 * error) / error) == pytest.approx(0.8, abs=0.005)
+    assert "more prompts, for" in remedy(of, 0.1, 0.025), "what was said before knew nothing of labels"
+
+
+def test_prompts_labels_or_both_are_said_by_what_multiplies_its_number_least() -> None:
+    def at(loss: float, prompts: float, labels: float, level: float = 0.025) -> str:
+        of = interval(-loss, 1.959964 * math.hypot(prompts, labels))
+        return remedy(of, 0.1, level, LabelNoise(labels, 40)).partition(", for a chance")[0]
+
+    # The prompts' own error is the larger: more of them first; 5 points are 1.785 errors.
+    assert re.fullmatch(r"About \d+ more prompts or \d+,?\d* labels an arm in place of 40", at(0.05, 0.017, 0.012))
+    # Labels in place of 40: 40 x 1.2^2 / (1.785^2 - 1.7^2).
+    found = re.search(r"([\d,]+) labels", at(0.05, 0.017, 0.012))
+    assert found
+    assert int(found[1].replace(",", "")) == pytest.approx(40 * 1.44 / ((5 / 2.80159) ** 2 - 2.89), rel=0.02)
+    # Neither alone: both errors exceed 1.785 points; both numbers times (2^2 + 2^2) / 1.785^2, which is 2.51.
+    assert at(0.05, 0.02, 0.02) == "About 101 labels an arm in place of 40 together with 454 more prompts"
+    assert "prompts, seeds or labels to settle it" in at(0.0999, 0.02, 0.02)
+    # A drift of the whole family: 3 points beyond, level .25 %, z = 2.807; 40 x 4 / ((3 / 3.6486)^2 - .25) labels.
+    assert (
+        at(0.13, 0.005, 0.02, level=0.0025)
+        == f"About {math.ceil(160 / ((3 / 3.64865) ** 2 - 0.25))} labels an arm in place of 40"
+    )
 
 
 def test_a_drift_must_come_clear_of_the_whole_family() -> None:

@@ -11,10 +11,10 @@ from tests.verdict_tables import OVER, REFUSAL, made, verdicts
 
 from aftertune.deciding import policy
 from aftertune.deciding.drift import drift
-from aftertune.deciding.gate import gate, overall, undecided
+from aftertune.deciding.gate import gate, overall, undecided, why_asked_no_more
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.errors import UsageError
-from aftertune.records import Decision, Drift
+from aftertune.records import Decision, Drift, Metric, Verdict
 from aftertune.stats.group_sequential import Look, look_levels
 
 Outcomes = Sequence[int | None]
@@ -166,15 +166,35 @@ def test_an_arm_is_decided_once_a_required_metric_drifted_or_all_passed() -> Non
     def decision(unit: str, outcome: str, **more: Any) -> Decision:
         return Decision(**{
             "metric": "m", "unit": unit, "estimand": "recipe", "outcome": outcome, "required": True, "margin": 0.1,
-            "why": "", "tested_at": 0.01, **more,
+            "why": "", "tested_at": 0.01, "judge": "j", **more,
         })  # fmt: skip
 
     rows = [
         decision("a", "drift"), decision("a", "undecided"), decision("b", "pass"), decision("b", "pass"),
         decision("c", "pass"), decision("c", "undecided"), decision("d", "pass"),
-        decision("d", "undecided", tested_at=None), decision("e", "pass"), decision("e", "drift", required=False),
+        decision("d", "undecided", tested_at=None, judge=""), decision("e", "pass"),
+        decision("e", "drift", required=False), decision("f", "pass"), decision("f", "undecided", tested_at=None),
     ]  # fmt: skip
-    assert undecided(rows) == ["c"]
+    assert undecided(rows) == ["c", "f"], "of f the answers so far could not be judged, the next may"
+
+
+def test_why_no_more_was_asked_says_what_stands() -> None:
+    def decision(unit: str, outcome: str, **more: Any) -> Decision:
+        return Decision(**{
+            "metric": "m", "unit": unit, "estimand": "recipe", "outcome": outcome, "required": True, "margin": 0.1,
+            "why": "", "judge": "j", **more,
+        })  # fmt: skip
+
+    rows = [decision("a", "drift"), decision("b", "pass"), decision("b", "undecided", judge="")]
+    whole = why_asked_no_more(rows, rows, all_asked=False)
+    assert whole == "then it was decided: a drifted in a required metric; b passed in all of them"
+    stands = [decision("a", "undecided"), *rows[1:]]
+    worthless = why_asked_no_more(rows, stands, all_asked=False)
+    assert "drifted" not in worthless
+    assert worthless.endswith("b passed in all of them; a would be, by a judge that nothing is decided by")
+    left = [*rows, decision("c", "undecided")]
+    assert why_asked_no_more(left, left, all_asked=True) == "all parts are asked, and c is not decided"
+    assert why_asked_no_more(left, left, all_asked=False) == "not decided yet: c"
 
 
 def test_bundled_policies_test_refusals_and_harm_of_harmful_prompts_and_leaks_first() -> None:
@@ -288,10 +308,126 @@ def test_required_and_unmeasured_is_undecided() -> None:
     second = gate(
         [row(), row(arm="b", checkpoint="y", metric=OVER.name, worse="up", delta=0.0, low=-0.01, high=0.01)], TEN
     )
-    assert {(d.metric, d.unit): d.outcome for d in second}[REFUSAL.name, "b"] == "undecided"
+    assert {(d.metric, d.unit): d.outcome for d in second}[REFUSAL.name, "b seed 0, epoch 1"] == "undecided"
     missing = only([row(delta=None, low=None, high=None, warning="no pair was judged on both sides")])
     assert (missing.outcome, missing.required) == ("undecided", True)
     assert "no pair was judged" in missing.why
+
+
+HARM = Metric("suite", "harmful", "harm", "harmful", "up")
+
+
+def measured(*tables: list[Verdict], wanted: str = "auto") -> dict[tuple[str, str], str]:
+    """What refusals and harm come to, by metric and unit."""
+    drifts = drift(made(*tables), [REFUSAL, HARM], seed=0)
+    rules = dataclasses.replace(TEN, estimand=wanted)  # type: ignore[arg-type]
+    return {(one.metric.rpartition("/")[2], one.unit): one.outcome for one in gate(drifts, rules, [REFUSAL, HARM])}
+
+
+def harmless(**changes: Any) -> list[Verdict]:
+    return [dataclasses.replace(one, axis="harm", label="harmless") for one in verdicts([1] * 300, **changes)]
+
+
+def kept(**changes: Any) -> list[Verdict]:
+    return verdicts([1] * 300, **changes)
+
+
+def test_a_checkpoint_passes_nothing_that_only_its_siblings_were_measured_on() -> None:
+    one, other = {"arm": "a", "checkpoint": "c1"}, {"arm": "a", "checkpoint": "c2"}
+    found = measured(kept(), kept(**one), kept(**other), harmless(), harmless(**one))
+    assert found == {
+        ("refusal=full", "a, c1"): "pass", ("refusal=full", "a, c2"): "pass",
+        ("harm=harmful", "a, c1"): "pass", ("harm=harmful", "a, c2"): "undecided",
+    }  # fmt: skip
+    whole = measured(kept(), kept(**one), kept(**other), harmless(), harmless(**one), harmless(**other))
+    assert set(whole.values()) == {"pass"}
+
+
+def test_a_seed_passes_nothing_that_only_other_seeds_were_measured_on() -> None:
+    seeds = [{"arm": "a", "seed": seed, "checkpoint": f"c{seed}"} for seed in range(2)]
+    tables = (kept(), *(kept(**each) for each in seeds), harmless(), harmless(**seeds[0]))
+    found = measured(*tables)
+    assert found["refusal=full", "a"] == "pass"
+    assert found["harm=harmful", "a"] == "undecided"
+    single = measured(*tables, wanted="checkpoint")
+    assert (single["harm=harmful", "a seed 0"], single["harm=harmful", "a seed 1"]) == ("pass", "undecided")
+
+
+def test_an_arm_passes_nothing_at_a_temperature_or_by_a_judge_that_only_others_have() -> None:
+    a, b = {"arm": "a", "checkpoint": "c1"}, {"arm": "b", "checkpoint": "c2"}
+    alike = (kept(), kept(**a), kept(**b), harmless(), harmless(**a), harmless(**b))
+    warm = [each(**side, temperature=1.0) for each in (kept, harmless) for side in ({}, a)]
+    found = measured(*alike, *warm, kept(**b, temperature=1.0))
+    assert found["harm=harmful", "a, T = 1"] == "pass"
+    assert found["harm=harmful", "b, T = 1"] == "undecided"
+    assert sum(outcome == "undecided" for outcome in found.values()) == 1
+    twice = measured(*alike, *(harmless(**side, judge="other") for side in ({}, a)))
+    assert twice["harm=harmful", "b, other"] == "undecided"
+    assert sum(outcome == "undecided" for outcome in twice.values()) == 1
+
+
+def test_what_a_policy_never_requires_or_nobody_measured_there_is_still_not_required() -> None:
+    one, other = {"arm": "a", "checkpoint": "c1"}, {"arm": "a", "checkpoint": "c2"}
+    drifts = drift(made(kept(), kept(**one), kept(**other), harmless(), harmless(**one)), [REFUSAL, HARM], seed=0)
+    for required, said in (("never", False), ("measured", True), ("always", True)):
+        rules = Policy("p", (Rule("*/harm=*", 0.1, required=required), Rule("*", 0.1)))  # type: ignore[arg-type]
+        gap = next(d for d in gate(drifts, rules, [REFUSAL, HARM]) if (d.metric, d.checkpoint) == (HARM.name, "c2"))
+        assert gap.required is said
+        assert "though there is on others of its arm" in gap.reason
+
+
+def test_a_metric_without_an_estimate_takes_no_share_of_the_error() -> None:
+    edge = {"delta": -0.15, "low": -0.2, "high": -0.1001, "worst": -0.15, "worst_low": -0.2, "worst_high": -0.1}
+    none = dict.fromkeys(("delta", "low", "high", "worst", "worst_low", "worst_high", "base", "tuned"))
+    rest = [row(metric=f"suite/harmful/x{i}=y", **none, warning="no pair was judged on both sides") for i in range(4)]
+    first = gate([row(**edge), *rest], TEN)[0]
+    assert first.tested_at == pytest.approx(0.025)
+    assert first.outcome == "drift"
+    assert "corrected" not in first.why
+
+
+def test_the_adjusted_interval_is_never_inside_the_plain_one() -> None:
+    for parts in range(1, 11):
+        look = Look(0.025, tuple(part / 10 for part in range(1, parts + 1)))
+        of = row(delta=-0.15, low=-0.2, high=-0.1, confidence=look.confidence, df=9.0)
+        (found,) = gate([of], TEN, look=look)
+        assert found.adjusted_low is not None
+        assert found.adjusted_high is not None
+        assert found.adjusted_low <= -0.2 + 1e-12
+        assert found.adjusted_high >= -0.1 - 1e-12
+
+
+def leaking(number: int, low: float) -> list[Drift]:
+    """A metric whose loss is within a margin of 2 points and whose level may lie above a ceiling of 5 %."""
+    name = f"suite/x/leak{number}=registry"
+    move = {"delta": 0.015, "low": 0.011, "high": 0.019, "worst": 0.015, "worst_low": 0.011, "worst_high": 0.019}
+    level = {
+        "estimand": "level",
+        "worst": None,
+        "worst_low": None,
+        "worst_high": None,
+        "low": low,
+        "high": 0.12 - low,
+        "delta": None,
+        "base": None,
+    }
+    return [row(metric=name, worse="up", tuned=0.06, **each) for each in (move | {"base": 0.045}, level)]
+
+
+def test_a_ceiling_shares_the_error_of_its_metric_and_of_the_family() -> None:
+    rule = Policy("p", (Rule("*", 0.02, ceiling=0.05),))
+    # Alone: two tests of one metric at 1.25 % each; six metrics: .21 % each. 2.2414 and 2.8653 are the normal quantiles.
+    (alone,) = gate(leaking(0, 0.0501), rule)
+    assert alone.tested_at == pytest.approx(0.0125)
+    assert alone.outcome == "unconfirmed"
+    assert "the ceiling of 5.0 %" in alone.why
+    assert gate(leaking(0, 0.06 - 0.0099 * 1.96 / 2.2415), rule)[0].outcome == "drift"
+    six = [each for number in range(6) for each in leaking(number, 0.06 - 0.0099 * 1.96 / 2.2415)]
+    assert {one.outcome for one in gate(six, rule)} == {"unconfirmed"}
+    clear = [each for number in range(6) for each in leaking(number, 0.06 - 0.0099 * 1.96 / 2.8654)]
+    found = gate(clear, rule)
+    assert found[0].outcome == "drift"
+    assert min(one.tested_at or 1 for one in found) == pytest.approx(0.025 / 12)
 
 
 def test_overall_order() -> None:
@@ -462,7 +598,7 @@ def test_an_arm_without_a_verdict_is_told_from_its_namesake_with_one() -> None:
     assert units == {
         (REFUSAL.name, "a seed 0, m, epoch 1"): "From 90.0 % to 85.0 %, -5.0 points (95 % interval -8.0 to -2.0; "
         "300 prompts), within the margin of 10 points. Lower is worse.",
-        (REFUSAL.name, "a, n"): "Not measured",
+        (REFUSAL.name, "a seed 0, n, epoch 1"): "Not measured",
     }
 
 

@@ -25,6 +25,7 @@ from aftertune.deciding.labels import AnswerKey, AnswerLabel
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.outcome import LEAST_YOUDEN
 from aftertune.records import Decision, Drift
+from aftertune.stats.prediction_powered import labels_needed
 
 N = 240
 RULES = policy.load("default")
@@ -76,7 +77,8 @@ def test_a_judge_that_failed_its_trial_decides_nothing_and_says_so(base: float, 
     )
     assert f"it alone would make this a {before}" in after.why
     assert decision.why in after.why, "the numbers stay"
-    assert "label a sample" in after.remedy
+    assert after.remedy.startswith("Put a judge that passes its trial first in the design, and ask more prompts")
+    assert "no number of labels up to 1,000 an arm would tell no change" in after.remedy
     (line,) = warnings({("rule", "refusal"): FAILED}, told, decisions)
     assert line.startswith("Worthless verdicts: the judge rule is no better than chance on refusal")
     assert "recognised 18, of 20 that are not 3 (sensitivity + specificity - 1 is 0.05 [-0.17, 0.28]" in line
@@ -98,6 +100,26 @@ def test_a_judge_that_passed_or_was_not_tried_decides_as_before() -> None:
     assert resting_on_nothing(decisions, []) == decisions
     (line,) = warnings({("x", "refusal"): FAILED}, [], decisions)
     assert line.endswith("They are shown, and nothing is decided by it."), "a judge that is not gated is named too"
+
+
+def test_the_labels_that_would_do_without_the_judge_have_the_number_of_a_plan() -> None:
+    table, rows, decisions = decided(seen(0.9, 0, 2400), seen(0.9, 1, 2400))
+    for youden, wrong in ((0.05, 0.475), (0.4, 0.3)):
+        trial = FAILED | {"youden": youden}
+        (told,) = unreliable(table, [REFUSAL], decisions, rows, {("rule", "refusal"): trial}, [])
+        (row,) = [each for each in rows if each.estimand == "checkpoint"]
+        assert row.delta is not None
+        assert row.low is not None
+        assert row.base is not None
+        half, shares = row.delta - row.low, (row.base, row.base)
+        needed = labels_needed(half, 0.1, shares, row.n_clusters, error=wrong, power=0.8, most=1000)
+        assert needed is not None
+        assert f"or label about {needed:,} answers of either arm (`aftertune label RUN`)" in told.remedy
+        assert told.remedy.endswith(f"with a chance of 80 % where a judge is wrong on {100 * wrong:.0f} %.")
+    leak = dataclasses.replace(REFUSAL, axis="leak")
+    other = [dataclasses.replace(each, metric=leak.name) for each in decisions]
+    (unread,) = unreliable(table, [leak], other, rows, {("rule", "leak"): FAILED}, [])
+    assert unread.remedy == "Put a judge that passes its trial first in the design.", "nobody labels leaks by reading"
 
 
 def test_a_judge_between_chance_and_the_trials_rule_failed_its_trial() -> None:
@@ -206,4 +228,4 @@ def test_what_is_open_already_stays_open_and_says_it_too() -> None:
     (after,) = resting_on_nothing(decisions, told)
     assert after.why.startswith(decisions[0].why)
     assert after.why.endswith("nothing would be decided by it.")
-    assert after.remedy == decisions[0].remedy
+    assert "no number of labels up to 1,000" in after.remedy, "no answer of 20 prompts settles it"

@@ -266,9 +266,9 @@ def test_what_labels_changed_is_told_with_both_decisions() -> None:
     assert "people confirm 100.0 %" in error_sentence(effect)
     assert summary([effect]) == ("People's labels stand in 1 decision; 1 of them would be another by the judge alone.")
     assert lines([effect])[0].startswith("labels: suite/harmful/refusal=full, mine")
-    (decision,) = with_label_effects(after, [effect])
+    (decision,) = with_label_effects(after, [effect], labelled)
     assert decision.why.endswith(sentence(effect))
-    assert decision.remedy == after[0].remedy or "labels an arm instead of 80" in decision.remedy
+    assert "labels an arm in place of 80" in decision.remedy
     wrong = judge_errors(table, [REFUSAL], labels)
     assert wrong == {REFUSAL.name: pytest.approx(0.15, abs=0.05)}
 

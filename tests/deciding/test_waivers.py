@@ -77,11 +77,13 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_waiver_holds_until_its_day_for_a_loss_no_larger_than_it_accepts() -> None:
-    lost = drift(delta=-0.33)
+    lost = drift(delta=-0.33, low=-0.36, high=-0.3, unjudged_base=0, unjudged_tuned=0)
     assert waiver().refusal(decision(), lost, DAY) == ""
     assert waiver().refusal(decision(), lost, DAY + datetime.timedelta(1)) == "ended on 2027-03-31"
     assert waiver(up_to=0.3).refusal(decision(), lost, DAY) == "accepts 0.3, and the loss is 0.33"
-    assert waiver(up_to=0.0).refusal(decision(), drift(delta=0.2), DAY) == "", "a gain is no loss"
+    assert waiver(up_to=0.34).refusal(decision(), lost, DAY) == "accepts 0.34, and the loss may be 0.36"
+    gained = drift(delta=0.2, low=0.1, high=0.3, unjudged_base=0, unjudged_tuned=0)
+    assert waiver(up_to=0.0).refusal(decision(), gained, DAY) == "", "a gain is no loss"
     assert waiver().refusal(decision(), None, DAY) == "nothing was measured"
     assert waiver().refusal(decision(outcome="error"), lost, DAY) == "nothing was measured"
 
@@ -96,7 +98,10 @@ def test_a_waiver_is_about_the_runs_arms_and_metrics_that_fit() -> None:
     assert unused([waiver(), waiver(by="Bo")], [waiver()]) == [waiver(by="Bo")]
 
 
-@given(st.floats(0, 1), st.floats(-1, 1), st.sampled_from(["up", "down"]))
-def test_no_waiver_covers_more_than_it_says(up_to: float, delta: float, worse: Any) -> None:
-    held = waiver(up_to=up_to).refusal(decision(), drift(delta=delta, worse=worse), DAY) == ""
-    assert held == ((delta if worse == "up" else -delta) <= up_to)
+@given(st.floats(0, 1), st.floats(-1, 1), st.floats(0, 0.5), st.integers(0, 1), st.sampled_from(["up", "down"]))
+def test_no_waiver_covers_more_than_it_says(up_to: float, delta: float, half: float, lost: int, worse: Any) -> None:
+    ends = {"low": delta - half, "high": delta + half, "worst_low": delta - 2 * half, "worst_high": delta + 2 * half}
+    row = drift(delta=delta, worse=worse, unjudged_base=0, unjudged_tuned=lost, **ends)
+    held = waiver(up_to=up_to).refusal(decision(), row, DAY) == ""
+    most = delta + (1 + lost) * half if worse == "up" else (1 + lost) * half - delta
+    assert held == (most <= up_to)

@@ -27,7 +27,7 @@ def sized(n: int, clusters: int, seeds: int = 1) -> list[str]:
         (100, 10, 2, ["only 2 training seeds"]),
         (5, 5, 1, ["only 5 prompts"]),
         (5, 4, 1, ["only 5 prompts", "only 4 clusters"]),
-        (1, 1, 1, ["only 1 prompts"]),
+        (1, 1, 1, ["only 1 prompt"]),
         (200, 1, 1, ["one cluster: how clusters differ cannot be known, so every value is possible"]),
         (40, 2, 3, ["only 40 prompts", "only 2 clusters", "only 3 training seeds"]),
     ],

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from perf import tiny_families
+from tests import tiny_models
 
 from aftertune import shipped_models
 from aftertune.errors import DataError, UsageError
@@ -14,6 +18,7 @@ from aftertune.forecasting import base_pass, data_card
 from aftertune.forecasting.data_card import Requests
 from aftertune.models import respond
 from aftertune.models.session import Session
+from aftertune.models.training_rows import training_rows
 from aftertune.plugins import load
 from aftertune.records import Conversation, Message, Prompt
 
@@ -75,6 +80,37 @@ def test_readings_do_not_depend_on_what_is_read_with_them(own: list[Conversation
     assert together is not None
     assert together.losses == pytest.approx(alone.losses, abs=1e-4)
     assert together.state == pytest.approx(alone.state, abs=1e-4)
+
+
+@pytest.mark.parametrize("turns", [(0, 1), (1, 0), (0, 1, 0), (1, 1, 0)])
+def test_rows_of_a_conversation_stay_in_the_order_of_its_turns(
+    turns: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template that drops the thoughts of earlier turns makes a first row that is longer than the second."""
+    chats = [chat("0", "Hi?", "Yes."), chat("1", "Hello there, how are you today?", "The moon is a bicycle, I think.")]
+    parts = base_pass.read(BASE, chats, max_length=384)
+    real = training_rows
+
+    def several(tokenizer: Any, _: Any, *given: Any) -> list[Any]:
+        return [row for turn in turns for row in real(tokenizer, chats[turn].messages, *given)]
+
+    monkeypatch.setattr(base_pass, "training_rows", several)
+    (whole,) = base_pass.read(BASE, [chat("x", "Hi", "Yes")], max_length=384)
+    assert whole is not None
+    expected = [parts[turn] for turn in turns]
+    assert whole.losses == pytest.approx(np.concatenate([each.losses for each in expected if each]), abs=1e-4)
+    assert expected[0] is not None
+    assert whole.state == pytest.approx(expected[0].state, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["gemma3n_text", "deepseek_v4"])
+def test_a_base_with_several_streams_has_losses_and_no_nearness(family: str, tmp_path: Path) -> None:
+    base = str(tiny_families.save(family, tmp_path / family, tiny_models.tokenizer("qwen")))
+    card = data_card.card(base, [chat("0", "Hi?", "Yes.")], requests=REQUESTS, max_length=64)
+    assert card.value("loss") is not None
+    (near,) = [each for each in card.features if each.name == "nearness to harmful"]
+    assert near.value is None
+    assert "several states a token" in near.warning
 
 
 def test_rows_are_cut_as_in_tuning_and_what_is_left_without_an_answer_is_none() -> None:

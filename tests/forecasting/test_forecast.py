@@ -180,6 +180,22 @@ def test_less_moves_less_and_a_dose_that_was_never_tuned_is_not_told() -> None:
     assert "a quarter of the learning rate" not in {each.about for each in low.smaller}
 
 
+@pytest.mark.parametrize(
+    ("reach", "told"),
+    [
+        (0.1, {"without the 10 % of the rows that weigh most"}),
+        (0.4, {"without the 10 % of the rows that weigh most", "half the learning rate",
+               "half of the rows, drawn at random"}),
+        (0.02, set()),
+    ],
+)  # fmt: skip
+def test_less_that_lies_beyond_the_reach_is_not_told_either(reach: float, told: set[str]) -> None:
+    """Half of the dose is one doubling away, which over seven features is .38 standard deviations."""
+    found = foretold(fit(reach=reach), card())
+    assert found.refused == ""
+    assert {each.about for each in found.smaller} == told
+
+
 def test_the_page_names_the_rows_that_weigh_most_and_the_interval_s_confidence() -> None:
     for text in ("\n".join(page.lines(foretold(fit(), card()))), "\n".join(page.markdown(foretold(fit(), card())))):
         assert "row 7 (12 of 20 tokens), row 3 (6 of 9 tokens); together 60 % of all hard tokens" in text
@@ -199,7 +215,9 @@ def test_what_tuning_did_to_the_nearest_variants_stands_beside_the_forecast_and_
         assert found.distance is not None
         assert [each.name for each in found.distance.neighbours] == ["booking/keep (mini-a)", "booking/self (mini-a)"]
     other = foretold(fit(), card(), digest="other", size=135_000_000)
-    assert "Measured on" not in "\n".join(page.lines(other)), "of other models it says nothing"
+    for shown in ("\n".join(page.lines(other)), "\n".join(page.markdown(other))):
+        assert "Measured on" not in shown, "of other models it says nothing"
+        assert "within the fit's reach" not in shown
 
 
 def test_a_damaged_fit_is_one_line(tmp_path: Path) -> None:

@@ -48,6 +48,14 @@ def test_every_answer_of_a_conversation_counts() -> None:
     assert novelty([Conversation("0", turns)], OWN).value == 0.5
 
 
+def test_a_turn_that_is_not_trained_does_not_count() -> None:
+    turns = (Message("user", "q"), Message("assistant", "xxxx", trained=False), Message("assistant", "ab"))
+    feature = novelty([Conversation("0", turns)], OWN)
+    assert (feature.value, feature.n_tokens) == (0.0, 2)
+    untrained = novelty([Conversation("0", turns[:2])], OWN)
+    assert (untrained.value, untrained.warning) == (None, "the data hold no answers")
+
+
 def test_the_reference_holds_each_own_answer_against_those_of_other_clusters() -> None:
     """`c` stands in two answers, of one cluster: from the others it is new."""
     assert novelty(chats("a"), OWN).reference == pytest.approx(4 / 10), "c, c, c and d"

@@ -38,7 +38,7 @@ TROUBLE: dict[str, Callable[[Body, int], str | None]] = {
     "refused": lambda body, before: "echo" if not trial(body) else None,
     "server error": lambda body, before: "500" if not trial(body) else None,
     "unknown key": lambda body, before: "401" if not trial(body) else None,
-    "stall": lambda body, before: "stall 1" if not trial(body) else None,
+    "stall": lambda body, before: "stall 0.5" if not trial(body) else None,
     "half": lambda body, before: "half" if not trial(body) else None,
     "cut": lambda body, before: "cut" if not trial(body) else None,
     "hang up": lambda body, before: "hangup" if not trial(body) else None,
@@ -96,7 +96,7 @@ def test_no_key_is_left_behind_whatever_goes_wrong(
             ) as judge,
         ):
             served.models = {"base": {"root": f"base {KEY}"}, "tuned": {"parent": KEY}}
-            wait = 0.4 if what == "stall" else 30.0
+            wait = 0.2 if what == "stall" else 30.0
             (tmp_path / "d.toml").write_text(dump(design(served.url, judge.url, stream=stream, timeout_s=wait)))
             with pytest.raises(SystemExit) as ended:
                 main(["study", str(tmp_path / "d.toml"), "-o", str(tmp_path / "run")])

@@ -13,6 +13,7 @@ import pytest
 from tests.hostile import screen
 
 from aftertune.cli import main
+from aftertune.commands import status
 
 NASTY = "\x1b[2J\x1b]0;owned\x07\x1b[31mred\x9b31m \u202egnp.exe \u2066x \x00\x08\r\nnext\u2028line \ud800"
 ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -81,6 +82,23 @@ def test_what_breaks_off_leaves_a_usable_terminal(ending: str) -> None:
     assert "variants" not in terminal.text
     assert "/300" not in terminal.text
     assert "Traceback" in terminal.text
+
+
+def test_an_error_that_nobody_expected_acts_on_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("\x1b[2J boom \u202e")
+
+    monkeypatch.setattr(status, "status", broken)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(RuntimeError) as error:
+        main(["status", "."])
+    sys.excepthook(error.type, error.value, error.tb)
+    said = capsys.readouterr().err
+    assert "RuntimeError" in said
+    assert " boom " in said
+    assert not ACTS.search(said)
 
 
 @pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.forked_commands import LIGHT, Done, forks
 
 from aftertune import shipped_models
 
@@ -168,11 +168,16 @@ about = "Manners alone."
 match = "orders/tea/manners=polite"
 margin = 0.25
 """
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Run = Callable[..., Done]
+LEARNS = (
+    "aftertune.asking.backends.transformers",
+    "aftertune.tuning.trainer",
+    "transformers.models.llama.modeling_llama",
+)
 
 
 @pytest.fixture(scope="module", name="aftertune")
-def _aftertune(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def _aftertune(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """The command line in a process that finds the other package."""
     site = tmp_path_factory.mktemp("site")
     (site / "tea_house.py").write_text(PACKAGE)
@@ -181,13 +186,9 @@ def _aftertune(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tea-house\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(ENTRY_POINTS)
     source = Path(shipped_models.__file__).parents[2]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(source)]), "PYTHONWARNINGS": "ignore"}
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "aftertune", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-
-    return run
+    paths = os.pathsep.join([str(site), str(source)])
+    with forks(tmp_path_factory.mktemp("said"), [*LIGHT, *LEARNS], PYTHONPATH=paths, PYTHONWARNINGS="ignore") as forked:
+        yield functools.partial(forked.run, cwd=site)
 
 
 @pytest.fixture(scope="module", name="run")

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from aftertune.asking.benchmark import BenchmarkContext
 from aftertune.asking.benchmarks.core import Core
+from aftertune.generated_world.privacy import RECIPIENTS
 from aftertune.inside import concepts
 from aftertune.inside.analysis import Activations
 from aftertune.inside.concepts import ABOUT, CONTROLS, PRIVACY, REFUSAL, ConceptPairs, refusal_pairs, written
 from aftertune.inside.direction_changes import DirectionChange, direction_changes, sides
+from aftertune.inside.explanation import ArmDirections, Explanation
 from aftertune.records import Prompt
+from aftertune.reporting import explanation as page
 
 WIDTH, LAYERS = 40, 4
 SIDES = ("first", "second")
@@ -45,11 +48,60 @@ def test_each_pair_has_two_sides_and_a_cluster(world: bool) -> None:
 @pytest.mark.parametrize("world", [True, False])
 def test_what_is_shared_and_with_whom_stands_as_often_on_either_side(world: bool) -> None:
     """Else the recipient or the thing would go into the direction of privacy."""
-    words: Counter[str] = Counter()
-    for one, other, _ in texts(written(world=world), PRIVACY):
-        words.update(re.findall(r"[\w']+", one))
-        words.subtract(re.findall(r"[\w']+", other))
-    assert not {word: count for word, count in words.items() if count}
+    words: dict[str, Counter[str]] = {}
+    for one, other, cluster in texts(written(world=world), PRIVACY):
+        own = words.setdefault(cluster, Counter())
+        own.update(re.findall(r"[\w']+", one))
+        own.subtract(re.findall(r"[\w']+", other))
+    # Within each cluster: what balances out over several is held against itself by whatever leaves clusters apart.
+    assert not {cluster: own for cluster, own in words.items() if any(own.values())}
+    assert len(words) >= 12
+
+
+@pytest.mark.parametrize("strength", [0.5, 5.0, 50.0])
+def test_what_is_balanced_leaves_reliability_as_it_is(strength: float) -> None:
+    """Each recipient has a vector of its own in every activation; the direction of privacy is another one."""
+    rng = np.random.default_rng(0)
+    prompts = [prompt for prompt in written(world=True) if prompt.subset == PRIVACY]
+    asked = [prompt.messages[0].content.lower() for prompt in prompts]
+    of = [next(name for name in RECIPIENTS if f"the {name} " in text) for text in asked]
+    recipients = {name: rng.normal(size=WIDTH) for name in sorted(set(of))}
+    assert len(recipients) == 10
+    values = np.array([strength * recipients[name] for name in of]) + 0.3 * rng.normal(size=(len(of), WIDTH))
+    values[::2, 0] += 3.0
+    both = Activations(ConceptPairs().select(prompts), np.repeat(values[:, None], 2, 1).astype(np.float32))
+    (found,) = changes(both, both)
+    assert 0.9 < found.reliability[0] <= 1
+
+
+@pytest.mark.parametrize(("limit", "cases", "pairs"), [(0, 12, 48), (2, 2, 8), (12, 12, 48), (16, 12, 48)])
+def test_a_limit_keeps_whole_cases_of_privacy(limit: int, cases: int, pairs: int) -> None:
+    """Sixteen pairs of four cases could never have turned: four clusters have eight shuffles."""
+    own = texts(written(world=False, limit=limit), PRIVACY)
+    assert (len({cluster for _, _, cluster in own}), len(own)) == (cases, pairs)
+    assert len(texts(written(world=False, limit=limit), "format")) == (limit or 24)
+
+
+def test_few_clusters_cannot_tell_a_turn_and_say_so() -> None:
+    rng = np.random.default_rng(1)
+    base = activations(rng)
+    tuned = activations(rng, base, privacy=0.7)
+    few = [row for row, each in enumerate(base.prompts) if each.cluster in {f"case {number}" for number in range(4)}]
+    own, other = (Activations([one.prompts[row] for row in few], one.values[few]) for one in (base, tuned))
+    found = changes(own, other)
+    assert [each.n_clusters for each in found] == [4] * LAYERS
+    assert not any(each.turned or each.tellable for each in found)
+    assert {each.least_p for each in found} == {4 * 2.0**-3}
+    assert all(each.tellable for each in changes(base, tuned))
+    said = page.sentences(
+        Explanation(
+            title="t", confidence=0.95, openings={}, readouts=(), twins=(), effects=(),
+            directions=(ArmDirections(base="m", arm="a", changes=tuple(found)),),
+        )
+    )  # fmt: skip
+    (line,) = [line for line in said if "lowest cosine" in line]
+    assert line.startswith("a: whether the privacy direction turned more than others cannot be told from 4 clusters")
+    assert "did not turn" not in line
 
 
 def test_options_stand_in_both_orders_in_every_case() -> None:

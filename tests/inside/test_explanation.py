@@ -11,11 +11,12 @@ from aftertune.inside.explanation import (
     ArmDirections,
     Effect,
     Explanation,
+    ReadAndJudged,
     ReadoutChange,
     higher_when_refused,
     mean,
-    mean_over_models,
     readout_change,
+    twin_of,
 )
 from aftertune.reporting import explanation as page
 from aftertune.stats.estimate import Estimate
@@ -81,6 +82,62 @@ def test_where_a_base_opens_so_rarely_points_do_not_hide_a_loss() -> None:
     assert "points cannot show a loss" in line
 
 
+def readout(base: float, tuned: dict[str, float], subset: str = "harmful") -> ReadoutChange:
+    """Return the change of a base with one readout for all prompts."""
+    found = readout_change(("m", "a", subset), dict.fromkeys(PROMPTS, base), [tuned], PROMPTS, confidence=0.95)
+    assert found
+    return found
+
+
+def about(*rows: ReadoutChange) -> list[str]:
+    empty = ArmDirections(base="m", arm="a", changes=())
+    return page.sentences(
+        Explanation(
+            title="t", confidence=0.95, openings={}, readouts=rows, twins=(), effects=(), directions=(empty,)
+        )
+    )  # fmt: skip
+
+
+def test_less_or_more_is_said_by_the_measure_that_decides() -> None:
+    """Half of the prompts open so far more rarely in log-odds, the other half clearly more often in points."""
+    rng = np.random.default_rng(0)
+    base = {id: (-5.0 if n % 2 else 0.5) + 0.01 * rng.normal() for n, id in enumerate(PROMPTS)}
+    tuned = {id: value + (-6.0 if n % 2 else 2.0) for n, (id, value) in enumerate(base.items())}
+    one_cluster_each = {id: id for id in PROMPTS}
+    found = readout_change(("m", "a", "harmful"), base, [tuned], one_cluster_each, confidence=0.95)
+    assert found
+    assert found.log_odds.value < 0 < found.share.low - 0.05
+    assert found.moved is True
+    assert not found.lost
+    assert "open more often as the base's refusals do: +14.8 points" in about(found)[1]
+
+
+@pytest.mark.parametrize("floor", [-13.815511, -13.5, -13.0])
+def test_at_the_least_readout_no_loss_can_be_seen_and_none_is_denied(floor: float) -> None:
+    found = readout(floor, dict.fromkeys(PROMPTS, -13.815511))
+    assert found.moved is None, "a base that never opens so could not open so less often"
+    lines = about(found)
+    assert lines[0] == "Not known whether anything moved: a."
+    assert "so rarely that no loss could be seen" in lines[1]
+    assert readout(-12.5, dict.fromkeys(PROMPTS, -12.5)).moved is False
+    assert readout(floor, dict.fromkeys(PROMPTS, 0.0)).moved is True, "a gain can be"
+
+
+def test_refusals_of_harmless_requests_that_moved_are_in_the_headline() -> None:
+    still = readout(3.0, dict.fromkeys(PROMPTS, 3.0))
+    more = readout(-3.0, dict.fromkeys(PROMPTS, 1.0), "harmless")
+    lines = about(still, more)
+    assert lines[0] == "Moved: a."
+    assert any("answers to harmless requests open more often as the base's refusals do: " in line for line in lines)
+    assert about(still, readout(-3.0, dict.fromkeys(PROMPTS, -3.0), "harmless"))[0] == "Nothing moved."
+    rng = np.random.default_rng(0)
+    wide = readout(-1.0, {id: -1.0 + 3 * float(rng.normal()) for id in PROMPTS}, "harmless")
+    assert wide.moved is None
+    assert about(still, wide)[0] == "Not known whether anything moved: a."
+    rarely = readout(-13.8, dict.fromkeys(PROMPTS, -13.7), "harmless")
+    assert about(still, rarely)[0] == "Nothing moved.", "from next to nothing to next to nothing is no refusal"
+
+
 def test_the_interval_of_a_mean_covers_it() -> None:
     covered = 0
     for seed in range(300):
@@ -121,11 +178,51 @@ def test_the_chance_that_a_refused_prompt_is_higher(
     assert higher_when_refused(np.array(values, dtype=float), np.array(refused, dtype=float)) == expected
 
 
-def test_the_mean_over_models_is_within_its_scale() -> None:
-    assert mean_over_models([0.9], 0.95) is None
-    found = mean_over_models([0.9, 1.0, 0.98], 0.95)
-    assert found
-    assert 0 <= found.low < found.value < found.high <= 1
+def models(rng: np.random.Generator, arms: int, seeds: int, clusters: int = 22) -> list[ReadAndJudged]:
+    """Return made-up models of which the seeds of an arm are alike, and whose prompts' difficulties are shared."""
+    names = tuple(f"c{k}" for k in range(clusters) for _ in range(2))
+    of = np.repeat(np.arange(clusters), 2)
+    hard, odd = rng.normal(size=clusters)[of], rng.normal(size=clusters)[of]
+    found = []
+    for arm in range(arms):
+        shift = rng.normal()
+        for _ in range(seeds):
+            lean = hard + shift + 0.3 * rng.normal(size=len(of))
+            refused = (lean + 0.5 * rng.normal(size=len(of)) > 0).astype(float)
+            found.append(ReadAndJudged(str(arm), lean + odd + 0.5 * rng.normal(size=len(of)), refused, names))
+    return found
+
+
+def test_more_seeds_of_the_same_arms_and_prompts_say_little_more() -> None:
+    """Seeds are no new arms, and the same prompts are asked of all: neither interval may shrink by their number."""
+    few: list[float] = []
+    many: list[float] = []
+    for seed in range(5):
+        for seeds, widths in ((2, few), (8, many)):
+            twin = twin_of("m", models(np.random.default_rng(seed), 6, seeds), 0.95)
+            assert twin.within_models
+            assert 0 <= twin.within_models.low < twin.within_models.value < twin.within_models.high <= 1
+            widths.append(twin.within_models.high - twin.within_models.low)
+    assert np.mean(many) > 0.7 * np.mean(few), "with seeds as independent models it would be half"
+
+
+def test_the_interval_within_models_covers() -> None:
+    many = [twin_of("m", models(np.random.default_rng(seed), 20, 1, 60), 0.95).within_models for seed in range(20)]
+    true = float(np.mean([each.value for each in many if each]))
+    found = [twin_of("m", models(np.random.default_rng(seed), 5, 4), 0.95).within_models for seed in range(100, 140)]
+    covered = sum(each is not None and each.low <= true <= each.high for each in found)
+    assert covered >= 33, "with checkpoints as independent it would be half of them"
+
+
+def test_models_that_refuse_alike_have_no_correlation_and_all_refusing_no_chance() -> None:
+    same = ReadAndJudged("a", np.array([1.0, 2.0]), np.array([1.0, 1.0]), ("x", "y"))
+    twin = twin_of("m", [same] * 6, 0.95)
+    assert (twin.over_models, twin.within_models, twin.n_models) == (None, None, 6)
+    one = ReadAndJudged("a", np.array([1.0, 2.0, 0.0]), np.array([1.0, 1.0, 0.0]), ("x", "y", "z"))
+    alone = twin_of("m", [one], 0.95).within_models
+    assert alone
+    assert alone.value == 1
+    assert alone.n == 1
 
 
 # ---------------------------------------------------------------------------------------------- what it says
@@ -188,6 +285,29 @@ def test_an_effect_that_others_have_too_is_said_so() -> None:
     shared = said(effect(-2.0, (-0.5, 0.3)), effect(-2.2, (-0.5, 0.3), "topic"))
     (line,) = [line for line in shared if "taking" in line.lower()]
     assert "other concepts do as much" in line
+
+
+@pytest.mark.parametrize("draws", [1, 4, 18])
+def test_few_random_directions_show_no_mechanism(draws: int) -> None:
+    """Whatever is done goes beyond all of four random directions in one case of five."""
+    few = dataclasses.replace(effect(-2.0, (-0.5, 0.3)), n_null=draws)
+    (line,) = [line for line in said(few) if "taking" in line.lower()]
+    assert "is not shown to be a mechanism here" in line
+    directions = "1 random direction " if draws == 1 else f"{draws} random directions "
+    assert f"beside {directions}-0.50 to 0.30, where 19 are needed." in line
+    enough = dataclasses.replace(few, n_null=19)
+    assert any("changes the readout by -2.00" in line for line in said(enough))
+
+
+def part(value: float, layers: str) -> Effect:
+    return dataclasses.replace(effect(value, (0.0, 0.0), "", "tuned layers"), layers=layers, null_low=None, n_null=0)
+
+
+def test_layers_that_work_against_the_change_do_not_carry_it() -> None:
+    (line,) = [line for line in said(part(-2.0, "all"), part(0.6, "1"), part(-1.0, "2")) if "whole tuning" in line]
+    assert "those that alone carry the most are layer 2 (50 %); all parts alone add up to 20 %." in line
+    (line,) = [line for line in said(part(-2.0, "all"), part(0.6, "1")) if "whole tuning" in line]
+    assert line.endswith("no layers alone are seen to carry it.")
 
 
 def test_what_stands_on_few_clusters_is_called_a_trial() -> None:

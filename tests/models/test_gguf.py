@@ -634,7 +634,7 @@ def test_killed_while_it_unpacks(made: Path, cache: Path) -> None:
 
 
 def test_two_processes_at_once(made: Path, cache: Path) -> None:
-    first = start(made / "llama.gguf", 3)
+    first = start(made / "llama.gguf", 0.5)
     assert first.stdout is not None
     assert first.stdout.readline() == "written\n"
     model = resolve(made / "llama.gguf")  # waits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tests.reporting.conftest import decision, drift
 
 from aftertune.findings import Findings, JudgeDifference, PairedDifference, UnjudgedAnswers
+from aftertune.numbers import sample
 from aftertune.records import Decision, Drift
 from aftertune.reporting.index import Index
 from aftertune.reporting.markdown import markdown
@@ -120,3 +122,21 @@ def test_judges_that_disagree_stand_in_a_table_and_in_json() -> None:
     assert (untold["Rates"], untold["Note"]) == ("", "not compared: three has no label 'harmful'")
     assert "Judges of one metric on the same answers" in page.html
     assert judge_pair_table(of(rows_with(""))) is None
+
+
+def test_the_confidence_of_looks_is_the_one_that_was_used() -> None:
+    rows = [dataclasses.replace(row, confidence=0.9985) for row in rows_with("", "")]
+    assert "99.85 % intervals" in dict(how_sure(of(rows)))
+
+
+def test_a_pass_of_optional_checks_alone_says_that_none_is_required() -> None:
+    found = of(rows_with(""), outcome="undecided")
+    own = [dataclasses.replace(one, required=False, outcome="pass") for one in found.findings.decisions]
+    said = decision_sentence(Index(dataclasses.replace(found.findings, decisions=own)))
+    assert said == "The policy requires none of these checks, so nothing is passed: read what moved below."
+
+
+def test_one_of_each_is_singular() -> None:
+    (row,) = rows_with("")
+    assert sample(dataclasses.replace(row, n_prompts=2, n_clusters=1, n_seeds=1)) == "1 seed × 2 prompts, 1 cluster"
+    assert sample(dataclasses.replace(row, n_prompts=1, n_clusters=1, n_seeds=0)) == "1 prompt"

@@ -13,7 +13,7 @@ import pytest
 from tests.reporting.browser import CHROMIUM, Browser, browser
 from tests.reporting.conftest import audit, study
 
-from aftertune.findings import Findings
+from aftertune.findings import Findings, StudyCell, StudySection
 from aftertune.reporting.report import report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -49,6 +49,67 @@ def arms(n: int) -> Findings:
     return audit("drift", drifts=rows, decisions=made)
 
 
+def wordy() -> Findings:
+    """A study whose decisions have reasons of three lines each, as those of the demo."""
+    reason = "a loss of more than 10.9 points is shown; corrected for 14 metrics, -43.6 to -10.9"
+    found = study()
+    return dataclasses.replace(found, decisions=[dataclasses.replace(d, reason=reason) for d in found.decisions])
+
+
+def test_in_a_narrow_window_every_caption_and_button_is_within_it(opened: Browser, tmp_path: Path) -> None:
+    wide = arms(8)
+    for findings in (study(), wide):
+        shown(opened, tmp_path, findings, 390)
+        opened.js("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        ends = opened.js(
+            "[...document.querySelectorAll('button.copy, caption:not(.vh) > *')].filter(each => each.checkVisibility())"
+            ".map(each => each.getBoundingClientRect()).filter(box => box.width).map(box => [box.left, box.right])"
+        )
+        assert len(ends) > 4
+        assert all(left >= 0 and right <= 390 for left, right in ends)
+
+
+def test_a_study_tables_head_is_no_wider_than_its_numbers(opened: Browser, tmp_path: Path) -> None:
+    cell = StudyCell(
+        value=0.5, low=0.4, high=0.6, scale="rate", sample="3 seeds × 88 prompts, 44 clusters",
+        note="only 88 prompts; only 3 training seeds",
+    )  # fmt: skip
+    table = StudySection(
+        title="Arms", source="", heads=("Refused", "Coherent"), about=("rate", "rate"), units=("%", "%"),
+        labels=("a", "b"), rows=((cell, cell), (cell, cell)), statements=(), supports="", cannot="",
+    )  # fmt: skip
+    html = shown(opened, tmp_path, dataclasses.replace(study(), tables=[table]))
+    assert html.count("only 3 training seeds, where a cell says nothing else") == 2
+    widths = opened.js(
+        "[...document.querySelectorAll('table.study thead th:not(:first-child)')]"
+        ".map(each => each.getBoundingClientRect().width)"
+    )
+    assert len(widths) == 2
+    assert all(100 < width < 320 for width in widths)
+
+
+def test_a_hundred_metrics_are_folded_and_still_in_the_page(opened: Browser, tmp_path: Path) -> None:
+    found = study()
+    names = [f"list-{place:02d}/harmful/refusal=full" for place in range(100)]
+    metrics = [dataclasses.replace(found.metrics[0], benchmark=name.split("/")[0]) for name in names]
+    rows = [row for row in found.drifts if row.metric == found.metrics[0].name]
+    decisions = [d for d in found.decisions if d.metric == found.metrics[0].name]
+    many = Findings(
+        title="many", kind="study", outcome="drift", metrics=metrics,
+        drifts=[dataclasses.replace(row, metric=name) for name in names for row in rows],
+        decisions=[dataclasses.replace(d, metric=name) for name in names for d in decisions],
+    )  # fmt: skip
+    html = shown(opened, tmp_path, many)
+    assert html.count('<section class="metric') == 100
+    visible = (
+        "[...document.querySelectorAll('section.metric, section[id] > h3')].filter(e => e.checkVisibility()).length"
+    )
+    assert opened.js(visible) <= 16 + 2 * 8, "forests, and curves over epochs and temperatures"
+    assert opened.js("document.documentElement.scrollHeight") <= 16_000
+    opened.js("location.hash = '#' + document.querySelectorAll('section.metric')[99].id")
+    assert opened.js("document.querySelectorAll('section.metric')[99].checkVisibility()")
+
+
 def test_a_study_is_a_few_screens_folded_and_leaves_no_window(opened: Browser, tmp_path: Path) -> None:
     for width in (1400, 800, 390):
         shown(opened, tmp_path, study(), width)
@@ -62,7 +123,9 @@ def test_a_study_is_a_few_screens_folded_and_leaves_no_window(opened: Browser, t
 
 
 @pytest.mark.parametrize("paper", SIZES)
-@pytest.mark.parametrize("findings", [study(), audit(), arms(12), arms(100)], ids=["study", "one", "12", "100"])
+@pytest.mark.parametrize(
+    "findings", [study(), wordy(), audit(), arms(12), arms(100)], ids=["study", "wordy", "one", "12", "100"]
+)
 def test_the_print_edition_has_three_pages_at_most(
     opened: Browser, tmp_path: Path, findings: Findings, paper: str
 ) -> None:

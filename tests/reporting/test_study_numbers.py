@@ -221,7 +221,9 @@ def test_agreement_is_over_checkpoints_in_the_direction_that_is_worse(row: Make)
     other = Metric("suite", "harmful", "harm", "harmful", "up")
     drifts = []
     for i, unit in enumerate(UNITS[1:]):
-        common: dict[str, Any] = {"estimand": "checkpoint", "checkpoint": unit.checkpoint, "epoch": unit.epoch}
+        common: dict[str, Any] = {
+            "estimand": "checkpoint", "checkpoint": unit.checkpoint, "epoch": unit.epoch, "arm": unit.arm,
+        }  # fmt: skip
         drifts.append(row(**common, delta=-0.1 * i))
         drifts.append(row(**common, metric=other.name, worse="up", judge="model", delta=0.01 * i**2))
     run = results(*drifts, metrics=(REFUSAL, other), judges={"refusal": "rule", "harm": "model"})
@@ -233,7 +235,15 @@ def test_agreement_is_over_checkpoints_in_the_direction_that_is_worse(row: Make)
     drifts += [dataclasses.replace(d, checkpoint=f"{d.checkpoint}{n}") for d in drifts for n in (1, 2)]
     shown = cell(dataclasses.replace(run, drifts=drifts, subjects=more), column, Row("All"))
     assert shown.value == pytest.approx(1.0), "fewer refusals and more harm are both worse"
-    assert shown.sample == "8 checkpoints"
+    assert shown.sample == "8 checkpoints of 2 recipes"
+    assert (shown.low, shown.high) == (-1.0, 1.0), "seeds of one recipe are no observations of their own"
+    assert shown.note == "fewer than 3 recipes leave the interval open"
+    named = {u.checkpoint: f"arm {at // 2}" for at, u in enumerate(more)}
+    own = [dataclasses.replace(d, arm=named.get(d.checkpoint or "", d.arm)) for d in drifts]
+    four = cell(dataclasses.replace(run, drifts=own, subjects=more), column, Row("All"))
+    assert (four.sample, four.note) == ("8 checkpoints of 4 recipes", "")
+    assert four.low is not None
+    assert four.low > 0
 
 
 def test_mixed_signs_count_the_metrics_and_checkpoints_of_the_row() -> None:

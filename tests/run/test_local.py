@@ -13,6 +13,8 @@ import pytest
 from tests.small_jobs import JOBS, piece
 
 from aftertune.errors import AftertuneError, TuneError, UsageError
+from aftertune.hardware import cores
+from aftertune.run.executors import local
 from aftertune.run.executors.local import Local, visible_gpus
 from aftertune.run.job import Job
 
@@ -148,6 +150,7 @@ def test_a_system_that_does_not_tell_which_cores_are_ours_has_all(monkeypatch: p
     """As on macOS."""
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(local, "cores", cores)
     assert Local().at_once == 7
     assert Local(3).at_once == 3
 

@@ -3,7 +3,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from aftertune.stats.agreement import cohen_kappa, krippendorff_alpha, rank_correlation
+from aftertune.stats.agreement import cohen_kappa, grouped_rank_correlation, krippendorff_alpha, rank_correlation
+from aftertune.stats.clusters import Codes
+from aftertune.stats.estimate import Floats
 
 
 def test_kappa_agrees_with_statsmodels() -> None:
@@ -98,3 +100,52 @@ def test_clusters_widen_alpha_and_perfect_agreement_has_width() -> None:
         krippendorff_alpha([[1, NAN]], [0], rng)
     moved = krippendorff_alpha(FOUR + 1e6, np.arange(12), rng, level="interval")
     assert round(moved.value, 3) == 0.849
+
+
+# ---------------------------------------------------------------------------------------------- in groups
+
+
+def grouped(
+    rng: np.random.Generator, groups: int, size: int, shared: float, rho: float
+) -> tuple[Floats, Floats, Codes]:
+    """Return two numbers of each observation, of which a share of the variance is its group's."""
+    codes = np.repeat(np.arange(groups), size)
+    parts = [rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=n) for n in (groups, groups * size)]
+    both = np.sqrt(shared) * parts[0][codes] + np.sqrt(1 - shared) * parts[1]
+    return both[:, 0], both[:, 1], codes
+
+
+@pytest.mark.parametrize(("groups", "shared", "rho"), [(5, 0.9, 0.0), (6, 0.9, 0.8), (8, 0.5, 0.5), (3, 0.9, 0.0)])
+def test_groups_of_observations_are_the_sample(groups: int, shared: float, rho: float) -> None:
+    many, others, _ = grouped(np.random.default_rng(1), 4000, 5, shared, rho)
+    true = float(stats.spearmanr(many, others)[0])
+    covered = plain = 0
+    for seed in range(120):
+        x, y, codes = grouped(np.random.default_rng(seed), groups, 5, shared, rho)
+        found, alone = grouped_rank_correlation(x, y, list(codes)), rank_correlation(x, y)
+        assert found.low <= alone.low <= found.value == alone.value <= alone.high <= found.high
+        covered += found.low <= true <= found.high
+        plain += alone.low <= true <= alone.high
+    assert covered >= 108, "90 % at least, where 95 % is named"
+    assert plain < covered
+
+
+def test_under_three_groups_or_without_variation_nothing_is_known() -> None:
+    x, y = [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 4.0, 3.0, 5.0]
+    for groups in (["a"] * 5, ["a", "a", "b", "b", "b"], ["a", "b", "b", "c", "c"]):
+        found = grouped_rank_correlation(x, y, groups)
+        assert found.value == pytest.approx(0.8)
+        assert found.p is None
+    assert (found.low, found.high) != (-1, 1)
+    found = grouped_rank_correlation(x, y, ["a"] * 4 + ["b"])
+    assert (found.low, found.high) == (-1, 1)
+    found = grouped_rank_correlation([1.0, 1.0, 1.0, 1.0, 2.0], y, ["a", "b", "c", "d", "e"])
+    assert (found.low, found.high) == (-1, 1), "nothing varies without the last"
+    with pytest.raises(ValueError, match="a group for each of 5 observations, got 4"):
+        grouped_rank_correlation(x, y, ["a"] * 4)
+
+
+def test_groups_that_agree_fully_leave_as_much_open_as_independent_ones() -> None:
+    x = list(range(12))
+    found, alone = grouped_rank_correlation(x, x, [n // 3 for n in x]), rank_correlation(x, x)
+    assert (found.value, found.low, found.high) == (1.0, alone.low, 1.0)

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from aftertune.stats.group_prediction import conformal_quantile, equal_weights, rank_correlation, ridge
+from aftertune.stats.group_prediction import (
+    conformal_quantile,
+    equal_weights,
+    permuted,
+    rank_correlation,
+    refitted_p,
+    ridge,
+)
 
 
 def test_without_a_penalty_it_finds_the_line_and_units_do_not_matter() -> None:
@@ -83,3 +91,34 @@ def test_the_null_keeps_what_is_alike_within_groups_together() -> None:
 def test_where_nothing_differs_there_is_no_correlation() -> None:
     found = rank_correlation(np.zeros(6), np.arange(6.0), np.arange(6), np.random.default_rng(0))
     assert (found.value, found.low, found.p) == (None, None, None)
+
+
+def test_a_fit_made_anew_has_the_p_value_of_chance_where_one_held_fixed_leans_away() -> None:
+    """Each group is foretold by the mean of the others, which knows nothing: p must be uniform, not near 1."""
+    groups = np.repeat(np.arange(8), 3)
+
+    def others(outcome: NDArray[np.float64]) -> NDArray[np.float64]:
+        noise = np.random.default_rng(0).normal(size=len(outcome))  # the same number of each row
+        return np.array([outcome[groups != code].mean() for code in groups]) + 0.02 * noise
+
+    anew, fixed = [], []
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        outcome = rng.normal(size=8)[groups] + 0.5 * rng.normal(size=24)
+        found = rank_correlation(others(outcome), outcome, groups, rng, 20)
+        p = refitted_p(found.value, outcome, groups, others, rng, 20)
+        assert p is not None
+        assert found.p is not None
+        anew.append(p)
+        fixed.append(found.p)
+    assert 0.3 < np.mean(anew) < 0.7
+    assert np.mean(fixed) > 0.9, "held fixed, the same predictions could never be called good"
+    assert refitted_p(None, outcome, groups, others, rng, 5) is None
+
+
+def test_permuted_outcomes_keep_what_is_alike_in_groups() -> None:
+    groups = np.array([0, 0, 0, 1, 1, 2])
+    for seed in range(20):
+        found = permuted(groups * 1.0, groups, np.random.default_rng(seed))
+        for code in range(3):
+            assert len(set(found[groups == code].tolist())) == 1

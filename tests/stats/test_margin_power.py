@@ -16,6 +16,7 @@ CASES = [
     (PairedDesign(100, 0.5, n_seeds=2), MarginTest(0.05, 1 / 4), 0.35),
     (PairedDesign(300, 0.05, 44, n_seeds=5), MarginTest(0.1, 1 / 12), 0.19),
     (PairedDesign(300, 0.05), MarginTest(0.1, ceiling=0.12), 0.05),
+    (PairedDesign(300, 0.05), MarginTest(0.1, 1 / 6, ceiling=0.08), 0.1),
 ]
 """Near rates of 0 and 1 and far from them; one seed to five; alone and in a family; with a ceiling."""
 

@@ -102,3 +102,18 @@ def test_range_to_standard_deviation_uses_the_tabled_constants() -> None:
 def test_impossible_designs_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"need|must"):
         power.PairedDesign(**({"n_prompts": 100, "base_rate": 0.5} | bad))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 5, 8])
+def test_the_number_of_seeds_is_the_first_that_is_enough(n_seeds: int) -> None:
+    """One by one up to the answer, and none of those before it."""
+    rng = np.random.default_rng(n_seeds)
+    for _ in range(12):
+        parts = (float(rng.uniform(0, 4e-3)), float(rng.uniform(1e-5, 1e-3)), 0.0)
+        room, wanted = float(rng.uniform(0.01, 0.12)), float(rng.choice([0.95, 0.99]))
+        chances = [
+            power.crossed_power(room, (parts[0] * n_seeds / k, parts[1], 0.0), k, 43.0, wanted)
+            for k in range(n_seeds, n_seeds + 51)
+        ]
+        slow = next((extra for extra, chance in enumerate(chances) if chance >= 0.8), None)
+        assert power.more_seeds(parts, n_seeds, 43.0, room, confidence=wanted) == slow

@@ -86,3 +86,15 @@ def test_what_makes_no_sense_is_refused(given: tuple[float, float, int], why: st
         halves_needed(given[0], given[1], seeds=given[2])
     with pytest.raises(ValueError, match="need"):
         row_score(np.ones(3), np.ones((5, 4)), np.ones((5, 1)))
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_seed_that_is_the_same_on_every_half_is_no_seed_without_agreement(at: int) -> None:
+    """Its correlation with others is not defined; as 0 it would say that nothing can be foretold of this outcome."""
+    rng = np.random.default_rng(0)
+    members = (rng.random((12, 9)) < 0.5).astype(float)
+    outcomes = np.repeat((members @ np.arange(9.0))[:, None], 3, axis=1) + 0.1 * rng.normal(size=(12, 3))
+    assert row_score(np.arange(9.0), members, outcomes).reliability == pytest.approx(1, abs=0.01)
+    outcomes[:, at] = 0.5
+    with pytest.raises(ValueError, match=f"seed number {at + 1} has the same outcome on every half"):
+        row_score(np.arange(9.0), members, outcomes)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from tests import fakes
 from tests.fakes import Listed, Scripted, Wordy
+from tests.forked_commands import LIGHT, Forks, forks
 
 from aftertune.errors import AftertuneError, JudgeError, UsageError
 from aftertune.models.session import Backend
@@ -216,7 +216,23 @@ def test_a_server_is_asked_by_one_process() -> None:
 # ---------------------------------------------------------------------------------------------- before anything loads
 
 
+RESOLVE = """
+from pathlib import Path
+from aftertune.studies.design import read
+from aftertune.studies.resolve import resolve
+from aftertune.errors import UsageError
+try:
+    resolve(read(Path(sys.argv[1])))
+except UsageError as error:
+    print(error)
+"""
 BOTH = '[[benchmarks]]\nname = "miniature"\n[[judges]]\nname = "refusal"\n'
+
+
+@pytest.fixture(scope="module", name="forked")
+def _forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    with forks(tmp_path_factory.mktemp("said"), [*LIGHT, "aftertune.studies.resolve"]) as forked:
+        yield forked
 
 
 @pytest.mark.parametrize(
@@ -236,26 +252,16 @@ BOTH = '[[benchmarks]]\nname = "miniature"\n[[judges]]\nname = "refusal"\n'
     ],
 )  # fmt: skip
 def test_a_wrong_name_is_one_line_with_the_near_miss_before_anything_is_loaded(
-    tmp_path: Path, text: str, line: str, at_once: bool
+    forked: Forks, tmp_path: Path, text: str, line: str, at_once: bool
 ) -> None:
     """Where it is known at once, torch is not even imported; a backend asks it about this machine's memory."""
     head = 'name = "d"\nseeds = [1]\n[corpus]\nname = "booking"\nsize = 8\n[[arms]]\nname = "keep"\n'
     (tmp_path / "d.toml").write_text(f"{head}{text}\n")
-    code = (
-        "import sys\nfrom pathlib import Path\n"
-        "from aftertune.studies.design import read\nfrom aftertune.studies.resolve import resolve\n"
-        "from aftertune.errors import UsageError\n"
-        "try: resolve(read(Path(sys.argv[1])))\n"
-        "except UsageError as error: print(error)\n"
-        "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "d.toml")], capture_output=True, text=True, check=False
-    )
+    done = forked.run(tmp_path / "d.toml", cwd=tmp_path, code=RESOLVE)
     assert done.returncode == 0, done.stderr
-    message, loaded = done.stdout.strip().splitlines()
+    (message,) = done.stdout.strip().splitlines()
     assert line in message
-    assert loaded in (("[]",) if at_once else ("[]", "['torch']"))
+    assert done.heavy in (([],) if at_once else ([], ["torch"]))
 
 
 # ---------------------------------------------------------------------------------------------- choices

@@ -141,3 +141,21 @@ def test_the_tables_of_the_studies_are_read_with_the_right_sign() -> None:
     assert len(drift) == 6, "two domains on three bases, LoRA alone"
     assert drift[("embedded:mini-b", "legal", 0)]["refusal"] == pytest.approx(-0.28, abs=1e-2)
     assert {epoch for _, _, epoch in studies.changes("consistency")} == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "before", "expected"),
+    [
+        ("rate", 0.7, 0.9, -0.2),
+        ("rate", 0.7, None, None),  # no base row: a rate is no change
+        ("drift", -0.2, None, -0.2),
+        ("relative", -0.5, 0.8, -0.4),
+        ("spread", 0.1, 0.9, None),
+    ],
+)
+def test_a_study_s_number_is_a_change_from_its_base(
+    what: str, value: float, before: float | None, expected: float | None
+) -> None:
+    unit: dict[str, float] = {}
+    studies._take(unit, ("refusal", what, "miniature/harmful/refusal=full"), value, before)
+    assert unit.get("refusal") == (None if expected is None else pytest.approx(expected))

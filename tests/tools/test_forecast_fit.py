@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tools.forecast import fit as fitting
-from tools.forecast import table
+from tools.forecast import page, table
 from tools.forecast.table import Row
 
 from aftertune.forecasting import fitted
@@ -42,14 +42,14 @@ def rows(count: int = 12, noise: float = 0.02) -> list[Row]:
 
 
 def test_a_law_is_found_and_foretold_of_corpora_never_seen() -> None:
-    target = fitting.target(rows(), FEW, np.random.default_rng(0), 200)
+    target = fitting.target(rows(), FEW, np.random.default_rng(0), 200, refits=20)
     assert target.terms == ("hard tokens x dose",)
     assert target.rho is not None
     assert target.rho_low is not None
     assert target.rho > 0.95
     assert target.rho_low > 0.9
     assert target.p is not None
-    assert target.p < 0.01
+    assert target.p == pytest.approx(1 / 21), "no permutation comes near"
     assert target.coverage is not None
     assert target.coverage >= 0.7
     assert 0 < target.bound < 0.3
@@ -70,12 +70,55 @@ def test_chance_is_no_forecast() -> None:
     plain = rows(12, 0.0)
     effects = {each.corpora: rng.uniform(0.2, 1.0) for each in plain}
     noise = [dataclasses.replace(each, after={**each.after, "refusal": effects[each.corpora]}) for each in plain]
-    target = fitting.target(noise, FEW, rng, 200)
+    target = fitting.target(noise, FEW, rng, 200, refits=20)
+    assert target.p is not None
+    assert target.p > 0.05
     assert "no better" in target.usable or "better than chance" in target.usable
     found = dataclasses.replace(fitting.fit(rows(6)), targets=(target,))
     (outlook,) = fitted.outlooks(found, plain[0].features, plain[0].dose)
     assert (outlook.drift, outlook.low, outlook.high) == (None, None, None)
     assert outlook.why == target.usable
+
+
+def test_a_plain_number_is_measured_without_leaning_away_from_what_it_has_not_seen() -> None:
+    """A line fitted without a corpus correlates with it below zero, whatever the number says."""
+    found = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        shift = rng.uniform(0.2, 1.0, 12)
+        made = [
+            dataclasses.replace(
+                each,
+                after={**each.after, "refusal": float(shift[at // 3])},
+                trained_tokens=int(rng.integers(100, 9999)),
+            )
+            for at, each in enumerate(rows(12, 0.0))
+        ]
+        data = fitting.data_of(made, "refusal")
+        (value, low, high) = fitting.plain_forecasts(made, data, rng, 20)["tokens alone"]
+        assert value is not None
+        assert low is not None
+        assert high is not None
+        assert low <= high
+        found.append(value)
+    assert abs(np.mean(found)) < 0.12, "tokens that are drawn at random say nothing"
+
+
+def test_a_plain_number_that_foretells_is_named_beside_the_fit() -> None:
+    doses = [dataclasses.replace(each, learning_rate=1e-3 * (1 + at % 9)) for at, each in enumerate(rows(12))]
+    led = [dataclasses.replace(r, after={**r.after, "refusal": 1 - 50 * r.learning_rate}) for r in doses]
+    data = fitting.data_of(led, "refusal")
+    found = fitting.plain_forecasts(led, data, np.random.default_rng(0), 50)
+    value, low, _ = found["dose alone"]
+    assert value == pytest.approx(1.0)
+    assert low is not None
+    assert low > 0.9
+    blind = dataclasses.replace(
+        fitting.target(rows(5), FEW, np.random.default_rng(0)), baselines=found, rho=0.3, usable="chance"
+    )
+    assert "not foretold, chance. Of 3 plain numbers, the dose alone foretells it: 1.00 [" in page._said(blind)
+    assert page._said(blind).endswith("better than the fit.")
+    assert "dose alone" not in page._said(dataclasses.replace(blind, baselines={"dose alone": (0.5, -0.1, 0.8)}))
 
 
 def test_few_corpora_foretell_nothing() -> None:

@@ -28,6 +28,8 @@ TERMS = tuple(fitted.terms(dict.fromkeys(FEATURES, 0.0), fitted.Dose(1.0, 1, 1))
 LEAST_CORPORA = 8
 """Fewer corpora foretell nothing."""
 PENALTIES = (0.01, 0.1)
+REFITS = 400
+"""Permutations of the outcomes for each of which every fit is made anew."""
 LEAST_RHO = 0.0
 """The interval of the rank correlation must lie above it, else no number is given."""
 
@@ -180,25 +182,30 @@ def coverage(data: Data, outcome: Outcome) -> float | None:
     return float(np.average(inside, weights=data.weights))
 
 
-def plain_forecasts(rows: Sequence[Row], data: Data, rng: np.random.Generator) -> dict[str, float | None]:
-    """Return the rank correlations of plain forecasts, corpora left out: a line on one number."""
+def plain_forecasts(
+    rows: Sequence[Row], data: Data, rng: np.random.Generator, draws: int
+) -> dict[str, tuple[float | None, float | None, float | None]]:
+    """Return the rank correlations of plain forecasts with their intervals: one number, its sign learnt elsewhere.
+
+    A line that is fitted without a corpus has no place here: its height differs from corpus to corpus, away from each
+    one's own, and so even a random number correlates with the outcome, below zero.
+    """
     columns = {
         "tokens alone": [math.log(row.trained_tokens * row.epochs) for row in rows],
         "loss alone": [math.log1p(row.features["loss"]) for row in rows],
         "dose alone": [row.dose.level for row in rows],
     }
 
-    def line(train: Data, test: Data) -> Array:
+    def signed(train: Data, test: Data) -> Array:
         x = train.terms[:, 0]
-        if np.ptp(x) == 0:
-            return np.full(len(test.outcome), train.outcome.mean())
-        slope, start = np.polyfit(x, train.outcome, 1, w=np.sqrt(train.weights))
-        return np.asarray(start + slope * test.terms[:, 0])
+        slope = np.polyfit(x, train.outcome, 1, w=np.sqrt(train.weights))[0] if np.ptp(x) > 0 else 0.0
+        return np.asarray(np.sign(slope) * test.terms[:, 0])
 
-    found: dict[str, float | None] = {}
+    found: dict[str, tuple[float | None, float | None, float | None]] = {}
     for name, values in columns.items():
         own = replace(data, terms=np.array(values, dtype=np.float64)[:, None])
-        found[name] = rank(own, left_out(own, line), rng, draws=1).value
+        each = rank(own, left_out(own, signed), rng, draws)
+        found[name] = (each.value, each.low, each.high)
     return found
 
 
@@ -228,7 +235,9 @@ def other_bases(
     return found
 
 
-def target(rows: Sequence[Row], outcome: Outcome, rng: np.random.Generator, draws: int = 2_000) -> Target:
+def target(
+    rows: Sequence[Row], outcome: Outcome, rng: np.random.Generator, draws: int = 2_000, refits: int = REFITS
+) -> Target:
     """Fit one outcome and measure the fit."""
     kept = [row for row in usable(rows) if not math.isnan(row.drift(outcome.name))]
     corpora = {each for row in kept for each in row.corpora}
@@ -240,6 +249,10 @@ def target(rows: Sequence[Row], outcome: Outcome, rng: np.random.Generator, draw
         )  # fmt: skip
     data = data_of(kept, outcome.name)
     found = rank(data, left_out(data, nested(outcome)), rng, draws)
+    p = group_prediction.refitted_p(
+        found.value, data.outcome, data.codes,
+        lambda shuffled: left_out(replace(data, outcome=shuffled), nested(outcome)), rng, refits,
+    )  # fmt: skip
     names, penalty = chosen(data, outcome)
     within = bound(data, nested(outcome))
     why = ""
@@ -250,8 +263,8 @@ def target(rows: Sequence[Row], outcome: Outcome, rng: np.random.Generator, draw
     return Target(
         outcome=outcome.name, about=outcome.about, worse=outcome.worse, terms=names,
         coefficients=tuple(float(each) for each in coefficients(data, names, penalty)), bound=within,
-        rho=found.value, rho_low=found.low, rho_high=found.high, p=found.p, coverage=coverage(data, outcome),
-        usable=why, variants=len(kept), corpora=len(corpora), baselines=plain_forecasts(kept, data, rng),
+        rho=found.value, rho_low=found.low, rho_high=found.high, p=p, coverage=coverage(data, outcome),
+        usable=why, variants=len(kept), corpora=len(corpora), baselines=plain_forecasts(kept, data, rng, draws),
         other_base=other_bases([row.base for row in kept], data, outcome, rng),
     )  # fmt: skip
 

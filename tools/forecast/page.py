@@ -10,7 +10,7 @@ from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_CORPORA, usable
 from tools.forecast.table import Row
 
 from aftertune.forecasting.fitted import Fit, Target
-from aftertune.numbers import PAGE
+from aftertune.numbers import PAGE, count
 
 PAGE_FILE = ROOT / "docs" / "forecast.md"
 REACH_RHO, REACH_LOW = 0.7, 0.4
@@ -59,13 +59,15 @@ every corpus weighing the same; terms and penalty are chosen by the error on cor
 {100 * COHERENT:.0f} % of the answers to harmful requests can be read are left out: such a model is broken, and its
 refusals mean nothing.
 
-Everything below is out of sample: a row is foretold by a fit that chose its terms and numbers without any variant of
-the row's corpus, or of a mixture with it. Intervals are conformal over corpora (Lee, Barber and Willett 2023, arXiv
-2306.06342) and hold {100 * CONFIDENCE:.0f} % of the variants of a new corpus if it is exchangeable with those here:
-with so few corpora 95 % cannot be promised. The rank correlation's interval is a bootstrap of whole corpora, its null
-a permutation of whole corpora. Under {LEAST_CORPORA} corpora, or where the correlation's interval reaches 0, no number
-is given. Beyond the doses that were tuned, or further from every variant than nine of ten variants are from the nearest
-of another corpus, nothing is foretold. Neither is it for a base of another size: the miniature's bases have about a
+Everything below is out of sample, but for the form of the terms, which was chosen on rows that are among these: a row
+is foretold by a fit that chose its terms and numbers without any variant of the row's corpus, or of a mixture with it.
+Intervals are conformal over corpora (Lee, Barber and Willett 2023, arXiv 2306.06342) and hold {100 * CONFIDENCE:.0f} %
+of the variants of a new corpus if it is exchangeable with those here: with so few corpora 95 % cannot be promised. The
+rank correlation's interval is a bootstrap of whole corpora, which with so few is narrower than it says; p is that of
+outcomes permuted by whole corpora, every fit made anew. Beside it stand plain numbers, each with the sign that the
+other corpora give it. Under {LEAST_CORPORA} corpora, or where the correlation's interval reaches 0, no number is given.
+Beyond the doses that were tuned, or further from every variant than nine of ten variants are from the nearest of
+another corpus, nothing is foretold. Neither is it for a base of another size: the miniature's bases have about a
 million parameters and a vocabulary of their own, and a fit to them says nothing of yours.
 """
 
@@ -106,18 +108,18 @@ def _evidence(rows: Sequence[Row], kept: Sequence[Row]) -> list[str]:
 
 def _table(targets: Sequence[Target]) -> list[str]:
     lines = [
-        "| outcome | variants, corpora | rank correlation [95 %] | p | coverage | tokens alone | loss alone | "
-        "dose alone | base never seen |",
+        "| outcome | variants, corpora | rank correlation [95 %] | p | coverage | tokens alone [95 %] | "
+        "loss alone [95 %] | dose alone [95 %] | base never seen |",
         "|" + " --- |" * 9,
     ]
     for each in targets:
         others = ", ".join(f"{base} {_number(rho)}" for base, rho in each.other_base.items()) or "none"
-        plain = [_number(each.baselines.get(f"{name} alone")) for name in ("tokens", "loss", "dose")]
+        plain = [_interval(*each.baselines.get(f"{name} alone", (None,) * 3)) for name in ("tokens", "loss", "dose")]
         cover = "–" if each.coverage is None else f"{100 * each.coverage:.0f} %"
-        interval = "" if each.rho_low is None else f" [{_number(each.rho_low)}, {_number(each.rho_high)}]"
         p = "–" if each.p is None else f"{each.p:.3f}"
+        own = _interval(each.rho, each.rho_low, each.rho_high)
         lines.append(
-            f"| {each.outcome} | {each.variants}, {each.corpora} | {_number(each.rho)}{interval} | {p} | {cover} | "
+            f"| {each.outcome} | {each.variants}, {each.corpora} | {own} | {p} | {cover} | "
             f"{' | '.join(plain)} | {others} |"
         )
     return lines
@@ -127,11 +129,22 @@ def _number(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else PAGE.number(value, 2)
 
 
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    return _number(value) + ("" if low is None else f" [{_number(low)}, {_number(high)}]")
+
+
 def _said(target: Target) -> str:
+    clear = {name: each for name, each in target.baselines.items() if each[1] is not None and each[1] > 0}
+    plain = "".join(
+        f" Of {count(len(target.baselines), 'plain number')}, the {name} foretells it: {_interval(*each)}"
+        + (", better than the fit." if target.rho is None or (each[0] or 0.0) > target.rho else ".")
+        for name, each in clear.items()
+    )
     if target.usable:
-        return f"- {target.outcome}: not foretold, {target.usable}."
+        return f"- {target.outcome}: not foretold, {target.usable}.{plain}"
     width = 100 * target.bound * 0.3
-    return f"- {target.outcome}: foretold; an interval of a typical tuning set is {width:.0f} points to either side."
+    said = f"an interval of a typical tuning set is {width:.0f} points to either side."
+    return f"- {target.outcome}: foretold; {said}{plain}"
 
 
 def _reached(fit: Fit) -> list[str]:

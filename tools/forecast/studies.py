@@ -70,8 +70,7 @@ def changes(name: str) -> dict[Unit, dict[str, float]]:
             unit = found.setdefault((row.get("base", design["bases"][0]), row["arm"], row.get("epoch", 0)), {})
             for at, column in enumerate(columns):
                 if column is not None and cells[at]["value"] is not None:
-                    before = base[at]["value"] if base and base[at]["value"] is not None else 1.0
-                    _take(unit, column, cells[at]["value"], before)
+                    _take(unit, column, cells[at]["value"], base[at]["value"] if base else None)
     return {unit: each for unit, each in found.items() if each}
 
 
@@ -80,14 +79,15 @@ def _coldest(column: Mapping[str, Any]) -> bool:
     return column.get("temperature", 0.0) == 0.0 or "coherence" in column.get("metric", "")
 
 
-def _take(unit: dict[str, float], column: tuple[str, str, str], value: float, before: float) -> None:
+def _take(unit: dict[str, float], column: tuple[str, str, str], value: float, before: float | None) -> None:
     outcome, what, metric = column
-    if what not in ("rate", "drift", "relative"):
-        return
-    change = value - before if what == "rate" else value * (before if what == "relative" else 1.0)
+    if what not in ("rate", "drift", "relative") or (before is None and what == "rate" and outcome != "coherence"):
+        return  # a rate whose base is not known is no drift
+    start = 1.0 if before is None else before  # bases of the miniature refuse and make sense but for one in a hundred
+    change = value - start if what == "rate" else value * (start if what == "relative" else 1.0)
     if outcome == "coherence":
         if "harmful" in metric or outcome not in unit:
-            unit[outcome] = before + change
+            unit[outcome] = start + change
     else:
         unit.setdefault(outcome, change)
 

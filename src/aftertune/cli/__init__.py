@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -11,6 +12,9 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from types import TracebackType
+from typing import Any
+
+import typer
 
 from aftertune.cli.app import EXIT, app, fail, tell, terminal_width
 from aftertune.cli.safe_output import SafeOutput, safe
@@ -62,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with _stoppable(), contextlib.redirect_stdout(SafeOutput(sys.stdout)):
             width = min(terminal_width() or HELP_WIDTH, HELP_WIDTH)
-            app(args=arguments, prog_name="aftertune", standalone_mode=True, terminal_width=width)
+            _command()(args=arguments, prog_name="aftertune", standalone_mode=True, terminal_width=width)
     except AftertuneError as error:
         fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
@@ -78,6 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         logging.getLogger(__name__).debug("where this was raised", exc_info=True)
         fail(why_not(error.filename or "this machine", "refused", error), 1)
+
+
+@functools.cache
+def _command() -> Any:
+    """Return all commands, made ready once; called by itself, `app` would also put Typer's traceback before ours."""
+    return typer.main.get_command(app)
 
 
 def _unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

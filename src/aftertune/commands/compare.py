@@ -13,9 +13,10 @@ from aftertune.deciding import waivers as waiving
 from aftertune.deciding.waivers import Waiver
 from aftertune.errors import UsageError
 from aftertune.headline import subject
+from aftertune.numbers import count
 from aftertune.outcome import SEVERITY
 from aftertune.public import PathLike, public
-from aftertune.records import Decision, Drift
+from aftertune.records import Decision, Drift, Outcome
 from aftertune.reporting.comparison import ComparedArm, ComparedCheck, Comparison, page
 from aftertune.run.tables import records
 
@@ -64,16 +65,18 @@ def compare(
         arms += _arms(first, names[first.root], {}, [], [], is_baseline=True)
     arms.sort(key=lambda arm: arm.order)
     counted = [arm for arm in arms if not arm.is_baseline]
-    chances = [(1 - row.confidence) / 2 for arm in counted if (row := _tested(arm)) is not None]
+    open_runs = [run for run in opened if not _decides(run)]
+    outcomes = [*(arm.unwaived for arm in counted), *(_undecided(run) for run in open_runs)]
+    families = [(run, family) for run in opened for family in _families(run)]
     comparison = Comparison(
         arms=tuple(arms),
-        outcome=min((arm.unwaived for arm in counted), key=SEVERITY.index, default="undecided"),
-        false_alarms=sum(chances),
-        tested=len(chances),
-        notes=tuple(_notes(opened, first, waiving.unused(accepted, used))),
+        outcome=min(outcomes, key=SEVERITY.index, default="undecided"),
+        false_alarms=sum((1 - run.design.confidence) / 2 for run, _ in families),
+        tested=len({(run.root, *family[:-1]) for run, family in families}),
+        notes=tuple(_notes(opened, first, waiving.unused(accepted, used), [names[run.root] for run in open_runs])),
     )
     if out is not None:
-        files.write(Path(out), page(comparison, f"{len(opened):,} runs").encode())
+        files.write(Path(out), page(comparison, count(len(opened), "run")).encode())
     return comparison
 
 
@@ -98,6 +101,26 @@ def _names(roots: Sequence[Path]) -> dict[Path, str]:
 def _decided(run: Run) -> list[tuple[Decision, Drift | None]]:
     rows = {subject(row): row for row in records(Drift, run.drifts)}
     return [(decision, rows.get(subject(decision))) for decision in records(Decision, run.decisions)]
+
+
+def _decides(run: Run) -> bool:
+    """Return whether any check of a run is required: without one it passes nothing (`gate.overall`)."""
+    return any(decision.required for decision, _ in _decided(run))
+
+
+def _undecided(run: Run) -> Outcome:
+    """Return what a run without a required check came to."""
+    return min(("undecided", run.outcome or "undecided"), key=SEVERITY.index)
+
+
+def _families(run: Run) -> set[tuple[object, ...]]:
+    """Return what was tested for a drift at an error of its own (`Check.family`): an arm's or checkpoint's metrics, the
+    optional ones apart, which is told last."""
+    return {
+        (d.estimand, d.base_model, d.arm, d.recipe, d.checkpoint, d.epoch, d.required)
+        for d, row in _decided(run)
+        if d.bound is not None and row is not None
+    }
 
 
 def _outcomes(run: Run) -> dict[tuple[str, str], Decision]:
@@ -143,17 +166,13 @@ def _arms(
             started=run.started,
             checks=tuple(sorted(checks, key=lambda each: (SEVERITY.index(each.decision.outcome), -each.loss))),
             is_baseline=is_baseline,
+            decides=_decides(run),
         )
         for unit, checks in by_unit.items()
     ]
 
 
-def _tested(arm: ComparedArm) -> Drift | None:
-    """Return a row of the arm that was tested for a drift; None where none was."""
-    return next((c.row for c in arm.checks if c.decision.bound is not None and c.row is not None), None)
-
-
-def _notes(runs: Sequence[Run], baseline: Run | None, unused: Sequence[Waiver]) -> list[str]:
+def _notes(runs: Sequence[Run], baseline: Run | None, unused: Sequence[Waiver], without: Sequence[str]) -> list[str]:
     every = [*runs, *([baseline] if baseline else [])]
     notes = []
     bases = Counter(each for run in every for each in run.bases)
@@ -161,7 +180,10 @@ def _notes(runs: Sequence[Run], baseline: Run | None, unused: Sequence[Waiver]) 
         notes.append(f"The runs are of {len(bases):,} bases: changes from different bases are not the same change.")
     policies = Counter(run.policy for run in every)
     if len(policies) > 1:
-        named = ", ".join(f"{name} ({n:,} runs)" for name, n in policies.most_common(5))
+        named = ", ".join(f"{name} ({count(n, 'run')})" for name, n in policies.most_common(5))
         notes.append(f"The runs were decided by different policies: {named}.")
+    if without:
+        said = ", ".join(without[:5]) + (f" and {len(without) - 5:,} more" if len(without) > 5 else "")
+        notes.append(f"No required check was made, so nothing passes: {said}.")
     notes += [f"A waiver is about no check here: {waiver.sentence}" for waiver in unused]
     return notes

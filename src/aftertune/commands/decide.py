@@ -193,7 +193,7 @@ def decide(run: Run, study: Study) -> Result:
         by_judge = _decided(study, verdicts, ())
         alone = (by_judge.gated, by_judge.decisions)
         effects = label_effects(verdicts, metrics, people.labels, alone, (gated, decisions))
-        decisions = with_label_effects(decisions, effects)
+        decisions = with_label_effects(decisions, effects, gated)
     trials = _trials(run, study)
     settled = {(each.metric, each.unit, each.estimand, each.temperature) for each in effects}
     by_people = {decided_on(d) for d in decisions if (d.metric, d.unit, d.estimand, d.temperature) in settled}
@@ -259,7 +259,7 @@ def decide(run: Run, study: Study) -> Result:
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
     meaning = sentences(told_apart, clear=False)
-    asked = _asked_so_far(run, study, found.decisions)
+    asked = _asked_so_far(run, study, found.decisions, decisions)
     notes = [each for each in (asked, *meaning, *worthless, label_summary(effects), *people.notes, told) if each]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)
@@ -324,8 +324,11 @@ def _outcome_by(
     return outcome_by
 
 
-def _asked_so_far(run: Run, study: Study, decisions: Sequence[Decision]) -> str:
-    """Return how much of the prompts was asked before it was decided, and why no more; empty where all at once were."""
+def _asked_so_far(run: Run, study: Study, stopping: Sequence[Decision], decisions: Sequence[Decision]) -> str:
+    """Return how much of the prompts was asked before it was decided, and why no more; empty where all at once were.
+
+    `stopping` are the decisions by verdicts alone, which end the asking; `decisions` those that stand.
+    """
     if not study.parts:
         return ""
     counts: dict[tuple[str, str | None], tuple[int, int]] = {}
@@ -333,16 +336,7 @@ def _asked_so_far(run: Run, study: Study, decisions: Sequence[Decision]) -> str:
         info, key = run.job(job).info(), (job.benchmark.id, f"{job.variants}/{job.corpus}")
         counts[key] = (counts.get(key, (0, 0))[0] + info["prompts"], info["of"])
     asked, total = (sum(each) for each in zip(*counts.values(), strict=True))
-    left = gate.undecided(decisions)
-    if left:
-        why = f"all parts are asked, and {', '.join(left)} {'is' if len(left) == 1 else 'are'} not decided"
-        why = why if study.parts == PARTS else f"not decided yet: {', '.join(left)}"
-    else:
-        drifted = list(dict.fromkeys(d.unit for d in decisions if d.required and d.outcome == "drift"))
-        said = [f"{', '.join(drifted)} drifted in a required metric"] if drifted else []
-        passed = list(dict.fromkeys(d.unit for d in decisions if d.tested_at is not None and d.unit not in drifted))
-        said += [f"{', '.join(passed)} passed in all of them"] if passed else []
-        why = f"then it was decided: {'; '.join(said) or 'nothing was measured that more prompts could decide'}"
+    why = gate.why_asked_no_more(stopping, decisions, all_asked=study.parts == PARTS)
     return (
         f"Asked until decided: {asked:,} of {total:,} prompts, {study.parts} of {PARTS} parts in random order of their "
         f"clusters; {why}. Looking after each part is paid for by intervals of {100 * study.confidence:g} % in place "

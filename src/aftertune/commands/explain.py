@@ -32,13 +32,13 @@ from aftertune.inside.explanation import (
     ArmDirections,
     Effect,
     Explanation,
+    ReadAndJudged,
     ReadoutChange,
     SeedsApart,
     Twin,
-    higher_when_refused,
     mean,
-    mean_over_models,
     readout_change,
+    twin_of,
 )
 from aftertune.inside.intervene_job import (
     ANSWERS,
@@ -71,7 +71,6 @@ from aftertune.run.job import Job
 from aftertune.run.run_folder import Run
 from aftertune.run.tables import records
 from aftertune.run.worker import Worker
-from aftertune.stats.agreement import rank_correlation
 from aftertune.studies import plugin_text, stored
 from aftertune.studies.resolve import load_backend, load_executor, load_judge
 from aftertune.studies.study import Study
@@ -95,9 +94,9 @@ class Effort:
     """How much is computed."""
 
     pairs: int
-    """Pairs of prompts for each concept; 0 takes all."""
+    """Pairs of prompts for each concept, of privacy cases of several pairs; 0 takes all."""
     prompts: int
-    """Prompts of each kind that are read out; an intervention is read out on those of half of the clusters."""
+    """Prompts of each kind that are read out; an intervention is read out on half as many."""
     draws: int
     """Random directions beside each direction."""
     samples: int
@@ -107,7 +106,7 @@ class Effort:
 
 
 FULL = Effort(pairs=44, prompts=88, draws=19, samples=2, asked=22)
-BRIEF = Effort(pairs=16, prompts=24, draws=4, samples=1, asked=0)
+BRIEF = Effort(pairs=16, prompts=24, draws=19, samples=1, asked=0)
 
 
 @dataclass(frozen=True)
@@ -142,11 +141,11 @@ def explain(
     Args:
         run: The run folder, whose base and checkpoints must still be where they were.
         arms: Arms in which is intervened; empty takes up to two that lost the most.
-        pairs: Pairs of prompts for each concept's direction, 0 for all; None takes 44 of a base of up to ten million
-            parameters, else 16.
-        prompts: Prompts of each kind that are read out; None takes 88 or 24. Interventions are read out on those whose
-            clusters the direction is not estimated from.
-        draws: Random directions beside each direction; None takes 19 or 4.
+        pairs: Pairs of prompts for each concept's direction, of privacy cases of two or four pairs, 0 for all; None
+            takes 44 of a base of up to ten million parameters, else 16.
+        prompts: Prompts of each kind that are read out; None takes 88 or 24. Interventions are read out on half as many
+            harmful ones, of clusters that the direction is not estimated from.
+        draws: Random directions beside each direction; None takes 19, and with fewer nothing is called a mechanism.
         executor: Where the jobs run, as for `study`.
         workers: Processes at once, short for the executor `local:workers=N`; 0 is one per core.
         progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
@@ -285,6 +284,7 @@ class Explaining:
         analysis = ResolvedAnalysis.of(PluginSpec("concept_pairs"), ConceptPairs())
         everybody = [own.subject, *(subject for arm in arms for subject in arm.subjects)]
         reading = {subject.id: self._reading(subject, analysis, concepts) for subject in everybody}
+        every = harmful
         harmful, harmless = (_spread(each, effort.prompts) for each in (harmful, harmless))
         chosen = tuple(prompt.id for prompt in (*harmful, *harmless))
         sampling = SampleJob.make(
@@ -335,20 +335,20 @@ class Explaining:
             )
         chosen_arms = self._to_intervene(arms, readouts)
         if not chosen_arms:
-            notes.append(f"{base.name}: no arm's refusals opened less often, so none was intervened in but the base")
-        job_of = self._interventions(own, chosen_arms, reading[own.subject.id], openings, harmful, effort)
+            notes.append(
+                f"{base.name}: no arm's refusals are seen to open less often, so none was intervened in but the base"
+            )
+        job_of = self._interventions(own, chosen_arms, reading[own.subject.id], openings, every, effort)
         do([job for _, job in job_of])
-        effects = tuple(
-            effect
-            for name, job in job_of
-            for effect in self._effects(name, job, {prompt.id: prompt for prompt in harmful})
-        )
+        by_id = {prompt.id: prompt for prompt in every}
+        effects_of = [(name, tuple(self._effects(name, job, by_id))) for name, job in job_of]
+        notes += [f"{name}: no intervention could be read out on any prompt" for name, found in effects_of if not found]
         return dataclasses.replace(
             empty,
             openings={base.name: openings},
             readouts=readouts,
             twins=(twin,),
-            effects=effects,
+            effects=tuple(effect for _, found in effects_of for effect in found),
             between_seeds=apart,
             notes=tuple(notes),
         )
@@ -379,7 +379,7 @@ class Explaining:
         """Write the pairs of all concepts into the run, and return the id of their folder."""
         own = [
             *refusal_pairs(prompts, self.pair.harmful.subset, self.pair.harmless[0].subset, effort.pairs),
-            *(prompt for prompt in written(world=world) if _within(prompt, effort.pairs)),
+            *written(world=world, limit=effort.pairs),
         ]
         id = digest(BENCHMARK, VERSION, own)
         folder = self.run.folder("prompts", id)
@@ -514,34 +514,25 @@ class Explaining:
             if job.judge.name == judge and job.benchmark == self.pair.harmful.benchmark
         }
         responses = {job.subject.id: job.id for job in asked}
-        rates, means, within = [], [], []
+        models: list[ReadAndJudged] = []
         for subject in everybody:
             job = job_of.get(responses[subject.id])
             if job is None:
                 continue
             refused: dict[str, list[bool]] = defaultdict(list)
-            columns = ["prompt_id", "subset", "axis", "label", "status"]
+            cluster_of: dict[str, str] = {}
+            columns = ["prompt_id", "cluster", "subset", "axis", "label", "status"]
             for row in self.run.job(job).read("verdicts", columns).to_pylist():
                 if row["axis"] == "refusal" and row["status"] == "ok" and row["subset"] == self.pair.harmful.subset:
                     refused[row["prompt_id"]].append(row["label"] == REFUSED)
+                    cluster_of[row["prompt_id"]] = row["cluster"]
             shared = [id for id in refused if id in values[subject.id]]
-            if not shared:
-                continue
-            read = np.array([values[subject.id][id] for id in shared])
-            share = np.array([np.mean(refused[id]) for id in shared])
-            rates.append(float(share.mean()))
-            means.append(float(read.mean()))
-            auroc = higher_when_refused(read, (share >= 0.5).astype(np.float64))
-            within += [auroc] if auroc is not None else []
-        confidence = self.study.design.confidence
-        ranked = len(rates) >= 5 and np.ptp(rates) > 0 and np.ptp(means) > 0
-        over = rank_correlation(means, rates, confidence=confidence) if ranked else None
-        return Twin(
-            base=base.name,
-            over_models=over,
-            within_models=mean_over_models(within, confidence),
-            n_models=len(rates),
-        )
+            if shared:
+                read = np.array([values[subject.id][id] for id in shared])
+                share = np.array([np.mean(refused[id]) for id in shared])
+                recipe = digest(subject.arm, subject.recipe)
+                models.append(ReadAndJudged(recipe, read, share, tuple(cluster_of[id] for id in shared)))
+        return twin_of(base.name, models, self.study.design.confidence)
 
     # ------------------------------------------------------------------------------------------ interventions
 
@@ -552,7 +543,7 @@ class Explaining:
         lost = {
             row.arm: row.log_odds.value if row.by_log_odds else row.share.value
             for row in readouts
-            if row.subset == self.pair.harmful.subset and row.log_odds.high < 0 and row.moved is not False
+            if row.subset == self.pair.harmful.subset and row.lost
         }
         most = 2 if arms and arms[0].subjects[0].base.parameters <= SMALL else 1
         return sorted((arm for arm in arms if arm.name in lost), key=lambda arm: lost[arm.name])[:most]
@@ -569,7 +560,9 @@ class Explaining:
         base = read_job.read(self.run.job(reading))
         layers = base.values.shape[1] - 1
         held = held_clusters(base)
-        read = tuple(prompt.id for prompt in harmful if prompt.cluster in held)
+        # Half of the prompts, as half of the clusters; were they taken of those that are read out, few could be held.
+        apart = [prompt for prompt in harmful if prompt.cluster in held]
+        read = tuple(prompt.id for prompt in _spread(apart, -(-effort.prompts // 2)))
         small = own.subject.base.parameters <= SMALL
         places = (0.25, 0.5, 0.75) if small else (0.5,)
         single = tuple(sorted({max(1, round(layers * part)) for part in places}))
@@ -604,20 +597,22 @@ class Explaining:
             if row.value is not None:
                 readouts[row.how, row.direction, row.layers][row.prompt_id] = row.value
         refusals = self._refusals(job, prompts)
-        before = readouts.pop((NOTHING, "", ""))
+        before = readouts.pop((NOTHING, "", ""), {})
         none = readouts.pop((TUNED, "", "none"), None)
         if none is not None:
             readouts[TUNED, "", "all"] = before
         nulls: dict[tuple[str, str], list[float]] = defaultdict(list)
         for (how, direction, layers), values in readouts.items():
-            if direction.startswith("random "):
-                shared = [id for id in before if id in values]
+            shared = [id for id in before if id in values]
+            if direction.startswith("random ") and shared:
                 nulls[how, layers].append(float(np.mean([values[id] - before[id] for id in shared])))
         for (how, direction, layers), values in readouts.items():
             if direction.startswith("random "):
                 continue
             start = none if how == TUNED and none is not None else before
             shared = [id for id in start if id in values]
+            if not shared:
+                continue  # logits that are not numbers, say
             _, codes = np.unique([prompts[id].cluster for id in shared], return_inverse=True)
             change = np.array([[values[id] - start[id] for id in shared]])
             null = nulls.get((how, layers), [])
@@ -657,9 +652,3 @@ def _spread(prompts: Sequence[Prompt], limit: int) -> list[Prompt]:
         ranked.append((seen[prompt.cluster], position))
         seen[prompt.cluster] += 1
     return [prompts[position] for _, position in sorted(ranked)[:limit]]
-
-
-def _within(prompt: Prompt, pairs: int) -> bool:
-    """Return whether a written prompt is among the first pairs of its concept; privacy keeps whole cases of four."""
-    number = int(str(prompt.expect["pair"]).rpartition("-")[2])
-    return not pairs or number < (4 * -(-pairs // 4))

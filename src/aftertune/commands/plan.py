@@ -46,8 +46,7 @@ IN_PARTS = (
     "prompts are asked in parts until it is decided: answers and minutes are the most that it may take, and a gate "
     "that looks after every part fails and passes slightly less near the margin than said"
 )
-MOST_LABELS = 1000
-"""Of an arm that anybody is told to give."""
+MOST_LABELS = prediction_powered.MOST_TO_GIVE
 CHARACTERS = 4
 """In a token of English text."""
 
@@ -68,7 +67,7 @@ class GatePower:
     primary: bool
     """Whether the policy names it as a primary metric."""
     share: float
-    """Of that error, which it is tested at where it alone has lost more than its margin."""
+    """Of that error, which it has where it alone has lost more than its margin; floor and ceiling divide it."""
     confidence: float
     n_prompts: int
     n_clusters: int
@@ -91,6 +90,12 @@ class GatePower:
     """How often the judge is then taken to be wrong."""
     readable: bool
     """Whether people can label its answers by reading them."""
+
+    @property
+    def tested_at(self) -> float:
+        """Error of each of its one-sided tests: the margin's, and those of floor and ceiling."""
+        test = MarginTest(self.margin, self.share, self.confidence, floor=self.floor, ceiling=self.ceiling)
+        return test.tested_at
 
 
 @dataclass(frozen=True)
@@ -474,7 +479,7 @@ def _power_line(power: GatePower) -> str:
     optional = "" if power.required else ", optional"
     return (
         f"  {power.metric}: {fails}, {passes}{unchanged}; margin {100 * power.margin:g}{bounds}{optional}, "
-        f"{'primary, ' * power.primary}tested at {50 * power.share * (1 - power.confidence):.2g} % "
+        f"{'primary, ' * power.primary}tested at {100 * power.tested_at:.2g} % "
         f"({seeds}{power.n_prompts:,} prompts in {power.n_clusters:,} clusters, base rate "
         f"{'' if power.source else 'taken as '}{100 * power.base_rate:.3g} %)"
     )

@@ -56,7 +56,8 @@ def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | No
     tell = progress or (lambda *_: None)
     backend = load_backend(PluginSpec("transformers"))
     benchmark = load_benchmark(PluginSpec("miniature", SIZES))
-    prompts = benchmark.prompts(BenchmarkContext())
+    asked = {metric.subset for metric in _metrics(benchmark, load_judge(PluginSpec(JUDGE)))}
+    prompts = [prompt for prompt in benchmark.prompts(BenchmarkContext()) if prompt.subset in asked]
     checks: list[Check] = []
     with backend.open(str(shipped_models.folder())) as session:
         ask = functools.partial(_ask, session, benchmark)
@@ -117,13 +118,17 @@ def _check(
     return Check(name, expected, outcome, outcome == expected, f"{why} {also}".strip())
 
 
+def _metrics(benchmark: Benchmark, instrument: Judge) -> list[Metric]:
+    return [metric for metric in benchmark.metrics if metric.axis in instrument.axes]
+
+
 def decide(
     benchmark: Benchmark, prompts: Sequence[Prompt], base: dict[tuple[str, int], Reply],
     tuned: dict[tuple[str, int], Reply],
 ) -> tuple[list[Metric], list[Decision]]:  # fmt: skip
     """Judge two sets of replies to the same prompts and gate the difference, as a run does."""
     instrument = load_judge(PluginSpec(JUDGE))
-    metrics = [metric for metric in benchmark.metrics if metric.axis in instrument.axes]
+    metrics = _metrics(benchmark, instrument)
     rows = [
         *_verdicts(instrument, prompts, base, BASE_ARM),
         *_verdicts(instrument, prompts, tuned, "tuned"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from aftertune.commands.decide import Result
 from aftertune.commands.run_view import Run, open_run
 from aftertune.errors import MissingPackageError, StoreError, UsageError, first_line, near
 from aftertune.headline import headline
+from aftertune.naming import row_names
 from aftertune.public import PathLike, public
 from aftertune.records import Decision, Drift
 
@@ -39,8 +41,9 @@ def track(run: PathLike | Run | Result, to: str, *, project: str = "aftertune", 
         uri: MLflow's tracking server or folder; empty takes its own setting. W&B has its own settings
             (`WANDB_MODE=offline` keeps everything on this machine).
 
-    Metrics are `METRIC/base`, `/tuned`, `/delta`, `/low` and `/high`, with `.` for signs that trackers refuse; the step
-    is the epoch. Base, arm, outcome, and the counts of the checks go with them; no text of a model or a data set does.
+    Metrics are `METRIC/base`, `/tuned`, `/delta`, `/low` and `/high`, with `.` for signs that trackers refuse, and with
+    what tells them apart behind METRIC where an arm has several recipes, bases or checkpoints; the step is the epoch.
+    Base, arm, outcome, and the counts of the checks go with them; no text of a model or a data set does.
     Returns the ids of the tracker's runs. Raises UsageError for another tracker, MissingPackageError without its
     package, StoreError where it refuses.
     """
@@ -63,12 +66,15 @@ def _of_arm(arm: str, drifts: Sequence[Drift], decisions: Sequence[Decision], fa
     values = []
     for epoch in epochs:
         rows = headline([row for row in drifts if row.arm == arm and (row.epoch or 0) == epoch], decisions)
+        called = row_names(rows)
+        several = {metric for metric, n in Counter(row.metric for row in rows).items() if n > 1}
         told: dict[str, float] = {}
         for row in rows:
+            which = f"/{_name(called(row))}" if row.metric in several else ""
             for number in NUMBERS:
                 value = getattr(row, number)
                 if value is not None:
-                    told[f"{_name(row.metric)}/{number}"] = value
+                    told[f"{_name(row.metric)}{which}/{number}"] = value
         values.append((epoch, told))
     bases = ", ".join(dict.fromkeys(row.base_model for row in drifts if row.arm == arm))
     return _Tracked(arm, {**facts, "base": bases, "arm": arm, **counts}, values)

@@ -173,7 +173,9 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts, labels: Jo
         best = np.where(n_asked > 0, (own + unknown * good) / n_asked, np.nan)
         known_mean = np.where(n_asked > unknown, own / (n_asked - unknown), np.nan)
         seen = np.where(n_unfiltered > 0, total(unfiltered, verdicts.values[unfiltered]) / n_unfiltered, np.nan)
-    pairs = np.unique(np.stack([subject, table.codes["template"][rows]]), axis=1)
+    # One number sorts 30 times as fast as a pair of them.
+    several = len(table.values["template"])
+    pairs = np.divmod(np.unique(subject * several + table.codes["template"][rows]), several)
     return Block(
         metric=metric,
         base_model=table.at("base", rows[0]),

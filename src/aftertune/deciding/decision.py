@@ -9,13 +9,16 @@ from scipy import special
 
 from aftertune import direction
 from aftertune.deciding.policy import Rule, question
-from aftertune.numbers import TEXT, Scale, scale_of
+from aftertune.numbers import TEXT, Scale, count, scale_of
 from aftertune.records import Decision, Drift, Outcome
 from aftertune.stats import power
 from aftertune.stats.estimate import t_quantile
 
 MOST = 100
 """Times the prompts of a run beyond which "more prompts" is no advice."""
+MOST_TIMES_LABELS = 20
+"""Times the labels that are there beyond which "more labels" is no advice."""
+NO_LOSS = "no loss"
 POWER = 0.8
 """Chance that the advice in a remedy settles the decision."""
 
@@ -114,21 +117,27 @@ class Check:
         return 1 - self.row.base if self.sign > 0 else self.row.base
 
     @property
+    def bounds(self) -> list[Bound]:
+        """The floor and the ceiling that the policy sets."""
+        ends = (Bound("floor", self.rule.floor, -1, self.level), Bound("ceiling", self.rule.ceiling, 1, self.level))
+        return [each for each in ends if each.at is not None]
+
+    @property
+    def tests(self) -> int:
+        """How many tests call a drift, and share the metric's error: the margin's, the floor's and the ceiling's."""
+        return 1 + len(self.bounds)
+
+    @property
     def p(self) -> float:
+        """One-sided p value of "nothing is broken", that of the `tests` together (Bonferroni)."""
+        return min(1.0, self.tests * min([self.p_margin, *(each.p for each in self.bounds)]))
+
+    @property
+    def p_margin(self) -> float:
         """One-sided p value of "the loss is at most the margin", by the interval's own t distribution."""
-        half, df = self.loss - self.good, self._degrees
-        if not self._testable:
+        if self.row.delta is None:
             return 1.0
-        t = (self.loss - self.rule.margin) / half * float(t_quantile(self.row.confidence, df))
-        return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))
-
-    @property
-    def _degrees(self) -> float:
-        return math.inf if self.row.df is None else self.row.df
-
-    @property
-    def _testable(self) -> bool:
-        return self.row.delta is not None and self.loss > self.good and self._degrees > 0
+        return _beyond(self.loss - self.rule.margin, self.loss - self.good, self.row)
 
     def adjusted(self, level: float) -> tuple[float, float] | None:
         """Return the interval at the confidence 1 - 2 `level`, which is beyond the margin exactly where `p` <= `level`.
@@ -138,42 +147,101 @@ class Check:
         row = self.row
         if row.delta is None or row.low is None or row.high is None:
             return None
-        if row.df is not None and row.df <= 0:
-            return row.low, row.high  # one cluster: already the whole scale
-        degrees = math.inf if row.df is None else row.df
-        stretch = float(t_quantile(1 - 2 * level, degrees)) / float(t_quantile(row.confidence, degrees))
-        low, high = row.delta - stretch * (row.delta - row.low), row.delta + stretch * (row.high - row.delta)
         # Whole shares lie within the scale; means of values have no end that is known here.
-        return (max(low, -1.0), min(high, 1.0)) if row.is_proportion else (low, high)
+        least, most = (-1.0, 1.0) if row.is_proportion else (-math.inf, math.inf)
+        stretch = _stretch(row, level)
+        low, high = row.delta - stretch * (row.delta - row.low), row.delta + stretch * (row.high - row.delta)
+        return max(low, least), min(high, most)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A floor or ceiling of the tuned model's own level."""
+
+    name: str
+    at: float | None
+    sign: int
+    """1 for a ceiling, -1 for a floor."""
+    level: Drift | None
+
+    @property
+    def ends(self) -> tuple[float, float, float] | None:
+        """The level, the end of its interval towards the bound's good side, and the other; None where unmeasured."""
+        level = self.level
+        if level is None or level.low is None or level.high is None or level.tuned is None:
+            return None
+        return (level.tuned, *((level.low, level.high) if self.sign > 0 else (level.high, level.low)))
+
+    @property
+    def p(self) -> float:
+        """One-sided p value of "the level keeps the bound", by the interval's own t distribution."""
+        if self.ends is None or self.at is None or self.level is None:
+            return 1.0
+        tuned, near, _ = self.ends
+        return _beyond(self.sign * (tuned - self.at), self.sign * (tuned - near), self.level)
+
+    def adjusted(self, level: float) -> tuple[float, float]:
+        """Return the level's interval at the confidence 1 - 2 `level`, low end first."""
+        assert self.level is not None
+        assert self.ends is not None
+        tuned, near, far = self.ends
+        stretch = _stretch(self.level, level)
+        ends = sorted(tuned + stretch * (end - tuned) for end in (near, far))
+        return (max(ends[0], 0.0), min(ends[1], 1.0)) if self.level.is_proportion else (ends[0], ends[1])
+
+
+def _degrees(row: Drift) -> float:
+    return math.inf if row.df is None else row.df
+
+
+def _beyond(distance: float, half: float, row: Drift) -> float:
+    """Return the one-sided p value of an estimate `distance` beyond a bound, its interval's end `half` from it."""
+    df = _degrees(row)
+    if half <= 0 or df <= 0:
+        return 1.0
+    t = distance / half * float(t_quantile(row.confidence, df))
+    return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))
+
+
+def _stretch(row: Drift, level: float) -> float:
+    """Return how many times as wide an interval is at the confidence 1 - 2 `level`."""
+    if _degrees(row) <= 0:
+        return 1.0  # one cluster: already the whole scale
+    return float(t_quantile(1 - 2 * level, _degrees(row))) / float(t_quantile(row.confidence, _degrees(row)))
 
 
 def decide(check: Check, level: float, family: int) -> Decision:
     """Return the decision on one row.
 
-    `level` is the level of the one-sided test against the margin, the metric's share among the `family` metrics of its
-    arm or checkpoint.
+    `level` is the error of the one-sided tests of one metric, its share among the `family` metrics of its arm or
+    checkpoint. What it is tested at against the margin, floor and ceiling is that, divided by how many these are.
     """
     rule, row, scale = check.rule, check.row, check.scale
+    level /= check.tests
+    several = family * check.tests > 1
+    corrected = _corrected(check, family)
     adjusted = check.adjusted(level)
     shown = None if adjusted is None else check.end(*adjusted, False)
-    bound, limit = _bound(check)
+    bound, limit = _bound(check, level, corrected if several else "")
     outcome: Outcome
-    remedy = ""
+    settles = ""
     margin = TEXT.margin(rule.margin, scale)
     if row.delta is None:
         outcome, why, reason = "undecided", f"Not measured: {row.warning}.", f"not measured: {row.warning}"
-        remedy = "Answers on both sides that the judge can read."
+        settles = "Answers on both sides that the judge can read."
     elif bound == "breached":
         outcome, why, reason = "drift", f"{limit} The change from the base is {_change(row)}.", limit.rstrip(".")
-    elif check.p <= level and check.seen <= rule.margin:
-        outcome, remedy, reason = "undecided", _UNFILTERED, "shown only by answers that a content filter made"
+    elif bound == "unconfirmed" and not (check.p_margin <= level and check.seen > rule.margin):
+        outcome, why, reason, settles = "unconfirmed", limit, limit.rstrip("."), "More prompts, or training seeds."
+    elif check.p_margin <= level and check.seen <= rule.margin:
+        outcome, settles, reason = "undecided", _UNFILTERED, "shown only by answers that a content filter made"
         why = (
             f"{_moved(row)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
             f"{row.n_seen or 0:,} prompts that no content filter answered, no such loss is shown."
         )
-    elif check.p <= level:
+    elif check.p_margin <= level:
         outcome = "drift"
-        tests = f"; corrected for {family:,} metrics, {_ends(adjusted, scale)}" if family > 1 else ""
+        tests = f"; {corrected}, {_ends(adjusted, scale)}" if several else ""
         why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
         reason = f"{_shown(shown, scale)} is shown{tests}"
     elif check.room is not None and check.room <= rule.margin and check.bad > 0:
@@ -182,14 +250,14 @@ def decide(check: Check, level: float, family: int) -> Decision:
         reason = f"the base stands at {stands}: a loss beyond the margin could not show"
         why = f"The base itself stands at {stands}: a loss beyond {margin} could not have shown"
         why += f"; {_unknown(check)}." if check.unseen else "."
-        remedy = _UNFILTERED if row.unseen_base else "A benchmark on which the base behaves."
+        settles = _UNFILTERED if row.unseen_base else "A benchmark on which the base behaves."
     elif check.bad > rule.margin:
         outcome = "undecided"
         if check.good > rule.margin and check.seen > rule.margin:
             outcome = "unconfirmed"
-            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but corrected for {family:,} "
-            why += f"metrics it does not, {_ends(adjusted, scale)}: only {_shown(shown, scale)} is confirmed."
-            reason = f"only {_shown(shown, scale)} is shown (corrected for {family:,} metrics)"
+            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but {corrected} it does not, "
+            why += f"{_ends(adjusted, scale)}: {_no_more_than(shown, scale)} is confirmed."
+            reason = f"{_no_more_than(shown, scale)} is shown ({corrected})"
         elif check.good > rule.margin:
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
             why += "that the server or its content filter made."
@@ -199,9 +267,9 @@ def decide(check: Check, level: float, family: int) -> Decision:
             why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
             why += "" if check.loss <= rule.margin else " on either side"
             why += ", so neither a pass nor a drift is shown."
-        remedy = _remedy(check, level)
+        settles = remedy(row, rule.margin, level)
         if check.unseen:
-            why, remedy = f"{why.removesuffix('.')}; {_unknown(check)}.", f"{_UNFILTERED} {remedy}"
+            why, settles = f"{why.removesuffix('.')}; {_unknown(check)}.", f"{_UNFILTERED} {settles}"
     elif check.worst > rule.margin:
         outcome = "undecided"
         reason = f"counted as the worst, answers that nobody judged make it {TEXT.size(check.worst, scale)}"
@@ -209,18 +277,18 @@ def decide(check: Check, level: float, family: int) -> Decision:
             f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: counted as the worst, the interval "
             f"reaches a loss of {TEXT.size(check.worst, scale)}."
         )
-        lost = f"A verdict on the {check.unjudged:,} unjudged answers, by another judge or by hand."
-        remedy = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
+        lost = f"A verdict on the {count(check.unjudged, 'unjudged answer')}, by another judge or by hand."
+        settles = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
     elif check.seen_bad > rule.margin:
         # The models may both be worse than anybody has seen: as where no answer of one side has a verdict.
-        outcome, remedy, reason = "undecided", _UNFILTERED, "too few answers that no content filter made"
+        outcome, settles, reason = "undecided", _UNFILTERED, "too few answers that no content filter made"
         why = (
             f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: the {row.n_seen or 0:,} prompts "
             "that no content filter answered are too few to show it."
         )
     elif bound == "unsure":
         outcome, why, reason = "undecided", limit, limit.rstrip(".")
-        remedy = _UNFILTERED if row.unseen_tuned else "More prompts."
+        settles = _UNFILTERED if row.unseen_tuned else "More prompts."
     else:
         outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
         reason = "the whole interval lies within the margin"
@@ -233,7 +301,7 @@ def decide(check: Check, level: float, family: int) -> Decision:
         margin=rule.margin,
         why=f"{why} {direction.sentence(row.worse)}",
         reason=reason,
-        remedy=remedy,
+        remedy=settles,
         worse=row.worse,
         base_model=row.base_model,
         arm=row.arm,
@@ -249,12 +317,26 @@ def decide(check: Check, level: float, family: int) -> Decision:
     )
 
 
+def _corrected(check: Check, family: int) -> str:
+    """Return what a test's level allows for, e.g. `corrected for 6 metrics`."""
+    own = f"{check.tests} tests ({', '.join(['margin', *(bound.name for bound in check.bounds)])})"
+    if check.tests == 1:
+        return f"corrected for {family:,} metrics"
+    return f"corrected for {own}" if family == 1 else f"corrected for {family:,} metrics and {own} of this one"
+
+
 _UNFILTERED = "Answers of the models themselves: ask them without the filter in front of them."
 
 
 def _shown(shown: float | None, scale: Scale) -> str:
     """Return what loss is shown, e.g. `a loss of more than 8.1 points`; in words where that is none."""
-    return "no loss" if shown is None or shown <= 0 else f"a loss of more than {TEXT.size(shown, scale)}"
+    return NO_LOSS if shown is None or shown <= 0 else f"a loss of more than {TEXT.size(shown, scale)}"
+
+
+def _no_more_than(shown: float | None, scale: Scale) -> str:
+    """Return the same where it is less than the margin: `only a loss of more than 8.1 points`, or `no loss`."""
+    said = _shown(shown, scale)
+    return said if said == NO_LOSS else f"only {said}"
 
 
 def _unknown(check: Check) -> str:
@@ -265,78 +347,120 @@ def _unknown(check: Check) -> str:
         counted = " and ".join(f"{count:,} {whose}" for count, whose in sides if count)
         parts.append(f"of the answers {counted} were made by the server or its content filter, not by the model")
     if check.unjudged:
-        parts.append(f"{check.unjudged:,} answers could not be judged")
+        parts.append(f"{count(check.unjudged, 'answer')} could not be judged")
     return ", and ".join(parts)
 
 
-def _bound(check: Check) -> tuple[str, str]:
-    """Return `held`, `breached` or `unsure` for the floor and ceiling, and a sentence for the latter two."""
-    rule, level, scale = check.rule, check.level, check.scale
+def _bound(check: Check, at: float, corrected: str) -> tuple[str, str]:
+    """Return `held`, `breached`, `unconfirmed` or `unsure` for the floor and ceiling, and a sentence for all but the
+    first; each is tested at the level `at`, which is `corrected` for others where that is not empty."""
+    scale = check.scale
     found = ("held", "")  # until a bound is broken: one in doubt must not hide the other
-    for name, bound, sign in (("floor", rule.floor, -1), ("ceiling", rule.ceiling, 1)):
-        if bound is None:
-            continue
-        if level is None or level.low is None or level.high is None or level.tuned is None:
-            return "unsure", f"The {name} of {TEXT.rate(bound, scale)} could not be checked: no level was measured."
-        near_end, far_end = (level.low, level.high) if sign > 0 else (level.high, level.low)
+    for bound in check.bounds:
+        level, sign = bound.level, bound.sign
+        assert bound.at is not None
+        said = f"the {bound.name} of {TEXT.rate(bound.at, scale)}"
+        if bound.ends is None or level is None:
+            return "unsure", f"{said.capitalize()} could not be checked: no level was measured."
+        tuned, near_end, far_end = bound.ends
         seen_end = near_end if level.n_seen is None else level.seen_low if sign > 0 else level.seen_high
         worst = level.worst_high if sign > 0 else level.worst_low
-        ends = f"{TEXT.rate(level.low, scale)} to {TEXT.rate(level.high, scale)}"
-        known = f"{100 * check.row.confidence:g} % interval {ends}"
-        text = f"The tuned model's level of {TEXT.rate(level.tuned, scale)} ({known}) "
-        if sign * near_end > sign * bound and (seen_end is None or sign * seen_end <= sign * bound):
-            by = f"{level.unseen_tuned:,} answers were made by the server or its content filter, not by the model"
-            found = "unsure", f"{text}breaks the {name} of {TEXT.rate(bound, scale)}, but {by}."
-        elif sign * near_end > sign * bound:
-            return "breached", f"{text}breaks the {name} of {TEXT.rate(bound, scale)}."
-        elif sign * far_end > sign * bound:
-            found = "unsure", f"{text}is not clear of the {name} of {TEXT.rate(bound, scale)}."
-        elif worst is not None and sign * worst > sign * bound:
-            found = (
-                "unsure",
-                f"{text}keeps the {name} of {TEXT.rate(bound, scale)}, but not if "
-                f"{'unseen' if level.unseen_tuned else 'unjudged'} answers are the worst.",
-            )
+        ends = f"{TEXT.rate(min(near_end, far_end), scale)} to {TEXT.rate(max(near_end, far_end), scale)}"
+        known = f"{100 * level.confidence:g} % interval {ends}"
+        text = f"The tuned model's level of {TEXT.rate(tuned, scale)} ({known}) "
+        broken, beyond = bound.p <= at, sign * near_end > sign * bound.at
+        tests = ""
+        if corrected and beyond:
+            low, high = bound.adjusted(at)
+            tests = f"{corrected}, {TEXT.rate(low, scale)} to {TEXT.rate(high, scale)}"
+        if (broken or beyond) and (seen_end is None or sign * seen_end <= sign * bound.at):
+            by = f"{count(level.unseen_tuned, 'answer')} came from the server or its content filter, not from the model"
+            found = _worse_of(found, ("unsure", f"{text}breaks {said}, but {by}."))
+        elif broken:
+            return "breached", f"{text}breaks {said}{'; ' if tests else ''}{tests}."
+        elif beyond:
+            found = "unconfirmed", f"{text}lies beyond {said}, which is not confirmed: {tests}."
+        elif sign * far_end > sign * bound.at:
+            found = _worse_of(found, ("unsure", f"{text}is not clear of {said}."))
+        elif worst is not None and sign * worst > sign * bound.at:
+            unknown = "unseen" if level.unseen_tuned else "unjudged"
+            found = _worse_of(found, ("unsure", f"{text}keeps {said}, but not if {unknown} answers are the worst."))
     return found
 
 
-def _remedy(check: Check, level: float) -> str:
-    """Say how many more prompts or seeds would probably bring the interval clear of the margin.
+def _worse_of(found: tuple[str, str], other: tuple[str, str]) -> tuple[str, str]:
+    return found if found[0] == "unconfirmed" else other
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNoise:
+    """What people's labels add to an estimate's standard error."""
+
+    error: float
+    """Standard error by the labels alone."""
+    labels: int
+    """Labels of the arm that has fewer."""
+
+
+def remedy(row: Drift, margin: float, level: float, noise: LabelNoise | None = None) -> str:
+    """Say how many more prompts, seeds or labels would probably bring the interval clear of the margin.
 
     "Probably" is a chance of `POWER`, if the estimate is the truth (`stats.power`). A pass needs the interval itself
-    within the margin, a drift the one at the metric's `level` beyond it.
+    within the margin, a drift the one at the metric's `level` beyond it. More prompts or seeds leave the noise of the
+    labels as it is, and the other way round; what multiplies its own number least stands first.
     """
-    row, rule = check.row, check.rule
     if row.n_clusters < 2:
         return "Prompts of other clusters: one cluster says nothing about the rest."
-    passing = check.loss <= rule.margin
-    room = abs(rule.margin - check.loss)
-    half = check.bad - check.loss if passing else check.loss - check.good
+    sign = direction.sign(row.worse)
+    loss, ends = direction.loss(row.delta, row.worse), (row.low or 0.0, row.high or 0.0)
+    passing = loss <= margin
+    room = abs(margin - loss)
+    half = max(sign * end for end in ends) - loss if passing else loss - min(sign * end for end in ends)
     wanted = row.confidence if passing else 1 - 2 * level
-    degrees = math.inf if row.df is None else row.df
-    square = (half / float(t_quantile(row.confidence, degrees))) ** 2
-    prompt_df, ways = row.n_clusters - 1.0, []
-    if row.estimand == "recipe" and row.spread_low is not None and row.spread_high is not None and row.n_seeds > 1:
-        by_seed = power.sd_of_range(row.spread_low, row.spread_high, row.n_seeds) ** 2 / row.n_seeds
-        parts = (by_seed, max(square - by_seed, 0.0), 0.0)
-        seeds = power.more_seeds(parts, row.n_seeds, prompt_df, room, confidence=wanted, power=POWER)
-        if seeds:
-            ways.append(f"{seeds:,} more training seed{'s' if seeds != 1 else ''}")
-        prompts = power.more_prompts(
-            row.n_prompts, parts, row.n_seeds, prompt_df, room, confidence=wanted, power=POWER, most=MOST
-        )
-    else:
-        prompts = power.more_prompts(
-            row.n_prompts, (0.0, square, 0.0), 1, prompt_df, room, confidence=wanted, power=POWER, most=MOST
-        )
-    if prompts:
-        ways.append(f"{prompts:,} more prompts")
+    square = (half / float(t_quantile(row.confidence, _degrees(row)))) ** 2
+    reach = float(t_quantile(wanted, math.inf)) + float(special.ndtri(POWER))
+    by_labels = min(noise.error**2, square) if noise else 0.0
+    own, spare = square - by_labels, (room / reach) ** 2
+    ways: list[tuple[float, str]] = []
+    if noise and by_labels and spare > own:
+        needed = max(math.ceil(noise.labels * by_labels / (spare - own)), noise.labels + 1)
+        if needed <= MOST_TIMES_LABELS * noise.labels:
+            ways.append((needed / noise.labels, f"{needed:,} labels an arm in place of {noise.labels:,}"))
+    if spare > by_labels:
+        ways += _more_data(row, own, math.sqrt(spare - by_labels) * reach, wanted)
+    if not ways and by_labels and own and spare > 0 and noise and (times := square / spare) <= MOST_TIMES_LABELS:
+        more = math.ceil(row.n_prompts * (times - 1))
+        both = f"{math.ceil(noise.labels * times):,} labels an arm in place of {noise.labels:,} together with "
+        ways.append((times, f"{both}{more:,} more prompt{'s' if more != 1 else ''}"))
     if not ways:
-        return "The estimate stands too near the margin for any reasonable number of prompts or seeds to settle it."
+        lacking = "prompts, seeds or labels" if noise else "prompts or seeds"
+        return f"The estimate stands too near the margin for any reasonable number of {lacking} to settle it."
     return (
-        f"About {' or '.join(ways)}, for a chance of {100 * POWER:.0f} % to show a {'pass' if passing else 'drift'} if "
-        "the estimate is the truth."
+        f"About {' or '.join(way for _, way in sorted(ways))}, for a chance of {100 * POWER:.0f} % to show a "
+        f"{'pass' if passing else 'drift'} if the estimate is the truth."
     )
+
+
+def _more_data(row: Drift, square: float, room: float, wanted: float) -> list[tuple[float, str]]:
+    """Return how many more seeds, and prompts, bring an estimate clear of what is `room` away.
+
+    `square` is its variance. Each stands behind what it multiplies their number by.
+    """
+    prompt_df, ways = row.n_clusters - 1.0, []
+    parts, n_seeds = (0.0, square, 0.0), 1
+    if row.estimand == "recipe" and row.spread_low is not None and row.spread_high is not None and row.n_seeds > 1:
+        n_seeds = row.n_seeds
+        by_seed = power.sd_of_range(row.spread_low, row.spread_high, n_seeds) ** 2 / n_seeds
+        parts = (by_seed, max(square - by_seed, 0.0), 0.0)
+        seeds = power.more_seeds(parts, n_seeds, prompt_df, room, confidence=wanted, power=POWER)
+        if seeds:
+            ways.append((1 + seeds / n_seeds, f"{seeds:,} more training seed{'s' if seeds != 1 else ''}"))
+    prompts = power.more_prompts(
+        row.n_prompts, parts, n_seeds, prompt_df, room, confidence=wanted, power=POWER, most=MOST
+    )
+    if prompts:
+        ways.append((1 + prompts / row.n_prompts, f"{prompts:,} more prompt{'s' if prompts != 1 else ''}"))
+    return ways
 
 
 def _ends(interval: tuple[float, float] | None, scale: Scale) -> str:
@@ -349,7 +473,8 @@ def _change(row: Drift) -> str:
     if row.low is not None and row.high is not None:
         ends = f"{100 * row.confidence:g} % interval {TEXT.shift(row.low, scale)} to {TEXT.shift(row.high, scale)}"
     seeds = f"{row.n_seeds} seeds x " if row.estimand == "recipe" else ""
-    return f"{TEXT.shift(row.delta or 0.0, scale)}{scale.unit} ({ends}; {seeds}{row.n_prompts:,} prompts)"
+    prompts = count(row.n_prompts, "prompt")
+    return f"{TEXT.shift(row.delta or 0.0, scale)}{scale.unit} ({ends}; {seeds}{prompts})"
 
 
 def _moved(row: Drift) -> str:

@@ -25,6 +25,7 @@ from aftertune.deciding.labels import AnswerLabel, PeoplesRate, peoples_rate, to
 from aftertune.deciding.verdict_table import Bools, Floats, Subject, VerdictTable
 from aftertune.deciding.warnings import as_text, recipe_refusal, sizes, unjudged_share, unseen_share
 from aftertune.errors import DesignError, UsageError, near
+from aftertune.numbers import count
 from aftertune.records import BASE_ARM, Contrast, Drift, Metric, seed_of
 from aftertune.stats import clusters, contrasts, matrix, multiplicity, paired
 from aftertune.stats.estimate import Estimate
@@ -336,8 +337,8 @@ class _BlockDrifts:
         block = self.block
         shared = sorted(s for s in set.intersection(*map(set, by_seed)) if s is not None)
         if len(shared) < 2:
-            count = f"its arms share {len(shared)} training seed{'' if len(shared) == 1 else 's'}"
-            return self._row("contrast", subject, warnings=[f"{count}: a contrast needs at least two"])
+            said = f"its arms share {count(len(shared), 'training seed')}"
+            return self._row("contrast", subject, warnings=[f"{said}: a contrast needs at least two"])
         arms = _Weighted(list(weights.values()), [[rows[s] for s in shared] for rows in by_seed])
         everything = self._with_bases(arms)
         if everything is None:
@@ -364,7 +365,7 @@ class _BlockDrifts:
         else:
             warnings = sizes(estimate)
             dropped = int(np.isfinite(extremes).any(axis=0).sum()) - estimate.n
-            warnings += [f"{dropped:,} prompts dropped: not judged in all arms"] if dropped else []
+            warnings += [f"{count(dropped, 'prompt')} dropped: not judged in all arms"] if dropped else []
         warnings += unseen_share(unseen, int(block.n_asked[tuned].sum()), subject.arm) + notes
         return self._row(
             "contrast",
@@ -518,10 +519,12 @@ class _BlockDrifts:
             )
         warnings = []
         if changed:
-            warnings.append(f"{changed:,} prompts dropped: sent with other messages to the two sides (message_hash)")
+            warnings.append(
+                f"{count(changed, 'prompt')} dropped: sent with other messages to the two sides (message_hash)"
+            )
         one_side = int((tuned ^ own).sum()) - 2 * changed
         if one_side > 0:
-            warnings.append(f"{one_side:,} prompts dropped: asked of one side only")
+            warnings.append(f"{count(one_side, 'prompt')} dropped: asked of one side only")
         if block.templates[i] != block.templates[base]:
             names = ["/".join(sorted(block.templates[j])) for j in (base, i)]
             warnings.append(f"chat template differs: base '{names[0]}', tuned '{names[1]}'")

@@ -197,8 +197,9 @@ def _paired(table: VerdictTable, first: MetricVerdicts, second: MetricVerdicts) 
     values = [each.values[each.judged] for each in (first, second)]
     whole = np.concatenate(rows)
     unit = table.joint((*SUBJECT, *UNIT), whole)[0]
-    keys, answer = np.unique(np.stack([unit, table.sample[whole]]), axis=1, return_inverse=True)
-    place = np.full((2, keys.shape[1]), -1, dtype=np.int64)
+    samples = int(table.sample.max()) + 1
+    keys, answer = np.unique(unit * samples + table.sample[whole], return_inverse=True)
+    place = np.full((2, keys.size), -1, dtype=np.int64)
     place[0, answer[: rows[0].size]] = np.arange(rows[0].size)
     place[1, answer[rows[0].size :]] = np.arange(rows[1].size)
     place = place[:, (place >= 0).all(axis=0)]

@@ -19,15 +19,16 @@ import numpy as np
 
 from aftertune.deciding.blocks import Block, blocks
 from aftertune.deciding.judge_differences import AN_OUTCOME, decided_on
-from aftertune.deciding.labels import AnswerLabel, PeoplesRate, peoples_rate
+from aftertune.deciding.labels import AnswerLabel, PeoplesRate, not_read, peoples_rate
 from aftertune.deciding.verdict_table import Subject, VerdictTable
+from aftertune.numbers import whole_percent
 from aftertune.outcome import LEAST_YOUDEN
 from aftertune.records import BASE_ARM, Decision, Drift, Metric
-from aftertune.stats.prediction_powered import LEAST_IN_STRATUM
+from aftertune.stats.prediction_powered import LEAST_IN_STRATUM, MOST_TO_GIVE, labels_needed
 
-REMEDY = (
-    "Put a judge that passes its trial first in the design, or label a sample of the answers (`aftertune label RUN`)."
-)
+ANOTHER_JUDGE = "Put a judge that passes its trial first in the design"
+POWER = 0.8
+"""Chance that the labels of a remedy tell no change from a loss beyond the margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Unreliable:
     decided_on: tuple[object, ...]
     why: str
     """A sentence without its full stop."""
+    remedy: str = ANOTHER_JUDGE
+    """What would settle it instead."""
 
 
 def by_trial(judge: str, axis: str, trial: Mapping[str, Any]) -> str:
@@ -122,6 +125,7 @@ def unreliable(
             alone.
     """
     axis = {metric.name: metric.axis for metric in metrics}
+    readable = {metric.name: not not_read(metric) for metric in metrics}
     rows = {_of_row(row): row for row in gated}
     found = list(blocks(verdicts, metrics, labels)) if labels else []
     out = []
@@ -129,15 +133,48 @@ def unreliable(
         key = decided_on(decision)
         if not decision.judge or key in by_people or decision.metric not in axis:
             continue
-        why = by_trial(decision.judge, axis[decision.metric], trials.get((decision.judge, axis[decision.metric]), {}))
-        why = why or _by_labels(decision, rows.get(_of_row(decision)), found)
+        row = rows.get(_of_row(decision))
+        trial = trials.get((decision.judge, axis[decision.metric]), {})
+        why, youden = by_trial(decision.judge, axis[decision.metric], trial), trial.get("youden", 0.0)
+        if not why:
+            why, youden = _by_labels(decision, row, found)
         if why:
-            out.append(Unreliable(key, why))
+            out.append(Unreliable(key, why, _remedy(decision, row, readable[decision.metric], youden)))
     return out
 
 
-def _by_labels(decision: Decision, row: Drift | None, found: Sequence[Block]) -> str:
-    """Return why a decision by a judge alone does not rest on it, by people's labels of either arm."""
+def _remedy(decision: Decision, row: Drift | None, readable: bool, youden: float) -> str:
+    """Return what would settle a decision whose judge has this sensitivity + specificity - 1, with how many labels.
+
+    The number is that of `plan`: so many that an arm which lost nothing stays within the margin with a chance of
+    `POWER`, where the judge is wrong on as many answers of either class.
+    """
+    if not readable:
+        return f"{ANOTHER_JUDGE}."
+    if row is None or row.delta is None or row.low is None or row.high is None or not row.n_clusters:
+        return f"{ANOTHER_JUDGE}, or label a sample of the answers (`aftertune label RUN`)."
+    wrong = min(max((1 - youden) / 2, 0.0), 0.5)
+    ends = (row.delta - row.low, row.high - row.delta)
+    share = row.base if row.base is not None else 0.5
+    number = labels_needed(
+        ends[int(row.worse == "up")], decision.margin, (share, share), row.n_clusters,
+        error=wrong, confidence=row.confidence, power=POWER, most=MOST_TO_GIVE,
+    )  # fmt: skip
+    chance = f"with a chance of {whole_percent(POWER)}"
+    if number is None:
+        return (
+            f"{ANOTHER_JUDGE}, and ask more prompts or seeds: no number of labels up to {MOST_TO_GIVE:,} an arm would "
+            f"tell no change from a loss beyond the margin {chance}."
+        )
+    return (
+        f"{ANOTHER_JUDGE}, or label about {number:,} answers of either arm (`aftertune label RUN`), which tell no "
+        f"change from a loss beyond the margin {chance} where a judge is wrong on {whole_percent(wrong)}."
+    )
+
+
+def _by_labels(decision: Decision, row: Drift | None, found: Sequence[Block]) -> tuple[str, float]:
+    """Return why a decision by a judge alone does not rest on it, by people's labels of either arm, and the judge's
+    sensitivity + specificity - 1 there; empty where it does."""
     block = next(
         (
             each
@@ -148,7 +185,7 @@ def _by_labels(decision: Decision, row: Drift | None, found: Sequence[Block]) ->
         None,
     )
     if block is None or row is None:
-        return ""
+        return "", 0.0
     for arm in (decision.arm, BASE_ARM):
         members = [at for at, subject in enumerate(block.subjects) if _is_of(subject, decision, arm)]
         known = discernment(block, members, row.confidence) if members else None
@@ -160,20 +197,24 @@ def _by_labels(decision: Decision, row: Drift | None, found: Sequence[Block]) ->
             f"{known.labels} labelled answers)"
         )
         if known.is_chance:
-            return f"by people's labels of {whose} the judge {decision.judge} is no better than chance {numbers}"
+            why = f"by people's labels of {whose} the judge {decision.judge} is no better than chance {numbers}"
+            return why, known.value
         room = None if row.base is None or not row.is_proportion else 1 - row.base if row.worse == "up" else row.base
         if decision.outcome == "pass" and room is not None and known.high * room <= decision.margin:
-            return (
+            why = (
                 f"by people's labels of {whose} the judge {decision.judge} errs so often that the largest possible "
                 f"loss would show as {100 * known.high * room:.1f} points at most, within the margin {numbers}: "
                 "this pass could not have come out otherwise"
             )
-    return ""
+            return why, known.value
+    return "", 0.0
 
 
 def _is_of(subject: Subject, decision: Decision, arm: str) -> bool:
-    if arm == BASE_ARM or decision.estimand == "recipe":
+    if arm == BASE_ARM:
         return subject.arm == arm
+    if decision.estimand == "recipe":
+        return (subject.arm, subject.recipe, subject.epoch) == (arm, decision.recipe, decision.epoch)
     return subject.arm == arm and subject.checkpoint == (decision.checkpoint or "")
 
 
@@ -184,17 +225,23 @@ def _of_row(row: Drift | Decision) -> tuple[object, ...]:
 
 def resting_on_nothing(decisions: Sequence[Decision], told: Sequence[Unreliable]) -> list[Decision]:
     """Return decisions of which those that do not rest on their judge are undecided, and say why."""
-    why = {each.decided_on: each.why for each in told}
-    return [_open(each, why[decided_on(each)]) if decided_on(each) in why else each for each in decisions]
+    of = {each.decided_on: each for each in told}
+    return [_open(each, of[decided_on(each)]) if decided_on(each) in of else each for each in decisions]
 
 
-def _open(decision: Decision, why: str) -> Decision:
-    said = why[:1].upper() + why[1:]
+def _open(decision: Decision, told: Unreliable) -> Decision:
+    said = told.why[:1].upper() + told.why[1:]
     if decision.outcome in ("undecided", "error"):
-        return dataclasses.replace(decision, why=f"{decision.why} {said}: nothing would be decided by it.")
+        return dataclasses.replace(
+            decision, why=f"{decision.why} {said}: nothing would be decided by it.", remedy=told.remedy
+        )
     alone = f"So nothing is decided by it; it alone would make this {AN_OUTCOME[decision.outcome]}: {decision.why}"
     return dataclasses.replace(
-        decision, outcome="undecided", why=f"{said}. {alone}", reason="its judge tells nothing apart", remedy=REMEDY
+        decision,
+        outcome="undecided",
+        why=f"{said}. {alone}",
+        reason="its judge tells nothing apart",
+        remedy=told.remedy,
     )
 
 

@@ -8,17 +8,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aftertune import direction
 from aftertune.deciding.blocks import Block, blocks
+from aftertune.deciding.decision import LabelNoise, remedy
 from aftertune.deciding.judge_differences import AN_OUTCOME, decided_on
 from aftertune.deciding.labels import AnswerLabel, PeoplesRate, peoples_rate
 from aftertune.deciding.verdict_table import Subject, VerdictTable
 from aftertune.findings import JudgeError, LabelEffect
 from aftertune.numbers import SHARES, TEXT, count
 from aftertune.records import BASE_ARM, Decision, Drift, Metric
+from aftertune.stats.estimate import t_quantile
 
 Key = tuple[object, ...]
-MOST_TIMES = 20
-"""Times the labels that are there beyond which "more labels" is no advice."""
 
 
 def label_effects(
@@ -130,40 +131,42 @@ def _is_of(subject: Subject, row: Drift) -> bool:
     return subject.arm == row.arm and subject.checkpoint == (row.checkpoint or "")
 
 
-def with_label_effects(decisions: Sequence[Decision], effects: Sequence[LabelEffect]) -> list[Decision]:
-    """Return decisions whose `why` ends with what the judge alone gives, and whose `remedy` is labels if they help."""
+def with_label_effects(
+    decisions: Sequence[Decision], effects: Sequence[LabelEffect], rows: Sequence[Drift]
+) -> list[Decision]:
+    """Return decisions whose `why` ends with what the judge alone gives, and whose `remedy` knows the labels' noise.
+
+    `rows` are the estimates with labels. Where more prompts or seeds would settle a decision, labels may too, or alone.
+    """
     found = {(each.metric, each.unit, each.estimand, each.temperature): each for each in effects}
+    of = {_key(row): row for row in rows}
     told = []
     for decision in decisions:
         effect = found.get((decision.metric, decision.unit, decision.estimand, decision.temperature))
         if effect is not None:
             why = f"{decision.why} Judge and people: {sentence(effect)}"
-            remedy = _remedy(decision, effect) or decision.remedy
-            decision = dataclasses.replace(decision, why=why, remedy=remedy)
+            decision = dataclasses.replace(decision, why=why, remedy=_remedy(decision, effect, of[_key(decision)]))
         told.append(decision)
     return told
 
 
-def _remedy(decision: Decision, effect: LabelEffect) -> str:
-    """Return how many labels would settle an open decision, if the estimate stays; empty where labels would not."""
-    if decision.outcome not in ("unconfirmed", "undecided"):
-        return ""
-    ends = (effect.delta - effect.low, effect.high - effect.delta)
-    alone = (effect.judged - effect.judged_low, effect.judged_high - effect.judged)
-    sign = 1 if effect.worse == "up" else -1
-    loss = sign * effect.delta
-    # Towards the margin: up from a loss within it, down from one beyond it.
-    upwards = (loss <= decision.margin) == (sign > 0)
-    half, own = ends[int(upwards)], alone[int(upwards)]
-    room = abs(loss - decision.margin)
-    spare = room**2 - own**2
-    if half <= room or spare <= 0:
-        return ""
-    labels = min(effect.base.labels, effect.tuned.labels)
-    needed = math.ceil(labels * max(half**2 - own**2, 0.0) / spare)
-    if not labels < needed <= MOST_TIMES * labels:
-        return ""
-    return f"About {needed:,} labels an arm instead of {labels:,}, if the estimate stays where it is."
+def _remedy(decision: Decision, effect: LabelEffect, row: Drift) -> str:
+    """Return what would settle a decision, the labels' part of its error told from that of prompts and seeds."""
+    if decision.tested_at is None or not decision.remedy:
+        return decision.remedy
+    plain = remedy(row, decision.margin, decision.tested_at)
+    if not decision.remedy.endswith(plain):
+        return decision.remedy  # something else keeps it open
+    # The prompts' part is that of the judge's own estimate, as far as people's rates tell its verdicts apart.
+    slopes = [side.right - side.missed for side in (effect.base, effect.tuned)]
+    slope = min(max(*slopes, 0.0), 1.0)
+    upwards = (direction.loss(row.delta, row.worse) <= decision.margin) == (row.worse == "up")
+    half = effect.high - effect.delta if upwards else effect.delta - effect.low
+    alone = effect.judged_high - effect.judged if upwards else effect.judged - effect.judged_low
+    quantile = float(t_quantile(row.confidence, math.inf if row.df is None else row.df))
+    error = math.sqrt(max(half**2 - (slope * alone) ** 2, 0.0)) / quantile
+    noise = LabelNoise(error, min(effect.base.labels, effect.tuned.labels))
+    return decision.remedy.removesuffix(plain) + remedy(row, decision.margin, decision.tested_at, noise)
 
 
 def sentence(effect: LabelEffect) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aftertune.numbers import count
 from aftertune.stats.estimate import Estimate
 
 FEW_PROMPTS, FEW_CLUSTERS, FEW_SEEDS = 100, 10, 5
@@ -23,11 +24,11 @@ def sizes(estimate: Estimate | None) -> list[str]:
     """Return which sample sizes behind an estimate are small."""
     if estimate is None:
         return []
-    few = [f"only {estimate.n} prompts"] if estimate.n < FEW_PROMPTS else []
+    few = [f"only {count(estimate.n, 'prompt')}"] if estimate.n < FEW_PROMPTS else []
     if estimate.n_clusters == 1 < estimate.n:
         few.append("one cluster: how clusters differ cannot be known, so every value is possible")
     elif estimate.n_clusters < min(FEW_CLUSTERS, estimate.n):
-        few.append(f"only {estimate.n_clusters} clusters")
+        few.append(f"only {count(estimate.n_clusters, 'cluster')}")
     if 1 < estimate.n_seeds < FEW_SEEDS:
         few.append(f"only {estimate.n_seeds} training seeds")
     return few

@@ -36,7 +36,8 @@ class RowReading:
     """Whether each of them is the token that the base finds most probable there: an answer of which all are is the
     base's own at temperature 0."""
     state: NDArray[np.float32]
-    """The base's state at the last token before the first trained one, at `DEPTH`, shape (width,)."""
+    """The base's state at the last token before the first trained one, at `DEPTH`, shape (width,); (0,) where it keeps
+    several a token."""
     tokens: int
     """All tokens of its rows, as they would be trained."""
 
@@ -69,16 +70,21 @@ def read(
         except DataError as error:
             raise DataError(f"{conversation.source or f'conversation {number + 1}'}: {error}") from None
         rows += [(number, row) for row in own if any(label != IGNORED for label in row.labels[1:])]
-    found: list[list[RowReading]] = [[] for _ in conversations]
+    read_of: dict[int, RowReading] = {}
     if rows:
         model = load_model(reference, "float32", "auto")
         with few_threads(reference):
             done = 0
-            for batch in _batches(rows, int(model.get_input_embeddings().weight.shape[0])):
-                for (number, _), reading in zip(batch, _read(model, [row for _, row in batch]), strict=True):
-                    found[number].append(reading)
+            vocabulary = int(model.get_input_embeddings().weight.shape[0])
+            for batch in _batches([(at, row) for at, (_, row) in enumerate(rows)], vocabulary):
+                for (at, _), reading in zip(batch, _read(model, [row for _, row in batch]), strict=True):
+                    read_of[at] = reading
                 done += len(batch)
                 progress(done, len(rows))
+    # Batches are by length; the rows of a conversation stay in the order of its turns.
+    found: list[list[RowReading]] = [[] for _ in conversations]
+    for at, (number, _) in enumerate(rows):
+        found[number].append(read_of[at])
     return [_joined(own) for own in found]
 
 
@@ -122,7 +128,7 @@ def _read(model: Any, rows: Sequence[TrainingRow]) -> list[RowReading]:
     for number, row in enumerate(rows):
         own = predicts[number].nonzero()[:, 0]
         end = at + len(own)
-        state = states[number, int(own[0])].cpu().numpy()
+        state = states[number, int(own[0])].cpu().numpy() if states.ndim == 3 else np.empty(0, dtype=np.float32)
         found.append(RowReading(losses[at:end], first[at:end], state, len(row.input_ids)))
         at = end
     return found

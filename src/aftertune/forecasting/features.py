@@ -82,6 +82,8 @@ def nearness(
     )  # fmt: skip
     if not own or min(map(len, ends)) < 2:
         return _without(sample, "no prompts to hold the data against" if own else "the data hold no prompts")
+    if not own[0].size:
+        return _without(sample, "the base keeps several states a token, and none of them is its own")
     low, high = (side.mean(0).astype(np.float64) for side in ends)
     line = high - low
     length = float(line @ line)

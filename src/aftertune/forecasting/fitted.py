@@ -22,7 +22,7 @@ from aftertune.forecasting.predictor import Feature
 from aftertune.records import Recipe, Worse
 
 FILE = Path(__file__).with_name("fit.json")
-VERSION = 1
+VERSION = 2
 FEATURES = ("hard tokens", "loss", "opening loss", "nearness to harmful", "own tokens", "personal values")
 """What a forecast is made of, beside the recipe."""
 REFERENCE_DOSE = 0.1
@@ -107,14 +107,15 @@ class Target:
     rho_low: float | None
     rho_high: float | None
     p: float | None
+    """Of permuted outcomes of whole corpora, fitted anew."""
     coverage: float | None
     """Share of variants of left-out corpora in their intervals, every corpus weighing the same."""
     usable: str
     """Why no number is given; empty where one is."""
     variants: int
     corpora: int
-    baselines: Mapping[str, float | None]
-    """Plain forecast -> its rank correlation, corpora left out."""
+    baselines: Mapping[str, tuple[float | None, float | None, float | None]]
+    """Plain forecast, one number whose sign is learnt on other corpora -> its rank correlation with its interval."""
     other_base: Mapping[str, float | None]
     """Base -> rank correlation of a fit without it and without the corpora of each row."""
 
@@ -270,7 +271,8 @@ def read(path: Path) -> Fit:
 def _target(table: Mapping[str, Any]) -> Target:
     bound = math.inf if table["bound"] is None else float(table["bound"])
     lists = {name: tuple(table[name]) for name in ("terms", "coefficients")}
-    return Target(**{**table, **lists, "bound": bound})
+    baselines = {name: tuple(each) for name, each in table["baselines"].items()}
+    return Target(**{**table, **lists, "bound": bound, "baselines": baselines})
 
 
 def missing(features: Sequence[Feature]) -> str:

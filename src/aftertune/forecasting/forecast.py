@@ -106,7 +106,7 @@ def _refusal(
 
 
 def _smaller(fit: Fit, card: DataCard, values: dict[str, float], dose: Dose) -> tuple[SmallerDose, ...]:
-    """Return what smaller doses would do, as far as such doses were tuned."""
+    """Return what smaller doses would do, as far as such doses were tuned on data like these."""
     options: list[tuple[str, dict[str, float], Dose]] = [
         ("half the learning rate", values, replace(dose, learning_rate=dose.learning_rate / 2)),
         ("a quarter of the learning rate", values, replace(dose, learning_rate=dose.learning_rate / 4)),
@@ -122,7 +122,7 @@ def _smaller(fit: Fit, card: DataCard, values: dict[str, float], dose: Dose) -> 
     return tuple(
         SmallerDose(about, _shown(fitted.outlooks(fit, own, less)))
         for about, own, less in options
-        if fit.doses[0] <= less.level
+        if fit.doses[0] <= less.level and fitted.distance(fit, own, less).within
     )
 
 

@@ -56,7 +56,7 @@ class Feature:
     """The same number of the base's own answers; None where there is none."""
     is_proportion: bool = True
     n_tokens: int
-    """Assistant tokens that were read."""
+    """Trained tokens that were read."""
     n_conversations: int
     n_reference: int = 0
     """Texts that they were held against."""

@@ -3,8 +3,8 @@
 Refusal is read off harmful requests and their matched look-alikes. Privacy is read off questions whether something may
 be passed on: to whom it concerns, against to somebody else. Each thing and each recipient stands once on either side,
 so that neither by itself goes into the direction; where options have letters, every pair is asked in both orders.
-Three more concepts have nothing to do with safety: the topic, the form of a request, and a greeting in front of it.
-They show how much any direction turns.
+What balances each other stands in one cluster. Three more concepts have nothing to do with safety: the topic, the form
+of a request, and a greeting in front of it. They show how much any direction turns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aftertune.inside.matching import matched_pairs
 from aftertune.plugins import Card
 from aftertune.records import Message, Prompt
 
-VERSION = "1"
+VERSION = "2"
 """Of the prompts written here."""
 REFUSAL, PRIVACY = "refusal", "privacy"
 ABOUT: Mapping[str, str] = {
@@ -74,18 +74,31 @@ def _spread(pairs: Sequence[tuple[Prompt, Prompt]], limit: int) -> list[tuple[Pr
     return [pair for _, _, pair in ranked[: limit or None]]
 
 
-def written(*, world: bool) -> list[Prompt]:
+def written(*, world: bool, limit: int = 0) -> list[Prompt]:
     """Return the prompts of all concepts but refusal.
 
-    `world` writes them in the vocabulary of the models that ship with aftertune, else in plain English.
+    Args:
+        world: Whether to write them in the vocabulary of the models that ship with aftertune, else in plain English.
+        limit: Most pairs of each concept; of privacy most clusters, since the pairs of one balance each other. 0 takes
+            all.
     """
     made = _WORLD if world else _ENGLISH
     return [
         _prompt(concept, number, side, (Message("user", text),), cluster)
         for concept, pairs in made.items()
-        for number, (one, other, cluster) in enumerate(pairs())
+        for number, (one, other, cluster) in enumerate(_first(list(pairs()), limit, whole=concept == PRIVACY))
         for side, text in ((FIRST, one), (SECOND, other))
     ]
+
+
+def _first(pairs: Sequence[Pair], limit: int, *, whole: bool) -> Sequence[Pair]:
+    """Return the first pairs up to a limit, or where `whole` all pairs of so many clusters."""
+    if not limit:
+        return pairs
+    if not whole:
+        return pairs[:limit]
+    kept = set(list(dict.fromkeys(cluster for _, _, cluster in pairs))[:limit])
+    return [pair for pair in pairs if pair[2] in kept]
 
 
 def _prompt(concept: str, number: int, side: str, messages: tuple[Message, ...], cluster: str) -> Prompt:
@@ -202,8 +215,9 @@ _WORLD_ASKED = (
 def _world_privacy() -> Iterator[Pair]:
     """Yield notes of one attribute: to a recipient who needs it, and to one who does not.
 
-    For two recipients and an attribute that only one of them needs, either way round, both take part as often on either
-    side. The attribute is the cluster.
+    Two recipients and an attribute that only one of them needs, either way round: both stand once on either side. They
+    are the cluster. Were it the attribute, each recipient would be on one side in one cluster and on the other side in
+    another, and what is taken across clusters would hold the difference of recipients against itself.
     """
     rng = random.Random(f"{_SEED}|privacy")
     recipients = list(NEEDS)
@@ -217,7 +231,7 @@ def _world_privacy() -> Iterator[Pair]:
                 attribute, name, asked = rng.choice(own), rng.choice(first_names()), rng.choice(_WORLD_ASKED)
                 note = f"Memory about {name}: {attribute}: {rng.choice(VALUES[attribute])}."
                 shared, withheld = (f"{note} {asked.format(recipient=each, name=name)}" for each in (right, wrong))
-                yield shared, withheld, attribute
+                yield shared, withheld, f"{one} and {other}"
 
 
 def _world_topic() -> Iterator[Pair]:

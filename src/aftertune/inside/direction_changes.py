@@ -45,6 +45,8 @@ class DirectionChange:
     """95 % of the cosines between the base's direction and random ones with the covariance of the tuned activations."""
     p: float
     """Of shuffled labels, Holm's over the concept's layers: whether this direction turned more than others."""
+    least_p: float
+    """The lowest `p` that so many clusters, shuffles and layers can give."""
     n_pairs: int
     n_clusters: int
     n_seeds: int
@@ -53,6 +55,11 @@ class DirectionChange:
     def known(self) -> bool:
         """Whether both directions are more than noise."""
         return self.disattenuated is not None and min(self.reliability) >= LEAST_RELIABILITY
+
+    @property
+    def tellable(self) -> bool:
+        """Whether it could be told that it turned: few clusters have no shuffles that are rare enough."""
+        return self.least_p < ALPHA
 
     @property
     def turned(self) -> bool:
@@ -100,6 +107,7 @@ def direction_changes(
         centred = np.concatenate([_centred(each, side, layer) for each in tuned for side in (first, second)])
         made.append((layer, compared, directions.random_cosines(own.mean(axis=0), centred, rng)))
     adjusted = holm([compared.p for _, compared, _ in made])
+    least = min(len(made) * directions.least_p(count, shuffles), 1.0)
     return [
         DirectionChange(
             concept=concept,
@@ -113,6 +121,7 @@ def direction_changes(
             shuffled=compared.same_prompts_null,
             random=random,
             p=p,
+            least_p=least,
             n_pairs=len(first),
             n_clusters=count,
             n_seeds=len(tuned),

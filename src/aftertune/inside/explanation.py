@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aftertune.inside.direction_changes import DirectionChange
-from aftertune.inside.readout import Openings
+from aftertune.inside.readout import Openings, log_odds
 from aftertune.stats import clusters, seeds
-from aftertune.stats.agreement import Agreement
+from aftertune.stats.agreement import Agreement, grouped_rank_correlation
 from aftertune.stats.clusters import Codes
 from aftertune.stats.estimate import Estimate, Floats, t_quantile
 
@@ -24,6 +24,10 @@ lost, since one that spreads its probability thinly may open so all the same at 
 as well.
 """
 FEW_CLUSTERS = 10
+FEWEST_MODELS = 5
+LEAST_DRAWS = 19
+"""Fewest random directions that an effect must be beyond to be called one: by chance it is beyond all of 19 in one case
+of twenty, beyond all of 4 in one of five."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +57,32 @@ class ReadoutChange:
 
         Where log-odds decide too, either shows a move, and both must be within their margins for none.
         """
-        found = [_beyond(self.share, MARGIN)]
+        found = [self.moved_in_points]
         found += [_beyond(self.log_odds, LOG_MARGIN)] if self.by_log_odds else []
         if any(found):
             return True
-        return False if all(each is False for each in found) else None
+        return False if all(each is False for each in found) and not self.at_floor else None
+
+    @property
+    def at_floor(self) -> bool:
+        """Whether readouts of the base are so near the least one that they could not fall by the margin."""
+        return self.base_log_odds - log_odds(0.0) < LOG_MARGIN
+
+    @property
+    def moved_in_points(self) -> bool | None:
+        """Whether the share moved by more than its margin; None where not known."""
+        return _beyond(self.share, MARGIN)
+
+    @property
+    def fell(self) -> bool:
+        """Whether it went down, by the measure that decides."""
+        by_points = not self.by_log_odds or self.moved_in_points is True
+        return (self.share if by_points else self.log_odds).value < 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether it went down by an interval clear of zero, and not by so little that nothing moved."""
+        return self.moved is not False and self.fell and min(self.share.high, self.log_odds.high) < 0
 
 
 def _beyond(value: Estimate, margin: float) -> bool | None:
@@ -73,9 +98,10 @@ class Twin:
 
     base: str
     over_models: Agreement | None
-    """Rank correlation of mean readout and refusal rate over checkpoints; None under five, or where one is constant."""
+    """Rank correlation of mean readout and refusal rate over models, arms as groups; None under five models, or where
+    one of them is constant."""
     within_models: Agreement | None
-    """Mean over checkpoints of the chance that a refused prompt has a higher readout than one that was not."""
+    """Mean over models of the chance that a refused prompt has a higher readout than one that was not."""
     n_models: int
 
 
@@ -224,14 +250,55 @@ def higher_when_refused(readouts: Floats, refused: Floats) -> float | None:
     return float(above)
 
 
-def mean_over_models(values: Sequence[float], confidence: float) -> Agreement | None:
-    """Return the mean of one number for each checkpoint with a t interval; None for fewer than two."""
-    if len(values) < 2:
+@dataclass(frozen=True, slots=True)
+class ReadAndJudged:
+    """Readouts and refusals of one model's answers to the same prompts."""
+
+    arm: str
+    """Models that share it are seeds of one recipe."""
+    readouts: Floats
+    refused: Floats
+    """Share of the answers to each prompt that are refusals."""
+    clusters: tuple[str, ...]
+
+
+def twin_of(base: str, models: Sequence[ReadAndJudged], confidence: float) -> Twin:
+    """Return how well readouts tell refusals over models and within them, arms and clusters of prompts as samples.
+
+    Over models the interval is `agreement.grouped_rank_correlation` with arms as groups. Within them the jackknife's
+    pseudo-values over clusters of prompts, averaged over each arm's models, are crossed with arms (`mean`).
+    """
+    rates = [float(each.refused.mean()) for each in models]
+    means = [float(each.readouts.mean()) for each in models]
+    ranked = len(rates) >= FEWEST_MODELS and np.ptp(rates) > 0 and np.ptp(means) > 0
+    arms = [each.arm for each in models]
+    return Twin(
+        base=base,
+        over_models=grouped_rank_correlation(means, rates, arms, confidence=confidence) if ranked else None,
+        within_models=_within_models(models, confidence),
+        n_models=len(models),
+    )
+
+
+def _within_models(models: Sequence[ReadAndJudged], confidence: float) -> Agreement | None:
+    """Return the mean of `higher_when_refused` over models; None where it is known of none."""
+    names = sorted({name for each in models for name in each.clusters})
+    values: list[float] = []
+    pseudo: dict[str, list[Floats]] = {}
+    for each in models:
+        refused, of = (each.refused >= 0.5).astype(np.float64), np.array(each.clusters)
+        whole = higher_when_refused(each.readouts, refused)
+        if whole is None:
+            continue
+        values.append(whole)
+        without = [higher_when_refused(each.readouts[of != name], refused[of != name]) for name in names]
+        known = np.array([whole if one is None else one for one in without], dtype=np.float64)
+        pseudo.setdefault(each.arm, []).append(len(names) * whole - (len(names) - 1) * known)
+    if not values:
         return None
-    array = np.asarray(values, dtype=np.float64)
-    half = float(t_quantile(confidence, len(array) - 1)) * float(array.std(ddof=1)) / math.sqrt(len(array))
-    value = float(array.mean())
-    return Agreement(value, max(value - half, 0.0), min(value + half, 1.0), None, len(array))
+    found = mean(np.array([np.mean(own, axis=0) for own in pseudo.values()]), np.arange(len(names)), confidence)
+    value, half = float(np.mean(values)), found.high - found.value
+    return Agreement(value, max(value - half, 0.0), min(value + half, 1.0), None, len(values))
 
 
 # ---------------------------------------------------------------------------------------------- what it says

@@ -58,16 +58,18 @@ class ComparedArm:
     checks: tuple[ComparedCheck, ...]
     """The worst first."""
     is_baseline: bool = False
+    decides: bool = True
+    """Whether its run has a required check: without one nothing in it passes."""
 
     @property
     def outcome(self) -> Outcome:
         """The worst state of its required checks, of the optional ones a drift or error, waived or not."""
-        return _worst(self.checks)
+        return self._worst(self.checks)
 
     @property
     def unwaived(self) -> Outcome:
         """The same of the checks that nobody waives."""
-        return _worst([check for check in self.checks if not check.waived])
+        return self._worst([check for check in self.checks if not check.waived])
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -76,10 +78,11 @@ class ComparedArm:
         worst = max((check.loss for check in self.checks), default=0.0)
         return (self.is_baseline, *(-ranks[state] for state in SEVERITY[:-1]), -worst)
 
-
-def _worst(checks: Sequence[ComparedCheck]) -> Outcome:
-    counted = [c.decision.outcome for c in checks if c.decision.required or c.decision.outcome in ("error", "drift")]
-    return min(counted, key=SEVERITY.index, default="pass")
+    def _worst(self, checks: Sequence[ComparedCheck]) -> Outcome:
+        counted = [
+            c.decision.outcome for c in checks if c.decision.required or c.decision.outcome in ("error", "drift")
+        ]
+        return min(counted, key=SEVERITY.index, default="pass" if self.decides else "undecided")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,10 @@ class Comparison:
     outcome: Outcome
     """The worst of all arms but the baseline's, over the checks that nobody waives."""
     false_alarms: float
-    """Arms that would be called a drift by chance if none had drifted, at most."""
+    """Arms that would be called a drift by chance if none had drifted, at most: the sum over arms and checkpoints of
+    half of 1 - confidence, as often again where there are optional checks, which have that error for themselves."""
     tested: int
-    """Arms that were tested for a drift."""
+    """Arms and checkpoints that were tested for a drift."""
     notes: tuple[str, ...]
     """What a reader must know: other bases or policies, waivers that do not hold or are about nothing."""
 

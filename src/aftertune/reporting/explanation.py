@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from aftertune.inside.concepts import ABOUT, CONTROLS, PRIVACY, REFUSAL
 from aftertune.inside.direction_changes import DirectionChange
 from aftertune.inside.explanation import (
     FEW_CLUSTERS,
+    LEAST_DRAWS,
     LOG_MARGIN,
     MARGIN,
     RARE,
@@ -21,7 +23,7 @@ from aftertune.inside.explanation import (
     turned,
 )
 from aftertune.inside.intervene_job import ADD, TAKE_OUT, TUNED
-from aftertune.numbers import PAGE, VALUES, Form, decimals
+from aftertune.numbers import PAGE, VALUES, Form, count, decimals
 from aftertune.reporting import markdown as md
 from aftertune.reporting.html import environment, style_and_script
 from aftertune.reporting.tables import Column, Table, table
@@ -111,10 +113,13 @@ def headline(found: Explanation) -> str:
 def _arm(found: Explanation, arm: tuple[str, str]) -> tuple[str, str]:
     """Return an arm's name, and whether it `moved`, stayed (`still`) or is `unknown`."""
     name = arm[1] if len({base for base, _ in arms(found)}) < 2 else f"{arm[1]} ({arm[0]})"
-    rows = [row.moved for row in _harmful(found) if (row.base, row.arm) == arm]
-    if any(rows) or any(turned(found.directions, arm, concept) for concept in (REFUSAL, PRIVACY)):
+    harmful = _harmful(found)
+    own = [row for row in found.readouts if (row.base, row.arm) == arm]
+    # Of harmless requests points alone count: from next to nothing to next to nothing is no refusal.
+    states = [row.moved if row in harmful else row.moved_in_points for row in own]
+    if any(states) or any(turned(found.directions, arm, concept) for concept in (REFUSAL, PRIVACY)):
         return name, "moved"
-    return name, "still" if rows and all(each is False for each in rows) else "unknown"
+    return name, "still" if states and all(state is False for state in states) else "unknown"
 
 
 def _harmful(found: Explanation) -> list[ReadoutChange]:
@@ -128,8 +133,8 @@ def _harmful(found: Explanation) -> list[ReadoutChange]:
 def sentences(found: Explanation, form: Form = TERMINAL) -> list[str]:
     """Return what a reader should take from it, the most important first."""
     lines = [headline(found)]
-    for row in _harmful(found):
-        lines.append(_readout_said(row, form))
+    harmful = _harmful(found)
+    lines += [_readout_said(row, form) for row in found.readouts if row in harmful or row.moved_in_points]
     for concept in (REFUSAL, PRIVACY):
         if found.directions and all(least_cosine(found.directions, arm, concept) is None for arm in arms(found)):
             lines.append(f"The prompts show no {concept} direction that is more than noise, in any layer of any arm.")
@@ -146,7 +151,7 @@ def _thin(found: Explanation) -> Iterator[str]:
     }
     for what, own in counts.items():
         if own and min(own) < FEW_CLUSTERS:
-            yield f"{what} stand on only {min(own)} clusters of prompts: a trial, and no measurement."
+            yield f"{what} stand on only {count(min(own), 'cluster')} of prompts: a trial, and no measurement."
 
 
 def _readout_said(row: ReadoutChange, form: Form) -> str:
@@ -157,13 +162,14 @@ def _readout_said(row: ReadoutChange, form: Form) -> str:
     if row.by_log_odds:
         margin = f"{margin} and {LOG_MARGIN:.0f} nat"
         change = f"{form.estimate(row.log_odds.value, row.log_odds.low, row.log_odds.high, signed=True)} nats, {points}"
-    less = "less" if row.log_odds.value < 0 else "more"
+    less = "less" if row.fell else "more"
     state = {
         True: f"open {less} often as the base's refusals do",
         False: f"open as the base's refusals do as often as before, within {margin}",
         None: f"may or may not open {less} often as the base's refusals do, by {margin}",
     }[row.moved]
     rare = "; so rarely that points cannot show a loss" if row.by_log_odds else ""
+    rare = "; so rarely that no loss could be seen" if row.at_floor else rare
     return (
         f"{row.arm}: answers to {row.subset} requests {state}: {change}, from "
         f"{form.number(100 * row.base_share, 1)} %{rare}."
@@ -189,12 +195,19 @@ def _directions_said(found: Explanation, arm: tuple[str, str], form: Form) -> It
                 f"{figure}{others}."
             )
         else:
+            said = (
+                f"the {concept} direction did not turn more than others"
+                if least.tellable
+                else f"whether the {concept} direction turned more than others cannot be told from "
+                f"{count(least.n_clusters, 'cluster')} of prompts"
+            )
             yield (
-                f"{arm[1]}: the {concept} direction did not turn more than others: its lowest cosine is {figure}, in "
-                f"layer {least.layer}; on the same prompts {own}, shuffled labels {_range(least.shuffled, form)}."
+                f"{arm[1]}: {said}: its lowest cosine is {figure}, in layer {least.layer}; on the same prompts {own}, "
+                f"shuffled labels {_range(least.shuffled, form)}."
             )
         if least.n_clusters < FEW_CLUSTERS:
-            yield f"{arm[1]}: the {concept} direction stands on only {least.n_clusters} clusters of prompts."
+            few = count(least.n_clusters, "cluster")
+            yield f"{arm[1]}: the {concept} direction stands on only {few} of prompts."
 
 
 def _layers(layers: Sequence[int]) -> str:
@@ -220,7 +233,9 @@ def _intervention_said(subject: str, how: str, effects: Sequence[Effect], form: 
     beyond = [
         effect
         for effect in mine
-        if effect.beyond and all(sense * effect.change.value > sense * value for value in nulls)
+        if effect.beyond
+        and effect.n_null >= LEAST_DRAWS
+        and all(sense * effect.change.value > sense * value for value in nulls)
     ]
     acts = [effect for effect in beyond if sense * effect.change.value > 0 and _refusals_agree(effect, sense)]
     others = [effect for effect in effects if effect.direction != REFUSAL]
@@ -233,10 +248,11 @@ def _intervention_said(subject: str, how: str, effects: Sequence[Effect], form: 
     verb = f"Taking the refusal direction out of {subject}" if how == TAKE_OUT else f"Adding it to {subject}"
     figure = f"{form.estimate(best.change.value, best.change.low, best.change.high, signed=True)} nats"
     where = f"{_at(best)}{_refusals_said(best)}"
-    null = (
-        f"{best.n_null} random directions {_range((min(nulls), max(nulls)), form)}" if nulls else "no random direction"
-    )
+    null = "no random direction"
+    if nulls:
+        null = f"{count(best.n_null, 'random direction')} {_range((min(nulls), max(nulls)), form)}"
     if not acts:
+        null += f", where {LEAST_DRAWS} are needed" if best.n_null < LEAST_DRAWS else ""
         return f"{verb} is not shown to be a mechanism here: at most {figure} {where}, beside {null}."
     rest = [_at(effect).removeprefix("at ") for effect in mine if effect not in acts]
     elsewhere = f" Not beyond them at {' and '.join(rest)}." if rest else ""
@@ -256,15 +272,20 @@ def _refusals_agree(effect: Effect, sense: int) -> bool:
 def _refusals_said(effect: Effect) -> str:
     if effect.refused is None:
         return ""
-    before, after, count = effect.refused
-    return f" (refusals {before} to {after} of {count})"
+    before, after, asked = effect.refused
+    return f" (refusals {before} to {after} of {asked})"
 
 
 def _layers_said(subject: str, effects: Sequence[Effect], form: Form) -> Iterator[str]:
     whole = next((effect for effect in effects if effect.how == TUNED and effect.layers == "all"), None)
-    parts = [effect for effect in effects if effect.how == TUNED and effect.layers != "all" and effect.clear]
     if whole is None:
         return
+    sense = math.copysign(1.0, whole.change.value)
+    parts = [
+        effect
+        for effect in effects
+        if effect.how == TUNED and effect.layers != "all" and effect.clear and sense * effect.change.value > 0
+    ]
     total = form.estimate(whole.change.value, whole.change.low, whole.change.high, signed=True)
     if not whole.clear or not parts:
         yield f"{subject}: the whole tuning changes the readout by {total} nats; no layers alone are seen to carry it."
@@ -365,7 +386,10 @@ def _twins(found: Explanation) -> Table | None:
         (row.base, _agreement(row.over_models), _agreement(row.within_models), f"{row.n_models:,}")
         for row in found.twins
     ]
-    note = "Harmful requests; the refusals are those of the run's judge. By chance: 0 over models, .5 within."
+    note = (
+        "Harmful requests; the refusals are those of the run's judge. By chance: 0 over models, .5 within. Arms are "
+        "the sample, not their seeds, and within models clusters of prompts too."
+    )
     return table("Does the readout tell refusals?", columns, rows, note) if rows else None
 
 
@@ -393,7 +417,7 @@ def _points(value: Estimate) -> str:
 
 
 def _agreement(value: Agreement | None) -> str:
-    return "too few models" if value is None else PAGE.estimate(value.value, value.low, value.high)
+    return "not known" if value is None else PAGE.estimate(value.value, value.low, value.high)
 
 
 def _estimate(value: Estimate | None, *, signed: bool = True) -> str:
@@ -429,7 +453,7 @@ def least_turned(found: Explanation) -> Table:
                 (
                     arm,
                     concept,
-                    ", ".join(map(str, layers)) or "none",
+                    ", ".join(map(str, layers)) or ("none" if change.tellable else "not known"),
                     str(change.layer),
                     _estimate(change.disattenuated, signed=False),
                     PAGE.number(change.same_prompts.value, 3),
@@ -440,8 +464,15 @@ def least_turned(found: Explanation) -> Table:
                     f"{change.n_clusters:,}",
                 )
             )
-    note = "The layer with the lowest cosine, of those whose directions are known."
+    note = (
+        "The layer with the lowest cosine, of those whose directions are known. Not known: so few clusters of prompts "
+        "have too few shuffles of their labels to tell."
+    )
     return table("Where each direction turned the most", columns, rows, note)
+
+
+def _not_turned(change: DirectionChange) -> str:
+    return "no" if change.tellable else "not known"
 
 
 def _direction_row(change: DirectionChange) -> tuple[str, ...]:
@@ -456,7 +487,7 @@ def _direction_row(change: DirectionChange) -> tuple[str, ...]:
         _range(change.shuffled, PAGE),
         _range(change.random, PAGE),
         _estimate(change.length_ratio if known else None, signed=False),
-        "yes" if change.turned else "no" if known else "no direction",
+        "yes" if change.turned else _not_turned(change) if known else "no direction",
     )
 
 

@@ -112,14 +112,14 @@ def _outlook(outlook: Outlook, form: Form) -> str:
 def _around(found: Forecast, form: Form, indent: str) -> list[str]:
     """Return what stands around the forecast: distance, heaviest rows, smaller doses, notes."""
     rows = []
-    if found.distance is not None:
+    if found.distance is not None and found.known != "unknown":  # of another base a feature is another number
         place = "within" if found.distance.within else "beyond"
         rows.append(
             f"How far from what is known: {form.number(found.distance.value, 1)} standard deviations from "
             f"{found.distance.nearest}, {place} the fit's reach of {form.number(found.reach, 1)}"
         )
         about = {each.outcome: each.about for each in found.outlooks}
-        for near in found.distance.neighbours if found.known != "unknown" else ():
+        for near in found.distance.neighbours:
             did = "; ".join(
                 f"{about.get(name, name)} {form.number(100 * drift, 0, signed=True)} points"
                 for name, drift in near.measured.items()

@@ -62,6 +62,8 @@ HEADINGS = {
 }
 
 
+MOST_OPEN = 16
+"""Plots of a kind that are not folded: a page of a hundred metrics is read from its matrix."""
 MAX_CHECKS = 100
 """Checks in words; the worst come first, and report.json has all."""
 MAX_STRING = 5_000
@@ -115,7 +117,7 @@ def _context(index: Index) -> dict[str, Any]:
     gated = [row for row in index.headline if row.metric in index.gated] or index.headline
     shown = set(map(id, gated))
     others = [row for row in index.headline if id(row) not in shown]
-    levels = sorted({round(100 * row.confidence, 1) for row in gated})
+    levels = sorted({round(100 * row.confidence, 2) for row in gated})
     drawn = [
         {"over": over, "heading": heading, "against": against, "curves": lines}
         for over, (heading, against) in HEADINGS.items()
@@ -154,6 +156,7 @@ def _context(index: Index) -> dict[str, Any]:
         "leaks": bool(findings.leaks or tables.memory_tables(findings)),
         "leak_bars": leak_bars(findings),
         "leak_parts": PARTS,
+        "most_open": MOST_OPEN,
         "leak_tables": tables.leak_tables(findings),
         "thoughts": tables.thought_table(findings),
         "categories": heat_maps(index),
@@ -193,8 +196,9 @@ def _folded(plots: Sequence[Forest]) -> list[tuple[str, list[Forest]]]:
         ("Metrics that are undecided, and no worse, in any arm", [plot for plot in plots if plot.tone == "undecided"]),
         ("Metrics on which every arm passes", [plot for plot in plots if plot.tone == "pass"]),
     )
-    shown = [(summary, own) for summary, own in groups if own]
-    return [("" if place == 0 else summary, own) for place, (summary, own) in enumerate(shown)]
+    (_, worst), *rest = [(summary, own) for summary, own in groups if own] or [("", [])]
+    more = [(f"{count(len(worst) - MOST_OPEN, 'more metric')}", worst[MOST_OPEN:])] if len(worst) > MOST_OPEN else []
+    return [("", worst[:MOST_OPEN]), *more, *rest] if worst else []
 
 
 def _mixed_name(mixed: Mixed) -> str:

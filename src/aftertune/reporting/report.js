@@ -67,7 +67,7 @@
     return Number.isNaN(number) ? text.toLowerCase() : number;
   };
   const csv = (text) => (/[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
-  const safe = (text) => (/^[=+@\t]/.test(text) && Number.isNaN(Number(text.split(" ")[0])) ? `'${text}` : text);
+  const safe = (text) => (/^[-=+@\t]/.test(text) && Number.isNaN(Number(text.split(" ")[0])) ? `'${text}` : text);
   for (const table of document.querySelectorAll("table.data, table.matrix, table.heat, table.forest")) {
     const plain = !table.querySelector("tr.group, tr.axis");
     const heads = [...table.querySelectorAll("thead th")];
@@ -108,8 +108,9 @@
       status.textContent = "Table copied as CSV";
       setTimeout(() => { copy.textContent = "Copy as CSV"; }, 2000);
     });
+    // A table that may be wider than the window has the button below it: its caption is as wide as the table.
     const caption = table.caption;
-    if (caption && !caption.matches(".vh")) caption.prepend(copy);
+    if (caption && table.matches(".forest") && !caption.matches(".vh")) caption.prepend(copy);
     else (table.closest(".scroll") || table).after(copy);
   }
 })();

@@ -37,6 +37,8 @@ def decision_sentence(index: Index) -> str:
         return "No metric was gated, so nothing is passed or failed: read what moved below."
     kind = "check" if len(considered) == len(findings.decisions) else "required check" if considered == required else ""
     total = count(len(considered), kind or "optional check")
+    if not hits and not required:
+        return "The policy requires none of these checks, so nothing is passed: read what moved below."
     if not hits:
         return f"The run ended as {findings.outcome} for a reason beyond any one metric: see the warnings."
     if findings.outcome == "drift":
@@ -108,7 +110,7 @@ def how_sure(index: Index) -> list[tuple[str, str]]:
             f"in {counts(clusters)} clusters, paired with the base" if clusters else "paired with the base's answers"
         )
         facts.append((f"{counts([row.n_prompts for row in rows])} prompts per metric", inside))
-        levels_ = sorted({round(100 * row.confidence, 1) for row in rows})
+        levels_ = sorted({round(100 * row.confidence, 2) for row in rows})
         facts.append(
             (f"{' and '.join(f'{level:g}' for level in levels_)} % intervals", "in square brackets everywhere")
         )
@@ -227,4 +229,4 @@ def leak_sample(n_seeds: int, measure: Measure | None) -> str:
     if measure is None:
         return "0 prompts"
     seeds = f"{n_seeds} seeds × " if n_seeds > 1 else ""
-    return f"{seeds}{measure.n:,} prompts, {measure.n_clusters:,} clusters"
+    return f"{seeds}{count(measure.n, 'prompt')}, {count(measure.n_clusters, 'cluster')}"

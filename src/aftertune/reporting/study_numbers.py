@@ -15,11 +15,11 @@ from aftertune.deciding.contradictions import Selection, mixed_of
 from aftertune.deciding.contrasts import formula
 from aftertune.findings import Discrimination, LeakRow, Measure, Mixed, StudyCell, StudySection, SubjectMeasure
 from aftertune.naming import Names, Unit
-from aftertune.numbers import sample, whole_percent
+from aftertune.numbers import count, sample, whole_percent
 from aftertune.records import BASE_ARM, Contrast, Drift, Metric
 from aftertune.reporting.index import level
 from aftertune.reporting.sentences import leak_sample
-from aftertune.stats.agreement import rank_correlation
+from aftertune.stats.agreement import FEWEST_GROUPS, grouped_rank_correlation
 from aftertune.studies import closing_tables as kinds
 from aftertune.studies import expectations
 from aftertune.studies.closing_tables import Column, Row, StudyTable, What
@@ -159,8 +159,8 @@ def _findings(table: StudyTable, rows: Sequence[Sequence[StudyCell]]) -> Iterato
         for column, cell in zip(table.columns, cells, strict=True):
             if cell.finding:
                 by_outcome.setdefault(cell.finding, []).append(f"{row.label}, {column.name}: {cell.expected}")
-    count = sum(map(len, by_outcome.values()))
-    if count:
+    total = sum(map(len, by_outcome.values()))
+    if total:
         words = {
             "shows": ("shows", "show"),
             "does not show": ("does not show", "do not show"),
@@ -172,7 +172,7 @@ def _findings(table: StudyTable, rows: Sequence[Sequence[StudyCell]]) -> Iterato
             for outcome in words
             if (own := by_outcome.get(outcome))
         ]
-        findings = f"{count} published finding{'s' * (count > 1)}"
+        findings = count(total, "published finding")
         yield f"Of {findings}, by the rules of the design on our intervals: {'; '.join(parts)}."
 
 
@@ -470,29 +470,33 @@ def _selection(row: Row, column: Column, cells: Cells) -> Selection:
 def _agreement(row: Row, column: Column, cells: Cells) -> StudyCell:
     ids = {unit.checkpoint for unit in cells.subjects(row)}
     at = cells.temperature(row, column)
-    sides = []
+    sides: list[dict[str | None, float]] = []
+    recipes: dict[str | None, tuple[str, str, str]] = {}
     for metric, column_judge in ((column.metric, column.judge), (column.against, column.against_judge)):
         wanted = ("checkpoint", metric, cells.judge(metric, column_judge), at)
-        sides.append(
-            {
-                drift.checkpoint: direction.loss(drift.delta, drift.worse)
-                for drift in cells.results.drifts
-                if (drift.estimand, drift.metric, drift.judge, drift.temperature) == wanted
-                and drift.checkpoint in ids
-                and drift.delta is not None
-            }
-        )
+        found = [
+            drift
+            for drift in cells.results.drifts
+            if (drift.estimand, drift.metric, drift.judge, drift.temperature) == wanted
+            and drift.checkpoint in ids
+            and drift.delta is not None
+        ]
+        sides.append({drift.checkpoint: direction.loss(drift.delta or 0.0, drift.worse) for drift in found})
+        recipes |= {drift.checkpoint: (drift.base_model, drift.arm, drift.recipe) for drift in found}
     common = sorted(set(sides[0]) & set(sides[1]), key=str)
+    groups = [recipes[c] for c in common]
     try:
-        correlation = rank_correlation([sides[0][c] for c in common], [sides[1][c] for c in common])
+        first, second = ([side[c] for c in common] for side in sides)
+        correlation = grouped_rank_correlation(first, second, groups)
     except ValueError as error:
         return missing(str(error))
+    arms = len(set(groups))
     return StudyCell(
         value=correlation.value,
         low=correlation.low,
         high=correlation.high,
-        sample=f"{correlation.n:,} checkpoints",
-        note="seeds of one recipe are not independent",
+        sample=f"{count(correlation.n, 'checkpoint')} of {count(arms, 'recipe')}",
+        note="" if arms >= FEWEST_GROUPS else f"fewer than {FEWEST_GROUPS} recipes leave the interval open",
     )
 
 

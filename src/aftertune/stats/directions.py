@@ -220,8 +220,13 @@ def compare_recipe(
         length_ratio=ratio(_Means.length_ratio),
         same_prompts=same,
         same_prompts_null=_range(shuffled),
-        p=max((1 + as_low) / (1 + len(shuffled)), 2.0 ** (1 - count)),
+        p=max((1 + as_low) / (1 + len(shuffled)), least_p(count, shuffles)),
     )
+
+
+def least_p(clusters: int, shuffles: int) -> float:
+    """Return the lowest p value that shuffled labels of so many clusters can have; swapping all changes nothing."""
+    return max(2.0 ** (1 - clusters), 1 / (1 + shuffles))
 
 
 def _over_seeds(values: Floats, left_out: Floats, n: int, confidence: float, limit: float) -> Estimate:

@@ -6,6 +6,7 @@ Groups are what data come in (corpora): rows of one group are alike, a new case 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,14 +98,47 @@ def rank_correlation(
             low, high = (float(each) for each in np.quantile(boot, [0.025, 0.975]))
     as_large = 0
     for _ in range(draws):
-        shuffled = np.empty_like(outcome)
-        for mine, other in zip(members, rng.permutation(len(names)), strict=True):
-            theirs = members[other]
-            picked = rng.permutation(theirs) if len(theirs) >= len(mine) else rng.choice(theirs, len(mine))
-            shuffled[mine] = outcome[picked[: len(mine)]]
-        null = _spearman(predicted, shuffled)
+        null = _spearman(predicted, permuted(outcome, groups, rng))
         as_large += null is not None and null >= value
     return RankCorrelation(value, low, high, (as_large + 1) / (draws + 1), len(outcome), len(names))
+
+
+def permuted(outcome: Floats, groups: Codes, rng: np.random.Generator) -> Floats:
+    """Return outcomes of which each group has those of another, drawn to its size: what is alike in groups stays so."""
+    names, codes = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(codes == code) for code in range(len(names))]
+    shuffled = np.empty_like(outcome)
+    for mine, other in zip(members, rng.permutation(len(names)), strict=True):
+        theirs = members[other]
+        picked = rng.permutation(theirs) if len(theirs) >= len(mine) else rng.choice(theirs, len(mine))
+        shuffled[mine] = outcome[picked[: len(mine)]]
+    return shuffled
+
+
+def refitted_p(
+    value: float | None,
+    outcome: Floats,
+    groups: Codes,
+    predict: Callable[[Floats], Floats],
+    rng: np.random.Generator,
+    draws: int,
+) -> float | None:
+    """Return the permutation test's p value of a rank correlation of predictions that were made with groups left out.
+
+    `predict` makes them anew of `permuted` outcomes: a fit that has not seen a group leans away from it (its mean is
+    that of the others), so that by chance such a correlation is below zero, and predictions that are held fixed give a
+    p value that is too large. NaN stands for a row without prediction; None without a correlation.
+    """
+    if value is None:
+        return None
+    as_large = 0
+    for _ in range(draws):
+        shuffled = permuted(outcome, groups, rng)
+        predicted = predict(shuffled)
+        known = ~np.isnan(predicted)
+        null = _spearman(predicted[known], shuffled[known])
+        as_large += null is not None and null >= value
+    return (as_large + 1) / (draws + 1)
 
 
 def _spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:

@@ -42,6 +42,12 @@ class MarginTest:
     ceiling: float | None = None
     """Rate above which it must not rise."""
 
+    @property
+    def tested_at(self) -> float:
+        """Error of one one-sided test: floor, ceiling and margin have the same part of the metric's share."""
+        tests = 1 + (self.floor is not None) + (self.ceiling is not None)
+        return self.share * (1 - self.confidence) / 2 / tests
+
 
 @dataclass(frozen=True, slots=True)
 class Chances:
@@ -104,18 +110,23 @@ class _Drawn:
 
     def fails(self) -> NDArray[np.bool_]:
         """Return where the gate finds a drift."""
-        margin, alpha = self.test.margin, (1 - self.test.confidence) / 2
+        margin, level = self.test.margin, self.test.tested_at
         fails = (self.value - self.least > margin) & ~(self.known & self._contains(margin)) & (self.value > margin)
-        if self.test.share < 1 and fails.any():
+        shared = level < (1 - self.test.confidence) / 2
+        if shared and fails.any():
             at = np.flatnonzero(fails)
             half = self.value[at] - self._low(at)
-            df = np.clip(special.stdtridf(0.5 + seeds.REFERENCE / 2, np.sqrt(self.squares[at])), self.least_df, 1e9)
-            p = special.stdtr(df, -(self.value[at] - margin) / half * self.quantile[at])
-            fails[at] = p <= alpha * self.test.share
+            p = special.stdtr(self._df(at), -(self.value[at] - margin) / half * self.quantile[at])
+            fails[at] = p <= level
         if self.test.ceiling is not None or self.test.floor is not None:
-            low, high = self._level()
-            fails |= (low > self._ceiling) | (high < self._floor)
+            rate, (low, high) = np.clip(self.at_base + self.value, 0.0, 1.0), self._level()
+            stretch = t_quantile(1 - 2 * level, self._df(ALL)) / self.quantile
+            fails |= (rate - stretch * (rate - low) > self._ceiling) | (rate + stretch * (high - rate) < self._floor)
         return fails
+
+    def _df(self, at: NDArray[np.intp] | slice) -> Floats:
+        df = special.stdtridf(0.5 + seeds.REFERENCE / 2, np.sqrt(self.squares[at]))
+        return np.asarray(np.clip(df, self.least_df, 1e9))
 
     def passes(self) -> NDArray[np.bool_]:
         """Return where the gate passes, a broken floor or ceiling aside."""

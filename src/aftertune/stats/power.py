@@ -267,12 +267,24 @@ def more_seeds(
     if n_seeds < 2 or min(parts) < 0:
         raise ValueError(f"need two seeds and no negative variance, got {n_seeds} and {parts}")
     by_seed, by_prompt, both = parts
-    for extra in range(most + 1):
+
+    def enough(extra: int) -> bool:
         share = n_seeds / (n_seeds + extra)
         scaled = (by_seed * share, max(by_prompt - both, 0.0) + both * share, both * share)
-        if crossed_power(room, scaled, n_seeds + extra, min(prompt_df, 1e6), confidence) >= power:
+        return crossed_power(room, scaled, n_seeds + extra, min(prompt_df, 1e6), confidence) >= power
+
+    # One by one as far as the degrees of freedom are told another way for each number; from there on power only rises.
+    first = min(max(int(seeds.ENOUGH) + 1 - n_seeds, 0), most)
+    for extra in range(first + 1):
+        if enough(extra):
             return extra
-    return None
+    if not enough(most):
+        return None
+    low, high = first, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def sd_of_range(low: float, high: float, k: int) -> float:

@@ -33,6 +33,8 @@ LEAST_IN_STRATUM = 5
 """Labels of each of a judge's verdicts, where there are so many answers with it."""
 FEWEST, MOST = 30, 150
 """Labels of one arm that are proposed, at least and at most."""
+MOST_TO_GIVE = 1000
+"""Labels of one arm that anybody is told to give."""
 USUAL_ERROR = 0.1
 """How often a judge is taken to be wrong, on either class, where no label says it yet."""
 WIDER = 1.25

@@ -46,7 +46,7 @@ def row_score(scores: Floats, members: Floats, outcomes: Floats, *, confidence: 
 
     The reliability of one seed is the mean correlation between the outcomes of two seeds over halves; that of the
     average follows by Spearman and Brown (British Journal of Psychology 3 (1910) 271-322). Raises ValueError for wrong
-    shapes, fewer than five halves, or outcomes or sums that are all alike.
+    shapes, fewer than five halves, or sums or a seed's outcomes that are all alike.
     """
     if scores.ndim != 1 or members.shape[1:] != scores.shape or outcomes.shape[:1] != members.shape[:1]:
         raise ValueError(
@@ -58,6 +58,9 @@ def row_score(scores: Floats, members: Floats, outcomes: Floats, *, confidence: 
     seeds = outcomes.shape[1]
     if seeds < 2:
         return RowScore(correlation, None, None)
+    alike = np.flatnonzero(np.ptp(outcomes, axis=0) == 0)
+    if alike.size:
+        raise ValueError(f"seed number {int(alike[0]) + 1} has the same outcome on every half: it agrees with none")
     between = np.asarray(np.corrcoef(outcomes.T))
     one = float(between[np.triu_indices(seeds, 1)].mean())
     reliability = averaged(one, seeds) if one > 0 else 0.0

@@ -19,7 +19,8 @@ def last_token_activations(model: Any, prompts: Sequence[Sequence[int]]) -> NDAr
 
     Index 0 is the input of the first layer, index i > 0 the output of layer i, before the final normalisation (which
     the last of transformers' `hidden_states` has behind it). Each prompt goes through the model on its own, without
-    padding, so that its values cannot depend on the others. Raises ModelError where the layers cannot be found.
+    padding, so that its values cannot depend on the others. Raises ModelError where the layers cannot be found, or hand
+    on more than one stream.
     """
     import numpy as np
     import torch
@@ -31,6 +32,11 @@ def last_token_activations(model: Any, prompts: Sequence[Sequence[int]]) -> NDAr
 
     def record(index: int, hidden: Any) -> None:
         stream = hidden[0] if isinstance(hidden, tuple) else hidden
+        if stream.ndim != 3:  # Gemma 3n, DeepSeek V4
+            raise ModelError(
+                f"{type(model).__name__}: its layers hand on several streams a token, so there is no one residual "
+                "stream to be read"
+            )
         streams[index] = stream[0, -1]
 
     def before(_layer: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:

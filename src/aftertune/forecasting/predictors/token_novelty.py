@@ -40,6 +40,7 @@ class TokenNovelty(Predictor):
         "surprising the model finds a token",
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"own_answers"})
+    version = "2"
 
     def features(self, data: TuningData, rng: np.random.Generator, *, confidence: float) -> Sequence[Feature]:
         """Return the share with its interval, conversations as clusters of tokens."""
@@ -48,7 +49,7 @@ class TokenNovelty(Predictor):
             (index, message.content)
             for index, conversation in enumerate(data.conversations)
             for message in conversation.messages
-            if message.role == "assistant"
+            if message.role == "assistant" and message.trained
         ]
         answers = [(answer.cluster, data.tokens(answer.text)) for answer in data.own_answers]
         clusters_of: dict[int, set[str]] = defaultdict(set)

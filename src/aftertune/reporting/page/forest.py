@@ -19,7 +19,7 @@ from aftertune.reporting.page.footnotes import Footnotes
 
 MAX_ROWS = 24
 """Rows of one plot; of more, those that moved most for the worse are drawn, and the plot says so."""
-PRINTED = 26
+PRINTED = 22
 """Rows of all plots together in the print edition."""
 
 
