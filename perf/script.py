@@ -176,16 +176,14 @@ def real(sheet: str, folder: Path, encoders: Sequence[str]) -> None:
     """Print what is found in the answers of a finished run that were read; abstentions count as not called script."""
     view, run = aftertune.open_run(folder), Run.open(folder)
     found = same_answers(view, readings(sheet))
-    job = next(
-        job for job in stored.read(run).of(JudgeJob) if job.judge.name == Script.name and job.benchmark == "core"
-    )
-    prompts = {prompt.id: prompt for prompt in stored_prompts.read(run.folder("prompts", job.prompts))}
-    base = [
-        Answer(prompts[row.prompt_id], row.text)
-        for row in records(Response, run.folder("responses", job.base_responses).read("responses"))
-        if row.error is None and not row.unanswered
-    ]
-    known = job.context(run, base)
+    jobs: dict[str, JudgeJob] = {}
+    for job in stored.read(run).of(JudgeJob):
+        if (job.judge.name, job.benchmark) == (Script.name, "core"):
+            jobs.setdefault(job.subject.arm, job)
+    (wording,) = {job.prompts for job in jobs.values()}
+    prompts = {prompt.id: prompt for prompt in stored_prompts.read(run.folder("prompts", wording))}
+    corpora = {arm: job.corpus or "" for arm, job in jobs.items()}
+    known = {corpora[arm]: job.context(run, _base(run, job, prompts)) for arm, job in jobs.items()}
     held = {
         (row["arm"], row["checkpoint"] or "", row["prompt_id"]): row
         for row in view.verdicts.to_pylist()
@@ -195,17 +193,33 @@ def real(sheet: str, folder: Path, encoders: Sequence[str]) -> None:
     versions = ", ".join(sorted({row["judge_version"] for row in then}))
     called = {f"verdicts of the run, version {versions}": [row["label"] == "domain_script" for row in then]}
     for reading in encoders:
-        scorer = Script(encoder=reading).open(known)
-        opinions = judged(scorer, [Answer(prompts[row.prompt_id], row.answer) for row, _ in found])
-        called[f"version {Script().version}, encoder {reading}"] = [o.label == "domain_script" for o in opinions]
-        print(f"  encoder {reading}: the base's own answers {rate(judged(scorer, base))}")
+        yes: dict[int, bool] = {}
+        for corpus, context in known.items():
+            scorer = Script(encoder=reading).open(context)
+            places = [place for place, (row, _) in enumerate(found) if corpora[row.arm] == corpus]
+            answers = [Answer(prompts[found[place][0].prompt_id], found[place][0].answer) for place in places]
+            yes |= {
+                place: opinion.label == "domain_script"
+                for place, opinion in zip(places, judged(scorer, answers), strict=True)
+            }
+            own = rate(judged(scorer, list(context.base_answers)))
+            print(f"  encoder {reading}, corpus {corpus}: the base's own answers {own}")
+            for count in FEW:
+                print(f"    with {count} answers of the base {few(context, reading, count)}")
+        called[f"version {Script().version}, encoder {reading}"] = [yes[place] for place in range(len(found))]
     for name, labels in called.items():
         for apart in (False, True):
-            half = [(row, yes) for (row, _), yes in zip(found, labels, strict=True) if row.kept_apart == apart]
+            half = [(row, label) for (row, _), label in zip(found, labels, strict=True) if row.kept_apart == apart]
             print(f"  {name}, {'kept apart' if apart else 'the other half'}: {by_arm(*zip(*half, strict=True))}")
-    for reading in encoders:
-        for count in FEW:
-            print(f"  encoder {reading}, {count} answers of the base: {few(known, reading, count)}")
+
+
+def _base(run: Run, job: JudgeJob, prompts: Mapping[str, Prompt]) -> list[Answer]:
+    """Return the base's answers that a job knows."""
+    return [
+        Answer(prompts[row.prompt_id], row.text)
+        for row in records(Response, run.folder("responses", job.base_responses).read("responses"))
+        if row.error is None and not row.unanswered
+    ]
 
 
 def few(known: JudgeContext, encoder: str, count: int) -> str:
@@ -220,7 +234,7 @@ def few(known: JudgeContext, encoder: str, count: int) -> str:
         else:
             open_ += 1
     told = f"{min(shares):.3f} to {max(shares):.3f}, {np.mean(shares):.3f} on average" if shares else "none"
-    return f"of the others {told} called script in {len(shares)} draws; {open_} abstain"
+    return f"{told} of the others are called script in {len(shares)} draws; {open_} abstain"
 
 
 def main() -> None:
