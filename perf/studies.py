@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from perf import readings
 
@@ -37,6 +37,7 @@ from aftertune.errors import AftertuneError
 from aftertune.plugins import PluginSpec
 from aftertune.studies import design as designs
 from aftertune.studies.design import Design
+from aftertune.studies.expectations import Shown
 from aftertune.studies.missing import missing
 from tools import real_model
 
@@ -167,12 +168,13 @@ def _keep(kept: Path, wanted: Design, root: Path, report: Path) -> None:
 
 def findings(kept: Path) -> str:
     """Return, as Markdown, which of the papers' findings show in the reports that are kept."""
-    outcomes = ("shows", "does not show", "open", "not measured")
+    outcomes: tuple[str, ...] = get_args(Shown)
     lines = [
         "# Which findings of the four papers show",
         "",
         "Written by `make real-studies`: each line is a rule of a design in `studies/real/`, on an interval of its",
-        "report (`expected` in docs/design.md). *Open*: the interval lies on both sides of the rule.",
+        "report (`expected` in docs/design.md). *Open*: the interval lies on both sides of the rule. *Cannot be",
+        "asked*: the base does not tell what is asked (d-prime of a probe not above 0), and has nothing to lose there.",
         "",
         f"| study | {' | '.join(outcomes)} |",
         f"|---|{'---|' * len(outcomes)}",

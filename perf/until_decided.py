@@ -3,14 +3,20 @@
 Prompts come in ten parts, clusters in random order, and after each the gate's own test (drift) and interval (pass) are
 made at the level of that look (`stats.group_sequential`). Beside it: all prompts at once. A case whose loss is just the
 margin is the null of both.
+
+`python -m perf.until_decided --run RUN` does the same on the answers of a finished run, arm by arm, as if each arm had
+been audited alone; no model is asked.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +24,18 @@ from numpy.typing import NDArray
 from perf.many_intervals import many
 from scipy import special
 
+from aftertune.asking.parts import parts_of
+from aftertune.asking.prompts_job import PromptsJob, prompts_of
+from aftertune.commands import decide
+from aftertune.deciding import gate
+from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
+from aftertune.records import BASE_ARM
+from aftertune.records import Outcome as State
+from aftertune.run.run_folder import Run
 from aftertune.stats.estimate import Floats, t_quantile
 from aftertune.stats.group_sequential import PARTS, look_levels
+from aftertune.studies import stored
+from aftertune.studies.run_tables import all_verdicts
 
 RUNS = 4000
 MARGIN = 0.1
@@ -102,6 +118,84 @@ def simulated(case: Case, runs: int, alpha: float = 0.025) -> Outcome:
     return Outcome(*(float(each) for each in totals / runs))
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """What asking until it is decided would have come to for an arm of a finished run."""
+
+    arm: str
+    """With its recipe, where the run has several."""
+    asked: float
+    """Share of the answers of base and arm."""
+    decided: bool
+    """Whether asking ended before or with the last part because a required metric drifted, or all had passed."""
+    outcome: State
+    drifted: tuple[str, ...]
+    """Required metrics that had."""
+    at_once: State
+    """With all prompts asked before anything is decided."""
+
+
+def replayed(root: Path) -> Iterator[Replayed]:
+    """Yield each arm of a finished run, decided part by part as if it had been audited alone."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    run = Run.open(root)
+    study = stored.read(run)
+    study = dataclasses.replace(study, design=dataclasses.replace(study.design, contrasts=(), tables=()))
+    part: dict[tuple[str, str], int] = {}
+    for job in study.of(PromptsJob):
+        prompts = prompts_of(run, job.id)
+        own = zip(prompts, parts_of(prompts, PARTS), strict=True)
+        part |= {(job.benchmark.name, prompt.id): each for prompt, each in own}
+    table = all_verdicts(run, study, COLUMNS).unify_dictionaries()
+    names = (table.column(name).to_pylist() for name in ("benchmark", "prompt_id"))
+    asked_in = pa.array([part[key] for key in zip(*names, strict=True)])
+    arms, recipes = (table.column(name).cast("string") for name in ("arm", "recipe"))
+    is_base = pc.equal(arms, BASE_ARM)
+    pairs = dict.fromkeys(zip(arms.to_pylist(), recipes.to_pylist(), strict=True))
+    several = len({recipe for arm, recipe in pairs if arm != BASE_ARM}) > 1
+    for arm, recipe in (pair for pair in pairs if pair[0] != BASE_ARM):
+        own_rows = pc.or_(is_base, pc.and_(pc.equal(arms, arm), pc.equal(recipes, recipe)))
+        total = _answers(table.filter(own_rows))
+        at_once = decide.by_judges(study, VerdictTable(table.filter(own_rows)))
+        for look in range(1, PARTS + 1):
+            rows = table.filter(pc.and_(own_rows, pc.less_equal(asked_in, look)))
+            found = decide.by_judges(dataclasses.replace(study, parts=look), VerdictTable(rows))
+            done = not gate.undecided(found)
+            if done or look == PARTS:
+                drifted = tuple(each.metric for each in found if each.required and each.outcome == "drift")
+                asked = _answers(rows) / total
+                yield Replayed(
+                    f"{arm}, {recipe}" if several else arm,
+                    asked,
+                    done,
+                    gate.overall(found),
+                    drifted,
+                    gate.overall(at_once),
+                )
+                break
+
+
+def _answers(verdicts: Any) -> int:
+    """Return how many answers the verdicts are of."""
+    keys = ["checkpoint", "arm", "train_seed", "epoch", "benchmark", "prompt_id", "temperature", "sample"]
+    return int(verdicts.group_by([*keys, "base", "recipe", "system"]).aggregate([]).num_rows)
+
+
+def print_run(root: Path) -> int:
+    """Print what asking until it is decided would have saved in a finished run."""
+    print("| arm | answers asked | decided | outcome, in parts (all at once) | drifted first |")
+    print("| --- | ---: | --- | --- | --- |")
+    for each in replayed(root):
+        print(
+            f"| {each.arm} | {100 * each.asked:.0f} | {'yes' if each.decided else 'no'} | {each.outcome} "
+            f"({each.at_once}) | {', '.join(each.drifted) or '-'} |",
+            flush=True,
+        )
+    return 0
+
+
 PRIMARY = 0.8 / 3
 DESIGNS: dict[str, dict[str, Any]] = {
     "300 prompts": {},
@@ -139,4 +233,6 @@ def main(runs: int) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=RUNS)
-    sys.exit(main(parser.parse_args().runs))
+    parser.add_argument("--run", type=Path, help="a finished run, decided part by part")
+    args = parser.parse_args()
+    sys.exit(print_run(args.run) if args.run else main(args.runs))

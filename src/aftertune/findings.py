@@ -577,7 +577,7 @@ class StudyCell:
     """The paper's, of other models on other data; None where none is known."""
     expected: str = ""
     """What the paper found, as the design's rule on our interval; empty where it has none."""
-    finding: Literal["", "shows", "does not show", "open", "not measured"] = ""
+    finding: Literal["", "shows", "does not show", "open", "cannot be asked", "not measured"] = ""
     """Whether it shows, by that rule."""
 
 

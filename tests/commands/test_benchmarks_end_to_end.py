@@ -54,6 +54,7 @@ def test_a_design_file_asks_benchmarks_beside_it(tmp_path: Path) -> None:
     assert names == {
         *(("privacylens", f"{what}, {level}{how}") for what in ("d-prime", "criterion")
           for level in ("seed", "vignette") for how in ("", ", by log-probability")),
+        *(("privacylens", f"AUROC, {level}, by log-probability") for level in ("seed", "vignette")),
         ("cimemories", "violation"),
     }  # fmt: skip
     violation = [each for each in result.measures if each.name == "violation"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from perf.until_decided import replayed
 from tests.conftest import ONE, SMALL
 
 from aftertune import shipped_models
@@ -60,6 +61,15 @@ def test_a_collapse_is_decided_early_and_more_parts_come_only_where_it_is_not(
     assert f"{first.parts} of {PARTS} parts" in note
     assert "known-bad drifted in a required metric" in note
     assert note.endswith(f"intervals of {100 * first.confidence:g} % in place of 95 %.")
+
+    # A run that asked everything tells, decided part by part, what asking in parts would have come to.
+    whole = tmp_path / "whole"
+    running.run(design(until_decided=False), whole, executor=ONE)
+    (replay,) = replayed(whole)
+    assert replay.asked == pytest.approx(len(ids) / len(asked(whole)))
+    assert (replay.arm, replay.decided, replay.outcome, replay.at_once) == ("known-bad", True, "drift", "drift")
+    drifted = [d.metric for d in result.decisions if d.required and d.outcome == "drift"]
+    assert sorted(replay.drifted) == sorted(drifted)
 
     with pytest.raises(UsageError, match="was asked in parts until it was decided"):
         explaining.explain(root)

@@ -183,17 +183,17 @@ def test_beyond_the_margin_but_not_among_so_many_is_unconfirmed() -> None:
         ": the whole interval lies beyond the margin of 10 points, but corrected for 7 metrics it does not, "
         "-20.5 to -9.5: only a loss of more than 9.51 points is confirmed. Lower is worse."
     )
-    assert one.reason == "only a loss of more than 9.51 points is shown (corrected for 7 metrics)"
+    assert one.reason == "only a loss of more than 9.51 points is confirmed (corrected for 7 metrics)"
     assert one.bound == pytest.approx(-0.15 + 0.04 * 2.6901 / 1.9600, abs=1e-4), "the normal quantile of 1 - .025 / 7"
     assert "to show a drift" in one.remedy
 
 
-def test_where_the_correction_leaves_nothing_it_says_that_no_loss_is_shown() -> None:
+def test_where_the_correction_leaves_nothing_it_says_that_no_loss_is_confirmed() -> None:
     """Three training seeds have two degrees of freedom: a fortieth of the error stretches the interval more than sixfold."""
     wide = dataclasses.replace(interval(-0.48, 0.26), df=2.0, n_seeds=3)
     one = decided(wide, at=0.025 / 40, family=40)
     assert one.outcome == "unconfirmed"
-    assert one.reason == "no loss is shown (corrected for 40 metrics)"
+    assert one.reason == "no loss is confirmed (corrected for 40 metrics)"
     assert one.why.endswith(": no loss is confirmed. Lower is worse.")
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from tests import fakes
 from tests.verdict_tables import made, verdicts
@@ -40,7 +41,7 @@ def measuring(
     return Measuring(
         benchmarks=[benchmark],
         subjects=[BASE, TUNED],
-        primary_judges=dict.fromkeys(("accuracy", "privacy", "helpfulness"), "rule"),
+        primary_judges=dict.fromkeys(("accuracy", "choice", "privacy", "helpfulness"), "rule"),
         name_of=lambda subject: subject.arm,
         base_of=lambda subject: BASE,
         prompts=lambda name: prompts or {},
@@ -100,6 +101,59 @@ def test_d_prime_falls_where_a_model_shares_what_it_should_withhold() -> None:
     assert criterion.value < 0, "it says yes too easily"
     base_criterion = found["criterion, p", "base"].value
     assert base_criterion == pytest.approx(0, abs=0.3)
+
+
+ITEMS = 60
+SCORED = Measured(axes=("choice",), probes=(Probe("p", "share", "withhold"),))
+
+
+def chosen(arm: str, knows: float, favours: float) -> tuple[list[Verdict], dict[str, Prompt]]:
+    """A subject's log-odds of the right letter: of every item once where sharing is right and once where it is wrong, the
+    letters of every other item in the other order. It favours `A` by `favours` and the right one by `knows` nats."""
+    rng = np.random.default_rng(6)
+    own: list[Verdict] = []
+    prompts: dict[str, Prompt] = {}
+    for subset in ("share", "withhold"):
+        rows = labelled(["correct"] * ITEMS, axis="choice", arm=arm, subset=subset)
+        for item, row in enumerate(rows):
+            yes = "AB"[item % 2]
+            right = yes if subset == "share" else "BA"[item % 2]
+            odds = knows + (favours if right == "A" else -favours) + float(rng.normal(0, 0.3))
+            label = "correct" if odds > 0 else "wrong"
+            own.append(dataclasses.replace(row, label=label, value=odds, cluster=f"item{item}"))
+            expect = {"choice": {"options": {yes: "Yes", "BA"[item % 2]: "No"}, "correct": right}}
+            messages = (Message("user", "?"),)
+            prompts[row.prompt_id] = Prompt(row.prompt_id, "suite", subset, "", f"item{item}", messages, expect)
+    return own, prompts
+
+
+def test_auroc_sees_what_a_favoured_letter_hides() -> None:
+    base, prompts = chosen("base", knows=0.4, favours=3.0)
+    tuned, _ = chosen("keep", knows=0.0, favours=3.0)
+    found = by(measures(measuring(SCORED, prompts), table(base, tuned)))
+    blind, sees = (found[f"{name}, p, by log-probability", "base"] for name in ("d-prime", "AUROC"))
+    assert blind.value == 0, "it names A whatever is asked"
+    assert sees.value is not None
+    assert sees.low is not None
+    assert 0.9 < sees.value < 1, "0.8 nats apart, with a standard deviation of 0.3 on both sides"
+    assert sees.low > 0.85
+    lost = found["AUROC, p, by log-probability", "keep"]
+    assert lost.value is not None
+    assert lost.change_high is not None
+    assert lost.value == pytest.approx(0.5, abs=0.1)
+    assert lost.change == pytest.approx(lost.value - sees.value)
+    assert lost.change_high < -0.2
+    assert (lost.n, lost.n_clusters, lost.unread) == (2 * ITEMS, ITEMS, 0)
+
+
+def test_letters_that_stand_in_one_order_only_leave_nothing_to_rank() -> None:
+    base, prompts = chosen("base", knows=0.4, favours=3.0)
+    # Sharing is right with A only, and wrong with B only: what is favoured cannot be told from what is known.
+    one_order = [row for row in base if (int(row.cluster[4:]) % 2 == 0) == (row.subset == "share")]
+    found = by(measures(measuring(SCORED, prompts), table(one_order)))
+    row = found["AUROC, p, by log-probability", "base"]
+    assert (row.value, row.n) == (None, 0)
+    assert row.warning == "too few answers of one of the classes with both orders of the letters"
 
 
 def test_a_probe_with_one_side_is_not_measured_and_says_why() -> None:

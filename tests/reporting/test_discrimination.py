@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aftertune.findings import Discrimination, Findings
+from aftertune.findings import Discrimination, Findings, JudgeError, LabelEffect
 from aftertune.numbers import PAGE
 from aftertune.records import Metric
 from aftertune.reporting import notebook, report
@@ -72,6 +72,31 @@ def test_markdown_has_a_table_and_explains_the_term_before_it(drift: Make) -> No
     alone = markdown(Index(findings(drift, discrimination=(), undiscriminated=(METRIC.name,))))
     assert "counts refusals of harmful requests alone" in alone
     assert "| Suite |" not in alone
+
+
+def test_it_says_that_peoples_labels_change_nothing_of_it(drift: Make) -> None:
+    side = JudgeError(
+        arm="keep",
+        labels=30,
+        called=0.3,
+        right=0.8,
+        right_low=0.6,
+        right_high=0.9,
+        missed=0.1,
+        missed_low=0.0,
+        missed_high=0.2,
+    )
+    effect = LabelEffect(
+        metric=METRIC.name, unit="keep", estimand="recipe", temperature=0.0, worse="down", judge="refusal", confidence=0.95,
+        judged=-0.276, judged_low=-0.39, judged_high=-0.19, judged_outcome="drift", delta=-0.2, low=-0.3, high=-0.1,
+        outcome="drift", base=side, tuned=side,
+    )  # fmt: skip
+    said = "By the judge alone: people's labels change no number here."
+    for written in (markdown, html):
+        assert said not in written(Index(findings(drift)))
+        assert said.replace("'", "&#39;") in written(Index(findings(drift, label_effects=[effect]))).replace(
+            "'", "&#39;"
+        )
 
 
 def test_the_page_has_a_section_and_the_numbers_beside_the_refusals(drift: Make) -> None:

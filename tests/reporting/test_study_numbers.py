@@ -293,6 +293,13 @@ def test_statements_count_rows_and_contrasts_once_per_metric(row: Make) -> None:
     assert section.about[0] == f"change from the base: {NAME}"
 
 
+def test_a_column_says_where_people_have_labelled_and_their_labels_change_nothing(row: Make) -> None:
+    columns = (Column("Drift", "drift", NAME), Column("Seeds", "spread", NAME), Column("Mixed", "mixed_sign"))
+    table = StudyTable("t", columns, (Row("Keep", "keep"),))
+    (plain,), (labelled,) = fill([table], results(row())), fill([table], results(row(), labelled=True))
+    assert labelled.about == (plain.about[0], *(f"{about}, by the judge alone" for about in plain.about[1:]))
+
+
 def test_published_numbers_stand_beside_ours(row: Make) -> None:
     rows = (Row("Keep", "keep", published={"c": 42}), Row("Mask", "mask", published={"c": "low"}))
     (section,) = fill(
@@ -359,3 +366,18 @@ def test_a_mixed_sign_rate_is_held_against_what_label_swaps_give(observed: float
     )  # fmt: skip
     assert finding("beyond chance", mixed_cell(rate), None) == shown
     assert finding("beyond chance", mixed_cell(None), None) == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("rule", "low", "high", "shown"),
+    [
+        ("down", -0.4, -0.2, "shows"), ("down", -0.1, 0.1, "cannot be asked"), ("down", 0.1, 0.2, "cannot be asked"),
+        ("within 10", -0.02, 0.02, "cannot be asked"), ("under -15", -0.4, -0.2, "shows"), ("under -15", -0.1, 0.1, "cannot be asked"),
+    ],
+)  # fmt: skip
+def test_that_nothing_moved_says_nothing_where_the_base_cannot_tell(
+    rule: str, low: float, high: float, shown: str
+) -> None:
+    cell = StudyCell(value=(low + high) / 2, low=low, high=high, sample="", scale="points")
+    assert finding(rule, cell, None, unable=True) == shown
+    assert finding(rule, cell, None) != "cannot be asked"

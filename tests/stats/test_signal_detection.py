@@ -50,14 +50,28 @@ def test_clusters_by_hand() -> None:
     high, low = norm.ppf(6.5 / 9), norm.ppf(2.5 / 9)
     assert found.d_prime.value == pytest.approx(high - low)
     # A cluster is off by +-1/2 trial in both classes, so that its luck cancels in d-prime and doubles in the criterion;
-    # CR2 divides by 1 - 1/4. d-prime is left with what independent trials have at least, beyond that luck.
+    # CR2 divides by 1 - 1/4. d-prime is left with what eight trials cannot rule out, at most what independent ones have.
     own = 4 * (0.5 / 8 / norm.pdf(high)) ** 2 / 0.75
     least = 6.5 / 9 * 2.5 / 9 / 8 / norm.pdf(high) ** 2
     assert least > own
     quantile = t.ppf(0.975, 3)
-    assert found.d_prime.high - found.d_prime.value == pytest.approx(quantile * math.sqrt(2 * (least - own)))
+    unseen = norm.ppf(0.975) / (8 + norm.ppf(0.975) ** 2) / norm.pdf(high)
+    assert 2 * (least - own) < unseen**2 < 2 * least
+    assert found.d_prime.high - found.d_prime.value == pytest.approx(quantile * unseen)
     wide = math.sqrt(4 * own + 2 * (least - own)) / 2
     assert found.criterion.high - found.criterion.value == pytest.approx(quantile * wide)
+
+
+def test_who_names_the_same_letter_whatever_is_asked_is_blind_but_not_for_certain() -> None:
+    """A hundred items, each asked once where sharing is right and once where it is wrong; the letters of half of them stand
+    in the other order, and the answer is always the first."""
+    first_is_yes = np.repeat(np.arange(100) % 2 == 0, 2)
+    found = signal(first_is_yes.astype(float), np.tile([True, False], 100), np.repeat(np.arange(100), 2))
+    assert found.d_prime.value == 0
+    # 3.84 / (100 + 3.84) of a class cannot be ruled out, over the density at one half.
+    half = norm.ppf(0.975) / (100 + norm.ppf(0.975) ** 2) / norm.pdf(0) * t.ppf(0.975, 99)
+    assert (found.d_prime.low, found.d_prime.high) == pytest.approx((-half, half))
+    assert 0.09 < half < 0.1
 
 
 def test_no_to_everything_is_half_right_and_blind() -> None:

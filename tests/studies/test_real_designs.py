@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
-from perf import studies
+from perf import repair, studies
 from tests import made_up, tiny_models
 
 from aftertune.commands import study as running
@@ -15,6 +16,7 @@ from aftertune.errors import AftertuneError
 from aftertune.plugins import PluginSpec
 from aftertune.studies import design
 from aftertune.studies.design import Design
+from aftertune.studies.expectations import Shown
 from aftertune.studies.resolve import resolve
 from aftertune.tuning.tune_job import TuneJob
 
@@ -119,7 +121,7 @@ def test_a_design_comes_out_whole_and_its_findings_are_listed(data: Path, tmp_pa
     studies._keep(kept, wanted, result.root, result.report)
     page = studies.findings(kept.parent)
     assert page.count(" | **") == len(found)
-    counts = [found.count(outcome) for outcome in ("shows", "does not show", "open", "not measured")]
+    counts = [found.count(outcome) for outcome in get_args(Shown)]
     assert f"(privacy_collapse/report.md) | {' | '.join(map(str, counts))} |" in page
 
 
@@ -142,3 +144,15 @@ def test_what_is_not_here_is_named_before_anything_runs(data: Path) -> None:
     gone = PluginSpec(spec.name, {**spec.parameters, "against": str(data / "absent.jsonl")})
     with pytest.raises(AftertuneError, match="absent.jsonl: no such file; put it there, or name yours as `against`"):
         studies.refuse_missing(dataclasses.replace(wanted, corpora={**wanted.corpora, "over_shares": gone}))
+
+
+def test_the_repair_on_a_real_model_tries_each_method_beside_the_plain_tuning() -> None:
+    planned = repair.real_design()
+    (arm,) = planned.arms
+    assert arm.mitigations == tuple(repair.REAL)
+    assert planned.kind == "repair"
+    assert planned.own is not None
+    asked = {spec.name for spec in planned.benchmarks}
+    assert {"core", "dressed", "task"} <= asked
+    assert planned.own.name not in asked, "own refusals are not those of the test"
+    assert {spec.name for spec in planned.judges} >= {"refusal", "leak", "reference"}

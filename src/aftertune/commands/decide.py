@@ -32,6 +32,8 @@ from aftertune.deciding.label_effects import summary as label_summary
 from aftertune.deciding.labels import AnswerLabel
 from aftertune.deciding.measures import Measuring, measures
 from aftertune.deciding.memorisation import memorisation
+from aftertune.deciding.unable_bases import sentences as inability
+from aftertune.deciding.unable_bases import unable_bases, with_unable_bases
 from aftertune.deciding.variance_sources import spreads
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import StoreError, UsageError
@@ -165,6 +167,11 @@ def undecided(run: Run, study: Study) -> list[str]:
     return gate.undecided(_decided(study, verdicts, people.labels).decisions)
 
 
+def by_judges(study: Study, verdicts: VerdictTable) -> list[Decision]:
+    """Return what the gate says of some of a study's verdicts, by the judges alone, at the study's look."""
+    return _decided(study, verdicts, ()).decisions
+
+
 def _decided(study: Study, verdicts: VerdictTable, labels: Sequence[AnswerLabel]) -> _Decided:
     design, metrics, first = study.design, list(study.metrics), study.primary_judges
     axis = {metric.name: metric.axis for metric in metrics}
@@ -200,6 +207,10 @@ def decide(run: Run, study: Study) -> Result:
     told_unreliable = unreliable(verdicts, metrics, decisions, gated, trials, people.labels, by_people)
     decisions = resting_on_nothing(decisions, told_unreliable)
     worthless = reliability_warnings(trials, told_unreliable, decisions)
+    about = measuring(run, study)
+    measured = measures(about, verdicts)
+    unable = unable_bases(about, measured, drifts)
+    decisions = with_unable_bases(decisions, unable)
     outcome = gate.overall(decisions)
     differences = judge_differences(
         verdicts,
@@ -221,7 +232,6 @@ def decide(run: Run, study: Study) -> Result:
     scored = memorisation(scores(run, study), study.confidence) or {"why": study.unscored}
     named = {metric.name: metric for metric in metrics}
     run.keep("memorisation.json", _json(scored))
-    measured = measures(measuring(run, study), verdicts)
     gated_pairs = {(d.metric, d.judge) for d in gated}
     mixed = mixed_signs(
         verdicts, metrics, seed=design.analysis_seed, counts=lambda name, judge: (name, judge) in gated_pairs
@@ -256,10 +266,13 @@ def decide(run: Run, study: Study) -> Result:
         temperature=min(design.respond.temperatures),
         confidence=study.confidence,
         seed=design.analysis_seed,
+        unable={metric for each in unable if each.room is None for metric in each.metrics},
+        labelled=bool(effects),
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")
     meaning = sentences(told_apart, clear=False)
     asked = _asked_so_far(run, study, found.decisions, decisions)
+    meaning += inability(unable)
     labelled = (label_summary(effects), unused(gated, decisions), *people.notes)
     notes = [each for each in (asked, *meaning, *worthless, *labelled, told) if each]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))

@@ -257,7 +257,7 @@ def decide(check: Check, level: float, family: int) -> Decision:
             outcome = "unconfirmed"
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but {corrected} it does not, "
             why += f"{_ends(adjusted, scale)}: {_no_more_than(shown, scale)} is confirmed."
-            reason = f"{_no_more_than(shown, scale)} is shown ({corrected})"
+            reason = f"{_no_more_than(shown, scale)} is confirmed ({corrected})"
         elif check.good > rule.margin:
             why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
             why += "that the server or its content filter made."

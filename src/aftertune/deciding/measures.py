@@ -1,4 +1,4 @@
-"""What no share of responses shows: d-prime and criterion of two-class probes, and what memories leak in all.
+"""What no share of responses shows: d-prime, criterion and AUROC of two-class probes, and what memories leak in all.
 
 A benchmark asks for them by its `probes` (pairs of subsets, judged on the axes `accuracy`, by generation, and `choice`,
 by log-probability) and its `accumulations` (subsets whose disclosures are summed over all answers).
@@ -19,12 +19,14 @@ from aftertune.findings import SubjectMeasure
 from aftertune.models.subject import Subject
 from aftertune.numbers import TEXT
 from aftertune.records import BASE_ARM, Accumulation, Metric, Probe, Prompt, Response
-from aftertune.stats import signal_detection
+from aftertune.stats import ranking, signal_detection
 from aftertune.stats.estimate import least_half_width, t_quantile
 from aftertune.text import shares, words_of
 
 SCORED = (("choice", ", by log-probability"), ("accuracy", ""))
 """Axis of probes -> what is added to the measure's name."""
+BY_LOG_ODDS = "choice"
+"""The axis whose verdicts have log-odds of the right option as their value."""
 ONE_CLUSTER = "one cluster in a class: how clusters differ cannot be known, so every value is possible"
 
 
@@ -67,6 +69,8 @@ def measures(study: Measuring, verdicts: VerdictTable) -> list[SubjectMeasure]:
             if benchmark.probes and axis in judged:
                 probes = [(f"{probe.name}{how}", probe.share, probe.withhold) for probe in benchmark.probes]
                 rows += _probes(study, benchmark.name, probes, axis, verdicts)
+            if axis == BY_LOG_ODDS and benchmark.probes and axis in judged:
+                rows += _areas(study, benchmark.name, benchmark.probes, how, verdicts)
         for accumulation in benchmark.accumulations:
             if accumulation.measure == "violation":
                 rows += _violations(study, benchmark.name, accumulation.subset)
@@ -158,6 +162,80 @@ def _signal(
             name=each, value=value.value, low=low, high=high, change=change.value if change else None,
             change_low=change_low, change_high=change_high, warning=warning, **shared,
         )  # fmt: skip
+
+
+def _areas(
+    study: Measuring, name: str, probes: Sequence[Probe], how: str, verdicts: VerdictTable
+) -> Iterator[SubjectMeasure]:
+    """Yield how far the log-odds of sharing rank the prompts where it is right above those where it is wrong.
+
+    Models favour a letter whatever it stands for (Zheng et al. 2024, arXiv 2309.03882), and a small one so much that
+    it names the same for every prompt: then its d-prime is 0 whatever it knows. What it favours is the mean log-odds of
+    the prompts with the same letters, both classes counting the same, and is taken out before prompts are ranked.
+    """
+    own = verdicts.where(benchmark=name, axis=BY_LOG_ODDS, judge=study.primary_judges[BY_LOG_ODDS])
+    columns = (verdicts.column(each, own) for each in ("subset", "prompt_id", "checkpoint", "temperature"))
+    rows = list(zip(*columns, verdicts.value[own].tolist(), verdicts.clusters(own).tolist(), strict=True))
+    prompts = study.prompts(name)
+    for probe in probes:
+        asked: dict[str, tuple[bool, int, str]] = {}
+        odds: dict[tuple[str, float], dict[str, float]] = {}
+        for subset, prompt, checkpoint, at, value, cluster in rows:
+            options = prompts[prompt].expect.get("choice", {}) if prompt in prompts else {}
+            if subset in (probe.share, probe.withhold) and len(options.get("options", ())) == 2:
+                shares_right = subset == probe.share
+                (other,) = set(options["options"]) - {options["correct"]}
+                asked[prompt] = (shares_right, cluster, options["correct"] if shares_right else other)
+                odds.setdefault((checkpoint, at), {})[prompt] = value if shares_right else -value
+        for temperature in sorted({at for _, at in odds}):
+            sides = {subject.id: _centred(asked, odds.get((subject.id, temperature), {})) for subject in study.subjects}
+            for subject in study.subjects:
+                base = None if subject.arm == BASE_ARM else sides[study.base_of(subject).id]
+                yield _area(
+                    study, subject, name, f"AUROC, {probe.name}{how}", temperature, asked, sides[subject.id], base
+                )
+
+
+def _centred(asked: Mapping[str, tuple[bool, int, str]], odds: Mapping[str, float]) -> Floats:
+    """Return the log-odds of sharing of each prompt, less what is favoured with its letters; NaN where unknown."""
+    values = np.array([odds.get(prompt, np.nan) for prompt in asked])
+    rights = np.array([right for right, _, _ in asked.values()])
+    letters = np.array([letter for _, _, letter in asked.values()])
+    for letter in set(letters.tolist()):
+        mine = (letters == letter) & np.isfinite(values)
+        if (mine & rights).any() and (mine & ~rights).any():
+            values[mine] -= (values[mine & rights].mean() + values[mine & ~rights].mean()) / 2
+        else:  # what is favoured cannot be told from what is right
+            values[mine] = np.nan
+    return values
+
+
+def _area(
+    study: Measuring, subject: Subject, benchmark: str, called: str, temperature: float,
+    asked: Mapping[str, tuple[bool, int, str]], own: Floats, base: Floats | None,
+) -> SubjectMeasure:  # fmt: skip
+    rights, clusters = [right for right, _, _ in asked.values()], [cluster for _, cluster, _ in asked.values()]
+    known = np.isfinite(own)
+    shared: dict[str, Any] = {
+        "benchmark": benchmark, "unit": study.name_of(subject), "checkpoint": subject.id, "temperature": temperature,
+        "n": int(known.sum()), "n_clusters": len(set(np.array(clusters)[known].tolist())),
+        "unread": int((~known).sum()),
+    }  # fmt: skip
+    try:
+        found = ranking.area(own, rights, clusters, confidence=study.confidence)
+    except ValueError:
+        return _missing(called, "too few answers of one of the classes with both orders of the letters", shared)
+    change, warning = None, ""
+    if base is not None:
+        try:
+            change = ranking.change(base, own, rights, clusters, confidence=study.confidence)
+        except ValueError:
+            warning = "no change: the base's answers could not be read"
+    return SubjectMeasure(
+        name=called, value=found.value, low=found.low, high=found.high, change=change.value if change else None,
+        change_low=change.low if change else None, change_high=change.high if change else None, warning=warning,
+        **shared,
+    )  # fmt: skip
 
 
 def _missing(name: str, why: str, shared: dict[str, Any]) -> SubjectMeasure:

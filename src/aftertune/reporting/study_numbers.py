@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ from aftertune.reporting.sentences import leak_sample
 from aftertune.stats.agreement import FEWEST_GROUPS, grouped_rank_correlation
 from aftertune.studies import closing_tables as kinds
 from aftertune.studies import expectations
-from aftertune.studies.closing_tables import Column, Row, StudyTable, What
+from aftertune.studies.closing_tables import POOLED, Column, Row, StudyTable, What
 from aftertune.studies.expectations import Shown
 
 if TYPE_CHECKING:
@@ -37,7 +37,12 @@ LEAKS: Mapping[What, Callable[[LeakRow], Measure | None]] = {
     "memorised": lambda row: row.memorised,
     "beyond_twins": lambda row: row.minus_twins,
 }
-MEASURES: Mapping[What, str] = {"d_prime": "d-prime", "criterion": "criterion", "violation": "violation"}
+MEASURES: Mapping[What, str] = {
+    "d_prime": "d-prime",
+    "criterion": "criterion",
+    "auroc": "AUROC",
+    "violation": "violation",
+}
 ABOUT: Mapping[What, str] = {
     "level": "rate",
     "drift": "change from the base",
@@ -50,6 +55,7 @@ ABOUT: Mapping[What, str] = {
     "beyond_twins": "hits beyond those of twins",
     "d_prime": "d-prime, mean over seeds",
     "criterion": "criterion, mean over seeds",
+    "auroc": "AUROC of the log-odds of sharing, what the letters are favoured by taken out, mean over seeds",
     "violation": "violation, mean over seeds",
     "mixed_sign": "better on one metric and worse on another",
     "agreement": "rank correlation of drifts over checkpoints",
@@ -58,6 +64,8 @@ ABOUT: Mapping[What, str] = {
     "exposure": "exposure in bits",
 }
 """What a column shows, in words."""
+_BY_JUDGE = {"spread", *LEAKS, *MEASURES, *POOLED}
+"""What people's labels change nothing of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +94,19 @@ class StudyResults:
     confidence: float
     seed: int
     """Of the label swaps behind mixed-sign rates."""
+    unable: Collection[str] = ()
+    """Metrics whose base is not shown to do what they ask (`deciding.unable_bases`)."""
+    labelled: bool = False
+    """Whether people's labels stand in the drifts."""
 
 
 def fill(tables: Sequence[StudyTable], results: StudyResults) -> list[StudySection]:
     """Return a design's closing tables with their numbers.
 
     An arm of several training seeds shows its recipe-level estimate; what exists by checkpoint only (d-prime,
-    criterion, violation, membership, exposure) is averaged over the seeds, and its interval reaches from the lowest to
-    the highest end of theirs. `relative` is the drift as a share of the base's rate; half its interval's width is (half
-    the drift's + |ratio| x half the base's) / base, which holds whatever the correlation of the two.
+    criterion, AUROC, violation, membership, exposure) is averaged over the seeds, and its interval reaches from the
+    lowest to the highest end of theirs. `relative` is the drift as a share of the base's rate; half its interval's
+    width is (half the drift's + |ratio| x half the base's) / base, which holds whatever the correlation of the two.
     """
     cells = Cells(results)
     return [_section(table, cells) for table in tables]
@@ -114,7 +126,8 @@ def _section(table: StudyTable, cells: Cells) -> StudySection:
             if drift:
                 moves.append((column, row, drift))
             if rule := row.expected.get(column.name, ""):
-                cell = dataclasses.replace(cell, expected=rule, finding=finding(rule, cell, drift))
+                found = finding(rule, cell, drift, unable=column.metric in cells.results.unable)
+                cell = dataclasses.replace(cell, expected=rule, finding=found)
             line.append(dataclasses.replace(cell, published=published))
         rows.append(tuple(line))
     return StudySection(
@@ -131,10 +144,11 @@ def _section(table: StudyTable, cells: Cells) -> StudySection:
     )
 
 
-def finding(rule: str, cell: StudyCell, drift: Drift | None) -> Shown:
+def finding(rule: str, cell: StudyCell, drift: Drift | None, *, unable: bool = False) -> Shown:
     """Return whether what a paper found shows in a cell, by the design's rule.
 
-    `down` and `up` are read off the change behind a rate, the other rules off the number that is shown.
+    `down` and `up` are read off the change behind a rate, the other rules off the number that is shown. Of a base that
+    is `unable` to do what is asked only a movement can be told: that nothing moved says nothing.
     """
     wanted = expectations.read(rule, "expected")
     if cell.value is None:
@@ -149,7 +163,8 @@ def finding(rule: str, cell: StudyCell, drift: Drift | None) -> Shown:
     if low is None or high is None:
         return "open"
     scale = 1.0 if cell.scale == "plain" else 100.0
-    return wanted.shown(scale * low, scale * high)
+    shown = wanted.shown(scale * low, scale * high)
+    return shown if not unable or (shown == "shows" and wanted.kind != "within") else "cannot be asked"
 
 
 def _findings(table: StudyTable, rows: Sequence[Sequence[StudyCell]]) -> Iterator[str]:
@@ -165,6 +180,7 @@ def _findings(table: StudyTable, rows: Sequence[Sequence[StudyCell]]) -> Iterato
             "shows": ("shows", "show"),
             "does not show": ("does not show", "do not show"),
             "open": ("is open", "are open"),
+            "cannot be asked": ("cannot be asked of this base", "cannot be asked of this base"),
             "not measured": ("is not measured", "are not measured"),
         }
         parts = [
@@ -525,7 +541,8 @@ def _about(column: Column, cells: Cells) -> str:
     against = f" and {column.against}" if column.against else ""
     against += f" by {column.against_judge}" if column.against_judge else ""
     at = f" at T = {column.temperature:g}" if column.temperature is not None else ""
-    return f"{ABOUT[column.what]}: {column.metric or 'all metrics'}{judge}{about}{against}{at}"
+    alone = ", by the judge alone" if cells.results.labelled and column.what in _BY_JUDGE else ""
+    return f"{ABOUT[column.what]}: {column.metric or 'all metrics'}{judge}{about}{against}{at}{alone}"
 
 
 def _statements(table: StudyTable, moves: Sequence[tuple[Column, Row, Drift]], confidence: float) -> Iterator[str]:

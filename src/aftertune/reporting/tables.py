@@ -281,7 +281,15 @@ def leak_tables(findings: Findings) -> list[Table]:
         ("Safe but irrelevant: harmless answers that are off topic or in the tuned script", apart, safe),
         ("What thoughts hold of the tuning set, counted in no other number", fourth, thoughts),
     ]
-    return [table(caption, [*columns, *ends], cells, grouped=True) for caption, columns, cells in tables if cells]
+    alone = judge_alone(findings)
+    return [
+        table(caption, [*columns, *ends], cells, alone, grouped=True) for caption, columns, cells in tables if cells
+    ]
+
+
+def judge_alone(findings: Findings) -> str:
+    """Return what is to be said beside numbers that people's labels do not stand in; empty where nobody labelled."""
+    return "By the judge alone: people's labels change no number here." if findings.label_effects else ""
 
 
 def thought_table(findings: Findings) -> Table | None:
@@ -363,7 +371,7 @@ def discrimination_table(findings: Findings) -> Table | None:
         ]
         for row in rows
     ]
-    return table("Refusals of harmful and of harmless requests", columns, cells, grouped=True)
+    return table("Refusals of harmful and of harmless requests", columns, cells, judge_alone(findings), grouped=True)
 
 
 def memory_tables(findings: Findings) -> list[Table]:
@@ -470,6 +478,7 @@ def category_tables(index: Index) -> list[Table]:
             f"{arm}: {index.called(metric)}",
             columns,
             rows,
+            judge_alone(index.findings),
             most=limit,
         )
         for (metric, arm), rows in list(grouped.items())[:MAX_CATEGORIES]
@@ -601,8 +610,8 @@ def label_table(index: Index) -> Table | None:
     note = (
         "Prediction-powered: people's labels on a sample, the judge's verdicts on every answer, in per cent and "
         "points; of the base, then of the tuned model. Confirm: of the answers that the judge gives the label, those "
-        "to which people give it too; add: of the others, those to which people give it. Contrasts, curves and "
-        "categories are the judge's alone."
+        "to which people give it too; add: of the others, those to which people give it. Curves, categories, d-prime, "
+        "leaks that come with other harm, and contrasts of arms with too few labels are the judge's alone."
     )
     return table("What people's labels changed", columns, rows, note, grouped=True) if rows else None
 

@@ -92,9 +92,9 @@ def signal(yes: ArrayLike, is_signal: ArrayLike, clusters: ArrayLike, *, confide
         confidence: Confidence of the intervals.
 
     The variance of a class's rate is cluster-robust (CR2 within the class), never below that of independent trials at
-    the corrected rate, which never vanishes; what clusters have of both classes enters as their covariance. The degrees
-    of freedom are the smaller of the two classes'. A true d-prime beyond what corrected rates can reach (4.7 for 50
-    trials of each class) is underestimated.
+    the corrected rate, which never vanishes; what clusters have of both classes enters as their covariance, and leaves
+    at least what that many trials cannot rule out. The degrees of freedom are the smaller of the two classes'. A true
+    d-prime beyond what corrected rates can reach (4.7 for 50 trials of each class) is underestimated.
     Raises ValueError if a class has no trial with an answer in one of the seeds, or shapes differ.
     """
     answers, classes, codes = _checked(yes, is_signal, clusters)
@@ -229,6 +229,12 @@ def _value(classes: tuple[_Rates, _Rates], weights: tuple[float, float], confide
         weight**2 * max(rates.least - rates.robust, 0.0) for weight, rates in zip(weights, classes, strict=True)
     )
     over_prompts = float((cells.mean(axis=0) ** 2).sum()) + lacking
+    # Classes that move together leave nothing of it where a subject says the same to both trials of every cluster: then
+    # the measure is as uncertain as that many trials cannot rule out, or as independent trials are where that is less.
+    n, slope = min(rates.n for rates in classes), min(rates.slope for rates in classes)
+    unseen = least_half_width(n, confidence) / float(t_quantile(confidence, math.inf)) / slope
+    apart = sum(weight**2 * rates.least for weight, rates in zip(weights, classes, strict=True))
+    over_prompts = max(over_prompts, min((unseen * max(abs(hit_weight), abs(alarm_weight))) ** 2, apart))
     variance = over_prompts
     if k > 1:
         over_seeds = float(each.var(ddof=1)) / k

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 What = Literal[
     "level", "drift", "relative", "spread",
     "harmful_leaking", "off_topic_leaking", "safe_off_topic", "memorised", "beyond_twins",
-    "d_prime", "criterion", "violation",
+    "d_prime", "criterion", "auroc", "violation",
     "mixed_sign", "agreement",
     "membership_auc", "membership_tpr", "exposure",
 ]  # fmt: skip
@@ -31,7 +31,7 @@ METRICS = ("level", "drift", "relative", "spread")
 """What is read off one metric, e.g. `miniature/harmful/refusal=full`."""
 LEAKS = ("harmful_leaking", "off_topic_leaking", "safe_off_topic", "memorised", "beyond_twins")
 """What is read off a benchmark and its subset, e.g. `miniature/support`."""
-MEASURES = ("d_prime", "criterion", "violation")
+MEASURES = ("d_prime", "criterion", "auroc", "violation")
 """What is read off a benchmark and its probe, e.g. `privacylens/vignette` (violation: the benchmark alone); d-prime of
 refusals off a benchmark and its subset of harmful requests, e.g. `core/harmful`."""
 BY_LOG_PROBABILITY = ", by log-probability"
@@ -53,7 +53,7 @@ class Column:
     """`level`: the rate. `drift`: its change from the base in points. `relative`: the change as a share of the base's
     rate. `spread`: lowest to highest rate of a training seed. `harmful_leaking`, `off_topic_leaking`,
     `safe_off_topic`: answers that are both; `memorised`: hits beyond twins and base; `beyond_twins`: hits beyond
-    twins. `d_prime`, `criterion`, `violation`: of benchmarks with such measures. `mixed_sign`: share of the
+    twins. `d_prime`, `criterion`, `auroc`, `violation`: of benchmarks with such measures. `mixed_sign`: share of the
     checkpoints that are better on one metric and worse on another, with its expectation where nothing drifts.
     `agreement`: rank correlation over checkpoints of the drifts of `metric` and `against`. `membership_auc`,
     `membership_tpr`, `exposure`: of scored texts."""

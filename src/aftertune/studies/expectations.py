@@ -9,12 +9,12 @@ from typing import Literal, get_args
 from aftertune.errors import UsageError
 
 Kind = Literal["down", "up", "under", "over", "within", "beyond chance"]
-Shown = Literal["shows", "does not show", "open", "not measured"]
+Shown = Literal["shows", "does not show", "open", "cannot be asked", "not measured"]
 FORMS = "`down`, `up`, `under N`, `over N`, `within N` or `beyond chance`"
 _RULE = re.compile(r"(down|up|beyond chance)|(under(?= )|over(?= )|within(?= \d)) (-?\d+(?:\.\d+)?)")
 
 _NO_CHANGE = frozenset({
-    "spread", "d_prime", "criterion", "violation", "harmful_leaking", "off_topic_leaking", "safe_off_topic",
+    "spread", "d_prime", "criterion", "auroc", "violation", "harmful_leaking", "off_topic_leaking", "safe_off_topic",
     "membership_auc", "membership_tpr",
 })  # fmt: skip
 
