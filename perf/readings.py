@@ -196,7 +196,9 @@ def decide(name: str, folder: Path) -> aftertune.Result | None:
         return None
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "readings.csv"
-        write_labels(path, found, [{axis: row.label(axis) for axis in AXES} for row, _ in found], AXES)
+        judged = set(run.verdicts.column("axis").to_pylist())
+        axes = [axis for axis in AXES if axis in judged]
+        write_labels(path, found, [{axis: row.label(axis) for axis in axes} for row, _ in found], axes)
         return run.drift(labels=[path])
 
 
