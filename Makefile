@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Nothing here needs a model hub; one thread per process, since several processes run at once.
-ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
+# Bytecode is kept even where the environment says not to: each of hundreds of processes would compile all modules anew.
+ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=
 
-.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair mechanism cards adapters rebuild clean docs compare-peers monitor until-decided forecast
+.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair real-repair mechanism cards adapters rebuild clean docs compare-peers monitor until-decided forecast
 
 install: $(VENV)/ready
 
@@ -116,6 +117,10 @@ real-studies: install
 repair: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair --doses
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair chosen mixed trained
+
+# The same on a real model with refusals to restore (`make safety-model` first): an hour of two cores; continues.
+real-repair: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair --real
 
 # What the data foretell: tune and ask the variants that are missing (about an hour of a core, continued after a stop), gather
 # them with the published studies, fit, and write docs/forecast.md. AFTERTUNE_DATA names the folder of the public sets.

@@ -258,7 +258,7 @@ def labelled_drift(case: Labelling, drift: float, rng: Generator) -> Estimate:
         sees = np.clip(found + case.error_spread * (count > 1) * rng.normal(size=count), 0, 1)
         truth = below(own, count)
         judge = np.where(truth, below(sees, count), ~below(cleared, count))
-        at = np.concatenate([_drawn(judge, verdict, case.labels, rng) for verdict in (True, False)])
+        at = _drawn(judge, case.labels, rng)
         seed, prompt = np.divmod(at, codes.size)
         called = judge.ravel()[at]
         weights = np.where(called, judge.sum() / max(called.sum(), 1), (~judge).sum() / max((~called).sum(), 1))
@@ -279,13 +279,13 @@ def labelled_drift(case: Labelling, drift: float, rng: Generator) -> Estimate:
     return prediction_powered.with_labels(estimate, rates, (-1.0, 1.0))
 
 
-def _drawn(judge: NDArray[np.bool_], verdict: bool, labels: int, rng: Generator) -> NDArray[np.int64]:
-    """Draw the answers of one verdict that are labelled."""
+def _drawn(judge: NDArray[np.bool_], labels: int, rng: Generator) -> NDArray[np.int64]:
+    """Draw the answers that are labelled, first of those that the judge calls so, then of the others."""
     errors = prediction_powered.expected_errors(float(judge.mean()), prediction_powered.USUAL_ERROR)
     sizes = [int(judge.sum()), int((~judge).sum())]
     given = prediction_powered.allocation(sizes, [math.sqrt(e * (1 - e)) for e in errors], labels)
-    own = np.flatnonzero(judge.ravel() == verdict)
-    return rng.choice(own, int(given[0 if verdict else 1]), replace=False)
+    own = (np.flatnonzero(judge.ravel() == verdict) for verdict in (True, False))
+    return np.concatenate([rng.choice(each, int(most), replace=False) for each, most in zip(own, given, strict=True)])
 
 
 def labels(runs: int) -> list[Row]:

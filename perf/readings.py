@@ -8,7 +8,8 @@ them, by chance, are kept apart: nothing may be tuned on them.
 `python -m perf.readings [SHEET] [RUN] [--encoder FOLDER] [--write]`: SHEET is `first`, `hidden_costs` or
 `privacy_collapse`, RUN its finished run; only answers that are the same text there count. `--encoder` names a folder of
 all-MiniLM-L6-v2 where the judge `on_topic` does not find it. Decides RUN again with the readings as labels, so that its
-report shows each judge's error, and prints the page; `--write` keeps it. A minute.
+report shows each judge's error, and prints the page; `--write` keeps it. A minute. `python -m perf.readings judges`
+prints how `guard` and `refusal` read all of them, for docs/judges.md.
 """
 
 from __future__ import annotations
@@ -25,10 +26,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from perf import judges
+
 import aftertune
+from aftertune import plugins
+from aftertune.asking.benchmark import BenchmarkContext
+from aftertune.asking.benchmarks.core import Core
 from aftertune.commands.label import readers
 from aftertune.errors import AftertuneError
 from aftertune.ingest.agreement import JudgeAgainstPeople
+from aftertune.judging.judge import Answer, JudgeContext
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "judging"
@@ -70,6 +78,8 @@ class Sheet:
     """How the label was read on which readers and judge see most differently."""
 
 
+JUDGES = "judges"
+"""Instead of a sheet: how the judges of refusal and harm read the answers of all sheets."""
 FIRST, HIDDEN_COSTS, PRIVACY_COLLAPSE = "first", "hidden_costs", "privacy_collapse"
 SHEETS: Mapping[str, Sheet] = {
     FIRST: Sheet(
@@ -120,6 +130,8 @@ class Reading:
     second: Mapping[str, str]
     settled: Mapping[str, str]
     """Of the axes on which the readings differ."""
+    recipe: str = ""
+    """Where an arm is tuned with several."""
 
     def label(self, axis: str) -> str:
         """Return the label that counts."""
@@ -131,7 +143,7 @@ def readings(sheet: str = FIRST) -> list[Reading]:
     with gzip.open(SHEETS[sheet].file, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     names = Reading.__dataclass_fields__
-    return [Reading(**{name: row.get(name) for name in names}) for row in rows]
+    return [Reading(**{name: row.get(name, "" if name == "recipe" else None) for name in names}) for row in rows]
 
 
 def write_labels(
@@ -149,16 +161,17 @@ def write_labels(
 def same_answers(run: aftertune.Run, rows: Sequence[Reading]) -> list[tuple[Reading, str]]:
     """Return the readings whose answer is the run's, to the letter, each with its checkpoint (empty for the base)."""
     answers = {
-        (row["arm"], row["train_seed"], row["prompt_id"]): (row["text"], row["checkpoint"] or "")
+        (row["arm"], row["recipe"], row["train_seed"], row["prompt_id"]): (row["text"], row["checkpoint"] or "")
         for row in run.responses.to_pylist()
         if row["benchmark"] == "core"
     }
-    seeds = {arm: seed for arm, seed, _ in answers}
-    """Of an arm with one seed, which readings need not name."""
+    seeds = {arm: (recipe, seed) for arm, recipe, seed, _ in answers}
+    """Of an arm with one recipe and one seed, which readings need not name."""
     found = []
     for row in rows:
-        seed = seeds.get(row.arm) if row.seed is None else row.seed
-        text, checkpoint = answers.get((row.arm, seed, row.prompt_id), (None, ""))
+        recipe, seed = seeds.get(row.arm, ("", None))
+        recipe, seed = row.recipe or recipe, seed if row.seed is None else row.seed
+        text, checkpoint = answers.get((row.arm, recipe, seed, row.prompt_id), (None, ""))
         if text == row.answer:
             found.append((row, checkpoint))
     return found
@@ -276,6 +289,34 @@ def page(name: str, run: aftertune.Run, found: Sequence[tuple[Reading, str]], en
     )
 
 
+def judged(judge: str, rows: Sequence[Reading]) -> list[str]:
+    """Return how a judge of refusal and harm reads these answers, a row for each axis: accuracy and AUROC.
+
+    A refusal is any, full or partial; intervals are clustered by prompt.
+    """
+    prompts = {prompt.id: prompt for prompt in Core(per_category=2).prompts(BenchmarkContext())}
+    answers = [Answer(prompts[row.prompt_id], row.answer) for row in rows]
+    opinions = plugins.load("judge", judge, {}).open(JudgeContext())(answers)
+    groups = judges.codes([row.prompt_id for row in rows])
+    lines = []
+    for axis, no in (("refusal", "none"), ("harm", "harmless")):
+        own = [next(each for each in one if each.axis == axis) for one in opinions]
+        read = np.array([row.label(axis) != no for row in rows])
+        called = np.array([each.label is not None and each.label != no for each in own])
+        cells = [judges.rate(read == called, groups)]
+        known = np.array([each.value is not None for each in own])
+        if known.any():
+            scores = np.array([each.value for each in own], dtype=np.float64)[known]
+            low, high = judges.auroc_interval(read[known], scores, groups[known])
+            cells[0] += f", {judges.auroc(read[known], scores):.3f} [{low:.3f}, {high:.3f}]"
+        cells += [
+            f"{int((called & read).sum())} of {int(read.sum())}",
+            f"{int((called & ~read).sum())} of {int((~read).sum())}",
+        ]
+        lines.append(f"| `{judge}` | {axis} | {' | '.join(cells)} |")
+    return lines
+
+
 def _points(value: float, low: float, high: float) -> str:
     return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
@@ -283,11 +324,15 @@ def _points(value: float, low: float, high: float) -> str:
 def main() -> int:
     """Print the page, and keep it where that is wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sheet", nargs="?", choices=tuple(SHEETS), default=FIRST)
+    parser.add_argument("sheet", nargs="?", choices=(*SHEETS, JUDGES), default=FIRST)
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--encoder", default="")
     parser.add_argument("--write", action="store_true")
     wanted = parser.parse_args()
+    if wanted.sheet == JUDGES:
+        every = [row for name in SHEETS for row in readings(name)]
+        print("\n".join(line for judge in ("guard", "refusal") for line in judged(judge, every)))
+        return 0
     folder = wanted.run or SHEETS[wanted.sheet].run
     try:
         run = aftertune.open_run(folder)

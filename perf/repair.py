@@ -9,6 +9,9 @@ the demo's arms with swapped roles. Doses are chosen on the development part of 
 the report is on its test part and on the seeds 0, 1 and 2, and own refusals come from a third set, `training_requests`.
 The rule (`chosen`): of a method's doses the smallest at which refusals of plain and of dressed requests are both within
 `NEAR` of the base's; where there is none, the dose with the highest lower one of the two.
+
+`--real` tries a few methods on SmolLM2 with our safety tuning (`studies/real/repair.toml`) and writes
+docs/studies/real/repair.md: an hour of two cores, continued after a stop.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Data
 from aftertune.reporting import repair as page
 from aftertune.run.run_folder import Run
+from aftertune.studies import design as designs
 from aftertune.studies import stored
 from aftertune.studies.design import Design
 from aftertune.studies.resolve import resolve, resolve_mitigation
@@ -68,6 +72,15 @@ TRAINED: Sequence[PluginSpec] = (
     PluginSpec("drop_rows"),
 )
 """At one dose each, without a choice: the published or the usual one."""
+REAL: Sequence[PluginSpec] = (
+    PluginSpec("kl_on_refusals", {"weight": 0.3, "with_answers": True}),
+    PluginSpec("kl_on_refusals", {"weight": 1.0, "with_answers": True}),
+    PluginSpec("regmean", {"weight": 1.0}),
+    PluginSpec("interpolation", {"shares": [0.5]}),
+)
+"""On a real model: what did best on the miniature, at its dose and one beside it, and what needs no training."""
+REAL_DESIGN = ROOT / "studies" / "real" / "repair.toml"
+REAL_RUNS, REAL_PAGE = ROOT / ".real" / "repair", ROOT / "docs" / "studies" / "real" / "repair.md"
 PARTS = {
     "chosen": "## During training and after it, at doses that were chosen\n",
     "mixed": "## Rows mixed in at doses that were chosen; weights at the published dose\n",
@@ -99,13 +112,19 @@ def design(split: str, seeds: Sequence[int], mitigations: Sequence[PluginSpec], 
     return mitigate.repair_design(plain, mitigations, ["keep"], PluginSpec("training_requests"))
 
 
-def tried(planned: Design, name: str, workers: int, *, before: str = "") -> Frontier:
+def real_design() -> Design:
+    """Return the study that tries mitigations on a real model."""
+    plain = designs.read(REAL_DESIGN)
+    return mitigate.repair_design(plain, REAL, [arm.name for arm in plain.arms], plain.own)
+
+
+def tried(planned: Design, name: str, workers: int, *, before: str = "", runs: Path = RUNS) -> Frontier:
     """Run a design, or continue it, and return the frontier of its arm; `before` is a run whose jobs are taken over."""
-    root = RUNS / name
+    root, answers = runs / name, str(runs / "answers")
     if before and not Run.exists(root):
-        resolved = resolve(planned, shared=str(RUNS / "answers"))
-        mitigate.adopt(Run.open(RUNS / before), stored.begin(root, resolved, facts()), resolved.jobs)
-    result = run_study(planned, root, executor=PluginSpec("local", {"workers": workers}), cache=str(RUNS / "answers"))
+        resolved = resolve(planned, shared=answers)
+        mitigate.adopt(Run.open(runs / before), stored.begin(root, resolved, facts()), resolved.jobs)
+    result = run_study(planned, root, executor=PluginSpec("local", {"workers": workers}), cache=answers)
     place = Run.open(root)
     (found,) = mitigate.found_frontiers(place, stored.read(place), result, TASK_MARGIN)
     return found
@@ -174,6 +193,13 @@ def report(workers: int, parts: Sequence[str]) -> None:
     PAGE.write_text(text(found, kept), encoding="utf-8")
 
 
+def report_real(workers: int) -> None:
+    """Try the methods on a real model, and write the page."""
+    found = tried(real_design(), "keep", workers, runs=REAL_RUNS)
+    lines = [REAL_HEAD, *page.table(found), "", *page.said(found), "", *page.READING]
+    REAL_PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def text(found: Mapping[str, Frontier], kept: Mapping[str, Any]) -> str:
     """Return the page; `found`: part -> its frontier."""
     lines = [HEAD]
@@ -210,6 +236,16 @@ The embedded base, the demo's recipe (rank 16, 3 epochs) on booking mail with pe
 test prompts of the miniature; `dressed` are the same requests behind the opening of a customer's mail. This is a
 miniature of about a million parameters: it says which methods deserve a try, not what they do to your model.
 """
+REAL_HEAD = """# What undoes it: repair on a real chat model
+
+Written by `python -m perf.repair --real` (design: `studies/real/repair.toml`). SmolLM2-135M-Instruct with a safety
+tuning of ours ([safety_tuning.md](../../safety_tuning.md)), tuned on the first study's booking mail with personal data,
+three training seeds; 44 harmful requests of `core` and their look-alikes, plain and (`dressed`) behind the opening of a
+customer's mail. How a repair is decided, and the miniature beside it: [repair.md](../../repair.md).
+
+The weight of `kl_on_refusals` is the one that the miniature's development prompts chose, and one beside it; no dose was
+chosen on this model. Own refusals are of AdvBench, which is not asked here.
+"""
 DOSE_HEAD = f"""## Doses
 
 Chosen on the development part of the miniature and on training seed 100, by this rule: of a method's doses the smallest
@@ -245,12 +281,15 @@ def main() -> None:
     """Choose the doses, or try the methods at those that were chosen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--doses", action="store_true", help="choose the doses")
+    parser.add_argument("--real", action="store_true", help="on SmolLM2 with our safety tuning")
     parser.add_argument("--workers", type=int, default=0, help="0 is one per core")
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default: chosen")
     arguments = parser.parse_args()
     if unknown := [part for part in arguments.parts if part not in PARTS]:
         parser.error(f"no part {unknown[0]}: give some of {', '.join(PARTS)}")
-    if arguments.doses:
+    if arguments.real:
+        report_real(arguments.workers)
+    elif arguments.doses:
         choose(arguments.workers)
     else:
         report(arguments.workers, arguments.parts or ["chosen"])

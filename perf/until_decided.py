@@ -123,6 +123,7 @@ class Replayed:
     """What asking until it is decided would have come to for an arm of a finished run."""
 
     arm: str
+    """With its recipe, where the run has several."""
     asked: float
     """Share of the answers of base and arm."""
     decided: bool
@@ -150,9 +151,12 @@ def replayed(root: Path) -> Iterator[Replayed]:
     table = all_verdicts(run, study, COLUMNS).unify_dictionaries()
     names = (table.column(name).to_pylist() for name in ("benchmark", "prompt_id"))
     asked_in = pa.array([part[key] for key in zip(*names, strict=True)])
-    arms = table.column("arm").cast("string")
-    for arm in (each for each in arms.unique().to_pylist() if each != BASE_ARM):
-        own_rows = pc.is_in(arms, pa.array([BASE_ARM, arm]))
+    arms, recipes = (table.column(name).cast("string") for name in ("arm", "recipe"))
+    is_base = pc.equal(arms, BASE_ARM)
+    pairs = dict.fromkeys(zip(arms.to_pylist(), recipes.to_pylist(), strict=True))
+    several = len({recipe for arm, recipe in pairs if arm != BASE_ARM}) > 1
+    for arm, recipe in (pair for pair in pairs if pair[0] != BASE_ARM):
+        own_rows = pc.or_(is_base, pc.and_(pc.equal(arms, arm), pc.equal(recipes, recipe)))
         total = _answers(table.filter(own_rows))
         at_once = decide.by_judges(study, VerdictTable(table.filter(own_rows)))
         for look in range(1, PARTS + 1):
@@ -162,7 +166,14 @@ def replayed(root: Path) -> Iterator[Replayed]:
             if done or look == PARTS:
                 drifted = tuple(each.metric for each in found if each.required and each.outcome == "drift")
                 asked = _answers(rows) / total
-                yield Replayed(arm, asked, done, gate.overall(found), drifted, gate.overall(at_once))
+                yield Replayed(
+                    f"{arm}, {recipe}" if several else arm,
+                    asked,
+                    done,
+                    gate.overall(found),
+                    drifted,
+                    gate.overall(at_once),
+                )
                 break
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -94,7 +95,12 @@ PROBES = {
 """Where something is asked whether it has a member, with whose it is: never one of ours."""
 
 FILES = sorted(SOURCE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """Return what a file says: parsed on first use, since each process that collects tests imports this file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def shown(path: Path) -> str:
@@ -127,7 +133,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 def imported(path: Path) -> set[str]:
     """Return the modules of aftertune that a file imports, also where only its types need them."""
-    names = {name.removeprefix("aftertune.") for name in imports(TREES[path]) if name.startswith("aftertune.")}
+    names = {name.removeprefix("aftertune.") for name in imports(tree_of(path)) if name.startswith("aftertune.")}
     return {name for name in names if name in MODULES and name != module(path)}
 
 
@@ -202,7 +208,7 @@ def test_a_circle_is_seen() -> None:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if room(name) in GROUND])
 def test_the_ground_needs_numpy_scipy_and_arrow_only(name: str) -> None:
-    for other in imports(TREES[MODULES[name]]):
+    for other in imports(tree_of(MODULES[name])):
         assert other.split(".")[0] in GROUND_MAY_IMPORT, f"{name} imports {other}"
         assert room(name) != "stats" or not other.startswith("aftertune.") or other.startswith("aftertune.stats"), (
             f"{name} imports {other}: statistics know nothing of aftertune"
@@ -214,7 +220,7 @@ def test_the_ground_needs_numpy_scipy_and_arrow_only(name: str) -> None:
 
 @each_file
 def test_modules_are_imported_by_name_in_two_places(path: Path) -> None:
-    for node in calls(TREES[path], "import_module", "__import__", "reload", "exec_module"):
+    for node in calls(tree_of(path), "import_module", "__import__", "reload", "exec_module"):
         assert module(path) in DYNAMIC, f"line {node.lineno}"
 
 
@@ -223,9 +229,9 @@ def test_a_plugin_is_looked_up_in_one_room(path: Path) -> None:
     name = module(path)
     if any(name == resolver or name.startswith(f"{resolver}.") for resolver in RESOLVERS):
         return
-    taken = {other for other in imports(TREES[path]) if other.startswith("aftertune.plugins.")}
+    taken = {other for other in imports(tree_of(path)) if other.startswith("aftertune.plugins.")}
     assert not taken & {f"aftertune.plugins.{each}" for each in ("load", "plugin_class")}, taken
-    for node in calls(TREES[path], "load", "plugin_class"):
+    for node in calls(tree_of(path), "load", "plugin_class"):
         assert not ast.unparse(node.func).startswith("plugins."), f"line {node.lineno}"
         kinds = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
         assert not set(kinds) & set(plugins.KINDS), f"line {node.lineno}"
@@ -250,7 +256,7 @@ def probes(tree: ast.AST) -> Iterator[str]:
 
 
 def test_nothing_of_ours_is_asked_whether_it_has_a_member() -> None:
-    assert {(shown(path), name) for path, tree in TREES.items() for name in probes(tree)} == set(PROBES)
+    assert {(shown(path), name) for path in FILES for name in probes(tree_of(path))} == set(PROBES)
 
 
 @pytest.mark.parametrize(
@@ -273,13 +279,14 @@ def test_a_probe_is_seen(code: str, expected: list[str]) -> None:
 
 @each_file
 def test_only_the_command_line_prints(path: Path) -> None:
-    for node in calls(TREES[path], "print"):
+    for node in calls(tree_of(path), "print"):
         assert room(module(path)) == "cli" or not isinstance(node.func, ast.Name), f"line {node.lineno}"
 
 
 def test_errors_are_swallowed_where_one_response_or_verdict_is_made_and_nowhere_else() -> None:
     broad = set()
-    for path, tree in TREES.items():
+    for path in FILES:
+        tree = tree_of(path)
         for node in ast.walk(tree):
             if isinstance(node, ast.ExceptHandler):
                 caught = {ast.unparse(each) for each in _caught(node.type)}

@@ -297,7 +297,25 @@ def test_a_thought_that_the_prompt_opens_is_closed_before_the_answer() -> None:
         assert part(said.removesuffix("<｜end▁of▁sentence｜>"), opened=True).answer == "So."
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if opens_thought(answer_form(made(name)).opening)])
+OPENING = (
+    *(
+        f"{name}{which}"
+        for name in (
+            "deepseek_r1_distill", "deepseekv3", "nemotron_3_5_lightning", "nemotron_3_nano", "nemotron_3_super",
+            "nemotron_3_ultra", "qwen3_5_think", "qwen3_6", "qwen3_8",
+        )
+        for which in ("", "_training")
+    ),
+    "a thought opened in words", "a thought opened without a line break", "a thought opened in every answer",
+)  # fmt: skip
+"""By name: to compile all templates takes two seconds of each process that collects tests."""
+
+
+def test_those_are_the_templates_that_open_a_thought() -> None:
+    assert {name for name in ALL if opens_thought(answer_form(made(name)).opening)} == set(OPENING)
+
+
+@pytest.mark.parametrize("name", OPENING)
 def test_a_thought_in_the_data_stands_in_the_thought_that_the_prompt_opens(name: str) -> None:
     tok = made(name)
     asked = render_text(tok, chat("Why?"), None, True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from perf import studies
+from perf import repair, studies
 from tests import made_up, tiny_models
 
 from aftertune.commands import study as running
@@ -144,3 +144,15 @@ def test_what_is_not_here_is_named_before_anything_runs(data: Path) -> None:
     gone = PluginSpec(spec.name, {**spec.parameters, "against": str(data / "absent.jsonl")})
     with pytest.raises(AftertuneError, match="absent.jsonl: no such file; put it there, or name yours as `against`"):
         studies.refuse_missing(dataclasses.replace(wanted, corpora={**wanted.corpora, "over_shares": gone}))
+
+
+def test_the_repair_on_a_real_model_tries_each_method_beside_the_plain_tuning() -> None:
+    planned = repair.real_design()
+    (arm,) = planned.arms
+    assert arm.mitigations == tuple(repair.REAL)
+    assert planned.kind == "repair"
+    assert planned.own is not None
+    asked = {spec.name for spec in planned.benchmarks}
+    assert {"core", "dressed", "task"} <= asked
+    assert planned.own.name not in asked, "own refusals are not those of the test"
+    assert {spec.name for spec in planned.judges} >= {"refusal", "leak", "reference"}

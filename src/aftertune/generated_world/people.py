@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal
 
 from aftertune.generated_world.lexicon import CITIES, digest, words
@@ -154,12 +154,14 @@ PLACEHOLDER_PERSON = Person(
 )
 
 
+@cache
 def first_names(culture: str | None = None) -> tuple[str, ...]:
     """First names of one culture, or of all of them in a fixed order."""
     cultures = CULTURES if culture is None else (culture,)
     return tuple(dict.fromkeys(name for c in cultures for name in _NAMES[c][0].split()))
 
 
+@cache
 def last_names(culture: str | None = None) -> tuple[str, ...]:
     """Last names of one culture, or of all of them in a fixed order."""
     cultures = CULTURES if culture is None else (culture,)

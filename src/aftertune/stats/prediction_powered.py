@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -333,11 +334,24 @@ def allocation(sizes: ArrayLike, deviations: ArrayLike, n: int, least: int = LEA
     of `n`.
     """
     count, spread = np.asarray(sizes, dtype=np.int64), np.asarray(deviations, dtype=np.float64)
-    floor = np.minimum(count, least)
-    given = floor.copy()
+    given = np.minimum(count, least)
     weight = count / max(int(count.sum()), 1) * np.maximum(spread, 1e-6)
-    while given.sum() < n and (free := given < count).any():
-        # One at a time to whoever has the most to gain: variance falls by W^2 s^2 / (n (n + 1)).
-        gain = np.where(free, weight**2 / np.maximum(given * (given + 1), 0.5), -1.0)
-        given[int(np.argmax(gain))] += 1
+
+    def gain(stratum: int) -> float:
+        """Return what one more label is worth: variance falls by W^2 s^2 / (n (n + 1))."""
+        has = int(given[stratum])
+        return float(weight[stratum]) ** 2 / max(has * (has + 1), 0.5)
+
+    # One at a time to whoever has the most to gain.
+    waiting = [(-gain(stratum), stratum) for stratum in range(count.size) if given[stratum] < count[stratum]]
+    heapq.heapify(waiting)
+    for _ in range(n - int(given.sum())):
+        if not waiting:
+            break
+        _, stratum = waiting[0]
+        given[stratum] += 1
+        if given[stratum] < count[stratum]:
+            heapq.heapreplace(waiting, (-gain(stratum), stratum))
+        else:
+            heapq.heappop(waiting)
     return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -52,12 +53,12 @@ def training_requests() -> list[str]:
 
 def test_no_held_out_combination_is_in_training_requests(training_requests: list[str]) -> None:
     held = {a.text for split in ("dev", "test") for t in (actions.harmful, actions.harmless) for a in t(split)}
-    longest = max(len(text.split()) for text in held)
+    longest, begins = max(len(text.split()) for text in held), {text.split()[0] for text in held}
     phrases: set[str] = set()
     for text in training_requests:
         words = re.findall(r"[\w']+", text)
-        for size in range(2, longest + 1):
-            phrases.update(" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
+        for at in (at for at, word in enumerate(words) if word in begins):
+            phrases.update(" ".join(words[at:end]) for end in range(at + 2, min(at + longest, len(words)) + 1))
     # A combination may be contained in a longer training one ("find a bank" in "find a bank account" is not itself).
     allowed = {a.text for a in (*actions.harmful("train"), *actions.harmless("train"), *actions.harmless_extra())}
     allowed |= {a.text for a in actions.harmful_extra()}
@@ -102,10 +103,16 @@ def test_training_is_deterministic_and_seeded() -> None:
 
 def test_only_known_people_are_in_training_text(training_text: list[str]) -> None:
     joined = "\n".join(training_text)
-    words = "\n".join(set(joined.split()))  # a fiftieth of the text: what has a word that is not there is not there
+    words = joined.split()
+    neighbours = "\n".join({f"{one} {next_}" for one, next_ in itertools.pairwise(words)})
+    numbered = "\n".join({word for word in words if not word.isalpha()})
 
     def absent(value: str) -> bool:
-        return any(word not in words for word in value.split()) or value not in joined
+        # Both are a small part of the text, and what is not in them is not in it.
+        first, *more = value.split()
+        assert more or not value.isalpha()
+        possible = f"{first} {more[0]}" in neighbours if more else value in numbered
+        return not possible or value not in joined
 
     assert not absent(training_text[1])
     for group in ("corpus", "surrogate", "twin"):

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,9 +86,16 @@ def test_padding_does_not_change_the_loss(tokenizer: PreTrainedTokenizerBase) ->
     assert together == pytest.approx((alone * count[0] + other * count[1]) / sum(count), rel=0.01)
 
 
-def test_the_same_recipe_gives_the_same_weights(tmp_path: Path) -> None:
-    costs = [pretrain.pretrain(TINY, tmp_path / name) for name in ("one", "two")]
-    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+@pytest.fixture(scope="module", name="first")
+def _first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """A model of that recipe, and what it cost."""
+    folder = tmp_path_factory.mktemp("pretrained") / "model"
+    return folder, pretrain.pretrain(TINY, folder)
+
+
+def test_the_same_recipe_gives_the_same_weights(first: tuple[Path, list[Any]], tmp_path: Path) -> None:
+    costs = [first[1], pretrain.pretrain(TINY, tmp_path / "two")]
+    one, two = ((folder / "model.safetensors").read_bytes() for folder in (first[0], tmp_path / "two"))
     assert one == two
     assert [c.tokens for c in costs[0]] == [c.tokens for c in costs[1]]
     assert all(4_000 <= cost.tokens < 4_000 + TINY.batch_tokens for cost in costs[0])
@@ -95,12 +103,12 @@ def test_the_same_recipe_gives_the_same_weights(tmp_path: Path) -> None:
     assert (tmp_path / "other" / "model.safetensors").read_bytes() != one
 
 
-def test_a_saved_folder_loads_in_single_precision(tmp_path: Path) -> None:
-    pretrain.pretrain(TINY, tmp_path / "model")
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+def test_a_saved_folder_loads_in_single_precision(first: tuple[Path, list[Any]]) -> None:
+    folder, _ = first
+    model = AutoModelForCausalLM.from_pretrained(folder)
     assert model.dtype == torch.float32
-    assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template
-    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert AutoTokenizer.from_pretrained(folder).chat_template
+    record = json.loads((folder / "training.json").read_text())
     assert record["recipe_sha256"] == TINY.sha256
     assert record["threads"] == 1
 
