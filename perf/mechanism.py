@@ -82,7 +82,7 @@ SEED_RELIABILITY = 0.27
 def rows() -> str:
     """Return what is said of training rows: not who did it, but how much it takes to say."""
     table = md.table(
-        ["the scores foretell, without noise of seeds", "halves, one training each", "halves, three trainings each"],
+        ["the scores predict, without noise of seeds", "halves, one training each", "halves, three trainings each"],
         [
             [f"{one}", *(f"{halves_needed(one, SEED_RELIABILITY, seeds=seeds):,}" for seeds in (1, 3))]
             for one in (0.3, 0.5, 0.8)
@@ -90,7 +90,7 @@ def rows() -> str:
     )
     lines = (
         "**Which training rows did it** is not answered here. Scores of rows (projection, loss under the base,",
-        "gradient cosine) are as good as what they foretell of models that are trained on random halves of the rows",
+        "gradient cosine) are only as good as their predictions for models trained on random halves of the rows",
         "(`aftertune.stats.row_influence`, tested on a linear model with known influences and on random scores). In a",
         f"first trial on the miniature two seeds of one half agreed by {SEED_RELIABILITY} only, so that nothing could",
         "be told from 27 halves. To tell such scores from nothing with a chance of 80 % it takes:",
