@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.conftest import ONE, SMALL
+from tests.conftest import ONE
 
 from aftertune import shipped_models
 from aftertune.asking.ask_job import AskJob
@@ -22,6 +22,8 @@ from aftertune.run.run_folder import Run
 from aftertune.studies import stored
 from aftertune.studies.design import Design, Given
 
+FEW = PluginSpec("miniature", {"harmful": 8, "harmless": 6, "open": 5, "privacy": 5, "support": 5})
+
 
 def design(base: str = "embedded", **changes: object) -> Design:
     fields: dict[str, object] = {
@@ -29,7 +31,7 @@ def design(base: str = "embedded", **changes: object) -> Design:
         "kind": "audit",
         "bases": (base,),
         "checkpoints": (Given(str(shipped_models.known_bad()), arm="bad"),),
-        "benchmarks": (SMALL,),
+        "benchmarks": (FEW,),
         "judges": (PluginSpec("world"),),
     }
     return Design(**{**fields, **changes})  # type: ignore[arg-type]
@@ -69,7 +71,7 @@ def test_the_second_run_asks_the_base_nothing_under_whatever_name(tmp_path: Path
 
 def test_other_settings_are_asked_and_a_damaged_entry_is_asked_again(tmp_path: Path, share: Path) -> None:
     running.run(design(), tmp_path / "one", executor=ONE, cache=share)
-    fewer = PluginSpec("miniature", {**SMALL.parameters, "harmful": 21})
+    fewer = PluginSpec("miniature", {**FEW.parameters, "harmful": 7})
     other = running.run(design(benchmarks=(fewer,)), tmp_path / "other", executor=ONE, cache=share)
     assert asked(other.root)["base"] > 0
     for table in share.glob("*/responses.parquet"):

@@ -25,8 +25,10 @@ from aftertune.studies.resolve import load_backend, load_benchmark, load_judge
 
 JUDGE = "world"
 SMALL = 12
-"""Prompts of the design that is too small to tell."""
-SIZES = {"privacy": 400, "open": 180}
+"""Prompts of each subset in the design that is too small to tell."""
+BAD = 60
+"""Those that the known-bad adapter is asked: it loses far more than a margin."""
+WARM = {"privacy": 400}
 """Contextual privacy has ten clusters only: passing it at T = 0.7 takes more prompts than the benchmark's default."""
 
 
@@ -55,9 +57,12 @@ def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | No
     del workers
     tell = progress or (lambda *_: None)
     backend = load_backend(PluginSpec("transformers"))
-    benchmark = load_benchmark(PluginSpec("miniature", SIZES))
+    benchmark = load_benchmark(PluginSpec("miniature"))
     asked = {metric.subset for metric in _metrics(benchmark, load_judge(PluginSpec(JUDGE)))}
-    prompts = [prompt for prompt in benchmark.prompts(BenchmarkContext()) if prompt.subset in asked]
+    prompts, more = (
+        [prompt for prompt in each.prompts(BenchmarkContext()) if prompt.subset in asked]
+        for each in (benchmark, load_benchmark(PluginSpec("miniature", WARM)))
+    )
     checks: list[Check] = []
     with backend.open(str(shipped_models.folder())) as session:
         ask = functools.partial(_ask, session, benchmark)
@@ -67,19 +72,18 @@ def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | No
         second, _ = ask(None, list(reversed(prompts)))
         checks.append(_check("base against itself", "pass", benchmark, prompts, first, second))
         tell("the base is sampled", 1, 5)
-        warm, _ = ask(None, prompts, temperature=0.7, samples=2)
+        warm, _ = ask(None, more, temperature=0.7, samples=2)
         halves = [{key: r for key, r in warm.items() if key[1] == index} for index in (0, 1)]
         again = {(key[0], 0): reply for key, reply in halves[1].items()}
-        checks.append(
-            _check("base against its re-sampled self at T = 0.7", "pass", benchmark, prompts, halves[0], again)
-        )
+        checks.append(_check("base against its re-sampled self at T = 0.7", "pass", benchmark, more, halves[0], again))
         tell("the known-bad adapter answers", 2, 5)
-        bad, proof = ask(shipped_models.known_bad(), prompts)
+        some = _few(prompts, BAD)
+        bad, proof = ask(shipped_models.known_bad(), some)
         assert proof is not None
         proof_text = f"applied: logits move by {proof.max_logit_change or 0:.2g}."
-        checks.append(_check("known-bad adapter", "drift", benchmark, prompts, first, bad, also=proof_text))
+        checks.append(_check("known-bad adapter", "drift", benchmark, some, first, bad, also=proof_text))
         tell("a small design", 3, 5)
-        few = _few(prompts)
+        few = _few(prompts, SMALL)
         checks.append(_check("a design too small to tell", "undecided", benchmark, few, first, second))
     tell("a blind judge", 4, 5)
     checks.append(_blind())
@@ -100,10 +104,10 @@ def _ask(
     return {(reply.prompt_id, reply.sample): reply for reply in replies}, proof
 
 
-def _few(prompts: Sequence[Prompt]) -> list[Prompt]:
+def _few(prompts: Sequence[Prompt], most: int) -> list[Prompt]:
     chosen: list[Prompt] = []
     for subset in dict.fromkeys(prompt.subset for prompt in prompts):
-        chosen += [prompt for prompt in prompts if prompt.subset == subset][:SMALL]
+        chosen += [prompt for prompt in prompts if prompt.subset == subset][:most]
     return chosen
 
 
