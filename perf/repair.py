@@ -277,10 +277,10 @@ trainer.train()
 ```
 
 `refusals` are conversations, in any form of a tuning set: best the model's own refusals of harmful requests, and
-against over-refusal also its own answers to ordinary ones. Once in each step, before clipping, the gradient of weight
-x KL(base
-|| tuned) on their answers is added to that of the task's loss. The base is the model without its adapter, or a copy
-where a full model is trained. The divergence is logged as `kl_to_base`. It runs in one process, and not with fp16.
+against over-refusal also its own answers to ordinary ones. Once in each step, before clipping, the gradient of
+weight x KL(base || tuned) on their answers is added to that of the task's loss. The base is the model without its
+adapter, or a copy where a full model is trained. The divergence is logged as `kl_to_base`.
+It runs in one process, and not with fp16.
 """
 
 
