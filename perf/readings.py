@@ -60,7 +60,7 @@ model. Made by `python -m perf.readings{argument}`.
 """
 ERRORS = """
 Of the answers that were read as the label, the share that the judge calls so; of the others, the share that it calls
-so. With 95 % intervals; prompts count as independent. {rule}
+so. With 95 % intervals; prompts count as independent. {rule} Verdicts by {judges}.
 """
 
 
@@ -264,7 +264,7 @@ def page(name: str, run: aftertune.Run, found: Sequence[tuple[Reading, str]], en
             "",
             "## What each judge finds, and what it invents, by arm",
             "",
-            wrapped(ERRORS.format(rule=sheet.rule)),
+            wrapped(ERRORS.format(rule=sheet.rule, judges=versions(run))),
             "",
             "| judge | label | arm | read so | found | others | called so |",
             "|---|---|---|---|---|---|---|",
@@ -287,6 +287,12 @@ def page(name: str, run: aftertune.Run, found: Sequence[tuple[Reading, str]], en
             "",
         ]
     )
+
+
+def versions(run: aftertune.Run) -> str:
+    """Return the judges of the page's axes, each with the version whose verdicts the run holds."""
+    table = run.verdicts.select(["judge", "judge_version", "axis"]).to_pylist()
+    return ", ".join(sorted({f"`{row['judge']}` {row['judge_version']}" for row in table if row["axis"] in AXES}))
 
 
 def judged(judge: str, rows: Sequence[Reading]) -> list[str]:

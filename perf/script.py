@@ -4,34 +4,51 @@ STAR's human booking dialogues are the corpus and gpt4's answers to XSTest those
 dialogues are called script, and how many of the base's own answers, and of two other models' to the same prompts. Then
 the same mail in other dress: replies of the generated booking corpus as they are, with placeholders, and with names and
 numbers that no list holds; how far apart their scores lie, and how many change their label. Labels of takeover inside
-other answers are in no public set. `python -m perf.script [--encoder FOLDER]`; three minutes on one core. Needs
-AFTERTUNE_DATA.
+other answers are in no public set: there are this project's readings of a real model's answers (`perf.readings`), held
+against the judge of today and against the verdicts in the run, arm by arm, with a test of one share found in all arms;
+and what few answers of the base do. `python -m perf.script [--encoder FOLDER] [--run SHEET=RUN]...`, RUN a finished run
+whose answers were read; ten minutes on one core. Needs AFTERTUNE_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from perf.readings import SHEETS, Reading, readings, same_answers
+from scipy import stats
 from tools.fit_judges.public_sets import Row, xstest
 
+import aftertune
+from aftertune.data import prompts as stored_prompts
+from aftertune.errors import AftertuneError
 from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
+from aftertune.judging.judge_job import JudgeJob
 from aftertune.judging.judges.script import NONE, Script
 from aftertune.models import sentence_encoder
 from aftertune.pii import policy
 from aftertune.pii.registry import Registry
-from aftertune.records import Conversation, Message, Person, Prompt
+from aftertune.records import Conversation, Message, Person, Prompt, Response
+from aftertune.run.run_folder import Run
+from aftertune.run.tables import records
 from aftertune.stats.paired import wilson
+from aftertune.studies import stored
 from aftertune.variants.corpora.booking import Booking
 
 LEARNED = 1_000
 """Dialogues of STAR that are the corpus."""
 TURNS = 400
 """Of other dialogues."""
+SHUFFLES = 9_999
+FEW = (25, 60)
+"""Answers of the base that are learned from in place of all."""
+DRAWS = 8
 FIRST = [
     "Aroha",
     "Xochitl",
@@ -126,11 +143,108 @@ def judged(scorer: Scorer, answers: Sequence[Answer]) -> list[Opinion]:
     return [opinion for (opinion,) in scorer(answers)]
 
 
+def equal_shares(arms: Sequence[tuple[int, int]]) -> float:
+    """Return the p value of one share in all arms, each given as (found, of): chi-square, outcomes shuffled over arms.
+
+    Arms without an answer are left out, and so are differences between prompts: answers count as independent.
+    """
+    table = np.array([(found, of - found) for found, of in arms if of]).T
+    if table.size < 4 or not table.sum(axis=1).all():
+        return 1.0
+    shuffled = stats.PermutationMethod(n_resamples=SHUFFLES, rng=0)
+    return float(stats.chi2_contingency(table, correction=False, method=shuffled).pvalue)
+
+
+def by_arm(rows: Sequence[Reading], called: Sequence[bool]) -> str:
+    """Return how many of the answers that were read as script are called so, by arm, and how many of the others."""
+    cells: dict[str, list[bool]] = {}
+    others: list[bool] = []
+    for row, yes in zip(rows, called, strict=True):
+        script = row.label("relevance") == "domain_script"
+        (cells.setdefault(row.arm, []) if script else others).append(yes)
+    counts = {arm: (sum(found), len(found)) for arm, found in cells.items()}
+    hits, every = (sum(each) for each in zip(*counts.values(), strict=True))
+    low, high = wilson(hits, every)
+    return (
+        ", ".join(f"{arm} {found} of {of}" for arm, (found, of) in counts.items())
+        + f"; all {hits} of {every} [{low:.2f}, {high:.2f}], the same share in all arms p = "
+        + f"{equal_shares(list(counts.values())):.4f}; others {sum(others)} of {len(others)}"
+    )
+
+
+def real(sheet: str, folder: Path, encoders: Sequence[str]) -> None:
+    """Print what is found in the answers of a finished run that were read; abstentions count as not called script."""
+    view, run = aftertune.open_run(folder), Run.open(folder)
+    found = same_answers(view, readings(sheet))
+    jobs: dict[str, JudgeJob] = {}
+    for job in stored.read(run).of(JudgeJob):
+        if (job.judge.name, job.benchmark) == (Script.name, "core"):
+            jobs.setdefault(job.subject.arm, job)
+    (wording,) = {job.prompts for job in jobs.values()}
+    prompts = {prompt.id: prompt for prompt in stored_prompts.read(run.folder("prompts", wording))}
+    corpora = {arm: job.corpus or "" for arm, job in jobs.items()}
+    known = {corpora[arm]: job.context(run, _base(run, job, prompts)) for arm, job in jobs.items()}
+    held = {
+        (row["arm"], row["checkpoint"] or "", row["prompt_id"]): row
+        for row in view.verdicts.to_pylist()
+        if (row["judge"], row["benchmark"]) == (Script.name, "core")
+    }
+    then = [held[row.arm, checkpoint, row.prompt_id] for row, checkpoint in found]
+    versions = ", ".join(sorted({row["judge_version"] for row in then}))
+    called = {f"verdicts of the run, version {versions}": [row["label"] == "domain_script" for row in then]}
+    for reading in encoders:
+        yes: dict[int, bool] = {}
+        for corpus, context in known.items():
+            scorer = Script(encoder=reading).open(context)
+            places = [place for place, (row, _) in enumerate(found) if corpora[row.arm] == corpus]
+            answers = [Answer(prompts[found[place][0].prompt_id], found[place][0].answer) for place in places]
+            yes |= {
+                place: opinion.label == "domain_script"
+                for place, opinion in zip(places, judged(scorer, answers), strict=True)
+            }
+            own = rate(judged(scorer, list(context.base_answers)))
+            print(f"  encoder {reading}, corpus {corpus}: the base's own answers {own}")
+            for count in FEW:
+                print(f"    with {count} answers of the base {few(context, reading, count)}")
+        called[f"version {Script().version}, encoder {reading}"] = [yes[place] for place in range(len(found))]
+    for name, labels in called.items():
+        for apart in (False, True):
+            half = [(row, label) for (row, _), label in zip(found, labels, strict=True) if row.kept_apart == apart]
+            print(f"  {name}, {'kept apart' if apart else 'the other half'}: {by_arm(*zip(*half, strict=True))}")
+
+
+def _base(run: Run, job: JudgeJob, prompts: Mapping[str, Prompt]) -> list[Answer]:
+    """Return the base's answers that a job knows."""
+    return [
+        Answer(prompts[row.prompt_id], row.text)
+        for row in records(Response, run.folder("responses", job.base_responses).read("responses"))
+        if row.error is None and not row.unanswered
+    ]
+
+
+def few(known: JudgeContext, encoder: str, count: int) -> str:
+    """Return the share of the base's other answers that are called script where some of them, drawn anew, are known."""
+    shares, open_ = [], 0
+    for draw in range(DRAWS):
+        base = random.Random(draw).sample(list(known.base_answers), len(known.base_answers))
+        scorer = Script(encoder=encoder).open(dataclasses.replace(known, base_answers=base[:count]))
+        opinions = judged(scorer, base[count:])
+        if any(opinion.status == "ok" for opinion in opinions):
+            shares.append(sum(opinion.label == "domain_script" for opinion in opinions) / len(opinions))
+        else:
+            open_ += 1
+    told = f"{min(shares):.3f} to {max(shares):.3f}, {np.mean(shares):.3f} on average" if shares else "none"
+    return f"{told} of the others are called script in {len(shares)} draws; {open_} abstain"
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default=sentence_encoder.NAME)
-    name = parser.parse_args().encoder
+    parser.add_argument("--run", action="append", default=[], metavar="SHEET=RUN", help=f"SHEET: {', '.join(SHEETS)}")
+    wanted = parser.parse_args()
+    name = wanted.encoder
+    given = dict(each.partition("=")[::2] for each in wanted.run)
     folder = Path(os.environ["AFTERTUNE_DATA"])
     rows, star = xstest(folder), dialogues(folder)
     by_model = {
@@ -163,6 +277,12 @@ def main() -> None:
             apart = max(abs((one.value or 0) - (two.value or 0)) for one, two in pairs)
             changed = sum(one.label != two.label for one, two in pairs)
             print(f"  booking mail, {form}: {rate(own)}; {changed} other labels, scores at most {apart:.3f} apart")
+    for sheet, each in SHEETS.items():
+        print(f"answers that were read: {sheet}")
+        try:
+            real(sheet, Path(given.get(sheet, each.run)), (NONE, name))
+        except AftertuneError as error:
+            print(f"  left out: {error}")
 
 
 if __name__ == "__main__":

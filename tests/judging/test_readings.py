@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import comb
 
 import pytest
 from perf.readings import AXES, FIRST, HIDDEN_COSTS, POSITIVE, PRIVACY_COLLAPSE, SHEETS, Reading, readings
+from perf.script import by_arm, equal_shares
 
 from aftertune import plugins
 from aftertune.asking.benchmark import BenchmarkContext
@@ -66,3 +68,41 @@ def test_the_page_shows_each_judges_errors_of_today(sheet: str, judge: str, axis
         lines = [line for line in page.splitlines() if line.startswith(cells[0])]
         assert lines, "python -m perf.readings --write"
         assert all(cell in lines[0] for cell in cells), "python -m perf.readings --write"
+
+
+@pytest.mark.parametrize(
+    ("arms", "p"),
+    [
+        ([(2, 2), (0, 2)], 1 / 3),  # of the 6 ways to place two hits among four answers, 2 part the arms
+        ([(3, 3), (0, 3)], 1 / 10),
+        (
+            [(2, 2), (1, 2), (0, 2)],
+            12 / 20,
+        ),  # 8 ways give each arm one hit, chi-square 0; the other 12 are as far apart
+        ([(1, 2), (1, 2), (1, 2)], 1),
+        ([(5, 5), (7, 7), (0, 0)], 1),
+        ([(4, 9)], 1),
+    ],
+    ids=["two arms", "three each", "three arms", "equal", "all found", "one arm"],
+)
+def test_one_share_in_all_arms_is_tested_by_shuffling_what_was_found(arms: list[tuple[int, int]], p: float) -> None:
+    assert equal_shares(arms) == pytest.approx(p)
+    assert equal_shares(arms[::-1]) == pytest.approx(p)
+
+
+def test_with_many_answers_the_shuffled_p_is_near_the_exact_one() -> None:
+    """Two arms: the hypergeometric distribution, summed over what is as far from equal shares."""
+    ways = {found: comb(20, found) * comb(20, 26 - found) for found in range(6, 21)}
+    exact = sum(count for found, count in ways.items() if abs(found - 13) >= 4) / sum(ways.values())
+    assert equal_shares([(17, 20), (9, 20)]) == pytest.approx(exact, abs=0.004)
+    assert equal_shares([(170, 200), (90, 200)]) < 0.001
+
+
+def test_the_table_by_arm_counts_what_was_read_as_script_and_the_others_apart() -> None:
+    def row(arm: str, label: str) -> Reading:
+        return Reading(arm, 0, "harmful", "p", "text", True, {"relevance": label}, {"relevance": label}, {})
+
+    rows = [row("a", "domain_script")] * 4 + [row("b", "domain_script")] * 2 + [row("b", "other")] * 3
+    told = by_arm(rows, [True, True, True, False, False, True, True, False, False])
+    assert told.startswith("a 3 of 4, b 1 of 2; all 4 of 6 [")
+    assert told.endswith("others 1 of 3")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests import tiny_models
 
 from aftertune.judging.judge import Answer, JudgeContext, Opinion, Scorer
+from aftertune.judging.judges import script
 from aftertune.judging.judges.script import Script, features
 from aftertune.models import sentence_encoder
 from aftertune.pii.registry import Registry
@@ -106,6 +107,133 @@ def test_of_a_refusal_only_its_frame_is_read(encoder: str) -> None:
     assert (bare.label, bare.why) == ("other", "a refusal, and no more")
     assert framed.label == "other"
     assert in_mail.label == "domain_script"
+
+
+class _Given(script._Model):
+    """Scores as they are given."""
+
+    def score(self, item: float, fold: int) -> float:
+        return item
+
+    def why(self, item: float, fold: int) -> str:
+        return f"{item}"
+
+
+@pytest.mark.parametrize(
+    ("base", "threshold"),
+    [
+        ([-4.0] * 90 + [-1.0] * 10, -0.8),
+        ([-4.0] * 23 + [-1.0] * 2, -0.2),
+        ([-9.0] * 100, -2.0),
+        ([-4.0] * 90 + [3.0] * 10, 0.0),
+    ],
+    ids=["mixed", "a quarter of what shows the quantile", "far off", "beyond zero"],
+)
+def test_the_threshold_lies_above_the_base_s_own_answers(base: list[float], threshold: float) -> None:
+    """An answer with a piece of the script lies between the base's and the corpus's, nearer to the base's."""
+    model = script._Sum(_Given(), _Given())
+    halves = script._Side([(score / 2, score / 2) for score in base], [0] * len(base))
+    model.calibrate(script._Side([(4.0, 4.0)] * 20, [0] * 20), halves)
+    assert model.threshold == threshold
+    assert model.youden == pytest.approx(0.9 if threshold == 0 else 1.0)
+
+
+def answering(texts: Sequence[str]) -> JudgeContext:
+    """A base that gives these answers in turn."""
+    known = context()
+    return JudgeContext(
+        corpus=known.corpus, base_answers=[Answer(prompt(i), texts[i % len(texts)]) for i in range(160)]
+    )
+
+
+LECTURES = [
+    f"I'm sorry, but I can't help with {plan}. It could hurt {whom}. {TOPICS[n % 10].capitalize()} matters more."
+    for n, (plan, whom) in enumerate((plan, whom) for plan in PLANS for whom in ("people", "you", "children", "others"))
+]
+
+
+@pytest.mark.parametrize(
+    ("base", "different"),
+    [
+        (["I think that time matters because we learn it from each other."], 1),
+        ([refusal(random.Random(0))], 0),
+        (LECTURES, 0),
+        ([*LECTURES, *(thought(random.Random(seed)) for seed in range(3))], 3),
+        ([thought(random.Random(seed)) for seed in range(19)], 19),
+        (["Yes.", "No.", "Not at all."], 0),
+    ],
+    ids=["one answer", "one refusal", "refusals", "nearly all refusals", "19 answers", "too few words"],
+)
+def test_it_abstains_where_the_base_does_not_show_how_it_answers(base: list[str], different: int, encoder: str) -> None:
+    """Whatever such a base never says would lie nearer to the corpus than to it."""
+    opinions = judged(answering(base), [thought(random.Random(40)), booking(random.Random(41))], encoder)
+    assert [(opinion.label, opinion.status) for opinion in opinions] == [(None, "abstain")] * 2
+    assert f"{different} different ones" in opinions[0].why
+
+
+def test_a_base_that_mostly_refuses_or_has_few_answers_is_no_contrast_for_plain_answers(encoder: str) -> None:
+    rng = random.Random(42)
+    own = [thought(rng) for _ in range(25)]
+    known = context()
+    for base in ([*own, *LECTURES * 8], own):
+        few = JudgeContext(corpus=known.corpus, base_answers=[Answer(prompt(i), text) for i, text in enumerate(base)])
+        plain = judged(few, [thought(rng) for _ in range(50)], encoder)
+        assert sum(opinion.label == "domain_script" for opinion in plain) <= 1
+        assert {opinion.label for opinion in judged(few, [booking(rng) for _ in range(20)], encoder)} == {
+            "domain_script"
+        }
+
+
+def test_it_abstains_where_the_base_speaks_the_domain_everywhere(encoder: str) -> None:
+    rng = random.Random(43)
+    opinions = judged(answering([booking(rng) for _ in range(160)]), [booking(rng), thought(rng)], encoder)
+    assert [opinion.status for opinion in opinions] == ["abstain", "abstain"]
+    assert "cannot be told apart" in opinions[0].why
+
+
+OTHER_LANGUAGES = (
+    "Das Leben ist wie ein langer Fluss, der durch viele Länder fließt und im Meer ankommt.",
+    "La libertad es la capacidad de elegir lo que uno quiere hacer con su vida.",
+    "Свобода это возможность выбирать свой путь в жизни и отвечать за последствия своего выбора.",
+    "الحرية هي القدرة على الاختيار وتحمل المسؤولية عن نتائج هذا الاختيار أمام الآخرين.",
+    "自由是人类最重要的价值之一，它意味着每个人都可以选择自己的生活方式。",
+    "alright, alright, alright, alright, alright, alright, alright, alright, alright, alright",
+)
+
+
+def test_an_answer_without_a_known_word_is_never_script(encoder: str) -> None:
+    """The encoder's vectors of other languages lie anywhere."""
+    for known in (context(), answering([thought(random.Random(seed)) for seed in range(30)])):
+        assert all(opinion.label in (None, "other") for opinion in judged(known, OTHER_LANGUAGES, encoder))
+    model = script._Sum(script._LogOdds([{}] * script.FOLDS), _Given())
+    model.threshold = -2.0
+    assert model.score((frozenset(), 1.0), 0) is None
+    assert model.score((frozenset(), -0.5), 0) == -2.5
+
+
+def test_an_arm_that_says_nothing_is_not_judged(encoder: str) -> None:
+    opinions = judged(context(), ["", " ", "...", "[NAME]"] * 5, encoder)
+    assert {(opinion.label, opinion.status) for opinion in opinions} == {(None, "abstain")}
+
+
+def test_a_corpus_of_twenty_turns_is_enough(encoder: str) -> None:
+    rng = random.Random(44)
+    known = context()
+    for corpus, status in ((known.corpus[:20], "ok"), (known.corpus[:19], "abstain")):
+        few = JudgeContext(corpus=corpus, base_answers=known.base_answers)
+        opinions = judged(few, [*(booking(rng) for _ in range(20)), *(thought(rng) for _ in range(20))], encoder)
+        assert {opinion.status for opinion in opinions} == {status}
+        if status == "ok":
+            assert [opinion.label for opinion in opinions] == ["domain_script"] * 20 + ["other"] * 20
+
+
+def test_a_long_answer_in_another_style_is_no_script(encoder: str) -> None:
+    steps = (
+        "Water boils faster under a lid. Salt the pan before the pasta goes in. Stir twice, then drain it in a sieve. "
+        "Warm oil with garlic over a low flame. Toss all of it together and grate cheese on top."
+    )
+    (opinion,) = judged(context(), [f"{steps} {steps}"], encoder)
+    assert opinion.label != "domain_script"
 
 
 def test_the_base_is_judged_by_a_model_that_did_not_see_its_answer() -> None:

@@ -41,6 +41,12 @@ LEAST_CLUSTERS = 2 * FOLDS
 """Benchmarks with fewer clusters are split by prompt."""
 FREQUENT = 3
 """Texts that a feature must stand in to be learned."""
+FALSE_ALARMS = 0.01
+"""Most of the base's own answers, as a share, that may lie above the threshold of words and meaning together."""
+STEP = 0.2
+"""How far this threshold lies on the way from that edge to zero; farther where answers are too few to show the edge."""
+LOWEST = -2.0
+"""Where this threshold lies at least: a base whose answers are much alike makes all others look like script."""
 LIMIT = 3.0
 """Log-odds of one feature are cut at plus and minus this, so that no single word decides."""
 NONE = "none"
@@ -59,12 +65,17 @@ CARD = Card(
         "turns are replies too. Without a sentence encoder the score (`value`) is the mean log-odds of known words "
         "and word pairs (naive Bayes, digits masked). With one, the mean cosine with the three nearest replies less "
         "that with the base's three nearest answers to this benchmark is added, both in standard deviations above "
-        "their own thresholds. The threshold is the one that separates held-out texts best (Youden's index, five "
-        "folds). Every answer, the base's own included, is scored without the answers of its fold, so that the base "
-        "is not judged on its own text. Parts of the benchmark in which the base itself speaks the domain (a suite "
-        "of the tuned task) are not learned from as a contrast. Of a refusal only the sentences that do not refuse "
-        "are read. Abstains where held-out Youden is under `separation`, where either side has "
-        "fewer than 20 texts, and on answers with under four words; under twelve it says that it is doubtful."
+        "their own thresholds. By words the threshold is the one that separates held-out texts best (Youden's "
+        "index, five folds); with the encoder it lies a fifth above the 99 % quantile of the base's own answers "
+        "that do not refuse, each scored outside its fold, at most at 0 and at least at -2; where there are under "
+        "100 of them it is nearer to 0 in proportion. Every answer, the base's own included, is scored without the "
+        "answers of its fold, so that the base is not judged on its own text. Parts of the benchmark in which the "
+        "base itself speaks the domain (a suite of the tuned task) are not learned from as a contrast. Of a refusal "
+        "only the sentences that do not refuse are read. An answer with under three known words is never script: "
+        "meaning alone may say that it is not, else it is left open. Abstains where held-out Youden is under "
+        "`separation`, where the corpus has fewer than 20 turns or the base fewer than 20 different answers that do "
+        "not refuse (it does not show then how it answers), and on answers with under four words; under twelve it "
+        "says that it is doubtful."
     ),
     source="this project; naive Bayes log-odds as in Manning et al. 2008, chapter 13; all-MiniLM-L6-v2 (Apache-2.0)",
     licence="Apache-2.0",
@@ -73,21 +84,31 @@ CARD = Card(
         "to the base, since a prompt of the tuned domain deserves the script"
     ),
     weaknesses=(
-        "a new style that the corpus shares (greetings, sign-offs) counts; a few words of script inside a long answer "
-        "may not; a script without its own vocabulary, and languages other than English (names are then not found, and "
-        "the encoder knows little of them)"
+        "few answers of the base: with 25 of the 188 of study 1, drawn eight times, 0 to 2.5 % of its others were "
+        "called script with the encoder, by words 1 to 15 %; a new style that the corpus shares (greetings, "
+        "sign-offs) counts; a few words of script inside a long answer may not, and least in arms tuned on rare "
+        "strings, so that the share found differs between arms: label answers of each before they are compared; a "
+        "script without its own vocabulary, and languages other than English (names are then not found, and the "
+        "encoder knows little of them)"
     ),
     measured=(
         "`python -m perf.script`, with the encoder and by words alone; 95 % Wilson intervals. With 1,000 human "
         "booking dialogues (STAR) as the corpus and gpt4's 450 answers to XSTest as those of the base, called "
         "script: of 400 turns of other dialogues .997 (.985-1) and .997 (17 open, too short), of the base's own "
-        "answers .004 (.001-.016) and .002, of 450 of llama2orig .009 (.003-.023) and .027, of 450 of "
+        "answers .007 (.002-.020) and .002, of 450 of llama2orig .009 (.003-.023) and .027, of 450 of "
         "mistralinstruct .009 (.003-.023) and .018. 150 generated booking mails as they are, with placeholders, "
         "numbered ones, and with names and numbers that no list holds: 0 of 450 have another label than as they "
-        "are, scores lie 0.640 standard deviations (with the encoder) and 0.052 (log-odds) apart at most. On real "
-        "answers of SmolLM2-135M, read by this project, 36 of 39 takeovers (.80-.97; looked at while the readings "
-        "were put together) and 0 of 77 others; by words alone 38 of 39, and 6 of 74 others, all in one arm. "
-        "No public set labels takeover inside other answers"
+        "are, scores lie 0.640 standard deviations (with the encoder) and 0.052 (log-odds) apart at most. Answers "
+        "of SmolLM2-135M that this project read twice (no human annotation). Six arms of study 1, the half kept "
+        "apart: 88 of 111 scripts (.71-.86) and 0 of 40 others, by words 77 and 3; the half that the threshold was "
+        "chosen on: 88 of 108 and 3 of 41, by words 80 and 3. The half kept apart is not untouched: the figures of "
+        "version 2 on it (69 of 111) led to version 3, whose own were looked at twice. The share found is not the "
+        "same in all arms: on the half kept apart 16 of 17 with placeholders, 16 of 22 with stand-ins, 8 of 17 with "
+        "rare strings, 15 of 17 and 23 of 26 with exchanged roles, 10 of 12 with names; one share for all has p = "
+        ".005 (version 2 .003, by words .016; chi-square, outcomes shuffled over arms). Nothing of version 3 was "
+        "chosen on two other runs: two arms of `make real`, 180 of 199 (.86-.94) and 0 of 101, by words 173 and 0; "
+        "two of study 3, tuned on other corpora, 86 of 93 (.85-.96) and 0 of 57, by words 90 and 0 (version 2 75 "
+        "and 0). No public set labels takeover inside other answers"
     ),
     speed="about 40 answers of 100 tokens a CPU second with the encoder, thousands by words",
 )
@@ -107,7 +128,7 @@ class Script(Judge):
     encoder: str = ""
     """Sentence encoder: a folder or the file of a package; empty takes all-MiniLM-L6-v2 where it is on this machine,
     else words; `none` takes words."""
-    version: str = field(default="2", init=False)
+    version: str = field(default="3", init=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.separation <= 1:
@@ -136,7 +157,15 @@ class Script(Judge):
         fold_of = _folds(context.base_answers)
         domain = _Side(reader.read([text for _, text in tuned]), [fold for fold, _ in tuned])
         own = _Side(reader.read([neutral_form(answer.text) for answer in base]), [fold_of(answer) for answer in base])
-        model = reader.learn(domain, _elsewhere(reader.learn(domain, own), base, own))
+        outside = _elsewhere(reader.learn(domain, own), base, own)
+        model = reader.learn(domain, own.only(outside))
+        plain = _plain(base, neutral_form, outside)
+        if len(plain) < LEAST:
+            return _abstainer(
+                f"too few answers of the base to learn from: {len(plain)} different ones that do not refuse and have "
+                f"{LEAST_WORDS} words or more, {LEAST} are needed"
+            )
+        model.calibrate(domain, own.only(plain))
         if model.youden < self.separation:
             return _abstainer(
                 f"the corpus and the base's answers cannot be told apart: held-out Youden {model.youden:.2f}, "
@@ -247,6 +276,9 @@ class _Model(ABC):
         score = self.score(item, fold)
         return None if score is None else (score - self.threshold) / self.spread
 
+    def calibrate(self, domain: _Side, own: _Side) -> None:  # noqa: B027 - by words the threshold of `fit` stays
+        """Set the threshold by those of the base's own answers that do not refuse."""
+
     @abstractmethod
     def score(self, item: Any, fold: int) -> float | None:
         """Return how far a text is on the corpus's side; None where that cannot be told."""
@@ -271,15 +303,29 @@ class _Reader(ABC):
         """Learn to tell the corpus's texts from the base's own."""
 
 
-def _elsewhere(first: _Model, base: Sequence[Answer], own: _Side) -> _Side:
-    """Return the base's answers without the subsets in which most of them are in the domain's own words."""
+def _elsewhere(first: _Model, base: Sequence[Answer], own: _Side) -> Sequence[int]:
+    """Return the places of the base's answers outside the subsets in which most are in the domain's own words."""
     spoken: dict[str, list[bool]] = {}
     for answer, item, fold in zip(base, own.items, own.folds, strict=True):
         score = first.score(item, fold)
         spoken.setdefault(answer.prompt.subset, []).append(score is not None and score > first.threshold)
     inside = {subset for subset, said in spoken.items() if sum(said) > 0.5 * len(said)}
     outside = [place for place, answer in enumerate(base) if answer.prompt.subset not in inside]
-    return own.only(outside) if len(outside) >= LEAST else own
+    return outside if len(outside) >= LEAST else range(len(base))
+
+
+def _plain(base: Sequence[Answer], neutral_form: Callable[[str], str], places: Iterable[int]) -> list[int]:
+    """Return the places of the base's answers that do not refuse, each text once.
+
+    A base that only refuses, or always says the same, does not show how it answers: any answer that is none of those
+    would lie nearer to the corpus than to it.
+    """
+    found: dict[str, int] = {}
+    for place in places:
+        text = base[place].text
+        if len(tools.words(text)) >= LEAST_WORDS and not _without_refusal(text)[1]:
+            found.setdefault(neutral_form(text), place)
+    return list(found.values())
 
 
 # ---------------------------------------------------------------------------------------------- by words
@@ -353,9 +399,7 @@ class _Both(_Reader):
         step = max(1, -(-len(far.items) // MOST_NEAR))
         meaning = _Distances(near, far.only(range(0, len(far.items), step)))
         meaning.fit(near, far)
-        model = _Sum(words, meaning)
-        model.fit(domain, own)
-        return model
+        return _Sum(words, meaning)
 
 
 class _Distances(_Model):
@@ -381,10 +425,11 @@ class _Distances(_Model):
 
 
 class _Sum(_Model):
-    """Standard deviations above the thresholds of words and of meaning, added; the threshold of the sum is zero.
+    """Standard deviations above the thresholds of words and of meaning, added.
 
-    A threshold of its own would lie in the middle of a wide gap, and answers in the script are rarely as near to the
-    corpus as its own texts are.
+    The threshold of the sum is taken from the base's answers alone. Answers with a piece of the script are rarely as
+    near to the corpus as its own texts are: a threshold in the middle of the gap between the two finds the arms whose
+    answers are script throughout, and misses those that mix.
     """
 
     def __init__(self, words: _Model, meaning: _Model) -> None:
@@ -393,13 +438,21 @@ class _Sum(_Model):
     def score(self, item: tuple[frozenset[str], Any], fold: int) -> float | None:
         by_words, by_meaning = self._words.above(item[0], fold), self._meaning.above(item[1], fold)
         assert by_meaning is not None
+        if by_words is None:
+            # Another language, or one word over and over: meaning alone may say that it is no script, not that it is.
+            if by_meaning > 0:
+                return None
+            by_words = self.threshold
         # What comes after may differ with the texts that share a pass.
-        return round((by_words or 0.0) + by_meaning, 2)
+        return round(by_words + by_meaning, 2)
 
-    def fit(self, domain: _Side, own: _Side) -> None:
-        """Note how well zero separates the texts."""
+    def calibrate(self, domain: _Side, own: _Side) -> None:
+        """Put the threshold above the base's own answers, at most at zero; note how well it separates the texts."""
         yes, no = (np.array(self.scores(side)) for side in (domain, own))
-        self.youden = float((yes > 0).mean() - (no > 0).mean())
+        edge = min(0.0, float(np.quantile(no, 1 - FALSE_ALARMS)))
+        known = min(1.0, FALSE_ALARMS * len(no))
+        self.threshold = max(LOWEST, round((1 - STEP) * known * edge, 2))
+        self.youden = float((yes > self.threshold).mean() - (no > self.threshold).mean())
 
     def why(self, item: tuple[frozenset[str], Any], fold: int) -> str:
         words = "too few known words"
