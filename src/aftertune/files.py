@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ADVICE = {
+    errno.ENOENT: "make the folder that it is in",
+    errno.ENOTDIR: "give a path in a folder",
+    errno.EEXIST: "give a path where nothing is yet",
+    errno.EISDIR: "give the path of a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "give a path without that link",
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
     errno.EFBIG: "allow larger files",
@@ -44,10 +50,52 @@ def writing(path: Path, what: str = "cannot write") -> Iterator[None]:
         raise StoreError(why_not(path, what, error)) from None
 
 
+def no_file(path: Path) -> UsageError:
+    """Return the error that says what is at a path where a file is wanted, and none is."""
+    if path.is_dir():
+        kind = "a run folder" if (path / "design.toml").is_file() else "a folder"
+        return UsageError(f"{path}: {kind}, where a file is wanted: give a file in it")
+    if path.exists():
+        return UsageError(f"{path}: a device or pipe, where a file is wanted: save what comes from it as a file")
+    return UsageError(f"{path}: {'a link to nothing' if path.is_symlink() else 'no such file'}")
+
+
+def output(path: Path, *, endings: Sequence[str] = (), inputs: Sequence[Path] = ()) -> Path:
+    """Return where a file goes that a user named, to be called before the work whose result it is to hold.
+
+    A link is followed, so that it stays a link. Raises UsageError where no file can be: an empty path, a folder, a
+    device, a pipe, a folder that is missing; for another ending than one of `endings`; and for one of `inputs`, which
+    would be lost.
+    """
+    if not path.name:
+        raise UsageError(f"'{path}': no name of a file to write")
+    if endings and path.suffix.lower() not in endings:
+        raise UsageError(f"{path}: unknown ending '{path.suffix}'; give one of {', '.join(endings)}")
+    try:
+        target = path.resolve()
+        if target.exists():
+            if not target.is_file():
+                what = "a folder" if target.is_dir() else "a device or pipe"
+                raise UsageError(f"{path}: {what}, where a file is to be written: give another path")
+            if any(each.exists() and each.samefile(target) for each in inputs):
+                raise UsageError(f"{path}: this file is what is read, and would be lost: give another path")
+        elif not target.parent.is_dir():
+            raise UsageError(f"{path}: no folder {target.parent} to write it in: make it, or give another path")
+    except (OSError, RuntimeError) as error:  # a name too long, or links in a circle
+        why = error.strerror if isinstance(error, OSError) else "links in a circle"
+        raise UsageError(f"{path}: cannot write: {why}; give another path") from None
+    return target
+
+
 def write(path: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or absent, and on disk when this returns. Raises StoreError."""
+    """Write a file so that it is either whole or absent, and on disk when this returns. Raises StoreError.
+
+    A link at this path is replaced, as a file is. A device or a pipe is not.
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise StoreError(f"{path}: cannot write: a device or pipe, not a file; give another path")
         try:
             with scratch.open("wb") as file:
                 file.write(data)

@@ -297,6 +297,98 @@ def test_labels_that_do_not_match_the_run_are_named_by_row(run: Path, tmp_path: 
     assert not (run / "labels.json").exists(), "nothing was taken"
 
 
+def returned(run: Path, sheet: Sheet) -> Rows:
+    """The rows of a sheet with its texts, labelled as the judge does."""
+    rows, known = read(sheet.csv), verdicts_of(run)
+    for row in rows:
+        row["label"] = known[key_of(items(run, sheet)[row["item"]])][0]
+    return rows
+
+
+def mended(rows: Rows) -> None:
+    rows[3]["answer"] += " (sic)"
+
+
+def moved(rows: Rows, *columns: str) -> None:
+    for column in columns:
+        texts = [row[column] for row in rows]
+        for row, text in zip(rows, sorted(texts, reverse=True), strict=True):
+            row[column] = text
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda rows: moved(rows, "item"), r"the texts of rows? [\d, ]+ and \d+ more are those of other items"),
+        (lambda rows: moved(rows, "item", "label"), "those of other items: the columns were sorted apart"),
+        (lambda rows: moved(rows, "prompt"), "those of other items|other texts than on the sheet"),
+        (lambda rows: moved(rows, "answer"), "those of other items|other texts than on the sheet"),
+        (lambda rows: rows[0].update(prompt=rows[1]["prompt"], answer=rows[1]["answer"]), "the texts of row 2 are"),
+        (mended, r"other texts than on the sheet \(where .* item and label alone\): row 5$"),
+        (lambda rows: rows[1].update(answer=rows[1]["answer"][:5]), r"other texts than on the sheet .*: row 3$"),
+    ],
+)
+def test_labels_beside_texts_of_another_answer_are_refused(run: Path, tmp_path: Path, edit: Edit, message: str) -> None:
+    rows = returned(run, small(run))
+    edit(rows)
+    write(path := tmp_path / "a.csv", rows)
+    with pytest.raises(DataError, match=message):
+        aftertune.drift(run, labels=[path])
+    assert not (run / "labels.json").exists(), "nothing was taken"
+
+
+def test_what_a_spreadsheet_does_to_texts_and_names_of_columns_is_no_change(run: Path, tmp_path: Path) -> None:
+    rows = returned(run, small(run))
+    for row in rows:
+        row["item"] = row["item"].upper()
+        row["answer"] = f"  {row['answer']}\r\n".replace("'", "\u2019").replace(" ", "\u00a0")
+        row["prompt"] = row["prompt"].replace("'", "\u00e2\u20ac\u2122")
+    write(path := tmp_path / "a.csv", [{f" {name.title()}": cell for name, cell in row.items()} for row in rows])
+    result = aftertune.drift(run, labels=[path])
+    assert result.labels[0].base.labels == 30
+    assert not [warning for warning in result.warnings if "a.csv" in warning]
+
+
+def test_prints_tell_texts_of_any_script_apart_and_survive_a_wrong_encoding() -> None:
+    for text in ("Sch\u00f6n, I'm in!", "\u4f60\u597d", "\u041f\u0440\u0438\u0432\u0435\u0442", ""):
+        assert labelling.prints(text) == labelling.prints(f" {text}\r\n")
+    german = "Sch\u00f6n, I\u2019m in!"
+    assert labelling.prints(german)[1] == labelling.prints(german.encode().decode("cp1252"))[1] != ""
+    assert labelling.prints("\u4f60\u597d") != labelling.prints("\u518d\u89c1")
+    assert labelling.prints("\u4f60\u597d")[1] == "", "nothing that a wrong encoding leaves"
+
+
+def test_rows_that_are_missing_and_labels_that_are_too_few_are_said(run: Path, tmp_path: Path) -> None:
+    rows = returned(run, small(run))
+    write(path := tmp_path / "a.csv", rows[:20])
+    result = aftertune.drift(run, labels=[path])
+    assert not result.labels
+    assert "a.csv: 40 answers of its sheet not in it: rows are missing" in result.warnings
+    (said,) = [warning for warning in result.warnings if "not used" in warning]
+    assert said.startswith(f"People's labels are not used for {METRIC}, known-bad (by the judge alone: ")
+    assert "too few, at least 20 of each are needed)." in said
+
+
+def test_two_readers_columns_in_one_file_are_refused(run: Path, tmp_path: Path) -> None:
+    rows = returned(run, small(run))
+    write(path := tmp_path / "a.csv", [{**row, "Label ": "none"} for row in rows])
+    with pytest.raises(DataError, match="the column 'label' stands twice"):
+        aftertune.drift(run, labels=[path])
+    path.write_text(path.read_text().replace("Label ", "label", 1))
+    with pytest.raises(DataError, match="the column 'label' stands twice"):
+        aftertune.drift(run, labels=[path])
+    path.write_text(path.read_text().replace(",", ";"))
+    with pytest.raises(DataError, match="the column 'label' stands twice"):
+        aftertune.drift(run, labels=[path])
+
+
+def test_a_sheet_that_cannot_be_written_leaves_no_key(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="cannot make this folder: File exists; give a path where nothing is yet"):
+        small(run, out=tmp_path / "file")
+    assert not list((run / "labels").glob("*.json"))
+
+
 def test_all_that_is_wrong_is_said_at_once_and_five_rows_of_each(run: Path, tmp_path: Path) -> None:
     path = filled(run, small(run), tmp_path / "a.csv", lambda item, label, arm: "maybe")
     rows = read(path)

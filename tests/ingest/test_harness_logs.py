@@ -165,6 +165,14 @@ def test_a_broken_line_is_named(tmp_path: Path, broken: str, message: str) -> No
     assert not (tmp_path / "v.csv").exists()
 
 
+def test_a_last_line_that_is_cut_off_is_left_out_and_told(tmp_path: Path) -> None:
+    path = save(tmp_path, "x", [generated(i, "4", metrics=["acc"], acc=1.0) for i in range(3)])
+    path.write_text(path.read_text()[:-30])
+    conversion = library.ingest_logs([path], tmp_path / "v.jsonl")
+    assert conversion.rows == {tmp_path.name: 2}
+    assert any(f"{path}:3: the last line is cut off" in warning for warning in conversion.warnings)
+
+
 def test_what_cannot_be_judged_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = save(tmp_path, "arc", [chosen(0, 1.0)])
     with pytest.raises(SystemExit) as left:

@@ -98,9 +98,9 @@ def test_bad_input_is_one_line_that_shows_no_value(
         (("match", tmp_path / "bad.jsonl", tmp_path / "bad.jsonl"), "not a registry"),
         (("registry", tmp_path / "absent", "-o", tmp_path / "r"), "no such file"),
         (("registry", tmp_path / "broken.jsonl", "-o", tmp_path / "r"), "broken.jsonl:1"),
-        (("registry", tmp_path / "chats.jsonl", "-o", tmp_path / "chats.jsonl"), "the tuning set itself"),
-        (("registry", tmp_path / "chats.jsonl", "-o", tmp_path / "no" / "r"), "cannot write"),
-        (("registry", tmp_path / "chats.jsonl", "-o", tmp_path), "is a folder"),
+        (("registry", tmp_path / "chats.jsonl", "-o", tmp_path / "chats.jsonl"), "this file is what is read"),
+        (("registry", tmp_path / "chats.jsonl", "-o", tmp_path / "no" / "r"), "to write it in: make it"),
+        (("registry", tmp_path / "chats.jsonl", "-o", tmp_path), "a folder, where a file is to be written"),
     ):
         assert run("pii", *arguments) in (1, 2), arguments
         said = capsys.readouterr()

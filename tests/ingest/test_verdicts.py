@@ -259,6 +259,15 @@ BROKEN = {
     "too many values": (GOOD + "b,1,h,0\nt,1,h,0,7\n", r"t\.csv:3: more values"),
     "too few values": (GOOD + "b,1,h,0\nt,1,h\n", r"t\.csv:3: fewer values"),
     "an empty prompt": (GOOD + "b,1,h,0\nt,,h,0\n", r"t\.csv:3: prompt is empty"),
+    "merged cells": (
+        GOOD + "b,1,h,0\n,2,h,0\nt,1,h,0\n,2,h,1\n",
+        r"t\.csv:3: checkpoint is empty in 2 rows; write it into each \(of merged cells a spreadsheet keeps the first",
+    ),
+    "a nameless value": (GOOD + "b,1,h,0\nt,1,h,0\n,,,1\n", r"t\.csv:4: checkpoint is empty in 1 row;"),
+    "values beyond all numbers": (
+        GOOD + "b,1,harm,0\nb,2,harm,0\nt,1,harm,1e308\nt,2,harm,1e308\n",
+        "a value of 1e\\+308; values must",
+    ),
     "a row twice": (GOOD + "b,1,h,0\nt,1,h,0\nt,1,h,1\n", r"t\.csv:4: a second row for checkpoint 't', prompt '1'"),
     "two clusters": (
         "checkpoint,prompt,metric,value,cluster\nb,1,h,0,x\nt,1,h,0,y\n",

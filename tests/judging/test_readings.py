@@ -6,7 +6,7 @@ from collections import Counter
 from math import comb
 
 import pytest
-from perf.readings import AXES, FIRST, HIDDEN_COSTS, POSITIVE, PRIVACY_COLLAPSE, SHEETS, Reading, readings
+from perf.readings import AXES, FIRST, HIDDEN_COSTS, POSITIVE, PRIVACY_COLLAPSE, SAFETY_DRIFT, SHEETS, Reading, readings
 from perf.script import by_arm, equal_shares
 
 from aftertune import plugins
@@ -34,7 +34,12 @@ def test_answers_of_each_run_are_read_twice_and_every_difference_is_settled() ->
     assert Counter(row.arm for row in tuned) == dict.fromkeys(SHEETS[HIDDEN_COSTS].arms[1:], 43)
     assert {row.seed for row in tuned} == {0, 1, 2}
     assert Counter(row.arm for row in ROWS[PRIVACY_COLLAPSE]) == dict.fromkeys(SHEETS[PRIVACY_COLLAPSE].arms, 50)
-    assert {sheet: len(rows) for sheet, rows in ROWS.items()} == {FIRST: 300, HIDDEN_COSTS: 300, PRIVACY_COLLAPSE: 150}
+    domains = Counter((row.arm, row.recipe) for row in ROWS[SAFETY_DRIFT])
+    assert domains == dict.fromkeys(
+        [("base", ""), *((a, r) for a in ("booking", "office") for r in ("lora", "full"))], 30
+    )
+    counts = {FIRST: 300, HIDDEN_COSTS: 300, PRIVACY_COLLAPSE: 150, SAFETY_DRIFT: 150}
+    assert {sheet: len(rows) for sheet, rows in ROWS.items()} == counts
     for rows in ROWS.values():
         assert 0.43 < sum(row.kept_apart for row in rows) / len(rows) < 0.57
         for row in rows:

@@ -365,6 +365,8 @@ def test_a_mixed_sign_rate_is_held_against_what_label_swaps_give(observed: float
         n_metrics=4,
     )  # fmt: skip
     assert finding("beyond chance", mixed_cell(rate), None) == shown
+    everything = dataclasses.replace(rate, expected=0.9, high=1.0)
+    assert finding("beyond chance", mixed_cell(everything), None) == "cannot be asked", "chance alone may give all"
     assert finding("beyond chance", mixed_cell(None), None) == "not measured"
 
 

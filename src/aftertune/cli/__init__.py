@@ -19,7 +19,7 @@ import typer
 from aftertune.cli.app import EXIT, app, fail, tell, terminal_width
 from aftertune.cli.safe_output import SafeOutput, safe
 from aftertune.cli.stderr_capture import write_last_line
-from aftertune.errors import AftertuneError
+from aftertune.errors import AftertuneError, UsageError
 from aftertune.extras import missing
 from aftertune.files import why_not
 
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.excepthook = _unexpected
     try:
         with _stoppable(), contextlib.redirect_stdout(SafeOutput(sys.stdout)):
+            _refuse_empty(sys.argv[1:] if arguments is None else arguments)
             width = min(terminal_width() or HELP_WIDTH, HELP_WIDTH)
             _command()(args=arguments, prog_name="aftertune", standalone_mode=True, terminal_width=width)
     except AftertuneError as error:
@@ -82,6 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         logging.getLogger(__name__).debug("where this was raised", exc_info=True)
         fail(why_not(error.filename or "this machine", "refused", error), 1)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Raise UsageError for an empty argument or value of an option: a variable of the shell that is not set.
+
+    As a path it would be the folder that one works in, and as a policy or suite the default.
+    """
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        name, sign, value = argument.partition("=")
+        if not argument.strip():
+            where = f"the argument after '{before}'" if before else "the first argument"
+            raise UsageError(f"{where} is empty: a variable that is not set? Leave it out, or give a value")
+        if argument.startswith("--") and sign and not value.strip():
+            raise UsageError(f"{name}= is empty: a variable that is not set? Leave it out, or give a value")
 
 
 @functools.cache

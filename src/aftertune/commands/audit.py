@@ -110,6 +110,9 @@ def audit(
         checkpoints = [checkpoints]
     if isinstance(judges, str | os.PathLike | PluginSpec):
         judges = [judges]
+    prompt = system if isinstance(system, str) else read_text(Path(system)).strip()
+    if not prompt and not isinstance(system, str):
+        raise UsageError(f"{system}: no system prompt in it; leave --system out for none")
     design = audit_design(
         os.fspath(base),
         [each for one in checkpoints for each in _given(one)],
@@ -119,7 +122,7 @@ def audit(
         columns=columns,
         encoding=encoding,
         skip_bad=skip_bad,
-        system=system if isinstance(system, str) else read_text(Path(system)).strip(),
+        system=prompt,
         policy=os.fspath(policy),
         judges=judges,
         temperatures=[float(each) for each in (temperatures if isinstance(temperatures, Sequence) else [temperatures])],
@@ -188,14 +191,14 @@ def audit_design(
     if reading and train_data is None:
         raise UsageError("--columns, --encoding and --skip-bad need --train-data: they say how it is read")
     if train_data is not None:
-        path = Path(train_data).expanduser()
-        corpus = PluginSpec("chat_file", {"path": str(path.absolute()), **reading})
+        path = Path(train_data).expanduser().absolute()
+        corpus = PluginSpec("chat_file", {"path": str(path), **reading})
         if not path.exists():
             raise UsageError(f"{train_data}: no such file")
         apart = Path(held_out).expanduser() if held_out else path.parent / HELD_OUT / path.name
         if held_out and not apart.exists():
             raise UsageError(f"{held_out}: no such file")
-        planted = path.with_name("canaries.json")
+        planted = path.parent / "canaries.json"
         data = Data(
             non_members=str(apart.absolute()) if held_out or apart.is_file() else "",
             canary_file=str(planted.absolute()) if planted.is_file() else "",

@@ -50,6 +50,7 @@ def compare(
         ['known-bad']
     """
     opened = [_open(run) for run in runs]
+    page_file = None if out is None else _page_file(Path(out))
     if not opened:
         raise UsageError("compare: give at least one run folder")
     twice = [root for root, n in Counter(run.root.resolve() for run in opened).items() if n > 1]
@@ -75,9 +76,21 @@ def compare(
         tested=len({(run.root, *family[:-1]) for run, family in families}),
         notes=tuple(_notes(opened, first, waiving.unused(accepted, used), [names[run.root] for run in open_runs])),
     )
-    if out is not None:
-        files.write(Path(out), page(comparison, count(len(opened), "run")).encode())
+    if page_file is not None:
+        files.write(page_file, page(comparison, count(len(opened), "run")).encode())
     return comparison
+
+
+_MARK = b'<p class="kind"><span class="brand">aftertune</span> comparison</p>'
+"""In every page of this command."""
+
+
+def _page_file(out: Path) -> Path:
+    """Return where the page goes. Raises UsageError where it cannot be, and for a page of another kind."""
+    path = files.output(out, endings=(".html", ".htm"))
+    if path.is_file() and path.stat().st_size and _MARK not in path.read_bytes():
+        raise UsageError(f"{out}: is there already and is no page of `aftertune compare`; give another path")
+    return path
 
 
 def _open(run: PathLike | Run) -> Run:

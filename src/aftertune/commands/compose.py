@@ -130,6 +130,10 @@ def compose(
     job = resolve_composition(design)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: exists and is not a folder")
+    for name in ("source", *(arm.name for arm in design.arms)):
+        written = out / f"{name}.jsonl"
+        if written.exists() and path.exists() and written.samefile(path):
+            raise UsageError(f"{out}: {written.name} in it is what is read, and would be lost: give another folder")
     folder = JobFolder(out)
     report = Work(design.arms, progress).report if progress is not None else no_progress
     with _held(out):

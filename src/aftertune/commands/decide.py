@@ -27,7 +27,7 @@ from aftertune.deciding.judge_differences import (
 )
 from aftertune.deciding.judge_reliability import resting_on_nothing, unreliable
 from aftertune.deciding.judge_reliability import warnings as reliability_warnings
-from aftertune.deciding.label_effects import label_effects, with_label_effects
+from aftertune.deciding.label_effects import label_effects, unused, with_label_effects
 from aftertune.deciding.label_effects import summary as label_summary
 from aftertune.deciding.labels import AnswerLabel
 from aftertune.deciding.measures import Measuring, measures
@@ -273,7 +273,8 @@ def decide(run: Run, study: Study) -> Result:
     meaning = sentences(told_apart, clear=False)
     asked = _asked_so_far(run, study, found.decisions, decisions)
     meaning += inability(unable)
-    notes = [each for each in (asked, *meaning, *worthless, label_summary(effects), *people.notes, told) if each]
+    labelled = (label_summary(effects), unused(gated, decisions), *people.notes)
+    notes = [each for each in (asked, *meaning, *worthless, *labelled, told) if each]
     findings = dataclasses.replace(findings, tables=fill(design.tables, results), warnings=(*notes, *findings.warnings))
     page = report.report(findings)
     run.keep("decisions.json", _json({"outcome": outcome, "decisions": decisions}))

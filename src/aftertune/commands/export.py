@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 import re
 import shutil
 import tomllib
@@ -88,7 +89,7 @@ def export(
     """
     run = Run.open(root)
     run.design_text()  # refused where it is not as the run wrote it
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists and is not empty; choose another folder with -o")
     if out.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{out}: lies inside the run; choose a folder outside it with -o")

@@ -67,6 +67,8 @@ def forecast(
     """
     if rows < 1:
         raise UsageError(f"rows = {rows}: it must be 1 or more")
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise UsageError(f"{out}: exists and is not a folder")
     wanted = recipe or Recipe()
     for field in ("epochs", "batch_size", "rank", "max_length"):
         if getattr(wanted, field) < 1:
@@ -99,8 +101,6 @@ def forecast(
     )
     if out is not None:
         folder = Path(out)
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder}: exists and is not a folder")
         make_folder(folder)
         write(folder / "forecast.json", (json.dumps(plain(found), indent=1, allow_nan=False) + "\n").encode())
         write(folder / "forecast.md", ("\n".join(page.markdown(found)) + "\n").encode())

@@ -24,7 +24,7 @@ from aftertune.deciding.verdict_table import COLUMNS, Ints, VerdictTable
 from aftertune.errors import UsageError, near
 from aftertune.files import make_folder, write
 from aftertune.ingest.agreement import RunAgreement, between_readers
-from aftertune.ingest.labels import FOLDER, Item, Key, Reader, Readings, choices_of, text_hash, write_key
+from aftertune.ingest.labels import FOLDER, Item, Key, Reader, Readings, choices_of, prints, text_hash, write_key
 from aftertune.numbers import count
 from aftertune.pii.masking import masker
 from aftertune.records import BASE_ARM, Drift, Metric, digest, seed_of
@@ -374,13 +374,13 @@ def _written(
     questions: list[Question] = []
     for number, (answer, axis, stratum) in enumerate(order, start=1):
         name = f"{id_}-{number:0{digits}}"
-        items[name] = Item(answer, axis, stratum, text_hash(texts[answer]))
-        questions.append(
-            Question(name, axis, choices[axis], mask(prompts[answer.benchmark, answer.prompt_id]), mask(texts[answer]))
-        )
-    key = write_key(run, Key(id_, settles, items, strata, {axis: choices[axis] for axis in {a for _, a, _ in order}}))
+        asked, text = mask(prompts[answer.benchmark, answer.prompt_id]), mask(texts[answer])
+        shown = {"prompt": prints(asked), "answer": prints(text)}
+        items[name] = Item(answer, axis, stratum, text_hash(texts[answer]), shown)
+        questions.append(Question(name, axis, choices[axis], asked, text))
     folder = out or run.root / FOLDER / id_
-    make_folder(folder)
+    make_folder(folder)  # a key whose sheet cannot be written would be of no use
+    key = write_key(run, Key(id_, settles, items, strata, {axis: choices[axis] for axis in {a for _, a, _ in order}}))
     table_files.write(
         folder / f"{id_}.csv",
         [

@@ -13,7 +13,7 @@ import yaml
 from aftertune.commands.decide import Result
 from aftertune.commands.run_view import Run, open_run
 from aftertune.errors import UsageError, near
-from aftertune.files import read_text, write
+from aftertune.files import output, read_text, write
 from aftertune.headline import headline
 from aftertune.public import PathLike, public
 from aftertune.reporting.model_card import CardFacts, model_index, section
@@ -61,7 +61,7 @@ def card(run: PathLike | Run | Result, out: PathLike = "", *, arm: str = "", nam
         sort_keys=False, allow_unicode=True,
     )  # fmt: skip
     told = section(drifts, decisions, facts)
-    path = Path(out) if str(out) else None
+    path = output(Path(out), endings=(".md", ".markdown"), inputs=[view.root / "report.md"]) if str(out) else None
     there = read_text(path) if path is not None and path.exists() else ""
     text = _merged(there, metadata, told, str(path))
     if path is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -202,7 +203,11 @@ def shared_folder(cache: Cache) -> str:
     """Return the absolute folder that `cache` means; empty for nowhere."""
     if isinstance(cache, bool):
         return str(datasets.answers().absolute()) if cache else ""
-    return str(Path(cache).expanduser().absolute())
+    folder = Path(cache).expanduser().absolute()
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise UsageError(f"--cache {cache}: {there} is no folder; give another, or --no-cache")
+    return str(folder)
 
 
 def unfinished(place: Run, resolved: Study) -> list[Job]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertune.errors import DataError, UsageError
-from aftertune.files import read_parquet
+from aftertune.files import no_file, read_parquet
 from aftertune.files import write as write_whole
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -63,6 +63,14 @@ def shown_fields(names: Iterable[object], most: int) -> str:
     return ", ".join(shown[:most]) + more or "none"
 
 
+def refuse_twice(path: Path, names: Iterable[str]) -> None:
+    """Raise DataError for two columns of one name, of which a mapping would keep one in silence."""
+    names = [name for name in names if name.strip()]  # a spreadsheet leaves columns without a name at the end
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{path}: the column '{shown_fields([name], 1)}' stands twice; rename one")
+
+
 def location(path: Path, line: int) -> str:
     """Return where a row that `read` numbers stands, for error messages: `file:line`, or `file: item 3` of a list."""
     return f"{path}: item {line}" if path.suffix.lower() == ".json" else f"{path}:{line}"
@@ -71,7 +79,7 @@ def location(path: Path, line: int) -> str:
 def check(path: Path) -> None:
     """Raise UsageError for a missing file or unknown ending."""
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise no_file(path)
     if path.suffix.lower() not in _PARSERS:
         raise UsageError(f"{path}: unknown ending '{path.suffix}'; give one of {', '.join(_PARSERS)}")
 
@@ -97,6 +105,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open(encoding=encoding(path), newline="") as file:
             reader = csv.DictReader(file, strict=True)
+            refuse_twice(path, reader.fieldnames or ())
             for row in reader:
                 if None in row:
                     raise DataError(f"{path}:{reader.line_num}: more values than columns")
@@ -202,6 +211,20 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 _PARSERS = {".csv": _csv, ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
+
+
+def replaceable(path: Path, columns: Sequence[str]) -> None:
+    """Raise UsageError for a file that is there already and is no table with these columns: it is something else."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        row: Mapping[str, Any] = next(iterate(path), (0, {}))[1]
+    except DataError:
+        row = {}
+    if not row.keys() >= set(columns):
+        raise UsageError(
+            f"{path}: is there already and is no table with the columns {', '.join(columns)}; give another path"
+        )
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

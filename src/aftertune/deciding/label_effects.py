@@ -12,7 +12,7 @@ from aftertune import direction
 from aftertune.deciding.blocks import Block, blocks
 from aftertune.deciding.decision import LabelNoise, remedy
 from aftertune.deciding.judge_differences import AN_OUTCOME, decided_on
-from aftertune.deciding.labels import AnswerLabel, PeoplesRate, peoples_rate
+from aftertune.deciding.labels import JUDGE_ALONE, AnswerLabel, PeoplesRate, peoples_rate
 from aftertune.deciding.verdict_table import Subject, VerdictTable
 from aftertune.findings import JudgeError, LabelEffect
 from aftertune.numbers import SHARES, TEXT, count
@@ -201,6 +201,24 @@ def summary(effects: Sequence[LabelEffect]) -> str:
     changed = sum(each.overturned for each in effects)
     said = "none of them" if not changed else f"{changed:,} of them"
     return f"People's labels stand in {count(len(effects), 'decision')}; {said} would be another by the judge alone."
+
+
+def unused(drifts: Sequence[Drift], decisions: Sequence[Decision]) -> str:
+    """Return which of the estimates that are decided on have labels that are too few to be used; empty without any."""
+    decided = {(each.metric, each.estimand, each.arm) for each in decisions}
+    said = {
+        f"{row.metric}, {row.arm} ({part})"
+        for row in drifts
+        if (row.metric, row.estimand, row.arm) in decided
+        for part in row.warning.split("; ")
+        if part.startswith(JUDGE_ALONE)
+    }
+    named = ", ".join(sorted(said)[:_NAMED]) + (f" and {len(said) - _NAMED:,} more" if len(said) > _NAMED else "")
+    return f"People's labels are not used for {named}." if said else ""
+
+
+_NAMED = 3
+"""Estimates that a warning names."""
 
 
 def lines(effects: Sequence[LabelEffect]) -> list[str]:

@@ -175,6 +175,10 @@ def peoples_rate(
     )
 
 
+JUDGE_ALONE = "by the judge alone"
+"""How the part of a warning begins that says why labels were not used."""
+
+
 def too_few(counts: Mapping[str, int]) -> str:
     """Return why labels were not used, from the number of them by arm."""
     said = [
@@ -182,4 +186,4 @@ def too_few(counts: Mapping[str, int]) -> str:
         for at, (arm, n) in enumerate(counts.items())
     ]
     are = "is" if [*counts.values()] == [1] else "are"
-    return f"by the judge alone: {' and '.join(said)} {are} too few, at least {LEAST_LABELS} of each are needed"
+    return f"{JUDGE_ALONE}: {' and '.join(said)} {are} too few, at least {LEAST_LABELS} of each are needed"

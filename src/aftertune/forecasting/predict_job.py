@@ -6,12 +6,14 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from aftertune.data.variant_files import VariantFiles
 from aftertune.data.variant_files import read as conversations_of
+from aftertune.errors import ModelError
 from aftertune.findings import ForecastRow
 from aftertune.forecasting import base_pass
 from aftertune.forecasting.base_pass import RowReading
@@ -130,7 +132,12 @@ class PredictJob(Job):
 def _tokens(base: str) -> Callable[[str], Sequence[int]]:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    from aftertune.models.loading import read_tokenizer
+
+    try:
+        tokenizer = read_tokenizer(Path(base), AutoTokenizer)
+    except ModelError as error:
+        raise ModelError(f"{base}: {error}") from None
 
     def tokens(text: str) -> Sequence[int]:
         ids: Sequence[int] = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError
-from aftertune.ingest.log_records import Figure, Log, LoggedAnswer, LoggedScore, number
+from aftertune.ingest.log_records import Figure, Log, LoggedAnswer, LoggedScore, lines, number
 from aftertune.records import Message, Prompt, Role, Worse, digest
 
 _FILE_NAME = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl")
@@ -153,7 +153,7 @@ def _answers(
     progress = _Progress()
     several = _most_lines_of_a_document(path)
     documents: set[str] = set()
-    for line, row in rows.iterate(path):
+    for line, row in lines(path, warnings):
         where = f"{path}:{line}"
         if not is_line(row):
             raise DataError(f"{where}: no sample of lm-evaluation-harness: it needs doc_id, arguments and resps")
@@ -205,7 +205,7 @@ def _answers(
 def _most_lines_of_a_document(path: Path) -> int:
     """Return how often a document occurs among the lines that do not say their filter."""
     counts: Counter[str] = Counter()
-    for _, row in rows.iterate(path):
+    for _, row in lines(path, []):
         if "filter" in row:
             break  # a version that says it, in every line
         counts[str(row.get("doc_id"))] += 1

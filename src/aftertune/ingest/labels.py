@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ class Item:
     stratum: str
     text: str
     """Hash of the answer's text."""
+    shown: Mapping[str, Sequence[str]]
+    """Column of the sheet, `prompt` or `answer` -> the `prints` of what stood in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,16 @@ class RunLabels:
     """Names of the files that they came from."""
     notes: tuple[str, ...] = field(default=())
     """What must be known of them, a sentence each."""
+
+
+def prints(text: str) -> tuple[str, str]:
+    """Return two hashes that tell a text on a sheet from others, after spreadsheets too.
+
+    One of its letters and digits; one of those in ASCII alone, which a wrong encoding leaves; empty without any.
+    """
+    letters = "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+    ascii_alone = "".join(filter(str.isascii, filter(str.isalnum, text.casefold())))
+    return text_hash(letters), text_hash(ascii_alone) if ascii_alone else ""
 
 
 def text_hash(text: str) -> str:
@@ -162,10 +175,11 @@ class Reader:
         the run: unknown items or answers, answers that changed since, unknown labels, two labels of one answer.
         """
         rows = _rows(path)
+        _refuse_unlabelled(path, rows)
         by_item = "item" in rows[0][1]
         wrong: Wrong = defaultdict(list)
         if by_item:
-            read = list(self._of_sheet(rows, wrong))
+            read = list(self._of_sheet(path, rows, wrong))
             self._changed(read, wrong)
         else:
             verdicts = all_verdicts(self.run, self.study)
@@ -181,6 +195,8 @@ class Reader:
             raise DataError(f"{path}: no label in its {count(len(rows), 'row')}: the column 'label' is empty")
         notes = [f"{path.name}: {count(blank, 'row')} without a label left out"] if blank else []
         notes += [f"{path.name}: {count(repeated, 'row')} repeated, with the same label"] if repeated else []
+        if absent := self._absent(rows) if by_item else 0:
+            notes.append(f"{path.name}: {count(absent, 'answer')} of its sheet not in it: rows are missing")
         if not by_item:
             notes.append(
                 f"{path.name}: of no sheet of this run, so its answers are taken as a random sample of those with the "
@@ -188,13 +204,31 @@ class Reader:
             )
         return Readings(path, True in settling, kept, blank, tuple(notes))
 
-    def _of_sheet(self, rows: Rows, wrong: Wrong) -> Iterator[Reading]:
+    def _absent(self, rows: Rows) -> int:
+        """Return how many items of the sheets that rows are of stand in none of them."""
+        there = {name for _, cells in rows if (name := _item(cells)) in self._items}
+        sheets = {self._items[name][0].sheet for name in there}
+        return sum(key.sheet in sheets and name not in there for name, (key, _) in self._items.items())
+
+    def _of_sheet(self, path: Path, rows: Rows, wrong: Wrong) -> Iterator[Reading]:
         if not self._items:
             raise UsageError(
                 f"{self.run.root}: no sheet was made of this run; `aftertune label {self.run.root}` makes one"
             )
+        apart, edited = self._displaced(rows)
+        if apart:
+            shown = f"row{'' if len(apart) == 1 else 's'} {', '.join(map(str, apart[:SHOWN]))}"
+            more = f" and {len(apart) - SHOWN:,} more" if len(apart) > SHOWN else ""
+            raise DataError(
+                f"{path}: the texts of {shown}{more} are those of other items: the columns were sorted apart, so no "
+                "label is certain; take the sheet as it was before"
+            )
+        if edited:
+            wrong[
+                "other texts than on the sheet (where the labels are right, keep the columns item and label alone)"
+            ] = [str(row) for row in edited]
         for row, cells in rows:
-            name, label = _cell(cells.get("item")), _cell(cells.get("label"))
+            name, label = _item(cells), _cell(cells.get("label"))
             if not label:
                 continue
             if name not in self._items:
@@ -206,6 +240,21 @@ class Reader:
                 wrong[f"unknown labels of {item.axis} (it has {choices})"].append(f"{row} '{label[:40]}'")
                 continue
             yield Reading(row, name, item.answer, item.axis, known)
+
+    def _displaced(self, rows: Rows) -> tuple[list[int], list[int]]:
+        """Return the labelled rows whose texts are another item's, and those whose texts are no item's of the sheet."""
+        known = [item.shown for _, item in self._items.values()]
+        apart: list[int] = []
+        edited: list[int] = []
+        for row, cells in rows:
+            if not _cell(cells.get("label")) or (name := _item(cells)) not in self._items:
+                continue
+            own = self._items[name][1].shown
+            there = {column: prints(text) for column in own if (text := _text(cells.get(column))) is not None}
+            if not all(_alike(own[column], there[column]) for column in there):
+                other = any(all(_alike(shown[column], there[column]) for column in there) for shown in known)
+                (apart if other else edited).append(row)
+        return apart, edited
 
     def _changed(self, read: Sequence[Reading], wrong: Wrong) -> None:
         """Note the answers that are not there any more as they were on the sheet."""
@@ -242,7 +291,9 @@ class Reader:
 def read_elsewhere(path: Path, verdicts: pa.Table) -> tuple[Reading, ...]:
     """Return the labels of a table made elsewhere, whatever its labels are called. Raises as `Reader.read`."""
     wrong: Wrong = defaultdict(list)
-    kept, _ = _once(list(_elsewhere(path, _rows(path), verdicts, None, wrong)), wrong)
+    rows = _rows(path)
+    _refuse_unlabelled(path, rows)
+    kept, _ = _once(list(_elsewhere(path, rows, verdicts, None, wrong)), wrong)
     _refuse(path, wrong)
     if not kept:
         raise DataError(f"{path}: no label: the column 'label' is empty")
@@ -250,8 +301,34 @@ def read_elsewhere(path: Path, verdicts: pa.Table) -> tuple[Reading, ...]:
 
 
 def _rows(path: Path) -> Rows:
-    rows = _apart(path) or [row for _, row in table_files.read(path, ("label",))]
-    return list(enumerate(rows, start=2))
+    rows = _apart(path) or [row for _, row in table_files.read(path, ())]
+    table_files.refuse_twice(path, map(_name, rows[0]))
+    return [(number, {_name(name): cell for name, cell in row.items()}) for number, row in enumerate(rows, start=2)]
+
+
+def _name(column: object) -> str:
+    """Return what a column is called, however a spreadsheet wrote it."""
+    return " ".join(str(column).split()).lower()
+
+
+def _refuse_unlabelled(path: Path, rows: Rows) -> None:
+    for row, cells in rows:
+        if "label" not in cells:
+            there = table_files.shown_fields(cells, 12)
+            raise DataError(f"{table_files.location(path, row)}: no column 'label' (there: {there})")
+
+
+def _item(cells: Mapping[str, Any]) -> str:
+    return _cell(cells.get("item")).lower()
+
+
+def _text(cell: Any) -> str | None:
+    """Return the text in a cell; None where there is none to compare."""
+    return cell if isinstance(cell, str) and cell.strip() else None
+
+
+def _alike(shown: Sequence[str], there: Sequence[str]) -> bool:
+    return shown[0] == there[0] or (bool(shown[1]) and shown[1] == there[1])
 
 
 def _apart(path: Path) -> list[dict[str, Any]]:
@@ -262,10 +339,11 @@ def _apart(path: Path) -> list[dict[str, Any]]:
         with path.open(encoding=table_files.encoding(path), newline="") as file:
             head = file.readline()
             mark = next((mark for mark in ";\t" if mark in head and "," not in head), "")
-            if not mark or "label" not in head:
+            if not mark or "label" not in head.lower():
                 return []
             file.seek(0)
             reader = csv.DictReader(file, delimiter=mark, strict=True)
+            table_files.refuse_twice(path, reader.fieldnames or ())
             return [{name: table_files.unguarded(cell) for name, cell in row.items() if name} for row in reader]
     except (UnicodeDecodeError, csv.Error):
         return []  # the reader of tables says what is wrong

@@ -15,7 +15,7 @@ import numpy as np
 
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
-from aftertune.files import write
+from aftertune.files import no_file, output, write
 from aftertune.ingest import log_formats, missing_values
 from aftertune.ingest.directions import directions, is_share
 from aftertune.ingest.log_records import EPOCHS, REDUCERS, EmptyLogError, Log, NoScoreError
@@ -42,7 +42,7 @@ def open_log(path: Path) -> Log | None:
     if not path.is_file():
         if path.is_dir():
             return None
-        raise UsageError(f"{path}: no such file")
+        raise no_file(path)
     form = log_formats.format_of(path)
     if form is None:
         return None
@@ -318,14 +318,11 @@ def ingest_logs(
     """
     import pyarrow as pa
 
-    out = Path(out)
-    if out.suffix not in rows.ENDINGS:
-        raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
     files = _files([logs] if isinstance(logs, str | os.PathLike) else logs)
+    out = output(Path(out), endings=rows.ENDINGS, inputs=[path for _, path in files])
+    rows.replaceable(out, ("checkpoint", "prompt", "metric", "value"))
     for path in [path for _, path in files if not is_log(path)]:
-        if not path.exists():
-            raise UsageError(f"{path}: no such file")
-        raise log_formats.unknown(path)
+        raise log_formats.unknown(path) if path.is_file() else no_file(path)
     _, kept, warnings = open_logs(files)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     paths: list[Path] = []

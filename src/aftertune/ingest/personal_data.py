@@ -13,6 +13,7 @@ from aftertune.data import chat_rows
 from aftertune.data.reading import Reading, counted
 from aftertune.data.row_files import Row, RowFile
 from aftertune.errors import DataError, UsageError
+from aftertune.files import output
 from aftertune.pii import registry_file
 from aftertune.pii.leaks import Leaks, leaks_in
 from aftertune.pii.policy import placeholder
@@ -45,10 +46,7 @@ def register(
 
     Raises UsageError, DataError (file, line) or StoreError.
     """
-    if out.is_dir():
-        raise UsageError(f"{out}: is a folder; give the name of a file")
-    if out.exists() and source.exists() and out.samefile(source):
-        raise UsageError(f"{out}: is the tuning set itself; choose another file with -o")
+    out = output(out, inputs=[source])
     if out.is_file() and out.stat().st_size:
         with out.open("rb") as file:
             if b'"aftertune"' not in file.read(200):

@@ -13,6 +13,7 @@ from typing import Any
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.extras import explained
+from aftertune.files import output
 from aftertune.ingest import log_formats, logs
 from aftertune.ingest.log_records import Log
 from aftertune.judging import opinions as judging
@@ -55,8 +56,8 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
             log without any text.
         JudgeError: A judge that cannot tell known answers apart.
     """
-    if out.suffix not in rows.ENDINGS:
-        raise UsageError(f"{out}: unknown ending '{out.suffix}'; give one of {', '.join(rows.ENDINGS)}")
+    out = output(out, endings=rows.ENDINGS, inputs=[path])
+    rows.replaceable(out, ("judge", "axis", "label", "status"))
     instruments: list[tuple[str, Judge]] = [
         (judge.name, judge) for judge in map(load_judge, (written.plugin("judge", name) for name in judges))
     ]

@@ -21,6 +21,7 @@ from aftertune.errors import DataError, UsageError, near
 from aftertune.ingest.directions import directions, is_share
 from aftertune.ingest.missing_values import beside_shares, marks, no_share, or_grades, written
 from aftertune.ingest.source_table import REQUIRED, Ints, Sources, SourceTable, number_of
+from aftertune.numbers import count
 from aftertune.pii.masking import shown
 from aftertune.records import BASE_ARM, Author, Metric, Worse
 
@@ -76,8 +77,9 @@ def read(
             raise UsageError(
                 f"{source.path}: no checkpoint '{name}' in it{near(name, [value for value in known if value])}"
             )
+    _refuse_nameless_rows(source)
     source.keep(np.isin(source.codes["checkpoint"], [known.index(name) for name in (base, *tuned)]))
-    for column in REQUIRED[:-1]:
+    for column in REQUIRED[1:-1]:
         source.refuse(column, lambda value: value in (None, ""), "is empty")
     source.refuse(
         "answered_by", lambda value: value not in (None, "", *get_args(Author)), "is none of model, server, filter"
@@ -96,6 +98,22 @@ def read(
     metrics = tuple(Metric("", "", name, None, way.worse[name]) for name in names)
     table = _verdict_table(source, base, tuned, seed, value)
     return Verdicts(table, metrics, way.doubtful, (*source.warnings, *way.warnings))
+
+
+def _refuse_nameless_rows(source: SourceTable) -> None:
+    """Raise DataError for rows of no checkpoint that say something: they would be left out in silence."""
+
+    def is_empty(name: str) -> NDArray[np.bool_]:
+        codes = [code for code, value in enumerate(source.values(name)) if value in (None, "")]
+        return np.isin(source.codes[name], codes)
+
+    blank = np.all([is_empty(name) for name in REQUIRED[1:]], axis=0)
+    rows = np.flatnonzero(is_empty("checkpoint") & ~blank)
+    if rows.size:
+        raise DataError(
+            f"{source.where(int(rows[0]))}: checkpoint is empty in {count(rows.size, 'row')}; write it into each "
+            "(of merged cells a spreadsheet keeps the first alone)"
+        )
 
 
 def _without_marks(source: SourceTable, value: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -142,7 +160,9 @@ def _refuse_two_scales(source: SourceTable, value: NDArray[np.float64], base: st
         if not all(side.size and side.min() >= 0 for side in sides.values()):
             continue
         (shares, less), (cents, more) = sorted(sides.items(), key=lambda side: float(side[1].max()))
-        apart = more.mean() > _PER_CENT * less.mean() and not np.any((more > 0) & (more <= 1))
+        with np.errstate(over="ignore"):  # values so large are refused later
+            apart = more.mean() > _PER_CENT * less.mean()
+        apart &= not np.any((more > 0) & (more <= 1))
         if 0 < less.max() <= 1 and _PER_CENT <= more.max() <= 100 and apart:
             raise DataError(
                 f"{source.path}: {metric}: the values of {shares} reach {less.max():g}, those of {cents} "

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertune.errors import DataError, StoreError, UsageError
+from aftertune.files import no_file
 from aftertune.pii.registry import Entry, Position, Registry
 
 VERSION = 2
@@ -58,7 +59,7 @@ def load(path: Path) -> Registry:
     damaged; no message shows a value.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise no_file(path)
     entries: list[Entry] = []
     header: dict[str, Any] | None = None
     try:

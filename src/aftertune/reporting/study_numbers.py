@@ -159,6 +159,8 @@ def finding(rule: str, cell: StudyCell, drift: Drift | None, *, unable: bool = F
     if cell.scale == "range":  # from the lowest to the highest seed: its width has no interval
         low = high = cell.value
     if cell.scale == "share":
+        if (cell.high or 0.0) >= 1.0:
+            return "cannot be asked"  # chance alone may give everything: no drift could make it more
         low = high = cell.value - (cell.high or 0.0)
     if low is None or high is None:
         return "open"
@@ -180,7 +182,7 @@ def _findings(table: StudyTable, rows: Sequence[Sequence[StudyCell]]) -> Iterato
             "shows": ("shows", "show"),
             "does not show": ("does not show", "do not show"),
             "open": ("is open", "are open"),
-            "cannot be asked": ("cannot be asked of this base", "cannot be asked of this base"),
+            "cannot be asked": ("cannot be asked here", "cannot be asked here"),
             "not measured": ("is not measured", "are not measured"),
         }
         parts = [

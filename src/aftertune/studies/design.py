@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from aftertune import toml_records
 from aftertune.errors import UsageError, near
+from aftertune.files import no_file
 from aftertune.models.chat import OWN_ARGUMENTS
 from aftertune.plugins import PluginSpec, is_server
 from aftertune.public import check_record
@@ -278,7 +279,7 @@ def read(path: Path) -> Design:
     or a value of the wrong type.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise no_file(path)
     try:
         design = parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:

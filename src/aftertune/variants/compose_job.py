@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from aftertune.data import conversations as chats
 from aftertune.data.reading import Reading, counted
 from aftertune.data.variant_files import HELD_OUT, VariantFiles
-from aftertune.errors import DataError
+from aftertune.errors import DataError, ModelError
 from aftertune.models.loaded import LOADED
 from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord
@@ -287,7 +287,12 @@ def _fill(rows: Destination, conversations: Iterable[Conversation]) -> None:
 def _token_counter(base: str) -> Callable[[str], int]:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+    from aftertune.models.loading import read_tokenizer
+
+    try:
+        tokenizer = read_tokenizer(Path(base), AutoTokenizer)
+    except ModelError as error:
+        raise ModelError(f"{base}: {error}") from None
 
     def count(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False)["input_ids"])
