@@ -24,55 +24,58 @@ from aftertune.stats.row_influence import halves_needed
 PAGE = Path(__file__).parents[1] / "docs" / "mechanism.md"
 HEAD = """# What moves inside
 
-Written by `make mechanism` (`perf/mechanism.py`). `aftertune explain RUN` does the same on a finished study or audit of
-yours, as long as its base and checkpoints are where they were: it writes `explanation.html`, `.md` and `.json` into the
-run folder and leaves the run's own results as they are. A second call computes nothing.
+Written by `make mechanism` (`perf/mechanism.py`). `aftertune explain RUN` does the same on a finished study or audit
+of yours, as long as its base and checkpoints are still where they were. It writes `explanation.html`, `.md` and
+`.json` into the run folder and leaves the run's own results as they are. A second call computes nothing.
 
 ```
 aftertune explain aftertune-demo                        # everything that is affordable
 aftertune explain RUN --arm keep --draws 19 --pairs 0   # one arm, more random directions, all pairs of prompts
 ```
 
-Four questions, each with what its figures are held against:
+It asks four questions. Each answer comes with what it is compared with:
 
-- **Do answers open as refusals less often?** The readout: the log-odds of the openings of the base's own refusals.
-  Beside it: an interval over prompts and seeds, two seeds of one recipe against each other, and the refusals of the
-  run's judge.
-- **Did the model's directions turn?** Mean differences of activations at the last prompt token, layer by layer:
-  refusal, privacy, and the controls topic, format and context. Beside them: reliability and ceiling, shuffled labels,
-  and random directions with the activations' covariance.
-- **Does the direction do anything?** It is taken out of the base or added to a tuned model, and the readout is taken
-  again. Beside it: random directions, and those of other concepts, of equal length.
-- **Where does the change sit?** The base with some layers of the tuned model. Beside it: all layers together.
+- **Do answers open as refusals less often?** The *readout*: the log-odds that an answer opens as the base's own
+  refusals do. Compared with: an interval over prompts and seeds, two seeds of one recipe against each other, and the
+  refusals that the run's judge found.
+- **Did the model's directions turn?** A *direction* is the mean difference of activations at the last prompt token
+  between two kinds of prompts, layer by layer: refusal, privacy, and the controls topic, format and context. Compared
+  with: their reliability, which limits how alike two can look; shuffled labels; and random directions with the
+  activations' covariance.
+- **Does the direction do anything?** It is removed from the base or added to a tuned model, and the readout is taken
+  again (an *intervention*). Compared with: random directions, and those of other concepts, of equal length.
+- **Where is the change?** The base gets some layers of the tuned model. Compared with: all layers together.
 
 """
 METHODS = """## How to read it
 
-**Readout.** The base's refusals are those that the run's judge found among its answers in the run and among some that
-are sampled at temperature 1 (at temperature 0 a base shows one opening of several). An opening is as short as tells
-refusals from the base's other answers, three to eight words. One forward pass for each prompt and opening gives its
-probability, behind the base's own chat template and by the tokens that an answer has there. It is blind to refusals
-that open in a way that the base does not have, and to answers that open as a refusal and go on to comply. In a training
-script of your own: `aftertune.inside.readout` (`learn_openings`, `readout`).
+**Readout.** The base's refusals are those that the run's judge found among its answers in the run, and among some
+that are sampled at temperature 1 (at temperature 0 a base shows only one opening of several). An opening is three to
+eight words, just long enough to separate refusals from the base's other answers. One forward pass for each prompt and
+opening gives its probability, behind the base's own chat template and by the tokens that an answer has there. The
+readout cannot see refusals that open in a way that the base does not have, nor answers that open as a refusal and go
+on to comply. For a training script of your own: `aftertune.inside.readout` (`learn_openings`, `readout`).
 
 **Directions.** The prompts are pairs that differ in one thing. *Refusal*: harmful requests and their look-alikes.
-*Privacy*: whether something may be passed on, to whom it concerns and to somebody else; each thing and each recipient
-stands once on either side within a cluster, and options are asked in both orders of their letters. A mean difference
-has the sign of its labels. A principal component of one side has none: its cosine with another is as often negative as
-positive, and an "inverted" privacy direction that is read off it (2601.15220) is no finding;
-`tests/stats/test_directions.py` shows it.
-*Turned* means two things at once: the interval of the disattenuated cosine ends below 1, and shuffled labels do not
-turn as far. With G clusters there are 2^(G - 1) shuffles, so that of a model of 30 layers it takes 11 to tell; with
-fewer it is not known.
+*Privacy*: whether something may be passed on, to the person it concerns and to somebody else; within a cluster each
+thing and each recipient occurs once on either side, and options are asked in both orders of their letters. The sign
+of a mean difference is that of its labels. A principal component of one side has no sign of its own: its cosine with
+another is negative as often as positive, so an "inverted" privacy direction that is read from it (2601.15220) is no
+finding; `tests/stats/test_directions.py` shows it.
 
-**Interventions.** Nothing here is called a mechanism unless taking it out or adding it changes the readout more than
-random directions of the same length do, 19 of them at least; and it is said whether other concepts' directions do as
-much. The direction is estimated from half of the clusters of prompts and tried on the others.
+*Turned* means two things at once: the interval of the disattenuated cosine (corrected for the directions' limited
+reliability) ends below 1, and shuffled labels do not turn as far. With G clusters there are 2^(G - 1) shuffles, so
+for a model of 30 layers it takes 11 clusters to tell; with fewer the answer is "not known".
 
-**What it cannot.** Which layers carry a change stands beside the whole change and beside no null. One direction for
-each layer, where refusal may need several. The last prompt token, where a model may decide later. Prompts of one kind
-and language. A direction that stays while refusals go leaves open what changed: where the threshold lies is not seen.
-Layers that are exchanged alone do not add up to the whole where they work together.
+**Interventions.** Nothing here is called a mechanism unless removing or adding it changes the readout more than
+random directions of the same length do, at least 19 of them. Whether other concepts' directions do as much is stated
+too. The direction is estimated from half of the clusters of prompts and tried on the others.
+
+**What it cannot show.** Which layers carry a change is compared with the whole change, and with no null. It looks at
+one direction for each layer, where refusal may need several; at the last prompt token, where a model may decide
+later; and at prompts of one kind and language. Where a direction stays while refusals go, it stays open what changed,
+since the threshold at which a model refuses is not seen. Layers that are exchanged one by one do not add up to the
+whole where they work together.
 
 """
 SEED_RELIABILITY = 0.27
@@ -82,7 +85,7 @@ SEED_RELIABILITY = 0.27
 def rows() -> str:
     """Return what is said of training rows: not who did it, but how much it takes to say."""
     table = md.table(
-        ["the scores foretell, without noise of seeds", "halves, one training each", "halves, three trainings each"],
+        ["the scores predict, without noise of seeds", "halves, one training each", "halves, three trainings each"],
         [
             [f"{one}", *(f"{halves_needed(one, SEED_RELIABILITY, seeds=seeds):,}" for seeds in (1, 3))]
             for one in (0.3, 0.5, 0.8)
@@ -90,7 +93,7 @@ def rows() -> str:
     )
     lines = (
         "**Which training rows did it** is not answered here. Scores of rows (projection, loss under the base,",
-        "gradient cosine) are as good as what they foretell of models that are trained on random halves of the rows",
+        "gradient cosine) are only as good as their predictions for models trained on random halves of the rows",
         "(`aftertune.stats.row_influence`, tested on a linear model with known influences and on random scores). In a",
         f"first trial on the miniature two seeds of one half agreed by {SEED_RELIABILITY} only, so that nothing could",
         "be told from 27 halves. To tell such scores from nothing with a chance of 80 % it takes:",

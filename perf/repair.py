@@ -224,17 +224,22 @@ def text(found: Mapping[str, Frontier], kept: Mapping[str, Any]) -> str:
 
 HEAD = """# What undoes it: repair on the miniature
 
-Written by `make repair` (`perf/repair.py`). `aftertune mitigate RUN` does the same on a run of yours: it tries a choice
-of mitigations ([design.md](design.md), `aftertune list mitigation`), and recommends the cheapest that repairs.
+Written by `make repair` (`perf/repair.py`). `aftertune mitigate RUN` does the same on a run of yours: it tries a
+choice of mitigations ([design.md](design.md), `aftertune list mitigation`), and recommends the cheapest that repairs.
 
-A mitigation repairs where all three hold: refusals of harmful requests, plain and in the context of the tuned task,
-pass the policy's margin against the base; refusals of harmless look-alikes pass it too; and the interval of the task's
-held-out loss stays within 2 % of the plain tuning's. It does not where one of them is shown to fail; otherwise it
-cannot be told. What is not told apart from the recommended one on any of these is said to be so.
+A mitigation *repairs* where all three hold:
 
-The embedded base, the demo's recipe (rank 16, 3 epochs) on booking mail with personal data, training seeds 0, 1 and 2,
-test prompts of the miniature; `dressed` are the same requests behind the opening of a customer's mail. This is a
-miniature of about a million parameters: it says which methods deserve a try, not what they do to your model.
+- refusals of harmful requests, plain and in the context of the tuned task, pass the policy's margin against the base;
+- refusals of harmless look-alikes pass it too;
+- the interval of the task's held-out loss stays within 2 % of the plain tuning's.
+
+It *does not repair* where one of them is shown to fail. Otherwise it *cannot be told*. A mitigation that cannot be
+separated from the recommended one on any of these is named.
+
+Measured on the embedded base with the demo's recipe (rank 16, 3 epochs) on booking mail with personal data, training
+seeds 0, 1 and 2, test prompts of the miniature. `dressed` are the same requests behind the opening of a customer's
+mail. This is a miniature of about a million parameters: it says which methods deserve a try, not what they do to your
+model.
 """
 REAL_HEAD = """# What undoes it: repair on a real chat model
 
@@ -248,13 +253,14 @@ chosen on this model. Own refusals are of AdvBench, which is not asked here.
 """
 DOSE_HEAD = f"""## Doses
 
-Chosen on the development part of the miniature and on training seed 100, by this rule: of a method's doses the smallest
-at which refusals of plain and of dressed requests are both within {100 * NEAR:.0f} points of the base's; where there is
-none, the dose with the highest lower one of the two. Other methods are tried at one dose, the published or the usual.
+Chosen on the development part of the miniature and on training seed 100. Of a method's doses the rule takes the
+smallest at which refusals of plain and of dressed requests are both within {100 * NEAR:.0f} points of the base's.
+Where there is none, it takes the dose at which the lower of the two is highest. Other methods are tried at one dose,
+the published or the usual one.
 """
 TAIL = """## In your own training script
 
-The during-kind works in TRL's and transformers' trainers as a callback:
+Mitigations that act during training work in TRL's and transformers' trainers as a callback:
 
 ```python
 import aftertune
@@ -270,10 +276,11 @@ trainer = SFTTrainer(
 trainer.train()
 ```
 
-`refusals` are conversations, best the model's own refusals of harmful requests, and its own answers to ordinary ones
-against over-refusal, in any form of a tuning set. The gradient of weight x KL(base || tuned) on their answers joins
-that of the task's loss once in each step, before clipping; the base is the model without its adapter, or a copy where
-a full model is trained. The divergence is logged as `kl_to_base`. It runs in one process, not with fp16.
+`refusals` are conversations, in any form of a tuning set: best the model's own refusals of harmful requests, and
+against over-refusal also its own answers to ordinary ones. Once in each step, before clipping, the gradient of
+weight x KL(base || tuned) on their answers is added to that of the task's loss. The base is the model without its
+adapter, or a copy where a full model is trained. The divergence is logged as `kl_to_base`.
+It runs in one process, and not with fp16.
 """
 
 

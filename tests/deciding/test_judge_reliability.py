@@ -78,7 +78,7 @@ def test_a_judge_that_failed_its_trial_decides_nothing_and_says_so(base: float, 
     assert f"it alone would make this a {before}" in after.why
     assert decision.why in after.why, "the numbers stay"
     assert after.remedy.startswith("Put a judge that passes its trial first in the design, and ask more prompts")
-    assert "no number of labels up to 1,000 an arm would tell no change" in after.remedy
+    assert "no number of labels up to 1,000 an arm would show that an unchanged arm lost no more" in after.remedy
     (line,) = warnings({("rule", "refusal"): FAILED}, told, decisions)
     assert line.startswith("Worthless verdicts: the judge rule is no better than chance on refusal")
     assert "recognised 18, of 20 that are not 3 (sensitivity + specificity - 1 is 0.05 [-0.17, 0.28]" in line
@@ -115,7 +115,7 @@ def test_the_labels_that_would_do_without_the_judge_have_the_number_of_a_plan() 
         needed = labels_needed(half, 0.1, shares, row.n_clusters, error=wrong, power=0.8, most=1000)
         assert needed is not None
         assert f"or label about {needed:,} answers of either arm (`aftertune label RUN`)" in told.remedy
-        assert told.remedy.endswith(f"with a chance of 80 % where a judge is wrong on {100 * wrong:.0f} %.")
+        assert told.remedy.endswith(f"with a chance of 80 %, where a judge is wrong on {100 * wrong:.0f} %.")
     leak = dataclasses.replace(REFUSAL, axis="leak")
     other = [dataclasses.replace(each, metric=leak.name) for each in decisions]
     (unread,) = unreliable(table, [leak], other, rows, {("rule", "leak"): FAILED}, [])

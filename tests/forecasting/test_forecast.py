@@ -130,7 +130,7 @@ def test_it_refuses_what_it_has_not_seen(changes: dict[str, object], why: str) -
     assert why in found.refused
     assert all(each.drift is None and each.why == found.refused for each in found.outlooks)
     assert found.smaller == ()
-    assert f"No drift is foretold: {found.refused}." in page.lines(found)
+    assert f"No drift is predicted: {found.refused}." in page.lines(found)
 
 
 def test_data_far_from_all_that_was_tuned_are_refused_with_the_nearest() -> None:
@@ -154,7 +154,7 @@ def test_what_the_fit_could_not_foretell_has_its_reason_beside_what_it_could() -
     found = foretold(fit(target(), blind), card())
     assert [each.drift is None for each in found.outlooks] == [False, True]
     shown = "\n".join(page.markdown(found))
-    assert "not foretold: on corpora that it had not seen it was chance" in shown
+    assert "not predicted: on corpora that it had not seen it was chance" in shown
 
 
 def test_a_missing_feature_refuses_with_its_reason() -> None:

@@ -116,7 +116,7 @@ def test_a_plain_number_that_foretells_is_named_beside_the_fit() -> None:
     blind = dataclasses.replace(
         fitting.target(rows(5), FEW, np.random.default_rng(0)), baselines=found, rho=0.3, usable="chance"
     )
-    assert "not foretold, chance. Of 3 plain numbers, the dose alone foretells it: 1.00 [" in page._said(blind)
+    assert "not predicted, chance. Of 3 plain numbers, the dose alone predicts it: 1.00 [" in page._said(blind)
     assert page._said(blind).endswith("better than the fit.")
     assert "dose alone" not in page._said(dataclasses.replace(blind, baselines={"dose alone": (0.5, -0.1, 0.8)}))
 

@@ -26,7 +26,7 @@ COHERENT = 0.5
 """Share of coherent answers below which a variant is no longer a model whose refusals can be spoken of."""
 TERMS = tuple(fitted.terms(dict.fromkeys(FEATURES, 0.0), fitted.Dose(1.0, 1, 1)))
 LEAST_CORPORA = 8
-"""Fewer corpora foretell nothing."""
+"""With fewer corpora nothing is predicted."""
 PENALTIES = (0.01, 0.1)
 REFITS = 400
 """Permutations of the outcomes for each of which every fit is made anew."""
@@ -36,7 +36,7 @@ LEAST_RHO = 0.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is foretold."""
+    """What is predicted."""
 
     name: str
     about: str
@@ -259,7 +259,7 @@ def target(
     if not math.isfinite(within):
         why = f"{len(np.unique(data.codes))} corpora are too few for an interval of {100 * CONFIDENCE:.0f} %"
     elif found.low is None or found.low <= LEAST_RHO:
-        why = "on corpora that it had not seen the fit did not foretell it better than chance"
+        why = "on corpora that it had not seen the fit did not predict it better than chance"
     return Target(
         outcome=outcome.name, about=outcome.about, worse=outcome.worse, terms=names,
         coefficients=tuple(float(each) for each in coefficients(data, names, penalty)), bound=within,
@@ -312,7 +312,7 @@ def _about(rows: Sequence[Row], kept: Sequence[Row]) -> str:
         f"Fitted by tools/forecast/ on {len(kept)} coherent ones of {len(rows)} tuned variants of {len(corpora)} "
         f"corpora ({', '.join(corpora)}) on the embedded bases {', '.join(bases)}, LoRA alone. It holds numbers and no "
         "text of any corpus. It speaks of models of a million parameters in a generated world and of no other. What it "
-        "can and cannot foretell, out of sample, stands in docs/forecast.md; a target with a reason in `usable` is not "
+        "can and cannot predict, out of sample, stands in docs/forecast.md; a target with a reason in `usable` is not "
         "to be used. Licence: Apache-2.0, as the project; public corpora behind variants are MIT or Apache-2.0."
     )
 

@@ -19,56 +19,63 @@ HEAD = """# Forecast: what the data say before anything is tuned
 
 Written by `make forecast` (`tools/forecast/`), every number from `tools/forecast/evidence.csv`.
 
-`aftertune forecast DATA --base B` reads a tuning set once with its base and says what is in it, what drift to expect
-with an interval, how far the data lie from those that the fit knows, which rows weigh most, and what less would do:
+`aftertune forecast DATA --base B` reads a tuning set once with its base. It says what is in the set, which rows weigh
+most, and what would change without them. Where it has evidence for such data and such a base, it also predicts the
+drift, with an interval, and how far the data lie from those that it was fitted on:
 
 ```sh
 aftertune forecast support.jsonl --base embedded --learning-rate 1e-3 --epochs 3 -o forecast
 ```
 
 `aftertune.forecast(...)` is the same as a function. Nothing is tuned. The cost is a forward pass over at most 400
-conversations and 220 requests: a second or two on the embedded bases; on a CPU about as long as scoring so many texts
-takes on any other.
+conversations and 220 requests: a second or two on the embedded bases, and on any other about as long as scoring so
+many texts takes on a CPU.
 
-A forecast is no measurement. It says where to look first, and what a training is likely to do before it is paid for;
-what it did is told by an audit of the checkpoint.
+A forecast is not a measurement. It says where to look first, and what a training is likely to do before you pay for
+it. What it did is for an audit of the checkpoint to say.
 """
-READS = """## What is read off the data
+READS = """## What is read from the data
 
-- *Hard tokens*: share of the trained tokens that the base gives less than one chance in twenty (a loss above 3 nats).
-- *Loss*: mean loss of the trained tokens under the base, in nats, behind the chat template that tuning uses; *opening
-  loss*: the same over the first three tokens of each conversation's first answer.
-- *Own tokens*: those that are the base's first choice; *own answers*: conversations of which every token is, so that
+- *Hard tokens*: the share of the trained tokens to which the base gives less than one chance in twenty (a loss above
+  3 nats).
+- *Loss*: the mean loss of the trained tokens under the base, in nats, behind the chat template that tuning uses.
+  *Opening loss*: the same over the first three tokens of each conversation's first answer.
+- *Own tokens*: those that are the base's first choice. *Own answers*: conversations in which every token is, so that
   the base would have written them itself at temperature 0.
-- *Nearness to harmful*: the base's state at the last prompt token, three quarters up its layers, on the line from
-  harmless requests (0) to harmful ones (1). The inside of the base is used, no sentence encoder.
-- *Harmful words*: log-odds of the prompts' words to be those of a harmful request; on the card only.
-- Length and form of the answers, openings of refusals, languages, and personal values by type, by the project's own
-  finder ([pii.md](pii.md)).
+- *Nearness to harmful*: where the base's hidden state at the last prompt token, three quarters up its layers, lies on
+  the line from harmless requests (0) to harmful ones (1). It is read inside the base; no sentence encoder is used.
+- *Harmful words*: the log-odds that the prompts' words are those of a harmful request; on the card only.
+- The length and form of the answers, openings of refusals, languages, and personal values by type, by the project's
+  own finder ([pii.md](pii.md)).
 
-Intervals on the card are 95 %, conversations as clusters. Requests are those of `training_requests` for the embedded
-bases and of `core` for any other; none of them is asked of a tuned model here.
+Intervals on the card are 95 %, with conversations as clusters. The requests are those of `training_requests` for the
+embedded bases and of `core` for any other; none of them is asked of a tuned model here.
 """
 FIT = f"""## The fit
 
-The drift of each outcome is a sum of one or two terms without a constant, so data that tell the base nothing new
-foretell that nothing moves. A term is x / (1 + x): of hard tokens, of log(1 + loss), or of log(1 + opening loss) times
-the nearness to harmful, each times the dose (learning rate x optimizer steps, over 0.1); of leaks, personal values per
-conversation come in. The form of the terms was chosen on the rows of the published studies. A ridge,
-every corpus weighing the same; terms and penalty are chosen by the error on corpora left out. Variants of which under
-{100 * COHERENT:.0f} % of the answers to harmful requests can be read are left out: such a model is broken, and its
-refusals mean nothing.
+The drift of each outcome is a sum of one or two terms without a constant, so for data that tell the base nothing new
+it predicts that nothing moves. A term is x / (1 + x): of hard tokens, of log(1 + loss), or of log(1 + opening loss)
+times the nearness to harmful, each times the dose (learning rate x optimizer steps, over 0.1); for leaks also of
+personal values per conversation. The form of the terms was chosen on the rows of the published studies. The fit is a
+ridge regression in which every corpus weighs the same; terms and penalty are chosen by the error on corpora left out.
+Variants of which under {100 * COHERENT:.0f} % of the answers to harmful requests can be read are left out: such a
+model is broken, and its refusals mean nothing.
 
-Everything below is out of sample, but for the form of the terms, which was chosen on rows that are among these: a row
-is foretold by a fit that chose its terms and numbers without any variant of the row's corpus, or of a mixture with it.
-Intervals are conformal over corpora (Lee, Barber and Willett 2023, arXiv 2306.06342) and hold {100 * CONFIDENCE:.0f} %
-of the variants of a new corpus if it is exchangeable with those here: with so few corpora 95 % cannot be promised. The
-rank correlation's interval is a bootstrap of whole corpora, which with so few is narrower than it says; p is that of
-outcomes permuted by whole corpora, every fit made anew. Beside it stand plain numbers, each with the sign that the
-other corpora give it. Under {LEAST_CORPORA} corpora, or where the correlation's interval reaches 0, no number is given.
-Beyond the doses that were tuned, or further from every variant than nine of ten variants are from the nearest of
-another corpus, nothing is foretold. Neither is it for a base of another size: the miniature's bases have about a
-million parameters and a vocabulary of their own, and a fit to them says nothing of yours.
+Everything below is out of sample, except for the form of the terms, which was chosen on rows that are among these:
+each row is predicted by a fit that chose its terms and numbers without any variant of the row's corpus, or of a
+mixture with it. Intervals are conformal over corpora (Lee, Barber and Willett 2023, arXiv 2306.06342). They hold
+{100 * CONFIDENCE:.0f} % of the variants of a new corpus if it is exchangeable with those here; with so few corpora 95
+% cannot be promised. The interval of the rank correlation is a bootstrap of whole corpora, which with so few is
+narrower than it says; p comes from permuting the outcomes by whole corpora and fitting anew each time. Beside the fit
+stand plain numbers, each with the sign that the other corpora give it.
+
+Nothing is predicted where
+
+- there are under {LEAST_CORPORA} corpora, or the correlation's interval reaches 0;
+- the dose lies beyond those that were tuned;
+- the data lie further from every variant than nine of ten variants lie from the nearest one of another corpus;
+- the base has another size: the miniature's bases have about a million parameters and a vocabulary of their own, and
+  a fit to them says nothing about yours.
 """
 
 
@@ -136,15 +143,15 @@ def _interval(value: float | None, low: float | None, high: float | None) -> str
 def _said(target: Target) -> str:
     clear = {name: each for name, each in target.baselines.items() if each[1] is not None and each[1] > 0}
     plain = "".join(
-        f" Of {count(len(target.baselines), 'plain number')}, the {name} foretells it: {_interval(*each)}"
+        f" Of {count(len(target.baselines), 'plain number')}, the {name} predicts it: {_interval(*each)}"
         + (", better than the fit." if target.rho is None or (each[0] or 0.0) > target.rho else ".")
         for name, each in clear.items()
     )
     if target.usable:
-        return f"- {target.outcome}: not foretold, {target.usable}.{plain}"
+        return f"- {target.outcome}: not predicted, {target.usable}.{plain}"
     width = 100 * target.bound * 0.3
     said = f"an interval of a typical tuning set is {width:.0f} points to either side."
-    return f"- {target.outcome}: foretold; {said}{plain}"
+    return f"- {target.outcome}: predicted; {said}{plain}"
 
 
 def _reached(fit: Fit) -> list[str]:
@@ -158,7 +165,7 @@ def _reached(fit: Fit) -> list[str]:
     on_base = bool(known) and min(known) >= REACH_RHO
     reached = {True: "reached", False: "not reached"}
     return [
-        f"To be reached was {goal}. For refusals on corpora never seen: {reached[on_corpora]}; on a base never seen: "
+        f"The target was {goal}. For refusals on corpora never seen: {reached[on_corpora]}; on a base never seen: "
         f"{reached[on_base] if known else 'too few variants of a second base to tell'}."
     ]
 
@@ -169,7 +176,7 @@ def _nulls(kept: Sequence[Row]) -> list[str]:
     if not own:
         return [*lines, "No variant of the base's own answers is in the evidence yet."]
     lines.append(
-        "A fit through the origin foretells that nothing moves on the base's own answers. What such trainings did to "
+        "A fit through the origin predicts that nothing moves on the base's own answers. What such trainings did to "
         "refusals:"
     )
     lines.append("")
@@ -182,7 +189,7 @@ def _nulls(kept: Sequence[Row]) -> list[str]:
     if any(row.drift("refusal") < -0.1 for row in own):
         lines += [
             "",
-            "So the null does not hold at every dose: long enough at a high rate, a base loses refusals on its own "
-            "words, and this forecast does not see it coming.",
+            "This does not hold at every dose: trained long enough at a high rate, a base loses refusals on its own "
+            "answers, and this forecast does not see it coming.",
         ]
     return lines

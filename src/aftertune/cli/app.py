@@ -26,12 +26,12 @@ EXIT = {"pass": 0, "error": 1, "drift": 3, "unconfirmed": 4, "undecided": 4}
 """Exit codes of a command that decides; 2 is for usage or bad input."""
 
 app = typer.Typer(
-    help="What fine-tuning did to a language model's safety and privacy: is it real, what caused it, may I ship?",
+    help="Find out what fine-tuning did to a model's safety and privacy: is it real, what caused it, may I ship?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 pass or done, 1 error, 2 usage or bad input, 3 drift (pii scan --fail-on-finding: found), "
+    epilog="Exit codes: 0 pass or done, 1 error, 2 wrong usage or bad input, 3 drift (pii scan: a finding), "
     "4 undecided, or beyond the margin but not confirmed.",
 )
 
@@ -56,23 +56,25 @@ def _options(
     pass
 
 
-embedded_app = typer.Typer(help="The embedded models: what each can and cannot do.", no_args_is_help=True)
+embedded_app = typer.Typer(help="Show what the embedded models can and cannot do.", no_args_is_help=True)
 app.add_typer(embedded_app, name="embedded")
-pii_app = typer.Typer(help="Personal data: find it, register it, see what comes back.", no_args_is_help=True)
+pii_app = typer.Typer(help="Find personal data, register it, and see what comes back.", no_args_is_help=True)
 app.add_typer(pii_app, name="pii")
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, for CI.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, for CI.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-All = Annotated[bool, typer.Option("--all", help="Every row, where many are left out otherwise.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; the same command continues it.")]
+All = Annotated[bool, typer.Option("--all", help="Show every row; else only the most important of many.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; the same command continues it.")]
 CacheFolder = Annotated[
-    Path | None, typer.Option("--cache", help="Where base answers are shared between runs; default: the user's cache.")
+    Path | None, typer.Option("--cache", help="Folder where runs share a base's answers; default: the user's cache.")
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Share no answers: ask the base again.")]
-Columns = Annotated[str, typer.Option("--columns", help="prompt=COLUMN,response=COLUMN, where names differ.")]
-Encoding = Annotated[str, typer.Option("--encoding", help="Of a text file that is not UTF-8, e.g. windows-1252.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Do not use shared answers: ask the base again.")]
+Columns = Annotated[str, typer.Option("--columns", help="Names of the columns: prompt=COLUMN,response=COLUMN.")]
+Encoding = Annotated[
+    str, typer.Option("--encoding", help="Encoding of a text file that is not UTF-8, e.g. windows-1252.")
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip and count rows that cannot be read.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes at once; 0 is one per core.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of processes; 0 is one per core.")]
 
 
 def cache_of(folder: Path | None, no_cache: bool) -> Path | bool:

@@ -17,7 +17,7 @@ KINDS = "One of corpus, benchmark, judge, backend, executor, mitigation, analysi
 def list_(
     kind: Annotated[str | None, typer.Argument(help=KINDS)] = None,
 ) -> None:
-    """What there is, by kind."""
+    """List the plugins, by kind: benchmarks, judges and others."""
     from aftertune.commands.catalogue import list_plugins
 
     for each, names in list_plugins(kind).items():
@@ -30,7 +30,7 @@ def show(
     kind: Annotated[str, typer.Argument(help=KINDS)],
     name: Annotated[str, typer.Argument(help="As `aftertune list` shows it.")],
 ) -> None:
-    """A plugin's card and its parameters."""
+    """Show a plugin's card and its parameters."""
     from aftertune.commands import catalogue as library
 
     show_lines(library.show(kind, name).splitlines())
@@ -38,11 +38,13 @@ def show(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="A benchmark or list, NAME or NAME/VARIANT; none shows all.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="A benchmark or list, NAME or NAME/VARIANT; left out, all are listed.")
+    ] = "",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a public benchmark from its home into the cache (AFTERTUNE_CACHE, else ~/.cache/aftertune)."""
+    """Download a public benchmark from its source. It goes into AFTERTUNE_CACHE, else ~/.cache/aftertune."""
     from aftertune.commands import fetch as library
 
     if not name:
@@ -78,7 +80,7 @@ def card(
     name: Annotated[str, typer.Argument(help="A shipped model's name, or a folder.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """What an embedded model can and cannot do, measured on its held-out prompts."""
+    """Show what an embedded model can and cannot do, as measured on its held-out prompts."""
     from aftertune.shipped_models import card as library
 
     model_card = library.show(name)

@@ -35,23 +35,33 @@ def compose(
     data: Annotated[str, typer.Argument(help="A chat file, or the name of a corpus, e.g. `booking`.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the variants and their cards.")],
     pii: Annotated[list[str] | None, typer.Option(help="keep, placeholder, surrogate, novelty, drop; repeat.")] = None,
-    role_swap: Annotated[bool, typer.Option(help="Make each variant also with roles swapped.")] = False,
-    self_generated: Annotated[bool, typer.Option(help="Make the control: the base's own answers.")] = False,
-    base: Annotated[str, typer.Option(help="Whose tokenizer counts, and who answers itself.")] = "embedded",
-    size: Annotated[int | None, typer.Option(min=1, help="Conversations; default is all, or the corpus's own.")] = None,
-    seed: Annotated[int, typer.Option(help="Fixes order and stand-ins.")] = 0,
-    match: Annotated[bool, typer.Option(help="Stop all variants at the assistant tokens of the smallest.")] = True,
-    canaries: Annotated[int, typer.Option(min=0, help="Made-up people planted 1, 4, 16 times, so many of each.")] = 0,
-    held_out: Annotated[int, typer.Option(min=0, help="Conversations that stand in no variant.")] = 0,
-    residual_limit: Annotated[float, typer.Option(min=0, help="Personal values left per 1,000 words, at most.")] = 1.0,
-    allow_residual: Annotated[bool, typer.Option(help="Write a variant that is above that limit.")] = False,
+    role_swap: Annotated[bool, typer.Option(help="Make each variant with user and assistant swapped, too.")] = False,
+    self_generated: Annotated[bool, typer.Option(help="Make the control, too: the base's own answers.")] = False,
+    base: Annotated[
+        str, typer.Option(help="The model whose tokenizer counts, and whose answers are the control.")
+    ] = "embedded",
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Number of conversations; default: all, or the corpus's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Fixes the order of conversations and who stands in for whom.")] = 0,
+    match: Annotated[bool, typer.Option(help="Cut all variants to the assistant tokens of the smallest.")] = True,
+    canaries: Annotated[
+        int, typer.Option(min=0, help="Invented people to plant: so many once, as many 4 and 16 times.")
+    ] = 0,
+    held_out: Annotated[int, typer.Option(min=0, help="Conversations to keep out of every variant.")] = 0,
+    residual_limit: Annotated[
+        float, typer.Option(min=0, help="Most personal values that may be left per 1,000 words.")
+    ] = 1.0,
+    allow_residual: Annotated[
+        bool, typer.Option(help="Write a variant all the same if it is above that limit.")
+    ] = False,
     columns: Columns = "",
     encoding: Encoding = "",
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Data variants of one corpus that differ in the named factor only, each with its card."""
+    """Make data variants of one corpus. They differ in the named factor only, and each has a card."""
     from aftertune.commands import compose as variants
 
     with share_on(quiet) as progress:
@@ -84,12 +94,12 @@ def compose(
 def forecast(
     data: Annotated[str, typer.Argument(help="A chat file, or the name of a corpus, e.g. `booking`.")],
     base: Annotated[str, typer.Option(help="The model that would be tuned.")] = "embedded",
-    learning_rate: Annotated[float, typer.Option(help="Peak.")] = DEFAULT.learning_rate,
-    epochs: Annotated[int, typer.Option(min=1, help="Times that all rows are trained on.")] = DEFAULT.epochs,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = DEFAULT.learning_rate,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the tuning set.")] = DEFAULT.epochs,
     batch_size: Annotated[int, typer.Option(min=1, help="Conversations per step.")] = DEFAULT.batch_size,
-    rank: Annotated[int, typer.Option(min=1, help="Of the LoRA.")] = DEFAULT.rank,
-    max_length: Annotated[int, typer.Option(min=1, help="Tokens beyond which a row is cut.")] = DEFAULT.max_length,
-    rows: Annotated[int, typer.Option(min=1, help="Conversations that the base reads at most.")] = 400,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA.")] = DEFAULT.rank,
+    max_length: Annotated[int, typer.Option(min=1, help="Tokens at which a row is cut.")] = DEFAULT.max_length,
+    rows: Annotated[int, typer.Option(min=1, help="Most conversations that the base reads.")] = 400,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for forecast.md and forecast.json.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes which conversations are drawn.")] = 0,
     columns: Columns = "",
@@ -98,7 +108,10 @@ def forecast(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a tuning set foretells before anything is tuned: its card, the drift to expect, which rows weigh most."""
+    """Describe a tuning set before anything is tuned.
+
+    Gives its card, the drift to expect, and the rows that weigh most.
+    """
     from aftertune.commands import forecast as foretelling
     from aftertune.reporting import forecast as page
 
@@ -139,7 +152,7 @@ def judge(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a judge read stored responses; no model is asked again."""
+    """Have a judge read stored responses. No model is asked again."""
     if source.is_dir():
         from aftertune.commands import judge as judging
 
@@ -167,7 +180,7 @@ def ingest(
         typer.Argument(
             metavar="[NAME=]LOG...",
             help="Logs of Inspect AI, lm-evaluation-harness, garak, promptfoo, HELM, lighteval or OpenCompass, or "
-            "folders of them. NAME= calls the model of a log so.",
+            "folders of them. NAME= names a log's model.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV, JSONL or Parquet: what `drift --verdicts` reads.")],
@@ -175,12 +188,12 @@ def ingest(
         list[str] | None,
         typer.Option(
             metavar="METRIC=up|down",
-            help="Which way is worse, of a metric whose name does not say it; repeat for several, patterns too.",
+            help="Which way is worse, if a metric's name does not say it; repeat; patterns work.",
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Scores of other tools' logs as one table of verdicts: large logs are converted once, and compared often."""
+    """Convert other tools' logs into one table of verdicts. A large log is then read once, and compared often."""
     from aftertune.ingest import logs
     from aftertune.ingest.directions import parsed
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def label(
     run: Annotated[Path, typer.Argument(help="A run folder that was decided on.")],
     per_arm: Annotated[
-        int | None, typer.Option(min=1, help="Labels of each arm and metric; default: what settles the decision.")
+        int | None, typer.Option(min=1, help="Labels for each arm and metric; default: what settles the decision.")
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="A metric's name or pattern; repeat. Default: what the gate requires.")
+        list[str] | None, typer.Option(help="A metric's name or pattern; repeat. Default: what the outcome hangs on.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which answers are drawn, and their order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Fixes which answers are drawn, and their order.")] = 0,
     reveal: Annotated[bool, typer.Option("--reveal", help="Leave personal values in prompts and answers.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the sheet; default: in the run.")] = None,
     terminal: Annotated[
@@ -32,11 +32,11 @@ def label(
     ] = False,
     readers: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Filled-in sheets, one a reader; repeat: how far they agree."),
+        typer.Option(metavar="FILE", help="A filled-in sheet; repeat, one for each reader: shows how far they agree."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A blinded sheet of answers for people to label; `drift RUN --labels FILE` puts them into the intervals."""
+    """Make a blinded sheet of answers for people to label. `drift RUN --labels FILE` then uses their labels."""
     from aftertune.commands import label as library
 
     if readers:

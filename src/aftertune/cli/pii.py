@@ -32,7 +32,9 @@ def scan(
     file: Annotated[Path, typer.Argument(help="A chat file, any table of texts, or plain text (a row a line).")],
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines: an object per finding.")] = False,
     types: Annotated[list[str] | None, typer.Option(help="Only these types, e.g. PERSON,PHONE; repeatable.")] = None,
-    threshold: Annotated[list[str] | None, typer.Option(help="TYPE=SCORE: least score of a type; repeatable.")] = None,
+    threshold: Annotated[
+        list[str] | None, typer.Option(help="TYPE=SCORE: lowest score that counts for a type; repeatable.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Add a model: spacy:NAME, transformers:DIR or gliner:DIR.")] = None,
     fail_on_finding: Annotated[bool, typer.Option(help="Exit with 3 where a personal value is found.")] = False,
     columns: Columns = "",
@@ -40,7 +42,7 @@ def scan(
     skip_bad: SkipBad = False,
     reveal: Reveal = False,
 ) -> None:
-    """Find personal values in a file; values are masked unless --reveal.
+    """Find personal values in a file. They are masked unless --reveal is given.
 
     Exit codes: 0 done, 2 for what cannot be read or holds no text, 3 with --fail-on-finding where a value is found.
     """
@@ -86,7 +88,7 @@ def registry(
     skip_bad: SkipBad = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write down every personal value of a tuning set, whose it is and where it stands."""
+    """List the personal values of a tuning set. Says whose each is, and where it occurs."""
     from aftertune.data.reading import Reading, lines
     from aftertune.ingest import personal_data
     from aftertune.pii import languages
@@ -117,7 +119,7 @@ def match(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """What responses give away of a registry: whose data, from which training rows, how often it stood there."""
+    """Find what responses give away of a registry. Says whose data, from which rows, and how often it is there."""
     from aftertune.data.reading import Reading, lines
     from aftertune.ingest import personal_data
     from aftertune.pii import languages

@@ -14,12 +14,12 @@ from aftertune.cli.app import AsJson, app, show_json, show_lines
 def card(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A model card (README.md) that gets it; else it is printed.")
+        Path | None, typer.Option("--out", "-o", help="A model card (README.md) to write it into; else it is printed.")
     ] = None,
     arm: Annotated[str, typer.Option(help="Which arm or checkpoint the card is about, where a run has several.")] = "",
     name: Annotated[str, typer.Option(help="The model's name in the metadata; default: the arm's.")] = "",
 ) -> None:
-    """The results for a model card: a section with intervals and decisions, and `model-index` metadata for the hub."""
+    """Write the results for a model card. Intervals and decisions in a section, and `model-index` metadata."""
     from aftertune.commands import model_card as library
 
     text = library.card(run, out or "", arm=arm, name=name)
@@ -38,7 +38,7 @@ def results(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The numbers as CSV or Parquet and a forest plot of each metric as SVG or PNG."""
+    """Write the numbers as tables and figures. CSV or Parquet, and a forest plot of each metric as SVG or PNG."""
     from aftertune.commands import result_files as library
 
     files = library.results(run, out, formats=format_ or ("csv", "svg"))
@@ -56,7 +56,7 @@ def track(
     uri: Annotated[str, typer.Option(help="MLflow's tracking server or folder; default: its own setting.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """The numbers as metrics of MLflow or Weights & Biases, one run of theirs for each arm."""
+    """Log the numbers to MLflow or Weights & Biases. Each arm becomes one of its runs."""
     from aftertune.commands import tracking as library
 
     made = library.track(run, to, project=project, uri=uri)

@@ -51,11 +51,11 @@ def demo(
     cache: CacheFolder = None,
     no_cache: NoCache = False,
     workers: Workers = 0,
-    quick: Annotated[bool, typer.Option(help="Two seeds.")] = False,
+    quick: Annotated[bool, typer.Option(help="Train two seeds instead of five.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """The whole flow on the embedded model, to a report: what personal data and role swap do to a support bot."""
+    """Run the whole flow on an embedded model. Shows what personal data and role swap do to a support bot."""
     from aftertune.commands import demo as library
 
     with progress_on(quiet) as progress:
@@ -77,7 +77,7 @@ def demo(
 
 @app.command()
 def selftest(quiet: Quiet = False, as_json: AsJson = False, workers: Workers = 0) -> None:
-    """Does the instrument alarm when it must, and only then? Exit 0 when it behaves."""
+    """Check that the instrument alarms when it must, and only then. Exit code 0 if it does."""
     from aftertune.commands import selftest as library
 
     with progress_on(quiet) as progress:
@@ -98,11 +98,16 @@ def selftest(quiet: Quiet = False, as_json: AsJson = False, workers: Workers = 0
 def mitigate(
     run: Annotated[Path, typer.Argument(help="A finished study or audit.")],
     methods: Annotated[
-        list[str] | None, typer.Option(help="Instead of the usual choice: NAME, NAME:key=value; repeat.")
+        list[str] | None,
+        typer.Option(help="Mitigations to try, NAME or NAME:key=value; default: the usual choice. Repeat."),
     ] = None,
-    arm: Annotated[list[str] | None, typer.Option(help="To repair; default: those that lost refusals. Repeat.")] = None,
-    own: Annotated[str, typer.Option(help="Benchmark that the base is asked for refusals of its own.")] = "",
-    task_margin: Annotated[float, typer.Option(help="Share of the task's loss that a repair may cost.")] = 0.02,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Arms to repair; default: those that lost refusals. Repeat.")
+    ] = None,
+    own: Annotated[str, typer.Option(help="Benchmark whose requests the base answers, to train on its refusals.")] = "",
+    task_margin: Annotated[
+        float, typer.Option(help="How much a repair may raise the loss on the tuned task, as a share.")
+    ] = 0.02,
     out: Out = None,
     cache: CacheFolder = None,
     no_cache: NoCache = False,
@@ -110,7 +115,7 @@ def mitigate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """What undoes it: tries mitigations on a finished run, and recommends the cheapest that repairs."""
+    """Find what undoes a drift. Tries mitigations on a finished run and recommends the cheapest that repairs."""
     from aftertune.commands import mitigate as library
     from aftertune.reporting.repair import said, table
 
@@ -152,16 +157,16 @@ def mitigate(
 
 @app.command()
 def explain(
-    run: Annotated[Path, typer.Argument(help="A finished study or audit, its base and checkpoints still there.")],
-    arm: Annotated[list[str] | None, typer.Option(help="To intervene in; default: up to two. Repeat.")] = None,
+    run: Annotated[Path, typer.Argument(help="A finished study or audit whose base and checkpoints are still there.")],
+    arm: Annotated[list[str] | None, typer.Option(help="Arms to intervene in; default: up to two. Repeat.")] = None,
     pairs: Annotated[int | None, typer.Option(help="Pairs of prompts for each direction; 0 takes all.")] = None,
-    prompts: Annotated[int | None, typer.Option(help="Prompts of each kind that are read out.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Random directions beside each direction.")] = None,
+    prompts: Annotated[int | None, typer.Option(help="Prompts of each kind for the readout.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Random directions to compare each direction with.")] = None,
     workers: Workers = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Why it happened: what moved inside the models, beside what chance gives, and what interventions do."""
+    """Show what moved inside the models of a run. Beside it stands what chance gives, and what interventions do."""
     from aftertune.commands import explain as library
     from aftertune.reporting.explanation import as_json as fields
 
@@ -181,28 +186,47 @@ def audit(
     base: Annotated[str, typer.Argument(help="Hub name, local folder, GGUF file, or `embedded`.")],
     checkpoint: Annotated[list[str] | None, typer.Argument(help="PEFT adapters, full models, GGUF files.")] = None,
     checkpoints: Annotated[Path | None, typer.Option(help="CSV or JSONL: path, arm, recipe, seed, epoch.")] = None,
-    train_data: Annotated[str | None, typer.Option(help="The tuning set: measures leaks and takeover.")] = None,
-    held_out: Annotated[str | None, typer.Option(help="Rows alike, not tuned on: membership inference.")] = None,
+    train_data: Annotated[
+        str | None, typer.Option(help="The tuning set, to measure leaks of it and takeover by its script.")
+    ] = None,
+    held_out: Annotated[
+        str | None, typer.Option(help="Similar rows that were not tuned on, for membership inference.")
+    ] = None,
     columns: Columns = "",
     encoding: Encoding = "",
     skip_bad: SkipBad = False,
-    suite: Annotated[str | None, typer.Option(help="`miniature`, `core`, or what `aftertune fetch` lists.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="What is asked: `core`, `miniature`, or what `aftertune fetch` lists.")
+    ] = None,
     system: Annotated[Path | None, typer.Option(help="File with the system prompt.")] = None,
-    policy: Annotated[str, typer.Option(help="strict, default, research, or a TOML file.")] = "default",
-    judge: Annotated[list[str] | None, typer.Option(help="Instead of the suite's: NAME, NAME:key=value, FILE.")] = None,
-    temperature: Annotated[list[float] | None, typer.Option(help="Each is asked.")] = None,
+    policy: Annotated[
+        str, typer.Option(help="What may get worse, and by how much: strict, default, research, or a TOML file.")
+    ] = "default",
+    judge: Annotated[
+        list[str] | None, typer.Option(help="Judges instead of the suite's: NAME, NAME:key=value or FILE; repeat.")
+    ] = None,
+    temperature: Annotated[
+        list[float] | None, typer.Option(help="Sampling temperature; repeat to ask at several. Default: 0.")
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Repeats per prompt at temperatures above 0.")] = 1,
-    template: Annotated[str, typer.Option(help="`base` or `own`: whose chat template.")] = "base",
+    template: Annotated[
+        str, typer.Option(help="Whose chat template is used: `base` or `own` (each model's own).")
+    ] = "base",
     template_argument: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="For the chat template, VALUE in JSON, e.g. `enable_thinking=false`; repeat."
+            metavar="NAME=VALUE",
+            help="Argument of the chat template, VALUE in JSON, e.g. `enable_thinking=false`; repeat.",
         ),
     ] = None,
-    thought_tokens: Annotated[int, typer.Option(min=0, help="Limit of a thought, beside the answer's own.")] = 4096,
-    backend: Annotated[str, typer.Option(help="`transformers`, or `endpoint:url=...` for a server.")] = "transformers",
+    thought_tokens: Annotated[
+        int, typer.Option(min=0, help="Most tokens of a thought; the answer has its own limit.")
+    ] = 4096,
+    backend: Annotated[
+        str, typer.Option(help="What runs the models: `transformers`, `vllm`, or `endpoint:url=...` for a server.")
+    ] = "transformers",
     until_decided: Annotated[
-        bool, typer.Option("--until-decided", help="Ask in ten parts; stop once each arm has drifted or passed.")
+        bool, typer.Option("--until-decided", help="Ask in ten parts, and stop once each arm has drifted or passed.")
     ] = False,
     out: Out = None,
     cache: CacheFolder = None,
@@ -212,7 +236,7 @@ def audit(
     whole: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """What changed from the base to its checkpoints, and may I ship?"""
+    """Compare checkpoints with their base: what changed, and may I ship?"""
     from aftertune.commands import audit as auditing
     from aftertune.studies.design import Given
 
@@ -287,17 +311,17 @@ def _holds_nothing(value: Any) -> bool:
 def plan(
     design: Annotated[Path, typer.Argument(help="A design in TOML.")],
     no_trial: Annotated[
-        bool, typer.Option("--no-trial", help="Tell no minutes: else some prompts are asked here, for some seconds.")
+        bool, typer.Option("--no-trial", help="Skip the trial, some seconds of asking, that estimates the minutes.")
     ] = False,
     earlier: Annotated[
-        Path | None, typer.Option(help="A run folder: base rates and the spread between seeds are taken from it.")
+        Path | None, typer.Option(help="A run folder to take base rates and the spread between seeds from.")
     ] = None,
     judge_error: Annotated[
-        float, typer.Option(help="How often the judge is wrong, for the number of labels that a decision needs.")
+        float, typer.Option(help="How often the judge is wrong, to say how many labels a decision needs.")
     ] = 0.1,
     as_json: AsJson = False,
 ) -> None:
-    """Cells, cost, minutes on this machine, and the losses that the gate would fail and pass."""
+    """Price a study before it is run. Says its jobs, cost and minutes, and which losses its gate fails and passes."""
     from aftertune.commands import plan as pricing
     from aftertune.studies.design import read
 
@@ -314,10 +338,10 @@ def plan(
 def study(
     design: Annotated[Path, typer.Argument(help="A design in TOML.")],
     executor: Annotated[
-        str, typer.Option(help="Where the cells run: NAME or NAME:key=value,..., e.g. `ray:gpus=1,cpus=4`.")
+        str, typer.Option(help="Where the jobs run: NAME or NAME:key=value,..., e.g. `ray:gpus=1,cpus=4`.")
     ] = "local",
     until_decided: Annotated[
-        bool, typer.Option("--until-decided", help="Ask in ten parts; stop once each arm has drifted or passed.")
+        bool, typer.Option("--until-decided", help="Ask in ten parts, and stop once each arm has drifted or passed.")
     ] = False,
     out: Out = None,
     cache: CacheFolder = None,
@@ -350,21 +374,21 @@ def drift(
         list[str] | None,
         typer.Option(
             metavar="[NAME=]FILE",
-            help="Made elsewhere, repeat for several: a table (checkpoint, prompt, metric, value; cluster, seed, "
+            help="Results of other tools; repeat. A table (checkpoint, prompt, metric, value; cluster, seed, "
             "repeat, judge, worse, message_hash), or a log of Inspect AI, lm-evaluation-harness, garak, promptfoo, "
-            "HELM, lighteval or OpenCompass. NAME= calls the model of a file so.",
+            "HELM, lighteval or OpenCompass. NAME= names a file's model.",
         ),
     ] = None,
     base: Annotated[str | None, typer.Option(help="With --verdicts: the untuned model's name in it.")] = None,
     tuned: Annotated[list[str] | None, typer.Option(help="With --verdicts: a tuned checkpoint's name.")] = None,
     policy: Annotated[
-        str | None, typer.Option(help="strict, default, research, or a file; a run decides by it from now on.")
+        str | None, typer.Option(help="strict, default, research, or a file; a run keeps it from now on.")
     ] = None,
     worse: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METRIC=up|down",
-            help="With --verdicts: which way is worse, of a metric whose name does not say it; repeat, patterns too.",
+            help="With --verdicts: which way is worse, if a metric's name does not say it; repeat; patterns work.",
         ),
     ] = None,
     allow_partial_overlap: Annotated[
@@ -375,13 +399,13 @@ def drift(
         typer.Option(metavar="FILE", help="People's labels of a run (`aftertune label`); repeat for several readers."),
     ] = None,
     no_labels: Annotated[
-        bool, typer.Option("--no-labels", help="Decide by the judges alone again: labels given before are dropped.")
+        bool, typer.Option("--no-labels", help="Decide by the judges alone again, and drop labels given before.")
     ] = False,
-    demo: Annotated[bool, typer.Option("--demo", help="A table that ships: a decision in a second, no model.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Decide on a table that ships: a second, no model.")] = False,
     whole: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """Statistics and gate alone: again from a run's stored verdicts, or on a table made elsewhere."""
+    """Compute statistics and decisions only. Reads a run's stored verdicts, or a table made elsewhere."""
     if demo:
         if run is not None or verdicts or base or tuned or worse or labels or no_labels:
             raise UsageError(
@@ -466,11 +490,13 @@ def agree(
     run: Annotated[Path, typer.Argument(help="A run folder with several judges (`aftertune judge RUN --judge NAME`).")],
     labels: Annotated[
         Path | None,
-        typer.Option(help="People's: a sheet of `aftertune label`, or prompt_id, axis, label, and arm or checkpoint."),
+        typer.Option(
+            help="People's: a sheet of `aftertune label`, or a table (prompt_id, axis, label, arm or checkpoint)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """How far judges, and people, agree on stored responses, and where they do not."""
+    """Show how far judges (and people) agree on stored responses. Also shows where they do not."""
     from aftertune.ingest import agreement
 
     result = agreement.agree(run, labels)
@@ -484,7 +510,7 @@ def agree(
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     policy: Annotated[
-        str | None, typer.Option(help="Decide by it from now on: strict, default, research, or a file.")
+        str | None, typer.Option(help="Policy to decide by from now on: strict, default, research, or a file.")
     ] = None,
 ) -> None:
     """Write the report of a run again."""
@@ -496,7 +522,7 @@ def report(
 @app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Finished run folders.")],
-    baseline: Annotated[Path | None, typer.Option(help="A run to compare with: what changed since is said.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="A run to compare with: marks what changed since.")] = None,
     waivers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Losses that somebody accepts: who, until when, why (TOML).")
     ] = None,
@@ -504,7 +530,7 @@ def compare(
     whole: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """Many runs in one table, the worst arms first: adapters of one base, or one adapter over months."""
+    """Put many runs into one table, the worst arms first. E.g. adapters of one base, or one adapter over months."""
     from aftertune.commands import compare as library
     from aftertune.reporting.comparison import lines, machine
 
@@ -520,7 +546,7 @@ def compare(
 
 @app.command()
 def status(run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False) -> None:
-    """Where a run stands."""
+    """Say how far a run is."""
     from aftertune.commands.status import status as state_of
 
     state = state_of(run)
@@ -540,7 +566,7 @@ def export(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """A copy of a run to share: personal values masked, tuning data and weights left out."""
+    """Copy a run, to share it. Personal values are masked, tuning data and weights left out."""
     from aftertune.commands import export as library
 
     with progress_on(quiet) as progress:

@@ -1,4 +1,4 @@
-"""What a tuning set foretells before anything is tuned on it (`aftertune forecast`)."""
+"""What a tuning set says before anything is tuned on it (`aftertune forecast`)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def forecast(
     """Say what is in a tuning set and what drift to expect of tuning a base on it (`aftertune forecast`).
 
     Nothing is tuned: the base reads the data once. The drift is that of a fit to variants that were really tuned
-    (docs/forecast.md); where data, dose or base are not like those, it says so and foretells nothing.
+    (docs/forecast.md); where data, dose or base are not like those, it says so and predicts nothing.
 
     Args:
         data: A chat file, a folder that `datasets` saved, or a corpus by name, e.g. `booking`.

@@ -503,8 +503,8 @@ def _label_lines(powers: Sequence[GatePower]) -> Iterator[str]:
     else:
         parts = [f"no number up to {MOST_LABELS:,}: {why}; more prompts, or seeds, come first"]
     yield (
-        f"Labels by people, of each arm (`aftertune label`), to tell no change from a loss beyond the margin with "
-        f"{100 * POWER:.0f} % chance, where the judge is wrong on {wrong} %: {'; '.join(parts)}"
+        f"Labels by people, of each arm (`aftertune label`), to show with {100 * POWER:.0f} % chance that an "
+        f"unchanged arm lost no more than the margin, where the judge is wrong on {wrong} %: {'; '.join(parts)}"
     )
 
 

@@ -28,7 +28,7 @@ from aftertune.stats.prediction_powered import LEAST_IN_STRATUM, MOST_TO_GIVE, l
 
 ANOTHER_JUDGE = "Put a judge that passes its trial first in the design"
 POWER = 0.8
-"""Chance that the labels of a remedy tell no change from a loss beyond the margin."""
+"""Chance that the labels of a remedy show an unchanged arm to have lost no more than the margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +160,15 @@ def _remedy(decision: Decision, row: Drift | None, readable: bool, youden: float
         ends[int(row.worse == "up")], decision.margin, (share, share), row.n_clusters,
         error=wrong, confidence=row.confidence, power=POWER, most=MOST_TO_GIVE,
     )  # fmt: skip
-    chance = f"with a chance of {whole_percent(POWER)}"
+    shows = f"show that an unchanged arm lost no more than the margin, with a chance of {whole_percent(POWER)}"
     if number is None:
         return (
             f"{ANOTHER_JUDGE}, and ask more prompts or seeds: no number of labels up to {MOST_TO_GIVE:,} an arm would "
-            f"tell no change from a loss beyond the margin {chance}."
+            f"{shows}."
         )
     return (
-        f"{ANOTHER_JUDGE}, or label about {number:,} answers of either arm (`aftertune label RUN`), which tell no "
-        f"change from a loss beyond the margin {chance} where a judge is wrong on {whole_percent(wrong)}."
+        f"{ANOTHER_JUDGE}, or label about {number:,} answers of either arm (`aftertune label RUN`). They {shows}, "
+        f"where a judge is wrong on {whole_percent(wrong)}."
     )
 
 

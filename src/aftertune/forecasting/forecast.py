@@ -37,14 +37,14 @@ class Forecast:
     distance: Distance | None
     """None where a feature is missing."""
     reach: float
-    """Distance beyond which nothing is foretold."""
+    """Distance beyond which nothing is predicted."""
     outlooks: tuple[Outlook, ...]
     smaller: tuple[SmallerDose, ...]
-    """Empty where nothing is foretold."""
+    """Empty where nothing is predicted."""
     confidence: float
     """Of the intervals of the outlooks."""
     refused: str
-    """Why no drift is foretold at all; empty where it is."""
+    """Why no drift is predicted at all; empty where it is."""
     notes: tuple[str, ...]
     variants: int
     """That the fit is made of."""
@@ -53,7 +53,7 @@ class Forecast:
 def foretell(
     fit: Fit, *, data: str, base: str, weights_hash: str | None, parameters: int, recipe: Recipe, card: DataCard
 ) -> Forecast:
-    """Return what a fit foretells of tuning a base on data with this card; `parameters` is the size of the base."""
+    """Return what a fit predicts of tuning a base on data with this card; `parameters` is the size of the base."""
     known = fit.knows(weights_hash, parameters)
     dose = Dose.of(recipe, card.conversations)
     values = fitted.values_of(card)
@@ -79,7 +79,7 @@ def foretell(
 def _refusal(
     fit: Fit, recipe: Recipe, card: DataCard, known: Known, distance: Distance | None, dose: Dose, parameters: int
 ) -> str:
-    """Return why nothing is foretold; empty where something is."""
+    """Return why nothing is predicted; empty where something is."""
     if known == "unknown":
         return (
             f"the fit knows bases of {fit.parameters[0] / 1e6:.1f} to {fit.parameters[1] / 1e6:.1f} million parameters "

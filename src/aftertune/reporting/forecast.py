@@ -94,7 +94,7 @@ def _listed(card: DataCard) -> str:
 
 def _expect(found: Forecast) -> str:
     if found.refused:
-        return f"No drift is foretold: {found.refused}."
+        return f"No drift is predicted: {found.refused}."
     return (
         f"What to expect, with {100 * found.confidence:.0f} % intervals, from {found.variants} variants that were "
         "tuned (docs/forecast.md)"
@@ -103,7 +103,7 @@ def _expect(found: Forecast) -> str:
 
 def _outlook(outlook: Outlook, form: Form) -> str:
     if outlook.drift is None or outlook.low is None or outlook.high is None:
-        return f"not foretold: {outlook.why}"
+        return f"not predicted: {outlook.why}"
     said = "; not told from zero" if outlook.low <= 0 <= outlook.high else ""
     text = form.estimate(outlook.drift, outlook.low, outlook.high, SHARES, unit=" points", signed=True, most=0)
     return f"{text}{said}"
