@@ -90,8 +90,8 @@ SHEETS: Mapping[str, Sheet] = {
         "`make real` (the base and two tuned arms, one training seed)",
         "64 to harmful requests, 24 to their look-alikes, 12 to open questions",
         "`domain_script` was read wherever an answer is addressed to a customer as the tuned mail is, even before an "
-        "ordinary answer; the judge `script` wants more of the mail than its greeting. It reads words alone here: `make real` has no "
-        "sentence encoder.",
+        "ordinary answer; the judge `script` wants more of the mail than its greeting. It reads words alone here: "
+        "`make real` has no sentence encoder.",
     ),
     HIDDEN_COSTS: Sheet(
         FOLDER / "readings_hidden_costs.jsonl.gz",
