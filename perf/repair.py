@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,20 @@ def design(split: str, seeds: Sequence[int], mitigations: Sequence[PluginSpec], 
     return mitigate.repair_design(plain, mitigations, ["keep"], PluginSpec("training_requests"))
 
 
+class Told:
+    """Prints how far a run is, every twenty seconds."""
+
+    def __init__(self) -> None:
+        """Begin with nothing printed."""
+        self.printed = 0.0
+
+    def __call__(self, done: str, count: int, total: int) -> None:
+        """Take the progress of a run."""
+        if time.monotonic() - self.printed > 20 or count == total:
+            self.printed = time.monotonic()
+            print(f"  {count} of {total} jobs, last: {done or 'nothing yet'}", flush=True)
+
+
 def real_design() -> Design:
     """Return the study that tries mitigations on a real model."""
     plain = designs.read(REAL_DESIGN)
@@ -124,7 +139,9 @@ def tried(planned: Design, name: str, workers: int, *, before: str = "", runs: P
     if before and not Run.exists(root):
         resolved = resolve(planned, shared=answers)
         mitigate.adopt(Run.open(runs / before), stored.begin(root, resolved, facts()), resolved.jobs)
-    result = run_study(planned, root, executor=PluginSpec("local", {"workers": workers}), cache=answers)
+    result = run_study(
+        planned, root, executor=PluginSpec("local", {"workers": workers}), progress=Told(), cache=answers
+    )
     place = Run.open(root)
     (found,) = mitigate.found_frontiers(place, stored.read(place), result, TASK_MARGIN)
     return found
