@@ -191,7 +191,9 @@ def test_why_no_more_was_asked_says_what_stands() -> None:
     stands = [decision("a", "undecided"), *rows[1:]]
     worthless = why_asked_no_more(rows, stands, all_asked=False)
     assert "drifted" not in worthless
-    assert worthless.endswith("b passed in all of them; a would be, by a judge that nothing is decided by")
+    assert worthless.endswith(
+        "b passed in all of them; a would be, but for a judge or a base that nothing is decided by"
+    )
     left = [*rows, decision("c", "undecided")]
     assert why_asked_no_more(left, left, all_asked=True) == "all parts are asked, and c is not decided"
     assert why_asked_no_more(left, left, all_asked=False) == "not decided yet: c"

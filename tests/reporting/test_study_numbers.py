@@ -383,3 +383,12 @@ def test_that_nothing_moved_says_nothing_where_the_base_cannot_tell(
     cell = StudyCell(value=(low + high) / 2, low=low, high=high, sample="", scale="points")
     assert finding(rule, cell, None, unable=True) == shown
     assert finding(rule, cell, None) != "cannot be asked"
+
+
+def test_of_two_bases_one_may_be_unable_and_the_other_is_told(row: Make) -> None:
+    drifts = (row(delta=0.0, low=-0.02, high=0.02), row(base_model="other", delta=0.0, low=-0.02, high=0.02))
+    rows = tuple(Row(base, "keep", base=base, expected={"Drift": "within 10"}) for base in ("m", "other"))
+    units = (*UNITS, *(dataclasses.replace(unit, base="other", checkpoint=f"o{unit.checkpoint}") for unit in UNITS))
+    run = results(*drifts, unable={("m", NAME)}, subjects=units)
+    (section,) = fill([StudyTable("t", (Column("Drift", "drift", NAME),), rows)], run)
+    assert [cells[0].finding for cells in section.rows] == ["cannot be asked", "shows"]

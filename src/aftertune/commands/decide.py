@@ -266,7 +266,7 @@ def decide(run: Run, study: Study) -> Result:
         temperature=min(design.respond.temperatures),
         confidence=study.confidence,
         seed=design.analysis_seed,
-        unable={metric for each in unable if each.room is None for metric in each.metrics},
+        unable={(each.base_model, metric) for each in unable if each.room is None for metric in each.metrics},
         labelled=bool(effects),
     )
     told = summary(differences, lambda one: f"{one.unit}, {phrase(named[one.metric])}")

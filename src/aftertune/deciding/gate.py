@@ -145,7 +145,7 @@ def why_asked_no_more(stopping: Sequence[Decision], decisions: Sequence[Decision
     open_ = [unit for unit in units if unit not in drifted and unit not in passed]
     said = [f"{', '.join(drifted)} drifted in a required metric"] if drifted else []
     said += [f"{', '.join(passed)} passed in all of them"] if passed else []
-    said += [f"{', '.join(open_)} would be, by a judge that nothing is decided by"] if open_ else []
+    said += [f"{', '.join(open_)} would be, but for a judge or a base that nothing is decided by"] if open_ else []
     return f"then it was decided: {'; '.join(said) or 'nothing was measured that more prompts could decide'}"
 
 

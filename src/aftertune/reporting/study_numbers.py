@@ -94,8 +94,8 @@ class StudyResults:
     confidence: float
     seed: int
     """Of the label swaps behind mixed-sign rates."""
-    unable: Collection[str] = ()
-    """Metrics whose base is not shown to do what they ask (`deciding.unable_bases`)."""
+    unable: Collection[tuple[str, str]] = ()
+    """(base, metric) where the base is not shown to do what the metric asks (`deciding.unable_bases`)."""
     labelled: bool = False
     """Whether people's labels stand in the drifts."""
 
@@ -126,7 +126,7 @@ def _section(table: StudyTable, cells: Cells) -> StudySection:
             if drift:
                 moves.append((column, row, drift))
             if rule := row.expected.get(column.name, ""):
-                found = finding(rule, cell, drift, unable=column.metric in cells.results.unable)
+                found = finding(rule, cell, drift, unable=cells.is_unable(row, column))
                 cell = dataclasses.replace(cell, expected=rule, finding=found)
             line.append(dataclasses.replace(cell, published=published))
         rows.append(tuple(line))
@@ -248,6 +248,10 @@ class Cells:
             return None
         drift = self._row(row, column, ("contrast",) if row.contrast else ("recipe", "checkpoint"))
         return None if isinstance(drift, str) or drift.delta is None or drift.low is None else drift
+
+    def is_unable(self, row: Row, column: Column) -> bool:
+        """Return whether the row's base is not shown to do what the column asks."""
+        return (self._base(row), column.metric) in self.results.unable
 
     def _base(self, row: Row) -> str:
         return row.base or self.results.base
