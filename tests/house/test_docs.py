@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 FENCE = re.compile(r"^([ ]*)```(\w*)[^\n]*\n(.*?)^\1``` *$", re.DOTALL | re.MULTILINE)
+KEPT = {".md", ".py", ".toml", ".yml", ".yaml", ".json", ".csv", ".txt", ".js", ".css", ".html", ".j2"}
+"""Endings of files that people read or edit."""
 MADE = {"report.html"}
 """Files beside a page that are made, and too large to keep."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -38,6 +40,23 @@ def anchors(text: str) -> set[str]:
     heads = re.findall(r"^#+ +(.*?)\s*$", FENCE.sub("", text), re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", head)).lower() for head in heads)
     return {re.sub(r"[ ]", "-", head.strip()) for head in plain}
+
+
+def kept_texts() -> Iterator[Path]:
+    """Yield every text file of the repository; folders that are made (`.venv`, runs, caches) are left out."""
+    for part in ("docs", "src", "tests", "perf", "tools", "studies", "ci"):
+        for path in sorted((ROOT / part).rglob("*")):
+            if path.suffix in KEPT:
+                yield path
+    yield from (path for path in sorted(ROOT.iterdir()) if path.is_file())
+
+
+def test_no_merge_is_left_half_done() -> None:
+    marker = re.compile(r"^(<{7}|>{7}|\|{7}) |^={7}$", re.MULTILINE)
+    texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in kept_texts() if path.is_file()}
+    assert len(texts) > 500
+    assert [str(path.relative_to(ROOT)) for path, text in texts.items() if marker.search(text)] == []
+    assert marker.search("a\n<<<<<<< HEAD\nb\n")
 
 
 @each_page
