@@ -18,7 +18,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: install
 	$(ENV) $(BIN)/aftertune demo
 
-# A real chat model of 135 million parameters, taken from a Python package, and a study on it: 13 minutes on two cores.
+# A real chat model of 135 million parameters, taken from a Python package, and a study on it: 13 to 30 minutes on two cores.
 real: install
 	$(ENV) $(BIN)/python -m tools.real_model
 
