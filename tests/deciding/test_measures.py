@@ -41,7 +41,9 @@ def measuring(
     return Measuring(
         benchmarks=[benchmark],
         subjects=[BASE, TUNED],
-        primary_judges=dict.fromkeys(("accuracy", "choice", "privacy", "helpfulness"), "rule"),
+        primary_judges=dict.fromkeys(
+            ("accuracy", "choice", "rating", "expected_rating", "privacy", "helpfulness"), "rule"
+        ),
         name_of=lambda subject: subject.arm,
         base_of=lambda subject: BASE,
         prompts=lambda name: prompts or {},

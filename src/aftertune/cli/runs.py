@@ -102,7 +102,7 @@ def mitigate(
         typer.Option(help="Mitigations to try, NAME or NAME:key=value; default: the usual choice. Repeat."),
     ] = None,
     arm: Annotated[
-        list[str] | None, typer.Option(help="Arms to repair; default: those that lost refusals. Repeat.")
+        list[str] | None, typer.Option(help="Arms to repair; default: those that lost refusals or privacy. Repeat.")
     ] = None,
     own: Annotated[str, typer.Option(help="Benchmark whose requests the base answers, to train on its refusals.")] = "",
     task_margin: Annotated[
