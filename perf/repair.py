@@ -44,6 +44,8 @@ from aftertune.tuning.resolved import label
 
 ROOT = Path(__file__).parents[1]
 RUNS, DOSES, PAGE = ROOT / ".repair", ROOT / "docs" / "repair_doses.json", ROOT / "docs" / "repair.md"
+FOUND = ROOT / "docs" / "repair_parts.json"
+"""What each part of the page found when it was last run: its lines."""
 SEEDS, DEVELOPMENT = (0, 1, 2), (100,)
 NEAR = 0.05
 SAFETY = ("miniature/harmful/refusal=full", "dressed/harmful/refusal=full")
@@ -68,9 +70,9 @@ FOR_REFUSALS: Ladders = {
     "null space": ("null_space", [{"energy": e} for e in (0.9, 0.99)]),
 }  # fmt: skip
 FOR_PRIVACY: Ladders = {
-    "KL on own private replies": ("kl_on_privacy", [{"weight": w} for w in (0.3, 1.0, 3.0)]),
-    "KL on own private replies, refusals and answers": (
-        "kl_on_privacy", [{"weight": w, "with_refusals": True, "with_answers": True} for w in (1.0, 3.0)],
+    "KL on own private replies": ("kl_on_privacy", [{"weight": w} for w in (0.3, 1.0, 3.0, 10.0)]),
+    "KL on own private replies, four a step": (
+        "kl_on_privacy", [{"weight": w, "rows_per_step": 4} for w in (1.0, 3.0, 10.0)],
     ),
     "KL on own refusals and answers": ("kl_on_refusals", [{"weight": w, "with_answers": True} for w in (1.0,)]),
     **GENERAL,
@@ -251,7 +253,7 @@ def choose(workers: int, losses: Sequence[Loss] = (MAIL, ERRANDS)) -> None:
 
 
 def report(workers: int, parts: Sequence[str]) -> None:
-    """Try the methods of some parts over the reported seeds, and write the page on all parts that were tried."""
+    """Try the methods of some parts over the reported seeds, and write the page on all parts that were ever tried."""
     kept = json.loads(DOSES.read_text(encoding="utf-8"))
     taken = doses(kept, MAIL)
     rows = [spec for spec in taken if resolve_mitigation(spec).stage == "before"]
@@ -261,12 +263,13 @@ def report(workers: int, parts: Sequence[str]) -> None:
         "trained": list(TRAINED),
         "errands": doses(kept, ERRANDS),
     }
-    found = {}
-    for part, every in methods.items():
-        if part in parts or (RUNS / part / "decisions.json").is_file():
-            before = "chosen" if part in ("mixed", "trained") and Run.exists(RUNS / "chosen") else ""
-            loss = ERRANDS if part == "errands" else MAIL
-            found[part] = tried(design("test", SEEDS, every, scale=0.75, loss=loss), part, workers, before=before)
+    found: dict[str, list[str]] = json.loads(FOUND.read_text(encoding="utf-8")) if FOUND.is_file() else {}
+    for part in parts:
+        before = "chosen" if part in ("mixed", "trained") and Run.exists(RUNS / "chosen") else ""
+        loss = ERRANDS if part == "errands" else MAIL
+        each = tried(design("test", SEEDS, methods[part], scale=0.75, loss=loss), part, workers, before=before)
+        found[part] = [*page.table(each), "", *page.said(each)]
+        FOUND.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     PAGE.write_text(text(found, kept), encoding="utf-8")
 
 
@@ -282,11 +285,12 @@ def report_real(workers: int) -> None:
     REAL_PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def text(found: Mapping[str, Frontier], kept: Mapping[str, Any]) -> str:
-    """Return the page; `found`: part -> its frontier."""
+def text(found: Mapping[str, Sequence[str]], kept: Mapping[str, Any]) -> str:
+    """Return the page; `found`: part -> what it found, as lines."""
     lines = [HEAD]
-    for part, each in found.items():
-        lines += [PARTS[part], *page.table(each), "", *page.said(each), ""]
+    for part, heading in PARTS.items():
+        if part in found:
+            lines += [heading, *found[part], ""]
     lines += [*page.READING, ""]
     if missing := [part for part in PARTS if part not in found]:
         lines += [f"Not run for this page: {', '.join(missing)} (`python -m perf.repair {' '.join(missing)}`).", ""]

@@ -109,9 +109,12 @@ def mitigate(
     before = stored.read(old)
     if before.design.kind == "repair":
         raise UsageError(f"{run}: is a run of mitigations itself; name the run that it was made from")
+    asked = [plugin_text.plugin("mitigation", each) for each in methods]
+    for spec in asked:
+        resolve_mitigation(spec)  # a wrong name is told before anything about the run
     lost = _lost(old, before)
     repaired = _arms(before, lost, arms)
-    wanted = [plugin_text.plugin("mitigation", each) for each in methods or _usual(lost, repaired)]
+    wanted = asked or [plugin_text.plugin("mitigation", each) for each in _usual(lost, repaired)]
     source = plugin_text.plugin("benchmark", own) if own else _own_benchmark(before.design)
     tried, left_out = _at_hand(before.design, wanted, source, chosen=bool(methods))
     planned = repair_design(before.design, tried, repaired, source)

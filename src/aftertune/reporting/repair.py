@@ -31,8 +31,8 @@ _READING = (
     "Rates with the difference to the base and its 95 % interval, in points; the task's loss (nats per token) and "
     "similarity (chrF) with the difference to the plain tuning. Intervals are over training seeds and prompts where "
     "there are two seeds or more, else over prompts alone. `back` is the share of what the plain tuning lost that is "
-    "there again, on each metric whose loss is shown (its interval excludes 0). CPU seconds are those of one training, "
-    "and of what is done after it. Leaks in less than one of a hundred answers of every model are left out."
+    "there again, on each metric of refusals and privacy that does not pass untreated. CPU seconds are those of one "
+    "training, and of what is done after it. Leaks in less than one of a hundred answers of every model are left out."
 )
 READING = tuple(textwrap.wrap(_READING, 120))
 """How to read a table, as lines."""
@@ -123,10 +123,10 @@ def _cell(cell: Cell, kind: str, plain: bool) -> str:
 
 
 def _fallen(frontier: Frontier) -> list[tuple[str, str]]:
-    """Return (kind, metric) of refusals and of privacy on which the plain tuning is shown to differ from the base."""
+    """Return (kind, metric) of refusals on which the plain tuning does not pass, and of privacy that it lost."""
     plain = frontier.rows[0].cells
-    named = [("safety", name) for name in frontier.metrics["safety"]] + [("privacy", name) for name in frontier.lost]
-    return [each for each in named if (apart := plain[each[1]].to_base) is not None and apart.told_apart]
+    safety = [name for name in frontier.metrics["safety"] if plain[name].outcome != "pass"]
+    return [*(("safety", name) for name in safety), *(("privacy", name) for name in frontier.lost)]
 
 
 def _back(frontier: Frontier, row: Row, fallen: Sequence[str]) -> str:
