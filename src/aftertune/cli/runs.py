@@ -176,7 +176,7 @@ def explain(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what moved inside the models of a run, beside what chance gives, and what interventions change."""
+    """Show what moved inside the models of a run. Beside it: what chance gives, and what interventions change."""
     from aftertune.commands import explain as library
     from aftertune.reporting.explanation import as_json as fields
 
@@ -423,7 +423,7 @@ def drift(
     whole: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decide on verdicts that exist: those of a run again, or a table or log of another tool."""
+    """Decide again on the verdicts of a run. Or on a table or log of another tool (--verdicts)."""
     if demo:
         if run is not None or verdicts or base or tuned or worse or labels or no_labels:
             raise UsageError(
@@ -514,7 +514,7 @@ def agree(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far judges (and people) agree on stored responses, and where they do not."""
+    """Show how far judges (and people) agree on stored responses. Also shows where they do not."""
     from aftertune.ingest import agreement
 
     result = agreement.agree(run, labels)
