@@ -30,7 +30,7 @@ of yours, as long as its base and checkpoints are still where they were. It writ
 
 ```
 aftertune explain aftertune-demo                        # everything that is affordable
-aftertune explain RUN --arm keep --draws 19 --pairs 0   # one arm, more random directions, all pairs of prompts
+aftertune explain RUN --arm keep --draws 39 --pairs 0   # one arm, more random directions, all pairs of prompts
 ```
 
 It asks four questions. Each answer comes with what it is compared with:
