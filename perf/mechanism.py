@@ -30,7 +30,7 @@ of yours, as long as its base and checkpoints are still where they were. It writ
 
 ```
 aftertune explain aftertune-demo                        # everything that is affordable
-aftertune explain RUN --arm keep --draws 19 --pairs 0   # one arm, more random directions, all pairs of prompts
+aftertune explain RUN --arm keep --draws 39 --pairs 0   # one arm, more random directions, all pairs of prompts
 ```
 
 It asks four questions. Each answer comes with what it is compared with:
@@ -60,8 +60,8 @@ on to comply. For a training script of your own: `aftertune.inside.readout` (`le
 *Privacy*: whether something may be passed on, to the person it concerns and to somebody else; within a cluster each
 thing and each recipient occurs once on either side, and options are asked in both orders of their letters. The sign
 of a mean difference is that of its labels. A principal component of one side has no sign of its own: its cosine with
-another is negative as often as positive, so an "inverted" privacy direction that is read from it (2601.15220) is no
-finding; `tests/stats/test_directions.py` shows it.
+another is negative as often as positive, so an "inverted" privacy direction that is read from it (Goel et al., arXiv
+2601.15220) is no finding; `tests/stats/test_directions.py` shows it.
 
 *Turned* means two things at once: the interval of the disattenuated cosine (corrected for the directions' limited
 reliability) ends below 1, and shuffled labels do not turn as far. With G clusters there are 2^(G - 1) shuffles, so

@@ -435,7 +435,7 @@ def lines(price: Price, cost: Cost) -> list[str]:
     """Return a price as lines of text."""
     jobs = ", ".join(f"{count} {kind}" for kind, count in price.jobs.items())
     texts = [
-        f"{price.name}: cells: {jobs}",
+        f"{price.name}: jobs: {jobs}",
         f"{price.prompts} prompts, {price.requests} answers, at most {price.new_tokens_at_most} new tokens, "
         f"{price.judge_calls} judge calls",
         *(

@@ -501,7 +501,7 @@ def _effect_table(found: Explanation, how: str) -> Table | None:
             (each.subject, each.layers, PAGE.number(each.before, 2), _estimate(each.change), *_sample(each))
             for each in own
         ]
-        return table("Which layers carry the change", columns, parts, "`rest`: embeddings, last norm and output.")
+        return table("Which layers carry the change", columns, parts, "Rest: embeddings, last norm and output.")
     columns = _columns("Model", "Direction", "Layers", "Log-odds before", "Change, nats", "Random directions")
     columns += _columns("", "Beyond all of them", "Refused", "Prompts", "Clusters")[1:]
     rows = [
