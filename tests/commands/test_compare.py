@@ -260,3 +260,13 @@ def test_finished_runs_on_disk(finished: Any, tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
     assert isinstance(compared.arms[0].checks[0].decision, Decision)
     assert isinstance(compared.arms[0].checks[0].row, Drift)
+
+
+def test_an_arm_of_which_nothing_required_was_measured_does_not_pass(runs: dict[str, MadeUp]) -> None:
+    whole = run("x")
+    others = [dataclasses.replace(d, unit="other", arm="other", outcome="undecided", required=False)
+              for d in whole.decisions]  # fmt: skip
+    both = dataclasses.replace(whole.findings, decisions=[*whole.decisions, *others])
+    compared = compare(made(runs, dataclasses.replace(whole, findings=both)))
+    assert {arm.unit: arm.outcome for arm in compared.arms} == {"my-adapter": "pass", "other": "undecided"}
+    assert compared.outcome == "undecided"
