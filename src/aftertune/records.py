@@ -530,6 +530,8 @@ class Decision:
     """Why it is that, in a few words, for a row that shows the numbers already."""
     remedy: str = ""
     """For an unconfirmed or undecided one: what would settle it."""
+    beside: str = ""
+    """What stands against it, or keeps it open, beside the size of the loss: a floor or ceiling, or its judge."""
     worse: Worse | None = None
     """The direction that is worse; None where nothing was measured and nobody says it."""
     base_model: str = ""

@@ -19,6 +19,8 @@ MOST = 100
 MOST_TIMES_LABELS = 20
 """Times the labels that are there beyond which "more labels" is no advice."""
 NO_LOSS = "no loss"
+BOUND = "a floor or ceiling of the policy is not kept, or not shown to be"
+"""What `Decision.beside` says of one."""
 POWER = 0.8
 """Chance that the advice in a remedy settles the decision."""
 
@@ -302,6 +304,7 @@ def decide(check: Check, level: float, family: int) -> Decision:
         why=f"{why} {direction.sentence(row.worse)}",
         reason=reason,
         remedy=settles,
+        beside="" if bound == "held" else BOUND,
         worse=row.worse,
         base_model=row.base_model,
         arm=row.arm,
