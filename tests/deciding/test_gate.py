@@ -653,6 +653,30 @@ def test_an_arm_without_a_verdict_is_told_from_its_namesake_with_one() -> None:
     }
 
 
+@given(st.floats(0.001, 0.4), st.floats(-3e-4, 3e-4), st.floats(0.001, 0.1), st.sampled_from(["up", "down"]))
+@settings(deadline=None)
+def test_the_printed_interval_lies_where_the_decision_says(margin: float, over: float, half: float, worse: Any) -> None:
+    margin = round(margin, 4)
+    bad = margin + over
+    ends = (bad - 2 * half, bad) if worse == "up" else (-bad, 2 * half - bad)
+    moved = row(worse=worse, base=0.5, delta=sum(ends) / 2, low=ends[0], high=ends[1], worst=None)
+    found = only([moved], Policy("p", (Rule("*", margin),)))
+    low, high = (float(each) for each in found.why.split("95 % interval ")[1].split(";")[0].split(" to "))
+    shown = high if worse == "up" else -low
+    limit = float(found.why.split("margin of ")[1].split(" points")[0])
+    assert limit == pytest.approx(100 * margin, abs=1e-9)
+    if abs(over) > 1e-7:
+        assert (shown <= limit) == (found.outcome == "pass"), found.why
+
+
+def test_a_printed_level_lies_on_its_own_side_of_the_floor() -> None:
+    def level(low: float) -> Drift:
+        return row(estimand="level", delta=None, base=None, tuned=0.9, low=low, high=0.95, worst=0.9, worst_low=low)
+
+    why = only([row(), level(0.7997)], Policy("p", (Rule("*", 0.1, floor=0.8),))).why
+    assert "interval 79.97 % to 95.0 %) is not clear of the floor of 80.0 %" in why
+
+
 def test_a_margin_is_written_without_needless_zeros_and_in_full() -> None:
     assert only([row()], Policy("p", (Rule("*", 0.1235),))).why.endswith(
         "within the margin of 12.35 points. Lower is worse."

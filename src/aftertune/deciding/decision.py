@@ -232,20 +232,20 @@ def decide(check: Check, level: float, family: int) -> Decision:
         outcome, why, reason = "undecided", f"Not measured: {row.warning}.", f"not measured: {row.warning}"
         settles = "Answers on both sides that the judge can read."
     elif bound == "breached":
-        outcome, why, reason = "drift", f"{limit} The change from the base is {_change(row)}.", limit.rstrip(".")
+        outcome, why, reason = "drift", f"{limit} The change from the base is {_change(check)}.", limit.rstrip(".")
     elif bound == "unconfirmed" and not (check.p_margin <= level and check.seen > rule.margin):
         outcome, why, reason, settles = "unconfirmed", limit, limit.rstrip("."), "More prompts, or training seeds."
     elif check.p_margin <= level and check.seen <= rule.margin:
         outcome, settles, reason = "undecided", _UNFILTERED, "shown only by answers that a content filter made"
         why = (
-            f"{_moved(row)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
+            f"{_moved(check)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
             f"{row.n_seen or 0:,} prompts that no content filter answered, no such loss is shown."
         )
     elif check.p_margin <= level:
         outcome = "drift"
-        tests = f"; {corrected}, {_ends(adjusted, scale)}" if several else ""
-        why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
-        reason = f"{_shown(shown, scale)} is shown{tests}"
+        tests = f"; {corrected}, {_ends(check, adjusted)}" if several else ""
+        why = f"{_moved(check)}, worse than the margin of {margin} allows{tests}."
+        reason = f"{_shown(check, shown)} is shown{tests}"
     elif check.room is not None and check.room <= rule.margin and check.bad > 0:
         outcome = "undecided"
         stands = TEXT.rate(row.base or 0.0, scale)
@@ -257,16 +257,20 @@ def decide(check: Check, level: float, family: int) -> Decision:
         outcome = "undecided"
         if check.good > rule.margin and check.seen > rule.margin:
             outcome = "unconfirmed"
-            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but {corrected} it does not, "
-            why += f"{_ends(adjusted, scale)}: {_no_more_than(shown, scale)} is confirmed."
-            reason = f"{_no_more_than(shown, scale)} is confirmed ({corrected})"
+            why = (
+                f"{_moved(check)}: the whole interval lies beyond the margin of {margin}, but {corrected} it does not, "
+            )
+            why += f"{_ends(check, adjusted)}: {_no_more_than(check, shown)} is confirmed."
+            reason = f"{_no_more_than(check, shown)} is confirmed ({corrected})"
         elif check.good > rule.margin:
-            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
+            why = (
+                f"{_moved(check)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
+            )
             why += "that the server or its content filter made."
             reason = "shown only by answers that a content filter made"
         else:
             reason = "the interval reaches across the margin"
-            why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
+            why = f"{_moved(check)}: the interval reaches beyond the margin of {margin}"
             why += "" if check.loss <= rule.margin else " on either side"
             why += ", so neither a pass nor a drift is shown."
         settles = remedy(row, rule.margin, level)
@@ -274,10 +278,11 @@ def decide(check: Check, level: float, family: int) -> Decision:
             why, settles = f"{why.removesuffix('.')}; {_unknown(check)}.", f"{_UNFILTERED} {settles}"
     elif check.worst > rule.margin:
         outcome = "undecided"
-        reason = f"counted as the worst, answers that nobody judged make it {TEXT.size(check.worst, scale)}"
+        worst = _size(check, check.worst)
+        reason = f"counted as the worst, answers that nobody judged make it {worst}"
         why = (
-            f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: counted as the worst, the interval "
-            f"reaches a loss of {TEXT.size(check.worst, scale)}."
+            f"{_moved(check)}, within the margin of {margin}, but {_unknown(check)}: counted as the worst, the "
+            f"interval reaches a loss of {worst}."
         )
         lost = f"A verdict on the {count(check.unjudged, 'unjudged answer')}, by another judge or by hand."
         settles = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
@@ -285,14 +290,14 @@ def decide(check: Check, level: float, family: int) -> Decision:
         # The models may both be worse than anybody has seen: as where no answer of one side has a verdict.
         outcome, settles, reason = "undecided", _UNFILTERED, "too few answers that no content filter made"
         why = (
-            f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: the {row.n_seen or 0:,} prompts "
+            f"{_moved(check)}, within the margin of {margin}, but {_unknown(check)}: the {row.n_seen or 0:,} prompts "
             "that no content filter answered are too few to show it."
         )
     elif bound == "unsure":
         outcome, why, reason = "undecided", limit, limit.rstrip(".")
         settles = _UNFILTERED if row.unseen_tuned else "More prompts."
     else:
-        outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
+        outcome, why = "pass", f"{_moved(check)}, within the margin of {margin}."
         reason = "the whole interval lies within the margin"
     return Decision(
         metric=row.metric,
@@ -331,14 +336,18 @@ def _corrected(check: Check, family: int) -> str:
 _UNFILTERED = "Answers of the models themselves: ask them without the filter in front of them."
 
 
-def _shown(shown: float | None, scale: Scale) -> str:
+def _shown(check: Check, shown: float | None) -> str:
     """Return what loss is shown, e.g. `a loss of more than 8.1 points`; in words where that is none."""
-    return NO_LOSS if shown is None or shown <= 0 else f"a loss of more than {TEXT.size(shown, scale)}"
+    return NO_LOSS if shown is None or shown <= 0 else f"a loss of more than {_size(check, shown)}"
 
 
-def _no_more_than(shown: float | None, scale: Scale) -> str:
+def _size(check: Check, loss: float) -> str:
+    return TEXT.size(loss, check.scale, limit=check.rule.margin)
+
+
+def _no_more_than(check: Check, shown: float | None) -> str:
     """Return the same where it is less than the margin: `only a loss of more than 8.1 points`, or `no loss`."""
-    said = _shown(shown, scale)
+    said = _shown(check, shown)
     return said if said == NO_LOSS else f"only {said}"
 
 
@@ -362,20 +371,20 @@ def _bound(check: Check, at: float, corrected: str) -> tuple[str, str]:
     for bound in check.bounds:
         level, sign = bound.level, bound.sign
         assert bound.at is not None
-        said = f"the {bound.name} of {TEXT.rate(bound.at, scale)}"
+        said = f"the {bound.name} of {TEXT.limit(bound.at, scale)}"
         if bound.ends is None or level is None:
             return "unsure", f"{said.capitalize()} could not be checked: no level was measured."
         tuned, near_end, far_end = bound.ends
         seen_end = near_end if level.n_seen is None else level.seen_low if sign > 0 else level.seen_high
         worst = level.worst_high if sign > 0 else level.worst_low
-        ends = f"{TEXT.rate(min(near_end, far_end), scale)} to {TEXT.rate(max(near_end, far_end), scale)}"
+        ends = " to ".join(TEXT.rate(end, scale, limit=bound.at) for end in sorted((near_end, far_end)))
         known = f"{100 * level.confidence:g} % interval {ends}"
         text = f"The tuned model's level of {TEXT.rate(tuned, scale)} ({known}) "
         broken, beyond = bound.p <= at, sign * near_end > sign * bound.at
         tests = ""
         if corrected and beyond:
             low, high = bound.adjusted(at)
-            tests = f"{corrected}, {TEXT.rate(low, scale)} to {TEXT.rate(high, scale)}"
+            tests = f"{corrected}, {' to '.join(TEXT.rate(end, scale, limit=bound.at) for end in (low, high))}"
         if (broken or beyond) and (seen_end is None or sign * seen_end <= sign * bound.at):
             by = f"{count(level.unseen_tuned, 'answer')} came from the server or its content filter, not from the model"
             found = _worse_of(found, ("unsure", f"{text}breaks {said}, but {by}."))
@@ -466,22 +475,23 @@ def _more_data(row: Drift, square: float, room: float, wanted: float) -> list[tu
     return ways
 
 
-def _ends(interval: tuple[float, float] | None, scale: Scale) -> str:
-    return "" if interval is None else " to ".join(TEXT.shift(end, scale) for end in interval)
+def _ends(check: Check, interval: tuple[float, float] | None) -> str:
+    limit = check.sign * check.rule.margin
+    return "" if interval is None else " to ".join(TEXT.shift(end, check.scale, limit=limit) for end in interval)
 
 
-def _change(row: Drift) -> str:
-    scale = scale_of(row)
+def _change(check: Check) -> str:
+    row, scale = check.row, check.scale
     ends = "no interval"
     if row.low is not None and row.high is not None:
-        ends = f"{100 * row.confidence:g} % interval {TEXT.shift(row.low, scale)} to {TEXT.shift(row.high, scale)}"
+        ends = f"{100 * row.confidence:g} % interval {_ends(check, (row.low, row.high))}"
     seeds = f"{row.n_seeds} seeds x " if row.estimand == "recipe" else ""
     prompts = count(row.n_prompts, "prompt")
     return f"{TEXT.shift(row.delta or 0.0, scale)}{scale.unit} ({ends}; {seeds}{prompts})"
 
 
-def _moved(row: Drift) -> str:
+def _moved(check: Check) -> str:
+    row, scale = check.row, check.scale
     if row.base is None or row.tuned is None:
-        return f"Changed, {_change(row)}"
-    scale = scale_of(row)
-    return f"From {TEXT.rate(row.base, scale)} to {TEXT.rate(row.tuned, scale)}, {_change(row)}"
+        return f"Changed, {_change(check)}"
+    return f"From {TEXT.rate(row.base, scale)} to {TEXT.rate(row.tuned, scale)}, {_change(check)}"
