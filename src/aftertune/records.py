@@ -511,6 +511,8 @@ class Drift:
     """Delta (of a level: the rate) on them alone."""
     seen_low: float | None = None
     seen_high: float | None = None
+    room: float | None = None
+    """How far the base could get worse, to the end of its scale; None where no end is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,9 +113,9 @@ class Check:
 
     @property
     def room(self) -> float | None:
-        """How far a share could fall in the worse direction; None for means of values, which have no end."""
+        """How far the base could get worse; None for means of values of a scale whose end is not known."""
         if self.row.base is None or not self.row.is_proportion:
-            return None
+            return self.row.room
         return 1 - self.row.base if self.sign > 0 else self.row.base
 
     @property
@@ -280,10 +280,11 @@ def decide(check: Check, level: float, family: int) -> Decision:
         outcome = "undecided"
         worst = _size(check, check.worst)
         reason = f"counted as the worst, answers that nobody judged make it {worst}"
-        why = (
-            f"{_moved(check)}, within the margin of {margin}, but {_unknown(check)}: counted as the worst, the "
-            f"interval reaches a loss of {worst}."
-        )
+        reaches = f"counted as the worst, the interval reaches a loss of {worst}"
+        if math.isinf(check.worst):
+            reason = "answers that nobody judged may be anything"
+            reaches = "they may be anything, since no end of the scale is known"
+        why = f"{_moved(check)}, within the margin of {margin}, but {_unknown(check)}: {reaches}."
         lost = f"A verdict on the {count(check.unjudged, 'unjudged answer')}, by another judge or by hand."
         settles = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
     elif check.seen_bad > rule.margin:
@@ -394,7 +395,7 @@ def _bound(check: Check, at: float, corrected: str) -> tuple[str, str]:
             found = "unconfirmed", f"{text}lies beyond {said}, which is not confirmed: {tests}."
         elif sign * far_end > sign * bound.at:
             found = _worse_of(found, ("unsure", f"{text}is not clear of {said}."))
-        elif worst is not None and sign * worst > sign * bound.at:
+        elif (sign * worst > sign * bound.at) if worst is not None else level.unjudged_tuned + level.unseen_tuned > 0:
             unknown = "unseen" if level.unseen_tuned else "unjudged"
             found = _worse_of(found, ("unsure", f"{text}keeps {said}, but not if {unknown} answers are the worst."))
     return found
