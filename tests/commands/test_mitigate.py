@@ -15,7 +15,7 @@ from aftertune.asking.ask_job import AskJob
 from aftertune.commands import mitigate as library
 from aftertune.commands import study as running
 from aftertune.commands.decide import Result
-from aftertune.deciding.repair import Frontier
+from aftertune.deciding.repair import Frontier, Row
 from aftertune.errors import UsageError
 from aftertune.models.loading import quiet
 from aftertune.plugins import PluginSpec
@@ -147,6 +147,22 @@ def test_what_is_handed_out_is_told_apart() -> None:
     assert [library._called(each, several) for each in several] == [
         "keep-lora-base-1", "keep-full-base-1", "keep-lora-base-2", "keep-full-base-2",
     ]  # fmt: skip
+
+
+def test_an_arm_of_which_nothing_was_tried_is_not_repaired() -> None:
+    rows = (Row("m", "keep", "lora+kl", {}, None, "repairs", ""),)
+    one = Frontier("m", "keep", "lora", {}, rows, (), "lora+kl", ())
+    assert library._outcome([one], ["keep"]) == "pass"
+    assert library._outcome([one], ["keep", "mine"]) == "undecided"
+    assert library._outcome([], ["mine"]) == "undecided", "nothing tried is no repair"
+    mixed = design(checkpoints=(Given("somewhere", arm="mine"),))
+    training, after = [PluginSpec("own_answers")], [PluginSpec("own_answers"), PluginSpec("interpolation")]
+    assert library._untried(mixed, after, ["keep", "mine"]) == []
+    assert library._untried(mixed, training, ["keep"]) == []
+    (left,) = library._untried(mixed, training, ["keep", "mine"])
+    assert left.startswith("mine: it has finished checkpoints alone")
+    with pytest.raises(UsageError, match="no mitigation can be tried on 'mine'"):
+        library._untried(mixed, training, ["mine"])
 
 
 def test_a_design_that_asks_the_task_gets_its_judge() -> None:

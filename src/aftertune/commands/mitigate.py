@@ -117,6 +117,7 @@ def mitigate(
     wanted = asked or [plugin_text.plugin("mitigation", each) for each in _usual(lost, repaired)]
     source = plugin_text.plugin("benchmark", own) if own else _own_benchmark(before.design)
     tried, left_out = _at_hand(before.design, wanted, source, chosen=bool(methods))
+    left_out += _untried(before.design, tried, repaired)
     planned = repair_design(before.design, tried, repaired, source)
     root = Path(f"{str(run).rstrip('/')}-repair") if out is None else Path(out)
     there = stored.continued(root, planned)
@@ -131,7 +132,7 @@ def mitigate(
     adapters = [path for each in found for path in _hand_out(place, resolved, each, _called(each, found))]
     report = _keep(place, found, left_out)
     return Repair(
-        _outcome(found),
+        _outcome(found, repaired),
         found,
         place.root,
         report,
@@ -154,8 +155,9 @@ def _notes(before: Design, planned: Design) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _outcome(found: Sequence[Frontier]) -> Outcome:
-    if all(each.recommended for each in found):
+def _outcome(found: Sequence[Frontier], repaired: Sequence[str]) -> Outcome:
+    """Return what came of it; an arm of which nothing was tried is not repaired."""
+    if {each.arm for each in found} >= set(repaired) and all(each.recommended for each in found):
         return "pass"
     hopeless = [
         each
@@ -262,6 +264,20 @@ def _at_hand(
     if not tried:
         raise UsageError(f"no mitigation can be tried on this run; {left_out[0]}")
     return tried, left_out
+
+
+def _untried(design: Design, tried: Sequence[PluginSpec], arms: Sequence[str]) -> list[str]:
+    """Return a line for each arm on which none of the mitigations can be tried. Raises UsageError where that is all."""
+    if any(resolve_mitigation(spec).stage == "after" for spec in tried):
+        return []
+    trained = {arm.name for arm in design.arms}
+    left = [name for name in arms if name not in trained]
+    if left and len(left) == len(arms):
+        raise UsageError(
+            f"no mitigation can be tried on '{left[0]}': all that were chosen act on a training, and it has finished "
+            "checkpoints alone"
+        )
+    return [f"{name}: it has finished checkpoints alone, and all that is tried acts on a training" for name in left]
 
 
 def _lost(run: Run, study: Study) -> Mapping[str, set[str]]:
