@@ -333,8 +333,8 @@ A mitigation *repairs* where all four hold:
 - the interval of the task's held-out loss stays within 2 % of the plain tuning's.
 
 It *does not repair* where one of them is shown to fail. Otherwise it *cannot be told*: what was not measured passes
-nothing, and every temperature and checkpoint that the policy decides on must pass. A mitigation that cannot be separated
-from the recommended one on any of these is named.
+nothing, and every temperature and checkpoint that the policy decides on must pass. A mitigation that cannot be
+separated from the recommended one on any of these is named.
 
 Measured on the embedded base with the demo's recipe (rank 16, 3 epochs) on booking mail with personal data, training
 seeds 0, 1 and 2, test prompts of the miniature. `dressed` are the same requests behind the opening of a customer's
