@@ -75,7 +75,7 @@ def test_a_scale_is_of_shares_where_all_rows_are(drift: Row) -> None:
         (TEXT.shift(-0.10004, SHARES, limit=-0.1), "-10.004"),
         (TEXT.shift(-0.1, SHARES, limit=-0.1), "-10.0"),
         (TEXT.shift(0.1 + 1e-16, SHARES, limit=0.1), "+10.0"),
-        (TEXT.shift(1235.2, VALUES, limit=1235.4), "+1235.2"),
+        (TEXT.shift(1235.2, VALUES, limit=1235.4), "+1235"),
         (TEXT.rate(0.8004, SHARES, limit=0.8), "80.04 %"),
         (TEXT.size(0.09996, SHARES, limit=0.1), "9.996 points"),
         (TEXT.limit(0.8, SHARES), "80.0 %"),
