@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from tests import tiny_models
 from tests.tiny_models import FAMILIES, Family
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from aftertune.asking.backends._activations import layer_list
 from aftertune.asking.backends.endpoint import Endpoint
@@ -238,6 +239,65 @@ def test_the_same_seed_draws_the_same_however_the_adapter_is_held_and_whatever_w
         for name in alone:
             assert alone[name].tobytes() == both[name].tobytes(), "not by what else is exchanged"
     np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use_dora": True},
+        {"init_lora_weights": "pissa"},
+        {"target_modules": ["embed_tokens", "q_proj"]},
+        {"modules_to_save": ["lm_head", "norm"]},
+        {"target_modules": ["c_attn", "c_fc"], "fan_in_fan_out": True},
+    ],
+    ids=["dora", "pissa", "embeddings", "saved", "gpt2"],
+)
+def test_the_same_seed_draws_the_same_of_every_kind_of_adapter(settings: dict[str, Any], tmp_path: Path) -> None:
+    """Merged, the shuffled update stands in the weights; unmerged, some kinds have it at the modules' outputs alone."""
+    if "fan_in_fan_out" in settings:
+        writer = tiny_models.tokenizer("llama")
+        shape = {"n_layer": 3, "n_embd": 32, "n_head": 4, "vocab_size": len(writer), "initializer_range": 0.2}
+        GPT2LMHeadModel(GPT2Config(**shape)).save_pretrained(tmp_path / "base")
+        writer.save_pretrained(tmp_path / "base")
+    else:
+        tiny_models.save("llama", tmp_path / "base", num_hidden_layers=LAYERS)
+    tiny_models.save_adapter(tmp_path / "base", tmp_path / "adapter", scale=0.2, **settings)
+    if "modules_to_save" in settings:
+        file = tmp_path / "adapter" / "adapter_model.safetensors"
+        tensors = load_file(file)
+        moved = {key: value + 0.1 * torch.randn_like(value) for key, value in tensors.items() if "lora_" not in key}
+        save_file(tensors | moved, file, metadata={"format": "pt"})
+    found = []
+    hows: tuple[Literal["merged", "unmerged"], ...] = ("merged", "unmerged")
+    for how in hows:
+        with Transformers(adapters=how).open(str(tmp_path / "base")) as session:
+            session.use(tmp_path / "adapter")
+            tuned, before = opens(session), digest_of(session)
+            with session.only_tuned((1, 3), rest=True, shuffled=7):
+                found.append(opens(session))
+            assert digest_of(session) == before
+            with session.only_tuned((1, 3), rest=True):
+                assert np.abs(found[-1] - opens(session)).max() > 1e-3
+            assert opens(session).tobytes() == tuned.tobytes()
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-3)
+
+
+def test_embeddings_of_another_size_are_refused_and_layers_are_not(models: Path, tmp_path: Path) -> None:
+    tuned: Any = AutoModelForCausalLM.from_pretrained(models / "llama" / "full")
+    tuned.resize_token_embeddings(tuned.config.vocab_size + 8, mean_resizing=False)
+    tuned.save_pretrained(tmp_path / "tuned")
+    tiny_models.tokenizer("llama").save_pretrained(tmp_path / "tuned")
+    dtypes: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    for dtype in dtypes:
+        with Transformers(dtype=dtype).open(str(models / "llama" / "base")) as session:
+            session.use(tmp_path / "tuned")
+            before = digest_of(session)
+            told = "embed_tokens.weight: its update cannot be shuffled: of the shape"
+            with pytest.raises(ModelError, match=told), session.only_tuned((1,), rest=True, shuffled=1):
+                pass
+            assert digest_of(session) == before
+            with session.only_tuned((1,), shuffled=1):
+                opens(session)
 
 
 @pytest.mark.parametrize("how", ["adapter", "full"])

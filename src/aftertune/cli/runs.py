@@ -161,7 +161,9 @@ def explain(
     arm: Annotated[list[str] | None, typer.Option(help="Arms to intervene in; default: up to two. Repeat.")] = None,
     pairs: Annotated[int | None, typer.Option(help="Pairs of prompts for each direction; 0 takes all.")] = None,
     prompts: Annotated[int | None, typer.Option(help="Prompts of each kind for the readout.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Random directions to compare each direction with.")] = None,
+    draws: Annotated[
+        int | None, typer.Option(help="Random directions, and shuffled updates of layers, to compare with.")
+    ] = None,
     workers: Workers = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,

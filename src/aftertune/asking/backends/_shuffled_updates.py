@@ -60,6 +60,7 @@ class Shuffle:
             elif base is not tuned:
                 origin = _twin(base, path, whole)
                 if _is_plain(module) and origin.weight.dtype != _float32():
+                    _refuse_other_shape(f"{whole}.weight", matrix_shape(origin.weight), matrix_shape(module.weight))
                     # The sum of a weight and its update would be rounded, and the update would have another size.
                     self._outputs(origin, origin, module, whole)
                 else:
@@ -72,8 +73,7 @@ class Shuffle:
         for key, held in origin.named_parameters(recurse=False):
             other = getattr(tuned, key, None)
             whole = f"{name}.{key}"
-            if other is None or other.shape != held.shape:
-                raise ModelError(f"{whole}: its update cannot be shuffled: the checkpoint has it in another shape")
+            _refuse_other_shape(whole, held.shape, () if other is None else other.shape)
             update = other.float() - held.float()
             if id(held) not in self._names and update.any():
                 order = self._order(whole, held.shape, fixed=self._fixed(origin, held, name))
@@ -156,6 +156,12 @@ def _twin(base: Any, path: str, name: str) -> Any:
         return base.get_submodule(path)
     except AttributeError:
         raise ModelError(f"{name}: its update cannot be shuffled: the base has no such module") from None
+
+
+def _refuse_other_shape(name: str, own: Sequence[int], other: Sequence[int]) -> None:
+    if tuple(own) != tuple(other):
+        shapes = f"{list(other)} in the checkpoint, {list(own)} in the base"
+        raise ModelError(f"{name}: its update cannot be shuffled: of the shape {shapes}")
 
 
 def _float32() -> Any:
