@@ -313,9 +313,10 @@ def _layers_said(subject: str, effects: Sequence[Effect], form: Form) -> Iterato
     if carried:
         several = len(carried) > 1 or " to " in carried[0].layers
         verb, they = ("carry", "they change") if several else ("carries", "it changes")
+        updates = count(carried[0].n_null, "shuffled update")
         line = (
             f"{subject}: of {total} nats that the whole tuning changes, {_shares(carried, whole, form)} {verb} a "
-            f"share: alone {they} more than {count(carried[0].n_null, 'shuffled update')} of the same size there."
+            f"share: alone {they} more than any of {updates} of the same size there."
         )
     else:
         line = (

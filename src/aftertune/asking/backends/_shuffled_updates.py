@@ -70,10 +70,13 @@ class Shuffle:
 
     def _weights(self, origin: Any, tuned: Any, name: str) -> None:
         """Put the shuffled update into a module's own weights."""
+        others = dict(tuned.named_parameters(recurse=False))
         for key, held in origin.named_parameters(recurse=False):
-            other = getattr(tuned, key, None)
+            other = others.get(key)
             whole = f"{name}.{key}"
-            _refuse_other_shape(whole, held.shape, () if other is None else other.shape)
+            if other is None:
+                raise ModelError(f"{whole}: its update cannot be shuffled: the checkpoint has no such weight")
+            _refuse_other_shape(whole, held.shape, other.shape)
             update = other.float() - held.float()
             if id(held) not in self._names and update.any():
                 order = self._order(whole, held.shape, fixed=self._fixed(origin, held, name))
@@ -83,15 +86,17 @@ class Shuffle:
     def _pair(self, module: Any, origin: Any, name: str) -> bool:
         """Reorder the columns of A and the rows of B of a LoRA module; return whether its update is their product."""
         from peft.tuners.lora import LoraLayer
+        from peft.tuners.lora.layer import ParamWrapper
 
-        adapters = [each for each in module.active_adapters if each in getattr(module, "lora_A", ())]
-        if not isinstance(module, LoraLayer) or not adapters or any(each in module.lora_variant for each in adapters):
+        if not isinstance(module, LoraLayer):
+            return False
+        adapters = [each for each in module.active_adapters if each in module.lora_A]
+        if not adapters or any(each in module.lora_variant for each in adapters):
             return False
         for adapter in adapters:
             a, b = module.lora_A[adapter].weight, module.lora_B[adapter].weight
-            parameter = getattr(module, "parameter_name", "")
-            if parameter:  # a parameter that is no linear layer's, e.g. a stack of experts
-                outputs, inputs = self._order(f"{name}.{parameter}", (b.shape[0], a.shape[1]))
+            if isinstance(module, ParamWrapper):  # a parameter that is no linear layer's, e.g. a stack of experts
+                outputs, inputs = self._order(f"{name}.{module.parameter_name}", (b.shape[0], a.shape[1]))
             else:
                 inputs, outputs = self._ends(origin, name)
             self._put(a, _reordered(a, (None, inputs)))
@@ -137,7 +142,7 @@ class Shuffle:
         """Return the orders of a module's inputs and of its outputs."""
         import torch
 
-        weight = getattr(origin, "weight", None)
+        weight = dict(origin.named_parameters(recurse=False)).get("weight")
         known = isinstance(origin, torch.nn.Linear | torch.nn.Embedding) or type(origin).__name__ == "Conv1D"
         shape = () if weight is None else matrix_shape(weight)
         if not known and len(shape) != 1:
@@ -175,7 +180,8 @@ def _is_plain(module: Any) -> bool:
     import torch
 
     if isinstance(module, torch.nn.Linear):
-        return type(module).forward is torch.nn.Linear.forward or hasattr(module.weight, "quant_state")
+        in_4_bits = matrix_shape(module.weight) != tuple(module.weight.shape)
+        return type(module).forward is torch.nn.Linear.forward or in_4_bits
     return isinstance(module, torch.nn.Embedding)
 
 
