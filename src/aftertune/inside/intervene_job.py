@@ -126,7 +126,7 @@ class InterveneJob(Job):
             kind=cls.KIND,
             id=digest(cls.KIND, *decides),
             after=(),
-            cost=2.0,
+            cost=2.0 if subject.is_base else 4.0,  # a checkpoint's layers are exchanged too, once for each shuffle
             label=f"intervene in {label}",
             accelerator=True,
             loads=subject.id,
