@@ -170,7 +170,8 @@ def explain(
         int | None, typer.Option(help="Prompts of each kind for the readout. Default: by the model's size.")
     ] = None,
     draws: Annotated[
-        int | None, typer.Option(help="Random directions to compare each direction with. Default: 19.")
+        int | None,
+        typer.Option(help="Random directions, and shuffled updates of layers, to compare with. Default: 19."),
     ] = None,
     workers: Workers = 0,
     quiet: Quiet = False,
