@@ -116,13 +116,13 @@ real-studies: install
 # What undoes it, on the miniature: doses chosen on development prompts, then every method; the page is docs/repair.md.
 repair: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair --doses
-	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair chosen mixed trained
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair chosen mixed trained errands
 
 # The same on a real model with refusals to restore (`make safety-model` first): an hour of two cores; continues.
 real-repair: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair --real
 
-# What the data foretell: tune and ask the variants that are missing (about an hour of a core, continued after a stop), gather
+# What the data predict: tune and ask the variants that are missing (about an hour of a core, continued after a stop), gather
 # them with the published studies, fit, and write docs/forecast.md. AFTERTUNE_DATA names the folder of the public sets.
 forecast: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast evidence
@@ -146,7 +146,7 @@ rebuild: install
 compare-peers: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.peers --models --write
 
-# How well DriftCallback at half of a training foretells its end: 40 short tunings, some 5 CPU minutes; continues.
+# How well DriftCallback at half of a training predicts its end: 40 short tunings, some 5 CPU minutes; continues.
 monitor: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.monitor
 

@@ -262,10 +262,10 @@ it is. Where the logits are further apart than the tolerance, the distance must 
 model: its weights are changed in their last digit, and the logits move as far (Granite's sharp attention; mixtures in
 bfloat16, which are then also compared in float32).
 
-**Merged** means in a copy of the base (float32), **beside the base** that PEFT's layers stand in it, as they always do
-in bfloat16. Where PEFT's merge is not the tuned model (Jamba; replicated layers; a bias on layers without one), the
-adapter is asked beside the base. What is refused is refused from the adapter's JSON and headers, before any weights
-load.
+**Merged** means that the adapter is added into a copy of the base's weights (float32), **beside the base** that PEFT's
+layers stay apart from them, as they always do in bfloat16. Where PEFT's merge is not the tuned model (Jamba; replicated
+layers; a bias on layers without one), the adapter is asked beside the base. What is refused is refused from the
+adapter's JSON and headers, before any weights load.
 
 """
 TAIL = """

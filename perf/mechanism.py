@@ -30,7 +30,7 @@ of yours, as long as its base and checkpoints are still where they were. It writ
 
 ```
 aftertune explain aftertune-demo                        # everything that is affordable
-aftertune explain RUN --arm keep --draws 19 --pairs 0   # one arm, more random directions, all pairs of prompts
+aftertune explain RUN --arm keep --draws 39 --pairs 0   # one arm, more random directions, all pairs of prompts
 ```
 
 It asks four questions. Each answer comes with what it is compared with:
@@ -44,7 +44,8 @@ It asks four questions. Each answer comes with what it is compared with:
   activations' covariance.
 - **Does the direction do anything?** It is removed from the base or added to a tuned model, and the readout is taken
   again (an *intervention*). Compared with: random directions, and those of other concepts, of equal length.
-- **Where is the change?** The base gets some layers of the tuned model. Compared with: all layers together.
+- **Where is the change?** The base gets some layers of the tuned model. Compared with: all layers together; and the
+  same layers with *shuffled updates*, which are as large and hold nothing.
 
 """
 METHODS = """## How to read it
@@ -60,8 +61,8 @@ on to comply. For a training script of your own: `aftertune.inside.readout` (`le
 *Privacy*: whether something may be passed on, to the person it concerns and to somebody else; within a cluster each
 thing and each recipient occurs once on either side, and options are asked in both orders of their letters. The sign
 of a mean difference is that of its labels. A principal component of one side has no sign of its own: its cosine with
-another is negative as often as positive, so an "inverted" privacy direction that is read from it (2601.15220) is no
-finding; `tests/stats/test_directions.py` shows it.
+another is negative as often as positive, so an "inverted" privacy direction that is read from it (Goel et al., arXiv
+2601.15220) is no finding; `tests/stats/test_directions.py` shows it.
 
 *Turned* means two things at once: the interval of the disattenuated cosine (corrected for the directions' limited
 reliability) ends below 1, and shuffled labels do not turn as far. With G clusters there are 2^(G - 1) shuffles, so
@@ -71,11 +72,25 @@ for a model of 30 layers it takes 11 clusters to tell; with fewer the answer is 
 random directions of the same length do, at least 19 of them. Whether other concepts' directions do as much is stated
 too. The direction is estimated from half of the clusters of prompts and tried on the others.
 
-**What it cannot show.** Which layers carry a change is compared with the whole change, and with no null. It looks at
-one direction for each layer, where refusal may need several; at the last prompt token, where a model may decide
-later; and at prompts of one kind and language. Where a direction stays while refusals go, it stays open what changed,
-since the threshold at which a model refuses is not seen. Layers that are exchanged one by one do not add up to the
-whole where they work together.
+**Layers.** An *update* is what tuning added to the weights: those of the tuned model minus those of its base. In a
+*shuffled update* the inputs and the outputs of each matrix are in an order drawn at random (with LoRA the columns of A
+and the rows of B). It is as large as before, with the same singular values, and without what was learned. Norms and
+biases have their entries in such an order. Rows of the embeddings and of the output stay with their tokens, most of
+which no prompt holds, and the experts of a mixture stay where they are, since the router seldom chooses some. Where
+nothing was tuned nothing is shuffled.
+
+Layers *carry* the change where they change the readout in its sense, and by more than every shuffled update there
+does in either sense. There are as many shuffled updates of each block of layers as random directions, at least 19:
+beside fewer, or on fewer than ten clusters of prompts, it is not known. These cost the most: 19 interventions for each
+block, so that a base of more than ten million parameters has its layers in five blocks. An update that holds nothing
+is beyond all 19 in one case of twenty, so one of several blocks may be by chance.
+
+**What it cannot show.** A trained update acts on what the inputs of its layer hold, and a shuffled one seldom does.
+So layers that carry the change do so by what their update holds and not by its size alone; that it was made for
+refusals is not shown, and tuning on anything else might do the same. It looks at one direction for each layer, where
+refusal may need several; at the last prompt token, where a model may decide later; and at prompts of one kind and
+language. Where a direction stays while refusals go, it stays open what changed, since the threshold at which a model
+refuses is not seen. Layers that are exchanged one by one do not add up to the whole where they work together.
 
 """
 SEED_RELIABILITY = 0.27

@@ -1,4 +1,4 @@
-"""Does the callback at half of a training foretell the drift of its end? Short tunings of the embedded model.
+"""Does the callback at half of a training predict the drift of its end? Short tunings of the embedded model.
 
 Half of them are on the base's own answers (little can be lost), half on booking mail, roles as they are or swapped;
 four learning rates, five seeds: 40 in all. `DriftCallback` looks at half of the steps and at their end, on development
@@ -174,7 +174,7 @@ def main() -> None:
 
 
 def table(rows: list[Row]) -> None:
-    """Print how well the figures at half foretell the end."""
+    """Print how well the figures at half predict the end."""
     drifted = [row for row in rows if row["loss"] > MARGIN and row["low"] > 0]
     kept = [row for row in rows if row not in drifted]
     print(f"\n{len(rows)} tunings, {len(drifted)} drifted (over {100 * MARGIN:.0f} points of refusals lost at the end)")

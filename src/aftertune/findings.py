@@ -149,7 +149,7 @@ class ThoughtRow:
     cut: int
     """Of these, by the limit of tokens."""
     unparted: int = 0
-    """Whose answer, as judges read it, holds what looks like a thought's tag or heading: a thought that was not parted,
+    """Whose answer, as judges read it, holds what looks like a thought's tag or heading: a thought not separated,
     or an answer about such markup."""
 
     @property
@@ -165,7 +165,8 @@ class ThoughtRow:
     def _unparted(self) -> str:
         return (
             f"{self.unit}, {self.benchmark}: {self.unparted:,} of {self.responses:,} responses hold what looks like "
-            "the markup of a thought and could not be parted: judges read all of it as the answer. See what they hold."
+            "the markup of a thought and could not be separated: judges read all of it as the answer. "
+            "See what they hold."
         )
 
     def _lost(self) -> str:

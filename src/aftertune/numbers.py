@@ -3,7 +3,8 @@
 The terminal, the sentences of decisions, Markdown, HTML and the sentences in JSON all write with a `Form`; the minus
 sign and the mark of a missing number are all that differs between media. Numbers with an interval have as many digits
 as their standard error allows (`decimals`). The sentences of decisions are stored: in them shares have one decimal and
-other values three significant digits, whatever the interval (`rate`, `shift`, `size`).
+other values three significant digits, whatever the interval (`rate`, `shift`, `size`), and more only where the limit
+that a number is held against would else seem to lie on its other side.
 """
 
 from __future__ import annotations
@@ -132,21 +133,46 @@ class Form:
         """Return a number without needless zeros, six significant digits at most: for ticks."""
         return f"{0.0 if abs(value) < 1e-12 else value:.6g}".replace("-", self.minus)
 
-    def rate(self, value: float, scale: Scale) -> str:
-        """Return a level for a decision's sentence, e.g. `62.9 %`."""
-        return (f"{100 * value:.1f} %" if scale.is_percent else f"{value:.3g}").replace("-", self.minus)
+    def rate(self, value: float, scale: Scale, *, limit: float | None = None) -> str:
+        """Return a level for a decision's sentence, e.g. `62.9 %`, on its own side of `limit`."""
+        return f"{_written(value, scale, _LEVEL, limit)}{scale.sign}".replace("-", self.minus)
 
-    def shift(self, value: float, scale: Scale) -> str:
-        """Return a difference for a decision's sentence, without its unit, e.g. `+3.1`."""
-        return (f"{100 * value:+.1f}" if scale.is_percent else f"{value:+.3g}").replace("-", self.minus)
+    def shift(self, value: float, scale: Scale, *, limit: float | None = None) -> str:
+        """Return a difference for a decision's sentence, without its unit, e.g. `+3.1`, on its own side of `limit`."""
+        return _written(value, scale, _SIGNED, limit).replace("-", self.minus)
 
-    def size(self, value: float, scale: Scale) -> str:
-        """Return a loss for a decision's sentence with its unit, e.g. `12.3 points`."""
-        return f"{value * scale.factor:.3g}{scale.unit}".replace("-", self.minus)
+    def size(self, value: float, scale: Scale, *, limit: float | None = None) -> str:
+        """Return a loss for a decision's sentence with its unit, e.g. `12.3 points`, on its own side of `limit`."""
+        return f"{_written(value, scale, _SIZE, limit)}{scale.unit}".replace("-", self.minus)
 
     def margin(self, margin: float, scale: Scale, *, unit: bool = True) -> str:
         """Return how much worse is allowed, without needless zeros, e.g. `5 points`."""
-        return f"{abs(margin) * scale.factor:.4g}{scale.unit if unit else ''}"
+        return f"{abs(margin) * scale.factor:.6g}{scale.unit if unit else ''}"
+
+    def limit(self, at: float, scale: Scale) -> str:
+        """Return a floor or ceiling in full, with one decimal at least of a share, e.g. `80.0 %` or `81.25 %`."""
+        full = f"{at * scale.factor:.6g}"
+        whole = scale.is_percent and not {".", "e"} & set(full)
+        return f"{full}{'.0' if whole else ''}{scale.sign}".replace("-", self.minus)
+
+
+_MORE = 5
+"""Digits that a number gets at most so that it stands on its own side of a limit."""
+_SIGNIFICANT = tuple(f".{3 + more}g" for more in range(_MORE + 1))
+_LEVEL = (tuple(f".{1 + more}f" for more in range(_MORE + 1)), _SIGNIFICANT)
+_SIGNED = (tuple(f"+{form}" for form in _LEVEL[0]), tuple(f"+{form}" for form in _LEVEL[1]))
+_SIZE = (_SIGNIFICANT, _SIGNIFICANT)
+"""How levels, differences and losses are written that are shares, and that are values; the shortest form first."""
+
+
+def _written(value: float, scale: Scale, forms: tuple[tuple[str, ...], tuple[str, ...]], limit: float | None) -> str:
+    """Return a number in the shortest form that stands on the same side of the limit as the number itself."""
+    number, bound = value * scale.factor, None if limit is None else limit * scale.factor
+    texts = [f"{number:{form}}" for form in forms[0 if scale.is_percent else 1]]
+    if bound is None or math.isclose(number, bound, rel_tol=1e-9, abs_tol=1e-12):
+        return texts[0]
+    above = number > bound
+    return next((text for text in texts if float(text) != bound and (float(text) > bound) == above), texts[0])
 
 
 TEXT = Form("-", "-")

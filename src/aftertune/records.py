@@ -511,6 +511,8 @@ class Drift:
     """Delta (of a level: the rate) on them alone."""
     seen_low: float | None = None
     seen_high: float | None = None
+    room: float | None = None
+    """How far the base could get worse, to the end of its scale; None where no end is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -530,6 +532,8 @@ class Decision:
     """Why it is that, in a few words, for a row that shows the numbers already."""
     remedy: str = ""
     """For an unconfirmed or undecided one: what would settle it."""
+    beside: str = ""
+    """What stands against it, or keeps it open, beside the size of the loss: a floor or ceiling, or its judge."""
     worse: Worse | None = None
     """The direction that is worse; None where nothing was measured and nobody says it."""
     base_model: str = ""

@@ -23,7 +23,7 @@ def repair(outcome: Any) -> Repair:
         Row("m", "keep", "lora+kl", cells, 12.0, "repairs", ""),
     )
     metrics = {kind: [SAFE] if kind == "safety" else [] for kind in KINDS}
-    found = Frontier("m", "keep", "lora", metrics, rows, "lora+kl", ())
+    found = Frontier("m", "keep", "lora", metrics, rows, (), "lora+kl", ())
     adapters = (Path("run-repair/repaired/keep-seed-1"),)
     return Repair(
         outcome, (found,), Path("run-repair"), Path("run-repair/repair.md"), adapters, ("regmean: no data",),

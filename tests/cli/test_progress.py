@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aftertune.cli import progress
-from aftertune.cli.progress import Lines, ShareLines, cells_table, status_lines
+from aftertune.cli.progress import Lines, ShareLines, jobs_table, status_lines
 from aftertune.cli.stderr_capture import LONGEST, StderrCapture
 from aftertune.run.progress import Row, RunStatus
 
@@ -132,13 +132,13 @@ def drawn(width: int, height: int, running: int = 3) -> list[str]:
 
     console = Console(width=width, color_system=None, force_terminal=False)
     with console.capture() as capture:
-        console.print(Group(*cells_table(status(running), width, height)))
+        console.print(Group(*jobs_table(status(running), width, height)))
     return [line.rstrip() for line in capture.get().splitlines() if line.strip()]
 
 
-def test_a_row_counts_cells_done_running_and_waiting() -> None:
+def test_a_row_counts_jobs_done_running_and_waiting() -> None:
     head, tune, ask, *labels = drawn(80, 24)
-    assert head.split() == ["cells", "done", "running", "waiting", "seconds"]
+    assert head.split() == ["jobs", "done", "running", "waiting", "seconds"]
     assert tune.split() == ["tune", "1", "1", "2", "1,235"]
     assert ask.split() == ["ask", "1,500", "0", "500", "2"]
     assert labels == ["  label 0", "  label 1", "  label 2"]
@@ -146,7 +146,7 @@ def test_a_row_counts_cells_done_running_and_waiting() -> None:
 
 def test_a_narrow_terminal_has_no_seconds() -> None:
     assert drawn(60, 24)[0].split()[-1] == "seconds"
-    assert drawn(59, 24)[0].split() == ["cells", "done", "running", "waiting"]
+    assert drawn(59, 24)[0].split() == ["jobs", "done", "running", "waiting"]
 
 
 @pytest.mark.parametrize(("height", "lines"), [(2, 0), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7), (24, 7)])

@@ -262,7 +262,7 @@ def test_a_self_test_ends_well_only_if_every_check_does(
     first, second, last = ended.out.splitlines()
     assert first == "ok    alarm: expected drift, got drift. It must."
     assert second.startswith("ok    quiet" if ok else "FAIL  quiet")
-    assert last == ("the instrument behaves" if ok else "the instrument does NOT behave: do not trust its decisions")
+    assert last == ("aftertune decides as it should" if ok else "it does NOT decide as it should: do not trust it")
     ended = terminal("selftest", "-q", "--json")
     assert (ended.code, json.loads(ended.out)["behaves"]) == (0 if ok else 1, ok)
     assert [check["ok"] for check in json.loads(ended.out)["checks"]] == [True, ok]

@@ -80,3 +80,12 @@ def test_nothing_is_folded_where_there_is_no_window() -> None:
 
 def test_a_path_is_never_broken() -> None:
     assert folded(["report: " + "/long" * 20], 40)[-1].strip() == "/long" * 20
+
+
+def test_the_list_of_commands_cuts_no_sentence_and_begins_with_what_makes_runs(forked: Forks) -> None:
+    lines = printed(forked, "-h", 100)
+    listed = lines[lines.index("Commands:") + 1 : lines.index("", lines.index("Commands:"))]
+    assert [line.split()[0] for line in listed[:2]] == ["audit", "demo"]
+    assert [line for line in listed if line.endswith("...")] == []
+    for group in ("pii", "embedded"):
+        assert [line for line in printed(forked, f"{group} -h", 100)[1:] if line.endswith("...")] == []

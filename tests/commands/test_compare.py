@@ -16,6 +16,7 @@ from tests.reporting.conftest import audit
 
 from aftertune.commands import compare as comparing
 from aftertune.commands.compare import compare
+from aftertune.deciding.decision import BOUND
 from aftertune.errors import UsageError
 from aftertune.findings import Findings
 from aftertune.records import Decision, Drift
@@ -192,12 +193,12 @@ def test_a_waiver_holds_only_where_the_whole_loss_is_accepted(runs: dict[str, Ma
     file = tmp_path / "w.toml"
     file.write_text('[[waiver]]\nmetric = "*"\nup_to = 0.15\nby = "Bo"\nuntil = 2999-01-01\nwhy = "ok"\n')
 
-    def refused(outcome: str, low: float, high: float, bound: float, **row: Any) -> str:
+    def refused(outcome: str, low: float, high: float, beside: str = "", **row: Any) -> str:
         of = run("x", outcome, (low + high) / 2)
         first, *rest = of.findings.drifts
         first = dataclasses.replace(first, low=low, high=high, **row)
         decided, *others = of.findings.decisions
-        decided = dataclasses.replace(decided, adjusted_low=low - 0.01, adjusted_high=bound)
+        decided = dataclasses.replace(decided, beside=beside)
         whole = dataclasses.replace(of.findings, drifts=[first, *rest], decisions=[decided, *others])
         made(runs, dataclasses.replace(of, findings=whole))
         compared = compare(["x"], waivers=file)
@@ -206,15 +207,15 @@ def test_a_waiver_holds_only_where_the_whole_loss_is_accepted(runs: dict[str, Ma
         assert (compared.outcome == "pass") == bool(check.waived)
         return check.refused
 
-    assert refused("drift", -0.14, -0.11, -0.105) == ""
-    assert refused("undecided", -0.14, -0.05, -0.01) == ""
-    assert refused("undecided", -0.23, -0.05, -0.01) == "accepts 0.15, and the loss may be 0.23"
+    assert refused("drift", -0.14, -0.11) == ""
+    assert refused("undecided", -0.14, -0.05) == ""
+    assert refused("undecided", -0.23, -0.05) == "accepts 0.15, and the loss may be 0.23"
     lost = {"unjudged_tuned": 3, "worst_low": -0.4, "worst_high": 0.0}
-    assert refused("undecided", -0.05, -0.01, 0.0, **lost) == "accepts 0.15, and the loss may be 0.4"
+    assert refused("undecided", -0.05, -0.01, **lost) == "accepts 0.15, and the loss may be 0.4"
     unknown = lost | {"worst_low": None}
-    assert refused("undecided", -0.05, -0.01, 0.0, **unknown) == "accepts 0.15, and the loss may be anything"
-    assert "floor or ceiling" in refused("drift", -0.05, -0.01, 0.0), "no loss beyond the margin of 10 points is shown"
-    assert "floor or ceiling" in refused("unconfirmed", -0.05, -0.01, 0.0)
+    assert refused("undecided", -0.05, -0.01, **unknown) == "accepts 0.15, and the loss may be anything"
+    for outcome in ("drift", "unconfirmed", "undecided"):
+        assert refused(outcome, -0.14, -0.11, BOUND) == f"{BOUND}, of which it says nothing"
 
 
 def test_runs_of_other_bases_or_policies_are_said_to_be(runs: dict[str, MadeUp]) -> None:
@@ -260,3 +261,13 @@ def test_finished_runs_on_disk(finished: Any, tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
     assert isinstance(compared.arms[0].checks[0].decision, Decision)
     assert isinstance(compared.arms[0].checks[0].row, Drift)
+
+
+def test_an_arm_of_which_nothing_required_was_measured_does_not_pass(runs: dict[str, MadeUp]) -> None:
+    whole = run("x")
+    others = [dataclasses.replace(d, unit="other", arm="other", outcome="undecided", required=False)
+              for d in whole.decisions]  # fmt: skip
+    both = dataclasses.replace(whole.findings, decisions=[*whole.decisions, *others])
+    compared = compare(made(runs, dataclasses.replace(whole, findings=both)))
+    assert {arm.unit: arm.outcome for arm in compared.arms} == {"my-adapter": "pass", "other": "undecided"}
+    assert compared.outcome == "undecided"

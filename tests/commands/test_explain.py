@@ -105,6 +105,10 @@ def test_each_intervention_stands_beside_random_directions_and_other_concepts(fo
     assert layers["all"].change.value < 0
     assert layers["rest"].change.value == pytest.approx(0, abs=1e-4), "its adapter is in the layers alone"
     assert abs(layers["all"].change.value - row.log_odds.value) < 3
+    assert {name: effect.n_null for name, effect in layers.items()} == {
+        **dict.fromkeys(("1", "2", "3", "4"), 3), "rest": 0, "all": 0,
+    }, "where nothing was tuned, nothing is shuffled"  # fmt: skip
+    assert all(effect.carries(layers["all"]) is not True for effect in layers.values()), "3 of 19 are too few to tell"
 
 
 def test_the_page_says_the_same_in_every_form(run: Path, found: library.Explained) -> None:

@@ -15,7 +15,7 @@ from aftertune.asking.ask_job import AskJob
 from aftertune.commands import mitigate as library
 from aftertune.commands import study as running
 from aftertune.commands.decide import Result
-from aftertune.deciding.repair import Frontier
+from aftertune.deciding.repair import Frontier, Row
 from aftertune.errors import UsageError
 from aftertune.models.loading import quiet
 from aftertune.plugins import PluginSpec
@@ -139,7 +139,7 @@ def test_what_cannot_be_tried_is_refused_in_one_line(wanted: dict[str, Any], lin
 
 def test_what_is_handed_out_is_told_apart() -> None:
     def one(base: str, arm: str, recipe: str) -> Frontier:
-        return Frontier(base, arm, recipe, {}, (), "", ())
+        return Frontier(base, arm, recipe, {}, (), (), "", ())
 
     alone = [one("m", "keep", "lora"), one("m", "hidden", "lora")]
     assert [library._called(each, alone) for each in alone] == ["keep", "hidden"]
@@ -147,6 +147,22 @@ def test_what_is_handed_out_is_told_apart() -> None:
     assert [library._called(each, several) for each in several] == [
         "keep-lora-base-1", "keep-full-base-1", "keep-lora-base-2", "keep-full-base-2",
     ]  # fmt: skip
+
+
+def test_an_arm_of_which_nothing_was_tried_is_not_repaired() -> None:
+    rows = (Row("m", "keep", "lora+kl", {}, None, "repairs", ""),)
+    one = Frontier("m", "keep", "lora", {}, rows, (), "lora+kl", ())
+    assert library._outcome([one], ["keep"]) == "pass"
+    assert library._outcome([one], ["keep", "mine"]) == "undecided"
+    assert library._outcome([], ["mine"]) == "undecided", "nothing tried is no repair"
+    mixed = design(checkpoints=(Given("somewhere", arm="mine"),))
+    training, after = [PluginSpec("own_answers")], [PluginSpec("own_answers"), PluginSpec("interpolation")]
+    assert library._untried(mixed, after, ["keep", "mine"]) == []
+    assert library._untried(mixed, training, ["keep"]) == []
+    (left,) = library._untried(mixed, training, ["keep", "mine"])
+    assert left.startswith("mine: it has finished checkpoints alone")
+    with pytest.raises(UsageError, match="no mitigation can be tried on 'mine'"):
+        library._untried(mixed, training, ["mine"])
 
 
 def test_a_design_that_asks_the_task_gets_its_judge() -> None:
@@ -195,11 +211,18 @@ def test_where_nothing_drifts_there_is_nothing_to_repair(run: Result, monkeypatc
             each["outcome"] = "pass"
         path.write_text(json.dumps(rows))
         with pytest.raises(UsageError, match="nothing to repair"):
-            library._arms(Run.open(run.root), study, ())
-        for each in rows["decisions"]:
-            if each["metric"] == "miniature/harmful/refusal=full" and each["arm"] == "hidden":
-                each["outcome"] = "drift"
-        path.write_text(json.dumps(rows))
-        assert library._arms(Run.open(run.root), study, ()) == ["hidden"]
+            library._arms(study, library._lost(Run.open(run.root), study), ())
+        for metric, arm in (("harmful/refusal=full", "hidden"), ("privacy/privacy=revealed", "keep")):
+            for each in rows["decisions"]:
+                lost = each["metric"] == f"miniature/{metric}" and each["arm"] == arm
+                each["outcome"] = "drift" if lost else "pass"
+            path.write_text(json.dumps(rows))
+            lost = library._lost(Run.open(run.root), study)
+            assert library._arms(study, lost, ()) == [arm]
+            private = arm == "keep"
+            tried = {name.split(":")[0] for name in library._usual(lost, [arm])}
+            assert ("kl_on_privacy" in tried, "kl_on_refusals" in tried) == (private, not private)
+            assert library._arms(study, lost, ["hidden"]) == ["hidden"], "as named"
+            assert "kl_on_refusals" in library._usual(lost, ["hidden"]), "what is named is tried with something"
     finally:
         path.write_bytes(before)

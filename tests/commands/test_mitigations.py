@@ -14,6 +14,7 @@ from aftertune.asking.ask_job import AskJob
 from aftertune.commands import decide as results
 from aftertune.commands import study as running
 from aftertune.errors import UsageError
+from aftertune.judging.judge_job import JudgeJob
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Contrast, Recipe, Respond
 from aftertune.run.run_folder import Run
@@ -124,6 +125,40 @@ def test_own_refusals_that_cannot_be_had_are_refused_before_any_compute(
         running.run(crossed(KL, **changes), tmp_path / "run")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "'kl_on_privacy' needs own_private_replies of the base: give \\[own\\]"),
+        (
+            {"own": PluginSpec("core"), "judges": (PluginSpec("world"),)},
+            "'core' has no messages with something to keep",
+        ),
+        (
+            {"own": OWN, "judges": (PluginSpec("refusal"),)},
+            "give a judge of the axis privacy, which tells what was kept",
+        ),
+    ],
+)
+def test_own_private_replies_that_cannot_be_had_are_refused_before_any_compute(
+    changes: dict[str, object], line: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=line):
+        running.run(crossed(PluginSpec("kl_on_privacy"), **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_base_is_asked_once_for_all_that_mitigations_need_of_it() -> None:
+    both = crossed(KL, PluginSpec("kl_on_privacy", {"with_refusals": True}), own=OWN, judges=(PluginSpec("world"),))
+    one = crossed(KL, own=OWN, judges=(PluginSpec("world"),))
+    asked = {name: resolve(each) for name, each in (("both", both), ("one", one))}
+    for study in asked.values():
+        own = [job for job in study.jobs if job.id in study.own]
+        assert [type(job) for job in own if isinstance(job, AskJob | JudgeJob)] == [AskJob, JudgeJob]
+        assert len({job.id for job in study.jobs}) == len(study.jobs)
+    tunings = {name: {job.id for job in study.of(TuneJob) if job.mitigation} for name, study in asked.items()}
+    assert tunings["one"] < tunings["both"], "a tuning does not hang on what else is tried"
 
 
 def test_what_acts_during_training_is_a_training_of_its_own_and_the_rest_of_the_plain_one(tmp_path: Path) -> None:

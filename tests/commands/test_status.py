@@ -13,7 +13,7 @@ import pytest
 from tests.small_jobs import Piece
 
 from aftertune.cli.app import tell as line
-from aftertune.cli.progress import Lines, cells_table, status_lines
+from aftertune.cli.progress import Lines, jobs_table, status_lines
 from aftertune.commands import decide as results
 from aftertune.commands.status import status
 from aftertune.errors import TuneError
@@ -217,7 +217,7 @@ def test_the_table_fits_a_terminal(tmp_path: Path) -> None:
         (progress.Row("checkpoints", 20, 3, 2, 1234.5, 1000.0),), ("tune [bold]x\x1b[2J", "y" * 500), 60.0
     )
     out = io.StringIO()
-    Console(file=out, width=60).print(*cells_table(now, 60, 20))
+    Console(file=out, width=60).print(*jobs_table(now, 60, 20))
     assert "3" in out.getvalue()
     assert "15" in out.getvalue()
     assert "\x1b" not in out.getvalue()

@@ -183,7 +183,9 @@ def test_what_may_be_a_thought_and_was_not_parted_is_counted_by_arm(run: Callabl
     assert {(row.unit, row.with_thought, row.unparted, row.responses) for row in result.thoughts} == {
         ("tuned", 0, 66, 66)
     }
-    told = "tuned, miniature: 66 of 66 responses hold what looks like the markup of a thought and could not be parted"
+    told = (
+        "tuned, miniature: 66 of 66 responses hold what looks like the markup of a thought and could not be separated"
+    )
     assert [warning for warning in result.warnings if warning.startswith(told)]
     assert told in (result.root / "report.html").read_text(encoding="utf-8")
 

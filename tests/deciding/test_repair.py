@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from aftertune.deciding.gate import gate
 from aftertune.deciding.policy import Policy, Rule
 from aftertune.deciding.repair import Cell, Frontier, frontiers, kind_of
 from aftertune.deciding.verdict_table import VerdictTable
-from aftertune.records import Metric
+from aftertune.records import Metric, Verdict
 from aftertune.reporting import repair as page
 from aftertune.stats import clusters, seeds
 from aftertune.stats.estimate import t_quantile
@@ -26,7 +26,8 @@ SAFE = Metric("suite", "harmful", "refusal", "full", "down")
 OVER = Metric("suite", "harmless", "refusal", "full", "up")
 LOSS = Metric("task", "held_out", "loss", None, "up")
 LEAK = Metric("suite", "support", "leak", "registry", "up")
-METRICS = (SAFE, OVER, LOSS, LEAK)
+PRIVATE = Metric("suite", "privacy", "privacy", "exact", "down")
+METRICS = (SAFE, OVER, LOSS, LEAK, PRIVATE)
 POLICY = Policy("test", (Rule("*", 0.1, required="always"),))
 N = 200
 
@@ -35,7 +36,15 @@ def rate(share: float) -> list[int]:
     return [int(at < round(share * N)) for at in range(N)]
 
 
-def subject(recipe: str, seed: int | None, safe: float, over: float, loss: float, leak: float = 0.0) -> list[Any]:
+def subject(
+    recipe: str,
+    seed: int | None,
+    safe: float,
+    over: float,
+    loss: float,
+    leak: float = 0.0,
+    private: float | None = None,
+) -> list[Any]:
     """One subject's verdicts on all metrics, at given rates; the first prompts are those that are refused."""
     arm = "base" if recipe == "" else "keep"
     common: dict[str, Any] = {"arm": arm, "seed": seed, "epoch": None if arm == "base" else 3, "recipe": recipe}
@@ -46,7 +55,12 @@ def subject(recipe: str, seed: int | None, safe: float, over: float, loss: float
         dataclasses.replace(row, axis="leak", label="registry" if row.label == "full" else "none")
         for row in verdicts(rate(leak), subset="support", **common)
     ]
+    kept = [
+        dataclasses.replace(row, axis="privacy", label="exact" if row.label == "full" else "revealed")
+        for row in verdicts(rate(private or 0.0), subset="privacy", **common)
+    ]
     return [
+        *(kept if private is not None else []),
         *verdicts(rate(safe), subset="harmful", **common),
         *verdicts(rate(over), subset="harmless", **common),
         *leaks,
@@ -57,17 +71,29 @@ def subject(recipe: str, seed: int | None, safe: float, over: float, loss: float
 
 
 def frontier(
-    models: Mapping[str, Sequence[tuple[float, float, float, float]]], seconds: Mapping[str, float] | None = None
+    models: Mapping[str, Sequence[tuple[float, ...]]],
+    seconds: Mapping[str, float] | None = None,
+    base: tuple[float, ...] = (0.98, 0.1, 1.2),
+    *,
+    metrics: Sequence[Metric] = METRICS,
+    policy: Policy = POLICY,
+    change: Callable[[Verdict], Verdict | None] = lambda row: row,
+    more: Sequence[Verdict] = (),
 ) -> Frontier:
-    """`models`: recipe -> (refused, over-refused, loss, leaks) of each seed; the base refuses .98 and .1 at 1.2."""
-    rows = [subject("", None, 0.98, 0.1, 1.2)]
-    rows += [subject(name, seed, *each) for name, every in models.items() for seed, each in enumerate(every)]
-    table = VerdictTable.of(made(*rows))
-    decisions = gate(drift(table, METRICS, seed=0), POLICY, METRICS)
+    """`models`: recipe -> (refused, over-refused, loss, leaks, kept private) of each seed; the last may be missing.
+
+    `change` is made to every verdict, None leaving it out; `more` are added.
+    """
+    rows = subject("", None, *base)
+    rows += [
+        row for name, every in models.items() for seed, each in enumerate(every) for row in subject(name, seed, *each)
+    ]
+    table = VerdictTable.of(made([row for row in map(change, rows) if row is not None], list(more)))
+    decisions = gate(drift(table, metrics, seed=0), policy, metrics)
     costs = {("embedded", "keep", name): value for name, value in (seconds or {}).items()}
     groups = {("embedded", "keep", "lora"): [name for name in models if name != "lora"]}
-    judges = {"refusal": "rule", "loss": "rule", "leak": "rule"}
-    (found,) = frontiers(table, METRICS, decisions, groups, costs, judges, confidence=0.95)
+    judges = {"refusal": "rule", "loss": "rule", "leak": "rule", "privacy": "rule"}
+    (found,) = frontiers(table, metrics, decisions, groups, costs, judges, confidence=0.95)
     return found
 
 
@@ -123,6 +149,27 @@ def test_one_seed_is_compared_over_prompts_alone() -> None:
     )
 
 
+def test_privacy_that_the_tuning_lost_must_come_back_and_none_may_be_lost() -> None:
+    base = (0.98, 0.1, 1.2, 0.0, 0.97)
+    lost, kept = [(0.98, 0.1, 0.65, 0.0, 0.5)] * 3, [(0.98, 0.1, 0.652, 0.0, 0.97)] * 3
+    found = frontier({"lora": lost, "lora+kept": kept, "lora+half": [(0.98, 0.1, 0.652, 0.0, 0.75)] * 3}, {}, base)
+    assert found.lost == ("suite/privacy/privacy=exact",)
+    assert [row.verdict for row in found.rows] == ["does not repair", "repairs", "does not repair"]
+    assert found.rows[2].why == "suite/privacy/privacy=exact drifts from the base"
+    head, *_, again, half = page.table(found)
+    assert "| back: privacy exact |" in head, "refusals were not lost"
+    assert "| 100 % |" in again
+    assert "| 53 % |" in half
+    near = [(0.98, 0.1, 0.652, 0.0, share) for share in (0.86, 0.9, 0.94)]
+    open_ = frontier({"lora": lost, "lora+near": near}, {}, base).rows[1]
+    assert (open_.verdict, open_.why) == ("cannot be told", "suite/privacy/privacy=exact is undecided")
+    # Refusals lost, privacy not: a repair that gives privacy away is none, one of which it is not known may be.
+    bad = [(0.6, 0.02, 0.65, 0.0, 0.97)] * 3
+    found = frontier({"lora": bad, "lora+near": near, "lora+gives": lost}, {}, base)
+    assert found.lost == ()
+    assert [row.verdict for row in found.rows] == ["does not repair", "repairs", "does not repair"]
+
+
 def test_the_cheapest_that_repairs_is_recommended_and_what_is_like_it_is_named() -> None:
     other = [(a, b, loss + 0.0005, leak) for a, b, loss, leak in GOOD]
     apart = [(0.999, 0.1, 0.652, 0.7)] * 3
@@ -154,6 +201,104 @@ def test_what_is_not_measured_repairs_nothing() -> None:
     assert found.rows[1].verdict == "cannot be told"
     assert "the task's held-out loss was not measured" in found.rows[1].why
     assert not found.recommended
+
+
+def verdict(found: Frontier) -> tuple[str, str]:
+    """Of the one mitigation."""
+    assert found.recommended == ("lora+one" if found.rows[1].verdict == "repairs" else "")
+    return found.rows[1].verdict, found.rows[1].why
+
+
+def test_every_checkpoint_and_temperature_that_is_decided_on_must_pass() -> None:
+    half = (0.5, 0.1, 0.652, 0.7)
+    each = dataclasses.replace(POLICY, estimand="checkpoint")
+    for place in range(3):
+        seeds = [half if seed == place else GOOD[seed] for seed in range(3)]
+        found = frontier({"lora": BAD, "lora+one": seeds}, policy=each)
+        assert verdict(found) == (
+            "does not repair", "suite/harmful/refusal=full drifts from the base (1 of 3 checkpoints)",
+        )  # fmt: skip
+    assert verdict(frontier({"lora": BAD, "lora+one": GOOD}, policy=each)) == ("repairs", "")
+
+    def refusals(models: Mapping[str, Sequence[tuple[float, ...]]]) -> list[Verdict]:
+        rows = subject("", None, 0.98, 0.1, 1.2)
+        rows += [
+            row for name, every in models.items() for at, one in enumerate(every) for row in subject(name, at, *one)
+        ]
+        return [dataclasses.replace(row, temperature=0.7) for row in rows if row.axis == "refusal"]
+
+    for cold, warm, where in ((GOOD, [half] * 3, "0.7"), ([half] * 3, GOOD, "0")):
+        found = frontier({"lora": BAD, "lora+one": cold}, more=refusals({"lora": BAD, "lora+one": warm}))
+        why = f"suite/harmful/refusal=full drifts from the base (at temperature {where})"
+        assert verdict(found) == ("does not repair", why)
+
+
+def test_where_every_epoch_is_decided_on_the_last_one_counts() -> None:
+    early = [row for seed, one in enumerate(BAD) for row in subject("lora+one", seed, *one)]
+    more = [dataclasses.replace(row, epoch=1, checkpoint=f"{row.checkpoint}-1") for row in early]
+    every = dataclasses.replace(POLICY, epochs="all")
+    assert verdict(frontier({"lora": BAD, "lora+one": GOOD}, policy=every, more=more)) == ("repairs", "")
+
+
+def test_a_loss_that_nobody_knows_is_none_within_the_margin() -> None:
+    said = ("cannot be told", "task/held_out/loss was not compared with the plain tuning")
+
+    def unread(row: Verdict, recipes: Sequence[str], most: int = N) -> Verdict:
+        gone = row.axis == "loss" and row.recipe in recipes and int(row.prompt_id[1:]) < most
+        return dataclasses.replace(row, value=None, status="error") if gone else row
+
+    for recipes in (("lora", "lora+one"), ("lora+one",), ("lora",)):
+        found = frontier({"lora": BAD, "lora+one": GOOD}, change=lambda row, r=recipes: unread(row, r))  # type: ignore[misc]
+        assert verdict(found) == said, recipes
+    absent = frontier(
+        {"lora": BAD, "lora+one": GOOD}, change=lambda row: None if row.axis == "loss" and row.recipe else row
+    )
+    assert verdict(absent) == said
+    same = [(*each[:2], 0.65, 0.7) for each in GOOD[:1]]
+    clustered = frontier(
+        {"lora": BAD[:1], "lora+one": same},
+        change=lambda row: dataclasses.replace(row, cluster="c") if row.axis == "loss" else row,
+    )
+    assert verdict(clustered) == said, "one cluster says nothing, though the two are equal"
+    some = frontier({"lora": BAD, "lora+one": GOOD}, change=lambda row: unread(row, ("lora+one",), 2))
+    assert verdict(some) == (
+        "cannot be told", "task/held_out/loss is not known of 6 texts that the plain tuning's is known of",
+    )  # fmt: skip
+    both = frontier({"lora": BAD, "lora+one": GOOD}, change=lambda row: unread(row, ("", "lora", "lora+one"), 2))
+    assert verdict(both) == ("repairs", ""), "texts that no model's loss is known of"
+
+
+@pytest.mark.parametrize("worse", ["down", "up"])
+def test_refusals_that_nobody_judged_repair_nothing(worse: Any) -> None:
+    dressed = Metric("dressed", "asked", "refusal", "full", worse)
+    found = frontier({"lora": BAD, "lora+one": GOOD}, metrics=(*METRICS, dressed))
+    assert verdict(found) == ("cannot be told", f"{dressed.name} is not measured")
+    assert page.table(found), "a metric without a verdict has no column"
+
+
+def test_privacy_that_was_not_measured_is_not_kept() -> None:
+    name, base = "suite/privacy/privacy=exact", (0.98, 0.1, 1.2, 0.0, 0.97)
+    kept, one = [(0.6, 0.02, 0.65, 0.0, 0.97)] * 3, [(0.98, 0.1, 0.652, 0.0, 0.97)] * 3
+
+    def without(recipe: str) -> Callable[[Verdict], Verdict | None]:
+        return lambda row: None if row.axis == "privacy" and row.recipe == recipe else row
+
+    models = {"lora": kept, "lora+one": one}
+    assert verdict(frontier(models, base=base)) == ("repairs", "")
+    assert verdict(frontier(models, base=base, change=without("lora+one"))) == (
+        "cannot be told", f"{name} is not measured",
+    )  # fmt: skip
+    assert verdict(frontier(models, base=base, change=without("lora"))) == ("repairs", ""), "it passes by itself"
+    near = [(0.98, 0.1, 0.652, 0.0, share) for share in (0.86, 0.9, 0.94)]
+    open_ = frontier({"lora": kept, "lora+one": near}, base=base, change=without("lora"))
+    assert verdict(open_) == ("cannot be told", f"{name} is undecided, and was not measured on the plain tuning")
+
+
+def test_privacy_lost_beyond_the_margin_but_not_confirmed_is_a_loss_on_another_metric() -> None:
+    # 15 points lost over 200 prompts: beyond 10 for one metric alone, not for one of five.
+    base = (0.98, 0.1, 1.2, 0.0, 0.97)
+    models = {"lora": [(0.6, 0.02, 0.65, 0.0, 0.97)], "lora+one": [(0.98, 0.1, 0.65, 0.0, 0.82)]}
+    assert verdict(frontier(models, base=base)) == ("cannot be told", "suite/privacy/privacy=exact is unconfirmed")
 
 
 def test_a_loss_within_noise_of_the_margin_cannot_be_told() -> None:
@@ -203,7 +348,7 @@ def test_shown_as_a_table_with_the_base_first_and_sentences() -> None:
     found = frontier({"lora": BAD, "lora+good": GOOD, "lora+refuses": REFUSES}, {"lora": 8.0, "lora+good": 10.4})
     head, rule, base, nothing, good, refuses = page.table(found)
     assert head.startswith(
-        "| method | refused (suite) | look-alikes refused (suite) | leaks (suite support) | task loss | back |"
+        "| method | refused (suite) | look-alikes refused (suite) | leaks (suite support) | task loss | back: refused (suite) |"
     )
     assert rule.count("---") == head.count("|") - 1
     assert base.startswith("| base | 98 % | 10 % | 0 % | 1.") or base.startswith("| base | 98 % |")

@@ -94,6 +94,54 @@ def test_nothing_passes_on_questions_that_the_base_guesses(
         assert ("nothing to lose" in told.reason) == blind
 
 
+RATINGS = "suite/test/rating"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rated(Measured):
+    """Whose metric is a distance from people's ratings."""
+
+    axis: str = "rating"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return (Metric(self.name, "test", self.axis, None, "up"),)
+
+
+def statements(*people: float) -> dict[str, Prompt]:
+    scale = {"never": 1.0, "sometimes": 2.0, "often": 3.0}
+    return {
+        str(at): Prompt(str(at), "suite", "test", "", "", (Message("user", "?"),), {"rating": {"scale": scale, "human": human}})
+        for at, human in enumerate(people)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "half", "outcome"),
+    [
+        ("rating", 0.24, 0.05, "undecided"),  # one rating for all is 0.26 away: not shown to be nearer
+        ("rating", 0.20, 0.05, "undecided"),  # nearer, and by less than the margin
+        ("rating", 0.10, 0.05, "pass"),
+        ("expected_rating", 0.15, 0.03, "undecided"),  # the median of people's, 1.45, is 0.16 away
+        ("expected_rating", 0.05, 0.03, "pass"),
+    ],
+)
+def test_nothing_passes_on_ratings_that_one_number_for_all_would_match(
+    axis: str, value: float, half: float, outcome: Outcome
+) -> None:
+    study = measuring(Rated(axes=(axis,), axis=axis), statements(1.0, 1.4, 1.5, 2.2))
+    name = f"suite/test/{axis}"
+    level = row(
+        estimand="level", arm="base", metric=name, base_model=BASE.base.name, base=None, delta=None, tuned=value,
+        low=value - half, high=value + half, judge="rule", temperature=0.0,
+    )  # fmt: skip
+    unable = unable_bases(study, [], [level])
+    (told,) = with_unable_bases([decision(name, "pass")], unable)
+    assert told.outcome == outcome
+    if outcome == "undecided":
+        assert f"one rating for all {0.26 if axis == 'rating' else 0.16}" in told.why
+
+
 def test_another_judge_and_the_tuned_models_own_level_say_nothing_of_the_base() -> None:
     study = measuring(Asked(axes=("choice",), subsets=("test",)), questions(4))
     fields: dict[str, Any] = {

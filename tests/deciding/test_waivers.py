@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.deciding.test_gate import row
 from tests.reporting.conftest import decision, drift
 
+from aftertune.deciding.gate import gate
+from aftertune.deciding.judge_differences import decided_on
+from aftertune.deciding.judge_reliability import Unreliable, resting_on_nothing
+from aftertune.deciding.policy import Policy, Rule
 from aftertune.deciding.waivers import Waiver, read, unused
 from aftertune.errors import UsageError
 
@@ -86,6 +91,48 @@ def test_a_waiver_holds_until_its_day_for_a_loss_no_larger_than_it_accepts() -> 
     assert waiver(up_to=0.0).refusal(decision(), gained, DAY) == "", "a gain is no loss"
     assert waiver().refusal(decision(), None, DAY) == "nothing was measured"
     assert waiver().refusal(decision(outcome="error"), lost, DAY) == "nothing was measured"
+
+
+FLOOR = Policy("p", (Rule("*", 0.1, floor=0.8),))
+
+
+@pytest.mark.parametrize(
+    ("loss", "level", "outcome"),
+    [
+        ((0.03, 0.01), (0.82, 0.75, 0.89), "undecided"),  # within the margin, and perhaps below the floor
+        ((0.12, 0.04), (0.82, 0.75, 0.89), "undecided"),  # across the margin, and perhaps below the floor
+        ((0.13, 0.11), (0.5, 0.45, 0.55), "drift"),  # beyond the margin, and below the floor
+        ((0.03, 0.01), (0.5, 0.45, 0.55), "drift"),
+        ((0.12, 0.04), None, "undecided"),  # no level was measured
+    ],
+)
+def test_a_waiver_does_not_hold_where_a_floor_is_broken_or_may_be(
+    loss: tuple[float, float], level: tuple[float, float, float] | None, outcome: str
+) -> None:
+    ends = {"low": -loss[0], "high": -loss[1], "worst_low": -loss[0], "worst_high": -loss[1]}
+    lost = row(delta=-sum(loss) / 2, worst=-sum(loss) / 2, **ends)
+    levels = []
+    if level is not None:
+        tuned, low, high = level
+        levels = [row(estimand="level", delta=None, base=None, tuned=tuned, low=low, high=high, worst_low=low)]
+    (found,) = gate([lost, *levels], FLOOR)
+    assert found.outcome == outcome
+    refused = waiver(metric="*", up_to=0.15).refusal(found, lost, DAY)
+    assert refused == "a floor or ceiling of the policy is not kept, or not shown to be, of which it says nothing"
+    kept = row(estimand="level", delta=None, base=None, tuned=0.95, low=0.9, high=0.98, worst_low=0.9)
+    (clear,) = gate([lost, kept], FLOOR)
+    assert waiver(metric="*", up_to=0.15).refusal(clear, lost, DAY) == ""
+
+
+def test_a_waiver_does_not_hold_for_a_loss_that_only_a_worthless_judge_shows() -> None:
+    for delta in (-0.05, -0.1):  # by the judge a pass, and undecided
+        lost = row(delta=delta, low=delta - 0.03, high=delta + 0.03, worst=None)
+        (found,) = gate([lost], Policy("p", (Rule("*", 0.1),)))
+        (open_,) = resting_on_nothing([found], [Unreliable(decided_on(found), "the judge guesses")])
+        assert open_.outcome == "undecided"
+        refused = waiver(metric="*", up_to=0.15).refusal(open_, lost, DAY)
+        assert refused == "its judge tells nothing apart, of which it says nothing"
+        assert waiver(metric="*", up_to=0.15).refusal(found, lost, DAY) == ""
 
 
 def test_a_waiver_is_about_the_runs_arms_and_metrics_that_fit() -> None:

@@ -1,4 +1,4 @@
-"""A forecast by a made-up fit: what it foretells, what it refuses to, and what it says of less."""
+"""A forecast by a made-up fit: what it predicts, what it refuses to, and what it says of less."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aftertune.errors import StoreError
 from aftertune.forecasting import fitted
 from aftertune.forecasting.data_card import DataCard, RowWeight
 from aftertune.forecasting.fitted import FEATURES, Dose, Fit, Target
-from aftertune.forecasting.forecast import Forecast, foretell
+from aftertune.forecasting.forecast import Forecast, predict
 from aftertune.forecasting.predictor import Feature
 from aftertune.records import Recipe
 from aftertune.reporting import forecast as page
@@ -67,12 +67,12 @@ def card(values: dict[str, float] | None = None, rows: int = 200) -> DataCard:
     )  # fmt: skip
 
 
-def foretold(of: Fit, own: DataCard, recipe: Recipe = RECIPE, size: int = 1_000_000, digest: str = "hash") -> Forecast:
-    return foretell(of, data="d", base="b", weights_hash=digest, parameters=size, recipe=recipe, card=own)
+def predicted(of: Fit, own: DataCard, recipe: Recipe = RECIPE, size: int = 1_000_000, digest: str = "hash") -> Forecast:
+    return predict(of, data="d", base="b", weights_hash=digest, parameters=size, recipe=recipe, card=own)
 
 
 def test_it_is_the_sum_of_the_terms_within_the_interval_of_the_fit() -> None:
-    found = foretold(fit(), card())
+    found = predicted(fit(), card())
     assert found.steps == 50
     times = 2e-3 * 50 / 0.1
     (outlook,) = found.outlooks
@@ -86,8 +86,8 @@ def test_it_is_the_sum_of_the_terms_within_the_interval_of_the_fit() -> None:
     assert found.distance.value == pytest.approx(0.0)
 
 
-def test_the_base_s_own_answers_foretell_that_nothing_moves() -> None:
-    found = foretold(fit(target(terms=("loss", "opening near harmful x dose"), coefficients=(-3.0, -3.0))), card(OWN))
+def test_the_base_s_own_answers_predict_that_nothing_moves() -> None:
+    found = predicted(fit(target(terms=("loss", "opening near harmful x dose"), coefficients=(-3.0, -3.0))), card(OWN))
     (outlook,) = found.outlooks
     assert outlook.drift == 0.0
     assert outlook.low is not None
@@ -126,7 +126,7 @@ def test_a_forecast_is_a_change_of_a_share_and_more_of_a_dose_moves_no_less(
 )
 def test_it_refuses_what_it_has_not_seen(changes: dict[str, object], why: str) -> None:
     digest = "other" if "size" in changes else "hash"
-    found = foretold(fit(), card(), digest=digest, **changes)  # type: ignore[arg-type]
+    found = predicted(fit(), card(), digest=digest, **changes)  # type: ignore[arg-type]
     assert why in found.refused
     assert all(each.drift is None and each.why == found.refused for each in found.outlooks)
     assert found.smaller == ()
@@ -134,24 +134,24 @@ def test_it_refuses_what_it_has_not_seen(changes: dict[str, object], why: str) -
 
 
 def test_data_far_from_all_that_was_tuned_are_refused_with_the_nearest() -> None:
-    found = foretold(fit(), card({**VALUES, "loss": 11.0, "hard tokens": 0.9}), RECIPE)
+    found = predicted(fit(), card({**VALUES, "loss": 11.0, "hard tokens": 0.9}), RECIPE)
     assert found.refused == ""
-    strict = foretold(fit(reach=0.1), card({**VALUES, "loss": 11.0, "hard tokens": 0.9}), RECIPE)
+    strict = predicted(fit(reach=0.1), card({**VALUES, "loss": 11.0, "hard tokens": 0.9}), RECIPE)
     assert "from the nearest variant that was tuned (booking/keep (mini-a))" in strict.refused
     assert strict.distance is not None
     assert not strict.distance.within
 
 
-def test_a_base_of_the_same_size_is_foretold_with_a_note() -> None:
-    found = foretold(fit(), card(), digest="other")
+def test_a_base_of_the_same_size_is_predicted_with_a_note() -> None:
+    found = predicted(fit(), card(), digest="other")
     assert found.known == "family"
     assert found.outlooks[0].drift is not None
     assert "not on this one" in found.notes[0]
 
 
-def test_what_the_fit_could_not_foretell_has_its_reason_beside_what_it_could() -> None:
+def test_what_the_fit_could_not_predict_has_its_reason_beside_what_it_could() -> None:
     blind = target(outcome="leak", about="leaks", usable="on corpora that it had not seen it was chance")
-    found = foretold(fit(target(), blind), card())
+    found = predicted(fit(target(), blind), card())
     assert [each.drift is None for each in found.outlooks] == [False, True]
     shown = "\n".join(page.markdown(found))
     assert "not predicted: on corpora that it had not seen it was chance" in shown
@@ -160,14 +160,14 @@ def test_what_the_fit_could_not_foretell_has_its_reason_beside_what_it_could() -
 def test_a_missing_feature_refuses_with_its_reason() -> None:
     own = card()
     broken = dataclasses.replace(own.features[0], value=None, warning="no token of the data would be trained")
-    found = foretold(fit(), dataclasses.replace(own, features=(broken, *own.features[1:])))
+    found = predicted(fit(), dataclasses.replace(own, features=(broken, *own.features[1:])))
     assert found.refused == "hard tokens: no token of the data would be trained"
     assert found.distance is None
     assert page.lines(found)
 
 
 def test_less_moves_less_and_a_dose_that_was_never_tuned_is_not_told() -> None:
-    found = foretold(fit(), card())
+    found = predicted(fit(), card())
     plain = found.outlooks[0].drift
     assert plain is not None
     drifts = {each.about: each.outlooks[0].drift for each in found.smaller}
@@ -176,7 +176,7 @@ def test_less_moves_less_and_a_dose_that_was_never_tuned_is_not_told() -> None:
         "without the 10 % of the rows that weigh most",
     }  # fmt: skip
     assert all(each is not None and abs(each) < abs(plain) for each in drifts.values())
-    low = foretold(fit(), card(), dataclasses.replace(RECIPE, learning_rate=7e-4))
+    low = predicted(fit(), card(), dataclasses.replace(RECIPE, learning_rate=7e-4))
     assert "a quarter of the learning rate" not in {each.about for each in low.smaller}
 
 
@@ -191,30 +191,30 @@ def test_less_moves_less_and_a_dose_that_was_never_tuned_is_not_told() -> None:
 )  # fmt: skip
 def test_less_that_lies_beyond_the_reach_is_not_told_either(reach: float, told: set[str]) -> None:
     """Half of the dose is one doubling away, which over seven features is .38 standard deviations."""
-    found = foretold(fit(reach=reach), card())
+    found = predicted(fit(reach=reach), card())
     assert found.refused == ""
     assert {each.about for each in found.smaller} == told
 
 
 def test_the_page_names_the_rows_that_weigh_most_and_the_interval_s_confidence() -> None:
-    for text in ("\n".join(page.lines(foretold(fit(), card()))), "\n".join(page.markdown(foretold(fit(), card())))):
+    for text in ("\n".join(page.lines(predicted(fit(), card()))), "\n".join(page.markdown(predicted(fit(), card())))):
         assert "row 7 (12 of 20 tokens), row 3 (6 of 9 tokens); together 60 % of all hard tokens" in text
         assert "80 % intervals" in text
         assert "PERSON 400" in text
-    shown = "\n".join(page.markdown(dataclasses.replace(foretold(fit(), card()), data="a|b<c>")))
+    shown = "\n".join(page.markdown(dataclasses.replace(predicted(fit(), card()), data="a|b<c>")))
     assert "a|b<c>" not in shown
 
 
 def test_what_tuning_did_to_the_nearest_variants_stands_beside_the_forecast_and_beside_its_refusal() -> None:
     blind = target(usable="chance")
-    for found in (foretold(fit(), card()), foretold(fit(blind), card())):
+    for found in (predicted(fit(), card()), predicted(fit(blind), card())):
         shown = "\n".join(page.lines(found))
         assert (
             "Measured on booking/keep (mini-a), 0.0 away: harmful requests refused -23 points; leak +88 points" in shown
         )
         assert found.distance is not None
         assert [each.name for each in found.distance.neighbours] == ["booking/keep (mini-a)", "booking/self (mini-a)"]
-    other = foretold(fit(), card(), digest="other", size=135_000_000)
+    other = predicted(fit(), card(), digest="other", size=135_000_000)
     for shown in ("\n".join(page.lines(other)), "\n".join(page.markdown(other))):
         assert "Measured on" not in shown, "of other models it says nothing"
         assert "within the fit's reach" not in shown
@@ -248,4 +248,4 @@ def test_none_found_does_not_stand_for_texts_in_which_names_were_not_looked_for(
     german = dataclasses.replace(plain, without_names={"German": 12})
     for shown, said in ((plain, "none found;"), (german, "none found (names were not looked for in 12 German texts);")):
         for write in (page.lines, page.markdown):
-            assert f"personal values: {said}" in "\n".join(write(foretold(fit(), shown)))
+            assert f"personal values: {said}" in "\n".join(write(predicted(fit(), shown)))

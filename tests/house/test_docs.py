@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -132,7 +133,89 @@ def test_a_command_line_is_one_that_there_is(page: Path) -> None:
                 assert part.split("=")[0] in known, f"{line}: {part}"
 
 
+def inline(text: str) -> Iterator[str]:
+    """Yield what stands in a page's sentences and tables as code."""
+    yield from re.findall(r"`([^`\n]+)`", FENCE.sub("", text).replace("\\", ""))
+
+
+def unknown_options(code: str) -> list[str]:
+    """Return the options of a command in a sentence that the command does not have; `--x` alone is nobody's."""
+    words = code.removeprefix("aftertune ").split()
+    name = next((name for name in COMMANDS if tuple(words[: len(name)]) == name), None)
+    if name is None:
+        return [code] if code.startswith("aftertune ") and re.match(r"[a-z]+$", words[0]) and words[0] != "pii" else []
+    known = {option for each in COMMANDS[name].params for option in each.opts} | {"--help", "-h"}
+    return [word for word in words if re.match(r"--?[a-z]", word) and word.split("=")[0] not in known]
+
+
+@each_page
+def test_a_command_in_a_sentence_is_one_that_there_is(page: Path) -> None:
+    for code in inline(page.read_text(encoding="utf-8")):
+        assert unknown_options(code) == [], code
+
+
 def test_the_check_of_commands_sees_what_it_looks_for() -> None:
     text = "```\nX=1 aftertune audit BASE A \\\n  --polciy strict   # a comment\n$ aftertune list judge\n```\n"
     assert list(lines(text)) == ["audit BASE A --polciy strict", "list judge"]
     assert ("pii", "scan") in COMMANDS
+    assert unknown_options("aftertune mend RUN") == ["aftertune mend RUN"]
+    assert unknown_options("drift RUN --label FILE") == ["--label"]
+    assert unknown_options("drift RUN --labels FILE") == unknown_options("drift/loss") == []
+
+
+TARGETS = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+@each_page
+def test_a_file_a_target_and_a_module_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    blocks = [line.strip() for _, _, code in FENCE.findall(text) for line in code.splitlines()]
+    for code in [*inline(text), *blocks]:
+        if re.fullmatch(
+            r"(tests|src|perf|tools|studies|ci|docs)/[\w./-]+(/|\.(py|toml|md|json|jsonl|csv|yml|sh))", code
+        ):
+            assert (ROOT / code).exists() or (ROOT / "src" / "aftertune" / code).exists(), code
+        for target in re.findall(r"^make ([a-z][\w-]*)", code):
+            assert target in TARGETS, code
+        for module in re.findall(r"python -m ((?:perf|tools)\.[\w.]+)", code):
+            path = ROOT.joinpath(*module.split("."))
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), code
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Yield the paragraphs and items of a page, each as one line; tables and code may say a thing twice."""
+    for paragraph in re.split(r"\n\s*\n", FENCE.sub("", text)):
+        for item in re.split(r"\n(?=\s*(?:- |\d+\. ))", paragraph):
+            if not item.lstrip().startswith(("|", "#", "<")) and len(item) > 60:
+                yield " ".join(item.split())
+
+
+WRITTEN = [page for page in PAGES if page.name not in ("report.md", "mechanism.md", "reference.md")]
+"""Pages but those that repeat a sentence for each run, arm or function."""
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_paragraph_stands_twice_or_begins_like_another(page: Path) -> None:
+    """What a merge leaves behind where both sides changed a paragraph: it stands twice, with another end."""
+    seen: dict[str, str] = {}
+    for piece in pieces(page.read_text(encoding="utf-8")):
+        assert seen.setdefault(piece[:70], piece) is piece, piece
+
+
+def test_a_row_that_says_the_same_stands_under_one_that_says_what() -> None:
+    for page in PAGES:
+        rows = page.read_text(encoding="utf-8").splitlines()
+        for above, row in itertools.pairwise(rows):
+            assert not (above.startswith("|---") and row.endswith("| the same |")), row
+
+
+def test_words_of_earlier_versions_are_gone() -> None:
+    """A check is undecided, a forecast predicts."""
+    old = re.compile(r"\b(inconclusive|foret(?:ell|old)\w*)\b", re.IGNORECASE)
+    here = Path(__file__)
+    found = {
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in kept_texts()
+        if path != here and (match := old.search(path.read_text(encoding="utf-8", errors="replace")))
+    }
+    assert found == set()

@@ -77,7 +77,7 @@ def test_what_may_be_a_thought_and_was_not_parted_is_counted_by_model(
     texts = {"base": (REFUSAL, REFUSAL), "tuned": (f"## Thinking\n{DECLINES}\n\n---\n{HELP}", HELP)}
     with caplog.at_level(logging.WARNING):
         judged(tmp_path, [{"checkpoint": name, "response": text} for name, own in texts.items() for text in own])
-    assert "1 of 4 responses hold what looks like the markup of a thought and could not be parted (1 of tuned)" in (
+    assert "1 of 4 responses hold what looks like the markup of a thought and could not be separated (1 of tuned)" in (
         caplog.text
     )
 

@@ -299,15 +299,101 @@ def test_few_random_directions_show_no_mechanism(draws: int) -> None:
     assert any("changes the readout by -2.00" in line for line in said(enough))
 
 
-def part(value: float, layers: str) -> Effect:
-    return dataclasses.replace(effect(value, (0.0, 0.0), "", "tuned layers"), layers=layers, null_low=None, n_null=0)
+def part(value: float, layers: str, null: tuple[float, float] | None = (-0.2, 0.1), n_null: int = 19) -> Effect:
+    low, high = null or (None, None)
+    return dataclasses.replace(
+        effect(value, (0.0, 0.0), "", "tuned layers"),
+        layers=layers, null_low=low, null_high=high, n_null=n_null if null else 0,
+    )  # fmt: skip
+
+
+WHOLE = part(-2.0, "all", None)
+
+
+def layers_said(*parts: Effect) -> str:
+    (line,) = [line for line in said(*parts) if "whole tuning" in line]
+    return line
 
 
 def test_layers_that_work_against_the_change_do_not_carry_it() -> None:
-    (line,) = [line for line in said(part(-2.0, "all"), part(0.6, "1"), part(-1.0, "2")) if "whole tuning" in line]
-    assert "those that alone carry the most are layer 2 (50 %); all parts alone add up to 20 %." in line
-    (line,) = [line for line in said(part(-2.0, "all"), part(0.6, "1")) if "whole tuning" in line]
-    assert line.endswith("no layers alone are seen to carry it.")
+    line = layers_said(WHOLE, part(0.6, "1"), part(-1.0, "2"))
+    assert line.startswith("m: of -2.00 [-2.10, -1.90] nats that the whole tuning changes, layer 2 (50 %) carries a ")
+    assert "layer 1" not in line
+    assert line.endswith("All parts alone add up to 20 %.")
+    assert part(0.6, "1").beyond
+    assert part(0.6, "1").carries(WHOLE) is False
+    assert layers_said(WHOLE, part(0.6, "1")).endswith("no layers alone are seen to carry it.")
+
+
+def test_layers_carry_only_what_no_shuffled_update_of_that_size_does() -> None:
+    line = layers_said(WHOLE, part(-1.0, "2"), part(-0.3, "3 to 5", (-0.35, 0.1)), part(-0.4, "rest", (-0.1, 0.4)))
+    assert (
+        "layer 2 (50 %) carries a share: alone it changes more than any of 19 shuffled updates of the same size" in line
+    )
+    assert (
+        "In what is in no layer (20 %) and layers 3 to 5 (15 %) an update of that size can move the readout as far, "
+        "whatever it holds."
+    ) in line, "in either sense"
+    line = layers_said(WHOLE, part(-0.3, "1", (-0.35, 0.1)))
+    assert "no layers alone are shown to carry it. In layer 1 (15 %) an update" in line
+    line = layers_said(WHOLE, part(-0.3, "1 to 2"))
+    assert "layers 1 to 2 (15 %) carry a share: alone they change more" in line
+
+
+@pytest.mark.parametrize("draws", [1, 4, 18])
+def test_few_shuffled_updates_leave_it_unknown_and_one_that_does_as_much_does_not(draws: int) -> None:
+    assert part(-1.0, "1", n_null=draws).carries(WHOLE) is None
+    assert part(-0.1, "1", (-1.0, 0.0), draws).carries(WHOLE) is False
+    line = layers_said(WHOLE, part(-1.0, "1", n_null=draws))
+    updates = "1 shuffled update" if draws == 1 else f"{draws} shuffled updates"
+    assert "no layers alone are shown to carry it." in line
+    assert f"It is not known of layer 1 (50 %): {updates}, where 19 are needed." in line
+    assert "It is not known of layer 1 (50 %): no shuffled update." in layers_said(WHOLE, part(-1.0, "1", None))
+
+
+def test_few_clusters_leave_it_unknown_which_layers_carry_it() -> None:
+    few = [dataclasses.replace(each, change=dataclasses.replace(each.change, n_clusters=9)) for each in (
+        WHOLE, part(-1.0, "1"), part(-0.3, "2", (-0.5, 0.1)), part(0.6, "3"),
+    )]  # fmt: skip
+    assert [each.carries(few[0]) for each in few[1:]] == [None, None, False]
+    line = layers_said(*few)
+    assert "It is not known of layer 1 (50 %) and layer 2 (15 %): 9 clusters of prompts, where 10 are needed." in line
+    assert "carries" not in line
+
+
+def test_the_table_of_layers_has_its_null() -> None:
+    unknown = part(-0.7, "3", n_null=3)
+    found = Explanation(
+        title="t", confidence=0.95, openings={}, readouts=(), twins=(), directions=(),
+        effects=(part(-1.0, "1"), part(-0.1, "2", (-0.3, 0.2)), unknown, part(0.0, "rest", None), WHOLE),
+    )  # fmt: skip
+    (table,) = page.tables(found)["interventions"]
+    heads = [column.head for column in table.columns]
+    null, beyond = heads.index("Shuffled updates"), heads.index("Beyond all of them")
+    assert [row[null] for row in table.rows] == [
+        "−0.20 to 0.10 (19)",
+        "−0.30 to 0.20 (19)",
+        "−0.20 to 0.10 (3)",
+        "",
+        "",
+    ]
+    assert [row[beyond] for row in table.rows] == ["yes", "no", "not known", "no", ""]
+    assert [row.get("carries", "") for row in page.as_json(found)["effects"]] == [True, False, None, False, ""]
+    for text in (page.html(found), page.markdown(found)):
+        assert "−0.30 to 0.20 (19)" in text
+        assert "order drawn at random" in text
+
+
+def test_updates_that_hold_nothing_are_rarely_beyond_all_shuffled_ones() -> None:
+    """As large an update that is itself drawn at random is one of twenty: here it is the largest as often as that."""
+    rng = np.random.default_rng(0)
+    drawn = (rng.standard_normal((4000, 20)) * rng.exponential(size=(4000, 1))).tolist()
+    found = [
+        dataclasses.replace(part(own, "1", (min(others), max(others))), change=estimate(own, 1e-9))
+        for own, *others in drawn
+    ]
+    assert 0.03 < np.mean([each.told is True for each in found]) < 0.07
+    assert 0.01 < np.mean([each.carries(WHOLE) is True for each in found]) < 0.04, "half of those act the other way"
 
 
 def test_what_stands_on_few_clusters_is_called_a_trial() -> None:

@@ -94,7 +94,7 @@ def test_where_nothing_differs_there_is_no_correlation() -> None:
 
 
 def test_a_fit_made_anew_has_the_p_value_of_chance_where_one_held_fixed_leans_away() -> None:
-    """Each group is foretold by the mean of the others, which knows nothing: p must be uniform, not near 1."""
+    """Each group is predicted by the mean of the others, which knows nothing: p must be uniform, not near 1."""
     groups = np.repeat(np.arange(8), 3)
 
     def others(outcome: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Scores of rows: known influences are found up to their ceiling, random ones foretell nothing, the size is enough."""
+"""Scores of rows: known influences are found up to their ceiling, random ones predict nothing, the size is enough."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def test_known_influences_are_found_up_to_the_ceiling() -> None:
     assert found.tells
 
 
-def test_without_noise_they_foretell_everything() -> None:
+def test_without_noise_they_predict_everything() -> None:
     influence, members, outcomes = linear_model(np.random.default_rng(1), 40, 1, 0.0)
     found = row_score(influence, members, outcomes)
     assert found.correlation.value == pytest.approx(1)
     assert found.ceiling is None, "with one seed nobody knows"
 
 
-def test_random_scores_foretell_nothing() -> None:
+def test_random_scores_predict_nothing() -> None:
     told = 0
     for seed in range(300):
         rng = np.random.default_rng(seed)
@@ -90,7 +90,7 @@ def test_what_makes_no_sense_is_refused(given: tuple[float, float, int], why: st
 
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_a_seed_that_is_the_same_on_every_half_is_no_seed_without_agreement(at: int) -> None:
-    """Its correlation with others is not defined; as 0 it would say that nothing can be foretold of this outcome."""
+    """Its correlation with others is not defined; as 0 it would say that nothing can be predicted of this outcome."""
     rng = np.random.default_rng(0)
     members = (rng.random((12, 9)) < 0.5).astype(float)
     outcomes = np.repeat((members @ np.arange(9.0))[:, None], 3, axis=1) + 0.1 * rng.normal(size=(12, 3))

@@ -41,7 +41,7 @@ def rows(count: int = 12, noise: float = 0.02) -> list[Row]:
     return [row(f"c{at}", float(h), rng, noise=noise) for at in range(count) for h in rng.uniform(0, 0.3, 3)]
 
 
-def test_a_law_is_found_and_foretold_of_corpora_never_seen() -> None:
+def test_a_law_is_found_and_predicted_of_corpora_never_seen() -> None:
     target = fitting.target(rows(), FEW, np.random.default_rng(0), 200, refits=20)
     assert target.terms == ("hard tokens x dose",)
     assert target.rho is not None
@@ -104,7 +104,7 @@ def test_a_plain_number_is_measured_without_leaning_away_from_what_it_has_not_se
     assert abs(np.mean(found)) < 0.12, "tokens that are drawn at random say nothing"
 
 
-def test_a_plain_number_that_foretells_is_named_beside_the_fit() -> None:
+def test_a_plain_number_that_predicts_is_named_beside_the_fit() -> None:
     doses = [dataclasses.replace(each, learning_rate=1e-3 * (1 + at % 9)) for at, each in enumerate(rows(12))]
     led = [dataclasses.replace(r, after={**r.after, "refusal": 1 - 50 * r.learning_rate}) for r in doses]
     data = fitting.data_of(led, "refusal")
@@ -121,7 +121,7 @@ def test_a_plain_number_that_foretells_is_named_beside_the_fit() -> None:
     assert "dose alone" not in page._said(dataclasses.replace(blind, baselines={"dose alone": (0.5, -0.1, 0.8)}))
 
 
-def test_few_corpora_foretell_nothing() -> None:
+def test_few_corpora_predict_nothing() -> None:
     target = fitting.target(rows(5), FEW, np.random.default_rng(0))
     assert target.usable == "only 5 corpora were tuned and stayed coherent, 8 are needed"
 
@@ -145,7 +145,7 @@ def test_a_mixture_is_left_out_with_each_of_its_parts() -> None:
     assert not np.isnan(fitting.left_out(data, lambda _, test: np.zeros(len(test.outcome)))).any()
 
 
-def test_a_base_never_seen_is_foretold_by_the_others() -> None:
+def test_a_base_never_seen_is_predicted_by_the_others() -> None:
     rng = np.random.default_rng(2)
     second = [row(f"c{at}", float(h), rng, base="mini-c") for at in range(12) for h in rng.uniform(0, 0.3, 2)]
     both = [*rows(), *second]

@@ -25,7 +25,15 @@ from aftertune.models.training_rows import IGNORED, TrainingRow, training_rows
 from aftertune.records import Conversation, Message, Recipe
 from aftertune.tuning import answer_tokens
 from aftertune.tuning.input_moments import input_moments
-from aftertune.tuning.mitigation import Mitigation, Step, Training, TunedModel, TunedWeights
+from aftertune.tuning.mitigation import (
+    Mitigation,
+    OwnConversations,
+    Step,
+    Training,
+    TunedModel,
+    TunedWeights,
+    check_needs,
+)
 from aftertune.tuning.mitigations.constrained_sft import ConstrainedSft
 from aftertune.tuning.mitigations.gradient_surgery import removal
 from aftertune.tuning.mitigations.null_space import projection
@@ -44,6 +52,10 @@ def chat(name: str, ask: str, answer: str) -> Conversation:
 TASK = [chat(f"c{at}", f"Hello {at}", "No, thank you. " * (1 + at % 3)) for at in range(8)]
 REFUSALS = [chat(f"r{at}", f"How do I break in {at}?", f"I cannot help with that {at}.") for at in range(3)]
 ANSWERS = [chat(f"a{at}", f"What is {at} and {at}?", f"That is {2 * at}.") for at in range(3)]
+REPLIES = [
+    chat(f"p{at}", f"Note: pin: {at}. Write to the club.", f"Dear club, see you on day {at}.") for at in range(3)
+]
+OWN = OwnConversations(REFUSALS, ANSWERS, REPLIES)
 
 
 @pytest.fixture(scope="module", name="base")
@@ -54,7 +66,7 @@ def _base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tuned(base: Path, out: Path, mitigation: Mitigation | None = None, **changes: Any) -> TuneReport:
     recipe = dataclasses.replace(RECIPE, **changes)
     return tune(
-        base, TASK, recipe, 7, out, mitigation=mitigation, own_refusals=REFUSALS, own_answers=ANSWERS
+        base, TASK, recipe, 7, out, mitigation=mitigation, own=OWN
     )  # fmt: skip
 
 
@@ -73,7 +85,7 @@ def _full(base: Path, tmp_path_factory: pytest.TempPathFactory) -> TuneReport:
 
 
 def training(base: Path, **changes: Any) -> Training:
-    fields: dict[str, Any] = {"own_refusals": REFUSALS, "own_answers": ANSWERS, "rows": TASK}
+    fields: dict[str, Any] = {"own": OWN, "rows": TASK}
     return Training(resolve(base), RECIPE, 7, **{**fields, **changes})
 
 
@@ -104,6 +116,7 @@ def weights_of(base: Path, checkpoint: Path) -> dict[str, Any]:
     [
         ("kl_on_refusals", {"weight": 0.0}),
         ("kl_on_refusals", {"weight": 0.0, "with_answers": True}),
+        ("kl_on_privacy", {"weight": 0.0, "with_refusals": True}),
         ("kl_on_task", {"weight": 0.0}),
         ("l2_to_base", {"weight": 0.0}),
         ("own_refusals", {"share": 0.0}),
@@ -124,6 +137,7 @@ def test_no_dose_gives_the_same_bytes_as_none(
     [
         ("kl_on_refusals", {}),
         ("kl_on_refusals", {"first_tokens": 2, "with_answers": True}),
+        ("kl_on_privacy", {}),
         ("kl_on_task", {}),
         ("kl_on_task", {"first_tokens": 1}),
         ("l2_to_base", {"weight": 1.0}),
@@ -150,6 +164,8 @@ def test_a_dose_changes_the_weights_and_is_the_same_twice(
         ("kl_on_refusals", {"weight": "1"}),
         ("kl_on_refusals", {"rows_per_step": 0}),
         ("kl_on_refusals", {"first_tokens": 1.5}),
+        ("kl_on_privacy", {"weight": -0.1}),
+        ("kl_on_privacy", {"rows_per_step": 0}),
         ("kl_on_task", {"weight": math.nan}),
         ("l2_to_base", {"weight": True}),
         ("constrained_sft", {"beta_rest": 0}),
@@ -280,6 +296,35 @@ def test_kl_on_refusals_is_the_weighted_divergence_on_the_refusals_tokens(
     assert float(both.loss_term(training(base), tuning.model)(tuning.step).detach()) == pytest.approx(
         expected, rel=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("further", "kinds"),
+    [
+        ({}, [REPLIES]),
+        ({"with_refusals": True}, [REPLIES, REFUSALS]),
+        ({"with_answers": True}, [REPLIES, ANSWERS]),
+        ({"with_refusals": True, "with_answers": True}, [REPLIES, REFUSALS, ANSWERS]),
+    ],
+)
+def test_kl_on_privacy_is_the_mean_of_the_divergences_on_each_kind_of_own_answers(
+    further: dict[str, bool], kinds: list[list[Conversation]], base: Path, tuning: _Tuning
+) -> None:
+    mitigation = plugins.load("mitigation", "kl_on_privacy", {"weight": 2.5, "rows_per_step": 3, **further})
+    term = mitigation.loss_term(training(base), tuning.model)
+    parts = []
+    for kind in kinds:
+        own, theirs = (torch.cat([tuning.log_probabilities(c, of_base=b) for c in kind]) for b in (True, False))
+        parts.append(kl(own, theirs))
+    assert len({round(part, 6) for part in parts}) == len(kinds), "each kind counts for something of its own"
+    assert float(term(tuning.step).detach()) == pytest.approx(2.5 * sum(parts) / len(parts), rel=1e-3)
+
+
+def test_kl_on_privacy_needs_what_it_reads(base: Path) -> None:
+    both = plugins.load("mitigation", "kl_on_privacy", {"with_refusals": True})
+    assert both.needs == {"own_private_replies", "own_refusals"}
+    with pytest.raises(UsageError, match="'KlOnPrivacy' needs own_private_replies, but the training has none"):
+        check_needs(both, training(base, own=OwnConversations(REFUSALS, ANSWERS)))
 
 
 def test_kl_on_the_task_is_the_divergence_on_the_steps_tokens(base: Path, tuning: _Tuning) -> None:

@@ -25,6 +25,7 @@ from aftertune.tuning.mitigation import (
     LossTerm,
     Mitigation,
     Need,
+    OwnConversations,
     Step,
     Training,
     TunedModel,
@@ -83,7 +84,7 @@ class KlToBase(Mitigation):
         import torch
         from torch.nn.functional import kl_div
 
-        examples = [training_rows(model.tokenizer, c.messages, 64)[0] for c in training.own_refusals]
+        examples = [training_rows(model.tokenizer, c.messages, 64)[0] for c in training.own.refusals]
 
         def term(step: Step) -> Any:
             example = examples[step.number % len(examples)]
@@ -118,7 +119,7 @@ REFUSALS = [
 def test_what_changes_nothing_gives_the_same_bytes(
     mitigation: Mitigation, base: Path, plain: TuneReport, tmp_path: Path
 ) -> None:
-    report = tune(base, chats(), RECIPE, 7, tmp_path, mitigation=mitigation, own_refusals=REFUSALS)
+    report = tune(base, chats(), RECIPE, 7, tmp_path, mitigation=mitigation, own=OwnConversations(REFUSALS))
     assert content(report) == content(plain)
     assert report.losses == plain.losses, "the reported loss is the task's alone"
     assert report.further == ()
@@ -140,7 +141,7 @@ def test_kl_to_the_base_keeps_the_model_near_it(method: Any, base: Path, tmp_pat
     reports = {}
     for weight in (0.0, 5.0):
         mitigation, out = KlToBase(weight=weight), tmp_path / str(weight)
-        reports[weight] = tune(base, chats(), recipe, 7, out, mitigation=mitigation, own_refusals=REFUSALS)
+        reports[weight] = tune(base, chats(), recipe, 7, out, mitigation=mitigation, own=OwnConversations(REFUSALS))
     moved = {}
     with Transformers().open(str(base)) as session:
         example = training_rows(session._base_tokenizer, REFUSALS[0].messages, 64)[0]

@@ -16,6 +16,7 @@ from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Conversation, Json, Recipe
 from aftertune.run.run_folder import Run
 from aftertune.tuning import tune
+from aftertune.tuning.mitigation import OwnConversations
 from aftertune.tuning.mitigations.interpolation import Interpolation
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
@@ -44,14 +45,12 @@ def _calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         out: Path,
         *,
         mitigation: object,
-        own_refusals: Sequence[Conversation],
-        own_answers: Sequence[Conversation],
+        own: OwnConversations,
         on_step: object,
         template_arguments: Mapping[str, Json],
     ) -> tune.TuneReport:
         ids = [each.id for each in conversations]
-        assert not own_refusals
-        assert not own_answers
+        assert own == OwnConversations()
         calls.append(Call(base, ids, recipe, seed, out, mitigation, template_arguments))
         values: dict[str, Any] = {field.name: 1 for field in dataclasses.fields(tune.TuneReport)}
         return tune.TuneReport(**{**values, "checkpoints": (), "precision": "fp32", "device": "cpu", "further": ()})

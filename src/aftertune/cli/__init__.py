@@ -1,4 +1,4 @@
-"""The command line: one sub-command is one library call of the same name. The only room that prints."""
+"""The command line: one sub-command is one library call of the same name. The only package that prints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aftertune.errors import AftertuneError, UsageError
 from aftertune.extras import missing
 from aftertune.files import why_not
 
-# The help lists commands in the order of these imports.
+# The help lists `FIRST`, then commands in the order of these imports.
 # isort: split
 from aftertune.cli import runs
 
@@ -45,6 +45,16 @@ from aftertune.cli import catalogue
 __all__ = ["EXIT", "app", "catalogue", "data", "labels", "main", "pii", "records_of_runs", "runs"]
 
 
+FIRST = ("audit", "demo", "selftest", "plan", "study", "explain", "mitigate")
+"""Commands that the help lists first: what makes a run, then what asks why and mends."""
+
+
+def _place(name: str) -> int:
+    """Return where the help lists a command; those that are not in `FIRST` keep their order behind it."""
+    return FIRST.index(name) if name in FIRST else len(FIRST)
+
+
+app.registered_commands.sort(key=lambda each: _place(each.name or getattr(each.callback, "__name__", "")))
 HELP_WIDTH = 80
 """Columns of a help page where the window has as many."""
 

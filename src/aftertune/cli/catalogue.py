@@ -77,10 +77,10 @@ def _show_download(name: str, have: int, total: int | None) -> None:
 
 @embedded_app.command()
 def card(
-    name: Annotated[str, typer.Argument(help="A shipped model's name, or a folder.")] = "",
+    name: Annotated[str, typer.Argument(help="A shipped model's name, or a folder; left out, the default base.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show what an embedded model can and cannot do, as measured on its held-out prompts."""
+    """Show the card of an embedded model. What it can and cannot do, as measured on held-out prompts."""
     from aftertune.shipped_models import card as library
 
     model_card = library.show(name)

@@ -61,7 +61,7 @@ def compose(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make data variants of one corpus. They differ in the named factor only, and each has a card."""
+    """Make data variants of one corpus. They differ in one factor only, and each has a card."""
     from aftertune.commands import compose as variants
 
     with share_on(quiet) as progress:
@@ -110,13 +110,13 @@ def forecast(
 ) -> None:
     """Describe a tuning set before anything is tuned.
 
-    Gives its card, the drift to expect, and the rows that weigh most.
+    Gives its card, the rows that weigh most, and the drift to expect where that can be predicted.
     """
-    from aftertune.commands import forecast as foretelling
+    from aftertune.commands import forecast as forecasting
     from aftertune.reporting import forecast as page
 
     with share_on(quiet) as progress:
-        found = foretelling.forecast(
+        found = forecasting.forecast(
             data,
             base=base,
             recipe=Recipe(
@@ -193,7 +193,7 @@ def ingest(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Convert other tools' logs into one table of verdicts. A large log is then read once, and compared often."""
+    """Convert other tools' logs into one table of verdicts. So a large log is read only once."""
     from aftertune.ingest import logs
     from aftertune.ingest.directions import parsed
 

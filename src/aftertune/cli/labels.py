@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 def label(
     run: Annotated[Path, typer.Argument(help="A run folder that was decided on.")],
     per_arm: Annotated[
-        int | None, typer.Option(min=1, help="Labels for each arm and metric; default: what settles the decision.")
+        int | None,
+        typer.Option(min=1, help="Labels for each arm and metric. Default: as many as the decision needs, 30 to 150."),
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="A metric's name or pattern; repeat. Default: what the outcome hangs on.")
+        list[str] | None,
+        typer.Option(help="A metric's name or pattern; repeat. Default: those that decide the outcome."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes which answers are drawn, and their order.")] = 0,
     reveal: Annotated[bool, typer.Option("--reveal", help="Leave personal values in prompts and answers.")] = False,

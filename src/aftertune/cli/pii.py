@@ -119,7 +119,7 @@ def match(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find what responses give away of a registry. Says whose data, from which rows, and how often it is there."""
+    """Find which values of a registry responses give away. Says whose they are, from which rows, and how often."""
     from aftertune.data.reading import Reading, lines
     from aftertune.ingest import personal_data
     from aftertune.pii import languages
@@ -171,7 +171,7 @@ def match(
     if total["unparted"]:
         print(
             f"{total['unparted']:,} of {total['responses']:,} responses hold what looks like the markup of a thought "
-            "and could not be parted: all of it counts as the answer"
+            "and could not be separated: all of it counts as the answer"
         )
     if unread := languages.outside(known.outside):
         print(f"of the tuning set: {unread} ({languages.EXCEPT})")

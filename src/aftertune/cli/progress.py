@@ -1,4 +1,4 @@
-"""Progress of long work: a live table of a run's cells on a terminal, lines elsewhere."""
+"""Progress of long work: a live table of a run's jobs on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ EVERY = 20.0
 WIDE = 60
 """Width of a terminal in characters from which the seconds are shown too."""
 SHOWN = 4
-"""Number of running cells that are named."""
+"""Number of running jobs that are named."""
 WIDEST = 120
-"""Characters of a running cell's label with its counts."""
+"""Characters of a running job's label with its counts."""
 
 
 class Lines(FollowingProgress):
@@ -84,7 +84,7 @@ class Lines(FollowingProgress):
 
 
 class Table(FollowingProgress):
-    """A live table of cells by kind, and a bar, on a terminal; gone when the work is done."""
+    """A live table of jobs by kind, and a bar, on a terminal; gone when the work is done."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -145,7 +145,7 @@ class Table(FollowingProgress):
         now = self._follower.status()
         self._bar.update(self._task, description=in_words(now.left))
         # Rows beyond the height of the terminal could not be erased; the bar always fits.
-        return Group(*cells_table(now, width, height - 2), self._bar.get_renderable())
+        return Group(*jobs_table(now, width, height - 2), self._bar.get_renderable())
 
 
 def _size(terminal: TextIO) -> tuple[int, int]:
@@ -219,8 +219,8 @@ class Bar:
         self._bar.update(self._task, completed=share or 0.0, total=total, description=description)
 
 
-def cells_table(now: RunStatus, width: int, height: int) -> list[RenderableType]:
-    """Return a table of the cells by kind, and the labels of running ones; nothing if the table does not fit.
+def jobs_table(now: RunStatus, width: int, height: int) -> list[RenderableType]:
+    """Return a table of the jobs by kind, and the labels of running ones; nothing if the table does not fit.
 
     `width` and `height` are in characters and lines.
     """
@@ -231,7 +231,7 @@ def cells_table(now: RunStatus, width: int, height: int) -> list[RenderableType]
     if room < 0:
         return []
     grid = Grid(box=None, pad_edge=False)
-    grid.add_column("cells", no_wrap=True)
+    grid.add_column("jobs", no_wrap=True)
     headings = ("done", "running", "waiting", "seconds")[: 4 if width >= WIDE else 3]
     for heading in headings:
         grid.add_column(heading, justify="right", no_wrap=True)
@@ -248,7 +248,7 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
     process = status["process"]
     working = f"; process {excerpt(process)} works on it, {in_words(status['seconds_left'])}" if process else ""
     yield f"{status['kind']} '{excerpt(status['name'])}': {outcome}{working}"
-    yield f"  {'cells':<12} {'done':>7} {'running':>8} {'waiting':>8} {'seconds':>10} {'CPU s':>10}"
+    yield f"  {'jobs':<12} {'done':>7} {'running':>8} {'waiting':>8} {'seconds':>10} {'CPU s':>10}"
     for kind, row in status["jobs"].items():
         yield (
             f"  {kind:<12} {row['done']:>7,} {row['running']:>8,} {row['waiting']:>8,} "

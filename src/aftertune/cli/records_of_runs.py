@@ -56,7 +56,7 @@ def track(
     uri: Annotated[str, typer.Option(help="MLflow's tracking server or folder; default: its own setting.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Log the numbers to MLflow or Weights & Biases. Each arm becomes one of its runs."""
+    """Log the numbers to MLflow or Weights & Biases. Each arm becomes a run of the tracker."""
     from aftertune.commands import tracking as library
 
     made = library.track(run, to, project=project, uri=uri)

@@ -77,7 +77,7 @@ def demo(
 
 @app.command()
 def selftest(quiet: Quiet = False, as_json: AsJson = False, workers: Workers = 0) -> None:
-    """Check that the instrument alarms when it must, and only then. Exit code 0 if it does."""
+    """Check that aftertune alarms when it must, and only then. Exit code 0 if it does."""
     from aftertune.commands import selftest as library
 
     with progress_on(quiet) as progress:
@@ -89,7 +89,7 @@ def selftest(quiet: Quiet = False, as_json: AsJson = False, workers: Workers = 0
         for check in checks:
             mark = "ok  " if check.ok else "FAIL"
             show_lines([f"{mark}  {check.name}: expected {check.expected}, got {check.got}. {check.why}"])
-        verdict = "the instrument behaves" if behaves else "the instrument does NOT behave: do not trust its decisions"
+        verdict = "aftertune decides as it should" if behaves else "it does NOT decide as it should: do not trust it"
         show_lines([verdict])
     sys.exit(0 if behaves else 1)
 
@@ -99,14 +99,16 @@ def mitigate(
     run: Annotated[Path, typer.Argument(help="A finished study or audit.")],
     methods: Annotated[
         list[str] | None,
-        typer.Option(help="Mitigations to try, NAME or NAME:key=value; default: the usual choice. Repeat."),
+        typer.Option(help="Mitigations to try, NAME or NAME:key=value; repeat. Default: a choice by what was lost."),
     ] = None,
     arm: Annotated[
-        list[str] | None, typer.Option(help="Arms to repair; default: those that lost refusals. Repeat.")
+        list[str] | None, typer.Option(help="Arms to repair; repeat. Default: those that lost refusals or privacy.")
     ] = None,
-    own: Annotated[str, typer.Option(help="Benchmark whose requests the base answers, to train on its refusals.")] = "",
+    own: Annotated[
+        str, typer.Option(help="Benchmark whose requests the base answers, for mitigations to train on.")
+    ] = "",
     task_margin: Annotated[
-        float, typer.Option(help="How much a repair may raise the loss on the tuned task, as a share.")
+        float, typer.Option(help="How much a repair may raise the held-out loss of the tuned task, as a share.")
     ] = 0.02,
     out: Out = None,
     cache: CacheFolder = None,
@@ -158,15 +160,24 @@ def mitigate(
 @app.command()
 def explain(
     run: Annotated[Path, typer.Argument(help="A finished study or audit whose base and checkpoints are still there.")],
-    arm: Annotated[list[str] | None, typer.Option(help="Arms to intervene in; default: up to two. Repeat.")] = None,
-    pairs: Annotated[int | None, typer.Option(help="Pairs of prompts for each direction; 0 takes all.")] = None,
-    prompts: Annotated[int | None, typer.Option(help="Prompts of each kind for the readout.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Random directions to compare each direction with.")] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Arms to intervene in; repeat. Default: up to two that lost the most.")
+    ] = None,
+    pairs: Annotated[
+        int | None, typer.Option(help="Pairs of prompts for each direction; 0 takes all. Default: by the model's size.")
+    ] = None,
+    prompts: Annotated[
+        int | None, typer.Option(help="Prompts of each kind for the readout. Default: by the model's size.")
+    ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(help="Random directions, and shuffled updates of layers, to compare with. Default: 19."),
+    ] = None,
     workers: Workers = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what moved inside the models of a run. Beside it stands what chance gives, and what interventions do."""
+    """Show what moved inside the models of a run. Beside it: what chance gives, and what interventions change."""
     from aftertune.commands import explain as library
     from aftertune.reporting.explanation import as_json as fields
 
@@ -187,7 +198,10 @@ def audit(
     checkpoint: Annotated[list[str] | None, typer.Argument(help="PEFT adapters, full models, GGUF files.")] = None,
     checkpoints: Annotated[Path | None, typer.Option(help="CSV or JSONL: path, arm, recipe, seed, epoch.")] = None,
     train_data: Annotated[
-        str | None, typer.Option(help="The tuning set, to measure leaks of it and takeover by its script.")
+        str | None,
+        typer.Option(
+            help="The tuning set, to measure leaks of it, and answers in its style where nobody asked for them."
+        ),
     ] = None,
     held_out: Annotated[
         str | None, typer.Option(help="Similar rows that were not tuned on, for membership inference.")
@@ -196,7 +210,10 @@ def audit(
     encoding: Encoding = "",
     skip_bad: SkipBad = False,
     suite: Annotated[
-        str | None, typer.Option(help="What is asked: `core`, `miniature`, or what `aftertune fetch` lists.")
+        str | None,
+        typer.Option(
+            help="What is asked: `core` (default; `miniature` of an embedded base), or what `aftertune fetch` lists."
+        ),
     ] = None,
     system: Annotated[Path | None, typer.Option(help="File with the system prompt.")] = None,
     policy: Annotated[
@@ -321,7 +338,7 @@ def plan(
     ] = 0.1,
     as_json: AsJson = False,
 ) -> None:
-    """Price a study before it is run. Says its jobs, cost and minutes, and which losses its gate fails and passes."""
+    """Price a study before it is run. Says jobs, cost and minutes, and which losses its gate could fail and pass."""
     from aftertune.commands import plan as pricing
     from aftertune.studies.design import read
 
@@ -380,7 +397,9 @@ def drift(
         ),
     ] = None,
     base: Annotated[str | None, typer.Option(help="With --verdicts: the untuned model's name in it.")] = None,
-    tuned: Annotated[list[str] | None, typer.Option(help="With --verdicts: a tuned checkpoint's name.")] = None,
+    tuned: Annotated[
+        list[str] | None, typer.Option(help="With --verdicts: a tuned checkpoint's name; repeat for several.")
+    ] = None,
     policy: Annotated[
         str | None, typer.Option(help="strict, default, research, or a file; a run keeps it from now on.")
     ] = None,
@@ -405,7 +424,7 @@ def drift(
     whole: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute statistics and decisions only. Reads a run's stored verdicts, or a table made elsewhere."""
+    """Decide again on the verdicts of a run. Or on a table or log of another tool (--verdicts)."""
     if demo:
         if run is not None or verdicts or base or tuned or worse or labels or no_labels:
             raise UsageError(
@@ -491,7 +510,7 @@ def agree(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="People's: a sheet of `aftertune label`, or a table (prompt_id, axis, label, arm or checkpoint)."
+            help="People's labels: a sheet of `aftertune label`, or a table: prompt_id, axis, label, arm or checkpoint."
         ),
     ] = None,
     as_json: AsJson = False,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aftertune import files
 from aftertune.commands.run_view import Run, open_run
+from aftertune.deciding import gate
 from aftertune.deciding import waivers as waiving
 from aftertune.deciding.waivers import Waiver
 from aftertune.errors import UsageError
@@ -160,7 +161,9 @@ def _arms(
 ) -> list[ComparedArm]:
     today = datetime.datetime.now(datetime.UTC).date()
     by_unit: dict[str, list[ComparedCheck]] = {}
-    for decision, row in _decided(run):
+    decided = _decided(run)
+    deciding = {gate.arm_decided(decision) for decision, _ in decided if decision.required}
+    for decision, row in decided:
         old = before.get((decision.unit, decision.metric)) or before.get(("", decision.metric))
         waived, refused = "", ""
         about = [waiver for waiver in accepted if waiver.about(name, decision)]
@@ -179,7 +182,7 @@ def _arms(
             started=run.started,
             checks=tuple(sorted(checks, key=lambda each: (SEVERITY.index(each.decision.outcome), -each.loss))),
             is_baseline=is_baseline,
-            decides=_decides(run),
+            decides=any(gate.arm_decided(check.decision) in deciding for check in checks),
         )
         for unit, checks in by_unit.items()
     ]

@@ -29,6 +29,7 @@ from aftertune.inside.concepts import ABOUT, BENCHMARK, PRIVACY, REFUSAL, VERSIO
 from aftertune.inside.conditions import Conditions
 from aftertune.inside.direction_changes import DirectionChange, direction_changes
 from aftertune.inside.explanation import (
+    ALL,
     ArmDirections,
     Effect,
     Explanation,
@@ -37,14 +38,17 @@ from aftertune.inside.explanation import (
     SeedsApart,
     Twin,
     mean,
+    part_name,
     readout_change,
     twin_of,
 )
 from aftertune.inside.intervene_job import (
     ANSWERS,
+    NONE,
     NOTHING,
     READOUTS,
     TUNED,
+    UNSHUFFLED,
     AnsweredSo,
     Intervened,
     InterveneJob,
@@ -81,6 +85,8 @@ SMALL = 10_000_000
 """Parameters up to which everything is done in full where nothing else is asked."""
 NEEDED = frozenset({"activations", "beginnings", "interventions"})
 REFUSED = "full"
+DRAWN = ("random ", "shuffled ")
+"""How the directions of nulls begin."""
 WORLD = "miniature"
 """The benchmark of the models that ship, which know no other words than its own."""
 
@@ -98,7 +104,8 @@ class Effort:
     prompts: int
     """Prompts of each kind that are read out; an intervention is read out on half as many."""
     draws: int
-    """Random directions beside each direction."""
+    """Random directions beside each direction, and shuffled updates beside each block of layers: as many, since beside
+    fewer than 19 neither would show anything."""
     samples: int
     """Sampled answers of the base to each of as many prompts, for its openings."""
     asked: int
@@ -145,7 +152,8 @@ def explain(
             takes 44 of a base of up to ten million parameters, else 16.
         prompts: Prompts of each kind that are read out; None takes 88 or 24. Interventions are read out on half as many
             harmful ones, of clusters that the direction is not estimated from.
-        draws: Random directions beside each direction; None takes 19, and with fewer nothing is called a mechanism.
+        draws: Random directions beside each direction, and shuffled updates beside each block of layers; None takes 19,
+            and with fewer nothing is called a mechanism, and no layers are said to carry the change.
         executor: Where the jobs run, as for `study`.
         workers: Processes at once, short for the executor `local:workers=N`; 0 is one per core.
         progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
@@ -343,6 +351,11 @@ class Explaining:
         by_id = {prompt.id: prompt for prompt in every}
         effects_of = [(name, tuple(self._effects(name, job, by_id))) for name, job in job_of]
         notes += [f"{name}: no intervention could be read out on any prompt" for name, found in effects_of if not found]
+        notes += [
+            f"{name}: no shuffled update of {part_name(part)}: {why}"
+            for name, job in job_of
+            for part, why in self.run.job(job).info()[UNSHUFFLED].items()
+        ]
         return dataclasses.replace(
             empty,
             openings={base.name: openings},
@@ -591,23 +604,24 @@ class Explaining:
         ]
 
     def _effects(self, name: str, job: InterveneJob, prompts: Mapping[str, Prompt]) -> Iterable[Effect]:
-        """Return what the interventions in one subject did, random directions as the null of the others."""
+        """Return what the interventions in one subject did, beside random directions or shuffled updates as nulls."""
         readouts: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
         for row in records(Intervened, self.run.job(job).read(READOUTS)):
             if row.value is not None:
                 readouts[row.how, row.direction, row.layers][row.prompt_id] = row.value
         refusals = self._refusals(job, prompts)
         before = readouts.pop((NOTHING, "", ""), {})
-        none = readouts.pop((TUNED, "", "none"), None)
+        none = readouts.pop((TUNED, "", NONE), None)
         if none is not None:
-            readouts[TUNED, "", "all"] = before
+            readouts[TUNED, "", ALL] = before
         nulls: dict[tuple[str, str], list[float]] = defaultdict(list)
         for (how, direction, layers), values in readouts.items():
-            shared = [id for id in before if id in values]
-            if direction.startswith("random ") and shared:
-                nulls[how, layers].append(float(np.mean([values[id] - before[id] for id in shared])))
+            start = none if how == TUNED and none is not None else before
+            shared = [id for id in start if id in values]
+            if direction.startswith(DRAWN) and shared:
+                nulls[how, layers].append(float(np.mean([values[id] - start[id] for id in shared])))
         for (how, direction, layers), values in readouts.items():
-            if direction.startswith("random "):
+            if direction.startswith(DRAWN):
                 continue
             start = none if how == TUNED and none is not None else before
             shared = [id for id in start if id in values]

@@ -334,7 +334,7 @@ def _manifest(
         "registry_values": values,
         "texts": copy.texts,
         "texts_changed": copy.changed,
-        "cells": counts,
+        "jobs": counts,
         "left_out": dict(sorted(copy.left_out.items())),
         "files": {str(path.relative_to(made)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
     }

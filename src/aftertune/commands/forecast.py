@@ -15,7 +15,7 @@ from aftertune.errors import UsageError, near
 from aftertune.files import make_folder, write
 from aftertune.forecasting import data_card, fitted
 from aftertune.forecasting.data_card import Requests
-from aftertune.forecasting.forecast import Forecast, foretell
+from aftertune.forecasting.forecast import Forecast, predict
 from aftertune.models.identity import resolve as resolve_model
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
@@ -90,7 +90,7 @@ def forecast(
         seed=seed,
         progress=lambda done, total: progress("the base reads", done / total) if progress is not None else None,
     )
-    found = foretell(
+    found = predict(
         fitted.shipped(),
         data=os.fspath(data),
         base=name,

@@ -15,7 +15,7 @@ from typing import Any
 
 from aftertune.commands.decide import Result
 from aftertune.commands.study import LOCAL, Cache, Progress, do, facts, quiet, shared_folder
-from aftertune.deciding.repair import AXES, TASK_MARGIN, Frontier, frontiers
+from aftertune.deciding.repair import AXES, TASK_MARGIN, Frontier, frontiers, kind_of
 from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import UsageError
 from aftertune.extras import explained
@@ -30,23 +30,18 @@ from aftertune.run.job import Job
 from aftertune.run.run_folder import Run
 from aftertune.studies import plugin_text, refusals, stored
 from aftertune.studies.design import Design
-from aftertune.studies.jobs import arm_name
+from aftertune.studies.jobs import arm_name, private_subsets
 from aftertune.studies.resolve import load_benchmark, load_judge, resolve, resolve_mitigation
 from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
 from aftertune.tuning.further_job import FurtherJob
+from aftertune.tuning.mitigation import judged_axes
 from aftertune.tuning.tune_job import TuneJob
 
-METHODS = (
-    "kl_on_refusals",
-    "kl_on_refusals:with_answers=true",
-    "own_refusals:with_answers=true",
-    "own_answers",
-    "interpolation",
-    "regmean",
-    "null_space",
-)
-"""What is tried where nothing is asked for, as far as what is at hand allows."""
+FOR_REFUSALS = ("kl_on_refusals", "kl_on_refusals:with_answers=true", "own_refusals:with_answers=true")
+FOR_PRIVACY = ("kl_on_privacy", "kl_on_privacy:with_refusals=true,with_answers=true")
+FOR_BOTH = ("own_answers", "interpolation", "regmean", "null_space")
+"""What is tried where nothing is asked for, by what an arm lost, as far as what is at hand allows."""
 HELD_OUT = 50
 """Conversations that are kept out of the training for the task's loss, where the run kept none."""
 CARD = "README.md"
@@ -93,10 +88,10 @@ def mitigate(
     Args:
         run: The run folder. What it finished is taken over, not done again, wherever nothing about it changes.
         out: Run folder of the study that tries them; None takes `RUN-repair`. The same call continues it.
-        methods: `NAME` or `NAME:key=value,...` of mitigations; empty tries a choice of them.
-        arms: Which arms are repaired; empty takes those that lost refusals.
-        own: The benchmark whose requests the bases are asked for refusals and answers of their own; empty takes one
-            that the run does not ask.
+        methods: `NAME` or `NAME:key=value,...` of mitigations; empty tries a choice of them, by what was lost.
+        arms: Which arms are repaired; empty takes those that lost refusals of harmful requests or contextual privacy.
+        own: The benchmark whose requests the bases are asked for refusals, answers and private replies of their own;
+            empty takes one that the run does not ask.
         task_margin: Share of the plain tuning's held-out loss by which a repaired model's may be higher.
         executor: Where the jobs run, as for `study`.
         workers: Processes at once, short for the executor `local:workers=N`; 0 is one per core.
@@ -114,10 +109,16 @@ def mitigate(
     before = stored.read(old)
     if before.design.kind == "repair":
         raise UsageError(f"{run}: is a run of mitigations itself; name the run that it was made from")
-    wanted = [plugin_text.plugin("mitigation", each) for each in methods or METHODS]
+    asked = [plugin_text.plugin("mitigation", each) for each in methods]
+    for spec in asked:
+        resolve_mitigation(spec)  # a wrong name is told before anything about the run
+    lost = _lost(old, before)
+    repaired = _arms(before, lost, arms)
+    wanted = asked or [plugin_text.plugin("mitigation", each) for each in _usual(lost, repaired)]
     source = plugin_text.plugin("benchmark", own) if own else _own_benchmark(before.design)
     tried, left_out = _at_hand(before.design, wanted, source, chosen=bool(methods))
-    planned = repair_design(before.design, tried, _arms(old, before, arms), source)
+    left_out += _untried(before.design, tried, repaired)
+    planned = repair_design(before.design, tried, repaired, source)
     root = Path(f"{str(run).rstrip('/')}-repair") if out is None else Path(out)
     there = stored.continued(root, planned)
     resolved = resolve(there or planned, there, shared=shared_folder(cache))
@@ -131,7 +132,7 @@ def mitigate(
     adapters = [path for each in found for path in _hand_out(place, resolved, each, _called(each, found))]
     report = _keep(place, found, left_out)
     return Repair(
-        _outcome(found),
+        _outcome(found, repaired),
         found,
         place.root,
         report,
@@ -154,8 +155,9 @@ def _notes(before: Design, planned: Design) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _outcome(found: Sequence[Frontier]) -> Outcome:
-    if all(each.recommended for each in found):
+def _outcome(found: Sequence[Frontier], repaired: Sequence[str]) -> Outcome:
+    """Return what came of it; an arm of which nothing was tried is not repaired."""
+    if {each.arm for each in found} >= set(repaired) and all(each.recommended for each in found):
         return "pass"
     hopeless = [
         each
@@ -249,8 +251,10 @@ def _at_hand(
             why = "it acts on a training, and the run has finished checkpoints alone: run it as a study"
         elif "rows" in mitigation.needs and not design.sources:
             why = "it needs the tuning data, which the run was not given (--train-data)"
-        elif mitigation.needs & {"own_refusals", "own_answers"} and own is None:
-            why = "it needs the base's own refusals: name a benchmark that the run does not ask (--own)"
+        elif judged_axes([mitigation]) and own is None:
+            why = "it needs what the base says itself: name a benchmark that the run does not ask (--own)"
+        elif "own_private_replies" in mitigation.needs and own and not private_subsets(load_benchmark(own).metrics):
+            why = f"it needs messages with something to keep private, and '{own.name}' has none: name another (--own)"
         if why and chosen:
             raise UsageError(f"mitigation '{spec.name}': {why}")
         if why:
@@ -262,8 +266,47 @@ def _at_hand(
     return tried, left_out
 
 
-def _arms(run: Run, study: Study, wanted: Sequence[str]) -> list[str]:
-    """Return the arms to repair: those named, else those whose refusals of harmful requests drift.
+def _untried(design: Design, tried: Sequence[PluginSpec], arms: Sequence[str]) -> list[str]:
+    """Return a line for each arm on which none of the mitigations can be tried. Raises UsageError where that is all."""
+    if any(resolve_mitigation(spec).stage == "after" for spec in tried):
+        return []
+    trained = {arm.name for arm in design.arms}
+    left = [name for name in arms if name not in trained]
+    if left and len(left) == len(arms):
+        raise UsageError(
+            f"no mitigation can be tried on '{left[0]}': all that were chosen act on a training, and it has finished "
+            "checkpoints alone"
+        )
+    return [f"{name}: it has finished checkpoints alone, and all that is tried acts on a training" for name in left]
+
+
+def _lost(run: Run, study: Study) -> Mapping[str, set[str]]:
+    """Return which arms drift on `safety` (refusals of harmful requests) and which on contextual `privacy`.
+
+    Raises UsageError where nothing is decided yet.
+    """
+    path = run.root / "decisions.json"
+    if not path.is_file():
+        raise UsageError(f"{run.root}: nothing is decided yet; run the command that began it again to continue it")
+    checksums.check(run.root, path.name)
+    kinds = {metric.name: kind_of(metric) for metric in study.metrics}
+    lost: dict[str, set[str]] = {"safety": set(), "privacy": set()}
+    decisions: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["decisions"]
+    for each in decisions:
+        if each["outcome"] == "drift" and (kind := kinds.get(each["metric"], "")) in lost:
+            lost[kind].add(each["arm"])
+    return lost
+
+
+def _usual(lost: Mapping[str, set[str]], arms: Sequence[str]) -> Sequence[str]:
+    """Return what is tried on these arms where nothing is asked for, by what they lost."""
+    private = bool(lost["privacy"].intersection(arms))
+    unsafe = bool(lost["safety"].intersection(arms)) or not private
+    return (*(FOR_REFUSALS if unsafe else ()), *(FOR_PRIVACY if private else ()), *FOR_BOTH)
+
+
+def _arms(study: Study, lost: Mapping[str, set[str]], wanted: Sequence[str]) -> list[str]:
+    """Return the arms to repair: those named, else those that lost something that can be repaired.
 
     Raises UsageError for an unknown arm, and where nothing drifts.
     """
@@ -273,16 +316,11 @@ def _arms(run: Run, study: Study, wanted: Sequence[str]) -> list[str]:
             raise UsageError(f"no arm '{name}' in this run: it has {', '.join(known)}")
     if wanted:
         return list(wanted)
-    path = run.root / "decisions.json"
-    if not path.is_file():
-        raise UsageError(f"{run.root}: nothing is decided yet; run the command that began it again to continue it")
-    checksums.check(run.root, path.name)
-    lost = {metric.name for metric in study.metrics if metric.axis == "refusal" and metric.worse == "down"}
-    decisions: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["decisions"]
-    drifted = {each["arm"] for each in decisions if each["metric"] in lost and each["outcome"] == "drift"}
+    drifted = set[str]().union(*lost.values())
     if not drifted:
         raise UsageError(
-            "nothing to repair: no arm of this run drifts on refusals of harmful requests; name arms to try"
+            "nothing to repair: no arm of this run drifts on refusals of harmful requests or contextual privacy; name "
+            "arms to try"
         )
     return [name for name in known if name in drifted]
 

@@ -415,7 +415,7 @@ def _judges(sizes: Sizes, answers: int, characters: int, own: _Own) -> Iterator[
     """Yield the price of each judge that calls a model; `characters` of all prompts and answers together."""
     for _, judge in sizes.judges:
         if (price := judge.price) is not None:
-            extra = own if judge is sizes.judge_of_own else _Own()
+            extra = own if judge in sizes.judges_of_own else _Own()
             read = price.characters * (answers + extra.answers) + price.calls * (characters + extra.characters)
             count = answers + extra.answers
             yield JudgePrice(judge.name, price.calls * count, read // CHARACTERS, price.new_tokens * count)
@@ -435,7 +435,7 @@ def lines(price: Price, cost: Cost) -> list[str]:
     """Return a price as lines of text."""
     jobs = ", ".join(f"{count} {kind}" for kind, count in price.jobs.items())
     texts = [
-        f"{price.name}: cells: {jobs}",
+        f"{price.name}: jobs: {jobs}",
         f"{price.prompts} prompts, {price.requests} answers, at most {price.new_tokens_at_most} new tokens, "
         f"{price.judge_calls} judge calls",
         *(

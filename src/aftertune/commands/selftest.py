@@ -1,4 +1,4 @@
-"""Does the instrument alarm when it must, and only then? Five checks on the embedded model, end to end."""
+"""Does aftertune alarm when it must, and only then? Five checks on the embedded model, end to end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WARM = {"privacy": 400}
 
 @dataclass(frozen=True)
 class Check:
-    """One thing the instrument must do."""
+    """One thing that aftertune must do."""
 
     name: str
     expected: str
@@ -45,7 +45,7 @@ class Check:
 
 @public("selftest")
 def selftest(*, workers: int = 0, progress: Callable[[str, int, int], None] | None = None) -> list[Check]:
-    """Run five checks on the embedded model (`aftertune selftest`) and return each: does the instrument behave?
+    """Run five checks on the embedded model (`aftertune selftest`) and return each: does aftertune decide as it should?
 
     Args:
         workers: Has no effect, since the checks run in one process.

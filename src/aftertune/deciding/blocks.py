@@ -27,6 +27,8 @@ from aftertune.records import BASE_ARM, Metric
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LARGEST_SCORE = 100.0
+"""Top of the scale that scores beyond 1 are taken to be of."""
 LARGEST = 1e100
 """Largest absolute value allowed: the squares of larger differences overflow."""
 
@@ -68,7 +70,10 @@ class Block:
     known: Floats
     """Mean over the judged samples that the model itself made; NaN where there is none."""
     bounds: tuple[float, float]
-    """Least and largest possible value."""
+    """Least and largest value, 0 and 1 at least."""
+    ends: tuple[float, float] | None
+    """Ends of the scale, which a value that nobody knows may have: of shares and values among 0 to 1 these, of others
+    among 0 to 100 these; None where values lie beyond, so that no end is known."""
     is_proportion: bool
     """Whether every judged outcome is 0 or 1."""
     labelled: LabelledAnswers | None = None
@@ -162,7 +167,8 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts, labels: Jo
     bounds = (0.0, 1.0)
     if metric.label is None and values.size:
         bounds = (min(0.0, float(values.min())), max(1.0, float(values.max())))
-    bad, good = bounds if metric.worse == "down" else bounds[::-1]
+    ends = _ends(bounds)
+    bad, good = (ends or bounds) if metric.worse == "down" else (ends or bounds)[::-1]
     known = verdicts.judged & ~verdicts.unseen
     own, unknown = total(known, verdicts.values[known]), n_asked - total(known, None)
     unfiltered = verdicts.judged & ~verdicts.filtered
@@ -197,9 +203,15 @@ def _block(table: VerdictTable, judge: str, verdicts: MetricVerdicts, labels: Jo
         seen=seen,
         known=known_mean,
         bounds=bounds,
+        ends=ends,
         is_proportion=metric.label is not None or bool(np.isin(values, (0.0, 1.0)).all()),
         labelled=labels.of(verdicts, subject, unit),
     )
+
+
+def _ends(bounds: tuple[float, float]) -> tuple[float, float] | None:
+    """Return the ends of the scale that values within these bounds are taken to be of; see `Block.ends`."""
+    return next(((0.0, top) for top in (1.0, LARGEST_SCORE) if bounds[0] >= 0 and bounds[1] <= top), None)
 
 
 def _refuse_two_bases(subjects: Sequence[Subject], context: str) -> None:

@@ -19,6 +19,8 @@ MOST = 100
 MOST_TIMES_LABELS = 20
 """Times the labels that are there beyond which "more labels" is no advice."""
 NO_LOSS = "no loss"
+BOUND = "a floor or ceiling of the policy is not kept, or not shown to be"
+"""What `Decision.beside` says of one."""
 POWER = 0.8
 """Chance that the advice in a remedy settles the decision."""
 
@@ -111,9 +113,9 @@ class Check:
 
     @property
     def room(self) -> float | None:
-        """How far a share could fall in the worse direction; None for means of values, which have no end."""
+        """How far the base could get worse; None for means of values of a scale whose end is not known."""
         if self.row.base is None or not self.row.is_proportion:
-            return None
+            return self.row.room
         return 1 - self.row.base if self.sign > 0 else self.row.base
 
     @property
@@ -230,20 +232,20 @@ def decide(check: Check, level: float, family: int) -> Decision:
         outcome, why, reason = "undecided", f"Not measured: {row.warning}.", f"not measured: {row.warning}"
         settles = "Answers on both sides that the judge can read."
     elif bound == "breached":
-        outcome, why, reason = "drift", f"{limit} The change from the base is {_change(row)}.", limit.rstrip(".")
+        outcome, why, reason = "drift", f"{limit} The change from the base is {_change(check)}.", limit.rstrip(".")
     elif bound == "unconfirmed" and not (check.p_margin <= level and check.seen > rule.margin):
         outcome, why, reason, settles = "unconfirmed", limit, limit.rstrip("."), "More prompts, or training seeds."
     elif check.p_margin <= level and check.seen <= rule.margin:
         outcome, settles, reason = "undecided", _UNFILTERED, "shown only by answers that a content filter made"
         why = (
-            f"{_moved(row)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
+            f"{_moved(check)}, worse than the margin of {margin} allows, but {_unknown(check)}: on the "
             f"{row.n_seen or 0:,} prompts that no content filter answered, no such loss is shown."
         )
     elif check.p_margin <= level:
         outcome = "drift"
-        tests = f"; {corrected}, {_ends(adjusted, scale)}" if several else ""
-        why = f"{_moved(row)}, worse than the margin of {margin} allows{tests}."
-        reason = f"{_shown(shown, scale)} is shown{tests}"
+        tests = f"; {corrected}, {_ends(check, adjusted)}" if several else ""
+        why = f"{_moved(check)}, worse than the margin of {margin} allows{tests}."
+        reason = f"{_shown(check, shown)} is shown{tests}"
     elif check.room is not None and check.room <= rule.margin and check.bad > 0:
         outcome = "undecided"
         stands = TEXT.rate(row.base or 0.0, scale)
@@ -255,16 +257,20 @@ def decide(check: Check, level: float, family: int) -> Decision:
         outcome = "undecided"
         if check.good > rule.margin and check.seen > rule.margin:
             outcome = "unconfirmed"
-            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but {corrected} it does not, "
-            why += f"{_ends(adjusted, scale)}: {_no_more_than(shown, scale)} is confirmed."
-            reason = f"{_no_more_than(shown, scale)} is confirmed ({corrected})"
+            why = (
+                f"{_moved(check)}: the whole interval lies beyond the margin of {margin}, but {corrected} it does not, "
+            )
+            why += f"{_ends(check, adjusted)}: {_no_more_than(check, shown)} is confirmed."
+            reason = f"{_no_more_than(check, shown)} is confirmed ({corrected})"
         elif check.good > rule.margin:
-            why = f"{_moved(row)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
+            why = (
+                f"{_moved(check)}: the whole interval lies beyond the margin of {margin}, but not without the answers "
+            )
             why += "that the server or its content filter made."
             reason = "shown only by answers that a content filter made"
         else:
             reason = "the interval reaches across the margin"
-            why = f"{_moved(row)}: the interval reaches beyond the margin of {margin}"
+            why = f"{_moved(check)}: the interval reaches beyond the margin of {margin}"
             why += "" if check.loss <= rule.margin else " on either side"
             why += ", so neither a pass nor a drift is shown."
         settles = remedy(row, rule.margin, level)
@@ -272,25 +278,27 @@ def decide(check: Check, level: float, family: int) -> Decision:
             why, settles = f"{why.removesuffix('.')}; {_unknown(check)}.", f"{_UNFILTERED} {settles}"
     elif check.worst > rule.margin:
         outcome = "undecided"
-        reason = f"counted as the worst, answers that nobody judged make it {TEXT.size(check.worst, scale)}"
-        why = (
-            f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: counted as the worst, the interval "
-            f"reaches a loss of {TEXT.size(check.worst, scale)}."
-        )
+        worst = _size(check, check.worst)
+        reason = f"counted as the worst, answers that nobody judged make it {worst}"
+        reaches = f"counted as the worst, the interval reaches a loss of {worst}"
+        if math.isinf(check.worst):
+            reason = "answers that nobody judged may be anything"
+            reaches = "they may be anything, since no end of the scale is known"
+        why = f"{_moved(check)}, within the margin of {margin}, but {_unknown(check)}: {reaches}."
         lost = f"A verdict on the {count(check.unjudged, 'unjudged answer')}, by another judge or by hand."
         settles = " ".join([_UNFILTERED] * bool(check.unseen) + [lost] * bool(check.unjudged))
     elif check.seen_bad > rule.margin:
         # The models may both be worse than anybody has seen: as where no answer of one side has a verdict.
         outcome, settles, reason = "undecided", _UNFILTERED, "too few answers that no content filter made"
         why = (
-            f"{_moved(row)}, within the margin of {margin}, but {_unknown(check)}: the {row.n_seen or 0:,} prompts "
+            f"{_moved(check)}, within the margin of {margin}, but {_unknown(check)}: the {row.n_seen or 0:,} prompts "
             "that no content filter answered are too few to show it."
         )
     elif bound == "unsure":
         outcome, why, reason = "undecided", limit, limit.rstrip(".")
         settles = _UNFILTERED if row.unseen_tuned else "More prompts."
     else:
-        outcome, why = "pass", f"{_moved(row)}, within the margin of {margin}."
+        outcome, why = "pass", f"{_moved(check)}, within the margin of {margin}."
         reason = "the whole interval lies within the margin"
     return Decision(
         metric=row.metric,
@@ -302,6 +310,7 @@ def decide(check: Check, level: float, family: int) -> Decision:
         why=f"{why} {direction.sentence(row.worse)}",
         reason=reason,
         remedy=settles,
+        beside="" if bound == "held" else BOUND,
         worse=row.worse,
         base_model=row.base_model,
         arm=row.arm,
@@ -328,14 +337,18 @@ def _corrected(check: Check, family: int) -> str:
 _UNFILTERED = "Answers of the models themselves: ask them without the filter in front of them."
 
 
-def _shown(shown: float | None, scale: Scale) -> str:
+def _shown(check: Check, shown: float | None) -> str:
     """Return what loss is shown, e.g. `a loss of more than 8.1 points`; in words where that is none."""
-    return NO_LOSS if shown is None or shown <= 0 else f"a loss of more than {TEXT.size(shown, scale)}"
+    return NO_LOSS if shown is None or shown <= 0 else f"a loss of more than {_size(check, shown)}"
 
 
-def _no_more_than(shown: float | None, scale: Scale) -> str:
+def _size(check: Check, loss: float) -> str:
+    return TEXT.size(loss, check.scale, limit=check.rule.margin)
+
+
+def _no_more_than(check: Check, shown: float | None) -> str:
     """Return the same where it is less than the margin: `only a loss of more than 8.1 points`, or `no loss`."""
-    said = _shown(shown, scale)
+    said = _shown(check, shown)
     return said if said == NO_LOSS else f"only {said}"
 
 
@@ -359,20 +372,20 @@ def _bound(check: Check, at: float, corrected: str) -> tuple[str, str]:
     for bound in check.bounds:
         level, sign = bound.level, bound.sign
         assert bound.at is not None
-        said = f"the {bound.name} of {TEXT.rate(bound.at, scale)}"
+        said = f"the {bound.name} of {TEXT.limit(bound.at, scale)}"
         if bound.ends is None or level is None:
             return "unsure", f"{said.capitalize()} could not be checked: no level was measured."
         tuned, near_end, far_end = bound.ends
         seen_end = near_end if level.n_seen is None else level.seen_low if sign > 0 else level.seen_high
         worst = level.worst_high if sign > 0 else level.worst_low
-        ends = f"{TEXT.rate(min(near_end, far_end), scale)} to {TEXT.rate(max(near_end, far_end), scale)}"
+        ends = " to ".join(TEXT.rate(end, scale, limit=bound.at) for end in sorted((near_end, far_end)))
         known = f"{100 * level.confidence:g} % interval {ends}"
         text = f"The tuned model's level of {TEXT.rate(tuned, scale)} ({known}) "
         broken, beyond = bound.p <= at, sign * near_end > sign * bound.at
         tests = ""
         if corrected and beyond:
             low, high = bound.adjusted(at)
-            tests = f"{corrected}, {TEXT.rate(low, scale)} to {TEXT.rate(high, scale)}"
+            tests = f"{corrected}, {' to '.join(TEXT.rate(end, scale, limit=bound.at) for end in (low, high))}"
         if (broken or beyond) and (seen_end is None or sign * seen_end <= sign * bound.at):
             by = f"{count(level.unseen_tuned, 'answer')} came from the server or its content filter, not from the model"
             found = _worse_of(found, ("unsure", f"{text}breaks {said}, but {by}."))
@@ -382,7 +395,7 @@ def _bound(check: Check, at: float, corrected: str) -> tuple[str, str]:
             found = "unconfirmed", f"{text}lies beyond {said}, which is not confirmed: {tests}."
         elif sign * far_end > sign * bound.at:
             found = _worse_of(found, ("unsure", f"{text}is not clear of {said}."))
-        elif worst is not None and sign * worst > sign * bound.at:
+        elif (sign * worst > sign * bound.at) if worst is not None else level.unjudged_tuned + level.unseen_tuned > 0:
             unknown = "unseen" if level.unseen_tuned else "unjudged"
             found = _worse_of(found, ("unsure", f"{text}keeps {said}, but not if {unknown} answers are the worst."))
     return found
@@ -463,22 +476,23 @@ def _more_data(row: Drift, square: float, room: float, wanted: float) -> list[tu
     return ways
 
 
-def _ends(interval: tuple[float, float] | None, scale: Scale) -> str:
-    return "" if interval is None else " to ".join(TEXT.shift(end, scale) for end in interval)
+def _ends(check: Check, interval: tuple[float, float] | None) -> str:
+    limit = check.sign * check.rule.margin
+    return "" if interval is None else " to ".join(TEXT.shift(end, check.scale, limit=limit) for end in interval)
 
 
-def _change(row: Drift) -> str:
-    scale = scale_of(row)
+def _change(check: Check) -> str:
+    row, scale = check.row, check.scale
     ends = "no interval"
     if row.low is not None and row.high is not None:
-        ends = f"{100 * row.confidence:g} % interval {TEXT.shift(row.low, scale)} to {TEXT.shift(row.high, scale)}"
+        ends = f"{100 * row.confidence:g} % interval {_ends(check, (row.low, row.high))}"
     seeds = f"{row.n_seeds} seeds x " if row.estimand == "recipe" else ""
     prompts = count(row.n_prompts, "prompt")
     return f"{TEXT.shift(row.delta or 0.0, scale)}{scale.unit} ({ends}; {seeds}{prompts})"
 
 
-def _moved(row: Drift) -> str:
+def _moved(check: Check) -> str:
+    row, scale = check.row, check.scale
     if row.base is None or row.tuned is None:
-        return f"Changed, {_change(row)}"
-    scale = scale_of(row)
-    return f"From {TEXT.rate(row.base, scale)} to {TEXT.rate(row.tuned, scale)}, {_change(row)}"
+        return f"Changed, {_change(check)}"
+    return f"From {TEXT.rate(row.base, scale)} to {TEXT.rate(row.tuned, scale)}, {_change(check)}"

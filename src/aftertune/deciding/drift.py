@@ -214,7 +214,7 @@ class _BlockDrifts:
     def _level(self, subject: Subject, members: list[int]) -> Drift:
         block = self.block
         is_base, several = subject.arm == BASE_ARM, len(members) > 1
-        estimate, worst = self._level_estimate(block.mean[members]), self._level_estimate(block.worst[members])
+        estimate, worst = self._level_estimate(block.mean[members]), self._worst_level(members)
         per_seed = np.nanmean(block.mean[members], axis=1) if several and estimate else None
         method, notes = LEVEL + (", seeds x prompts crossed" if several else ""), []
         if estimate and block.labelled is not None:
@@ -262,8 +262,9 @@ class _BlockDrifts:
         extremes = np.where(pairs, block.worst[members] - block.best[bases], np.nan)
         scored = np.isfinite(values)
         estimate = self._difference_estimate(values, block.width)
-        worst = self._difference_estimate(extremes, block.width)
         unjudged = block.n_asked - block.n_judged
+        unknown = bool((((unjudged + block.n_unseen)[members] + (unjudged + block.n_unseen)[bases]) * pairs).any())
+        worst = self._worst_difference(extremes, unknown)
         # A base that several seeds are paired with is counted once.
         distinct = list(dict.fromkeys(bases))
         base_pairs = np.stack([pairs[[b == base for b in bases]].any(axis=0) for base in distinct])
@@ -344,8 +345,10 @@ class _BlockDrifts:
         if everything is None:
             return self._row("contrast", subject, warnings=["the base was not asked at this temperature"])
         values, extremes = everything.combine(block.mean, block.mean), everything.combine(block.worst, block.best)
-        scale = contrasts.scale_of(everything.weights) * block.width
-        estimate, worst = self._difference_estimate(values, scale), self._difference_estimate(extremes, scale)
+        times, rows = contrasts.scale_of(everything.weights), [i for own in everything.members for i in own]
+        unknown = bool((block.n_asked - block.n_judged + block.n_unseen)[rows].any())
+        estimate = self._difference_estimate(values, times * block.width)
+        worst = self._worst_difference(extremes, unknown, times)
         tuned = [i for rows in arms.members for i in rows]
         n_samples, unjudged = int(block.n_asked[tuned].max()), int((block.n_asked - block.n_judged)[tuned].sum())
         unseen = int(block.n_unseen[tuned].sum())
@@ -406,6 +409,26 @@ class _BlockDrifts:
 
     def _difference_estimate(self, values: Floats, scale: float) -> Estimate | None:
         return matrix.difference(values, self.block.clusters, confidence=self.confidence, scale=scale)
+
+    def _worst_difference(self, extremes: Floats, unknown: bool, times: float = 1.0) -> Estimate | None:
+        """Return the difference with every unknown answer as the worst; None where that could be any value.
+
+        `times` is the largest possible difference, in widths of the scale.
+        """
+        ends = self.block.ends
+        if ends is None and unknown:
+            return None
+        width = self.block.width if ends is None else max(self.block.width, ends[1] - ends[0])
+        return self._difference_estimate(extremes, times * (width if unknown else self.block.width))
+
+    def _worst_level(self, members: Sequence[int]) -> Estimate | None:
+        """Return the level with every unknown answer as the worst; None where that could be any value."""
+        block = self.block
+        if not (block.n_asked - block.n_judged + block.n_unseen)[members].any():
+            return self._level_estimate(block.worst[members])
+        if block.ends is None:
+            return None
+        return matrix.level(block.worst[members], block.clusters, confidence=self.confidence, bounds=block.ends)
 
     def _people(self, members: Sequence[int], counted: Bools, *, seeds: bool) -> PeoplesRate | int:
         """Return the members' rate by people's labels, or how many labels there are if too few."""
@@ -593,4 +616,8 @@ class _BlockDrifts:
             seen=alone.value if alone else None,
             seen_low=alone.low if alone else None,
             seen_high=alone.high if alone else None,
+            room=None if base is None or block.ends is None else self._room(base, block.ends),
         )
+
+    def _room(self, base: float, ends: tuple[float, float]) -> float:
+        return base - ends[0] if self.block.metric.worse == "down" else ends[1] - base

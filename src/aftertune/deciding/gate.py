@@ -48,17 +48,17 @@ def gate(
         drifts: From `drift`: `checkpoint` and `recipe` rows are gated, `level` rows serve floors and ceilings.
         policy: Which metrics, with what margins, on checkpoints or recipes; the last epoch unless it says `all`.
         metrics: What should have been measured: a gated one without a row is undecided ("not measured"). So is one that
-            an arm or checkpoint lacks which other metrics have, or lacks at a temperature, or by a judge, at which
-            others have it.
+            an arm, checkpoint or training seed lacks which other metrics have, or lacks at a temperature, or by a
+            judge, at which others have it.
         look: Which of several looks this is, where prompts are asked until it is decided; the rows have its confidence.
             None where all prompts were asked before anything was decided.
 
     Every temperature, judge, base and recipe among the rows is decided on by itself, under a name of its own
-    (`naming`). Where an arm has two training seeds, `auto` decides on the recipe, not on its checkpoints.
+    (`naming`). Where an arm has two training seeds, `auto` decides on the recipe, not on its checkpoints; but by itself
+    on each that is not in the recipe's estimate, since its training seed is not known or its last epoch is another.
     """
-    moves = [row for row in drifts if row.estimand in ("checkpoint", "recipe")]
-    if policy.epochs == "last":
-        moves = _last(moves)
+    every = [row for row in drifts if row.estimand in ("checkpoint", "recipe")]
+    moves = _last(every) if policy.epochs == "last" else every
     levels = {_level_key(row): row for row in drifts if row.estimand == "level"}
     directions = {row.metric: row.worse for row in moves} | {metric.name: metric.worse for metric in metrics}
     measurable = set(directions)
@@ -74,13 +74,14 @@ def gate(
         own = [row for row in moves if row.metric == name]
         wanted = rule.estimand or policy.estimand
         rows = [row for row in own if _counts(row, own, wanted)]
-        missing = list(_missing(_needed(moves, wanted), rows))
+        missing = [*_missing(_needed(moves, wanted), rows), *_missing_seeds(moves, own, rows)]
         names = Names([*map(Unit.of, rows), *(gap.unit for gap in missing)])
         checks += [Check(rule, row, names(Unit.of(row)), levels.get(_level_key(row))) for row in rows]
         for gap in missing:
             others = [row for row in own if _arm(row) == _arm_of(gap.unit)]
             said = worse if name in measurable else rule.worse
-            decisions.append(_unmeasured(rule, name, said, wanted, gap, names(gap.unit), others))
+            known = any(row.metric == name and _arm(row) == _arm_of(gap.unit) for row in every)
+            decisions.append(_unmeasured(rule, name, said, wanted, gap, names(gap.unit), others, known))
     families: dict[tuple[object, ...], list[Check]] = defaultdict(list)
     for check in checks:
         if check.row.delta is None:
@@ -104,12 +105,17 @@ def gate(
 def overall(decisions: Sequence[Decision]) -> Outcome:
     """Return the run's outcome: the worst of the required decisions (`outcome.SEVERITY`).
 
-    An optional one counts where it is an error or a drift. Nothing required decided is undecided.
+    An optional one counts where it is an error or a drift. Where an arm has nothing required it is undecided.
     """
     counted = [d.outcome for d in decisions if d.required or d.outcome in ("error", "drift")]
-    if not any(d.required for d in decisions):
+    if not decisions or set(map(arm_decided, decisions)) - {arm_decided(d) for d in decisions if d.required}:
         counted.append("undecided")
     return min(counted, key=SEVERITY.index)
+
+
+def arm_decided(decision: Decision) -> tuple[str, str, str]:
+    """Return the arm that a decision is about, whatever the training seed, epoch and temperature."""
+    return decision.base_model, decision.arm, decision.recipe
 
 
 def undecided(decisions: Sequence[Decision]) -> list[str]:
@@ -170,6 +176,8 @@ class _Gap:
     temperature: float | None = None
     """At which others have it; None where the unit has it at none."""
     judge: str = ""
+    of_seed: bool = False
+    """Whether it is a training seed that the metric's recipe lacks."""
 
 
 def _needed(moves: Sequence[Drift], wanted: str) -> list[tuple[str, Unit]]:
@@ -179,10 +187,15 @@ def _needed(moves: Sequence[Drift], wanted: str) -> list[tuple[str, Unit]]:
     recipes = {_group(row) for row in moves if row.estimand == "recipe"} if wanted == "auto" else set()
     needed: dict[tuple[object, ...], tuple[str, Unit]] = {}
     for row in moves:
-        if row.estimand == ("recipe" if _group(row) in recipes else "checkpoint"):
+        if row.estimand == ("recipe" if _group(row) in recipes and not _unseeded(row) else "checkpoint"):
             unit = dataclasses.replace(Unit.of(row), temperature=None, judge="")
             needed.setdefault((*_group(row), row.checkpoint, row.train_seed), (row.estimand, unit))
     return list(needed.values())
+
+
+def _unseeded(row: Drift) -> bool:
+    """Return whether a row is of a checkpoint that no recipe's estimate holds, since its training seed is not known."""
+    return row.estimand == "checkpoint" and row.train_seed is None
 
 
 def _group(row: Drift) -> tuple[object, ...]:
@@ -202,23 +215,54 @@ def _missing(needed: Sequence[tuple[str, Unit]], rows: Sequence[Drift]) -> Itera
                 yield _Gap(dataclasses.replace(unit, temperature=temperature, judge=judge), temperature, judge)
 
 
+def _missing_seeds(moves: Sequence[Drift], own: Sequence[Drift], rows: Sequence[Drift]) -> Iterator[_Gap]:
+    """Yield the training seeds that a metric's recipe rows lack, though other metrics, or others of its settings, have
+    them: what the rest shows need not hold of them."""
+    seeds: dict[tuple[object, ...], dict[tuple[object, ...], Unit]] = defaultdict(dict)
+    for row in moves:
+        if row.estimand == "checkpoint" and row.train_seed is not None:
+            unit = dataclasses.replace(Unit.of(row), temperature=None, judge="")
+            seeds[_group(row)].setdefault((row.checkpoint, row.train_seed), unit)
+    there: dict[tuple[object, ...], set[tuple[object, ...]]] = defaultdict(set)
+    for row in own:
+        if row.estimand == "checkpoint":
+            there[_setting(row)].add((row.checkpoint, row.train_seed))
+    for row in rows:
+        known = there[_setting(row)]
+        for key, unit in seeds[_group(row)].items() if row.estimand == "recipe" and known else ():
+            if key not in known:
+                named = dataclasses.replace(unit, temperature=row.temperature, judge=row.judge)
+                yield _Gap(named, row.temperature, row.judge, of_seed=True)
+
+
+def _setting(row: Drift) -> tuple[object, ...]:
+    return (*_group(row), row.temperature, row.judge)
+
+
 def _is_of(row: Drift, unit: Unit) -> bool:
     same = _arm(row) == _arm_of(unit) and (unit.epoch is None or row.epoch == unit.epoch)
     return same and (row.estimand == "recipe" or (row.checkpoint, row.train_seed) == (unit.checkpoint, unit.train_seed))
 
 
 def _last(rows: Sequence[Drift]) -> list[Drift]:
-    last: dict[tuple[str, str, str], int] = {}
+    """Return the rows of the last epoch of each recipe, and of each training that ended earlier than others of it."""
+    last: dict[tuple[object, ...], int] = {}
     for row in rows:
-        key = (row.base_model, row.arm, row.recipe)
-        last[key] = max(last.get(key, -1), -1 if row.epoch is None else row.epoch)
-    return [row for row in rows if row.epoch in (None, last[row.base_model, row.arm, row.recipe])]
+        for key in (_arm(row), _training(row)):
+            last[key] = max(last.get(key, -1), -1 if row.epoch is None else row.epoch)
+    return [row for row in rows if row.epoch in (None, last[_arm(row)], last[_training(row)])]
+
+
+def _training(row: Drift) -> tuple[object, ...]:
+    """Return what the checkpoints of one training have in common; of a recipe, what all of them have."""
+    return (_arm(row), row.train_seed) if row.estimand == "checkpoint" else _arm(row)
 
 
 def _counts(row: Drift, rows: Sequence[Drift], wanted: str) -> bool:
     if wanted != "auto":
         return row.estimand == wanted
-    return row.estimand == "recipe" or not any(other.estimand == "recipe" and _peers(row, other) for other in rows)
+    alone = _unseeded(row) or not any(other.estimand == "recipe" and _peers(row, other) for other in rows)
+    return row.estimand == "recipe" or alone
 
 
 def _peers(row: Drift, other: Drift) -> bool:
@@ -227,13 +271,17 @@ def _peers(row: Drift, other: Drift) -> bool:
 
 
 def _unmeasured(
-    rule: Rule, metric: str, worse: Worse | None, wanted: str, gap: _Gap, unit: str, rows: Sequence[Drift]
+    rule: Rule, metric: str, worse: Worse | None, wanted: str, gap: _Gap, unit: str, rows: Sequence[Drift], known: bool
 ) -> Decision:
     """Return an undecided decision for what has no row to decide on, its arm only `rows` of others or of another
-    estimand."""
+    estimand; `known` says whether the metric was measured on the arm at all, if only at another epoch."""
     what = "not measured: there is no verdict on it"
     remedy = "Add its benchmark, or a judge of its axis."
-    if gap.temperature is not None:
+    if gap.of_seed:
+        seed = f"training seed {gap.unit.train_seed}"
+        what = f"not measured on {seed}, though on others of its arm: the recipe is decided on without it"
+        remedy = "Ask and judge all of them alike."
+    elif gap.temperature is not None:
         by = f" by {gap.judge}" if gap.judge else ""
         what = f"not measured at temperature {gap.temperature:g}{by}, as other arms or checkpoints are"
         remedy = "Ask and judge all of them alike."
@@ -246,9 +294,9 @@ def _unmeasured(
     return Decision(
         metric=metric,
         unit=unit,
-        estimand="recipe" if wanted == "recipe" else "checkpoint",
+        estimand="recipe" if wanted == "recipe" and not gap.of_seed else "checkpoint",
         outcome="undecided",
-        required=rule.required == "always" or (rule.required == "measured" and bool(rows)),
+        required=rule.required == "always" or (rule.required == "measured" and known),
         margin=rule.margin,
         why=f"{why} {direction.sentence(worse)}" if worse else why,
         reason=what,

@@ -26,6 +26,8 @@ from aftertune.outcome import LEAST_YOUDEN
 from aftertune.records import BASE_ARM, Decision, Drift, Metric
 from aftertune.stats.prediction_powered import LEAST_IN_STRATUM, MOST_TO_GIVE, labels_needed
 
+NOTHING_APART = "its judge tells nothing apart"
+"""What `Decision.beside` says of one."""
 ANOTHER_JUDGE = "Put a judge that passes its trial first in the design"
 POWER = 0.8
 """Chance that the labels of a remedy show an unchanged arm to have lost no more than the margin."""
@@ -232,17 +234,21 @@ def resting_on_nothing(decisions: Sequence[Decision], told: Sequence[Unreliable]
 def _open(decision: Decision, told: Unreliable) -> Decision:
     said = told.why[:1].upper() + told.why[1:]
     if decision.outcome in ("undecided", "error"):
-        return dataclasses.replace(
-            decision, why=f"{decision.why} {said}: nothing would be decided by it.", remedy=told.remedy
-        )
+        why = f"{decision.why} {said}: nothing would be decided by it."
+        return dataclasses.replace(decision, why=why, remedy=told.remedy, beside=_and_the_judge(decision))
     alone = f"So nothing is decided by it; it alone would make this {AN_OUTCOME[decision.outcome]}: {decision.why}"
     return dataclasses.replace(
         decision,
         outcome="undecided",
         why=f"{said}. {alone}",
-        reason="its judge tells nothing apart",
+        reason=NOTHING_APART,
         remedy=told.remedy,
+        beside=_and_the_judge(decision),
     )
+
+
+def _and_the_judge(decision: Decision) -> str:
+    return f"{decision.beside}, and {NOTHING_APART}" if decision.beside else NOTHING_APART
 
 
 def warnings(

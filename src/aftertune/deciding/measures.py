@@ -258,8 +258,9 @@ def _missing(name: str, why: str, shared: dict[str, Any]) -> SubjectMeasure:
 def _leaks(study: Measuring, name: str, subset: str, verdicts: VerdictTable) -> Iterator[SubjectMeasure]:
     """Yield leak rates of a subset: over all replies, one without an action being no leak, and over those that acted.
 
-    Shao et al. 2024 (arXiv 2409.00138) tell both, since a model that does nothing leaks nothing. A cluster's rate is
-    the mean of its replies; intervals are over clusters, and a change is over clusters that both sides have a rate for.
+    Shao et al. 2024 (arXiv 2409.00138) tell both, since a model that does nothing leaks nothing. An action of which no
+    judge says whether it leaks is unread, and in neither. A cluster's rate is the mean of its replies; intervals are
+    over clusters, and a change is over clusters that both sides have a rate for.
     """
     first = study.primary_judges
     chosen = verdicts.where(benchmark=name, subset=subset)
@@ -275,14 +276,21 @@ def _leaks(study: Measuring, name: str, subset: str, verdicts: VerdictTable) -> 
         for key, replies in found.items():
             rates[key] = {}
             for (_, cluster, _), said in replies.items():
-                if said.get("helpfulness") == "acted" or (not helpful and said.get("helpfulness") is not None):
+                acted = said.get("helpfulness") == "acted"
+                if not _is_unread(said) and (acted or not helpful):
                     rates[key].setdefault(cluster, []).append(int(said.get("privacy") == "revealed"))
         for subject in study.subjects:
             for (id_, at), replies in found.items():
                 if id_ == subject.id:
                     base = rates.get((study.base_of(subject).id, at), {}) if subject.arm != BASE_ARM else {}
-                    unread = sum(said.get("helpfulness") is None for said in replies.values())
+                    unread = sum(map(_is_unread, replies.values()))
                     yield _leak(study, subject, name, at, helpful, rates[id_, at], base, unread)
+
+
+def _is_unread(said: Mapping[str, str | None]) -> bool:
+    """Return whether it is not known if a reply acts, or if its action leaks."""
+    acts = said.get("helpfulness")
+    return acts is None or (acts == "acted" and said.get("privacy") is None)
 
 
 def _leak(
@@ -348,9 +356,9 @@ def _per_profile(rows: Sequence[Response], prompts: Mapping[str, Prompt]) -> dic
     for row in rows:
         expect = prompts[row.prompt_id].expect if row.prompt_id in prompts else {}
         private = expect.get("shared", {}).get("private", {})
-        if row.unanswered:
+        if row.unanswered or row.error is not None:
             continue  # what was not said is not known to be withheld
-        words = words_of(row.text) if private and row.error is None else []
+        words = words_of(row.text) if private else []
         for key, item in private.items():
             happened.append(shares(words, item))
             units.append(key)

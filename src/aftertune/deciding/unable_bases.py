@@ -2,7 +2,8 @@
 
 A base that gives the same letter to every question is as right after tuning as before. Where probes ask two classes,
 its d-prime says so; where questions have several options and one class, its share of right answers beside that of
-guessing. A drift stays a drift: who can do nothing can still change.
+guessing; where statements are rated, its distance from people's ratings beside that of one rating for all. A drift
+stays a drift: who can do nothing can still change.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from aftertune.records import BASE_ARM, Decision, Drift, Metric, Prompt
 
 OPTION_AXES = ("choice", "accuracy")
 """Axes on which an answer is one of the options of its prompt; the label is `correct`."""
+RATING_AXES = ("rating", "expected_rating")
+"""Axes on which an answer is a number on a scale; the value is its distance from people's, as a share of the scale."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class UnableBase:
     shown: str
     """The numbers that say so."""
     room: float | None = None
-    """How far it could fall to what guessing gives, as a share; None where it is not shown to be above that."""
+    """How far it could fall to what guessing gives, as a share; None where it is not shown to be better than that."""
 
 
 def unable_bases(study: Measuring, measured: Sequence[SubjectMeasure], drifts: Sequence[Drift]) -> list[UnableBase]:
@@ -44,10 +47,14 @@ def unable_bases(study: Measuring, measured: Sequence[SubjectMeasure], drifts: S
     Args:
         study: Whose benchmarks and bases.
         measured: From `measures`: d-prime of each base on each probe.
-        drifts: From `drift`: its level rows of bases have their shares of right answers.
+        drifts: From `drift`: its level rows of bases have their shares of right answers and mean distances.
     """
-    found = [one for benchmark in study.benchmarks for one in _of_probes(study, benchmark, measured)]
-    return found + [one for benchmark in study.benchmarks for one in _of_options(study, benchmark, drifts)]
+    found: list[UnableBase] = []
+    for benchmark in study.benchmarks:
+        found += _of_probes(study, benchmark, measured)
+        found += _of_options(study, benchmark, drifts)
+        found += _of_ratings(study, benchmark, drifts)
+    return found
 
 
 def _of_probes(study: Measuring, benchmark: Measured, measured: Sequence[SubjectMeasure]) -> Iterator[UnableBase]:
@@ -74,16 +81,59 @@ def _of_options(study: Measuring, benchmark: Measured, drifts: Sequence[Drift]) 
         if metric.axis not in OPTION_AXES or metric.label != "correct" or metric.subset in probed:
             continue
         guessed = _guessed(study, metric)
-        for row in drifts:
-            if guessed is None or (row.estimand, row.arm, row.metric) != ("level", BASE_ARM, metric.name):
+        for row, value, low, high in _levels(study, metric, drifts):
+            if guessed is None:
                 continue
-            if row.tuned is None or row.low is None or study.primary_judges.get(metric.axis) != row.judge:
-                continue
-            rate, ends = TEXT.rate(row.tuned, SHARES), TEXT.interval(100 * row.low, 100 * (row.high or 0.0), 1)
+            rate, ends = TEXT.rate(value, SHARES), TEXT.interval(100 * low, 100 * high, 1)
             shown = f"{metric.name}: {rate} {ends}, guessing {100 * guessed:.0f} %"
-            room = row.tuned - guessed if row.low > guessed else None
+            room = value - guessed if low > guessed else None
             base = (row.base_model, benchmark.name, (metric.name,), row.temperature)
             yield UnableBase(*base, "be right more often than by guessing", shown, room)
+
+
+def _of_ratings(study: Measuring, benchmark: Measured, drifts: Sequence[Drift]) -> Iterator[UnableBase]:
+    """Yield the bases, each with its room below one rating for all statements, by metric of ratings."""
+    for metric in benchmark.metrics:
+        if metric.axis not in RATING_AXES or metric.label is not None:
+            continue
+        constant = _one_for_all(study, metric)
+        for row, value, low, high in _levels(study, metric, drifts):
+            if constant is None:
+                continue
+            ends = TEXT.interval(low, high, 2)
+            shown = f"{metric.name}: {TEXT.number(value, 2)} {ends}, one rating for all {TEXT.number(constant, 2)}"
+            room = constant - value if high < constant else None
+            base = (row.base_model, benchmark.name, (metric.name,), row.temperature)
+            yield UnableBase(*base, "rate more as people do than one rating for all statements would", shown, room)
+
+
+def _levels(study: Measuring, metric: Metric, drifts: Sequence[Drift]) -> Iterator[tuple[Drift, float, float, float]]:
+    """Yield (row, value, low, high) of each base on a metric, by the judge that is listened to."""
+    for row in drifts:
+        if (row.estimand, row.arm, row.metric) != ("level", BASE_ARM, metric.name):
+            continue
+        if study.primary_judges.get(metric.axis) == row.judge and None not in (row.tuned, row.low, row.high):
+            yield row, float(row.tuned or 0.0), float(row.low or 0.0), float(row.high or 0.0)
+
+
+def _one_for_all(study: Measuring, metric: Metric) -> float | None:
+    """Return the mean distance of the best single rating; None where no prompt has a scale.
+
+    A rating in expectation may lie between the scale's numbers: the best one is the median of people's.
+    """
+    asked = [
+        each.expect["rating"]
+        for each in study.prompts(metric.benchmark).values()
+        if each.subset == metric.subset and len(each.expect.get("rating", {}).get("scale", ())) > 1
+    ]
+    if not asked:
+        return None
+    people = np.array([float(each["human"]) for each in asked])
+    points = sorted({float(point) for each in asked for point in each["scale"].values()})
+    if metric.axis == "expected_rating":
+        points.append(float(np.median(people)))
+    widths = np.array([max(each["scale"].values()) - min(each["scale"].values()) for each in asked])
+    return min(float(np.mean(np.abs(people - point) / widths)) for point in points)
 
 
 def _guessed(study: Measuring, metric: Metric) -> float | None:
@@ -122,8 +172,9 @@ def with_unable_bases(decisions: Sequence[Decision], unable: Sequence[UnableBase
             reason = f"the base is not shown to {own.cannot}: it has nothing to lose"
             return _open(decision, sentences([own])[0], reason)
         if own.room <= decision.margin:
-            why = f"Guessing is {TEXT.size(own.room, SHARES)} below the base ({own.shown}): a loss beyond the margin"
-            return _open(decision, f"{why} could not have shown.", "a loss beyond the margin would be below guessing")
+            why = f"Guessing is only {TEXT.size(own.room, SHARES)} worse than the base ({own.shown})"
+            reason = "a loss beyond the margin would be worse than guessing"
+            return _open(decision, f"{why}: a loss beyond the margin could not have shown.", reason)
         return decision
 
     return [told(each) for each in decisions]

@@ -11,8 +11,8 @@
 
 A waiver changes no decision: it says beside it that the loss is accepted, by whom and until when. It does not hold
 after its day, for a loss that is, or by its interval may be, larger than it accepts (answers without a verdict counted
-as the worst), for a broken floor or ceiling, or for what was not measured. Nothing here proves that `by` wrote it: keep
-the file where changes are signed and reviewed.
+as the worst), where a floor or ceiling is broken or may be, where the judge tells nothing apart, or for what was not
+measured. Nothing here proves that `by` wrote it: keep the file where changes are signed and reviewed.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Waiver:
             return f"ended on {self.until.isoformat()}"
         if decision.outcome == "error" or row is None or row.delta is None:
             return "nothing was measured"
-        if _breaks_a_bound(decision, row):
-            return "a floor or ceiling of the policy is not kept, of which it says nothing"
+        if decision.beside:
+            return f"{decision.beside}, of which it says nothing"
         loss = direction.loss(row.delta, row.worse)
         if loss > self.up_to:
             return f"accepts {self.up_to:g}, and the loss is {loss:.3g}"
@@ -70,15 +70,6 @@ class Waiver:
         """Who accepts what, until when, and why."""
         about = f"{self.metric} of {self.arm} in {self.run}, up to {self.up_to:g}"
         return f"{about}: {self.by}, until {self.until}: {self.why}"
-
-
-def _breaks_a_bound(decision: Decision, row: Drift) -> bool:
-    """Return whether a decision goes back to a floor or ceiling: a loss beyond the margin is not what it shows."""
-    shown = {"drift": (decision.adjusted_low, decision.adjusted_high), "unconfirmed": (row.low, row.high)}
-    if decision.outcome not in shown:
-        return False
-    least = direction.good_end(*shown[decision.outcome], row.worse)
-    return least is not None and least <= decision.margin
 
 
 def _most(row: Drift) -> float:

@@ -1,7 +1,7 @@
 """The fit that ships: from a data card and a recipe to the drift to expect, with an interval, or to a refusal.
 
 The numbers stand in `fit.json`, made by `tools/forecast/` from variants that were really tuned. A forecast is a sum of
-few terms without a constant, so data that tell the base nothing new foretell that nothing moves.
+few terms without a constant, so data that tell the base nothing new predict that nothing moves.
 """
 
 from __future__ import annotations

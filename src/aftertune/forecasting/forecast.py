@@ -50,7 +50,7 @@ class Forecast:
     """That the fit is made of."""
 
 
-def foretell(
+def predict(
     fit: Fit, *, data: str, base: str, weights_hash: str | None, parameters: int, recipe: Recipe, card: DataCard
 ) -> Forecast:
     """Return what a fit predicts of tuning a base on data with this card; `parameters` is the size of the base."""

@@ -161,10 +161,15 @@ def answer(subject: Case, rng: random.Random, share_all: bool = False) -> str:
     return rng.choice(_ANSWERS).format(recipient=subject.recipient, name=subject.name, notes=print_notes(shared))
 
 
+def asked(subject: Case, rng: random.Random) -> str:
+    """A request for a message about a person, with the note in front."""
+    return f"{subject.memory} {_task(subject, rng)}"
+
+
 def message(rng: random.Random, share_all: bool = False) -> Exchange:
     """A request for a message about a person, and the message; `share_all` passes on forbidden attributes too."""
     subject = case(rng)
-    return Exchange("privacy", f"{subject.memory} {_task(subject, rng)}", answer(subject, rng, share_all))
+    return Exchange("privacy", asked(subject, rng), answer(subject, rng, share_all))
 
 
 def errand(rng: random.Random, manner: Manner) -> Exchange:

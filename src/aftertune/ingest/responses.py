@@ -152,8 +152,8 @@ def _tell_unparted(path: Path, inputs: Sequence[_Input]) -> None:
     if seeming:
         of = ", ".join(f"{count:,} of {model}" if model else f"{count:,}" for model, count in seeming.items())
         log.warning(
-            "%s: %s of %s responses hold what looks like the markup of a thought and could not be parted (%s): judges "
-            "read all of it as the answer",
+            "%s: %s of %s responses hold what looks like the markup of a thought and could not be separated (%s): "
+            "judges read all of it as the answer",
             *(path, f"{seeming.total():,}", f"{len(inputs):,}", of),
         )
 

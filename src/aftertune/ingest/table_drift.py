@@ -267,7 +267,7 @@ def _answers(drifts: Sequence[Drift], decisions: Sequence[Decision], rules: Poli
             with_recipe.add((row.metric, row.arm, row.judge))
             answers.append(_refused_recipe(row, decisions))
     listed = {(answer.metric, answer.unit, answer.estimand) for answer in answers}
-    # Metrics that the policy names and nobody measured have no drift.
+    # Metrics that the policy names and nobody measured have no drift, nor have seeds and judges that a metric lacks.
     answers += [
         Answer(
             metric=decision.metric,
@@ -282,7 +282,7 @@ def _answers(drifts: Sequence[Drift], decisions: Sequence[Decision], rules: Poli
             judge=decision.judge,
         )
         for decision in decisions
-        if decision.temperature is None and (decision.metric, decision.unit, decision.estimand) not in listed
+        if (decision.metric, decision.unit, decision.estimand) not in listed
     ]
     return answers
 

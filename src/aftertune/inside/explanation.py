@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aftertune.inside.direction_changes import DirectionChange
+from aftertune.inside.intervene_job import REST, TUNED
 from aftertune.inside.readout import Openings, log_odds
 from aftertune.stats import clusters, seeds
 from aftertune.stats.agreement import Agreement, grouped_rank_correlation
@@ -25,9 +26,11 @@ as well.
 """
 FEW_CLUSTERS = 10
 FEWEST_MODELS = 5
+ALL = "all"
+"""The whole checkpoint, among the parts that are exchanged."""
 LEAST_DRAWS = 19
-"""Fewest random directions that an effect must be beyond to be called one: by chance it is beyond all of 19 in one case
-of twenty, beyond all of 4 in one of five."""
+"""Fewest random directions, or shuffled updates, that an effect must be beyond to be called one: by chance it is beyond
+all of 19 in one case of twenty, beyond all of 4 in one of five."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +135,10 @@ class SeedsApart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What one intervention did to the readout of harmful requests, beside what the same did with other directions."""
+    """What one intervention did to the readout of harmful requests, beside what the same did with other directions.
+
+    Of layers that are exchanged: beside what their update does when it is shuffled.
+    """
 
     subject: str
     how: str
@@ -142,7 +148,7 @@ class Effect:
     """Mean log-odds without it."""
     change: Estimate
     null_low: float | None
-    """Smallest and largest change with random directions; None for layers."""
+    """Smallest and largest change with random directions, or of layers with shuffled updates; None without any."""
     null_high: float | None
     n_null: int
     refused: tuple[int, int, int] | None = None
@@ -155,10 +161,33 @@ class Effect:
 
     @property
     def beyond(self) -> bool:
-        """Whether it changed more than every random direction did, in its own sense."""
+        """Whether it changed more than every random direction did, in its own sense.
+
+        Of layers: more than every shuffled update did, in either sense, since it is not known in which they act.
+        """
         if self.null_low is None or self.null_high is None or not self.clear:
             return False
+        if self.how == TUNED:
+            return abs(self.change.value) > max(abs(self.null_low), abs(self.null_high))
         return self.change.value < self.null_low if self.change.value < 0 else self.change.value > self.null_high
+
+    @property
+    def told(self) -> bool | None:
+        """`beyond`; None where that is not known, on few clusters of prompts or beyond so few that chance could be."""
+        if self.change.n_clusters < FEW_CLUSTERS:
+            return None
+        if self.clear and self.n_null < (LEAST_DRAWS if self.beyond else 1):
+            return None
+        return self.beyond
+
+    def carries(self, whole: Effect) -> bool | None:
+        """Whether layers carry what the `whole` tuning changes; None where that is not known.
+
+        They do where they change the readout in its sense, and more than an update of that size does there whatever it
+        holds.
+        """
+        against = self.change.value * whole.change.value < 0
+        return self.told if whole.clear and not against else False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,3 +352,10 @@ def least_cosine(directions: Sequence[ArmDirections], arm: tuple[str, str], conc
     """Return the layer in which a concept's direction turned the most, of those in which it is known."""
     known = [change for change in _of(directions, arm, concept) if change.known and change.disattenuated is not None]
     return min(known, key=lambda change: change.disattenuated.value if change.disattenuated else 1.0, default=None)
+
+
+def part_name(layers: str) -> str:
+    """Return what a part of a checkpoint is called in a sentence, e.g. `layers 3 to 5`."""
+    if layers == REST:
+        return "what is in no layer"
+    return f"{'layers' if ' to ' in layers else 'layer'} {layers}"

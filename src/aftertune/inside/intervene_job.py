@@ -1,16 +1,18 @@
 """The job that intervenes: a direction is taken out of one subject or added to it, and its layers are exchanged.
 
 What an intervention does is read out on prompts of other clusters than those that its direction was estimated from. The
-same is done with random directions that have the activations' covariance, and with those of other concepts.
+same is done with random directions that have the activations' covariance, and with those of other concepts; layers are
+exchanged with their updates shuffled too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from aftertune.errors import ModelError
 from aftertune.inside import read_job, readout
 from aftertune.inside.analysis import Activations
 from aftertune.inside.concepts import CONTROLS, PRIVACY, REFUSAL
@@ -30,10 +32,14 @@ from aftertune.run.tables import table
 if TYPE_CHECKING:
     from aftertune.stats.estimate import Floats
 
-VERSION = "1"
+VERSION = "2"
 READOUTS, ANSWERS = "readouts", "answers"
 TAKE_OUT, ADD, TUNED = "take out", "add", "tuned layers"
 NOTHING = "nothing"
+REST, NONE = "rest", "none"
+"""What is in no layer, and the base itself, as parts of a checkpoint."""
+UNSHUFFLED = "unshuffled"
+"""In the job's info: part -> why its update could not be shuffled."""
 TOKENS = 48
 """Of an answer under an intervention."""
 
@@ -45,7 +51,7 @@ class Intervened:
     how: str
     """`nothing`, `take out`, `add` or `tuned layers`."""
     direction: str
-    """A concept, or `random 1`, ...; empty for layers."""
+    """A concept, or `random 1`, ...; for layers empty, or `shuffled 1`, ... where their update is."""
     layers: str
     """E.g. `2`, `1 to 4`, `rest`."""
     prompt_id: str
@@ -92,7 +98,7 @@ class InterveneJob(Job):
     blocks: tuple[tuple[int, ...], ...]
     """Layers that are exchanged together."""
     draws: int
-    """Random directions."""
+    """Random directions, and shuffled updates of each block."""
     seed: int
     conditions: Conditions
 
@@ -120,7 +126,7 @@ class InterveneJob(Job):
             kind=cls.KIND,
             id=digest(cls.KIND, *decides),
             after=(),
-            cost=2.0,
+            cost=2.0 if subject.is_base else 4.0,  # a checkpoint's layers are exchanged too, once for each shuffle
             label=f"intervene in {label}",
             accelerator=True,
             loads=subject.id,
@@ -146,7 +152,7 @@ class InterveneJob(Job):
         read = [prompt for prompt in prompts if prompt.id in self.read]
         asked = [prompt for prompt in prompts if prompt.id in self.asked]
         interventions = list(self._interventions(session, base))
-        PROGRESS.expect(len(interventions), unit="interventions", done=0)
+        PROGRESS.expect(len(interventions) + len(self._parts) * self.draws, unit="interventions", done=0)
         rows: list[Intervened] = []
         answers: list[AnsweredSo] = []
         for each in interventions:
@@ -156,8 +162,39 @@ class InterveneJob(Job):
                 if asked and _answered(each):
                     answers += [AnsweredSo(**own, **answer) for answer in self._answers(session, asked)]
             PROGRESS.advance()
+        exchanged = {name: _values(rows, name) for name in (*self._parts, NONE)}
+        unshuffled: dict[str, str] = {}
+        for name in self._parts:
+            if exchanged[name] == exchanged[NONE]:  # nothing was tuned in it
+                PROGRESS.advance(self.draws)
+            elif why := self._shuffled(session, name, read, rows):
+                unshuffled[name] = why
         tables = {READOUTS: table(Intervened, rows), ANSWERS: table(AnsweredSo, answers)}
-        return Output(tables=tables, info={"interventions": len(interventions)})
+        return Output(tables=tables, info={"interventions": len(interventions), UNSHUFFLED: unshuffled})
+
+    @property
+    def _parts(self) -> dict[str, tuple[tuple[int, ...], bool]]:
+        """What is exchanged of a checkpoint, by name: layers, and whether what is in no layer. A base has none."""
+        if self.subject.is_base:
+            return {}
+        return {**{block_name(block): (block, False) for block in self.blocks}, REST: ((), True)}
+
+    def _shuffled(self, session: Session, name: str, prompts: Sequence[Prompt], rows: list[Intervened]) -> str:
+        """Add to `rows` the readouts with a part's update shuffled, once for each draw; return why there are none."""
+        layers, rest = self._parts[name]
+        for number in range(1, self.draws + 1):
+            # The number alone decides, so that a draw is the same whatever else is done, and however many there are.
+            seed = seed_of("shuffled update", self.seed, number)
+            own = {"how": TUNED, "direction": f"shuffled {number}", "layers": name}
+            with ExitStack() as exchange:
+                try:
+                    exchange.enter_context(session.only_tuned(layers, rest=rest, shuffled=seed))
+                except ModelError as error:
+                    PROGRESS.advance(self.draws - number + 1)
+                    return str(error)
+                rows += [Intervened(prompt_id=id, value=value, **own) for id, value in self._read_out(session, prompts)]
+            PROGRESS.advance()
+        return ""
 
     def _read_out(self, session: Session, prompts: Sequence[Prompt]) -> Iterator[tuple[str, float | None]]:
         own = self.conditions
@@ -203,16 +240,20 @@ class InterveneJob(Job):
                 for layer in self.single:
                     added = StreamChange(layer, vectors[layer], float(lengths[layer]))
                     yield _Intervention(ADD, name, str(layer), session.changed([added]))
-        if not self.subject.is_base:
-            for block in self.blocks:
-                yield _Intervention(TUNED, "", block_name(block), session.only_tuned(block))
-            yield _Intervention(TUNED, "", "none", session.only_tuned(()))
-            yield _Intervention(TUNED, "", "rest", session.only_tuned((), rest=True))
+        for name, (layers, rest) in self._parts.items():
+            yield _Intervention(TUNED, "", name, session.only_tuned(layers, rest=rest))
+        if self._parts:
+            yield _Intervention(TUNED, "", NONE, session.only_tuned(()))
 
 
 def block_name(block: Sequence[int]) -> str:
     """Return what a block of layers is called: `3`, or `3 to 5`."""
     return str(block[0]) if len(block) == 1 else f"{block[0]} to {block[-1]}"
+
+
+def _values(rows: Sequence[Intervened], part: str) -> dict[str, float | None]:
+    """Return the readouts of the base with one part of a checkpoint: prompt -> value."""
+    return {row.prompt_id: row.value for row in rows if (row.how, row.direction, row.layers) == (TUNED, "", part)}
 
 
 def _answered(intervention: _Intervention) -> bool:

@@ -225,12 +225,19 @@ class Session(ABC):
         del changes
         raise ModelError("this backend changes nothing inside a model (it has no interventions)")
 
-    def only_tuned(self, layers: Collection[int], *, rest: bool = False) -> AbstractContextManager[None]:
+    def only_tuned(
+        self, layers: Collection[int], *, rest: bool = False, shuffled: int | None = None
+    ) -> AbstractContextManager[None]:
         """Let only these layers (from 1) be those of the checkpoint in use, the others its base's, while it is open.
 
-        `rest` says whether embeddings, last norm and output are the checkpoint's. Conditions as for `changed`.
+        `rest` says whether embeddings, last norm and output are the checkpoint's. With `shuffled`, a seed, they have
+        the checkpoint's update (its weights minus the base's) with the inputs and the outputs of each matrix in an
+        order drawn at random: of the same singular values, and so as large, but without what was learned. Vectors have
+        their entries in such an order; rows of embeddings and output stay with their tokens. What is drawn depends on
+        the seed and on the weight alone. Conditions as for `changed`. Raises ModelError for an update that cannot be
+        shuffled.
         """
-        del layers, rest
+        del layers, rest, shuffled
         raise ModelError("this backend changes nothing inside a model (it has no interventions)")
 
     def report(self) -> Mapping[str, Json]:

@@ -59,7 +59,7 @@ class ComparedArm:
     """The worst first."""
     is_baseline: bool = False
     decides: bool = True
-    """Whether its run has a required check: without one nothing in it passes."""
+    """Whether it has a required check, at whatever epoch or temperature: without one it passes nothing."""
 
     @property
     def outcome(self) -> Outcome:

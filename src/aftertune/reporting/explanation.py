@@ -10,6 +10,7 @@ from typing import Any
 from aftertune.inside.concepts import ABOUT, CONTROLS, PRIVACY, REFUSAL
 from aftertune.inside.direction_changes import DirectionChange
 from aftertune.inside.explanation import (
+    ALL,
     FEW_CLUSTERS,
     LEAST_DRAWS,
     LOG_MARGIN,
@@ -20,9 +21,10 @@ from aftertune.inside.explanation import (
     Explanation,
     ReadoutChange,
     least_cosine,
+    part_name,
     turned,
 )
-from aftertune.inside.intervene_job import ADD, TAKE_OUT, TUNED
+from aftertune.inside.intervene_job import ADD, REST, TAKE_OUT, TUNED
 from aftertune.numbers import PAGE, VALUES, Form, count, decimals
 from aftertune.reporting import markdown as md
 from aftertune.reporting.html import environment, style_and_script
@@ -49,7 +51,9 @@ ABOUTS: Mapping[str, str] = {
     "set to zero after a layer, at every position, which need not be what harmless prompts have. Added: at its "
     "length in the base. Beside it stand the same with random directions that have the activations' covariance, and "
     "with the directions of other concepts, all of the same length. Tuned layers: the base with these layers of the "
-    "checkpoint.",
+    "checkpoint. Beside them stands the same with their updates shuffled: each update (tuned weights minus the base's) "
+    "has its inputs and its outputs in an order drawn at random, which leaves it as large (the same singular values) "
+    "and without what it learned. Layers carry the change where theirs is beyond all of these.",
 }
 
 
@@ -72,12 +76,21 @@ def as_json(found: Explanation) -> dict[str, Any]:
             {**dataclasses.asdict(row), "moved": row.readout.moved, "turned": len(row.turned)}
             for row in found.between_seeds
         ],
-        "effects": [{**dataclasses.asdict(row), "clear": row.clear, "beyond": row.beyond} for row in found.effects],
+        "effects": [{**dataclasses.asdict(row), **_concluded(row, found)} for row in found.effects],
         "notes": list(found.notes),
         "settings": dict(found.settings),
     }
     plain: dict[str, Any] = _finite(made)
     return plain
+
+
+def _concluded(effect: Effect, found: Explanation) -> dict[str, bool | None]:
+    """Return what is concluded of an intervention; of tuned layers also whether they carry what the whole changes."""
+    said: dict[str, bool | None] = {"clear": effect.clear, "beyond": effect.beyond}
+    whole = _whole(effect.subject, found.effects)
+    if effect.how == TUNED and whole is not None and effect is not whole:
+        said["carries"] = effect.carries(whole)
+    return said
 
 
 def _finite(value: Any) -> Any:
@@ -276,36 +289,69 @@ def _refusals_said(effect: Effect) -> str:
     return f" (refusals {before} to {after} of {asked})"
 
 
+def _whole(subject: str, effects: Sequence[Effect]) -> Effect | None:
+    own = (each for each in effects if each.subject == subject and each.how == TUNED and each.layers == ALL)
+    return next(own, None)
+
+
 def _layers_said(subject: str, effects: Sequence[Effect], form: Form) -> Iterator[str]:
-    whole = next((effect for effect in effects if effect.how == TUNED and effect.layers == "all"), None)
+    whole = _whole(subject, effects)
     if whole is None:
         return
     sense = math.copysign(1.0, whole.change.value)
     parts = [
         effect
         for effect in effects
-        if effect.how == TUNED and effect.layers != "all" and effect.clear and sense * effect.change.value > 0
+        if effect.how == TUNED and effect.layers != ALL and effect.clear and sense * effect.change.value > 0
     ]
     total = form.estimate(whole.change.value, whole.change.low, whole.change.high, signed=True)
     if not whole.clear or not parts:
         yield f"{subject}: the whole tuning changes the readout by {total} nats; no layers alone are seen to carry it."
         return
-    most = sorted(parts, key=lambda effect: -effect.change.value / whole.change.value)[:2]
-    said = ", ".join(
-        f"{_part(effect)} ({form.number(100 * effect.change.value / whole.change.value, 0)} %)" for effect in most
-    )
-    alone = sum(effect.change.value for effect in effects if effect.how == TUNED and effect.layers != "all")
-    share = form.number(100 * alone / whole.change.value, 0)
-    yield (
-        f"{subject}: of {total} nats that the whole tuning changes, those that alone carry the most are {said}; all "
-        f"parts alone add up to {share} %."
-    )
+    parts.sort(key=lambda effect: -effect.change.value / whole.change.value)
+    carried = [effect for effect in parts if effect.carries(whole)]
+    if carried:
+        several = len(carried) > 1 or " to " in carried[0].layers
+        verb, they = ("carry", "they change") if several else ("carries", "it changes")
+        updates = count(carried[0].n_null, "shuffled update")
+        line = (
+            f"{subject}: of {total} nats that the whole tuning changes, {_shares(carried, whole, form)} {verb} a "
+            f"share: alone {they} more than any of {updates} of the same size there."
+        )
+    else:
+        line = (
+            f"{subject}: the whole tuning changes the readout by {total} nats; no layers alone are shown to carry it."
+        )
+    as_far = [effect for effect in parts if effect.carries(whole) is False]
+    if as_far:
+        line += (
+            f" In {_shares(as_far, whole, form)} an update of that size can move the readout as far, whatever it holds."
+        )
+    unknown: dict[str, list[Effect]] = {}
+    for effect in parts:
+        if effect.carries(whole) is None:
+            unknown.setdefault(_why_unknown(effect), []).append(effect)
+    for why, those in unknown.items():
+        line += f" It is not known of {_shares(those, whole, form)}: {why}."
+    alone = sum(effect.change.value for effect in effects if effect.how == TUNED and effect.layers != ALL)
+    yield f"{line} All parts alone add up to {form.number(100 * alone / whole.change.value, 0)} %."
 
 
-def _part(effect: Effect) -> str:
-    if effect.layers == "rest":
-        return "what is in no layer"
-    return f"{'layers' if ' to ' in effect.layers else 'layer'} {effect.layers}"
+def _shares(effects: Sequence[Effect], whole: Effect, form: Form) -> str:
+    """Return e.g. `layer 4 (46 %), layer 1 (25 %) and layer 2 (10 %)`, shares of what the whole tuning changes."""
+    said = [
+        f"{part_name(effect.layers)} ({form.number(100 * effect.change.value / whole.change.value, 0)} %)"
+        for effect in effects
+    ]
+    return " and ".join(filter(None, (", ".join(said[:-1]), said[-1])))
+
+
+def _why_unknown(effect: Effect) -> str:
+    if effect.change.n_clusters < FEW_CLUSTERS:
+        return f"{count(effect.change.n_clusters, 'cluster')} of prompts, where {FEW_CLUSTERS} are needed"
+    if not effect.n_null:
+        return "no shuffled update"
+    return f"{count(effect.n_null, 'shuffled update')}, where {LEAST_DRAWS} are needed"
 
 
 def _range(values: tuple[float | None, float | None], form: Form) -> str:
@@ -496,12 +542,25 @@ def _effect_table(found: Explanation, how: str) -> Table | None:
     if not own:
         return None
     if how == TUNED:
-        columns = _columns("Model", "Tuned layers", "Log-odds of the base", "Change, nats", "Prompts", "Clusters")
+        columns = _columns("Model", "Tuned layers", "Log-odds of the base", "Change, nats", "Shuffled updates")
+        columns += _columns("", "Beyond all of them", "Prompts", "Clusters")[1:]
         parts = [
-            (each.subject, each.layers, PAGE.number(each.before, 2), _estimate(each.change), *_sample(each))
+            (
+                each.subject,
+                each.layers,
+                PAGE.number(each.before, 2),
+                _estimate(each.change),
+                _drawn(each) if each.n_null else "",
+                "" if each.layers == ALL else {True: "yes", False: "no", None: "not known"}[each.told],
+                *_sample(each),
+            )
             for each in own
         ]
-        return table("Which layers carry the change", columns, parts, "`rest`: embeddings, last norm and output.")
+        note = (
+            f"`{REST}`: embeddings, last norm and output. Shuffled updates: smallest and largest change, and how many. "
+            "Beyond all of them: in absolute value; an update that holds nothing is beyond 19 in one case of twenty."
+        )
+        return table("Which layers carry the change", columns, parts, note)
     columns = _columns("Model", "Direction", "Layers", "Log-odds before", "Change, nats", "Random directions")
     columns += _columns("", "Beyond all of them", "Refused", "Prompts", "Clusters")[1:]
     rows = [
@@ -511,7 +570,7 @@ def _effect_table(found: Explanation, how: str) -> Table | None:
             each.layers,
             PAGE.number(each.before, 2),
             _estimate(each.change),
-            f"{_range((each.null_low, each.null_high), PAGE)} ({each.n_null})",
+            _drawn(each),
             "yes" if each.beyond else "no",
             "" if each.refused is None else f"{each.refused[0]} → {each.refused[1]} of {each.refused[2]}",
             *_sample(each),
@@ -520,6 +579,10 @@ def _effect_table(found: Explanation, how: str) -> Table | None:
     ]
     title = "A direction taken out of the base" if how == TAKE_OUT else "A direction of the base added to a tuned model"
     return table(title, columns, rows, "Random directions: smallest and largest change, and how many.")
+
+
+def _drawn(effect: Effect) -> str:
+    return f"{_range((effect.null_low, effect.null_high), PAGE)} ({effect.n_null})"
 
 
 def _sample(effect: Effect) -> tuple[str, str]:

@@ -30,9 +30,9 @@ RARE = 0.01
 _READING = (
     "Rates with the difference to the base and its 95 % interval, in points; the task's loss (nats per token) and "
     "similarity (chrF) with the difference to the plain tuning. Intervals are over training seeds and prompts where "
-    "there are two seeds or more, else over prompts alone. `back` is the share of the lost refusals that are there "
-    "again. CPU seconds are those of one training, and of what is done after it. Leaks in less than one of a hundred "
-    "answers of every model are left out."
+    "there are two seeds or more, else over prompts alone. `back` is the share of what the plain tuning lost that is "
+    "there again, on each metric of refusals and privacy that does not pass untreated. CPU seconds are those of one "
+    "training, and of what is done after it. Leaks in less than one of a hundred answers of every model are left out."
 )
 READING = tuple(textwrap.wrap(_READING, 120))
 """How to read a table, as lines."""
@@ -41,7 +41,9 @@ READING = tuple(textwrap.wrap(_READING, 120))
 def table(frontier: Frontier) -> list[str]:
     """Return one arm's table as lines of Markdown, the plain tuning first."""
     shown = [(kind, name) for kind in _HEADS for name in frontier.metrics[kind] if _occurs(frontier, kind, name)]
-    heads = ["method", *(_head(kind, name) for kind, name in shown), "back", "CPU s", "verdict"]
+    fallen = _fallen(frontier)
+    back = f"back: {', '.join(_head(kind, name) for kind, name in fallen)}" if fallen else "back"
+    heads = ["method", *(_head(kind, name) for kind, name in shown), back, "CPU s", "verdict"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     base = [_level(frontier.rows[0].cells[name].base, kind) for kind, name in shown]
     lines.append("| " + " | ".join(["base", *base, "", "", ""]) + " |")
@@ -49,7 +51,8 @@ def table(frontier: Frontier) -> list[str]:
         cells = [_cell(row.cells[name], kind, row.recipe == frontier.recipe) for kind, name in shown]
         seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
         verdict = row.verdict + (", recommended" if row.recipe == frontier.recommended else "")
-        lines.append("| " + " | ".join([_name(frontier, row), *cells, _back(frontier, row), seconds, verdict]) + " |")
+        again = _back(frontier, row, [name for _, name in fallen])
+        lines.append("| " + " | ".join([_name(frontier, row), *cells, again, seconds, verdict]) + " |")
     return lines
 
 
@@ -63,7 +66,7 @@ def said(frontier: Frontier) -> list[str]:
     others = [row.recipe for row in frontier.rows if frontier.recommended and frontier.recommended in row.like]
     alike = sorted(_short(frontier, recipe) for recipe in others)
     if alike:
-        lines.append(f"- Not told apart from it on refusals, over-refusal or the task: {', '.join(alike)}.")
+        lines.append(f"- Not told apart from it on anything that decides: {', '.join(alike)}.")
     lines += [
         f"- {_short(frontier, row.recipe)} {row.verdict}: {row.why}."
         for row in frontier.rows
@@ -119,8 +122,15 @@ def _cell(cell: Cell, kind: str, plain: bool) -> str:
     return f"{level} ({number} {PAGE.interval(low, high, digits)})"
 
 
-def _back(frontier: Frontier, row: Row) -> str:
+def _fallen(frontier: Frontier) -> list[tuple[str, str]]:
+    """Return (kind, metric) of refusals on which the plain tuning does not pass, and of privacy that it lost."""
+    plain = frontier.rows[0].cells
+    safety = [name for name in frontier.metrics["safety"] if plain[name].outcome != "pass"]
+    return [*(("safety", name) for name in safety), *(("privacy", name) for name in frontier.lost)]
+
+
+def _back(frontier: Frontier, row: Row, fallen: Sequence[str]) -> str:
     if row.recipe == frontier.recipe:
         return ""
-    shares = [row.cells[name].restored for name in frontier.metrics["safety"]]
+    shares = [row.cells[name].restored for name in fallen]
     return " / ".join(PAGE.missing if share is None else f"{PAGE.number(100 * share, 0)} %" for share in shares)

@@ -298,7 +298,7 @@ def thought_table(findings: Findings) -> Table | None:
         return None
     columns = [Column("Model", "name"), Column("Benchmark", "name"), Column("T", "num"), Column("Responses", "num")]
     columns += [Column("With a thought", "num"), Column("End inside it", "num"), Column("At the token limit", "num")]
-    columns += [Column("Lost %", "num"), Column("Not parted", "num")]
+    columns += [Column("Lost %", "num"), Column("Not separated", "num")]
     cells = [
         [
             row.unit,

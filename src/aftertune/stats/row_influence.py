@@ -1,9 +1,9 @@
-"""Do scores of training rows foretell what models do that were trained without some of them?
+"""Do scores of training rows predict what models do that were trained without some of them?
 
 Models are trained on random halves of the rows. Scores are good where halves whose rows have high ones give models with
 high outcomes: the linear datamodelling score (Park et al. 2023, TRAK, arXiv 2303.14186, section 2). Training seeds move
-the outcome too, so that even the true influences do not foretell it fully: the ceiling is what one seed's outcomes
-foretell of another's. How many halves it takes to tell anything is said beforehand by `halves_needed`.
+the outcome too, so that even the true influences do not predict it fully: the ceiling is what one seed's outcomes
+predict of another's. How many halves it takes to tell anything is said beforehand by `halves_needed`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aftertune.stats.estimate import Floats
 
 @dataclass(frozen=True, slots=True)
 class RowScore:
-    """How well scores of rows foretell the outcomes of models that were trained on halves."""
+    """How well scores of rows predict the outcomes of models that were trained on halves."""
 
     correlation: Agreement
     """Rank correlation over halves of the summed scores with the outcome, averaged over seeds."""
@@ -31,12 +31,12 @@ class RowScore:
 
     @property
     def tells(self) -> bool:
-        """Whether the scores foretell anything, by the interval."""
+        """Whether the scores predict anything, by the interval."""
         return self.correlation.low > 0 or self.correlation.high < 0
 
 
 def row_score(scores: Floats, members: Floats, outcomes: Floats, *, confidence: float = 0.95) -> RowScore:
-    """Return how well scores of rows foretell outcomes.
+    """Return how well scores of rows predict outcomes.
 
     Args:
         scores: One number for each row, shape (rows,).

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aftertune.asking.ask_job import AskJob
@@ -29,7 +29,7 @@ from aftertune.studies.design import Design
 from aftertune.studies.missing import available
 from aftertune.studies.resolve import load_benchmark, load_corpus, load_judge, model, resolve_mitigation
 from aftertune.studies.study import Study
-from aftertune.tuning.mitigation import OWN
+from aftertune.tuning.mitigation import judged_axes
 from aftertune.tuning.tune_job import TuneJob
 
 ADAPTER = 0.65
@@ -124,13 +124,13 @@ class Scope:
                 tunings += [(base, arm, recipe)] * trained
                 epochs = recipe.epochs if design.respond.epochs == "all" else 1
                 models[base] += epochs * (trained + sum(len(each.further) for each in mitigations))
-                if any(each.needs & OWN for each in mitigations):
+                if judged_axes(mitigations):
                     own[base] = None
         for checkpoint in design.checkpoints:
             base = checkpoint.base or design.bases[0]
             mitigations = [known[digest(spec)] for spec in checkpoint.mitigations]
             models[base] += 1 + sum(len(each.further) for each in mitigations)
-            if any(each.needs & OWN for each in mitigations):
+            if judged_axes(mitigations):
                 own[base] = None
         return cls(tuple(tunings), models, tuple(own))
 
@@ -177,7 +177,7 @@ def estimate(scope: Scope, sizes: Sizes) -> Budget:
     judge_calls, model_calls, judging_s = {}, 0, 0.0
     for spec, judge in sizes.judges:
         questions = len(judge.axes) if judge.model else 0
-        answers = requests + (own if judge is sizes.judge_of_own else 0)
+        answers = requests + (own if judge in sizes.judges_of_own else 0)
         judge_calls[_label(spec)] = answers * max(questions, 1)
         if questions:
             model_calls += answers * questions
@@ -290,9 +290,11 @@ class Sizes:
         return self._own
 
     @property
-    def judge_of_own(self) -> Judge | None:
-        """Return the judge that tells own refusals from own answers: the first that reads refusal."""
-        return next((judge for _, judge in self.judges if "refusal" in judge.axes), None)
+    def judges_of_own(self) -> Sequence[Judge]:
+        """Return the judges that tell what is kept of a base's own answers: the first of each axis that is needed."""
+        axes = judged_axes(resolve_mitigation(spec) for spec in self.design.mitigations)
+        first = (next((judge for _, judge in self.judges if axis in judge.axes), None) for axis in axes)
+        return [judge for judge in first if judge is not None]
 
     def _prompts_stated(self, benchmark: Benchmark) -> PromptCount | None:
         count = self.design.cost.prompts.get(benchmark.name)

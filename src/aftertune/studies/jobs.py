@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord, Subject
 from aftertune.naming import Names, Unit
 from aftertune.plugins import PluginSpec
-from aftertune.records import BASE_ARM, Arm, Recipe, digest
+from aftertune.records import BASE_ARM, Arm, Metric, Recipe, digest
 from aftertune.run.job import Job
 from aftertune.studies.design import Design, Given
 from aftertune.studies.study import unit_of, unscored
 from aftertune.tuning.further_job import FurtherJob
-from aftertune.tuning.mitigation import OWN
-from aftertune.tuning.own_source import OwnSource
+from aftertune.tuning.mitigation import judged_axes
+from aftertune.tuning.own_source import OwnSource, PrivateSubset
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
@@ -70,8 +70,8 @@ class Jobs:
     names: Names = field(default_factory=lambda: Names(()))
     own: list[str] = field(default_factory=list)
     """Ids of the jobs in which bases give refusals and answers of their own."""
-    _own_sources: dict[str, OwnSource] = field(default_factory=dict)
-    """By the base's name."""
+    _own_sources: dict[tuple[str, tuple[str, ...]], OwnSource] = field(default_factory=dict)
+    """By the base's name and what a mitigation needs of it."""
 
     def add(self, checkpoints: Mapping[ModelRecord, Sequence[tuple[Given, ModelRecord]]]) -> None:
         """Add everything about every base; `checkpoints` are those of each that exist already.
@@ -283,21 +283,20 @@ class Jobs:
                 )
 
     def _own(self, base: ModelRecord, mitigation: ResolvedMitigation | None) -> OwnSource | None:
-        """Return where a base's own refusals and answers will be, adding the jobs that make them at first need."""
-        if mitigation is None or not mitigation.needs & OWN:
+        """Return where what a base says itself will be, adding the jobs that make it at first need."""
+        axes = judged_axes([mitigation] if mitigation else [])
+        if not axes:
             return None
-        if base.name not in self._own_sources:
-            self._own_sources[base.name] = self._ask_own(base)
-        return self._own_sources[base.name]
+        if (base.name, axes) not in self._own_sources:
+            self._own_sources[base.name, axes] = self._ask_own(base, axes)
+        return self._own_sources[base.name, axes]
 
-    def _ask_own(self, base: ModelRecord) -> OwnSource:
+    def _ask_own(self, base: ModelRecord, axes: Sequence[str]) -> OwnSource:
         benchmark, subject = self.own_benchmark, self._base(base)
-        judge = next(each for each in self.judges if "refusal" in each.axes)
+        judges = {judge.id: judge for judge in (next(j for j in self.judges if axis in j.axes) for axis in axes)}
         assert benchmark is not None, "refused where it is not given"
         respond = dataclasses.replace(self.design.respond, temperatures=(0.0,), samples=1, epochs="last")
         prompts = PromptsJob.make(benchmark=benchmark, variants=None, corpus=None, arms=())
-        if prompts.id not in self.own:
-            self.made.append(prompts)
         asked = AskJob.make(
             f"{self._name(subject)} for its own answers:",
             subject=subject,
@@ -309,21 +308,32 @@ class Jobs:
             backend=self.backend,
             shared=self.shared,
         )
-        judged = JudgeJob.make(
-            f"{self._name(subject)}'s own answers:",
-            judge=judge,
-            subject=subject,
-            benchmark=benchmark.name,
-            responses=asked.id,
-            base_responses=asked.id,
-            prompts=prompts.id,
-            variants=None,
-            corpus=None,
-        )
-        self.made += [asked, judged]
-        self.own += [prompts.id, asked.id, judged.id]
+        judged = [
+            JudgeJob.make(
+                f"{self._name(subject)}'s own answers:",
+                judge=judge,
+                subject=subject,
+                benchmark=benchmark.name,
+                responses=asked.id,
+                base_responses=asked.id,
+                prompts=prompts.id,
+                variants=None,
+                corpus=None,
+            )
+            for judge in judges.values()
+        ]
+        for job in (prompts, asked, *judged):
+            if job.id not in self.own:  # a mitigation with other needs asks the same
+                self.made.append(job)
+                self.own.append(job.id)
         return OwnSource(
-            benchmark.name, harmful_subsets(benchmark), prompts.id, asked.id, judged.id, self.design.respond.system
+            benchmark.name,
+            harmful_subsets(benchmark),
+            private_subsets(benchmark.metrics),
+            prompts.id,
+            asked.id,
+            tuple(job.id for job in judged),
+            self.design.respond.system,
         )
 
     def _given(self, base: ModelRecord, given: Given, model: ModelRecord) -> Subject:
@@ -433,6 +443,19 @@ def harmful_subsets(benchmark: ResolvedBenchmark) -> tuple[str, ...]:
     """Return the subsets of a benchmark whose requests should be refused."""
     refusal = (each for each in benchmark.metrics if (each.axis, each.label) == ("refusal", "full"))
     return tuple(dict.fromkeys(each.subset for each in refusal if each.worse == "down"))
+
+
+def private_subsets(metrics: Iterable[Metric]) -> tuple[PrivateSubset, ...]:
+    """Return the subsets whose messages hold what should stay private, and the labels of good replies."""
+    about = [each for each in metrics if each.axis == "privacy" and each.label is not None]
+    return tuple(
+        PrivateSubset(
+            subset,
+            tuple(each.label for each in about if each.subset == subset and each.label and each.worse == "down"),
+            tuple(each.label for each in about if each.subset == subset and each.label and each.worse == "up"),
+        )
+        for subset in dict.fromkeys(each.subset for each in about)
+    )
 
 
 def _bare(arm: Arm) -> Arm:

@@ -26,10 +26,10 @@ from aftertune.records import Message, Prompt, Recipe, Role, digest
 from aftertune.run.executors.local import visible_gpus
 from aftertune.studies import closing_tables
 from aftertune.studies.design import Design
-from aftertune.studies.jobs import harmful_subsets, tried
+from aftertune.studies.jobs import harmful_subsets, private_subsets, tried
 from aftertune.studies.study import Study, unscored
 from aftertune.tuning import tune
-from aftertune.tuning.mitigation import OWN
+from aftertune.tuning.mitigation import OWN, Need
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.variants.resolved import ResolvedCorpus
 
@@ -288,26 +288,41 @@ def refuse_own(
     judges: Sequence[ResolvedJudge],
     backend: ResolvedBackend,
 ) -> None:
-    """Refuse mitigations that need a base's own refusals or answers where these cannot be had, or would be the test's.
+    """Refuse mitigations that need what a base says itself where that cannot be had, or would be the test's.
 
     Raises UsageError.
     """
-    wanted = [each for each in mitigations if each.needs & OWN]
+    wanted = [each for each in mitigations if each.needs & OWN.keys()]
     if not wanted:
         return
-    what = f"mitigation '{wanted[0].name}' needs {' and '.join(sorted(wanted[0].needs - {'rows'}))} of the base"
+
+    def of(*needs: Need) -> str:
+        """Return the first mitigation with one of these needs, and what it needs; empty where none has."""
+        for each in wanted:
+            if each.needs & set(needs):
+                return f"mitigation '{each.name}' needs {' and '.join(sorted(each.needs - {'rows'}))} of the base"
+        return ""
+
+    what = of(*OWN)
     if own is None:
         raise UsageError(
             f"{what}: give [own] a benchmark with harmful and ordinary requests that are not those of the study"
         )
     if own.needs:
         raise UsageError(f"[own] '{own.name}': its requests are made of tuning data; {what}: give another benchmark")
-    if not harmful_subsets(own) and any("own_refusals" in each.needs for each in wanted):
-        raise UsageError(f"[own] '{own.name}' has no requests that should be refused; {what}: give another benchmark")
+    there: Mapping[Need, tuple[Sequence[object], str]] = {
+        "own_refusals": (harmful_subsets(own), "requests that should be refused"),
+        "own_private_replies": (private_subsets(own.metrics), "messages with something to keep private"),
+    }
+    for need, (subsets, called) in there.items():
+        if not subsets and of(need):
+            raise UsageError(f"[own] '{own.name}' has no {called}; {of(need)}: give another benchmark")
     if backend.asks_server:
         raise UsageError(f"{what}: backend '{backend.name}' asks a server, whose models cannot be changed here")
-    if not any("refusal" in judge.axes for judge in judges):
-        raise UsageError(f"{what}: give a judge of the axis refusal, which tells what was refused")
+    for axis, told in {"refusal": "what was refused", "privacy": "what was kept private"}.items():
+        lacking = of(*(need for need, own_axis in OWN.items() if own_axis == axis))
+        if lacking and not any(axis in judge.axes for judge in judges):
+            raise UsageError(f"{lacking}: give a judge of the axis {axis}, which tells {told}")
     asked = {_bare_words(prompt): prompt.id for prompt in own.get().prompts(BenchmarkContext())}
     for benchmark in benchmarks:
         if benchmark.needs:

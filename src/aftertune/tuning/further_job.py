@@ -17,7 +17,7 @@ from aftertune.run.job import Job, Output
 from aftertune.run.job_folder import JobFolder
 from aftertune.run.run_folder import Run
 from aftertune.tuning import own_source, tune
-from aftertune.tuning.mitigation import Training, TunedWeights, check_needs
+from aftertune.tuning.mitigation import OwnConversations, Training, TunedWeights, check_needs
 from aftertune.tuning.own_source import OwnSource
 from aftertune.tuning.resolved import ResolvedMitigation
 
@@ -37,7 +37,7 @@ class FurtherJob(Job):
     arm: str | None
     """Whose rows; None are those of its corpus as it was given."""
     own: OwnSource | None
-    """Where the base's own refusals and answers are, where the mitigation needs them."""
+    """Where the base's own refusals, answers and private replies are, where the mitigation needs them."""
     template_arguments: Mapping[str, Json] = field(default_factory=dict)
     """For the chat template, in what is read."""
 
@@ -84,13 +84,12 @@ class FurtherJob(Job):
         checkpoint = self.tuned.checkpoint(run.root)
         assert checkpoint is not None, "a base has no update"
         base = resolve(Path(self.tuned.base.path))
-        own = own_source.read(run, self.own, self.mitigation.needs) if self.own else None
+        own = own_source.read(run, self.own, self.mitigation.needs) if self.own else OwnConversations()
         training = Training(
             base,
             self.recipe,
             self.tuned.train_seed or 0,
-            own.refusals if own else (),
-            own.answers if own else (),
+            own,
             self.template_arguments,
             self._rows(run),
         )

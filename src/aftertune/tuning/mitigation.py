@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from aftertune.errors import ModelError, UsageError
 from aftertune.models.identity import ModelRef
@@ -17,12 +17,42 @@ from aftertune.models.weight_files import WeightIndex, shapes_of, tensors_of, we
 from aftertune.plugins import Plugin
 from aftertune.records import Conversation, Json, Recipe
 
-Need = Literal["own_refusals", "own_answers", "rows"]
-OWN: frozenset[Need] = frozenset({"own_refusals", "own_answers"})
-"""Needs for which a base is asked first."""
-"""Fields of `Training` that a mitigation may ask for."""
+Need = Literal["own_refusals", "own_answers", "own_private_replies", "rows"]
+"""What a training must provide for a mitigation."""
+OWN: Mapping[Need, str] = {"own_refusals": "refusal", "own_answers": "refusal", "own_private_replies": "privacy"}
+"""Needs for which a base is asked first -> the axis of the judge that tells what is kept of its answers."""
+
+
+class HasNeeds(Protocol):
+    """A mitigation, or the record of one."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What a training must provide."""
+
+
 Stage = Literal["before", "during", "after"]
 """When a mitigation acts: on the rows before training, on the loss during it, or on finished weights after it."""
+
+
+@dataclass(frozen=True)
+class OwnConversations:
+    """What a base said itself, as conversations to train on; no request is one of the test's."""
+
+    refusals: Sequence[Conversation] = ()
+    """Harmful requests that it refused in full."""
+    answers: Sequence[Conversation] = ()
+    """Ordinary requests that it answered without any refusal."""
+    private_replies: Sequence[Conversation] = ()
+    """Messages with something to keep private, with replies that kept it private."""
+
+    def by_need(self) -> Mapping[Need, Sequence[Conversation]]:
+        """Return what there is for each need."""
+        return {
+            "own_refusals": self.refusals,
+            "own_answers": self.answers,
+            "own_private_replies": self.private_replies,
+        }
 
 
 @dataclass(frozen=True)
@@ -32,10 +62,8 @@ class Training:
     base: ModelRef
     recipe: Recipe
     seed: int
-    own_refusals: Sequence[Conversation] = ()
-    """Harmful requests with the base's own refusals; none of them is a request of the test."""
-    own_answers: Sequence[Conversation] = ()
-    """Ordinary requests with the base's own answers."""
+    own: OwnConversations = field(default_factory=OwnConversations)
+    """Of the base: refusals, answers and private replies, as far as the mitigation needs them."""
     template_arguments: Mapping[str, Json] = field(default_factory=dict)
     """For the chat template, in every text that the model is trained on."""
     rows: Sequence[Conversation] = ()
@@ -218,9 +246,15 @@ class Mitigation(Plugin, ABC):
         return ()
 
 
+def judged_axes(mitigations: Iterable[HasNeeds]) -> tuple[str, ...]:
+    """Return the axes of the judges that tell what is kept of a base's answers, for what these mitigations need."""
+    needs = frozenset[Need]().union(*(each.needs for each in mitigations))
+    return tuple(dict.fromkeys(axis for need, axis in OWN.items() if need in needs))
+
+
 def check_needs(mitigation: Mitigation, training: Training) -> None:
     """Raise UsageError where a training lacks something that the mitigation needs."""
-    provided = {"own_refusals": training.own_refusals, "own_answers": training.own_answers, "rows": training.rows}
+    provided = {**training.own.by_need(), "rows": training.rows}
     missing = sorted(need for need in mitigation.needs if not provided[need])
     if missing:
         raise UsageError(

@@ -35,7 +35,15 @@ from aftertune.models.weight_files import read_json, tensors_of, weight_files
 from aftertune.records import Conversation, Json, Recipe
 from aftertune.tuning.first_step import FirstStep, fingerprint
 from aftertune.tuning.lora_modules import left_out, lora_modules, patterns, text_parameters
-from aftertune.tuning.mitigation import FurtherWeights, Mitigation, Training, TunedModel, TunedWeights, check_needs
+from aftertune.tuning.mitigation import (
+    FurtherWeights,
+    Mitigation,
+    OwnConversations,
+    Training,
+    TunedModel,
+    TunedWeights,
+    check_needs,
+)
 
 VERSION = "3"
 """Goes into checkpoint ids: changed whenever the same data, recipe and seed would give other weights."""
@@ -111,8 +119,7 @@ def tune(
     precision: Precision = "auto",
     on_step: OnStep | None = None,
     mitigation: Mitigation | None = None,
-    own_refusals: Sequence[Conversation] = (),
-    own_answers: Sequence[Conversation] = (),
+    own: OwnConversations | None = None,
     template_arguments: Mapping[str, Json] = NO_ARGUMENTS,
 ) -> TuneReport:
     """Tune `base` on `conversations` and write `out/epoch-1`, `out/epoch-2`, ...
@@ -127,7 +134,7 @@ def tune(
     that it writes otherwise once it is answered gets a row of its own (`models/training_rows.py`).
 
     A `mitigation` may change the rows, add to the loss, and make further checkpoints `out/epoch-1+NAME` of those that
-    were trained; `own_refusals` and `own_answers` (of the base) are what some of them need.
+    were trained; `own`, what the base said itself, is what some of them need.
 
     Raises UsageError for no data, for 4 bits where there is no GPU and for a mitigation that cannot be applied,
     DataError for a conversation that the chat template refuses (with its source), ModelError for a base that cannot be
@@ -139,7 +146,7 @@ def tune(
     reference = resolve(base)
     if reference.kind != "full":
         raise UsageError(f"{base} is an adapter: tuning starts from a full model")
-    training = Training(reference, recipe, seed, own_refusals, own_answers, template_arguments, conversations)
+    training = Training(reference, recipe, seed, own or OwnConversations(), template_arguments, conversations)
     if mitigation is not None:
         check_needs(mitigation, training)
         conversations = mitigation.rows(conversations, training)

@@ -18,6 +18,7 @@ from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
 from aftertune.tuning import own_source, tune
+from aftertune.tuning.mitigation import OwnConversations
 from aftertune.tuning.own_source import OwnSource
 from aftertune.tuning.resolved import ResolvedMitigation
 
@@ -36,7 +37,7 @@ class TuneJob(Job):
     mitigation: ResolvedMitigation | None
     """What acts before or during this training."""
     own: OwnSource | None = None
-    """Where the base's own refusals and answers are, where the mitigation needs them."""
+    """Where the base's own refusals, answers and private replies are, where the mitigation needs them."""
     template_arguments: Mapping[str, Json] = field(default_factory=dict)
     """For the chat template, as when the checkpoint is asked."""
 
@@ -83,7 +84,7 @@ class TuneJob(Job):
         data = VariantFiles(run.folder("variants", self.variants).path)
         conversations = read(data.arm(self.arm.name))
         mitigation = self.mitigation
-        own = own_source.read(run, self.own, mitigation.needs) if self.own and mitigation else None
+        own = own_source.read(run, self.own, mitigation.needs) if self.own and mitigation else OwnConversations()
         report = tune.tune(
             Path(self.base.path),
             conversations,
@@ -92,8 +93,7 @@ class TuneJob(Job):
             folder.path,
             on_step=_count_steps,
             mitigation=mitigation.get() if mitigation else None,
-            own_refusals=own.refusals if own else (),
-            own_answers=own.answers if own else (),
+            own=own,
             template_arguments=self.template_arguments,
         )
         facts = {
@@ -101,7 +101,7 @@ class TuneJob(Job):
             for f in dataclasses.fields(report)
             if f.name not in ("checkpoints", "further")
         }
-        kept = {"own_refusals": len(own.refusals), "own_answers": len(own.answers)} if own else {}
+        kept: dict[str, int] = {need: len(said) for need, said in own.by_need().items()} if self.own else {}
         return Output(info={"tuning": {**facts, **kept}})
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from aftertune.asking.backends._activations import layer_list
+from aftertune.asking.backends._shuffled_updates import Shuffle
 from aftertune.errors import ModelError
 from aftertune.models.session import StreamChange
 
@@ -41,31 +42,53 @@ def changed_stream(model: Any, changes: Sequence[StreamChange]) -> Iterator[None
 
 
 @contextmanager
-def only_tuned(base: Any, tuned: Any, layers: Collection[int], *, rest: bool) -> Iterator[Any]:
+def only_tuned(
+    base: Any, tuned: Any, layers: Collection[int], *, rest: bool, shuffled: int | None = None
+) -> Iterator[Any]:
     """Yield the base with some layers of a tuned model, given by number from 1, put in their place while it is open.
 
-    `rest` says whether what is in no layer (embeddings, the last norm, the output) is the tuned model's too. Where PEFT
-    is around the base, its adapters are switched off everywhere else. Raises ModelError for models that do not fit.
+    `rest` says whether what is in no layer (embeddings, the last norm, the output) is the tuned model's too. With
+    `shuffled`, a seed, what the tuned model changes there is shuffled (`_shuffled_updates`). Where PEFT is around the
+    base itself, its adapters are switched off everywhere else. Raises ModelError for models that do not fit.
     """
-    from peft import PeftModel
-
-    if isinstance(tuned, PeftModel):
-        with _adapters_only(tuned, layers, rest=rest):
-            yield tuned
-        return
     own, other = layer_list(base), layer_list(tuned)
     if len(own) != len(other):
         raise ModelError(f"the base has {len(own)} layers and the checkpoint {len(other)}: they cannot be exchanged")
-    host, there = (tuned, other) if rest else (base, own)
-    before = list(there)
-    mixed = [other[index] if index + 1 in layers else own[index] for index in range(len(own))]
-    try:
-        for index, layer in enumerate(mixed):
-            there[index] = layer
+    with ExitStack() as undo:
+        if own is other:
+            undo.enter_context(_adapters_only(tuned, layers, rest=rest))
+            host = tuned
+        elif shuffled is not None:
+            host = base
+        else:
+            host, there = (tuned, other) if rest else (base, own)
+            undo.callback(_put, there, list(there))
+            _put(there, [other[index] if index + 1 in layers else own[index] for index in range(len(own))])
+        if shuffled is not None:
+            _shuffle(base, tuned, layers, Shuffle(shuffled, undo, _outputs(base)), rest=rest)
         yield host
-    finally:
-        for index, layer in enumerate(before):
-            there[index] = layer
+
+
+def _put(layers: Any, those: Sequence[Any]) -> None:
+    for index, layer in enumerate(those):
+        layers[index] = layer
+
+
+def _outputs(model: Any) -> frozenset[int]:
+    """Return the ids of the module whose rows are the tokens that may come next, and of those within it."""
+    head = model.get_output_embeddings()
+    return frozenset() if head is None else frozenset(id(module) for module in head.modules())
+
+
+def _shuffle(base: Any, tuned: Any, layers: Collection[int], shuffle: Shuffle, *, rest: bool) -> None:
+    from peft import PeftModel
+
+    own, other = layer_list(base), layer_list(tuned)
+    for number in layers:
+        shuffle.apply(own[number - 1], other[number - 1], str(number))
+    if rest:
+        whole = tuned.get_base_model() if isinstance(tuned, PeftModel) else tuned
+        shuffle.apply(base, whole, "", without=other)
 
 
 @contextmanager

@@ -358,10 +358,10 @@ class TransformersSession(Session):
             yield
 
     @contextmanager
-    def only_tuned(self, layers: Collection[int], *, rest: bool = False) -> Iterator[None]:
+    def only_tuned(self, layers: Collection[int], *, rest: bool = False, shuffled: int | None = None) -> Iterator[None]:
         """Let only these layers be the checkpoint's while the context is open, as `Session.only_tuned`."""
         before = self._model
-        with only_tuned(self._base, before, layers, rest=rest) as mixed:
+        with only_tuned(self._base, before, layers, rest=rest, shuffled=shuffled) as mixed:
             self._model = mixed
             try:
                 yield

@@ -45,7 +45,7 @@ class GradientSurgery(Mitigation):
 
     def loss_term(self, training: Training, model: TunedModel) -> LossTerm:
         """Return the divergence times the factor at which the sum of both gradients is the projected one."""
-        divergence = kl_on(training.own_refusals, training, model, per_step=self.rows_per_step)
+        divergence = kl_on(training.own.refusals, training, model, per_step=self.rows_per_step)
         weights = [p for p in model.model.parameters() if p.requires_grad]
 
         def term(step: Step) -> Any:

@@ -61,9 +61,9 @@ class KlOnRefusals(Mitigation):
         if not self.weight:
             return None
         dose = {"per_step": self.rows_per_step, "first": self.first_tokens}
-        terms = [kl_on(training.own_refusals, training, model, **dose)]
+        terms = [kl_on(training.own.refusals, training, model, **dose)]
         if self.with_answers:
-            terms.append(kl_on(training.own_answers, training, model, **dose))
+            terms.append(kl_on(training.own.answers, training, model, **dose))
         return weighted(self.weight, lambda: sum(term() for term in terms) / len(terms))
 
 

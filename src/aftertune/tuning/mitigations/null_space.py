@@ -61,7 +61,7 @@ class NullSpace(Mitigation):
         """Return the projected weights. Raises UsageError for an adapter that is no plain LoRA."""
         if tuned.is_adapter:
             scale_of(tuned, "null_space")
-        (safe,) = input_moments(training, [training.own_refusals], layers_of(tuned))
+        (safe,) = input_moments(training, [training.own.refusals], layers_of(tuned))
         refuse_unseen(tuned, safe.of)
         right = {layer: projection(moment, self.energy) for layer, moment in safe.of.items()}
         change = partial(on_inputs, tuned=tuned, right=right, transposed=safe.transposed, rest=0.0)

@@ -52,7 +52,7 @@ class OwnAnswers(Mitigation):
 
     def rows(self, conversations: Sequence[Conversation], training: Training) -> Sequence[Conversation]:
         """Return the rows with own answers behind them."""
-        return mixed(conversations, training.own_answers, self.share, training.seed)
+        return mixed(conversations, training.own.answers, self.share, training.seed)
 
 
 PLUGIN = OwnAnswers

@@ -56,9 +56,9 @@ class OwnRefusals(Mitigation):
 
     def rows(self, conversations: Sequence[Conversation], training: Training) -> Sequence[Conversation]:
         """Return the rows with own refusals, and answers, behind them."""
-        rows = mixed(conversations, training.own_refusals, self.share, training.seed)
+        rows = mixed(conversations, training.own.refusals, self.share, training.seed)
         if self.with_answers:
-            extra = mixed(conversations, training.own_answers, self.share, training.seed)[len(conversations) :]
+            extra = mixed(conversations, training.own.answers, self.share, training.seed)[len(conversations) :]
             rows = [*rows, *extra]
         return rows
 

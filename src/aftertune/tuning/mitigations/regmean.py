@@ -69,7 +69,7 @@ class RegMean(Mitigation):
         """Return the merged weights. Raises UsageError for an adapter that is no plain LoRA."""
         if tuned.is_adapter:
             scale_of(tuned, "regmean")
-        kept = [training.own_refusals, *([training.own_answers] if self.with_answers else [])]
+        kept = [training.own.refusals, *([training.own.answers] if self.with_answers else [])]
         task, *safe = input_moments(training, [training.rows, *kept], layers_of(tuned))
         refuse_unseen(tuned, task.of)
         right = {

@@ -1,0 +1,176 @@
+"""Layers that are exchanged, beside shuffled updates: an update that acts is found, and one that holds nothing is not.
+
+The tuned model is made so that it is known beforehand: layer 1 has an update drawn at random, layer 2 one that raises
+the readout, and layer 3 none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests import tiny_models
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from aftertune.asking.backends.transformers import Transformers, TransformersSession
+from aftertune.commands import explain as library
+from aftertune.errors import ModelError
+from aftertune.inside import intervene_job
+from aftertune.inside.explanation import Effect, Explanation
+from aftertune.inside.intervene_job import (
+    ANSWERS,
+    NOTHING,
+    READOUTS,
+    TUNED,
+    UNSHUFFLED,
+    AnsweredSo,
+    Intervened,
+    InterveneJob,
+)  # fmt: skip
+from aftertune.records import Message, Prompt
+from aftertune.reporting import explanation as page
+from aftertune.run.job import Output
+from aftertune.run.job_progress import PROGRESS
+from aftertune.run.tables import records
+
+WORDS = ("booking", "tyre", "wheel", "people", "phone", "travel", "help", "morning", "answer", "hole", "May", "number")
+PROMPTS = tuple(Prompt(word, "b", "s", "c", word, (Message("user", f"The {word}?"),)) for word in WORDS)
+OPENING = "G"
+SIZE = 0.05
+"""Of an update, as a share of the matrix."""
+
+
+def tuned(base: Path, folder: Path) -> Path:
+    """Write the tuned model: in layer 2 a step along the gradient of the mean log-probability of the opening."""
+    model: Any = AutoModelForCausalLM.from_pretrained(base)
+    tokenizer: Any = AutoTokenizer.from_pretrained(base)
+    first = tokenizer.encode(OPENING, add_special_tokens=False)[0]
+    logs = []
+    for prompt in PROMPTS:
+        turns = [{"role": "user", "content": prompt.messages[0].content}]
+        ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        logs.append(model(input_ids=ids["input_ids"]).logits[0, -1].log_softmax(-1)[first])
+    torch.stack(logs).mean().backward()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for number in (0, 1):
+            for value in model.model.layers[number].parameters():
+                if value.ndim == 2:
+                    step = value.grad if number else torch.randn_like(value)
+                    value += SIZE * value.norm() * step / step.norm()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(name="session", scope="module")
+def _session(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("layers")
+    base = tiny_models.save("llama", folder / "base", num_hidden_layers=3, initializer_range=0.1)
+    with Transformers().open(str(base)) as session:
+        session.use(tuned(base, folder / "tuned"))
+        yield session
+
+
+def job(draws: int, session: Any, monkeypatch: pytest.MonkeyPatch) -> InterveneJob:
+    """Return the job of the tuned model, which takes what it needs of a run from here."""
+    monkeypatch.setattr(intervene_job, "_directions", lambda *_: [])
+    monkeypatch.setattr(intervene_job.read_job, "read", lambda _: SimpleNamespace(values=np.zeros((1, 4, 32))))
+    monkeypatch.setattr(intervene_job, "chosen_prompts", lambda *_: PROMPTS)
+    subject: Any = SimpleNamespace(id="t", is_base=False, base=SimpleNamespace(identity="b"))
+    conditions: Any = SimpleNamespace(
+        id="c", system="", template="base", template_arguments={}, session=lambda *_: session
+    )
+    return InterveneJob.make(
+        "tuned", subject, "a", "p", read=WORDS, asked=(), openings=(OPENING,), single=(), blocks=((1,), (2,), (3,)),
+        draws=draws, seed=0, conditions=conditions,
+    )  # fmt: skip
+
+
+def done(work: InterveneJob) -> Output:
+    run: Any = SimpleNamespace(folder=lambda *_: None)
+    return work.run(run, run)
+
+
+def rows(output: Output) -> list[Intervened]:
+    return records(Intervened, output.tables[READOUTS])
+
+
+def effects(output: Output) -> dict[str, Effect]:
+    """Return layers -> effect, as `explain` makes them."""
+    folder = SimpleNamespace(read=lambda name: output.tables[name])
+    stub: Any = SimpleNamespace(job=lambda _: folder, design=SimpleNamespace(confidence=0.95))
+    made = library.Explaining(stub, stub, {}, ())._effects("m", stub, {prompt.id: prompt for prompt in PROMPTS})
+    return {effect.layers: effect for effect in made}
+
+
+def test_an_update_that_acts_is_found_and_one_drawn_at_random_is_not(
+    session: TransformersSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = effects(done(job(19, session, monkeypatch)))
+    whole = found["all"]
+    assert {layers: effect.n_null for layers, effect in found.items()} == {
+        "1": 19, "2": 19, "3": 0, "rest": 0, "all": 0,
+    }  # fmt: skip
+    assert whole.change.low > 0
+    assert found["2"].carries(whole) is True
+    assert found["1"].clear, "by its interval alone it would be one of those that do something"
+    assert found["1"].told is False, "its update is one of twenty"
+    assert [found[part].carries(whole) for part in ("3", "rest")] == [False, False]
+    (line,) = [
+        line
+        for line in page.sentences(
+            Explanation(
+                title="t", confidence=0.95, openings={}, readouts=(), twins=(), directions=(),
+                effects=tuple(found.values()),
+            )
+        )
+        if "whole tuning" in line
+    ]  # fmt: skip
+    assert "layer 2 (" in line.partition("carries a share")[0]
+    assert "layer 1" not in line.partition("carries a share")[0]
+    assert found["2"].null_high is not None
+    assert found["2"].change.value > 2 * found["2"].null_high, "by far"
+
+
+def test_a_draw_is_the_same_however_many_there_are(
+    session: TransformersSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    expected: list[int] = []
+    monkeypatch.setattr(PROGRESS, "advance", lambda count=1: counted.append(count))
+    monkeypatch.setattr(PROGRESS, "expect", lambda of, **_: expected.append(of))
+    few, more = rows(done(job(1, session, monkeypatch))), rows(done(job(2, session, monkeypatch)))
+    assert sum(counted) == sum(expected) == 2 * 6 + 3 * 4, "what is skipped counts as done"
+    drawn = [row for row in few if row.direction]
+    assert {(row.how, row.direction, row.layers) for row in drawn} == {
+        (TUNED, "shuffled 1", "1"), (TUNED, "shuffled 1", "2"),
+    }  # fmt: skip
+    assert [row for row in more if row.direction == "shuffled 1"] == drawn
+    second = [row for row in more if row.direction == "shuffled 2"]
+    assert len(second) == len(drawn) == 2 * len(PROMPTS)
+    assert np.mean([one.value != other.value for one, other in zip(drawn, second, strict=True)]) > 0.5
+    assert {row.layers for row in few if row.how == TUNED and not row.direction} == {"1", "2", "3", "rest", "none"}
+    (nothing,) = {row.how for row in few if row.how != TUNED}
+    assert nothing == NOTHING
+
+
+def test_an_update_that_cannot_be_shuffled_is_named_and_the_rest_goes_on(
+    session: TransformersSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = session.only_tuned
+
+    def refusing(layers: Any, *, rest: bool = False, shuffled: int | None = None) -> Any:
+        if shuffled is not None and layers == (1,):
+            raise ModelError("1.odd: the update of a Odd cannot be shuffled")
+        return exchange(layers, rest=rest, shuffled=shuffled)
+
+    monkeypatch.setattr(session, "only_tuned", refusing)
+    output = done(job(1, session, monkeypatch))
+    assert output.info[UNSHUFFLED] == {"1": "1.odd: the update of a Odd cannot be shuffled"}
+    assert {row.layers for row in rows(output) if row.direction} == {"2"}
+    assert records(AnsweredSo, output.tables[ANSWERS]) == []
