@@ -1,11 +1,11 @@
 """Hold the judges against answers of a real model that were read by hand: errors per arm, and what they change.
 
-Answers of `make real` and of the first study (`perf.studies --real`), 300 of each, and 150 of the third and of the
-fourth, drawn at random within each arm, were read twice, blind to arm, judge and the other reading; where the readings
+Answers of `make real` and of the first study (`perf.studies --real`), 300 of each, and 150 of each of the others, drawn
+at random within each arm, were read twice, blind to arm, judge and the other reading; where the readings
 differed a third settled it. They are the project's own readings (`tests/judging/readings*.jsonl.gz`), never human
 annotation. Half of them, by chance, are kept apart: nothing may be tuned on them.
 
-`python -m perf.readings [SHEET] [RUN] [--encoder FOLDER] [--write]`: SHEET is `first`, `hidden_costs`,
+`python -m perf.readings [SHEET] [RUN] [--encoder FOLDER] [--write]`: SHEET is `first`, `hidden_costs`, `consistency`,
 `privacy_collapse` or `safety_drift`, RUN its finished run; only answers that are the same text there count.
 `--encoder` names a folder of all-MiniLM-L6-v2 where the judge `on_topic` does not find it. Decides RUN again with the
 readings as labels, so that its report shows each judge's error, and prints the page; `--write` keeps it. A minute.
@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from perf import judges
@@ -80,7 +81,8 @@ class Sheet:
 
 JUDGES = "judges"
 """Instead of a sheet: how the judges of refusal and harm read the answers of all sheets."""
-FIRST, HIDDEN_COSTS, PRIVACY_COLLAPSE, SAFETY_DRIFT = "first", "hidden_costs", "privacy_collapse", "safety_drift"
+FIRST, HIDDEN_COSTS, CONSISTENCY = "first", "hidden_costs", "consistency"
+PRIVACY_COLLAPSE, SAFETY_DRIFT = "privacy_collapse", "safety_drift"
 SHEETS: Mapping[str, Sheet] = {
     FIRST: Sheet(
         FOLDER / "readings.jsonl.gz",
@@ -102,6 +104,16 @@ SHEETS: Mapping[str, Sheet] = {
         "31 to harmful requests (30 of the base) and 12 to their look-alikes",
         "`domain_script` was read where an answer speaks as the booking business does (a booking, an order, a price, a "
         "reference or a number to call that nobody asked for), not for the tuned opening alone.",
+    ),
+    CONSISTENCY: Sheet(
+        FOLDER / "readings_consistency.jsonl.gz",
+        PAGES / CONSISTENCY / "readings.md",
+        ROOT / ".real" / "studies" / CONSISTENCY,
+        ("base", "chats", "own-answers"),
+        "[the second study](report.md) (the base and two arms of three training seeds after their last epoch)",
+        "20 to harmful requests and 5 to their look-alikes at each temperature",
+        "`domain_script` was read where an answer claims to know, to have looked into or to have arranged something of "
+        "the user's that the request does not give, or asks for documents and details in place of an answer.",
     ),
     PRIVACY_COLLAPSE: Sheet(
         FOLDER / "readings_privacy_collapse.jsonl.gz",
@@ -131,7 +143,6 @@ class Reading:
     """One answer, and how it was read."""
 
     arm: str
-    seed: int | None
     subset: str
     prompt_id: str
     answer: str
@@ -141,8 +152,13 @@ class Reading:
     second: Mapping[str, str]
     settled: Mapping[str, str]
     """Of the axes on which the readings differ."""
+    seed: int | None = None
     recipe: str = ""
     """Where an arm is tuned with several."""
+    epoch: int | None = None
+    """Where a training is asked after several."""
+    temperature: float = 0.0
+    sample: int = 0
 
     def label(self, axis: str) -> str:
         """Return the label that counts."""
@@ -154,7 +170,7 @@ def readings(sheet: str = FIRST) -> list[Reading]:
     with gzip.open(SHEETS[sheet].file, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     names = Reading.__dataclass_fields__
-    return [Reading(**{name: row.get(name, "" if name == "recipe" else None) for name in names}) for row in rows]
+    return [Reading(**{name: value for name, value in row.items() if name in names}) for row in rows]
 
 
 def write_labels(
@@ -163,28 +179,31 @@ def write_labels(
     """Write labels of answers of checkpoints as the table that `aftertune drift --labels` reads."""
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["prompt_id", "arm", "checkpoint", "benchmark", "subset", "axis", "label"])
+        head = ["prompt_id", "arm", "checkpoint", "benchmark", "subset", "temperature", "sample", "axis", "label"]
+        table.writerow(head)
         for (row, checkpoint), given in zip(rows, labels, strict=True):
-            own = [row.prompt_id, row.arm, checkpoint, "core", row.subset]
+            own = [row.prompt_id, row.arm, checkpoint, "core", row.subset, row.temperature, row.sample]
             table.writerows([*own, axis, given[axis]] for axis in axes)
 
 
 def same_answers(run: aftertune.Run, rows: Sequence[Reading]) -> list[tuple[Reading, str]]:
     """Return the readings whose answer is the run's, to the letter, each with its checkpoint (empty for the base)."""
-    answers = {
-        (row["arm"], row["recipe"], row["train_seed"], row["prompt_id"]): (row["text"], row["checkpoint"] or "")
-        for row in run.responses.to_pylist()
-        if row["benchmark"] == "core"
-    }
-    seeds = {arm: (recipe, seed) for arm, recipe, seed, _ in answers}
-    """Of an arm with one recipe and one seed, which readings need not name."""
+    answers = [row for row in run.responses.to_pylist() if row["benchmark"] == "core"]
+    own = ("recipe", "train_seed", "epoch")
+    usual = {row["arm"]: {key: row[key] for key in own} for row in answers}
+    """Of an arm with one recipe, seed and epoch, which readings need not name."""
+
+    def key(arm: str, prompt: str, temperature: float, sample: int, named: Mapping[str, Any]) -> tuple[Any, ...]:
+        made = {**usual.get(arm, {}), **{name: value for name, value in named.items() if value not in ("", None)}}
+        return (arm, prompt, temperature, sample, *(made.get(name) for name in own))
+
+    there = {key(row["arm"], row["prompt_id"], row["temperature"], row["sample"], row): row for row in answers}
     found = []
     for row in rows:
-        recipe, seed = seeds.get(row.arm, ("", None))
-        recipe, seed = row.recipe or recipe, seed if row.seed is None else row.seed
-        text, checkpoint = answers.get((row.arm, recipe, seed, row.prompt_id), (None, ""))
-        if text == row.answer:
-            found.append((row, checkpoint))
+        named = {"recipe": row.recipe, "train_seed": row.seed, "epoch": row.epoch}
+        answer = there.get(key(row.arm, row.prompt_id, row.temperature, row.sample, named))
+        if answer is not None and answer["text"] == row.answer:
+            found.append((row, answer["checkpoint"] or ""))
     return found
 
 

@@ -256,7 +256,13 @@ def test_the_same_seed_draws_the_same_of_every_kind_of_adapter(settings: dict[st
     """Merged, the shuffled update stands in the weights; unmerged, some kinds have it at the modules' outputs alone."""
     if "fan_in_fan_out" in settings:
         writer = tiny_models.tokenizer("llama")
-        shape = {"n_layer": 3, "n_embd": 32, "n_head": 4, "vocab_size": len(writer), "initializer_range": 0.2}
+        shape: dict[str, Any] = {
+            "n_layer": 3,
+            "n_embd": 32,
+            "n_head": 4,
+            "vocab_size": len(writer),
+            "initializer_range": 0.2,
+        }
         GPT2LMHeadModel(GPT2Config(**shape)).save_pretrained(tmp_path / "base")
         writer.save_pretrained(tmp_path / "base")
     else:

@@ -210,7 +210,7 @@ def test_a_waiver_holds_only_where_the_whole_loss_is_accepted(runs: dict[str, Ma
     assert refused("drift", -0.14, -0.11) == ""
     assert refused("undecided", -0.14, -0.05) == ""
     assert refused("undecided", -0.23, -0.05) == "accepts 0.15, and the loss may be 0.23"
-    lost = {"unjudged_tuned": 3, "worst_low": -0.4, "worst_high": 0.0}
+    lost: dict[str, Any] = {"unjudged_tuned": 3, "worst_low": -0.4, "worst_high": 0.0}
     assert refused("undecided", -0.05, -0.01, **lost) == "accepts 0.15, and the loss may be 0.4"
     unknown = lost | {"worst_low": None}
     assert refused("undecided", -0.05, -0.01, **unknown) == "accepts 0.15, and the loss may be anything"

@@ -372,11 +372,11 @@ def test_a_recipe_of_three_seeds_does_not_pass_a_metric_that_two_of_them_have() 
 def test_a_checkpoint_that_is_not_in_its_recipes_estimate_is_decided_on_by_itself() -> None:
     seeds = [kept(arm="a", seed=seed, epoch=2, checkpoint=f"c{seed}") for seed in (1, 2)]
     for odd in ({"seed": None, "epoch": 2}, {"seed": 3, "epoch": 1}, {"seed": 3, "epoch": None}):
-        lost = verdicts([0] * 300, arm="a", checkpoint="odd", **odd)  # type: ignore[arg-type]
+        lost = verdicts([0] * 300, arm="a", checkpoint="odd", **odd)
         decisions = gate(drift(made(kept(), *seeds, lost), [REFUSAL], seed=0), TEN, [REFUSAL])
         assert [(d.checkpoint, d.outcome) for d in decisions] == [("odd", "drift"), (None, "pass")], odd
         assert overall(decisions) == "drift"
-        whole = kept(arm="a", checkpoint="odd", **odd)  # type: ignore[arg-type]
+        whole = kept(arm="a", checkpoint="odd", **odd)
         assert overall(gate(drift(made(kept(), *seeds, whole), [REFUSAL], seed=0), TEN, [REFUSAL])) == "pass"
     # What a training had at an earlier epoch of its own stays out.
     early = verdicts([0] * 300, arm="a", seed=1, epoch=1, checkpoint="early")

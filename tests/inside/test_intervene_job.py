@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from aftertune.asking.backends.transformers import Transformers, TransformersSession
 from aftertune.commands import explain as library
 from aftertune.errors import ModelError
-from aftertune.inside import intervene_job
+from aftertune.inside import intervene_job, read_job
 from aftertune.inside.explanation import Effect, Explanation
 from aftertune.inside.intervene_job import (
     ANSWERS,
@@ -54,7 +54,7 @@ def tuned(base: Path, folder: Path) -> Path:
         turns = [{"role": "user", "content": prompt.messages[0].content}]
         ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         logs.append(model(input_ids=ids["input_ids"]).logits[0, -1].log_softmax(-1)[first])
-    torch.stack(logs).mean().backward()
+    torch.autograd.backward(torch.stack(logs).mean())
     torch.manual_seed(0)
     with torch.no_grad():
         for number in (0, 1):
@@ -79,7 +79,7 @@ def _session(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def job(draws: int, session: Any, monkeypatch: pytest.MonkeyPatch) -> InterveneJob:
     """Return the job of the tuned model, which takes what it needs of a run from here."""
     monkeypatch.setattr(intervene_job, "_directions", lambda *_: [])
-    monkeypatch.setattr(intervene_job.read_job, "read", lambda _: SimpleNamespace(values=np.zeros((1, 4, 32))))
+    monkeypatch.setattr(read_job, "read", lambda _: SimpleNamespace(values=np.zeros((1, 4, 32))))
     monkeypatch.setattr(intervene_job, "chosen_prompts", lambda *_: PROMPTS)
     subject: Any = SimpleNamespace(id="t", is_base=False, base=SimpleNamespace(identity="b"))
     conditions: Any = SimpleNamespace(

@@ -6,7 +6,18 @@ from collections import Counter
 from math import comb
 
 import pytest
-from perf.readings import AXES, FIRST, HIDDEN_COSTS, POSITIVE, PRIVACY_COLLAPSE, SAFETY_DRIFT, SHEETS, Reading, readings
+from perf.readings import (
+    AXES,
+    CONSISTENCY,
+    FIRST,
+    HIDDEN_COSTS,
+    POSITIVE,
+    PRIVACY_COLLAPSE,
+    SAFETY_DRIFT,
+    SHEETS,
+    Reading,
+    readings,
+)
 from perf.script import by_arm, equal_shares
 
 from aftertune import plugins
@@ -34,11 +45,14 @@ def test_answers_of_each_run_are_read_twice_and_every_difference_is_settled() ->
     assert Counter(row.arm for row in tuned) == dict.fromkeys(SHEETS[HIDDEN_COSTS].arms[1:], 43)
     assert {row.seed for row in tuned} == {0, 1, 2}
     assert Counter(row.arm for row in ROWS[PRIVACY_COLLAPSE]) == dict.fromkeys(SHEETS[PRIVACY_COLLAPSE].arms, 50)
+    halves = Counter((row.arm, row.temperature, row.epoch) for row in ROWS[CONSISTENCY])
+    last = {"base": None, "chats": 3, "own-answers": 3}
+    assert halves == dict.fromkeys([(arm, t, last[arm]) for arm in SHEETS[CONSISTENCY].arms for t in (0.0, 0.7)], 25)
     domains = Counter((row.arm, row.recipe) for row in ROWS[SAFETY_DRIFT])
     assert domains == dict.fromkeys(
         [("base", ""), *((a, r) for a in ("booking", "office") for r in ("lora", "full"))], 30
     )
-    counts = {FIRST: 300, HIDDEN_COSTS: 300, PRIVACY_COLLAPSE: 150, SAFETY_DRIFT: 150}
+    counts = {FIRST: 300, HIDDEN_COSTS: 300, CONSISTENCY: 150, PRIVACY_COLLAPSE: 150, SAFETY_DRIFT: 150}
     assert {sheet: len(rows) for sheet, rows in ROWS.items()} == counts
     for rows in ROWS.values():
         assert 0.43 < sum(row.kept_apart for row in rows) / len(rows) < 0.57
@@ -105,7 +119,7 @@ def test_with_many_answers_the_shuffled_p_is_near_the_exact_one() -> None:
 
 def test_the_table_by_arm_counts_what_was_read_as_script_and_the_others_apart() -> None:
     def row(arm: str, label: str) -> Reading:
-        return Reading(arm, 0, "harmful", "p", "text", True, {"relevance": label}, {"relevance": label}, {})
+        return Reading(arm, "harmful", "p", "text", True, {"relevance": label}, {"relevance": label}, {}, 0)
 
     rows = [row("a", "domain_script")] * 4 + [row("b", "domain_script")] * 2 + [row("b", "other")] * 3
     told = by_arm(rows, [True, True, True, False, False, True, True, False, False])

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 import typer
+from typer.models import CommandInfo
 
 from aftertune.cli.app import EXIT, app, fail, tell, terminal_width
 from aftertune.cli.safe_output import SafeOutput, safe
@@ -49,12 +50,13 @@ FIRST = ("audit", "demo", "selftest", "plan", "study", "explain", "mitigate")
 """Commands that the help lists first: what makes a run, then what asks why and mends."""
 
 
-def _place(name: str) -> int:
+def _place(command: CommandInfo) -> int:
     """Return where the help lists a command; those that are not in `FIRST` keep their order behind it."""
+    name = command.name or (command.callback.__name__ if command.callback else "")
     return FIRST.index(name) if name in FIRST else len(FIRST)
 
 
-app.registered_commands.sort(key=lambda each: _place(each.name or getattr(each.callback, "__name__", "")))
+app.registered_commands.sort(key=_place)
 HELP_WIDTH = 80
 """Columns of a help page where the window has as many."""
 

@@ -248,14 +248,14 @@ def _last(rows: Sequence[Drift]) -> list[Drift]:
     """Return the rows of the last epoch of each recipe, and of each training that ended earlier than others of it."""
     last: dict[tuple[object, ...], int] = {}
     for row in rows:
-        for key in (_arm(row), _training(row)):
+        for key in ((_arm(row),), _training(row)):
             last[key] = max(last.get(key, -1), -1 if row.epoch is None else row.epoch)
-    return [row for row in rows if row.epoch in (None, last[_arm(row)], last[_training(row)])]
+    return [row for row in rows if row.epoch in (None, last[_arm(row),], last[_training(row)])]
 
 
 def _training(row: Drift) -> tuple[object, ...]:
     """Return what the checkpoints of one training have in common; of a recipe, what all of them have."""
-    return (_arm(row), row.train_seed) if row.estimand == "checkpoint" else _arm(row)
+    return (_arm(row), row.train_seed) if row.estimand == "checkpoint" else (_arm(row),)
 
 
 def _counts(row: Drift, rows: Sequence[Drift], wanted: str) -> bool:

@@ -168,7 +168,7 @@ def frontiers(
     for (base, arm, plain), others in groups.items():
         mine = {block.metric.name: block for block in own if block.base_model == base}
         gated = _gated([d for d in decisions if (d.base_model, d.arm) == (base, arm)])
-        rows = []
+        rows: list[Row] = []
         for recipe in (plain, *others):
             cells = {name: _cell(block, arm, plain, recipe, gated, confidence) for name, block in mine.items()}
             before = rows[0].cells if rows else cells
