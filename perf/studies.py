@@ -7,7 +7,8 @@ reworded, asks no model again. Writes report.md, tables.json and, under 400 kB, 
 each took into timing.json, and of real models which findings of the papers show, by the rules of the designs, into
 findings.md. A study that finds drift has done its work: the exit code is 0. Arguments:
 
-- `--only NAME` (hidden_costs, safety_drift, consistency, privacy_collapse; may stand several times),
+- `--only NAME` (hidden_costs, safety_drift, consistency, privacy_collapse; may stand several times), or `--real --only
+  safety_base`: their tuning sets on the base that `make safety-model` makes,
 - `--workers N` (0 is one per core),
 - `--data FOLDER`: the public data that the real designs read (docs/studies/real/README.md); linked as `.real/data`,
 - `--base MODEL`: another base than the designs'; the run and what is kept of it are called NAME-MODEL,
@@ -43,6 +44,8 @@ from tools import real_model
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("hidden_costs", "safety_drift", "consistency", "privacy_collapse")
+SECOND = "safety_base"
+"""The tuning sets of the four on a base of its own, `--real` only."""
 LARGEST = 400_000
 """Bytes of a page that is kept."""
 KEYS = ("title", "outcome", "sentence", "tables", "mixed", "contradictions", "caveats", "warnings")
@@ -225,7 +228,7 @@ def refuse_missing(wanted: Design) -> None:
 def main() -> None:
     """Run what is asked for, and write the timing of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=NAMES)
+    parser.add_argument("--only", action="append", choices=(*NAMES, SECOND))
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--real", action="store_true")
     parser.add_argument("--data", type=Path)
@@ -233,6 +236,8 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--seeds", type=lambda text: tuple(map(int, text.split(","))))
     given = parser.parse_args()
+    if SECOND in (given.only or ()) and not given.real:
+        parser.error(f"--only {SECOND} goes with --real")
     place = REAL if given.real else MINIATURE
     os.chdir(ROOT)  # the designs of real models name their files from there
     try:
