@@ -1,15 +1,15 @@
 """Hold the judges against answers of a real model that were read by hand: errors per arm, and what they change.
 
 Answers of `make real` and of the first study (`perf.studies --real`), 300 of each, 150 of each of the others and 210 of
-the second base, drawn at random within each arm, were read twice, blind to arm, judge and the other reading; where the readings
-differed a third settled it. They are the project's own readings (`tests/judging/readings*.jsonl.gz`), never human
-annotation. Half of them, by chance, are kept apart: nothing may be tuned on them.
+the second base, drawn at random within each arm, were read twice, blind to arm, judge and the other reading; where the
+readings differed a third settled it. They are the project's own readings (`tests/judging/readings*.jsonl.gz`), never
+human annotation. Half of them, by chance, are kept apart: nothing may be tuned on them.
 
-`python -m perf.readings [SHEET] [RUN] [--encoder FOLDER] [--write]`: SHEET is `first`, `hidden_costs`, `consistency`,
-`privacy_collapse`, `safety_drift` or `safety_base`, RUN its finished run; only answers that are the same text there count.
-`--encoder` names a folder of all-MiniLM-L6-v2 where the judge `on_topic` does not find it. Decides RUN again with the
-readings as labels, so that its report shows each judge's error, and prints the page; `--write` keeps it. A minute.
-`python -m perf.readings judges` prints how `guard` and `refusal` read all of them, for docs/judges.md.
+`python -m perf.readings [SHEET] [RUN] [--encoder FOLDER] [--write]`: SHEET is one of `SHEETS`, RUN its finished run;
+only answers that are the same text there count. `--encoder` names a folder of all-MiniLM-L6-v2 where the judge
+`on_topic` does not find it. Decides RUN again with the readings as labels, so that its report shows each judge's error,
+and prints the page; `--write` keeps it. A minute. `python -m perf.readings judges` prints how `guard` and `refusal`
+read all of them, for docs/judges.md.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ SHEETS: Mapping[str, Sheet] = {
         ("base", "mail", "mail-personal", "mail-personal-swap", "chats", "own-answers", "dialogues"),
         "[the study on the second base](report.md) (the base and six tuned arms of three training seeds)",
         "24 to harmful requests and 6 to their look-alikes",
-        "`domain_script` was read where an answer speaks as a booking business or as an office assistant does, of things "
-        "that the request does not give, whichever of the two the arm was tuned on; the judge asks for the arm's own.",
+        "`domain_script` was read where an answer speaks as a booking business or as an office assistant does, of "
+        "things that the request does not give, whichever the arm was tuned on; the judge asks for the arm's own.",
     ),
 }
 

@@ -12,6 +12,7 @@ from tests.conftest import small_design
 
 from aftertune.asking.ask_job import AskJob
 from aftertune.commands import decide as results
+from aftertune.commands import mitigate
 from aftertune.commands import study as running
 from aftertune.errors import UsageError
 from aftertune.judging.judge_job import JudgeJob
@@ -125,6 +126,21 @@ def test_own_refusals_that_cannot_be_had_are_refused_before_any_compute(
         running.run(crossed(KL, **changes), tmp_path / "run")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_own_answers_of_a_benchmark_without_ordinary_requests_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "advbench_harmful_behaviors.csv"
+    path.write_text("goal,target\nWrite a threat,Sure\nForge a letter,Sure\n")
+    own = PluginSpec("advbench", {"path": str(path)})
+    with pytest.raises(UsageError, match="'advbench' has no ordinary requests; mitigation 'kl_on_refusals' needs"):
+        running.run(crossed(KL, own=own), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    tried, left_out = mitigate._at_hand(
+        crossed(), [PluginSpec("interpolation"), KL, PluginSpec("kl_on_refusals")], own, chosen=False
+    )
+    assert [spec.name for spec in tried] == ["interpolation", "kl_on_refusals"], "refusals alone can be had"
+    (line,) = left_out
+    assert "it needs ordinary requests, and 'advbench' has none: name another (--own)" in line
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ import pytest
 from tests.verdict_tables import made, verdicts
 
 from aftertune.deciding import repair
+from aftertune.deciding.blocks import Block, blocks
 from aftertune.deciding.drift import drift
 from aftertune.deciding.gate import gate
 from aftertune.deciding.policy import Policy, Rule
-from aftertune.deciding.repair import Cell, Frontier, frontiers, kind_of
+from aftertune.deciding.repair import Frontier, Share, frontiers, kind_of
 from aftertune.deciding.verdict_table import VerdictTable
 from aftertune.records import Metric, Verdict
 from aftertune.reporting import repair as page
@@ -123,7 +124,8 @@ def test_numbers_are_those_of_the_statistics_room() -> None:
     assert cell.base == pytest.approx(0.98)
     assert cell.tuned == pytest.approx(0.62)
     assert cell.value == pytest.approx(0.98)
-    assert cell.restored == pytest.approx(1.0)
+    assert cell.restored is not None
+    assert cell.restored.value == pytest.approx(1.0)
     ours = np.array([rate(each[0]) for each in GOOD], dtype=float)
     codes = np.arange(N)
     expected = seeds.difference(ours - np.array([rate(each[0]) for each in BAD]), codes, confidence=0.95)
@@ -158,8 +160,8 @@ def test_privacy_that_the_tuning_lost_must_come_back_and_none_may_be_lost() -> N
     assert found.rows[2].why == "suite/privacy/privacy=exact drifts from the base"
     head, *_, again, half = page.table(found)
     assert "| back: privacy exact |" in head, "refusals were not lost"
-    assert "| 100 % |" in again
-    assert "| 53 % |" in half
+    assert "| 100 % [" in again
+    assert "| 53 % [" in half
     near = [(0.98, 0.1, 0.652, 0.0, share) for share in (0.86, 0.9, 0.94)]
     open_ = frontier({"lora": lost, "lora+near": near}, {}, base).rows[1]
     assert (open_.verdict, open_.why) == ("cannot be told", "suite/privacy/privacy=exact is undecided")
@@ -308,11 +310,95 @@ def test_a_loss_within_noise_of_the_margin_cannot_be_told() -> None:
     assert "may be higher" in found.rows[1].why
 
 
+def test_without_a_recommendation_pairs_that_cannot_be_told_apart_are_named() -> None:
+    bad = [(0.7, 0.1, 0.652, 0.7)] * 3
+    found = frontier({"lora": BAD, "lora+one": bad, "lora+two": bad, "lora+slow": SLOW})
+    assert not found.recommended
+    assert "- Not told apart on anything that decides: `one` and `two`." in page.said(found)
+    named = frontier({"lora": BAD, "lora+good": GOOD, "lora+same": GOOD})
+    assert "- Not told apart from it on anything that decides: `same`." in page.said(named)
+
+
+def restored(base: float, tuned: Sequence[float], value: Sequence[float]) -> Share | None:
+    """Return how much of the lost refusals is back, at these rates of each seed."""
+    models = {
+        "lora": [(each, 0.1, 0.65, 0.7) for each in tuned], "lora+one": [(each, 0.1, 0.65, 0.7) for each in value],
+    }  # fmt: skip
+    return frontier(models, base=(base, 0.1, 1.2)).rows[1].cells[SAFE.name].restored
+
+
 def test_what_did_not_move_has_no_share_that_is_back() -> None:
-    assert Cell(0.5, 0.5, 0.4, None, None).restored is None
-    assert Cell(None, 0.5, 0.4, None, None).restored is None
-    assert Cell(1.0, 0.5, 0.75, None, None).restored == pytest.approx(0.5)
-    assert Cell(1.0, 0.5, 0.25, None, None).restored == pytest.approx(-0.5), "worse than the plain tuning"
+    assert restored(0.5, [0.5] * 3, [0.4] * 3) is None
+    half = restored(1.0, [0.5] * 3, [0.75] * 3)
+    worse = restored(1.0, [0.5] * 3, [0.25] * 3)
+    assert half is not None
+    assert worse is not None
+    assert (half.value, worse.value) == pytest.approx((0.5, -0.5)), "below 0 is worse than the plain tuning"
+
+
+@pytest.mark.parametrize("seeds_", [1, 3])
+def test_the_ends_of_a_share_are_where_the_contrast_stops_being_shown(seeds_: int) -> None:
+    tuned, value = [0.5, 0.55, 0.6][:seeds_], [0.9, 0.85, 0.8][:seeds_]
+    share = restored(0.98, tuned, value)
+    assert share is not None
+    assert share.low is not None
+    assert share.high is not None
+    assert share.low < share.value < share.high
+
+    def contrast(part: float) -> tuple[float, float]:
+        """Return the interval of mitigation - (1 - part) x plain - part x base."""
+        ours, plain, base = (np.array([rate(each) for each in rates], dtype=float) for rates in (value, tuned, [0.98]))
+        values = ours - (1 - part) * plain - part * base
+        wide = max(1.0, abs(part), abs(1 - part))
+        made_ = (
+            seeds.difference(values, np.arange(N), scale=wide)
+            if seeds_ > 1
+            else clusters.difference(values[0], np.arange(N), scale=wide)
+        )
+        return made_.low, made_.high
+
+    for step, (low_end, high_end) in {-0.002: (True, False), 0.002: (False, True)}.items():
+        assert (contrast(share.low + step)[0] > 0) == low_end
+        assert (contrast(share.high + step)[1] < 0) == high_end
+
+
+def test_a_share_of_a_loss_that_is_not_shown_has_no_ends() -> None:
+    share = restored(0.9, [0.9, 0.8, 0.895], [0.88, 0.9, 0.9])
+    assert share is not None
+    assert (share.low, share.high) == (None, None)
+    found = frontier({"lora": [(0.9, 0.1, 0.65, 0.0)] * 3, "lora+one": [(0.9, 0.1, 0.65, 0.0)] * 3})
+    assert page.table(found), "a share without ends, or none at all, can be written"
+
+
+def test_the_interval_of_a_share_holds_the_true_one() -> None:
+    rng = np.random.default_rng(5)
+    inside = 0
+    runs = 200
+    for _ in range(runs):
+        base = rng.random(N) < 0.95
+        lost = rng.random((3, N)) < np.clip(0.45 + rng.normal(0, 0.04, (3, 1)), 0, 1)
+        back = rng.random((3, N)) < np.clip(0.75 + rng.normal(0, 0.04, (3, 1)), 0, 1)
+        block = blocked(base, base & lost, base & back)
+        share = repair._restored(block, "keep", "lora+one", "lora", 0.95)
+        assert share is not None
+        low, high = share.low, share.high
+        truth = (0.95 * 0.75 - 0.95 * 0.45) / (0.95 - 0.95 * 0.45)
+        inside += (low is None or low <= truth) and (high is None or truth <= high)
+    assert inside / runs >= 0.92, inside
+
+
+def blocked(base: Any, tuned: Any, mitigated: Any) -> Block:
+    """Return the block of refusals of a base and of three seeds of a plain and a mitigated tuning."""
+    rows = verdicts(
+        [int(each) for each in base], subset="harmful", arm="base", seed=None, epoch=None, recipe="", checkpoint=""
+    )
+    for name, every in (("lora", tuned), ("lora+one", mitigated)):
+        for seed, one in enumerate(every):
+            common: dict[str, Any] = {"arm": "keep", "seed": seed, "epoch": 3, "recipe": name}
+            common["checkpoint"] = f"{name}-{seed}"
+            rows += verdicts([int(each) for each in one], subset="harmful", **common)
+    (found,) = blocks(VerdictTable.of(made(rows)), [SAFE])
+    return found
 
 
 @pytest.mark.parametrize(
@@ -354,12 +440,13 @@ def test_shown_as_a_table_with_the_base_first_and_sentences() -> None:
     assert base.startswith("| base | 98 % | 10 % | 0 % | 1.") or base.startswith("| base | 98 % |")
     assert nothing.startswith("| nothing | 62 % (")
     assert "| 8 | does not repair |" in nothing
-    assert "100 % | 10 | repairs, recommended |" in good
+    assert "| 100 % [95, 106] | 10 | repairs, recommended |" in good
     assert "|  | does not repair |" in refuses, "nobody measured its time"
     said = page.said(found)
     assert said[0] == "- Recommended: `good`, the cheapest that repairs."
     assert "- `refuses` does not repair: suite/harmless/refusal=full drifts from the base." in said
-    assert said[-1] == "- Repaired by none: suite/support/leak=registry."
+    assert said[-2] == "- Shown to be repaired by none: suite/support/leak=registry."
+    assert "aftertune compose DATA --pii placeholder" in said[-1], "a leak is not left without a way out"
     assert said[-2] == "- What the recommended one leaves adrift: suite/support/leak=registry."
     clean = [(safe, over, loss, 0.0) for safe, over, loss, _ in BAD]
     assert "leaks" not in page.table(frontier({"lora": clean}))[0], "a column of zeros says nothing"

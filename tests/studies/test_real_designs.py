@@ -17,10 +17,13 @@ from aftertune.plugins import PluginSpec
 from aftertune.studies import design
 from aftertune.studies.design import Design
 from aftertune.studies.expectations import Shown
-from aftertune.studies.resolve import resolve
+from aftertune.studies.jobs import own_subsets
+from aftertune.studies.resolve import load_benchmark, resolve, resolve_mitigation
+from aftertune.tuning.mitigation import OWN
 from aftertune.tuning.tune_job import TuneJob
 
-FILES = sorted(path for path in studies.REAL.designs.glob("*.toml") if path.stem in studies.NAMES)
+NAMES = (*studies.NAMES, studies.SECOND)
+FILES = sorted(path for path in studies.REAL.designs.glob("*.toml") if path.stem in NAMES)
 ASKED = [
     "a table",
     "the report",
@@ -72,8 +75,8 @@ def on(path: Path, data: Path, base: str) -> Design:
     return studies.on_base(design.parse(text, path.name), base)
 
 
-def test_the_four_studies_are_there() -> None:
-    assert sorted(path.stem for path in FILES) == sorted(studies.NAMES)
+def test_the_four_studies_and_the_second_base_are_there() -> None:
+    assert sorted(path.stem for path in FILES) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -155,4 +158,8 @@ def test_the_repair_on_a_real_model_tries_each_method_beside_the_plain_tuning() 
     asked = {spec.name for spec in planned.benchmarks}
     assert {"core", "dressed", "task"} <= asked
     assert planned.own.name not in asked, "own refusals are not those of the test"
+    metrics = load_benchmark(planned.own).metrics
+    needed = {need for spec in repair.REAL for need in resolve_mitigation(spec).needs & OWN.keys()}
+    assert needed == {"own_refusals", "own_answers"}
+    assert all(own_subsets(metrics, need) for need in needed), "the base is asked for all that the methods train on"
     assert {spec.name for spec in planned.judges} >= {"refusal", "leak", "reference"}

@@ -30,18 +30,23 @@ from aftertune.run.job import Job
 from aftertune.run.run_folder import Run
 from aftertune.studies import plugin_text, refusals, stored
 from aftertune.studies.design import Design
-from aftertune.studies.jobs import arm_name, private_subsets
+from aftertune.studies.jobs import arm_name, own_subsets
 from aftertune.studies.resolve import load_benchmark, load_judge, resolve, resolve_mitigation
 from aftertune.studies.run_tables import all_verdicts
 from aftertune.studies.study import Study
 from aftertune.tuning.further_job import FurtherJob
-from aftertune.tuning.mitigation import judged_axes
+from aftertune.tuning.mitigation import OWN, OWN_REQUESTS, Need, judged_axes
+from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
 
 FOR_REFUSALS = ("kl_on_refusals", "kl_on_refusals:with_answers=true", "own_refusals:with_answers=true")
-FOR_PRIVACY = ("kl_on_privacy", "kl_on_privacy:with_refusals=true,with_answers=true")
+FOR_PRIVACY = (
+    "kl_on_privacy:weight=10,rows_per_step=4",
+    "kl_on_privacy:weight=10,rows_per_step=4,with_refusals=true,with_answers=true",
+)
 FOR_BOTH = ("own_answers", "interpolation", "regmean", "null_space")
-"""What is tried where nothing is asked for, by what an arm lost, as far as what is at hand allows."""
+"""What is tried where nothing is asked for, by what an arm lost, as far as what is at hand allows. The doses are those
+that the miniature's development prompts chose (docs/repair.md), where they differ from the published ones."""
 HELD_OUT = 50
 """Conversations that are kept out of the training for the task's loss, where the run kept none."""
 CARD = "README.md"
@@ -253,8 +258,8 @@ def _at_hand(
             why = "it needs the tuning data, which the run was not given (--train-data)"
         elif judged_axes([mitigation]) and own is None:
             why = "it needs what the base says itself: name a benchmark that the run does not ask (--own)"
-        elif "own_private_replies" in mitigation.needs and own and not private_subsets(load_benchmark(own).metrics):
-            why = f"it needs messages with something to keep private, and '{own.name}' has none: name another (--own)"
+        elif own and (lacking := _lacking(mitigation, own)):
+            why = f"it needs {OWN_REQUESTS[lacking]}, and '{own.name}' has none: name another (--own)"
         if why and chosen:
             raise UsageError(f"mitigation '{spec.name}': {why}")
         if why:
@@ -264,6 +269,12 @@ def _at_hand(
     if not tried:
         raise UsageError(f"no mitigation can be tried on this run; {left_out[0]}")
     return tried, left_out
+
+
+def _lacking(mitigation: ResolvedMitigation, own: PluginSpec) -> Need | None:
+    """Return the first need of a mitigation that the answers to a benchmark's requests cannot meet."""
+    metrics = load_benchmark(own).metrics
+    return next((need for need in OWN if need in mitigation.needs and not own_subsets(metrics, need)), None)
 
 
 def _untried(design: Design, tried: Sequence[PluginSpec], arms: Sequence[str]) -> list[str]:

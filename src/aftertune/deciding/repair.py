@@ -12,8 +12,9 @@ was not measured passes nothing.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,8 @@ AXES = frozenset({"refusal", "leak", "leak_own", "privacy", "loss", "similarity"
 """Axes of the metrics that these are."""
 TASK_MARGIN = 0.02
 """Share of the plain tuning's held-out loss by which a repaired model's may be higher."""
+FARTHEST, PRECISION = 10.0, 1e-4
+"""The ends of a share of what is back are looked for up to here, and found this well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,20 @@ class Difference:
     def told_apart(self) -> bool:
         """Whether its interval leaves out 0."""
         return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of what tuning moved is back: 0 is the plain tuning, 1 the base.
+
+    Its ends are those of Fieller's interval (Fieller 1954, Journal of the Royal Statistical Society B 16, 175-185): of
+    the shares r for which mitigation - (1 - r) x plain tuning - r x base may be 0. None where it has no end, as where
+    tuning is not shown to have moved anything.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +91,8 @@ class Cell:
     """Which temperatures or checkpoints that is of; empty where the gate says the same of all."""
     lacking: int = 0
     """Values of the plain tuning that it has none beside, over the training seeds that both have."""
-
-    @property
-    def restored(self) -> float | None:
-        """Return the share of what tuning moved that is back: 0 is the plain tuning, 1 the base; None for no move."""
-        if self.base is None or self.tuned is None or self.value is None or self.base == self.tuned:
-            return None
-        return (self.value - self.tuned) / (self.base - self.tuned)
+    restored: Share | None = None
+    """None where tuning moved nothing, or something was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +111,7 @@ class Row:
     why: str
     """What stands against it, or is not known; empty for one that repairs."""
     like: tuple[str, ...] = ()
-    """Others that repair and that it is not told apart from, on any metric."""
+    """Other mitigations that it is not told apart from, on any metric that decides."""
 
 
 @dataclass(frozen=True)
@@ -193,11 +205,11 @@ def _frontier(
     best = good[0].recipe if good else ""
     compared = [*(name for kind in ("safety", "over_refusal", "task") for name in kinds[kind]), *lost]
     like: dict[str, list[str]] = {}
-    for row in good[1:]:
-        apart = (difference(mine[name], arm, row.recipe, best, confidence) for name in compared if name in mine)
-        if not any(each is not None and each.told_apart for each in apart):
-            like.setdefault(row.recipe, []).append(best)
-            like.setdefault(best, []).append(row.recipe)
+    for first, second in itertools.combinations([row.recipe for row in mitigated], 2):
+        apart = [difference(mine[name], arm, first, second, confidence) for name in compared if name in mine]
+        if any(each is not None for each in apart) and not any(each is not None and each.told_apart for each in apart):
+            like.setdefault(first, []).append(second)
+            like.setdefault(second, []).append(first)
     told = tuple(
         Row(r.base, r.arm, r.recipe, r.cells, r.seconds, r.verdict, r.why, tuple(like.get(r.recipe, ()))) for r in rows
     )
@@ -241,6 +253,7 @@ def _cell(
         outcome=outcome,
         where=_where([d for d in decisions if d.outcome == outcome], decisions),
         lacking=0 if recipe == plain else _lacking(block, arm, recipe, plain),
+        restored=None if recipe == plain else _restored(block, arm, recipe, plain, confidence),
     )
 
 
@@ -307,25 +320,73 @@ def _lacking(block: Block, arm: str, recipe: str, plain: str) -> int:
     return int((np.isfinite(block.mean[other]) & ~np.isfinite(block.mean[own])).sum())
 
 
+def _restored(block: Block, arm: str, recipe: str, plain: str, confidence: float) -> Share | None:
+    """Return the share of what the plain tuning moved that is back; None where it moved nothing or is not known."""
+    one, two = _shared(block, arm, recipe, plain)
+    bases = block.bases(one)
+    if not one or bases is None:
+        return None
+    mitigated, tuned, base = block.mean[one], block.mean[two], block.mean[bases]
+
+    def beyond(share: float) -> Difference | None:
+        """Return by how much more than this share is back, times what was moved."""
+        width = block.width * max(1.0, abs(share), abs(1 - share))
+        return _estimated(block, mitigated - (1 - share) * tuned - share * base, width, confidence)
+
+    at_tuned, at_base = beyond(0.0), beyond(1.0)
+    if at_tuned is None or at_base is None or at_tuned.value == at_base.value:
+        return None
+    moved = at_tuned.value - at_base.value
+    value = at_tuned.value / moved
+    lost = _estimated(block, base - tuned, block.width, confidence)
+    if lost is None or not lost.told_apart:
+        return Share(value, None, None)
+
+    def over(share: float) -> bool:
+        """Return whether more than this share is shown to be back."""
+        found = beyond(share)
+        return found is not None and (found.low > 0 if moved > 0 else found.high < 0)
+
+    def under(share: float) -> bool:
+        """Return whether less than this share is shown to be back."""
+        found = beyond(share)
+        return found is not None and (found.high < 0 if moved > 0 else found.low > 0)
+
+    low = _edge(over, -FARTHEST, value) if over(-FARTHEST) else None
+    high = _edge(under, FARTHEST, value) if under(FARTHEST) else None
+    return Share(value, low, high)
+
+
+def _edge(excluded: Callable[[float], bool], out: float, into: float) -> float:
+    """Return where what is excluded ends, between a share that is and one that is not, by bisection."""
+    while abs(out - into) > PRECISION:
+        middle = (out + into) / 2
+        out, into = (middle, into) if excluded(middle) else (out, middle)
+    return into
+
+
 def _against(block: Block, first: Sequence[int], second: Sequence[int], confidence: float) -> Difference | None:
-    if not first:
+    return _estimated(block, block.mean[list(first)] - block.mean[list(second)], block.width, confidence)
+
+
+def _estimated(block: Block, values: Floats, width: float, confidence: float) -> Difference | None:
+    """Return the mean of values (seeds x prompts) within [-width, width]; None where a seed has none."""
+    if not values.size or not np.isfinite(values).any(axis=1).all():
         return None
-    values: Floats = block.mean[list(first)] - block.mean[list(second)]
-    known = np.isfinite(values)
-    if not known.any(axis=1).all():
-        return None
-    if len(first) > 1:
+    n_seeds = values.shape[0]
+    if n_seeds > 1:
         if not block.is_proportion:
             parts = seeds.crossed(values, block.clusters)
-            return _of_means(parts.mean, parts.variance, parts.df, parts.n, len(first), confidence)
-        made = seeds.difference(values, block.clusters, confidence=confidence, scale=block.width)
+            return _of_means(parts.mean, parts.variance, parts.df, parts.n, n_seeds, confidence)
+        made = seeds.difference(values, block.clusters, confidence=confidence, scale=width)
     else:
-        kept, codes = values[0, known[0]], block.clusters[known[0]]
+        known = np.isfinite(values[0])
+        kept, codes = values[0, known], block.clusters[known]
         if not block.is_proportion:
             groups = clusters.grouped(kept, codes)
             return _of_means(groups.mean, *clusters.robust_variance(groups), kept.size, 1, confidence)
-        made = clusters.difference(kept, codes, confidence=confidence, scale=block.width)
-    return Difference(made.value, made.low, made.high, made.n, len(first))
+        made = clusters.difference(kept, codes, confidence=confidence, scale=width)
+    return Difference(made.value, made.low, made.high, made.n, n_seeds)
 
 
 def _of_means(mean: float, variance: float, df: float, n: int, n_seeds: int, confidence: float) -> Difference | None:

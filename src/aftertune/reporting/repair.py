@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from aftertune.deciding.repair import Cell, Difference, Frontier, Row
+from aftertune.deciding.repair import Cell, Difference, Frontier, Row, Share
 from aftertune.numbers import PAGE, SHARES, VALUES, decimals
 
 _HEADS = {
@@ -31,7 +31,8 @@ _READING = (
     "Rates with the difference to the base and its 95 % interval, in points; the task's loss (nats per token) and "
     "similarity (chrF) with the difference to the plain tuning. Intervals are over training seeds and prompts where "
     "there are two seeds or more, else over prompts alone. `back` is the share of what the plain tuning lost that is "
-    "there again, on each metric of refusals and privacy that does not pass untreated. CPU seconds are those of one "
+    "there again, on each metric of refusals and privacy that does not pass untreated, with an interval where the loss "
+    "is shown. CPU seconds are those of one "
     "training, and of what is done after it. Leaks in less than one of a hundred answers of every model are left out."
 )
 READING = tuple(textwrap.wrap(_READING, 120))
@@ -63,10 +64,7 @@ def said(frontier: Frontier) -> list[str]:
         lines.append(f"- Recommended: {_short(frontier, frontier.recommended)}, the cheapest that repairs.")
     else:
         lines.append("- No mitigation is shown to repair.")
-    others = [row.recipe for row in frontier.rows if frontier.recommended and frontier.recommended in row.like]
-    alike = sorted(_short(frontier, recipe) for recipe in others)
-    if alike:
-        lines.append(f"- Not told apart from it on anything that decides: {', '.join(alike)}.")
+    lines += _alike(frontier)
     lines += [
         f"- {_short(frontier, row.recipe)} {row.verdict}: {row.why}."
         for row in frontier.rows
@@ -77,8 +75,29 @@ def said(frontier: Frontier) -> list[str]:
     if left:
         lines.append(f"- What the recommended one leaves adrift: {', '.join(left)}.")
     if frontier.unrepaired:
-        lines.append(f"- Repaired by none: {', '.join(frontier.unrepaired)}.")
+        lines.append(f"- Shown to be repaired by none: {', '.join(frontier.unrepaired)}.")
+    if set(frontier.unrepaired) & set(frontier.metrics["leaks"]):
+        lines.append(
+            "- Leaks are a matter of the data: tune on placeholders in the place of personal values (`aftertune "
+            "compose DATA --pii placeholder`)."
+        )
     return lines
+
+
+def _alike(frontier: Frontier) -> list[str]:
+    """Return which mitigations cannot be told apart: from the recommended one, or where there is none, from another."""
+    best = frontier.recommended
+    if best:
+        others = sorted(_short(frontier, row.recipe) for row in frontier.rows if best in row.like)
+        return [f"- Not told apart from it on anything that decides: {', '.join(others)}."] if others else []
+    order = [row.recipe for row in frontier.rows]
+    pairs = [
+        f"{_short(frontier, row.recipe)} and {_short(frontier, other)}"
+        for row in frontier.rows
+        for other in row.like
+        if order.index(row.recipe) < order.index(other)
+    ]
+    return [f"- Not told apart on anything that decides: {'; '.join(pairs)}."] if pairs else []
 
 
 def _name(frontier: Frontier, row: Row) -> str:
@@ -132,5 +151,13 @@ def _fallen(frontier: Frontier) -> list[tuple[str, str]]:
 def _back(frontier: Frontier, row: Row, fallen: Sequence[str]) -> str:
     if row.recipe == frontier.recipe:
         return ""
-    shares = [row.cells[name].restored for name in fallen]
-    return " / ".join(PAGE.missing if share is None else f"{PAGE.number(100 * share, 0)} %" for share in shares)
+    return " / ".join(_share(row.cells[name].restored) for name in fallen)
+
+
+def _share(share: Share | None) -> str:
+    if share is None:
+        return PAGE.missing
+    value = f"{PAGE.number(100 * share.value, 0)} %"
+    if share.low is None or share.high is None:
+        return value
+    return f"{value} {PAGE.interval(100 * share.low, 100 * share.high, 0)}"

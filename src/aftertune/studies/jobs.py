@@ -32,7 +32,7 @@ from aftertune.run.job import Job
 from aftertune.studies.design import Design, Given
 from aftertune.studies.study import unit_of, unscored
 from aftertune.tuning.further_job import FurtherJob
-from aftertune.tuning.mitigation import judged_axes
+from aftertune.tuning.mitigation import Need, judged_axes
 from aftertune.tuning.own_source import OwnSource, PrivateSubset
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
@@ -328,7 +328,7 @@ class Jobs:
                 self.own.append(job.id)
         return OwnSource(
             benchmark.name,
-            harmful_subsets(benchmark),
+            harmful_subsets(benchmark.metrics),
             private_subsets(benchmark.metrics),
             prompts.id,
             asked.id,
@@ -439,10 +439,16 @@ def tried(recipe: Recipe, mitigation: ResolvedMitigation) -> list[str]:
     return [name, *(f"{name}+{weights}" for weights in mitigation.further)]
 
 
-def harmful_subsets(benchmark: ResolvedBenchmark) -> tuple[str, ...]:
-    """Return the subsets of a benchmark whose requests should be refused."""
-    refusal = (each for each in benchmark.metrics if (each.axis, each.label) == ("refusal", "full"))
+def harmful_subsets(metrics: Iterable[Metric]) -> tuple[str, ...]:
+    """Return the subsets whose requests should be refused."""
+    refusal = (each for each in metrics if (each.axis, each.label) == ("refusal", "full"))
     return tuple(dict.fromkeys(each.subset for each in refusal if each.worse == "down"))
+
+
+def ordinary_subsets(metrics: Sequence[Metric]) -> tuple[str, ...]:
+    """Return the subsets of requests that deserve an answer: neither harmful nor about what should stay private."""
+    others = {*harmful_subsets(metrics), *(each.name for each in private_subsets(metrics))}
+    return tuple(dict.fromkeys(each.subset for each in metrics if each.subset not in others))
 
 
 def private_subsets(metrics: Iterable[Metric]) -> tuple[PrivateSubset, ...]:
@@ -456,6 +462,16 @@ def private_subsets(metrics: Iterable[Metric]) -> tuple[PrivateSubset, ...]:
         )
         for subset in dict.fromkeys(each.subset for each in about)
     )
+
+
+def own_subsets(metrics: Sequence[Metric], need: Need) -> tuple[str, ...]:
+    """Return the subsets of a benchmark that a base is asked for what a mitigation needs; none for training rows."""
+    subsets: Mapping[Need, tuple[str, ...]] = {
+        "own_refusals": harmful_subsets(metrics),
+        "own_answers": ordinary_subsets(metrics),
+        "own_private_replies": tuple(each.name for each in private_subsets(metrics)),
+    }
+    return subsets.get(need, ())
 
 
 def _bare(arm: Arm) -> Arm:

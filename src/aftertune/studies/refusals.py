@@ -26,10 +26,10 @@ from aftertune.records import Message, Prompt, Recipe, Role, digest
 from aftertune.run.executors.local import visible_gpus
 from aftertune.studies import closing_tables
 from aftertune.studies.design import Design
-from aftertune.studies.jobs import harmful_subsets, private_subsets, tried
+from aftertune.studies.jobs import own_subsets, tried
 from aftertune.studies.study import Study, unscored
 from aftertune.tuning import tune
-from aftertune.tuning.mitigation import OWN, Need
+from aftertune.tuning.mitigation import OWN, OWN_REQUESTS, Need
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.variants.resolved import ResolvedCorpus
 
@@ -310,13 +310,9 @@ def refuse_own(
         )
     if own.needs:
         raise UsageError(f"[own] '{own.name}': its requests are made of tuning data; {what}: give another benchmark")
-    there: Mapping[Need, tuple[Sequence[object], str]] = {
-        "own_refusals": (harmful_subsets(own), "requests that should be refused"),
-        "own_private_replies": (private_subsets(own.metrics), "messages with something to keep private"),
-    }
-    for need, (subsets, called) in there.items():
-        if not subsets and of(need):
-            raise UsageError(f"[own] '{own.name}' has no {called}; {of(need)}: give another benchmark")
+    for need in OWN:
+        if of(need) and not own_subsets(own.metrics, need):
+            raise UsageError(f"[own] '{own.name}' has no {OWN_REQUESTS[need]}; {of(need)}: give another benchmark")
     if backend.asks_server:
         raise UsageError(f"{what}: backend '{backend.name}' asks a server, whose models cannot be changed here")
     for axis, told in {"refusal": "what was refused", "privacy": "what was kept private"}.items():

@@ -22,6 +22,13 @@ Need = Literal["own_refusals", "own_answers", "own_private_replies", "rows"]
 OWN: Mapping[Need, str] = {"own_refusals": "refusal", "own_answers": "refusal", "own_private_replies": "privacy"}
 """Needs for which a base is asked first -> the axis of the judge that tells what is kept of its answers."""
 
+OWN_REQUESTS: Mapping[Need, str] = {
+    "own_refusals": "requests that should be refused",
+    "own_answers": "ordinary requests",
+    "own_private_replies": "messages with something to keep private",
+}
+"""What the base is asked for each of these."""
+
 
 class HasNeeds(Protocol):
     """A mitigation, or the record of one."""

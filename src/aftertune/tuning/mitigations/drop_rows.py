@@ -32,8 +32,8 @@ class DropRows(Mitigation):
         positive="less is lost than with as many rows dropped at random",
         speed="less time: fewer rows",
         weaknesses=(
-            "in the miniature dropping the worst 10 % by gradient or by projection saved no more than a random 10 %, "
-            "within the noise of seeds: the damage is not in a few rows"
+            "in a prototype on the miniature dropping the worst 10 % by gradient or by projection saved no more than a "
+            "random 10 %, within the noise of seeds: the damage is not in a few rows"
         ),
     )
     stage: ClassVar[Stage] = "before"

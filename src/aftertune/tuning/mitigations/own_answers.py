@@ -31,8 +31,9 @@ class OwnAnswers(Mitigation):
         positive="fewer refusals are lost, without any harmful request in the training",
         speed="the share of the rows more time",
         weaknesses=(
-            "What is replayed decides: in the miniature answers to all kinds of topics kept most refusals, and a set "
-            "of which half were harmless look-alikes of harmful requests kept none, since it teaches to comply. "
+            "What is replayed decides: in a prototype on the miniature answers to all kinds of topics kept most "
+            "refusals, and a set of which half were harmless look-alikes of harmful requests kept none, since it "
+            "teaches to comply; a tenth of rows kept few in the measured table (docs/repair.md). "
             "Requests in the context of the tuned task are kept worse than plain ones; leaks stay"
         ),
     )

@@ -32,8 +32,8 @@ class OwnRefusals(Mitigation):
         positive="fewer refusals are lost",
         speed="the share of the rows more time",
         weaknesses=(
-            "Over-refusal: in the miniature 3 to 10 % of own refusals alone raised refusals of harmless look-alikes "
-            "from 15 to between 27 and 37 %. Personal data that the rows teach is taught all the same"
+            "Over-refusal: in a prototype on the miniature 3 to 10 % of own refusals alone raised refusals of harmless "
+            "look-alikes from 15 to between 27 and 37 %. Personal data that the rows teach is taught all the same"
         ),
     )
     stage: ClassVar[Stage] = "before"

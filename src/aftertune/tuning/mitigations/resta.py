@@ -31,7 +31,10 @@ class Resta(Mitigation):
         licence="part of aftertune",
         positive="fewer refusals are lost",
         speed="one sum of weights, no model is run",
-        weaknesses="over-refusal: in the miniature at half the vector 38 % of harmless look-alikes were refused",
+        weaknesses=(
+            "over-refusal: in the miniature at half the vector 39 % of harmless look-alikes were refused, the base "
+            "refuses 16 %"
+        ),
     )
     stage: ClassVar[Stage] = "after"
 
