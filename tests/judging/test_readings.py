@@ -136,6 +136,17 @@ def test_the_page_of_judges_shows_what_on_topic_finds_as_the_pages_of_the_sheets
             assert cells[at + 1].startswith(f"{sum(hits)}: {100 * sum(hits) / sum(of):.0f} %")
 
 
+def test_what_the_page_of_judges_says_in_words_is_in_its_table() -> None:
+    totals = {tuple(line.strip("| ").split(" | ")[::2][:2]): line.strip("| ").split(" | ") for line in table_by_arm()}
+    page = " ".join(JUDGES_PAGE.read_text(encoding="utf-8").split())
+    assert "`coherence` finds under half of the answers that were read as degenerate" in page
+    assert "`on_topic` finds half to two thirds of what was read as off topic" in page
+    for who in ("all bases", "all tuned arms"):
+        for judge, low, high in (("`coherence`", 0.0, 0.5), ("`on_topic`", 0.45, 2 / 3)):
+            row = totals[judge, who]
+            assert low < int(row[4].partition(":")[0]) / int(row[3]) < high
+
+
 def test_the_cards_state_what_the_page_of_judges_shows() -> None:
     """Of the first five runs, as the cards say."""
     rows = {sheet: some for sheet, some in ROWS.items() if sheet != SAFETY_BASE}
