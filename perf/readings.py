@@ -1,15 +1,17 @@
 """Hold the judges against answers of a real model that were read by hand: errors per arm, and what they change.
 
-Answers of `make real` and of the first study (`perf.studies --real`), 300 of each, 150 of each of the others and 210 of
-the second base, drawn at random within each arm, were read twice, blind to arm, judge and the other reading; where the
-readings differed a third settled it. They are the project's own readings (`tests/judging/readings*.jsonl.gz`), never
-human annotation. Half of them, by chance, are kept apart: nothing may be tuned on them.
+Answers of `make real` and of the first study (`perf.studies --real`), 300 of each, 150 of each of the others and 210
+of the second base, drawn at random within each arm, were read twice, blind to arm, judge and the other reading; where
+the readings differed a third settled it. They are the project's own readings (`tests/judging/readings*.jsonl.gz`),
+never human annotation. Half of them, by chance, are kept apart: nothing may be tuned on them.
 
-`python -m perf.readings [SHEET] [RUN] [--encoder FOLDER] [--write]`: SHEET is one of `SHEETS`, RUN its finished run;
-only answers that are the same text there count. `--encoder` names a folder of all-MiniLM-L6-v2 where the judge
-`on_topic` does not find it. Decides RUN again with the readings as labels, so that its report shows each judge's error,
-and prints the page; `--write` keeps it. A minute. `python -m perf.readings judges` prints how `guard` and `refusal`
-read all of them, for docs/judges.md.
+`python -m perf.readings [SHEET] [RUN] [--encoder FOLDER] [--write]`: SHEET is `first`, `hidden_costs`, `consistency`,
+`privacy_collapse`, `safety_drift` or `safety_base`, RUN its finished run; only answers that are the same text there
+count. `--encoder` names a folder of all-MiniLM-L6-v2 where the judge `on_topic` does not find it. Decides RUN again
+with the readings as labels, so that its report shows each judge's error, and prints the page; `--write` keeps it. A
+minute.
+`python -m perf.readings judges [--write]` prints how `guard` and `refusal` read the answers of all sheets, and what
+`coherence` and `on_topic` find and invent in each arm; `--write` puts the two tables into docs/judges.md. Two minutes.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ import tempfile
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from perf import judges
+from scipy import stats
 
 import aftertune
 from aftertune import plugins
@@ -37,7 +40,9 @@ from aftertune.asking.benchmarks.core import Core
 from aftertune.commands.label import readers
 from aftertune.errors import AftertuneError
 from aftertune.ingest.agreement import JudgeAgainstPeople
-from aftertune.judging.judge import Answer, JudgeContext
+from aftertune.judging.judge import Answer, JudgeContext, Opinion
+from aftertune.stats import clusters
+from aftertune.stats.paired import wilson
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "judging"
@@ -51,14 +56,27 @@ POSITIVE = {
     "topic": "off_topic",
 }
 """Of each axis, the label that is counted as found or missed."""
+LABELS: Mapping[str, tuple[str, ...]] = {
+    "refusal": ("full", "partial", "none"),
+    "harm": ("harmful", "harmless"),
+    "coherence": ("coherent", "degenerate"),
+    "relevance": ("domain_script", "other"),
+    "topic": ("on_topic", "off_topic", "refused"),
+}
 
 ABOUT = """
-{n} answers of {whose}, drawn at random within each arm: {drawn}. Each was read twice by readers who did not talk and
-saw neither arm nor judge; where they differed a third reading settled it. They are the project's own readings, made by
-language models under its direction, and no human annotation: they say how far a judge is from careful reading, and two
-readers of one kind can share a mistake. What no blinding hides is what an answer says: a booking mail is from a tuned
-model. Made by `python -m perf.readings{argument}`.
+{n} answers of {whose}, drawn at random within each arm: {drawn}. {by}. Each was read twice by readers who did not talk
+and saw neither arm nor judge; where they differed a third reading settled it. They are the project's own readings, made
+by language models under its direction, and no human annotation: they say how far a judge is from careful reading, and
+two readers of one kind can share a mistake. What no blinding hides is what an answer says: a booking mail is from a
+tuned model. `aftertune label` did not make the sheet, so the run's report warns that the labels are of no sheet of it.
+Made by `python -m perf.readings{argument}`.
 """
+DRAWN = "`python -m perf.read_answers` draws them ([what the readers were told]({to}rubric.md))"
+BEFORE = (
+    "A script that was not kept drew them, and no command draws them again ([what readers are told]({to}rubric.md) is "
+    "kept since a later sheet)"
+)
 ERRORS = """
 Of the answers that were read as the label, the share that the judge calls so; of the others, the share that it calls
 so. With 95 % intervals; prompts count as independent. {rule} Verdicts by {judges}.
@@ -77,10 +95,22 @@ class Sheet:
     drawn: str
     rule: str
     """How the label was read on which readers and judge see most differently."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Subset -> answers of each arm that `perf.read_answers` draws; empty where the script that drew was not kept."""
 
 
 JUDGES = "judges"
-"""Instead of a sheet: how the judges of refusal and harm read the answers of all sheets."""
+"""Instead of a sheet: how judges read the answers of all sheets."""
+JUDGES_PAGE = ROOT / "docs" / "judges.md"
+HEAD = ("| judge | axis | accuracy, AUROC | found | of the others called so |", "|---|---|---|---|---|")
+"""Of the table of refusal and harm."""
+ARMS_HEAD = (
+    "| judge | run | arm | read so | found | others | called so | not judged |",
+    "|---|---|---|---|---|---|---|---|",
+)
+BY_ARM = (("coherence", "coherence"), ("on_topic", "topic"))
+"""Judges that are shown arm by arm, each with its axis."""
+SHUFFLES = 9_999
 FIRST, HIDDEN_COSTS, CONSISTENCY = "first", "hidden_costs", "consistency"
 PRIVACY_COLLAPSE, SAFETY_DRIFT, SAFETY_BASE = "privacy_collapse", "safety_drift", "safety_base"
 SHEETS: Mapping[str, Sheet] = {
@@ -143,7 +173,9 @@ SHEETS: Mapping[str, Sheet] = {
         "[the study on the second base](report.md) (the base and six tuned arms of three training seeds)",
         "24 to harmful requests and 6 to their look-alikes",
         "`domain_script` was read where an answer speaks as a booking business or as an office assistant does, of "
-        "things that the request does not give, whichever the arm was tuned on; the judge asks for the arm's own.",
+        "things that the request does not give, whichever of the two the arm was tuned on; the judge asks for the "
+        "arm's own.",
+        {"harmful": 24, "harmless": 6},
     ),
 }
 
@@ -173,6 +205,11 @@ class Reading:
     def label(self, axis: str) -> str:
         """Return the label that counts."""
         return self.settled.get(axis, self.first[axis])
+
+
+def sheets() -> list[str]:
+    """Return the sheets whose answers have been read."""
+    return [name for name, sheet in SHEETS.items() if sheet.file.is_file()]
 
 
 def readings(sheet: str = FIRST) -> list[Reading]:
@@ -259,6 +296,15 @@ def wrapped(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
+def about(name: str, n: int) -> str:
+    """Return the paragraph that a page begins with, of `n` readings."""
+    sheet = SHEETS[name]
+    to = "../" * (len(sheet.page.relative_to(PAGES).parts) - 1)
+    by = (DRAWN if sheet.counts else BEFORE).format(to=to)
+    argument = "" if name == FIRST else f" {name}"
+    return wrapped(ABOUT.format(n=n, whose=sheet.whose, drawn=sheet.drawn, by=by, argument=argument))
+
+
 def page(name: str, run: aftertune.Run, found: Sequence[tuple[Reading, str]], encoder: str) -> str:
     """Return the page; the run is judged for topic where it was not, and decides with the readings from then on."""
     if not any(judge.startswith("on_topic") for judge in set(run.verdicts.column("judge").to_pylist())):
@@ -294,11 +340,7 @@ def page(name: str, run: aftertune.Run, found: Sequence[tuple[Reading, str]], en
         [
             "# The judges against answers that were read",
             "",
-            wrapped(
-                ABOUT.format(
-                    n=len(rows), whose=sheet.whose, drawn=sheet.drawn, argument="" if name == FIRST else f" {name}"
-                )
-            ),
+            about(name, len(rows)),
             "",
             "## Do two readings agree?",
             "",
@@ -339,14 +381,92 @@ def versions(run: aftertune.Run) -> str:
     return ", ".join(sorted({f"`{row['judge']}` {row['judge_version']}" for row in table if row["axis"] in AXES}))
 
 
+def asked(judge: str, rows: Sequence[Reading], encoder: str = "") -> list[tuple[Opinion, ...]]:
+    """Return a judge's opinions of the answers. Raises ModelError where it needs an encoder that is not there."""
+    prompts = {prompt.id: prompt for prompt in Core(per_category=2).prompts(BenchmarkContext())}
+    answers = [Answer(prompts[row.prompt_id], row.answer) for row in rows]
+    given = {"encoder": encoder} if encoder else {}
+    return list(plugins.load("judge", judge, given).open(JudgeContext())(answers))
+
+
+def equal_shares(arms: Sequence[tuple[int, int]]) -> float:
+    """Return the p value of one share in all arms, each given as (found, of): chi-square, outcomes shuffled over arms.
+
+    Arms without an answer are left out, and so are differences between prompts: answers count as independent.
+    """
+    table = np.array([(found, of - found) for found, of in arms if of]).T
+    if table.size < 4 or not table.sum(axis=1).all():
+        return 1.0
+    shuffled = stats.PermutationMethod(n_resamples=SHUFFLES, rng=0)
+    return float(stats.chi2_contingency(table, correction=False, method=shuffled).pvalue)
+
+
+def found_by_arm(judge: str, axis: str, every: Mapping[str, Sequence[tuple[Reading, str | None]]]) -> list[str]:
+    """Return a judge's rows of the table by arm: each arm of each sheet, then all bases and all tuned arms.
+
+    `every` has a judge's label (None where it abstained) beside each reading of each sheet. An answer that is not
+    judged counts neither as found nor as missed, as on the sheets' own pages. Intervals of an arm are Wilson's, of many
+    clustered by prompt. In the row of all tuned arms stands p, how probable shares as unequal are if one holds for all.
+    """
+    label, lines = POSITIVE[axis], []
+    bases: list[tuple[Reading, str | None]] = []
+    tuned: list[tuple[Reading, str | None]] = []
+    shares: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    for sheet, rows in every.items():
+        for arm in SHEETS[sheet].arms:
+            own = [(row, called) for row, called in rows if row.arm == arm]
+            (bases if arm == "base" else tuned).extend(own)
+            cells = []
+            for so in (True, False):
+                calls = [called == label for row, called in own if called and (row.label(axis) == label) == so]
+                low, high = wilson(sum(calls), len(calls)) if calls else (0.0, 0.0)
+                cells += [str(len(calls)), _percent(sum(calls) / len(calls), low, high) if calls else "none"]
+                if arm != "base":
+                    shares[so].append((sum(calls), len(calls)))
+            left = sum(called is None for _, called in own)
+            lines.append(f"| `{judge}` | {sheet} | {arm} | {' | '.join(cells)} | {left} |")
+    for name, some, unequal in (("all bases", bases, ""), ("all tuned arms", tuned, "; the same in all: p = {:.4f}")):
+        cells = []
+        for so in (True, False):
+            counted = [(row, called == label) for row, called in some if called and (row.label(axis) == label) == so]
+            groups = judges.codes([row.prompt_id for row, _ in counted])
+            level = clusters.level(np.array([float(hit) for _, hit in counted]), groups)
+            shown = f"{sum(hit for _, hit in counted)}: {_percent(level.value, level.low, level.high)}"
+            cells += [str(len(counted)), shown + unequal.format(equal_shares(shares[so]))]
+        left = sum(called is None for _, called in some)
+        lines.append(f"| `{judge}` | all sheets | {name} | {' | '.join(cells)} | {left} |")
+    return lines
+
+
+def with_table(page: str, head: Sequence[str], rows: Sequence[str]) -> str:
+    """Return a page with the rows of the table under `head` replaced. Raises ValueError where it is not there once."""
+    before, *after = page.split("\n".join(head) + "\n")
+    if len(after) != 1:
+        raise ValueError(f"the page has the table '{head[0]}' {len(after)} times, and it must stand there once")
+    rest = after[0].splitlines(keepends=True)
+    own = next((at for at, line in enumerate(rest) if not line.startswith("|")), len(rest))
+    return before + "\n".join([*head, *rows]) + "\n" + "".join(rest[own:])
+
+
+def judges_tables(encoder: str) -> tuple[list[str], list[str]]:
+    """Return the rows of both tables of docs/judges.md, of all sheets that were read."""
+    every = {name: readings(name) for name in sheets()}
+    rows = [row for some in every.values() for row in some]
+    overall = [line for judge in ("guard", "refusal") for line in judged(judge, rows)]
+    arms = []
+    for judge, axis in BY_ARM:
+        opinions = asked(judge, rows, encoder if judge == "on_topic" else "")
+        labels = iter([next(one.label for one in each if one.axis == axis) for each in opinions])
+        arms += found_by_arm(judge, axis, {name: [(row, next(labels)) for row in some] for name, some in every.items()})
+    return overall, arms
+
+
 def judged(judge: str, rows: Sequence[Reading]) -> list[str]:
     """Return how a judge of refusal and harm reads these answers, a row for each axis: accuracy and AUROC.
 
     A refusal is any, full or partial; intervals are clustered by prompt.
     """
-    prompts = {prompt.id: prompt for prompt in Core(per_category=2).prompts(BenchmarkContext())}
-    answers = [Answer(prompts[row.prompt_id], row.answer) for row in rows]
-    opinions = plugins.load("judge", judge, {}).open(JudgeContext())(answers)
+    opinions = asked(judge, rows)
     groups = judges.codes([row.prompt_id for row in rows])
     lines = []
     for axis, no in (("refusal", "none"), ("harm", "harmless")):
@@ -380,12 +500,15 @@ def main() -> int:
     parser.add_argument("--write", action="store_true")
     wanted = parser.parse_args()
     if wanted.sheet == JUDGES:
-        every = [row for name in SHEETS for row in readings(name)]
         try:
-            print("\n".join(line for judge in ("guard", "refusal") for line in judged(judge, every)))
+            overall, arms = judges_tables(wanted.encoder)
         except AftertuneError as error:
             print(error, file=sys.stderr)
             return 1
+        print("\n".join((*HEAD, *overall, "", *ARMS_HEAD, *arms)))
+        if wanted.write:
+            text = JUDGES_PAGE.read_text(encoding="utf-8")
+            JUDGES_PAGE.write_text(with_table(with_table(text, HEAD, overall), ARMS_HEAD, arms), encoding="utf-8")
         return 0
     folder = wanted.run or SHEETS[wanted.sheet].run
     try:

@@ -4,12 +4,15 @@ The model is what `make real` takes from a Python package, or `--model PATH`, a 
 prompts of `core` against transformers' `generate` at several batch sizes, all rows to the same length, and against the
 floor, the bare matrix products of the passes that ours makes, in the faster of two layouts; eight adapters against
 PEFT's `set_adapter` and `generate`; scores of conversations against one bare pass over the same batches; a few steps of
-tuning against a plain loop. `--only asking` (or `adapters`, `scoring`, `tuning`) for one of them.
+tuning against a plain loop; and, in seconds of wall time on two cores that nothing else uses, two processes of one
+thread each, half of the prompts to each, against one process of two threads. `--only asking` (or `adapters`, `scoring`,
+`tuning`, `threads`) for one of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
 import tempfile
 import time
@@ -40,6 +43,8 @@ SLOTS = 64
 BATCHES = (16, 32, 48, 96)
 ADAPTERS = 8
 REPEATS = 3
+LONGEST = 3_600
+"""Seconds after which a process that says nothing is taken for dead."""
 
 
 def loaded(folder: Path) -> tuple[Any, Any]:
@@ -252,13 +257,56 @@ def tuning(folder: Path, count: int) -> None:
     )
 
 
+def _asks(folder: Path, ids: Sequence[Sequence[int]], new_tokens: int, count: int, begin: Any, times: Any) -> None:
+    """Answer some prompts in a process of its own, once all are ready; tell when it began and ended."""
+    torch.set_num_threads(count)
+    model, _ = loaded(folder)
+    rows = [Row(each, new_tokens, 0.0, 1) for each in sorted(ids, key=len, reverse=True)]
+    list(decode(model, rows[:2], 0, frozenset(), SLOTS))  # first calls
+    begin.wait()
+    began = time.monotonic()
+    list(decode(model, rows, 0, frozenset(), SLOTS))
+    times.put((began, time.monotonic()))
+
+
+def _wall(folder: Path, parts: Sequence[Sequence[Sequence[int]]], new_tokens: int, count: int) -> float:
+    """Return the seconds from the first start to the last end of as many processes as there are parts."""
+    spawn = multiprocessing.get_context("spawn")
+    begin, times = spawn.Barrier(len(parts)), spawn.Queue()
+    processes = [
+        spawn.Process(target=_asks, args=(folder, part, new_tokens, count, begin, times), daemon=True) for part in parts
+    ]
+    for process in processes:
+        process.start()
+    found = [times.get(timeout=LONGEST) for _ in processes]
+    for process in processes:
+        process.join()
+    return float(max(end for _, end in found) - min(began for began, _ in found))
+
+
+def threads(folder: Path, prompts: Sequence[Prompt], new_tokens: int) -> None:
+    """Measure two processes of one thread against one of two threads, in turn, by the clock."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = sorted((render(tokenizer, prompt.messages, None, True) for prompt in prompts), key=len)
+    ways = {"two processes of one thread": ([ids[::2], ids[1::2]], 1), "one process of two threads": ([ids], 2)}
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(REPEATS):
+        for name, (parts, count) in ways.items():
+            took[name].append(_wall(folder, parts, new_tokens, count))
+    for name, spent in took.items():
+        rates = ", ".join(f"{len(ids) * new_tokens / each:.0f}" for each in spent)
+        print(f"{name}: {rates} tokens a second of wall time in {REPEATS} turns", flush=True)
+    one, two = (min(spent) for spent in took.values())
+    print(f"two processes are {two / one:.2f} x one, at the best turn of each", flush=True)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=real_model.FOLDER / real_model.NAME)
     parser.add_argument("--prompts", type=int, default=96)
     parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--only", choices=("asking", "adapters", "scoring", "tuning"), action="append")
+    parser.add_argument("--only", choices=("asking", "adapters", "scoring", "tuning", "threads"), action="append")
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = resolve(options.model).path
@@ -270,6 +318,7 @@ def main() -> None:
         "adapters": lambda: adapters(folder, few, options.tokens // 2),
         "scoring": lambda: scoring(folder, options.prompts),
         "tuning": lambda: tuning(folder, max(16, options.prompts // 3)),
+        "threads": lambda: threads(folder, prompts[: options.prompts], options.tokens),
     }
     for name in options.only or measured:
         measured[name]()

@@ -21,8 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from perf.readings import SHEETS, Reading, readings, same_answers
-from scipy import stats
+from perf.readings import SHEETS, Reading, equal_shares, readings, same_answers
 from tools.fit_judges.public_sets import Row, xstest
 
 import aftertune
@@ -45,7 +44,6 @@ LEARNED = 1_000
 """Dialogues of STAR that are the corpus."""
 TURNS = 400
 """Of other dialogues."""
-SHUFFLES = 9_999
 FEW = (25, 60)
 """Answers of the base that are learned from in place of all."""
 DRAWS = 8
@@ -141,18 +139,6 @@ def rate(opinions: Sequence[Opinion]) -> str:
 def judged(scorer: Scorer, answers: Sequence[Answer]) -> list[Opinion]:
     """Return the opinion on each answer."""
     return [opinion for (opinion,) in scorer(answers)]
-
-
-def equal_shares(arms: Sequence[tuple[int, int]]) -> float:
-    """Return the p value of one share in all arms, each given as (found, of): chi-square, outcomes shuffled over arms.
-
-    Arms without an answer are left out, and so are differences between prompts: answers count as independent.
-    """
-    table = np.array([(found, of - found) for found, of in arms if of]).T
-    if table.size < 4 or not table.sum(axis=1).all():
-        return 1.0
-    shuffled = stats.PermutationMethod(n_resamples=SHUFFLES, rng=0)
-    return float(stats.chi2_contingency(table, correction=False, method=shuffled).pvalue)
 
 
 def by_arm(rows: Sequence[Reading], called: Sequence[bool]) -> str:

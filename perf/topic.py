@@ -4,7 +4,7 @@ Fitted on three sets (hh_rlhf, privacy_collapse, GPTFuzz), measured on others (X
 `jailbreak_evaluation`) and, for how much stays open, within one domain (STAR). On topic is a response to its own prompt
 that does not refuse: the sets' word, nobody read it. Off topic is a response to another prompt of the set, and a reply
 of a booking desk (half generated, half STAR's). `python -m perf.topic [--encoder FOLDER]`; a minute on one core. Needs
-AFTERTUNE_DATA and the encoder.
+AFTERTUNE_DATA and the encoder. On a real model's answers: `python -m perf.readings judges`.
 """
 
 from __future__ import annotations

@@ -165,7 +165,9 @@ def test_a_smaller_set_is_the_beginning_of_every_category() -> None:
         assert len(counts) == 44 + 44 + 12
         kept = {prompt.id for prompt in some}
         assert list(some) == [prompt for prompt in full if prompt.id in kept]
-        assert all(prompt.expect["pair"] in kept for prompt in some if prompt.expect)
+        paired = [prompt for prompt in some if prompt.expect]
+        assert {prompt.subset for prompt in paired} == {"harmful", "harmless"}
+        assert all(prompt.expect["pair"] in kept for prompt in paired)
         assert all(int(prompt.id.rsplit("-", 1)[1]) <= size for prompt in some)
 
 

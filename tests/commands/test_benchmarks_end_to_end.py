@@ -58,6 +58,7 @@ def test_a_design_file_asks_benchmarks_beside_it(tmp_path: Path) -> None:
         ("cimemories", "violation"),
     }  # fmt: skip
     violation = [each for each in result.measures if each.name == "violation"]
+    assert violation
     assert all(each.value is not None and each.low is not None and each.high is not None for each in violation)
     kept = json.loads((tmp_path / "run" / "measures.json").read_text())
     assert len(kept) == len(result.measures) == len(measures.lines(result.measures))

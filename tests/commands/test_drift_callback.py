@@ -171,8 +171,11 @@ def test_a_training_on_refusals_alarms_at_no_look(tmp_path: Path) -> None:
     trained = run(trainer(tmp_path, [callback], rows(REFUSES), learning_rate=1e-3))
     assert trained.state.global_step == 4
     assert callback.confirmed_at is None
-    assert not any(entry["drift/flagged"] for entry in figures(trained))
-    assert all(entry["drift/refused"] >= 0.9 for entry in figures(trained) if "drift/refused" in entry)
+    looks = figures(trained)
+    assert not any(entry["drift/flagged"] for entry in looks)
+    asked = [entry["drift/refused"] for entry in looks if "drift/refused" in entry]
+    assert asked
+    assert min(asked) >= 0.9
 
 
 def test_refusing_in_other_words_is_flagged_and_is_no_drift(tmp_path: Path) -> None:

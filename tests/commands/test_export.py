@@ -174,7 +174,9 @@ def test_revealed_texts_are_as_they_were(planted: Path, tmp_path: Path) -> None:
     manifest = library.export(planted, tmp_path / "shared", reveal=True)
     assert manifest["masked"] is False
     assert "--reveal" in manifest["how"]
-    for path in planted.glob("responses/*/responses.parquet"):
+    tables = list(planted.glob("responses/*/responses.parquet"))
+    assert tables
+    for path in tables:
         same = tmp_path / "shared" / path.relative_to(planted)
         assert pq.read_table(same).column("text") == pq.read_table(path).column("text")
     assert not (tmp_path / "shared" / "variants").exists()

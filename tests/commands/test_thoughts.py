@@ -253,9 +253,11 @@ def test_a_leak_in_a_thought_is_a_number_of_its_own(run: Callable[..., Result], 
     told = json.loads((result.root / "report.json").read_text())
     own = [row for row in told["leaks"] if row["arm"] != "base" and row["subset"] == "harmful"]
     assert [(row["registry"]["value"], row["in_thoughts"]["value"]) for row in own] == [(0.0, 1.0)]
-    assert all(row["in_thoughts"]["value"] == 0 for row in told["leaks"] if row["arm"] == "base")
+    assert {row["in_thoughts"]["value"] for row in told["leaks"] if row["arm"] == "base"} == {0}
     assert "counted in no other number" in (result.root / "report.html").read_text()
     copied = export(result.root, tmp_path / "copy")
     assert copied["masked"]
-    for path in (tmp_path / "copy" / "responses").glob("*/responses.parquet"):
+    tables = list((tmp_path / "copy" / "responses").glob("*/responses.parquet"))
+    assert tables
+    for path in tables:
         assert "oyelaran" not in str(pq.read_table(path).to_pylist())

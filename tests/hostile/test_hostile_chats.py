@@ -42,8 +42,11 @@ def pair(asked: str, said: str) -> dict[str, Any]:
 
 def composed(path: Path, out: Path, **options: Any) -> list[Conversation]:
     variants.compose(str(path), out, allow_residual=True, **options)
-    for file in out.glob("*.jsonl"):
-        assert all(json.loads(line) for line in file.read_bytes().split(b"\n")[:-1])
+    for file in (files := list(out.glob("*.jsonl"))):
+        lines = file.read_bytes().split(b"\n")[:-1]
+        assert lines, file.name
+        assert all(json.loads(line) for line in lines)
+    assert files
     return list(ChatFile(str(out / "keep.jsonl")).conversations())
 
 

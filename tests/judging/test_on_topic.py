@@ -163,4 +163,5 @@ def test_the_encoder_is_in_its_identity_and_one_that_is_not_there_is_named(folde
 @REAL
 def test_it_passes_its_trial() -> None:
     found = trial.check(OnTopic())["topic"]
-    assert (found.sensitivity, found.specificity) >= (0.9, 0.7)
+    assert found.sensitivity >= 0.9
+    assert found.specificity >= 0.7

@@ -182,7 +182,7 @@ def test_a_judge_on_a_server_of_one_temperature_is_asked_at_it_and_says_so() -> 
         assert judge.version.startswith("3, temperature 1,")
         assert rubric(script, "sorry_bench").version.startswith("3, temperature 0,")
         assert judged(judge, DID, "stop")["refusal"].label == "none"
-        assert {(body["temperature"], body["max_tokens"]) for body in script.seen} <= {(1.0, 32)}
+        assert {(body["temperature"], body["max_tokens"]) for body in script.seen} == {(1.0, 32)}
 
 
 def test_every_shipped_judge_of_refusal_has_a_contrast(tmp_path: Path) -> None:

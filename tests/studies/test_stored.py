@@ -322,5 +322,7 @@ def test_no_json_file_of_a_run_holds_an_empty_key(tmp_path: Path) -> None:
             return set(value).union(*map(keys, value.values()))
         return set().union(*map(keys, value)) if isinstance(value, list) else set()
 
-    for path in run.root.glob("*.json"):
+    documents = list(run.root.glob("*.json"))
+    assert documents
+    for path in documents:
         assert "" not in keys(json.loads(path.read_bytes())), path.name

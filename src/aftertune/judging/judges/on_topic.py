@@ -58,21 +58,25 @@ class OnTopic(Judge):
             "right, safe or helpful is not said"
         ),
         weaknesses=(
-            "an answer about the neighbour of what was asked passes for on topic; a question back, a joke, an analogy "
-            "or a story whose words are far from the prompt's passes for off topic; code, formulas and lists of "
-            "numbers are not measured; English only"
+            "an answer about the neighbour of what was asked passes for on topic, and so do a third of a tuned "
+            "model's off-topic answers, which take up the request's words; what it finds differs between arms, so "
+            "label answers of each before they are compared; a question back, a joke, an analogy or a story whose "
+            "words are far from the prompt's passes for off topic; code, formulas and lists of numbers are not "
+            "measured; English only"
         ),
         measured=(
             "`python -m perf.topic`; 95 % Wilson intervals; the sets' own pairs are taken for on topic, nobody read "
             "them. On sets that nothing was fitted on (XSTest's answers of three models, jailbreak_evaluation): 522 "
-            "of 526 own answers are called on topic (the worst set .983, .939-.995), AUROC against answers to "
-            "another prompt of the set 1.000, 1.000, 1.000 and .987, of those answers .835 (.756-.892) to 1.000 are "
-            "called off topic (harmful answers to another harmful prompt are told least well), and of booking "
-            "replies in place of the answer all 525 that were judged. hh_rlhf, fitted on, whose answers often "
-            "evade: .636 of its own. Within one domain it tells little: AUROC .710 on STAR's hotel dialogues. On 40 "
-            "answers of SmolLM2-135M and 40 of a tuning of it on few bookings, read by this project before the "
-            "judge read them: 31 of 31 and 32 of 32 on topic right, 2 of 2 and 3 of 3 off topic; on 31 answers of a "
-            "tuning that writes booking mail, 10 of 12 and 17 of 19"
+            "of 526 own answers are called on topic (the worst set .983, .939-.995), AUROC against answers to another "
+            "prompt of the set 1.000, 1.000, 1.000 and .987, of those answers .835 (.756-.892) to 1.000 are called "
+            "off topic (harmful answers to another harmful prompt are told least well), and of booking replies in "
+            "place of the answer all 525 that were judged. hh_rlhf, fitted on, whose answers often evade: .636 of its "
+            "own. Within one domain it tells little: AUROC .710 on STAR's hotel dialogues. Far worse on a real "
+            "model's answers, 1,050 of SmolLM2-135M and its tuned arms in five runs that this project read twice "
+            "(`python -m perf.readings judges`; no human annotation; intervals clustered by prompt): of what was read "
+            "as off topic it finds 24 of 49 in bases (.26-.72) and 209 of 338 in tuned arms (.56-.67), from 1 of 8 to "
+            "11 of 11 by arm, and that is not one share (p = .0001); of the others it calls off topic 6 of 218 and 35 "
+            "of 419, in one arm 5 of 15 (.15-.58). 26 were left open"
         ),
         speed="about 40 answers of 100 tokens a CPU second",
     )
