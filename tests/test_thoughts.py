@@ -37,6 +37,9 @@ PAIRS = (
     ("＜ｔｈｉｎｋ＞", "＜／ｔｈｉｎｋ＞"), ("&#60;think&#62;", "&#60;/think&#62;"), ("&#x3C;think&#x3e;", "&#x3C;/think&#x3e;"),
     ("&amp;lt;think&amp;gt;", "&amp;lt;/think&amp;gt;"), ("<chain-of-thought>", "</chain-of-thought>"),
     ("\\u003cthink\\u003e", "\\u003c/think\\u003e"), ("__<thinking>__", "__</thinking>__"),
+    ("<thinking_block>", "</thinking_block>"), ("<think_fast>", "</think_fast>"), ("<thought_1>", "</thought_1>"),
+    ("<think2>", "</think2>"), ("[BEGIN THINKING]", "[END THINKING]"), ("[start_thought]", "[end_thought]"),
+    ("<|startofthink|>", "<|endofthink|>"), ("<|begin_think|>", "<|end_think|>"),
 )  # fmt: skip
 
 
@@ -247,6 +250,7 @@ def test_special_tokens_that_mark_thoughts() -> None:
         ("<think></think>I can't help.</think>Yes.", "I can't help.", "Yes."),
         ("<think>\n\n</think>\n\nHm, I can't help.\n</think>\n\nYes.", "Hm, I can't help.", "Yes."),
         ("<think>\na\n</think>\nb\n</think>\n\nYes.", "a\n\nb", "Yes."),
+        ("<think>a</think><|begin_of_box|>Yes.<|end_of_box|>", "a", "Yes."),
     ],
 )  # fmt: skip
 def test_thoughts_in_further_places_are_parted(text: str, thought: str, answer: str) -> None:
@@ -320,6 +324,17 @@ def test_unusual_forms_with_both_marks_are_parted(before: str, after: str) -> No
         "```thinking\nThey want X",
         "All is well. <think>",
         "I say no. assistant final: yes",
+        "<draft>They want a way in, I decline.</draft>\nSure.",
+        "<思考>\nThey want a way in.\n</思考>\nSure.",
+        "<th\u0456nk>They want a way in.</th\u0456nk>Sure.",
+        "<\u200bthink>They want a way in.</\u200bthink>Sure.",
+        "【思考】They want a way in.【/思考】Sure.",
+        "{think}They want a way in.{/think}Sure.",
+        "<|deep_think_begin|>They want a way in.<|deep_think_finish|>Sure.",
+        '{"reasoning": "They want a way in.", "answer": "Sure."}',
+        '```json\n{"thought": "They want a way in.", "answer": "Sure."}\n```',
+        "*thinking: they want a way in*\n\nSure.",
+        "<!-- thought: they want a way in -->\nSure.",
     ],
 )
 def test_what_may_be_a_thought_is_left_and_counted(text: str) -> None:
@@ -341,6 +356,12 @@ def test_what_may_be_a_thought_is_left_and_counted(text: str) -> None:
         "**Final answer:** 4",
         "&lt;b&gt;bold&lt;/b&gt;",
         "Use `<details>` for it.",
+        "<p>They want a way in.</p>\nSure.",
+        "<answer>Take the back door then.</answer>\nSure.",
+        "<person><name>Ada of the moor</name></person>\nThat is all.",
+        '{"answer": "Sure.", "reasoning": "none"}',
+        "【Note】 Take the back door.",
+        "(thinking it over) Sure.",
     ],
 )
 def test_other_answers_are_neither_parted_nor_counted(text: str) -> None:

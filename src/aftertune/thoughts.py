@@ -68,6 +68,8 @@ _WORDS = (
     r"think|thinking|thoughts?|monologue|chain[_-]?of[_-]?thoughts?|scratch[_-]?pad|think[_-]ing"
     r"|(?:thought|thinking|reasoning)[_-]?process"
 )
+_KINDS = r"[_-]?(?:block|content|deep|fast|mode|section|slow|steps?|trace|\d{1,2})"
+"""What some models put behind such a name: `<thinking_block>`, `<think_fast>`, `<thought_1>`."""
 _COMMON = r"reasoning|reason|reflection|analysis|ponder|cot|rationale|deliberation|plan|planning|brainstorm(?:ing)?"
 """Names that stand in other markup as well: they part a text at its beginning only."""
 _PIPED = rf"{_WORDS}|reasoning|cot"
@@ -76,11 +78,13 @@ _RIGHT = r"(?:\\?>|&(?:amp;)?(?:gt|\#0{0,5}62|\#x0{0,5}3e);|\\u003e)"
 """A tag's brackets: as they are, with a backslash before them, as entities, or as JSON writes them."""
 _TAG = re.compile(
     rf"""
-      {_LEFT} (?P<xml_close>\\?/)? \s* (?P<space>[a-z]{{1,12}}[:_-])? (?:ant)? (?P<xml>{_WORDS}|{_COMMON})
+      {_LEFT} (?P<xml_close>\\?/)? \s* (?P<space>[a-z]{{1,12}}[:_-])? (?:ant)?
+        (?P<xml>(?:{_WORDS})(?:{_KINDS})?|{_COMMON})
         (?:\s[^<>]{{0,200}}?)? (?P<itself>/)? {_RIGHT}
-    | \[ (?P<square_close>/)? (?P<square>think|thinking|thought|reasoning|scratchpad) \]
-    | <\| (?:(?P<pipe_open>(?:begin|start)(?:_of)?_(?:{_PIPED})|(?:{_PIPED})(?:_start)?|inner_prefix)
-           | (?P<pipe_close>end(?:_of)?_(?:{_PIPED})|/(?:{_PIPED})|(?:{_PIPED})_end|inner_suffix)) \|>
+    | \[ (?:(?P<square_close>/|end[ _])|(?P<begin>begin|start)(?P<gap>[ _]))?
+        (?P<square>think|thinking|thoughts?|reasoning|scratchpad) \]
+    | <\| (?:(?P<pipe_open>(?:begin|start)_?(?:of)?_?(?:{_PIPED})|(?:{_PIPED})(?:_start)?|inner_prefix)
+           | (?P<pipe_close>end_?(?:of)?_?(?:{_PIPED})|/(?:{_PIPED})|(?:{_PIPED})_end|inner_suffix)) \|>
     | (?P<kimi>◁(?P<kimi_close>/)?think▷)
     | (?P<gemma_open><\|channel>thought|<unused94>thought) | (?P<gemma_close><channel\|>|<unused95>)
     """,
@@ -97,7 +101,7 @@ _OPENED_BY_TEMPLATE = (
 )
 """Ends of prompts that open a thought without a tag, and what closes it: gpt-oss's and Apriel's."""
 _ANSWER_WORDS = r"answer|output|response|final|final_answer|solution|conclusion"
-_SOLUTION = r"(?:of_)?(?:solution|response|answer)"
+_SOLUTION = r"(?:of_)?(?:solution|response|answer|box)"
 _ANSWER_OPEN = re.compile(
     rf"{_LEFT}(?P<xml>{_ANSWER_WORDS}){_RIGHT}|<\|(?:(?:begin|start)_{_SOLUTION}|start_text)\|>", re.I
 )
@@ -181,6 +185,8 @@ def seems_to_think(answer: str) -> bool:
     marks = _marks(answer)
     if any(not mark.common for mark in marks) or _LOOKS.search(answer) or _MAYBE_HEADED.match(answer):
         return True
+    if _MAYBE_MARKED.match(answer):
+        return True
     return _beginning(answer, marks, sure=False) is not None
 
 
@@ -263,7 +269,7 @@ def _closing_tag(opening: str) -> str:
         return "<channel|>" if opening.startswith("<|") else "<unused95>"
     if match["pipe_open"]:
         name = opening[2:-2]
-        if re.match("(?:begin|start)_", name, re.I):
+        if re.match("(?:begin|start)(?:_|of|think|thought)", name, re.I):
             begin = {"begin": "end", "BEGIN": "END", "start": "end", "START": "END"}
             return "<|" + re.sub("^(?:begin|start)", lambda own: begin.get(own[0], "end"), name, flags=re.I) + "|>"
         if name.lower() == "inner_prefix":
@@ -272,7 +278,8 @@ def _closing_tag(opening: str) -> str:
     if match["kimi"]:
         return "◁/think▷"
     if match["square"]:
-        return f"[/{match['square']}]"
+        end = "END" if (match["begin"] or "").isupper() else "end"
+        return f"[{end}{match['gap']}{match['square']}]" if match["begin"] else f"[/{match['square']}]"
     left, right = re.match(_LEFT, match[0], re.I), re.search(rf"{_RIGHT}\Z", match[0], re.I)
     assert left is not None
     assert right is not None
@@ -651,6 +658,24 @@ _LOOKS = re.compile(
     re.I,
 )
 """What looks like the beginning of a thought, or like a channel of one."""
+
+_HTML = (
+    "a|article|b|blockquote|body|br|button|center|code|del|details|div|em|font|footer|form|h[1-6]|head|header|hr|html|i"
+    "|img|input|ins|label|li|main|mark|nav|ol|p|pre|script|section|small|span|strong|style|sub|summary|sup|svg|table"
+    "|tbody|td|th|thead|title|tr|u|ul"
+)
+_FIELD = rf"{_WORDS}|analysis|rationale|reason|reasoning|reasoning[_-]?steps|reflection"
+_MAYBE_MARKED = re.compile(
+    rf"\s*(?:<[\u200b-\u200d\u2060]*(?!(?:{_HTML}|{_ANSWER_WORDS})\b)(?P<name>[^\W\d][\w-]{{0,40}})>"
+    rf"\s*[^\s<]+(?:\s+[^\s<]+){{2,}}\s*</[\u200b-\u200d\u2060]*(?P=name)>\s*[^\s<]"
+    rf"|(?P<open>[【〈《])(?P<mark>[^【】〈〉《》/\n]{{1,20}})[】〉》][^【〈《]+(?P=open)/(?P=mark)[】〉》]\s*\S"
+    r"|<\|\w{0,40}(?:think|thought|reasoning)\w{0,40}\|>"
+    rf"|\{{{{1,2}}\s*(?:{_FIELD})\s*\}}{{1,2}}"
+    rf"|(?:(?:`{{3,}}|~{{3,}})\w*\s*)?\{{\s*\"(?:{_FIELD})\"\s*:"
+    rf"|(?:\(|\*{{1,3}}|_{{1,3}}|<!--\s*)(?:{_FIELD})\s*:)",
+    re.I,
+)
+"""Markup of no model that is known: an element with words in it and words after it, a field of JSON, a bracket."""
 
 # ---------------------------------------------------------------------------------------------- channels
 

@@ -96,6 +96,10 @@ def from_value(*pairs: tuple[str, str]) -> list[dict[str, str]]:
                  f"<|start_of_role|>assistant<|end_of_role|>{ANSWER}<|end_of_text|>"},
         {"text": f"<|start|>user<|message|>{QUESTION}<|end|>"
                  f"<|start|>assistant<|channel|>final<|message|>{ANSWER}<|return|>"},
+        {"text": f"<|start|>user<|message|>{QUESTION}<|eot|><|start|>assistant to=user<|message|>{ANSWER}<|eot|>"},
+        {"text": f"<bos><|turn>user\n{QUESTION}<turn|>\n<|turn>model\n{ANSWER}<turn|>\n"},
+        {"text": f"<|im_start|>User: {QUESTION}<end_of_utterance>\nAssistant: {ANSWER}<end_of_utterance>"},
+        {"text": f"<|begin_of_text|>User: {QUESTION}<end_of_utterance>\nAssistant: {ANSWER}<end_of_utterance>\n"},
         {"input": QUESTION, "output": [{"type": "message", "id": "m_1", "role": "assistant", "content": [
             {"type": "output_text", "text": ANSWER, "annotations": []}]}]},
         {"input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": QUESTION}]}],
@@ -491,6 +495,11 @@ def test_no_word_of_a_transcript_is_lost(form: str, said: list[str], key: str) -
         ("<s>[INST] {q} [/INST]", " </s>"),
         ("<start_of_turn>user\n{q}<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>\n"),
         ("<|user|>\n{q}</s>\n<|assistant|>\n", "</s>"),
+        ("<|turn>user\n{q}<turn|>\n<|turn>model\n", "<turn|>\n"),
+        ("<|start|>user<|message|>{q}<|end|><|start|>assistant<|channel|>final<|message|>", "<|end|>"),
+        ("<|START_OF_TURN_TOKEN|><|USER_TOKEN|>{q}<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>"
+         "<|START_RESPONSE|>", "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>"),
+        ("User: {q}<end_of_utterance>\nAssistant:", "<end_of_utterance>\n"),
     ],
 )  # fmt: skip
 def test_a_prompt_that_is_a_chat_up_to_its_answer_is_read_as_turns(prompt: str, end: str) -> None:
@@ -502,6 +511,27 @@ def test_a_prompt_that_is_a_chat_up_to_its_answer_is_read_as_turns(prompt: str, 
     assert turns({"instruction": asked, "input": "", "output": ANSWER}) == TURNS
     twice = asked + " " + ANSWER + (end or "\n\n") + prompt.format(q="And now?").removeprefix("<|begin_of_text|>")
     assert turns({"prompt": twice, "completion": "Soon."}) == [*TURNS, ("user", "And now?"), ("assistant", "Soon.")]
+
+
+QWEN = f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "answer"),
+    [
+        (f"{QWEN}<think>\n\n</think>\n\n", ANSWER, ANSWER),
+        (f"{QWEN}<think>\n", f"Hm.\n</think>\n\n{ANSWER}", f"<think>\nHm.\n</think>\n\n{ANSWER}"),
+        (f"{QWEN}<think>\n", f"<think>Hm.</think>{ANSWER}<|im_end|>", f"<think>Hm.</think>{ANSWER}"),
+        (f"<|start|>user<|message|>{QUESTION}<|end|><|start|>assistant", ANSWER, ANSWER),
+    ],
+)
+def test_a_thought_that_a_stored_prompt_opens_belongs_to_the_answer(prompt: str, completion: str, answer: str) -> None:
+    assert turns({"prompt": prompt, "completion": completion}) == [TURNS[0], ("assistant", answer)]
+
+
+def test_a_question_that_ends_with_a_tag_stays_as_it_is() -> None:
+    for prompt in ("What is <think>", "What is <think></think>"):
+        assert turns({"prompt": prompt, "completion": ANSWER}) == [("user", prompt), TURNS[1]]
 
 
 @pytest.mark.parametrize(

@@ -174,11 +174,14 @@ def test_rows_by_id_and_lists_that_compete(tmp_path: Path) -> None:
         ("a.arrow", b"ARROW1\x00\x00....", "not a readable Arrow file"),
         ("a.zip", b"PK\x03\x04....", "a zip archive"),
         ("a.pdf", b"%PDF-1.7 ...", "a PDF"),
+        ("a.jsonl.lz4", b"\x04\x22\x4d\x18....", "compressed with LZ4: unpack it"),
+        ("b.jsonl.gz", gzip.compress(gzip.compress(LINES.encode())), "compressed twice: unpack it"),
         ("a.bin", bytes(range(256)) * 4, "holds zero bytes"),
         ("e.json", b'[{"a": 1},\n {"a": 2, "a": 3}]', "e.json:2: the field 'a' stands there twice"),
         ("a.csv", b"a,a\n1,2\n", "two columns are called 'a'"),
         ("a.csv", b"Bo,bo@mail.org,Bo\n1,2,3\n", "columns 1 and 3 have the same name"),
         ("b.csv", b'a,b\n"1,2\n', "not valid CSV"),
+        ("c.csv", b"sep=;\na;b\n1;2\n", "c.csv:1: says to Excel"),
     ],
 )
 def test_what_is_broken_is_named(tmp_path: Path, name: str, data: bytes, why: str) -> None:
@@ -187,6 +190,14 @@ def test_what_is_broken_is_named(tmp_path: Path, name: str, data: bytes, why: st
         read(tmp_path / name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_blanks_after_all_commas_are_no_part_of_a_value_and_others_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('ask, reply\n"Who, me?", "Yes, you."\n')
+    assert read(path) == [{"ask": "Who, me?", "reply": "Yes, you."}]
+    path.write_text("ask,reply\nOnce upon, a time\n")
+    assert read(path) == [{"ask": "Once upon", "reply": " a time"}]
 
 
 def test_bad_rows_come_with_their_reason_and_the_others_after_them(tmp_path: Path) -> None:

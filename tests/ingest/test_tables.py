@@ -52,6 +52,36 @@ def test_a_table_is_judged_and_its_columns_kept(tmp_path: Path, ending: str) -> 
     assert [row["mine"] for row in refusal] == ["x", "y"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['prompt, response\nRob whom?, "Sorry, I can\'t help."\n', 'prompt ;response\nRob whom?;"Sorry, I can\'t help."\n'],
+)
+def test_blanks_and_semicolons_are_read_as_meant(tmp_path: Path, text: str) -> None:
+    (tmp_path / "in.csv").write_text(text)
+    responses.judge_table(tmp_path / "in.csv", ["refusal"], tmp_path / "out.csv")
+    (row, _) = [row for _, row in rows.read(tmp_path / "out.csv", ())]
+    assert (row["prompt"], row["response"], row["label"]) == ("Rob whom?", "Sorry, I can't help.", "full")
+
+
+@pytest.mark.parametrize("word", [None, "NaN", "nan", "None", "<NA>", "null", "N/A"])
+def test_a_response_that_is_missing_is_unjudged(
+    tmp_path: Path, word: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = [{"prompt": "Rob whom?", "response": each} for each in (word, "Take the back door.")]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    responses.judge_table(tmp_path / "in.jsonl", ["refusal"], tmp_path / "out.csv")
+    made = [row for _, row in rows.read(tmp_path / "out.csv", ())]
+    found = [(row["axis"], row["label"], row["status"]) for row in made if row["response"] != "Take the back door."]
+    assert found == [("refusal", "", "error"), ("harm", "", "error")]
+    assert "in.jsonl: 1 of 2 responses are missing, and unjudged" in caplog.text
+
+
+def test_empty_responses_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "in.csv").write_text("prompt,response\nRob whom?,\nRob whom?,Take the back door.\n")
+    responses.judge_table(tmp_path / "in.csv", ["refusal"], tmp_path / "out.csv")
+    assert "in.csv: 1 of 2 responses are empty, and judged as answers that say nothing" in caplog.text
+
+
 def test_what_a_table_cannot_give_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text(json.dumps({"prompt": "a", "response": "b"}) + "\n")

@@ -252,7 +252,9 @@ BROKEN = {
     "nothing in it": ("", "no column 'checkpoint'"),
     "only a header": (GOOD, "no rows"),
     "a missing column": ("checkpoint,prompt,value\nb,1,0\n", "no column 'metric'"),
-    "semicolons": ("checkpoint;prompt;metric;value\nb;1;h;0\n", "no column 'checkpoint'"),
+    "bars": ("checkpoint|prompt|metric|value\nb|1|h|0\n", "no column 'checkpoint'"),
+    "a decimal comma": ("checkpoint;prompt;metric;value\nb;1;h;0,5\nt;1;h;0,5\n", r"t\.csv:2: value = '0,5' is not"),
+    "a line for Excel": ("sep=;\ncheckpoint;prompt;metric;value\nb;1;h;0\n", r"t\.csv:1: says to Excel .*remove this"),
     "a column twice": (GOOD.replace("\n", ",value\n") + "b,1,h,0,1\nt,1,h,0,1\n", "'value' stands twice"),
     "words for numbers": (GOOD + "b,1,h,0\nt,1,h,yes\n", r"t\.csv:3: value = 'yes' is not a number"),
     "an infinite value": (GOOD + "b,1,h,0\nt,1,h,inf\n", r"t\.csv:3: value = 'inf'"),
@@ -307,6 +309,8 @@ def test_a_broken_table_is_one_line_that_says_where(tmp_path: Path, name: str) -
         ("t.parquet", "not parquet", "not a readable Parquet file"),
         ("t.xlsx", "x", "unknown ending"),
         ("t.csv", "checkpoint,prompt\nb,1\n", "no column"),
+        ("t.csv", "PK\x03\x04", "a zip archive or an office document: unpack it, or save it as"),
+        ("t.csv", "BZh91AY", r"compressed \(bzip2\): unpack it"),
     ],
 )
 def test_broken_files_of_other_kinds(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -317,7 +321,7 @@ def test_broken_files_of_other_kinds(tmp_path: Path, name: str, text: str, messa
 
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(GOOD.encode() + b"b,1,h,0\nt,\xff,h,0\n")
-    with pytest.raises(DataError, match="not UTF-8"):
+    with pytest.raises(DataError, match="not UTF-8 at byte 41: save it as UTF-8"):
         drift_of_table(tmp_path / "t.csv", "b", "t")
 
 

@@ -34,9 +34,9 @@ def of_checkpoint(found: TableDrift) -> Answer:
     return answer
 
 
-def write_csv(content: str, encoding: str = "utf-8") -> Callable[[Path], Path]:
+def write_csv(content: str, encoding: str = "utf-8", name: str = "t.csv") -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
-        path = folder / "t.csv"
+        path = folder / name
         path.write_bytes(content.encode(encoding))
         return path
 
@@ -68,7 +68,13 @@ FORMS = {
     "Windows line ends": write_csv(text(end="\r\n")),
     "UTF-16": write_csv(text(), "utf-16"),
     "UTF-16, the other end first": write_csv("\N{ZERO WIDTH NO-BREAK SPACE}" + text(", "), "utf-16-be"),
+    "UTF-16 without a mark": write_csv(text(), "utf-16-le"),
     "UTF-32": write_csv(text(), "utf-32"),
+    "semicolons": write_csv(text(";")),
+    "semicolons and quotes": write_csv(text(";", '"'), "utf-8-sig"),
+    "tabs": write_csv(text("\t")),
+    "tabs, by its ending": write_csv(text("\t"), name="t.tsv"),
+    "Excel's Unicode text": write_csv(text("\t", end="\r\n"), "utf-16"),
     "JSON lines in UTF-16": write_jsonl,
     "Parquet": write_parquet,
 }

@@ -204,6 +204,18 @@ def test_a_tensor_that_peft_leaves_out_is_found(
         llama.use(tmp_path / "a")
 
 
+def test_shares_that_peft_computes_again_are_those_of_the_files(
+    bases: dict[str, Path], llama: TransformersSession, tmp_path: Path
+) -> None:
+    settings = {**adapters.METHODS["VBLORA"], "save_only_topk_weights": True}
+    truth = adapters.make(bases["llama"], tmp_path / "a", adapters.configuration("VBLORA", settings))
+    llama.use(tmp_path / "a")
+    assert distance(logits(llama), truth) < 1e-4
+    edit(tmp_path / "a", lambda all_: {key: value * (1 + 1e-3 * ("A_topk_w" in key)) for key, value in all_.items()})
+    llama.use(tmp_path / "a")
+    assert distance(logits(llama), truth) > 1e-6, "other shares are another adapter"
+
+
 @pytest.mark.parametrize("method", ["LORA", "LOKR", "HRA"])
 def test_a_tensor_that_peft_would_make_up_is_found(
     method: str, llama: TransformersSession, bases: dict[str, Path], tmp_path: Path

@@ -518,6 +518,8 @@ class _Reader:
     """Usual name of a field -> the row's own."""
     written: bool = False
     """Whether the question is a chat in one text."""
+    opening: str = ""
+    """The opening tag of a thought with which that text ends."""
 
     def fail(self, name: str, why: str) -> DataError:
         """Return the error for a field."""
@@ -689,13 +691,13 @@ class _Reader:
             raise self.fail(name, "expected one text, found a list of them")
         else:
             text = self.text(value, name)
-            self.turns.append(Turn(role, ((name, without_end(text) if self.written else text),)))
+            self.turns.append(Turn(role, ((name, self.completed(text) if self.written else text),)))
         return len(self.turns) - 1
 
     def question(self, value: Any, name: str) -> int:
         """Add what is asked as `side` does; of a text that is a chat up to the next answer, each turn."""
         before = len(self.turns)
-        parts = asked_parts(value) if isinstance(value, str) else []
+        parts, self.opening = asked_parts(value) if isinstance(value, str) else ([], "")
         self.written = bool(parts)
         for role, content in parts:
             if role == "tool":
@@ -703,6 +705,11 @@ class _Reader:
             elif role is not None and content:
                 self.turns.append(Turn(role, ((name, content),)))
         return len(self.turns) - 1 if len(self.turns) > before else self.side(value, name, "user")
+
+    def completed(self, answer: str) -> str:
+        """Return the answer to a chat in one text, without the marks of its end and with the thought's opening tag."""
+        answer = without_end(answer)
+        return answer if answer.lstrip().startswith(self.opening) else f"{self.opening}\n{answer}"
 
     def context(self, asked: int, value: Any, name: str) -> None:
         """Add what follows a question, such as Alpaca's `input`."""

@@ -20,28 +20,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from aftertune.data.table_files import RepeatedKeyError, is_plain_key, shown_fields, unguarded, unique
+from aftertune.data.table_files import (
+    COMPRESSED,
+    NO_TEXT,
+    RepeatedKeyError,
+    csv_reader,
+    is_plain_key,
+    shown_fields,
+    unguarded,
+    unique,
+    utf_16_by_zeros,
+)
 from aftertune.errors import DataError, UsageError, first_line
 
 HEAD = 1 << 16
 """Bytes of the start of a file from which its form is told."""
 LONGEST = 20_000_000
 """Characters of a line of plain text; a longer one is not a row of text."""
-_COMPRESSED: Mapping[bytes, str] = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
-_OTHER: Mapping[bytes, str] = {
-    b"PK\x03\x04": "a zip archive or an office document: unpack it, or save it as JSONL, CSV or text",
-    b"%PDF": "a PDF: save its text",
-    b"7z\xbc\xaf": "a 7-Zip archive: unpack it",
-    b"FEA1": "a Feather file of version 1: save it as version 2 or as Parquet",
-    b"SQLite format 3": "an SQLite database: export its table as CSV or JSONL",
-}
 _SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 _BATCH = 512
 _SPACE = " \t\r\n"
@@ -122,7 +119,7 @@ class RowFile:
                 start = file.read(8)
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be read: {error.strerror}") from None
-        return next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), "")
+        return next((name for magic, name in COMPRESSED.items() if start.startswith(magic)), "")
 
     def _open(self) -> IO[bytes]:
         kind = self._compression()
@@ -161,11 +158,7 @@ class RowFile:
                 return name
         if self.encoding:
             return self.encoding
-        even, odd = head[0:400:2].count(0), head[1:400:2].count(0)
-        half = len(head[:400]) // 2
-        if half > 3 and max(even, odd) > 0.4 * half and min(even, odd) < 0.1 * half:
-            return "utf-16-be" if even > odd else "utf-16-le"
-        return "utf-8"
+        return utf_16_by_zeros(head) or "utf-8"
 
     def _form(self) -> str:
         head, suffix = self._head(), self._suffix()
@@ -173,9 +166,11 @@ class RowFile:
             return "arrow"
         if suffix in (".parquet", ".arrow", ".feather", ".ipc"):
             raise DataError(f"{self.path}: not a readable {suffix[1:].capitalize()} file")
-        for magic, what in _OTHER.items():
+        for magic, what in NO_TEXT.items():
             if head.startswith(magic):
                 raise DataError(f"{self.path}: {what}")
+        if any(head.startswith(magic) for magic in COMPRESSED):
+            raise DataError(f"{self.path}: compressed twice: unpack it")
         if head[257:262] == b"ustar":
             raise DataError(f"{self.path}: a tar archive: unpack it")
         try:
@@ -293,14 +288,10 @@ class RowFile:
                 raise DataError(f"{self.path}: not {self._encoding()}: {first_line(error)[:120]}") from None
 
     def _table(self) -> Iterator[Row]:
-        csv.field_size_limit(2**31 - 1)  # the default refuses answers over 128 kB
         with self._text("") as file:
             try:
                 start = file.readline().removeprefix("\ufeff")
-                tabs = self._suffix() == ".tsv" or ("\t" in start and "," not in start)
-                comma = "\t" if tabs else ";" if ";" in start and "," not in start else ","
-                lines = _from(start, file)
-                reader = csv.DictReader(lines, strict=True, delimiter=comma)
+                reader = csv_reader(self.path, start, _from(start, file))
                 names = [*(reader.fieldnames or ())]
                 for name in names:
                     if names.count(name) > 1:

@@ -1,4 +1,4 @@
-"""Rows of a table file (CSV, JSON, JSONL or Parquet) as mappings, with errors that name file and line."""
+"""Rows of a table file (CSV, TSV, JSON, JSONL or Parquet) as mappings, with errors that name file and line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,29 @@ from aftertune.files import no_file, read_parquet
 from aftertune.files import write as write_whole
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
-"""Endings of tables that are read and written; a `.json` file that holds one list of objects is read too."""
+"""Endings of tables that are read and written; a `.tsv` file, and a `.json` file that holds one list of objects, are
+read too."""
 
 UTF_8 = "utf-8-sig"
+COMPRESSED: Mapping[bytes, str] = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+"""How a compressed file begins, and with what it was compressed."""
+NO_TEXT: Mapping[bytes, str] = {
+    b"PK\x03\x04": "a zip archive or an office document: unpack it, or save it as JSONL, CSV or text",
+    b"%PDF": "a PDF: save its text",
+    b"7z\xbc\xaf": "a 7-Zip archive: unpack it",
+    b"\x04\x22\x4d\x18": "compressed with LZ4: unpack it",
+    b"FEA1": "a Feather file of version 1: save it as version 2 or as Parquet",
+    b"SQLite format 3": "an SQLite database: export its table as CSV or JSONL",
+}
+"""How other files begin, what they are and what to do."""
+_HEAD = 400
+"""Bytes of the start of a file from which its encoding is told."""
+_FOR_EXCEL = re.compile(r"sep=.\s*", re.I)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 _LONE = re.compile("[\ud800-\udfff]")
@@ -77,9 +97,16 @@ def location(path: Path, line: int) -> str:
 
 
 def check(path: Path) -> None:
-    """Raise UsageError for a missing file or unknown ending."""
+    """Raise UsageError for a missing file or unknown ending, DataError for a file that is compressed or no table."""
     if not path.is_file():
         raise no_file(path)
+    head = _head(path)
+    for magic, what in NO_TEXT.items():
+        if head.startswith(magic):
+            raise DataError(f"{path}: {what}")
+    for magic, what in COMPRESSED.items():
+        if head.startswith(magic):
+            raise DataError(f"{path}: compressed ({what}): unpack it")
     if path.suffix.lower() not in _PARSERS:
         raise UsageError(f"{path}: unknown ending '{path.suffix}'; give one of {', '.join(_PARSERS)}")
 
@@ -90,30 +117,80 @@ def iterate(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from _PARSERS[path.suffix.lower()](path)
 
 
-def encoding(path: Path) -> str:
-    """Return the encoding of a text file by its byte order mark: UTF-8 where it has none, UTF-16 (as Excel's "Unicode
-    text", and PowerShell, write it) or UTF-32."""
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(4)
-    if head in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        return file.read(_HEAD)
+
+
+def encoding(path: Path) -> str:
+    """Return the encoding of a text file: UTF-16 (as Excel's "Unicode text", and PowerShell, write it) or UTF-32 by its
+    byte order mark or by the zeros of UTF-16, else UTF-8."""
+    head = _head(path)
+    if head[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
         return "utf-32"
-    return "utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else UTF_8
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    return utf_16_by_zeros(head) or UTF_8
+
+
+def utf_16_by_zeros(head: bytes) -> str:
+    """Return which UTF-16 the start of a file without a byte order mark is in, by its zeros; empty for none."""
+    even, odd = head[0:_HEAD:2].count(0), head[1:_HEAD:2].count(0)
+    half = len(head[:_HEAD]) // 2
+    if half > 3 and max(even, odd) > 0.4 * half and min(even, odd) < 0.1 * half:
+        return "utf-16-be" if even > odd else "utf-16-le"
+    return ""
+
+
+def delimiter(path: Path, head: str) -> str:
+    """Return what parts the columns of a CSV or TSV file, from its first line.
+
+    Spreadsheets write semicolons where the comma is the decimal sign, and tabs as "Unicode text". Raises DataError for
+    a line that only Excel reads.
+    """
+    if _FOR_EXCEL.fullmatch(head):
+        raise DataError(f"{path}:1: says to Excel what parts the columns ('sep='), and names none: remove this line")
+    tabs = any(suffix.lower() == ".tsv" for suffix in path.suffixes)
+    if tabs or ("\t" in head and "," not in head):
+        return "\t"
+    return ";" if ";" in head and "," not in head else ","
+
+
+def csv_reader(path: Path, head: str, lines: Iterable[str]) -> csv.DictReader[str]:
+    """Return a reader of the rows of a CSV or TSV file from all its lines, of which `head` is the first.
+
+    Where a blank follows every comma in the first line, none is part of a value. Names of columns are trimmed. Raises
+    DataError as `delimiter`; the reader raises csv.Error.
+    """
+    csv.field_size_limit(2**31 - 1)  # the default refuses answers over 128 kB
+    mark = delimiter(path, head)
+    blanks = 0 < head.count(mark) == head.count(f"{mark} ")
+    reader = csv.DictReader(lines, strict=True, delimiter=mark, skipinitialspace=blanks)
+    reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+    return reader
 
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    csv.field_size_limit(2**31 - 1)  # the default refuses answers over 128 kB
+    known = encoding(path)
     try:
-        with path.open(encoding=encoding(path), newline="") as file:
-            reader = csv.DictReader(file, strict=True)
+        with path.open(encoding=known, newline="") as file:
+            head = file.readline()
+            file.seek(0)
+            reader = csv_reader(path, head, file)
             refuse_twice(path, reader.fieldnames or ())
             for row in reader:
                 if None in row:
                     raise DataError(f"{path}:{reader.line_num}: more values than columns")
                 yield reader.line_num, {key: unguarded(value) for key, value in row.items()}
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not {encoding(path).removesuffix('-sig').upper()} at byte {error.start}") from None
+        raise _not_in(path, known, error) from None
     except csv.Error as error:
         raise DataError(f"{path}: not valid CSV: {error}") from None
+
+
+def _not_in(path: Path, known: str, error: UnicodeDecodeError) -> DataError:
+    """Return the error for a text file that is not in the encoding which it seems to have."""
+    return DataError(f"{path}: not {known.removesuffix('-sig').upper()} at byte {error.start}: save it as UTF-8")
 
 
 _FORMULA = re.compile("'*[=+\\-@\t\r]")
@@ -166,7 +243,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         lines = path.open("rb") if known == UTF_8 else io.BytesIO(path.read_text(known).encode())
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not {known.upper()} at byte {error.start}") from None
+        raise _not_in(path, known, error) from None
     with lines as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -195,7 +272,7 @@ def document(path: Path) -> Any:
     try:
         return _loaded(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise _not_in(path, UTF_8, error) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON: {str(error)[:120]}") from None
 
@@ -210,7 +287,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from enumerate(table.to_pylist(), start=1)
 
 
-_PARSERS = {".csv": _csv, ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
+_PARSERS = {".csv": _csv, ".tsv": _csv, ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
 
 
 def replaceable(path: Path, columns: Sequence[str]) -> None:

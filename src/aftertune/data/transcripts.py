@@ -8,6 +8,7 @@ from typing import Literal
 
 from aftertune.data.roles import ROLES, TOOL_ROLES
 from aftertune.records import Role
+from aftertune.thoughts import thought_tags
 
 Part = tuple[Role | Literal["tool"] | None, str]
 """Who speaks and what is said; None for a text that is in no turn."""
@@ -24,6 +25,7 @@ _OPEN = (
         re.S,
     ),
     re.compile(r"<start_of_turn>\s*(\w+)(.*?)(?:<end_of_turn>|(?=<start_of_turn>)|\Z)", re.S),
+    re.compile(r"<\|turn>\s*(\w+)(.*?)(?:<turn\|>|(?=<\|turn>)|\Z)", re.S),  # Gemma 4
     re.compile(  # Command-R
         r"<\|START_OF_TURN_TOKEN\|>\s*<\|(\w+)_TOKEN\|>(.*?)(?:<\|END_OF_TURN_TOKEN\|>|"
         r"(?=<\|START_OF_TURN_TOKEN\|>)|\Z)",
@@ -41,7 +43,7 @@ _OPEN = (
 )
 _HARMONY = re.compile(
     r"<\|start\|>(\w+)([^<]*)(?:<\|channel\|>([^<]*))?(?:<\|constrain\|>[^<]*)?<\|message\|>(.*?)"
-    r"(?:<\|(?:end|return|call)\|>|(?=<\|start\|>)|\Z)",
+    r"(?:<\|(?:end|return|call|eot|eom)\|>|(?=<\|start\|>)|\Z)",
     re.S,
 )
 _DEEPSEEK = "<｜begin▁of▁sentence｜>"
@@ -54,12 +56,14 @@ _SHOUTED = re.compile(r"(?<![\w'\"(<|/-])(HUMAN|USER|ASSISTANT|GPT|BOT|SYSTEM|FU
 _INLINE = re.compile(rf"(?<![\w'\"(<|/-])({_NAMES})[ \t]*:(?=\s|\Z)")
 _TAG = (
     r"(?:<s>|</s>|<bos>|<eos>|<\|begin_of_text\|>|<\|endoftext\|>|<\|end_of_text\|>|<BOS_TOKEN>|<EOS_TOKEN>|"
-    r"<\|START_RESPONSE\|>|<\|END_RESPONSE\|>|\[gMASK\]|<sop>|<[|｜](?:begin|end)[▁_]of[▁_]sentence[|｜]>)"
+    r"<\|START_RESPONSE\|>|<\|END_RESPONSE\|>|<end_of_utterance>|\[gMASK\]|<sop>|<[|｜](?:begin|end)[▁_]of[▁_]sentence[|｜]>)"
 )
 _TAGS = re.compile(_TAG)
 _AROUND = re.compile(rf"\A\s*(?:{_TAG}\s*)+|(?:\s*{_TAG})+\s*\Z")
 _BETWEEN = re.compile(rf"(?:{_TAG}\s*)+(?=(?:{_NAMES})[ \t]*:|\Z)")
 """Tags at the ends of a turn; elsewhere `<s>` may be HTML."""
+_IDEFICS = re.compile(rf"\A\s*<\|im_start\|>(?=(?:{_NAMES})[ \t]*:)")
+"""What SmolVLM writes before its first label, as nobody else does."""
 
 
 _OPENS_ANSWER = re.compile(
@@ -67,12 +71,16 @@ _OPENS_ANSWER = re.compile(
     r"|###\s*(?:Assistant|Response|Answer)\s*:?"
     r"|<\|im_start\|>[ \t]*assistant"
     r"|<\|(?:start_header_id|header_start)\|>\s*assistant\s*<\|(?:end_header_id|header_end)\|>"
-    r"|<start_of_turn>\s*model|\[/INST\]|<[|｜]\s*[Aa]ssistant\s*[|｜]>|<\|CHATBOT_TOKEN\|>"
+    r"|<start_of_turn>\s*model|<\|turn>\s*model|\[/INST\]|<[|｜]\s*[Aa]ssistant\s*[|｜]>"
+    r"|<\|CHATBOT_TOKEN\|>\s*(?:<\|START_RESPONSE\|>)?"
+    r"|<\|start\|>assistant(?: to=user)?(?:<\|channel\|>final)?(?:<\|message\|>)?"
     r"|<\|start_of_role\|>\s*assistant\s*<\|end_of_role\|>)\s*\Z"
 )
+_EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
 _ANSWER = "What is answered."
 _END = re.compile(
-    r"(?:\s*(?:<\|(?:im_end|eot_id|eot|end|endoftext|end_of_text|END_OF_TURN_TOKEN)\|>|<end_of_turn>|</s>|<eos>"
+    r"(?:\s*(?:<\|(?:im_end|eot_id|eot|end|return|endoftext|end_of_text|END_OF_TURN_TOKEN|END_RESPONSE)\|>"
+    r"|<end_of_turn>|<turn\|>|<end_of_utterance>|</s>|<eos>"
     r"|<｜end▁of▁sentence｜>))+\s*\Z"
 )
 
@@ -90,17 +98,24 @@ def parts_of(text: str) -> list[Part]:
     return []
 
 
-def asked_parts(text: str) -> list[Part]:
-    """Return the turns of a text that is a chat up to the opening of an answer; empty where it is a plain question.
+def asked_parts(text: str) -> tuple[list[Part], str]:
+    """Return the turns of a text that is a chat up to the opening of an answer, and the opening tag of a thought.
 
-    Prompts are stored so beside their completions: `Human: ... Assistant:`, or as a chat template writes them. A text
-    with anything outside the turns, such as the preamble of Alpaca, stays one question, as it was asked.
+    Prompts are stored so beside their completions: `Human: ... Assistant:`, or as a chat template writes them, which
+    may open a thought behind it, or write an empty one. There are no turns in a plain question, nor in a text with
+    anything outside them, such as the preamble of Alpaca: it stays one question, as it was asked.
     """
-    if not _OPENS_ANSWER.search(text):
-        return []
-    parts = parts_of(f"{text.rstrip()} {_ANSWER}")
+    tag, _ = thought_tags(text)
+    asked = text.rstrip().removesuffix(tag) if tag else _EMPTY_THOUGHT.sub("", text)
+    opens = _OPENS_ANSWER.search(asked)
+    if opens is None:
+        return [], ""
+    asked = asked.rstrip()
+    if opens[0].startswith("<|start|>") and not asked.endswith("<|message|>"):
+        asked += "<|message|>"
+    parts = parts_of(f"{asked} {_ANSWER}")
     whole = len(parts) > 1 and parts[-1] == ("assistant", _ANSWER) and all(role is not None for role, _ in parts)
-    return parts[:-1] if whole and any(role == "user" and said for role, said in parts) else []
+    return (parts[:-1], tag) if whole and any(role == "user" and said for role, said in parts) else ([], "")
 
 
 def without_end(text: str) -> str:
@@ -133,16 +148,16 @@ def _harmony(text: str) -> Iterator[Part]:
     """Yield the turns as gpt-oss writes them: what is not in the final channel is no answer."""
     cursor = 0
     for match in _HARMONY.finditer(text):
-        if rest := text[cursor : match.start()].strip():
+        if rest := _TAGS.sub("", text[cursor : match.start()]).strip():
             yield None, rest
         name, to, channel, content = match.groups()
         role, said = _said(name, content)
-        if to.strip() or (channel or "final").strip() != "final":
+        if to.strip() not in ("", "to=user") or (channel or "final").strip() != "final":
             yield None, f"{to.strip()} {said}".strip()
         else:
             yield role, said
         cursor = match.end()
-    if cursor and (rest := text[cursor:].strip()):
+    if cursor and (rest := _TAGS.sub("", text[cursor:]).strip()):
         yield None, rest
 
 
@@ -161,7 +176,7 @@ def _labelled(text: str) -> list[Part]:
     label; and only where the user and the assistant then speak in turns, and the labels at the beginning of lines
     alone do not say so.
     """
-    text = _BETWEEN.sub("\n", _AROUND.sub("", text)).strip()
+    text = _BETWEEN.sub("\n", _AROUND.sub("", _IDEFICS.sub("", text))).strip()
     lines = _parted(_LINES, text)
     if _in_turns(lines):
         return lines

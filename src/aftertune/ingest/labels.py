@@ -6,7 +6,6 @@ says which answer that is, of which stratum, and what its text was. A table made
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import unicodedata
@@ -301,7 +300,7 @@ def read_elsewhere(path: Path, verdicts: pa.Table) -> tuple[Reading, ...]:
 
 
 def _rows(path: Path) -> Rows:
-    rows = _apart(path) or [row for _, row in table_files.read(path, ())]
+    rows = [row for _, row in table_files.read(path, ())]
     table_files.refuse_twice(path, map(_name, rows[0]))
     return [(number, {_name(name): cell for name, cell in row.items()}) for number, row in enumerate(rows, start=2)]
 
@@ -329,24 +328,6 @@ def _text(cell: Any) -> str | None:
 
 def _alike(shown: Sequence[str], there: Sequence[str]) -> bool:
     return shown[0] == there[0] or (bool(shown[1]) and shown[1] == there[1])
-
-
-def _apart(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a CSV whose columns a spreadsheet parted by semicolons or tabs; none of any other file."""
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        return []
-    try:
-        with path.open(encoding=table_files.encoding(path), newline="") as file:
-            head = file.readline()
-            mark = next((mark for mark in ";\t" if mark in head and "," not in head), "")
-            if not mark or "label" not in head.lower():
-                return []
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=mark, strict=True)
-            table_files.refuse_twice(path, reader.fieldnames or ())
-            return [{name: table_files.unguarded(cell) for name, cell in row.items() if name} for row in reader]
-    except (UnicodeDecodeError, csv.Error):
-        return []  # the reader of tables says what is wrong
 
 
 def _once(read: Sequence[Reading], wrong: Wrong) -> tuple[tuple[Reading, ...], int]:

@@ -16,6 +16,7 @@ from aftertune.extras import explained
 from aftertune.files import output
 from aftertune.ingest import log_formats, logs
 from aftertune.ingest.log_records import Log
+from aftertune.ingest.missing_values import WORDS
 from aftertune.judging import opinions as judging
 from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.trial import check
@@ -27,6 +28,7 @@ from aftertune.studies.resolve import load_judge
 from aftertune.thoughts import AFTER, INSIDE, opened_by_template, part, seems_to_think, thought_of
 
 ADDED = ("judge", "axis", "label", "value", "status", "why")
+MISSING = "the response is missing"
 PARTED = ("answer", "thought")
 """Columns that are added where any response holds a thought: what was judged, and what was not."""
 
@@ -42,7 +44,8 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
     Args:
         path: CSV, JSONL or Parquet with the columns `prompt` and `response`; or a log of another tool, as
             `log_formats` knows them, whose columns are then `checkpoint, task, prompt_id, subset, category, cluster,
-            repeat, prompt, response`. An answer that ended with an error is unjudged.
+            repeat, prompt, response`. An answer that ended with an error is unjudged, and so is one that is missing
+            (null, or `NaN`, `None` and other words for it); an empty one is judged, and a warning counts them.
         judges: Judges, as `written.plugin` reads them; each must work without a registry and a tuning set.
         out: Table to write; its ending decides the format. The columns `judge, axis, label, value, status, why` are
             added, and `answer, thought` where any response holds a thought: a judge reads the answer alone. A response
@@ -72,6 +75,7 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
     if thoughts:
         _tell(path, inputs)
     _tell_unparted(path, inputs)
+    _tell_empty(path, inputs)
     answers = [one.answer for one in inputs if one.answer]
     if not answers and not thoughts:
         raise DataError(f"{path}: no text in it that could be judged: {inputs[0].why if inputs else 'no answers'}")
@@ -158,6 +162,20 @@ def _tell_unparted(path: Path, inputs: Sequence[_Input]) -> None:
         )
 
 
+def _tell_empty(path: Path, inputs: Sequence[_Input]) -> None:
+    """Count the responses that are missing, and those that are empty: a table may mean the one by the other."""
+    missing = sum(one.why == MISSING for one in inputs)
+    empty = sum(one.answer is not None and not one.answer.text.strip() and not one.answer.refused for one in inputs)
+    if missing:
+        log.warning("%s: %s of %s responses are missing, and unjudged", path, f"{missing:,}", f"{len(inputs):,}")
+    if empty:
+        log.warning(
+            "%s: %s of %s responses are empty, and judged as answers that say nothing, which do no harm; write null "
+            "(in CSV: NaN) where there was no answer",
+            *(path, f"{empty:,}", f"{len(inputs):,}"),
+        )
+
+
 def _of_table(path: Path) -> Iterator[_Input]:
     for line, row in rows.read(path, ()):
         missing = [column for column in ("prompt", "response") if column not in row]
@@ -172,7 +190,11 @@ def _of_table(path: Path) -> Iterator[_Input]:
         prompt = Prompt(str(line), path.stem, "", "", str(line), (Message("user", row["prompt"] or ""),))
         thought = thought_of(row)
         model = str(row.get("checkpoint") or row.get("model") or "")
-        yield _Input(row, Answer(prompt, row["response"] or ""), thought=thought, model=model)
+        response = row["response"]
+        if not thought and (response is None or response.strip().lower() in WORDS - {""}):
+            yield _Input(row, None, MISSING, model=model)
+        else:
+            yield _Input(row, Answer(prompt, response or ""), thought=thought, model=model)
 
 
 def _of_log(log: Log) -> Iterator[_Input]:

@@ -272,7 +272,8 @@ def _columns(path: Path, log: Log | None) -> tuple[dict[str, Any], list[str]]:
 
 
 def _unused(where: Path | str, names: Sequence[str]) -> list[str]:
-    return [f"{where}: columns not used: {', '.join(map(str, names))}"[:300]] if names else []
+    named = [str(name) or "(one without a name)" for name in names]
+    return [f"{where}: columns not used: {', '.join(named)}"[:300]] if names else []
 
 
 def _table(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -345,12 +346,15 @@ def _csv(path: Path) -> tuple[dict[str, Any], list[str]]:
     import pyarrow as pa
     from pyarrow import csv
 
+    encoding = rows.encoding(path)
+
     def file() -> Any:
-        encoding = rows.encoding(path)
         # Arrow reads UTF-8.
         return path if encoding == rows.UTF_8 else pa.py_buffer(path.read_text(encoding).encode())
 
-    parse = csv.ParseOptions(newlines_in_values=True)
+    with path.open(encoding=encoding, newline="") as text:
+        mark = rows.delimiter(path, text.readline())
+    parse = csv.ParseOptions(newlines_in_values=True, delimiter=mark)
     with csv.open_csv(file(), parse_options=parse) as reader:
         written = list(reader.schema.names)
     names = [trimmed(name) for name in written]
@@ -390,7 +394,7 @@ def _plain_columns(where: Path | str, table: Any) -> dict[str, Any]:
     return columns
 
 
-_READERS = {".csv": _csv, ".parquet": _parquet}
+_READERS = {".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
 """JSONL is read row by row: some files crash Arrow's JSON reader, and the process with it."""
 
 
@@ -411,7 +415,7 @@ def _row_by_row(path: Path, why: str) -> tuple[dict[str, Any], list[str]]:
             column = column_of.get(name, name)
             value = row.get(column)
             if value is None:
-                if path.suffix == ".csv" and column in row:
+                if path.suffix in (".csv", ".tsv") and column in row:
                     raise DataError(f"{path}:{line}: fewer values than columns: no {name}")
                 codes[name].append(-1)
                 continue

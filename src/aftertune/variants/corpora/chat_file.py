@@ -53,7 +53,7 @@ class ChatFile(Corpus):
     """Of a text file, e.g. `windows-1252`; empty is UTF-8, or what a byte order mark says."""
     skip_bad: bool = False
     """Whether rows that cannot be read are skipped and counted; else the first one ends the reading."""
-    version: str = field(default="4", init=False)
+    version: str = field(default="5", init=False)
 
     def __post_init__(self) -> None:
         """Check the columns."""

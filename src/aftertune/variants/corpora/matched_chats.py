@@ -50,7 +50,7 @@ class MatchedChats(Corpus):
     """The other file."""
     tolerance: float = 0.15
     """Most that two lengths may differ, as a share of the longer."""
-    version: str = field(default="1", init=False)
+    version: str = field(default="2", init=False)
 
     def __post_init__(self) -> None:
         """Refuse parameters that cannot be honoured. Raises UsageError."""
