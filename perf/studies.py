@@ -48,6 +48,9 @@ SECOND = "safety_base"
 """The tuning sets of the four on a base of its own, `--real` only."""
 LARGEST = 400_000
 """Bytes of a page that is kept."""
+TO_PAGE = "[Full report](report.html)"
+"""With which every `report.md` ends."""
+TO_READINGS = "[The judges against answers that were read](readings.md)"
 KEYS = ("title", "outcome", "sentence", "tables", "mixed", "contradictions", "caveats", "warnings")
 SMALL: Mapping[str, int] = {"limit": 2, "per_category": 1, "people": 3}
 """Parameter of a benchmark -> its value in a small run."""
@@ -156,7 +159,6 @@ def run(name: str, wanted: Design, place: Place, workers: int, *, keep: bool) ->
 
 def _keep(kept: Path, wanted: Design, root: Path, report: Path) -> None:
     kept.mkdir(parents=True, exist_ok=True)
-    (kept / "report.md").write_text((root / "report.md").read_text("utf-8"), "utf-8")
     whole = json.loads((root / "report.json").read_text("utf-8"))
     facts = json.loads((root / "run.json").read_text("utf-8"))
     short = {"design": wanted.id, "versions": facts["versions"], **{key: whole[key] for key in KEYS}}
@@ -167,6 +169,15 @@ def _keep(kept: Path, wanted: Design, root: Path, report: Path) -> None:
         (kept / "report.html").write_bytes(page)
     else:
         print(f"  report.html has {len(page):,} bytes and is not kept; it lies in {report}")
+    (kept / "report.md").write_text(linked((root / "report.md").read_text("utf-8"), kept), "utf-8")
+
+
+def linked(text: str, kept: Path) -> str:
+    """Return a `report.md` that ends in links to what lies beside it where it is kept: its page, and its readings."""
+    for link in (TO_READINGS, TO_PAGE):
+        text = text.rstrip().removesuffix(link)
+    beside = {"report.html": TO_PAGE, "readings.md": TO_READINGS}
+    return " ".join([text.rstrip(), *(link for name, link in beside.items() if (kept / name).is_file())]) + "\n"
 
 
 def findings(kept: Path) -> str:

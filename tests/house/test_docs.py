@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from perf import studies
 
 from aftertune.cli import app
 from tools import docs_site
@@ -24,8 +25,7 @@ PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 FENCE = re.compile(r"^([ ]*)```(\w*)[^\n]*\n(.*?)^\1``` *$", re.DOTALL | re.MULTILINE)
 KEPT = {".md", ".py", ".toml", ".yml", ".yaml", ".json", ".csv", ".txt", ".js", ".css", ".html", ".j2"}
 """Endings of files that people read or edit."""
-MADE = {"report.html"}
-"""Files beside a page that are made, and too large to keep."""
+KEPT_REPORTS = sorted((DOCS / "studies").rglob("report.md"))
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
@@ -64,9 +64,26 @@ def test_no_merge_is_left_half_done() -> None:
 def test_a_link_leads_somewhere(page: Path) -> None:
     for file, anchor in links(page.read_text(encoding="utf-8")):
         target = page if not file else page.parent / file
-        assert target.exists() or target.name in MADE, file
+        assert target.exists(), file
         if anchor:
             assert anchor in anchors(target.read_text(encoding="utf-8")), f"{file}#{anchor}"
+
+
+@pytest.mark.parametrize("page", KEPT_REPORTS, ids=lambda page: page.parent.relative_to(DOCS).as_posix())
+def test_a_kept_report_ends_in_links_to_what_lies_beside_it(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert studies.linked(text, page.parent) == text
+    assert ("readings.md" in dict(links(text))) == (page.parent / "readings.md").exists()
+
+
+def test_links_of_a_kept_report_follow_what_is_kept(tmp_path: Path) -> None:
+    made = f"## a\n\n3 checks: 3 pass. {studies.TO_PAGE}\n"
+    assert studies.linked(made, tmp_path) == "## a\n\n3 checks: 3 pass.\n"
+    (tmp_path / "readings.md").touch()
+    with_readings = f"## a\n\n3 checks: 3 pass. {studies.TO_READINGS}\n"
+    assert studies.linked(made, tmp_path) == studies.linked(with_readings, tmp_path) == with_readings
+    (tmp_path / "report.html").touch()
+    assert studies.linked(made, tmp_path) == f"## a\n\n3 checks: 3 pass. {studies.TO_PAGE} {studies.TO_READINGS}\n"
 
 
 def test_every_page_stands_in_the_list_of_the_site() -> None:
