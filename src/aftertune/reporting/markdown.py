@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from aftertune import direction
 from aftertune.deciding import discrimination
 from aftertune.findings import Findings
+from aftertune.headline import shown_only
 from aftertune.numbers import PAGE, sample
 from aftertune.outcome import words
 from aftertune.records import Drift
@@ -116,6 +117,12 @@ def markdown(index: Index) -> str:
     lines += [f"- Warning: {prose(warning, MAX_WARNING)}" for warning in findings.warnings[:MAX_WARNINGS]]
     lines += _left_off(findings.warnings, MAX_WARNINGS, "warnings")
     lines += [""] if findings.warnings else []
+    if index.gated:
+        for why, metrics in shown_only(index.headline).items():
+            lines += [
+                f"In the full report alone: {', '.join(prose(index.called(name)) for name in metrics)} ({prose(why)}).",
+                "",
+            ]
     for section in findings.tables:
         lines += closing(study_tables.section_view(section))
     checks = tally(findings)
