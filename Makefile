@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Bytecode is kept even where the environment says not to: each of hundreds of processes would compile all modules anew.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=
 
-.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light fuzz perf real-speed templates families golden torture calibrate studies real-studies repair real-repair mechanism cards adapters rebuild clean docs compare-peers monitor until-decided forecast
+.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light test-optional fuzz perf real-speed templates families golden torture calibrate studies real-studies repair real-repair mechanism cards adapters rebuild clean docs compare-peers monitor until-decided forecast
 
 install: $(VENV)/ready
 
@@ -59,6 +59,11 @@ pictures: install
 # axe-core, by npm: for the test that the report can be read by everybody.
 axe:
 	npm install --no-save --no-audit --no-fund --prefix . axe-core@4.11
+
+# The tests that `make test` skips for want of Pillow, MLflow, W&B, the real sentence encoder and axe-core: these are installed
+# into .optional/ and node_modules/; a test that is skipped all the same is a failure.
+test-optional: install axe
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.optional_tests
 
 # Other examples of every property, and broken files of every kind that is read, many of each.
 FUZZ ?= 2000

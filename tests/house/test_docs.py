@@ -6,6 +6,7 @@ import ast
 import itertools
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,12 +110,15 @@ def test_links_that_leave_the_site_become_words() -> None:
 
 
 @each_page
-def test_snippets_are_python(page: Path) -> None:
+def test_snippets_can_be_parsed(page: Path) -> None:
+    """`test_snippets.py` runs what is Python."""
     for _, language, code in FENCE.findall(page.read_text(encoding="utf-8")):
         if language == "python" and "(..." not in code and " -> " not in code.splitlines()[-1]:
             ast.parse(code)
         if language in ("yaml", "yml"):
             yaml.safe_load(code)
+        if language == "toml":
+            tomllib.loads(code)
 
 
 def commands(group: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
