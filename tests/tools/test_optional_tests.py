@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_skipped_test_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return Done()
 
     monkeypatch.setattr(optional_tests, "installed", lambda folder: None)
-    monkeypatch.setattr(optional_tests.subprocess, "run", ran)
+    monkeypatch.setattr(subprocess, "run", ran)
     assert optional_tests.main() == 1
     suite = suite.replace('<skipped message="mlflow is not installed"/>', "")
     assert optional_tests.main() == 0
