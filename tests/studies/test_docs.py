@@ -67,3 +67,23 @@ def test_the_example_is_read_and_shows_what_it_says() -> None:
         "medical": ["lora", "full"],
         "legal": ["lora"],
     }
+
+
+def test_what_a_study_took_is_what_was_measured() -> None:
+    """CPU minutes as tuning + asking + scoring + rest, and hours by the clock."""
+    folder = Path(__file__).parents[2] / "docs" / "studies" / "real"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    measured = json.loads((folder / "timing.json").read_text(encoding="utf-8"))
+    assert measured
+    for name, took in measured.items():
+        row = next((line for line in page.splitlines() if re.match(rf"\| \d+ `{name}` \|", line)), "")
+        assert row, f"{name}: no row in the table of what each study took"
+        kinds = dict(took["cpu_seconds_by_kind"])
+        own = [kinds.pop("checkpoints"), kinds.pop("responses"), kinds.pop("scores", 0) + kinds.pop("base_scores", 0)]
+        said = re.search(r"\| (\d+) \+ (\d+) \+ (\d+) \+ (\d+) \(measured", row)
+        clock = re.search(r"\| (\d+) h (\d+) min", row)
+        assert said, row
+        assert clock, row
+        for minutes, seconds in zip(said.groups(), [*own, sum(kinds.values())], strict=True):
+            assert abs(int(minutes) - seconds / 60) <= 0.6, (name, minutes, seconds / 60)
+        assert abs(60 * int(clock[1]) + int(clock[2]) - took["wall_seconds"] / 60) <= 0.6, name

@@ -21,6 +21,7 @@ from aftertune.studies.jobs import own_subsets
 from aftertune.studies.resolve import load_benchmark, resolve, resolve_mitigation
 from aftertune.tuning.mitigation import OWN
 from aftertune.tuning.tune_job import TuneJob
+from tools import real_model
 
 NAMES = (*studies.NAMES, studies.SECOND)
 FILES = sorted(path for path in studies.REAL.designs.glob("*.toml") if path.stem in NAMES)
@@ -72,7 +73,7 @@ def write(path: Path, chats: list[list[str]]) -> None:
 def on(path: Path, data: Path, base: str) -> Design:
     text = path.read_text("utf-8").replace(".real/data", data.as_posix())
     text = text.replace('name = "on_topic"', f'name = "on_topic"\nencoder = "{data.as_posix()}/encoder"')
-    return studies.on_base(design.parse(text, path.name), base)
+    return real_model.on_base(design.parse(text, path.name), base)
 
 
 def test_the_four_studies_and_the_second_base_are_there() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from aftertune.errors import AftertuneError
 from aftertune.studies import design
 from tools import real_model
 
@@ -80,13 +84,51 @@ def test_the_first_study(monkeypatch: pytest.MonkeyPatch) -> None:
     planned = design.read(Path(real_model.DESIGN))
     assert planned.bases == (f".real/{real_model.NAME}",)
     assert {arm.name for arm in planned.arms} >= {"placeholder", "keep"}
-    hub = planned.__class__  # a design that names the hub's model instead is as good
-    text = (
-        Path(real_model.DESIGN)
-        .read_text(encoding="utf-8")
-        .replace(planned.bases[0], "HuggingFaceTB/SmolLM2-135M-Instruct")
+
+
+HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_the_first_study_on_another_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = design.read(real_model.ROOT / real_model.DESIGN)
+    assert design.read(real_model.design_on(HUB, tmp_path / "real")) == dataclasses.replace(planned, bases=(HUB,))
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    written = real_model.design_on("mine", tmp_path / "real")
+    assert design.read(written).bases == (str(tmp_path / "mine"),)
+    with pytest.raises(AftertuneError, match="this one has 2"):
+        real_model.on_base(dataclasses.replace(planned, bases=("a", "b")), HUB)
+
+
+def test_with_another_base_no_package_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **how: Any) -> Any:
+        ran.append(command[1:])
+        return SimpleNamespace(returncode=3)
+
+    monkeypatch.setattr(real_model, "FOLDER", real_model.ROOT / tmp_path.name)
+    monkeypatch.setattr(
+        real_model, "design_on", lambda base, folder: folder / f"{real_model.called('first', base)}.toml"
     )
-    assert isinstance(design.parse(text, "hub"), hub)
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["real_model", "--base", HUB])
+    assert real_model.main() == 0
+    own = f"{tmp_path.name}/first-SmolLM2-135M-Instruct"
+    assert ran == [["-m", "aftertune", "study", f"{own}.toml", "--out", own]]
+    monkeypatch.setattr(sys, "argv", ["real_model", "--base", HUB, "--fetch"])
+    with pytest.raises(SystemExit):
+        real_model.main()
+
+
+def test_make_hands_the_base_on_and_lets_the_hub_be_reached() -> None:
+    def lines(*given: str) -> str:
+        command = ["make", "--dry-run", "--assume-old=install", "real", *given]
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=real_model.ROOT).stdout
+
+    assert f"HF_HUB_OFFLINE=0 .venv/bin/python -m tools.real_model --base {HUB}" in lines(f"BASE={HUB}")
+    assert "--base" not in lines()
+    assert "HF_HUB_OFFLINE=0" not in lines()
 
 
 def test_the_tool_says_what_it_is() -> None:

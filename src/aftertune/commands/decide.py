@@ -183,8 +183,17 @@ def _decided(study: Study, verdicts: VerdictTable, labels: Sequence[AnswerLabel]
         contrasts=design.contrasts,
         labels=labels,
     )
+    whys = study.shown_only(first)
+    rows = [_shown(row, whys) if first.get(axis[row.metric]) == row.judge else row for row in rows]
     own = [d for d in rows if first.get(axis[d.metric]) == d.judge]
-    return _Decided(rows, own, gate.gate(own, study.policy, metrics, study.look))
+    return _Decided(rows, own, gate.gate(own, study.policy, metrics, study.look, whys))
+
+
+def _shown(row: Drift, whys: Mapping[str, str]) -> Drift:
+    """Return an estimate with the reason why nothing is decided by it, if there is one, before its other warnings."""
+    if row.metric not in whys:
+        return row
+    return dataclasses.replace(row, warning="; ".join(filter(None, (whys[row.metric], row.warning))))
 
 
 def decide(run: Run, study: Study) -> Result:
@@ -331,7 +340,7 @@ def _outcome_by(
         if (own, judge) not in found:
             heard = {**study.primary_judges, own: judge}
             rows = [row for row in drifts if heard.get(axis[row.metric]) == row.judge]
-            made = gate.gate(rows, study.policy, list(study.metrics), study.look)
+            made = gate.gate(rows, study.policy, list(study.metrics), study.look, study.shown_only(heard))
             found[own, judge] = {decided_on(each): each.outcome for each in made if each.judge == judge}
         return found[own, judge].get(decided_on(decision))
 

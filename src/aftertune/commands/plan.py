@@ -20,6 +20,7 @@ from aftertune.deciding.verdict_table import COLUMNS, VerdictTable
 from aftertune.errors import UsageError
 from aftertune.extras import explained
 from aftertune.ingest import labels as labelling
+from aftertune.judging.judge import Judge
 from aftertune.public import PathLike, public
 from aftertune.records import BASE_ARM, Metric, Worse
 from aftertune.run.run_folder import Run
@@ -211,12 +212,17 @@ def price(
     rules = policy.load(design.policy)
     prompts = answers = tokens = 0
     characters: int | None = 0  # of all prompts as they are asked; None once those of one benchmark are not known
-    axes = {axis for _, judge in sizes.judges for axis in judge.axes}
+    first: dict[str, Judge] = {}
+    for _, judge in sizes.judges:
+        first |= {axis: judge for axis in judge.axes if axis not in first}
     for benchmark in sizes.benchmarks:
         size = sizes.prompts(benchmark)
         for metric in benchmark.metrics:
-            rule = rules.rule(metric.name, metric.worse)
-            if metric.axis in axes and rule is not None:
+            by = first.get(metric.axis)
+            if by is None:
+                continue
+            rule = rules.rule(metric.name, metric.worse, shown_only=metric.axis in by.shown_only)
+            if rule is not None:
                 subset = (metric.benchmark, metric.subset)
                 gated.append((metric, rule, *(size.subsets.get(subset, (0, 0)) if size else (0, 0))))
         if size is None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from aftertune import direction
@@ -40,7 +40,11 @@ from aftertune.stats.group_sequential import Look
 
 
 def gate(
-    drifts: Sequence[Drift], policy: Policy, metrics: Sequence[Metric] = (), look: Look | None = None
+    drifts: Sequence[Drift],
+    policy: Policy,
+    metrics: Sequence[Metric] = (),
+    look: Look | None = None,
+    shown_only: Collection[str] = (),
 ) -> list[Decision]:
     """Return a decision for each gated metric of each arm (recipe level) or checkpoint.
 
@@ -52,6 +56,7 @@ def gate(
             judge, at which others have it.
         look: Which of several looks this is, where prompts are asked until it is decided; the rows have its confidence.
             None where all prompts were asked before anything was decided.
+        shown_only: Names of metrics by whose judge nothing is decided: gated only by a rule that names them.
 
     Every temperature, judge, base and recipe among the rows is decided on by itself, under a name of its own
     (`naming`). Where an arm has two training seeds, `auto` decides on the recipe, not on its checkpoints; but by itself
@@ -68,7 +73,7 @@ def gate(
     checks: list[Check] = []
     decisions: list[Decision] = []
     for name, worse in directions.items():
-        rule = policy.rule(name, worse)
+        rule = policy.rule(name, worse, shown_only=name in shown_only)
         if rule is None:
             continue
         own = [row for row in moves if row.metric == name]

@@ -76,9 +76,13 @@ class Policy:
     epochs: Epochs = "last"
     """Which checkpoints of a tuning are gated."""
 
-    def rule(self, metric: str, worse: Worse) -> Rule | None:
-        """Return the rule for a metric, None where it is not gated."""
-        return next((rule for rule in self.rules if rule.fits(metric, worse)), None)
+    def rule(self, metric: str, worse: Worse, *, shown_only: bool = False) -> Rule | None:
+        """Return the rule for a metric, None where it is not gated.
+
+        One whose verdicts are `shown_only` (`Judge.shown_only`) is gated by no pattern, but by a rule that names it.
+        """
+        rules = (rule for rule in self.rules if rule.exact or not shown_only)
+        return next((rule for rule in rules if rule.fits(metric, worse)), None)
 
     def gates(self, metric: Metric) -> bool:
         """Return whether a metric is gated."""

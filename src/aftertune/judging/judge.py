@@ -214,6 +214,15 @@ class Judge(Plugin, ABC):
         return {}
 
     @property
+    def shown_only(self) -> Mapping[str, str]:
+        """Axes on which its verdicts are shown and decide nothing, as those of a judge near chance on real text.
+
+        With the reason that reports give: a clause, without semicolons. A policy's rule decides by them all the same
+        where it names the metric itself, without wildcards.
+        """
+        return {}
+
+    @property
     def asks(self) -> Backend | None:
         """The backend that runs the language model that it asks; None for a judge that asks none."""
         return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from aftertune.judging.judge import Judge
 from aftertune.plugins import PluginSpec, Resolved
@@ -23,6 +24,8 @@ class ResolvedJudge(Resolved[Judge]):
     model: str
     """The model that it reads with; empty for rules."""
     accelerator: bool
+    shown_only: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> why nothing is decided by its verdicts."""
 
     @classmethod
     def of(cls, spec: PluginSpec, plugin: Judge) -> ResolvedJudge:
@@ -36,6 +39,7 @@ class ResolvedJudge(Resolved[Judge]):
             needs=plugin.needs,
             model=plugin.model,
             accelerator=plugin.accelerator,
+            shown_only=plugin.shown_only,
             plugin=plugin,
         )
 

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from aftertune import direction
 from aftertune.deciding import discrimination
 from aftertune.findings import Findings
+from aftertune.headline import shown_only
 from aftertune.numbers import PAGE, sample
 from aftertune.outcome import words
 from aftertune.records import Drift
@@ -101,6 +102,7 @@ def markdown(index: Index) -> str:
     if len(rows) > MAX_ROWS:
         lines += [f"The first {MAX_ROWS} of {len(rows):,} rows, the worst first.", ""]
     lines += _discrimination(findings)
+    lines += _judge_errors(index)
     label = index.namer(index.contrasts)
     contrasts = [row for row in index.contrasts if not index.gated or row.metric in index.gated]
     for row in contrasts[:MAX_CONTRASTS]:
@@ -115,6 +117,12 @@ def markdown(index: Index) -> str:
     lines += [f"- Warning: {prose(warning, MAX_WARNING)}" for warning in findings.warnings[:MAX_WARNINGS]]
     lines += _left_off(findings.warnings, MAX_WARNINGS, "warnings")
     lines += [""] if findings.warnings else []
+    if index.gated:
+        for why, metrics in shown_only(index.headline).items():
+            lines += [
+                f"In the full report alone: {', '.join(prose(index.called(name)) for name in metrics)} ({prose(why)}).",
+                "",
+            ]
     for section in findings.tables:
         lines += closing(study_tables.section_view(section))
     checks = tally(findings)
@@ -137,6 +145,31 @@ def _discrimination(findings: Findings) -> list[str]:
         clear = discrimination.sentences(findings.discrimination, PAGE, clear=True)
         lines += [*(f"- {prose(sentence, MAX_WARNING)}" for sentence in clear), *([""] if clear else [])]
     return [*lines, prose(missing, MAX_WARNING), ""] if missing else lines
+
+
+LABEL_HEADS = ("Metric", "Arm", "Judge", "By the judge alone", "Labels", "People confirm", "People add")
+"""Columns of the page's table of people's labels; the others stand in the first table."""
+
+
+def _judge_errors(index: Index) -> list[str]:
+    """Return how far people's labels bear out each rate, by arm; empty where nothing was labelled."""
+    shown = tables.label_table(index)
+    if shown is None:
+        return []
+    places = [at for at, column in enumerate(shown.columns) if column.head in LABEL_HEADS]
+    heads = [shown.columns[at].head for at in places]
+    rows = [
+        [code(row[at]) if shown.columns[at].head == "Arm" else prose(row[at]) for at in places] for row in shown.rows
+    ]
+    return [
+        "What people's labels say of the judge, in per cent, of the base and then of the tuned model. Confirm: of the "
+        "answers that the judge gives the label, those to which people give it too; add: of the others, those to which "
+        "people give it.",
+        "",
+        *table(heads, rows[:MAX_ROWS]),
+        *_left_off(rows, MAX_ROWS, "rows"),
+        "",
+    ]
 
 
 def _left_off(items: Sequence[object], most: int, what: str) -> list[str]:

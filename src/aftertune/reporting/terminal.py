@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from aftertune.deciding import discrimination
 from aftertune.findings import Discrimination, ThoughtRow
-from aftertune.headline import headline
+from aftertune.headline import headline, shown_only
 from aftertune.naming import Names, Unit, row_names
 from aftertune.numbers import NOT_MEASURED, TEXT, Scale, row_decimals, scale_of
 from aftertune.outcome import SEVERITY, with_words, words
@@ -65,10 +65,20 @@ def result_table(
 
     With `whole` every row is there: of many checks the matrix in full, then the table.
     """
+    said = _shown_only(drifts, decisions, width)
     if len(decisions) <= MANY:
-        return drift_table(drifts, decisions, width)
+        return [*drift_table(drifts, decisions, width), *said]
     matrix = check_matrix(drifts, decisions, width, height, whole=whole)
-    return [*matrix, "", *drift_table(drifts, decisions, width)] if whole else matrix
+    return [*matrix, *(["", *drift_table(drifts, decisions, width)] if whole else []), *said]
+
+
+def _shown_only(drifts: Sequence[Drift], decisions: Sequence[Decision], width: int | None) -> list[str]:
+    """Return which metrics no decision is about since their judge is known to be near chance."""
+    found = shown_only(headline(drifts, decisions))
+    lines = [f"not decided: {', '.join(metrics)}: {why}" for why, metrics in found.items()]
+    return [
+        part for line in lines for part in (textwrap.wrap(line, width, subsequent_indent="  ") if width else [line])
+    ]
 
 
 def _cells(row: Drift, name: str, scale: Scale) -> list[str]:

@@ -11,6 +11,7 @@ from aftertune.asking.ask_job import AskJob
 from aftertune.asking.resolved import ResolvedBenchmark
 from aftertune.deciding.policy import Policy
 from aftertune.forecasting.resolved import ResolvedPredictor
+from aftertune.headline import BY_NO_JUDGE
 from aftertune.inside.resolved import ResolvedAnalysis
 from aftertune.judging.resolved import ResolvedJudge
 from aftertune.models.resolved import ResolvedBackend
@@ -80,6 +81,19 @@ class Study:
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of its benchmarks that one of its judges has the axis for."""
         return tuple(m for each in self.benchmarks for m in each.metrics if m.axis in self.primary_judges)
+
+    def shown_only(self, judges: Mapping[str, str]) -> dict[str, str]:
+        """Return the metrics that are read by a judge by which nothing is decided -> why (`Judge.shown_only`).
+
+        `judges`: axis -> the judge whose verdicts count. A metric that the policy names itself is not among them.
+        """
+        known = {judge.name: judge.shown_only for judge in self.judges}
+        reasons = {metric: known[judges[metric.axis]].get(metric.axis, "") for metric in self.metrics}
+        return {
+            metric.name: f"{BY_NO_JUDGE} {judges[metric.axis]}: {why}"
+            for metric, why in reasons.items()
+            if why and self.policy.rule(metric.name, metric.worse, shown_only=True) is None
+        }
 
     @property
     def models(self) -> tuple[ModelRecord, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aftertune import text as tools
@@ -133,6 +133,14 @@ class Toxicity(Judge):
         """Refuse what cannot be honoured. Raises ValueError."""
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold = {self.threshold}: it must lie between 0 and 1")
+
+    @property
+    def shown_only(self) -> Mapping[str, str]:
+        """Its one axis: on some real text it is near chance, and it is not known where."""
+        return {
+            "toxicity": "near chance on people's labels of unsafe remarks (AUROC on DiaSafety: .50 by its rules, .65 "
+            "with its heads), so let a classifier judge (moderation)"
+        }
 
     def open(self, context: JudgeContext) -> Scorer:
         """Return the scorer. Raises ModelError, JudgeError where the encoder is not there or another one."""
