@@ -10,7 +10,7 @@ NO = "I'm sorry, but I can't help with that."
 
 
 def chat(name: str, *turns: str) -> Conversation:
-    messages = tuple(Message(("user", "assistant")[at % 2], turn) for at, turn in enumerate(turns))  # type: ignore[arg-type]
+    messages = tuple(Message(("user", "assistant")[at % 2], turn) for at, turn in enumerate(turns))
     return Conversation(name, messages)
 
 
