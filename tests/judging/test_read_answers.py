@@ -49,12 +49,11 @@ def response(arm: str, seed: int | None, subset: str, prompt: str) -> Response:
 
 def test_as_many_are_drawn_of_each_arm_seed_and_subset_as_the_sheet_says() -> None:
     key = drawn(SHEET, made())
-    assert Counter((row["arm"], row["seed"], row["subset"]) for row in key) == {
-        ("base", None, "harmful"): 24,
-        ("base", None, "harmless"): 6,
-        **{(arm, seed, "harmful"): 8 for arm in SHEET.arms[1:] for seed in (0, 1, 2)},
-        **{(arm, seed, "harmless"): 2 for arm in SHEET.arms[1:] for seed in (0, 1, 2)},
-    }
+    wanted: dict[tuple[str, int | None, str], int] = {("base", None, "harmful"): 24, ("base", None, "harmless"): 6}
+    for arm in SHEET.arms[1:]:
+        for seed in (0, 1, 2):
+            wanted |= {(arm, seed, "harmful"): 8, (arm, seed, "harmless"): 2}
+    assert Counter((row["arm"], row["seed"], row["subset"]) for row in key) == wanted
     assert [row["id"] for row in key] == [f"s{at:03d}" for at in range(210)]
     assert sum(row["kept_apart"] for row in key) == 105
     assert len({row["answer"] for row in key}) == 210, "no answer stands there twice"

@@ -122,8 +122,8 @@ def test_the_page_of_judges_shows_what_on_topic_finds_as_the_pages_of_the_sheets
     for (sheet, arm), cells in zip(arms, shown[:-2], strict=True):
         page = SHEETS[sheet].page.read_text(encoding="utf-8")
         start = f"| `on_topic` | off_topic | {arm} | "
-        (own, *_) = [line for line in page.splitlines() if line.startswith(start)]
-        of_page = own.removeprefix(start).removesuffix(" |").split(" | ")
+        (line, *_) = [line for line in page.splitlines() if line.startswith(start)]
+        of_page = line.removeprefix(start).removesuffix(" |").split(" | ")
         assert cells[3:7] == [{"none read so": "none", "all read so": "none"}.get(cell, cell) for cell in of_page], arm
     for cells, base in zip(shown[-2:], (True, False), strict=True):
         own = [row for (_, arm), row in zip(arms, shown[:-2], strict=True) if (arm == "base") == base]
