@@ -169,7 +169,7 @@ def body(found: Explanation) -> Iterator[str]:
 def made_with(found: Explanation) -> Iterator[str]:
     """Yield the settings that a run was explained with, a line for each base."""
     for base, settings in found.settings.items():
-        numbers = ", ".join(f"{name} = {value}" for name, value in dict(settings).items())
+        numbers = ", ".join(f"{name} = {value}" for name, value in settings.items())
         yield f"Made with {md.prose(numbers)} ({md.prose(base)})."
 
 

@@ -544,6 +544,8 @@ def test_a_judgement_is_seen_behind_a_favoured_letter_and_a_letter_is_no_judgeme
     assert not blind.able
     assert not told(log_odds_of(-3.0, favoured=0.0)).able, "nor is the wrong way round"
     assert not told(log_odds_of(3.0, favoured=0.0), given=0.1).able, "nor where letters are no answers"
+    with pytest.raises(ValueError, match="both classes need trials"):
+        told({})
 
 
 def private(*tuned: dict[str, float], base: dict[str, float]) -> tuple[ReadoutChange, ...]:

@@ -418,27 +418,31 @@ class Explaining:
             subset: {prompt.id: prompt.cluster for prompt in prompts if (prompt.expect["side"] == FIRST) == may}
             for subset, may in ((MAY_NOT, False), (MAY, True))
         }
-        rows = []
+        rows: list[ReadoutChange] = []
+        notes: list[str] = []
         for arm in read.arms:
             tuned = [values[subject.id] for subject in arm.subjects]
             for subset, cluster_of in sides.items():
                 names = (base.name, arm.name, subset)
                 row = readout_change(names, values[own.id], tuned, cluster_of, confidence=confidence)
                 rows += [row] if row is not None else []
-            told.append(told_apart((base.name, arm.name), tuned, prompts, given[own.id], confidence=confidence))
-        found = dataclasses.replace(empty, privacy=tuple(rows), told_apart=tuple(told))
+            try:
+                told.append(told_apart((base.name, arm.name), tuned, prompts, given[own.id], confidence=confidence))
+            except ValueError as error:  # logits that are not numbers, say
+                notes.append(f"{arm.name}: what may be passed on cannot be told from what may not: {error}")
+        found = dataclasses.replace(empty, privacy=tuple(rows), told_apart=tuple(told), notes=tuple(notes))
         arms = self._to_intervene(read.arms, [row for row in rows if row.subset == MAY_NOT])
         if not arms:
             why = f"{base.name}: no arm is seen to keep less private, so no cause of that was looked for"
-            return dataclasses.replace(found, notes=(why,))
+            return dataclasses.replace(found, notes=(*notes, why))
         held = held_clusters(read.activations[own.id], PRIVACY)
         if len(held) < 2:
             why = f"{base.name}: no interventions on privacy: its prompts are in too few clusters"
-            return dataclasses.replace(found, notes=(why,))
+            return dataclasses.replace(found, notes=(*notes, why))
         tried = _whole_clusters([prompt for prompt in every if prompt.cluster in held], -(-read.effort.prompts // 2))
         asked = _spread([prompt for prompt in tried if prompt.expect["side"] != FIRST], read.effort.asked)
-        made, notes = self._intervened(read, PRIVACY, arms, tried, asked, (), do)
-        return dataclasses.replace(found, effects=made, notes=notes)
+        made, more = self._intervened(read, PRIVACY, arms, tried, asked, (), do)
+        return dataclasses.replace(found, effects=made, notes=(*notes, *more))
 
     def _read_out(
         self,

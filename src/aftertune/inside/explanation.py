@@ -265,7 +265,8 @@ class Explanation:
     """What two models of one recipe differ by: nothing of it is the data's."""
     notes: tuple[str, ...] = ()
     """What was not done, and why."""
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Base -> how much was computed, by name."""
 
 
 # ---------------------------------------------------------------------------------------------- numbers
