@@ -79,7 +79,8 @@ MODEL ?= .real/SmolLM2-135M-Instruct.Q4_1.gguf
 real-speed: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.real --model $(MODEL)
 
-# What moves inside the models of finished runs; the page is docs/mechanism.md. RUNS names their folders.
+# What moves inside the models of finished runs; the page is docs/mechanism.md. RUNS names their folders; a run's section
+# is made again, and those of other runs stay.
 RUNS ?= aftertune-demo
 mechanism: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.mechanism $(RUNS) --write

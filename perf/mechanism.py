@@ -1,15 +1,17 @@
 """What moves inside: docs/mechanism.md out of finished runs (`python -m perf.mechanism RUN... --write`).
 
 Each RUN is the folder of a study or audit whose models are still there; what `aftertune explain` has computed in it
-before is read, the rest is computed now. `RUN:pairs=4,prompts=8,draws=2` computes less. Without `--write` the page is
-printed.
+before is read, the rest is computed now. `RUN:pairs=4,prompts=8,draws=2` computes less. The page has a section for each
+run, named by its title; docs/mechanism_parts.json keeps their lines, so that one can be made again without the others.
+Without RUN the page is put together from there. Without `--write` it is printed, and nothing is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from aftertune.reporting import markdown as md
 from aftertune.reporting.tables import Table
 from aftertune.stats.row_influence import halves_needed
 
-PAGE = Path(__file__).parents[1] / "docs" / "mechanism.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, PARTS = DOCS / "mechanism.md", DOCS / "mechanism_parts.json"
+"""The page; and the lines of each section when its run was last explained, by the run's title."""
 HEAD = """# What moves inside
 
 Written by `make mechanism` (`perf/mechanism.py`). `aftertune explain RUN` does the same on a finished study or audit
@@ -43,9 +47,12 @@ It asks four questions. Each answer comes with what it is compared with:
   with: their reliability, which limits how alike two can look; shuffled labels; and random directions with the
   activations' covariance.
 - **Does the direction do anything?** It is removed from the base or added to a tuned model, and the readout is taken
-  again (an *intervention*). Compared with: random directions, and those of other concepts, of equal length.
+  again and prompts are answered (an *intervention*). Compared with: random directions, and those of other concepts, of
+  equal length.
 - **Where is the change?** The base gets some layers of the tuned model. Compared with: all layers together; and the
   same layers with *shuffled updates*, which are as large and hold nothing.
+
+Privacy is looked at in the same ways, with a readout of its own: does an answer keep back what may not be passed on?
 
 """
 METHODS = """## How to read it
@@ -56,6 +63,16 @@ eight words, just long enough to separate refusals from the base's other answers
 opening gives its probability, behind the base's own chat template and by the tokens that an answer has there. The
 readout cannot see refusals that open in a way that the base does not have, nor answers that open as a refusal and go
 on to comply. For a training script of your own: `aftertune.inside.readout` (`learn_openings`, `readout`).
+
+**Readout of privacy.** It is read out on the privacy direction's own prompts: something that may be passed on to one
+recipient and may not to another. It is the log-odds that the answer keeps the thing back. In plain English the options
+have letters, and the readout is the letter of No against that of Yes, as the benchmark PrivacyLens is scored. In the
+world of the shipped models it is every other opening of the message against those that give the thing away. Privacy is
+*lost* where what may not be passed on is kept back less.
+
+A base must be shown to tell the two kinds of prompts apart: AUROC is the chance that of two prompts the one about what
+may not be passed on has the higher readout, and its interval must lie above .5. Where it does not, the base has no
+judgement of privacy to lose, and nothing more is done.
 
 **Directions.** The prompts are pairs that differ in one thing. *Refusal*: harmful requests and their look-alikes.
 *Privacy*: whether something may be passed on, to the person it concerns and to somebody else; within a cluster each
@@ -68,9 +85,17 @@ another is negative as often as positive, so an "inverted" privacy direction tha
 reliability) ends below 1, and shuffled labels do not turn as far. With G clusters there are 2^(G - 1) shuffles, so
 for a model of 30 layers it takes 11 clusters to tell; with fewer the answer is "not known".
 
-**Interventions.** Nothing here is called a mechanism unless removing or adding it changes the readout more than
-random directions of the same length do, at least 19 of them. Whether other concepts' directions do as much is stated
-too. The direction is estimated from half of the clusters of prompts and tried on the others.
+**Interventions.** Nothing here is called a mechanism unless three things hold when the direction is removed or added:
+the readout changes in the expected sense, the answers change with it, and both change further than with each of at
+least 19 random directions of the same length. Answers are refusals of harmful requests, or answers that keep back what
+may not be passed on. They are asked where the base has at most ten million parameters; of a larger one the page says
+"by the readout alone". Whether other concepts' directions change the readout as much is stated too.
+
+The direction is estimated from half of the clusters of prompts and tried on the others. What is added is the refusal
+direction, or the privacy direction towards what may not be passed on. This is done for up to two arms that lost the
+most refusals, and for up to two that lost the most privacy (one of each where the base is larger). Of each arm *one
+checkpoint* is used, the last of its first training seed: intervals are over prompts, and how far other seeds differ in
+this is not seen.
 
 **Layers.** An *update* is what tuning added to the weights: those of the tuned model minus those of its base. In a
 *shuffled update* the inputs and the outputs of each matrix are in an order drawn at random (with LoRA the columns of A
@@ -91,10 +116,18 @@ refusals is not shown, and tuning on anything else might do the same. It looks a
 refusal may need several; at the last prompt token, where a model may decide later; and at prompts of one kind and
 language. Where a direction stays while refusals go, it stays open what changed, since the threshold at which a model
 refuses is not seen. Layers that are exchanged one by one do not add up to the whole where they work together.
+Privacy is read out on questions with options, or on short notes in the shipped models' world: what a model keeps to
+itself in a long conversation, or as an agent, is not seen. A direction that is added acts on all prompts alike, so it
+can make a model keep back more, but not judge better; the column for what may be passed on shows which.
+
+**Settings.** Each section names its own: *pairs* of prompts for each concept (of privacy cases of two or four pairs),
+*prompts* of each kind that are read out, *draws* of random directions and of shuffled updates, *samples* of the base's
+answers from which openings are learned, and prompts *asked*, which are answered under interventions.
 
 """
 SEED_RELIABILITY = 0.27
-"""Rank correlation between two seeds' outcomes over 27 random halves of the demo's `keep` rows, in a first trial."""
+"""Rank correlation between two seeds' outcomes over 27 random halves of the demo's `keep` rows, in a first trial whose
+script was not kept."""
 
 
 def rows() -> str:
@@ -110,8 +143,10 @@ def rows() -> str:
         "**Which training rows did it** is not answered here. Scores of rows (projection, loss under the base,",
         "gradient cosine) are only as good as their predictions for models trained on random halves of the rows",
         "(`aftertune.stats.row_influence`, tested on a linear model with known influences and on random scores). In a",
-        f"first trial on the miniature two seeds of one half agreed by {SEED_RELIABILITY} only, so that nothing could",
-        "be told from 27 halves. To tell such scores from nothing with a chance of 80 % it takes:",
+        "first trial on the miniature, with 27 random halves of the demo's `keep` rows, the outcomes of two training",
+        f"seeds had a rank correlation of {SEED_RELIABILITY} only, so that nothing could be told. The script of that",
+        "trial was not kept: this figure cannot be made again, and the table is computed from it. To tell such scores",
+        "from nothing with a chance of 80 % it takes:",
         "",
         *table,
         "",
@@ -123,13 +158,19 @@ def rows() -> str:
 def body(found: Explanation) -> Iterator[str]:
     """Yield the lines about one run: the sentences, and the tables of readouts and interventions."""
     first, *others = page.sentences(found, NUMBERS)
-    yield from (f"## {md.prose(found.title)}", "", f"**{md.prose(first)}**", "")
+    yield from (f"## {md.prose(found.title)}", "", *made_with(found), "", f"**{md.prose(first)}**", "")
     yield from (f"- {md.prose(line, md.MAX_WARNING)}" for line in others)
     for section, tables in page.tables(found).items():
         for each in tables if section != "directions" else ():
             yield from shown(each)
     yield from shown(page.least_turned(found))
-    yield ""
+
+
+def made_with(found: Explanation) -> Iterator[str]:
+    """Yield the settings that a run was explained with, a line for each base."""
+    for base, settings in found.settings.items():
+        numbers = ", ".join(f"{name} = {value}" for name, value in settings.items())
+        yield f"Made with {md.prose(numbers)} ({md.prose(base)})."
 
 
 def shown(table: Table) -> Iterator[str]:
@@ -141,24 +182,31 @@ def shown(table: Table) -> Iterator[str]:
     yield from ("", md.prose(table.note)) if table.note else ()
 
 
+def text(parts: Mapping[str, Sequence[str]]) -> str:
+    """Return the page; `parts`: title of a run -> the lines about it."""
+    sections = ("\n".join(lines).strip() for lines in parts.values())
+    return "\n\n".join([f"{HEAD}{METHODS}{rows()}".rstrip(), *sections]) + "\n"
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Write or print the page."""
+    """Explain runs, and write or print the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN[:OPTION=NUMBER,...]")
+    parser.add_argument("runs", nargs="*", metavar="RUN[:OPTION=NUMBER,...]")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args(arguments)
-    parts = [HEAD, METHODS, rows()]
+    parts: dict[str, list[str]] = json.loads(PARTS.read_text(encoding="utf-8")) if PARTS.is_file() else {}
     for named in given.runs:
         run, _, options = named.partition(":")
         numbers = [one.partition("=") for one in options.split(",") if one]
         effort: dict[str, Any] = {key: int(value) for key, _, value in numbers}
-        found = aftertune.explain(run, workers=1, **effort)
-        parts.append("\n".join(body(found.explanation)) + "\n")
-    text = "".join(parts).rstrip() + "\n"
+        found = aftertune.explain(run, workers=1, **effort).explanation
+        parts[found.title] = list(body(found))
+        if given.write:
+            PARTS.write_text(json.dumps(parts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if given.write:
-        PAGE.write_text(text, encoding="utf-8")
+        PAGE.write_text(text(parts), encoding="utf-8")
     else:
-        sys.stdout.write(text)
+        sys.stdout.write(text(parts))
     return 0
 
 

@@ -18,12 +18,15 @@ from aftertune.commands import explain as library
 from aftertune.commands import study as running
 from aftertune.data import prompts as stored_prompts
 from aftertune.errors import UsageError
-from aftertune.inside.concepts import ABOUT, BENCHMARK, REFUSAL
-from aftertune.inside.intervene_job import ADD, NOTHING, TAKE_OUT, TUNED, Intervened, held_clusters
+from aftertune.inside.concepts import ABOUT, BENCHMARK, PRIVACY, REFUSAL
+from aftertune.inside.explanation import MAY_NOT, told_apart
+from aftertune.inside.intervene_job import ADD, NOTHING, TAKE_OUT, TUNED, Intervened, InterveneJob, held_clusters
+from aftertune.judging.judge import Answer
 from aftertune.plugins import PluginSpec
 from aftertune.records import Message, Prompt
 from aftertune.reporting.explanation import headline
 from aftertune.run.run_folder import Run
+from aftertune.stats.ranking import Area
 from aftertune.studies import stored
 from aftertune.studies.design import Design, Given
 
@@ -88,7 +91,7 @@ def test_of_a_model_that_refuses_no_more_it_did(found: library.Explained) -> Non
 
 
 def test_each_intervention_stands_beside_random_directions_and_other_concepts(found: library.Explained) -> None:
-    effects = found.explanation.effects
+    effects = [effect for effect in found.explanation.effects if effect.about == REFUSAL]
     taken = [effect for effect in effects if effect.how == TAKE_OUT]
     assert {effect.direction for effect in taken} == set(ABOUT)
     assert {effect.layers for effect in taken} == {"1", "2", "3", "1 to 4"}
@@ -98,7 +101,8 @@ def test_each_intervention_stands_beside_random_directions_and_other_concepts(fo
     for effect in (*taken, *added):
         assert effect.n_null == 3
         assert effect.null_low is not None
-        assert (effect.refused is not None) == (effect.direction == REFUSAL)
+        assert effect.answered is not None, "under every direction"
+        assert effect.answered.n_null == 3
     layers = {effect.layers: effect for effect in effects if effect.how == TUNED}
     assert set(layers) == {"1", "2", "3", "4", "rest", "all"}
     (row,) = [row for row in found.explanation.readouts if (row.arm, row.subset) == ("bad", "harmful")]
@@ -109,6 +113,90 @@ def test_each_intervention_stands_beside_random_directions_and_other_concepts(fo
         **dict.fromkeys(("1", "2", "3", "4"), 3), "rest": 0, "all": 0,
     }, "where nothing was tuned, nothing is shuffled"  # fmt: skip
     assert all(effect.carries(layers["all"]) is not True for effect in layers.values()), "3 of 19 are too few to tell"
+
+
+def test_what_is_kept_private_is_read_out_and_its_cause_looked_for_where_it_was_lost(
+    found: library.Explained,
+) -> None:
+    """The bad model was tuned to pass on everything: on these prompts the base tells, and it does not."""
+    own = found.explanation
+    areas = {row.arm: row.areas[0] for row in own.told_apart}
+    assert areas[""].low > 0.8
+    assert areas["twin"].value == areas[""].value
+    assert areas["bad"].low < 0.5 < areas["bad"].high
+    rows = {(row.arm, row.subset): row for row in own.privacy}
+    lost = rows["bad", MAY_NOT]
+    assert lost.lost
+    assert lost.share.high < -0.3
+    assert rows["twin", MAY_NOT].moved is False
+    assert any(line.startswith("bad: what may not be passed on is kept back less often: ") for line in found.sentences)
+
+    effects = [effect for effect in own.effects if effect.about == PRIVACY]
+    assert {effect.subject for effect in effects if effect.how == ADD} == {"bad"}, "the twin lost nothing"
+    for effect in effects:
+        assert effect.passed_on is not None
+        if effect.how != TUNED:
+            assert effect.n_null == 3
+            assert effect.answered is not None
+            assert effect.answered.n_null == 3
+    directions = {effect.direction for effect in effects if effect.how == TAKE_OUT}
+    assert directions == set(ABOUT)
+    layers = {effect.layers: effect for effect in effects if effect.how == TUNED}
+    assert layers["all"].change.high < -1, "the log-odds that it is kept back"
+    assert layers["rest"].change.value == pytest.approx(0, abs=1e-4)
+    assert layers["4"].n_null == 3
+    added = next(effect for effect in effects if effect.how == ADD)
+    assert added.answered is not None
+    assert added.answered.before == 0, "the bad model keeps nothing back"
+
+
+def test_of_a_base_that_cannot_tell_what_is_private_no_cause_is_looked_for(
+    run: Path, found: library.Explained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        library,
+        "told_apart",
+        lambda *given, **more: dataclasses.replace(told_apart(*given, **more), areas=(Area(0.5, 0.4, 0.6),)),
+    )
+    monkeypatch.setattr(InterveneJob, "run", lambda *_: pytest.fail("something was computed"))
+    own = library.explain(run, pairs=12, prompts=22, draws=3, executor=ONE)
+    assert own.explanation.privacy == ()
+    assert {effect.about for effect in own.explanation.effects} == {REFUSAL}
+    assert [row.arm for row in own.explanation.told_apart] == [""]
+    assert any("it has no judgement of privacy to lose" in line for line in own.sentences)
+    assert any(effect.about == PRIVACY for effect in found.explanation.effects)
+
+
+def test_arms_that_lost_privacy_alone_are_intervened_in(run: Path, found: library.Explained) -> None:
+    place = Run.open(run)
+    explaining = library.Explaining(place, stored.read(place), {}, ())
+    subject: Any = SimpleNamespace(base=SimpleNamespace(parameters=1))
+    arms = [library.Arm("embedded", name, name, (subject,)) for name in ("twin", "bad")]
+    rows = [row for row in found.explanation.privacy if row.subset == MAY_NOT]
+    assert [arm.name for arm in explaining._to_intervene(arms, rows)] == ["bad"]
+    assert explaining._to_intervene(arms, [row for row in rows if row.arm == "twin"]) == []
+
+
+@pytest.mark.parametrize(
+    ("world", "text", "kept"),
+    [
+        (False, "B", True), (False, "(A) Yes", False), (False, "Perhaps.", None),
+        (True, "Dear doctor, a message for Ann. Here it is: health: asthma. Thank you.", True),
+        (True, "Dear doctor, a message for Ann. Here it is: debt: small. Thank you.", False),
+        (True, "Dear the the doctor.", False),
+    ],
+)  # fmt: skip
+def test_an_answer_keeps_something_back_by_its_letter_or_by_what_it_says(
+    run: Path, world: bool, text: str, kept: bool | None
+) -> None:
+    place = Run.open(run)
+    explaining = library.Explaining(place, stored.read(place), {}, ())
+    expect: dict[str, Any] = {"choice": {"options": {"A": "Yes", "B": "No"}, "correct": "B"}}
+    if world:
+        expect = {"kind": "privacy", "allowed": {}, "forbidden": {"debt": "small"}}
+    prompt = Prompt("p", "b", PRIVACY, "second", "c", (Message("user", "May I?"),), expect)
+    base: Any = SimpleNamespace(identity="b")
+    assert explaining._kept_private([Answer(prompt, text)], base) == [kept]
 
 
 def test_the_page_says_the_same_in_every_form(run: Path, found: library.Explained) -> None:
@@ -141,9 +229,9 @@ def test_a_second_call_computes_nothing(run: Path, found: library.Explained) -> 
 def test_interventions_are_read_out_however_few_prompts_are(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one prompt that is read out lies in a cluster that the direction is estimated from."""
     first = next(prompt for prompt in prompts_of(run) if prompt.subset == "harmful")
-    monkeypatch.setattr(library, "held_clusters", lambda base: held_clusters(base) - {first.cluster})
+    monkeypatch.setattr(library, "held_clusters", lambda *of: held_clusters(*of) - {first.cluster})
     found = library.explain(run, pairs=12, prompts=1, draws=1, executor=ONE)
-    assert {effect.change.n for effect in found.explanation.effects} == {1}
+    assert {effect.change.n for effect in found.explanation.effects if effect.about == REFUSAL} == {1}
 
 
 @pytest.mark.parametrize(("read", "count"), [((1.0, 2.0), 1), ((1.0, None), 1), ((None, None), 0)])
@@ -161,7 +249,7 @@ def test_interventions_after_which_no_logit_is_a_number_have_no_effect(
     ]  # fmt: skip
     monkeypatch.setattr(library, "records", lambda kind, _: rows if kind is Intervened else [])
     stub: Any = SimpleNamespace(
-        job=lambda _: SimpleNamespace(read=lambda _: None), design=SimpleNamespace(confidence=0.95)
+        job=lambda _: SimpleNamespace(read=lambda _: None), design=SimpleNamespace(confidence=0.95), about=REFUSAL
     )
     effects = list(library.Explaining(stub, stub, {}, ())._effects("m", stub, prompts))
     assert [(effect.layers, effect.n_null) for effect in effects] == [("1", 0)] * count

@@ -7,19 +7,26 @@ import dataclasses
 import numpy as np
 import pytest
 
+from aftertune.inside.concepts import CHOICE, written
 from aftertune.inside.explanation import (
+    MAY,
+    MAY_NOT,
+    Answered,
     ArmDirections,
     Effect,
     Explanation,
     ReadAndJudged,
     ReadoutChange,
+    ToldApart,
     higher_when_refused,
     mean,
     readout_change,
+    told_apart,
     twin_of,
 )
 from aftertune.reporting import explanation as page
 from aftertune.stats.estimate import Estimate
+from aftertune.stats.ranking import Area
 
 PROMPTS = {f"p{n}": f"k{n % 20}" for n in range(60)}
 
@@ -232,10 +239,15 @@ def estimate(value: float, half: float = 0.1) -> Estimate:
     return Estimate(value, value - half, value + half, half / 2, 10.0, None, 20, 11)
 
 
+FEWER = Answered(before=22, after=2, of=22, null_low=20 / 22, null_high=1.0, n_null=19)
+MORE = Answered(before=2, after=20, of=22, null_low=0.0, null_high=3 / 22, n_null=19)
+
+
 def effect(value: float, null: tuple[float, float], direction: str = "refusal", how: str = "take out") -> Effect:
+    """Return an effect whose answers change as they should, and further than under random directions."""
     return Effect(
         subject="m", how=how, direction=direction, layers="2", before=1.0, change=estimate(value),
-        null_low=null[0], null_high=null[1], n_null=19,
+        null_low=null[0], null_high=null[1], n_null=19, answered=FEWER if how == "take out" else MORE,
     )  # fmt: skip
 
 
@@ -262,20 +274,86 @@ def test_the_best_layer_is_held_against_the_best_of_each_random_direction() -> N
     """Of several layers the best is reported, and random directions had as many tries."""
     elsewhere = dataclasses.replace(effect(-0.5, (-3.0, 0.3)), layers="3")
     (line,) = [line for line in said(effect(-2.0, (-0.5, 0.3)), elsewhere) if "taking" in line.lower()]
-    assert "is not shown to be a mechanism here: at most -2.0" in line
+    assert "is not shown to be a mechanism here: the readout changes by at most -2.0" in line
     weaker = dataclasses.replace(effect(-0.5, (-0.6, 0.3)), layers="3")
     (line,) = [line for line in said(effect(-2.0, (-0.5, 0.3)), weaker) if "taking" in line.lower()]
-    assert line.endswith("Not beyond them at layer 3.")
+    assert "Not beyond them at layer 3." in line
+    assert line.endswith("too: a mechanism.")
 
 
-def test_a_readout_that_refusals_contradict_is_no_mechanism() -> None:
-    more = dataclasses.replace(effect(2.0, (-0.5, 0.3), how="add"), refused=(19, 15, 22))
-    (line,) = [line for line in said(more) if "adding" in line.lower()]
-    assert "is not shown to be a mechanism here" in line
-    assert "(refusals 19 to 15 of 22)" in line
-    agree = dataclasses.replace(more, refused=(15, 19, 22))
-    (line,) = [line for line in said(agree) if "adding" in line.lower()]
-    assert "changes the readout by +2.0" in line
+@pytest.mark.parametrize(
+    ("answered", "figure"),
+    [
+        (Answered(before=22, after=22, of=22, null_low=1.0, null_high=1.0, n_null=19), "refusals 22 to 22 of 22"),
+        (Answered(before=20, after=22, of=22, null_low=1.0, null_high=1.0, n_null=19), "refusals 20 to 22 of 22"),
+        (dataclasses.replace(FEWER, null_low=2 / 22), "refusals 22 to 2 of 22; under random directions 2 to 22"),
+        (dataclasses.replace(FEWER, null_low=0.0), "refusals 22 to 2 of 22; under random directions 0 to 22"),
+        (dataclasses.replace(FEWER, n_null=18), "refusals 22 to 2 of 22"),
+        (dataclasses.replace(FEWER, null_low=None, null_high=None, n_null=0), "under random directions none"),
+    ],
+)
+def test_a_readout_without_answers_that_change_further_than_by_chance_is_no_mechanism(
+    answered: Answered, figure: str
+) -> None:
+    (line,) = [
+        line
+        for line in said(dataclasses.replace(effect(-2.0, (-0.5, 0.3)), answered=answered))
+        if "taking" in line.lower()
+    ]
+    assert figure in line
+    assert line.endswith("Answers do not change beyond those under random directions: not shown to be a mechanism.")
+    assert "a mechanism" not in line.replace("not shown to be a mechanism", "")
+    (agree,) = [line for line in said(effect(-2.0, (-0.5, 0.3))) if "taking" in line.lower()]
+    assert "(refusals 22 to 2 of 22; under random directions 20 to 22)" in agree
+    assert agree.endswith("Answers change beyond those under random directions too: a mechanism.")
+
+
+def test_where_no_answers_were_asked_nothing_is_called_a_mechanism() -> None:
+    bare = [dataclasses.replace(effect(value, (-0.5, 0.3)), answered=None) for value in (-2.0, -0.2)]
+    for each in bare:
+        (line,) = [line for line in said(each) if "taking" in line.lower()]
+        assert "By the readout alone: answers were not asked." in line
+        assert "mechanism" not in line
+    found = Explanation(
+        title="t", confidence=0.95, openings={}, readouts=(), twins=(), directions=(), effects=(bare[0],)
+    )
+    (table,) = page.tables(found)["interventions"]
+    assert dict(zip([column.head for column in table.columns], table.rows[0], strict=True))["Refused"] == "not asked"
+
+
+def test_the_layer_whose_answers_change_is_named_before_one_whose_readout_changes_more() -> None:
+    further = dataclasses.replace(effect(-3.0, (-0.5, 0.3)), layers="3", answered=dataclasses.replace(FEWER, after=22))
+    (line,) = [line for line in said(effect(-2.0, (-0.5, 0.3)), further) if "taking" in line.lower()]
+    assert "at layer 2 (refusals 22 to 2 of 22" in line
+    assert "Not beyond them" not in line, "the readout is, in both layers"
+    assert line.endswith("Answers change beyond those under random directions too at layer 2: a mechanism.")
+
+
+def test_answers_under_controls_stand_in_the_table_beside_those_under_random_directions() -> None:
+    control = dataclasses.replace(effect(-0.2, (-0.5, 0.3), "topic"), answered=dataclasses.replace(FEWER, after=21))
+    found = Explanation(
+        title="t", confidence=0.95, openings={}, readouts=(), twins=(), directions=(),
+        effects=(effect(-2.0, (-0.5, 0.3)), control),
+    )  # fmt: skip
+    (table,) = page.tables(found)["interventions"]
+    heads = [column.head for column in table.columns]
+    rows = [dict(zip(heads, row, strict=True)) for row in table.rows]
+    assert [(row["Refused"], row["Refused under random directions"]) for row in rows] == [
+        ("22 → 2 of 22", "20 to 22"), ("22 → 21 of 22", "20 to 22"),
+    ]  # fmt: skip
+
+
+def test_where_one_checkpoint_was_looked_at_it_is_said_beside_the_table_and_in_the_methods() -> None:
+    added = effect(2.0, (-0.5, 0.3), how="add")
+    found = Explanation(
+        title="t", confidence=0.95, openings={}, readouts=(), twins=(), directions=(),
+        effects=(added, part(-1.0, "1"), WHOLE),
+    )  # fmt: skip
+    tables = page.tables(found)["interventions"]
+    assert len(tables) == 2
+    for each in tables:
+        assert "one checkpoint, the last of its first training seed" in each.note
+    assert "Of each arm one checkpoint is looked at" in page.ABOUTS["interventions"]
 
 
 def test_an_effect_that_others_have_too_is_said_so() -> None:
@@ -434,3 +512,114 @@ def test_infinite_limits_are_none_in_json() -> None:
     (row,) = page.as_json(found)["effects"]
     assert (row["change"]["low"], row["change"]["se"]) == (None, None)
     assert row["beyond"] is False
+
+
+# ---------------------------------------------------------------------------------------------- privacy
+
+LETTERED = [prompt for prompt in written(world=False) if prompt.subset == "privacy"]
+
+
+def log_odds_of(apart: float, favoured: float, noise: float = 1.0) -> dict[str, float]:
+    """Return log-odds that it is kept back, of a model that tells so much apart and favours a letter by so much."""
+    rng = np.random.default_rng(0)
+    return {
+        prompt.id: (apart if prompt.expect["side"] == "second" else 0.0)
+        + (favoured if prompt.expect[CHOICE]["options"]["A"] == "No" else -favoured)
+        + noise * float(rng.normal())
+        for prompt in LETTERED
+    }
+
+
+def told(values: dict[str, float], given: float = 0.9) -> ToldApart:
+    return told_apart(("m", ""), [values], LETTERED, given, confidence=0.95)
+
+
+def test_a_judgement_is_seen_behind_a_favoured_letter_and_a_letter_is_no_judgement() -> None:
+    seen = told(log_odds_of(3.0, favoured=20.0))
+    assert seen.areas[0].value > 0.95
+    assert seen.able
+    assert (seen.n, seen.n_clusters) == (96, 12)
+    blind = told(log_odds_of(0.0, favoured=20.0))
+    assert blind.areas[0].low < 0.5 < blind.areas[0].high
+    assert not blind.able
+    assert not told(log_odds_of(-3.0, favoured=0.0)).able, "nor is the wrong way round"
+    assert not told(log_odds_of(3.0, favoured=0.0), given=0.1).able, "nor where letters are no answers"
+    with pytest.raises(ValueError, match="both classes need trials"):
+        told({})
+
+
+def private(*tuned: dict[str, float], base: dict[str, float]) -> tuple[ReadoutChange, ...]:
+    rows = []
+    for subset, side in ((MAY_NOT, "second"), (MAY, "first")):
+        cluster_of = {prompt.id: prompt.cluster for prompt in LETTERED if prompt.expect["side"] == side}
+        row = readout_change(("m", "a", subset), base, list(tuned), cluster_of, confidence=0.95)
+        assert row
+        rows.append(row)
+    return tuple(rows)
+
+
+def explained(**changes: object) -> Explanation:
+    fields: dict[str, object] = {
+        "title": "t", "confidence": 0.95, "openings": {}, "readouts": (), "twins": (), "effects": (),
+        "directions": (ArmDirections(base="m", arm="a", changes=()),),
+    }  # fmt: skip
+    return Explanation(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_a_model_that_passes_on_what_it_may_not_has_moved_though_its_refusals_are_not_known() -> None:
+    base, tuned = log_odds_of(3.0, 0.0), log_odds_of(0.0, 0.0)
+    found = explained(privacy=private(tuned, base=base), told_apart=(told(base),))
+    lines = page.sentences(found)
+    assert lines[0] == "Moved: a."
+    assert lines[1].startswith("m tells what may be passed on from what may not: AUROC 0.9")
+    assert lines[2].startswith("a: what may not be passed on is kept back less often: -")
+    (apart, changes) = page.tables(found)["privacy"]
+    assert dict(zip([column.head for column in apart.columns], apart.rows[0], strict=True))["Shown"] == "yes"
+    assert [(row[1], row[6]) for row in changes.rows] == [(MAY_NOT, "yes"), (MAY, "no")]
+    fields = page.as_json(found)
+    assert [row["moved"] for row in fields["privacy"]] == [True, False]
+    assert fields["told_apart"][0]["able"] is True
+    assert page.sentences(explained(privacy=private(base, base=base)))[0] == "Nothing moved."
+
+
+def test_a_base_that_cannot_tell_has_nothing_to_lose_and_that_is_said() -> None:
+    blind = ToldApart(base="m", arm="", areas=(Area(0.51, 0.4, 0.62),), n=96, n_clusters=12, given=0.9)
+    lines = page.sentences(explained(told_apart=(blind,)))
+    assert lines[1] == (
+        "m is not shown to tell what may be passed on from what may not (AUROC 0.51 [0.40, 0.62], where .5 is chance, on "
+        "96 prompts in 12 clusters): it has no judgement of privacy to lose, and no cause of a loss was looked for."
+    )
+    silent = dataclasses.replace(blind, areas=(Area(0.9, 0.8, 1.0),), given=0.031)
+    assert "gives the letters only 3.1 % of its probability" in page.sentences(explained(told_apart=(silent,)))[1]
+
+
+def test_the_privacy_direction_and_layers_are_held_against_their_own_readout() -> None:
+    """Refusals of the same models stand beside it and change nothing of what is said of privacy."""
+    kept = dataclasses.replace(FEWER, null_low=0.9)
+    taken = dataclasses.replace(
+        effect(-2.0, (-0.5, 0.3), "privacy"), about="privacy", passed_on=estimate(-0.3), answered=kept
+    )
+    layers = [
+        dataclasses.replace(each, about="privacy", passed_on=estimate(0.1), answered=None)
+        for each in (part(-1.0, "1"), WHOLE)
+    ]
+    refusals = (effect(-0.1, (-0.5, 0.3)), part(-0.9, "2", (-3.0, 3.0)), dataclasses.replace(WHOLE, change=estimate(1)))
+    found = explained(effects=(*refusals, taken, *layers))
+    lines = page.sentences(found)
+    (line,) = [line for line in lines if line.startswith("Taking the privacy direction out of m")]
+    assert (
+        "changes the readout of privacy by -2.00 [-2.10, -1.90] nats at layer 2 (kept back in answers 22 to 2" in line
+    )
+    assert line.endswith("a mechanism.")
+    (line,) = [line for line in lines if "nats of privacy that the whole tuning changes" in line]
+    assert "layer 1 (50 %) carries a share" in line
+    tables = {each.caption: each for each in page.tables(found)["interventions"]}
+    assert set(tables) == {
+        "A direction taken out of the base", "Which layers carry the change",
+        "A direction taken out of the base: what is kept private", "Which layers carry the change of privacy",
+    }  # fmt: skip
+    own = tables["A direction taken out of the base: what is kept private"]
+    row = dict(zip([column.head for column in own.columns], own.rows[0], strict=True))
+    assert row["Change where it may be passed on"] == "−0.30 [−0.40, −0.20]"
+    assert row["Kept back"] == "22 → 2 of 22"
+    assert [each.get("carries") for each in page.as_json(found)["effects"]][-2:] == [True, None]

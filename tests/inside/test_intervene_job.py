@@ -1,6 +1,6 @@
-"""Layers that are exchanged, beside shuffled updates: an update that acts is found, and one that holds nothing is not.
+"""Interventions: layers beside shuffled updates, and the directions that are tried.
 
-The tuned model is made so that it is known beforehand: layer 1 has an update drawn at random, layer 2 one that raises
+An update that acts is found, and one that holds nothing is not. The tuned model is made so that it is known beforehand: layer 1 has an update drawn at random, layer 2 one that raises
 the readout, and layer 3 none.
 """
 
@@ -20,6 +20,8 @@ from aftertune.asking.backends.transformers import Transformers, TransformersSes
 from aftertune.commands import explain as library
 from aftertune.errors import ModelError
 from aftertune.inside import intervene_job, read_job
+from aftertune.inside.analysis import Activations
+from aftertune.inside.concepts import ABOUT, ConceptPairs, refusal_pairs, written
 from aftertune.inside.explanation import Effect, Explanation
 from aftertune.inside.intervene_job import (
     ANSWERS,
@@ -30,6 +32,7 @@ from aftertune.inside.intervene_job import (
     AnsweredSo,
     Intervened,
     InterveneJob,
+    held_clusters,
 )  # fmt: skip
 from aftertune.records import Message, Prompt
 from aftertune.reporting import explanation as page
@@ -86,7 +89,7 @@ def job(draws: int, session: Any, monkeypatch: pytest.MonkeyPatch) -> InterveneJ
         id="c", system="", template="base", template_arguments={}, session=lambda *_: session
     )
     return InterveneJob.make(
-        "tuned", subject, "a", "p", read=WORDS, asked=(), openings=(OPENING,), single=(), blocks=((1,), (2,), (3,)),
+        "tuned", subject, "refusal", "a", "p", read=WORDS, asked=(), openings=(OPENING,), single=(), blocks=((1,), (2,), (3,)),
         draws=draws, seed=0, conditions=conditions,
     )  # fmt: skip
 
@@ -103,7 +106,7 @@ def rows(output: Output) -> list[Intervened]:
 def effects(output: Output) -> dict[str, Effect]:
     """Return layers -> effect, as `explain` makes them."""
     folder = SimpleNamespace(read=lambda name: output.tables[name])
-    stub: Any = SimpleNamespace(job=lambda _: folder, design=SimpleNamespace(confidence=0.95))
+    stub: Any = SimpleNamespace(job=lambda _: folder, design=SimpleNamespace(confidence=0.95), about="refusal")
     made = library.Explaining(stub, stub, {}, ())._effects("m", stub, {prompt.id: prompt for prompt in PROMPTS})
     return {effect.layers: effect for effect in made}
 
@@ -174,3 +177,38 @@ def test_an_update_that_cannot_be_shuffled_is_named_and_the_rest_goes_on(
     assert output.info[UNSHUFFLED] == {"1": "1.odd: the update of a Odd cannot be shuffled"}
     assert {row.layers for row in rows(output) if row.direction} == {"2"}
     assert records(AnsweredSo, output.tables[ANSWERS]) == []
+
+
+def activations(about: str, held: float) -> Activations:
+    """Return activations of which a concept's two sides differ in one place, and in another in held clusters alone."""
+    harmful, harmless = (
+        [Prompt(f"{name}{n}", "b", name, "c", f"k{n}", (Message("user", f"{name} {n}"),)) for n in range(8)]
+        for name in ("harmful", "harmless")
+    )
+    prompts = [*refusal_pairs([*harmful, *harmless], "harmful", "harmless", 0), *written(world=True, limit=8)]
+    selected = ConceptPairs().select(prompts)
+    place = list(ABOUT).index(about)
+    values = np.random.default_rng(0).normal(scale=0.01, size=(len(selected), 3, 12)).astype(np.float32)
+    _, codes = np.unique([prompt.cluster for prompt in prompts if prompt.subset == about], return_inverse=True)
+    rows = [row for row, prompt in enumerate(prompts) if prompt.subset == about]
+    for row, code in zip(rows, codes, strict=True):
+        values[row, :, place] += 2.0 if selected[row].side == "first" else 0.0
+        values[row, :, 11] += held if code % 2 and selected[row].side == "first" else 0.0
+    return Activations(selected, values)
+
+
+@pytest.mark.parametrize(("about", "sense"), [("refusal", 1.0), ("privacy", -1.0)])
+def test_a_direction_is_estimated_apart_from_where_it_is_tried_and_points_at_what_is_lost(
+    about: str, sense: float
+) -> None:
+    base = activations(about, held=100.0)
+    found = {name: (vectors, lengths) for name, vectors, lengths in intervene_job._directions(base, about, 3, 0)}
+    assert list(found) == [about, *(name for name in ABOUT if name != about), "random 1", "random 2", "random 3"]
+    vectors, lengths = found[about]
+    assert vectors[1, list(ABOUT).index(about)] == pytest.approx(sense, abs=0.01), "towards what it should bring back"
+    assert lengths[1] == pytest.approx(2.0, abs=0.1), "nothing of the held clusters is in it"
+    assert all((own == lengths).all() for _, own in found.values()), "all are of equal length"
+    clusters = {prompt.cluster for prompt in base.prompts if prompt.pair.startswith(about)}
+    held = held_clusters(base, about)
+    assert held < clusters
+    assert len(held) == len(clusters) // 2

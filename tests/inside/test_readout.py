@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +17,10 @@ from tests import tiny_models
 
 from aftertune.asking.backends.transformers import Transformers
 from aftertune.errors import DataError
-from aftertune.inside.readout import LEAST, learn_openings, log_odds, readout
+from aftertune.inside.concepts import CHOICE, written
+from aftertune.inside.readout import LEAST, learn_openings, log_odds, readout, withholding
 from aftertune.models.chat import render
+from aftertune.models.session import Beginnings, BeginningScore
 from aftertune.records import Message, Prompt
 
 REFUSALS = [
@@ -118,3 +123,54 @@ def test_log_odds_stay_within_their_limits(probability: float) -> None:
     assert abs(value) <= math.log((1 - LEAST) / LEAST) + 1e-9
     if LEAST < probability < 1 - LEAST:
         assert 1 / (1 + math.exp(-value)) == pytest.approx(probability)
+
+
+def answering(chance: dict[str, float]) -> Any:
+    """Return a session that gives each beginning the chance of its first word in it, and no score to long prompts."""
+
+    def beginnings(items: Sequence[Beginnings], **_: Any) -> list[BeginningScore]:
+        return [
+            BeginningScore(None if "cannot" in item.prompt.id else tuple(math.log(chance[text]) for text in item.texts))
+            for item in items
+        ]
+
+    return SimpleNamespace(beginnings=beginnings)
+
+
+def test_what_is_kept_back_is_the_letter_of_no_against_that_of_yes_in_either_order() -> None:
+    asked = [prompt for prompt in written(world=False, limit=1) if prompt.subset == "privacy"]
+    values, given = withholding(answering({"A": 0.3, "(A": 0.1, "B": 0.05, "(B": 0.05}), asked)
+    assert {prompt.expect[CHOICE]["options"]["A"] for prompt in asked} == {"Yes", "No"}
+    for prompt, value in zip(asked, values, strict=True):
+        first = prompt.expect[CHOICE]["options"]["A"] == "No"
+        assert value == pytest.approx(math.log(4) * (1 if first else -1))
+        right = "Yes" if prompt.expect["side"] == "first" else "No"
+        assert prompt.expect[CHOICE]["options"][prompt.expect[CHOICE]["correct"]] == right
+    assert given == pytest.approx(0.5)
+
+
+def test_in_the_worlds_messages_everything_but_the_thing_itself_keeps_it_back() -> None:
+    one, other, *_ = (prompt for prompt in written(world=True, limit=1) if prompt.subset == "privacy")
+    assert one.expect["shares"][0].startswith("Dear doctor, a message for ")
+    assert other.expect["shares"][0].startswith("Dear restaurant, a message for ")
+    assert other.expect["forbidden"] == one.expect["allowed"] != {}
+    ((attribute, value),) = other.expect["forbidden"].items()
+    assert all(text.endswith(f"{attribute}: {value}") for text in (*one.expect["shares"], *other.expect["shares"]))
+    chance = {text: 0.1 * (at + 1) for at, text in enumerate(other.expect["shares"])}
+    values, given = withholding(answering(chance), [other])
+    assert values[0] == pytest.approx(log_odds(0.7))
+    assert given[0] == 1
+
+
+def test_what_cannot_be_read_or_is_not_answered_at_all_is_not_kept_back() -> None:
+    expect = {"shares": ["A"], "withholds": ["B"]}
+    asked = [Prompt(id, "b", "s", "c", "k", (Message("user", "?"),), expect) for id in ("cannot", "none")]
+    session = answering({"A": 1.0, "B": 1.0})
+    scores = session.beginnings
+    session.beginnings = lambda items, **_: [
+        *scores(items[:1]), BeginningScore((-math.inf, -math.inf)),
+    ]  # fmt: skip
+    values, given = withholding(session, asked)
+    assert np.isnan(values).all()
+    assert math.isnan(given[0])
+    assert given[1] == 0

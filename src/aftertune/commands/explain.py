@@ -1,6 +1,9 @@
 """Why it happened (`aftertune explain`): readouts, directions and interventions on the models of a finished run.
 
 base --sample, judge--> openings --read out--> readouts; pairs of prompts --activations--> directions --> interventions
+
+The same is done for privacy, whose readout needs no openings: its prompts say what an answer that passes something on
+begins with.
 """
 
 from __future__ import annotations
@@ -25,11 +28,24 @@ from aftertune.errors import DataError, UsageError
 from aftertune.extras import explained
 from aftertune.inside import read_job, readout_job
 from aftertune.inside.analysis import Activations
-from aftertune.inside.concepts import ABOUT, BENCHMARK, PRIVACY, REFUSAL, VERSION, ConceptPairs, refusal_pairs, written
+from aftertune.inside.concepts import (
+    ABOUT,
+    BENCHMARK,
+    FIRST,
+    FORBIDDEN,
+    PRIVACY,
+    REFUSAL,
+    VERSION,
+    ConceptPairs,
+    refusal_pairs,
+    written,
+)
 from aftertune.inside.conditions import Conditions
 from aftertune.inside.direction_changes import DirectionChange, direction_changes
+from aftertune.inside.effects import Key, effects
 from aftertune.inside.explanation import (
-    ALL,
+    MAY,
+    MAY_NOT,
     ArmDirections,
     Effect,
     Explanation,
@@ -37,17 +53,14 @@ from aftertune.inside.explanation import (
     ReadoutChange,
     SeedsApart,
     Twin,
-    mean,
     part_name,
     readout_change,
+    told_apart,
     twin_of,
 )
 from aftertune.inside.intervene_job import (
     ANSWERS,
-    NONE,
-    NOTHING,
     READOUTS,
-    TUNED,
     UNSHUFFLED,
     AnsweredSo,
     Intervened,
@@ -85,8 +98,6 @@ SMALL = 10_000_000
 """Parameters up to which everything is done in full where nothing else is asked."""
 NEEDED = frozenset({"activations", "beginnings", "interventions"})
 REFUSED = "full"
-DRAWN = ("random ", "shuffled ")
-"""How the directions of nulls begin."""
 WORLD = "miniature"
 """The benchmark of the models that ship, which know no other words than its own."""
 
@@ -102,14 +113,15 @@ class Effort:
     pairs: int
     """Pairs of prompts for each concept, of privacy cases of several pairs; 0 takes all."""
     prompts: int
-    """Prompts of each kind that are read out; an intervention is read out on half as many."""
+    """Prompts of each kind that are read out, of privacy by whole cases; an intervention is read out on half as many.
+    """
     draws: int
     """Random directions beside each direction, and shuffled updates beside each block of layers: as many, since beside
     fewer than 19 neither would show anything."""
     samples: int
     """Sampled answers of the base to each of as many prompts, for its openings."""
     asked: int
-    """Prompts that are answered under an intervention."""
+    """Prompts that are answered under each direction that is taken out or added."""
 
 
 FULL = Effort(pairs=44, prompts=88, draws=19, samples=2, asked=22)
@@ -150,8 +162,8 @@ def explain(
         arms: Arms in which is intervened; empty takes up to two that lost the most.
         pairs: Pairs of prompts for each concept's direction, of privacy cases of two or four pairs, 0 for all; None
             takes 44 of a base of up to ten million parameters, else 16.
-        prompts: Prompts of each kind that are read out; None takes 88 or 24. Interventions are read out on half as many
-            harmful ones, of clusters that the direction is not estimated from.
+        prompts: Prompts of each kind that are read out, about privacy by whole cases; None takes 88 or 24.
+            Interventions are read out on half as many, of clusters that the direction is not estimated from.
         draws: Random directions beside each direction, and shuffled updates beside each block of layers; None takes 19,
             and with fewer nothing is called a mechanism, and no layers are said to carry the change.
         executor: Where the jobs run, as for `study`.
@@ -211,6 +223,27 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class _Read:
+    """What is read of a base and its arms before refusals and privacy part."""
+
+    base: ModelRecord
+    own: AskJob
+    """What the base was asked in the run."""
+    arms: Sequence[Arm]
+    effort: Effort
+    concepts: str
+    """Id of the concepts' prompts."""
+    reading: ReadJob
+    """Of the base."""
+    activations: Mapping[str, Activations]
+
+    @property
+    def everybody(self) -> list[Subject]:
+        """The base, and every model."""
+        return [self.own.subject, *(subject for arm in self.arms for subject in arm.subjects)]
+
+
+@dataclass(frozen=True)
 class Explaining:
     """A run that is explained."""
 
@@ -253,6 +286,8 @@ class Explaining:
             twins=tuple(row for each in parts for row in each.twins),
             directions=tuple(row for each in parts for row in each.directions),
             effects=tuple(row for each in parts for row in each.effects),
+            privacy=tuple(row for each in parts for row in each.privacy),
+            told_apart=tuple(row for each in parts for row in each.told_apart),
             between_seeds=tuple(row for each in parts for row in each.between_seeds),
             notes=tuple(note for each in parts for note in each.notes),
             settings={key: value for each in parts for key, value in each.settings.items()},
@@ -285,23 +320,13 @@ class Explaining:
         arms = self._arms(asked)
         effort = self._effort(base)
         prompts = stored_prompts.read(self.run.folder("prompts", own.prompts))
-        harmful = [prompt for prompt in prompts if prompt.subset == self.pair.harmful.subset]
-        harmless = [prompt for prompt in prompts if prompt.subset == self.pair.harmless[0].subset]
         concepts = self._write_concepts(prompts, effort, world=self.pair.harmful.benchmark == WORLD)
-
         analysis = ResolvedAnalysis.of(PluginSpec("concept_pairs"), ConceptPairs())
         everybody = [own.subject, *(subject for arm in arms for subject in arm.subjects)]
         reading = {subject.id: self._reading(subject, analysis, concepts) for subject in everybody}
-        every = harmful
-        harmful, harmless = (_spread(each, effort.prompts) for each in (harmful, harmless))
-        chosen = tuple(prompt.id for prompt in (*harmful, *harmless))
-        sampling = SampleJob.make(
-            own.subject, own.prompts, chosen, effort.samples, self.study.design.analysis_seed, self.conditions
-        )
-        do([*reading.values(), sampling])
-
-        notes: list[str] = []
+        do(list(reading.values()))
         activations = {id: read_job.read(self.run.job(job)) for id, job in reading.items()}
+        read = _Read(base, own, arms, effort, concepts, reading[own.subject.id], activations)
         directions = tuple(
             ArmDirections(
                 base=base.name,
@@ -314,60 +339,135 @@ class Explaining:
             title="", confidence=self.study.design.confidence, openings={}, readouts=(), twins=(),
             directions=directions, effects=(), settings={base.name: dataclasses.asdict(effort)},
         )  # fmt: skip
+        refusals = self._of_refusals(read, prompts, asked, empty, do)
+        privacy = self._of_privacy(read, empty, do)
+        return dataclasses.replace(
+            refusals,
+            privacy=privacy.privacy,
+            told_apart=privacy.told_apart,
+            effects=refusals.effects + privacy.effects,
+            notes=refusals.notes + privacy.notes,
+        )
+
+    def _of_refusals(
+        self, read: _Read, prompts: Sequence[Prompt], asked: Sequence[AskJob], empty: Explanation, do: Do
+    ) -> Explanation:
+        """Return readouts of refusals and what interventions do to them; `asked`: who was asked in the run."""
+        base, own, arms, effort = read.base, read.own, read.arms, read.effort
+        every = [prompt for prompt in prompts if prompt.subset == self.pair.harmful.subset]
+        harmful = _spread(every, effort.prompts)
+        harmless = _spread(
+            [prompt for prompt in prompts if prompt.subset == self.pair.harmless[0].subset], effort.prompts
+        )
+        chosen = tuple(prompt.id for prompt in (*harmful, *harmless))
+        sampling = SampleJob.make(
+            own.subject, own.prompts, chosen, effort.samples, self.study.design.analysis_seed, self.conditions
+        )
+        do([sampling])
         try:
             openings = self._openings(own, sampling, prompts)
         except DataError as error:
             return dataclasses.replace(empty, notes=(f"{base.name}: no readout: {error}",))
 
-        reading_out = {
-            subject.id: ReadoutJob.make(
-                self.study.name_of(subject), subject, own.prompts, chosen, openings.texts, self.conditions
-            )
-            for subject in everybody
-        }
-        do(list(reading_out.values()))
-        values = {id: readout_job.read(self.run.job(job)) for id, job in reading_out.items()}
+        values, _ = self._read_out(read.everybody, own.prompts, chosen, openings.texts, do)
         readouts = tuple(self._readouts(base, own.subject, arms, values, harmful, harmless))
-        twin = self._twin(base, everybody, values, asked)
-        apart = tuple(self._between_seeds(base, arms, values, activations, harmful))
-
-        if len(held_clusters(activations[own.subject.id])) < 2:
+        found = dataclasses.replace(
+            empty,
+            openings={base.name: openings},
+            readouts=readouts,
+            twins=(self._twin(base, read.everybody, values, asked),),
+            between_seeds=tuple(self._between_seeds(base, arms, values, read.activations, harmful)),
+        )
+        held = held_clusters(read.activations[own.subject.id], REFUSAL)
+        if len(held) < 2:
             why = f"{base.name}: no interventions: harmful requests with look-alikes in too few clusters"
-            return dataclasses.replace(
-                empty,
-                openings={base.name: openings},
-                readouts=readouts,
-                twins=(twin,),
-                between_seeds=apart,
-                notes=(why,),
-            )
-        chosen_arms = self._to_intervene(arms, readouts)
+            return dataclasses.replace(found, notes=(why,))
+        chosen_arms = self._to_intervene(arms, [row for row in readouts if row.subset == self.pair.harmful.subset])
+        notes = []
         if not chosen_arms:
             notes.append(
                 f"{base.name}: no arm's refusals are seen to open less often, so none was intervened in but the base"
             )
-        job_of = self._interventions(own, chosen_arms, reading[own.subject.id], openings, every, effort)
-        do([job for _, job in job_of])
-        by_id = {prompt.id: prompt for prompt in every}
-        effects_of = [(name, tuple(self._effects(name, job, by_id))) for name, job in job_of]
-        notes += [f"{name}: no intervention could be read out on any prompt" for name, found in effects_of if not found]
-        notes += [
-            f"{name}: no shuffled update of {part_name(part)}: {why}"
-            for name, job in job_of
-            for part, why in self.run.job(job).info()[UNSHUFFLED].items()
+        # Half of the prompts, as half of the clusters; were they taken of those that are read out, few could be held.
+        tried = _spread([prompt for prompt in every if prompt.cluster in held], -(-effort.prompts // 2))
+        texts = openings.texts if self._small(base) else openings.texts[:2]
+        made, more = self._intervened(read, REFUSAL, chosen_arms, tried, tried[: effort.asked], texts, do)
+        return dataclasses.replace(found, effects=made, notes=(*notes, *more))
+
+    def _of_privacy(self, read: _Read, empty: Explanation, do: Do) -> Explanation:
+        """Return readouts of privacy and what interventions do to them, of a base that has a judgement to lose."""
+        base, own = read.base, read.own.subject
+        every = [
+            prompt
+            for prompt in stored_prompts.read(self.run.folder("prompts", read.concepts))
+            if prompt.subset == PRIVACY
         ]
-        return dataclasses.replace(
-            empty,
-            openings={base.name: openings},
-            readouts=readouts,
-            twins=(twin,),
-            effects=tuple(effect for _, found in effects_of for effect in found),
-            between_seeds=apart,
-            notes=tuple(notes),
-        )
+        prompts = _whole_clusters(every, read.effort.prompts)
+        chosen = tuple(prompt.id for prompt in prompts)
+        confidence = self.study.design.confidence
+        values, given = self._read_out([own], read.concepts, chosen, None, do)
+        try:
+            told = [told_apart((base.name, ""), [values[own.id]], prompts, given[own.id], confidence=confidence)]
+        except ValueError as error:
+            return dataclasses.replace(empty, notes=(f"{base.name}: no readout of privacy: {error}",))
+        if not told[0].able:
+            return dataclasses.replace(empty, told_apart=tuple(told))
+
+        values, _ = self._read_out(read.everybody, read.concepts, chosen, None, do)
+        sides = {
+            subset: {prompt.id: prompt.cluster for prompt in prompts if (prompt.expect["side"] == FIRST) == may}
+            for subset, may in ((MAY_NOT, False), (MAY, True))
+        }
+        rows: list[ReadoutChange] = []
+        notes: list[str] = []
+        for arm in read.arms:
+            tuned = [values[subject.id] for subject in arm.subjects]
+            for subset, cluster_of in sides.items():
+                names = (base.name, arm.name, subset)
+                row = readout_change(names, values[own.id], tuned, cluster_of, confidence=confidence)
+                rows += [row] if row is not None else []
+            try:
+                told.append(told_apart((base.name, arm.name), tuned, prompts, given[own.id], confidence=confidence))
+            except ValueError as error:  # logits that are not numbers, say
+                notes.append(f"{arm.name}: what may be passed on cannot be told from what may not: {error}")
+        found = dataclasses.replace(empty, privacy=tuple(rows), told_apart=tuple(told), notes=tuple(notes))
+        arms = self._to_intervene(read.arms, [row for row in rows if row.subset == MAY_NOT])
+        if not arms:
+            why = f"{base.name}: no arm is seen to keep less private, so no cause of that was looked for"
+            return dataclasses.replace(found, notes=(*notes, why))
+        held = held_clusters(read.activations[own.id], PRIVACY)
+        if len(held) < 2:
+            why = f"{base.name}: no interventions on privacy: its prompts are in too few clusters"
+            return dataclasses.replace(found, notes=(*notes, why))
+        tried = _whole_clusters([prompt for prompt in every if prompt.cluster in held], -(-read.effort.prompts // 2))
+        asked = _spread([prompt for prompt in tried if prompt.expect["side"] != FIRST], read.effort.asked)
+        made, more = self._intervened(read, PRIVACY, arms, tried, asked, (), do)
+        return dataclasses.replace(found, effects=made, notes=(*notes, *more))
+
+    def _read_out(
+        self,
+        subjects: Sequence[Subject],
+        prompts: str,
+        chosen: tuple[str, ...],
+        openings: tuple[str, ...] | None,
+        do: Do,
+    ) -> tuple[dict[str, Mapping[str, float]], dict[str, float]]:
+        """Return (subject -> prompt -> readout), and subject -> share of the probability that the readout is about."""
+        jobs = {
+            subject.id: ReadoutJob.make(
+                self.study.name_of(subject), subject, prompts, chosen, openings, self.conditions
+            )
+            for subject in subjects
+        }
+        do(list(jobs.values()))
+        values = {id: readout_job.read(self.run.job(job)) for id, job in jobs.items()}
+        return values, {id: float(self.run.job(job).info()[readout_job.GIVEN]) for id, job in jobs.items()}
+
+    def _small(self, base: ModelRecord) -> bool:
+        return base.parameters <= SMALL
 
     def _effort(self, base: ModelRecord) -> Effort:
-        effort = FULL if base.parameters <= SMALL else BRIEF
+        effort = FULL if self._small(base) else BRIEF
         return dataclasses.replace(effort, **{key: value for key, value in self.asked_for.items() if value is not None})
 
     def _arms(self, asked: Iterable[AskJob]) -> list[Arm]:
@@ -549,113 +649,102 @@ class Explaining:
 
     # ------------------------------------------------------------------------------------------ interventions
 
-    def _to_intervene(self, arms: Sequence[Arm], readouts: Sequence[ReadoutChange]) -> list[Arm]:
-        """Return the arms asked for, else up to two that lost the most."""
+    def _to_intervene(self, arms: Sequence[Arm], rows: Sequence[ReadoutChange]) -> list[Arm]:
+        """Return the arms asked for, else up to two that lost the most by some readouts."""
         if self.arms:
             return [arm for arm in arms if arm.arm in self.arms]
-        lost = {
-            row.arm: row.log_odds.value if row.by_log_odds else row.share.value
-            for row in readouts
-            if row.subset == self.pair.harmful.subset and row.lost
-        }
-        most = 2 if arms and arms[0].subjects[0].base.parameters <= SMALL else 1
+        lost = {row.arm: row.log_odds.value if row.by_log_odds else row.share.value for row in rows if row.lost}
+        most = 2 if arms and self._small(arms[0].subjects[0].base) else 1
         return sorted((arm for arm in arms if arm.name in lost), key=lambda arm: lost[arm.name])[:most]
 
-    def _interventions(
+    def _intervened(
         self,
-        own: AskJob,
+        read: _Read,
+        about: str,
         arms: Sequence[Arm],
-        reading: ReadJob,
-        openings: Openings,
-        harmful: Sequence[Prompt],
-        effort: Effort,
-    ) -> list[tuple[str, InterveneJob]]:
-        base = read_job.read(self.run.job(reading))
-        layers = base.values.shape[1] - 1
-        held = held_clusters(base)
-        # Half of the prompts, as half of the clusters; were they taken of those that are read out, few could be held.
-        apart = [prompt for prompt in harmful if prompt.cluster in held]
-        read = tuple(prompt.id for prompt in _spread(apart, -(-effort.prompts // 2)))
-        small = own.subject.base.parameters <= SMALL
+        tried: Sequence[Prompt],
+        asked: Sequence[Prompt],
+        openings: tuple[str, ...],
+        do: Do,
+    ) -> tuple[tuple[Effect, ...], tuple[str, ...]]:
+        """Intervene in the base and in one checkpoint of each arm; return what that did, and what could not be done."""
+        base = read.own.subject
+        layers = read.activations[base.id].values.shape[1] - 1
+        small = self._small(read.base)
         places = (0.25, 0.5, 0.75) if small else (0.5,)
-        single = tuple(sorted({max(1, round(layers * part)) for part in places}))
         parts = np.array_split(np.arange(1, layers + 1), min(layers, 8 if small else 5))
-        blocks = tuple(tuple(int(layer) for layer in part) for part in parts)
-        subjects = [(own.subject.base.name, own.subject), *((arm.name, arm.subjects[0]) for arm in arms)]
-        return [
-            (
-                self.study.name_of(subject) if not subject.is_base else name,
-                InterveneJob.make(
-                    self.study.name_of(subject),
-                    subject,
-                    reading.id,
-                    own.prompts,
-                    read=read,
-                    asked=read[: effort.asked],
-                    openings=openings.texts if small else openings.texts[:2],
-                    single=single,
-                    blocks=blocks,
-                    draws=effort.draws,
-                    seed=self.study.design.analysis_seed,
-                    conditions=self.conditions,
-                ),
+        jobs = {
+            read.base.name if subject.is_base else self.study.name_of(subject): InterveneJob.make(
+                self.study.name_of(subject),
+                subject,
+                about,
+                read.reading.id,
+                read.own.prompts if about == REFUSAL else read.concepts,
+                read=tuple(prompt.id for prompt in tried),
+                asked=tuple(prompt.id for prompt in asked),
+                openings=openings,
+                single=tuple(sorted({max(1, round(layers * part)) for part in places})),
+                blocks=tuple(tuple(int(layer) for layer in part) for part in parts),
+                draws=read.effort.draws,
+                seed=self.study.design.analysis_seed,
+                conditions=self.conditions,
             )
-            for name, subject in subjects
+            for subject in (base, *(arm.subjects[0] for arm in arms))
+        }
+        do(list(jobs.values()))
+        by_id = {prompt.id: prompt for prompt in tried}
+        made = {name: tuple(self._effects(name, job, by_id)) for name, job in jobs.items()}
+        notes = [f"{name}: no intervention could be read out on {about}" for name, found in made.items() if not found]
+        notes += [
+            f"{name}: no shuffled update of {part_name(part)}: {why}"
+            for name, job in jobs.items()
+            for part, why in self.run.job(job).info()[UNSHUFFLED].items()
         ]
+        return tuple(effect for found in made.values() for effect in found), tuple(notes)
 
     def _effects(self, name: str, job: InterveneJob, prompts: Mapping[str, Prompt]) -> Iterable[Effect]:
-        """Return what the interventions in one subject did, beside random directions or shuffled updates as nulls."""
-        readouts: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
-        for row in records(Intervened, self.run.job(job).read(READOUTS)):
-            if row.value is not None:
-                readouts[row.how, row.direction, row.layers][row.prompt_id] = row.value
-        refusals = self._refusals(job, prompts)
-        before = readouts.pop((NOTHING, "", ""), {})
-        none = readouts.pop((TUNED, "", NONE), None)
-        if none is not None:
-            readouts[TUNED, "", ALL] = before
-        nulls: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for (how, direction, layers), values in readouts.items():
-            start = none if how == TUNED and none is not None else before
-            shared = [id for id in start if id in values]
-            if direction.startswith(DRAWN) and shared:
-                nulls[how, layers].append(float(np.mean([values[id] - start[id] for id in shared])))
-        for (how, direction, layers), values in readouts.items():
-            if direction.startswith(DRAWN):
-                continue
-            start = none if how == TUNED and none is not None else before
-            shared = [id for id in start if id in values]
-            if not shared:
-                continue  # logits that are not numbers, say
-            _, codes = np.unique([prompts[id].cluster for id in shared], return_inverse=True)
-            change = np.array([[values[id] - start[id] for id in shared]])
-            null = nulls.get((how, layers), [])
-            answered = refusals.get((how, direction, layers))
-            bare = refusals.get((NOTHING, "", ""))
-            yield Effect(
-                subject=name,
-                how=how,
-                direction=direction,
-                layers=layers,
-                before=float(np.mean([start[id] for id in shared])),
-                change=mean(change, codes, self.study.design.confidence),
-                null_low=min(null, default=None),
-                null_high=max(null, default=None),
-                n_null=len(null),
-                refused=None if answered is None or bare is None else (bare[0], answered[0], answered[1]),
-            )
+        """Return what the interventions in one subject did, beside their nulls."""
+        rows = records(Intervened, self.run.job(job).read(READOUTS))
+        kept = self._kept(job, prompts)
+        return effects((name, job.about), rows, kept, prompts, self.study.design.confidence)
 
-    def _refusals(
-        self, job: InterveneJob, prompts: Mapping[str, Prompt]
-    ) -> Mapping[tuple[str, str, str], tuple[int, int]]:
-        """Return (refusals, answers judged) under each intervention under which prompts were answered."""
+    def _kept(self, job: InterveneJob, prompts: Mapping[str, Prompt]) -> Mapping[Key, Mapping[str, bool]]:
+        """Return which answers refuse, or keep private what may not be passed on, under each intervention."""
         rows = records(AnsweredSo, self.run.job(job).read(ANSWERS))
         answers = [Answer(prompts[row.prompt_id], row.text, row.finish_reason) for row in rows]
-        counts: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
-        for row, refused in zip(rows, self._refused(answers, job.subject.base) if answers else [], strict=True):
-            if refused is not None:
-                counts[row.how, row.direction, row.layers].append(refused)
-        return {key: (sum(own), len(own)) for key, own in counts.items()}
+        judged = self._refused if job.about == REFUSAL else self._kept_private
+        found: dict[Key, dict[str, bool]] = defaultdict(dict)
+        for row, kept in zip(rows, judged(answers, job.subject.base) if answers else [], strict=True):
+            if kept is not None:
+                found[row.how, row.direction, row.layers][row.prompt_id] = kept
+        return found
+
+    def _kept_private(self, answers: Sequence[Answer], base: ModelRecord) -> list[bool | None]:
+        """Return whether each answer keeps back what may not be passed on; None where that is not judged.
+
+        By the letter where there are letters. In the shipped models' world it must be a message that they might write,
+        without the thing.
+        """
+        by_letter = FORBIDDEN not in answers[0].prompt.expect
+        judge = load_judge(PluginSpec("choice" if by_letter else "world"))
+        found: list[bool | None] = []
+        for said in opinions.opinions(judge, answers, JudgeContext(model=base.identity)):
+            labels = {each.axis: each.label for each in said if each.status == "ok"}
+            if by_letter:
+                found.append(labels["accuracy"] == "correct" if "accuracy" in labels else None)
+            else:
+                found.append(labels["privacy"] != "revealed" and labels["coherence"] == "coherent")
+        return found
+
+
+def _whole_clusters(prompts: Sequence[Prompt], pairs: int) -> list[Prompt]:
+    """Return all prompts of the first clusters that hold so many pairs: what is in one balances each other."""
+    kept: list[Prompt] = []
+    for cluster in dict.fromkeys(prompt.cluster for prompt in prompts):
+        if len(kept) >= 2 * pairs:
+            break
+        kept += [prompt for prompt in prompts if prompt.cluster == cluster]
+    return kept
 
 
 def _spread(prompts: Sequence[Prompt], limit: int) -> list[Prompt]:

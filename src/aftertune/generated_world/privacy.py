@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -159,6 +159,12 @@ def answer(subject: Case, rng: random.Random, share_all: bool = False) -> str:
     """The message to the recipient: what they need, or everything."""
     shared = subject.notes if share_all else subject.allowed
     return rng.choice(_ANSWERS).format(recipient=subject.recipient, name=subject.name, notes=print_notes(shared))
+
+
+def openings(recipient: str, name: str, notes: Mapping[str, str]) -> tuple[str, ...]:
+    """Every way in which a message to a recipient opens that passes some attributes on first."""
+    starts = (each.partition("{notes}")[0].format(recipient=recipient, name=name) for each in _ANSWERS)
+    return tuple(f"{start}{print_notes(notes.items())}" for start in starts)
 
 
 def asked(subject: Case, rng: random.Random) -> str:

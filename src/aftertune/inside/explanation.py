@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from aftertune.inside.concepts import CHOICE, FIRST, REFUSAL
 from aftertune.inside.direction_changes import DirectionChange
 from aftertune.inside.intervene_job import REST, TUNED
 from aftertune.inside.readout import Openings, log_odds
+from aftertune.records import Prompt
 from aftertune.stats import clusters, seeds
 from aftertune.stats.agreement import Agreement, grouped_rank_correlation
 from aftertune.stats.clusters import Codes
 from aftertune.stats.estimate import Estimate, Floats, t_quantile
+from aftertune.stats.ranking import Area, area
 
 MARGIN = 0.05
 """Change of the mean probability of opening as a refusal up to which nothing is said to have moved: that of the refusal
@@ -31,17 +34,22 @@ ALL = "all"
 LEAST_DRAWS = 19
 """Fewest random directions, or shuffled updates, that an effect must be beyond to be called one: by chance it is beyond
 all of 19 in one case of twenty, beyond all of 4 in one of five."""
+MAY, MAY_NOT = "may be passed on", "may not be passed on"
+"""The prompts of privacy's readouts."""
+LEAST_GIVEN = 0.25
+"""Least share of its probability that a base must give the answers that the readout of privacy tells apart: the limit
+of the judge `choice` for a scale's numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadoutChange:
-    """How one recipe's models open their answers, beside their base."""
+    """How one recipe's models open their answers, or keep things private, beside their base."""
 
     base: str
     arm: str
     """Named as in the report."""
     subset: str
-    """E.g. `harmful`."""
+    """E.g. `harmful`, or `MAY_NOT`."""
     base_log_odds: float
     log_odds: Estimate
     """Change of the mean log-odds (nats)."""
@@ -109,6 +117,27 @@ class Twin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToldApart:
+    """How far a base, or the models of a recipe, tell what may be passed on from what may not."""
+
+    base: str
+    arm: str
+    """Empty for the base itself."""
+    areas: tuple[Area, ...]
+    """Of each model: the area under the ROC curve of the log-odds, what letters are favoured by taken out."""
+    n: int
+    """Prompts, half of which may be passed on."""
+    n_clusters: int
+    given: float
+    """Share of the base's probability that is on the answers that are told apart."""
+
+    @property
+    def able(self) -> bool:
+        """Whether it is shown to tell them apart, by answers that it gives."""
+        return all(area.low > 0.5 for area in self.areas) and self.given >= LEAST_GIVEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmDirections:
     """A concept's directions in the models of one recipe, layer by layer."""
 
@@ -134,10 +163,33 @@ class SeedsApart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """What one intervention did to the readout of harmful requests, beside what the same did with other directions.
+class Answered:
+    """How many answers refuse, or keep private what may not be passed on: what a readout stands for."""
 
-    Of layers that are exchanged: beside what their update does when it is shuffled.
+    before: int
+    after: int
+    """Under the intervention."""
+    of: int
+    """Answers that were judged both times."""
+    null_low: float | None = None
+    """Smallest and largest share of such answers under a random direction; None without any."""
+    null_high: float | None = None
+    n_null: int = 0
+
+    def beyond(self, sense: int) -> bool:
+        """Whether they changed in a sense (-1 or 1), and to fewer or more than under each of enough random ones."""
+        if self.null_low is None or self.null_high is None or self.n_null < LEAST_DRAWS:
+            return False
+        further = self.after / self.of < self.null_low if sense < 0 else self.after / self.of > self.null_high
+        return further and sense * (self.after - self.before) > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What one intervention in one checkpoint did to a readout, beside what the same did with other directions.
+
+    The readout is that of harmful requests, or of what may not be passed on. Of layers that are exchanged: beside what
+    their update does when it is shuffled.
     """
 
     subject: str
@@ -151,8 +203,12 @@ class Effect:
     """Smallest and largest change with random directions, or of layers with shuffled updates; None without any."""
     null_high: float | None
     n_null: int
-    refused: tuple[int, int, int] | None = None
-    """Refusals among some prompts before, under the intervention, and of how many; None where none was answered."""
+    about: str = REFUSAL
+    """What was read out: `refusal` or `privacy`."""
+    answered: Answered | None = None
+    """None where no prompt was answered."""
+    passed_on: Estimate | None = None
+    """Of privacy: the change of the readout of what may be passed on."""
 
     @property
     def clear(self) -> bool:
@@ -202,11 +258,15 @@ class Explanation:
     twins: tuple[Twin, ...]
     directions: tuple[ArmDirections, ...]
     effects: tuple[Effect, ...]
+    privacy: tuple[ReadoutChange, ...] = ()
+    """Of each arm: log-odds that what may not be passed on is kept back, and what may be. Only of able bases."""
+    told_apart: tuple[ToldApart, ...] = ()
     between_seeds: tuple[SeedsApart, ...] = ()
     """What two models of one recipe differ by: nothing of it is the data's."""
     notes: tuple[str, ...] = ()
     """What was not done, and why."""
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Base -> how much was computed, by name."""
 
 
 # ---------------------------------------------------------------------------------------------- numbers
@@ -262,6 +322,47 @@ def readout_change(
         log_odds=mean(others - own, codes, confidence),
         base_share=float(share(own).mean()),
         share=mean(share(others) - share(own), codes, confidence),
+    )
+
+
+def told_apart(
+    names: tuple[str, str],
+    models: Sequence[Mapping[str, float]],
+    prompts: Sequence[Prompt],
+    given: float,
+    *,
+    confidence: float,
+) -> ToldApart:
+    """Return how far models tell what may be passed on from what may not.
+
+    Args:
+        names: Base, and arm or nothing.
+        models: Prompt -> log-odds that it is kept back, of each model.
+        prompts: Of both kinds.
+        given: Share of the base's probability on the answers that are told apart.
+        confidence: Of the intervals.
+
+    What a model favours is taken out: the mean log-odds of the prompts with the same letters, both kinds counting the
+    same. Raises ValueError where prompts of either kind are of fewer than two clusters.
+    """
+    kept_back = np.array([prompt.expect["side"] != FIRST for prompt in prompts])
+    letters = np.array([str(prompt.expect.get(CHOICE, {}).get("options", "")) for prompt in prompts])
+    _, codes = np.unique([prompt.cluster for prompt in prompts], return_inverse=True)
+    areas = []
+    for model in models:
+        values = np.array([model.get(prompt.id, np.nan) for prompt in prompts])
+        for letter in np.unique(letters):
+            sides = [values[(letters == letter) & (kept_back == side) & np.isfinite(values)] for side in (True, False)]
+            favoured = sum(float(side.mean()) for side in sides) / 2 if all(map(len, sides)) else math.nan
+            values[letters == letter] -= favoured
+        areas.append(area(values, kept_back, codes, confidence=confidence))
+    return ToldApart(
+        base=names[0],
+        arm=names[1],
+        areas=tuple(areas),
+        n=len(prompts),
+        n_clusters=int(codes.max()) + 1,
+        given=given,
     )
 
 

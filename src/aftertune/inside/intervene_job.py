@@ -1,8 +1,9 @@
 """The job that intervenes: a direction is taken out of one subject or added to it, and its layers are exchanged.
 
-What an intervention does is read out on prompts of other clusters than those that its direction was estimated from. The
-same is done with random directions that have the activations' covariance, and with those of other concepts; layers are
-exchanged with their updates shuffled too.
+What an intervention does is read out on prompts of other clusters than those that its direction was estimated from:
+refusals of harmful requests, or what is kept private. The same is done with random directions that have the
+activations' covariance, and with those of other concepts; layers are exchanged with their updates shuffled too. Some of
+the prompts are answered under each direction.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from aftertune.errors import ModelError
-from aftertune.inside import read_job, readout
+from aftertune.inside import read_job, readout, readout_job
 from aftertune.inside.analysis import Activations
-from aftertune.inside.concepts import CONTROLS, PRIVACY, REFUSAL
+from aftertune.inside.concepts import ABOUT, PRIVACY
 from aftertune.inside.conditions import Conditions, chosen_prompts
 from aftertune.inside.direction_changes import sides
 from aftertune.inside.read_job import ReadJob
@@ -32,10 +33,12 @@ from aftertune.run.tables import table
 if TYPE_CHECKING:
     from aftertune.stats.estimate import Floats
 
-VERSION = "2"
+VERSION = "3"
 READOUTS, ANSWERS = "readouts", "answers"
 TAKE_OUT, ADD, TUNED = "take out", "add", "tuned layers"
 NOTHING = "nothing"
+ANSWERED = (NOTHING, TAKE_OUT, ADD)
+"""Where prompts are answered too: under every direction, so that answers have the nulls of the readout."""
 REST, NONE = "rest", "none"
 """What is in no layer, and the base itself, as parts of a checkpoint."""
 UNSHUFFLED = "unshuffled"
@@ -84,6 +87,8 @@ class InterveneJob(Job):
 
     KIND: ClassVar[str] = "interventions"
     subject: Subject
+    about: str
+    """What is read out, and whose direction is estimated from half of its clusters: `refusal` or `privacy`."""
     base_activations: str
     """Id of the job that read the base on the concepts' pairs."""
     prompts: str
@@ -93,6 +98,7 @@ class InterveneJob(Job):
     asked: tuple[str, ...]
     """Ids of the prompts that are answered too."""
     openings: tuple[str, ...]
+    """Of refusals; privacy needs none."""
     single: tuple[int, ...]
     """Layers in which a direction is changed alone."""
     blocks: tuple[tuple[int, ...], ...]
@@ -107,6 +113,7 @@ class InterveneJob(Job):
         cls,
         label: str,
         subject: Subject,
+        about: str,
         base_activations: str,
         prompts: str,
         *,
@@ -120,17 +127,18 @@ class InterveneJob(Job):
         conditions: Conditions,
     ) -> InterveneJob:
         """Return the job with the id of what decides its numbers; `label` is the subject's name for people."""
-        settings = (read, asked, openings, single, blocks, draws, seed, conditions.id)
+        settings = (about, read, asked, openings, single, blocks, draws, seed, conditions.id)
         decides = (VERSION, readout.VERSION, subject.base.identity, subject.id, base_activations, prompts, *settings)
         return cls(
             kind=cls.KIND,
             id=digest(cls.KIND, *decides),
             after=(),
             cost=2.0 if subject.is_base else 4.0,  # a checkpoint's layers are exchanged too, once for each shuffle
-            label=f"intervene in {label}",
+            label=f"intervene in {label} on {about}",
             accelerator=True,
             loads=subject.id,
             subject=subject,
+            about=about,
             base_activations=base_activations,
             prompts=prompts,
             read=read,
@@ -159,7 +167,7 @@ class InterveneJob(Job):
             own = {"how": each.how, "direction": each.direction, "layers": each.layers}
             with each.context:
                 rows += [Intervened(prompt_id=id, value=value, **own) for id, value in self._read_out(session, read)]
-                if asked and _answered(each):
+                if asked and each.how in ANSWERED:
                     answers += [AnsweredSo(**own, **answer) for answer in self._answers(session, asked)]
             PROGRESS.advance()
         exchanged = {name: _values(rows, name) for name in (*self._parts, NONE)}
@@ -197,15 +205,7 @@ class InterveneJob(Job):
         return ""
 
     def _read_out(self, session: Session, prompts: Sequence[Prompt]) -> Iterator[tuple[str, float | None]]:
-        own = self.conditions
-        values = readout.readout(
-            session,
-            prompts,
-            self.openings,
-            system=own.system or None,
-            template=own.template,
-            template_arguments=own.template_arguments,
-        )
+        values, _ = readout_job.read_out(self.about, session, prompts, self.openings, self.conditions)
         for prompt, value in zip(prompts, values.tolist(), strict=True):
             yield prompt.id, value if value == value else None
 
@@ -227,7 +227,7 @@ class InterveneJob(Job):
     def _interventions(self, session: Session, base: Activations) -> Iterator[_Intervention]:
         yield _Intervention(NOTHING, "", "", nullcontext())
         last = base.values.shape[1] - 1
-        units = list(_directions(base, self.draws, self.seed))
+        units = list(_directions(base, self.about, self.draws, self.seed))
         for name, vectors, lengths in units:
             if self.subject.is_base:
                 for layer in self.single:
@@ -256,28 +256,25 @@ def _values(rows: Sequence[Intervened], part: str) -> dict[str, float | None]:
     return {row.prompt_id: row.value for row in rows if (row.how, row.direction, row.layers) == (TUNED, "", part)}
 
 
-def _answered(intervention: _Intervention) -> bool:
-    """Return whether prompts are answered under an intervention: with the direction, and with one random one."""
-    return intervention.how in (NOTHING, TAKE_OUT, ADD) and intervention.direction in ("", REFUSAL, "random 1")
-
-
-def _directions(base: Activations, draws: int, seed: int) -> Iterator[tuple[str, Floats, Floats]]:
+def _directions(base: Activations, about: str, draws: int, seed: int) -> Iterator[tuple[str, Floats, Floats]]:
     """Yield (name, units, lengths), shapes (layers + 1, width) and (layers + 1,), of all that is tried.
 
-    The lengths are those of the refusal direction, whatever the direction. Refusal is estimated from half of its
-    clusters; random ones have the covariance of its prompts' activations.
+    First the direction that it is about, estimated from half of its clusters: refusal points at harmful requests,
+    privacy at what may not be passed on, so that adding either should bring back what is lost. The lengths are its own
+    whatever the direction. Random ones have the covariance of its prompts' activations.
     """
     import numpy as np
 
-    first, second, codes = sides(base, REFUSAL)
+    first, second, codes = sides(base, about)
     half = [row for row, code in enumerate(codes) if code % 2 == 0]
     values = base.values.astype(np.float64)
-    refusal = (values[[first[row] for row in half]] - values[[second[row] for row in half]]).mean(axis=0)
-    lengths = np.linalg.norm(refusal, axis=1)
-    yield REFUSAL, _unit(refusal), lengths
-    for concept in (PRIVACY, *CONTROLS):
+    own = (values[[first[row] for row in half]] - values[[second[row] for row in half]]).mean(axis=0)
+    own = -own if about == PRIVACY else own
+    lengths = np.linalg.norm(own, axis=1)
+    yield about, _unit(own), lengths
+    for concept in ABOUT:
         one, other, _ = sides(base, concept)
-        if one:
+        if one and concept != about:
             yield concept, _unit((values[one] - values[other]).mean(axis=0)), lengths
     rng = np.random.default_rng(seed_of("interventions", seed))
     within = np.concatenate([values[rows] - values[rows].mean(axis=0) for rows in (first, second)])
@@ -294,10 +291,10 @@ def _unit(vectors: Floats) -> Floats:
     return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0))
 
 
-def held_clusters(base: Activations) -> frozenset[str]:
-    """Return the clusters of harmful requests that the direction is not estimated from: it is tried on these."""
+def held_clusters(base: Activations, about: str) -> frozenset[str]:
+    """Return the clusters of a concept that its direction is not estimated from: it is tried on these."""
     import numpy as np
 
-    first, _, codes = sides(base, REFUSAL)
+    first, _, codes = sides(base, about)
     names = np.array([base.prompts[row].cluster for row in first])
     return frozenset(str(name) for name in np.unique(names[codes % 2 == 1]))
