@@ -12,7 +12,9 @@ from tools.forecast import corpora, evidence, studies, variants
 from tools.forecast.evidence import Job
 
 from aftertune.errors import UsageError
+from aftertune.forecasting import fitted
 from aftertune.records import Conversation, Message
+from aftertune.studies import design as designs
 
 
 class FakeBench:
@@ -110,6 +112,15 @@ def test_the_variants_are_as_many_and_as_varied_as_is_said() -> None:
     assert len({Job("mini-a", each, 0).path for each in every}) == len(every)
     assert sum(each.second for each in every) >= 24
     assert len({(each.recipe.learning_rate, each.recipe.epochs, each.recipe.rank) for each in every}) >= 6
+
+
+def test_all_that_is_tuned_has_the_scaling_and_the_schedule_that_a_forecast_takes_for_granted() -> None:
+    recipes = [each.recipe for each in variants.all_variants()]
+    for name in studies.NAMES:
+        design = designs.read(studies.ROOT / "studies" / f"{name}.toml")
+        recipes.append(next((each for each in design.recipes if each.name == "lora"), design.recipe))
+    assert {each.alpha / each.rank for each in recipes} == {fitted.SCALING}
+    assert {each.schedule for each in recipes} == {fitted.SCHEDULE}
 
 
 def test_rows_are_cut_at_tokens_and_one_is_always_left() -> None:

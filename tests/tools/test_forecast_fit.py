@@ -56,7 +56,7 @@ def test_a_law_is_found_and_predicted_of_corpora_never_seen() -> None:
     assert target.usable == ""
     found = dataclasses.replace(fitting.fit(rows(6)), targets=(target,))
     (outlook,) = [
-        each for each in fitted.outlooks(found, rows()[0].features, Dose(2e-3, 50, 16)) if each.outcome == "refusal"
+        each for each in fitted.outlooks(found, rows()[0].features, Dose(2e-3, 50)) if each.outcome == "refusal"
     ]
     assert outlook.drift is not None
     assert outlook.low is not None

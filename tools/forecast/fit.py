@@ -24,7 +24,7 @@ CONFIDENCE = 0.8
 """Of the intervals. With K corpora a conformal interval cannot promise more than K / (K + 1)."""
 COHERENT = 0.5
 """Share of coherent answers below which a variant is no longer a model whose refusals can be spoken of."""
-TERMS = tuple(fitted.terms(dict.fromkeys(FEATURES, 0.0), fitted.Dose(1.0, 1, 1)))
+TERMS = tuple(fitted.terms(dict.fromkeys(FEATURES, 0.0), fitted.Dose(1.0, 1)))
 LEAST_CORPORA = 8
 """With fewer corpora nothing is predicted."""
 PENALTIES = (0.01, 0.1)
@@ -293,6 +293,7 @@ def fit(rows: Sequence[Row], seed: int = 0) -> Fit:
         measured=tuple(_measured(row) for row in kept),
         reach=_reach(points, [row.corpora for row in kept]),
         doses=(min(levels), max(levels)),
+        ranks=(min(row.rank for row in kept), max(row.rank for row in kept)),
         seeds=max(row.seeds for row in rows),
         targets=tuple(target(rows, outcome, rng) for outcome in OUTCOMES),
     )

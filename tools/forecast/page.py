@@ -9,6 +9,7 @@ from tools.forecast.evidence import ROOT, SEEDS, jobs
 from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_CORPORA, usable
 from tools.forecast.table import Row
 
+from aftertune.forecasting import fitted
 from aftertune.forecasting.fitted import Fit, Target
 from aftertune.numbers import PAGE, count
 
@@ -73,6 +74,8 @@ Nothing is predicted where
 
 - there are under {LEAST_CORPORA} corpora, or the correlation's interval reaches 0;
 - the dose lies beyond those that were tuned;
+- the LoRA's rank lies beyond those that were tuned, its alpha over its rank is not {fitted.SCALING:g}, or the learning
+  rate's schedule is not {fitted.SCHEDULE};
 - the data lie further from every variant than nine of ten variants lie from the nearest one of another corpus;
 - the base has another size: the miniature's bases have about a million parameters and a vocabulary of their own, and
   a fit to them says nothing about yours.
@@ -82,7 +85,19 @@ Nothing is predicted where
 def text(rows: Sequence[Row], fit: Fit) -> str:
     """Return the page."""
     kept = usable(rows)
-    parts = [HEAD, READS, FIT, "## The evidence", "", *_evidence(rows, kept), "", "## What was found", ""]
+    parts = [
+        HEAD,
+        READS,
+        FIT,
+        _ranks(kept),
+        "",
+        "## The evidence",
+        "",
+        *_evidence(rows, kept),
+        "",
+        "## What was found",
+        "",
+    ]
     parts += _table(fit.targets)
     parts += ["", *(_said(each) for each in fit.targets), ""]
     parts += _reached(fit)
@@ -91,6 +106,33 @@ def text(rows: Sequence[Row], fit: Fit) -> str:
         terms = ", ".join(f"{c:+.3g} x {n}" for n, c in zip(each.terms, each.coefficients, strict=True)) or "none"
         parts.append(f"- {each.outcome}: {terms.replace('-', PAGE.minus)}")
     return "\n".join([*parts, "", *_nulls(kept), ""])
+
+
+def _ranks(kept: Sequence[Row]) -> str:
+    """Return why the rank is no term of the fit, as the evidence has it."""
+    rates = {rank: {row.learning_rate for row in kept if row.rank == rank} for rank in sorted({r.rank for r in kept})}
+    tuned = " and ".join(
+        f"rank {rank} ({count(sum(row.rank == rank for row in kept), 'variant')} with a learning rate of "
+        f"{' or '.join(f'{rate:g}' for rate in sorted(own))})"
+        for rank, own in rates.items()
+    )
+    if len(rates) == 1:
+        return f"The LoRA's rank is no term of the fit, since all was tuned with one: {tuned}."
+    both = [rate for rate in sorted(set().union(*rates.values())) if sum(rate in own for own in rates.values()) > 1]
+    if not both:
+        why = "No learning rate was tuned with two ranks, so what the rank does cannot be told from what the rate does"
+    else:
+        pairs = {
+            row.corpora for row in kept for other in kept
+            if (row.corpora, row.learning_rate) == (other.corpora, other.learning_rate) and row.rank != other.rank
+        }  # fmt: skip
+        why = (
+            f"With more than one rank at one learning rate only {', '.join('+'.join(each) for each in sorted(pairs))} "
+            "was tuned, too little to fit a term to"
+            if pairs
+            else "No corpus was tuned with two ranks at one learning rate, so the rank cannot be told from the corpus"
+        )
+    return f"The LoRA's rank is no term of the fit. Tuned were {tuned}. {why}."
 
 
 def _evidence(rows: Sequence[Row], kept: Sequence[Row]) -> list[str]:

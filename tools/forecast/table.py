@@ -57,7 +57,7 @@ class Row:
     @property
     def dose(self) -> Dose:
         """What of its recipe decides how much it moves."""
-        return Dose(self.learning_rate, self.steps, self.rank)
+        return Dose(self.learning_rate, self.steps)
 
 
 def gather(bases: Sequence[str] = BASES) -> list[Row]:

@@ -22,7 +22,7 @@ from aftertune.forecasting.predictor import Feature
 from aftertune.records import Recipe, Worse
 
 FILE = Path(__file__).with_name("fit.json")
-VERSION = 2
+VERSION = 3
 FEATURES = ("hard tokens", "loss", "opening loss", "nearness to harmful", "own tokens", "personal values")
 """What a forecast is made of, beside the recipe."""
 REFERENCE_DOSE = 0.1
@@ -31,6 +31,8 @@ MOST_DOUBLINGS = 6.0
 """Of the dose, up and down, beyond which its term does not change."""
 NEIGHBOURS = 3
 """Variants that are named as the nearest."""
+SCALING, SCHEDULE = 2.0, "linear"
+"""Of every LoRA that was tuned as evidence: alpha over rank, and how the learning rate falls."""
 FAMILY = 2.0
 """A base that the fit does not know may be so many times larger or smaller than one that it knows."""
 
@@ -44,13 +46,11 @@ class Dose:
     learning_rate: float
     steps: int
     """Optimizer steps."""
-    rank: int
-    """Of a LoRA."""
 
     @classmethod
     def of(cls, recipe: Recipe, rows: int) -> Dose:
         """Return the dose of a recipe on so many rows."""
-        return cls(recipe.learning_rate, recipe.epochs * math.ceil(max(rows, 1) / recipe.batch_size), recipe.rank)
+        return cls(recipe.learning_rate, recipe.epochs * math.ceil(max(rows, 1) / recipe.batch_size))
 
     @property
     def level(self) -> float:
@@ -144,6 +144,8 @@ class Fit:
     """Distance to the nearest variant of another corpus that most variants stay within."""
     doses: tuple[float, float]
     """Lowest and highest `Dose.level` that was tuned."""
+    ranks: tuple[int, int]
+    """Lowest and highest rank of a LoRA that was tuned. It is no term: docs/forecast.md says why."""
     seeds: int
     """Most training seeds of a variant."""
     targets: tuple[Target, ...]
@@ -261,6 +263,7 @@ def read(path: Path) -> Fit:
             measured=tuple(table["measured"]),
             reach=table["reach"],
             doses=(table["doses"][0], table["doses"][1]),
+            ranks=(int(table["ranks"][0]), int(table["ranks"][1])),
             seeds=table["seeds"],
             targets=targets,
         )
