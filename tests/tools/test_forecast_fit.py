@@ -149,11 +149,35 @@ def test_a_base_never_seen_is_predicted_by_the_others() -> None:
     rng = np.random.default_rng(2)
     second = [row(f"c{at}", float(h), rng, base="mini-c") for at in range(12) for h in rng.uniform(0, 0.3, 2)]
     both = [*rows(), *second]
-    found = fitting.other_bases([each.base for each in both], fitting.data_of(both, "refusal"), FEW, rng)
+    found = fitting.other_bases([each.base for each in both], fitting.data_of(both, "refusal"), FEW, rng, 50)
     assert set(found) == {"mini-a", "mini-c"}
-    assert all(each is not None and each > 0.9 for each in found.values())
-    alone = fitting.other_bases(["mini-a"] * 36, fitting.data_of(rows(), "refusal"), FEW, rng)
-    assert alone == {"mini-a": None}
+    for value, low, high in found.values():
+        assert value is not None
+        assert low is not None
+        assert high is not None
+        assert 0.8 < low <= value <= high
+    alone = fitting.other_bases(["mini-a"] * 36, fitting.data_of(rows(), "refusal"), FEW, rng, 50)
+    assert alone == {"mini-a": (None, None, None)}
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"mini-a": (0.9, 0.8, 1.0), "mini-c": (0.8, 0.5, 0.9)}, "on a base never seen: reached."),
+        ({"mini-a": (0.9, 0.8, 1.0), "mini-c": (0.8, 0.1, 0.9)}, "on a base never seen: not reached."),
+        ({"mini-a": (0.9, 0.8, 1.0), "mini-c": (0.6, 0.5, 0.9)}, "on a base never seen: not reached."),
+        ({"mini-a": (0.9, None, None)}, "on a base never seen: too few variants of a second base to tell."),
+        ({}, "on a base never seen: too few variants of a second base to tell."),
+    ],
+)
+def test_a_base_never_seen_counts_as_reached_with_its_whole_interval_alone(
+    others: dict[str, fitting.Interval], said: str
+) -> None:
+    target = dataclasses.replace(fitting.target(rows(5), FEW, np.random.default_rng(0)), other_base=others)
+    found = dataclasses.replace(fitting.fit(rows(5)), targets=(target,))
+    assert page._reached(found)[0].endswith(said)
+    for value, low, high in others.values():
+        assert low is None or f"{value:.2f} [{low:.2f}, {high:.2f}]" in page._table([target])[-1]
 
 
 def test_the_table_is_read_as_it_was_written(tmp_path: Path) -> None:

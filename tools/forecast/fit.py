@@ -114,6 +114,8 @@ def data_of(rows: Sequence[Row], outcome: str) -> Data:
     )
 
 
+Interval = tuple[float | None, float | None, float | None]
+"""A rank correlation, with the ends of its interval; None where there is none."""
 Predict = Callable[[Data, Data], Array]
 """What it learns from, what it predicts -> predictions."""
 
@@ -182,9 +184,7 @@ def coverage(data: Data, outcome: Outcome) -> float | None:
     return float(np.average(inside, weights=data.weights))
 
 
-def plain_forecasts(
-    rows: Sequence[Row], data: Data, rng: np.random.Generator, draws: int
-) -> dict[str, tuple[float | None, float | None, float | None]]:
+def plain_forecasts(rows: Sequence[Row], data: Data, rng: np.random.Generator, draws: int) -> dict[str, Interval]:
     """Return the rank correlations of plain forecasts with their intervals: one number, its sign learnt elsewhere.
 
     A line that is fitted without a corpus has no place here: its height differs from corpus to corpus, away from each
@@ -201,7 +201,7 @@ def plain_forecasts(
         slope = np.polyfit(x, train.outcome, 1, w=np.sqrt(train.weights))[0] if np.ptp(x) > 0 else 0.0
         return np.asarray(np.sign(slope) * test.terms[:, 0])
 
-    found: dict[str, tuple[float | None, float | None, float | None]] = {}
+    found: dict[str, Interval] = {}
     for name, values in columns.items():
         own = replace(data, terms=np.array(values, dtype=np.float64)[:, None])
         each = rank(own, left_out(own, signed), rng, draws)
@@ -216,22 +216,23 @@ def rank(data: Data, predicted: Array, rng: np.random.Generator, draws: int) -> 
 
 
 def other_bases(
-    bases: Sequence[str], data: Data, outcome: Outcome, rng: np.random.Generator
-) -> dict[str, float | None]:
+    bases: Sequence[str], data: Data, outcome: Outcome, rng: np.random.Generator, draws: int
+) -> dict[str, Interval]:
     """Return, for each base, the rank correlation of fits that saw neither it nor the corpora of each row."""
-    found: dict[str, float | None] = {}
+    found: dict[str, Interval] = {}
     of = np.array(bases)
     for base in sorted(set(bases)):
         own, rest = data.only(of == base), data.only(of != base)
         if len(np.unique(rest.codes)) < 3:
-            found[base] = None
+            found[base] = (None, None, None)
             continue
         predicted = np.full(len(own.outcome), np.nan)
         for code in np.unique(own.codes):
             train = rest.only(data.apart[code][rest.codes])
             if len(train.outcome):
                 predicted[own.codes == code] = nested(outcome)(train, own.only(own.codes == code))
-        found[base] = rank(own, predicted, rng, draws=1).value
+        each = rank(own, predicted, rng, draws)
+        found[base] = (each.value, each.low, each.high)
     return found
 
 
@@ -265,7 +266,7 @@ def target(
         coefficients=tuple(float(each) for each in coefficients(data, names, penalty)), bound=within,
         rho=found.value, rho_low=found.low, rho_high=found.high, p=p, coverage=coverage(data, outcome),
         usable=why, variants=len(kept), corpora=len(corpora), baselines=plain_forecasts(kept, data, rng, draws),
-        other_base=other_bases([row.base for row in kept], data, outcome, rng),
+        other_base=other_bases([row.base for row in kept], data, outcome, rng, draws),
     )  # fmt: skip
 
 

@@ -158,11 +158,11 @@ def _evidence(rows: Sequence[Row], kept: Sequence[Row]) -> list[str]:
 def _table(targets: Sequence[Target]) -> list[str]:
     lines = [
         "| outcome | variants, corpora | rank correlation [95 %] | p | coverage | tokens alone [95 %] | "
-        "loss alone [95 %] | dose alone [95 %] | base never seen |",
+        "loss alone [95 %] | dose alone [95 %] | base never seen [95 %] |",
         "|" + " --- |" * 9,
     ]
     for each in targets:
-        others = ", ".join(f"{base} {_number(rho)}" for base, rho in each.other_base.items()) or "none"
+        others = ", ".join(f"{base} {_interval(*rho)}" for base, rho in each.other_base.items()) or "none"
         plain = [_interval(*each.baselines.get(f"{name} alone", (None,) * 3)) for name in ("tokens", "loss", "dose")]
         cover = "–" if each.coverage is None else f"{100 * each.coverage:.0f} %"
         p = "–" if each.p is None else f"{each.p:.3f}"
@@ -199,17 +199,19 @@ def _said(target: Target) -> str:
 def _reached(fit: Fit) -> list[str]:
     goal = f"a rank correlation of {REACH_RHO} with an interval clear of {REACH_LOW}, on corpora and a base never seen"
     refusal = next(each for each in fit.targets if each.outcome == "refusal")
-    on_corpora = (
-        refusal.rho is not None and refusal.rho_low is not None
-        and refusal.rho >= REACH_RHO and refusal.rho_low > REACH_LOW
-    )  # fmt: skip
-    known = [rho for rho in refusal.other_base.values() if rho is not None]
-    on_base = bool(known) and min(known) >= REACH_RHO
+    on_corpora = _clears(refusal.rho, refusal.rho_low)
+    known = [each for each in refusal.other_base.values() if each[1] is not None]
+    on_base = all(_clears(value, low) for value, low, _ in known)
     reached = {True: "reached", False: "not reached"}
     return [
         f"The target was {goal}. For refusals on corpora never seen: {reached[on_corpora]}; on a base never seen: "
         f"{reached[on_base] if known else 'too few variants of a second base to tell'}."
     ]
+
+
+def _clears(value: float | None, low: float | None) -> bool:
+    """Return whether a rank correlation and the lower end of its interval reach what was to be reached."""
+    return value is not None and low is not None and value >= REACH_RHO and low > REACH_LOW
 
 
 def _nulls(kept: Sequence[Row]) -> list[str]:

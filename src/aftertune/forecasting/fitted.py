@@ -116,8 +116,8 @@ class Target:
     corpora: int
     baselines: Mapping[str, tuple[float | None, float | None, float | None]]
     """Plain forecast, one number whose sign is learnt on other corpora -> its rank correlation with its interval."""
-    other_base: Mapping[str, float | None]
-    """Base -> rank correlation of a fit without it and without the corpora of each row."""
+    other_base: Mapping[str, tuple[float | None, float | None, float | None]]
+    """Base -> rank correlation, with its interval, of a fit without it and without the corpora of each row."""
 
 
 @dataclass(frozen=True)
@@ -274,8 +274,10 @@ def read(path: Path) -> Fit:
 def _target(table: Mapping[str, Any]) -> Target:
     bound = math.inf if table["bound"] is None else float(table["bound"])
     lists = {name: tuple(table[name]) for name in ("terms", "coefficients")}
-    baselines = {name: tuple(each) for name, each in table["baselines"].items()}
-    return Target(**{**table, **lists, "bound": bound, "baselines": baselines})
+    intervals = {
+        field: {name: tuple(each) for name, each in table[field].items()} for field in ("baselines", "other_base")
+    }
+    return Target(**{**table, **lists, **intervals, "bound": bound})
 
 
 def missing(features: Sequence[Feature]) -> str:
