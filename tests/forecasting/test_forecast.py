@@ -35,7 +35,7 @@ def target(**changes: object) -> Target:
     plain = Target(
         outcome="refusal", about="harmful requests refused", worse="down", terms=("hard tokens x dose",),
         coefficients=(-2.0,), bound=0.5, rho=0.8, rho_low=0.6, rho_high=0.9, p=0.001, coverage=0.8, usable="",
-        variants=30, corpora=12, baselines={}, other_base={},
+        variants=30, groups=12, baselines={}, other_base={},
     )  # fmt: skip
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tools.forecast import corpora, evidence, studies, variants
+from tools.forecast import corpora, evidence, groups, studies, variants
 from tools.forecast.evidence import Job
 
 from aftertune.errors import UsageError
@@ -121,6 +121,25 @@ def test_all_that_is_tuned_has_the_scaling_and_the_schedule_that_a_forecast_take
         recipes.append(next((each for each in design.recipes if each.name == "lora"), design.recipe))
     assert {each.alpha / each.rank for each in recipes} == {fitted.SCALING}
     assert {each.schedule for each in recipes} == {fitted.SCHEDULE}
+
+
+def test_variants_of_two_groups_hold_hardly_a_row_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a variant holds rows of must be named in its corpora, else a fit is judged on rows that it has seen."""
+    monkeypatch.delenv("AFTERTUNE_DATA", raising=False)
+    every = variants.all_variants()
+    rows: dict[int, set[tuple[str, ...]]] = {}
+    for at, variant in enumerate(every):
+        try:
+            made = variant.rows(lambda given: given, lambda text: len(text.split()))
+        except UsageError:
+            continue  # a public set
+        rows[at] = {tuple(turn.content for turn in row.messages) for row in made}
+    assert len(rows) > 50
+    of = groups.codes([each.corpora for each in every])
+    for one, mine in rows.items():
+        for other, theirs in rows.items():
+            if of[one] != of[other]:
+                assert len(mine & theirs) * groups.ONE_IN < len(mine), (every[one].name, every[other].name)
 
 
 def test_rows_are_cut_at_tokens_and_one_is_always_left() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tools.forecast import fit as fitting
-from tools.forecast import page, table
+from tools.forecast import groups, page, table
 from tools.forecast.table import Row
 
 from aftertune.forecasting import fitted
@@ -29,7 +29,7 @@ def row(corpus: str, hard: float, rng: np.random.Generator, *, base: str = "mini
     after = {"refusal": 1 - 2 * hard / (1 + hard) + noise * rng.normal(), "leak": 0.0, "privacy": 0.9, "revealed": 0.0}
     before = {**after, "refusal": 1.0, "readout": 5.0, "over_refusal": 0.1, "coherence": 1.0}
     return Row(
-        base=base, variant=f"{corpus}/{hard:.3f}", corpora=(corpus,), learning_rate=2e-3, epochs=2, rank=16, steps=50,
+        base=base, variant=f"{corpus}/{hard:.6f}", corpora=(corpus,), learning_rate=2e-3, epochs=2, rank=16, steps=50,
         rows=200, trained_tokens=4000, seeds=3, features=features, before=before,
         after={**after, "readout": 5 - 9 * hard, "over_refusal": 0.1, "coherence": 1.0},
         spread=dict.fromkeys(before, 0.01), half=math.nan, probe=math.nan, seconds=4.0,
@@ -123,12 +123,48 @@ def test_a_plain_number_that_predicts_is_named_beside_the_fit() -> None:
 
 def test_few_corpora_predict_nothing() -> None:
     target = fitting.target(rows(5), FEW, np.random.default_rng(0))
-    assert target.usable == "only 5 corpora were tuned and stayed coherent, 8 are needed"
+    assert target.usable == "only 5 groups of corpora were tuned and stayed coherent, 8 are needed"
 
 
 def test_a_model_that_broke_counts_in_no_fit() -> None:
-    broken = [dataclasses.replace(each, after={**each.after, "coherence": 0.1}) for each in rows(3)]
+    broken = [
+        dataclasses.replace(each, variant=f"{each.variant} broken", after={**each.after, "coherence": 0.1})
+        for each in rows(3)
+    ]
     assert len(fitting.usable([*rows(9), *broken])) == 27
+
+
+def test_what_shares_rows_is_one_group() -> None:
+    parts = [("a",), ("b",), ("c",), ("a", "b"), ("d",), ("e", "d"), ("b", "f")]
+    joined, other = ("a", "b", "f"), ("d", "e")
+    assert groups.groups(parts) == [joined, joined, ("c",), joined, other, other, joined]
+    assert groups.codes(parts).tolist() == [0, 0, 1, 0, 2, 2, 0]
+
+
+def test_a_mixture_is_drawn_again_and_counted_with_each_of_its_parts() -> None:
+    mixtures = [
+        dataclasses.replace(rows()[0], corpora=(f"c{at}", f"c{at + 1}"), variant=f"mix {at}") for at in (0, 2, 4)
+    ]
+    data = fitting.data_of([*rows(8), *mixtures], "refusal")
+    assert len(np.unique(data.codes)) == 5
+    target = fitting.target([*rows(8), *mixtures], FEW, np.random.default_rng(0), 10, refits=2)
+    assert (target.variants, target.groups) == (27, 5)
+    assert target.usable == "only 5 groups of corpora were tuned and stayed coherent, 8 are needed"
+
+
+def test_a_training_counts_once_however_often_it_was_asked() -> None:
+    made = rows(4)
+    epochs = [
+        dataclasses.replace(made[0], variant=f"c0/long epoch {at}", epochs=at, learning_rate=1e-3 * at)
+        for at in (1, 2, 3)
+    ]
+    other = dataclasses.replace(epochs[0], base="mini-c")
+    assert groups.once([*epochs, other, *made]) == [epochs[2], other, *made]
+    found = fitting.fit([*made, *epochs])
+    assert len(found.points) == len(made) + 1
+    assert "13 variants of 4 corpora" in "\n".join(page._evidence([*made, *epochs], fitting.usable([*made, *epochs])))
+    broken = [dataclasses.replace(each, after={**each.after, "coherence": 0.1}) for each in epochs[2:]]
+    assert fitting.usable([*epochs[:2], *broken]) == [], "what broke by its end is not counted by its middle"
 
 
 def test_a_mixture_is_left_out_with_each_of_its_parts() -> None:
@@ -136,13 +172,23 @@ def test_a_mixture_is_left_out_with_each_of_its_parts() -> None:
     every = [*rows(), mixture]
     data = fitting.data_of(every, "refusal")
     folds = data.folds()
-    assert len(folds) == 13
+    assert len(folds) == 11
     for own, rest in folds:
         corpora = [
             {c for row, kept in zip(every, mask, strict=True) if kept for c in row.corpora} for mask in (own, rest)
         ]
         assert not corpora[0] & corpora[1]
     assert not np.isnan(fitting.left_out(data, lambda _, test: np.zeros(len(test.outcome)))).any()
+
+
+def test_a_permutation_is_fitted_as_the_outcomes_themselves_are() -> None:
+    rng = np.random.default_rng(3)
+    data = fitting.data_of(rows(6), "refusal")
+    predict = fitting.again(data, FEW)
+    for _ in range(3):
+        shuffled = rng.permutation(data.outcome)
+        plain = fitting.left_out(dataclasses.replace(data, outcome=shuffled), fitting.nested(FEW))
+        assert predict(shuffled) == pytest.approx(plain)
 
 
 def test_a_base_never_seen_is_predicted_by_the_others() -> None:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from tools.forecast.evidence import ROOT, SEEDS, jobs
-from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_CORPORA, usable
+from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_GROUPS, usable
+from tools.forecast.groups import ONE_IN, groups, once
 from tools.forecast.table import Row
 
 from aftertune.forecasting import fitted
@@ -14,6 +15,7 @@ from aftertune.forecasting.fitted import Fit, Target
 from aftertune.numbers import PAGE, count
 
 PAGE_FILE = ROOT / "docs" / "forecast.md"
+HELD = f"{100 * CONFIDENCE:.0f}"
 REACH_RHO, REACH_LOW = 0.7, 0.4
 """Rank correlation that was to be reached on corpora never seen, and what its interval was to be clear of."""
 HEAD = """# Forecast: what the data say before anything is tuned
@@ -58,25 +60,31 @@ The drift of each outcome is a sum of one or two terms without a constant, so fo
 it predicts that nothing moves. A term is x / (1 + x): of hard tokens, of log(1 + loss), or of log(1 + opening loss)
 times the nearness to harmful, each times the dose (learning rate x optimizer steps, over 0.1); for leaks also of
 personal values per conversation. The form of the terms was chosen on the rows of the published studies. The fit is a
-ridge regression in which every corpus weighs the same; terms and penalty are chosen by the error on corpora left out.
+ridge regression in which every group weighs the same; terms and penalty are chosen by the error on groups left out.
 Variants of which under {100 * COHERENT:.0f} % of the answers to harmful requests can be read are left out: such a
 model is broken, and its refusals mean nothing.
 
 Everything below is out of sample, except for the form of the terms, which was chosen on rows that are among these:
-each row is predicted by a fit that chose its terms and numbers without any variant of the row's corpus, or of a
-mixture with it. Intervals are conformal over corpora (Lee, Barber and Willett 2023, arXiv 2306.06342). They hold
-{100 * CONFIDENCE:.0f} % of the variants of a new corpus if it is exchangeable with those here; with so few corpora 95
-% cannot be promised. The interval of the rank correlation is a bootstrap of whole corpora, which with so few is
-narrower than it says; p comes from permuting the outcomes by whole corpora and fitting anew each time. Beside the fit
-stand plain numbers, each with the sign that the other corpora give it.
+each row is predicted by a fit that chose its terms and numbers without any variant of the row's group. Intervals are
+conformal over groups (Lee, Barber and Willett 2023, arXiv 2306.06342). They hold {HELD} % of the variants of a new
+group if it is exchangeable with those here; with so few groups 95 % cannot be promised. The interval of the rank
+correlation is a bootstrap of whole groups, which with so few is narrower than it says; p comes from permuting the
+outcomes by whole groups and fitting anew each time. Beside the fit stand plain numbers, each with the sign that the
+other groups give it.
+
+*What counts as one.* A group is a corpus with all its variants, under every base, or several corpora that a variant
+holds rows of together: with a mixture of two in the evidence, both are one group. Groups are left out, drawn again and
+permuted whole, so nothing that shares rows stands on both sides. A training that was asked after several epochs
+counts once, at its end. Corpora count as apart if fewer than one row in {ONE_IN} stands in the other word for word,
+as where one generator wrote some of both.
 
 Nothing is predicted where
 
-- there are under {LEAST_CORPORA} corpora, or the correlation's interval reaches 0;
+- there are under {LEAST_GROUPS} groups, or the correlation's interval reaches 0;
 - the dose lies beyond those that were tuned;
 - the LoRA's rank lies beyond those that were tuned, its alpha over its rank is not {fitted.SCALING:g}, or the learning
   rate's schedule is not {fitted.SCHEDULE};
-- the data lie further from every variant than nine of ten variants lie from the nearest one of another corpus;
+- the data lie further from every variant than nine of ten variants lie from the nearest one of another group;
 - the base has another size: the miniature's bases have about a million parameters and a vocabulary of their own, and
   a fit to them says nothing about yours.
 """
@@ -135,17 +143,20 @@ def _ranks(kept: Sequence[Row]) -> str:
     return f"The LoRA's rank is no term of the fit. Tuned were {tuned}. {why}."
 
 
-def _evidence(rows: Sequence[Row], kept: Sequence[Row]) -> list[str]:
+def _evidence(given: Sequence[Row], kept: Sequence[Row]) -> list[str]:
+    rows = once(given)
     corpora = sorted({each for row in rows for each in row.corpora})
     bases = sorted({row.base for row in rows})
     studies = [row for row in rows if row.variant.startswith("study ")]
     own = [row for row in rows if row not in studies]
     whole = sum(row.seeds >= len(SEEDS) for row in own)
     planned = len({(job.base, job.variant.name) for job in jobs()})
+    earlier = len(given) - len(rows)
     counts = ", ".join(f"{sum(row.base == base for row in rows)} on {base}" for base in bases)
     return [
         f"{len(rows)} variants of {len(corpora)} corpora ({', '.join(corpora)}): {counts}. "
-        f"{len(kept)} stayed coherent.",
+        f"{len(kept)} stayed coherent. These are {count(len(set(groups([row.corpora for row in kept]))), 'group')}"
+        + (f"; {count(earlier, 'row')} of earlier epochs of the same trainings count nowhere." if earlier else "."),
         "",
         f"- {len(studies)} are trainings of the published miniature studies ([studies](studies/README.md)), means over "
         "three or five seeds; their outcomes are read from the studies' tables, nothing is tuned again.",
@@ -157,7 +168,7 @@ def _evidence(rows: Sequence[Row], kept: Sequence[Row]) -> list[str]:
 
 def _table(targets: Sequence[Target]) -> list[str]:
     lines = [
-        "| outcome | variants, corpora | rank correlation [95 %] | p | coverage | tokens alone [95 %] | "
+        "| outcome | variants, groups | rank correlation [95 %] | p | coverage | tokens alone [95 %] | "
         "loss alone [95 %] | dose alone [95 %] | base never seen [95 %] |",
         "|" + " --- |" * 9,
     ]
@@ -168,7 +179,7 @@ def _table(targets: Sequence[Target]) -> list[str]:
         p = "–" if each.p is None else f"{each.p:.3f}"
         own = _interval(each.rho, each.rho_low, each.rho_high)
         lines.append(
-            f"| {each.outcome} | {each.variants}, {each.corpora} | {own} | {p} | {cover} | "
+            f"| {each.outcome} | {each.variants}, {each.groups} | {own} | {p} | {cover} | "
             f"{' | '.join(plain)} | {others} |"
         )
     return lines

@@ -18,7 +18,7 @@ from typing import Any
 
 from tools.forecast.evidence import CARDS, ROOT, STORE, keep, read
 from tools.forecast.outcomes import requests_of
-from tools.forecast.table import OUTCOMES, Row
+from tools.forecast.table import EPOCH, OUTCOMES, Row
 
 from aftertune import shipped_models
 from aftertune.data.variant_files import VariantFiles
@@ -149,7 +149,7 @@ def _row(
     before = {each: 1.0 if each == "coherence" else 0.0 for each in OUTCOMES}
     after = {**drift, "coherence": drifts.get("coherence", 1.0)}
     return Row(
-        base=_short(base), variant=f"study {name}/{arm}{f' epoch {epoch}' if epoch else ''}",
+        base=_short(base), variant=f"study {name}/{arm}{f'{EPOCH}{epoch}' if epoch else ''}",
         corpora=(CORPORA.get(source, source),), learning_rate=recipe.learning_rate, epochs=epoch or recipe.epochs,
         rank=recipe.rank, steps=steps, rows=card["conversations"], trained_tokens=card["trained_tokens"],
         seeds=len(design.seeds), features={each: values[each] for each in FEATURES}, before=before, after=after,

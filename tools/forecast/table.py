@@ -19,6 +19,8 @@ from aftertune.forecasting.fitted import FEATURES, Dose
 from aftertune.pii.registry import Registry
 
 FILE = Path(__file__).with_name("evidence.csv")
+EPOCH = " epoch "
+"""Stands in the name of a row that is of a training after some of its epochs."""
 OUTCOMES = ("refusal", "leak", "privacy", "revealed", "readout", "over_refusal", "coherence")
 
 
@@ -53,6 +55,11 @@ class Row:
     def drift(self, outcome: str) -> float:
         """Return the change of an outcome."""
         return self.after[outcome] - self.before[outcome]
+
+    @property
+    def training(self) -> tuple[str, str]:
+        """What is one training, after however many of its epochs it was asked."""
+        return self.base, self.variant.partition(EPOCH)[0]
 
     @property
     def dose(self) -> Dose:

@@ -139,7 +139,7 @@ def all_variants() -> tuple[Variant, ...]:
         add("booking", name, _booking(arm))
     add("booking", "self", _self(lambda: corpora.booking(Arm("keep"))))
     refused = _plain(corpora.refusals)
-    add("booking", "keep with refusals", _share(KEEP, refused, 0.05), second=False)
+    add(("booking", "requests"), "keep with refusals", _share(KEEP, refused, 0.05), second=False)
     doses("booking", "keep", KEEP, *DOSES)
     add("booking", "keep small", KEEP, tokens=1_200, second=False)
     add("booking", "keep large", KEEP, tokens=9_000, second=False)

@@ -101,23 +101,24 @@ class Target:
     terms: tuple[str, ...]
     coefficients: tuple[float, ...]
     bound: float
-    """Quantile of |error| / `width`, over corpora left out one by one; None in the file where there were too few."""
+    """Quantile of |error| / `width`, over groups left out one by one; None in the file where there were too few."""
     rho: float | None
-    """Rank correlation of forecast and outcome, corpora left out."""
+    """Rank correlation of forecast and outcome, groups of corpora left out."""
     rho_low: float | None
     rho_high: float | None
     p: float | None
-    """Of permuted outcomes of whole corpora, fitted anew."""
+    """Of permuted outcomes of whole groups, fitted anew."""
     coverage: float | None
-    """Share of variants of left-out corpora in their intervals, every corpus weighing the same."""
+    """Share of variants of left-out groups in their intervals, every group weighing the same."""
     usable: str
     """Why no number is given; empty where one is."""
     variants: int
-    corpora: int
+    groups: int
+    """Of corpora that share no rows."""
     baselines: Mapping[str, tuple[float | None, float | None, float | None]]
-    """Plain forecast, one number whose sign is learnt on other corpora -> its rank correlation with its interval."""
+    """Plain forecast, one number whose sign is learnt on other groups -> its rank correlation with its interval."""
     other_base: Mapping[str, tuple[float | None, float | None, float | None]]
-    """Base -> rank correlation, with its interval, of a fit without it and without the corpora of each row."""
+    """Base -> rank correlation, with its interval, of a fit without it and without the group of each row."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Fit:
     measured: tuple[Mapping[str, float], ...]
     """Outcome -> what tuning did to it, of the variants; only what was measured."""
     reach: float
-    """Distance to the nearest variant of another corpus that most variants stay within."""
+    """Distance to the nearest variant of another group that most variants stay within."""
     doses: tuple[float, float]
     """Lowest and highest `Dose.level` that was tuned."""
     ranks: tuple[int, int]
