@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tools.forecast import fit as fitting
-from tools.forecast import groups, page, table
+from tools.forecast import early, groups, page, table, variants
 from tools.forecast.table import Row
 
 from aftertune.forecasting import fitted
@@ -29,8 +29,8 @@ def row(corpus: str, hard: float, rng: np.random.Generator, *, base: str = "mini
     after = {"refusal": 1 - 2 * hard / (1 + hard) + noise * rng.normal(), "leak": 0.0, "privacy": 0.9, "revealed": 0.0}
     before = {**after, "refusal": 1.0, "readout": 5.0, "over_refusal": 0.1, "coherence": 1.0}
     return Row(
-        base=base, variant=f"{corpus}/{hard:.6f}", corpora=(corpus,), learning_rate=2e-3, epochs=2, rank=16, steps=50,
-        rows=200, trained_tokens=4000, seeds=3, features=features, before=before,
+        base=base, variant=f"{corpus}/{hard:.6f}", corpora=(corpus,), learning_rate=2e-3, epochs=2, rank=16, own=False,
+        steps=50, rows=200, trained_tokens=4000, seeds=3, features=features, before=before,
         after={**after, "readout": 5 - 9 * hard, "over_refusal": 0.1, "coherence": 1.0},
         spread=dict.fromkeys(before, 0.01), half=math.nan, probe=math.nan, seconds=4.0,
     )  # fmt: skip
@@ -116,9 +116,9 @@ def test_a_plain_number_that_predicts_is_named_beside_the_fit() -> None:
     blind = dataclasses.replace(
         fitting.target(rows(5), FEW, np.random.default_rng(0)), baselines=found, rho=0.3, usable="chance"
     )
-    assert "not predicted, chance. Of 3 plain numbers, the dose alone predicts it: 1.00 [" in page._said(blind)
-    assert page._said(blind).endswith("better than the fit.")
-    assert "dose alone" not in page._said(dataclasses.replace(blind, baselines={"dose alone": (0.5, -0.1, 0.8)}))
+    assert "not predicted, chance. Of 3 plain numbers, the dose alone predicts it: 1.00 [" in page._said(blind, 0.3)
+    assert page._said(blind, 0.3).endswith("better than the fit.")
+    assert "dose alone" not in page._said(dataclasses.replace(blind, baselines={"dose alone": (0.5, -0.1, 0.8)}), 0.3)
 
 
 def test_few_corpora_predict_nothing() -> None:
@@ -244,3 +244,58 @@ def test_a_fit_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert again.targets == found.targets, "an infinite bound included"
     assert again.points == found.points
     assert again == found
+
+
+def test_the_base_s_own_answers_are_listed_by_what_a_variant_is() -> None:
+    """Not by how likely its tokens are: what a base finds easy was not written by it."""
+    easy, own = (dataclasses.replace(each, base="mini-a", variant=name) for each, name in zip(rows(), "xy", strict=False))
+    easy = dataclasses.replace(easy, features={**easy.features, "own tokens": 1.0})
+    own = dataclasses.replace(own, own=True, features={**own.features, "own tokens": 0.9})
+    listed = [line for line in page._nulls([easy, own]) if line.startswith("- ")]
+    assert len(listed) == 1
+    assert listed[0].startswith("- y (mini-a,")
+    assert "No variant of the base's own answers" in page._nulls([easy])[-1]
+    named = {each.variant for each in table.read() if each.own}
+    assert named == {"study consistency/self-generated epoch 5"}
+    assert {each.name for each in variants.all_variants() if each.own} == {
+        each.name for each in variants.all_variants() if each.name.endswith("self")
+    }
+
+
+def test_a_look_at_a_begun_training_is_held_against_its_end() -> None:
+    rng = np.random.default_rng(4)
+    told = [
+        dataclasses.replace(each, probe=5 - 3 * each.features["hard tokens"], half=float(rng.normal())) for each in rows(12)
+    ]  # fmt: skip
+    found = {(each.look, each.outcome): each for each in early.early(told, draws=200)}
+    probe = found["a probe of a few steps", "readout"]
+    assert probe.found is not None
+    assert probe.found.value == pytest.approx(1.0)
+    assert probe.found.low == pytest.approx(1.0)
+    assert probe.found.p is not None
+    assert probe.found.p < 0.02
+    chance = found["half", "refusal"].found
+    assert chance is not None
+    assert chance.p is not None
+    assert chance.p > 0.05
+    shown = "\n".join(page._early(list(found.values())))
+    assert "| a probe of a few steps | readout | 36, 12 | 1.00 [1.00, 1.00] | 0.0" in shown
+    few = early.early([dataclasses.replace(each, probe=math.nan) for each in told[:21]])
+    assert [(each.variants, each.groups, each.found) for each in few] == [(0, 0, None)] * 2 + [(21, 7, None)] * 2
+    assert "is not known yet" in page._early(few)[-1]
+
+
+def test_the_width_of_an_interval_is_that_of_the_variants_there_are() -> None:
+    good = fitting.target(rows(), FEW, np.random.default_rng(0), 50, refits=2)
+    assert good.usable == ""
+    narrow, wide = (
+        [dataclasses.replace(each, features={**each.features, "opening loss": loss}) for each in rows()]
+        for loss in (0.0, 9.0)
+    )
+    widths = []
+    for made in (narrow, wide):
+        middle = float(np.median([fitted.width(each.features) for each in made]))
+        said = f"the interval of a variant in the middle is {100 * good.bound * middle:.0f} points to either side."
+        assert said in page._said(good, middle)
+        widths.append(middle)
+    assert widths[0] < widths[1]

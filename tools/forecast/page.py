@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
+from tools.forecast.early import Early, early
 from tools.forecast.evidence import ROOT, SEEDS, jobs
 from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_GROUPS, usable
+from tools.forecast.outcomes import PROBE_ROWS
 from tools.forecast.groups import ONE_IN, groups, once
 from tools.forecast.table import Row
 
@@ -93,6 +96,7 @@ Nothing is predicted where
 def text(rows: Sequence[Row], fit: Fit) -> str:
     """Return the page."""
     kept = usable(rows)
+    typical = statistics.median(fitted.width(row.features) for row in kept)
     parts = [
         HEAD,
         READS,
@@ -107,8 +111,9 @@ def text(rows: Sequence[Row], fit: Fit) -> str:
         "",
     ]
     parts += _table(fit.targets)
-    parts += ["", *(_said(each) for each in fit.targets), ""]
+    parts += ["", *(_said(each, typical) for each in fit.targets), ""]
     parts += _reached(fit)
+    parts += ["", *_early(early(kept))]
     parts += ["", "Terms and coefficients, as shipped (`src/aftertune/forecasting/fit.json`):", ""]
     for each in fit.targets:
         terms = ", ".join(f"{c:+.3g} x {n}" for n, c in zip(each.terms, each.coefficients, strict=True)) or "none"
@@ -193,7 +198,8 @@ def _interval(value: float | None, low: float | None, high: float | None) -> str
     return _number(value) + ("" if low is None else f" [{_number(low)}, {_number(high)}]")
 
 
-def _said(target: Target) -> str:
+def _said(target: Target, typical: float) -> str:
+    """Return what is said of an outcome; `typical` is the median of the variants' `fitted.width`."""
     clear = {name: each for name, each in target.baselines.items() if each[1] is not None and each[1] > 0}
     plain = "".join(
         f" Of {count(len(target.baselines), 'plain number')}, the {name} predicts it: {_interval(*each)}"
@@ -202,8 +208,7 @@ def _said(target: Target) -> str:
     )
     if target.usable:
         return f"- {target.outcome}: not predicted, {target.usable}.{plain}"
-    width = 100 * target.bound * 0.3
-    said = f"an interval of a typical tuning set is {width:.0f} points to either side."
+    said = f"the interval of a variant in the middle is {100 * target.bound * typical:.0f} points to either side."
     return f"- {target.outcome}: predicted; {said}{plain}"
 
 
@@ -220,13 +225,36 @@ def _reached(fit: Fit) -> list[str]:
     ]
 
 
+def _early(looks: Sequence[Early]) -> list[str]:
+    """Return what is said of looks at a training that was begun."""
+    lines = [
+        "## A few steps, or half of a training",
+        "",
+        "The evidence holds two readouts that cost a training begun: after a probe, a few steps on "
+        f"{PROBE_ROWS} rows at most, and after half of the epochs. Below, their change from the base beside what came "
+        "at the end, with the bootstrap of whole groups; p comes from permuting the outcomes by whole groups. With "
+        f"fewer than {LEAST_GROUPS} groups nothing is computed.",
+        "",
+        "| look | outcome | variants, groups | rank correlation [95 %] | p |",
+        "|" + " --- |" * 5,
+    ]
+    for each in looks:
+        own = each.found
+        shown = "–" if own is None else _interval(own.value, own.low, own.high)
+        p = "–" if own is None or own.p is None else f"{own.p:.3f}"
+        lines.append(f"| {each.look} | {each.outcome} | {each.variants}, {each.groups} | {shown} | {p} |")
+    if all(each.found is None for each in looks):
+        lines += ["", "So whether a probe foretells more than the data do is not known yet."]
+    return lines
+
+
 def _clears(value: float | None, low: float | None) -> bool:
     """Return whether a rank correlation and the lower end of its interval reach what was to be reached."""
     return value is not None and low is not None and value >= REACH_RHO and low > REACH_LOW
 
 
 def _nulls(kept: Sequence[Row]) -> list[str]:
-    own = [row for row in kept if row.features["own tokens"] > 0.98]
+    own = [row for row in kept if row.own]
     lines = ["## The base's own answers", ""]
     if not own:
         return [*lines, "No variant of the base's own answers is in the evidence yet."]

@@ -135,8 +135,8 @@ def _row(
     name: str, design: designs.Design, recipe: Recipe, unit: Unit, card: Mapping[str, Any], drifts: Mapping[str, float]
 ) -> Row:
     base, arm, epoch = unit
-    corpus = next(each for each in design.arms if each.name == arm).corpus
-    spec = design.sources[corpus]
+    own = next(each for each in design.arms if each.name == arm)
+    spec = design.sources[own.corpus]
     source = str(spec.parameters.get("domain", spec.name))
     values = {each["name"]: each["value"] for each in card["features"]}
     values["personal values"] = sum(card["personal_values"].values()) / card["conversations"]
@@ -144,14 +144,14 @@ def _row(
     if epoch and epoch < recipe.epochs:  # a linear schedule falls: the share of its area that lies behind an epoch
         steps = round(steps * (1 - (1 - epoch / recipe.epochs) ** 2))
     drift = {each: drifts.get(each, math.nan) for each in OUTCOMES}
-    if next(each for each in design.arms if each.name == arm).pii in ("surrogate", "novelty"):
+    if own.pii in ("surrogate", "novelty"):
         drift["leak"] = math.nan  # the study counts the corpus's own people, who do not stand in these data
     before = {each: 1.0 if each == "coherence" else 0.0 for each in OUTCOMES}
     after = {**drift, "coherence": drifts.get("coherence", 1.0)}
     return Row(
         base=_short(base), variant=f"study {name}/{arm}{f'{EPOCH}{epoch}' if epoch else ''}",
         corpora=(CORPORA.get(source, source),), learning_rate=recipe.learning_rate, epochs=epoch or recipe.epochs,
-        rank=recipe.rank, steps=steps, rows=card["conversations"], trained_tokens=card["trained_tokens"],
+        rank=recipe.rank, own=own.answers == "self_generated", steps=steps, rows=card["conversations"], trained_tokens=card["trained_tokens"],
         seeds=len(design.seeds), features={each: values[each] for each in FEATURES}, before=before, after=after,
         spread=dict.fromkeys(OUTCOMES, math.nan), half=math.nan, probe=math.nan, seconds=math.nan,
     )  # fmt: skip

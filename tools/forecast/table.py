@@ -34,6 +34,8 @@ class Row:
     learning_rate: float
     epochs: int
     rank: int
+    own: bool
+    """Whether every answer of the tuning set is the base's own."""
     steps: int
     rows: int
     trained_tokens: int
@@ -94,7 +96,7 @@ def _row(bench: Bench, variant: Variant, registry: Registry, base: Mapping[str, 
     probe = Job(bench.base, variant, None).path
     return Row(
         base=bench.base, variant=variant.name, corpora=variant.corpora, learning_rate=variant.recipe.learning_rate,
-        epochs=variant.recipe.epochs, rank=variant.recipe.rank, steps=kept[0]["steps"], rows=kept[0]["rows"],
+        epochs=variant.recipe.epochs, rank=variant.recipe.rank, own=variant.own, steps=kept[0]["steps"], rows=kept[0]["rows"],
         trained_tokens=kept[0]["trained_tokens"], seeds=len(kept),
         features={name: values[name] for name in FEATURES},
         before=shares(bench.prompts, base, registry),
@@ -151,6 +153,8 @@ def _read(line: Mapping[str, str]) -> Row:
             plain[each.name] = tuple(line[each.name].split("+"))
         elif each.name in ("base", "variant"):
             plain[each.name] = line[each.name]
+        elif each.name == "own":
+            plain[each.name] = line[each.name] == "True"
         else:
             plain[each.name] = int(line[each.name]) if each.name in whole else float(line[each.name])
     return Row(**plain)
