@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tools.forecast import corpora, evidence, groups, studies, variants
 from tools.forecast.evidence import Job
 
-from aftertune.errors import UsageError
+from aftertune.errors import StoreError, UsageError
 from aftertune.forecasting import fitted
 from aftertune.records import Conversation, Message
 from aftertune.studies import design as designs
@@ -23,6 +24,7 @@ class FakeBench:
     made: list[tuple[str, int | None]] = []  # noqa: RUF012
     stop_after = 10**9
     openings = ("I can't",)
+    weights_hash = "w"
 
     def __init__(self, base: str) -> None:
         self.base = base
@@ -68,7 +70,7 @@ def _bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeBench]:
     monkeypatch.setattr(evidence, "STORE", tmp_path / "store")
     monkeypatch.setattr(evidence, "Bench", FakeBench)
     monkeypatch.setattr(evidence, "all_variants", lambda: few)
-    monkeypatch.setattr(evidence, "_card", lambda *_: {"features": []})
+    monkeypatch.setattr(evidence, "_card", lambda _bench, _variant, rows: {"rows_hash": evidence.rows_hash(rows)})
     FakeBench.made, FakeBench.stop_after = [], 10**9
     return FakeBench
 
@@ -97,6 +99,39 @@ def test_a_file_says_what_was_tuned(bench: type[FakeBench]) -> None:
     assert (kept["base"], kept["variant"], kept["corpora"], kept["seed"]) == ("mini-a", "c0/v0", ["c0"], 0)
     assert kept["recipe"]["learning_rate"] == variants.RECIPE.learning_rate
     assert evidence.card_path("mini-a", job.variant).is_file()
+
+
+def test_evidence_of_other_rows_is_refused_with_what_to_delete(
+    bench: type[FakeBench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed generator: the seeds that are missing would be averaged with trainings on other data."""
+    evidence.build(7)
+    (first, second) = [each for each in evidence.jobs() if each.path.is_file()][:2]
+    made = len(bench.made)
+
+    def changed(_: Any) -> Sequence[Conversation]:
+        return [Conversation("0", (Message("user", "q"), Message("assistant", "a c")))]
+
+    for job in (first, second):
+        evidence.check(job.base, job.variant, job.variant.rows(lambda own: own, len))
+        with pytest.raises(StoreError) as error:
+            evidence.check(job.base, job.variant, changed(None))
+        assert str(job.path) in str(error.value)
+        assert str(evidence.card_path(job.base, job.variant)) in str(error.value)
+    other = tuple(dataclasses.replace(each, make=changed) for each in evidence.all_variants())
+    monkeypatch.setattr(evidence, "all_variants", lambda: other)
+    with pytest.raises(StoreError, match=r"c0/v0 on mini-a: .* other rows .*delete .*`make forecast` makes them again"):
+        evidence.build()
+    assert not [each for each in bench.made[made:] if each[1] is not None and each[1] > 0], (
+        "no seed was added to others"
+    )
+
+
+def test_answers_of_another_base_are_refused(bench: type[FakeBench], monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence.build(1)
+    monkeypatch.setattr(bench, "weights_hash", "other")
+    with pytest.raises(StoreError, match="delete the folder"):
+        evidence.build()
 
 
 def test_every_corpus_comes_before_any_comes_again(bench: type[FakeBench]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tools.forecast import fit as fitting
 from tools.forecast import early, groups, page, table, variants
+from tools.forecast import fit as fitting
 from tools.forecast.table import Row
 
 from aftertune.forecasting import fitted
@@ -248,7 +248,9 @@ def test_a_fit_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_base_s_own_answers_are_listed_by_what_a_variant_is() -> None:
     """Not by how likely its tokens are: what a base finds easy was not written by it."""
-    easy, own = (dataclasses.replace(each, base="mini-a", variant=name) for each, name in zip(rows(), "xy", strict=False))
+    easy, own = (
+        dataclasses.replace(each, base="mini-a", variant=name) for each, name in zip(rows(), "xy", strict=False)
+    )
     easy = dataclasses.replace(easy, features={**easy.features, "own tokens": 1.0})
     own = dataclasses.replace(own, own=True, features={**own.features, "own tokens": 0.9})
     listed = [line for line in page._nulls([easy, own]) if line.startswith("- ")]
@@ -288,14 +290,12 @@ def test_a_look_at_a_begun_training_is_held_against_its_end() -> None:
 def test_the_width_of_an_interval_is_that_of_the_variants_there_are() -> None:
     good = fitting.target(rows(), FEW, np.random.default_rng(0), 50, refits=2)
     assert good.usable == ""
-    narrow, wide = (
-        [dataclasses.replace(each, features={**each.features, "opening loss": loss}) for each in rows()]
-        for loss in (0.0, 9.0)
-    )
-    widths = []
-    for made in (narrow, wide):
-        middle = float(np.median([fitted.width(each.features) for each in made]))
-        said = f"the interval of a variant in the middle is {100 * good.bound * middle:.0f} points to either side."
-        assert said in page._said(good, middle)
-        widths.append(middle)
-    assert widths[0] < widths[1]
+    found = dataclasses.replace(fitting.fit(rows(5)), targets=(good,))
+    halves = []
+    for loss in (0.0, 9.0):
+        made = [dataclasses.replace(each, features={**each.features, "opening loss": loss}) for each in rows()]
+        half = 100 * good.bound * float(np.median([fitted.width(each.features) for each in made]))
+        said = f"predicted; the interval of a variant in the middle is {half:.0f} points to either side."
+        assert said in page.text(made, found)
+        halves.append(half)
+    assert halves[1] > 2 * halves[0]

@@ -65,6 +65,11 @@ class Bench:
         self._stack.__exit__(kind, error, at)
 
     @cached_property
+    def weights_hash(self) -> str:
+        """Which weights the base has."""
+        return resolve(self.folder).weights_hash
+
+    @cached_property
     def tokenizer(self) -> Any:
         """The base's tokenizer."""
         return load_tokenizer(resolve(self.folder))

@@ -77,10 +77,12 @@ def gather(bases: Sequence[str] = BASES) -> list[Row]:
         if not done or not evidence.base_path(base).is_file():
             continue
         with Bench(base) as bench:
+            evidence.check_base(base, bench.weights_hash)
             rows = Rows(bench)
             own = evidence.read(evidence.base_path(base))
             for variant in done:
                 if evidence.card_path(base, variant).is_file():
+                    evidence.check(base, variant, rows.of(variant))
                     found.append(_row(bench, variant, registry_of(rows.of(variant)), own))
     return found
 
@@ -96,8 +98,8 @@ def _row(bench: Bench, variant: Variant, registry: Registry, base: Mapping[str, 
     probe = Job(bench.base, variant, None).path
     return Row(
         base=bench.base, variant=variant.name, corpora=variant.corpora, learning_rate=variant.recipe.learning_rate,
-        epochs=variant.recipe.epochs, rank=variant.recipe.rank, own=variant.own, steps=kept[0]["steps"], rows=kept[0]["rows"],
-        trained_tokens=kept[0]["trained_tokens"], seeds=len(kept),
+        epochs=variant.recipe.epochs, rank=variant.recipe.rank, own=variant.own, steps=kept[0]["steps"],
+        rows=kept[0]["rows"], trained_tokens=kept[0]["trained_tokens"], seeds=len(kept),
         features={name: values[name] for name in FEATURES},
         before=shares(bench.prompts, base, registry),
         after={name: statistics.fmean(each[name] for each in after) for name in OUTCOMES},
