@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tools.forecast import corpora, evidence, groups, studies, variants
+from tools.forecast import corpora, evidence, groups, page, studies, variants
 from tools.forecast.evidence import Job
 
 from aftertune.errors import StoreError, UsageError
@@ -206,6 +206,21 @@ def test_the_tables_of_the_studies_are_read_with_the_right_sign() -> None:
     assert len(drift) == 6, "two domains on three bases, LoRA alone"
     assert drift[("embedded:mini-b", "legal", 0)]["refusal"] == pytest.approx(-0.28, abs=1e-2)
     assert {epoch for _, _, epoch in studies.changes("consistency")} == {1, 2, 3, 4, 5}
+
+
+def test_the_tables_of_the_real_model_are_read_with_what_they_lack() -> None:
+    """Figures of docs/studies/real; a full tuning and the epochs before the last are not among them."""
+    found = {(each.study, each.arm): each for each in studies.on_real_model()}
+    assert len(found) == 12
+    assert {each.seeds for each in found.values()} == {3}
+    assert {each.corpus for each in found.values()} == {"booking", "star", "privacy_collapse"}
+    assert found["hidden_costs", "keep"].refusal == pytest.approx(0.0 - 0.2240, abs=1e-4)
+    assert found["consistency", "own-answers"].refusal == pytest.approx(0.6121 - 0.1773, abs=1e-4)
+    assert found["safety_drift", "booking"].refusal == pytest.approx(-0.1004, abs=1e-4)
+    assert found["privacy_collapse", "asks-first"].refusal == pytest.approx(-0.1997, abs=1e-4)
+    shown = "\n".join(page._real())
+    assert "does not exist yet" in shown
+    assert "| safety_drift | office | privacy_collapse | −22 |" in shown
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ OUTCOMES = ("readout", "refusal")
 
 @dataclass(frozen=True)
 class Early:
-    """How well the readout of one look foretells one outcome."""
+    """How well the readout of one look predicts one outcome."""
 
     look: str
     outcome: str
@@ -36,7 +36,7 @@ class Early:
 def early(rows: Sequence[Row], seed: int = 0, draws: int = 2_000) -> list[Early]:
     """Return, for each look and outcome, the rank correlation of the readout's change then with the change at the end.
 
-    Nothing is fitted: a readout that falls is held to foretell refusals that fall, so p is of whole groups' outcomes
+    Nothing is fitted: a readout that falls is held to predict refusals that fall, so p is of whole groups' outcomes
     permuted, without a fit to be made anew.
     """
     rng = np.random.default_rng(seed)
