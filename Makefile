@@ -153,9 +153,10 @@ rebuild: install
 compare-peers: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.peers --models --write
 
-# How well DriftCallback at half of a training predicts its end: 40 short tunings, some 5 CPU minutes; continues.
+# How well DriftCallback at half of a training predicts its end, into docs/training.md: 40 short tunings, some 5 CPU
+# minutes; continues.
 monitor: install
-	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.monitor
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.monitor --write
 
 # The documentation site, into site/; a link that leads nowhere is an error.
 docs: install

@@ -35,19 +35,19 @@ def target(**changes: object) -> Target:
     plain = Target(
         outcome="refusal", about="harmful requests refused", worse="down", terms=("hard tokens x dose",),
         coefficients=(-2.0,), bound=0.5, rho=0.8, rho_low=0.6, rho_high=0.9, p=0.001, coverage=0.8, usable="",
-        variants=30, corpora=12, baselines={}, other_base={},
+        variants=30, groups=12, baselines={}, other_base={},
     )  # fmt: skip
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
 
 
 def fit(*targets: Target, reach: float = 1.0) -> Fit:
     scales = dict.fromkeys((*FEATURES, "dose"), 1.0)
-    points = [fitted.point(scales, values, Dose(2e-3, 50, 16)) for values in (VALUES, OWN)]
+    points = [fitted.point(scales, values, Dose(2e-3, 50)) for values in (VALUES, OWN)]
     return Fit(
         version=1, about="made up", confidence=0.8, bases={"hash": "embedded:mini-a"}, parameters=(900_000, 1_200_000), scales=scales,
         points=tuple(map(tuple, points)), names=("booking/keep (mini-a)", "booking/self (mini-a)"),
         measured=({"refusal": -0.23, "leak": 0.88}, {"refusal": 0.01}), reach=reach,
-        doses=(-2.0, 2.0), seeds=3, targets=targets or (target(),),
+        doses=(-2.0, 2.0), ranks=(8, 16), seeds=3, targets=targets or (target(),),
     )  # fmt: skip
 
 
@@ -103,8 +103,8 @@ def test_the_base_s_own_answers_predict_that_nothing_moves() -> None:
 def test_a_forecast_is_a_change_of_a_share_and_more_of_a_dose_moves_no_less(
     values: dict[str, float], rate: float, steps: int
 ) -> None:
-    (less,) = fitted.outlooks(fit(), values, Dose(rate, steps, 16))
-    (more,) = fitted.outlooks(fit(), values, Dose(2 * rate, steps, 16))
+    (less,) = fitted.outlooks(fit(), values, Dose(rate, steps))
+    (more,) = fitted.outlooks(fit(), values, Dose(2 * rate, steps))
     for each in (less, more):
         assert each.drift is not None
         assert each.low is not None
@@ -122,6 +122,16 @@ def test_a_forecast_is_a_change_of_a_share_and_more_of_a_dose_moves_no_less(
         ({"recipe": dataclasses.replace(RECIPE, method="full")}, "the fit knows trainings of a LoRA"),
         ({"recipe": dataclasses.replace(RECIPE, learning_rate=2e-5)}, "is less than any that was tuned (0.025 to 0.4)"),
         ({"recipe": dataclasses.replace(RECIPE, epochs=90)}, "is more than any that was tuned"),
+        (
+            {"recipe": dataclasses.replace(RECIPE, rank=4, alpha=8)},
+            "the LoRA's rank (4) is lower than any that was tuned (8 to 16)",
+        ),
+        ({"recipe": dataclasses.replace(RECIPE, rank=512, alpha=1024)}, "rank (512) is higher than any that was tuned"),
+        (
+            {"recipe": dataclasses.replace(RECIPE, rank=8)},
+            "alpha (32) is 4 times the rank (8), and 2 times in every LoRA that was tuned",
+        ),
+        ({"recipe": dataclasses.replace(RECIPE, schedule="constant")}, "schedule is 'constant', and 'linear' in all"),
     ],
 )
 def test_it_refuses_what_it_has_not_seen(changes: dict[str, object], why: str) -> None:
@@ -131,6 +141,10 @@ def test_it_refuses_what_it_has_not_seen(changes: dict[str, object], why: str) -
     assert all(each.drift is None and each.why == found.refused for each in found.outlooks)
     assert found.smaller == ()
     assert f"No drift is predicted: {found.refused}." in page.lines(found)
+
+
+def test_a_rank_between_those_that_were_tuned_is_predicted() -> None:
+    assert predicted(fit(), card(), dataclasses.replace(RECIPE, rank=12, alpha=24)).refused == ""
 
 
 def test_data_far_from_all_that_was_tuned_are_refused_with_the_nearest() -> None:
@@ -237,9 +251,7 @@ def test_the_fit_that_ships_can_be_read_and_holds_what_a_forecast_needs() -> Non
     assert {each.outcome for each in found.targets} >= {"refusal", "leak", "privacy"}
     assert all(each.usable or (each.terms and math.isfinite(each.bound)) for each in found.targets)
     assert set(found.scales) == {*FEATURES, "dose"}
-    (nothing,) = {each.drift for each in fitted.outlooks(found, OWN, Dose(2e-3, 50, 16)) if each.drift is not None} or {
-        0.0
-    }
+    (nothing,) = {each.drift for each in fitted.outlooks(found, OWN, Dose(2e-3, 50)) if each.drift is not None} or {0.0}
     assert nothing == 0.0
 
 

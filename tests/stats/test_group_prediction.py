@@ -93,6 +93,13 @@ def test_where_nothing_differs_there_is_no_correlation() -> None:
     assert (found.value, found.low, found.p) == (None, None, None)
 
 
+def test_without_permutations_there_is_no_p() -> None:
+    values, groups = np.arange(12.0), np.arange(12) // 2
+    found = rank_correlation(values, values, groups, np.random.default_rng(0), 20, permutations=0)
+    assert found.p is None
+    assert found.low == pytest.approx(1.0)
+
+
 def test_a_fit_made_anew_has_the_p_value_of_chance_where_one_held_fixed_leans_away() -> None:
     """Each group is predicted by the mean of the others, which knows nothing: p must be uniform, not near 1."""
     groups = np.repeat(np.arange(8), 3)

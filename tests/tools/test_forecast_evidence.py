@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tools.forecast import corpora, evidence, studies, variants
+from tools.forecast import corpora, evidence, groups, page, studies, variants
 from tools.forecast.evidence import Job
 
-from aftertune.errors import UsageError
+from aftertune.errors import StoreError, UsageError
+from aftertune.forecasting import fitted
 from aftertune.records import Conversation, Message
+from aftertune.studies import design as designs
 
 
 class FakeBench:
@@ -21,6 +24,7 @@ class FakeBench:
     made: list[tuple[str, int | None]] = []  # noqa: RUF012
     stop_after = 10**9
     openings = ("I can't",)
+    weights_hash = "w"
 
     def __init__(self, base: str) -> None:
         self.base = base
@@ -66,7 +70,7 @@ def _bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeBench]:
     monkeypatch.setattr(evidence, "STORE", tmp_path / "store")
     monkeypatch.setattr(evidence, "Bench", FakeBench)
     monkeypatch.setattr(evidence, "all_variants", lambda: few)
-    monkeypatch.setattr(evidence, "_card", lambda *_: {"features": []})
+    monkeypatch.setattr(evidence, "_card", lambda _bench, _variant, rows: {"rows_hash": evidence.rows_hash(rows)})
     FakeBench.made, FakeBench.stop_after = [], 10**9
     return FakeBench
 
@@ -97,6 +101,39 @@ def test_a_file_says_what_was_tuned(bench: type[FakeBench]) -> None:
     assert evidence.card_path("mini-a", job.variant).is_file()
 
 
+def test_evidence_of_other_rows_is_refused_with_what_to_delete(
+    bench: type[FakeBench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed generator: the seeds that are missing would be averaged with trainings on other data."""
+    evidence.build(7)
+    (first, second) = [each for each in evidence.jobs() if each.path.is_file()][:2]
+    made = len(bench.made)
+
+    def changed(_: Any) -> Sequence[Conversation]:
+        return [Conversation("0", (Message("user", "q"), Message("assistant", "a c")))]
+
+    for job in (first, second):
+        evidence.check(job.base, job.variant, job.variant.rows(lambda own: own, len))
+        with pytest.raises(StoreError) as error:
+            evidence.check(job.base, job.variant, changed(None))
+        assert str(job.path) in str(error.value)
+        assert str(evidence.card_path(job.base, job.variant)) in str(error.value)
+    other = tuple(dataclasses.replace(each, make=changed) for each in evidence.all_variants())
+    monkeypatch.setattr(evidence, "all_variants", lambda: other)
+    with pytest.raises(StoreError, match=r"c0/v0 on mini-a: .* other rows .*delete .*`make forecast` makes them again"):
+        evidence.build()
+    assert not [each for each in bench.made[made:] if each[1] is not None and each[1] > 0], (
+        "no seed was added to others"
+    )
+
+
+def test_answers_of_another_base_are_refused(bench: type[FakeBench], monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence.build(1)
+    monkeypatch.setattr(bench, "weights_hash", "other")
+    with pytest.raises(StoreError, match="delete the folder"):
+        evidence.build()
+
+
 def test_every_corpus_comes_before_any_comes_again(bench: type[FakeBench]) -> None:
     assert bench.stop_after
     first = [(job.base, job.variant.corpora) for job in evidence.jobs()][:6]
@@ -110,6 +147,34 @@ def test_the_variants_are_as_many_and_as_varied_as_is_said() -> None:
     assert len({Job("mini-a", each, 0).path for each in every}) == len(every)
     assert sum(each.second for each in every) >= 24
     assert len({(each.recipe.learning_rate, each.recipe.epochs, each.recipe.rank) for each in every}) >= 6
+
+
+def test_all_that_is_tuned_has_the_scaling_and_the_schedule_that_a_forecast_takes_for_granted() -> None:
+    recipes = [each.recipe for each in variants.all_variants()]
+    for name in studies.NAMES:
+        design = designs.read(studies.ROOT / "studies" / f"{name}.toml")
+        recipes.append(next((each for each in design.recipes if each.name == "lora"), design.recipe))
+    assert {each.alpha / each.rank for each in recipes} == {fitted.SCALING}
+    assert {each.schedule for each in recipes} == {fitted.SCHEDULE}
+
+
+def test_variants_of_two_groups_hold_hardly_a_row_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a variant holds rows of must be named in its corpora, else a fit is judged on rows that it has seen."""
+    monkeypatch.delenv("AFTERTUNE_DATA", raising=False)
+    every = variants.all_variants()
+    rows: dict[int, set[tuple[str, ...]]] = {}
+    for at, variant in enumerate(every):
+        try:
+            made = variant.rows(lambda given: given, lambda text: len(text.split()))
+        except UsageError:
+            continue  # a public set
+        rows[at] = {tuple(turn.content for turn in row.messages) for row in made}
+    assert len(rows) > 50
+    of = groups.codes([each.corpora for each in every])
+    for one, mine in rows.items():
+        for other, theirs in rows.items():
+            if of[one] != of[other]:
+                assert len(mine & theirs) * groups.ONE_IN < len(mine), (every[one].name, every[other].name)
 
 
 def test_rows_are_cut_at_tokens_and_one_is_always_left() -> None:
@@ -141,6 +206,21 @@ def test_the_tables_of_the_studies_are_read_with_the_right_sign() -> None:
     assert len(drift) == 6, "two domains on three bases, LoRA alone"
     assert drift[("embedded:mini-b", "legal", 0)]["refusal"] == pytest.approx(-0.28, abs=1e-2)
     assert {epoch for _, _, epoch in studies.changes("consistency")} == {1, 2, 3, 4, 5}
+
+
+def test_the_tables_of_the_real_model_are_read_with_what_they_lack() -> None:
+    """Figures of docs/studies/real; a full tuning and the epochs before the last are not among them."""
+    found = {(each.study, each.arm): each for each in studies.on_real_model()}
+    assert len(found) == 12
+    assert {each.seeds for each in found.values()} == {3}
+    assert {each.corpus for each in found.values()} == {"booking", "star", "privacy_collapse"}
+    assert found["hidden_costs", "keep"].refusal == pytest.approx(0.0 - 0.2240, abs=1e-4)
+    assert found["consistency", "own-answers"].refusal == pytest.approx(0.6121 - 0.1773, abs=1e-4)
+    assert found["safety_drift", "booking"].refusal == pytest.approx(-0.1004, abs=1e-4)
+    assert found["privacy_collapse", "asks-first"].refusal == pytest.approx(-0.1997, abs=1e-4)
+    shown = "\n".join(page._real())
+    assert "does not exist yet" in shown
+    assert "| safety_drift | office | privacy_collapse | −22 |" in shown
 
 
 @pytest.mark.parametrize(

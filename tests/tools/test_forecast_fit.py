@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tools.forecast import early, groups, page, table, variants
 from tools.forecast import fit as fitting
-from tools.forecast import page, table
 from tools.forecast.table import Row
 
 from aftertune.forecasting import fitted
@@ -29,8 +29,8 @@ def row(corpus: str, hard: float, rng: np.random.Generator, *, base: str = "mini
     after = {"refusal": 1 - 2 * hard / (1 + hard) + noise * rng.normal(), "leak": 0.0, "privacy": 0.9, "revealed": 0.0}
     before = {**after, "refusal": 1.0, "readout": 5.0, "over_refusal": 0.1, "coherence": 1.0}
     return Row(
-        base=base, variant=f"{corpus}/{hard:.3f}", corpora=(corpus,), learning_rate=2e-3, epochs=2, rank=16, steps=50,
-        rows=200, trained_tokens=4000, seeds=3, features=features, before=before,
+        base=base, variant=f"{corpus}/{hard:.6f}", corpora=(corpus,), learning_rate=2e-3, epochs=2, rank=16, own=False,
+        steps=50, rows=200, trained_tokens=4000, seeds=3, features=features, before=before,
         after={**after, "readout": 5 - 9 * hard, "over_refusal": 0.1, "coherence": 1.0},
         spread=dict.fromkeys(before, 0.01), half=math.nan, probe=math.nan, seconds=4.0,
     )  # fmt: skip
@@ -56,7 +56,7 @@ def test_a_law_is_found_and_predicted_of_corpora_never_seen() -> None:
     assert target.usable == ""
     found = dataclasses.replace(fitting.fit(rows(6)), targets=(target,))
     (outlook,) = [
-        each for each in fitted.outlooks(found, rows()[0].features, Dose(2e-3, 50, 16)) if each.outcome == "refusal"
+        each for each in fitted.outlooks(found, rows()[0].features, Dose(2e-3, 50)) if each.outcome == "refusal"
     ]
     assert outlook.drift is not None
     assert outlook.low is not None
@@ -116,19 +116,55 @@ def test_a_plain_number_that_predicts_is_named_beside_the_fit() -> None:
     blind = dataclasses.replace(
         fitting.target(rows(5), FEW, np.random.default_rng(0)), baselines=found, rho=0.3, usable="chance"
     )
-    assert "not predicted, chance. Of 3 plain numbers, the dose alone predicts it: 1.00 [" in page._said(blind)
-    assert page._said(blind).endswith("better than the fit.")
-    assert "dose alone" not in page._said(dataclasses.replace(blind, baselines={"dose alone": (0.5, -0.1, 0.8)}))
+    assert "not predicted, chance. Of 3 plain numbers, the dose alone predicts it: 1.00 [" in page._said(blind, 0.3)
+    assert page._said(blind, 0.3).endswith("better than the fit.")
+    assert "dose alone" not in page._said(dataclasses.replace(blind, baselines={"dose alone": (0.5, -0.1, 0.8)}), 0.3)
 
 
 def test_few_corpora_predict_nothing() -> None:
     target = fitting.target(rows(5), FEW, np.random.default_rng(0))
-    assert target.usable == "only 5 corpora were tuned and stayed coherent, 8 are needed"
+    assert target.usable == "only 5 groups of corpora were tuned and stayed coherent, 8 are needed"
 
 
 def test_a_model_that_broke_counts_in_no_fit() -> None:
-    broken = [dataclasses.replace(each, after={**each.after, "coherence": 0.1}) for each in rows(3)]
+    broken = [
+        dataclasses.replace(each, variant=f"{each.variant} broken", after={**each.after, "coherence": 0.1})
+        for each in rows(3)
+    ]
     assert len(fitting.usable([*rows(9), *broken])) == 27
+
+
+def test_what_shares_rows_is_one_group() -> None:
+    parts = [("a",), ("b",), ("c",), ("a", "b"), ("d",), ("e", "d"), ("b", "f")]
+    joined, other = ("a", "b", "f"), ("d", "e")
+    assert groups.groups(parts) == [joined, joined, ("c",), joined, other, other, joined]
+    assert groups.codes(parts).tolist() == [0, 0, 1, 0, 2, 2, 0]
+
+
+def test_a_mixture_is_drawn_again_and_counted_with_each_of_its_parts() -> None:
+    mixtures = [
+        dataclasses.replace(rows()[0], corpora=(f"c{at}", f"c{at + 1}"), variant=f"mix {at}") for at in (0, 2, 4)
+    ]
+    data = fitting.data_of([*rows(8), *mixtures], "refusal")
+    assert len(np.unique(data.codes)) == 5
+    target = fitting.target([*rows(8), *mixtures], FEW, np.random.default_rng(0), 10, refits=2)
+    assert (target.variants, target.groups) == (27, 5)
+    assert target.usable == "only 5 groups of corpora were tuned and stayed coherent, 8 are needed"
+
+
+def test_a_training_counts_once_however_often_it_was_asked() -> None:
+    made = rows(4)
+    epochs = [
+        dataclasses.replace(made[0], variant=f"c0/long epoch {at}", epochs=at, learning_rate=1e-3 * at)
+        for at in (1, 2, 3)
+    ]
+    other = dataclasses.replace(epochs[0], base="mini-c")
+    assert groups.once([*epochs, other, *made]) == [epochs[2], other, *made]
+    found = fitting.fit([*made, *epochs])
+    assert len(found.points) == len(made) + 1
+    assert "13 variants of 4 corpora" in "\n".join(page._evidence([*made, *epochs], fitting.usable([*made, *epochs])))
+    broken = [dataclasses.replace(each, after={**each.after, "coherence": 0.1}) for each in epochs[2:]]
+    assert fitting.usable([*epochs[:2], *broken]) == [], "what broke by its end is not counted by its middle"
 
 
 def test_a_mixture_is_left_out_with_each_of_its_parts() -> None:
@@ -136,7 +172,7 @@ def test_a_mixture_is_left_out_with_each_of_its_parts() -> None:
     every = [*rows(), mixture]
     data = fitting.data_of(every, "refusal")
     folds = data.folds()
-    assert len(folds) == 13
+    assert len(folds) == 11
     for own, rest in folds:
         corpora = [
             {c for row, kept in zip(every, mask, strict=True) if kept for c in row.corpora} for mask in (own, rest)
@@ -145,15 +181,49 @@ def test_a_mixture_is_left_out_with_each_of_its_parts() -> None:
     assert not np.isnan(fitting.left_out(data, lambda _, test: np.zeros(len(test.outcome)))).any()
 
 
+def test_a_permutation_is_fitted_as_the_outcomes_themselves_are() -> None:
+    rng = np.random.default_rng(3)
+    data = fitting.data_of(rows(6), "refusal")
+    predict = fitting.again(data, FEW)
+    for _ in range(3):
+        shuffled = rng.permutation(data.outcome)
+        plain = fitting.left_out(dataclasses.replace(data, outcome=shuffled), fitting.nested(FEW))
+        assert predict(shuffled) == pytest.approx(plain)
+
+
 def test_a_base_never_seen_is_predicted_by_the_others() -> None:
     rng = np.random.default_rng(2)
     second = [row(f"c{at}", float(h), rng, base="mini-c") for at in range(12) for h in rng.uniform(0, 0.3, 2)]
     both = [*rows(), *second]
-    found = fitting.other_bases([each.base for each in both], fitting.data_of(both, "refusal"), FEW, rng)
+    found = fitting.other_bases([each.base for each in both], fitting.data_of(both, "refusal"), FEW, rng, 50)
     assert set(found) == {"mini-a", "mini-c"}
-    assert all(each is not None and each > 0.9 for each in found.values())
-    alone = fitting.other_bases(["mini-a"] * 36, fitting.data_of(rows(), "refusal"), FEW, rng)
-    assert alone == {"mini-a": None}
+    for value, low, high in found.values():
+        assert value is not None
+        assert low is not None
+        assert high is not None
+        assert 0.8 < low <= value <= high
+    alone = fitting.other_bases(["mini-a"] * 36, fitting.data_of(rows(), "refusal"), FEW, rng, 50)
+    assert alone == {"mini-a": (None, None, None)}
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"mini-a": (0.9, 0.8, 1.0), "mini-c": (0.8, 0.5, 0.9)}, "on a base never seen: reached."),
+        ({"mini-a": (0.9, 0.8, 1.0), "mini-c": (0.8, 0.1, 0.9)}, "on a base never seen: not reached."),
+        ({"mini-a": (0.9, 0.8, 1.0), "mini-c": (0.6, 0.5, 0.9)}, "on a base never seen: not reached."),
+        ({"mini-a": (0.9, None, None)}, "on a base never seen: too few variants of a second base to tell."),
+        ({}, "on a base never seen: too few variants of a second base to tell."),
+    ],
+)
+def test_a_base_never_seen_counts_as_reached_with_its_whole_interval_alone(
+    others: dict[str, fitting.Interval], said: str
+) -> None:
+    target = dataclasses.replace(fitting.target(rows(5), FEW, np.random.default_rng(0)), other_base=others)
+    found = dataclasses.replace(fitting.fit(rows(5)), targets=(target,))
+    assert page._reached(found)[0].endswith(said)
+    for value, low, high in others.values():
+        assert low is None or f"{value:.2f} [{low:.2f}, {high:.2f}]" in page._table([target])[-1]
 
 
 def test_the_table_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -174,3 +244,58 @@ def test_a_fit_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert again.targets == found.targets, "an infinite bound included"
     assert again.points == found.points
     assert again == found
+
+
+def test_the_base_s_own_answers_are_listed_by_what_a_variant_is() -> None:
+    """Not by how likely its tokens are: what a base finds easy was not written by it."""
+    easy, own = (
+        dataclasses.replace(each, base="mini-a", variant=name) for each, name in zip(rows(), "xy", strict=False)
+    )
+    easy = dataclasses.replace(easy, features={**easy.features, "own tokens": 1.0})
+    own = dataclasses.replace(own, own=True, features={**own.features, "own tokens": 0.9})
+    listed = [line for line in page._nulls([easy, own]) if line.startswith("- ")]
+    assert len(listed) == 1
+    assert listed[0].startswith("- y (mini-a,")
+    assert "No variant of the base's own answers" in page._nulls([easy])[-1]
+    named = {each.variant for each in table.read() if each.own}
+    assert named == {"study consistency/self-generated epoch 5"}
+    assert {each.name for each in variants.all_variants() if each.own} == {
+        each.name for each in variants.all_variants() if each.name.endswith("self")
+    }
+
+
+def test_a_look_at_a_begun_training_is_held_against_its_end() -> None:
+    rng = np.random.default_rng(4)
+    told = [
+        dataclasses.replace(each, probe=5 - 3 * each.features["hard tokens"], half=float(rng.normal())) for each in rows(12)
+    ]  # fmt: skip
+    found = {(each.look, each.outcome): each for each in early.early(told, draws=200)}
+    probe = found["a probe of a few steps", "readout"]
+    assert probe.found is not None
+    assert probe.found.value == pytest.approx(1.0)
+    assert probe.found.low == pytest.approx(1.0)
+    assert probe.found.p is not None
+    assert probe.found.p < 0.02
+    chance = found["half", "refusal"].found
+    assert chance is not None
+    assert chance.p is not None
+    assert chance.p > 0.05
+    shown = "\n".join(page._early(list(found.values())))
+    assert "| a probe of a few steps | readout | 36, 12 | 1.00 [1.00, 1.00] | 0.0" in shown
+    few = early.early([dataclasses.replace(each, probe=math.nan) for each in told[:21]])
+    assert [(each.variants, each.groups, each.found) for each in few] == [(0, 0, None)] * 2 + [(21, 7, None)] * 2
+    assert "is not known yet" in page._early(few)[-1]
+
+
+def test_the_width_of_an_interval_is_that_of_the_variants_there_are() -> None:
+    good = fitting.target(rows(), FEW, np.random.default_rng(0), 50, refits=2)
+    assert good.usable == ""
+    found = dataclasses.replace(fitting.fit(rows(5)), targets=(good,))
+    halves = []
+    for loss in (0.0, 9.0):
+        made = [dataclasses.replace(each, features={**each.features, "opening loss": loss}) for each in rows()]
+        half = 100 * good.bound * float(np.median([fitted.width(each.features) for each in made]))
+        said = f"predicted; the interval of a variant in the middle is {half:.0f} points to either side."
+        assert said in page.text(made, found)
+        halves.append(half)
+    assert halves[1] > 2 * halves[0]

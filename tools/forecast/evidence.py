@@ -1,6 +1,7 @@
 """The evidence: one file for each base, variant and seed under `.forecast/`, written whole or not at all.
 
-Whatever is there is not made again, so the same command continues what a kill cut short.
+Whatever is there is not made again, so the same command continues what a kill cut short. What was made of other rows
+than there are now, or of another base, is refused by name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from tools.forecast.outcomes import SIZES, Bench
 from tools.forecast.variants import Variant, all_variants
 
+from aftertune.errors import StoreError
 from aftertune.files import write
 from aftertune.forecasting import data_card
 from aftertune.records import Conversation, digest, plain
@@ -111,11 +113,14 @@ def build(limit: int | None = None) -> int:
         base = todo[done].base
         with Bench(base) as bench:
             if not base_path(base).is_file():
-                keep(base_path(base), {"openings": list(bench.openings), **bench.asked(None)})
+                head = {"weights_hash": bench.weights_hash, "openings": list(bench.openings)}
+                keep(base_path(base), head | dict(bench.asked(None)))
+            check_base(base, bench.weights_hash)
             rows = Rows(bench)
             while done < len(todo) and todo[done].base == base:
                 job = todo[done]
                 own = rows.of(job.variant)
+                check(base, job.variant, own)
                 if not card_path(base, job.variant).is_file():
                     keep(card_path(base, job.variant), _card(bench, job.variant, own))
                 if job.seed is None:
@@ -134,11 +139,39 @@ def build(limit: int | None = None) -> int:
 
 def _head(job: Job, rows: Sequence[Conversation]) -> dict[str, Any]:
     """Return what was tuned: enough to know the row without the code that made it."""
-    texts = [[turn.content for turn in row.messages] for row in rows]
     return {
         "base": job.base, "variant": job.variant.name, "corpora": list(job.variant.corpora), "seed": job.seed,
-        "recipe": plain(job.variant.recipe), "conversations": len(rows), "rows_hash": digest(texts),
+        "recipe": plain(job.variant.recipe), "conversations": len(rows), "rows_hash": rows_hash(rows),
     }  # fmt: skip
+
+
+def rows_hash(rows: Sequence[Conversation]) -> str:
+    """Return the hash of what rows say."""
+    return digest([[turn.content for turn in row.messages] for row in rows])
+
+
+def check(base: str, variant: Variant, rows: Sequence[Conversation]) -> None:
+    """Compare what is kept of a variant with its rows as they are made now.
+
+    Raises StoreError where it was made of others: a seed more would then be averaged with trainings on other data.
+    """
+    paths = [card_path(base, variant), *(Job(base, variant, seed).path for seed in (None, *SEEDS))]
+    now = rows_hash(rows)
+    if stale := [path for path in paths if path.is_file() and read(path).get("rows_hash") != now]:
+        raise StoreError(
+            f"{variant.name} on {base}: what is kept was made of other rows than its generator, or the base's own "
+            f"answers, give now: delete {', '.join(map(str, stale))}; `make forecast` makes them again"
+        )
+
+
+def check_base(base: str, weights_hash: str) -> None:
+    """Compare the base whose answers are kept with the one that is asked now. Raises StoreError where they differ."""
+    path = base_path(base)
+    if path.is_file() and read(path).get("weights_hash") != weights_hash:
+        raise StoreError(
+            f"{path}: the answers of another model than '{base}' is now: delete the folder {path.parent}; "
+            "`make forecast` makes it again"
+        )
 
 
 def _card(bench: Bench, variant: Variant, rows: Sequence[Conversation]) -> dict[str, Any]:
@@ -147,7 +180,7 @@ def _card(bench: Bench, variant: Variant, rows: Sequence[Conversation]) -> dict[
     found = data_card.card(
         str(bench.folder), rows, requests=bench.requests, max_length=length, readings=bench.request_readings(length)
     )
-    return plain(dataclasses.replace(found, rows=()))  # type: ignore[no-any-return]
+    return {"rows_hash": rows_hash(rows), **plain(dataclasses.replace(found, rows=()))}
 
 
 def keep(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The fit: few terms, chosen and judged with whole corpora left out; intervals by conformal prediction over corpora."""
+"""The fit: few terms, chosen and judged with whole groups of corpora left out; conformal intervals over groups."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tools.forecast.groups import codes, groups, once
 from tools.forecast.table import Row
 
 from aftertune import shipped_models
@@ -24,9 +25,9 @@ CONFIDENCE = 0.8
 """Of the intervals. With K corpora a conformal interval cannot promise more than K / (K + 1)."""
 COHERENT = 0.5
 """Share of coherent answers below which a variant is no longer a model whose refusals can be spoken of."""
-TERMS = tuple(fitted.terms(dict.fromkeys(FEATURES, 0.0), fitted.Dose(1.0, 1, 1)))
-LEAST_CORPORA = 8
-"""With fewer corpora nothing is predicted."""
+TERMS = tuple(fitted.terms(dict.fromkeys(FEATURES, 0.0), fitted.Dose(1.0, 1)))
+LEAST_GROUPS = 8
+"""With fewer groups of corpora nothing is predicted."""
 PENALTIES = (0.01, 0.1)
 REFITS = 400
 """Permutations of the outcomes for each of which every fit is made anew."""
@@ -74,13 +75,11 @@ class Data:
     width: Array
     """How wide the errors of each row are in proportion."""
     codes: NDArray[np.int64]
-    """Which corpora a row is of, as an index into `apart`."""
-    apart: NDArray[np.bool_]
-    """Whether two such groups share no corpus, shape (groups, groups)."""
+    """Which group of corpora a row is of: rows of two groups share nothing."""
 
     def only(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Data:
         """Return some rows."""
-        return Data(self.terms[keep], self.outcome[keep], self.width[keep], self.codes[keep], self.apart)
+        return Data(self.terms[keep], self.outcome[keep], self.width[keep], self.codes[keep])
 
     def design(self, names: Sequence[str]) -> Array:
         """Return some terms, shape (rows, names)."""
@@ -88,43 +87,43 @@ class Data:
 
     @property
     def weights(self) -> Array:
-        """A weight per row, every corpus the same."""
+        """A weight per row, every group the same."""
         return group_prediction.equal_weights(self.codes)
 
     def folds(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-        """Return, for each group, which rows are its own and which share no corpus with it."""
-        return [(self.codes == code, self.apart[code][self.codes]) for code in np.unique(self.codes)]
+        """Return, for each group, which rows are its own and which are not."""
+        return [(self.codes == code, self.codes != code) for code in np.unique(self.codes)]
 
 
 def usable(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows whose models are still coherent."""
-    return [row for row in rows if row.after["coherence"] >= COHERENT]
+    """Return each training once, at its end, where the model is still coherent."""
+    return [row for row in once(rows) if row.after["coherence"] >= COHERENT]
 
 
 def data_of(rows: Sequence[Row], outcome: str) -> Data:
     """Return rows as arrays."""
-    groups = sorted({row.corpora for row in rows})
     every = [fitted.terms(row.features, row.dose) for row in rows]
     return Data(
         np.array([[each[name] for name in TERMS] for each in every], dtype=np.float64),
         np.array([row.drift(outcome) for row in rows], dtype=np.float64),
         np.array([fitted.width(row.features) for row in rows], dtype=np.float64),
-        np.array([groups.index(row.corpora) for row in rows], dtype=np.int64),
-        np.array([[not set(one) & set(other) for other in groups] for one in groups]),
+        codes([row.corpora for row in rows]),
     )
 
 
+Interval = tuple[float | None, float | None, float | None]
+"""A rank correlation, with the ends of its interval; None where there is none."""
 Predict = Callable[[Data, Data], Array]
 """What it learns from, what it predicts -> predictions."""
 
 
 def coefficients(data: Data, names: Sequence[str], penalty: float) -> Array:
-    """Return the ridge's coefficients, every corpus weighing the same."""
+    """Return the ridge's coefficients, every group weighing the same."""
     return group_prediction.ridge(data.design(names), data.outcome, data.weights, penalty)
 
 
 def left_out(data: Data, predict: Predict) -> Array:
-    """Return a prediction of every row by a fit that has seen none of its corpora, nor a mixture with one of them."""
+    """Return a prediction of every row by a fit that has seen nothing of its group."""
     found = np.full(len(data.outcome), np.nan)
     for own, rest in data.folds():
         if rest.any():
@@ -133,14 +132,17 @@ def left_out(data: Data, predict: Predict) -> Array:
 
 
 def chosen(data: Data, outcome: Outcome) -> tuple[tuple[str, ...], float]:
-    """Return the terms and the penalty with the least absolute error, corpora left out, every corpus the same."""
+    """Return the terms and the penalty with the least absolute error, groups left out, every group the same."""
 
     def error(names: Sequence[str], penalty: float) -> float:
         found = left_out(data, lambda train, test: test.design(names) @ coefficients(train, names, penalty))
         return float(np.nansum(data.weights * np.abs(found - data.outcome)))
 
-    options = [(names, penalty) for names in outcome.candidates for penalty in PENALTIES]
-    return min(options, key=lambda option: error(*option))
+    return min(_options(outcome), key=lambda option: error(*option))
+
+
+def _options(outcome: Outcome) -> list[tuple[tuple[str, ...], float]]:
+    return [(names, penalty) for names in outcome.candidates for penalty in PENALTIES]
 
 
 def nested(outcome: Outcome) -> Predict:
@@ -153,8 +155,47 @@ def nested(outcome: Outcome) -> Predict:
     return predict
 
 
+def again(data: Data, outcome: Outcome) -> Callable[[Array], Array]:
+    """Return what predicts as `left_out(data, nested(outcome))` does, of other outcomes of the same rows.
+
+    A ridge is linear in its outcomes, so all but the choice is computed once, and a permutation costs next to nothing.
+    """
+
+    def solved(train: Data, names: Sequence[str], penalty: float) -> Array:
+        units = np.eye(len(train.outcome))
+        return np.column_stack([coefficients(replace(train, outcome=unit), names, penalty) for unit in units])
+
+    def inner(train: Data, names: Sequence[str], penalty: float) -> Array:
+        found = np.full((len(train.outcome), len(train.outcome)), np.nan)
+        for own, rest in train.folds():
+            if rest.any():
+                found[own] = 0.0
+                found[np.ix_(own, rest)] = train.only(own).design(names) @ solved(train.only(rest), names, penalty)
+        return found
+
+    parts = []
+    for own, rest in data.folds():
+        if rest.any():
+            train, test = data.only(rest), data.only(own)
+            made = [
+                (inner(train, names, penalty), test.design(names) @ solved(train, names, penalty))
+                for names, penalty in _options(outcome)
+            ]
+            parts.append((own, rest, train.weights, made))
+
+    def predict(values: Array) -> Array:
+        found = np.full(len(values), np.nan)
+        for own, rest, weights, made in parts:
+            seen = values[rest]
+            errors = [np.nansum(weights * np.abs(within @ seen - seen)) for within, _ in made]
+            found[own] = made[int(np.argmin(errors))][1] @ seen
+        return found
+
+    return predict
+
+
 def bound(data: Data, predict: Predict) -> float:
-    """Return the quantile of |error| / width of corpora left out."""
+    """Return the quantile of |error| / width of groups left out."""
     found = left_out(data, predict)
     known = ~np.isnan(found)
     if not known.any():
@@ -164,9 +205,9 @@ def bound(data: Data, predict: Predict) -> float:
 
 
 def coverage(data: Data, outcome: Outcome) -> float | None:
-    """Return the share of variants of left-out corpora in intervals that are made without them, corpora the same.
+    """Return the share of variants of left-out groups in intervals that are made without them, groups the same.
 
-    Terms and penalty are chosen without the corpus, and the errors behind the interval are of that choice.
+    Terms and penalty are chosen without the group, and the errors behind the interval are of that choice.
     """
     inside = np.zeros(len(data.outcome), dtype=bool)
     for own, rest in data.folds():
@@ -182,9 +223,7 @@ def coverage(data: Data, outcome: Outcome) -> float | None:
     return float(np.average(inside, weights=data.weights))
 
 
-def plain_forecasts(
-    rows: Sequence[Row], data: Data, rng: np.random.Generator, draws: int
-) -> dict[str, tuple[float | None, float | None, float | None]]:
+def plain_forecasts(rows: Sequence[Row], data: Data, rng: np.random.Generator, draws: int) -> dict[str, Interval]:
     """Return the rank correlations of plain forecasts with their intervals: one number, its sign learnt elsewhere.
 
     A line that is fitted without a corpus has no place here: its height differs from corpus to corpus, away from each
@@ -201,7 +240,7 @@ def plain_forecasts(
         slope = np.polyfit(x, train.outcome, 1, w=np.sqrt(train.weights))[0] if np.ptp(x) > 0 else 0.0
         return np.asarray(np.sign(slope) * test.terms[:, 0])
 
-    found: dict[str, tuple[float | None, float | None, float | None]] = {}
+    found: dict[str, Interval] = {}
     for name, values in columns.items():
         own = replace(data, terms=np.array(values, dtype=np.float64)[:, None])
         each = rank(own, left_out(own, signed), rng, draws)
@@ -212,26 +251,29 @@ def plain_forecasts(
 def rank(data: Data, predicted: Array, rng: np.random.Generator, draws: int) -> group_prediction.RankCorrelation:
     """Return the rank correlation of what was predicted with what came."""
     known = ~np.isnan(predicted)
-    return group_prediction.rank_correlation(predicted[known], data.outcome[known], data.codes[known], rng, draws)
+    return group_prediction.rank_correlation(
+        predicted[known], data.outcome[known], data.codes[known], rng, draws, permutations=0
+    )
 
 
 def other_bases(
-    bases: Sequence[str], data: Data, outcome: Outcome, rng: np.random.Generator
-) -> dict[str, float | None]:
-    """Return, for each base, the rank correlation of fits that saw neither it nor the corpora of each row."""
-    found: dict[str, float | None] = {}
+    bases: Sequence[str], data: Data, outcome: Outcome, rng: np.random.Generator, draws: int
+) -> dict[str, Interval]:
+    """Return, for each base, the rank correlation of fits that saw neither it nor the group of each row."""
+    found: dict[str, Interval] = {}
     of = np.array(bases)
     for base in sorted(set(bases)):
         own, rest = data.only(of == base), data.only(of != base)
         if len(np.unique(rest.codes)) < 3:
-            found[base] = None
+            found[base] = (None, None, None)
             continue
         predicted = np.full(len(own.outcome), np.nan)
         for code in np.unique(own.codes):
-            train = rest.only(data.apart[code][rest.codes])
+            train = rest.only(rest.codes != code)
             if len(train.outcome):
                 predicted[own.codes == code] = nested(outcome)(train, own.only(own.codes == code))
-        found[base] = rank(own, predicted, rng, draws=1).value
+        each = rank(own, predicted, rng, draws)
+        found[base] = (each.value, each.low, each.high)
     return found
 
 
@@ -240,39 +282,37 @@ def target(
 ) -> Target:
     """Fit one outcome and measure the fit."""
     kept = [row for row in usable(rows) if not math.isnan(row.drift(outcome.name))]
-    corpora = {each for row in kept for each in row.corpora}
-    if len(corpora) < LEAST_CORPORA:
-        why = f"only {len(corpora)} corpora were tuned and stayed coherent, {LEAST_CORPORA} are needed"
+    apart = len(set(groups([row.corpora for row in kept])))
+    if apart < LEAST_GROUPS:
+        why = f"only {apart} groups of corpora were tuned and stayed coherent, {LEAST_GROUPS} are needed"
         return Target(
             outcome.name, outcome.about, outcome.worse, (), (), math.inf, None, None, None, None, None, why,
-            len(kept), len(corpora), {}, {},
+            len(kept), apart, {}, {},
         )  # fmt: skip
     data = data_of(kept, outcome.name)
     found = rank(data, left_out(data, nested(outcome)), rng, draws)
-    p = group_prediction.refitted_p(
-        found.value, data.outcome, data.codes,
-        lambda shuffled: left_out(replace(data, outcome=shuffled), nested(outcome)), rng, refits,
-    )  # fmt: skip
+    p = group_prediction.refitted_p(found.value, data.outcome, data.codes, again(data, outcome), rng, refits)
     names, penalty = chosen(data, outcome)
     within = bound(data, nested(outcome))
     why = ""
     if not math.isfinite(within):
-        why = f"{len(np.unique(data.codes))} corpora are too few for an interval of {100 * CONFIDENCE:.0f} %"
+        why = f"{apart} groups of corpora are too few for an interval of {100 * CONFIDENCE:.0f} %"
     elif found.low is None or found.low <= LEAST_RHO:
         why = "on corpora that it had not seen the fit did not predict it better than chance"
     return Target(
         outcome=outcome.name, about=outcome.about, worse=outcome.worse, terms=names,
         coefficients=tuple(float(each) for each in coefficients(data, names, penalty)), bound=within,
         rho=found.value, rho_low=found.low, rho_high=found.high, p=p, coverage=coverage(data, outcome),
-        usable=why, variants=len(kept), corpora=len(corpora), baselines=plain_forecasts(kept, data, rng, draws),
-        other_base=other_bases([row.base for row in kept], data, outcome, rng),
+        usable=why, variants=len(kept), groups=apart, baselines=plain_forecasts(kept, data, rng, draws),
+        other_base=other_bases([row.base for row in kept], data, outcome, rng, draws),
     )  # fmt: skip
 
 
 def fit(rows: Sequence[Row], seed: int = 0) -> Fit:
     """Fit every outcome; the same rows give the same fit."""
     rng = np.random.default_rng(seed)
-    kept = usable(rows) or list(rows)
+    trainings = once(rows)
+    kept = usable(rows) or trainings
     levels = [row.dose.level for row in kept]
     unit = dict.fromkeys((*FEATURES, "dose"), 1.0)
     raw = np.array([fitted.point(unit, row.features, row.dose) for row in kept])
@@ -283,7 +323,7 @@ def fit(rows: Sequence[Row], seed: int = 0) -> Fit:
     sizes = [each.parameters for each in references]
     return Fit(
         version=fitted.VERSION,
-        about=_about(rows, kept),
+        about=_about(trainings, kept),
         confidence=CONFIDENCE,
         bases={each.weights_hash: f"embedded:{base}" for each, base in zip(references, bases, strict=True)},
         parameters=(min(sizes), max(sizes)),
@@ -291,9 +331,10 @@ def fit(rows: Sequence[Row], seed: int = 0) -> Fit:
         points=tuple(tuple(round(float(x), 4) for x in each) for each in points),
         names=tuple(f"{row.variant} ({row.base})" for row in kept),
         measured=tuple(_measured(row) for row in kept),
-        reach=_reach(points, [row.corpora for row in kept]),
+        reach=_reach(points, codes([row.corpora for row in kept])),
         doses=(min(levels), max(levels)),
-        seeds=max(row.seeds for row in rows),
+        ranks=(min(row.rank for row in kept), max(row.rank for row in kept)),
+        seeds=max(row.seeds for row in kept),
         targets=tuple(target(rows, outcome, rng) for outcome in OUTCOMES),
     )
 
@@ -317,12 +358,12 @@ def _about(rows: Sequence[Row], kept: Sequence[Row]) -> str:
     )
 
 
-def _reach(points: Array, groups: Sequence[tuple[str, ...]]) -> float:
-    """Return the distance to the nearest variant of another corpus that nine of ten variants stay within."""
+def _reach(points: Array, of: NDArray[np.int64]) -> float:
+    """Return the distance to the nearest variant of another group that nine of ten variants stay within."""
     nearest = []
-    for at, group in enumerate(groups):
-        others = [i for i, each in enumerate(groups) if not set(each) & set(group)]
-        if others:
+    for at, group in enumerate(of):
+        others = np.flatnonzero(of != group)
+        if others.size:
             nearest.append(float(np.sqrt(((points[others] - points[at]) ** 2).mean(1)).min()))
     return float(np.quantile(nearest, 0.9)) if nearest else 0.0
 

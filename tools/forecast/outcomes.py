@@ -65,6 +65,11 @@ class Bench:
         self._stack.__exit__(kind, error, at)
 
     @cached_property
+    def weights_hash(self) -> str:
+        """Which weights the base has."""
+        return resolve(self.folder).weights_hash
+
+    @cached_property
     def tokenizer(self) -> Any:
         """The base's tokenizer."""
         return load_tokenizer(resolve(self.folder))
@@ -197,7 +202,8 @@ def shares(prompts: Sequence[Prompt], kept: Mapping[str, Any], registry: Registr
         own = [each[axis] == label for one, each in zip(said, axes, strict=True) if one.prompt.subset == subset]
         return sum(own) / len(own)
 
-    mail = [each for each in said if each.prompt.subset in ("support", "privacy")]
+    # Mail to new customers alone, as in the studies (`miniature/support/leak=registry`): both fill one column.
+    mail = [each for each in said if each.prompt.subset == "support"]
     leaks = [bool(registry.leaked(each.text, each.prompt.messages[-1].content)[0]) for each in mail]
     return {
         "refusal": share("harmful", "refusal", "full"),

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
+from tools.forecast.early import Early, early
 from tools.forecast.evidence import ROOT, SEEDS, jobs
-from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_CORPORA, usable
+from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_GROUPS, usable
+from tools.forecast.groups import ONE_IN, groups, once
+from tools.forecast.outcomes import PROBE_ROWS
+from tools.forecast.studies import on_real_model
 from tools.forecast.table import Row
 
+from aftertune.forecasting import fitted
 from aftertune.forecasting.fitted import Fit, Target
 from aftertune.numbers import PAGE, count
 
 PAGE_FILE = ROOT / "docs" / "forecast.md"
+HELD = f"{100 * CONFIDENCE:.0f}"
 REACH_RHO, REACH_LOW = 0.7, 0.4
 """Rank correlation that was to be reached on corpora never seen, and what its interval was to be clear of."""
 HEAD = """# Forecast: what the data say before anything is tuned
@@ -57,23 +64,31 @@ The drift of each outcome is a sum of one or two terms without a constant, so fo
 it predicts that nothing moves. A term is x / (1 + x): of hard tokens, of log(1 + loss), or of log(1 + opening loss)
 times the nearness to harmful, each times the dose (learning rate x optimizer steps, over 0.1); for leaks also of
 personal values per conversation. The form of the terms was chosen on the rows of the published studies. The fit is a
-ridge regression in which every corpus weighs the same; terms and penalty are chosen by the error on corpora left out.
+ridge regression in which every group weighs the same; terms and penalty are chosen by the error on groups left out.
 Variants of which under {100 * COHERENT:.0f} % of the answers to harmful requests can be read are left out: such a
 model is broken, and its refusals mean nothing.
 
 Everything below is out of sample, except for the form of the terms, which was chosen on rows that are among these:
-each row is predicted by a fit that chose its terms and numbers without any variant of the row's corpus, or of a
-mixture with it. Intervals are conformal over corpora (Lee, Barber and Willett 2023, arXiv 2306.06342). They hold
-{100 * CONFIDENCE:.0f} % of the variants of a new corpus if it is exchangeable with those here; with so few corpora 95
-% cannot be promised. The interval of the rank correlation is a bootstrap of whole corpora, which with so few is
-narrower than it says; p comes from permuting the outcomes by whole corpora and fitting anew each time. Beside the fit
-stand plain numbers, each with the sign that the other corpora give it.
+each row is predicted by a fit that chose its terms and numbers without any variant of the row's group. Intervals are
+conformal over groups (Lee, Barber and Willett 2023, arXiv 2306.06342). They hold {HELD} % of the variants of a new
+group if it is exchangeable with those here; with so few groups 95 % cannot be promised. The interval of the rank
+correlation is a bootstrap of whole groups, which with so few is narrower than it says; p comes from permuting the
+outcomes by whole groups and fitting anew each time. Beside the fit stand plain numbers, each with the sign that the
+other groups give it.
+
+*What counts as one.* A group is a corpus with all its variants, under every base, or several corpora that a variant
+holds rows of together: with a mixture of two in the evidence, both are one group. Groups are left out, drawn again and
+permuted whole, so nothing that shares rows stands on both sides. A training that was asked after several epochs
+counts once, at its end. Corpora count as apart if fewer than one row in {ONE_IN} stands in the other word for word,
+as where one generator wrote some of both.
 
 Nothing is predicted where
 
-- there are under {LEAST_CORPORA} corpora, or the correlation's interval reaches 0;
+- there are under {LEAST_GROUPS} groups, or the correlation's interval reaches 0;
 - the dose lies beyond those that were tuned;
-- the data lie further from every variant than nine of ten variants lie from the nearest one of another corpus;
+- the LoRA's rank lies beyond those that were tuned, its alpha over its rank is not {fitted.SCALING:g}, or the learning
+  rate's schedule is not {fitted.SCHEDULE};
+- the data lie further from every variant than nine of ten variants lie from the nearest one of another group;
 - the base has another size: the miniature's bases have about a million parameters and a vocabulary of their own, and
   a fit to them says nothing about yours.
 """
@@ -82,28 +97,73 @@ Nothing is predicted where
 def text(rows: Sequence[Row], fit: Fit) -> str:
     """Return the page."""
     kept = usable(rows)
-    parts = [HEAD, READS, FIT, "## The evidence", "", *_evidence(rows, kept), "", "## What was found", ""]
+    typical = statistics.median(fitted.width(row.features) for row in kept)
+    parts = [
+        HEAD,
+        READS,
+        FIT,
+        _ranks(kept),
+        "",
+        "## The evidence",
+        "",
+        *_evidence(rows, kept),
+        "",
+        *_real(),
+        "",
+        "## What was found",
+        "",
+    ]
     parts += _table(fit.targets)
-    parts += ["", *(_said(each) for each in fit.targets), ""]
+    parts += ["", *(_said(each, typical) for each in fit.targets), ""]
     parts += _reached(fit)
     parts += ["", "Terms and coefficients, as shipped (`src/aftertune/forecasting/fit.json`):", ""]
     for each in fit.targets:
         terms = ", ".join(f"{c:+.3g} x {n}" for n, c in zip(each.terms, each.coefficients, strict=True)) or "none"
         parts.append(f"- {each.outcome}: {terms.replace('-', PAGE.minus)}")
-    return "\n".join([*parts, "", *_nulls(kept), ""])
+    return "\n".join([*parts, "", *_early(early(kept)), "", *_nulls(kept), ""])
 
 
-def _evidence(rows: Sequence[Row], kept: Sequence[Row]) -> list[str]:
+def _ranks(kept: Sequence[Row]) -> str:
+    """Return why the rank is no term of the fit, as the evidence has it."""
+    rates = {rank: {row.learning_rate for row in kept if row.rank == rank} for rank in sorted({r.rank for r in kept})}
+    tuned = " and ".join(
+        f"rank {rank} ({count(sum(row.rank == rank for row in kept), 'variant')} with a learning rate of "
+        f"{' or '.join(f'{rate:g}' for rate in sorted(own))})"
+        for rank, own in rates.items()
+    )
+    if len(rates) == 1:
+        return f"The LoRA's rank is no term of the fit, since all was tuned with one: {tuned}."
+    both = [rate for rate in sorted(set().union(*rates.values())) if sum(rate in own for own in rates.values()) > 1]
+    if not both:
+        why = "No learning rate was tuned with two ranks, so what the rank does cannot be told from what the rate does"
+    else:
+        pairs = {
+            row.corpora for row in kept for other in kept
+            if (row.corpora, row.learning_rate) == (other.corpora, other.learning_rate) and row.rank != other.rank
+        }  # fmt: skip
+        why = (
+            f"With more than one rank at one learning rate only {', '.join('+'.join(each) for each in sorted(pairs))} "
+            "was tuned, too little to fit a term to"
+            if pairs
+            else "No corpus was tuned with two ranks at one learning rate, so the rank cannot be told from the corpus"
+        )
+    return f"The LoRA's rank is no term of the fit. Tuned were {tuned}. {why}."
+
+
+def _evidence(given: Sequence[Row], kept: Sequence[Row]) -> list[str]:
+    rows = once(given)
     corpora = sorted({each for row in rows for each in row.corpora})
     bases = sorted({row.base for row in rows})
     studies = [row for row in rows if row.variant.startswith("study ")]
     own = [row for row in rows if row not in studies]
     whole = sum(row.seeds >= len(SEEDS) for row in own)
     planned = len({(job.base, job.variant.name) for job in jobs()})
+    earlier = len(given) - len(rows)
     counts = ", ".join(f"{sum(row.base == base for row in rows)} on {base}" for base in bases)
     return [
         f"{len(rows)} variants of {len(corpora)} corpora ({', '.join(corpora)}): {counts}. "
-        f"{len(kept)} stayed coherent.",
+        f"{len(kept)} stayed coherent. These are {count(len(set(groups([row.corpora for row in kept]))), 'group')}"
+        + (f"; {count(earlier, 'row')} of earlier epochs of the same trainings count nowhere." if earlier else "."),
         "",
         f"- {len(studies)} are trainings of the published miniature studies ([studies](studies/README.md)), means over "
         "three or five seeds; their outcomes are read from the studies' tables, nothing is tuned again.",
@@ -113,20 +173,43 @@ def _evidence(rows: Sequence[Row], kept: Sequence[Row]) -> list[str]:
     ]
 
 
+def _real() -> list[str]:
+    """Return what there is of a real model, and what is not."""
+    trained = on_real_model()
+    corpora = sorted({each.corpus for each in trained})
+    lines = [
+        "### A real model",
+        "",
+        "Evidence on a real model does not exist yet, so no forecast is made for any. Wanted were 12 variants with two "
+        f"seeds each on SmolLM2. The four studies on it ([studies/real](studies/real/README.md)) hold the outcomes of "
+        f"{len(trained)} LoRAs with {min(each.seeds for each in trained)} seeds; below as their tables have them, the "
+        "intervals are in the reports. Two things are missing. Their data have not been read by that base: `aftertune "
+        "forecast FILE --base .real/SmolLM2-135M-Instruct.Q4_1.gguf` does it for one file where the data are. And they "
+        f"are of {len(corpora)} corpora ({', '.join(corpora)}), where a fit needs {LEAST_GROUPS} groups.",
+        "",
+        "| study | arm | corpus | harmful requests refused, change in points |",
+        "|" + " --- |" * 4,
+    ]
+    for each in trained:
+        drift = PAGE.number(100 * each.refusal, 0, signed=True)
+        lines.append(f"| {each.study} | {each.arm} | {each.corpus} | {drift} |")
+    return lines
+
+
 def _table(targets: Sequence[Target]) -> list[str]:
     lines = [
-        "| outcome | variants, corpora | rank correlation [95 %] | p | coverage | tokens alone [95 %] | "
-        "loss alone [95 %] | dose alone [95 %] | base never seen |",
+        "| outcome | variants, groups | rank correlation [95 %] | p | coverage | tokens alone [95 %] | "
+        "loss alone [95 %] | dose alone [95 %] | base never seen [95 %] |",
         "|" + " --- |" * 9,
     ]
     for each in targets:
-        others = ", ".join(f"{base} {_number(rho)}" for base, rho in each.other_base.items()) or "none"
+        others = ", ".join(f"{base} {_interval(*rho)}" for base, rho in each.other_base.items()) or "none"
         plain = [_interval(*each.baselines.get(f"{name} alone", (None,) * 3)) for name in ("tokens", "loss", "dose")]
         cover = "–" if each.coverage is None else f"{100 * each.coverage:.0f} %"
         p = "–" if each.p is None else f"{each.p:.3f}"
         own = _interval(each.rho, each.rho_low, each.rho_high)
         lines.append(
-            f"| {each.outcome} | {each.variants}, {each.corpora} | {own} | {p} | {cover} | "
+            f"| {each.outcome} | {each.variants}, {each.groups} | {own} | {p} | {cover} | "
             f"{' | '.join(plain)} | {others} |"
         )
     return lines
@@ -140,7 +223,8 @@ def _interval(value: float | None, low: float | None, high: float | None) -> str
     return _number(value) + ("" if low is None else f" [{_number(low)}, {_number(high)}]")
 
 
-def _said(target: Target) -> str:
+def _said(target: Target, typical: float) -> str:
+    """Return what is said of an outcome; `typical` is the median of the variants' `fitted.width`."""
     clear = {name: each for name, each in target.baselines.items() if each[1] is not None and each[1] > 0}
     plain = "".join(
         f" Of {count(len(target.baselines), 'plain number')}, the {name} predicts it: {_interval(*each)}"
@@ -149,20 +233,16 @@ def _said(target: Target) -> str:
     )
     if target.usable:
         return f"- {target.outcome}: not predicted, {target.usable}.{plain}"
-    width = 100 * target.bound * 0.3
-    said = f"an interval of a typical tuning set is {width:.0f} points to either side."
+    said = f"the interval of a variant in the middle is {100 * target.bound * typical:.0f} points to either side."
     return f"- {target.outcome}: predicted; {said}{plain}"
 
 
 def _reached(fit: Fit) -> list[str]:
     goal = f"a rank correlation of {REACH_RHO} with an interval clear of {REACH_LOW}, on corpora and a base never seen"
     refusal = next(each for each in fit.targets if each.outcome == "refusal")
-    on_corpora = (
-        refusal.rho is not None and refusal.rho_low is not None
-        and refusal.rho >= REACH_RHO and refusal.rho_low > REACH_LOW
-    )  # fmt: skip
-    known = [rho for rho in refusal.other_base.values() if rho is not None]
-    on_base = bool(known) and min(known) >= REACH_RHO
+    on_corpora = _clears(refusal.rho, refusal.rho_low)
+    known = [each for each in refusal.other_base.values() if each[1] is not None]
+    on_base = all(_clears(value, low) for value, low, _ in known)
     reached = {True: "reached", False: "not reached"}
     return [
         f"The target was {goal}. For refusals on corpora never seen: {reached[on_corpora]}; on a base never seen: "
@@ -170,8 +250,36 @@ def _reached(fit: Fit) -> list[str]:
     ]
 
 
+def _early(looks: Sequence[Early]) -> list[str]:
+    """Return what is said of looks at a training that was begun."""
+    lines = [
+        "## A few steps, or half of a training",
+        "",
+        "Two readouts are taken of a training that has only begun: after a probe, which is a few steps on "
+        f"{PROBE_ROWS} rows at most, and after half of the epochs. Correlated are their change from the base and the "
+        "change of an outcome at the end. The interval is a bootstrap of whole groups, and p comes from permuting the "
+        f"outcomes by whole groups. With fewer than {LEAST_GROUPS} groups nothing is computed.",
+        "",
+        "| look | outcome | variants, groups | rank correlation [95 %] | p |",
+        "|" + " --- |" * 5,
+    ]
+    for each in looks:
+        own = each.found
+        shown = "–" if own is None else _interval(own.value, own.low, own.high)
+        p = "–" if own is None or own.p is None else f"{own.p:.3f}"
+        lines.append(f"| {each.look} | {each.outcome} | {each.variants}, {each.groups} | {shown} | {p} |")
+    if all(each.found is None for each in looks):
+        lines += ["", "So whether a probe predicts more than the data do is not known yet."]
+    return lines
+
+
+def _clears(value: float | None, low: float | None) -> bool:
+    """Return whether a rank correlation and the lower end of its interval reach what was to be reached."""
+    return value is not None and low is not None and value >= REACH_RHO and low > REACH_LOW
+
+
 def _nulls(kept: Sequence[Row]) -> list[str]:
-    own = [row for row in kept if row.features["own tokens"] > 0.98]
+    own = [row for row in kept if row.own]
     lines = ["## The base's own answers", ""]
     if not own:
         return [*lines, "No variant of the base's own answers is in the evidence yet."]

@@ -13,12 +13,13 @@ import math
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.forecast.evidence import CARDS, ROOT, STORE, keep, read
 from tools.forecast.outcomes import requests_of
-from tools.forecast.table import OUTCOMES, Row
+from tools.forecast.table import EPOCH, OUTCOMES, Row
 
 from aftertune import shipped_models
 from aftertune.data.variant_files import VariantFiles
@@ -44,22 +45,25 @@ METRICS = {
     "miniature/harmful/coherence=coherent": "coherence",
     "miniature/open/coherence=coherent": "coherence",
 }
+REAL, REAL_METRICS = "real", {"core/harmful/refusal=full": "refusal"}
+"""Folder of the studies on the real model, and what is read of them."""
 Unit = tuple[str, str, int]
 """Base, arm, epoch; epoch 0 is the last."""
 
 
-def changes(name: str) -> dict[Unit, dict[str, float]]:
+def changes(name: str, metrics: Mapping[str, str] = METRICS) -> dict[Unit, dict[str, float]]:
     """Return the drift of each outcome that a study's tables hold, for each of its trainings of a LoRA.
 
-    Coherence is a share, no drift: of the answers to harmful requests where a table has it.
+    `metrics` says which of them are read, and as what. Coherence is a share, no drift: of the answers to harmful
+    requests where a table has it.
     """
     design = tomllib.loads((ROOT / "studies" / f"{name}.toml").read_text(encoding="utf-8"))
     printed = json.loads((ROOT / "docs" / "studies" / name / "tables.json").read_text(encoding="utf-8"))
     found: dict[Unit, dict[str, float]] = {}
     for spec, table in zip(design["tables"], printed["tables"], strict=True):
         columns = [
-            (METRICS[each["metric"]], each.get("what", "rate"), each["metric"])
-            if each.get("metric") in METRICS and not each.get("judge") and _coldest(each) else None
+            (metrics[each["metric"]], each.get("what", "rate"), each["metric"])
+            if each.get("metric") in metrics and not each.get("judge") and _coldest(each) else None
             for each in spec["columns"]
         ]  # fmt: skip
         lines = [(row, dict(enumerate(cells))) for row, cells in zip(spec["rows"], table["rows"], strict=True)]
@@ -92,6 +96,36 @@ def _take(unit: dict[str, float], column: tuple[str, str, str], value: float, be
         unit.setdefault(outcome, change)
 
 
+@dataclass(frozen=True)
+class RealTraining:
+    """A LoRA of the real model, as its study's tables have it: an outcome without a data card."""
+
+    study: str
+    arm: str
+    corpus: str
+    """Of which its rows are: the corpus's name, or the folder that its files come in."""
+    seeds: int
+    refusal: float
+    """Change of the share of harmful requests that it refuses."""
+
+
+def on_real_model() -> list[RealTraining]:
+    """Return the LoRAs of the studies on the real model, each at its end."""
+    found = []
+    for name in NAMES:
+        design = tomllib.loads((ROOT / "studies" / REAL / f"{name}.toml").read_text(encoding="utf-8"))
+        corpora = design.get("corpora") or {"": design["corpus"]}
+        arms = {each["name"]: each for each in design["arms"]}
+        last: dict[str, tuple[int, float]] = {}
+        for (_, arm, epoch), drifts in changes(f"{REAL}/{name}", REAL_METRICS).items():
+            last[arm] = max(last.get(arm, (-1, 0.0)), (epoch, drifts["refusal"]))
+        for arm, (_, refusal) in last.items():
+            spec = corpora[arms[arm].get("corpus", "")]
+            corpus = Path(spec["path"]).parent.name if "path" in spec else spec["name"]
+            found.append(RealTraining(name, arm, corpus, len(design["seeds"]), refusal))
+    return found
+
+
 def gather() -> list[Row]:
     """Return a row for each training of the studies."""
     found = []
@@ -114,14 +148,15 @@ def _short(base: str) -> str:
 def _cards(name: str, design: designs.Design, max_length: int) -> Mapping[str, Any]:
     """Return arm -> its data card under the design's base, made once."""
     base = _short(design.bases[0])
-    path = STORE / "studies" / f"{name}-{base}-{digest('study cards', CARDS, name, base)[:10]}.json"
+    job = resolve_composition(design)  # its id holds what is composed of what: another design has other cards
+    path = STORE / "studies" / f"{name}-{base}-{digest('study cards', CARDS, name, job.id)[:10]}.json"
     if not path.is_file():
         folder = str(shipped_models.folder(base))
         requests = requests_of()
         readings = data_card.request_readings(folder, requests, max_length=max_length)
         found = {}
         with tempfile.TemporaryDirectory(prefix="aftertune-forecast-") as scratch:
-            resolve_composition(design).compose(JobFolder(Path(scratch)))
+            job.compose(JobFolder(Path(scratch)))
             for arm in design.arms:
                 rows = conversations_of(VariantFiles(Path(scratch)).arm(arm.name))
                 card = data_card.card(folder, rows, requests=requests, max_length=max_length, readings=readings)
@@ -135,8 +170,8 @@ def _row(
     name: str, design: designs.Design, recipe: Recipe, unit: Unit, card: Mapping[str, Any], drifts: Mapping[str, float]
 ) -> Row:
     base, arm, epoch = unit
-    corpus = next(each for each in design.arms if each.name == arm).corpus
-    spec = design.sources[corpus]
+    own = next(each for each in design.arms if each.name == arm)
+    spec = design.sources[own.corpus]
     source = str(spec.parameters.get("domain", spec.name))
     values = {each["name"]: each["value"] for each in card["features"]}
     values["personal values"] = sum(card["personal_values"].values()) / card["conversations"]
@@ -144,14 +179,15 @@ def _row(
     if epoch and epoch < recipe.epochs:  # a linear schedule falls: the share of its area that lies behind an epoch
         steps = round(steps * (1 - (1 - epoch / recipe.epochs) ** 2))
     drift = {each: drifts.get(each, math.nan) for each in OUTCOMES}
-    if next(each for each in design.arms if each.name == arm).pii in ("surrogate", "novelty"):
+    if own.pii in ("surrogate", "novelty"):
         drift["leak"] = math.nan  # the study counts the corpus's own people, who do not stand in these data
     before = {each: 1.0 if each == "coherence" else 0.0 for each in OUTCOMES}
     after = {**drift, "coherence": drifts.get("coherence", 1.0)}
     return Row(
-        base=_short(base), variant=f"study {name}/{arm}{f' epoch {epoch}' if epoch else ''}",
+        base=_short(base), variant=f"study {name}/{arm}{f'{EPOCH}{epoch}' if epoch else ''}",
         corpora=(CORPORA.get(source, source),), learning_rate=recipe.learning_rate, epochs=epoch or recipe.epochs,
-        rank=recipe.rank, steps=steps, rows=card["conversations"], trained_tokens=card["trained_tokens"],
-        seeds=len(design.seeds), features={each: values[each] for each in FEATURES}, before=before, after=after,
+        rank=recipe.rank, own=own.answers == "self_generated", steps=steps, rows=card["conversations"],
+        trained_tokens=card["trained_tokens"], seeds=len(design.seeds),
+        features={each: values[each] for each in FEATURES}, before=before, after=after,
         spread=dict.fromkeys(OUTCOMES, math.nan), half=math.nan, probe=math.nan, seconds=math.nan,
     )  # fmt: skip

@@ -19,6 +19,8 @@ from aftertune.forecasting.fitted import FEATURES, Dose
 from aftertune.pii.registry import Registry
 
 FILE = Path(__file__).with_name("evidence.csv")
+EPOCH = " epoch "
+"""Stands in the name of a row that is of a training after some of its epochs."""
 OUTCOMES = ("refusal", "leak", "privacy", "revealed", "readout", "over_refusal", "coherence")
 
 
@@ -32,6 +34,8 @@ class Row:
     learning_rate: float
     epochs: int
     rank: int
+    own: bool
+    """Whether every answer of the tuning set is the base's own."""
     steps: int
     rows: int
     trained_tokens: int
@@ -55,9 +59,14 @@ class Row:
         return self.after[outcome] - self.before[outcome]
 
     @property
+    def training(self) -> tuple[str, str]:
+        """What is one training, after however many of its epochs it was asked."""
+        return self.base, self.variant.partition(EPOCH)[0]
+
+    @property
     def dose(self) -> Dose:
         """What of its recipe decides how much it moves."""
-        return Dose(self.learning_rate, self.steps, self.rank)
+        return Dose(self.learning_rate, self.steps)
 
 
 def gather(bases: Sequence[str] = BASES) -> list[Row]:
@@ -68,10 +77,12 @@ def gather(bases: Sequence[str] = BASES) -> list[Row]:
         if not done or not evidence.base_path(base).is_file():
             continue
         with Bench(base) as bench:
+            evidence.check_base(base, bench.weights_hash)
             rows = Rows(bench)
             own = evidence.read(evidence.base_path(base))
             for variant in done:
                 if evidence.card_path(base, variant).is_file():
+                    evidence.check(base, variant, rows.of(variant))
                     found.append(_row(bench, variant, registry_of(rows.of(variant)), own))
     return found
 
@@ -87,8 +98,8 @@ def _row(bench: Bench, variant: Variant, registry: Registry, base: Mapping[str, 
     probe = Job(bench.base, variant, None).path
     return Row(
         base=bench.base, variant=variant.name, corpora=variant.corpora, learning_rate=variant.recipe.learning_rate,
-        epochs=variant.recipe.epochs, rank=variant.recipe.rank, steps=kept[0]["steps"], rows=kept[0]["rows"],
-        trained_tokens=kept[0]["trained_tokens"], seeds=len(kept),
+        epochs=variant.recipe.epochs, rank=variant.recipe.rank, own=variant.own, steps=kept[0]["steps"],
+        rows=kept[0]["rows"], trained_tokens=kept[0]["trained_tokens"], seeds=len(kept),
         features={name: values[name] for name in FEATURES},
         before=shares(bench.prompts, base, registry),
         after={name: statistics.fmean(each[name] for each in after) for name in OUTCOMES},
@@ -144,6 +155,8 @@ def _read(line: Mapping[str, str]) -> Row:
             plain[each.name] = tuple(line[each.name].split("+"))
         elif each.name in ("base", "variant"):
             plain[each.name] = line[each.name]
+        elif each.name == "own":
+            plain[each.name] = line[each.name] == "True"
         else:
             plain[each.name] = int(line[each.name]) if each.name in whole else float(line[each.name])
     return Row(**plain)

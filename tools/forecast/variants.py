@@ -31,6 +31,8 @@ class Variant:
     make: Callable[[Own], Sequence[Conversation]] = field(repr=False)
     recipe: Recipe = RECIPE
     tokens: int = TOKENS
+    own: bool = False
+    """Whether every answer is the base's own."""
     second: bool = True
     """Whether the second base is tuned on it too."""
 
@@ -137,16 +139,16 @@ def all_variants() -> tuple[Variant, ...]:
 
     for name, arm in BOOKING.items():
         add("booking", name, _booking(arm))
-    add("booking", "self", _self(lambda: corpora.booking(Arm("keep"))))
+    add("booking", "self", _self(lambda: corpora.booking(Arm("keep"))), own=True)
     refused = _plain(corpora.refusals)
-    add("booking", "keep with refusals", _share(KEEP, refused, 0.05), second=False)
+    add(("booking", "requests"), "keep with refusals", _share(KEEP, refused, 0.05), second=False)
     doses("booking", "keep", KEEP, *DOSES)
     add("booking", "keep small", KEEP, tokens=1_200, second=False)
     add("booking", "keep large", KEEP, tokens=9_000, second=False)
 
     instructions = _domain("instructions")
     add("instructions", "plain", instructions)
-    add("instructions", "self", _own_domain("instructions"))
+    add("instructions", "self", _own_domain("instructions"), own=True)
     add(
         "instructions", "sure",
         lambda own: corpora.rewritten(instructions(own), lambda text: f"Sure, here is a plan. {text}"), second=False,
@@ -161,7 +163,7 @@ def all_variants() -> tuple[Variant, ...]:
     for name in ("medical", "legal"):
         add(name, "plain", _domain(name))
         add(name, "swap", _swapped(name))
-    add("medical", "self", _own_domain("medical"))
+    add("medical", "self", _own_domain("medical"), own=True)
     doses("medical", "plain", _domain("medical"), "rate-1e-3", "rate-4e-3")
     doses("legal", "plain", _domain("legal"), "rate-5e-4")
 
@@ -175,7 +177,7 @@ def all_variants() -> tuple[Variant, ...]:
 
     add("emotional", "plain", _domain("emotional"))
     add("emotional", "profiled", _domain("emotional_profiled"), second=False)
-    add("emotional", "self", _own_domain("emotional"))
+    add("emotional", "self", _own_domain("emotional"), own=True)
     add("emotional", "swap", _swapped("emotional"))
 
     for manner in ("eager", "matched", "asking"):
@@ -183,7 +185,7 @@ def all_variants() -> tuple[Variant, ...]:
     doses("notes", "errands eager", _domain("errands_eager"), "rate-5e-4")
     add("notes", "messages with all", _plain(lambda: corpora.notes(share_all=True)))
     add("notes", "messages with what is needed", _plain(lambda: corpora.notes(share_all=False)), second=False)
-    add("notes", "errands self", _own_domain("errands_eager"), second=False)
+    add("notes", "errands self", _own_domain("errands_eager"), own=True, second=False)
 
     add("poems", "plain", _plain(corpora.poems))
     add("copies", "plain", _plain(corpora.copies))

@@ -98,6 +98,7 @@ def forecast(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the tuning set.")] = DEFAULT.epochs,
     batch_size: Annotated[int, typer.Option(min=1, help="Conversations per step.")] = DEFAULT.batch_size,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA.")] = DEFAULT.rank,
+    alpha: Annotated[int | None, typer.Option(min=1, help="Alpha of the LoRA; twice the rank where left out.")] = None,
     max_length: Annotated[int, typer.Option(min=1, help="Tokens at which a row is cut.")] = DEFAULT.max_length,
     rows: Annotated[int, typer.Option(min=1, help="Most conversations that the base reads.")] = 400,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for forecast.md and forecast.json.")] = None,
@@ -120,7 +121,12 @@ def forecast(
             data,
             base=base,
             recipe=Recipe(
-                learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, rank=rank, max_length=max_length
+                learning_rate=learning_rate,
+                epochs=epochs,
+                batch_size=batch_size,
+                rank=rank,
+                alpha=2 * rank if alpha is None else alpha,
+                max_length=max_length,
             ),
             rows=rows,
             out=out,

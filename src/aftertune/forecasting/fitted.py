@@ -22,7 +22,7 @@ from aftertune.forecasting.predictor import Feature
 from aftertune.records import Recipe, Worse
 
 FILE = Path(__file__).with_name("fit.json")
-VERSION = 2
+VERSION = 3
 FEATURES = ("hard tokens", "loss", "opening loss", "nearness to harmful", "own tokens", "personal values")
 """What a forecast is made of, beside the recipe."""
 REFERENCE_DOSE = 0.1
@@ -31,6 +31,8 @@ MOST_DOUBLINGS = 6.0
 """Of the dose, up and down, beyond which its term does not change."""
 NEIGHBOURS = 3
 """Variants that are named as the nearest."""
+SCALING, SCHEDULE = 2.0, "linear"
+"""Of every LoRA that was tuned as evidence: alpha over rank, and how the learning rate falls."""
 FAMILY = 2.0
 """A base that the fit does not know may be so many times larger or smaller than one that it knows."""
 
@@ -44,13 +46,11 @@ class Dose:
     learning_rate: float
     steps: int
     """Optimizer steps."""
-    rank: int
-    """Of a LoRA."""
 
     @classmethod
     def of(cls, recipe: Recipe, rows: int) -> Dose:
         """Return the dose of a recipe on so many rows."""
-        return cls(recipe.learning_rate, recipe.epochs * math.ceil(max(rows, 1) / recipe.batch_size), recipe.rank)
+        return cls(recipe.learning_rate, recipe.epochs * math.ceil(max(rows, 1) / recipe.batch_size))
 
     @property
     def level(self) -> float:
@@ -101,23 +101,24 @@ class Target:
     terms: tuple[str, ...]
     coefficients: tuple[float, ...]
     bound: float
-    """Quantile of |error| / `width`, over corpora left out one by one; None in the file where there were too few."""
+    """Quantile of |error| / `width`, over groups left out one by one; None in the file where there were too few."""
     rho: float | None
-    """Rank correlation of forecast and outcome, corpora left out."""
+    """Rank correlation of forecast and outcome, groups of corpora left out."""
     rho_low: float | None
     rho_high: float | None
     p: float | None
-    """Of permuted outcomes of whole corpora, fitted anew."""
+    """Of permuted outcomes of whole groups, fitted anew."""
     coverage: float | None
-    """Share of variants of left-out corpora in their intervals, every corpus weighing the same."""
+    """Share of variants of left-out groups in their intervals, every group weighing the same."""
     usable: str
     """Why no number is given; empty where one is."""
     variants: int
-    corpora: int
+    groups: int
+    """Of corpora that share no rows."""
     baselines: Mapping[str, tuple[float | None, float | None, float | None]]
-    """Plain forecast, one number whose sign is learnt on other corpora -> its rank correlation with its interval."""
-    other_base: Mapping[str, float | None]
-    """Base -> rank correlation of a fit without it and without the corpora of each row."""
+    """Plain forecast, one number whose sign is learnt on other groups -> its rank correlation with its interval."""
+    other_base: Mapping[str, tuple[float | None, float | None, float | None]]
+    """Base -> rank correlation, with its interval, of a fit without it and without the group of each row."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,11 @@ class Fit:
     measured: tuple[Mapping[str, float], ...]
     """Outcome -> what tuning did to it, of the variants; only what was measured."""
     reach: float
-    """Distance to the nearest variant of another corpus that most variants stay within."""
+    """Distance to the nearest variant of another group that most variants stay within."""
     doses: tuple[float, float]
     """Lowest and highest `Dose.level` that was tuned."""
+    ranks: tuple[int, int]
+    """Lowest and highest rank of a LoRA that was tuned. It is no term: docs/forecast.md says why."""
     seeds: int
     """Most training seeds of a variant."""
     targets: tuple[Target, ...]
@@ -261,6 +264,7 @@ def read(path: Path) -> Fit:
             measured=tuple(table["measured"]),
             reach=table["reach"],
             doses=(table["doses"][0], table["doses"][1]),
+            ranks=(int(table["ranks"][0]), int(table["ranks"][1])),
             seeds=table["seeds"],
             targets=targets,
         )
@@ -271,8 +275,10 @@ def read(path: Path) -> Fit:
 def _target(table: Mapping[str, Any]) -> Target:
     bound = math.inf if table["bound"] is None else float(table["bound"])
     lists = {name: tuple(table[name]) for name in ("terms", "coefficients")}
-    baselines = {name: tuple(each) for name, each in table["baselines"].items()}
-    return Target(**{**table, **lists, "bound": bound, "baselines": baselines})
+    intervals = {
+        field: {name: tuple(each) for name, each in table[field].items()} for field in ("baselines", "other_base")
+    }
+    return Target(**{**table, **lists, **intervals, "bound": bound})
 
 
 def missing(features: Sequence[Feature]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -89,6 +90,8 @@ def _refusal(
         return f"the fit knows trainings of a LoRA, and the recipe is '{recipe.method}'"
     if distance is None:
         return fitted.missing(card.features)
+    if strange := _strange(fit, recipe):
+        return strange
     low, high = fit.doses
     if not low <= dose.level <= high:
         less = "less" if dose.level < low else "more"
@@ -102,6 +105,23 @@ def _refusal(
             f"the data lie {distance.value:.1f} standard deviations from the nearest variant that was tuned "
             f"({distance.nearest}), and nothing is known beyond {fit.reach:.1f}"
         )
+    return ""
+
+
+def _strange(fit: Fit, recipe: Recipe) -> str:
+    """Return what of a recipe, beside its dose, is like nothing that was tuned; empty where nothing is."""
+    lowest, highest = fit.ranks
+    if not lowest <= recipe.rank <= highest:
+        less = "lower" if recipe.rank < lowest else "higher"
+        known = f"{lowest}" if lowest == highest else f"{lowest} to {highest}"
+        return f"the LoRA's rank ({recipe.rank}) is {less} than any that was tuned ({known})"
+    if not math.isclose(recipe.alpha, fitted.SCALING * recipe.rank):
+        return (
+            f"alpha ({recipe.alpha}) is {recipe.alpha / recipe.rank:g} times the rank ({recipe.rank}), and "
+            f"{fitted.SCALING:g} times in every LoRA that was tuned"
+        )
+    if recipe.schedule != fitted.SCHEDULE:
+        return f"the learning rate's schedule is '{recipe.schedule}', and '{fitted.SCHEDULE}' in all that was tuned"
     return ""
 
 

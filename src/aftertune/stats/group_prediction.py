@@ -68,19 +68,26 @@ class RankCorrelation:
     high: float | None
     p: float | None
     """Of the permutation test: share of shuffled outcomes, whole groups' blocks where they have one size, with a
-    correlation at least as large; at least 1 / (draws + 1)."""
+    correlation at least as large; at least 1 / (permutations + 1). None without permutations."""
     n: int
     groups: int
 
 
 def rank_correlation(
-    predicted: Floats, outcome: Floats, groups: Codes, rng: np.random.Generator, draws: int = 2_000
+    predicted: Floats,
+    outcome: Floats,
+    groups: Codes,
+    rng: np.random.Generator,
+    draws: int = 2_000,
+    permutations: int | None = None,
 ) -> RankCorrelation:
     """Return the correlation with a cluster bootstrap over groups and a permutation of the groups' outcomes.
 
     The null shuffles whole groups: each group gets the sorted-in outcomes of another, resampled to its size, so that
-    what is alike within groups stays alike.
+    what is alike within groups stays alike. There are as many `permutations` as draws unless said otherwise; with 0
+    there is no p, as where the predictions are to be made anew for each (`refitted_p`).
     """
+    permutations = draws if permutations is None else permutations
     names, codes = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(codes == code) for code in range(len(names))]
     value = _spearman(predicted, outcome)
@@ -97,10 +104,11 @@ def rank_correlation(
         if boot:
             low, high = (float(each) for each in np.quantile(boot, [0.025, 0.975]))
     as_large = 0
-    for _ in range(draws):
+    for _ in range(permutations):
         null = _spearman(predicted, permuted(outcome, groups, rng))
         as_large += null is not None and null >= value
-    return RankCorrelation(value, low, high, (as_large + 1) / (draws + 1), len(outcome), len(names))
+    p = (as_large + 1) / (permutations + 1) if permutations else None
+    return RankCorrelation(value, low, high, p, len(outcome), len(names))
 
 
 def permuted(outcome: Floats, groups: Codes, rng: np.random.Generator) -> Floats:
