@@ -304,7 +304,7 @@ def check_tensors(name: str, config: Mapping[str, Any], shapes: Mapping[str, Sha
 
     Raises ModelError for what was saved incompletely or does not fit.
     """
-    empty = sorted(key for key, shape in shapes.items() if 0 in shape)
+    empty = sorted(key for key, shape in shapes.items() if 0 in shape and not _without_rank(config, key))
     if empty:
         raise ModelError(
             f"{name}: {len(empty)} of its tensors are empty, e.g. {empty[0]}: saved under ZeRO-3 or FSDP without "
@@ -335,6 +335,14 @@ def check_tensors(name: str, config: Mapping[str, Any], shapes: Mapping[str, Sha
         if fit is not None and not config.get("use_bdlora"):
             fit.lora(module.replace(".base_layer", ""), a, b)
     return [warning for warning in warnings if warning]
+
+
+def _without_rank(config: Mapping[str, Any], key: str) -> bool:
+    """Return whether AdaLoRA's training has left the layer of a tensor without any rank, so that it is saved empty."""
+    pattern = config.get("rank_pattern") if config.get("peft_type") == "ADALORA" else None
+    layer = plain_key(key).partition(".lora_")[0]
+    kept = pattern.get(f"{layer}.lora_E") if isinstance(pattern, Mapping) else None
+    return isinstance(kept, list) and not any(kept)
 
 
 def largest_rank(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> int:
