@@ -276,6 +276,7 @@ Names and folders:
 | names with `_orig_mod.`, `module.`, `_checkpoint_wrapped_module.` or `.default.` | read without them |
 | names with or without `language_model.`, where the base's class has the other | read under the base's |
 | embeddings with more or fewer rows, as added tokens leave them | applied, with a warning |
+| layers that AdaLoRA's training has left without any rank, whose tensors are empty | applied |
 | adapters that transformers 4 made of single experts, whose layers it now stacks | applied, each expert in its place |
 | whole checkpoints of mixtures | each expert's tensors are looked for, by value, in the stacks that are asked |
 | an adapter and a full model in one folder | refused: which is meant must be said |

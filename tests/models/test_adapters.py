@@ -575,6 +575,41 @@ def test_tensors_saved_empty_are_named(key: str, adapter: Path, bases: dict[str,
     assert f"1 of its tensors are empty, e.g. {name}: saved under ZeRO-3" in text
 
 
+def test_layers_that_a_training_left_without_rank_are_no_loss(
+    bases: dict[str, Path], llama: TransformersSession, tmp_path: Path
+) -> None:
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    settings = {"init_r": 4, "target_r": 1, "tinit": 1, "tfinal": 2, "deltaT": 1, "total_step": 8}
+    ids = torch.tensor([adapters.IDS])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_pretrained(bases["llama"])
+        tuned: Any = get_peft_model(model, adapters.configuration("ADALORA", settings))
+        steps = torch.optim.AdamW([weights for weights in tuned.parameters() if weights.requires_grad], lr=0.05)
+        for step in range(1, 9):
+            tuned(input_ids=ids, labels=ids).loss.backward()
+            steps.step()
+            tuned.base_model.update_and_allocate(step)
+            steps.zero_grad()
+    tuned.save_pretrained(tmp_path)
+    patterns = json.loads((tmp_path / "adapter_config.json").read_text())["rank_pattern"]
+    bare = [layer for layer, kept in patterns.items() if not any(kept)]
+    assert bare
+    llama.use(tmp_path)
+    with torch.inference_mode():
+        assert distance(logits(llama), tuned.eval()(input_ids=ids).logits[0]) < 1e-3
+    edit_config(tmp_path, {"rank_pattern": {**patterns, bare[0]: [True]}})
+    assert "of its tensors are empty" in refused(tmp_path, bases["llama"])
+
+
+def edit_config(folder: Path, change: dict[str, Any]) -> None:
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}), encoding="utf-8")
+
+
 def test_adapters_of_other_methods_are_held_against_the_bases_names(bases: dict[str, Path], tmp_path: Path) -> None:
     adapters.make(bases["llama"], tmp_path / "a", adapters.configuration("LOHA", {}))
     assert "h.0.attn" not in refused(tmp_path / "a", bases["gpt2"])

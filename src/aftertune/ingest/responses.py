@@ -28,7 +28,7 @@ from aftertune.studies.resolve import load_judge
 from aftertune.thoughts import AFTER, INSIDE, opened_by_template, part, seems_to_think, thought_of
 
 ADDED = ("judge", "axis", "label", "value", "status", "why")
-MISSING = "the response is missing"
+_MISSING = "the response is missing"
 PARTED = ("answer", "thought")
 """Columns that are added where any response holds a thought: what was judged, and what was not."""
 
@@ -164,7 +164,7 @@ def _tell_unparted(path: Path, inputs: Sequence[_Input]) -> None:
 
 def _tell_empty(path: Path, inputs: Sequence[_Input]) -> None:
     """Count the responses that are missing, and those that are empty: a table may mean the one by the other."""
-    missing = sum(one.why == MISSING for one in inputs)
+    missing = sum(one.why == _MISSING for one in inputs)
     empty = sum(one.answer is not None and not one.answer.text.strip() and not one.answer.refused for one in inputs)
     if missing:
         log.warning("%s: %s of %s responses are missing, and unjudged", path, f"{missing:,}", f"{len(inputs):,}")
@@ -192,7 +192,7 @@ def _of_table(path: Path) -> Iterator[_Input]:
         model = str(row.get("checkpoint") or row.get("model") or "")
         response = row["response"]
         if not thought and (response is None or response.strip().lower() in WORDS - {""}):
-            yield _Input(row, None, MISSING, model=model)
+            yield _Input(row, None, _MISSING, model=model)
         else:
             yield _Input(row, Answer(prompt, response or ""), thought=thought, model=model)
 

@@ -25,7 +25,7 @@ _LANGUAGE = ("language_model", "text_model")
 """Modules that hold the language part of an image-and-text model; its text-only class has no such level."""
 _RECOMPUTED = "_topk_weights"
 """VB-LoRA's shares of its vectors, which PEFT keeps as logits and computes again: they sum to 1."""
-ROUNDING = 1e-6
+_ROUNDING = 1e-6
 """How far such a share may be from the file's."""
 EXPERT = re.compile(r"\.experts\.(\d+)\.")
 """One expert of a mixture in a tensor's name; in memory transformers stacks them."""
@@ -164,7 +164,7 @@ def _check_taken(tuned: Any, adapter: AdapterTensors) -> None:
     for key, value in adapter.tensors.items():
         # An older PEFT wrote DoRA's magnitudes without an ending.
         found = next((one for one in (key, f"{key}.weight") if one in held), None)
-        if found is not None and _equal(held.pop(found), value, within=ROUNDING if key.endswith(_RECOMPUTED) else 0.0):
+        if found is not None and _equal(held.pop(found), value, within=_ROUNDING if key.endswith(_RECOMPUTED) else 0.0):
             continue
         if found is None and key in inside and _equal(inside[key], value):
             continue
