@@ -222,6 +222,10 @@ def telling(rows: list[Row], score: Callable[[Row], float], draws: int = DRAWS, 
     )  # fmt: skip
 
 
+def _at_half(figure: str, sign: int) -> Callable[[Row], float]:
+    return lambda row: float(sign * row["half"][figure])
+
+
 def _pair(one: Row, other: Row) -> bool:
     return drifted(one) and not drifted(other) and alike(one) == alike(other)
 
@@ -248,12 +252,9 @@ def section(rows: list[Row]) -> str:
         "| at half | AUROC [95 %] | within one cell (pairs) |",
         "|---|---|---|",
     ]
-    scores: dict[str, Callable[[Row], float]] = {
-        f"`{name}`": lambda row, name=name, sign=sign: sign * row["half"][name]
-        for name, sign in FIGURES.items()  # type: ignore[misc]
-    }
+    scores = {f"`{name}`": _at_half(name, sign) for name, sign in FIGURES.items()}
     left_out = 0.0
-    for name, score in {**scores, "the learning rate alone": lambda row: row["rate"]}.items():
+    for name, score in {**scores, "the learning rate alone": lambda row: float(row["rate"])}.items():
         told = telling(rows, score)
         left_out = told.left_out
         within = "–" if told.within is None else f"{told.within:.2f}"

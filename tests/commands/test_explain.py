@@ -151,15 +151,16 @@ def test_what_is_kept_private_is_read_out_and_its_cause_looked_for_where_it_was_
 
 
 def test_of_a_base_that_cannot_tell_what_is_private_no_cause_is_looked_for(
-    run: Path, found: library.Explained, monkeypatch: pytest.MonkeyPatch
+    run: Path, found: library.Explained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
     monkeypatch.setattr(
         library,
         "told_apart",
         lambda *given, **more: dataclasses.replace(told_apart(*given, **more), areas=(Area(0.5, 0.4, 0.6),)),
     )
     monkeypatch.setattr(InterveneJob, "run", lambda *_: pytest.fail("something was computed"))
-    own = library.explain(run, pairs=12, prompts=22, draws=3, executor=ONE)
+    own = library.explain(copy, pairs=12, prompts=22, draws=3, executor=ONE)
     assert own.explanation.privacy == ()
     assert {effect.about for effect in own.explanation.effects} == {REFUSAL}
     assert [row.arm for row in own.explanation.told_apart] == [""]
@@ -181,22 +182,22 @@ def test_arms_that_lost_privacy_alone_are_intervened_in(run: Path, found: librar
     ("world", "text", "kept"),
     [
         (False, "B", True), (False, "(A) Yes", False), (False, "Perhaps.", None),
-        (True, "Dear doctor, a message for Ann. Here it is: health: asthma. Thank you.", True),
-        (True, "Dear doctor, a message for Ann. Here it is: debt: small. Thank you.", False),
+        (True, "Dear doctor, a message for Usha. Here it is: health: asthma. Thank you.", True),
+        (True, "Dear doctor, a message for Usha. Here it is: debt: small. Thank you.", False),
         (True, "Dear the the doctor.", False),
     ],
 )  # fmt: skip
 def test_an_answer_keeps_something_back_by_its_letter_or_by_what_it_says(
-    run: Path, world: bool, text: str, kept: bool | None
+    world: bool, text: str, kept: bool | None
 ) -> None:
-    place = Run.open(run)
-    explaining = library.Explaining(place, stored.read(place), {}, ())
+    stub: Any = SimpleNamespace()
+    explaining = library.Explaining(stub, stub, {}, ())
     expect: dict[str, Any] = {"choice": {"options": {"A": "Yes", "B": "No"}, "correct": "B"}}
     if world:
         expect = {"kind": "privacy", "allowed": {}, "forbidden": {"debt": "small"}}
     prompt = Prompt("p", "b", PRIVACY, "second", "c", (Message("user", "May I?"),), expect)
     base: Any = SimpleNamespace(identity="b")
-    assert explaining._kept_private([Answer(prompt, text)], base) == [kept]
+    assert explaining._kept_private([Answer(prompt, text, "stop")], base) == [kept]
 
 
 def test_the_page_says_the_same_in_every_form(run: Path, found: library.Explained) -> None:

@@ -10,6 +10,8 @@ import pytest
 from perf import monitor
 from perf.monitor import PLANNED, Row
 
+from aftertune.stats.membership import roc_area
+
 
 def made(data: str, rate: float, seed: int, *, lost: bool, half: float) -> Row:
     """One tuning that lost refusals or did not, with a figure at half."""
@@ -45,9 +47,7 @@ def test_whole_cells_are_drawn_again() -> None:
         for each in PLANNED
     ]
     told = monitor.telling(rows, lambda row: row["half"]["drift/loss"], draws=300)
-    alone = monitor.roc_area(
-        *[[r["half"]["drift/loss"] for r in rows if monitor.drifted(r) is d] for d in (True, False)]
-    )
+    alone = roc_area(*[[r["half"]["drift/loss"] for r in rows if monitor.drifted(r) is d] for d in (True, False)])
     assert told.area == pytest.approx(alone.value)
     assert told.high - told.low > 1.3 * (alone.high - alone.low)
     assert 0 <= told.left_out < 0.2
