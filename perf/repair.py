@@ -470,13 +470,14 @@ Mitigations that act during training work in TRL's and transformers' trainers as
 
 ```python
 import aftertune
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
 trainer = SFTTrainer(
     model=model,
-    args=SFTConfig(output_dir="out"),
+    args=arguments,
     train_dataset=rows,
     peft_config=lora,
+    processing_class=tokenizer,
     callbacks=[aftertune.mitigations.kl_to_base(refusals, weight=1.0)],
 )
 trainer.train()
