@@ -226,6 +226,10 @@ def _at_half(figure: str, sign: int) -> Callable[[Row], float]:
     return lambda row: float(sign * row["half"][figure])
 
 
+def _rate(row: Row) -> float:
+    return float(row["rate"])
+
+
 def _pair(one: Row, other: Row) -> bool:
     return drifted(one) and not drifted(other) and alike(one) == alike(other)
 
@@ -253,8 +257,9 @@ def section(rows: list[Row]) -> str:
         "|---|---|---|",
     ]
     scores = {f"`{name}`": _at_half(name, sign) for name, sign in FIGURES.items()}
+    scores["the learning rate alone"] = _rate
     left_out = 0.0
-    for name, score in {**scores, "the learning rate alone": lambda row: float(row["rate"])}.items():
+    for name, score in scores.items():
         told = telling(rows, score)
         left_out = told.left_out
         within = "–" if told.within is None else f"{told.within:.2f}"

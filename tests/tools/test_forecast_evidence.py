@@ -118,7 +118,7 @@ def test_evidence_of_other_rows_is_refused_with_what_to_delete(
             evidence.check(job.base, job.variant, changed(None))
         assert str(job.path) in str(error.value)
         assert str(evidence.card_path(job.base, job.variant)) in str(error.value)
-    other = tuple(dataclasses.replace(each, make=changed) for each in evidence.all_variants())
+    other = tuple(dataclasses.replace(each, make=changed) for each in variants.all_variants())
     monkeypatch.setattr(evidence, "all_variants", lambda: other)
     with pytest.raises(StoreError, match=r"c0/v0 on mini-a: .* other rows .*delete .*`make forecast` makes them again"):
         evidence.build()
@@ -152,7 +152,7 @@ def test_the_variants_are_as_many_and_as_varied_as_is_said() -> None:
 def test_all_that_is_tuned_has_the_scaling_and_the_schedule_that_a_forecast_takes_for_granted() -> None:
     recipes = [each.recipe for each in variants.all_variants()]
     for name in studies.NAMES:
-        design = designs.read(studies.ROOT / "studies" / f"{name}.toml")
+        design = designs.read(evidence.ROOT / "studies" / f"{name}.toml")
         recipes.append(next((each for each in design.recipes if each.name == "lora"), design.recipe))
     assert {each.alpha / each.rank for each in recipes} == {fitted.SCALING}
     assert {each.schedule for each in recipes} == {fitted.SCHEDULE}
