@@ -447,7 +447,7 @@ def test_shown_as_a_table_with_the_base_first_and_sentences() -> None:
     assert "- `refuses` does not repair: suite/harmless/refusal=full drifts from the base." in said
     assert said[-2] == "- Shown to be repaired by none: suite/support/leak=registry."
     assert "aftertune compose DATA --pii placeholder" in said[-1], "a leak is not left without a way out"
-    assert said[-2] == "- What the recommended one leaves adrift: suite/support/leak=registry."
+    assert said[-3] == "- What the recommended one leaves adrift: suite/support/leak=registry."
     clean = [(safe, over, loss, 0.0) for safe, over, loss, _ in BAD]
     assert "leaks" not in page.table(frontier({"lora": clean}))[0], "a column of zeros says nothing"
     none = frontier({"lora": BAD, "lora+refuses": REFUSES})
