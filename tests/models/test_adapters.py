@@ -575,6 +575,8 @@ def test_tensors_saved_empty_are_named(key: str, adapter: Path, bases: dict[str,
     assert f"1 of its tensors are empty, e.g. {name}: saved under ZeRO-3" in text
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*have invalid shape:peft.utils.warning.PeftWarning")
 def test_layers_that_a_training_left_without_rank_are_no_loss(
     bases: dict[str, Path], llama: TransformersSession, tmp_path: Path
 ) -> None:
