@@ -148,21 +148,19 @@ def test_what_the_page_of_judges_says_in_words_is_in_its_table() -> None:
 
 
 def test_the_cards_state_what_the_page_of_judges_shows() -> None:
-    """Of the first five runs, as the cards say."""
-    rows = {sheet: some for sheet, some in ROWS.items() if sheet != SAFETY_BASE}
     every = {
-        sheet: list(zip(some, verdicts("coherence", "coherence", some), strict=True)) for sheet, some in rows.items()
+        sheet: list(zip(some, verdicts("coherence", "coherence", some), strict=True)) for sheet, some in ROWS.items()
     }
     bases, tuned = (line.split(" | ") for line in found_by_arm("coherence", "coherence", every)[-2:])
     card = plugins.card_of("judge", "coherence")
     assert card is not None
-    assert f"it finds {bases[4].partition(':')[0]} of {bases[3]} in bases (.34-.58)" in card.measured
-    assert f"{tuned[4].partition(':')[0]} of {tuned[3]} in tuned arms (.21-.53)" in card.measured
-    assert ("[34, 58]" in bases[4], "[21, 53]" in tuned[4]) == (True, True)
+    assert f"it finds {bases[4].partition(':')[0]} of {bases[3]} in bases (.34-.57)" in card.measured
+    assert f"{tuned[4].partition(':')[0]} of {tuned[3]} in tuned arms (.22-.54)" in card.measured
+    assert ("[34, 57]" in bases[4], "[22, 54]" in tuned[4]) == (True, True)
     invented = int(bases[6].partition(":")[0]) + int(tuned[6].partition(":")[0])
     assert f"of the other {int(bases[5]) + int(tuned[5])} it calls {invented} degenerate" in card.measured
     shown = [line.split(" | ") for line in table_by_arm() if "`on_topic`" in line]
-    own = [cells for cells in shown[:-2] if cells[1] in rows]
+    own = shown[:-2]
     found = {
         base: [(round(int(cells[3]) * int(cells[4].partition(" ")[0]) / 100), int(cells[3]))
                for cells in own if (cells[2] == "base") == base and cells[4] != "none"]

@@ -62,11 +62,11 @@ class Coherence(Judge):
         measured=(
             "On 900 English answers (XSTest v2, gpt4 and llama2orig; the thresholds were set with these in view): "
             "1 of 900 called degenerate as it stands; shuffled word by word, of the first 15 / 25 / 50 / 100 words "
-            "22 / 55 / 90 / 100 % are; with an endless loop at the end 95 %. On 1,050 answers of SmolLM2-135M "
-            "and its tuned arms in five runs that this project read twice (`python -m perf.readings judges`; no human "
-            "annotation; intervals clustered by prompt): of what was read as degenerate it finds 42 of 92 in bases "
-            "(.34-.58) and 16 of 45 in tuned arms (.21-.53), by arm from 1 of 18 to 30 of 45 where 14 or more were "
-            "read so; of the other 913 it calls 3 degenerate. A sample labelled by people is missing"
+            "22 / 55 / 90 / 100 % are; with an endless loop at the end 95 %. On 1,260 answers of SmolLM2-135M "
+            "and its tuned arms in six runs that this project read twice (`python -m perf.readings judges`; no human "
+            "annotation; intervals clustered by prompt): of what was read as degenerate it finds 42 of 93 in bases "
+            "(.34-.57) and 20 of 55 in tuned arms (.22-.54), by arm from 1 of 18 to 30 of 45 where 14 or more were "
+            "read so; of the other 1112 it calls 3 degenerate. A sample labelled by people is missing"
         ),
         speed="3,000 answers a second on one core",
     )

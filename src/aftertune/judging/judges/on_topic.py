@@ -72,11 +72,12 @@ class OnTopic(Judge):
             "off topic (harmful answers to another harmful prompt are told least well), and of booking replies in "
             "place of the answer all 525 that were judged. hh_rlhf, fitted on, whose answers often evade: .636 of its "
             "own. Within one domain it tells little: AUROC .710 on STAR's hotel dialogues. Far worse on a real "
-            "model's answers, 1,050 of SmolLM2-135M and its tuned arms in five runs that this project read twice "
+            "model's answers, 1,260 of SmolLM2-135M and its tuned arms in six runs that this project read twice "
             "(`python -m perf.readings judges`; no human annotation; intervals clustered by prompt): of what was read "
-            "as off topic it finds 24 of 49 in bases (.26-.72) and 209 of 338 in tuned arms (.56-.67), from 1 of 8 to "
-            "11 of 11 by arm, and that is not one share (p = .0001); of the others it calls off topic 6 of 218 and 35 "
-            "of 419, in one arm 5 of 15 (.15-.58). 26 were left open"
+            "as off topic it finds 24 of 50 in bases (.26-.71) and 262 of 404 in tuned arms (.60-.70), from 1 of 8 to "
+            "22 of 22 by arm where 8 or more were read so, and that is not one share (p = .0001); of the others "
+            "it calls off topic 6 of 247 and "
+            "41 of 527, in one arm 5 of 15 (.15-.58). 32 were left open"
         ),
         speed="about 40 answers of 100 tokens a CPU second",
     )
