@@ -43,7 +43,7 @@ MERGED = {
     "no_labels": "forget_labels",
     "format_": "formats",
     "readers": "files",
-    **dict.fromkeys(("learning_rate", "epochs", "batch_size", "rank", "max_length"), "recipe"),
+    **dict.fromkeys(("learning_rate", "epochs", "batch_size", "rank", "alpha", "max_length"), "recipe"),
 }
 """Parameters of a command or function -> the other that covers them."""
 
