@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Bytecode is kept even where the environment says not to: each of hundreds of processes would compile all modules anew.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=
 
-.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light test-optional fuzz perf real-speed templates families golden torture calibrate studies real-studies repair real-repair mechanism cards adapters rebuild clean docs compare-peers monitor until-decided forecast
+.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light test-optional fuzz perf real-speed templates families golden torture calibrate studies real-studies repair real-repair mechanism rows cards adapters rebuild clean docs compare-peers monitor until-decided forecast
 
 install: $(VENV)/ready
 
@@ -84,6 +84,11 @@ real-speed: install
 RUNS ?= aftertune-demo
 mechanism: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.mechanism $(RUNS) --write
+
+# Which training rows did it: some 400 trainings of the miniature, two hours of one core, continued after a stop.
+rows: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.rows --write
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.mechanism --write
 
 # Every chat template at hand: texts asked, labels, ends, asked as trained; the table goes into docs/templates.md.
 templates: install

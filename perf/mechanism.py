@@ -125,34 +125,47 @@ can make a model keep back more, but not judge better; the column for what may b
 answers from which openings are learned, and prompts *asked*, which are answered under interventions.
 
 """
-SEED_RELIABILITY = 0.27
-"""Rank correlation between two seeds' outcomes over 27 random halves of the demo's `keep` rows, in a first trial whose
-script was not kept."""
+ROWS = DOCS / "mechanism_rows.json"
+"""What scores of training rows foretell (`python -m perf.rows --write`)."""
+ABOUT_ROWS = """## Which training rows did it?
+
+`aftertune explain` does not say. Scores of rows are only as good as what they foretell of models that were trained
+without some of the rows, so that was measured, on the miniature (`make rows`). A model is tuned on each of many random
+halves of a tuning set, with several training seeds. Its *readout* is compared with the sum of its half's scores, as a
+rank correlation over halves (the linear datamodelling score; Park et al., arXiv 2303.14186). Two seeds on one half
+differ, too, so even the true influences would not foretell everything: the highest correlation that this noise allows
+stands beside. A score is *beyond chance* where its interval is clear of 0 and it lies outside the middle 95 % of 199
+scores that were drawn at random.
+
+- *Loss under the base* is what the base finds hard about a row's answer; *projection* is how far the base's state at
+  the end of the row's prompt lies along the difference of harmful and harmless requests (at three quarters of its
+  layers).
+- *The gradient along that of own refusals*: by how much a step on the row, from the base on, raises the loss of the
+  base's own refusals of other requests; *cosine* is the same without the gradient's size.
+
+"""
 
 
 def rows() -> str:
-    """Return what is said of training rows: not who did it, but how much it takes to say."""
-    table = md.table(
-        ["the scores predict, without noise of seeds", "halves, one training each", "halves, three trainings each"],
-        [
-            [f"{one}", *(f"{halves_needed(one, SEED_RELIABILITY, seeds=seeds):,}" for seeds in (1, 3))]
+    """Return the part about training rows."""
+    found = json.loads(ROWS.read_text(encoding="utf-8")) if ROWS.is_file() else {}
+    parts = [ABOUT_ROWS.rstrip(), *("\n".join(each["lines"]) for each in found.values())]
+    known = {name: each["reliability"] for name, each in found.items() if each["reliability"]}
+    if known:
+        counts = [
+            [f"`{name}`", f"{one}", *(f"{halves_needed(one, agree, seeds=seeds):,}" for seeds in (1, 3))]
+            for name, agree in known.items()
             for one in (0.3, 0.5, 0.8)
-        ],
-    )
-    lines = (
-        "**Which training rows did it** is not answered here. Scores of rows (projection, loss under the base,",
-        "gradient cosine) are only as good as their predictions for models trained on random halves of the rows",
-        "(`aftertune.stats.row_influence`, tested on a linear model with known influences and on random scores). In a",
-        "first trial on the miniature, with 27 random halves of the demo's `keep` rows, the outcomes of two training",
-        f"seeds had a rank correlation of {SEED_RELIABILITY} only, so that nothing could be told. The script of that",
-        "trial was not kept: this figure cannot be made again, and the table is computed from it. To tell such scores",
-        "from nothing with a chance of 80 % it takes:",
-        "",
-        *table,
-        "",
-        "",
-    )
-    return "\n".join(lines)
+        ]
+        heads = [
+            "rows",
+            "the scores foretell, without noise of seeds",
+            "halves, one training each",
+            "three trainings each",
+        ]
+        said = "How many halves it takes to tell such scores from nothing, with a chance of 80 %:"
+        parts.append("\n".join([said, "", *md.table(heads, counts)]))
+    return "\n\n".join(parts)
 
 
 def body(found: Explanation) -> Iterator[str]:
@@ -185,7 +198,7 @@ def shown(table: Table) -> Iterator[str]:
 def text(parts: Mapping[str, Sequence[str]]) -> str:
     """Return the page; `parts`: title of a run -> the lines about it."""
     sections = ("\n".join(lines).strip() for lines in parts.values())
-    return "\n\n".join([f"{HEAD}{METHODS}{rows()}".rstrip(), *sections]) + "\n"
+    return "\n\n".join([f"{HEAD}{METHODS}".rstrip(), rows(), *sections]) + "\n"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -37,7 +37,8 @@ def _asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, d
 def sections(page: str) -> dict[str, str]:
     """Return the sections about runs by title."""
     _, *found = page.split("\n## ")
-    return {title: text for title, _, text in (each.partition("\n") for each in found) if title != "How to read it"}
+    about = ("How to read it", "Which training rows did it?")
+    return {title: text for title, _, text in (each.partition("\n") for each in found) if title not in about}
 
 
 def test_one_run_is_explained_again_and_the_sections_of_the_others_stay(asked: list[Any]) -> None:

@@ -5,10 +5,10 @@ The scenarios are those of `perf/calibrate.py`, which runs 4,000 simulations of 
 
 import numpy as np
 import pytest
-from perf import calibrate, until_decided
+from perf import calibrate, max_t, moderated, until_decided
 from perf.many_intervals import many
 from perf.scenarios import SCENARIOS, Scenario, latent, trained
-from scipy import special
+from scipy import special, stats
 
 from aftertune.stats import clusters, contrasts, matrix, power, seeds
 
@@ -138,3 +138,34 @@ def test_power_by_formula_is_power_by_simulation(design: power.PairedDesign) -> 
 def test_seeds_refuse_one() -> None:
     with pytest.raises(ValueError, match="at least two"):
         seeds.difference(np.zeros((1, 10)), np.arange(10))
+
+
+def test_variances_that_borrow_miss_an_arm_that_is_wilder_than_the_rest() -> None:
+    """Why they are not used; where all arms are alike they hold, at half the width."""
+    alike, nobody = moderated.simulated(moderated.Cell("alike", 3), 400)
+    assert nobody is None
+    assert all(missed < 0.065 + 0.02 for missed in alike.missed)
+    assert alike.width[1] < 0.65 * alike.width[0]
+    _, wild = moderated.simulated(moderated.Cell("wild", 3, wild=3.0, wild_everywhere=True), 400)
+    assert wild is not None
+    own, borrowed, robust, held = wild.missed
+    assert max(own, held) < 0.065 + 0.02
+    assert min(borrowed, robust) > 0.1
+
+
+def test_the_prior_of_variances_is_found_where_it_is_known() -> None:
+    """Log variances drawn as the model has them: s0^2 = 4 with 6 degrees of freedom, 5 of each variance's own."""
+    rng = np.random.default_rng(0)
+    true = 4 * 6 / rng.chisquare(6, (200, 400))
+    seen = true * rng.chisquare(5, (200, 400)) / 5
+    prior, freedom = moderated._prior(np.log(seen), 5, 0.0)
+    assert np.median(np.exp(prior)) == pytest.approx(4, rel=0.05)
+    assert np.median(freedom) == pytest.approx(6, rel=0.15)
+
+
+def test_the_largest_t_of_independent_metrics_is_sidaks() -> None:
+    rng = np.random.default_rng(0)
+    found = max_t.largest(np.eye(3), 5, rng, 40_000)
+    assert found == pytest.approx(stats.t.isf(1 - (1 - 0.025) ** (1 / 3), 4), rel=0.04)
+    (holm, _, known), _ = max_t.errors(3, 5, 0.5, 150)
+    assert max(holm, known) < 0.025 + 0.04
