@@ -1,4 +1,4 @@
-"""Would seed variances that borrow from the other arms keep the stated error? `python -m perf.moderated [--runs N]`.
+"""Would seed variances that borrow from the other arms keep the stated error? `python -m perf.moderated`.
 
 With K training seeds, each arm and metric estimates the variance of its drift between seeds from K - 1 degrees of
 freedom. Moderated variances (Smyth, Statistical Applications in Genetics and Molecular Biology 3 (2004) 3) shrink each
@@ -18,7 +18,8 @@ truth:
   and 20 % as the one that comes nearest to keeping its error.
 
 A cell's first line is about the ordinary arms; where one arm is wilder than the rest, a second one is about that arm.
-`width` is the mean width of the interval over that with a known variance. It ends with exit code 0: a method that does
+`width` is the mean width of the interval over that with a known variance. `--level 0.0134` is that of a primary
+metric of the gate (.67 % on either side). It ends with exit code 0: a method that does
 not keep its error is a finding, and is not used (docs/statistics.md).
 """
 
@@ -127,7 +128,7 @@ def _shrunk(variance: Floats, df: int, prior: Floats, prior_df: Floats) -> tuple
     return mixed, np.where(finite, weight + df, 1e6) * np.ones_like(variance)
 
 
-def intervals(seen: Floats, trend: Floats, correlation: float) -> Iterator[Floats]:
+def intervals(seen: Floats, trend: Floats, correlation: float, level: float) -> Iterator[Floats]:
     """Yield the half width of each interval, shape (runs, arms, metrics), by each method."""
     runs, arms, _, seeds = seen.shape
     df = seeds - 1
@@ -135,9 +136,17 @@ def intervals(seen: Floats, trend: Floats, correlation: float) -> Iterator[Float
     variance = np.maximum(seen.var(3, ddof=1), 1e-6)
     ratio = np.log(variance / trend)
 
-    yield _half(variance, df, df)
+    def half(values: Floats, freedom: Floats | int) -> Floats:
+        widths: Floats = stats.t.ppf(1 - level / 2, freedom) * np.sqrt(values / seeds)
+        return widths
+
+    def apart(own: Floats, prior: Floats, prior_df: Floats, outlier: np.ndarray[Any, Any]) -> Floats:
+        shrunk, shrunk_df = _shrunk(own, df, prior, prior_df)
+        return half(np.where(outlier, own, shrunk), np.where(outlier, df, shrunk_df))
+
+    yield half(variance, df)
     prior, prior_df = _prior(ratio.reshape(runs, -1), df, correlation)
-    yield _half(*_shrunk(variance, df, np.exp(prior)[:, None, None] * trend, prior_df[:, None, None]), df)
+    yield half(*_shrunk(variance, df, np.exp(prior)[:, None, None] * trend, prior_df[:, None, None]))
     robust, held = np.empty_like(variance), np.empty_like(variance)
     for arm in range(arms):
         others = (np.delete(ratio, arm, axis=1) if arms > 1 else ratio).reshape(runs, -1)
@@ -145,35 +154,23 @@ def intervals(seen: Floats, trend: Floats, correlation: float) -> Iterator[Float
         prior, prior_df = _prior(others, df, correlation)
         expected = np.exp(prior)[:, None] * trend
         freedom = np.where(np.isfinite(prior_df), prior_df, 1e6)[:, None]
-        robust[:, arm] = _apart(own, df, expected, prior_df[:, None], stats.f.sf(own / expected, df, freedom) < 0.05)
+        robust[:, arm] = apart(own, expected, prior_df[:, None], stats.f.sf(own / expected, df, freedom) < 0.05)
         typical = np.exp(others.mean(1) - special.digamma(df / 2) + np.log(df / 2))[:, None] * trend
         half_a_degree = np.full((runs, 1), 0.5)
-        held[:, arm] = _apart(own, df, typical, half_a_degree, stats.chi2.sf(df * own / typical, df) < 0.2)
+        held[:, arm] = apart(own, typical, half_a_degree, stats.chi2.sf(df * own / typical, df) < 0.2)
     yield robust
     yield held
 
 
-def _half(variance: Floats, freedom: Floats | int, df: int) -> Floats:
-    """Return half the width of an interval for the mean of df + 1 seeds."""
-    widths: Floats = stats.t.ppf(1 - LEVEL / 2, freedom) * np.sqrt(variance / (df + 1))
-    return widths
-
-
-def _apart(own: Floats, df: int, prior: Floats, prior_df: Floats, outlier: np.ndarray[Any, Any]) -> Floats:
-    """Return half widths by moderated variances, and by the own one of each outlier."""
-    shrunk, shrunk_df = _shrunk(own, df, prior, prior_df)
-    return _half(np.where(outlier, own, shrunk), np.where(outlier, df, shrunk_df), df)
-
-
-def simulated(cell: Cell, runs: int, seed: int = 0) -> tuple[Found, Found | None]:
+def simulated(cell: Cell, runs: int, level: float = LEVEL, seed: int = 0) -> tuple[Found, Found | None]:
     """Return what is found of the ordinary arms' metrics, and of those that are wilder, if there are any."""
     seen, known, trend = drawn(cell, runs, np.random.default_rng(seed))
     off = np.abs(seen.mean(3))
-    halves = list(intervals(seen, trend, cell.correlation))
+    halves = list(intervals(seen, trend, cell.correlation, level))
     wild = np.zeros(seen.shape[1:3], bool)
     if cell.wild != 1:
         wild[0, : cell.metrics if cell.wild_everywhere else 1] = True
-    fixed = 1.96 * known / np.sqrt(cell.seeds)
+    fixed = stats.norm.ppf(1 - level / 2) * known / np.sqrt(cell.seeds)
 
     def of(those: np.ndarray[Any, Any]) -> Found:
         missed = [float((off > half)[:, those].mean()) for half in halves]
@@ -198,14 +195,17 @@ def cells() -> Iterator[Cell]:
         yield Cell("the same in ten arms, 3 times wider", seeds, arms=10, wild=3.0, wild_everywhere=True)
 
 
-def main(runs: int) -> int:
+def main(runs: int, level: float) -> int:
     """Print the table."""
-    print(f"{runs:,} studies a row. Intervals of 95 % that leave out the truth, per cent; in brackets their width.\n")
+    confidence = f"{100 * (1 - level):.4g} %"
+    print(
+        f"{runs:,} studies a row. Intervals of {confidence} that leave out the truth, per cent; in brackets, widths.\n"
+    )
     print(
         "| seeds | study | arms | own | moderated | robust | held |\n| ---: | --- | --- | ---: | ---: | ---: | ---: |"
     )
     for cell in cells():
-        for who, found in zip(("ordinary", "wild"), simulated(cell, runs), strict=True):
+        for who, found in zip(("ordinary", "wild"), simulated(cell, runs, level), strict=True):
             if found is not None:
                 shown = " | ".join(f"{100 * m:.1f} ({w:.1f})" for m, w in zip(found.missed, found.width, strict=True))
                 print(f"| {cell.seeds} | {cell.name} | {who} | {shown} |", flush=True)
@@ -215,4 +215,6 @@ def main(runs: int) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=RUNS)
-    sys.exit(main(parser.parse_args().runs))
+    parser.add_argument("--level", type=float, default=LEVEL, help="share of intervals that may leave out the truth")
+    given = parser.parse_args()
+    sys.exit(main(given.runs, given.level))
