@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,21 @@ def pytest_runtest_setup() -> None:
             gc.collect()
         gc.freeze()
         _FROZEN = True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which files of tests took the longest, fixtures included, where it is printed which tests did."""
+    if not terminalreporter.config.getoption("durations"):
+        return
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("slowest 25 files", sep="=")
+    for name in sorted(seconds, key=lambda name: -seconds[name])[:25]:
+        terminalreporter.write_line(f"{seconds[name]:.0f}s {name}")
+    terminalreporter.write_line(f"{sum(seconds.values()):.0f}s all {len(seconds)} files")
 
 
 SMALL = PluginSpec("miniature", {"harmful": 22, "harmless": 20, "open": 12, "privacy": 12, "support": 16})
