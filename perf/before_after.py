@@ -1,7 +1,7 @@
 """What the gate says of a run, and what it said before some metrics came first (`python -m perf.before_after RUN`).
 
 Before, the metrics of an arm shared their error alike, by Holm's procedure over all of them (`before`: today's gate
-under the run's policy with no metric primary), and two states had one word, *inconclusive*: an interval that lies
+under the run's policy with no metric primary), and two states had one word, *not decided*: an interval that lies
 beyond the margin without meeting the correction, and one that reaches across it. The drifts are those of the run's
 verdicts, computed once for both. Printed are the required metrics whose state or word differs, and how many do not.
 """
@@ -24,7 +24,7 @@ from aftertune.studies import stored
 from aftertune.studies.run_tables import all_verdicts
 
 OLD_WORDS: dict[Outcome, str] = {"drift": "drift", "pass": "pass"}
-"""What was told apart; all else was `inconclusive`."""
+"""What was told apart; all else was `not decided`."""
 
 
 def before(policy: Policy) -> Policy:
@@ -56,8 +56,8 @@ def table(pairs: list[tuple[Decision, Decision]]) -> list[str]:
     for old, new in pairs:
         if not new.required:
             continue
-        said, says = OLD_WORDS.get(old.outcome, "inconclusive"), words(new.outcome)
-        if said == says or (said, says) == ("inconclusive", "undecided"):
+        said, says = OLD_WORDS.get(old.outcome, "not decided"), words(new.outcome)
+        if said == says or (said, says) == ("not decided", "undecided"):
             same[says] += 1
             continue
         change = new.why.split(" points")[0].rpartition(", ")[2]

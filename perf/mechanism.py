@@ -126,14 +126,14 @@ answers from which openings are learned, and prompts *asked*, which are answered
 
 """
 ROWS = DOCS / "mechanism_rows.json"
-"""What scores of training rows foretell (`python -m perf.rows --write`)."""
+"""What scores of training rows predict (`python -m perf.rows --write`)."""
 ABOUT_ROWS = """## Which training rows did it?
 
-`aftertune explain` does not say. Scores of rows are only as good as what they foretell of models that were trained
+`aftertune explain` does not say. Scores of rows are only as good as what they predict of models that were trained
 without some of the rows, so that was measured, on the miniature (`make rows`). A model is tuned on each of many random
 halves of a tuning set, with several training seeds. Its *readout* is compared with the sum of its half's scores, as a
 rank correlation over halves (the linear datamodelling score; Park et al., arXiv 2303.14186). Two seeds on one half
-differ, too, so even the true influences would not foretell everything: the highest correlation that this noise allows
+differ, too, so even the true influences would not predict everything: the highest correlation that this noise allows
 stands beside. A score is *beyond chance* where its interval is clear of 0 and it lies outside the middle 95 % of 199
 scores that were drawn at random.
 
@@ -159,7 +159,7 @@ def rows() -> str:
         ]
         heads = [
             "rows",
-            "the scores foretell, without noise of seeds",
+            "the scores predict, without noise of seeds",
             "halves, one training each",
             "three trainings each",
         ]

@@ -2,7 +2,7 @@
 
 A model is tuned on each of many random halves of a tuning set, with several training seeds, and its readout is taken:
 the mean log-odds, over harmful requests, that its answer opens as the base's refusals do. A score of rows is worth what
-the sum of a half's scores foretells of its readout, as a rank correlation over halves (the linear datamodelling score;
+the sum of a half's scores predicts of its readout, as a rank correlation over halves (the linear datamodelling score;
 Park et al. 2023, TRAK, arXiv 2303.14186), beside the highest that the noise of training seeds allows and beside scores
 drawn at random. Two tuning sets of the embedded base:
 
@@ -192,7 +192,7 @@ def _mean_gradient(bench: Bench, model: Model, weights: Sequence[Any], rows: Seq
 
 
 def scored(rows: int, done: Mapping[Tuning, float], by: Mapping[str, Floats]) -> dict[str, RowScore]:
-    """Return what each score foretells of the halves that every seed has tuned, and what scores by chance do."""
+    """Return what each score predicts of the halves that every seed has tuned, and what scores by chance do."""
     seeds = sorted({each.seed for each in done})
     halves = [half for half in sorted({each.half for each in done}) if all(Tuning(half, s) in done for s in seeds)]
     members = np.zeros((len(halves), rows))

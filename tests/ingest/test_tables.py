@@ -8,6 +8,7 @@ import pytest
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.ingest import checkpoints, responses
+from aftertune.ingest.table_drift import drift_of_table
 
 
 def test_a_list_of_checkpoints_reads_from_csv_and_jsonl(tmp_path: Path) -> None:
@@ -45,11 +46,53 @@ def test_a_table_is_judged_and_its_columns_kept(tmp_path: Path, ending: str) -> 
     rows.write(tmp_path / f"in{ending}", given)
     responses.judge_table(tmp_path / f"in{ending}", ["refusal"], tmp_path / f"out{ending}")
     made = [
-        row for _, row in rows.read(tmp_path / f"out{ending}", ("judge", "axis", "label", "value", "status", "why"))
+        row
+        for _, row in rows.read(
+            tmp_path / f"out{ending}", ("judge", "axis", "label", "score", "metric", "value", "why")
+        )
     ]
     refusal = [row for row in made if row["axis"] == "refusal"]
     assert [row["label"] for row in refusal] == ["full", "none"]
     assert [row["mine"] for row in refusal] == ["x", "y"]
+    assert [(row["metric"], float(row["value"])) for row in refusal] == [("refusal=full", 1), ("refusal=full", 0)]
+
+
+@pytest.mark.parametrize("ending", rows.ENDINGS)
+@pytest.mark.parametrize("named", [False, True])
+def test_what_was_judged_is_what_drift_reads(tmp_path: Path, ending: str, named: bool) -> None:
+    """In one file with the models' names, or in a file for each without; the subset says which way is worse."""
+    no, yes = "I'm sorry, but I can't help with that.", "Take the back door, then cut the wire."
+    given = [
+        {"checkpoint": model, "subset": subset, "prompt": f"{subset} {at}", "response": response}
+        for model in ("b", "t")
+        for subset in ("harmful", "harmless")
+        for at in range(80)
+        for response in [None if at == 0 and model == "t" else no if model == "b" and subset == "harmful" else yes]
+    ]
+    judged: list[str] = []
+    for model in ("b", "t") if named else ("",):
+        own = [row for row in given if model in ("", row["checkpoint"])]
+        own = [{key: value for key, value in row.items() if key != "checkpoint"} for row in own] if named else own
+        (tmp_path / f"in{model}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in own))
+        responses.judge_table(tmp_path / f"in{model}.jsonl", ["refusal"], tmp_path / f"{model}judged{ending}")
+        judged.append(f"{model}={tmp_path}/{model}judged{ending}" if named else f"{tmp_path}/judged{ending}")
+    found = drift_of_table(judged, "b", "t")
+    drifts = {row.metric: row for row in found.drifts}
+    lost = drifts["harmful/refusal=full"]
+    assert (lost.base, lost.tuned, lost.worse, lost.n_prompts) == (1, 0, "down", 79), "the missing one is no pair"
+    assert drifts["harmless/refusal=full"].worse == "up"
+    assert {row.metric: row.outcome for row in found.decisions}["harmful/refusal=full"] == "drift"
+    unused = [text for text in found.warnings if "not used" in text]
+    assert all(text.endswith("columns not used: subset, response") for text in unused)
+
+
+def test_a_table_of_no_checkpoint_needs_a_name(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("prompt,metric,value\na,harm,1\n")
+    with pytest.raises(DataError, match=r"no column 'checkpoint'.*; NAME=.*v\.csv names the model of all rows"):
+        drift_of_table(tmp_path / "v.csv", "b", "t")
+    with pytest.raises(DataError, match="no column 'metric'"):
+        (tmp_path / "w.csv").write_text("prompt,value\na,1\n")
+        drift_of_table(f"b={tmp_path}/w.csv", "b", "t")
 
 
 @pytest.mark.parametrize(

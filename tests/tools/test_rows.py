@@ -1,4 +1,4 @@
-"""Which training rows did it: halves, what scores foretell of them, and gradients whose signs are known."""
+"""Which training rows did it: halves, what scores predict of them, and gradients whose signs are known."""
 
 from __future__ import annotations
 

@@ -536,7 +536,7 @@ def judge(
         source: A run: as `Run.judge`. Or a table with `prompt` and `response` (CSV, JSONL, Parquet), or a log of
             another tool (`aftertune ingest --help`).
         judges: One or more: `NAME`, `NAME:key=value,...`, a TOML file, or a `PluginSpec`.
-        out: For a table or log: the table to write, each answer with its verdicts.
+        out: For a table or log: the table to write, each answer with its verdicts; `drift_of_table` reads it.
         progress: For a run: called as jobs finish, with (what was done, jobs done, jobs in all).
 
     Returns the result of the run; for a table or log, (axis, label or status) -> number of answers. Raises UsageError,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aftertune.asking import request_metrics
 from aftertune.data import table_files as rows
 from aftertune.errors import DataError, UsageError
 from aftertune.extras import explained
@@ -18,7 +19,7 @@ from aftertune.ingest import log_formats, logs
 from aftertune.ingest.log_records import Log
 from aftertune.ingest.missing_values import WORDS
 from aftertune.judging import opinions as judging
-from aftertune.judging.judge import Answer, Judge, JudgeContext, Opinion
+from aftertune.judging.judge import CONTRASTS, Answer, Judge, JudgeContext, Opinion
 from aftertune.judging.trial import check
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike
@@ -27,7 +28,9 @@ from aftertune.studies import plugin_text as written
 from aftertune.studies.resolve import load_judge
 from aftertune.thoughts import AFTER, INSIDE, opened_by_template, part, seems_to_think, thought_of
 
-ADDED = ("judge", "axis", "label", "value", "status", "why")
+ADDED = ("judge", "axis", "label", "score", "metric", "value", "status", "why")
+_COUNTED = {metric.axis: metric.label for metric in request_metrics.harmful("", "") if metric.label}
+"""Axis -> the label that is counted, as our benchmarks count it; of other axes that of its contrast."""
 _MISSING = "the response is missing"
 PARTED = ("answer", "thought")
 """Columns that are added where any response holds a thought: what was judged, and what was not."""
@@ -47,9 +50,11 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
             repeat, prompt, response`. An answer that ended with an error is unjudged, and so is one that is missing
             (null, or `NaN`, `None` and other words for it); an empty one is judged, and a warning counts them.
         judges: Judges, as `written.plugin` reads them; each must work without a registry and a tuning set.
-        out: Table to write; its ending decides the format. The columns `judge, axis, label, value, status, why` are
+        out: Table to write; its ending decides the format. The columns `judge, axis, label, score, status, why` are
             added, and `answer, thought` where any response holds a thought: a judge reads the answer alone. A response
-            that ends inside its thought is unjudged (status `unanswered`).
+            that ends inside its thought is unjudged (status `unanswered`). So are `metric` and `value`, by which
+            `drift_of_table` reads the file: e.g. `refusal=full`, with `task` and `subset` of the row before it, and 1
+            or 0; of an axis without labels its name and the score. `value` is empty where nothing was judged.
 
     Returns:
         (axis, label or status) -> number of responses.
@@ -88,10 +93,26 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
             added = dict(zip(PARTED, (one.answer.text if one.answer else "", one.thought), strict=True))
             for opinion in next(opinions) if one.answer else _unjudged(judge, one):
                 counts[opinion.axis, opinion.label or opinion.status] += 1
-                verdict = (name, opinion.axis, opinion.label, opinion.value, opinion.status, opinion.why)
+                metric, value = _measured(judge, one.row, opinion)
+                verdict = (
+                    *(name, opinion.axis, opinion.label, opinion.value, metric, value),
+                    *(opinion.status, opinion.why),
+                )
                 verdicts.append({**one.row, **(added if thoughts else {}), **dict(zip(ADDED, verdict, strict=True))})
     rows.write(out, verdicts)
     return dict(counts)
+
+
+def _measured(judge: Judge, row: Row, opinion: Opinion) -> tuple[str, float | None]:
+    """Return the metric that an opinion counts for, named as a study would, and its value; None where it is none."""
+    axis = opinion.axis
+    contrast = judge.contrasts.get(axis) or CONTRASTS.get(axis)
+    label = _COUNTED.get(axis) or (contrast.positive if contrast else "")
+    place = [str(row.get(column) or "").strip() for column in ("task", "subset")]
+    name = "/".join(filter(None, (*place, f"{axis}={label}" if label else axis)))
+    if opinion.status != "ok":
+        return name, None
+    return name, float(opinion.label == label) if label and opinion.label is not None else opinion.value
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ Ints = NDArray[np.int64]
 REQUIRED = ("checkpoint", "prompt", "metric", "value")
 OPTIONAL = ("cluster", "seed", "repeat", "judge", "worse", "message_hash", "answered_by")
 COLUMNS = (*REQUIRED, *OPTIONAL)
+JUDGED = ("axis", "label", "score", "status", "why")
+"""What `aftertune judge` says of a response beside the metric and its value."""
 
 FRAME = "the data frame"
 """What a table in memory is called in messages."""
@@ -106,9 +108,7 @@ class SourceTable:
                 log = next(log_of)
                 if not any(log is each for each in kept) and logs.is_log(path):
                     continue  # left out
-                columns, warnings = _columns(path, log)
-                if name and log is None:
-                    columns = _with_checkpoint(path, columns, name)
+                columns, warnings = _columns(path, log, name)
             self.warnings += warnings
             tables.append(columns)
             self._files.append((path, len(columns["value"])))
@@ -244,7 +244,7 @@ def _with_checkpoint(path: Path, columns: dict[str, Any], name: str) -> dict[str
     """Return the columns with `checkpoint` replaced by one name. Raises UsageError for several checkpoints."""
     import pyarrow as pa
 
-    names = columns["checkpoint"].unique().drop_null()
+    names = columns["checkpoint"].unique().drop_null() if "checkpoint" in columns else ()
     if len(names) > 1:
         raise UsageError(f"{path}: holds {len(names):,} checkpoints ({names[0]}, {names[1]}, ...): '{name}=' names one")
     return {**columns, "checkpoint": pa.chunked_array([pa.array([name] * len(columns["value"]), pa.string())])}
@@ -260,15 +260,18 @@ def _as_text(column: Any) -> Any:
     return column.cast(pa.string())
 
 
-def _columns(path: Path, log: Log | None) -> tuple[dict[str, Any], list[str]]:
-    """Return the used columns of a table or an open log as Arrow columns, and warnings."""
+def _columns(path: Path, log: Log | None, name: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the used columns of a table or an open log as Arrow columns, and warnings.
+
+    A table that is given a name is of that one checkpoint, whatever it calls it, or if it has no such column.
+    """
     if log is not None:
         columns = logs.arrow(logs.verdict_columns(log))
         return columns, log.warnings
     if log_formats.is_object(path):
         raise log_formats.unknown(path)
-    columns, unused = _table(path)
-    return columns, _unused(path, unused)
+    columns, unused = _table(path, name)
+    return _with_checkpoint(path, columns, name) if name else columns, _unused(path, unused)
 
 
 def _unused(where: Path | str, names: Sequence[str]) -> list[str]:
@@ -276,7 +279,7 @@ def _unused(where: Path | str, names: Sequence[str]) -> list[str]:
     return [f"{where}: columns not used: {', '.join(named)}"[:300]] if names else []
 
 
-def _table(path: Path) -> tuple[dict[str, Any], list[str]]:
+def _table(path: Path, name: str) -> tuple[dict[str, Any], list[str]]:
     """Return the used columns of a table, and the names of the others."""
     import pyarrow as pa
 
@@ -286,19 +289,25 @@ def _table(path: Path) -> tuple[dict[str, Any], list[str]]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # Row by row names the line of an error, and reads some files that Arrow cannot (ids of mixed types).
         columns, names = _row_by_row(path, str(error))
+    if name and "checkpoint" not in names:
+        return columns, _others(path, columns, names, REQUIRED[1:])
     return columns, _others(path, columns, names)
 
 
-def _others(where: Path | str, columns: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return the names of a table's columns that are not used.
+def _others(
+    where: Path | str, columns: Mapping[str, Any], names: Sequence[str], required: Sequence[str] = REQUIRED
+) -> list[str]:
+    """Return the names of a table's columns that are not used; those that `aftertune judge` adds are no matter.
 
     Raises DataError for a missing or repeated column, and for one whose name shows that it is meant to be read.
     """
-    for name in REQUIRED:
+    for name in required:
         if name not in columns:
             listed = ", ".join(map(str, names))[:200] or "none"
-            own = log_formats.nearest(names, REQUIRED)
-            raise DataError(f"{where}: no column '{name}' (there: {listed}); it needs {', '.join(REQUIRED)}{own}")
+            own = log_formats.nearest(names, required)
+            named = name == "checkpoint" and isinstance(where, Path)
+            one = f"; NAME={where} names the model of all rows" if named else ""
+            raise DataError(f"{where}: no column '{name}' (there: {listed}); it needs {', '.join(required)}{own}{one}")
     repeated = next((name for name in COLUMNS if names.count(name) > 1), None)
     if repeated:
         raise DataError(f"{where}: the column '{repeated}' stands twice; rename one")
@@ -314,7 +323,8 @@ def _others(where: Path | str, columns: Mapping[str, Any], names: Sequence[str])
                 f"{where}: the column '{name}' is not read; "
                 + (f"call it '{meant}'" if letters not in _DIRECTIONS else "say it in a column 'worse' (up or down)")
             )
-    return [name for name in names if name not in COLUMNS]
+    known = (*COLUMNS, *(JUDGED if {*JUDGED} <= {*names} else ()))
+    return [name for name in names if name not in known]
 
 
 _DIRECTIONS = frozenset(("higherisbetter", "lowerisbetter", "higherisworse", "lowerisworse", "better", "direction"))
