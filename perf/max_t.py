@@ -43,14 +43,14 @@ def errors(metrics: int, seeds: int, correlation: float, runs: int, seed: int = 
     """Return the family errors of Holm, max-t and max-t with the true correlation, and the mean quantiles of each."""
     rng = np.random.default_rng(seed)
     true = np.full((metrics, metrics), correlation) + (1 - correlation) * np.eye(metrics)
-    factor = np.linalg.cholesky(true).T
+    factor: Floats = np.linalg.cholesky(true).T
     known = largest(factor, seeds, rng, 20 * DRAWS)
     holm = float(stats.t.isf(ALPHA / metrics, seeds - 1))
     alarms, quantiles = np.zeros(3), np.zeros(3)
     for _ in range(runs):
         seen = rng.normal(size=(seeds, metrics)) @ factor
         centred = seen - seen.mean(0)
-        shown = centred / np.sqrt((centred**2).sum(0))
+        shown: Floats = centred / np.sqrt((centred**2).sum(0))
         limits = np.array([holm, largest(shown, seeds, rng, DRAWS), known])
         alarms += float(t_of(seen).max()) > limits
         quantiles += limits

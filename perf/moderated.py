@@ -140,7 +140,7 @@ def intervals(seen: Floats, trend: Floats, correlation: float, level: float) -> 
         widths: Floats = stats.t.ppf(1 - level / 2, freedom) * np.sqrt(values / seeds)
         return widths
 
-    def apart(own: Floats, prior: Floats, prior_df: Floats, outlier: np.ndarray[Any, Any]) -> Floats:
+    def apart(own: Floats, prior: Floats, prior_df: Floats, outlier: Any) -> Floats:
         shrunk, shrunk_df = _shrunk(own, df, prior, prior_df)
         return half(np.where(outlier, own, shrunk), np.where(outlier, df, shrunk_df))
 

@@ -244,7 +244,7 @@ def _with_checkpoint(path: Path, columns: dict[str, Any], name: str) -> dict[str
     """Return the columns with `checkpoint` replaced by one name. Raises UsageError for several checkpoints."""
     import pyarrow as pa
 
-    names = columns["checkpoint"].unique().drop_null() if "checkpoint" in columns else ()
+    names = columns["checkpoint"].unique().drop_null() if "checkpoint" in columns else []
     if len(names) > 1:
         raise UsageError(f"{path}: holds {len(names):,} checkpoints ({names[0]}, {names[1]}, ...): '{name}=' names one")
     return {**columns, "checkpoint": pa.chunked_array([pa.array([name] * len(columns["value"]), pa.string())])}
