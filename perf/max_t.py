@@ -43,7 +43,7 @@ def errors(metrics: int, seeds: int, correlation: float, runs: int, seed: int = 
     """Return the family errors of Holm, max-t and max-t with the true correlation, and the mean quantiles of each."""
     rng = np.random.default_rng(seed)
     true = np.full((metrics, metrics), correlation) + (1 - correlation) * np.eye(metrics)
-    factor: Floats = np.linalg.cholesky(true).T
+    factor: Floats = np.asarray(np.linalg.cholesky(true).T, dtype=np.float64)
     known = largest(factor, seeds, rng, 20 * DRAWS)
     holm = float(stats.t.isf(ALPHA / metrics, seeds - 1))
     alarms, quantiles = np.zeros(3), np.zeros(3)
