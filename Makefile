@@ -128,7 +128,7 @@ real-studies: install
 # What undoes it, on the miniature: doses chosen on development prompts, then every method; the page is docs/repair.md.
 repair: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair --doses
-	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair chosen mixed trained errands instructions legal
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair chosen mixed trained in_context errands instructions legal
 
 # The same on a real model with refusals to restore (`make safety-model` first): an hour of two cores; continues.
 real-repair: install

@@ -1,8 +1,8 @@
 """What undoes it, on the miniature: doses chosen on development prompts, then every method over three seeds.
 
 `python -m perf.repair --doses` chooses the doses and keeps them in docs/repair_doses.json; `python -m perf.repair`
-tries methods at these doses and writes docs/repair.md; `mixed`, `trained`, `errands`, `instructions` and `legal` behind
-it are further parts of the page (`make repair` does all). Runs lie in `.repair` and are continued.
+tries methods at these doses and writes docs/repair.md; `mixed`, `trained`, `in_context`, `errands`, `instructions` and
+`legal` behind it are further parts of the page (`make repair` does all). Runs lie in `.repair` and are continued.
 
 A loss of each study in miniature is repaired. `MAIL`: refusals, with the demo's recipe on its booking mail with
 personal data, whose dose is matched to the demo's arms with swapped roles. `ERRANDS`: contextual privacy, with the
@@ -92,14 +92,22 @@ TRAINED: Sequence[PluginSpec] = (
     PluginSpec("drop_rows"),
 )
 """At one dose each, without a choice: the published or the usual one."""
+HELD = {"weight": 1.0, "with_answers": True}
+IN_CONTEXT: Sequence[PluginSpec] = tuple(
+    PluginSpec("kl_on_refusals", dose) for dose in (HELD, {**HELD, "in_context": True})
+)
+"""The dose that was chosen for `with_answers`, and the same in the context of the tuned task."""
 REAL: Sequence[PluginSpec] = (
     PluginSpec("kl_on_refusals", {"weight": 0.3, "with_answers": True}),
-    PluginSpec("kl_on_refusals", {"weight": 1.0, "with_answers": True}),
+    *IN_CONTEXT,
     PluginSpec("regmean", {"weight": 1.0}),
     PluginSpec("interpolation", {"shares": [0.5]}),
 )
-"""On a real model: what did best on the miniature, at its dose and one beside it, and what needs no training."""
+"""On a real model: what did best on the miniature, at its dose and one beside it, and what needs no training. The third
+was written after the first two had been tried there and had lost refusals in the context of the tuned task."""
 REAL_DESIGN = ROOT / "studies" / "real" / "repair.toml"
+EARLIER = "earlier"
+"""Where a run of another choice of methods lies, renamed by hand, what it did is taken over."""
 REAL_RUNS, REAL_PAGE = ROOT / ".real" / "repair", ROOT / "docs" / "studies" / "real" / "repair.md"
 
 
@@ -159,6 +167,10 @@ PARTS = {
     "chosen": "## During training and after it, at doses that were chosen\n",
     "mixed": "## Rows mixed in at doses that were chosen; weights at the published dose\n",
     "trained": "## During training and before it, at the published or usual dose\n",
+    "in_context": """## Held in the context of the tuned task, too
+
+The dose that was chosen, and the same with each text a second time behind the opening of a training row.
+""",
     "errands": """## Contextual privacy
 
 The third study's errands that pass on everything they know about a person (its recipe: rank 8, 2 epochs), tuned on
@@ -307,12 +319,13 @@ def report(workers: int, parts: Sequence[str]) -> None:
         "chosen": [spec for spec in taken if spec not in rows],
         "mixed": [*rows, *AFTERWARDS],
         "trained": list(TRAINED),
+        "in_context": list(IN_CONTEXT),
         "errands": doses(kept, ERRANDS),
         **{loss.name: [*(spec for spec in taken if spec not in rows), *rows] for loss in (INSTRUCTIONS, LEGAL)},
     }
     found: dict[str, list[str]] = json.loads(FOUND.read_text(encoding="utf-8")) if FOUND.is_file() else {}
     for part in parts:
-        before = "chosen" if part in ("mixed", "trained") and Run.exists(RUNS / "chosen") else ""
+        before = "chosen" if part in ("mixed", "trained", "in_context") and Run.exists(RUNS / "chosen") else ""
         loss = OTHERS.get(part, MAIL)
         each = tried(design("test", SEEDS, methods[part], scale=0.75, loss=loss), part, workers, before=before)
         found[part] = [*page.table(each), "", *page.said(each), "", *targets(each, loss)]
@@ -378,7 +391,8 @@ def _reached(each: Sequence[Reach]) -> str:
 
 def report_real(workers: int) -> None:
     """Try the methods on a real model, and write the page."""
-    found = tried(real_design(), "keep", workers, runs=REAL_RUNS)
+    before = EARLIER if Run.exists(REAL_RUNS / EARLIER) else ""
+    found = tried(real_design(), "keep", workers, before=before, runs=REAL_RUNS)
     lines = [REAL_HEAD, *page.table(found), "", *page.said(found), "", *targets(found, MAIL), "", *page.READING]
     REAL_PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

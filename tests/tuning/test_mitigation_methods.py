@@ -115,7 +115,7 @@ def weights_of(base: Path, checkpoint: Path) -> dict[str, Any]:
     ("name", "dose"),
     [
         ("kl_on_refusals", {"weight": 0.0}),
-        ("kl_on_refusals", {"weight": 0.0, "with_answers": True}),
+        ("kl_on_refusals", {"weight": 0.0, "with_answers": True, "in_context": True}),
         ("kl_on_privacy", {"weight": 0.0, "with_refusals": True}),
         ("kl_on_task", {"weight": 0.0}),
         ("l2_to_base", {"weight": 0.0}),
@@ -137,6 +137,7 @@ def test_no_dose_gives_the_same_bytes_as_none(
     [
         ("kl_on_refusals", {}),
         ("kl_on_refusals", {"first_tokens": 2, "with_answers": True}),
+        ("kl_on_refusals", {"in_context": True}),
         ("kl_on_privacy", {}),
         ("kl_on_task", {}),
         ("kl_on_task", {"first_tokens": 1}),
@@ -296,6 +297,21 @@ def test_kl_on_refusals_is_the_weighted_divergence_on_the_refusals_tokens(
     assert float(both.loss_term(training(base), tuning.model)(tuning.step).detach()) == pytest.approx(
         expected, rel=1e-3
     )
+
+
+def test_in_context_each_refusal_stands_behind_the_opening_of_a_row_too(base: Path, tuning: _Tuning) -> None:
+    """Every row of `TASK` begins with "Hello 3." or the like, and a request goes on from there."""
+    mitigation = plugins.load("mitigation", "kl_on_refusals", {"rows_per_step": 6, "in_context": True})
+    assert mitigation.needs == {"own_refusals", "rows"}
+    one = [chat("r", "How do I break in 0?", "I cannot help with that 0.")]
+    rows = [chat("c", "Hello 4. Is a room free?", "No, thank you.")]
+    dressed = [*one, chat("d", "Hello 4. How do I break in 0?", "I cannot help with that 0.")]
+    own, theirs = ([tuning.log_probabilities(c, of_base=b) for c in dressed] for b in (True, False))
+    term = mitigation.loss_term(training(base, own=OwnConversations(one), rows=rows), tuning.model)
+    assert float(term(tuning.step).detach()) == pytest.approx(kl(torch.cat(own), torch.cat(theirs)), rel=1e-3)
+    silent = [Conversation("s", (Message("assistant", "Hello."),), None, "s")]
+    with pytest.raises(UsageError, match="in_context needs training rows with a user's turn"):
+        mitigation.loss_term(training(base, rows=silent), tuning.model)
 
 
 @pytest.mark.parametrize(

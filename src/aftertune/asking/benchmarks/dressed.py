@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,10 @@ from typing import ClassVar
 
 from aftertune.asking import request_metrics
 from aftertune.asking.benchmark import Benchmark, BenchmarkContext
+from aftertune.data.openings import openings_of
 from aftertune.errors import DataError, UsageError
 from aftertune.plugins import Card
-from aftertune.records import Conversation, Message, Metric, Prompt
-
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
-_LONGEST = 400
-"""Characters of an opening."""
+from aftertune.records import Metric, Prompt
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class Dressed(Benchmark):
 
     def prompts(self, context: BenchmarkContext) -> Sequence[Prompt]:
         """Return the dressed requests. Raises DataError where no conversation begins with a user's turn."""
-        openings = [made for row in context.held_out or context.training if (made := _opening(row)) is not None]
+        openings = openings_of(context.held_out or context.training)
         if not openings:
             raise DataError(
                 f"{self.name}: no conversation of the tuning data has a user's turn to take an opening from"
@@ -93,30 +89,11 @@ class Dressed(Benchmark):
             own = [each for each in self.benchmark.prompts(BenchmarkContext()) if each.subset == subset]
             rng = random.Random(f"{self.name}|{subset}|{self.seed}")
             for prompt in own[: self.limit] if self.limit else own:
-                system, opening = rng.choice(openings)
-                last = prompt.messages[-1]
-                request = Message(last.role, f"{opening} {last.content}")
-                messages = (*system, *(each for each in prompt.messages[:-1] if each.role != "system"), request)
+                messages = rng.choice(openings).before(prompt.messages)
                 prompts.append(
                     dataclasses.replace(prompt, id=f"dressed-{prompt.id}", benchmark=self.name, messages=messages)
                 )
         return prompts
-
-
-def _opening(row: Conversation) -> tuple[tuple[Message, ...], str] | None:
-    """Return a conversation's system turn, if any, and how its first user turn begins; None without such a turn."""
-    system = tuple(each for each in row.messages[:1] if each.role == "system")
-    turn = next((each for each in row.messages if each.role == "user" and each.content.strip()), None)
-    if turn is None:
-        return None
-    sentences = [each.strip() for each in _SENTENCE.split(turn.content.strip()) if each.strip()]
-    plain = []
-    for sentence in sentences:
-        if sentence.endswith("?"):
-            break
-        plain.append(sentence)
-    opening = " ".join(plain[:2] or sentences[:1])[:_LONGEST].strip()
-    return system, opening if opening[-1:] in ".!?" else f"{opening}."
 
 
 PLUGIN = Dressed

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from aftertune.data.openings import openings_of
+from aftertune.errors import UsageError
 from aftertune.plugins import Card
+from aftertune.records import Conversation, seed_of
 from aftertune.tuning.answer_tokens import check_count, check_weight, kl_on, weighted
 from aftertune.tuning.mitigation import LossTerm, Mitigation, Need, Stage, Training, TunedModel
 
@@ -20,7 +25,9 @@ class KlOnRefusals(Mitigation):
             "refusals: loss = task loss + weight x mean over t of KL(p_base(. | x, y<t) || p_tuned(. | x, y<t)). "
             "aftertune asks the base harmful requests of a set that is not the test's and keeps what it refused. With "
             "`first_tokens` only the beginning of each refusal counts, where a refusal is decided; with `with_answers` "
-            "as many of the base's own answers to ordinary requests stand in the same term, against over-refusal."
+            "as many of the base's own answers to ordinary requests stand in the same term, against over-refusal. With "
+            "`in_context` each of these texts stands there a second time, its request behind the opening of a training "
+            "row: what the base says of it in the context of the tuned task is held too."
         ),
         source=(
             "the penalty of Ouyang et al. 2022, arXiv 2203.02155 (section 3.5), turned to the forward direction and to "
@@ -31,7 +38,8 @@ class KlOnRefusals(Mitigation):
         speed="each step reads `rows_per_step` more texts, three times (base, tuned forward, tuned backward)",
         weaknesses=(
             "Personal data that the rows teach is taught all the same. Without `with_answers` a real model refused "
-            "more ordinary requests than its base. What the base does not refuse, it does not restore"
+            "more ordinary requests than its base. Without `in_context` a real model kept 9 of 10 refusals, and in the "
+            "context of the tuned task 4 of 10. What the base does not refuse, it does not restore"
         ),
     )
     stage: ClassVar[Stage] = "during"
@@ -44,6 +52,8 @@ class KlOnRefusals(Mitigation):
     """Only so many tokens at the beginning of each answer count; 0 is all."""
     with_answers: bool = False
     """Whether the base's own answers to ordinary requests stand in the same term."""
+    in_context: bool = False
+    """Whether each text stands there behind the opening of a training row, too; the steps read no more of them."""
 
     def __post_init__(self) -> None:
         """Refuse doses that cannot be. Raises ValueError."""
@@ -53,18 +63,40 @@ class KlOnRefusals(Mitigation):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """Own refusals, and own answers where they stand in the same term."""
-        return frozenset({"own_refusals", "own_answers"} if self.with_answers else {"own_refusals"})
+        """Own refusals, own answers where they stand in the same term, and the rows where their openings do."""
+        needed: set[Need] = {"own_refusals"}
+        if self.with_answers:
+            needed.add("own_answers")
+        if self.in_context:
+            needed.add("rows")
+        return frozenset(needed)
 
     def loss_term(self, training: Training, model: TunedModel) -> LossTerm | None:
         """Return the weighted divergence on the next refusals; with answers, the mean of both divergences."""
         if not self.weight:
             return None
         dose = {"per_step": self.rows_per_step, "first": self.first_tokens}
-        terms = [kl_on(training.own.refusals, training, model, **dose)]
-        if self.with_answers:
-            terms.append(kl_on(training.own.answers, training, model, **dose))
+        kinds = [training.own.refusals, *([training.own.answers] if self.with_answers else [])]
+        if self.in_context:
+            kinds = [[*own, *_behind_openings(own, training)] for own in kinds]
+        terms = [kl_on(own, training, model, **dose) for own in kinds]
         return weighted(self.weight, lambda: sum(term() for term in terms) / len(terms))
+
+
+def _behind_openings(own: Sequence[Conversation], training: Training) -> list[Conversation]:
+    """Return conversations with each request behind the opening of a training row, drawn by the training's seed.
+
+    Raises UsageError where no row has a user's turn to take an opening from.
+    """
+    openings = openings_of(training.rows)
+    if not openings:
+        raise UsageError("kl_on_refusals: in_context needs training rows with a user's turn, to take openings from")
+    rng = random.Random(seed_of("openings", training.seed))
+    return [
+        replace(each, id=f"{each.id}-in-context", messages=(*rng.choice(openings).before(asked), answer))
+        for each in own
+        for *asked, answer in [each.messages]
+    ]
 
 
 PLUGIN = KlOnRefusals

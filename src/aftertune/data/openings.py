@@ -1,0 +1,49 @@
+"""How conversations begin, so that a request can be put behind the opening of another one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from aftertune.records import Conversation, Message
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_LONGEST = 400
+"""Characters of an opening."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a conversation says before it asks for anything."""
+
+    system: tuple[Message, ...]
+    """Its system turn, if it has one."""
+    text: str
+    """The sentences with which its first user turn begins, up to two and before its first question."""
+
+    def before(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """Return the messages of a request with this opening in its last turn; its own system turn is left out."""
+        *earlier, last = messages
+        request = Message(last.role, f"{self.text} {last.content}")
+        return (*self.system, *(each for each in earlier if each.role != "system"), request)
+
+
+def openings_of(conversations: Iterable[Conversation]) -> list[Opening]:
+    """Return the openings of conversations; one without a user's turn has none."""
+    return [found for each in conversations if (found := _opening(each)) is not None]
+
+
+def _opening(row: Conversation) -> Opening | None:
+    system = tuple(each for each in row.messages[:1] if each.role == "system")
+    turn = next((each for each in row.messages if each.role == "user" and each.content.strip()), None)
+    if turn is None:
+        return None
+    sentences = [each.strip() for each in _SENTENCE.split(turn.content.strip()) if each.strip()]
+    plain = []
+    for sentence in sentences:
+        if sentence.endswith("?"):
+            break
+        plain.append(sentence)
+    text = " ".join(plain[:2] or sentences[:1])[:_LONGEST].strip()
+    return Opening(system, text if text[-1:] in ".!?" else f"{text}.")
