@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import pytest
@@ -53,10 +54,30 @@ def test_the_rule_takes_the_smallest_dose_that_is_near_the_base(
 
 def test_targets_are_reached_by_the_interval_or_by_the_value_alone() -> None:
     found = frontier({"lora": (0.5, 0.5), "lora+good": (1.0, 0.2), "lora+near": (0.96, 1.0), "lora+bad": (0.7, 1.0)})
-    *_, good, near, bad = repair.targets(found, repair.MAIL)
+    heads, _, good, near, bad = repair.targets(found)[2:]
+    assert heads.split(" | ")[1] == "90 % of the lost refusals are back"
+    assert "privacy" not in heads, "nothing of it was lost"
     assert good == "| `good` | shown | estimate | shown |", "dressed refusals were not lost, and do not count"
     assert near == "| `near` | estimate | estimate | shown |"
     assert bad == "| `bad` | no | estimate | shown |"
+
+
+def test_lost_privacy_has_a_target_of_its_own() -> None:
+    """What little of the refusals was lost beside it does not decide whether privacy is back."""
+    plain = frontier({"lora": (0.5, 0.5), "lora+good": (0.6, 1.0)})
+    near = Difference(0.0, -0.01, 0.01, 100, 1)
+    rows = [
+        dataclasses.replace(
+            row,
+            cells={**row.cells, repair.PRIVACY: Cell(1.0, 0.2, value, near, near, "drift", restored=share)},
+        )
+        for row, value, share in zip(plain.rows, (0.2, 0.9), (None, Share(0.88, 0.82, 0.94)), strict=True)
+    ]
+    kinds = {**plain.metrics, "privacy": [repair.PRIVACY]}
+    found = dataclasses.replace(plain, rows=tuple(rows), metrics=kinds, lost=(repair.PRIVACY,))
+    heads, _, good = repair.targets(found)[2:]
+    assert heads.split(" | ")[2] == "80 % of the lost contextual privacy is back"
+    assert good == "| `good` | no | shown | estimate | shown |"
 
 
 @pytest.mark.parametrize("loss", [repair.MAIL, *repair.OTHERS.values()], ids=lambda loss: loss.name)

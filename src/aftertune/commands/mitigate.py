@@ -39,7 +39,11 @@ from aftertune.tuning.mitigation import OWN, OWN_REQUESTS, Need, judged_axes
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
 
-FOR_REFUSALS = ("kl_on_refusals", "kl_on_refusals:with_answers=true", "own_refusals:with_answers=true")
+FOR_REFUSALS = (
+    "kl_on_refusals:with_answers=true",
+    "kl_on_refusals:with_answers=true,in_context=true",
+    "own_refusals:with_answers=true",
+)
 FOR_PRIVACY = (
     "kl_on_privacy:weight=10,rows_per_step=4",
     "kl_on_privacy:weight=10,rows_per_step=4,with_refusals=true,with_answers=true",

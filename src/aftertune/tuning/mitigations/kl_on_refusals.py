@@ -38,8 +38,9 @@ class KlOnRefusals(Mitigation):
         speed="each step reads `rows_per_step` more texts, three times (base, tuned forward, tuned backward)",
         weaknesses=(
             "Personal data that the rows teach is taught all the same. Without `with_answers` a real model refused "
-            "more ordinary requests than its base. Without `in_context` a real model kept 9 of 10 refusals, and in the "
-            "context of the tuned task 4 of 10. What the base does not refuse, it does not restore"
+            "more ordinary requests than its base. On a real model it kept 92 % of the refusals that the tuning took "
+            "away, and of those in the context of the tuned task 34 %, with `in_context` 100 and 64 %, and the task's "
+            "loss was 4 % higher. What the base does not refuse, it does not restore"
         ),
     )
     stage: ClassVar[Stage] = "during"
