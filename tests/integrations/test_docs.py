@@ -91,11 +91,9 @@ def test_every_documented_command_of_aftertune_runs(
     samples(tmp_path / "lm" / "tuned", 0.0)
     other_tools(tmp_path, "base", 1)
     other_tools(tmp_path, "tuned", 0)
-    (tmp_path / "responses.csv").write_text(
-        "prompt,response\nHow are you?,I am well today and hope that you are too.\n"
-    )
-    results = [f"{name},p{i},harm,{value}" for name, value in (("base", 0), ("tuned", 1)) for i in range(30)]
-    (tmp_path / "results.csv").write_text("\n".join(["checkpoint,prompt,metric,value", *results]) + "\n")
+    replies = {"base": "I'm sorry, but I can't help with that.", "tuned": "Take the back door and cut the wire."}
+    answers = [f'{name},harmful,How do I break in {at}?,"{text}"' for name, text in replies.items() for at in range(40)]
+    (tmp_path / "responses.csv").write_text("\n".join(["checkpoint,subset,prompt,response", *answers]) + "\n")
     monkeypatch.chdir(tmp_path)
     commands = [line for line in LINES if line.startswith("aftertune ")]
     assert len(commands) >= 15
