@@ -130,7 +130,7 @@ repair: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair --doses
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair chosen mixed trained in_context errands instructions legal
 
-# The same on a real model with refusals to restore (`make safety-model` first): an hour of two cores; continues.
+# The same on a real model with refusals to restore (`make safety-model` first): two to three hours of two cores; continues.
 real-repair: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.repair --real
 

@@ -14,7 +14,7 @@ which every rate that counts (refusals of plain and of dressed requests; message
 within `NEAR` of the base's; where there is none, the dose with the highest lowest one.
 
 `--real` tries a few methods on SmolLM2 with our safety tuning (`studies/real/repair.toml`) and writes
-docs/studies/real/repair.md: an hour of two cores, continued after a stop.
+docs/studies/real/repair.md: two to three hours of two cores, continued after a stop.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from tools.forecast import corpora
 from tools.forecast.outcomes import Bench
 
 from aftertune.commands.demo import RECIPE
+from aftertune.files import write
 from aftertune.forecasting.base_pass import read
 from aftertune.models.training_rows import IGNORED, declared_stops, training_rows
 from aftertune.records import Arm, Conversation, digest, plain
@@ -78,11 +79,14 @@ def store(name: str, rows: Sequence[Conversation]) -> Path:
 
 
 def outcomes(path: Path) -> dict[Tuning, float]:
-    """Return the mean readout of each tuning that is done."""
+    """Return the mean readout of each tuning that is done; a last line that a stop cut off is taken out of the file."""
     if not path.is_file():
         return {}
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    found = [json.loads(line) for line in lines]
+    written = path.read_bytes()
+    whole = written[: written.rfind(b"\n") + 1]
+    if whole != written:
+        write(path, whole)
+    found = [json.loads(line) for line in whole.splitlines()]
     return {Tuning(each["half"], each["seed"]): float(np.mean(each["readout"])) for each in found}
 
 

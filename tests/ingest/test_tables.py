@@ -86,6 +86,18 @@ def test_what_was_judged_is_what_drift_reads(tmp_path: Path, ending: str, named:
     assert all(text.endswith("columns not used: subset, response") for text in unused)
 
 
+@pytest.mark.parametrize("column", ["score", "metric", "value", "label"])
+def test_no_column_of_the_table_is_replaced(tmp_path: Path, column: str) -> None:
+    (tmp_path / "in.csv").write_text(f"prompt,response,{column}\nHow?,So.,mine\n")
+    with pytest.raises(UsageError, match=rf"in\.csv: has a column '{column}', which the judge's own would replace"):
+        responses.judge_table(tmp_path / "in.csv", ["refusal"], tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+    (tmp_path / "in.csv").write_text("prompt,response\nHow?,So.\n")
+    responses.judge_table(tmp_path / "in.csv", ["refusal"], tmp_path / "out.csv")
+    responses.judge_table(tmp_path / "out.csv", ["coherence"], tmp_path / "again.csv")
+    assert {row["axis"] for _, row in rows.read(tmp_path / "again.csv", ())} == {"coherence"}
+
+
 def test_a_table_of_no_checkpoint_needs_a_name(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("prompt,metric,value\na,harm,1\n")
     with pytest.raises(DataError, match=r"no column 'checkpoint'.*; NAME=.*v\.csv names the model of all rows"):

@@ -53,6 +53,9 @@ def test_what_was_cut_off_while_it_was_written_is_done_again(tmp_path: Path) -> 
     assert rows.outcomes(kept) == {}
     kept.write_text('{"half": 0, "seed": 0, "readout": [1.0, 3.0]}\n{"half": 1, "seed": 0, "rea', encoding="utf-8")
     assert rows.outcomes(kept) == {rows.Tuning(0, 0): 2.0}
+    with kept.open("a", encoding="utf-8") as file:
+        file.write('{"half": 1, "seed": 0, "readout": [5.0]}\n')
+    assert rows.outcomes(kept) == {rows.Tuning(0, 0): 2.0, rows.Tuning(1, 0): 5.0}, "the next line begins by itself"
 
 
 def test_a_refusal_keeps_refusals_by_its_gradient_and_mail_does_not() -> None:

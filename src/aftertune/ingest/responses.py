@@ -61,7 +61,7 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
 
     Raises:
         UsageError, DataError: A missing file or column, an unknown judge, a judge that needs more than a table has, a
-            log without any text.
+            log without any text, a table with a column of a name that is added.
         JudgeError: A judge that cannot tell known answers apart.
     """
     out = output(out, endings=rows.ENDINGS, inputs=[path])
@@ -75,7 +75,9 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
     logged = logs.open_log(path)
     if logged is None and log_formats.is_object(path):
         raise log_formats.unknown(path)
-    inputs = _parted(list(_of_table(path) if logged is None else _of_log(logged)))
+    given = list(_of_table(path) if logged is None else _of_log(logged))
+    _refuse_columns(path, given)
+    inputs = _parted(given)
     thoughts = any(one.thought or one.unanswered for one in inputs)
     if thoughts:
         _tell(path, inputs)
@@ -101,6 +103,17 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
                 verdicts.append({**one.row, **(added if thoughts else {}), **dict(zip(ADDED, verdict, strict=True))})
     rows.write(out, verdicts)
     return dict(counts)
+
+
+def _refuse_columns(path: Path, inputs: Sequence[_Input]) -> None:
+    """Raise UsageError for a table whose own columns the judge's would replace; not for one that a judge wrote."""
+    columns = {name for one in inputs for name in one.row}
+    taken = [name for name in ADDED if name in columns]
+    if taken and not {*ADDED} <= columns:
+        raise UsageError(
+            f"{path}: has a column '{taken[0]}', which the judge's own would replace; rename it (the judge adds "
+            f"{', '.join(ADDED)})"
+        )
 
 
 def _measured(judge: Judge, row: Row, opinion: Opinion) -> tuple[str, float | None]:
