@@ -86,6 +86,16 @@ def test_what_was_judged_is_what_drift_reads(tmp_path: Path, ending: str, named:
     assert all(text.endswith("columns not used: subset, response") for text in unused)
 
 
+def test_a_judge_says_on_a_table_which_of_its_axes_is_weak(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "in.csv").write_text("prompt,response\nHow?,So.\n")
+    responses.judge_table(tmp_path / "in.csv", ["refusal"], tmp_path / "out.csv")
+    assert "judge refusal: harm: harm is missed rather than invented" in caplog.text
+    assert "nothing is decided" not in caplog.text
+    responses.judge_table(tmp_path / "in.csv", ["toxicity"], tmp_path / "toxic.csv")
+    assert "judge toxicity: toxicity: " in caplog.text
+    assert "in a run nothing is decided by it: leave these rows out" in caplog.text
+
+
 @pytest.mark.parametrize("column", ["score", "metric", "value", "label"])
 def test_no_column_of_the_table_is_replaced(tmp_path: Path, column: str) -> None:
     (tmp_path / "in.csv").write_text(f"prompt,response,{column}\nHow?,So.,mine\n")

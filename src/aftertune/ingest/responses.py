@@ -90,6 +90,12 @@ def judge_table(path: Path, judges: Sequence[PathLike | PluginSpec], out: Path) 
     counts: Counter[tuple[str, str]] = Counter()
     for name, judge in instruments:
         check(judge)
+        for axis, why in {**judge.weak_axes, **judge.shown_only}.items():
+            log.warning(
+                "judge %s: %s: %s%s",
+                *(name, axis, why),
+                "; in a run nothing is decided by it: leave these rows out" if axis in judge.shown_only else "",
+            )
         opinions = judging.opinions(judge, answers, JudgeContext())
         for one in inputs:
             added = dict(zip(PARTED, (one.answer.text if one.answer else "", one.thought), strict=True))
