@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.soon import soon
 
 from aftertune.pii.detect import TYPES
 from aftertune.pii.neutral_form import SYMBOL, neutral
@@ -72,6 +71,5 @@ def test_it_takes_any_text_and_twice_is_once(text: str) -> None:
     "text", ["[" * 20_000, "{{" * 20_000, "<a" * 20_000, "x" * 50_000, "_A" * 20_000, SYMBOL * 20_000]
 )
 def test_no_text_takes_long(text: str) -> None:
-    began = time.process_time()
-    READ(text)
-    assert time.process_time() - began < 5
+    with soon():
+        READ(text)
