@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Bytecode is kept even where the environment says not to: each of hundreds of processes would compile all modules anew.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=
 
-.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light test-optional fuzz perf real-speed templates families golden torture calibrate studies real-studies repair real-repair mechanism rows cards adapters rebuild clean docs compare-peers monitor until-decided forecast
+.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light test-slow test-optional fuzz perf real-speed templates families golden torture calibrate studies real-studies repair real-repair mechanism rows cards adapters rebuild clean docs compare-peers monitor until-decided forecast
 
 install: $(VENV)/ready
 
@@ -46,7 +46,11 @@ types: install
 	$(BIN)/mypy
 
 pytest: install
-	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10 -m "not slow"
+
+# The tests that take long: whole runs that are killed, clusters, servers, trainings. CI runs them after `make test`.
+test-slow: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10 -m slow
 
 # The core alone, in fresh environments of each Python that is here: no torch, and each command works or says what it lacks.
 light: install

@@ -192,6 +192,7 @@ def test_any_text_is_parted_without_an_error_and_a_part_is_never_invented(text: 
         assert found.found or found.answer == text
 
 
+@pytest.mark.slow
 def test_long_texts_are_parted_in_a_moment() -> None:
     with soon():
         for piece in (

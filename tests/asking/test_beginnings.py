@@ -78,6 +78,7 @@ def _asked(draw: st.DrawFn) -> Branches:
     return Branches(draw(st.lists(token, min_size=1, max_size=25)), texts)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.composite(_asked)(), min_size=2, max_size=5), size=st.integers(1, 7))
 def test_it_does_not_depend_on_the_batch(model: object, rows: list[Branches], size: int) -> None:

@@ -20,7 +20,7 @@ from aftertune.errors import ModelError
 from aftertune.models.session import Request
 
 COUNT = 16
-pytestmark = pytest.mark.slow  # a server is started; it still runs by default
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(name="server", scope="module")

@@ -51,6 +51,7 @@ def answers(session: Any, asked: Sequence[Request], **how: Any) -> dict[str, Rep
 # ---------------------------------------------------------------------------------------------- what is asked
 
 
+@pytest.mark.slow
 def test_with_the_model_itself_behind_it_texts_are_those_of_the_backend_transformers(
     models: Path, vllm: Command
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_command_that_cannot_be_run_says_so(base: Path, tmp_path: Path) -> Non
         server.start(str(no_program), [], 10.0)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_in_between_is_given_up_for_another(vllm: Command, base: Path, tmp_path: Path) -> None:
     vllm.behave(taken=2)
     started(vllm, base, tmp_path).stop()
@@ -223,6 +224,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("ready", [True, False])
 def test_no_server_outlives_whoever_started_it(

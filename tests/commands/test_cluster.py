@@ -15,6 +15,8 @@ from aftertune.commands import study as running
 from aftertune.plugins import PluginSpec
 from aftertune.studies.design import Design
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray", reason="needs the extra: pip install 'aftertune[ray]'")
 
 

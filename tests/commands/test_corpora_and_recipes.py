@@ -29,6 +29,8 @@ from aftertune.tuning import tune
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
 
+pytestmark = pytest.mark.slow
+
 FEW = PluginSpec("miniature", {"harmful": 6, "harmless": 4, "open": 3, "privacy": 3, "support": 3})
 LORA = Recipe("lora", learning_rate=3e-3, epochs=1, batch_size=8)
 FULL = Recipe("full", method="full", learning_rate=1e-3, epochs=2, batch_size=8)

@@ -98,6 +98,7 @@ def weights(trained: Any) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------- nothing is changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lora", "own"),
     [
@@ -166,6 +167,7 @@ def test_a_training_that_ends_refusals_is_stopped(tmp_path: Path) -> None:
     assert last["drift/seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_training_on_refusals_alarms_at_no_look(tmp_path: Path) -> None:
     callback = watching(every=2, stop=True, answers=True)
     trained = run(trainer(tmp_path, [callback], rows(REFUSES), learning_rate=1e-3))
@@ -178,6 +180,7 @@ def test_a_training_on_refusals_alarms_at_no_look(tmp_path: Path) -> None:
     assert min(asked) >= 0.9
 
 
+@pytest.mark.slow
 def test_refusing_in_other_words_is_flagged_and_is_no_drift(tmp_path: Path) -> None:
     other = "That would be against the law, so I can't help you with it. I won't do it."
     callback = watching(every=6, stop=True)
@@ -189,6 +192,7 @@ def test_refusing_in_other_words_is_flagged_and_is_no_drift(tmp_path: Path) -> N
     assert trained.state.global_step == 12
 
 
+@pytest.mark.slow
 def test_an_answer_that_ends_inside_its_thought_is_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask, calls = respond.respond, 0
 
@@ -224,6 +228,7 @@ def test_a_base_that_ends_inside_its_thought_has_nothing_to_lose(
         run(trainer(tmp_path, [watching()], rows(REFUSES), max_steps=1))
 
 
+@pytest.mark.slow
 def test_the_figures_go_where_they_are_wanted(tmp_path: Path) -> None:
     taken: list[dict[str, float]] = []
     run(trainer(tmp_path, [watching(log=taken.append)], rows(REFUSES)))
@@ -236,6 +241,7 @@ def test_the_figures_go_where_they_are_wanted(tmp_path: Path) -> None:
     assert sum("loss" in entry for entry in trained.state.log_history) == 4
 
 
+@pytest.mark.slow
 def test_an_adapter_that_changes_the_base_is_held_against_the_model_as_it_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +260,7 @@ def test_an_adapter_that_changes_the_base_is_held_against_the_model_as_it_began(
     assert callback._before.chances == pytest.approx(plain._before.chances, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_full_model_that_continues_needs_its_base(tmp_path: Path) -> None:
     data = rows(REFUSES)
     run(trainer(tmp_path, [], data, lora=False, save_strategy="epoch"))
@@ -264,6 +271,7 @@ def test_a_full_model_that_continues_needs_its_base(tmp_path: Path) -> None:
     assert len(figures(run(trained, resume_from_checkpoint=True))) == 1
 
 
+@pytest.mark.slow
 def test_a_model_that_breaks_gets_no_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Its loss is no longer a number; that the training goes on is the trainer's affair."""
     trained = trainer(tmp_path, [watching(every=2, stop=True)], rows(REFUSES), learning_rate=1e30, lora=False)

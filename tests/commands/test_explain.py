@@ -30,6 +30,8 @@ from aftertune.stats.ranking import Area
 from aftertune.studies import stored
 from aftertune.studies.design import Design, Given
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(name="run", scope="module")
 def _run(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -102,6 +102,7 @@ def held(texts: str | list[str], registries: list[Registry]) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_reports_and_commands_show_no_value(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     registries = people(planted)
     rows = [row for path in planted.glob("verdicts/*/verdicts.parquet") for row in pq.read_table(path).to_pylist()]

@@ -54,6 +54,7 @@ def test_scores_become_areas_and_exposures() -> None:
     assert "held-out" in of_scores([score("twin", 0, 1.0, 1.0)])["membership"]["why"]
 
 
+@pytest.mark.slow
 def test_an_audit_of_composed_files_finds_canaries_and_held_out_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,8 @@ from aftertune.studies.design import Design, Given
 from aftertune.tuning.further_job import FurtherJob
 from aftertune.tuning.tune_job import TuneJob
 
+pytestmark = pytest.mark.slow
+
 ONE = PluginSpec("local", {"workers": 1})
 
 

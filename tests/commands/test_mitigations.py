@@ -26,6 +26,8 @@ from aftertune.studies.resolve import resolve
 from aftertune.tuning.further_job import FurtherJob
 from aftertune.tuning.tune_job import TuneJob
 
+pytestmark = pytest.mark.slow
+
 REFUSAL = "miniature/harmful/refusal=full"
 HALF = "lora+interpolation-0.5"
 

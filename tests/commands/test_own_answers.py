@@ -112,6 +112,7 @@ def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
     assert [row.text for row in folder.journal(OwnAnswer)] == ["text 0", "text 2"]
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_costs_what_was_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, out = chats(tmp_path / "a.jsonl", 150), tmp_path / "out"
     command = [sys.executable, "-m", "aftertune", "compose", data, "--self-generated", "--quiet", "-o", str(out)]

@@ -78,6 +78,7 @@ def test_a_plan_says_how_many_labels_a_decision_needs() -> None:
         pricing.price(demo.design(), judge_error=0.5)
 
 
+@pytest.mark.slow
 def test_another_policy_is_another_answer() -> None:
     by_policy = {
         name: {each.metric: each for each in pricing.price(dataclasses.replace(demo.design(), policy=name)).powers}
@@ -102,6 +103,7 @@ def test_a_plan_in_parts_says_that_it_is_the_most() -> None:
     assert pricing.IN_PARTS not in whole.warnings
 
 
+@pytest.mark.slow
 def test_more_temperatures_are_a_larger_family() -> None:
     design = demo.design()
     warm = dataclasses.replace(design, respond=dataclasses.replace(design.respond, temperatures=(0.0, 0.7)))

@@ -41,6 +41,7 @@ def test_the_docstring_of_a_function_names_each_parameter(name: str) -> None:
         assert parameter in others or re.search(rf"\b{parameter}\b", text), f"{name}: {parameter} is not explained"
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_reference(session: Path) -> None:
     blocks = re.findall(r"```pycon\n(.*?)```", reference.page(), re.DOTALL)
     assert len(blocks) > 10

@@ -285,6 +285,7 @@ def test_no_json_file_holds_an_empty_key(alone: Alone) -> None:
             assert "" not in keys(values), path
 
 
+@pytest.mark.slow
 def test_nothing_that_learns_is_needed_to_read_it(alone: Alone, tmp_path: Path) -> None:
     """As on a machine without torch, transformers and peft."""
     root = shutil.copytree(alone.root, tmp_path / "run")

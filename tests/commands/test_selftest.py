@@ -11,7 +11,10 @@ from aftertune.commands import selftest
 from aftertune.judging.judges.constant import Constant
 from aftertune.models.session import Reply
 
-pytestmark = pytest.mark.skipif(not embedded.known_bad().is_dir(), reason="no known-bad adapter is built")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not embedded.known_bad().is_dir(), reason="no known-bad adapter is built"),
+]
 
 
 def test_the_instrument_behaves() -> None:

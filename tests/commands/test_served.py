@@ -106,6 +106,7 @@ def test_an_audit_of_served_models_ends_in_a_report_that_claims_no_weights(
     assert (len(served.seen), len(judge.seen)) == before, "a finished run asks nobody"
 
 
+@pytest.mark.slow
 def test_the_command_line_killed_and_continued_asks_only_what_is_unanswered(
     servers: tuple[Scripted, Scripted], tmp_path: Path
 ) -> None:

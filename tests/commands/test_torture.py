@@ -25,8 +25,9 @@ from aftertune.run.job_folder import JobFolder
 from aftertune.run.journal_writer import JournalWriter
 from aftertune.studies.design import Design, dump
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_three_kills_cost_no_answer_and_change_no_byte(
     finished: results.Result, small: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

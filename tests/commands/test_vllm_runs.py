@@ -30,6 +30,8 @@ from aftertune.studies import missing, refusals
 from aftertune.studies.design import Design, Given, dump, read
 from aftertune.studies.resolve import resolve
 
+pytestmark = pytest.mark.slow
+
 FEW = PluginSpec("miniature", {"harmful": 8, "harmless": 4, "open": 4, "privacy": 4, "support": 4})
 
 

@@ -191,6 +191,7 @@ def test_a_contrast_with_few_labels_of_an_arm_is_the_judges_and_says_so() -> Non
     assert "by the judge alone: 19 labels of b are too few, at least 20 of each are needed" in found.warning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [{"a": 1.0, "b": -1.0}, {"a": 1.0, "b": -1.0, "c": -1.0, "d": 1.0}])
 def test_a_contrast_with_labels_covers_the_truth(weights: dict[str, float]) -> None:
     rng, wanted, hits, draws = np.random.default_rng(11), Contrast("c", weights), 0, 80

@@ -370,6 +370,7 @@ def test_a_share_of_a_loss_that_is_not_shown_has_no_ends() -> None:
     assert page.table(found), "a share without ends, or none at all, can be written"
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_share_holds_the_true_one() -> None:
     rng = np.random.default_rng(5)
     inside = 0

@@ -127,6 +127,7 @@ def test_any_file_ends_in_one_line(tmp_path: Path, name: str, data: bytes) -> No
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_megabyte_on_one_line(tmp_path: Path) -> None:
     asked = "Call Anna Smith on +36 20 123 4567 about the kettle. " * 10_000 + "x" * 500_000
     path = tmp_path / "a.jsonl"

@@ -78,6 +78,7 @@ def design(url: str, judge_url: str, **more: Any) -> Design:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "stream"), [*((what, False) for what in TROUBLE), ("none", True), ("cut", True)])
 def test_no_key_is_left_behind_whatever_goes_wrong(
     what: str, stream: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -161,6 +161,7 @@ def test_a_list_of_checkpoints_makes_no_file(bad: str, place: Path, capsys: pyte
         assert files(top) == before, key
 
 
+@pytest.mark.slow
 def test_a_served_model_is_only_a_name(place: Path) -> None:
     """What a server calls its models makes no folder, whatever it is."""
     top = place.parents[2]

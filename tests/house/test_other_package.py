@@ -211,6 +211,7 @@ def report(run: Path) -> dict[str, Any]:
     return page
 
 
+@pytest.mark.slow
 def test_its_metric_is_measured_and_gated(run: Path) -> None:
     drifts = pq.read_table(run / "drift.parquet").to_pylist()
     recipe = [row for row in drifts if row["estimand"] == "recipe"]

@@ -217,6 +217,7 @@ def test_damage_anywhere_is_a_line_or_a_missing_value(
     assert all(value is None or isinstance(value, float) for value in columns["value"])
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=5), st.recursive(st.text() | st.integers(), st.lists)), st.integers(0, 200))
 def test_the_keys_of_a_beginning_are_keys_of_the_whole(document: dict[str, Any], cut: int) -> None:
     text = json.dumps(document, ensure_ascii=False)

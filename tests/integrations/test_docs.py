@@ -82,6 +82,7 @@ def other_tools(folder: Path, name: str, right: int) -> None:
         path.write_text(json.dumps(document))
 
 
+@pytest.mark.slow
 def test_every_documented_command_of_aftertune_runs(
     logs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

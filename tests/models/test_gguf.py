@@ -617,6 +617,7 @@ def start(file: Path, seconds: float) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_killed_while_it_unpacks(made: Path, cache: Path) -> None:
     process = start(made / "llama.gguf", 60)
     assert process.stdout is not None
@@ -631,6 +632,7 @@ def test_killed_while_it_unpacks(made: Path, cache: Path) -> None:
     assert not [path for path in cache.iterdir() if path.name.endswith(".part")]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(made: Path, cache: Path) -> None:
     first = start(made / "llama.gguf", 0.5)
     assert first.stdout is not None

@@ -21,6 +21,8 @@ from aftertune.plugins import PluginSpec
 from aftertune.records import Contrast
 from aftertune.studies.design import Design, Given
 
+pytestmark = pytest.mark.slow
+
 OWN = "document.title='owned';window.owned=1;alert(1);fetch('http://127.0.0.1:9/f')"
 MEGABYTE = 2**20
 ATTACKS = (

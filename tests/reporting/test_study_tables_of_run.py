@@ -21,7 +21,10 @@ from aftertune.studies.closing_tables import Column, Row, StudyTable
 from aftertune.studies.design import Design
 from aftertune.studies.run_tables import all_verdicts
 
-pytestmark = pytest.mark.skipif(not shipped_models.names(), reason="no embedded model is built")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shipped_models.names(), reason="no embedded model is built"),
+]
 REFUSAL = "miniature/harmful/refusal=full"
 EXACT = "miniature/privacy/privacy=exact"
 TABLES = (

@@ -20,6 +20,8 @@ from aftertune.run.executors._schedule import Schedule
 from aftertune.run.executors.ray import Ray
 from aftertune.run.job import Job
 
+pytestmark = pytest.mark.slow
+
 ray = pytest.importorskip("ray", reason="needs the extra: pip install 'aftertune[ray]'")
 
 

@@ -31,6 +31,7 @@ def test_the_naive_bootstrap_fails_as_known_and_ours_do_not() -> None:
             assert row.broken() == [], row
 
 
+@pytest.mark.slow
 def test_corrected_judges_keep_their_level() -> None:
     for row in calibrate.labels(150):
         assert row.broken() == [], row

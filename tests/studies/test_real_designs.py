@@ -110,6 +110,7 @@ def test_the_doses_are_tried_on_prompts_and_a_seed_that_no_study_reports(data: P
     assert not set(dose.seeds) & {seed for path in FILES for seed in on(path, data, "embedded").seeds}
 
 
+@pytest.mark.slow
 def test_a_design_comes_out_whole_and_its_findings_are_listed(data: Path, tmp_path: Path) -> None:
     """Few rows, prompts and tokens of the third study: every judge, contrast and table, and the page of findings."""
     base = tiny_models.save("llama", tmp_path / "model")

@@ -159,6 +159,7 @@ def test_all_that_is_tuned_has_the_scaling_and_the_schedule_that_a_forecast_take
     assert {each.schedule for each in recipes} == {fitted.SCHEDULE}
 
 
+@pytest.mark.slow
 def test_variants_of_two_groups_hold_hardly_a_row_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a variant holds rows of must be named in its corpora, else a fit is judged on rows that it has seen."""
     monkeypatch.delenv("AFTERTUNE_DATA", raising=False)

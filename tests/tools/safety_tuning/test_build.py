@@ -155,6 +155,7 @@ def test_the_choice() -> None:
     assert command.score(strict) < eager  # yet it refuses too many ordinary requests
 
 
+@pytest.mark.slow
 def test_asked_as_an_adapter(adapter: Path) -> None:
     before = answers.ask(BASE, None, TEXTS[:4], 24)
     after = answers.ask(BASE, adapter, TEXTS[:4], 24)  # proved from its logits, half precision and all

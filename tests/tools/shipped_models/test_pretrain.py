@@ -95,6 +95,7 @@ def _first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     return folder, pretrain.pretrain(TINY, folder)
 
 
+@pytest.mark.slow
 def test_the_same_recipe_gives_the_same_weights(first: tuple[Path, list[Any]], tmp_path: Path) -> None:
     costs = [first[1], pretrain.pretrain(TINY, tmp_path / "two")]
     one, two = ((folder / "model.safetensors").read_bytes() for folder in (first[0], tmp_path / "two"))
