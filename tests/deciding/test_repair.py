@@ -303,6 +303,19 @@ def test_privacy_lost_beyond_the_margin_but_not_confirmed_is_a_loss_on_another_m
     assert verdict(frontier(models, base=base)) == ("cannot be told", "suite/privacy/privacy=exact is unconfirmed")
 
 
+@pytest.mark.parametrize(
+    ("loss", "verdict", "why"),
+    [
+        (0.004, "repairs", ""),
+        (0.05, "does not repair", "task/held_out/loss is higher than the plain tuning's by more than 0.01 nats"),
+    ],
+)
+def test_a_loss_near_zero_may_be_a_hundredth_of_a_nat_higher(loss: float, verdict: str, why: str) -> None:
+    tuned = [(safe, over, 0.001, leak) for safe, over, _, leak in BAD]
+    found = frontier({"lora": tuned, "lora+one": [(safe, over, loss, leak) for safe, over, _, leak in GOOD]})
+    assert (found.rows[1].verdict, found.rows[1].why) == (verdict, why)
+
+
 def test_a_loss_within_noise_of_the_margin_cannot_be_told() -> None:
     spread = [(0.98, 0.1, 0.645, 0.7), (0.98, 0.1, 0.67, 0.7), (0.98, 0.1, 0.69, 0.7)]
     found = frontier({"lora": BAD, "lora+good": spread})

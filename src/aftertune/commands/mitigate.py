@@ -101,7 +101,8 @@ def mitigate(
         arms: Which arms are repaired; empty takes those that lost refusals of harmful requests or contextual privacy.
         own: The benchmark whose requests the bases are asked for refusals, answers and private replies of their own;
             empty takes one that the run does not ask.
-        task_margin: Share of the plain tuning's held-out loss by which a repaired model's may be higher.
+        task_margin: Share of the plain tuning's held-out loss by which a repaired model's may be higher; 0.01 nats per
+            token may it be in any case.
         executor: Where the jobs run, as for `study`.
         workers: Processes at once, short for the executor `local:workers=N`; 0 is one per core.
         progress: Called as jobs finish, with (what was done, jobs done, jobs in all).
