@@ -75,6 +75,14 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def within(name: str, most: int) -> str:
+    """Return a name of at most `most` characters: itself, or its beginning and seven digits of its digest.
+
+    Two long names that differ only at their ends stay two.
+    """
+    return name if len(name) <= most else f"{name[: most - 8]}-{digest(name)[:7]}"
+
+
 def seed_of(*parts: object) -> int:
     """Return a seed in [0, 2**63) that depends on `parts` only, the same on every machine."""
     return int(digest(*parts), 16) >> 1

@@ -23,7 +23,8 @@ from aftertune.records import Arm, Contrast, Data, Recipe, Respond
 from aftertune.run.job import Job
 from aftertune.studies.cost import Cost
 from aftertune.studies.design import Design, Given
-from aftertune.studies.jobs import Jobs
+from aftertune.studies.jobs import Jobs, arm_name
+from aftertune.tuning.resolved import label
 from aftertune.tuning.tune_job import TuneJob
 from aftertune.variants.compose_job import ComposeJob
 
@@ -357,3 +358,14 @@ def test_of_each_kind_there_is_one() -> None:
     assert {kind.KIND: make(kind) for kind in kinds} == {
         "variants": 1, "checkpoints": 4, "prompts": 2, "responses": 12, "base_scores": 2, "scores": 4, "verdicts": 24,
     }  # fmt: skip
+
+
+def test_long_names_that_differ_only_at_their_ends_stay_two() -> None:
+    long = {"first_tokens": 5, "in_context": True, "rows_per_step": 2, "with_answers": True}
+    doses = [label(PluginSpec("kl_on_refusals", {**long, "with_refusals": True, "weight": w})) for w in (1, 3)]
+    paths = [arm_name(Given(f"runs/{'support-bot-' * 8}{end}")) for end in ("a", "b")]
+    for one, two in (doses, paths):
+        assert one != two
+        assert len(one) == len(two) == 80
+    assert label(PluginSpec("kl_on_refusals", {"weight": 0.3})) == "kl_on_refusals-weight-0.3"
+    assert arm_name(Given("runs/support-bot")) == "support-bot"

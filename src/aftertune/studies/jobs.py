@@ -27,7 +27,7 @@ from aftertune.models.resolved import ResolvedBackend
 from aftertune.models.subject import ModelRecord, Subject
 from aftertune.naming import Names, Unit
 from aftertune.plugins import PluginSpec
-from aftertune.records import BASE_ARM, Arm, Metric, Recipe, digest
+from aftertune.records import BASE_ARM, Arm, Metric, Recipe, digest, within
 from aftertune.run.job import Job
 from aftertune.studies.design import Design, Given
 from aftertune.studies.study import unit_of, unscored
@@ -540,4 +540,5 @@ def _refuse_twins(subjects: Sequence[Subject]) -> None:
 def arm_name(given: Given) -> str:
     """Return the arm of a checkpoint that names none: the last part of its path."""
     name = Path(given.path).name or given.path
-    return "".join(char if char.isalnum() or char in "._+-" else "-" for char in name).lstrip(".-_+")[:80] or "tuned"
+    kept = "".join(char if char.isalnum() or char in "._+-" else "-" for char in name).lstrip(".-_+")
+    return within(kept, 80) or "tuned"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aftertune.files import checksum
 from aftertune.plugins import PluginSpec, Resolved
-from aftertune.records import digest
+from aftertune.records import digest, within
 from aftertune.tuning.mitigation import Mitigation, Need, Stage
 
 
@@ -46,7 +46,7 @@ class ResolvedMitigation(Resolved[Mitigation]):
 def label(spec: PluginSpec) -> str:
     """Return what a mitigation is called among those of a recipe, e.g. `kl_on_refusals-weight-0.3`."""
     parts = [_word(key, value) for key, value in sorted(spec.parameters.items())]
-    return re.sub(r"[^A-Za-z0-9._+-]+", "_", "-".join([spec.name, *parts]))[:60]
+    return within(re.sub(r"[^A-Za-z0-9._+-]+", "_", "-".join([spec.name, *parts])), 80)
 
 
 def _word(key: str, value: object) -> str:
