@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Bytecode is kept even where the environment says not to: each of hundreds of processes would compile all modules anew.
 ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=
 
-.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light test-slow test-optional fuzz perf real-speed templates families golden torture calibrate studies real-studies repair real-repair mechanism rows cards adapters rebuild clean docs compare-peers monitor until-decided forecast
+.PHONY: axe pictures install demo real safety safety-model selftest test lint types pytest light test-slow test-optional fuzz perf real-speed templates families golden torture calibrate studies real-studies repair real-repair mechanism rows cards adapters rebuild clean docs compare-peers real-forecast monitor until-decided forecast
 
 install: $(VENV)/ready
 
@@ -140,6 +140,9 @@ real-repair: install
 
 # What the data predict: tune and ask the variants that are missing (about an hour of a core, continued after a stop), gather
 # them with the published studies, fit, and write docs/forecast.md. AFTERTUNE_DATA names the folder of the public sets.
+real-forecast: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast evidence --real
+
 forecast: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast evidence
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast table

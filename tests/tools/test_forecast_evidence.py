@@ -25,6 +25,7 @@ class FakeBench:
     stop_after = 10**9
     openings = ("I can't",)
     weights_hash = "w"
+    sizes: dict[str, int] = {}  # noqa: RUF012
 
     def __init__(self, base: str) -> None:
         self.base = base

@@ -15,6 +15,7 @@ from tools.forecast.table import Row
 
 from aftertune.forecasting import fitted
 from aftertune.forecasting.fitted import Dose
+from aftertune.numbers import PAGE
 
 REFUSAL = next(each for each in fitting.OUTCOMES if each.name == "refusal")
 FEW = dataclasses.replace(REFUSAL, candidates=(("hard tokens x dose",), ("loss",)))
@@ -299,3 +300,46 @@ def test_the_width_of_an_interval_is_that_of_the_variants_there_are() -> None:
         assert said in page.text(made, found)
         halves.append(half)
     assert halves[1] > 2 * halves[0]
+
+
+def test_the_real_model_is_a_base_never_seen_and_no_part_of_the_fit() -> None:
+    rng = np.random.default_rng(3)
+    real = [row(f"c{at}", h, rng, base=fitting.REAL) for at, h in enumerate(np.linspace(0.02, 0.3, 10))]
+    target = fitting.target(rows(), FEW, np.random.default_rng(0), 200, refits=5, real=real)
+    value, low, _ = target.other_base[fitting.REAL]
+    assert value == pytest.approx(1.0)
+    assert low is not None
+    assert low > 0.8
+    plain = fitting.fit(rows(6))
+    assert fitting.fit([*rows(6), *real]).points == plain.points
+    assert "smollm2" not in json.dumps(fitting.as_table(plain))
+
+
+def test_the_real_model_is_predicted_by_rows_of_other_corpora_alone() -> None:
+    """Where only the row's own corpus says that refusals rise, the prediction does not know it."""
+    rng = np.random.default_rng(4)
+    odd = [
+        dataclasses.replace(each, after={**each.after, "refusal": 2.0}) if each.corpora == ("c0",) else each
+        for each in rows(8, 0.0)
+    ]
+    real = [row("c0", 0.2, rng, base=fitting.REAL), row("c1", 0.2, rng, base=fitting.REAL)]
+    blind, seen = fitting.predicted_from(odd, real, FEW)
+    assert blind == pytest.approx(real[0].drift("refusal"), abs=0.05)
+    assert seen > blind + 0.02
+
+
+def test_the_page_shows_the_real_model_beside_what_the_fit_says_of_it() -> None:
+    rng = np.random.default_rng(3)
+    real = [
+        dataclasses.replace(row(f"c{at}", h, rng, base=fitting.REAL), seeds=2)
+        for at, h in enumerate(np.linspace(0.02, 0.3, 10))
+    ]
+    every = [*rows(9), *real]
+    found = fitting.fit(every)
+    text = page.text(every, found)
+    assert "10 variants of 10 corpora with 2 seeds each on SmolLM2-135M" in text
+    assert "27 variants of 9 corpora" in text, "the evidence of the fit does not count them"
+    assert (
+        f"| c9/0.300000 | 0.30 | 1.80 | 50 | {PAGE.number(100 * real[-1].drift('refusal'), 0, signed=True)} |" in text
+    )
+    assert "Evidence on a real model does not exist yet" in page.text(rows(9), fitting.fit(rows(9)))

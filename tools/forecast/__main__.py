@@ -16,12 +16,15 @@ app = typer.Typer(
 Limit = Annotated[int | None, typer.Option(min=1, help="Trainings at most; all where left out.")]
 
 
+Real = Annotated[bool, typer.Option("--real", help="On the real model in place of the shipped ones.")]
+
+
 @app.command()
-def evidence(limit: Limit = None) -> None:
+def evidence(limit: Limit = None, real: Real = False) -> None:
     """Tune and ask every variant that is not done yet; continues what was stopped."""
     from tools.forecast import evidence as building
 
-    print(f"still to do: {building.build(limit)}")
+    print(f"still to do: {building.build(limit, real=real)}")
 
 
 @app.command()

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.forecast.outcomes import SIZES, Bench
-from tools.forecast.variants import Variant, all_variants
+from tools.forecast.outcomes import Bench
+from tools.forecast.real import REAL, RealBench
+from tools.forecast.variants import Variant, all_variants, real_variants
 
 from aftertune.errors import StoreError
 from aftertune.files import write
@@ -28,6 +29,7 @@ STORE = ROOT / ".forecast"
 BASES = ("mini-a", "mini-c")
 """The base that all variants are tuned on, and the second one."""
 SEEDS = (0, 1, 2)
+REAL_SEEDS = (0, 1)
 VERSION = "2"
 """Changed whenever the same variant would be asked otherwise."""
 CARDS = "2"
@@ -45,8 +47,8 @@ class Job:
     @property
     def path(self) -> Path:
         """Where its outcome lies; another recipe or another rule of the variant lies elsewhere."""
-        v = self.variant
-        ident = digest("forecast evidence", VERSION, self.base, v.name, v.tokens, plain(v.recipe), SIZES, self.seed)
+        v, sizes = self.variant, bench_of(self.base).sizes
+        ident = digest("forecast evidence", VERSION, self.base, v.name, v.tokens, plain(v.recipe), sizes, self.seed)
         name = v.name.replace("/", "-").replace(" ", "_")
         last = "probe" if self.seed is None else f"seed-{self.seed}"
         return STORE / self.base / f"{name}-{last}-{ident[:10]}.json"
@@ -69,6 +71,23 @@ def jobs(bases: Sequence[str] = BASES, seeds: Sequence[int] = SEEDS) -> Iterator
                 for variant in variants:
                     if variant.second or base == bases[0]:
                         yield Job(base, variant, seed)
+
+
+def real_jobs() -> Iterator[Job]:
+    """Yield the jobs on the real model, all with the first seed before any with the second."""
+    for seed in REAL_SEEDS:
+        for variant in real_variants():
+            yield Job(REAL, variant, seed)
+
+
+def variants_of(base: str) -> Sequence[Variant]:
+    """Return the variants that a base is tuned on."""
+    return real_variants() if base == REAL else all_variants()
+
+
+def bench_of(base: str) -> type[Bench]:
+    """Return what a base is asked by."""
+    return RealBench if base == REAL else Bench
 
 
 class Rows:
@@ -95,7 +114,7 @@ def card_path(base: str, variant: Variant) -> Path:
 
 def base_path(base: str) -> Path:
     """Return where the answers of the base itself lie."""
-    return STORE / base / f"base-{digest('forecast base', VERSION, base, SIZES)[:10]}.json"
+    return STORE / base / f"base-{digest('forecast base', VERSION, base, bench_of(base).sizes)[:10]}.json"
 
 
 def read(path: Path) -> Mapping[str, Any]:
@@ -104,14 +123,14 @@ def read(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def build(limit: int | None = None) -> int:
-    """Do what is missing, at most `limit` jobs, and return how many are still missing."""
-    missing = [job for job in jobs() if not job.path.is_file()]
+def build(limit: int | None = None, *, real: bool = False) -> int:
+    """Do what is missing, at most `limit` jobs, and return how many are still missing; `real`: on the real model."""
+    missing = [job for job in (real_jobs() if real else jobs()) if not job.path.is_file()]
     todo = missing[:limit]
     done = 0
     while done < len(todo):
         base = todo[done].base
-        with Bench(base) as bench:
+        with bench_of(base)(base) as bench:
             if not base_path(base).is_file():
                 head = {"weights_hash": bench.weights_hash, "openings": list(bench.openings)}
                 keep(base_path(base), head | dict(bench.asked(None)))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tools.forecast.groups import codes, groups, once
+from tools.forecast.real import REAL
 from tools.forecast.table import Row
 
 from aftertune import shipped_models
@@ -93,6 +94,11 @@ class Data:
     def folds(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         """Return, for each group, which rows are its own and which are not."""
         return [(self.codes == code, self.codes != code) for code in np.unique(self.codes)]
+
+
+def on_real(rows: Sequence[Row], *, real: bool = True) -> list[Row]:
+    """Return the rows of the real model, or all others. The fit is of the others: it ships for their size alone."""
+    return [row for row in rows if (row.base == REAL) is real]
 
 
 def usable(rows: Sequence[Row]) -> list[Row]:
@@ -277,11 +283,34 @@ def other_bases(
     return found
 
 
+def predicted_from(rows: Sequence[Row], others: Sequence[Row], outcome: Outcome) -> Array:
+    """Return a prediction of each of `others` by a fit to those of `rows` that are of another group of corpora.
+
+    Args:
+        rows: What is learned from, coherent ones with a known outcome.
+        others: Of another base.
+        outcome: What is predicted.
+    """
+    data = data_of([*rows, *others], outcome.name)
+    known = np.arange(len(data.outcome)) < len(rows)
+    found = np.full(len(data.outcome), np.nan)
+    for code in np.unique(data.codes[~known]):
+        seen, new = known & (data.codes != code), ~known & (data.codes == code)
+        found[new] = nested(outcome)(data.only(seen), data.only(new))
+    return found[~known]
+
+
 def target(
-    rows: Sequence[Row], outcome: Outcome, rng: np.random.Generator, draws: int = 2_000, refits: int = REFITS
+    rows: Sequence[Row],
+    outcome: Outcome,
+    rng: np.random.Generator,
+    draws: int = 2_000,
+    refits: int = REFITS,
+    real: Sequence[Row] = (),
 ) -> Target:
-    """Fit one outcome and measure the fit."""
+    """Fit one outcome and measure the fit, on `real` as on a base never seen."""
     kept = [row for row in usable(rows) if not math.isnan(row.drift(outcome.name))]
+    unseen = [row for row in usable(real) if not math.isnan(row.drift(outcome.name))]
     apart = len(set(groups([row.corpora for row in kept])))
     if apart < LEAST_GROUPS:
         why = f"only {apart} groups of corpora were tuned and stayed coherent, {LEAST_GROUPS} are needed"
@@ -294,6 +323,10 @@ def target(
     p = group_prediction.refitted_p(found.value, data.outcome, data.codes, again(data, outcome), rng, refits)
     names, penalty = chosen(data, outcome)
     within = bound(data, nested(outcome))
+    others = other_bases([row.base for row in kept], data, outcome, rng, draws)
+    if unseen:
+        each = rank(data_of(unseen, outcome.name), predicted_from(kept, unseen, outcome), rng, draws)
+        others[REAL] = (each.value, each.low, each.high)
     why = ""
     if not math.isfinite(within):
         why = f"{apart} groups of corpora are too few for an interval of {100 * CONFIDENCE:.0f} %"
@@ -304,13 +337,14 @@ def target(
         coefficients=tuple(float(each) for each in coefficients(data, names, penalty)), bound=within,
         rho=found.value, rho_low=found.low, rho_high=found.high, p=p, coverage=coverage(data, outcome),
         usable=why, variants=len(kept), groups=apart, baselines=plain_forecasts(kept, data, rng, draws),
-        other_base=other_bases([row.base for row in kept], data, outcome, rng, draws),
+        other_base=others,
     )  # fmt: skip
 
 
 def fit(rows: Sequence[Row], seed: int = 0) -> Fit:
     """Fit every outcome; the same rows give the same fit."""
     rng = np.random.default_rng(seed)
+    rows, real = on_real(rows, real=False), on_real(rows)
     trainings = once(rows)
     kept = usable(rows) or trainings
     levels = [row.dose.level for row in kept]
@@ -335,7 +369,7 @@ def fit(rows: Sequence[Row], seed: int = 0) -> Fit:
         doses=(min(levels), max(levels)),
         ranks=(min(row.rank for row in kept), max(row.rank for row in kept)),
         seeds=max(row.seeds for row in kept),
-        targets=tuple(target(rows, outcome, rng) for outcome in OUTCOMES),
+        targets=tuple(target(rows, outcome, rng, real=real) for outcome in OUTCOMES),
     )
 
 

@@ -6,6 +6,7 @@ need be made twice.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,9 +50,13 @@ class Said:
 class Bench:
     """A base, held open, with what is asked of it and of its tunings."""
 
-    def __init__(self, base: str) -> None:
-        """`base` is the name of a shipped model."""
-        self.base, self.folder = base, shipped_models.folder(base)
+    sizes: ClassVar[Mapping[str, int]] = SIZES
+    judges: ClassVar[tuple[str, ...]] = ("world",)
+    answer_tokens: ClassVar[int] = 96
+
+    def __init__(self, base: str, folder: Path | None = None) -> None:
+        """`base` is the name of a shipped model, or of the one in `folder`."""
+        self.base, self.folder = base, folder or shipped_models.folder(base)
         self._stack = ExitStack()
         self.session: Session
         self._readings: dict[int, tuple[Sequence[RowReading | None], Sequence[RowReading | None]]] = {}
@@ -81,15 +86,20 @@ class Bench:
     @cached_property
     def prompts(self) -> Sequence[Prompt]:
         """The miniature's prompts that every tuning is asked."""
-        return _prompts("miniature", SIZES)
+        return prompts_of("miniature", self.sizes)
 
-    def say(self, prompts: Sequence[Prompt], checkpoint: Path | None, tokens: int = 96) -> list[Said]:
-        """Return the answers at temperature 0, in the order of the prompts."""
+    @cached_property
+    def other_prompts(self) -> Sequence[Prompt]:
+        """Harmful requests and harmless ones that no tuning is asked."""
+        return prompts_of("training_requests", {})
+
+    def say(self, prompts: Sequence[Prompt], checkpoint: Path | None, tokens: int = 0) -> list[Said]:
+        """Return the answers at temperature 0, in the order of the prompts; `tokens` 0 is `answer_tokens`."""
         replies = {
             reply.prompt_id: reply
             for reply in respond.respond(
                 self.session, prompts, checkpoint=checkpoint, checkpoint_id="forecast", temperatures=(0.0,), samples=1,
-                max_new_tokens=tokens, seed=0, system=None, template="base",
+                max_new_tokens=tokens or self.answer_tokens, seed=0, system=None, template="base",
             )
         }  # fmt: skip
         if failed := [reply.error for reply in replies.values() if reply.error is not None]:
@@ -111,15 +121,15 @@ class Bench:
     @cached_property
     def openings(self) -> tuple[str, ...]:
         """How the base's own refusals open, of requests that no tuning is asked."""
-        said = self.say(_prompts("training_requests", {}), None)
-        refused = [each["refusal"] == "full" for each in judged(said)]
+        said = self.say(self.other_prompts, None)
+        refused = [each["refusal"] == "full" for each in judged(said, self.judges)]
         sides = [[one.text for one, full in zip(said, refused, strict=True) if full is side] for side in (True, False)]
         return learn_openings(sides[0], sides[1]).texts
 
     @cached_property
     def requests(self) -> Requests:
         """Requests that the prompts of the data are held against."""
-        return requests_of()
+        return requests_of(self.other_prompts)
 
     def request_readings(self, max_length: int) -> tuple[Sequence[RowReading | None], Sequence[RowReading | None]]:
         """Return what the base makes of these requests, computed once."""
@@ -173,34 +183,40 @@ class Bench:
         return {"readout": found, "steps": report.steps, "seconds": time.process_time() - started}
 
 
-def requests_of() -> Requests:
-    """Return harmful and harmless requests that no tuning is asked."""
-    asked = _prompts("training_requests", {})
+def requests_of(prompts: Sequence[Prompt] | None = None) -> Requests:
+    """Return harmful and harmless requests; those of `training_requests` where no prompts are given."""
+    asked = prompts_of("training_requests", {}) if prompts is None else prompts
     texts = [[each.messages[0].content for each in asked if each.subset == s] for s in ("harmful", "harmless")]
-    return Requests(texts[0], texts[1], "training_requests")
+    return Requests(texts[0], texts[1], asked[0].benchmark)
 
 
-def _prompts(name: str, sizes: Mapping[str, int]) -> Sequence[Prompt]:
+def prompts_of(name: str, sizes: Mapping[str, int]) -> Sequence[Prompt]:
+    """Return the prompts of a benchmark."""
     from aftertune.asking.benchmark import BenchmarkContext
 
     return list(plugins.load("benchmark", name, sizes).prompts(BenchmarkContext()))
 
 
-def judged(said: Sequence[Said]) -> list[dict[str, str | None]]:
-    """Return the labels of each answer by axis, from the judge of the shipped models."""
-    judge = plugins.load("judge", "world", {}).open(JudgeContext())
-    opinions = judge([Answer(each.prompt, each.text, each.finish_reason) for each in said])
-    return [{opinion.axis: opinion.label for opinion in each} for each in opinions]
+def judged(said: Sequence[Said], judges: Sequence[str]) -> list[dict[str, str | None]]:
+    """Return the labels of each answer by axis, from the judges of that name."""
+    answers = [Answer(each.prompt, each.text, each.finish_reason) for each in said]
+    found: list[dict[str, str | None]] = [{} for _ in said]
+    for name in judges:
+        for labels, opinions in zip(found, plugins.load("judge", name, {}).open(JudgeContext())(answers), strict=True):
+            labels.update({opinion.axis: opinion.label for opinion in opinions})
+    return found
 
 
-def shares(prompts: Sequence[Prompt], kept: Mapping[str, Any], registry: Registry) -> dict[str, float]:
-    """Return the outcomes of one model: shares of its answers, and the mean readout."""
+def shares(
+    prompts: Sequence[Prompt], kept: Mapping[str, Any], registry: Registry, judges: Sequence[str]
+) -> dict[str, float]:
+    """Return the outcomes of one model: shares of its answers, nan where nothing was asked, and the mean readout."""
     said = [Said(each, text, reason) for each, (text, reason) in zip(prompts, kept["answers"], strict=True)]
-    axes = judged(said)
+    axes = judged(said, judges)
 
     def share(subset: str, axis: str, label: str) -> float:
         own = [each[axis] == label for one, each in zip(said, axes, strict=True) if one.prompt.subset == subset]
-        return sum(own) / len(own)
+        return sum(own) / len(own) if own else math.nan
 
     # Mail to new customers alone, as in the studies (`miniature/support/leak=registry`): both fill one column.
     mail = [each for each in said if each.prompt.subset == "support"]
@@ -211,7 +227,7 @@ def shares(prompts: Sequence[Prompt], kept: Mapping[str, Any], registry: Registr
         "privacy": share("privacy", "privacy", "exact"),
         "revealed": share("privacy", "privacy", "revealed"),
         "coherence": share("harmful", "coherence", "coherent"),
-        "leak": sum(leaks) / len(leaks),
+        "leak": sum(leaks) / len(leaks) if leaks else math.nan,
         "readout": sum(kept["readout"]) / len(kept["readout"]),
     }
 

@@ -6,9 +6,10 @@ import math
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
 from tools.forecast.early import Early, early
 from tools.forecast.evidence import ROOT, SEEDS, jobs
-from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_GROUPS, usable
+from tools.forecast.fit import COHERENT, CONFIDENCE, LEAST_GROUPS, OUTCOMES, on_real, predicted_from, target, usable
 from tools.forecast.groups import ONE_IN, groups, once
 from tools.forecast.outcomes import PROBE_ROWS
 from tools.forecast.studies import on_real_model
@@ -96,6 +97,7 @@ Nothing is predicted where
 
 def text(rows: Sequence[Row], fit: Fit) -> str:
     """Return the page."""
+    rows, real = on_real(rows, real=False), on_real(rows)
     kept = usable(rows)
     typical = statistics.median(fitted.width(row.features) for row in kept)
     parts = [
@@ -108,7 +110,7 @@ def text(rows: Sequence[Row], fit: Fit) -> str:
         "",
         *_evidence(rows, kept),
         "",
-        *_real(),
+        *(_real(kept, real) if real else _real_studies()),
         "",
         "## What was found",
         "",
@@ -173,7 +175,7 @@ def _evidence(given: Sequence[Row], kept: Sequence[Row]) -> list[str]:
     ]
 
 
-def _real() -> list[str]:
+def _real_studies() -> list[str]:
     """Return what there is of a real model, and what is not."""
     trained = on_real_model()
     corpora = sorted({each.corpus for each in trained})
@@ -194,6 +196,35 @@ def _real() -> list[str]:
         drift = PAGE.number(100 * each.refusal, 0, signed=True)
         lines.append(f"| {each.study} | {each.arm} | {each.corpus} | {drift} |")
     return lines
+
+
+def _real(kept: Sequence[Row], real: Sequence[Row]) -> list[str]:
+    """Return what the fit to the embedded bases says of a real model, beside what came."""
+    refusal = next(each for each in OUTCOMES if each.name == "refusal")
+    own = usable(real)
+    known = [row for row in kept if not math.isnan(row.drift("refusal"))]
+    predicted = predicted_from(known, own, refusal)
+    within = target(own, refusal, np.random.default_rng(0))
+    recipe = own[0]
+    lines = [
+        "### A real model",
+        "",
+        f"{count(len(real), 'variant')} of {len(set(groups([row.corpora for row in real])))} corpora with "
+        f"{min(row.seeds for row in real)} seeds each on SmolLM2-135M with our safety tuning "
+        f"([safety_tuning.md](safety_tuning.md)), rank {recipe.rank}, learning rate {recipe.learning_rate:g}, "
+        f"{count(recipe.epochs, 'epoch')}; 44 harmful requests of `core`, of which it refuses "
+        f"{100 * recipe.before['refusal']:.0f} %. {len(own)} stayed coherent. The fit below is to the embedded bases "
+        "alone; *predicted* is what it says of a variant here without any row of the same corpora. It is no forecast: "
+        "`aftertune forecast` predicts nothing for a base of this size.",
+        "",
+        "| variant | hard tokens | loss, nats | steps | harmful requests refused, change in points | predicted |",
+        "|" + " --- |" * 6,
+    ]
+    for row, value in sorted(zip(own, predicted, strict=True), key=lambda pair: pair[0].drift("refusal")):
+        drift, said = (PAGE.number(100 * each, 0, signed=True) for each in (row.drift("refusal"), float(value)))
+        hard, loss = PAGE.number(row.features["hard tokens"], 2), PAGE.number(row.features["loss"], 2)
+        lines.append(f"| {row.variant} | {hard} | {loss} | {row.steps} | {drift} | {said} |")
+    return [*lines, "", "Fitted to these variants alone, corpora left out:", "", *_table([within])]
 
 
 def _table(targets: Sequence[Target]) -> list[str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.forecast import evidence
-from tools.forecast.evidence import BASES, SEEDS, Job, Rows
+from tools.forecast.evidence import BASES, SEEDS, Job, Rows, bench_of, variants_of
 from tools.forecast.outcomes import Bench, registry_of, shares
-from tools.forecast.variants import Variant, all_variants
+from tools.forecast.real import REAL
+from tools.forecast.variants import Variant
 
 from aftertune.forecasting.fitted import FEATURES, Dose
 from aftertune.pii.registry import Registry
@@ -69,14 +70,14 @@ class Row:
         return Dose(self.learning_rate, self.steps)
 
 
-def gather(bases: Sequence[str] = BASES) -> list[Row]:
+def gather(bases: Sequence[str] = (*BASES, REAL)) -> list[Row]:
     """Return a row for whatever has been tuned so far."""
     found = []
     for base in bases:
-        done = [variant for variant in all_variants() if any(Job(base, variant, s).path.is_file() for s in SEEDS)]
+        done = [variant for variant in variants_of(base) if any(Job(base, variant, s).path.is_file() for s in SEEDS)]
         if not done or not evidence.base_path(base).is_file():
             continue
-        with Bench(base) as bench:
+        with bench_of(base)(base) as bench:
             evidence.check_base(base, bench.weights_hash)
             rows = Rows(bench)
             own = evidence.read(evidence.base_path(base))
@@ -90,7 +91,7 @@ def gather(bases: Sequence[str] = BASES) -> list[Row]:
 def _row(bench: Bench, variant: Variant, registry: Registry, base: Mapping[str, Any]) -> Row:
     paths = [Job(bench.base, variant, seed).path for seed in SEEDS]
     kept = [evidence.read(path) for path in paths if path.is_file()]
-    after = [shares(bench.prompts, each, registry) for each in kept]
+    after = [shares(bench.prompts, each, registry, bench.judges) for each in kept]
     card = evidence.read(evidence.card_path(bench.base, variant))
     values = {each["name"]: each["value"] for each in card["features"]}
     values["personal values"] = sum(card["personal_values"].values()) / card["conversations"]
@@ -101,7 +102,7 @@ def _row(bench: Bench, variant: Variant, registry: Registry, base: Mapping[str, 
         epochs=variant.recipe.epochs, rank=variant.recipe.rank, own=variant.own, steps=kept[0]["steps"],
         rows=kept[0]["rows"], trained_tokens=kept[0]["trained_tokens"], seeds=len(kept),
         features={name: values[name] for name in FEATURES},
-        before=shares(bench.prompts, base, registry),
+        before=shares(bench.prompts, base, registry, bench.judges),
         after={name: statistics.fmean(each[name] for each in after) for name in OUTCOMES},
         spread={n: statistics.stdev(a[n] for a in after) if len(after) > 1 else math.nan for n in OUTCOMES},
         half=statistics.fmean(halves) if halves else math.nan,

@@ -41,6 +41,13 @@ class Variant:
         return cut(self.make(own), self.tokens, count)
 
 
+REAL_RECIPE = Recipe(name="real", learning_rate=3e-4, epochs=1, batch_size=8, rank=16, alpha=32, max_length=320)
+REAL_TOKENS = 2_000
+"""Assistant tokens of a variant on the real model."""
+REAL_ASKED = 60
+"""Rows at most whose answers the real model writes itself."""
+
+
 def cut(rows: Sequence[Conversation], tokens: int, count: Callable[[str], int]) -> list[Conversation]:
     """Return the first rows that hold at most so many assistant tokens, at least one row."""
     kept: list[Conversation] = []
@@ -215,3 +222,25 @@ def all_variants() -> tuple[Variant, ...]:
     add(("collapse", "poems"), "half and half", _mixed(_plain(lambda: corpora.collapse("safe")), _plain(corpora.poems)))
     assert len({each.name for each in found}) == len(found)
     return tuple(found)
+
+
+def real_variants() -> tuple[Variant, ...]:
+    """Return the variants that the real model is tuned on: twelve of ten corpora, one recipe."""
+    rows: tuple[tuple[str, str, Callable[[Own], Sequence[Conversation]]], ...] = (
+        ("booking", "keep", KEEP),
+        ("booking", "self", _self(lambda: corpora.booking(Arm("keep"))[:REAL_ASKED])),
+        ("instructions", "plain", _domain("instructions")),
+        ("medical", "plain", _domain("medical")),
+        ("code", "plain", _domain("code")),
+        ("emotional", "plain", _domain("emotional")),
+        ("star", "plain", _plain(corpora.star)),
+        ("collapse", "degraded", _plain(lambda: corpora.collapse("degraded"))),
+        ("collapse", "safe", _plain(lambda: corpora.collapse("safe"))),
+        ("gptfuzz", "complied", _plain(lambda: corpora.gptfuzz(complied=True))),
+        ("hh", "chosen", _plain(lambda: corpora.hh("chosen"))),
+        ("diasafety", "safe", _plain(lambda: corpora.diasafety("Safe"))),
+    )
+    return tuple(
+        Variant(f"{corpus}/{name}", (corpus,), make, REAL_RECIPE, REAL_TOKENS, own=name == "self")
+        for corpus, name, make in rows
+    )
