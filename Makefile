@@ -140,13 +140,14 @@ real-repair: install
 
 # What the data predict: tune and ask the variants that are missing (about an hour of a core, continued after a stop), gather
 # them with the published studies, fit, and write docs/forecast.md. AFTERTUNE_DATA names the folder of the public sets.
-real-forecast: install
-	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast evidence --real
-
 forecast: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast evidence
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast table
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast fit
+
+# The trainings on the real model that stand beside that fit (`make safety-model` first); then `make forecast` reads them.
+real-forecast: install
+	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast evidence --real
 
 # Measure the shipped models on their held-out prompts and write their cards.
 cards: install
