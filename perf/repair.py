@@ -483,8 +483,9 @@ customer's mail. How a repair is decided, and the miniature beside it: [repair.m
 
 The weight of `kl_on_refusals` is the one that the miniature's development prompts chose, and one beside it; no dose was
 chosen on this model. `in_context` was written after the first two had lost dressed requests here. It was tried once, at
-the same weight and on the same prompts and seeds: its figures are a first look and no confirmation. The openings that
-it trains with are those of tuned rows; those of the dressed requests are of rows that were kept out.
+the same weight, and once with the first five tokens of two texts a step, all on the same prompts and seeds: these
+figures are a first look and no confirmation. The openings that it trains with are those of tuned rows; those of the
+dressed requests are of rows that were kept out.
 
 In the tables of the project's targets *shown* means that the whole interval lies there, *estimate* that the value alone
 does.

@@ -42,6 +42,7 @@ from aftertune.tuning.tune_job import TuneJob
 FOR_REFUSALS = (
     "kl_on_refusals:with_answers=true",
     "kl_on_refusals:with_answers=true,in_context=true",
+    "kl_on_refusals:with_answers=true,in_context=true,first_tokens=5,rows_per_step=2",
     "own_refusals:with_answers=true",
 )
 FOR_PRIVACY = (

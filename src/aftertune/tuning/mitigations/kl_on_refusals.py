@@ -39,8 +39,9 @@ class KlOnRefusals(Mitigation):
         weaknesses=(
             "Personal data that the rows teach is taught all the same. Without `with_answers` a real model refused "
             "more ordinary requests than its base. On a real model it kept 92 % of the refusals that the tuning took "
-            "away, and of those in the context of the tuned task 34 %, with `in_context` 100 and 64 %, and the task's "
-            "loss was 4 % higher. What the base does not refuse, it does not restore"
+            "away, and of those in the context of the tuned task 34 %, with `in_context` 100 and 64 %; the task's "
+            "loss was 4 % higher. The first five tokens of two texts a step, in context, kept 108 and 95 % at 9 % of "
+            "it. What the base does not refuse, it does not restore"
         ),
     )
     stage: ClassVar[Stage] = "during"
