@@ -221,7 +221,7 @@ def test_the_tables_of_the_real_model_are_read_with_what_they_lack() -> None:
     assert found["consistency", "own-answers"].refusal == pytest.approx(0.6121 - 0.1773, abs=1e-4)
     assert found["safety_drift", "booking"].refusal == pytest.approx(-0.1004, abs=1e-4)
     assert found["privacy_collapse", "asks-first"].refusal == pytest.approx(-0.1997, abs=1e-4)
-    shown = "\n".join(page._real())
+    shown = "\n".join(page._real_studies())
     assert "does not exist yet" in shown
     assert "| safety_drift | office | privacy_collapse | −22 |" in shown
 
