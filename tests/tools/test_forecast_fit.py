@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tools.forecast import early, groups, page, table, variants
 from tools.forecast import fit as fitting
+from tools.forecast.real import REAL
 from tools.forecast.table import Row
 
 from aftertune.forecasting import fitted
@@ -303,9 +304,9 @@ def test_the_width_of_an_interval_is_that_of_the_variants_there_are() -> None:
 
 def test_the_real_model_is_a_base_never_seen_and_no_part_of_the_fit() -> None:
     rng = np.random.default_rng(3)
-    real = [row(f"c{at}", h, rng, base=fitting.REAL) for at, h in enumerate(np.linspace(0.02, 0.3, 10))]
+    real = [row(f"c{at}", h, rng, base=REAL) for at, h in enumerate(np.linspace(0.02, 0.3, 10))]
     target = fitting.target(rows(), FEW, np.random.default_rng(0), 200, refits=5, real=real)
-    value, low, _ = target.other_base[fitting.REAL]
+    value, low, _ = target.other_base[REAL]
     assert value == pytest.approx(1.0)
     assert low is not None
     assert low > 0.8
@@ -321,7 +322,7 @@ def test_the_real_model_is_predicted_by_rows_of_other_corpora_alone() -> None:
         dataclasses.replace(each, after={**each.after, "refusal": 2.0}) if each.corpora == ("c0",) else each
         for each in rows(8, 0.0)
     ]
-    real = [row("c0", 0.2, rng, base=fitting.REAL), row("c1", 0.2, rng, base=fitting.REAL)]
+    real = [row("c0", 0.2, rng, base=REAL), row("c1", 0.2, rng, base=REAL)]
     blind, seen = fitting.predicted_from(odd, real, FEW)
     assert blind == pytest.approx(real[0].drift("refusal"), abs=0.05)
     assert seen > blind + 0.02
@@ -330,7 +331,7 @@ def test_the_real_model_is_predicted_by_rows_of_other_corpora_alone() -> None:
 def test_the_page_shows_the_real_model_beside_what_the_fit_says_of_it() -> None:
     rng = np.random.default_rng(3)
     real = [
-        dataclasses.replace(row(f"c{at}", h, rng, base=fitting.REAL), seeds=2)
+        dataclasses.replace(row(f"c{at}", h, rng, base=REAL), seeds=2)
         for at, h in enumerate(np.linspace(0.02, 0.3, 10))
     ]
     every = [*rows(9), *real]
