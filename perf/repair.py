@@ -32,7 +32,7 @@ from aftertune import shipped_models
 from aftertune.commands import demo, mitigate
 from aftertune.commands.study import facts
 from aftertune.commands.study import run as run_study
-from aftertune.deciding.repair import TASK_FLOOR, TASK_MARGIN, Difference, Frontier, Share, allowed
+from aftertune.deciding.repair import TASK_MARGIN, Difference, Frontier, Share
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Data
 from aftertune.reporting import repair as page
@@ -357,7 +357,7 @@ def targets(found: Frontier) -> list[str]:
             f"{100 * goal:.0f} % of the lost {what} {'is' if what[-1] == 'y' else 'are'} back"
             for what, (_, goal) in asked.items()
         ),
-        f"task loss at most {100 * TASK_MARGIN:.0f} % (or {TASK_FLOOR:g} nats) higher",
+        f"task loss at most {100 * TASK_MARGIN:.0f} % higher",
         f"look-alikes refused within {100 * NEAR_OVER:.0f} points of the base",
     )
     lines = ["Against the project's targets:", ""]
@@ -367,7 +367,7 @@ def targets(found: Frontier) -> list[str]:
         task = [row.cells[name] for name in found.metrics["task"] if name == LOSS]
         cells = [
             *(_reached([_beyond(row.cells[name].restored, goal) for name in names]) for names, goal in asked.values()),
-            _reached([_within(each.to_tuned, allowed(each.tuned or 0.0), below=True) for each in task]),
+            _reached([_within(each.to_tuned, TASK_MARGIN * (each.tuned or 0.0), below=True) for each in task]),
             _reached([_within(each, NEAR_OVER) for each in over]),
         ]
         lines.append("| " + " | ".join([f"`{row.recipe.removeprefix(f'{found.recipe}+')}`", *cells]) + " |")

@@ -254,6 +254,8 @@ def loop(sequence: Sequence[str], longest: int = 60) -> Loop | None:
     best: Loop | None = None
     size = len(sequence)
     for period in range(1, min(longest, size // 2) + 1):
+        if best is not None and best.length + period >= size:
+            break  # nothing is left that a longer period could cover more of
         index = size - 1
         while index >= period and sequence[index] == sequence[index - period]:
             index -= 1

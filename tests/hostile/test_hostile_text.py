@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.soon import soon
 
 from aftertune import plugins, text
 from aftertune.cli.safe_output import SafeOutput, safe
@@ -78,31 +78,25 @@ def test_an_embedded_judge_answers_soon(name: str, attack: str) -> None:
     registries = {"source": Registry.of("source", people), "twin": Registry.of("twin", people)}
     score = judge.open(JudgeContext(registries=registries, base_answers=base))
     score([Answer(prompt, "warm up")])
-    with soon():
-        (opinions,) = score([Answer(prompt, HOSTILE[attack], base_text="Mix flour and water.")])
+    began = time.process_time()
+    (opinions,) = score([Answer(prompt, HOSTILE[attack], base_text="Mix flour and water.")])
+    took = time.process_time() - began
     assert all(opinion.status == "ok" or opinion.why for opinion in opinions)
     for opinion in opinions:
         assert len(opinion.why) < 1000
+    assert took < 5.0, f"{took:.1f} s"  # a regex that backtracks takes hours
 
 
 @pytest.mark.parametrize("attack", HOSTILE)
 def test_text_tools_take_a_megabyte_and_never_raise(attack: str) -> None:
     given_ = HOSTILE[attack]
-    with soon():
-        for tool in (
-            text.normalise,
-            text.words,
-            text.scripts,
-            text.language,
-            text.excerpt,
-            text.disordered,
-            clean,
-            safe,
-        ):
-            tool(given_)
-        text.loop(text.words(given_))
-        text.repeated_share(text.words(given_))
-        list(text.sentences(given_))
+    began = time.process_time()
+    for tool in (text.normalise, text.words, text.scripts, text.language, text.excerpt, text.disordered, clean, safe):
+        tool(given_)
+    text.loop(text.words(given_))
+    text.repeated_share(text.words(given_))
+    list(text.sentences(given_))
+    assert time.process_time() - began < 4.0
     assert not ACTS.search(text.excerpt(given_))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import collections
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.soon import soon
 
 from aftertune.judging.judge import Answer, JudgeContext, Opinion
 from aftertune.judging.judges import _features as features
@@ -90,5 +90,6 @@ def test_a_table_finds_what_it_holds_and_nothing_else() -> None:
 
 
 def test_a_hostile_line_takes_no_longer_than_its_length() -> None:
-    with soon():
-        harm(("a" * 1_000_000, "i cannot " * 120_000), ("n't " * 250_000, "but here is 'i'm not " * 50_000))
+    start = time.process_time()
+    harm(("a" * 1_000_000, "i cannot " * 120_000), ("n't " * 250_000, "but here is 'i'm not " * 50_000))
+    assert time.process_time() - start < 5

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from aftertune.judging.judge import Answer, JudgeContext
 from aftertune.judging.judges._refusal_rules import read as judge
 from aftertune.judging.judges.refusal import Refusal
+from aftertune.records import Message, Prompt
 
 FOLDER = Path(os.environ.get("AFTERTUNE_DATA", "/nowhere")) / "xstest"
 MODELS = ("gpt4", "llama2orig", "mistralinstruct")
@@ -35,3 +38,17 @@ def test_agreement_of_the_rules_with_people_is_what_the_card_says(model: str, ri
         agreed += label is not None and (label != "none") == refused
     assert agreed == right
     assert f"{right / 450:.3f}".lstrip("0") in Refusal.card.measured  # the rules' own figures, below the fitted ones
+
+
+def test_speed() -> None:
+    answers = [
+        Answer(Prompt(row["id"], "", "", "", "", (Message("user", row["prompt"]),)), row["completion"])
+        for model in MODELS
+        for row in rows(model)
+    ]
+    score = Refusal().open(JudgeContext())
+    score(answers[:200])
+    start = time.process_time()
+    score(answers)
+    # Well under the 5,000 a second of an idle core, so that a busy machine does not fail the suite.
+    assert len(answers) / (time.process_time() - start) > 1_000

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.soon import soon
 
 from aftertune.judging.judge import Answer, JudgeContext, Opinion
 from aftertune.judging.judges.toxicity import PLUGIN
@@ -144,8 +144,9 @@ def test_any_text_has_a_value_between_0_and_1(text: str) -> None:
 
 def test_long_hostile_text_takes_no_time() -> None:
     for piece in ("a b c d ", "you you are ", "'\"`", "f*", "f**********", "people are ", "!!!!", "you're a a a "):
-        with soon():
-            opinion(piece * (40_000 // len(piece)))
+        began = time.process_time()
+        opinion(piece * (40_000 // len(piece)))
+        assert time.process_time() - began < 2
 
 
 def test_a_threshold_out_of_range_is_refused() -> None:

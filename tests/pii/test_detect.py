@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.soon import soon
 
 from aftertune.errors import UsageError
 from aftertune.pii.detect import TYPES, find
@@ -120,8 +120,9 @@ def test_offsets_are_valid_and_do_not_overlap(text: str) -> None:
 )
 def test_time_is_linear_in_the_length(unit: str) -> None:
     find("warm up")
-    with soon():
-        find(unit * (30_000 // len(unit)))
+    begin = time.process_time()
+    find(unit * (30_000 // len(unit)))
+    assert time.process_time() - begin < 8
 
 
 def test_finding_needs_no_model_and_importing_no_recogniser() -> None:
@@ -135,8 +136,9 @@ def test_finding_needs_no_model_and_importing_no_recogniser() -> None:
 
 @pytest.mark.parametrize("unit", ["12 Ab ", "12 rue Ab ", "Anna Smith, ", "guests: anna ", "via 12 Ab\n"])
 def test_hostile_lines_take_linear_time(unit: str) -> None:
-    with soon():
-        find(unit * (60_000 // len(unit)))
+    start = time.process_time()
+    find(unit * (60_000 // len(unit)))
+    assert time.process_time() - start < 10, "under 1 s in fact; minutes where it is quadratic"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import unicodedata
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.soon import soon
 
 from aftertune.pii.masking import masker
 from aftertune.pii.matcher import MAX_DIGITS, MIN_DIGITS, SHARED_DIGITS, Matcher
@@ -316,11 +315,14 @@ def test_masking_takes_what_matching_leaves_open() -> None:
 
 
 def test_a_text_of_nothing_but_matches_takes_no_quadratic_time() -> None:
+    import time
+
     matcher = Matcher([("PERSON", "Anna Anna"), ("EMAIL", "a@b.example.com"), ("PHONE", "11111111")])
-    with soon():
-        matcher.find("anna " * 5_000)
-        matcher.find("a" + " " * 50_000 + "@b.example.com")
-        matcher.find("1" + " " * 100_000 + "1111111")
+    start = time.process_time()
+    matcher.find("anna " * 5_000)
+    matcher.find("a" + " " * 50_000 + "@b.example.com")
+    matcher.find("1" + " " * 100_000 + "1111111")
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize("marks", ["_", "·", " | ", "** **", ", ", "      "])

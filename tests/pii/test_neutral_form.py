@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.soon import soon
 
 from aftertune.pii.detect import TYPES
 from aftertune.pii.neutral_form import SYMBOL, neutral
@@ -71,5 +72,6 @@ def test_it_takes_any_text_and_twice_is_once(text: str) -> None:
     "text", ["[" * 20_000, "{{" * 20_000, "<a" * 20_000, "x" * 50_000, "_A" * 20_000, SYMBOL * 20_000]
 )
 def test_no_text_takes_long(text: str) -> None:
-    with soon():
-        READ(text)
+    began = time.process_time()
+    READ(text)
+    assert time.process_time() - began < 5
